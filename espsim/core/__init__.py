@@ -1,0 +1,1 @@
+"""The vocabulary: verdicts, errors, addresses. Imports nothing of ours."""

@@ -1,0 +1,36 @@
+"""IP addresses as packed bytes: 4 bytes are IPv4, 16 are IPv6. Text is for the edges."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+
+Address = bytes
+"""A packed address, network byte order; its length (4 or 16) is its family."""
+
+AF_INET = 2
+AF_INET6 = 10
+
+
+def parse_address(text: str) -> Address:
+    """The packed form of an address in text. Raises ValueError."""
+    return ipaddress.ip_address(text).packed
+
+
+@functools.lru_cache(maxsize=65536)
+def format_address(address: Address) -> str:
+    """The text form of a packed address (RFC 5952 for IPv6)."""
+    return str(ipaddress.ip_address(address))
+
+
+def family(address: Address) -> int:
+    """AF_INET or AF_INET6 (Linux numbers) of a packed address."""
+    return AF_INET if len(address) == 4 else AF_INET6
+
+
+def prefix_match(address: Address, network: Address, prefixlen: int) -> bool:
+    """Whether the first `prefixlen` bits of both are equal; addresses of different families never match."""
+    if len(address) != len(network):
+        return False
+    shift = 8 * len(address) - prefixlen
+    return int.from_bytes(address) >> shift == int.from_bytes(network) >> shift

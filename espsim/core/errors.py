@@ -1,0 +1,59 @@
+"""What can go wrong outside a packet: bad input from a user, and a request that the SAD refuses.
+
+A packet never raises; it gets a `Verdict`.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+
+
+class EspsimError(Exception):
+    """Base of every error that espsim raises on purpose."""
+
+
+class InputError(EspsimError):
+    """Bad input: one clear line that says where and what; a command ends with exit status 2.
+
+    `where` is what the user gave (a path, `-`, a name); `line` counts from 1, `frame` likewise. Never holds a key.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, line: int | None = None, frame: int | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.line = line
+        self.frame = frame
+        place = where or ""
+        if line is not None:
+            place += f":{line}" if place else f"line {line}"
+        if frame is not None:
+            place += f": frame {frame}" if place else f"frame {frame}"
+        super().__init__(f"{place}: {what}" if place else what)
+
+
+class XfrmError(EspsimError):
+    """A request that the SAD refuses, with the kernel's errno and extack text (or None where the kernel sends none)."""
+
+    def __init__(self, errno: int, extack: str | None = None) -> None:
+        self.errno = errno
+        self.extack = extack
+        super().__init__(f"{self.name}: {extack}" if extack else self.name)
+
+    @property
+    def name(self) -> str:
+        """The errno's name, such as `EEXIST`."""
+        return _errno.errorcode.get(self.errno, str(self.errno))
+
+
+class UnknownReached(EspsimError):
+    """A run reached a value of a hardware model that is not public; `key` can be assumed with `--assume key=value`."""
+
+    def __init__(self, model: str, key: str, legal: str = "") -> None:
+        self.model = model
+        self.key = key
+        self.legal = legal
+        hint = f" ({legal})" if legal else ""
+        super().__init__(
+            f"model {model}: {key} is not public and this run needs it; say --assume {key}=VALUE{hint},"
+            " or --assume model to take the model's own suggestions"
+        )

@@ -1,0 +1,204 @@
+"""One direction's configuration, frozen: what an operator or a key manager asked for.
+
+What moves while packets flow (window, counters, state) is in `entry.py`; the two types are kept apart on purpose.
+Field names follow `ip xfrm state` and struct xfrm_usersa_info (include/uapi/linux/xfrm.h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from espsim.aead.suites import Algorithm, SuiteKeys, resolve
+from espsim.core.address import Address, family, format_address, prefix_match
+
+PROTO_ESP = 50
+PROTO_AH = 51
+PROTO_COMP = 108
+PROTO_NAMES = {PROTO_ESP: "esp", PROTO_AH: "ah", PROTO_COMP: "comp"}
+
+ESPINUDP = "espinudp"
+
+
+class Mode(Enum):
+    """RFC 4301 4.1: what an SA protects, a payload or a whole packet."""
+
+    TRANSPORT = "transport"
+    TUNNEL = "tunnel"
+
+
+class Direction(Enum):
+    """XFRMA_SA_DIR (Linux 6.10 and later)."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """XFRMA_MARK: a packet matches where `(packet mark & mask) == value`."""
+
+    value: int = 0
+    mask: int = 0
+
+    def matches(self, mark: int) -> bool:
+        """Whether a packet's mark matches (XFRM.md 1.7)."""
+        return mark & self.mask == self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Encap:
+    """XFRMA_ENCAP: ports in the SA's own direction; `kind` is espinudp, espinudp-nonike or espintcp."""
+
+    kind: str
+    sport: int
+    dport: int
+    oaddr: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which inner packets an SA takes. Masks are 16-bit port masks; `family` 0 means that nobody stated one."""
+
+    src: Address = b""
+    src_prefix: int = 0
+    dst: Address = b""
+    dst_prefix: int = 0
+    proto: int = 0
+    sport: int = 0
+    sport_mask: int = 0
+    dport: int = 0
+    dport_mask: int = 0
+    dev: str = ""
+
+    @property
+    def is_any(self) -> bool:
+        """Whether it takes every packet of both families."""
+        return not (self.src_prefix or self.dst_prefix or self.proto or self.sport_mask or self.dport_mask)
+
+    def matches(self, src: Address, dst: Address, proto: int, sport: int, dport: int) -> bool:
+        """xfrm_selector_match (net/xfrm/xfrm_policy.c): prefixes, protocol, and ports under their masks.
+
+        For ICMP `sport` is the type and `dport` the code. A selector without prefixes takes both families.
+        """
+        if self.src_prefix and not prefix_match(src, self.src, self.src_prefix):
+            return False
+        if self.dst_prefix and not prefix_match(dst, self.dst, self.dst_prefix):
+            return False
+        if self.proto and self.proto != proto:
+            return False
+        return not ((sport ^ self.sport) & self.sport_mask or (dport ^ self.dport) & self.dport_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Lifetimes: bytes, packets, seconds since the SA was added, seconds since its first use. None is infinite."""
+
+    soft_bytes: int | None = None
+    hard_bytes: int | None = None
+    soft_packets: int | None = None
+    hard_packets: int | None = None
+    soft_add: int | None = None
+    hard_add: int | None = None
+    soft_use: int | None = None
+    hard_use: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """`lifetime current` of a dump: what the SA had carried when it was printed."""
+
+    bytes: int = 0
+    packets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayState:
+    """The replay context as text states it: last sequence numbers seen (seq) and sent (oseq), and the bitmap.
+
+    `bitmap` is an integer whose bit i stands for the sequence number top-i; `stated` is False where the text has none.
+    """
+
+    seq: int = 0
+    seq_hi: int = 0
+    oseq: int = 0
+    oseq_hi: int = 0
+    bitmap: int = 0
+    stated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """`offload [packet] dev DEV dir in|out`."""
+
+    dev: str
+    dir: Direction
+    packet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityAssociation:
+    """One SA of RFC 4301 4.4.2, one direction. Addresses are packed bytes; every other number is a host integer.
+
+    Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
+    is refused when it is given. `keys` is None for a larval state and for AH and IPComp, which espsim does not run.
+    """
+
+    src: Address
+    dst: Address
+    spi: int
+    proto: int = PROTO_ESP
+    mode: Mode = Mode.TRANSPORT
+    algorithms: tuple[Algorithm, ...] = ()
+    reqid: int = 0
+    mark: Mark = Mark()
+    if_id: int = 0
+    pcpu: int | None = None
+    dir: Direction | None = None
+    window: int = 0
+    flags: frozenset[str] = frozenset()
+    extra_flags: frozenset[str] = frozenset()
+    encap: Encap | None = None
+    coa: Address | None = None
+    tfcpad: int = 0
+    selector: Selector = Selector()
+    limits: Limits = Limits()
+    output_mark: Mark | None = None
+    offload: Offload | None = None
+    replay: ReplayState = ReplayState()
+    current: Lifetime = Lifetime()
+    seq: int = 0
+    label: str = ""
+    keys: SuiteKeys | None = field(init=False, repr=False, default=None)
+    esn: bool = field(init=False, default=False)
+    aligned: int = field(init=False, repr=False, default=4)
+
+    def __post_init__(self) -> None:
+        if len(self.src) != len(self.dst):
+            raise ValueError("src and dst are of different families")
+        if not 0 <= self.window <= 4096:
+            raise ValueError(f"a replay window of {self.window} is not in 0 to 4096")
+        object.__setattr__(self, "esn", "esn" in self.flags)
+        if self.esn and self.window == 0 and self.dir is not Direction.OUT:
+            raise ValueError("ESN replay window must be > 0")
+        if self.tfcpad and self.mode is not Mode.TUNNEL:
+            raise ValueError("TFC padding can only be used in tunnel mode")
+        if self.proto == PROTO_ESP and self.algorithms:
+            keys = resolve(self.algorithms)
+            object.__setattr__(self, "keys", keys)
+            object.__setattr__(self, "aligned", max(4, keys.suite.block))
+
+    @property
+    def family(self) -> int:
+        """AF_INET or AF_INET6 of the outer addresses."""
+        return family(self.dst)
+
+    @property
+    def triple(self) -> tuple[Address, int, int]:
+        """(daddr, spi, proto): what Linux's input lookup hashes."""
+        return (self.dst, self.spi, self.proto)
+
+    @property
+    def name(self) -> str:
+        """`0x00001001@192.0.2.1`: how results name an SA."""
+        return f"0x{self.spi:08x}@{format_address(self.dst)}"

@@ -1,0 +1,45 @@
+"""A row of the SAD: one SA, its state and its counters. Only `Sad` and the datapath below it write here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from espsim.aead.engine import Transform
+from espsim.sad.association import SecurityAssociation
+from espsim.sad.replay import Window
+
+
+class State(Enum):
+    """SA states; RFC 2367's LARVAL, MATURE, DYING and DEAD, Linux's ACQ, VALID, EXPIRED, DEAD (include/net/xfrm.h)."""
+
+    LARVAL = "larval"
+    VALID = "valid"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+
+@dataclass(slots=True)
+class SaStats:
+    """struct xfrm_stats: what the SA refused. `replay` counts duplicates, `replay_window` numbers that were too old."""
+
+    replay: int = 0
+    replay_window: int = 0
+    integrity_failed: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class SadEntry:
+    """One SA in the SAD. `oseq` is the last 64-bit sequence number sent; times are seconds of the run's own clock."""
+
+    sa_index: int
+    sa: SecurityAssociation
+    state: State
+    window: Window
+    transform: Transform | None = field(repr=False)
+    oseq: int = 0
+    bytes: int = 0
+    packets: int = 0
+    added: float = 0.0
+    used: float | None = None
+    stats: SaStats = field(default_factory=SaStats)
