@@ -102,7 +102,7 @@ class _Gmac:
 
 
 class _Authenc:
-    """Encrypt, then MAC (RFC 4303 3.3.2, 3.4.4): the ICV over header, IV, ciphertext and ESN's high half is checked first."""
+    """Encrypt, then MAC (RFC 4303 3.3.2, 3.4.4): the ICV over header, IV, ciphertext, ESN's high half comes first."""
 
     def __init__(self, keys: SuiteKeys) -> None:
         self._cbc = AES(keys.key) if keys.suite.block == 16 else None

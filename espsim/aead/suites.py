@@ -88,7 +88,7 @@ CIPHERS: dict[str, tuple[tuple[int, ...], int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """A MAC: hashlib's name, its digest in bits, the truncations ESP uses, and Linux's default (`auth` without a length)."""
+    """A MAC: hashlib's name, digest bits, ESP's truncations, and Linux's default (`auth` without a length)."""
 
     digest: str
     full_bits: int

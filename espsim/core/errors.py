@@ -18,7 +18,9 @@ class InputError(EspsimError):
     `where` is what the user gave (a path, `-`, a name); `line` counts from 1, `frame` likewise. Never holds a key.
     """
 
-    def __init__(self, what: str, *, where: str | None = None, line: int | None = None, frame: int | None = None) -> None:
+    def __init__(
+        self, what: str, *, where: str | None = None, line: int | None = None, frame: int | None = None
+    ) -> None:
         self.what = what
         self.where = where
         self.line = line
@@ -45,7 +47,7 @@ class XfrmError(EspsimError):
         return _errno.errorcode.get(self.errno, str(self.errno))
 
 
-class UnknownReached(EspsimError):
+class UnknownReached(EspsimError):  # noqa: N818 - it is a stop, to be answered, more than a fault
     """A run reached a value of a hardware model that is not public; `key` can be assumed with `--assume key=value`."""
 
     def __init__(self, model: str, key: str, legal: str = "") -> None:

@@ -8,75 +8,63 @@ the three differently on the SA (`stats.replay`, `stats.replay_window`, nothing)
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
-class Verdict(IntEnum):
-    """What happened to one inbound packet, and why. `counter` is Linux's name, None where none moves."""
+class _Answer(IntEnum):
+    """A numbered answer with its sentence, and Linux's counter (/proc/net/xfrm_stat) where one stands for it."""
 
-    counter: str | None
     sentence: str
+    counter: str | None
 
-    def __new__(cls, value: int, counter: str | None, sentence: str) -> Verdict:
+    def __new__(cls, value: int, sentence: str, counter: str | None = None) -> Self:
+        """`NAME = value, sentence, counter`."""
         self = int.__new__(cls, value)
         self._value_ = value
-        self.counter = counter
         self.sentence = sentence
+        self.counter = counter
         return self
 
-    DELIVERED = 0, None, "opened, accepted, handed on"
-    HEADER = 1, "XfrmInHdrError", "SPI and sequence number cannot be read"
-    FRAGMENT = 2, None, "an outer fragment that nobody reassembled (RFC 4303 3.4.1)"
-    NO_SA = 3, "XfrmInNoStates", "lookup found nothing"
-    SA_LARVAL = 4, "XfrmAcquireError", "the SA found is larval: it has no keys yet"
-    SA_INVALID = 5, "XfrmInStateInvalid", "the SA found is expired or dead"
-    DIRECTION = 6, "XfrmInStateDirError", "an outbound SA was found for an inbound packet"
-    ENCAP_MISMATCH = 7, "XfrmInStateMismatch", "UDP encapsulation differs from the SA's"
-    REPLAY_DUPLICATE = 8, "XfrmInStateSeqError", "the window has seen this sequence number"
-    REPLAY_TOO_OLD = 9, "XfrmInStateSeqError", "the sequence number is left of the window"
-    REPLAY_ZERO = 10, "XfrmInStateSeqError", "sequence number 0 is never sent"
-    EXPIRED = 11, "XfrmInStateExpired", "the SA's hard lifetime is used up"
-    TRUNCATED = 12, "XfrmInStateProtoError", "no room for IV and ICV, or not whole blocks"
-    INTEGRITY = 13, "XfrmInStateProtoError", "the ICV is wrong"
-    TRAILER = 14, "XfrmInStateProtoError", "pad length too long, nothing inside, or a dummy packet"
-    MODE = 15, "XfrmInStateModeError", "the inner packet does not fit the SA's mode"
-    POLICY = 16, "XfrmInStateMismatch", "the SA's selector refuses the inner packet"
+
+class Verdict(_Answer):
+    """What happened to one inbound packet, and why. `counter` is Linux's name, None where none moves."""
+
+    DELIVERED = 0, "opened, accepted, handed on"
+    HEADER = 1, "SPI and sequence number cannot be read", "XfrmInHdrError"
+    FRAGMENT = 2, "an outer fragment that nobody reassembled (RFC 4303 3.4.1)"
+    NO_SA = 3, "lookup found nothing", "XfrmInNoStates"
+    SA_LARVAL = 4, "the SA found is larval: it has no keys yet", "XfrmAcquireError"
+    SA_INVALID = 5, "the SA found is expired or dead", "XfrmInStateInvalid"
+    DIRECTION = 6, "an outbound SA was found for an inbound packet", "XfrmInStateDirError"
+    ENCAP_MISMATCH = 7, "UDP encapsulation differs from the SA's", "XfrmInStateMismatch"
+    REPLAY_DUPLICATE = 8, "the window has seen this sequence number", "XfrmInStateSeqError"
+    REPLAY_TOO_OLD = 9, "the sequence number is left of the window", "XfrmInStateSeqError"
+    REPLAY_ZERO = 10, "sequence number 0 is never sent", "XfrmInStateSeqError"
+    EXPIRED = 11, "the SA's hard lifetime is used up", "XfrmInStateExpired"
+    TRUNCATED = 12, "no room for IV and ICV, or not whole blocks", "XfrmInStateProtoError"
+    INTEGRITY = 13, "the ICV is wrong", "XfrmInStateProtoError"
+    TRAILER = 14, "pad length too long, nothing inside, or a dummy packet", "XfrmInStateProtoError"
+    MODE = 15, "the inner packet does not fit the SA's mode", "XfrmInStateModeError"
+    POLICY = 16, "the SA's selector refuses the inner packet", "XfrmInStateMismatch"
 
 
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 
-class OutVerdict(IntEnum):
+class OutVerdict(_Answer):
     """What happened to one outbound packet. `counter` is Linux's name, None where none moves."""
 
-    counter: str | None
-    sentence: str
-
-    def __new__(cls, value: int, counter: str | None, sentence: str) -> OutVerdict:
-        self = int.__new__(cls, value)
-        self._value_ = value
-        self.counter = counter
-        self.sentence = sentence
-        return self
-
-    SEALED = 0, None, "sealed and sent"
-    NO_SA = 1, "XfrmOutNoStates", "no outbound SA takes this packet"
-    STATE_INVALID = 2, "XfrmOutStateInvalid", "the SA is larval, expired or dead"
-    EXPIRED = 3, "XfrmOutStateExpired", "the SA's hard lifetime is used up"
-    SEQ_OVERFLOW = 4, "XfrmOutStateSeqError", "the sequence number would repeat (EOVERFLOW)"
-    FRAGMENT = 5, "XfrmOutStateModeError", "transport mode takes whole datagrams only (RFC 4303 3.3.4)"
-    TOO_BIG = 6, "XfrmOutStateModeError", "the sealed packet would exceed 65535 bytes"
+    SEALED = 0, "sealed and sent"
+    NO_SA = 1, "no outbound SA takes this packet", "XfrmOutNoStates"
+    STATE_INVALID = 2, "the SA is larval, expired or dead", "XfrmOutStateInvalid"
+    EXPIRED = 3, "the SA's hard lifetime is used up", "XfrmOutStateExpired"
+    SEQ_OVERFLOW = 4, "the sequence number would repeat (EOVERFLOW)", "XfrmOutStateSeqError"
+    FRAGMENT = 5, "transport mode takes whole datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"
+    TOO_BIG = 6, "the sealed packet would exceed 65535 bytes", "XfrmOutStateModeError"
 
 
-class DeviceOutcome(IntEnum):
+class DeviceOutcome(_Answer):
     """What the modelled device did with one ESP packet. The software lookup beside it says which SA was right."""
-
-    sentence: str
-
-    def __new__(cls, value: int, sentence: str) -> DeviceOutcome:
-        self = int.__new__(cls, value)
-        self._value_ = value
-        self.sentence = sentence
-        return self
 
     HIT = 0, "the device used the packet's own SA"
     MISS = 1, "the device left the packet to software"
@@ -87,16 +75,8 @@ class DeviceOutcome(IntEnum):
     DROPPED = 6, "the device dropped the packet because its lookup found nothing"
 
 
-class Surfacing(IntEnum):
+class Surfacing(_Answer):
     """How a failure on the device's path comes to light."""
-
-    sentence: str
-
-    def __new__(cls, value: int, sentence: str) -> Surfacing:
-        self = int.__new__(cls, value)
-        self._value_ = value
-        self.sentence = sentence
-        return self
 
     NONE = 0, "nothing failed"
     COUNTED = 1, "counted by the host"

@@ -46,6 +46,9 @@ class Mark:
         return mark & self.mask == self.value
 
 
+NO_MARK = Mark()
+
+
 @dataclass(frozen=True, slots=True)
 class Encap:
     """XFRMA_ENCAP: ports in the SA's own direction; `kind` is espinudp, espinudp-nonike or espintcp."""
@@ -151,7 +154,7 @@ class SecurityAssociation:
     mode: Mode = Mode.TRANSPORT
     algorithms: tuple[Algorithm, ...] = ()
     reqid: int = 0
-    mark: Mark = Mark()
+    mark: Mark = NO_MARK
     if_id: int = 0
     pcpu: int | None = None
     dir: Direction | None = None

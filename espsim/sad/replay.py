@@ -28,7 +28,9 @@ class Window:
 
     __slots__ = ("bitmap", "esn", "resume", "size", "top")
 
-    def __init__(self, size: int, *, esn: bool = False, top: int = 0, bitmap: int = 0, resume: int | None = None) -> None:
+    def __init__(
+        self, size: int, *, esn: bool = False, top: int = 0, bitmap: int = 0, resume: int | None = None
+    ) -> None:
         self.size = size
         self.esn = esn
         self.top = top

@@ -2,8 +2,8 @@
 
 Rules that this file keeps (XFRM.md 1.1 to 1.4, 1.7; net/xfrm/xfrm_state.c):
 
-1. Every state with an SPI is in `_by_triple` under (daddr, SPI, protocol), newest first; the first whose mark matches wins.
-2. NEWSA refuses (EEXIST) the triple where an existing state's mark matches; what ALLOCSPI refuses is the policy's to say.
+1. Every state with an SPI is in `_by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
+2. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
 3. A failed ALLOCSPI leaves its larval state behind, with SPI 0; a later one of the same tuple adopts it.
 4. A hard limit makes a state expired, the packet that met it is dropped, and the state is gone for the next one.
 5. SPI 0 is never found.
@@ -22,10 +22,10 @@ from typing import TypeVar
 from espsim.aead.engine import Engine
 from espsim.core.address import Address
 from espsim.core.errors import XfrmError
-from espsim.sad.association import PROTO_COMP, PROTO_NAMES, Direction, Mark, Mode, SecurityAssociation
+from espsim.sad.association import NO_MARK, PROTO_COMP, PROTO_NAMES, Direction, Mark, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.replay import Window
-from espsim.sad.spi import POLICIES, DEFAULT_POLICY, SpiPolicy
+from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
 
 _K = TypeVar("_K")
 _NO_SPI = "No SPI available in the requested range"
@@ -84,7 +84,7 @@ class Sad:
         return self._insert(self._make(sa, keep_window, now))
 
     def updsa(self, sa: SecurityAssociation, *, now: float = 0.0) -> SadEntry:
-        """XFRM_MSG_UPDSA: gives a larval state its keys, or renews the lifetimes of a valid one. ESRCH: no such state."""
+        """XFRM_MSG_UPDSA: gives a larval state its keys, or a valid one new lifetimes. ESRCH: no such state."""
         self._verify(sa)
         found = self.lookup(sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask) if sa.spi else None
         if found is None:
@@ -104,14 +104,14 @@ class Sad:
         )
         return found
 
-    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = Mark()) -> SadEntry:
+    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK) -> SadEntry:
         """XFRM_MSG_DELSA. ESRCH: no such state (SPI 0 never matches). Returns what was deleted."""
         entry = self.getsa(daddr, spi, proto, mark)
         entry.state = State.DEAD
         self._remove(entry)
         return entry
 
-    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = Mark()) -> SadEntry:
+    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK) -> SadEntry:
         """XFRM_MSG_GETSA. ESRCH: no such state."""
         entry = self.lookup(daddr, spi, proto, mark.value & mark.mask) if spi else None
         if entry is None:
@@ -136,7 +136,7 @@ class Sad:
         *,
         mode: Mode = Mode.TRANSPORT,
         reqid: int = 0,
-        mark: Mark = Mark(),
+        mark: Mark = NO_MARK,
         dir: Direction | None = None,  # noqa: A002 - the field's own word, as in `ip xfrm state ... dir`
         now: float = 0.0,
     ) -> SadEntry:

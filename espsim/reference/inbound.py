@@ -1,0 +1,259 @@
+"""Inbound ESP, one packet at a time: RFC 4303 section 3.4, in Linux's order of checks (net/xfrm/xfrm_input.c).
+
+    3.4.1  reassembly               fragments are refused, not reassembled
+    3.4.2  SA lookup                by (destination, SPI, protocol), or by what a modelled device finds
+           direction, state, encapsulation
+    3.4.3  sequence number          the window is asked (never moved), ESN's high half inferred
+           lifetime
+    3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
+           trailer, window advance, decapsulation, selector
+
+Every packet gets a verdict; nothing raises. Linux asks the window a second time after decryption, because other CPUs
+may have moved it meanwhile; with one packet at a time the second answer is the first, so it isn't asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from espsim.aead.engine import BlockError
+from espsim.aead.suites import Kind, aad, nonce, pack_seq_hi
+from espsim.core.address import format_address
+from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.reference.inner import from_transport, from_tunnel, selector_refuses
+from espsim.reference.outer import Outer, parse_outer
+from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.lifetime import hard_limit_reached, hard_time_passed
+from espsim.sad.sad import Sad
+from espsim.wire import esp
+from espsim.wire.udp import PORT_NAT_T
+
+Trace = Callable[[str, str, str], None]
+"""Told of every step: (section, name, what it found). Never given key bytes."""
+
+
+@dataclass(slots=True)
+class Received:
+    """What happened to one ESP packet.
+
+    `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
+    without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the delivered packet.
+    """
+
+    verdict: Verdict
+    counter: str | None
+    spi: int | None = None
+    seq: int | None = None
+    seq64: int | None = None
+    entry: SadEntry | None = None
+    used: SadEntry | None = None
+    inner: bytes | None = None
+    device: DeviceOutcome | None = None
+    surfacing: Surfacing = Surfacing.NONE
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came."""
+
+    packet: bytes
+    outer: Outer
+    spi: int
+    seq: int
+    now: float
+    port: int = 0
+
+
+def encap_ports(sad: Sad) -> frozenset[int]:
+    """The UDP ports at which ESP is expected: 4500 and every port that an SA names (in either direction)."""
+    ports = {PORT_NAT_T}
+    for entry in sad:
+        if entry.sa.encap is not None:
+            ports |= {entry.sa.encap.sport, entry.sa.encap.dport}
+    return frozenset(ports)
+
+
+class Inbound:
+    """The software path. `mark` is the packets' mark; `trace` hears every step."""
+
+    def __init__(self, sad: Sad, *, mark: int = 0, trace: Trace | None = None) -> None:
+        self.sad = sad
+        self.mark = mark
+        self.trace = trace
+        self.ports = encap_ports(sad)
+
+    def receive(self, packet: bytes, now: float = 0.0, port: int = 0) -> Received | None:
+        """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP."""
+        outer = parse_outer(packet, self.ports)
+        if outer is None:
+            return None
+        if outer.fragment:  # 3.4.1
+            return Received(Verdict.FRAGMENT, None)
+        if outer.end - outer.esp < esp.HEADER_LENGTH:
+            return Received(Verdict.HEADER, None if outer.cut else Verdict.HEADER.counter)
+        spi, seq = esp.parse(packet, outer.esp)
+        arrival = Arrival(packet, outer, spi, seq, now, port)
+        if self.trace:
+            self._trace_parse(arrival)
+        return self.receive_for(self.find(arrival), arrival)
+
+    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
+        """From the SA lookup's answer on; a path with a device in it (`offloaded.py`) starts here too."""
+        if entry is None:
+            return Received(Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq)
+        verdict, seq64, inner = self.accept(entry, arrival)
+        # A capture that was cut short would never have reached xfrm: no counter of it moves.
+        counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
+        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner)
+
+    def find(self, arrival: Arrival) -> SadEntry | None:
+        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone (xfrm_timer_handler)."""
+        daddr, spi = arrival.outer.dst, arrival.spi
+        while (entry := self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark)) is not None:
+            limits = entry.sa.limits
+            if limits.hard_add is None and limits.hard_use is None:
+                break
+            if not hard_time_passed(limits, arrival.now, entry.added, entry.used):
+                break
+            self.sad.expire(entry)
+        if self.trace:
+            key = f"(0x{spi:08x}, esp, {format_address(daddr)})"
+            self.trace("RFC 4303 3.4.2", "lookup", f"{key} -> {entry.sa.name if entry else 'no SA'}")
+        return entry
+
+    def accept(
+        self, entry: SadEntry, arrival: Arrival, *, check_replay: bool = True
+    ) -> tuple[Verdict, int | None, bytes | None]:
+        """Everything after the lookup: (verdict, seq64, delivered packet)."""
+        verdict = self._usable(entry, arrival.outer)
+        if verdict is not Verdict.DELIVERED:
+            return verdict, None, None
+        seq64 = entry.window.infer(arrival.seq)
+        if check_replay:
+            verdict = self._check_sequence(entry, seq64, arrival.seq)
+            if verdict is not Verdict.DELIVERED:
+                return verdict, seq64, None
+        if hard_limit_reached(entry.sa.limits, entry.packets, entry.bytes):
+            self.sad.expire(entry)
+            return Verdict.EXPIRED, seq64, None
+        verdict, plaintext = self._open(entry, arrival, seq64)
+        if plaintext is None:
+            return verdict, seq64, None
+        split = esp.split_trailer(plaintext)
+        if split is None or split[1] == esp.NEXT_HEADER_NONE:
+            return Verdict.TRAILER, seq64, None
+        length, next_header = split
+        if self.trace:
+            pad = len(plaintext) - 2 - length
+            self.trace("RFC 4303 2.4-2.6", "trailer", f"{length} bytes, padding {pad}, next header {next_header}")
+        if check_replay:
+            entry.window.advance(seq64)
+        self._count(entry, length, arrival.now)
+        verdict, inner = self._decap(entry.sa, arrival, plaintext[:length], next_header)
+        return verdict, seq64, inner
+
+    # -- the steps ----------------------------------------------------------------------------------------------
+
+    def _usable(self, entry: SadEntry, outer: Outer) -> Verdict:
+        """xfrm_input: direction, state, encapsulation, in this order."""
+        sa = entry.sa
+        if sa.dir is Direction.OUT:
+            return Verdict.DIRECTION
+        if entry.state is not State.VALID or entry.transform is None:
+            return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
+        if sa.encap is None:
+            return Verdict.DELIVERED if outer.ports is None else Verdict.ENCAP_MISMATCH
+        if sa.encap.kind != ESPINUDP or outer.ports is None:
+            return Verdict.ENCAP_MISMATCH
+        return Verdict.DELIVERED
+
+    def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
+        """3.4.3: may this number pass? Only looked at; a forged packet must not move the window."""
+        verdict = entry.window.check(seq64, seq)
+        if verdict is Verdict.REPLAY_DUPLICATE:
+            entry.stats.replay += 1
+        elif verdict is Verdict.REPLAY_TOO_OLD:
+            entry.stats.replay_window += 1
+        if self.trace:
+            window = entry.window
+            low = max(window.top - window.size + 1, 0)
+            span = f"{low}..{window.top} of {window.size}" if window.size else "off: replays are not refused"
+            self.trace("RFC 4303 3.4.3", "window", f"seq64 {seq64} against window {span}: {verdict.name}")
+        return verdict
+
+    def _open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
+        """3.4.4: verify the ICV, decrypt. None in place of the plaintext where that failed."""
+        keys, transform = entry.sa.keys, entry.transform
+        if keys is None or transform is None:
+            return Verdict.SA_INVALID, None
+        packet, outer = arrival.packet, arrival.outer
+        start = outer.esp + esp.HEADER_LENGTH
+        body_at = start + keys.suite.iv_length
+        if outer.cut or outer.end - body_at < keys.icv_length:
+            return Verdict.TRUNCATED, None
+        header, iv = packet[outer.esp : start], packet[start:body_at]
+        seq_hi = pack_seq_hi(seq64, entry.sa.esn)
+        if self.trace:
+            self._trace_crypto(entry, header, iv, seq_hi)
+        try:
+            plaintext = transform.open(header, seq_hi, iv, packet[body_at : outer.end])
+        except BlockError:
+            return Verdict.TRUNCATED, None
+        if self.trace:
+            good = "wrong" if plaintext is None else "good"
+            icv = packet[outer.end - keys.icv_length : outer.end].hex()
+            self.trace("RFC 4303 3.4.4", "ICV", f"{icv} is {good}")
+        if plaintext is None:
+            entry.stats.integrity_failed += 1
+            return Verdict.INTEGRITY, None
+        return Verdict.DELIVERED, plaintext
+
+    def _count(self, entry: SadEntry, length: int, now: float) -> None:
+        """The packet is authentic and the window has moved (3.4.3): the SA counts what was inside."""
+        entry.packets += 1
+        entry.bytes += length
+        if entry.used is None:
+            entry.used = now
+        if self.trace:
+            self.trace("RFC 4303 3.4.3", "advance", f"window top {entry.window.top}, SA {entry.packets} packets")
+
+    def _decap(
+        self, sa: SecurityAssociation, arrival: Arrival, payload: bytes, next_header: int
+    ) -> tuple[Verdict, bytes | None]:
+        """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
+        inner: bytes | None
+        if sa.mode is Mode.TUNNEL:
+            inner = from_tunnel(sa, arrival.outer, payload, next_header)
+            if inner is None:
+                return Verdict.MODE, None
+        else:
+            inner = from_transport(arrival.packet, arrival.outer, payload, next_header)
+        if self.trace:
+            self.trace(
+                "RFC 4301 5.2", "inner packet", f"{sa.mode.value} mode, {len(inner)} bytes: {inner[:20].hex()}..."
+            )
+        if selector_refuses(sa, inner):
+            return Verdict.POLICY, None
+        return Verdict.DELIVERED, inner
+
+    # -- for the reader's eyes ----------------------------------------------------------------------------------
+
+    def _trace_parse(self, arrival: Arrival) -> None:
+        if self.trace:
+            outer, spi, seq = arrival.outer, arrival.spi, arrival.seq
+            udp = f", UDP {outer.ports[0]} > {outer.ports[1]}" if outer.ports else ""
+            where = f"{format_address(outer.src)} > {format_address(outer.dst)}{udp}"
+            length = outer.end - outer.esp
+            self.trace("RFC 4303 2.1-2.2", "parse", f"{where}: ESP of {length} bytes, SPI 0x{spi:08x}, seq {seq}")
+
+    def _trace_crypto(self, entry: SadEntry, header: bytes, iv: bytes, seq_hi: bytes) -> None:
+        keys = entry.sa.keys
+        if self.trace and keys is not None:
+            if keys.suite.kind is Kind.AUTHENC:
+                self.trace("RFC 4303 3.4.4", "IV, MAC", f"IV {iv.hex()}, MAC over SPI..ciphertext {seq_hi.hex()}")
+                return
+            # The salt is key material: the trace shows its place, not its bytes.
+            shown = "*" * (2 * len(keys.salt)) + nonce(b"", iv).hex()
+            self.trace("RFC 4106 4-5", "nonce, AAD", f"nonce {shown} (salt, IV), AAD {aad(header, seq_hi).hex()}")

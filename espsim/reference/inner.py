@@ -1,0 +1,92 @@
+"""The packet inside: what mode and next header make of an opened payload, and what selectors see of it.
+
+Sources: RFC 4303 3.1 and 3.4.4, RFC 4301 5.1.2 (header construction), xfrm_inner_mode_input and
+xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce. What Linux does and RFC 6040 would not:
+an inner packet without ECN stays so when the outer one was marked CE, and is not dropped.
+"""
+
+from __future__ import annotations
+
+from espsim.core.address import Address
+from espsim.reference.outer import Outer
+from espsim.sad.association import SecurityAssociation
+from espsim.wire import ipv4, ipv6
+
+_ECN_CE = 3
+_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
+_ICMP, _ICMPV6 = 1, 58
+
+
+def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int) -> bytes | None:
+    """The inner packet of a tunnel, TFC padding cut off, ECN and DSCP carried over. None: it does not fit the mode."""
+    if next_header == ipv4.PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
+        length = payload[2] << 8 | payload[3]
+    elif next_header == ipv4.PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
+        length = ipv6.HEADER_LENGTH + (payload[4] << 8 | payload[5])
+    else:
+        return None
+    inner = payload[:length] if length >= ipv4.HEADER_LENGTH else payload
+    return _carry_over(sa, outer.tos, inner, v4=next_header == ipv4.PROTO_IPIP)
+
+
+def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool) -> bytes:
+    """Congestion (unless `noecn`), and with `decap-dscp` the outer DSCP."""
+    if v4 and not ipv4.HEADER_LENGTH <= (inner[0] & 15) * 4 <= len(inner):
+        return inner  # no IPv4 header: for the stack behind us to refuse
+    tos = inner[1] if v4 else ipv6.traffic_class(inner)
+    new = tos
+    if "decap-dscp" in sa.flags:
+        new = outer_tos & 0xFC | new & 3
+    if outer_tos & 3 == _ECN_CE and "noecn" not in sa.flags and new & 3:
+        new |= _ECN_CE
+    if new == tos:
+        return inner
+    return ipv4.set_tos(inner, new) if v4 else ipv6.set_traffic_class(inner, new)
+
+
+def from_transport(packet: bytes, outer: Outer, payload: bytes, next_header: int) -> bytes:
+    """The IP packet with ESP (and UDP) taken out; its length, protocol and checksum are set."""
+    headers = packet[: outer.headers]
+    if len(outer.dst) == 4:
+        return ipv4.with_payload(headers, next_header, payload)
+    return ipv6.with_payload(headers, outer.next_header_at, next_header, payload)
+
+
+def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
+    """(src, dst, protocol, sport, dport) as a selector sees a packet; for ICMP type and code; None: no IP header.
+
+    A fragment that is not the first has no ports (xfrm_decode_session leaves them 0).
+    """
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
+        at, proto = (packet[0] & 15) * 4, packet[ipv4.PROTOCOL]
+        later = (packet[6] << 8 | packet[7]) & 0x1FFF
+        sport, dport = (0, 0) if later else _ports(packet, at, proto)
+        return packet[12:16], packet[16:20], proto, sport, dport
+    if version == 6 and len(packet) >= ipv6.HEADER_LENGTH:
+        at, proto = ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER]
+        while proto in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS, ipv6.FRAGMENT):
+            if at + 8 > len(packet):
+                break
+            if proto == ipv6.FRAGMENT and (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8:
+                return packet[8:24], packet[24:40], packet[at], 0, 0
+            length = 8 if proto == ipv6.FRAGMENT else (packet[at + 1] + 1) * 8
+            proto, at = packet[at], at + length
+        return packet[8:24], packet[24:40], proto, *_ports(packet, at, proto)
+    return None
+
+
+def _ports(packet: bytes, at: int, proto: int) -> tuple[int, int]:
+    if proto in _WITH_PORTS and len(packet) >= at + 4:
+        return packet[at] << 8 | packet[at + 1], packet[at + 2] << 8 | packet[at + 3]
+    if proto in (_ICMP, _ICMPV6) and len(packet) >= at + 2:
+        return packet[at], packet[at + 1]
+    return 0, 0
+
+
+def selector_refuses(sa: SecurityAssociation, inner: bytes) -> bool:
+    """Whether the SA's selector refuses an inner packet (__xfrm_policy_check, the first loop)."""
+    if sa.selector.is_any:
+        return False
+    facts = flow(inner)
+    return facts is None or not sa.selector.matches(*facts)

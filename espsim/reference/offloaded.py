@@ -1,0 +1,80 @@
+"""The inbound path with a modelled device before it: the device looks first, the software lookup says who was right.
+
+The device's answer takes the place of the SA lookup and nothing else differs (RFC 4303 3.4.2): whichever SA the device
+found, its keys open the packet, its window is asked, its counters move. Then the model says how a failure comes
+to light: counted by the host, flagged with the packet, dropped in the device, or not at all.
+
+An SA that the device refuses stays in the software SAD, as after EOPNOTSUPP or in an application that falls back, so
+that every packet's own SA is known. Unverified plaintext is never delivered, not even where a driver would mark it
+good: the verdict stays INTEGRITY, and `surfacing` says SILENT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
+from espsim.offload.device import Device, Installed, PacketKey, Reached
+from espsim.reference.inbound import Arrival, Inbound, Received, Trace
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+
+_IN_DEVICE = frozenset({Verdict.INTEGRITY, Verdict.TRUNCATED, Verdict.TRAILER})
+_WITHOUT_CONTEXT = {Reached.MISS: DeviceOutcome.DROPPED, Reached.EMPTY_SLOT: DeviceOutcome.EMPTY_SLOT,
+                    Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH}  # fmt: skip
+
+
+class OffloadedInbound(Inbound):
+    """An `Inbound` whose lookup goes through a device. Give it SAs with `offload`, take them away with `withdraw`."""
+
+    def __init__(self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace | None = None) -> None:
+        super().__init__(sad, mark=mark, trace=trace)
+        self.device = device
+        self._contexts: dict[int, SadEntry] = {}
+
+    def offload(self, entry: SadEntry, port: int = 0) -> Installed:
+        """Offer one SA to the driver; its answer is an errno's name or None."""
+        installed = self.device.add(entry.sa_index, entry.sa, port)
+        if installed.errno is None:
+            self._contexts[entry.sa_index] = entry
+        return installed
+
+    def withdraw(self, entry: SadEntry) -> None:
+        """Delete one SA from the device; what that does to others is the driver's doing."""
+        if self._contexts.pop(entry.sa_index, None) is not None:
+            self.device.delete(entry.sa_index)
+
+    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
+        """As `Inbound.receive_for`, with the device's answer first and its outcome beside the verdict."""
+        outer = arrival.outer
+        key = PacketKey(outer.src, outer.dst, arrival.spi, mark=self.mark, port=arrival.port, udp_ports=outer.ports)
+        answer = self.device.lookup(key)
+        if self.trace:
+            self.trace("hardware", "device", f"{answer.reached.name}, then {answer.action}")
+        if answer.action == "use":
+            return self._with_context(self._contexts[answer.sa_index], answer.shadowed, entry, arrival)
+        outcome = _WITHOUT_CONTEXT[answer.reached]
+        if answer.action == "software":
+            if answer.reached is Reached.MISS:
+                outcome = DeviceOutcome.MISS
+            return replace(super().receive_for(entry, arrival), device=outcome)
+        surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
+        return Received(Verdict.NO_SA, None, arrival.spi, arrival.seq, entry=entry, device=outcome, surfacing=surfacing)
+
+    def _with_context(self, used: SadEntry, shadowed: bool, entry: SadEntry | None, arrival: Arrival) -> Received:
+        wrong = DeviceOutcome.SHADOWED if shadowed else DeviceOutcome.WRONG_SA
+        outcome = DeviceOutcome.HIT if used is entry else wrong
+        check = self.device.replay_checked_by != "nobody"
+        verdict, seq64, inner = self.accept(used, arrival, check_replay=check)
+        surfacing = self._surfacing(verdict)
+        counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
+        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing)
+
+    def _surfacing(self, verdict: Verdict) -> Surfacing:
+        if verdict is Verdict.DELIVERED:
+            return Surfacing.NONE
+        if verdict in _IN_DEVICE:
+            return self.device.surfacing("integrity")
+        if verdict in REPLAY_VERDICTS and self.device.replay_checked_by == "device":
+            return self.device.surfacing("replay")
+        return Surfacing.COUNTED

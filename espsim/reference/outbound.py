@@ -1,0 +1,229 @@
+"""Outbound ESP, one packet at a time: RFC 4303 section 3.3, with Linux's choices (net/xfrm/xfrm_output.c).
+
+    3.3.1  SA lookup                by selector; without policies the most specific wins, then the newest
+    3.3.3  sequence number          one more than the last, refused at overflow; it is never used twice
+    3.3.2  padding, encryption      TFC padding to `tfcpad` or the SA's MTU, then 1, 2, 3 ... to 4 bytes or a block
+    3.3.2.2 ICV
+           headers                  tunnel header (RFC 4301 5.1.2, RFC 6040 but for CE), UDP (RFC 3948)
+    3.3.4  fragmentation            whole datagrams in, one packet out; nothing is fragmented here
+
+An IV is never used twice with one key: counters of GCM-like suites are the sequence number under a random mask drawn
+once an SA (seqiv), CBC's are random for each packet (RFC 3602 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from espsim.aead.suites import Kind, pack_seq_hi
+from espsim.core.verdict import OutVerdict
+from espsim.reference.inner import flow
+from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.lifetime import hard_limit_reached, hard_time_passed
+from espsim.sad.sad import Sad
+from espsim.wire import esp, ipv4, ipv6, udp
+
+_LOW = 0xFFFFFFFF
+_TTL = 64
+DEFAULT_MTU = 1500
+_IPV6_MIN_MTU = 1280
+
+
+@dataclass(slots=True)
+class Sent:
+    """What happened to one outbound packet; `packet` is the sealed IP packet."""
+
+    verdict: OutVerdict
+    entry: SadEntry | None = None
+    seq64: int | None = None
+    packet: bytes | None = None
+
+    @property
+    def counter(self) -> str | None:
+        """The Linux counter that moved."""
+        return self.verdict.counter
+
+
+class Outbound:
+    """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding."""
+
+    def __init__(self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU) -> None:
+        self.sad = sad
+        self.mtu = mtu
+        self._random = random_bytes
+        self._masks: dict[int, int] = {}
+        self._ambiguous: set[int] = set()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether some packet fitted several SAs equally well, so that the newest was taken."""
+        return bool(self._ambiguous)
+
+    def send(self, packet: bytes, now: float = 0.0) -> Sent | None:
+        """Seal one IP packet at `now` (seconds). None: it is not IP."""
+        facts = flow(packet)
+        if facts is None:
+            return None
+        entry = self._choose(facts)
+        if entry is None:
+            return Sent(OutVerdict.NO_SA)
+        return self.send_with(entry, packet, now)
+
+    def send_with(self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None) -> Sent:
+        """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one."""
+        packet = _trim(packet)
+        sa = entry.sa
+        if entry.state is not State.VALID or entry.transform is None or sa.keys is None:
+            return Sent(OutVerdict.STATE_INVALID, entry)
+        if hard_time_passed(sa.limits, now, entry.added, entry.used):
+            self.sad.expire(entry)
+            return Sent(OutVerdict.NO_SA)
+        split = _payload_of(sa, packet)
+        if split is None:
+            return Sent(OutVerdict.FRAGMENT, entry)
+        payload, next_header = split
+        padded = payload + bytes(self._tfc_length(sa, len(payload)))
+        plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
+        overhead = esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + 8 + 60
+        if len(plaintext) + overhead > 0xFFFF:
+            return Sent(OutVerdict.TOO_BIG, entry)
+        if hard_limit_reached(sa.limits, entry.packets, entry.bytes):
+            self.sad.expire(entry)
+            return Sent(OutVerdict.EXPIRED, entry)
+        seq64 = self._next_sequence(entry)
+        if seq64 is None:
+            return Sent(OutVerdict.SEQ_OVERFLOW, entry)
+        entry.packets += 1
+        entry.bytes += len(payload)
+        if entry.used is None:
+            entry.used = now
+        header = esp.emit(sa.spi, seq64 & _LOW)
+        iv = self._iv(entry, seq64) if iv is None else iv
+        sealed = header + iv + entry.transform.seal(header, pack_seq_hi(seq64, sa.esn), iv, plaintext)
+        return Sent(OutVerdict.SEALED, entry, seq64, _wrap(sa, packet, sealed, seq64))
+
+    # -- the steps ----------------------------------------------------------------------------------------------
+
+    def _choose(self, facts: tuple[bytes, bytes, int, int, int]) -> SadEntry | None:
+        """3.3.1: the SA whose selector takes the packet. Transport mode wants the packet's own addresses besides."""
+        best: SadEntry | None = None
+        best_rank = -1
+        tied = False
+        for entry in self.sad:
+            sa = entry.sa
+            if sa.proto != PROTO_ESP or sa.dir is Direction.IN or entry.state is not State.VALID or sa.mark.value:
+                continue
+            if sa.mode is Mode.TRANSPORT and (sa.src, sa.dst) != facts[:2]:
+                continue
+            if not sa.selector.matches(*facts):
+                continue
+            s = sa.selector
+            rank = s.src_prefix + s.dst_prefix + 8 * bool(s.proto) + 16 * bool(s.sport_mask) + 16 * bool(s.dport_mask)
+            if sa.mode is Mode.TRANSPORT:
+                rank += 1000
+            tied = (tied and rank <= best_rank) or rank == best_rank
+            if rank >= best_rank:
+                best, best_rank = entry, rank
+        if tied and best is not None:
+            self._ambiguous.add(best.sa_index)
+        return best
+
+    def _tfc_length(self, sa: SecurityAssociation, length: int) -> int:
+        """esp_output (net/ipv4/esp4.c): pad to min(tfcpad, the SA's MTU); a larger packet stays as it is."""
+        if not sa.tfcpad:
+            return 0
+        return max(min(sa.tfcpad, _sa_mtu(sa, self.mtu)) - length, 0)
+
+    def _next_sequence(self, entry: SadEntry) -> int | None:
+        """3.3.3 and xfrm_replay_overflow: the only writer of an SA's counter. None where it would repeat."""
+        sa = entry.sa
+        limit = 0xFFFFFFFFFFFFFFFF if sa.esn else _LOW
+        if entry.oseq >= limit:
+            if sa.esn or "oseq-may-wrap" not in sa.extra_flags:
+                return None
+            entry.oseq = -1
+        entry.oseq += 1
+        return entry.oseq
+
+    def _iv(self, entry: SadEntry, seq64: int) -> bytes:
+        keys = entry.sa.keys
+        if keys is None or not keys.suite.iv_length:
+            return b""
+        if keys.suite.kind is Kind.AUTHENC:
+            return self._random(keys.suite.iv_length)
+        mask = self._masks.get(entry.sa_index)
+        if mask is None:
+            mask = self._masks[entry.sa_index] = int.from_bytes(self._random(8))
+        return (mask ^ seq64).to_bytes(8)
+
+
+def _trim(packet: bytes) -> bytes:
+    """The IP packet without what a link layer padded it with."""
+    if packet[0] >> 4 == 4:
+        return packet[: packet[2] << 8 | packet[3]] if packet[2] << 8 | packet[3] >= ipv4.HEADER_LENGTH else packet
+    length = packet[4] << 8 | packet[5]
+    return packet[: ipv6.HEADER_LENGTH + length] if length else packet
+
+
+def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
+    """(what goes inside ESP, its next header), or None for a fragment in transport mode."""
+    v4 = packet[0] >> 4 == 4
+    if sa.mode is Mode.TUNNEL:
+        return packet, ipv4.PROTO_IPIP if v4 else ipv4.PROTO_IPV6
+    if v4:
+        if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK:
+            return None
+        return packet[(packet[0] & 15) * 4 :], packet[ipv4.PROTOCOL]
+    place = ipv6.transport_insertion(packet)
+    return (packet[place[0] :], packet[place[1]]) if place else None
+
+
+def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> bytes:
+    """UDP where the SA says so, then the outer IP header."""
+    proto = esp.PROTO_ESP
+    if sa.encap is not None and sa.encap.kind == ESPINUDP:
+        addresses = (sa.src, sa.dst) if len(sa.dst) == 16 else None
+        sealed = udp.emit(sa.encap.sport, sa.encap.dport, sealed, addresses)
+        proto = udp.PROTO_UDP
+    if sa.mode is Mode.TUNNEL:
+        return _tunnel_header(sa, packet, proto, len(sealed), seq64) + sealed
+    if len(sa.dst) == 4:
+        return ipv4.with_payload(packet[: (packet[0] & 15) * 4], proto, sealed)
+    place = ipv6.transport_insertion(packet)
+    at, pointer = place or (ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER)
+    return ipv6.with_payload(packet[:at], pointer, proto, sealed)
+
+
+def _tunnel_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int, seq64: int) -> bytes:
+    """RFC 4301 5.1.2 as Linux builds it (xfrm4_tunnel_encap_add, xfrm6_tunnel_encap_add)."""
+    v4 = packet[0] >> 4 == 4
+    inner_tos = packet[1] if v4 else ipv6.traffic_class(packet)
+    ecn = inner_tos & 3
+    ecn = 0 if "noecn" in sa.flags else 2 if ecn == 3 else ecn  # INET_ECN_encapsulate: CE goes out as ECT(0)
+    dscp = 0 if "dont-encap-dscp" in sa.extra_flags else inner_tos & 0xFC
+    if len(sa.dst) == 4:
+        keeps_df = not v4 or packet[6] & 0x40
+        flags = ipv4.DF if keeps_df and "nopmtudisc" not in sa.flags else 0
+        return ipv4.emit(
+            tos=dscp | ecn, payload_length=length, ident=0 if flags else seq64 & 0xFFFF, flags=flags, ttl=_TTL,
+            proto=proto, src=sa.src, dst=sa.dst,
+        )  # fmt: skip
+    flow_label = 0 if v4 else (packet[1] & 15) << 16 | packet[2] << 8 | packet[3]
+    return ipv6.emit(
+        traffic_class=dscp | ecn, flow=flow_label, payload_length=length, next_header=proto, hops=_TTL,
+        src=sa.src, dst=sa.dst,
+    )  # fmt: skip
+
+
+def _sa_mtu(sa: SecurityAssociation, mtu: int) -> int:
+    """__xfrm_state_mtu (net/xfrm/xfrm_state.c): the largest inner packet that fits the path's MTU."""
+    if sa.keys is None:
+        return mtu
+    outer = 20 if len(sa.dst) == 4 else 40
+    header = esp.HEADER_LENGTH + sa.keys.suite.iv_length + (8 if sa.encap else 0)
+    tunnel = outer if sa.mode is Mode.TUNNEL else 0
+    net_adjust = 0 if sa.mode is Mode.TUNNEL else outer
+    room = ((mtu - header - tunnel - sa.keys.icv_length - net_adjust) & ~(sa.aligned - 1)) + net_adjust - 2
+    return max(room, _IPV6_MIN_MTU) if len(sa.dst) == 16 else room
