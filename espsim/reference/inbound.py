@@ -84,6 +84,10 @@ class Inbound:
         self.trace = trace
         self.ports = encap_ports(sad)
 
+    def refresh_ports(self) -> None:
+        """Look again which UDP ports the SAs name, after the SAD has changed."""
+        self.ports = encap_ports(self.sad)
+
     def receive(self, packet: bytes, now: float = 0.0, port: int = 0) -> Received | None:
         """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP."""
         outer = parse_outer(packet, self.ports)

@@ -1,0 +1,5 @@
+"""`python -m espsim` is `espsim`."""
+
+from espsim.cli.main import run
+
+run()

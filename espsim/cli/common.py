@@ -1,0 +1,88 @@
+"""What commands share: a SAD from a file, a device from a model, JSON to standard output, warnings to standard error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from espsim.offload.device import Device
+    from espsim.sad.sad import Sad
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def model_options(multiple: bool) -> Callable[[_F], _F]:
+    """`--model` (once or repeated) and `--assume`."""
+
+    def decorate(function: _F) -> _F:
+        function = click.option(
+            "--assume",
+            "assume",
+            multiple=True,
+            metavar="KEY=VALUE|model",
+            help="Assume a value that a model calls unknown; `model` takes the model's own suggestions.",
+        )(function)
+        return click.option(
+            "--model",
+            "models" if multiple else "model",
+            multiple=multiple,
+            metavar="ID|FILE",
+            help="A hardware model: an id of `espsim models`, or a TOML file.",
+        )(function)
+
+    return decorate
+
+
+def warn(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"espsim: {text}", err=True)
+
+
+def print_json(result: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(result, indent=2))
+
+
+def load_sad(path: str, *, keep_window: bool = False) -> Sad:
+    """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
+    from espsim.aead.cryptography_engine import CryptographyEngine
+    from espsim.core.errors import InputError, XfrmError
+    from espsim.sad.sad import Sad
+    from espsim.xfrm.parse import read_sad_file
+
+    sad = Sad(CryptographyEngine())
+    for parsed in read_sad_file(path):
+        try:
+            sad.newsa(parsed.sa, keep_window=keep_window)
+        except XfrmError as error:
+            raise InputError(f"the SAD refuses this SA: {error}", where=path, line=parsed.line) from None
+    return sad
+
+
+def warn_open_windows(sad: Sad) -> None:
+    """Say loudly which inbound SAs refuse no replays."""
+    from espsim.sad.association import PROTO_ESP, Direction
+
+    names = [
+        e.sa.name
+        for e in sad
+        if e.sa.proto == PROTO_ESP and e.sa.keys and not e.sa.window and e.sa.dir is not Direction.OUT
+    ]
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        warn(f"WARNING: replay window 0, replays are NOT refused: {shown}")
+
+
+def make_device(model: str, assume: Iterable[str]) -> Device:
+    """A device that runs a model, with its assumptions."""
+    from espsim.offload.device import Device
+    from espsim.offload.model import load_model, parse_assumptions
+
+    loaded = load_model(model)
+    return Device(loaded, parse_assumptions(loaded, assume))

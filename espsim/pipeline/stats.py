@@ -1,0 +1,187 @@
+"""Counts of a run, and the JSON that they become. Every path counts here, so results read the same whatever ran."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from espsim.core.address import format_address
+from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.sad.entry import SadEntry
+
+
+class ReceivedLike(Protocol):
+    """What a path says of one inbound ESP packet (`espsim.reference.inbound.Received`)."""
+
+    verdict: Verdict
+    counter: str | None
+    spi: int | None
+    seq64: int | None
+    entry: SadEntry | None
+    used: SadEntry | None
+    device: DeviceOutcome | None
+    surfacing: Surfacing
+
+
+class SentLike(Protocol):
+    """What a path says of one outbound packet (`espsim.reference.outbound.Sent`)."""
+
+    verdict: OutVerdict
+    entry: SadEntry | None
+
+    @property
+    def counter(self) -> str | None:
+        """The Linux counter that moved."""
+
+
+@dataclass(slots=True)
+class SaCount:
+    """One SA's packets: those that passed, and the others by verdict."""
+
+    entry: SadEntry
+    passed: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def as_dict(self, passed: str) -> dict[str, Any]:
+        """`{spi, daddr, <passed>, dropped}`; `spi` is an integer."""
+        sa = self.entry.sa
+        return {
+            "spi": sa.spi,
+            "daddr": format_address(sa.dst),
+            passed: self.passed,
+            "dropped": dict(sorted(self.dropped.items())),
+        }
+
+
+@dataclass(slots=True)
+class InboundStats:
+    """Counts of an inbound run. `ignored`: packets that are not ESP."""
+
+    packets: int = 0
+    ignored: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=Counter)
+    device: Counter[str] = field(default_factory=Counter)
+    surfacing: Counter[str] = field(default_factory=Counter)
+    wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _by_sa: dict[int, SaCount] = field(default_factory=dict)
+
+    @property
+    def delivered(self) -> int:
+        """Packets that were delivered."""
+        return self.verdicts[Verdict.DELIVERED.name]
+
+    def count(self, received: ReceivedLike | None) -> None:
+        """Count one packet; None is one that is not ESP."""
+        if received is None:
+            self.ignored += 1
+            return
+        self.packets += 1
+        self.verdicts[received.verdict.name] += 1
+        if received.counter is not None:
+            self.counters[received.counter] += 1
+        if received.device is not None:
+            self._count_device(received)
+        if received.entry is not None:
+            self._of(received.entry, received.verdict)
+
+    def of(self, entry: SadEntry) -> SaCount:
+        """One SA's counts; zeros where no packet was its."""
+        return self._by_sa.get(entry.sa_index) or SaCount(entry)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of `espsim decap`. `device` and what goes with it are absent without a model."""
+        result: dict[str, Any] = {
+            "packets": self.packets,
+            "ignored": self.ignored,
+            "delivered": self.delivered,
+            "verdicts": _sorted(self.verdicts),
+            "linux_counters": _sorted(self.counters),
+        }
+        if self.device:
+            result["device"] = _sorted(self.device)
+            result["surfacing"] = _sorted(self.surfacing)
+            result["wrong_keys"] = [
+                {"sa": own, "keys_of": used, "packets": n} for (own, used), n in sorted(self.wrong_keys.items())
+            ]
+        result["by_sa"] = [count.as_dict("delivered") for count in self._by_sa.values()]
+        return result
+
+    def _count_device(self, received: ReceivedLike) -> None:
+        self.device[received.device.name if received.device is not None else ""] += 1
+        if received.surfacing is not Surfacing.NONE:
+            self.surfacing[received.surfacing.name] += 1
+        if received.used is not None and received.used is not received.entry:
+            own = received.entry.sa.name if received.entry is not None else "no SA"
+            self.wrong_keys[own, received.used.sa.name] += 1
+
+    def _of(self, entry: SadEntry, verdict: Verdict) -> None:
+        count = self._by_sa.setdefault(entry.sa_index, SaCount(entry))
+        if verdict is Verdict.DELIVERED:
+            count.passed += 1
+        else:
+            count.dropped[verdict.name] += 1
+
+
+@dataclass(slots=True)
+class OutboundStats:
+    """Counts of an outbound run. `ignored`: frames that are not IP."""
+
+    packets: int = 0
+    ignored: int = 0
+    verdicts: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=Counter)
+    _by_sa: dict[int, SaCount] = field(default_factory=dict)
+
+    def count(self, sent: SentLike | None) -> None:
+        """Count one packet; None is a frame that is not IP."""
+        if sent is None:
+            self.ignored += 1
+            return
+        self.packets += 1
+        self.verdicts[sent.verdict.name] += 1
+        if sent.counter is not None:
+            self.counters[sent.counter] += 1
+        if sent.entry is not None:
+            count = self._by_sa.setdefault(sent.entry.sa_index, SaCount(sent.entry))
+            if sent.verdict is OutVerdict.SEALED:
+                count.passed += 1
+            else:
+                count.dropped[sent.verdict.name] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of `espsim encap`."""
+        return {
+            "packets": self.packets,
+            "ignored": self.ignored,
+            "sealed": self.verdicts[OutVerdict.SEALED.name],
+            "no_sa": self.verdicts[OutVerdict.NO_SA.name],
+            "verdicts": _sorted(self.verdicts),
+            "linux_counters": _sorted(self.counters),
+            "by_sa": [count.as_dict("sealed") for count in self._by_sa.values()],
+        }
+
+
+def verdict_line(frame: int, received: ReceivedLike | None) -> dict[str, Any]:
+    """One packet's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place."""
+    if received is None:
+        return {"frame": frame, "verdict": "ignored", "linux_counter": None, "spi": None, "seq64": None, "sa": None}
+    line: dict[str, Any] = {
+        "frame": frame,
+        "verdict": received.verdict.name,
+        "linux_counter": received.counter,
+        "spi": received.spi,
+        "seq64": received.seq64,
+        "sa": received.entry.sa.name if received.entry is not None else None,
+    }
+    if received.device is not None:
+        line["device"] = received.device.name
+        line["surfacing"] = received.surfacing.name
+        if received.used is not None and received.used is not received.entry:
+            line["keys_of"] = received.used.sa.name
+    return line
+
+
+def _sorted(counter: Counter[str]) -> dict[str, int]:
+    return {name: n for name, n in sorted(counter.items()) if n}
