@@ -9,7 +9,6 @@ RFC 2404 and 4868 (HMAC), RFC 4303 2.2.1 and 3.3.2 (ESN's high half in the AAD a
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -196,9 +195,9 @@ def aad(header: bytes, seq_hi: bytes) -> bytes:
 
     `header` is the ESP header as it is on the wire (8 bytes); `seq_hi` is 4 bytes with ESN and empty without.
     """
-    return header[:4] + seq_hi + header[4:8]
+    return header[:4] + seq_hi + header[4:8] if seq_hi else header
 
 
-def pack_seq_hi(seq64: int, esn: bool) -> bytes:
-    """ESN's high half as it goes into AAD or MAC: 4 bytes with ESN, none without."""
-    return struct.pack("!I", (seq64 >> 32) & 0xFFFFFFFF) if esn else b""
+def pack_seq_hi(seq64: int) -> bytes:
+    """ESN's high half as it goes into AAD or MAC; without ESN nothing goes there."""
+    return (seq64 >> 32 & 0xFFFFFFFF).to_bytes(4)

@@ -66,7 +66,12 @@ def run(
 
 
 def _run_cells(
-    scenario: Scenario, where: str, policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int
+    scenario: Scenario,
+    where: str,
+    policies: tuple[str, ...],
+    models: tuple[str, ...],
+    assume: tuple[str, ...],
+    seed: int,
 ) -> list[Cell]:
     from espsim.core.errors import InputError
     from espsim.offload.model import load_model, parse_assumptions

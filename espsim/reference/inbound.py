@@ -116,10 +116,8 @@ class Inbound:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone (xfrm_timer_handler)."""
         daddr, spi = arrival.outer.dst, arrival.spi
         while (entry := self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark)) is not None:
-            limits = entry.sa.limits
-            if limits.hard_add is None and limits.hard_use is None:
-                break
-            if not hard_time_passed(limits, arrival.now, entry.added, entry.used):
+            sa = entry.sa
+            if not sa.limited or not hard_time_passed(sa.limits, arrival.now, entry.added, entry.used):
                 break
             self.sad.expire(entry)
         if self.trace:
@@ -139,7 +137,7 @@ class Inbound:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
-        if hard_limit_reached(entry.sa.limits, entry.packets, entry.bytes):
+        if entry.sa.limited and hard_limit_reached(entry.sa.limits, entry.packets, entry.bytes):
             self.sad.expire(entry)
             return Verdict.EXPIRED, seq64, None
         verdict, plaintext = self._open(entry, arrival, seq64)
@@ -198,7 +196,7 @@ class Inbound:
         if outer.cut or outer.end - body_at < keys.icv_length:
             return Verdict.TRUNCATED, None
         header, iv = packet[outer.esp : start], packet[start:body_at]
-        seq_hi = pack_seq_hi(seq64, entry.sa.esn)
+        seq_hi = pack_seq_hi(seq64) if entry.sa.esn else b""
         if self.trace:
             self._trace_crypto(entry, header, iv, seq_hi)
         try:
@@ -238,7 +236,7 @@ class Inbound:
             self.trace(
                 "RFC 4301 5.2", "inner packet", f"{sa.mode.value} mode, {len(inner)} bytes: {inner[:20].hex()}..."
             )
-        if selector_refuses(sa, inner):
+        if sa.selective and selector_refuses(sa.selector, inner):
             return Verdict.POLICY, None
         return Verdict.DELIVERED, inner
 

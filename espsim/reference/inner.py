@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from espsim.core.address import Address
 from espsim.reference.outer import Outer
-from espsim.sad.association import SecurityAssociation
+from espsim.sad.association import SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6
 
 _ECN_CE = 3
@@ -84,9 +84,7 @@ def _ports(packet: bytes, at: int, proto: int) -> tuple[int, int]:
     return 0, 0
 
 
-def selector_refuses(sa: SecurityAssociation, inner: bytes) -> bool:
-    """Whether the SA's selector refuses an inner packet (__xfrm_policy_check, the first loop)."""
-    if sa.selector.is_any:
-        return False
+def selector_refuses(selector: Selector, inner: bytes) -> bool:
+    """Whether an SA's selector refuses an inner packet (__xfrm_policy_check, the first loop)."""
     facts = flow(inner)
-    return facts is None or not sa.selector.matches(*facts)
+    return facts is None or not selector.matches(*facts)

@@ -101,7 +101,8 @@ class Outbound:
             entry.used = now
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
-        sealed = header + iv + entry.transform.seal(header, pack_seq_hi(seq64, sa.esn), iv, plaintext)
+        seq_hi = pack_seq_hi(seq64) if sa.esn else b""
+        sealed = header + iv + entry.transform.seal(header, seq_hi, iv, plaintext)
         return Sent(OutVerdict.SEALED, entry, seq64, _wrap(sa, packet, sealed, seq64))
 
     # -- the steps ----------------------------------------------------------------------------------------------

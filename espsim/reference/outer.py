@@ -61,9 +61,9 @@ def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     if headers < ipv4.HEADER_LENGTH or total < headers:
         return None
     fragment = (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK
-    outer = Outer(
-        packet[12:16], packet[16:20], headers, headers, total, ipv4.PROTOCOL, packet[1], fragment=fragment != 0
-    )
+    outer = Outer(packet[12:16], packet[16:20], headers, headers, total, ipv4.PROTOCOL, packet[1], None, fragment != 0)
+    if proto == esp.PROTO_ESP and total <= len(packet):
+        return outer
     return _find_esp(packet, outer, proto, encap_ports, later_fragment=fragment & 0x1FFF != 0)
 
 

@@ -15,9 +15,7 @@ def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str
     out.print("[bold]One ESP packet through the reference path[/bold]")
     out.print(table(("step", "what happens", "source"), [(step, text, section) for section, step, text in steps]))
     sent = rows[0]["sent"]
-    out.print(
-        f"\n[bold]Two inbound SAs with one SPI: A on 192.0.2.1, B on 192.0.2.2; {sent} packets to each[/bold]"
-    )
+    out.print(f"\n[bold]Two inbound SAs with one SPI: A on 192.0.2.1, B on 192.0.2.2; {sent} packets to each[/bold]")
     out.print(
         table(
             ("model", "add A", "add B", "A got", "B got", "wrong SA", "drops by Linux counter"),

@@ -145,6 +145,8 @@ class SecurityAssociation:
 
     Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
     is refused when it is given. `keys` is None for a larval state and for AH and IPComp, which espsim does not run.
+    What every packet asks is worked out here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
+    lifetime is finite), `selective` (the selector refuses something).
     """
 
     src: Address
@@ -175,6 +177,8 @@ class SecurityAssociation:
     keys: SuiteKeys | None = field(init=False, repr=False, default=None)
     esn: bool = field(init=False, default=False)
     aligned: int = field(init=False, repr=False, default=4)
+    limited: bool = field(init=False, repr=False, default=False)
+    selective: bool = field(init=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
         if len(self.src) != len(self.dst):
@@ -182,6 +186,8 @@ class SecurityAssociation:
         if not 0 <= self.window <= 4096:
             raise ValueError(f"a replay window of {self.window} is not in 0 to 4096")
         object.__setattr__(self, "esn", "esn" in self.flags)
+        object.__setattr__(self, "limited", self.limits != Limits())
+        object.__setattr__(self, "selective", not self.selector.is_any)
         if self.esn and self.window == 0 and self.dir is not Direction.OUT:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:

@@ -26,7 +26,7 @@ _LOW = 0xFFFFFFFF
 class Window:
     """One SA's receive window. `top` is the highest accepted number (64 bits with ESN); bit i of `bitmap` is top-i."""
 
-    __slots__ = ("bitmap", "esn", "resume", "size", "top")
+    __slots__ = ("_mask", "bitmap", "esn", "resume", "size", "top")
 
     def __init__(
         self, size: int, *, esn: bool = False, top: int = 0, bitmap: int = 0, resume: int | None = None
@@ -34,7 +34,8 @@ class Window:
         self.size = size
         self.esn = esn
         self.top = top
-        self.bitmap = bitmap & ((1 << size) - 1)
+        self._mask = (1 << size) - 1
+        self.bitmap = bitmap & self._mask
         self.resume = resume if esn else None
 
     def infer(self, seq: int) -> int:
@@ -76,7 +77,7 @@ class Window:
             return
         ahead = seq64 - self.top
         if ahead > 0:
-            self.bitmap = (self.bitmap << ahead | 1) & ((1 << self.size) - 1) if ahead < self.size else 1
+            self.bitmap = (self.bitmap << ahead | 1) & self._mask if ahead < self.size else 1
             self.top = seq64
         else:
             self.bitmap |= 1 << -ahead

@@ -1,35 +1,35 @@
 """The scenario language, TOML: what a file may say, and where it is wrong.
 
-    schema = 1
-    name = "duplicate-spi"
-    question = "one sentence"
-    source = "where the question comes from"
-    policies = ["rfc4301"]                  # what runs where the user names none
+schema = 1
+name = "duplicate-spi"
+question = "one sentence"
+source = "where the question comes from"
+policies = ["rfc4301"]                  # what runs where the user names none
 
-    [[sa]]                                  # an SA in the words of `ip xfrm state add`
-    name = "A"
-    line = "src 198.51.100.1 dst 192.0.2.1 proto esp spi 0x1001 mode transport ..."
-    count = 5                               # optional: so many copies ...
-    spi_step = 0                            # ... each with its SPI and destination this much further on
-    dst_step = 1
+[[sa]]                                  # an SA in the words of `ip xfrm state add`
+name = "A"
+line = "src 198.51.100.1 dst 192.0.2.1 proto esp spi 0x1001 mode transport ..."
+count = 5                               # optional: so many copies ...
+spi_step = 0                            # ... each with its SPI and destination this much further on
+dst_step = 1
 
-    [[step]]                                # in order
-    do = "newsa"                            # allocspi newsa updsa delsa send
-    sa = "A"
+[[step]]                                # in order
+do = "newsa"                            # allocspi newsa updsa delsa send
+sa = "A"
 
-    [[step]]
-    do = "send"                             # the peer of every copy of A seals and sends
-    sa = "A"
-    packets = 10                            # or seqs = [1, 2, 2, 4294967296]: the sender's 64-bit numbers
-    forge = false                           # true: the last byte of the ICV is flipped
-    to = "192.0.2.9"                        # optional: another outer destination
+[[step]]
+do = "send"                             # the peer of every copy of A seals and sends
+sa = "A"
+packets = 10                            # or seqs = [1, 2, 2, 4294967296]: the sender's 64-bit numbers
+forge = false                           # true: the last byte of the ICV is flipped
+to = "192.0.2.9"                        # optional: another outer destination
 
-      [[step.expect]]                       # the first that fits the cell is compared; none: nothing is expected
-      policy = "rfc4301"                    # optional, a name or a list
-      model = "sw-linux-xfrm"               # optional, likewise; "software" is the run without a model
-      delivered = 10                        # send: also verdicts, linux_counters, device, surfacing (tables of counts)
-      result = "OK"                         # requests: "OK" or an errno's name for every copy, or a table of counts
-      offload = "0"                         # newsa, updsa with a model: "0" or "-EEXIST", or a table of counts
+  [[step.expect]]                       # the first that fits the cell is compared; none: nothing is expected
+  policy = "rfc4301"                    # optional, a name or a list
+  model = "sw-linux-xfrm"               # optional, likewise; "software" is the run without a model
+  delivered = 10                        # send: also verdicts, linux_counters, device, surfacing (tables of counts)
+  result = "OK"                         # requests: "OK" or an errno's name for every copy, or a table of counts
+  offload = "0"                         # newsa, updsa with a model: "0" or "-EEXIST", or a table of counts
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ class Scenario(_Strict):
             raise ValueError("two SAs of one name")
         for step in self.step:
             if step.sa not in known:
-                raise ValueError(f"a step names SA {step.sa!r}, which is not there; there are {', '.join(sorted(known))}")
+                raise ValueError(
+                    f"a step names SA {step.sa!r}, which is not there; there are {', '.join(sorted(known))}"
+                )
         return self
 
 
