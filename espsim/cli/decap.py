@@ -41,8 +41,8 @@ def decap(
     in order of arrival, with the outer packets' times. FILE is what `ip xfrm state` or `ip -s xfrm state` prints, with
     keys, or `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged, policies are not.
 
-    Windows start empty (with ESN at FILE's high half) unless --keep-window. Without --model SAs are found as Linux does;
-    with one the modelled device looks first, and the software lookup says where it was wrong.
+    Windows start empty (with ESN at FILE's high half) unless --keep-window. Without --model SAs are found as Linux
+    finds them; with one the modelled device looks first, and the software lookup says where it was wrong.
     """
     from espsim.core.errors import InputError
     from espsim.io.atomic import atomic_output

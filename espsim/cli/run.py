@@ -10,6 +10,7 @@ import click
 from espsim.cli import common
 
 if TYPE_CHECKING:
+    from espsim.offload.model import Model
     from espsim.scenario.runner import Cell
     from espsim.scenario.schema import Scenario
 
@@ -32,9 +33,9 @@ def run(
 ) -> None:
     """Run a scenario: a built-in one by name, or a TOML file by path.
 
-    It runs once for every policy and model, each time from nothing: the software lookup alone where no --model is given,
-    else each model beside the software lookup. Without --policy the scenario's own policies are run. Exit status 1 where
-    an expectation is not met; each is printed with what was expected and what came.
+    It runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
+    given, else each model beside the software lookup. Without --policy the scenario's own policies are run. Exit
+    status 1 where an expectation is not met; each is printed with what was expected and what came.
     """
     from espsim.core.errors import InputError
     from espsim.scenario.schema import builtin_names, load_scenario
@@ -84,12 +85,14 @@ def _run_cells(
         raise InputError(f"no policy {unknown!r}; there are {', '.join(POLICIES)}", where=None if policies else where)
     if assume and not models:
         raise InputError("--assume goes with --model")
-    loaded = [(m, parse_assumptions(m, assume)) for m in map(load_model, models or scenario.models)]
+    named = [load_model(name) for name in models or scenario.models]
+    loaded = [(m, parse_assumptions(m, assume, named)) for m in named]
     groups = expand(scenario, where)
+    cases: list[tuple[Model | None, dict[str, object]]] = [*loaded] or [(None, {})]
     return [
-        run_cell(scenario, groups, POLICIES[name](), model, assumed, seed)
+        run_cell(scenario, groups, POLICIES[name](), model=model, assume=assumed, seed=seed)
         for name in names
-        for model, assumed in loaded or [(None, {})]
+        for model, assumed in cases
     ]
 
 

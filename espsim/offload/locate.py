@@ -1,7 +1,7 @@
 """Where in a TOML text each key stands, and what the comment beside it says.
 
-`tomllib` gives values without places. This walks a text that tomllib has already accepted, so it checks nothing; it only
-counts lines. The comments matter because in hwmodels/ they carry the source of each value.
+`tomllib` gives values without places. This walks a text that tomllib has already accepted, so it checks nothing; it
+only counts lines. The comments matter because in hwmodels/ they carry the source of each value.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class _Scanner:
             self._arrays[path] = self._arrays.get(path, -1) + 1
             self.places.setdefault(path, Place(self.line))
             path += (self._arrays[path],)
-        self._record(path, self.line)
+        self._record(path, self.line, self._comment_above())
         return path
 
     def _resolve(self, key: Path) -> Path:
@@ -81,13 +81,13 @@ class _Scanner:
         return path
 
     def _pair(self, table: Path) -> None:
-        line = self.line
+        line, above = self.line, self._comment_above()
         key = self._key()
         for n in range(1, len(key)):
             self.places.setdefault(table + key[:n], Place(line))
         self._move(1)  # the equals sign
         self._skip()
-        self._value(table + key)
+        self._value(table + key, above)
 
     def _key(self) -> Path:
         parts: list[str] = []
@@ -107,7 +107,7 @@ class _Scanner:
                 return tuple(parts)
             self._move(1)
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: Path, above: str) -> None:
         line, character = self.line, self.text[self.at]
         if character == "[":
             self._array(path)
@@ -118,14 +118,14 @@ class _Scanner:
         else:
             while self.at < len(self.text) and self.text[self.at] not in ",]}#\n":
                 self._move(1)
-        self._record(path, line)
+        self._record(path, line, above)
 
     def _array(self, path: Path) -> None:
         self._move(1)
         index = 0
         self._skip()
         while self.text[self.at] != "]":
-            self._value((*path, index))
+            self._value((*path, index), self._comment_above())
             index += 1
             self._skip()
             if self.text[self.at] == ",":
@@ -161,11 +161,15 @@ class _Scanner:
 
     # -- moving on ----------------------------------------------------------------------------------------------
 
-    def _record(self, path: Path, line: int) -> None:
-        comment = " ".join(self._above) if self._above_ends == line - 1 else ""
-        self._above = []
+    def _record(self, path: Path, line: int, comment: str) -> None:
         self.places[path] = Place(line, comment)
         self._ended = (path, self.line)
+
+    def _comment_above(self) -> str:
+        """The comment lines that end just above this one; whoever takes them has them alone."""
+        comment = " ".join(self._above) if self._above_ends == self.line - 1 else ""
+        self._above = []
+        return comment
 
     def _skip(self) -> bool:
         """Over white space and comments; False at the end of the text."""

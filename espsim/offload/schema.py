@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 Unknown = Literal["unknown"]
 UNKNOWN: Unknown = "unknown"
@@ -35,6 +36,11 @@ Cipher = Literal["aes-gcm", "aes-gmac", "aes-ccm", "chacha20-poly1305", "aes-cbc
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _unfit(text: str, *at: str | int) -> PydanticCustomError:
+    """Values that are legal one by one and don't fit together; `at` is the key at fault, from this table on."""
+    return PydanticCustomError("unfit", "{text}", {"text": text, "at": at})
 
 
 class DeviceFacts(_Table):
@@ -118,12 +124,12 @@ class Index(_Table):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.fn == "mask" and self.bits is None:
-            raise ValueError('fn = "mask" needs `bits`')
+            raise _unfit('fn = "mask" needs `bits`', "fn")
         if self.fn == "slice_add":
             if self.hi is None or self.lo is None or self.width is None:
-                raise ValueError('fn = "slice_add" needs `hi`, `lo` and `width`')
+                raise _unfit('fn = "slice_add" needs `hi`, `lo` and `width`', "fn")
             if isinstance(self.hi, int) and isinstance(self.lo, int) and self.hi < self.lo:
-                raise ValueError("`hi` is below `lo`")
+                raise _unfit("is below `lo`", "hi")
         return self
 
 
@@ -164,18 +170,18 @@ class Lookup(_Table):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.kind in ("direct", "hash") and self.index is None:
-            raise ValueError(f'kind = "{self.kind}" needs `index`')
+            raise _unfit(f'"{self.kind}" needs `index`', "kind")
         if self.kind == "hash" and not (self.index and self.index.chained) and (self.ways is None or self.sets is None):
-            raise ValueError('kind = "hash" needs `ways` and `sets`')
+            raise _unfit('"hash" needs `ways` and `sets`', "kind")
         if self.kind == "longest" and isinstance(self.key, list) and not all(isinstance(k, list) for k in self.key):
-            raise ValueError('kind = "longest" needs a list of keys: [["spi"], ["spi", "dst"]]')
+            raise _unfit('kind = "longest" needs a list of keys: [["spi"], ["spi", "dst"]]', "key")
         if self.kind != "longest" and isinstance(self.key, list) and any(isinstance(k, list) for k in self.key):
-            raise ValueError('several keys belong to kind = "longest"')
+            raise _unfit('several keys belong to kind = "longest"', "key")
         if self.kind == "hash" and isinstance(self.ways, int) and isinstance(self.sets, int):
             if self.ways * self.sets == 0:
-                raise ValueError("`ways` and `sets` must be at least 1")
+                raise _unfit("`ways` and `sets` must be at least 1", "ways")
             if isinstance(self.capacity, int) and self.capacity != self.ways * self.sets:
-                raise ValueError(f"capacity {self.capacity} is not ways * sets = {self.ways * self.sets}")
+                raise _unfit(f"{self.capacity} is not ways * sets = {self.ways * self.sets}", "capacity")
         return self
 
 
@@ -215,15 +221,15 @@ class SpiRange(_Table):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if isinstance(self.min, int) and isinstance(self.max, int) and self.min > self.max:
-            raise ValueError("`min` is above `max`")
+            raise _unfit("is above `max`", "min")
         return self
 
 
 class Delete(_Table):
     """program.delete. `by`: what the driver removes by.
 
-    `duplicate_delete`: the place holds another SA's entry (it was kept, or has overwritten this SA's). `first_delete`: the SA
-    is the first one of duplicates under keep_first; `ok` hands its entry on. `silent_delete`: the SA was never written.
+    `duplicate_delete`: the place holds another SA's entry (it was kept, or has overwritten this SA's). `first_delete`:
+    the SA is the first of duplicates under keep_first; `ok` hands its entry on. `silent_delete`: it was never written.
     """
 
     by: Literal["handle", "slot", "key", "spi_first_match", "unknown"]
@@ -264,14 +270,17 @@ class Inbound(_Table):
     result: Result
 
     @model_validator(mode="after")
-    def _chain(self) -> Self:
+    def _fits(self) -> Self:
         for n, lookup in enumerate(self.lookup):
             follows = lookup.index is not None and lookup.index.fn == "slot_of_prev"
-            if follows is not bool(n):
-                wrong = "the first table has no previous one" if follows else 'the second needs fn = "slot_of_prev"'
-                raise ValueError(f"lookup.{n}.index: {wrong}")
-        if self.lookup[0].kind == "direct" and self.program.duplicate.policy == "coexist":
-            raise ValueError("a direct table has one entry a slot: duplicates can't coexist in it")
+            if follows and not n:
+                raise _unfit('"slot_of_prev": the first table has no previous one', "lookup", n, "index", "fn")
+            if n and not follows:
+                raise _unfit('the second table needs index = { fn = "slot_of_prev" }', "lookup", n, "index")
+        if self.lookup[0].kind == "direct":
+            for name, outcome in (("duplicate", self.program.duplicate), ("alias", self.program.alias)):
+                if outcome.policy == "coexist":
+                    raise _unfit('"coexist": a direct table has one entry a slot', "program", name, "policy")
         return self
 
 

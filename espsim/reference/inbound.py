@@ -126,14 +126,18 @@ class Inbound:
         return entry
 
     def accept(
-        self, entry: SadEntry, arrival: Arrival, *, check_replay: bool = True
+        self, entry: SadEntry, arrival: Arrival, *, check_replay: bool = True, icv_first: bool = False
     ) -> tuple[Verdict, int | None, bytes | None]:
-        """Everything after the lookup: (verdict, seq64, delivered packet)."""
+        """Everything after the lookup: (verdict, seq64, delivered packet).
+
+        Software asks the window before it decrypts. A device has decrypted before anyone asks (`icv_first`), and
+        where nobody asks (`check_replay` False) the window stays as it is.
+        """
         verdict = self._usable(entry, arrival.outer)
         if verdict is not Verdict.DELIVERED:
             return verdict, None, None
         seq64 = entry.window.infer(arrival.seq)
-        if check_replay:
+        if check_replay and not icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
@@ -143,6 +147,10 @@ class Inbound:
         verdict, plaintext = self._open(entry, arrival, seq64)
         if plaintext is None:
             return verdict, seq64, None
+        if check_replay and icv_first:
+            verdict = self._check_sequence(entry, seq64, arrival.seq)
+            if verdict is not Verdict.DELIVERED:
+                return verdict, seq64, None
         split = esp.split_trailer(plaintext)
         if split is None or split[1] == esp.NEXT_HEADER_NONE:
             return Verdict.TRAILER, seq64, None

@@ -4,6 +4,10 @@ The device's answer takes the place of the SA lookup and nothing else differs (R
 found, its keys open the packet, its window is asked, its counters move. Then the model says how a failure comes
 to light: counted by the host, flagged with the packet, dropped in the device, or not at all.
 
+A device decrypts before anyone asks the window: xfrm_input finds CRYPTO_DONE and its status first, and mlx5's replay
+object and the CPT's completion codes come after the ICV. So a wrong key is an ICV failure even where the other SA's
+window would have refused the number.
+
 An SA that the device refuses stays in the software SAD, as after EOPNOTSUPP or in an application that falls back, so
 that every packet's own SA is known. Unverified plaintext is never delivered, not even where a driver would mark it
 good: the verdict stays INTEGRITY, and `surfacing` says SILENT.
@@ -58,14 +62,23 @@ class OffloadedInbound(Inbound):
             if answer.reached is Reached.MISS:
                 outcome = DeviceOutcome.MISS
             return replace(super().receive_for(entry, arrival), device=outcome)
+        if self.device.mode == "":  # a model of software: what it drops, the host counts
+            return Received(
+                Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq, entry=entry, device=outcome,
+                surfacing=Surfacing.COUNTED,
+            )  # fmt: skip
         surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
         return Received(Verdict.NO_SA, None, arrival.spi, arrival.seq, entry=entry, device=outcome, surfacing=surfacing)
 
     def _with_context(self, used: SadEntry, shadowed: bool, entry: SadEntry | None, arrival: Arrival) -> Received:
         wrong = DeviceOutcome.SHADOWED if shadowed else DeviceOutcome.WRONG_SA
         outcome = DeviceOutcome.HIT if used is entry else wrong
-        check = self.device.replay_checked_by != "nobody"
-        verdict, seq64, inner = self.accept(used, arrival, check_replay=check)
+        verdict, seq64, inner = self.accept(
+            used,
+            arrival,
+            check_replay=self.device.replay_checked_by != "nobody",
+            icv_first=self.device.mode != "",
+        )
         surfacing = self._surfacing(verdict)
         counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
         return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing)

@@ -32,7 +32,8 @@ def print_inbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim decap`."""
     out = console()
     out.print(
-        f"{result['packets']} ESP packets, {result['delivered']} delivered; {result['ignored']} frames ignored (not ESP)"
+        f"{result['packets']} ESP packets, {result['delivered']} delivered;"
+        f" {result['ignored']} frames ignored (not ESP)"
     )
     out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], Verdict)))
     _print_counters(out, result["linux_counters"])

@@ -211,7 +211,7 @@ def _on_the_wire(packet: bytes, step: Step) -> bytes:
 
 
 def _clear_packet(sa: SecurityAssociation, size: int) -> bytes:
-    """A UDP datagram of `size` payload bytes that the SA's selector takes: under transport mode between its own ends."""
+    """A UDP datagram of `size` payload bytes that the SA's selector takes; in transport mode between its own ends."""
     selector = sa.selector
     if sa.mode is Mode.TRANSPORT:
         src, dst = sa.src, sa.dst
@@ -241,12 +241,13 @@ def run_cell(
     scenario: Scenario,
     groups: Mapping[str, Sequence[SecurityAssociation]],
     policy: SpiPolicy,
-    model: Model | None,
-    assume: Mapping[str, object],
+    *,
+    model: Model | None = None,
+    assume: Mapping[str, object] | None = None,
     seed: int = 1,
 ) -> Cell:
     """Run every step under one policy and one model (None: software alone), and compare with what is expected."""
-    runner = CellRunner(groups, policy, model, assume, seed)
+    runner = CellRunner(groups, policy, model, assume or {}, seed)
     model_name = model.id if model is not None else SOFTWARE
     steps = []
     for step in scenario.step:

@@ -37,15 +37,16 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from espsim.core.errors import InputError
-from espsim.offload.locate import locate
+from espsim.offload.locate import locate, nearest
 
 Names = str | list[str]
 Counts = dict[str, int]
+Spi = Annotated[int, Field(ge=0, lt=1 << 32)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -86,8 +87,8 @@ class Step(_Strict):
     forge: bool = False
     to: str | None = None
     port: Annotated[int, Field(ge=0, le=255)] = 0
-    low: Annotated[int, Field(alias="min", ge=0, lt=1 << 32)] | None = None
-    high: Annotated[int, Field(alias="max", ge=0, lt=1 << 32)] | None = None
+    low: Spi | None = Field(default=None, alias="min")
+    high: Spi | None = Field(default=None, alias="max")
     expect: list[Expect] = []
 
     @model_validator(mode="after")
@@ -167,19 +168,20 @@ def parse_scenario(text: str, where: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        raise InputError(*_first(error), where=where, line=_line(error, text)) from None
+        what, line = _first(error, text)
+        raise InputError(what, where=where, line=line) from None
 
 
-def _first(error: ValidationError) -> tuple[str]:
+def _first(error: ValidationError, text: str) -> tuple[str, int | None]:
+    """The first thing wrong: (sentence, line)."""
     details = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    key = _key(details)
+    places = locate(text)
+    # Between the keys pydantic names the members of unions ("list[str]"): those have no place in the file.
+    path: tuple[str | int, ...] = ()
+    for part in details["loc"]:
+        if (*path, part) in places or part == details["loc"][-1]:
+            path = (*path, part)
+    place = nearest(places, path)
+    key = ".".join(map(str, path))
     message = details["msg"].removeprefix("Value error, ")
-    return (f"{key}: {message}" if key else message,)
-
-
-def _key(details: Any) -> str:
-    return ".".join(str(part) for part in details["loc"] if part not in ("str", "list[str]", "dict[str,int]"))
-
-
-def _line(error: ValidationError, text: str) -> int | None:
-    return locate(text, _key(error.errors(include_url=False, include_input=False, include_context=False)[0]))
+    return (f"{key}: {message}" if key else message), place.line if place else None

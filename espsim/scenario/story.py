@@ -1,4 +1,4 @@
-"""The question of the project in numbers and sentences: two inbound SAs with one SPI, under every model (`espsim demo`)."""
+"""The project's question in numbers and sentences: two inbound SAs with one SPI, under every model (`espsim demo`)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def duplicate_spi_rows() -> list[Row]:
     groups = expand(scenario, where)
     policy = POLICIES[DEFAULT_POLICY]
     models = [None, *(load_model(name) for name in shipped_models())]
-    return [_row(run_cell(scenario, groups, policy(), model, {})) for model in models]
+    return [_row(run_cell(scenario, groups, policy(), model=model)) for model in models]
 
 
 def _row(cell: Cell) -> Row:

@@ -72,10 +72,8 @@ max = 0x103
 
     scenario = parse_scenario(text, "draw")
     groups = expand(scenario, "draw")
-    got = {s: run_cell(scenario, groups, POLICIES["rfc4301"](), None, {}, s).steps[0].got["result"] for s in range(40)}
-    assert got == {
-        s: run_cell(scenario, groups, POLICIES["rfc4301"](), None, {}, s).steps[0].got["result"] for s in got
-    }
+    got = {s: run_cell(scenario, groups, POLICIES["rfc4301"](), seed=s).steps[0].got["result"] for s in range(40)}
+    assert got == {s: run_cell(scenario, groups, POLICIES["rfc4301"](), seed=s).steps[0].got["result"] for s in got}
     assert len({tuple(sorted(g.items())) for g in got.values()}) > 1  # with replacement some draws fail
 
 

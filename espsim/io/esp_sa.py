@@ -1,0 +1,161 @@
+"""SAs as rows of Wireshark's `esp_sa` table (epan/dissectors/packet-ipsec.c), for 4.0 and 4.4 alike.
+
+A row has eight columns: protocol, source, destination, SPI, encryption, its key, authentication, its key. 4.4 has two
+more, the length of sequence numbers and ESN's high half; rows without them get its defaults (32-bit, 0), and 4.0 warns
+of rows with them. So a row here has eight, and what 4.0 would complain of is a comment that 4.4's user can make a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from espsim.aead.suites import Kind, SuiteKeys
+from espsim.core.address import format_address
+from espsim.sad.association import PROTO_ESP, SecurityAssociation
+
+_NULL = "NULL"
+_CIPHERS = {"cbc(aes)": "AES-CBC [RFC3602]", "ecb(cipher_null)": _NULL}
+_GCM = "rfc4106(gcm(aes))"
+_CHACHA = "rfc7539esp(chacha20,poly1305)"
+_CHACHA_ROW = "ChaCha20 with Poly1305 [RFC7634]"
+_AUTHENTICATION = {
+    # by MAC and ICV length in bytes; esp_authentication_type_vals
+    ("digest_null", 0): _NULL,
+    ("hmac(sha1)", 12): "HMAC-SHA-1-96 [RFC2404]",
+    ("hmac(sha256)", 12): "HMAC-SHA-256-96 [draft-ietf-ipsec-ciph-sha-256-00]",
+    ("hmac(sha256)", 16): "HMAC-SHA-256-128 [RFC4868]",
+    ("hmac(sha384)", 24): "HMAC-SHA-384-192 [RFC4868]",
+    ("hmac(sha512)", 32): "HMAC-SHA-512-256 [RFC4868]",
+}
+_ANY_LENGTHS = (8, 12, 16, 24, 32)
+_UDPENCAP_PORT = 4500
+
+_CHACHA_NOTE = "Wireshark 4.0 has no ChaCha20-Poly1305, and complains of it; for a newer one, take off the next #"
+_ESN_NOTE = "4.0 can't check its ICV; 4.4 can, with one of these rows in place of the one below:"
+_GCM_ESN_NOTE = "4.0 can't check its ICV, and calls it bad; 4.4 can, with one of these rows in place of the one below:"
+
+_HEAD = (
+    "# Wireshark's table of ESP SAs: copy it as `esp_sa` into a profile, or into WIRESHARK_CONFIG_DIR. It holds keys.",
+    "# tshark -o esp.enable_encryption_decode:TRUE -o esp.enable_authentication_check:TRUE -r CAPTURE",
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Crypto:
+    """The last four of a row's columns. Not `checked`: Wireshark knows such a length of ICV, but not how it is made."""
+
+    encryption: str
+    key: bytes
+    authentication: str
+    auth_key: bytes
+    checked: bool = True
+
+
+def esp_sa_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> list[str]:
+    """The lines of an `esp_sa` file for SAs, each with the high halves of the sequence numbers that its packets had.
+
+    Rows are what Wireshark 4.0 and 4.4 both take; comments say what they can't decrypt, or can't check (ESN's ICV),
+    which epoch an ESN row is for, and which UDP ports Wireshark must be told of. The lines hold keys.
+    """
+    pairs = list(sas)
+    lines = [*_HEAD, *_port_hints(sa for sa, _ in pairs)]
+    seen: set[tuple[bytes, bytes, int]] = set()
+    for sa, epochs in pairs:
+        key = (sa.src, sa.dst, sa.spi)
+        if key in seen:
+            lines.append(f"# {sa.name}: another SA above has its addresses and SPI, and Wireshark takes the first row")
+            continue
+        seen.add(key)
+        lines += _lines_of(sa, epochs)
+    return lines
+
+
+def _port_hints(sas: Iterable[SecurityAssociation]) -> Iterator[str]:
+    ports = {
+        sa.encap.dport for sa in sas if sa.encap is not None and _UDPENCAP_PORT not in (sa.encap.sport, sa.encap.dport)
+    }
+    for port in sorted(ports):
+        yield f"# ESP in UDP on port {port}: Wireshark looks on {_UDPENCAP_PORT} only; add -d udp.port=={port},udpencap"
+
+
+def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
+    keys = sa.keys
+    if sa.proto != PROTO_ESP or keys is None:
+        yield f"# {sa.name}: no ESP keys, no row"
+        return
+    if keys.suite.name == _CHACHA:
+        yield f"# {sa.name}: {_CHACHA_NOTE}"
+        yield from _newer(sa, _Crypto(_CHACHA_ROW, keys.key + keys.salt, _NULL, b""), epochs)
+        return
+    crypto = _crypto(keys)
+    if crypto is None:
+        yield f"# {sa.name}: Wireshark has no {keys.suite.name} with an ICV of {8 * keys.icv_length} bits, no row"
+        return
+    if sa.esn:
+        yield f"# {sa.name}: ESN, this row is for high 32 bits {_epochs(epochs)}"
+        if crypto.checked and keys.icv_length:
+            yield f"# {_GCM_ESN_NOTE if keys.suite.kind is Kind.AEAD else _ESN_NOTE}"
+            yield from _newer(sa, crypto, epochs)
+            crypto = _unchecked(crypto, keys)
+    if not crypto.checked and not sa.esn:
+        yield f"# {sa.name}: Wireshark has no {keys.suite.name} with {8 * keys.icv_length} bits: the ICV is not checked"
+    yield _row(sa, crypto)
+
+
+def _crypto(keys: SuiteKeys) -> _Crypto | None:
+    suite = keys.suite
+    if suite.name == _GCM:
+        # The ICV's length is in the cipher's name, and the authentication must be NULL, or nothing is decrypted.
+        return _Crypto(f"AES-GCM with {keys.icv_length} octet ICV [RFC4106]", keys.key + keys.salt, _NULL, b"")
+    if suite.kind is not Kind.AUTHENC:
+        return None
+    cipher = _CIPHERS.get(suite.name.partition("+")[0])
+    authentication = _AUTHENTICATION.get((suite.auth or "", keys.icv_length))
+    if cipher is None:
+        return None
+    if authentication is not None:
+        return _Crypto(cipher, keys.key, authentication, keys.auth_key)
+    any_length = _any(keys.icv_length)
+    return None if any_length is None else _Crypto(cipher, keys.key, any_length, b"", checked=False)
+
+
+def _any(icv_length: int) -> str | None:
+    return f"ANY {8 * icv_length} bit authentication [no checking]" if icv_length in _ANY_LENGTHS else None
+
+
+def _unchecked(crypto: _Crypto, keys: SuiteKeys) -> _Crypto:
+    """The same without a check that can only fail; AES-GCM can't do without it."""
+    if crypto.authentication == _NULL:
+        return crypto
+    return _Crypto(crypto.encryption, crypto.key, _any(keys.icv_length) or _NULL, b"", checked=False)
+
+
+def _newer(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> Iterator[str]:
+    """Rows of 4.4 as comments: with ESN the ninth and tenth columns, one row an epoch."""
+    if not sa.esn:
+        yield f"# {_row(sa, crypto)}"
+    for epoch in sorted(set(epochs)) if sa.esn else ():
+        yield f'# {_row(sa, crypto)},"64-bit","{epoch:08x}"'
+
+
+def _epochs(epochs: Sequence[int]) -> str:
+    return ", ".join(f"0x{epoch:08x}" for epoch in sorted(set(epochs))) or "unknown"
+
+
+def _row(sa: SecurityAssociation, crypto: _Crypto) -> str:
+    columns = (
+        "IPv4" if len(sa.dst) == 4 else "IPv6",
+        format_address(sa.src),
+        format_address(sa.dst),
+        f"0x{sa.spi:08x}",
+        crypto.encryption,
+        _hex(crypto.key),
+        crypto.authentication,
+        _hex(crypto.auth_key),
+    )
+    return ",".join(f'"{column}"' for column in columns)
+
+
+def _hex(key: bytes) -> str:
+    return f"0x{key.hex()}" if key else ""

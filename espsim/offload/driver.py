@@ -1,0 +1,335 @@
+"""What a driver does when an SA is added or deleted: [inbound.program] of a model.
+
+add      capabilities, SPI range, rules, then: an entry of equal identity is there -> `duplicate`; the slot is taken
+         -> `duplicate` or, for another SPI, `alias`; there is no room -> `full`; otherwise the entry is written
+delete   by what the driver remembers (handle, slot, key) or looks for (SPI); where the place holds another SA's
+         entry, `duplicate_delete` says what becomes of that one
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from espsim.offload.caps import Refusal, need, refusal
+from espsim.offload.hardware import Hardware
+from espsim.offload.keys import FieldValues, of_sa
+from espsim.offload.model import Model
+from espsim.offload.schema import Outcome
+from espsim.offload.tables import Entry, Row, Table
+from espsim.sad.association import SecurityAssociation
+
+_PROGRAM = "inbound.program"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The driver's answer to an add. `errno` None: success. `in_table`: an entry that packets can reach was written.
+
+    `slot` is where a packet's lookup ends (of a kept duplicate in an SA array: where none ends); `note` is a sentence.
+    """
+
+    errno: str | None
+    in_table: bool
+    slot: int | None
+    note: str
+
+
+class Driver:
+    """One driver programming one device. It remembers what it was given and accepted."""
+
+    def __init__(self, model: Model, hardware: Hardware) -> None:
+        self._model = model
+        self._hardware = hardware
+        self._inbound = model.spec.inbound
+        self._program = model.spec.inbound.program
+        self.held: dict[int, Entry] = {}
+        self._by_identity: dict[FieldValues, list[Entry]] = {}
+        self._order = 0
+
+    # -- adding -------------------------------------------------------------------------------------------------
+
+    def add(self, sa_index: int, sa: SecurityAssociation, port: int) -> Installed:
+        """Offer an SA. ValueError: this index is in the device already."""
+        if sa_index in self.held:
+            raise ValueError(f"sa_index {sa_index} is in the device already")
+        refused = refusal(self._model, sa) or self._out_of_range(sa) or self._rules_full(sa, port)
+        if refused is not None:
+            return _refused(*refused)
+        entry = Entry(sa_index, sa, port, self._order)
+        self._order += 1
+        twin = self._same_identity(entry)
+        installed = self._install(entry) if twin is None else self._meets(entry, twin, "duplicate")
+        if installed.errno is None:
+            self.held[sa_index] = entry
+            if self._hardware.has_rules:
+                self._hardware.rules[self._rule_of(sa, port)] += 1
+        return installed
+
+    def _out_of_range(self, sa: SecurityAssociation) -> Refusal | None:
+        span = self._program.spi_range
+        if span is None:
+            return None
+        at = f"{_PROGRAM}.spi_range"
+        low, high = need(self._model, f"{at}.min", span.min), need(self._model, f"{at}.max", span.max)
+        if low <= sa.spi <= high or need(self._model, f"{at}.outside", span.outside) == "ignore":
+            return None
+        errno = need(self._model, f"{at}.errno", span.errno)
+        return errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}"
+
+    def _rule_of(self, sa: SecurityAssociation, port: int) -> FieldValues:
+        return of_sa(sa, port, need(self._model, "inbound.classify.key", self._inbound.classify.key))
+
+    def _rules_full(self, sa: SecurityAssociation, port: int) -> Refusal | None:
+        """A capacity that is not public is taken as large enough (and `Device.assumptions` says so)."""
+        limit, rules = self._inbound.classify.capacity, self._hardware.rules
+        if not isinstance(limit, int) or not self._hardware.has_rules or len(rules) < limit:
+            return None
+        if self._rule_of(sa, port) in rules:
+            return None
+        errno = need(self._model, f"{_PROGRAM}.full.errno", self._program.full.errno)
+        return errno, f"all {limit} rules of the classifier are taken"
+
+    def _same_identity(self, entry: Entry) -> Entry | None:
+        """The oldest entry in the table that the driver takes for the same SA."""
+        identity = self._identity(entry)
+        if identity is None:
+            return None
+        mark = entry.sa.mark.value & entry.sa.mark.mask
+        by_mark = "mark" in self._program.identity
+        others = self._by_identity.get(identity, ())
+        return next((other for other in others if not by_mark or other.sa.mark.matches(mark)), None)
+
+    def _identity(self, entry: Entry) -> FieldValues | None:
+        """What the driver compares, but for the mark; None where it looks at the slot only, or at nothing."""
+        fields = need(self._model, f"{_PROGRAM}.identity", self._program.identity)
+        if "none" in fields or "slot" in fields:
+            return None
+        scope = self._hardware.scope(entry.port, entry.sa.dst)
+        return (*scope, *of_sa(entry.sa, entry.port, [f for f in fields if f != "mark"]))
+
+    def _install(self, entry: Entry) -> Installed:
+        """No equal identity: write the entry, if its slot is free and there is room."""
+        first = self._inbound.lookup[0]
+        table = self._table(entry)
+        place = table.place_for(entry.sa, entry.port)
+        if place is None:
+            return self._no_place(entry) if first.kind == "hash" else self._full("the table is full")
+        occupant = table.rows.get(place)
+        if occupant is not None:
+            same = occupant.entry.sa.spi == entry.sa.spi
+            return self._meets(entry, occupant.entry, "duplicate" if same else "alias")
+        if first.multi_match == "impossible" and table.twins(entry.sa, entry.port):
+            return self._full("the table can't hold one key twice")
+        return self._write(entry, place)
+
+    def _write(self, entry: Entry, place: int) -> Installed:
+        """Take an array slot where there is an array, a row of the auxiliary tables, and write the place."""
+        slot = self._take_slot(entry)
+        if isinstance(slot, Installed):
+            return slot
+        auxiliary = self._hardware.aux(entry.port)
+        lacking = next((aux for aux in auxiliary if not aux.has_room(entry)), None)
+        if lacking is not None:
+            self._release_slot(entry)
+            errno = need(self._model, lacking.errno_key, lacking.errno)
+            return _refused(errno, f"{lacking.name}: all {lacking.limit} rows are taken")
+        self._put(entry, place, slot)
+        number = place if slot is None else slot
+        return Installed(None, True, number, f"written to slot {number}")
+
+    def _put(self, entry: Entry, place: int, slot: int | None) -> None:
+        table = self._table(entry)
+        self._clear(table, place)
+        table.write(place, Row(entry, slot))
+        entry.place = place
+        for aux in self._hardware.aux(entry.port):
+            aux.take(entry)
+        identity = self._identity(entry)
+        if identity is not None:
+            self._by_identity.setdefault(identity, []).append(entry)
+
+    def _take_slot(self, entry: Entry) -> int | Installed | None:
+        """The array slot, taken; None where there is no array; an answer where there is none to be had."""
+        if not self._hardware.has_array:
+            return None
+        array = self._hardware.array(entry.port)
+        by_spi = need(self._model, f"{_PROGRAM}.slot", self._program.slot) == "spi_low24"
+        slot = entry.sa.spi & 0xFFFFFF if by_spi else array.first_free()
+        if slot is None or (array.limit is not None and slot >= array.limit):
+            return self._full(f"all {array.limit} slots of the SA array are taken")
+        other = array.slots.get(slot)
+        if other is not None:
+            return self._share_slot(entry, other, slot)
+        array.take(slot, entry)
+        entry.slot = slot
+        return slot
+
+    def _share_slot(self, entry: Entry, other: Entry, slot: int) -> int | Installed:
+        """The SPI names an array slot that another SA has: one context for both, or a refusal."""
+        which: Literal["duplicate", "alias"] = "duplicate" if other.sa.spi == entry.sa.spi else "alias"
+        outcome = self._outcome(which)
+        policy = need(self._model, f"{_PROGRAM}.{which}.policy", outcome.policy)
+        if policy in ("reject", "software"):
+            return self._declined(which, entry, other, f"array slot {slot} holds {other.sa.name}")
+        if policy == "overwrite":
+            self._hardware.array(entry.port).slots[slot] = entry
+            entry.slot = slot
+        return slot
+
+    # -- duplicates, aliases, no room ---------------------------------------------------------------------------
+
+    def _meets(self, entry: Entry, other: Entry, which: Literal["duplicate", "alias"]) -> Installed:
+        """The driver finds `other` where it would put `entry`."""
+        policy = need(self._model, f"{_PROGRAM}.{which}.policy", self._outcome(which).policy)
+        if policy == "coexist":
+            return self._install(entry)
+        if policy == "overwrite":
+            return self._overwrite(entry, other)
+        if policy == "keep_first":
+            return self._keep_first(entry, other)
+        why = "the same key" if which == "duplicate" else "another SPI with the same index"
+        return self._declined(which, entry, other, f"slot {other.place} holds {other.sa.name}, {why}")
+
+    def _outcome(self, which: Literal["duplicate", "alias"]) -> Outcome:
+        return self._program.duplicate if which == "duplicate" else self._program.alias
+
+    def _declined(self, which: Literal["duplicate", "alias"], entry: Entry, other: Entry, note: str) -> Installed:
+        outcome = self._outcome(which)
+        if outcome.policy == "software":
+            return _refused("EOPNOTSUPP", f"{note}: the SA stays in software")
+        errno, key = outcome.errno, "errno"
+        if outcome.errno_other_port is not None and other.port != entry.port:
+            errno, key = outcome.errno_other_port, "errno_other_port"
+        return _refused(need(self._model, f"{_PROGRAM}.{which}.{key}", errno), note)
+
+    def _overwrite(self, entry: Entry, other: Entry) -> Installed:
+        table, place = self._table(entry), other.place
+        same_place = place in table.twins(entry.sa, entry.port) or place == table.place_for(entry.sa, entry.port)
+        if place is None or not same_place:  # equal for the driver, not for the table: the old row goes
+            self._clear(table, place)
+            return self._install(entry)
+        installed = self._write(entry, place)
+        if installed.errno is not None:
+            return installed
+        return Installed(None, True, installed.slot, f"slot {installed.slot} held {other.sa.name}: overwritten")
+
+    def _keep_first(self, entry: Entry, other: Entry) -> Installed:
+        slot = self._take_slot(entry)
+        if isinstance(slot, Installed):
+            return slot
+        entry.place, entry.first = other.place, other
+        other.heirs.append(entry)
+        unreached = f", and no packet reaches its own slot {slot}" if slot is not None else ""
+        note = f"{other.sa.name} has this key and keeps it; the driver reports success{unreached}"
+        return Installed(None, False, slot, note)
+
+    def _no_place(self, entry: Entry) -> Installed:
+        """Every way of the hash is taken, which some drivers do not notice."""
+        note = "every way of the hash is taken"
+        full = self._program.full
+        policy = full.policy if full.hash is None else need(self._model, f"{_PROGRAM}.full.hash", full.hash)
+        if policy in ("reject", "software", "unknown"):
+            return self._full(note)
+        if policy != "silent":
+            return _refused(policy, note)
+        slot = self._take_slot(entry)
+        if isinstance(slot, Installed):
+            return slot
+        return Installed(None, False, slot, f"{note}: not installed, and the driver reports success")
+
+    def _full(self, note: str) -> Installed:
+        full = self._program.full
+        policy = need(self._model, f"{_PROGRAM}.full.policy", full.policy)
+        if policy == "silent":
+            return Installed(None, False, None, f"{note}: not installed, and the driver reports success")
+        if policy == "software":
+            return _refused("EOPNOTSUPP", f"{note}: the SA stays in software")
+        return _refused(need(self._model, f"{_PROGRAM}.full.errno", full.errno), note)
+
+    # -- deleting -----------------------------------------------------------------------------------------------
+
+    def delete(self, sa_index: int) -> None:
+        """Delete an SA the driver's way. One that the driver did not accept is not there: nothing happens."""
+        entry = self.held.pop(sa_index, None)
+        if entry is None:
+            return
+        if self._hardware.has_rules:
+            rules, rule = self._hardware.rules, self._rule_of(entry.sa, entry.port)
+            rules[rule] -= 1
+            if not rules[rule]:
+                del rules[rule]
+        self._remove(entry)
+        self._release_slot(entry)
+        if entry.first is not None and entry in entry.first.heirs:
+            entry.first.heirs.remove(entry)
+
+    def _remove(self, entry: Entry) -> None:
+        table = self._table(entry)
+        by = need(self._model, f"{_PROGRAM}.delete.by", self._program.delete.by)
+        if by == "spi_first_match":
+            self._clear(table, table.lowest_with_spi(entry.sa.spi))
+            return
+        place = entry.place
+        if place is None:
+            self._remove_unwritten(entry, table)
+            return
+        if by == "key":
+            twins = table.twins(entry.sa, entry.port)
+            place = place if place in twins else next(iter(twins), place)
+        row = table.rows.get(place)
+        if row is not None and row.entry is entry:
+            self._remove_own(entry, table, place, row)
+        elif row is not None:
+            self._remove_other(entry, table, place, row)
+
+    def _remove_unwritten(self, entry: Entry, table: Table) -> None:
+        """The driver thinks that the SA was written; the place it remembers is 0."""
+        delete = self._program.delete
+        silent = need(self._model, f"{_PROGRAM}.delete.silent_delete", delete.silent_delete)
+        if silent == "kills_slot_0" and 0 in table.rows and self._may_clear(entry, table.rows[0]):
+            self._clear(table, 0)
+
+    def _remove_own(self, entry: Entry, table: Table, place: int, row: Row) -> None:
+        delete = self._program.delete
+        if entry.heirs and need(self._model, f"{_PROGRAM}.delete.first_delete", delete.first_delete) == "ok":
+            heir, *others = entry.heirs
+            heir.first, heir.heirs = None, others
+            for other in others:
+                other.first = heir
+            self._put(heir, place, heir.slot if row.target is not None else None)
+        else:
+            self._clear(table, place)
+
+    def _remove_other(self, entry: Entry, table: Table, place: int, row: Row) -> None:
+        """The place holds another SA's entry: it was there first, or came after."""
+        policy = need(self._model, f"{_PROGRAM}.delete.duplicate_delete", self._program.delete.duplicate_delete)
+        if policy == "kills_survivor" and self._may_clear(entry, row):
+            self._clear(table, place)
+        elif policy == "kills_wrong":
+            self._clear(table, table.lowest_with_spi(entry.sa.spi))
+
+    def _may_clear(self, entry: Entry, row: Row) -> bool:
+        """Where the key has the LF in it, a function clears its own entries only."""
+        return "lf" not in self._inbound.lookup[0].key or row.entry.port == entry.port
+
+    def _clear(self, table: Table, place: int | None) -> None:
+        row = table.clear(place) if place is not None else None
+        if row is None:
+            return
+        for aux in self._hardware.aux(row.entry.port):
+            aux.release(row.entry)
+        identity = self._identity(row.entry)
+        if identity is not None:
+            self._by_identity[identity].remove(row.entry)
+
+    def _release_slot(self, entry: Entry) -> None:
+        if entry.slot is not None:
+            self._hardware.array(entry.port).release(entry.slot, entry)
+
+    def _table(self, entry: Entry) -> Table:
+        return self._hardware.table(entry.port, entry.sa.dst)
+
+
+def _refused(errno: str, note: str) -> Installed:
+    return Installed(errno, False, None, note)

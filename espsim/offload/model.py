@@ -1,0 +1,381 @@
+"""Loading a hardware model: the TOML file, what it extends, and what a user assumes where a value is not public.
+
+`extends`: [device], [caps], [outbound] and each [inbound.*] merge key by key; [[inbound.lookup]] is replaced whole.
+[[perf]] is not inherited: a measurement belongs to what was measured. Of an [assume], those suggestions are inherited
+that still stand against an "unknown".
+
+Every error is one line with the file and the line of the key at fault.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+import espsim
+from espsim.core.errors import InputError
+from espsim.offload import locate
+from espsim.offload.schema import UNKNOWN, Spec, fields_of, legal
+
+Key = tuple[str | int, ...]
+_MERGED = ("device", "caps", "outbound")
+_NOT_INHERITED = ("id", "extends", "perf", "assume")
+_OPEN = (UNKNOWN, "config")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One TOML file: its name as the user gave it, its values, and where they stand."""
+
+    name: str
+    raw: dict[str, Any]
+    places: dict[Key, locate.Place]
+
+    def error(self, what: str, path: Key) -> InputError:
+        """An InputError at the line of `path`, or of the innermost thing around it."""
+        place = locate.nearest(self.places, path)
+        return InputError(what, where=self.name, line=place.line if place else 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from: the model file and line, and the comment beside it (the datasheet's source)."""
+
+    file: str
+    line: int
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model. `documents` is its file and those it extends, nearest first; `assumed` what a user filled in."""
+
+    id: str
+    spec: Spec
+    documents: tuple[Document, ...]
+    raw: dict[str, Any] = field(repr=False)
+    assumed: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def suggestions(self) -> dict[str, Any]:
+        """The model's own [assume]: a suggestion for each unknown that has one, not a fact."""
+        return dict(self.spec.assume)
+
+    def value(self, key: str) -> Any:
+        """The value at a dotted key. KeyError: the model has no such leaf."""
+        found: Any = self.spec.model_dump(by_alias=True)
+        for part in split(key):
+            try:
+                found = found[part]
+            except (KeyError, IndexError, TypeError):
+                raise KeyError(key) from None
+        return found
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """(dotted key, value) of everything that the model states, in the file's order; lists of scalars are leaves."""
+        stated = self.spec.model_dump(by_alias=True, exclude_unset=True)
+        for part in ("device", "caps", "inbound", "outbound"):
+            yield from _leaves(stated[part], part)
+
+    def unknowns(self) -> list[str]:
+        """The keys whose value is not public."""
+        return [key for key, value in self.leaves() if value == UNKNOWN]
+
+    def source(self, key: str) -> Source | None:
+        """The file, line and comment of a value; None for a value that was assumed or left out."""
+        path = split(key)
+        document = _origin(self.documents, path)
+        place = document.places.get(path)
+        if place is None or key in self.assumed:
+            return None
+        # Beside the key itself, or beside the inline table that it stands in.
+        least = 4 if path[:2] == ("inbound", "lookup") else 3 if path[0] == "inbound" else 2
+        around = (document.places.get(path[:n]) for n in range(len(path), least - 1, -1))
+        return Source(document.name, place.line, next((p.comment for p in around if p and p.comment), ""))
+
+    def assumable(self, key: str) -> bool:
+        """Whether an assumption may fill this key: its value is "unknown", or "config" (a user's setting)."""
+        try:
+            value = self.value(key)
+        except KeyError:
+            return False
+        return isinstance(value, str) and value in _OPEN
+
+    def assuming(self, assume: Mapping[str, object]) -> Model:
+        """The model with these keys filled in. InputError: no such key, a known fact, or a value that is not legal."""
+        if not assume:
+            return self
+        raw = copy.deepcopy(self.raw)
+        for key, value in assume.items():
+            where = f"--assume {key}"
+            _refuse_assumption(self, key, where)
+            _put(raw, split(key), value)
+            try:
+                spec = Spec.model_validate(raw)
+            except ValidationError as error:
+                raise InputError(_first(error, raw)[1], where=where) from None
+        return Model(self.id, spec, self.documents, raw, {**self.assumed, **assume})
+
+
+def split(key: str) -> Key:
+    """A dotted key as a path: "inbound.lookup.0.miss" -> ("inbound", "lookup", 0, "miss")."""
+    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
+
+
+def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model] = ()) -> dict[str, object]:
+    """What `--assume` means for one model: KEY=VALUE, ID:KEY=VALUE (for that model only), or `model`.
+
+    `model` takes the model's own suggestions. Values are TOML; a bare word is a string. `among` are the models of
+    the run, whose ids may be named. InputError where a text can't be read or names none of them.
+    """
+    result: dict[str, object] = {}
+    ids = {m.id for m in (model, *among)}
+    for text in texts:
+        if text == "model":
+            result = {**model.suggestions, **result}
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InputError("say KEY=VALUE, or `model` for the model's own suggestions", where=f"--assume {text}")
+        prefix, colon, rest = key.strip().partition(":")
+        if colon and prefix not in ids:
+            raise InputError(f"{prefix} is not a model of this run: {', '.join(sorted(ids))}", where=f"--assume {text}")
+        if not colon or prefix == model.id:
+            result[rest if colon else prefix] = _parse_value(value.strip())
+    return result
+
+
+def shipped_folder() -> Path:
+    """hwmodels/ at the top of a checkout, or inside the package of a wheel."""
+    package = Path(espsim.__file__).parent
+    inside = package / "hwmodels"
+    return inside if inside.is_dir() else package.parent / "hwmodels"
+
+
+def shipped_models() -> list[str]:
+    """The ids that `load_model` knows, in order."""
+    return sorted(path.stem for path in shipped_folder().glob("*.toml"))
+
+
+def load_model(name: str | Path) -> Model:
+    """The model of an id, or of a path (something with a `/` or ending in .toml). InputError: FILE:LINE and what."""
+    text = str(name)
+    if "/" in text or text.endswith(".toml"):
+        return _load(Path(text), text, ())
+    if text not in shipped_models():
+        raise InputError(f"no such model; known: {', '.join(shipped_models())}", where=text)
+    path = shipped_folder() / f"{text}.toml"
+    model = _load(path, str(path), ())
+    if model.id != text:
+        raise model.documents[0].error(f"id: {model.id!r} is not the file's name", ("id",))
+    return model
+
+
+# -- one file -----------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, name: str) -> Document:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"can't be read: {error.strerror}", where=name) from None
+    try:
+        text = data.decode()
+        raw = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError("not UTF-8 text", where=name, line=line) from None
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
+        what = str(error)[: found.start()] if found else str(error)
+        raise InputError(f"not TOML: {what}", where=name, line=line) from None
+    except RecursionError:
+        raise InputError("not TOML: nested too deeply", where=name, line=1) from None
+    return Document(name, raw, locate.locate(text.replace("\r\n", "\n")))
+
+
+def _load(path: Path, name: str, chain: tuple[str, ...]) -> Model:
+    document = _read(path, name)
+    ident = document.raw.get("id")
+    parent_id = document.raw.get("extends")
+    raw, inherited = copy.deepcopy(document.raw), dict[str, Any]()
+    documents: tuple[Document, ...] = (document,)
+    if chain and ident != path.stem:
+        raise document.error(f"id: {_show(ident)} is not the file's name", ("id",))
+    if isinstance(ident, str) and isinstance(parent_id, str):
+        chain += (ident,)
+        if parent_id in chain:
+            raise document.error(f"extends: {' -> '.join((*chain, parent_id))} is a cycle", ("extends",))
+        parent = _load(*_find_parent(document, path, parent_id), chain)
+        raw, documents = _merge(parent.raw, raw), (document, *parent.documents)
+        inherited = parent.suggestions
+    try:
+        spec = Spec.model_validate(raw)
+    except ValidationError as error:
+        at, what = _first(error, raw)
+        raise _origin(documents, at).error(what, at) from None
+    model = Model(spec.id, spec, documents, raw)
+    _check_suggestions(model, document)
+    kept = {key: value for key, value in inherited.items() if key not in spec.assume and model.assumable(key)}
+    if kept:
+        raw["assume"] = {**kept, **spec.assume}
+        model = Model(spec.id, Spec.model_validate(raw), documents, raw)
+    return model
+
+
+def _find_parent(document: Document, path: Path, parent_id: str) -> tuple[Path, str]:
+    """A file beside the model first, so that a copied folder is complete in itself, then the shipped ones."""
+    beside = path.parent / f"{parent_id}.toml"
+    if re.fullmatch(r"[\w.+-]+", parent_id):
+        if beside.is_file():
+            return beside, str(beside)
+        shipped = shipped_folder() / f"{parent_id}.toml"
+        if shipped.is_file():
+            return shipped, str(shipped)
+    known = ", ".join(shipped_models())
+    raise document.error(f'extends: no model "{parent_id}" beside this file or among {known}', ("extends",))
+
+
+def _merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {key: copy.deepcopy(value) for key, value in base.items() if key not in _NOT_INHERITED}
+    for key, value in child.items():
+        mine = merged.get(key)
+        if key in _MERGED and isinstance(mine, dict) and isinstance(value, dict):
+            merged[key] = {**mine, **value}
+        elif key == "inbound" and isinstance(mine, dict) and isinstance(value, dict):
+            merged[key] = {**mine, **{name: _merge_table(mine.get(name), table) for name, table in value.items()}}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _merge_table(base: Any, child: Any) -> Any:
+    return {**base, **child} if isinstance(base, dict) and isinstance(child, dict) else child
+
+
+def _origin(documents: Sequence[Document], path: Key) -> Document:
+    """The file that states a key: what merges key by key is one unit, what is replaced whole another."""
+    size = {"inbound": 3, "device": 2, "caps": 2, "outbound": 2}.get(str(path[0]) if path else "", 1)
+    unit = path[: 2 if path[:2] == ("inbound", "lookup") else size]
+    return next((d for d in documents if unit in d.places), documents[0])
+
+
+# -- what is wrong ------------------------------------------------------------------------------------------------
+
+
+def _first(error: ValidationError, raw: Mapping[str, Any]) -> tuple[Key, str]:
+    """The first thing wrong, as (path, sentence). A union reports each alternative: they are one fault."""
+    details = error.errors(include_url=False)
+    path, detail = min(((_clean(d["loc"], raw), d) for d in details), key=lambda pair: _rank(pair[1]))
+    if detail["type"] == "unfit":
+        path += detail["ctx"]["at"]
+    return path, _sentence(path, detail)
+
+
+def _rank(detail: ErrorDetails) -> int:
+    """An extra or missing key is often a misspelt one: it is named before what follows from it."""
+    return {"extra_forbidden": 0, "missing": 1}.get(detail["type"], 2)
+
+
+def _clean(loc: Key, raw: Any) -> Key:
+    """Without the names of union members that pydantic puts between the keys."""
+    path: Key = ()
+    at = raw
+    for n, part in enumerate(loc):
+        last = n == len(loc) - 1
+        if isinstance(at, dict) and isinstance(part, str) and (part in at or last):
+            at = at.get(part)
+        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+            at = at[part]
+        else:
+            continue
+        path += (part,)
+    return path
+
+
+def _sentence(path: Key, detail: ErrorDetails) -> str:
+    key = ".".join(map(str, path)) or "the model"
+    kind = detail["type"]
+    if kind == "missing":
+        return f"{key} is missing; legal: {legal(path)}"
+    if kind == "extra_forbidden":
+        return f"{key}: no such key; known: {', '.join(fields_of(path[:-1]))}"
+    if kind == "unfit":
+        return f"{key}: {detail['msg']}"
+    shown = _show(detail["input"])
+    if kind.endswith(("_type", "literal_error", "_parsing")):
+        return f"{key}: {shown} is not legal; legal: {legal(path)}"
+    return f"{key}: {shown} is not legal; {detail['msg'][0].lower()}{detail['msg'][1:]}"
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# -- assumptions --------------------------------------------------------------------------------------------------
+
+
+def _refuse_assumption(model: Model, key: str, where: str) -> None:
+    if model.assumable(key):
+        return
+    try:
+        value = model.value(key)
+    except KeyError:
+        raise InputError(f"model {model.id} has no key {key}", where=where) from None
+    if key in model.assumed:
+        raise InputError(f"{key} is assumed already", where=where)
+    raise InputError(
+        f"model {model.id} knows {key} ({_show(value)}): to try another value, write a model that extends this one",
+        where=where,
+    )
+
+
+def _check_suggestions(model: Model, document: Document) -> None:
+    """A model's own [assume] must fit the model; nothing is filled in here."""
+    for key, value in model.spec.assume.items():
+        at: Key = ("assume", key)
+        if isinstance(value, dict):
+            raise document.error(f'assume.{key}: put the whole key in quotes: "inbound.lookup.0.miss"', at)
+        try:
+            model.assuming({key: value})
+        except InputError as error:
+            raise document.error(f"assume: {error.what}", at) from None
+
+
+def _put(raw: dict[str, Any], path: Key, value: object) -> None:
+    at: Any = raw
+    for n, part in enumerate(path[:-1]):
+        if isinstance(part, str) and part not in at:
+            # A table that was left out: what it must state is not stated.
+            at[part] = {"policy": UNKNOWN} if path[n] in ("alias", "full") else {}
+        at = at[part]
+    at[path[-1]] = value
+
+
+def _parse_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{key}.{name}")
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for n, inner in enumerate(value):
+            yield from _leaves(inner, f"{key}.{n}")
+    else:
+        yield key, value

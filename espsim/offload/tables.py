@@ -1,0 +1,371 @@
+"""The tables of a device, one class a kind. A table knows keys, places and rows; what to do about a duplicate or a full
+table is the driver's business (device.py).
+
+A place is a number: a direct table's slot, an exact table's row, a hash's way * sets + row.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from espsim.offload.caps import need
+from espsim.offload.hashing import crc32c, vendor_hash
+from espsim.offload.keys import FieldValues, PacketKey, of_packet, of_sa, words
+from espsim.offload.model import Model
+from espsim.offload.schema import Aux, Index, Lookup
+from espsim.sad.association import SecurityAssociation
+
+_FIRST = "inbound.lookup.0"
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One SA that a driver took. `place`: in the key table (of a duplicate, the first SA's); None: never written.
+
+    `slot`: of the array behind the key table, where there is one. `first`: of a duplicate under keep_first, the SA
+    whose entry was kept; `heirs` the other way round.
+    """
+
+    sa_index: int
+    sa: SecurityAssociation
+    port: int
+    order: int
+    place: int | None = None
+    slot: int | None = None
+    first: Entry | None = None
+    heirs: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a place of the key table holds: who wrote it, and the array slot that it names."""
+
+    entry: Entry
+    target: int | None
+
+
+class Table:
+    """A key table. Subclasses say where a key goes and which places a packet's key finds."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Row] = {}
+        self._spis: dict[int, int] = {}
+
+    def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
+        """Where this SA's entry would go, occupied or not; None: there is no room."""
+        raise NotImplementedError
+
+    def find(self, key: PacketKey) -> list[int]:
+        """The occupied places that answer to a packet."""
+        raise NotImplementedError
+
+    def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
+        """The occupied places whose key is equal to the SA's, oldest first."""
+        raise NotImplementedError
+
+    def write(self, place: int, row: Row) -> None:
+        """Fill a place; what was there is gone."""
+        if place in self.rows:
+            self.clear(place)
+        self.rows[place] = row
+        self._spis[place] = row.entry.sa.spi
+
+    def clear(self, place: int) -> Row | None:
+        """Empty a place. Its SPI stays readable, as in a register that a driver does not wipe."""
+        return self.rows.pop(place, None)
+
+    def lowest_with_spi(self, spi: int) -> int | None:
+        """The lowest place where this SPI stands or stood, as a driver finds it that scans for the SPI alone."""
+        return min((place for place, stored in self._spis.items() if stored == spi), default=None)
+
+
+class DirectTable(Table):
+    """An array that the SPI indexes: masked, or a slice of it added to a base that the packet's rule supplies."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self._model = model
+        lookup = model.spec.inbound.lookup[0]
+        self.index: Index = need(model, f"{_FIRST}.index", lookup.index)
+        need(model, f"{_FIRST}.index.fn", self.index.fn)
+        self.capacity = capacity_of(model, 0)
+        self._bases: dict[FieldValues, int] = {}
+        self._next_base = 0
+
+    def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
+        """The slot; None where it would lie beyond the end."""
+        rule = self._rule(of_sa(sa, port, self._rule_fields()), sa.spi)
+        if self.index.fn != "mask" and rule not in self._bases:
+            self._bases[rule] = self._next_base
+            self._next_base += 1 << self._slice_bits()
+        slot = self._slot(sa.spi, rule)
+        return None if slot is None or (self.capacity is not None and slot >= self.capacity) else slot
+
+    def slot_of(self, key: PacketKey) -> int | None:
+        """The slot a packet is steered to, occupied or not, perhaps beyond the end. None: no rule supplies a base."""
+        return self._slot(key.spi, self._rule(of_packet(key, self._rule_fields()), key.spi))
+
+    def find(self, key: PacketKey) -> list[int]:
+        """The packet's slot, if it is occupied."""
+        slot = self.slot_of(key)
+        return [slot] if slot is not None and slot in self.rows else []
+
+    def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
+        """The SA's slot, if an SA with the same SPI is in it."""
+        slot = self.place_for(sa, port)
+        return [slot] if slot is not None and slot in self.rows and self.rows[slot].entry.sa.spi == sa.spi else []
+
+    def _slot(self, spi: int, rule: FieldValues) -> int | None:
+        index, model, at = self.index, self._model, f"{_FIRST}.index"
+        if index.fn == "mask":
+            bits = need(model, f"{at}.bits", index.bits)
+            return (spi - self._offset()) & (1 << bits) - 1
+        base = self._bases.get(rule)
+        if base is None or index.fn == "rule":
+            return base
+        low = need(model, f"{at}.lo", index.lo)
+        width = need(model, f"{at}.width", index.width)
+        return base + (spi >> low & (1 << self._slice_bits()) - 1) & (1 << width) - 1
+
+    def _offset(self) -> int:
+        span = self._model.spec.inbound.program.spi_range
+        if not need(self._model, f"{_FIRST}.index.subtract_min", self.index.subtract_min):
+            return 0
+        return need(self._model, "inbound.program.spi_range.min", span.min) if span is not None else 0
+
+    def _slice_bits(self) -> int:
+        if self.index.fn != "slice_add":
+            return 0
+        low = need(self._model, f"{_FIRST}.index.lo", self.index.lo)
+        return need(self._model, f"{_FIRST}.index.hi", self.index.hi) - low + 1
+
+    def _rule_fields(self) -> Sequence[str]:
+        if self.index.fn == "mask":
+            return ()
+        fields = need(self._model, "inbound.classify.key", self._model.spec.inbound.classify.key)
+        return [f for f in fields if f != "spi" or self.index.fn == "rule"]
+
+    def _rule(self, values: FieldValues, spi: int) -> FieldValues:
+        """Who has one base: SAs whose rule fields are equal, the SPI's slice left out."""
+        if self.index.fn != "slice_add" or "spi" not in self._model.spec.inbound.classify.key:
+            return values
+        low = need(self._model, f"{_FIRST}.index.lo", self.index.lo)
+        return (*values, spi & ~((1 << self._slice_bits()) - 1 << low))
+
+
+class HashTable(Table):
+    """`ways` places in each of `sets` rows; a key goes to its first free way. Skewed: a row index for each way."""
+
+    def __init__(self, model: Model, seed: int) -> None:
+        super().__init__()
+        lookup = model.spec.inbound.lookup[0]
+        index: Index = need(model, f"{_FIRST}.index", lookup.index)
+        fn = need(model, f"{_FIRST}.index.fn", index.fn)
+        self._hash = crc32c if fn == "crc32c" else vendor_hash
+        self._seed = seed
+        self._fields = key_fields(model, lookup)
+        self.sets = need(model, f"{_FIRST}.sets", lookup.sets)
+        if need(model, f"{_FIRST}.index.chained", index.chained):
+            self._limit: int | None = index.max_chain if isinstance(index.max_chain, int) else None
+        else:
+            self._limit = need(model, f"{_FIRST}.ways", lookup.ways)
+        self.skewed = need(model, f"{_FIRST}.per_way_index", lookup.per_way_index)
+        self._keys: dict[int, FieldValues] = {}
+        self._deepest = 0
+
+    def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
+        """The first free way; None: all are taken."""
+        places = self._places(of_sa(sa, port, self._fields), self._limit)
+        return next((place for place in places if place not in self.rows), None)
+
+    def find(self, key: PacketKey) -> list[int]:
+        """The places with this key, first way first."""
+        return self._with(of_packet(key, self._fields))
+
+    def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
+        """As `find`."""
+        return self._with(of_sa(sa, port, self._fields))
+
+    def write(self, place: int, row: Row) -> None:
+        """Fill a place."""
+        super().write(place, row)
+        self._keys[place] = of_sa(row.entry.sa, row.entry.port, self._fields)
+        self._deepest = max(self._deepest, place // self.sets + 1)
+
+    def _with(self, key: FieldValues) -> list[int]:
+        places = self._places(key, self._deepest)
+        return [place for place in places if place in self.rows and self._keys[place] == key]
+
+    def _places(self, key: FieldValues, ways: int | None) -> Iterator[int]:
+        key_words = words(key)
+        for way in itertools.count() if ways is None else range(ways):
+            row = self._hash(key_words, self._seed, way if self.skewed else 0) % self.sets
+            yield way * self.sets + row
+
+
+class ExactTable(Table):
+    """Rows that compare whole keys. A rule may leave fields out and look at a mark under a mask, as flow rules do.
+
+    `longest`: several lists of fields; an SA goes under the longest whose addresses it has, and the longest match wins.
+    """
+
+    def __init__(self, model: Model, limit: int | None) -> None:
+        super().__init__()
+        lookup = model.spec.inbound.lookup[0]
+        self._limit = limit
+        self._longest = lookup.kind == "longest"
+        self._answers = lookup.kind != "none"
+        key: list[Any] = need(model, f"{_FIRST}.key", lookup.key)
+        self._lists: list[list[str]] = key if self._longest else [key]
+        omit = need(model, f"{_FIRST}.omit_zero", lookup.omit_zero)
+        self._omit: Sequence[str] = ("src", "dst") if self._longest else omit
+        self._free: list[int] = []
+        self._next = 0
+        self._by_key: dict[tuple[tuple[str, ...], int], dict[FieldValues, list[int]]] = {}
+
+    def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
+        """The lowest free row; None: the table is full."""
+        if self._limit is not None and len(self.rows) >= self._limit:
+            return None
+        return self._free[0] if self._free else self._next
+
+    def find(self, key: PacketKey) -> list[int]:
+        """The rows that match, lowest first."""
+        found: list[int] = []
+        signatures = sorted(self._by_key, key=lambda s: -len(s[0])) if self._longest else self._by_key
+        for fields, mask in signatures if self._answers else ():
+            found += self._by_key[fields, mask].get(of_packet(key, fields, mask), ())
+            if found and self._longest:
+                break
+        return sorted(found)
+
+    def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
+        """The rows with the same fields, masks and values, oldest first."""
+        signature, values = self._rule(sa, port)
+        return list(self._by_key.get(signature, {}).get(values, ())) if self._answers else []
+
+    def write(self, place: int, row: Row) -> None:
+        """Fill a row: a free one, or in place of what it held."""
+        super().write(place, row)
+        if self._free and self._free[0] == place:
+            heapq.heappop(self._free)
+        elif place == self._next:
+            self._next += 1
+        signature, values = self._rule(row.entry.sa, row.entry.port)
+        self._by_key.setdefault(signature, {}).setdefault(values, []).append(place)
+
+    def clear(self, place: int) -> Row | None:
+        """Empty a row and give it back."""
+        row = super().clear(place)
+        if row is not None:
+            signature, values = self._rule(row.entry.sa, row.entry.port)
+            self._by_key[signature][values].remove(place)
+            if not self._by_key[signature][values]:
+                del self._by_key[signature][values]
+            if not self._by_key[signature]:
+                del self._by_key[signature]
+            heapq.heappush(self._free, place)
+        return row
+
+    def _rule(self, sa: SecurityAssociation, port: int) -> tuple[tuple[tuple[str, ...], int], FieldValues]:
+        zero = {f for f, address in (("src", sa.src), ("dst", sa.dst)) if f in self._omit and not any(address)}
+        if self._longest:
+            fields = max(((*k,) for k in self._lists if not zero & set(k)), key=len, default=("spi",))
+        else:
+            fields = tuple(f for f in self._lists[0] if f not in zero)
+        return (fields, sa.mark.mask if "mark" in fields else 0), of_sa(sa, port, fields)
+
+
+class SlotArray:
+    """The array behind a key table: SA contexts, reached by the number that the key table gives."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.slots: dict[int, Entry] = {}
+        self._free: list[int] = []
+        self._next = 0
+
+    def first_free(self) -> int | None:
+        """The lowest free slot; None: all are taken."""
+        if self._free:
+            return self._free[0]
+        return None if self.limit is not None and self._next >= self.limit else self._next
+
+    def take(self, slot: int, entry: Entry) -> None:
+        """Put an entry in a slot."""
+        if self._free and self._free[0] == slot:
+            heapq.heappop(self._free)
+        elif slot == self._next:
+            self._next += 1
+        self.slots[slot] = entry
+
+    def release(self, slot: int, entry: Entry) -> None:
+        """Free a slot, if it still is this entry's."""
+        if self.slots.get(slot) is entry:
+            del self.slots[slot]
+            heapq.heappush(self._free, slot)
+
+
+class AuxTable:
+    """A second table that every entry needs a row of; with `refcount` equal keys share one."""
+
+    def __init__(self, model: Model, n: int, aux: Aux) -> None:
+        at = f"{_FIRST}.aux.{n}"
+        self.name = aux.name
+        self.errno_key, self.errno = f"{at}.errno", aux.errno
+        self.limit = limit_of(model, f"{at}.capacity", aux.capacity)
+        self._fields = need(model, f"{at}.key", aux.key)
+        self._shared = need(model, f"{at}.refcount", aux.refcount)
+        self.rows: Counter[FieldValues] = Counter()
+
+    def has_room(self, entry: Entry) -> bool:
+        """Whether an entry finds a row, shared or new."""
+        return self.limit is None or self._key(entry) in self.rows or len(self.rows) < self.limit
+
+    def take(self, entry: Entry) -> None:
+        """Count an entry in."""
+        self.rows[self._key(entry)] += 1
+
+    def release(self, entry: Entry) -> None:
+        """Count an entry out; the last one frees the row."""
+        key = self._key(entry)
+        self.rows[key] -= 1
+        if self.rows[key] <= 0:
+            del self.rows[key]
+
+    def _key(self, entry: Entry) -> FieldValues:
+        values = of_sa(entry.sa, entry.port, self._fields)
+        return values if self._shared else (*values, entry.order)
+
+
+def make_table(model: Model, seed: int) -> Table:
+    """The key table of a model, empty. UnknownReached where its shape is not public."""
+    lookup = model.spec.inbound.lookup[0]
+    kind = need(model, f"{_FIRST}.kind", lookup.kind)
+    if kind == "direct":
+        return DirectTable(model)
+    if kind == "hash":
+        return HashTable(model, seed)
+    return ExactTable(model, capacity_of(model, 0))
+
+
+def key_fields(model: Model, lookup: Lookup) -> list[str]:
+    """The fields of a key that is one list."""
+    key: list[Any] = need(model, f"{_FIRST}.key", lookup.key)
+    return key
+
+
+def capacity_of(model: Model, n: int) -> int | None:
+    """The rows of a lookup table; None: as many as are needed."""
+    return limit_of(model, f"inbound.lookup.{n}.capacity", model.spec.inbound.lookup[n].capacity)
+
+
+def limit_of(model: Model, key: str, capacity: int | str) -> int | None:
+    """A capacity as a number; None for memory, config and shared, which do not limit."""
+    value = need(model, key, capacity)
+    return value if isinstance(value, int) else None

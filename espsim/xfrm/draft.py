@@ -1,0 +1,149 @@
+"""An SA while its words are read, and the checks that need all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from espsim.aead.suites import Algorithm, resolve
+from espsim.core.address import Address
+from espsim.core.errors import InputError
+from espsim.sad.association import (
+    NO_MARK,
+    PROTO_AH,
+    PROTO_COMP,
+    PROTO_ESP,
+    PROTO_NAMES,
+    Direction,
+    Encap,
+    Lifetime,
+    Limits,
+    Mark,
+    Mode,
+    Offload,
+    ReplayState,
+    SecurityAssociation,
+    Selector,
+)  # fmt: skip
+from espsim.xfrm.bitmap import from_circular
+from espsim.xfrm.lexer import Entry, Form
+from espsim.xfrm.selector import SelectorWords
+
+_KINDS = {
+    PROTO_ESP: ("aead", "enc", "auth", "auth-trunc"),
+    PROTO_AH: ("auth", "auth-trunc"),
+    PROTO_COMP: ("comp",),
+}
+
+
+@dataclass(slots=True, repr=False)
+class Draft:
+    """Every field as far as it was said. `circular` is the bitmap of an ESN context, in the kernel's own order."""
+
+    src: Address | None = None
+    dst: Address | None = None
+    spi: int | None = None
+    proto: int | None = None
+    mode: str = "transport"
+    algorithms: list[Algorithm] = field(default_factory=list)
+    algorithm_line: int = 0
+    reqid: int = 0
+    seq: int = 0
+    mark: Mark = NO_MARK
+    if_id: int = 0
+    pcpu: int | None = None
+    dir: Direction | None = None
+    window: int = 0
+    context_window: int | None = None
+    flags: set[str] = field(default_factory=set)
+    extra_flags: set[str] = field(default_factory=set)
+    encap: Encap | None = None
+    coa: Address | None = None
+    tfcpad: int = 0
+    selector: SelectorWords | None = None
+    limits: dict[str, int | None] = field(default_factory=dict)
+    output_mark: Mark | None = None
+    offload: Offload | None = None
+    replay: dict[str, int] = field(default_factory=dict)
+    circular: int | None = None
+    current: Lifetime = field(default_factory=Lifetime)
+    label: str = ""
+
+    @property
+    def ignored(self) -> bool:
+        """Whether it is a state of a protocol that has no place here (IP in IP beside IPComp, Mobile IPv6)."""
+        return self.proto is not None and self.proto not in PROTO_NAMES
+
+    def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
+        """The SA. InputError at the entry's line, or at that of its algorithms, where it can't be one."""
+        complaint = self._complaint(entry.form)
+        if complaint:
+            raise InputError(complaint, where=where, line=entry.line)
+        try:
+            return self._association()
+        except ValueError as error:
+            raise InputError(str(error), where=where, line=self._line_of(entry)) from None
+
+    def _line_of(self, entry: Entry) -> int:
+        try:
+            if self.proto == PROTO_ESP and self.algorithms:
+                resolve(self.algorithms)
+        except ValueError:
+            return self.algorithm_line
+        return entry.line
+
+    def _complaint(self, form: Form) -> str | None:
+        for word, value in (("src", self.src), ("dst", self.dst), ("proto", self.proto), ("spi", self.spi)):
+            if value is None:
+                return f"{word} is missing"
+        if self.mode not in ("transport", "tunnel"):
+            return f"mode {self.mode} is not supported (transport and tunnel are)"
+        proto = self.proto or 0
+        name = PROTO_NAMES[proto]
+        if proto == PROTO_COMP and (self.spi or 0) >> 16:
+            return "the SPI of proto comp has 16 bits"
+        for algorithm in self.algorithms:
+            if algorithm.kind not in _KINDS[proto]:
+                return f"{algorithm.kind} has no place in an SA of proto {name}"
+        if not self.algorithms and form is not Form.DUMP:
+            return f"an SA of proto {name} needs {' or '.join(_KINDS[proto])}"
+        if self.src is not None and self.dst is not None and len(self.src) != len(self.dst):
+            return "src and dst are of different families"
+        return self._selector_complaint()
+
+    def _selector_complaint(self) -> str | None:
+        sel = self.selector
+        inner = len(sel.src or sel.dst) if sel else 0
+        if self.mode == "transport" and self.dst is not None and inner not in (0, len(self.dst)):
+            return "the selector is of the other family: only tunnel mode can change the family"
+        return None
+
+    def _association(self) -> SecurityAssociation:
+        src, dst = self.src or b"", self.dst or b""
+        window = self.window if self.context_window is None else self.context_window
+        return SecurityAssociation(
+            src, dst, self.spi or 0, self.proto or 0, Mode(self.mode), tuple(self.algorithms),
+            reqid=self.reqid, mark=self.mark if self.mark.mask else NO_MARK, if_id=self.if_id, pcpu=self.pcpu,
+            dir=self.dir, window=window, flags=frozenset(self.flags), extra_flags=frozenset(self.extra_flags),
+            encap=_fit(self.encap, len(dst)), coa=self.coa, tfcpad=self.tfcpad,
+            selector=self.selector.build(len(dst)) if self.selector else Selector(),
+            limits=Limits(**self.limits), output_mark=self.output_mark, offload=self.offload,
+            replay=self._replay(window), current=self.current, seq=self.seq, label=self.label,
+        )  # fmt: skip
+
+    def _replay(self, window: int) -> ReplayState:
+        if not self.replay and self.circular is None:
+            return ReplayState()
+        fields = dict(self.replay)
+        bitmap = fields.pop("bitmap", 0) & (1 << max(0, window)) - 1 if window <= 4096 else 0
+        if self.circular is not None and 0 < window <= 4096:
+            bitmap = from_circular(self.circular, fields.get("seq", 0), window)
+        return ReplayState(**fields, bitmap=bitmap, stated=True)
+
+
+def _fit(encap: Encap | None, length: int) -> Encap | None:
+    """The original address in the SA's family: `::` and 0.0.0.0 are the same zeros to the kernel."""
+    if encap is None or len(encap.oaddr) == length:
+        return encap
+    if any(encap.oaddr):
+        raise ValueError("the address of encap is of another family than src and dst")
+    return Encap(encap.kind, encap.sport, encap.dport, bytes(length))

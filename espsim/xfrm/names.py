@@ -1,0 +1,47 @@
+"""The closed lists of words that reader and writer share (include/uapi/linux/xfrm.h, ip/xfrm_state.c)."""
+
+from __future__ import annotations
+
+FLAGS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
+"""XFRM_STATE_*: the flag with index i is bit i."""
+
+EXTRA_FLAGS = ("dont-encap-dscp", "oseq-may-wrap")
+"""XFRM_SA_XFLAG_*: the flag with index i is bit i."""
+
+ENCAP_TYPES = {"1": "espinudp-nonike", "2": "espinudp", "7": "espintcp"}
+"""UDP_ENCAP_*, TCP_ENCAP_ESPINTCP (include/uapi/linux/udp.h)."""
+
+LIMIT_WORDS = {
+    "time-soft": "soft_add", "time-hard": "hard_add", "time-use-soft": "soft_use", "time-use-hard": "hard_use",
+    "byte-soft": "soft_bytes", "byte-hard": "hard_bytes", "packet-soft": "soft_packets", "packet-hard": "hard_packets",
+}  # fmt: skip
+"""The words after `limit`, and the field of `Limits` that each sets."""
+
+INFINITE = 2**64 - 1
+"""XFRM_INF."""
+
+XFRM_PROTOCOLS = {"esp": 50, "ah": 51, "comp": 108, "route2": 43, "hao": 60, "ipsec-any": 255}
+"""What `proto` of an SA may say by name; iproute2 prints a number for every other, such as 4 for IP in IP."""
+
+PROTOCOLS = {
+    "icmp": 1, "igmp": 2, "ggp": 3, "ipencap": 4, "st": 5, "tcp": 6, "egp": 8, "igp": 9, "udp": 17, "rdp": 27,
+    "dccp": 33, "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "rsvp": 46, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58,
+    "ipv6-nonxt": 59, "ipv6-opts": 60, "eigrp": 88, "ospf": 89, "ipip": 94, "etherip": 97, "encap": 98, "pim": 103,
+    "ipcomp": 108, "vrrp": 112, "l2tp": 115, "isis": 124, "sctp": 132, "fc": 133, "mobility-header": 135,
+    "udplite": 136, "mpls-in-ip": 137, "manet": 138, "hip": 139, "shim6": 140, "wesp": 141, "rohc": 142, "ethernet": 143,
+}  # fmt: skip
+"""A selector's protocol by name, as Debian's /etc/protocols spells it (not read: answers are the same anywhere)."""
+
+PROTOCOL_ALIASES = {"icmp6": 58, "icmpv6": 58, "ospfigp": 89, "ipv6-mh": 135, "mh": 135}
+TYPED = frozenset({1, 58, 135})
+"""Protocols whose selector has `type` and `code`: ICMP, ICMPv6, Mobility Header."""
+
+PORTED = frozenset({0, 6, 17, 33, 132})
+"""Protocols whose selector has `sport` and `dport`; 0 shares an SA among them."""
+
+GRE = 47
+
+
+def bits_of(names: frozenset[str], known: tuple[str, ...]) -> int:
+    """Flags as the kernel's bits."""
+    return sum(1 << i for i, name in enumerate(known) if name in names)
