@@ -31,7 +31,7 @@ _CIPHER_NAMES = {
 def need(model: Model, key: str, value: _T | Unknown | None) -> _T:
     """A value on the exercised path. UnknownReached: it is "unknown", or the model leaves it out."""
     if value is None or value == UNKNOWN:
-        raise UnknownReached(model.id, key, legal(split(key)))
+        raise UnknownReached(model.id, key, legal(split(key)).removesuffix(", unknown"))
     return value
 
 

@@ -37,7 +37,7 @@ class Form(Enum):
 
 
 class Word(NamedTuple):
-    """One word without its quotes. `line` counts from 1; `row` tells a dump's lines apart, also where -o joined them."""
+    """One word without its quotes. `line` counts from 1; `row` tells a dump's lines apart, though -o join them."""
 
     text: str
     line: int

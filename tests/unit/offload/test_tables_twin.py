@@ -81,10 +81,10 @@ def run(
             for src, dst in ((0, 0), (1, 2)) if spi % 0x100 < 4 else ((0, 0),):
                 sa = sa_of(spi, src, dst)
                 held = twin.get(key_of(sa, port))
-                answer = device.lookup(packet(sa, port))
-                assert answer.sa_index == (-1 if held is None else held[0])
+                found = device.lookup(packet(sa, port))
+                assert found.sa_index == (-1 if held is None else held[0])
                 right = held is not None and held[1].spi == spi
-                assert (answer.reached is Reached.HIT) == right
+                assert (found.reached is Reached.HIT) == right
     assert sorted(index for _, index in device.occupancy()) == sorted(index for index, *_ in twin.values())
 
 

@@ -1,0 +1,39 @@
+"""What `ip xfrm state` of iproute2 6.1 itself prints and takes, where that program is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from espsim.sad.association import SecurityAssociation
+from espsim.xfrm.parse import parse_sad_text
+from espsim.xfrm.show import format_dump, format_sa_line
+from tests.unit.xfrm.sa_strategies import associations
+from tests.unit.xfrm.xfrm_netlink import newsa
+
+IP = shutil.which("ip", path="/usr/bin:/bin:/usr/sbin:/sbin")
+VERSION = subprocess.run([IP, "-V"], capture_output=True, text=True, check=False).stdout if IP else ""
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif("iproute2-6.1" not in VERSION, reason="iproute2 6.1 is not installed"),
+]
+
+
+def printed(path: Path, sas: list[SecurityAssociation], *options: str) -> str:
+    path.write_bytes(b"".join(newsa(sa) for sa in sas))
+    run = subprocess.run([str(IP), *options, "xfrm", "monitor", "file", path], capture_output=True, text=True, check=True)
+    return run.stdout
+
+
+@given(st.lists(associations(running=True), min_size=20, max_size=20))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+def test_format_dump_is_what_iproute2_prints(tmp_path_factory: pytest.TempPathFactory, sas: list[SecurityAssociation]):
+    path = tmp_path_factory.mktemp("xfrm") / "messages"
+    assert printed(path, sas) == "".join(format_dump(sa) for sa in sas)
+    assert printed(path, sas, "-s") == "".join(format_dump(sa, stats=True) for sa in sas)
