@@ -1,4 +1,4 @@
-"""What commands share: a SAD from a file, a device from a model, JSON to standard output, warnings to standard error."""
+"""What commands share: a SAD from a file, a device from a model, JSON and warnings where they belong."""
 
 from __future__ import annotations
 
@@ -52,16 +52,15 @@ def print_json(result: Any) -> None:
 def load_sad(path: str, *, keep_window: bool = False) -> Sad:
     """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
     from espsim.aead.cryptography_engine import CryptographyEngine
-    from espsim.core.errors import InputError, XfrmError
     from espsim.sad.sad import Sad
-    from espsim.xfrm.parse import read_sad_file
+    from espsim.xfrm.load import load
+    from espsim.xfrm.parse import read_sad
 
+    text = read_sad(path)
+    for ignored in text.ignored:
+        warn(f"{path}: {ignored}")
     sad = Sad(CryptographyEngine())
-    for parsed in read_sad_file(path):
-        try:
-            sad.newsa(parsed.sa, keep_window=keep_window)
-        except XfrmError as error:
-            raise InputError(f"the SAD refuses this SA: {error}", where=path, line=parsed.line) from None
+    load(sad, text.sas, path, keep_window=keep_window)
     return sad
 
 

@@ -46,7 +46,7 @@ def decap(
     """
     from espsim.core.errors import InputError
     from espsim.io.atomic import atomic_output
-    from espsim.io.capture import CaptureWriter, open_capture
+    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import InboundStats, verdict_line
 
     if verdicts is not None and verdicts == output:
@@ -55,7 +55,7 @@ def decap(
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
     stats = InboundStats()
-    cut: InputError | None = None
+    cut: CaptureCut | None = None
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(open_capture(capture))
         writer = stack.enter_context(CaptureWriter(output, nanosecond=reader.nanosecond))
@@ -68,9 +68,7 @@ def decap(
                     writer.write(received.inner, frame.time_ns)
                 if lines is not None:
                     lines.write(json.dumps(verdict_line(frame.number, received)) + "\n")
-        except InputError as error:
-            if error.frame is None:
-                raise
+        except CaptureCut as error:
             cut = error  # what was whole is kept, and the cut is named
         writer.commit()
     _report(stats, inbound, as_json)

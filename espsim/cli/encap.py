@@ -33,7 +33,7 @@ def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int
     --esp-sa holds the SAs' keys: keep it as you keep FILE.
     """
     from espsim.core.errors import InputError
-    from espsim.io.capture import CaptureWriter, open_capture
+    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
 
@@ -43,7 +43,7 @@ def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int
     outbound = Outbound(sad, os.urandom, mtu=mtu)
     stats = OutboundStats()
     epochs: dict[int, list[int]] = {}
-    cut: InputError | None = None
+    cut: CaptureCut | None = None
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(open_capture(capture))
         writer = stack.enter_context(CaptureWriter(output, nanosecond=reader.nanosecond))
@@ -57,9 +57,7 @@ def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int
                 if sent is not None and sent.packet is not None and sent.entry is not None:
                     writer.write(sent.packet, frame.time_ns)
                     _note_epoch(epochs, sent.entry.sa_index, sent.seq64 or 0)
-        except InputError as error:
-            if error.frame is None:
-                raise
+        except CaptureCut as error:
             cut = error
         if esp_sa is not None:
             _write_esp_sa(esp_sa, outbound, epochs)
@@ -90,5 +88,5 @@ def _write_esp_sa(path: str, outbound: Outbound, epochs: dict[int, list[int]]) -
 
     used = [entry for entry in outbound.sad if entry.sa_index in epochs]
     lines: Iterable[str] = esp_sa_rows([(e.sa, epochs[e.sa_index]) for e in used])
-    with atomic_output(path) as file:
+    with atomic_output(path, private=True) as file:
         file.writelines(f"{line}\n" for line in lines)

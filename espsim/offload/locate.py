@@ -7,6 +7,7 @@ only counts lines. The comments matter because in hwmodels/ they carry the sourc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 Path = tuple[str | int, ...]
 """A key as pydantic reports it: ("inbound", "lookup", 0, "miss")."""
@@ -35,6 +36,22 @@ def nearest(places: dict[Path, Place], path: Path) -> Place | None:
         if path[:length] in places:
             return places[path[:length]]
     return None
+
+
+def clean_path(loc: Path, raw: Any) -> Path:
+    """A place of pydantic's in `raw`, without the names of union members that pydantic puts between the keys."""
+    path: Path = ()
+    at = raw
+    for n, part in enumerate(loc):
+        last = n == len(loc) - 1
+        if isinstance(at, dict) and isinstance(part, str) and (part in at or last):
+            at = at.get(part)
+        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+            at = at[part]
+        else:
+            continue
+        path += (part,)
+    return path
 
 
 class _Scanner:

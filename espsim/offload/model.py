@@ -276,7 +276,7 @@ def _origin(documents: Sequence[Document], path: Key) -> Document:
 def _first(error: ValidationError, raw: Mapping[str, Any]) -> tuple[Key, str]:
     """The first thing wrong, as (path, sentence). A union reports each alternative: they are one fault."""
     details = error.errors(include_url=False)
-    path, detail = min(((_clean(d["loc"], raw), d) for d in details), key=lambda pair: _rank(pair[1]))
+    path, detail = min(((locate.clean_path(d["loc"], raw), d) for d in details), key=lambda pair: _rank(pair[1]))
     if detail["type"] == "unfit":
         path += detail["ctx"]["at"]
     return path, _sentence(path, detail)
@@ -285,22 +285,6 @@ def _first(error: ValidationError, raw: Mapping[str, Any]) -> tuple[Key, str]:
 def _rank(detail: ErrorDetails) -> int:
     """An extra or missing key is often a misspelt one: it is named before what follows from it."""
     return {"extra_forbidden": 0, "missing": 1}.get(detail["type"], 2)
-
-
-def _clean(loc: Key, raw: Any) -> Key:
-    """Without the names of union members that pydantic puts between the keys."""
-    path: Key = ()
-    at = raw
-    for n, part in enumerate(loc):
-        last = n == len(loc) - 1
-        if isinstance(at, dict) and isinstance(part, str) and (part in at or last):
-            at = at.get(part)
-        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
-            at = at[part]
-        else:
-            continue
-        path += (part,)
-    return path
 
 
 def _sentence(path: Key, detail: ErrorDetails) -> str:

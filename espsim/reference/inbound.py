@@ -113,7 +113,7 @@ class Inbound:
         return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner)
 
     def find(self, arrival: Arrival) -> SadEntry | None:
-        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone (xfrm_timer_handler)."""
+        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""
         daddr, spi = arrival.outer.dst, arrival.spi
         while (entry := self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark)) is not None:
             sa = entry.sa

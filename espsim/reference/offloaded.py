@@ -34,18 +34,22 @@ class OffloadedInbound(Inbound):
     def __init__(self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace | None = None) -> None:
         super().__init__(sad, mark=mark, trace=trace)
         self.device = device
+        # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
         self._contexts: dict[int, SadEntry] = {}
+        self._held: set[int] = set()
 
     def offload(self, entry: SadEntry, port: int = 0) -> Installed:
         """Offer one SA to the driver; its answer is an errno's name or None."""
         installed = self.device.add(entry.sa_index, entry.sa, port)
         if installed.errno is None:
             self._contexts[entry.sa_index] = entry
+            self._held.add(entry.sa_index)
         return installed
 
     def withdraw(self, entry: SadEntry) -> None:
         """Delete one SA from the device; what that does to others is the driver's doing."""
-        if self._contexts.pop(entry.sa_index, None) is not None:
+        if entry.sa_index in self._held:
+            self._held.remove(entry.sa_index)
             self.device.delete(entry.sa_index)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:

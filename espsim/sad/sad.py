@@ -177,7 +177,9 @@ class Sad:
         else:
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
             window = Window(sa.window, esn=sa.esn, resume=(top or oseq) or None)
-        entry = SadEntry(self._take_index(), sa, State.VALID, window, transform, oseq=oseq, added=now)
+        # An ESP state without algorithms is what a dump shows of a larval one.
+        state = State.VALID if sa.algorithms else State.LARVAL
+        entry = SadEntry(self._take_index(), sa, state, window, transform, oseq=oseq, added=now)
         if keep_window:
             entry.bytes, entry.packets = sa.current.bytes, sa.current.packets
         return entry

@@ -42,7 +42,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from espsim.core.errors import InputError
-from espsim.offload.locate import locate, nearest
+from espsim.offload.locate import clean_path, locate, nearest
 
 Names = str | list[str]
 Counts = dict[str, int]
@@ -175,13 +175,8 @@ def parse_scenario(text: str, where: str) -> Scenario:
 def _first(error: ValidationError, text: str) -> tuple[str, int | None]:
     """The first thing wrong: (sentence, line)."""
     details = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    places = locate(text)
-    # Between the keys pydantic names the members of unions ("list[str]"): those have no place in the file.
-    path: tuple[str | int, ...] = ()
-    for part in details["loc"]:
-        if (*path, part) in places or part == details["loc"][-1]:
-            path = (*path, part)
-    place = nearest(places, path)
+    path = clean_path(details["loc"], tomllib.loads(text))
+    place = nearest(locate(text), path)
     key = ".".join(map(str, path))
     message = details["msg"].removeprefix("Value error, ")
     return (f"{key}: {message}" if key else message), place.line if place else None

@@ -113,7 +113,7 @@ class _Triples:
     def add(self, parsed: ParsedSa) -> None:
         """InputError where the SA would be the second under one mark, or `add` could not install it (EEXIST)."""
         sa, mark = parsed.sa, parsed.sa.mark
-        if not sa.spi:
+        if not sa.spi or parsed.verb == "update":  # an update is of an SA that is there
             return
         marks = self._seen.setdefault(sa.triple, {})
         for (value, mask), line in marks.items():

@@ -383,5 +383,6 @@ _DUMP: dict[str, Handler] = {
     "extra_flag": _extra_flag, "anti-replay": _anti_replay, "crypto": _offload_parameters, "lifetime": _lifetime,
     "limit:": _limit_line, "expire": _expire_line, "stats:": _stats, "lastused": _lastused,
     "security": _security_context, "replay_window": _number("context_window", "replay_window"),
-    "bitmap-length": _bitmap_words, "seq-hi": _headless("seq-hi"), "oseq-hi": _headless("oseq-hi"), "oseq": _headless("oseq"),
+    "bitmap-length": _bitmap_words,
+    "seq-hi": _headless("seq-hi"), "oseq-hi": _headless("oseq-hi"), "oseq": _headless("oseq"),
 }  # fmt: skip

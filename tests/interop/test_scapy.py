@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from espsim.aead.suites import Algorithm
@@ -27,7 +29,7 @@ def authenc(enc, key, auth, auth_key, bits):
 
 
 # name: (our algorithms, scapy's arguments); scapy wants the salt at the end of the key, as we do.
-SUITES = {
+SUITES: dict[str, tuple[tuple[Algorithm, ...], dict[str, Any]]] = {
     "gcm128": (aead("rfc4106(gcm(aes))", 20, 128), {"crypt_algo": "AES-GCM", "crypt_key": KEY[:20]}),
     "gcm192": (aead("rfc4106(gcm(aes))", 28, 128), {"crypt_algo": "AES-GCM", "crypt_key": KEY[:28]}),
     "gcm256": (aead("rfc4106(gcm(aes))", 36, 128), {"crypt_algo": "AES-GCM", "crypt_key": KEY[:36]}),

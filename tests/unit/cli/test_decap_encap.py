@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.cli.main import main
-from tests.support import CAPTURES, ethernet_frames
+from tests.support import CAPTURES, ethernet_frames, write_raw_capture
 
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
 LINUX = [c for c in MANIFEST["captures"] if "ip_xfrm_state" in c["sas"][0]]
@@ -89,7 +89,7 @@ def test_encap_then_decap_gives_the_clear_packets_back(tmp_path, capture):
     for sa in capture["sas"]:
         clear = [bytes.fromhex(p["inner_hex"]) for p in capture["packets"] if p["spi"] == sa["spi"]]
         clear_path, esp_path, back_path = tmp_path / "clear.pcap", tmp_path / "esp.pcap", tmp_path / "back.pcap"
-        write_raw(clear_path, clear)
+        write_raw_capture(clear_path, clear)
         sad = tmp_path / "sad.txt"
         sad.write_text(sa["ip_xfrm_state"] + "\n")
         args = ["encap", str(clear_path), "-o", str(esp_path), "--sad", str(sad), "--json"]
@@ -103,13 +103,6 @@ def test_encap_then_decap_gives_the_clear_packets_back(tmp_path, capture):
         args = ["decap", str(esp_path), "-o", str(back_path), "--sad", str(sad)]
         assert CliRunner().invoke(main, args, catch_exceptions=False).exit_code == 0
         assert [p for _, p in raw_frames(back_path)] == clear
-
-
-def write_raw(path, packets, *, linktype=101):
-    with path.open("wb") as file:
-        file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype))
-        for n, packet in enumerate(packets):
-            file.write(struct.pack("<IIII", 1_700_000_000 + n, 5 * n, len(packet), len(packet)) + packet)
 
 
 def test_a_model_beside_the_software_lookup(tmp_path):
@@ -214,7 +207,8 @@ def test_window_0_is_said_loudly(tmp_path):
 
 def test_help_is_fast_and_imports_no_numba():
     start = time.perf_counter()
-    code = "import sys; sys.argv=['espsim','--help']\nfrom espsim.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
+    code = "import sys; sys.argv=['espsim','--help']\nfrom espsim.cli.main import main\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
     code += "assert not {'numba', 'numpy', 'pydantic', 'cryptography', 'rich'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.io.capture import CaptureCut, open_capture
+from espsim.io.capture import CaptureCut, Frame, open_capture
 from tests.support import CAPTURES, ethernet_frames
 
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
@@ -40,7 +40,7 @@ def read(path):
 
 def drain(path):
     """(the frames that came, the InputError that ended them or None)."""
-    frames = []
+    frames: list[Frame] = []
     try:
         with open_capture(path) as reader:
             frames.extend(reader)

@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from espsim.aead.suites import Algorithm
 from espsim.sad.association import (
-    NO_MARK, Direction, Encap, Lifetime, Limits, Mark, Mode, Offload, ReplayState, SecurityAssociation, Selector,
+    NO_MARK,
+    Direction,
+    Encap,
+    Lifetime,
+    Limits,
+    Mark,
+    Mode,
+    Offload,
+    ReplayState,
+    SecurityAssociation,
+    Selector,
 )  # fmt: skip
 from espsim.xfrm.names import EXTRA_FLAGS, FLAGS
 
@@ -92,6 +102,7 @@ def associations(draw: st.DrawFn, proto: int | None = None, running: bool = Fals
         selector=draw(st.just(Selector()) | selectors(inner)), limits=draw(limits()),
         offload=draw(st.none() | st.builds(
             Offload, st.just("lo"), st.sampled_from(Direction), st.just(False) if running else st.booleans())),
-        replay=ReplayState(*seqs, bitmap, stated=True), label=draw(st.sampled_from(["", "system_u:object_r:ipsec_spd_t:s0"])),
+        replay=ReplayState(*seqs, bitmap, stated=True),
+        label=draw(st.sampled_from(["", "system_u:object_r:ipsec_spd_t:s0"])),
         current=Lifetime(draw(U64), draw(U64)) if running else Lifetime(),
     )  # fmt: skip

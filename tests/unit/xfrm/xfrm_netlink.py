@@ -27,18 +27,24 @@ def _info(sa: SecurityAssociation, ifindex: int) -> bytes:
     sel, limits = sa.selector, sa.limits
     unspec = sel.src == sel.dst == b"" and sel.is_any and not sel.dev and "af-unspec" in sa.flags
     family = {0: 0, 4: 2, 16: 10}[0 if unspec else len(sel.src or sel.dst or sa.dst)]
-    selector = sel.src.ljust(16, b"\0") + sel.dst.ljust(16, b"\0")
+    selector = sel.dst.ljust(16, b"\0") + sel.src.ljust(16, b"\0")
     selector += struct.pack(">HHHH", sel.dport, sel.dport_mask, sel.sport, sel.sport_mask)
-    selector += struct.pack("=HBBB3xii", family, sel.dst_prefix, sel.src_prefix, sel.proto, ifindex if sel.dev else 0, 0)
+    selector += struct.pack(
+        "=HBBB3xii", family, sel.dst_prefix, sel.src_prefix, sel.proto, ifindex if sel.dev else 0, 0
+    )
     ident = sa.dst.ljust(16, b"\0") + struct.pack(">IB3x", sa.spi, sa.proto)
-    lft = [INF if v is None else v for v in (limits.soft_bytes, limits.hard_bytes, limits.soft_packets, limits.hard_packets)]
+    lft = [
+        INF if v is None else v
+        for v in (limits.soft_bytes, limits.hard_bytes, limits.soft_packets, limits.hard_packets)
+    ]
     lft += [v or 0 for v in (limits.soft_add, limits.hard_add, limits.soft_use, limits.hard_use)]
     window = 0 if _bitmap_mode(sa) else sa.window
+    mode = ["transport", "tunnel"].index(sa.mode.value)
     return (
         selector + ident + sa.src.ljust(16, b"\0") + struct.pack("=8Q", *lft)
         + struct.pack("=4Q", sa.current.bytes, sa.current.packets, 0, 0) + bytes(12)
         + struct.pack(">I", sa.seq) + struct.pack(
-            "=IHBBB7x", sa.reqid, sa.family, ["transport", "tunnel"].index(sa.mode.value), window, bits_of(sa.flags, FLAGS))
+            "=IHBBB7x", sa.reqid, sa.family, mode, window, bits_of(sa.flags, FLAGS))
     )  # fmt: skip
 
 
@@ -62,7 +68,7 @@ def _attributes(sa: SecurityAssociation, ifindex: int) -> list[tuple[int, bytes]
     if sa.extra_flags:
         found.append((24, struct.pack("=I", bits_of(sa.extra_flags, EXTRA_FLAGS))))
     if sa.offload is not None:
-        found.append((28, struct.pack("=iB3x", ifindex, 1 if sa.offload.dir is Direction.IN else 0)))
+        found.append((28, struct.pack("=iB3x", ifindex, 2 if sa.offload.dir is Direction.IN else 0)))
     if sa.if_id:
         found.append((31, struct.pack("=I", sa.if_id)))
     if sa.tfcpad:
