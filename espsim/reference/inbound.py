@@ -190,7 +190,8 @@ class Inbound:
             window = entry.window
             low = max(window.top - window.size + 1, 0)
             span = f"{low}..{window.top} of {window.size}" if window.size else "off: replays are not refused"
-            self.trace("RFC 4303 3.4.3", "window", f"seq64 {seq64} against window {span}: {verdict.name}")
+            answer = "may pass" if verdict is Verdict.DELIVERED else verdict.name
+            self.trace("RFC 4303 3.4.3", "window", f"seq64 {seq64} against window {span}: {answer}")
         return verdict
 
     def _open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:

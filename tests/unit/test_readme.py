@@ -1,0 +1,51 @@
+"""What the README shows is what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espsim.core.verdict import DeviceOutcome, Verdict
+
+README = Path(__file__).parents[2] / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+
+
+def test_the_first_sh_block_is_the_two_commands():
+    block = re.search(r"^```sh\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    assert block is not None
+    main_job, tests = block.group(1).splitlines()
+    assert main_job.endswith("espsim demo")
+    assert "pytest" in tests
+    assert all(line.startswith("python3 -m venv") for line in (main_job, tests))
+
+
+def test_the_demo_is_shown_as_it_is():
+    done = subprocess.run([sys.executable, "-m", "espsim", "demo"], capture_output=True, text=True, check=True)
+    shown = "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
+    assert f"```text\n{shown}\n```" in TEXT
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_is_in_the_table(verdict):
+    assert f"| {verdict.name} | {verdict.sentence} | {verdict.counter or 'none'} |" in TEXT
+
+
+@pytest.mark.parametrize("outcome", list(DeviceOutcome))
+def test_every_device_outcome_is_in_the_table(outcome):
+    assert f"| {outcome.name} | {outcome.sentence} |" in TEXT
+
+
+def test_every_dependency_earns_its_line():
+    import tomllib
+
+    project = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = project["dependencies"] + [d for extra in project["optional-dependencies"].values() for d in extra]
+    table = TEXT[TEXT.index("## Dependencies") :]
+    for requirement in wanted:
+        name = re.split(r"[\[<>=]", requirement)[0]
+        assert name == "espsim" or name in table
