@@ -118,7 +118,7 @@ def ipv6(
 
 def extension(next_header: int, size: int = 8, kind: int = 1) -> bytes:
     """A hop-by-hop or destination options header of `size` bytes, one PadN (or another option) inside."""
-    return bytes((next_header, size // 8 - 1, kind, size - 4)) + bytes(size - 4)
+    return bytes((next_header, size // 8 - 1, kind, min(size - 4, 255))) + bytes(size - 4)
 
 
 def fragment_header(next_header: int, offset: int = 0, *, more: bool = False) -> bytes:

@@ -59,7 +59,7 @@ V4 = (A("10.1.2.3"), A("10.9.0.1"), 17, 1000, 53)
         (Selector(A("10.1.0.0"), 24), False),
         (Selector(dst=A("10.9.0.0"), dst_prefix=32), False),
         (Selector(A("128.0.0.0"), 1), False),
-        (Selector(A("0.0.0.0"), 1), True),
+        (Selector(bytes(4), 1), True),
         (Selector(proto=17), True),
         (Selector(proto=6), False),
         (Selector(sport=1000, sport_mask=0xFFFF), True),
@@ -85,7 +85,7 @@ def test_ipv6_prefixes_of_any_length():
 
 def test_which_selectors_take_everything():
     assert Selector().is_any
-    assert Selector(A("0.0.0.0"), 0, A("::"), 0, sport=7).is_any
+    assert Selector(bytes(4), 0, bytes(4), 0, sport=7).is_any
     for one in (Selector(src_prefix=1), Selector(dst_prefix=1), Selector(proto=6), Selector(sport_mask=1),
                 Selector(dport_mask=1)):  # fmt: skip
         assert not one.is_any

@@ -102,7 +102,7 @@ def associations(draw: st.DrawFn, proto: int | None = None, running: bool = Fals
         selector=draw(st.just(Selector()) | selectors(inner)), limits=draw(limits()),
         offload=draw(st.none() | st.builds(
             Offload, st.just("lo"), st.sampled_from(Direction), st.just(False) if running else st.booleans())),
-        replay=ReplayState(*seqs, bitmap, stated=True),
+        replay=ReplayState(seqs[0], seqs[1], seqs[2], seqs[3], bitmap, stated=True),
         label=draw(st.sampled_from(["", "system_u:object_r:ipsec_spd_t:s0"])),
         current=Lifetime(draw(U64), draw(U64)) if running else Lifetime(),
     )  # fmt: skip

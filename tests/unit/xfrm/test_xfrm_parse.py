@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,44 +23,20 @@ from espsim.sad.association import (
     Selector,
 )
 from espsim.xfrm.parse import Ignored, parse_sa_line, parse_sad, parse_sad_text, read_sad, read_sad_file
+from tests.support import CAPTURES
 
+SIDES = ("ip_xfrm_state", "ip_xfrm_state_receiver")
+DUMPS = Path(__file__).parent / "dumps"
 KEY = "0x" + "ab" * 20
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes.fromhex("ab" * 20), 128),)
 A, B = parse_address("192.0.2.1"), parse_address("192.0.2.2")
 PLAIN = SecurityAssociation(A, B, 0x10, 50, Mode.TUNNEL, GCM, reqid=1, window=32)
-BARE = f"src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10 reqid 1 mode tunnel replay-window 32 aead rfc4106(gcm(aes)) {KEY} 128"
+BARE = (
+    "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10 reqid 1 mode tunnel replay-window 32"
+    f" aead rfc4106(gcm(aes)) {KEY} 128"
+)
 
-STATS = """\
-src 192.0.2.1 dst 192.0.2.2
-	proto esp spi 0x00001000(4096) reqid 16385(0x00004001) mode tunnel
-	replay-window 0 seq 0x117440512 flag noecn esnextra_flag oseq-may-wrap (0x10000001)
-	mark 0x1/0xff output-mark 0x3/0xffffffff
-	auth-trunc hmac(sha256) 0xcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd (128 bits) 128
-	enc ecb(cipher_null) 
-	encap type espinudp sport 4500 dport 4501 addr 0.0.0.0
-	lastused 2026-01-02 03:04:05
-	anti-replay esn context:
-	 seq-hi 0x1, seq 0x43, oseq-hi 0x0, oseq 0x7
-	 replay_window 64, bitmap-length 2
-	 00000001 0000000d 
-	crypto offload parameters: dev eth0 dir in mode packet
-	if_id 0x4
-	tfcpad 100
-	dir in
-	pcpu-num 3
-	sel src 10.0.0.0/8 dst 0.0.0.0/0 proto udp sport 5 dev eth1 uid 0
-	lifetime config:
-	  limit: soft (INF)(bytes), hard 5000000000(bytes)
-	  limit: soft 7(packets), hard (INF)(packets)
-	  expire add: soft 0(sec), hard 3600(sec)
-	  expire use: soft 60(sec), hard 0(sec)
-	lifetime current:
-	  840(bytes), 10(packets)
-	  add 2026-01-02 03:04:05 use -
-	stats:
-	  replay-window 1 replay 2 failed 3
-	security context system_u:object_r:ipsec_spd_t:s0 
-"""  # fmt: skip
+STATS = (DUMPS / "with-everything.txt").read_text()
 
 
 def test_a_dump_with_everything():
@@ -88,18 +65,8 @@ def test_the_legacy_bitmap():
     assert (sa.window, sa.flags, sa.esn) == (32, frozenset({"af-unspec"}), False)
 
 
-# iproute2 5.x: no space-saving empty key, a decimal mark, no mode of offload.
-OLD = f"""\
-src 192.0.2.1 dst 192.0.2.2
-	proto esp spi 0x00000010 reqid 1 mode tunnel
-	replay-window 32 flag 20
-	mark -1/0xffffffff
-	auth-trunc hmac(sha1) {KEY} 96
-	enc ecb(cipher_null) 0x
-	coa 192.0.2.9
-	crypto offload parameters: dev eth0 dir out
-	sel src 0.0.0.0/0 dst 0.0.0.0/0 
-"""  # fmt: skip
+# iproute2 5.x: `0x` for an empty key, a decimal mark, no mode of offload.
+OLD = (DUMPS / "old.txt").read_text()
 
 
 def test_an_old_dump():
@@ -135,7 +102,8 @@ def test_larval_states_and_other_protocols():
     text = (
         "src 10.0.0.1 dst 10.0.0.2\n\tproto esp spi 0x00000000 reqid 0 mode transport\n\treplay-window 0 \n"
         "\tanti-replay context: seq 0x0, oseq 0x0, bitmap 0x00000000\n\tsel src 10.0.0.1/32 dst 10.0.0.2/32 \n"
-        "src 10.0.0.1 dst 10.0.0.2\n\tproto comp spi 0x00009658 reqid 0 mode tunnel\n\treplay-window 0 \n\tcomp deflate \n"
+        "src 10.0.0.1 dst 10.0.0.2\n\tproto comp spi 0x00009658 reqid 0 mode tunnel\n\treplay-window 0 \n"
+        "\tcomp deflate \n"
         "src 10.0.0.1 dst 10.0.0.2\n\tproto 4 spi 0x0a000001 reqid 0 mode tunnel\n\treplay-window 0 \n"
         "src ::1 dst ::2\n\tproto route2 reqid 0 mode ro\n\treplay-window 0 \n\tcoa ::3\n"
         f"src 10.0.0.1 dst 10.0.0.2\n\tproto ah spi 0x7 reqid 0 mode transport\n\tauth-trunc hmac(sha1) {KEY} 96\n"
@@ -203,11 +171,11 @@ def test_forms_may_be_mixed():
 
 def test_every_word_of_add():
     sa = parse_sa_line(
-        f"{BARE} seq 9 replay-window 128 replay-seq 0x10 replay-seq-hi 1 replay-oseq 2 replay-oseq-hi 3 flag decap-dscp esn"
-        " extra-flag dont-encap-dscp oseq-may-wrap limit time-soft 1 limit time-hard 2 limit time-use-soft 3 limit"
-        " time-use-hard 4 limit byte-soft 5 limit byte-hard 18446744073709551615 limit packet-soft 7 limit packet-hard 0"
-        " encap espinudp-nonike 4500 4501 192.0.2.9 coa 192.0.2.7 ctx a:b output-mark 1 if_id 2 tfcpad 3"
-        " offload packet dev eth0 dir out dir out pcpu-num 4 mark 5 mask 7"
+        f"{BARE} seq 9 replay-window 128 replay-seq 0x10 replay-seq-hi 1 replay-oseq 2 replay-oseq-hi 3"
+        " flag decap-dscp esn extra-flag dont-encap-dscp oseq-may-wrap limit time-soft 1 limit time-hard 2 limit"
+        " time-use-soft 3 limit time-use-hard 4 limit byte-soft 5 limit byte-hard 18446744073709551615"
+        " limit packet-soft 7 limit packet-hard 0 encap espinudp-nonike 4500 4501 192.0.2.9 coa 192.0.2.7"
+        " ctx a:b output-mark 1 if_id 2 tfcpad 3 offload packet dev eth0 dir out dir out pcpu-num 4 mark 5 mask 7"
         " sel src 2001:db8::/32 dst ::/0 proto ipv6-icmp type 128 code 0 dev eth1"
     )
     assert sa == SecurityAssociation(
@@ -258,6 +226,17 @@ def test_a_file(tmp_path: Path):
     path.write_text(f"{BARE}\n")
     assert [p.sa for p in read_sad_file(str(path))] == [PLAIN]
     assert read_sad(str(path)).ignored == []
+
+
+def test_the_lines_of_the_captures():
+    """Sender's and receiver's lines: each is an SA, and those of one side make a file together."""
+    captures = json.loads((CAPTURES / "manifest.json").read_text())["captures"]
+    lines = {side: [sa[side] for c in captures for sa in c["sas"] if side in sa] for side in SIDES}
+    assert len(lines["ip_xfrm_state"]) >= 8
+    for side in SIDES:
+        parsed = parse_sad_text("\n".join(lines[side]))
+        assert [p.sa for p in parsed] == [parse_sa_line(line) for line in lines[side]]
+        assert all(p.sa.keys is not None for p in parsed)
 
 
 def test_marks_tell_equal_triples_apart():

@@ -1,0 +1,122 @@
+"""Requests as netlink carries them: what a user says, before anything is checked (include/uapi/linux/xfrm.h).
+
+A `SecurityAssociation` is what became of a NEWSA that was accepted; an `SaRequest` may be nonsense, because refusing it
+with the kernel's own errno and text is the point (verify.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from espsim.aead.suites import Algorithm
+from espsim.core.address import Address, family
+from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Offload, Selector
+
+DIR_IN = 1
+DIR_OUT = 2
+DIRECTIONS = {DIR_IN: "in", DIR_OUT: "out"}
+
+MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
+
+
+@dataclass(frozen=True, slots=True)
+class EsnState:
+    """XFRMA_REPLAY_ESN_VAL (struct xfrm_replay_state_esn); `bitmap` as `ReplayState.bitmap`, bit i is seq-i."""
+
+    bmp_len: int = 0
+    replay_window: int = 0
+    seq: int = 0
+    seq_hi: int = 0
+    oseq: int = 0
+    oseq_hi: int = 0
+    bitmap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVal:
+    """XFRMA_REPLAY_VAL (struct xfrm_replay_state)."""
+
+    oseq: int = 0
+    seq: int = 0
+    bitmap: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SaRequest:
+    """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there."""
+
+    src: Address
+    dst: Address
+    proto: int
+    spi: int
+    mode: int = 0
+    reqid: int = 0
+    mark: Mark = NO_MARK
+    if_id: int = 0
+    pcpu: int | None = None
+    dir: int | None = None
+    seq: int = 0
+    flags: frozenset[str] = frozenset()
+    extra_flags: frozenset[str] = frozenset()
+    replay_window: int = 0
+    replay_val: ReplayVal | None = None
+    esn: EsnState | None = None
+    encap: Encap | None = None
+    mtimer: int | None = None
+    nat_keepalive: int | None = None
+    offload: Offload | None = None
+    algorithms: tuple[Algorithm, ...] = ()
+    limits: Limits = Limits()
+    selector: Selector = Selector()
+    tfcpad: int | None = None
+    coa: Address | None = None
+    output_mark: Mark | None = None
+    label: str = ""
+    family: int | None = None
+
+    @property
+    def af(self) -> int:
+        """The address family of the request: the one stated, or its addresses'."""
+        return self.family if self.family is not None else family(self.dst)
+
+
+@dataclass(frozen=True, slots=True)
+class SpiRequest:
+    """XFRM_MSG_ALLOCSPI: a range, and what the larval state will be. `seq` names an acquire."""
+
+    src: Address
+    dst: Address
+    proto: int
+    low: int
+    high: int
+    mode: int = 0
+    reqid: int = 0
+    mark: Mark = NO_MARK
+    if_id: int = 0
+    pcpu: int | None = None
+    dir: int | None = None
+    seq: int = 0
+    family: int | None = None
+
+    @property
+    def af(self) -> int:
+        """The address family of the request: the one stated, or its addresses'."""
+        return self.family if self.family is not None else family(self.dst)
+
+
+@dataclass(frozen=True, slots=True)
+class StateKey:
+    """XFRM_MSG_GETSA and DELSA: which state. `srcaddr` counts for protocols that have no SPI; `dir` is refused."""
+
+    dst: Address
+    proto: int
+    spi: int
+    mark: Mark = NO_MARK
+    family: int | None = None
+    srcaddr: Address | None = None
+    dir: int | None = None
+
+    @property
+    def af(self) -> int:
+        """The address family of the request: the one stated, or its address's."""
+        return self.family if self.family is not None else family(self.dst)
