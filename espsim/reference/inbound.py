@@ -25,7 +25,7 @@ from espsim.reference.inner import from_transport, from_tunnel, selector_refuses
 from espsim.reference.outer import Outer, parse_outer
 from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
-from espsim.sad.lifetime import hard_limit_reached, hard_time_passed
+from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.wire import esp
 from espsim.wire.udp import PORT_NAT_T
@@ -115,7 +115,8 @@ class Inbound:
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""
         daddr, spi = arrival.outer.dst, arrival.spi
-        while (entry := self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark)) is not None:
+        port = arrival.outer.ports[1] if arrival.outer.ports else None
+        while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port)) is not None:
             sa = entry.sa
             if not sa.limited or not hard_time_passed(sa.limits, arrival.now, entry.added, entry.used):
                 break
@@ -141,9 +142,10 @@ class Inbound:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
-        if entry.sa.limited and hard_limit_reached(entry.sa.limits, entry.packets, entry.bytes):
-            self.sad.expire(entry)
+        if entry.sa.limited and self.sad.check_expire(entry):
             return Verdict.EXPIRED, seq64, None
+        if entry.used is None:
+            entry.used = arrival.now  # before decryption: a forged packet starts the clock of use too
         verdict, plaintext = self._open(entry, arrival, seq64)
         if plaintext is None:
             return verdict, seq64, None
@@ -160,7 +162,7 @@ class Inbound:
             self.trace("RFC 4303 2.4-2.6", "trailer", f"{length} bytes, padding {pad}, next header {next_header}")
         if check_replay:
             entry.window.advance(seq64)
-        self._count(entry, length, arrival.now)
+        self._count(entry, length)
         verdict, inner = self._decap(entry.sa, arrival, plaintext[:length], next_header)
         return verdict, seq64, inner
 
@@ -221,12 +223,10 @@ class Inbound:
             return Verdict.INTEGRITY, None
         return Verdict.DELIVERED, plaintext
 
-    def _count(self, entry: SadEntry, length: int, now: float) -> None:
+    def _count(self, entry: SadEntry, length: int) -> None:
         """The packet is authentic and the window has moved (3.4.3): the SA counts what was inside."""
         entry.packets += 1
         entry.bytes += length
-        if entry.used is None:
-            entry.used = now
         if self.trace:
             self.trace("RFC 4303 3.4.3", "advance", f"window top {entry.window.top}, SA {entry.packets} packets")
 

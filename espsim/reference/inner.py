@@ -60,6 +60,8 @@ def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
         at, proto = (packet[0] & 15) * 4, packet[ipv4.PROTOCOL]
+        if not ipv4.HEADER_LENGTH <= at <= len(packet):
+            return None
         later = (packet[6] << 8 | packet[7]) & 0x1FFF
         sport, dport = (0, 0) if later else _ports(packet, at, proto)
         return packet[12:16], packet[16:20], proto, sport, dport

@@ -21,14 +21,13 @@ from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
-from espsim.sad.lifetime import hard_limit_reached, hard_time_passed
+from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 
 _LOW = 0xFFFFFFFF
 _TTL = 64
 DEFAULT_MTU = 1500
-_IPV6_MIN_MTU = 1280
 
 
 @dataclass(slots=True)
@@ -86,11 +85,9 @@ class Outbound:
         payload, next_header = split
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
         plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
-        overhead = esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + 8 + 60
-        if len(plaintext) + overhead > 0xFFFF:
+        if _wrapped_length(sa, packet, len(plaintext)) > 0xFFFF:
             return Sent(OutVerdict.TOO_BIG, entry)
-        if hard_limit_reached(sa.limits, entry.packets, entry.bytes):
-            self.sad.expire(entry)
+        if sa.limited and self.sad.check_expire(entry):
             return Sent(OutVerdict.EXPIRED, entry)
         seq64 = self._next_sequence(entry)
         if seq64 is None:
@@ -142,7 +139,9 @@ class Outbound:
         sa = entry.sa
         limit = 0xFFFFFFFFFFFFFFFF if sa.esn else _LOW
         if entry.oseq >= limit:
-            if sa.esn or "oseq-may-wrap" not in sa.extra_flags:
+            # Linux lets any suite wrap with the flag; a counter-mode IV would come a second time under its key.
+            aead = sa.keys is not None and sa.keys.suite.kind is not Kind.AUTHENC
+            if sa.esn or aead or "oseq-may-wrap" not in sa.extra_flags:
                 return None
             entry.oseq = -1
         entry.oseq += 1
@@ -169,16 +168,32 @@ def _trim(packet: bytes) -> bytes:
 
 
 def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
-    """(what goes inside ESP, its next header), or None for a fragment in transport mode."""
+    """(what goes inside ESP, its next header), or None for a fragment, or a broken header, in transport mode."""
     v4 = packet[0] >> 4 == 4
     if sa.mode is Mode.TUNNEL:
         return packet, ipv4.PROTO_IPIP if v4 else ipv4.PROTO_IPV6
     if v4:
         if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK:
             return None
+        if not ipv4.HEADER_LENGTH <= (packet[0] & 15) * 4 <= len(packet):
+            return None
         return packet[(packet[0] & 15) * 4 :], packet[ipv4.PROTOCOL]
     place = ipv6.transport_insertion(packet)
     return (packet[place[0] :], packet[place[1]]) if place else None
+
+
+def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
+    """What the outer header's length field would have to say, for `length` bytes of plaintext."""
+    if sa.keys is None:
+        return length
+    udp_length = udp.HEADER_LENGTH if sa.encap is not None else 0
+    length += esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + udp_length
+    if sa.mode is Mode.TUNNEL:
+        return length + (ipv4.HEADER_LENGTH if len(sa.dst) == 4 else 0)
+    if packet[0] >> 4 == 4:
+        return length + (packet[0] & 15) * 4
+    place = ipv6.transport_insertion(packet)
+    return length + (place[0] - ipv6.HEADER_LENGTH if place else 0)
 
 
 def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> bytes:
@@ -226,5 +241,4 @@ def _sa_mtu(sa: SecurityAssociation, mtu: int) -> int:
     header = esp.HEADER_LENGTH + sa.keys.suite.iv_length + (8 if sa.encap else 0)
     tunnel = outer if sa.mode is Mode.TUNNEL else 0
     net_adjust = 0 if sa.mode is Mode.TUNNEL else outer
-    room = ((mtu - header - tunnel - sa.keys.icv_length - net_adjust) & ~(sa.aligned - 1)) + net_adjust - 2
-    return max(room, _IPV6_MIN_MTU) if len(sa.dst) == 16 else room
+    return ((mtu - header - tunnel - sa.keys.icv_length - net_adjust) & ~(sa.aligned - 1)) + net_adjust - 2

@@ -107,6 +107,10 @@ class Limits:
     hard_use: int | None = None
 
 
+ANY = Selector()
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Lifetime:
     """`lifetime current` of a dump: what the SA had carried when it was printed."""
@@ -166,8 +170,8 @@ class SecurityAssociation:
     encap: Encap | None = None
     coa: Address | None = None
     tfcpad: int = 0
-    selector: Selector = Selector()
-    limits: Limits = Limits()
+    selector: Selector = ANY
+    limits: Limits = NO_LIMITS
     output_mark: Mark | None = None
     offload: Offload | None = None
     replay: ReplayState = ReplayState()
@@ -186,7 +190,7 @@ class SecurityAssociation:
         if not 0 <= self.window <= 4096:
             raise ValueError(f"a replay window of {self.window} is not in 0 to 4096")
         object.__setattr__(self, "esn", "esn" in self.flags)
-        object.__setattr__(self, "limited", self.limits != Limits())
+        object.__setattr__(self, "limited", self.limits != NO_LIMITS)
         object.__setattr__(self, "selective", not self.selector.is_any)
         if self.esn and self.window == 0 and self.dir is not Direction.OUT:
             raise ValueError("ESN replay window must be > 0")

@@ -30,7 +30,11 @@ class SaStats:
 
 @dataclass(slots=True, eq=False)
 class SadEntry:
-    """One SA in the SAD. `oseq` is the last 64-bit sequence number sent; times are seconds of the run's own clock."""
+    """One SA in the SAD. `oseq` is the last 64-bit sequence number sent; times are seconds of the run's own clock.
+
+    `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `bmp_len` the
+    words of the replay bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live.
+    """
 
     sa_index: int
     sa: SecurityAssociation
@@ -43,3 +47,8 @@ class SadEntry:
     added: float = 0.0
     used: float | None = None
     stats: SaStats = field(default_factory=SaStats)
+    seq: int = 0
+    af: int = 0
+    bmp_len: int = 0
+    dying: bool = False
+    hard_add: int = 0

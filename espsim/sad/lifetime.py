@@ -12,6 +12,13 @@ def hard_limit_reached(limits: Limits, packets: int, bytes_: int) -> bool:
     )
 
 
+def soft_limit_reached(limits: Limits, packets: int, bytes_: int) -> bool:
+    """Whether a soft limit is met: a warning to the key manager, before the packet that follows it."""
+    return (limits.soft_packets is not None and packets >= limits.soft_packets) or (
+        limits.soft_bytes is not None and bytes_ >= limits.soft_bytes
+    )
+
+
 def hard_time_passed(limits: Limits, now: float, added: float, used: float | None) -> bool:
     """Whether the SA's time is over at `now` (seconds; xfrm_timer_handler): since it was added, or since first used."""
     if limits.hard_add is not None and now - added >= limits.hard_add:

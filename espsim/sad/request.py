@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, family
-from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Offload, Selector
+from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, Encap, Limits, Mark, Offload, Selector
 
 DIR_IN = 1
 DIR_OUT = 2
@@ -66,8 +66,8 @@ class SaRequest:
     nat_keepalive: int | None = None
     offload: Offload | None = None
     algorithms: tuple[Algorithm, ...] = ()
-    limits: Limits = Limits()
-    selector: Selector = Selector()
+    limits: Limits = NO_LIMITS
+    selector: Selector = ANY
     tfcpad: int | None = None
     coa: Address | None = None
     output_mark: Mark | None = None

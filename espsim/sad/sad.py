@@ -1,129 +1,192 @@
 """The security association database: the only owner of SA state.
 
-Rules that this file keeps (XFRM.md 1.1 to 1.4, 1.7; net/xfrm/xfrm_state.c):
+Rules that this file keeps (XFRM.md 1.1 to 1.5; net/xfrm/xfrm_state.c):
 
-1. Every state with an SPI is in `_by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
-2. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
-3. A failed ALLOCSPI leaves its larval state behind, with SPI 0; a later one of the same tuple adopts it.
+1. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
+2. A failed ALLOCSPI leaves its larval state behind, with SPI 0; a later one of the same tuple adopts it, as it is.
+3. UPDSA replaces a larval state and renews a valid one; it asks nobody whether the SPI is free.
 4. A hard limit makes a state expired, the packet that met it is dropped, and the state is gone for the next one.
-5. SPI 0 is never found.
+5. Whoever listens is told of what happened, in order.
 
-Larval expiry by time, ACQUIRE, events and XFRMA_SA_DIR's table are not here yet: see CHANGELOG, "not yet".
+What netlink checks before it comes to this is in verify.py; the clock, the counters and the policies are netns.py's.
 """
 
 from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 from espsim.aead.engine import Engine
-from espsim.core.address import Address
+from espsim.core.address import Address, family
 from espsim.core.errors import XfrmError
-from espsim.sad.association import NO_MARK, PROTO_COMP, PROTO_NAMES, Direction, Mark, Mode, SecurityAssociation
+from espsim.sad.association import (
+    NO_MARK,
+    PROTO_COMP,
+    PROTO_NAMES,
+    Direction,
+    Mark,
+    Mode,
+    SecurityAssociation,
+    Selector,
+)
 from espsim.sad.entry import SadEntry, State
+from espsim.sad.index import StateIndex, daddr_key
+from espsim.sad.kernel import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
+from espsim.sad.lifetime import hard_limit_reached, soft_limit_reached
 from espsim.sad.replay import Window
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
 
-_K = TypeVar("_K")
-_NO_SPI = "No SPI available in the requested range"
+NO_SPI = "No SPI available in the requested range"
+SPI_IN_USE = "Requested SPI is already in use"
+ACQ_EXPIRES = 30  # net.core.xfrm_acq_expires
+
+Listener = Callable[[str, SadEntry, int], None]
+"""Told of (event, state, hard): NEWSA, UPDSA, DELSA, EXPIRE."""
 
 
-class Sad:
-    """SAs by what finds them. `engine` keys the transforms; `rng` draws SPIs; `policy` says which may repeat."""
+class Sad(StateIndex):
+    """SAs and their states. `engine` keys the transforms; `rng` draws SPIs; `policy` says which may repeat."""
 
-    def __init__(self, engine: Engine, policy: SpiPolicy | None = None, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: SpiPolicy | None = None,
+        rng: random.Random | None = None,
+        *,
+        kernel: Kernel = KERNELS[DEFAULT_KERNEL],
+        port_key: bool = False,
+    ) -> None:
+        super().__init__(port_key=port_key)
         self.engine = engine
         self.policy = policy or POLICIES[DEFAULT_POLICY]()
+        self.kernel = kernel
+        self.listener: Listener | None = None
+        self.acq_expires = ACQ_EXPIRES
         self._rng = rng or random.Random(0)
-        self._entries: dict[int, SadEntry] = {}
-        self._by_triple: dict[tuple[Address, int, int], list[SadEntry]] = {}
-        self._by_spi: dict[tuple[int, int], int] = {}
-        self._acquires: dict[tuple[object, ...], list[SadEntry]] = {}
-        self._next_index = 0
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __iter__(self) -> Iterator[SadEntry]:
-        """Every entry, oldest first."""
-        return iter(list(self._entries.values()))
+        self._zeros_linked: set[int] = set()
+        self._looped = False
 
     # -- what the datapath asks ---------------------------------------------------------------------------------
 
-    def lookup(self, daddr: Address, spi: int, proto: int, mark: int = 0) -> SadEntry | None:
-        """The SA of an inbound packet (__xfrm_state_lookup): newest first, first match wins. None: there is none."""
-        for entry in self._by_triple.get((daddr, spi, proto), ()):
-            sa_mark = entry.sa.mark
-            if mark & sa_mark.mask == sa_mark.value:
-                return entry
-        return None
+    def input(self, daddr: Address, spi: int, proto: int, mark: int = 0, port: int | None = None) -> SadEntry | None:
+        """The SA of an inbound packet, as the policy finds it (xfrm_input_state_lookup)."""
+        return self.policy.input(self, (daddr, spi, proto), mark, port)
 
-    def holds(self, spi: int, proto: int) -> bool:
-        """Whether any state has this SPI and protocol (xfrm_state_lookup_spi_proto)."""
-        return (spi, proto) in self._by_spi
+    def check_expire(self, entry: SadEntry) -> bool:
+        """xfrm_state_check_expire, before the current packet is counted: whether the hard limit is met.
+
+        A soft limit is told of once. At the hard one the state expires and leaves the SAD.
+        """
+        limits = entry.sa.limits
+        if hard_limit_reached(limits, entry.packets, entry.bytes):
+            self.expire(entry)
+            return True
+        if not entry.dying and soft_limit_reached(limits, entry.packets, entry.bytes):
+            entry.dying = True
+            self._tell("EXPIRE", entry, 0)
+        return False
 
     def expire(self, entry: SadEntry) -> None:
-        """A hard limit was met: the state expires and leaves the SAD (xfrm_state_check_expire, __xfrm_state_delete)."""
+        """The state is at its end: it expires, leaves the SAD, and a hard EXPIRE is told."""
         entry.state = State.EXPIRED
-        self._remove(entry)
+        if self.remove(entry):
+            self._tell("EXPIRE", entry, 1)
+
+    def soft_expire(self, entry: SadEntry) -> None:
+        """A soft limit by time was met: told of once."""
+        entry.dying = True
+        self._tell("EXPIRE", entry, 0)
 
     # -- requests -----------------------------------------------------------------------------------------------
 
-    def newsa(self, sa: SecurityAssociation, *, keep_window: bool = False, now: float = 0.0) -> SadEntry:
-        """Install an SA (XFRM_MSG_NEWSA). EEXIST where the triple is there under a matching mark.
+    def newsa(
+        self, sa: SecurityAssociation, *, keep_window: bool = False, now: float = 0.0, af: int = 0, bmp_len: int = 0
+    ) -> SadEntry:
+        """Install an SA (XFRM_MSG_NEWSA). EEXIST: the triple is there under a matching mark, or the policy says so.
 
         The window starts empty; `keep_window` starts it, and the byte and packet counters, where the SA's text does.
         """
         self._verify(sa)
-        if sa.spi and self.lookup(sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask) is not None:
+        if sa.spi and (self.locate(sa, sa.spi, af) is not None or self.policy.refuses(self, sa, None)):
             raise XfrmError(errno.EEXIST)
-        self._drop_acquire_of(sa)
-        return self._insert(self._make(sa, keep_window, now))
+        entry = self._make(sa, keep_window, now)
+        entry.af, entry.bmp_len = af or family(sa.dst), bmp_len
+        self.drop_acquire_of(sa, entry.af)
+        self.insert(entry)
+        self._tell("NEWSA", entry, 0)
+        return entry
 
-    def updsa(self, sa: SecurityAssociation, *, now: float = 0.0) -> SadEntry:
+    def updsa(
+        self, sa: SecurityAssociation, *, keep_window: bool = False, now: float = 0.0, af: int = 0, bmp_len: int = 0
+    ) -> SadEntry:
         """XFRM_MSG_UPDSA: gives a larval state its keys, or a valid one new lifetimes. ESRCH: no such state."""
         self._verify(sa)
-        found = self.lookup(sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask) if sa.spi else None
+        found = self.locate(sa, sa.spi, af) if sa.spi else None
         if found is None:
             raise XfrmError(errno.ESRCH)
+        if self.policy.refuses(self, sa, found):
+            raise XfrmError(errno.EEXIST)
         if found.state is State.LARVAL:
             if sa.dir is not None and sa.dir is not found.sa.dir:
                 raise XfrmError(errno.ESRCH)
-            self._remove(found)
-            return self._insert(self._make(sa, False, now))
-        if sa.dir is not found.sa.dir:
+            entry = self._make(sa, keep_window, now)
+            entry.af, entry.bmp_len = af or family(sa.dst), bmp_len
+            self.insert(entry)
+            self.remove(found)
+            found.state = State.DEAD
+            self._tell("UPDSA", entry, 0)
+            return entry
+        return self._renew(found, sa)
+
+    def _renew(self, found: SadEntry, sa: SecurityAssociation) -> SadEntry:
+        """xfrm_state_update of a valid state: keys, reqid and mode stay, and so does what is not stated."""
+        old = found.sa
+        if sa.dir is not old.dir:
             raise XfrmError(errno.ESRCH)
-        if found.state is not State.VALID or (sa.encap is None) is not (found.sa.encap is None):
+        if found.state is not State.VALID:
             raise XfrmError(errno.EINVAL)
-        # xfrm_state_update copies these and no others: keys, reqid and mode of a valid SA stay as they are.
+        if (sa.encap and sa.encap.kind) != (old.encap and old.encap.kind):
+            raise XfrmError(errno.EINVAL)  # encapsulation neither comes nor goes
         found.sa = replace(
-            found.sa, encap=sa.encap, coa=sa.coa, limits=sa.limits, output_mark=sa.output_mark, if_id=sa.if_id
+            old,
+            encap=sa.encap,
+            coa=sa.coa if sa.coa is not None and old.coa is not None else old.coa,
+            limits=sa.limits,
+            output_mark=sa.output_mark if sa.output_mark is not None else old.output_mark,
+            if_id=sa.if_id or old.if_id,
         )
+        found.dying = False
+        found.hard_add = sa.limits.hard_add or 0
+        self._tell("UPDSA", found, 0)
         return found
 
-    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK) -> SadEntry:
+    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int = 0) -> SadEntry:
         """XFRM_MSG_DELSA. ESRCH: no such state (SPI 0 never matches). Returns what was deleted."""
-        entry = self.getsa(daddr, spi, proto, mark)
-        entry.state = State.DEAD
-        self._remove(entry)
+        entry = self.getsa(daddr, spi, proto, mark, af)
+        self.kill(entry)
+        self._tell("DELSA", entry, 0)
         return entry
 
-    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK) -> SadEntry:
-        """XFRM_MSG_GETSA. ESRCH: no such state."""
-        entry = self.lookup(daddr, spi, proto, mark.value & mark.mask) if spi else None
-        if entry is None:
-            raise XfrmError(errno.ESRCH)
-        return entry
+    def kill(self, entry: SadEntry) -> None:
+        """Take a state out without a word (__xfrm_state_delete)."""
+        entry.state = State.DEAD
+        self.remove(entry)
+
+    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int = 0) -> SadEntry:
+        """XFRM_MSG_GETSA. ESRCH: no such state. A port in the key (`encap-port-key`) is not asked: the newest wins."""
+        wanted = mark.value & mark.mask
+        for entry in self._by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
+            if entry.sa.mark.matches(wanted):
+                return entry
+        raise XfrmError(errno.ESRCH)
 
     def flush(self, proto: int | None = None) -> int:
         """XFRM_MSG_FLUSHSA: remove every state, or those of one protocol. Returns how many went."""
         victims = [e for e in self if proto is None or e.sa.proto == proto]
         for entry in victims:
-            entry.state = State.DEAD
-            self._remove(entry)
+            self.kill(entry)
         return len(victims)
 
     def allocspi(
@@ -137,27 +200,43 @@ class Sad:
         mode: Mode = Mode.TRANSPORT,
         reqid: int = 0,
         mark: Mark = NO_MARK,
+        if_id: int = 0,
+        pcpu: int | None = None,
         dir: Direction | None = None,  # noqa: A002 - the field's own word, as in `ip xfrm state ... dir`
+        seq: int = 0,
+        af: int = 0,
         now: float = 0.0,
     ) -> SadEntry:
         """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the policy does not forbid.
 
-        Order of checks and errnos as XFRM.md 1.1: EINVAL for the protocol and the range, ENOENT where no draw is free.
-        Draws are uniform and with replacement, high-low+1 of them, so ENOENT does not mean that none is free.
+        Order of checks and errnos as XFRM.md 1.1: EINVAL for the protocol and the range, ENOENT where no draw is free,
+        which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
         """
-        if proto not in PROTO_NAMES:
-            raise XfrmError(errno.EINVAL, "Invalid protocol, must be one of AH, ESP, IPCOMP")
-        if proto == PROTO_COMP and high >= 0x10000:
-            raise XfrmError(errno.EINVAL, "IPCOMP SPI must be <= 65535")
-        if low > high:
-            raise XfrmError(errno.EINVAL, "Invalid SPI range: min > max")
-        entry = self._larval(SecurityAssociation(src, dst, 0, proto, mode, reqid=reqid, mark=mark, dir=dir), now)
-        spi = self._draw(low, high, proto, dst, mark.value & mark.mask)
-        if spi is None:
-            raise XfrmError(errno.ENOENT, _NO_SPI)
-        self._remove(entry)
-        entry.sa = replace(entry.sa, spi=spi, dir=dir or entry.sa.dir)
-        return self._insert(entry)
+        self.verify_range(proto, low, high)
+        wanted = SecurityAssociation(src, dst, 0, proto, mode, reqid=reqid, mark=mark, if_id=if_id, pcpu=pcpu)
+        entry = self._larval_for(wanted, seq, af or family(dst), now)
+        if not entry.sa.spi:
+            spi = self._draw(low, high, entry, dir)
+            self._give(entry, spi)
+        if dir is not None:
+            entry.sa = replace(entry.sa, dir=dir)
+        return entry
+
+    def drop_acquire_of(self, sa: SecurityAssociation, af: int, seq: int = 0) -> None:
+        """The larval state that a NEWSA answers goes (xfrm_state_add): by its sequence number, else by its tuple."""
+        acquire = self.acquire_by_seq(seq or sa.seq, sa.mark.value & sa.mark.mask, sa.pcpu)
+        if acquire is None or (acquire.sa.proto, acquire.sa.dst) != (sa.proto, sa.dst):
+            acquire = self.acquire_like(sa, af)
+        if acquire is not None:
+            self.kill(acquire)
+
+    def larval(self, sa: SecurityAssociation, *, now: float, seq: int = 0, af: int = 0) -> SadEntry:
+        """A new larval state: its selector is its own addresses with family 0, and it lives for acq_expires seconds."""
+        bits = 8 * len(sa.dst)
+        sa = replace(sa, selector=Selector(sa.src, bits, sa.dst, bits))
+        entry = SadEntry(self.take_index(), sa, State.LARVAL, Window(0), None, added=now, seq=seq)
+        entry.af, entry.hard_add = af or family(sa.dst), self.acq_expires
+        return self.insert(entry)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -166,6 +245,15 @@ class Sad:
             raise XfrmError(errno.EINVAL, "Invalid protocol, must be one of AH, ESP, IPCOMP")
         if sa.proto == PROTO_COMP and sa.spi >= 0x10000:
             raise XfrmError(errno.EINVAL, "SPI is too large for COMP (must be < 0x10000)")
+
+    def verify_range(self, proto: int, low: int, high: int) -> None:
+        """verify_spi_info (net/xfrm/xfrm_user.c)."""
+        if proto not in PROTO_NAMES:
+            raise self.kernel.error(errno.EINVAL, "Invalid protocol, must be one of AH, ESP, IPCOMP")
+        if proto == PROTO_COMP and high >= 0x10000:
+            raise self.kernel.error(errno.EINVAL, "IPCOMP SPI must be <= 65535")
+        if low > high:
+            raise self.kernel.error(errno.EINVAL, "Invalid SPI range: min > max")
 
     def _make(self, sa: SecurityAssociation, keep_window: bool, now: float) -> SadEntry:
         transform = self.engine.transform(sa.keys) if sa.keys is not None else None
@@ -177,79 +265,44 @@ class Sad:
         else:
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
             window = Window(sa.window, esn=sa.esn, resume=(top or oseq) or None)
-        # An ESP state without algorithms is what a dump shows of a larval one.
+        # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms else State.LARVAL
-        entry = SadEntry(self._take_index(), sa, state, window, transform, oseq=oseq, added=now)
+        entry = SadEntry(self.take_index(), sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
+        entry.hard_add = sa.limits.hard_add or 0
         if keep_window:
             entry.bytes, entry.packets = sa.current.bytes, sa.current.packets
         return entry
 
-    def _larval(self, sa: SecurityAssociation, now: float) -> SadEntry:
-        found = self._acquire_like(sa)
-        if found is not None:
+    def _larval_for(self, wanted: SecurityAssociation, seq: int, af: int, now: float) -> SadEntry:
+        """Which state gets the SPI: the acquire of this seq and daddr, else one of this tuple, else a new one."""
+        found = self.acquire_by_seq(seq, wanted.mark.value & wanted.mark.mask, wanted.pcpu)
+        if found is not None and found.sa.dst == wanted.dst:
             return found
-        entry = SadEntry(self._take_index(), sa, State.LARVAL, Window(0), None, added=now)
-        return self._insert(entry)
+        return self.acquire_like(wanted, af) or self.larval(wanted, now=now, af=af)
 
-    def _acquire_like(self, sa: SecurityAssociation) -> SadEntry | None:
-        """The SPI-0 larval state of the same tuple (__find_acq_core): if_id is not compared, the mark is a wildcard."""
-        mark = sa.mark.value & sa.mark.mask
-        for entry in self._acquires.get(_tuple_of(sa), ()):
-            if entry.sa.mark.matches(mark):
-                return entry
-        return None
+    def _draw(self, low: int, high: int, entry: SadEntry, direction: Direction | None) -> int:
+        def free(spi: int) -> bool:
+            if self._looped and self.kernel.name == "linux-6.1.192":
+                raise KernelHang("this kernel hangs here: the hash chain of SPI 0 is a loop (CVE-2025-39965)")
+            return not self.policy.taken(self, spi, entry.sa, direction)
 
-    def _drop_acquire_of(self, sa: SecurityAssociation) -> None:
-        acquire = self._acquire_like(sa)
-        if acquire is not None:
-            acquire.state = State.DEAD
-            self._remove(acquire)
+        spi = self.policy.draw(self._rng, low, high, free)
+        if spi is None:
+            in_use = low == high != 0 and self.policy.names_the_taken
+            raise self.kernel.error(errno.ENOENT, SPI_IN_USE if in_use else NO_SPI)
+        return spi
 
-    def _draw(self, low: int, high: int, proto: int, daddr: Address, mark: int) -> int | None:
-        if low == high:
-            return low if low and not self.policy.taken(self, low, proto, daddr, mark) else None
-        for _ in range((high - low + 1) & 0xFFFFFFFF):  # the kernel counts in 32 bits: 0..2^32-1 draws nothing
-            spi = self._rng.randint(low, high)
-            if spi and not self.policy.taken(self, spi, proto, daddr, mark):
-                return spi
-        return None
-
-    def _take_index(self) -> int:
-        self._next_index += 1
-        return self._next_index - 1
-
-    def _insert(self, entry: SadEntry) -> SadEntry:
-        sa = entry.sa
-        self._entries[entry.sa_index] = entry
-        if sa.spi:
-            self._by_triple.setdefault(sa.triple, []).insert(0, entry)
-            self._by_spi[sa.spi, sa.proto] = self._by_spi.get((sa.spi, sa.proto), 0) + 1
-        elif entry.state is State.LARVAL:
-            self._acquires.setdefault(_tuple_of(sa), []).append(entry)
-        return entry
-
-    def _remove(self, entry: SadEntry) -> None:
-        sa = entry.sa
-        if self._entries.pop(entry.sa_index, None) is None:
+    def _give(self, entry: SadEntry, spi: int) -> None:
+        if (
+            spi == 0
+        ):  # only a policy that hands out zero comes here: linked once more each time, the chain becomes a loop
+            self._looped = entry.sa_index in self._zeros_linked
+            self._zeros_linked.add(entry.sa_index)
             return
-        if sa.spi:
-            _take_out(self._by_triple, sa.triple, entry)
-            left = self._by_spi[sa.spi, sa.proto] - 1
-            if left:
-                self._by_spi[sa.spi, sa.proto] = left
-            else:
-                del self._by_spi[sa.spi, sa.proto]
-        elif entry in self._acquires.get(_tuple_of(sa), ()):
-            _take_out(self._acquires, _tuple_of(sa), entry)
+        self.unlink_acquire(entry)
+        entry.sa = replace(entry.sa, spi=spi)
+        self.link_spi(entry)
 
-
-def _tuple_of(sa: SecurityAssociation) -> tuple[object, ...]:
-    """What __find_acq_core compares, but for the mark; if_id is not among it."""
-    return (sa.reqid, sa.mode, sa.proto, sa.dst, sa.src, sa.pcpu)
-
-
-def _take_out(index: dict[_K, list[SadEntry]], key: _K, entry: SadEntry) -> None:
-    bucket = index[key]
-    bucket.remove(entry)
-    if not bucket:
-        del index[key]
+    def _tell(self, event: str, entry: SadEntry, hard: int) -> None:
+        if self.listener is not None:
+            self.listener(event, entry, hard)

@@ -1,52 +1,238 @@
-"""Which SPIs may be allocated twice: the policies of the netdev thread, one small class each (XFRM.md 3.2).
+"""Which SPIs may be allocated twice: the policies of the netdev thread and of other stacks, one small class each.
 
-A policy answers one question: does a state that exists forbid this SPI for this request? It is chosen when the SAD is
-made, because that is the very thing people come to compare. It is asked by ALLOCSPI only; NEWSA's own rule (the
-triple and the mark) is the same under the policies here.
+A policy answers four questions: does a state that exists forbid this SPI to ALLOCSPI (`taken`), does one forbid a NEWSA
+beyond the kernel's own rule (`refuses`), which SA is an inbound packet's (`input`), and how SPIs are drawn (`draw`). It
+is chosen when the SAD is made, because that is the very thing people come to compare (XFRM.md 3.2).
+
+What the thread leaves open is a parameter, with the choice and its reason at the class that has it.
 """
 
 from __future__ import annotations
 
+import errno
+import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from espsim.core.address import Address
+from espsim.core.errors import XfrmError
+from espsim.sad.association import Direction, SecurityAssociation
 
 if TYPE_CHECKING:
+    from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
 
-
-class SpiPolicy(Protocol):
-    """A rule of SPI uniqueness at ALLOCSPI. `name` is what `--policy` takes, `summary` one line for people."""
-
-    name: str
-    summary: str
-
-    def taken(self, sad: Sad, spi: int, proto: int, daddr: Address, mark: int) -> bool:
-        """Whether some state forbids to allocate (spi, proto) for daddr under a request's mark."""
+Free = Callable[[int], bool]
+Triple = tuple[Address, int, int]
+"""(destination, SPI, protocol) of a packet."""
 
 
-class Rfc2401:
+class SpiPolicy:
+    """What every policy does unless it says otherwise: Linux's NEWSA, input lookup and draws.
+
+    `name` is what `--policy` takes, `summary` one line for people. `hands_out_zero`: SPI 0 is an SPI like any other;
+    `names_the_taken`: ENOENT for one SPI has a text of its own (the code before 94f39804d891).
+    """
+
+    name = ""
+    summary = ""
+    hands_out_zero = False
+    drawn_zero_ends = False
+    names_the_taken = False
+
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+        """Whether a state forbids `spi` to the larval `state` (protocol, daddr, mark) and the request's `dir`."""
+        raise NotImplementedError
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """Whether NEWSA or UPDSA of `sa` is refused beyond the triple; `replaced` is the state that it replaces."""
+        return False
+
+    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None) -> SadEntry | None:
+        """The SA of an inbound packet; `port` is its UDP destination port, None where it is plain ESP."""
+        return sad.lookup(*triple, mark, port)
+
+    def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
+        """An SPI of low..high that is free, or None (xfrm_alloc_spi, XFRM.md 1.1).
+
+        One try where low is high, else high-low+1 uniform draws with replacement, counted in 32 bits: 0..2^32-1 draws
+        nothing. A drawn 0 costs a try; before 94f39804d891 it ended the loop (`drawn_zero_ends`).
+        """
+        if low == high:
+            return low if (low or self.hands_out_zero) and free(low) else None
+        for _ in range((high - low + 1) & 0xFFFFFFFF):
+            spi = rng.randint(low, high)
+            if spi == 0 and not self.hands_out_zero:
+                if self.drawn_zero_ends:
+                    return None
+                continue
+            if free(spi):
+                return spi
+        return None
+
+
+class Rfc2401(SpiPolicy):
     """RFC 2401's triple: Linux before 94f39804d891 (xfrm_state_lookup), and what Android relies on."""
 
     name = "rfc2401"
     summary = "(SPI, protocol, destination), mark matching: Linux before 94f39804d891"
+    drawn_zero_ends = True
+    names_the_taken = True
 
-    def taken(self, sad: Sad, spi: int, proto: int, daddr: Address, mark: int) -> bool:
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
         """Taken where a state has the triple and its mark matches."""
-        return sad.lookup(daddr, spi, proto, mark) is not None
+        return sad.locate(state, spi) is not None
 
 
-class Rfc4301:
+class Rfc4301(SpiPolicy):
     """RFC 4301's SPI alone (with the protocol): Linux since 94f39804d891 (xfrm_state_lookup_spi_proto)."""
 
     name = "rfc4301"
     summary = "(SPI, protocol) anywhere, whatever destination, family, mark or direction: Linux since 94f39804d891"
 
-    def taken(self, sad: Sad, spi: int, proto: int, daddr: Address, mark: int) -> bool:
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
         """Taken where any state has the SPI and the protocol."""
-        return sad.holds(spi, proto)
+        return any(e.sa.proto == state.proto for e in sad.with_spi(spi))
 
 
-POLICIES: dict[str, Callable[[], SpiPolicy]] = {p.name: p for p in (Rfc2401, Rfc4301)}
+class Rfc4301Spi0(Rfc4301):
+    """The stable kernels between 94f39804d891 and cd8ae32e4e46 (CVE-2025-39965): SPI 0 is handed out."""
+
+    name = "rfc4301-spi0"
+    summary = "as rfc4301, and SPI 0 is handed out: 6.1.192, 6.6.103-108, 6.12.43-49, 6.16.2-9"
+    hands_out_zero = True
+
+
+class SaDir(SpiPolicy):
+    """The opt-in proposed on netdev by Nathan Harold: a request with dir in wants RFC 4301, any other has RFC 2401.
+
+    Open in the thread: do states without a direction count against dir in? `undirected_count` False (the default)
+    takes the proposal at its word: only states that opted in bind each other, so old programs change nothing.
+    """
+
+    name = "sa-dir"
+    summary = "dir in: (SPI, protocol) among states with dir in; any other request by the triple"
+    drawn_zero_ends = True
+
+    def __init__(self, *, undirected_count: bool = False) -> None:
+        self.undirected_count = undirected_count
+
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+        """With dir in among the states with dir in, else by the triple."""
+        if direction is not Direction.IN:
+            return sad.locate(state, spi) is not None
+        counted = (Direction.IN, None) if self.undirected_count else (Direction.IN,)
+        return any(e.sa.proto == state.proto and e.sa.dir in counted for e in sad.with_spi(spi))
+
+
+class Split(SpiPolicy):
+    """Tobias Brunner's separate tables: inbound states by (SPI, protocol), outbound states by the triple.
+
+    Open in the thread: what a request without a direction means. ALLOCSPI is for inbound SPIs that the kernel owns,
+    so without one it means inbound. NEWSA without one may be a peer's outbound SPI: it goes by the triple alone, and
+    the state stands in the inbound table, because packets may come for it. `check_newsa` False leaves NEWSA with dir in
+    to the triple too.
+    """
+
+    name = "split"
+    summary = "two tables: inbound by (SPI, protocol), outbound by the triple; dir tells them apart"
+
+    def __init__(self, *, check_newsa: bool = True) -> None:
+        self.check_newsa = check_newsa
+
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+        """Outbound by the triple among outbound states, else (SPI, protocol) among the others."""
+        states = [e for e in sad.with_spi(spi) if e.sa.proto == state.proto]
+        if direction is Direction.OUT:
+            mark = state.mark.value & state.mark.mask
+            return any(e.sa.dir is Direction.OUT and e.sa.dst == state.dst and e.sa.mark.matches(mark) for e in states)
+        return any(e.sa.dir is not Direction.OUT for e in states)
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """NEWSA with dir in: (SPI, protocol) among the inbound table."""
+        return self.check_newsa and sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
+
+    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None) -> SadEntry | None:
+        """Outbound states are in the other table: they are not found."""
+        entry = sad.lookup(*triple, mark, port)
+        return None if entry is None or entry.sa.dir is Direction.OUT else entry
+
+
+class Full4301(Rfc4301):
+    """RFC 4301 throughout: ALLOCSPI as rfc4301, inbound NEWSA and UPDSA refuse a taken (SPI, protocol) too.
+
+    Input looks (SPI, protocol) up alone. Which states are inbound is known from XFRMA_SA_DIR only: states without a
+    direction are found by input, and refused nothing.
+    """
+
+    name = "full-4301"
+    summary = "as rfc4301, and inbound NEWSA and UPDSA refuse (SPI, protocol) too; input looks at nothing else"
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """NEWSA or UPDSA with dir in of an SPI that another inbound state has."""
+        return sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
+
+    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None) -> SadEntry | None:
+        """(SPI, protocol), the newest; an outbound state is no candidate."""
+        _daddr, spi, proto = triple
+        found = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.dir is not Direction.OUT]
+        return next((e for e in reversed(found) if e.sa.mark.matches(mark)), None)
+
+
+class FreeBsd(SpiPolicy):
+    """FreeBSD 12 and later (sys/netipsec/key.c): one name space of SPIs for all protocols, NEWSA included."""
+
+    name = "freebsd"
+    summary = "the SPI alone, any protocol, NEWSA too: FreeBSD 12 and later"
+    tries = 1000  # net.key.spi_trycnt
+
+    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+        """key_checkspidup: any state with the SPI."""
+        return any(True for _ in sad.with_spi(spi))
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """ADD of an SPI that any other state has."""
+        return any(e is not replaced for e in sad.with_spi(sa.spi))
+
+    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None) -> SadEntry | None:
+        """key_allocsa: the one SA with the SPI, if its protocol and destination are the packet's."""
+        daddr, spi, proto = triple
+        entry = next(iter(sad.with_spi(spi)), None)
+        return entry if entry is not None and (entry.sa.proto, entry.sa.dst) == (proto, daddr) else None
+
+    def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
+        """key_do_getnewspi: `tries` random draws, one where low is high."""
+        for _ in range(1 if low == high else self.tries):
+            spi = rng.randint(low, high)
+            if spi and free(spi):
+                return spi
+        return None
+
+
+class OpenBsd(Rfc2401):
+    """OpenBSD (sys/netinet/ip_ipsp.c reserve_spi): the triple, SPIs from 256 on, 100 tries, the top is never drawn."""
+
+    name = "openbsd"
+    summary = "(SPI, protocol, destination), SPI >= 256, 100 tries: OpenBSD"
+    tries = 100
+
+    def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
+        """EINVAL for a range of reserved SPIs alone; arc4random_uniform(high - low) leaves the top out."""
+        if high < 256:
+            raise XfrmError(errno.EINVAL)
+        low = max(low, 256)
+        for _ in range(1 if low == high else self.tries):
+            spi = low + (rng.randrange(high - low) if high > low else 0)
+            if free(spi):
+                return spi
+        return None
+
+
+def _another_inbound(sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    return any(e is not replaced and e.sa.proto == sa.proto and e.sa.dir is Direction.IN for e in sad.with_spi(sa.spi))
+
+
+POLICIES: dict[str, Callable[[], SpiPolicy]] = {
+    p.name: p for p in (Rfc2401, Rfc4301, Rfc4301Spi0, SaDir, Split, Full4301, FreeBsd, OpenBsd)
+}
 DEFAULT_POLICY = "rfc4301"

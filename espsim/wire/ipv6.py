@@ -56,20 +56,19 @@ def set_traffic_class(packet: bytes, value: int) -> bytes:
 def transport_insertion(packet: bytes) -> tuple[int, int] | None:
     """Where ESP goes in transport mode: (offset, offset of the next-header byte that names what is there).
 
-    After hop-by-hop and routing headers and destination options before a routing header (RFC 4303 3.1.1;
+    After hop-by-hop and routing headers, and destination options that no routing header precedes (RFC 4303 3.1.1;
     ip6_find_1stfragopt in net/ipv6/output_core.c). None where a header is cut or the packet is a fragment.
     """
     at, pointer = HEADER_LENGTH, NEXT_HEADER
-    result = (at, pointer)
+    routed = False
     while at <= len(packet):
         kind = packet[pointer]
         if kind == FRAGMENT:
             return None
-        if kind not in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS):
-            return result
+        if kind not in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS) or (kind == DESTINATION_OPTIONS and routed):
+            return at, pointer
         if at + 8 > len(packet):
             return None
-        if kind != DESTINATION_OPTIONS:
-            result = (at + (packet[at + 1] + 1) * 8, at)
+        routed = routed or kind == ROUTING
         pointer, at = at, at + (packet[at + 1] + 1) * 8
     return None

@@ -38,18 +38,26 @@ def format_sa_line(sa: SecurityAssociation, *, verb: str | None = None) -> str:
 
 
 def format_dump(
-    sa: SecurityAssociation, *, stats: bool = False, nokeys: bool = False, refused: SaStats | None = None
+    sa: SecurityAssociation,
+    *,
+    stats: bool = False,
+    nokeys: bool = False,
+    refused: SaStats | None = None,
+    contexts: bool = True,
 ) -> str:
     """What `ip xfrm state` prints, `ip -s xfrm state` with `stats`, with its line feeds. `refused` fills `stats:`.
+
+    Without `contexts` the replay context is left out, as the kernel leaves it out of an EXPIRE message.
 
     Dates are printed as `-`: nobody here has a clock. `mode packet` (iproute2 6.2), `dir` (6.11) and `pcpu-num` are
     printed where an SA has them, although 6.1 could not.
     """
-    rows = [*_head(sa, stats), *_marks(sa), *_algorithm_rows(sa, stats, nokeys), *_attributes(sa)]
+    rows = [*_head(sa, stats), *mark_rows(sa.mark, sa.output_mark), *_algorithm_rows(sa, stats, nokeys)]
+    rows += _attributes(sa, contexts)
     if not ("af-unspec" in sa.flags and sa.selector == Selector()):
-        rows.append("\tsel " + _selector_row(sa, stats))
+        rows.append("\tsel " + selector_row(sa.selector, len(sa.dst), stats))
     if stats:
-        rows += _lifetimes(sa.limits, sa.current)
+        rows += lifetime_rows(sa.limits, sa.current)
         counts = refused or SaStats()
         rows.append("\tstats:")
         rows.append(f"\t  replay-window {counts.replay_window} replay {counts.replay} failed {counts.integrity_failed}")
@@ -203,11 +211,11 @@ def _head(sa: SecurityAssociation, stats: bool) -> Iterator[str]:
     yield row
 
 
-def _marks(sa: SecurityAssociation) -> Iterator[str]:
-    output = sa.output_mark
+def mark_rows(mark: Mark, output: Mark | None = None) -> Iterator[str]:
+    """The line of `mark` and `output-mark`, if any."""
     text = "" if output is None else f"output-mark 0x{output.value:x}/0x{output.mask:x}"
-    if sa.mark != NO_MARK:
-        yield f"\tmark {_sharp_hex(sa.mark.value)}/{_sharp_hex(sa.mark.mask)} {text}"
+    if mark != NO_MARK:
+        yield f"\tmark {_sharp_hex(mark.value)}/{_sharp_hex(mark.mask)} {text}"
     elif text:
         yield f"\t{text}"
 
@@ -231,14 +239,15 @@ def _algorithm_rows(sa: SecurityAssociation, stats: bool, nokeys: bool) -> Itera
         yield f"\t{kind} {name} {key}" + (f" {bits}" if kind in ("aead", "auth-trunc") else "")
 
 
-def _attributes(sa: SecurityAssociation) -> Iterator[str]:
+def _attributes(sa: SecurityAssociation, contexts: bool) -> Iterator[str]:
     """The rest of xfrm_xfrma_print, in its order."""
     if sa.encap is not None:
         encap = sa.encap
         yield f"\tencap type {encap.kind} sport {encap.sport} dport {encap.dport} addr {format_address(encap.oaddr)}"
     if sa.coa is not None:
         yield f"\tcoa {format_address(sa.coa)}"
-    yield from _contexts(sa)
+    if contexts:
+        yield from _contexts(sa)
     if sa.offload is not None:
         packet = " mode packet" if sa.offload.packet else ""
         yield f"\tcrypto offload parameters: dev {sa.offload.dev} dir {sa.offload.dir.value}{packet}"
@@ -267,9 +276,9 @@ def _contexts(sa: SecurityAssociation) -> Iterator[str]:
         yield "\t " + "".join(words[i : i + 8])
 
 
-def _selector_row(sa: SecurityAssociation, stats: bool) -> str:
-    sel = sa.selector
-    any_address = bytes(len(sel.src or sel.dst or sa.dst))
+def selector_row(sel: Selector, length: int, stats: bool) -> str:
+    """xfrm_selector_print() without its prefix; `length`: bytes of an address, where the selector has none."""
+    any_address = bytes(len(sel.src or sel.dst) or length)
     src, dst = format_address(sel.src or any_address), format_address(sel.dst or any_address)
     words = [f"src {src}/{sel.src_prefix} dst {dst}/{sel.dst_prefix}", *_upspec_words(sel)]
     if sel.dev:
@@ -277,7 +286,8 @@ def _selector_row(sa: SecurityAssociation, stats: bool) -> str:
     return " ".join(words) + " " + ("uid 0" if stats else "")
 
 
-def _lifetimes(limits: Limits, current: Lifetime) -> Iterator[str]:
+def lifetime_rows(limits: Limits, current: Lifetime) -> Iterator[str]:
+    """xfrm_lifetime_print()."""
     yield "\tlifetime config:"
     for unit in ("bytes", "packets"):
         soft, hard = getattr(limits, f"soft_{unit}"), getattr(limits, f"hard_{unit}")

@@ -31,7 +31,7 @@ def make(policy="rfc4301", seed=1):
     return Sad(ENGINE, POLICIES[policy](), random.Random(seed))
 
 
-@pytest.fixture(params=list(POLICIES))
+@pytest.fixture(params=["rfc2401", "rfc4301"])
 def sad(request):
     return make(request.param)
 
@@ -84,7 +84,6 @@ class TestChecks:
         assert ask(sad, 7) == (errno.ENOENT, "No SPI available in the requested range")
         assert ask(sad, 0) == (errno.ENOENT, "No SPI available in the requested range")
 
-    @pytest.mark.xfail(reason="rfc2401 kernels that send extack say it otherwise for min == max (XFRM.md 1.1)")
     def test_the_extack_of_one_taken_spi_before_the_commit(self):
         sad = make("rfc2401")
         ask(sad, 7)
@@ -123,7 +122,6 @@ class TestLeftovers:
         assert ask(sad, 6) == 6
         assert len(sad) == 3  # an unmarked request does not match mark 2
 
-    @pytest.mark.xfail(reason="Sad._acquires keeps the oldest first")
     def test_of_two_that_match_the_newest_is_adopted(self, sad):
         """__find_acq_core walks bydst, and states are put in at its head."""
         ask(sad, 0, mark=Mark(1, 0xFF))
@@ -131,13 +129,11 @@ class TestLeftovers:
         assert ask(sad, 5, mark=Mark(1, 0xFF)) == 5
         assert sad.getsa(DST, 5, PROTO_ESP, Mark(1, 0xFF)).sa.mark == Mark()
 
-    @pytest.mark.xfail(reason="Sad.allocspi makes the larval state with the direction")
     def test_the_direction_is_stored_on_success_only(self, sad):
         ask(sad, 0, dir=Direction.IN)
         assert ask(sad, 5) == 5
         assert sad.getsa(DST, 5, PROTO_ESP).sa.dir is None
 
-    @pytest.mark.xfail(reason="Sad.allocspi asks the policy with the request's mark")
     def test_an_adopted_state_is_checked_under_its_own_mark(self):
         """xfrm_alloc_spi takes the mark of the state that gets the SPI (after the commit marks play no part)."""
         sad = make("rfc2401")
@@ -145,7 +141,6 @@ class TestLeftovers:
         sad.newsa(gcm_sa("10.0.0.1", "10.0.0.2", 5, mark=Mark(1, 0xFF)))
         assert ask(sad, 5, mark=Mark(1, 0xFF)) == 5
 
-    @pytest.mark.xfail(reason="Sad.allocspi removes the state and inserts it as the newest")
     def test_a_dump_shows_an_adopted_state_where_it_was_made(self, sad):
         """State order of a dump is order of creation (net->xfrm.state_all), whenever the SPI came."""
         ask(sad, 0)
@@ -160,7 +155,7 @@ def within(successes: int, trials: int, p: float) -> bool:
 
 
 class TestDraws:
-    @pytest.mark.parametrize("policy", list(POLICIES))
+    @pytest.mark.parametrize("policy", ["rfc2401", "rfc4301"])
     @pytest.mark.parametrize(("size", "free"), [(2, 1), (3, 1), (4, 1), (16, 1), (64, 1), (16, 2), (4, 3)])
     def test_with_replacement(self, policy, size, free):
         """1-(1-k/N)^N, and not 1: ENOENT does not mean that no SPI is free."""
@@ -185,7 +180,6 @@ class TestDraws:
                 sad.delsa(DST, 1, PROTO_ESP)
         assert within(found, 800, 0.75)
 
-    @pytest.mark.xfail(reason="6.1.176: a drawn 0 looks free, ends the loop and fails (XFRM.md 1.1)")
     def test_a_drawn_0_ended_the_loop_before_the_commit(self):
         sad = make("rfc2401", seed=5)
         found = 0

@@ -6,6 +6,7 @@ rfc2401 answers as Linux 6.1.176 did, rfc4301 as 6.12.117 and 6.18.44 did.
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.parametrize("policy", list(POLICIES))
+@pytest.mark.parametrize("policy", ["rfc2401", "rfc4301"])
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_scenario(name, policy):
     requests, answers, leftovers = SCENARIOS[name]
@@ -169,7 +170,7 @@ def test_s19_deleting_flushing_or_expiring_the_holder_frees_the_spi():
 # What kernels answered: (dst, protocol, SPI) -> errno, then the dump, newest first, an SPI of 0 being a leftover.
 NO_SPI = "No SPI available in the requested range"
 D = "dump"
-ROWS = {
+ROWS: dict[str, list[tuple[Any, ...]]] = {
     "dup_exact": [
         ("10.0.0.2", "esp", 0x1000, (OK, OK)),
         ("10.0.0.2", "esp", 0x1000, (E2, E2)),

@@ -100,7 +100,6 @@ def test_where_esp_goes_in_transport_mode(kinds, place):
     assert ipv6.transport_insertion(chain(*kinds)) == place
 
 
-@pytest.mark.xfail(reason="ip6_find_1stfragopt stops at destination options only after a routing header")
 @pytest.mark.parametrize(("kinds", "place"), [((DST,), (48, 40)), ((HBH, DST), (56, 48)), ((DST, DST), (56, 48))])
 def test_destination_options_without_a_routing_header_stay_outside_in_linux(kinds, place):
     assert ipv6.transport_insertion(chain(*kinds)) == place

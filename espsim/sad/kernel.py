@@ -1,0 +1,59 @@
+"""Kernels by name: a policy of SPIs with that kernel's other habits (XFRM.md, the table of kernels).
+
+A policy's own name comes with the habits of `linux-6.12`, the default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from espsim.core.errors import EspsimError, InputError, XfrmError
+from espsim.sad.spi import POLICIES, SpiPolicy
+
+OPTIONS = {
+    "acquire-uapi": "messages to get and delete a state with SPI 0, by tuple or by sequence number (Antony Antony)",
+    "encap-port-key": "the triple gains the UDP destination port, so that peers behind one NAT may share an SPI",
+}
+
+
+class KernelHang(EspsimError):  # noqa: N818 - an outcome to be reported, more than a fault
+    """The kernel would hang here: 6.1.192's soft lock-up after SPI 0 was linked twice into its hash chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel's habits. `texts`: it has the extack texts of 6.2 and later; `sa_dir`: it knows SA_DIR and SA_PCPU."""
+
+    name: str
+    policy: str
+    texts: bool
+    sa_dir: bool
+
+    def error(self, errno: int, extack: str) -> XfrmError:
+        """An error whose text only later kernels send."""
+        return XfrmError(errno, extack if self.texts else None)
+
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        Kernel("linux-6.1", "rfc2401", texts=False, sa_dir=False),
+        Kernel("linux-6.1.192", "rfc4301-spi0", texts=False, sa_dir=False),
+        Kernel("linux-6.12", "rfc4301", texts=True, sa_dir=True),
+    )
+}
+DEFAULT_KERNEL = "linux-6.12"
+
+
+def choose(name: str = DEFAULT_KERNEL, options: Collection[str] = ()) -> tuple[Kernel, SpiPolicy]:
+    """A kernel's name, or a policy's, as `--policy` takes it. InputError: no such name, no such option."""
+    for option in options:
+        if option not in OPTIONS:
+            raise InputError(f"no option {option!r}; there are {', '.join(OPTIONS)}")
+    kernel = KERNELS.get(name)
+    if kernel is not None:
+        return kernel, POLICIES[kernel.policy]()
+    if name not in POLICIES:
+        raise InputError(f"no policy {name!r}; there are {', '.join((*POLICIES, *KERNELS))}")
+    return KERNELS[DEFAULT_KERNEL], POLICIES[name]()

@@ -1,0 +1,306 @@
+"""One network namespace's xfrm: the SAD and the SPD behind netlink, on a model clock.
+
+What a key manager says (request.py) is checked as the kernel checks it (verify.py), done by the SAD (sad.py), and told
+of in events. Nothing here reads a clock: `advance` moves time, and the timers fire in order.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.core.errors import XfrmError
+from espsim.sad.association import PROTO_NAMES, Direction, Mode, SecurityAssociation
+from espsim.sad.clock import Timers
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
+from espsim.sad.replay import Window
+from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.sad.sad import Sad
+from espsim.sad.spd import Spd
+from espsim.sad.spi import SpiPolicy
+from espsim.sad.verify import POSSIBLE_CPUS, accept, direction_of
+from espsim.sad.view import StateView, view_of
+
+IPSEC_PROTO_ANY = 255
+_DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
+_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL}
+
+OffloadHook = Callable[[SecurityAssociation], str | None]
+"""A driver: the errno's name that it answers to an SA, None where it takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A message to the key managers. `hard` is EXPIRE's; `extra` what ACQUIRE and policies say besides."""
+
+    kind: str
+    time: float
+    view: StateView | None = None
+    hard: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Netns:
+    """One namespace under one kernel's habits or one policy's rule; `seed` decides every draw.
+
+    `options` are of kernel.OPTIONS. `counters` has every counter of /proc/net/xfrm_stat that moved; `listening`: a key
+    manager listens for ACQUIRE. After a KernelHang every request answers with one.
+    """
+
+    def __init__(
+        self,
+        kernel: str = DEFAULT_KERNEL,
+        *,
+        options: Collection[str] = (),
+        seed: int = 0,
+        policy: SpiPolicy | None = None,
+    ) -> None:
+        self.kernel, named = choose(kernel, options)
+        self.options = frozenset(options)
+        self.sad = Sad(
+            CryptographyEngine(),
+            policy or named,
+            random.Random(seed),
+            kernel=self.kernel,
+            port_key="encap-port-key" in self.options,
+        )
+        self.sad.listener = self._heard
+        self.spd = Spd()
+        self.now = 0.0
+        self.counters: Counter[str] = Counter()
+        self.listening = False
+        self.offload: OffloadHook | None = None
+        self.sysctl: dict[str, int] = {"net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1}
+        self._events: list[Event] = []
+        self._timers = Timers()
+        self._acquire_seq = 0
+        self._hung: KernelHang | None = None
+
+    # -- SAs ----------------------------------------------------------------------------------------------------
+
+    def allocspi(self, request: SpiRequest) -> StateView:
+        """XFRM_MSG_ALLOCSPI (xfrm_alloc_userspi). Raises XfrmError, or KernelHang where this kernel would hang."""
+        self._alive()
+        direction = direction_of(self.kernel, request.dir)
+        self.sad.verify_range(request.proto, request.low, request.high)
+        if self.kernel.sa_dir and request.pcpu is not None and request.pcpu >= POSSIBLE_CPUS:
+            raise XfrmError(errno.EINVAL, "pCPU number too big")
+        try:
+            entry = self.sad.allocspi(
+                request.src, request.dst, request.proto, request.low, request.high,
+                mode=_MODES.get(request.mode, Mode.TRANSPORT), reqid=request.reqid, mark=request.mark,
+                if_id=request.if_id, pcpu=request.pcpu if self.kernel.sa_dir else None,
+                dir=_DIRECTIONS.get(direction), seq=request.seq, af=request.af, now=self.now,
+            )  # fmt: skip
+        except KernelHang as hang:
+            self._hung = hang
+            raise
+        finally:
+            self._watch_new()
+        return view_of(entry)
+
+    def newsa(self, request: SaRequest) -> StateView:
+        """XFRM_MSG_NEWSA. Raises XfrmError with the kernel's errno and text."""
+        return self._install(request, self.sad.newsa)
+
+    def updsa(self, request: SaRequest) -> StateView:
+        """XFRM_MSG_UPDSA. Raises XfrmError with the kernel's errno and text."""
+        return self._install(request, self.sad.updsa)
+
+    def getsa(self, key: StateKey) -> StateView:
+        """XFRM_MSG_GETSA."""
+        return view_of(self._find(key))
+
+    def delsa(self, key: StateKey) -> StateView:
+        """XFRM_MSG_DELSA: what the state was."""
+        entry = self._find(key)
+        view = view_of(entry)
+        self.sad.kill(entry)
+        self._note("DELSA", view)
+        return view
+
+    def flushsa(self, proto: int = IPSEC_PROTO_ANY) -> int:
+        """XFRM_MSG_FLUSHSA: how many states went. An empty table is success, and no event."""
+        self._alive()
+        count = self.sad.flush(None if proto in (0, IPSEC_PROTO_ANY) else proto)
+        if count:
+            self._note("FLUSHSA", None, extra={"proto": proto})
+        return count
+
+    def dump(self, proto: int = 0) -> list[StateView]:
+        """Every state (or those of one protocol), newest first."""
+        self._alive()
+        return [view_of(e) for e in reversed(list(self.sad)) if proto in (0, IPSEC_PROTO_ANY, e.sa.proto)]
+
+    def getae(self, key: StateKey) -> StateView:
+        """XFRM_MSG_GETAE: the replay and lifetime state."""
+        return view_of(self._find(key))
+
+    def newae(self, key: StateKey, value: ReplayVal | EsnState | None, *, replace_flag: bool) -> StateView:
+        """XFRM_MSG_NEWAE: put replay state into a valid SA (xfrm_new_ae)."""
+        self._alive()
+        if value is None:
+            raise self.kernel.error(errno.EINVAL, "Missing required attribute for AE")
+        if not replace_flag:
+            raise self.kernel.error(errno.EINVAL, "NLM_F_REPLACE flag is required")
+        entry = self._find(key)
+        if entry.state is not State.VALID:
+            raise self.kernel.error(errno.EINVAL, "SA must be in VALID state")
+        esn = isinstance(value, EsnState)
+        top = (value.seq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0) | value.seq
+        high = value.oseq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0
+        if esn is bool(entry.bmp_len):
+            entry.window = Window(entry.window.size, esn=entry.sa.esn, top=top, bitmap=value.bitmap)
+            entry.oseq = high | value.oseq
+        return view_of(entry)
+
+    def expire(self, key: StateKey, *, hard: bool) -> None:
+        """XFRM_MSG_EXPIRE from a user: a soft one is told of, a hard one ends the state. ENOENT: no such state."""
+        self._alive()
+        try:
+            entry = self._find(key)
+        except XfrmError:
+            raise XfrmError(errno.ENOENT) from None
+        if entry.state is not State.VALID:
+            raise self.kernel.error(errno.EINVAL, "SA must be in VALID state")
+        if hard:
+            self.sad.expire(entry)
+        else:
+            self._note("EXPIRE", view_of(entry), hard=0)
+
+    # -- the option acquire-uapi --------------------------------------------------------------------------------
+
+    def get_acquire(self, request: SpiRequest) -> StateView:
+        """A larval state with SPI 0, by sequence number or by tuple (Antony Antony's proposal). ESRCH: none."""
+        return view_of(self._acquire(request))
+
+    def delete_acquire(self, request: SpiRequest) -> StateView:
+        """Delete such a state: what it was."""
+        entry = self._acquire(request)
+        view = view_of(entry)
+        self.sad.kill(entry)
+        self._note("DELSA", view)
+        return view
+
+    # -- ACQUIRE ------------------------------------------------------------------------------------------------
+
+    def start_acquire(self, wanted: SecurityAssociation) -> SadEntry:
+        """A larval state for an output template, and the ACQUIRE message (xfrm_state_find, km_query).
+
+        It takes the template's SPI without asking the allocator; `dir` is out where the kernel knows it.
+        """
+        self._acquire_seq += 1
+        if self.kernel.sa_dir:
+            wanted = replace(wanted, dir=Direction.OUT)
+        entry = self.sad.larval(wanted, now=self.now, seq=self._acquire_seq)
+        self._timers.watch(entry)
+        self._note("ACQUIRE", view_of(entry))
+        return entry
+
+    # -- time and messages --------------------------------------------------------------------------------------
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; timers fire in order, each at its own time."""
+        self._alive()
+        end = self.now + seconds
+        for entry in self.sad:  # a first use may have started a timer since
+            self._timers.watch(entry)
+        self._timers.run(end, lambda entry: entry in self.sad, self._fire)
+        self.now = end
+
+    def events(self) -> list[Event]:
+        """The messages since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def set_sysctl(self, name: str, value: int) -> None:
+        """net.core.xfrm_*. ENOENT: there is no such sysctl."""
+        if name not in self.sysctl:
+            raise XfrmError(errno.ENOENT)
+        self.sysctl[name] = value
+        self.sad.acq_expires = self.sysctl["net.core.xfrm_acq_expires"]
+
+    def note_policy(self, kind: str, **extra: Any) -> None:
+        """A message about the SPD."""
+        self._note(kind, None, extra=extra)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _install(self, request: SaRequest, put: Callable[..., SadEntry]) -> StateView:
+        self._alive()
+        sa = accept(self.kernel, request)
+        if sa.offload is not None:
+            self._offer(sa)
+        bmp_len = request.esn.bmp_len if request.esn is not None else 0
+        entry = put(sa, keep_window=True, now=self.now, af=request.af, bmp_len=bmp_len)
+        self._timers.watch(entry)
+        return view_of(entry)
+
+    def _offer(self, sa: SecurityAssociation) -> None:
+        """xfrm_dev_state_add: EOPNOTSUPP leaves a crypto-offloaded SA in software, any other errno refuses it."""
+        packet = sa.offload is not None and sa.offload.packet
+        if self.offload is None:
+            if packet:
+                raise XfrmError(errno.EINVAL)
+            return
+        answer = self.offload(sa)
+        if answer is None or (answer == "EOPNOTSUPP" and not packet):
+            return
+        number = getattr(errno, answer, errno.EINVAL)
+        raise XfrmError(number, "Device failed to offload this state")
+
+    def _find(self, key: StateKey) -> SadEntry:
+        """xfrm_user_state_lookup."""
+        self._alive()
+        if direction_of(self.kernel, key.dir):
+            raise XfrmError(errno.EINVAL, "Invalid attribute SA_DIR")
+        if key.proto in PROTO_NAMES or key.proto in (0, IPSEC_PROTO_ANY):
+            return self.sad.getsa(key.dst, key.spi, key.proto, key.mark, key.af)
+        if key.srcaddr is None:
+            raise XfrmError(errno.EINVAL)
+        raise XfrmError(errno.ESRCH)
+
+    def _acquire(self, request: SpiRequest) -> SadEntry:
+        self._alive()
+        if "acquire-uapi" not in self.options:
+            raise XfrmError(errno.EINVAL)
+        mark = request.mark.value & request.mark.mask
+        entry = self.sad.acquire_by_seq(request.seq, mark, request.pcpu)
+        if entry is None:
+            mode = _MODES.get(request.mode, Mode.TRANSPORT)
+            wanted = SecurityAssociation(
+                request.src, request.dst, 0, request.proto, mode, reqid=request.reqid, mark=request.mark,
+                pcpu=request.pcpu,
+            )  # fmt: skip
+            entry = self.sad.acquire_like(wanted, request.af)
+        if entry is None or entry.sa.spi:
+            raise XfrmError(errno.ESRCH)
+        return entry
+
+    def _fire(self, entry: SadEntry, when: float, hard: int) -> None:
+        self.now = when
+        if hard:
+            self.sad.expire(entry)
+        else:
+            self.sad.soft_expire(entry)
+
+    def _watch_new(self) -> None:
+        newest = self.sad.newest()
+        if newest is not None and newest.state is State.LARVAL:
+            self._timers.watch(newest)
+
+    def _heard(self, kind: str, entry: SadEntry, hard: int) -> None:
+        self._note(kind, view_of(entry), hard=hard)
+
+    def _note(self, kind: str, view: StateView | None, *, hard: int = 0, extra: dict[str, Any] | None = None) -> None:
+        self._events.append(Event(kind, self.now, view, hard, extra or {}))
+
+    def _alive(self) -> None:
+        if self._hung is not None:
+            raise self._hung

@@ -1,0 +1,136 @@
+"""Answers as JSON objects: what a request was told, what a state looks like, what was multicast.
+
+An answer has `errno` (0 or the errno), `result` ("OK" or the errno's name; for RX delivered or dropped, for TX sent or
+the errno's name, for EVENTS "N events"), `extack` (text or null), and with the requests that have them:
+
+    reply       ALLOCSPI and GETSA, on success: the state
+    states      DUMP: the states, newest first, with their `count`
+    events      EVENTS
+    nonzero     STAT: every counter of /proc/net/xfrm_stat that is not 0
+    counters    RX, TX: what moved
+    packet      TX: what left, in hex
+
+A state always has src, dst, proto (number), spi (0x and 8 digits), family, mode (number), reqid, seq, hard_add_expires.
+What follows is there only where it says something, as `ip -s` is silent about the rest:
+
+    bytes, packets                                             once it has carried a packet
+    stat_replay_window, stat_replay, stat_integrity_failed     once it has refused one
+    mark "0x5/0xff", if_id, pcpu, dir "in"|"out"               where it has one
+    replay {oseq, seq, bitmap}                                 once the legacy context has moved (XFRMA_REPLAY_VAL)
+    replay_esn {bmp_len, replay_window, seq, seq_hi, oseq, oseq_hi, bitmap}     where it has that context at all
+
+Bitmaps are 0x and 8 digits a word; bit 0 of `replay`'s is `seq` itself, `replay_esn`'s is the kernel's circular one,
+highest word first, as iproute2 prints it.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from collections.abc import Iterable
+
+from espsim.core.address import format_address
+from espsim.core.errors import XfrmError
+from espsim.sad.association import NO_MARK
+from espsim.sad.netns import Event
+from espsim.sad.request import MODES
+from espsim.sad.view import StateView
+from espsim.xfrm.bitmap import to_circular
+
+Answer = dict[str, object]
+
+_MODES = {name: number for number, name in MODES.items()}
+_LOW = 0xFFFFFFFF
+
+
+def ok(**more: object) -> Answer:
+    """A request that succeeded."""
+    return {"errno": 0, "result": "OK", "extack": None, **more}
+
+
+def refused(error: XfrmError) -> Answer:
+    """A request that the kernel refuses: nothing else is said."""
+    return {"errno": error.errno, "result": error.name, "extack": error.extack}
+
+
+def hang(note: str) -> Answer:
+    """A request that the kernel never answers, and every one after it; `note` says what happens instead."""
+    return {"errno": 0, "result": "HANG", "extack": None, "note": note}
+
+
+def errno_name(number: int) -> str:
+    """The errno's name; its number where it has none."""
+    return _errno.errorcode.get(number, str(number))
+
+
+def state(view: StateView) -> Answer:
+    """A state, as the module's docstring says."""
+    sa, stats = view.sa, view.stats
+    answer: Answer = {
+        "src": format_address(sa.src), "dst": format_address(sa.dst), "proto": sa.proto, "spi": f"0x{sa.spi:08x}",
+        "family": view.af, "mode": _MODES[sa.mode.value], "reqid": sa.reqid, "seq": view.seq,
+        "hard_add_expires": view.hard_add,
+    }  # fmt: skip
+    if view.bytes or view.packets:
+        answer |= {"bytes": view.bytes, "packets": view.packets}
+    if stats.replay_window or stats.replay or stats.integrity_failed:
+        answer |= {
+            "stat_replay_window": stats.replay_window, "stat_replay": stats.replay,
+            "stat_integrity_failed": stats.integrity_failed,
+        }  # fmt: skip
+    if sa.mark != NO_MARK:
+        answer["mark"] = f"0x{sa.mark.value:x}/0x{sa.mark.mask:x}"
+    if sa.if_id:
+        answer["if_id"] = sa.if_id
+    if sa.pcpu is not None:
+        answer["pcpu"] = sa.pcpu
+    if sa.dir is not None:
+        answer["dir"] = sa.dir.value
+    return answer | _replay(view)
+
+
+def _replay(view: StateView) -> Answer:
+    top, oseq = view.window_top, view.oseq
+    if not view.bmp_len and not view.sa.esn:
+        if not (top or oseq or view.window_bitmap):
+            return {}
+        bitmap = f"0x{view.window_bitmap & _LOW:08x}"
+        return {"replay": {"oseq": oseq & _LOW, "seq": top & _LOW, "bitmap": bitmap}}
+    circular = to_circular(view.window_bitmap, top & _LOW, view.window_size) if view.window_size else 0
+    words = [f"0x{circular >> 32 * i & _LOW:08x}" for i in reversed(range(view.bmp_len))]
+    context = {
+        "bmp_len": view.bmp_len, "replay_window": view.window_size, "seq": top & _LOW, "seq_hi": top >> 32,
+        "oseq": oseq & _LOW, "oseq_hi": oseq >> 32, "bitmap": words,
+    }  # fmt: skip
+    return {"replay_esn": context}
+
+
+def states(views: Iterable[StateView]) -> Answer:
+    """DUMP."""
+    shown = [state(view) for view in views]
+    return ok(count=len(shown), states=shown)
+
+
+def events(found: Iterable[Event]) -> Answer:
+    """EVENTS: what was multicast since the last time, oldest first."""
+    shown = [event(e) for e in found]
+    return ok(events=shown) | {"result": f"{len(shown)} events"}
+
+
+def event(found: Event) -> Answer:
+    """One event: its kind, `t` on the model's clock, and what its message carries.
+
+    EXPIRE has `hard`, spi, bytes, packets and the state as `sa`; ACQUIRE has spi, dst, proto and seq; FLUSHSA what was
+    flushed; any other about a state has it as `sa`.
+    """
+    answer: Answer = {"event": found.kind, "t": round(found.time, 3)}
+    view = found.view
+    if found.kind == "ACQUIRE" and view is not None:
+        sa = view.sa
+        return answer | {
+            "spi": f"0x{sa.spi:08x}", "dst": format_address(sa.dst), "proto": sa.proto, "seq": view.seq
+        }  # fmt: skip
+    if found.kind == "EXPIRE" and view is not None:
+        answer |= {"hard": found.hard, "spi": f"0x{view.sa.spi:08x}", "bytes": view.bytes, "packets": view.packets}
+    if view is not None:
+        answer["sa"] = state(view)
+    return answer | {key: value for key, value in found.extra.items() if isinstance(value, str | int | float)}

@@ -1,0 +1,197 @@
+"""iproute2's way of reading words: one argument after the other, and its own sentences where it refuses one.
+
+What `ip` says to a user is kept to the letter (lib/utils.c, ip/ipxfrm.c of 6.1), so that a batch fails here with the
+line that it fails with there. A word that may be a key is never shown.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from espsim.core.address import AF_INET, AF_INET6, Address
+from espsim.core.errors import EspsimError
+from espsim.sad.association import Mark
+from espsim.xfrm.lexer import shown
+
+AF_UNSPEC = 0
+ALL = 0xFFFFFFFF
+HIDDEN = "<<Keys hidden>>"
+KEYED = ("enc", "auth", "auth-trunc", "aead")
+"""The words that a name and then a key follow."""
+
+INCOMPLETE = 'Command line is not complete. Try option "help"'
+
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
+_FAMILY_NAMES = {AF_UNSPEC: "any valid", AF_INET: "inet", AF_INET6: "inet6"}
+_LENGTHS = {AF_UNSPEC: 0, AF_INET: 4, AF_INET6: 16}
+
+
+class IpRefusal(EspsimError):
+    """`ip` itself refuses a line, before any kernel sees it; `text` is what it prints, without the last line feed."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(text)
+
+
+class Args:
+    """A place in the words of one command, as iproute2's argc and argv. It has no repr: there may be keys in it.
+
+    `family` is preferred_family: what `-4` or `-6` said, or what the first addresses of the command were.
+    """
+
+    def __init__(self, words: Iterable[str], family: int = AF_UNSPEC) -> None:
+        self.words = list(words)
+        self.family = family
+        self._at = 0
+        self._keyed = any(word in KEYED for word in self.words)
+
+    @property
+    def left(self) -> bool:
+        """Whether there is a word here."""
+        return self._at < len(self.words)
+
+    @property
+    def more(self) -> bool:
+        """NEXT_ARG_OK: whether another word follows this one."""
+        return self._at + 1 < len(self.words)
+
+    @property
+    def word(self) -> str:
+        """The word here."""
+        return self.words[self._at]
+
+    def step(self) -> None:
+        """On to what follows, which may be nothing."""
+        self._at += 1
+
+    def back(self) -> None:
+        """PREV_ARG."""
+        self._at -= 1
+
+    def next(self) -> str:
+        """NEXT_ARG: the word that follows; IpRefusal where there is none."""
+        self._at += 1
+        if not self.left:
+            raise IpRefusal(INCOMPLETE)
+        return self.word
+
+    # -- refusals ------------------------------------------------------------------------------------------------------
+
+    def seen(self, word: str) -> str:
+        """A word as an error may show it: what may be (a part of) a key is not shown."""
+        return HIDDEN if self._keyed and not shown(word).startswith("'") and not _plain(word) else word
+
+    def wrong(self, why: str, word: str | None = None) -> IpRefusal:
+        """invarg()."""
+        return IpRefusal(f'Error: argument "{self.seen(self.word if word is None else word)}" is wrong: {why}')
+
+    def duplicate(self, key: str) -> IpRefusal:
+        """duparg()."""
+        return IpRefusal(f'Error: duplicate "{key}": "{self.seen(self.word)}" is the second value.')
+
+    # -- values --------------------------------------------------------------------------------------------------------
+
+    def number(self, why: str, bits: int = 32) -> int:
+        """get_u8, get_u32 and so on with base 0, of the word that follows; `why` is said where it is none."""
+        value = parse_number(self.next(), bits)
+        if value is None:
+            raise self.wrong(why)
+        return value
+
+    def prefix(self, why: str) -> tuple[Address, int]:
+        """get_prefix(): ADDR[/PLEN] of the word that follows, of the preferred family; `why`: it has no family."""
+        text = self.next()
+        found = _prefix(text, self.family)
+        if found is None:
+            raise IpRefusal(f'Error: {_FAMILY_NAMES[self.family]} prefix is expected rather than "{self.seen(text)}".')
+        if not found[0]:
+            raise self.wrong(why)
+        return found
+
+    def address(self) -> Address:
+        """get_addr() of the word that follows, of any family."""
+        text = self.next()
+        found = None if "/" in text else _prefix(text, AF_UNSPEC)
+        if found is None:
+            raise IpRefusal(f'Error: any valid address is expected rather than "{self.seen(text)}".')
+        return found[0]
+
+    def mark(self) -> Mark:
+        """`mark MARK [mask MASK]`, this word being `mark` (xfrm_parse_mark)."""
+        value = self.number("MARK value is invalid\n")
+        if not self.more:
+            return Mark(value, ALL)
+        if self.next() == "mask":
+            return Mark(value, self.number("MASK value is invalid\n"))
+        self.back()
+        return Mark(value, ALL)
+
+
+def matches(word: str, name: str) -> bool:
+    """matches(): whether a word abbreviates a name."""
+    return bool(word) and name.startswith(word)
+
+
+def parse_number(text: str, bits: int) -> int | None:
+    """strtoull with base 0, of all the text; None where it is no number or has more than `bits` bits."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return None
+    digits = found[2]
+    value = int(digits, 0) if digits[:2] in ("0x", "0X") else int(digits, 8 if digits[0] == "0" else 10)
+    if value >> 64:
+        return None
+    if found[1] == "-":
+        value = -value & (1 << 64) - 1
+    return None if value >> bits else value
+
+
+def _prefix(text: str, family: int) -> tuple[Address, int] | None:
+    """An address and its prefix length; an empty address for `any` of no family, None where it is neither."""
+    if text in ("default", "any", "all"):
+        return bytes(_LENGTHS[family]), 0
+    name, slash, length = text.partition("/")
+    address = _ipv6(name) if ":" in name else _ipv4(name)
+    if address is None or (family and len(address) != _LENGTHS[family]):
+        return None
+    full = 8 * len(address)
+    if not slash:
+        return address, full
+    plen = _prefix_length(length)
+    return None if plen is None or plen > full else (address, plen)
+
+
+def _prefix_length(text: str) -> int | None:
+    """get_netmask(): a number, or an IPv4 mask without holes."""
+    plen = parse_number(text, 32)
+    if plen is not None or "." not in text:
+        return plen
+    mask = _ipv4(text)
+    bits = "" if mask is None else f"{int.from_bytes(mask):032b}"
+    return bits.count("1") if bits and "01" not in bits else None
+
+
+def _ipv4(text: str) -> Address | None:
+    """get_addr_ipv4(): up to four numbers; what is left out is 0."""
+    parts = text.split(".")
+    if len(parts) > 4:
+        return None
+    numbers = [parse_number(part, 8) for part in parts]
+    if None in numbers:
+        return None
+    return bytes(n or 0 for n in numbers).ljust(4, b"\0")
+
+
+def _ipv6(text: str) -> Address | None:
+    try:
+        return None if "%" in text else ipaddress.IPv6Address(text).packed
+    except ValueError:
+        return None
+
+
+def _plain(word: str) -> bool:
+    """Whether it is an address or a number: no key, although it may be long."""
+    return parse_number(word, 32) is not None or _prefix(word, AF_UNSPEC) is not None

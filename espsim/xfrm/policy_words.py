@@ -1,0 +1,217 @@
+"""`ip xfrm policy COMMAND ...` read as iproute2 6.1 reads it, with its own sentences (ip/xfrm_policy.c).
+
+The command that comes of it is policy.py's, which has no opinion on how it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
+from espsim.sad.spd import Policy, Template
+from espsim.xfrm.id_words import MODE_WORDS, read_flags, read_id, read_limit, read_mode, read_selector
+from espsim.xfrm.iproute import Args, IpRefusal, matches
+from espsim.xfrm.policy import PolicyCommand, Verb
+from espsim.xfrm.selector import SelectorWords
+
+_MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
+_FLAG_BITS = ("localok", "1", "2", "3", "icmp")
+_MAX_TEMPLATES = 16
+"""XFRM_TMPLS_BUF_SIZE: 1024 bytes of 64 each."""
+
+_NO_DIR = "Not enough information: DIR is required."
+
+
+@dataclass(slots=True)
+class _Draft:
+    """xfrm_policy_modify()'s variables."""
+
+    dir: str | None = None
+    selector: SelectorWords | None = None
+    af: int = 0
+    index: int | None = None
+    ptype: str | None = None
+    action: str | None = None
+    priority: int | None = None
+    flags: frozenset[str] = frozenset()
+    mark: Mark = NO_MARK
+    if_id: int = 0
+    limits: dict[str, int | None] = field(default_factory=dict)
+    templates: list[Template] = field(default_factory=list)
+
+    @property
+    def family(self) -> int:
+        """The selector's family; AF_INET where nothing says one."""
+        return self.af or 2
+
+    def build(self) -> Selector:
+        """The selector; an address of prefix length 0 is none."""
+        return (self.selector or SelectorWords()).build(16 if self.family == 10 else 4)
+
+
+def parse_policy_words(words: list[str], family: int = 0) -> PolicyCommand:
+    """The words after `xfrm policy`. IpRefusal where `ip` refuses them."""
+    if not words:
+        return PolicyCommand("list")
+    args = Args(words[1:], family)
+    for name, verb in _VERBS:
+        if matches(words[0], name):
+            return _command(args, verb, family)
+    if matches(words[0], "help"):
+        raise IpRefusal("Usage: ip xfrm policy { add | update | delete | get | deleteall | list | flush | count }")
+    raise IpRefusal(f'Command "{args.seen(words[0])}" is unknown, try "ip xfrm policy help".')
+
+
+def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
+    if verb == "count":
+        return PolicyCommand(verb)
+    draft = _Draft(af=family)
+    known = _READERS[verb]
+    while args.left:
+        reader = known.get(args.word)
+        if reader is not None:
+            reader(args, draft)
+        else:
+            _selector(args, draft, verb)
+        args.step()
+    if verb in ("add", "update"):
+        return PolicyCommand(verb, _policy(draft))
+    if verb in ("get", "delete"):
+        _check_one(draft)
+        if not draft.mark.value & draft.mark.mask:
+            draft.mark = NO_MARK
+    selector = draft.build() if draft.selector is not None else None
+    return PolicyCommand(
+        verb, None, draft.dir, selector, draft.family if selector is not None else None, draft.index,
+        draft.ptype or "main", draft.action, draft.priority, draft.mark, draft.if_id,
+    )  # fmt: skip
+
+
+def _policy(draft: _Draft) -> Policy:
+    if draft.dir is None:
+        raise IpRefusal(_NO_DIR)
+    return Policy(
+        draft.dir, draft.build(), draft.family, draft.action or "allow", draft.priority or 0, draft.index or 0,
+        tuple(draft.templates), draft.mark if draft.mark.mask else NO_MARK, draft.if_id, Limits(**draft.limits),
+        draft.ptype or "main", draft.flags,
+    )  # fmt: skip
+
+
+def _check_one(draft: _Draft) -> None:
+    if draft.dir is None:
+        raise IpRefusal(_NO_DIR)
+    if draft.selector is None and draft.index is None:
+        raise IpRefusal("Not enough information: either SELECTOR or INDEX is required.")
+    if draft.selector is not None and draft.index is not None:
+        raise IpRefusal('Error: either "SELECTOR" is duplicate, or "INDEX" is a garbage.')
+
+
+def _selector(args: Args, draft: _Draft, verb: Verb) -> None:
+    if draft.selector is not None:
+        raise args.duplicate("unknown") if verb in ("add", "update") else args.wrong("unknown")
+    if verb == "flush":
+        raise args.wrong("unknown")
+    draft.selector = read_selector(args)
+    if length := len(draft.selector.src or draft.selector.dst):
+        draft.af = 2 if length == 4 else 10
+    if not args.family:
+        args.family = draft.af
+
+
+def _dir(args: Args, draft: _Draft) -> None:
+    if draft.dir is not None:
+        raise args.duplicate("dir")
+    draft.dir = _choice(args, ("in", "out", "fwd"), "DIR value is invalid")
+
+
+def _ptype(args: Args, draft: _Draft) -> None:
+    if draft.ptype is not None:
+        raise args.duplicate("ptype")
+    draft.ptype = _choice(args, ("main", "sub"), "PTYPE value is invalid")
+
+
+def _action(args: Args, draft: _Draft) -> None:
+    draft.action = _choice(args, ("allow", "block"), "ACTION value is invalid\n")
+
+
+def _choice(args: Args, choices: tuple[str, ...], why: str) -> str:
+    if args.next() not in choices:
+        raise args.wrong(why)
+    return args.word
+
+
+def _index(args: Args, draft: _Draft) -> None:
+    draft.index = args.number("INDEX value is invalid")
+
+
+def _priority(args: Args, draft: _Draft) -> None:
+    draft.priority = args.number("PRIORITY value is invalid")
+
+
+def _if_id(args: Args, draft: _Draft) -> None:
+    draft.if_id = args.number('value after "if_id" is invalid')
+
+
+def _mark(args: Args, draft: _Draft) -> None:
+    draft.mark = args.mark()
+
+
+def _flag(args: Args, draft: _Draft) -> None:
+    draft.flags = read_flags(args, _FLAG_BITS, 8, "FLAG value is invalid")
+
+
+def _limit(args: Args, draft: _Draft) -> None:
+    read_limit(args, draft.limits)
+
+
+def _template(args: Args, draft: _Draft) -> None:
+    """xfrm_tmpl_parse(): ID, mode, reqid and level in any order; the ID's first word must be one of an ID."""
+    if len(draft.templates) == _MAX_TEMPLATES:
+        raise IpRefusal("Too many tmpls: buffer overflow")
+    ident = None
+    mode, reqid, level = 0, 0, "required"
+    args.next()
+    while True:
+        if args.word == "mode":
+            mode = read_mode(args)
+        elif args.word == "reqid":
+            reqid = args.number("REQID value is invalid")
+        elif args.word == "level":
+            level = _choice(args, ("required", "use"), "LEVEL value is invalid\n")
+        elif ident is not None:
+            args.back()
+            break
+        else:
+            args.family = 0
+            ident = read_id(args)
+        if not args.more:
+            break
+        args.next()
+    length = (ident.family_length if ident else 0) or (16 if draft.family == 10 else 4)
+    if mode not in (0, 1):
+        raise IpRefusal(f"a template of mode {_MODE_NAMES[mode]} is not supported (transport and tunnel are)")
+    draft.templates.append(
+        Template(
+            (ident.src if ident else b"") or bytes(length), (ident.dst if ident else b"") or bytes(length),
+            ident.proto if ident else 0, (ident.spi if ident else 0) or 0, Mode(_MODE_NAMES[mode]), reqid,
+            cast(Literal["required", "use"], level),
+        )
+    )  # fmt: skip
+
+
+Reader = Callable[[Args, _Draft], None]
+
+_COMMON: dict[str, Reader] = {"dir": _dir, "index": _index, "ptype": _ptype}
+_MEANT = _COMMON | {"mark": _mark, "if_id": _if_id}
+_MADE = _MEANT | {"action": _action, "priority": _priority, "flag": _flag, "limit": _limit, "tmpl": _template}
+_FILTER = _COMMON | {"action": _action, "priority": _priority, "flag": _flag}
+_READERS: dict[str, dict[str, Reader]] = {
+    "add": _MADE, "update": _MADE, "get": _MEANT, "delete": _MEANT, "list": _FILTER, "deleteall": _FILTER,
+    "flush": {"ptype": _ptype},
+}  # fmt: skip
+_VERBS: tuple[tuple[str, Verb], ...] = (
+    ("add", "add"), ("update", "update"), ("delete", "delete"), ("deleteall", "deleteall"), ("delall", "deleteall"),
+    ("list", "list"), ("show", "list"), ("lst", "list"), ("get", "get"), ("flush", "flush"), ("count", "count"),
+)  # fmt: skip

@@ -1,0 +1,235 @@
+"""One line of the request language: a verb, then `key=value` words, and what a value may say.
+
+    VERB key=value key={name:number,...}    # comment
+
+Numbers are decimal or 0x. Every key is checked against its verb's, said once, and in range, before anything is asked
+of a kernel: what netlink cannot carry is the line's fault; what the kernel would refuse is the kernel's to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from espsim.core.address import Address, parse_address
+from espsim.core.errors import InputError
+from espsim.sad.association import NO_MARK, Limits, Mark
+from espsim.sad.request import DIRECTIONS, MODES, EsnState, ReplayVal
+from espsim.xfrm.lexer import MAX_LINE, shown
+from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS
+
+ALL = 0xFFFFFFFF
+IPSEC_ANY = 255
+PROTOCOLS = {**XFRM_PROTOCOLS, "any": IPSEC_ANY, "udp": 17}
+
+_VERB = re.compile("[A-Z]{2,16}", re.ASCII)
+_NUMBER = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
+_HEX = re.compile("(0[xX])?([0-9a-fA-F]{2}){0,512}", re.ASCII)
+_MODES = {name: number for number, name in MODES.items()} | {"iptfs": 5}
+_DIRECTIONS = {name: number for number, name in DIRECTIONS.items()}
+_ESN = ("bmp_len", "replay_window", "seq", "seq_hi", "oseq", "oseq_hi")
+_LIMITS = tuple(f"{hardness}_{unit}" for unit in ("bytes", "packets", "add", "use") for hardness in ("soft", "hard"))
+
+
+def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str]] | None:
+    """(verb, the words after it), or None where the line says nothing. InputError where it can't be a request."""
+    if len(text) > MAX_LINE:
+        raise InputError(f"a line of {len(text)} characters; {MAX_LINE} is the limit", where=where, line=number)
+    if "\0" in text:
+        raise InputError("a NUL byte: this is no text", where=where, line=number)
+    words = []
+    for word in text.split():
+        if word.startswith("#"):
+            break
+        words.append(word)
+    if not words:
+        return None
+    if not _VERB.fullmatch(words[0]):
+        raise InputError(f"unknown request {shown(words[0])}", where=where, line=number)
+    return words[0], words[1:]
+
+
+@dataclass(slots=True)
+class Words:
+    """The key=value words of one request. It has no repr: there are keys in it."""
+
+    values: dict[str, str]
+    where: str | None
+    line: int
+
+    def __repr__(self) -> str:
+        return f"Words({', '.join(self.values)})"
+
+    @classmethod
+    def parse(cls, words: list[str], known: Collection[str], where: str | None, line: int) -> Words:
+        """The words, each key known and said once; a key without `=` is a flag, such as `dump`."""
+        values: dict[str, str] = {}
+        for word in words:
+            key, _, value = word.partition("=")
+            if key not in known:
+                raise InputError(f"unknown word {shown(key)}", where=where, line=line)
+            if key in values:
+                raise InputError(f"{key} is given twice", where=where, line=line)
+            values[key] = value
+        return cls(values, where, line)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def error(self, what: str) -> InputError:
+        """An InputError at this line."""
+        return InputError(what, where=self.where, line=self.line)
+
+    def text(self, key: str) -> str:
+        """A word's value. InputError where it is missing."""
+        value = self.values.get(key)
+        if value is None:
+            raise self.error(f"{key}= is missing")
+        return value
+
+    # -- numbers and addresses ----------------------------------------------------------------------------------------
+
+    def number(self, key: str, default: int | None = None, bits: int = 32) -> int:
+        """A number of `bits` bits, decimal or 0x; `default` where the word is not there."""
+        if default is not None and key not in self.values:
+            return default
+        return self.parse_number(key, self.text(key), bits)
+
+    def optional(self, key: str, bits: int = 32) -> int | None:
+        """A number, or None where the word is not there."""
+        return self.number(key, bits=bits) if key in self.values else None
+
+    def parse_number(self, key: str, text: str, bits: int = 32) -> int:
+        """A value's text as a number."""
+        if not _NUMBER.fullmatch(text):
+            raise self.error(f"the value of {key} is no number (decimal or 0x)")
+        value = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
+        if value >> bits:
+            raise self.error(f"{key} is not in 0 to {(1 << bits) - 1}")
+        return value
+
+    def numbers(self, key: str, count: int, bits: int = 32) -> list[int]:
+        """`A,B,...`: exactly `count` numbers."""
+        parts = self.text(key).split(",")
+        if len(parts) != count:
+            raise self.error(f"{key} takes {count} numbers, not {len(parts)}")
+        return [self.parse_number(key, part, bits) for part in parts]
+
+    def seconds(self, key: str) -> float:
+        """Seconds, with a fraction where one is said."""
+        text = self.text(key)
+        if not _SECONDS.fullmatch(text):
+            raise self.error(f"the value of {key} is no time in seconds")
+        return float(text)
+
+    def address(self, key: str) -> Address:
+        """An IPv4 or IPv6 address."""
+        text = self.text(key)
+        try:
+            return parse_address(text)
+        except ValueError:
+            raise self.error(f"{key} {shown(text)} is no IP address") from None
+
+    def addresses(self) -> tuple[Address, Address]:
+        """`src=` and `dst=`, of one family."""
+        src, dst = self.address("src"), self.address("dst")
+        if len(src) != len(dst):
+            raise self.error("src and dst are of different families")
+        return src, dst
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    def choice(self, key: str, names: Mapping[str, int], default: int | None = None, bits: int = 8) -> int:
+        """A name of a list, or a number."""
+        if default is not None and key not in self.values:
+            return default
+        text = self.text(key)
+        if text in names:
+            return names[text]
+        if not _NUMBER.fullmatch(text):
+            raise self.error(f"unknown {key} {shown(text)}; known: {', '.join(names)}, or a number")
+        return self.parse_number(key, text, bits)
+
+    def protocol(self, default: int | None = None) -> int:
+        """`proto=`: esp, ah, comp, route2, hao, any (255), or a number."""
+        return self.choice("proto", PROTOCOLS, default)
+
+    def mode(self) -> int:
+        """`mode=`: a name or a number; transport where nothing is said."""
+        return self.choice("mode", _MODES, 0)
+
+    def direction(self) -> int | None:
+        """`dir=`: in, out or a number; None where it is not there."""
+        return self.choice("dir", _DIRECTIONS) if "dir" in self.values else None
+
+    def mark(self, key: str = "mark") -> Mark:
+        """V/M, or V alone under a full mask; no mark where the word is not there."""
+        if key not in self.values:
+            return NO_MARK
+        value, slash, mask = self.text(key).partition("/")
+        return Mark(self.parse_number(key, value), self.parse_number(key, mask) if slash else ALL)
+
+    def flags(self) -> frozenset[str]:
+        """`flags=A,B`: names of XFRM_STATE_*, with - or _, or their bits as a number."""
+        return self._flags("flags", FLAGS)
+
+    def extra_flags(self) -> frozenset[str]:
+        """`extra_flags=A,B`: names of XFRM_SA_XFLAG_*, with - or _, or their bits as a number."""
+        return self._flags("extra_flags", EXTRA_FLAGS)
+
+    def _flags(self, key: str, known: tuple[str, ...]) -> frozenset[str]:
+        flags: set[str] = set()
+        for word in self.text(key).split(",") if key in self.values else ():
+            name = word.replace("_", "-")
+            if name in known:
+                flags.add(name)
+                continue
+            if not _NUMBER.fullmatch(word):
+                raise self.error(f"unknown {key} {shown(word)}; known: {', '.join(known)}, or their bits")
+            bits = self.parse_number(key, word, len(known))
+            flags.update(flag for i, flag in enumerate(known) if bits >> i & 1)
+        return frozenset(flags)
+
+    def hexadecimal(self, key: str) -> bytes | None:
+        """Bytes in hex; None where the word is not there. An error never shows them."""
+        if key not in self.values:
+            return None
+        text = self.values[key]
+        if not _HEX.fullmatch(text):
+            raise self.error(f"{key} is not hex of whole bytes, at most 512 ({len(text)} characters)")
+        return bytes.fromhex(text.removeprefix("0x").removeprefix("0X"))
+
+    # -- lists --------------------------------------------------------------------------------------------------------
+
+    def braces(self, key: str, known: Collection[str], bits: int = 32) -> dict[str, int]:
+        """`{name:number,...}`."""
+        text = self.text(key)
+        if len(text) < 2 or text[0] != "{" or text[-1] != "}":
+            raise self.error(f"{key} takes {{name:number,...}}")
+        result: dict[str, int] = {}
+        for part in text[1:-1].split(",") if text != "{}" else ():
+            name, _, value = part.partition(":")
+            if name not in known:
+                raise self.error(f"{key}: unknown name {shown(name)}; known: {', '.join(known)}")
+            if name in result:
+                raise self.error(f"{key}: {name} is given twice")
+            result[name] = self.parse_number(f"{name} of {key}", value, bits)
+        return result
+
+    def esn(self) -> EsnState | None:
+        """`esn={bmp_len:N,replay_window:N,seq:N,seq_hi:N,oseq:N,oseq_hi:N}`: XFRMA_REPLAY_ESN_VAL."""
+        return EsnState(**self.braces("esn", _ESN)) if "esn" in self.values else None
+
+    def replay_val(self) -> ReplayVal | None:
+        """`replay_val=OSEQ,SEQ,BITMAP`: XFRMA_REPLAY_VAL."""
+        return ReplayVal(*self.numbers("replay_val", 3)) if "replay_val" in self.values else None
+
+    def limits(self) -> Limits:
+        """`limits={soft_packets:N,...}`. 2^64-1 is no limit (XFRM_INF); neither are 0 seconds."""
+        if "limits" not in self.values:
+            return Limits()
+        said = self.braces("limits", _LIMITS, 64)
+        none = {name for name, n in said.items() if n == INFINITE or (n == 0 and name.endswith(("add", "use")))}
+        return Limits(**{name: value for name, value in said.items() if name not in none})

@@ -1,0 +1,166 @@
+"""RX and TX: one packet towards the namespace, or out of it, and which counters moved."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from espsim.core.address import Address, parse_address
+from espsim.reference.host import Host
+from espsim.sad.association import ESPINUDP, PROTO_AH, PROTO_ESP, Mode, SecurityAssociation
+from espsim.sad.netns import Netns
+from espsim.sad.spd import Policy
+from espsim.wire.udp import PROTO_UDP
+from espsim.xfrm.answers import Answer, errno_name, ok
+from espsim.xfrm.lexer import shown
+from espsim.xfrm.peer import Peer, Shape, datagram
+from espsim.xfrm.request_line import Words
+
+RX_WORDS = frozenset(
+    {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "payload", "as"}
+)  # fmt: skip
+TX_WORDS = frozenset({"src", "dst", "mark", "payload"})
+
+_PAYLOAD = 5
+_MAX_PAYLOAD = 60000
+_PROTOCOLS = {"esp": PROTO_ESP, "ah": PROTO_AH, "udp": PROTO_UDP}
+
+
+class Traffic:
+    """The host around a namespace, and the peer at the other end of its SAs."""
+
+    def __init__(self, netns: Netns) -> None:
+        self._netns = netns
+        self._host = Host(netns)
+        self._peer = Peer(netns.sad.engine, random.Random(0))
+
+    def rx(self, words: Words) -> Callable[[], Answer]:
+        """RX: what the line asks for arrives."""
+        proto = words.choice("proto", _PROTOCOLS, PROTO_ESP)
+        if proto not in _PROTOCOLS.values():
+            raise words.error(f"RX sends {', '.join(_PROTOCOLS)}")
+        dst = words.address("dst")
+        src = words.address("src") if "src" in words else None
+        if src is not None and len(src) != len(dst):
+            raise words.error("src and dst are of different families")
+        mark, payload = words.number("mark", 0), _payload(words)
+        if proto == PROTO_UDP:
+            packet = datagram(src or bytes(len(dst)), dst, payload)
+            return lambda: self._receive(packet, mark)
+        build = self._ipsec(words, proto, src, dst, payload)
+        return lambda: self._receive(build(), mark)
+
+    def tx(self, words: Words) -> Callable[[], Answer]:
+        """TX: one datagram leaves, or does not."""
+        dst, mark, payload = words.address("dst"), words.number("mark", 0), _payload(words)
+        src = words.address("src") if "src" in words else None
+        if src is not None and len(src) != len(dst):
+            raise words.error("src and dst are of different families")
+        return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _ipsec(self, words: Words, proto: int, src: Address | None, dst: Address, payload: int) -> Callable[[], bytes]:
+        spi, seq64 = words.number("spi"), words.number("seq") | words.number("seq_hi", 0) << 32
+        holder = _holder(words) or (dst, spi)
+        if words.values.get("icv", "bad") != "bad":
+            raise words.error("icv takes bad")
+        cut, ports, plain = words.optional("cut", 16), _ports(words), words.values.get("encap") == "none"
+
+        def build() -> bytes:
+            sa = self._find(*holder, proto)
+            outer = src or (sa.src if sa is not None and len(sa.src) == len(dst) else bytes(len(dst)))
+            encap = sa.encap if sa is not None and not plain else None
+            said = (encap.sport, encap.dport) if encap is not None and encap.kind == ESPINUDP else None
+            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports or said)
+            if proto == PROTO_AH:
+                return self._peer.ah_packet(shape)
+            return self._peer.esp_packet(shape, sa, datagram(*self._inside(sa, src, outer, dst), payload))
+
+        return build
+
+    def _receive(self, packet: bytes, mark: int) -> Answer:
+        before = Counter(self._netns.counters)
+        received = self._host.receive(packet, mark)
+        answer = ok(counters=_moved(before, self._netns.counters))
+        return answer | {"result": "delivered" if received.delivered else "dropped"}
+
+    def _send(self, packet: bytes, mark: int) -> Answer:
+        before = Counter(self._netns.counters)
+        sent = self._host.send(packet, mark)
+        answer = ok(counters=_moved(before, self._netns.counters))
+        answer |= {"errno": sent.errno, "result": errno_name(sent.errno) if sent.errno else "sent"}
+        if sent.packet is not None:
+            answer["packet"] = sent.packet.hex()
+        return answer
+
+    def _find(self, dst: Address, spi: int, proto: int) -> SecurityAssociation | None:
+        """The SA whose keys the peer has: the newest of (dst, spi), whatever its mark."""
+        for view in self._netns.dump(proto):
+            if (view.sa.dst, view.sa.spi) == (dst, spi):
+                return view.sa
+        return None
+
+    def _inside(
+        self, sa: SecurityAssociation | None, said: Address | None, src: Address, dst: Address
+    ) -> tuple[Address, Address]:
+        """The addresses of the datagram: a tunnel's are those that an in-policy for it wants."""
+        if sa is None or sa.mode is not Mode.TUNNEL or said is not None:
+            return src, dst
+        for policy in _single(self._netns.spd, "in"):
+            if any(template.dst == dst for template in policy.templates):
+                return policy.selector.src, policy.selector.dst
+        return (sa.src, sa.dst) if len(sa.src) == len(dst) else (src, dst)
+
+    def _own_address(self, dst: Address) -> Address:
+        """The source that a datagram to `dst` would have here."""
+        for policy in _single(self._netns.spd, "out"):
+            if policy.selector.dst == dst:
+                return policy.selector.src
+        for view in self._netns.dump():
+            if view.sa.dst == dst:
+                return view.sa.src
+        return bytes(len(dst))
+
+
+def _single(policies: Iterable[Policy], direction: str) -> Iterable[Policy]:
+    """The policies of one direction whose selector is one source and one destination, newest first."""
+    found = []
+    for policy in policies:
+        selector = policy.selector
+        full = 8 * len(selector.dst)
+        if policy.dir == direction and full and selector.src_prefix == selector.dst_prefix == full:
+            found.append(policy)
+    return sorted(found, key=lambda policy: policy.index, reverse=True)
+
+
+def _payload(words: Words) -> int:
+    payload = words.number("payload", _PAYLOAD)
+    if payload > _MAX_PAYLOAD:
+        raise words.error(f"payload is not in 0 to {_MAX_PAYLOAD}")
+    return payload
+
+
+def _ports(words: Words) -> tuple[int, int] | None:
+    if words.values.get("encap", "none") == "none":
+        return None
+    sport, dport = words.numbers("encap", 2, 16)
+    return sport, dport
+
+
+def _holder(words: Words) -> tuple[Address, int] | None:
+    """`as=SPI@DADDR`: whose keys the peer uses."""
+    if "as" not in words:
+        return None
+    spi, _, daddr = words.text("as").partition("@")
+    try:
+        address = parse_address(daddr)
+    except ValueError:
+        raise words.error(f"as takes SPI@DADDR; {shown(daddr)} is no IP address") from None
+    return address, words.parse_number("the SPI of as", spi)
+
+
+def _moved(before: Counter[str], after: Counter[str]) -> dict[str, int]:
+    """The counters that moved, and by how much."""
+    return {name: n - before[name] for name, n in sorted(after.items()) if n != before[name]}

@@ -1,0 +1,144 @@
+"""From a line's words to what netlink would carry: SaRequest, SpiRequest, StateKey.
+
+    aead=NAME key=HEX icv=BITS      crypt=NAME crypt_key=HEX      auth=NAME auth_key=HEX trunc=BITS      comp=NAME
+
+A key that is not given is zeros of the algorithm's length, an ICV that is not given the longest the suite has, and
+`auth` without `trunc` is XFRMA_ALG_AUTH: the kernel then takes its own default. An algorithm nobody knows gets no
+key: the kernel says ENOSYS before it would look at one.
+"""
+
+from __future__ import annotations
+
+from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
+from espsim.sad.association import Direction, Encap, Offload
+from espsim.sad.request import SaRequest, SpiRequest, StateKey
+from espsim.xfrm.names import ENCAP_TYPES
+from espsim.xfrm.request_line import PROTOCOLS, Words
+
+_TUPLE = ("src", "dst", "proto", "mode", "reqid", "mark", "if_id", "pcpu", "dir", "seq", "family")
+SPI_WORDS = frozenset({*_TUPLE, "min", "max"})
+SA_WORDS = frozenset(
+    {
+        *_TUPLE, "spi", "flags", "extra_flags", "replay_window", "replay_val", "esn", "encap", "mtimer", "offload",
+        "aead", "key", "icv", "crypt", "crypt_key", "auth", "auth_key", "trunc", "comp", "limits",
+        "nat_keepalive", "tfcpad", "coa", "output_mark",
+    }
+)  # fmt: skip
+ACQUIRE_WORDS = frozenset({"src", "dst", "proto", "mode", "reqid", "mark", "pcpu", "family", "seq"})
+KEY_WORDS = frozenset({"src", "dst", "proto", "spi", "mark", "dir", "family", "srcaddr"})
+
+_ESP = PROTOCOLS["esp"]
+_OFFLOADS = ("crypto", "packet")
+
+
+def spi_request(words: Words) -> SpiRequest:
+    """ALLOCSPI."""
+    src, dst = words.addresses()
+    return SpiRequest(
+        src, dst, words.protocol(), words.number("min"), words.number("max"),
+        mode=words.mode(), reqid=words.number("reqid", 0), mark=words.mark(), if_id=words.number("if_id", 0),
+        pcpu=words.optional("pcpu"), dir=words.direction(), seq=words.number("seq", 0),
+        family=words.optional("family", 16),
+    )  # fmt: skip
+
+
+def acquire_request(words: Words) -> SpiRequest:
+    """GETACQ, DELACQ: a state with SPI 0, by `seq`, or by its tuple."""
+    any_address = bytes(4)
+    src, dst = words.addresses() if "seq" not in words or "dst" in words else (any_address, any_address)
+    return SpiRequest(
+        src, dst, words.protocol(_ESP), 0, 0,
+        mode=words.mode(), reqid=words.number("reqid", 0), mark=words.mark(), pcpu=words.optional("pcpu"),
+        seq=words.number("seq", 0), family=words.optional("family", 16),
+    )  # fmt: skip
+
+
+def sa_request(words: Words) -> SaRequest:
+    """NEWSA, UPDSA."""
+    src, dst = words.addresses()
+    return SaRequest(
+        src, dst, words.protocol(), words.number("spi"),
+        mode=words.mode(), reqid=words.number("reqid", 0), mark=words.mark(), if_id=words.number("if_id", 0),
+        pcpu=words.optional("pcpu"), dir=words.direction(), seq=words.number("seq", 0),
+        flags=words.flags(), extra_flags=words.extra_flags(), replay_window=words.number("replay_window", 0, 8),
+        replay_val=words.replay_val(), esn=words.esn(), encap=_encap(words), mtimer=words.optional("mtimer"),
+        nat_keepalive=words.optional("nat_keepalive"), offload=_offload(words), algorithms=_algorithms(words),
+        limits=words.limits(), tfcpad=words.optional("tfcpad"),
+        coa=words.address("coa") if "coa" in words else None,
+        output_mark=words.mark("output_mark") if "output_mark" in words else None,
+        family=words.optional("family", 16),
+    )  # fmt: skip
+
+
+def state_key(words: Words, proto: int | None = None) -> StateKey:
+    """GETSA, DELSA, EXPIRE; `proto` is what counts where none is said (GETAE's and NEWAE's is ESP).
+
+    `src` may be said, as the message has room for it; no kernel looks at it.
+    """
+    if "src" in words:
+        words.addresses()
+    return StateKey(
+        words.address("dst"), words.protocol(proto), words.number("spi"), words.mark(),
+        family=words.optional("family", 16), dir=words.direction(),
+        srcaddr=words.address("srcaddr") if "srcaddr" in words else None,
+    )  # fmt: skip
+
+
+def ae_key(words: Words) -> StateKey:
+    """GETAE, NEWAE."""
+    return state_key(words, _ESP)
+
+
+def _encap(words: Words) -> Encap | None:
+    """`encap=TYPE,SPORT,DPORT`: the type by number or name; the original address is none (0.0.0.0)."""
+    if "encap" not in words:
+        return None
+    kind, _, ports = words.text("encap").partition(",")
+    if kind not in ENCAP_TYPES.values():
+        number = str(words.parse_number("the type of encap", kind, 16))
+        kind = ENCAP_TYPES.get(number, number)
+    parts = ports.split(",")
+    if len(parts) != 2:
+        raise words.error("encap takes TYPE,SPORT,DPORT")
+    sport, dport = (words.parse_number("a port of encap", part, 16) for part in parts)
+    return Encap(kind, sport, dport, bytes(4))
+
+
+def _offload(words: Words) -> Offload | None:
+    """`offload=DEV,in|out,crypto|packet`."""
+    if "offload" not in words:
+        return None
+    parts = words.text("offload").split(",")
+    if len(parts) != 3 or parts[1] not in ("in", "out") or parts[2] not in _OFFLOADS or not 0 < len(parts[0]) < 16:
+        raise words.error("offload takes DEV,in|out,crypto|packet")
+    return Offload(parts[0], Direction(parts[1]), parts[2] == "packet")
+
+
+def _algorithms(words: Words) -> tuple[Algorithm, ...]:
+    for name, of in (("key", "aead"), ("icv", "aead"), ("crypt_key", "crypt"), ("auth_key", "auth"), ("trunc", "auth")):
+        if name in words and of not in words:
+            raise words.error(f"{name} without {of}")
+    algorithms = []
+    if "aead" in words:
+        name = words.text("aead")
+        suite = AEADS.get(ALIASES.get(name, name))
+        zeros = bytes(suite.key_lengths[0] + suite.salt_length) if suite else b""
+        icv = words.number("icv", max(suite.icv_bits) if suite else 0)
+        algorithms.append(Algorithm("aead", name, _key(words, "key", zeros), icv))
+    if "crypt" in words:
+        name = words.text("crypt")
+        cipher = CIPHERS.get(ALIASES.get(name, name))
+        algorithms.append(Algorithm("enc", name, _key(words, "crypt_key", bytes(cipher[0][0]) if cipher else b"")))
+    if "auth" in words:
+        name = words.text("auth")
+        mac = HASHES.get(ALIASES.get(name, name))
+        key = _key(words, "auth_key", bytes(mac.full_bits // 8) if mac else b"")
+        algorithms.append(Algorithm("auth-trunc" if "trunc" in words else "auth", name, key, words.number("trunc", 0)))
+    if "comp" in words:
+        algorithms.append(Algorithm("comp", words.text("comp"), b""))
+    return tuple(algorithms)
+
+
+def _key(words: Words, word: str, zeros: bytes) -> bytes:
+    key = words.hexadecimal(word)
+    return zeros if key is None else key

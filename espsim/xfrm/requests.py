@@ -1,0 +1,236 @@
+"""The request language: what netlink can say and `ip xfrm` can't, one request a line, one JSON answer a line.
+
+    ALLOCSPI src= dst= proto= min= max= [mode= reqid= mark=V/M if_id= pcpu= dir=in|out|N seq= family=]
+    NEWSA|UPDSA src= dst= proto= spi= [the same, and flags= extra_flags= replay_window= replay_val= esn= encap= mtimer=
+            offload= limits= aead= key= icv= crypt= crypt_key= auth= auth_key= trunc= comp= nat_keepalive= tfcpad= coa=
+            output_mark=]
+    GETSA|DELSA dst= proto= spi= [mark= dir= family= srcaddr=]
+    FLUSHSA [proto=]      DUMP [proto=] (or GETSA dump)      GETAE dst= spi=      EXPIRE src= dst= proto= spi= hard=0|1
+    NEWAE dst= spi= [replay_val= esn= replace=0|1]
+    GETACQ|DELACQ seq=N, or src= dst= proto= [mode= reqid= mark= pcpu= family=]         with --option acquire-uapi
+    SYSCTL NAME=VALUE     ADVANCE seconds=S     EVENTS     STAT     LISTEN on|off     POLICY words of `ip xfrm policy`
+    RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= payload=BYTES
+            as=SPI@DADDR]
+    TX dst= [src= mark= payload=BYTES]
+
+Each netlink request takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body) too.
+RX sends in UDP where its SA says so; `encap=` says otherwise. `proto=udp` is cleartext and needs no SPI. Without `src=`
+the packet comes from the SA's own source; inside a tunnel it bears the addresses of the newest in-policy of single
+addresses whose template names this destination, else the SA's own. TX leaves from the source that an out-policy of
+single addresses, else the newest SA to that destination, gives. What answers look like is in answers.py.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+
+from espsim.core.errors import InputError, XfrmError
+from espsim.sad.kernel import KernelHang
+from espsim.sad.netns import Netns
+from espsim.xfrm import answers
+from espsim.xfrm.answers import Answer, ok
+from espsim.xfrm.iproute import IpRefusal
+from espsim.xfrm.policy import apply_policy
+from espsim.xfrm.policy_words import parse_policy_words
+from espsim.xfrm.request_line import IPSEC_ANY, Words, split_line
+from espsim.xfrm.request_packets import RX_WORDS, TX_WORDS, Traffic
+from espsim.xfrm.request_sa import (
+    ACQUIRE_WORDS,
+    KEY_WORDS,
+    SA_WORDS,
+    SPI_WORDS,
+    acquire_request,
+    ae_key,
+    sa_request,
+    spi_request,
+    state_key,
+)
+
+_MIN_LENGTH = {
+    "NEWSA": 224, "UPDSA": 224, "DELSA": 24, "GETSA": 24, "ALLOCSPI": 232, "EXPIRE": 232, "FLUSHSA": 1,
+    "NEWAE": 48, "GETAE": 48,
+}  # fmt: skip
+"""Bytes: xfrm_msg_min (net/xfrm/xfrm_user.c)."""
+
+_NETLINK = frozenset({"cap", "length"})
+_KNOWN = {
+    "ALLOCSPI": SPI_WORDS | _NETLINK, "NEWSA": SA_WORDS | _NETLINK, "UPDSA": SA_WORDS | _NETLINK,
+    "GETSA": KEY_WORDS | _NETLINK, "DELSA": KEY_WORDS | _NETLINK, "FLUSHSA": _NETLINK | {"proto"},
+    "DUMP": frozenset({"proto"}), "GETAE": KEY_WORDS | _NETLINK,
+    "NEWAE": KEY_WORDS | _NETLINK | {"replay_val", "esn", "replace"}, "EXPIRE": KEY_WORDS | _NETLINK | {"hard"},
+    "GETACQ": ACQUIRE_WORDS, "DELACQ": ACQUIRE_WORDS, "ADVANCE": frozenset({"seconds"}),
+    "EVENTS": frozenset(), "STAT": frozenset(), "RX": RX_WORDS, "TX": TX_WORDS,
+}  # fmt: skip
+_FREE = ("SYSCTL", "LISTEN", "POLICY")
+"""Verbs whose words are no key=value list of fixed keys."""
+
+
+def run_requests(netns: Netns, lines: Iterable[str], where: str | None = None) -> Iterator[Answer]:
+    """The answer of each request, in order. InputError, with the line, at the first line that is no request."""
+    session = _Session(netns)
+    for number, line in enumerate(lines, 1):
+        split = split_line(line, where, number)
+        if split is not None:
+            yield session.answer(*split, where, number)
+
+
+class _Session:
+    """One namespace that is being asked, and the traffic through it."""
+
+    def __init__(self, netns: Netns) -> None:
+        self._netns = netns
+        self._traffic = Traffic(netns)
+        self._hung: str | None = None
+
+    def answer(self, verb: str, words: list[str], where: str | None, line: int) -> Answer:
+        """One request's answer; after a hang every request has the same."""
+        if verb == "GETSA" and words == ["dump"]:
+            verb, words = "DUMP", []
+        ask = self._prepare(verb, words, where, line)
+        if self._hung is not None:
+            return answers.hang(self._hung)
+        try:
+            return ask()
+        except XfrmError as error:
+            return answers.refused(error)
+        except KernelHang as hang:
+            self._hung = str(hang)
+            return answers.hang(self._hung)
+
+    def _prepare(self, verb: str, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
+        """The request, read whole: nothing is asked of a namespace before its line is known to be good."""
+        if verb in _FREE:
+            free = {"SYSCTL": self._sysctl, "LISTEN": self._listen, "POLICY": self._policy}
+            return free[verb](words, where, line)
+        known = _KNOWN.get(verb)
+        if known is None:
+            raise InputError(f"unknown request {verb}; known: {', '.join((*_KNOWN, *_FREE))}", where=where, line=line)
+        parsed = Words.parse(words, known, where, line)
+        prepare = self._verbs()[verb]
+        early = _refused_early(verb, parsed)
+        if early is not None:
+            return early
+        return prepare(parsed)
+
+    def _verbs(self) -> dict[str, Callable[[Words], Callable[[], Answer]]]:
+        return {
+            "ALLOCSPI": self._allocspi, "NEWSA": self._newsa, "UPDSA": self._updsa, "GETSA": self._getsa,
+            "DELSA": self._delsa, "FLUSHSA": self._flushsa, "DUMP": self._dump, "GETAE": self._getae,
+            "NEWAE": self._newae, "EXPIRE": self._expire, "GETACQ": self._getacq, "DELACQ": self._delacq,
+            "ADVANCE": self._advance, "EVENTS": self._events, "STAT": self._stat,
+            "RX": self._traffic.rx, "TX": self._traffic.tx,
+        }  # fmt: skip
+
+    # -- netlink ------------------------------------------------------------------------------------------------------
+
+    def _allocspi(self, words: Words) -> Callable[[], Answer]:
+        request = spi_request(words)
+        return lambda: ok(reply=answers.state(self._netns.allocspi(request)))
+
+    def _newsa(self, words: Words) -> Callable[[], Answer]:
+        request = sa_request(words)
+        return _then_ok(lambda: self._netns.newsa(request))
+
+    def _updsa(self, words: Words) -> Callable[[], Answer]:
+        request = sa_request(words)
+        return _then_ok(lambda: self._netns.updsa(request))
+
+    def _getsa(self, words: Words) -> Callable[[], Answer]:
+        key = state_key(words)
+        return lambda: ok(reply=answers.state(self._netns.getsa(key)))
+
+    def _delsa(self, words: Words) -> Callable[[], Answer]:
+        key = state_key(words)
+        return _then_ok(lambda: self._netns.delsa(key))
+
+    def _flushsa(self, words: Words) -> Callable[[], Answer]:
+        proto = words.protocol(IPSEC_ANY)
+        return _then_ok(lambda: self._netns.flushsa(proto))
+
+    def _dump(self, words: Words) -> Callable[[], Answer]:
+        proto = words.protocol(0)
+        return lambda: answers.states(self._netns.dump(proto))
+
+    def _getae(self, words: Words) -> Callable[[], Answer]:
+        key = ae_key(words)
+        return _then_ok(lambda: self._netns.getae(key))
+
+    def _newae(self, words: Words) -> Callable[[], Answer]:
+        key, replay, replace = ae_key(words), words.esn() or words.replay_val(), words.number("replace", 0, 1)
+        return _then_ok(lambda: self._netns.newae(key, replay, replace_flag=bool(replace)))
+
+    def _expire(self, words: Words) -> Callable[[], Answer]:
+        key, hard = state_key(words), words.number("hard", bits=8)
+        return _then_ok(lambda: self._netns.expire(key, hard=bool(hard)))
+
+    def _getacq(self, words: Words) -> Callable[[], Answer]:
+        request = acquire_request(words)
+        return lambda: ok(reply=answers.state(self._netns.get_acquire(request)))
+
+    def _delacq(self, words: Words) -> Callable[[], Answer]:
+        request = acquire_request(words)
+        return _then_ok(lambda: self._netns.delete_acquire(request))
+
+    # -- the model's own ----------------------------------------------------------------------------------------------
+
+    def _sysctl(self, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
+        parsed = Words({}, where, line)
+        if len(words) != 1 or "=" not in words[0]:
+            raise parsed.error("SYSCTL takes NAME=VALUE")
+        name, _, text = words[0].partition("=")
+        value = parsed.parse_number("the sysctl", text)
+        return _then_ok(lambda: self._netns.set_sysctl(name, value))
+
+    def _listen(self, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
+        if words not in (["on"], ["off"]):
+            raise InputError("LISTEN takes on or off", where=where, line=line)
+
+        def ask() -> Answer:
+            self._netns.listening = words == ["on"]
+            return ok()
+
+        return ask
+
+    def _policy(self, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
+        try:
+            command = parse_policy_words(words)
+        except IpRefusal as refusal:
+            raise InputError(" ".join(refusal.text.split()), where=where, line=line) from None
+        return _then_ok(lambda: apply_policy(self._netns, command))
+
+    def _advance(self, words: Words) -> Callable[[], Answer]:
+        seconds = words.seconds("seconds")
+        return _then_ok(lambda: self._netns.advance(seconds))
+
+    def _events(self, words: Words) -> Callable[[], Answer]:
+        return lambda: answers.events(self._netns.events())
+
+    def _stat(self, words: Words) -> Callable[[], Answer]:
+        return lambda: ok(nonzero={name: n for name, n in sorted(self._netns.counters.items()) if n})
+
+
+def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
+    """A request whose answer, when it succeeds, says no more than that."""
+
+    def ask() -> Answer:
+        act()
+        return ok()
+
+    return ask
+
+
+def _refused_early(verb: str, words: Words) -> Callable[[], Answer] | None:
+    """What netlink itself refuses before xfrm sees the message: the capability, then the length (XFRM.md 1.1)."""
+    if words.values.get("cap", "no") != "no":
+        raise words.error("cap takes no")
+    length = words.optional("length", 16)
+    error = None
+    if "cap" in words:
+        error = XfrmError(errno.EPERM)
+    elif length is not None and length < _MIN_LENGTH[verb]:
+        error = XfrmError(errno.EINVAL, "Invalid header length")
+    if error is None:
+        return None
+    answer = answers.refused(error)
+    return lambda: answer

@@ -1,0 +1,66 @@
+"""States as iproute2 prints them now: in replies, lists and monitor messages (ip/xfrm_state.c, ip/ipxfrm.c of 6.1)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
+from espsim.sad.view import StateView
+from espsim.xfrm.id_words import MODE_WORDS
+from espsim.xfrm.show import format_dump
+from espsim.xfrm.state_words import Filter
+
+
+def format_view(view: StateView, *, stats: bool = False, nokeys: bool = False) -> str:
+    """A state as `ip xfrm state` prints it, `ip -s` with `stats`. Dates are `-`: nobody here has a clock."""
+    return format_dump(as_shown(view), stats=stats, nokeys=nokeys, refused=view.stats)
+
+
+def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
+    """An EXPIRE message of `ip xfrm monitor`: the kernel puts neither algorithms nor contexts into it (build_expire)."""
+    sa = replace(
+        as_shown(view), algorithms=(), encap=None, coa=None, offload=None, output_mark=None, tfcpad=0, label="",
+    )  # fmt: skip
+    return f"Expired {format_dump(sa, stats=stats, refused=view.stats, contexts=False)}\thard {hard}\n"
+
+
+def as_shown(view: StateView) -> SecurityAssociation:
+    """The configuration with the present counters, window and times in the places that `format_dump` prints."""
+    replay = ReplayState(
+        view.window_top & 0xFFFFFFFF, view.window_top >> 32, view.oseq & 0xFFFFFFFF, view.oseq >> 32,
+        view.window_bitmap, stated=True,
+    )  # fmt: skip
+    return replace(
+        view.sa, replay=replay, current=Lifetime(view.bytes, view.packets),
+        seq=int.from_bytes(view.seq.to_bytes(4, "little")), limits=replace(view.sa.limits, hard_add=view.hard_add),
+    )  # fmt: skip
+
+
+def oneline(text: str) -> str:
+    r"""What `-o` makes of one message: `\` for its line feeds, and one at its end."""
+    return text.replace("\n", "\\") + "\n"
+
+
+def passes(view: StateView, wanted: Filter) -> bool:
+    """xfrm_state_filter_match(), with the kernel's own address filter, which asks the same."""
+    sa, ident = view.sa, wanted.id
+    if wanted.family and wanted.family != view.af:
+        return False
+    for address, known, plen in ((sa.src, ident.src, ident.src_prefix), (sa.dst, ident.dst, ident.dst_prefix)):
+        if plen and not _within(address, known, plen):
+            return False
+    if ident.proto and ident.proto != sa.proto:
+        return False
+    if ident.spi is not None and ident.spi != sa.spi:
+        return False
+    if wanted.mode is not None and wanted.mode != MODE_WORDS[sa.mode.value]:
+        return False
+    if wanted.reqid is not None and wanted.reqid != sa.reqid:
+        return False
+    return wanted.flags is None or bool(wanted.flags & sa.flags)
+
+
+def _within(address: bytes, network: bytes, plen: int) -> bool:
+    shift = 8 * len(network) - plen
+    same = len(address) == len(network)
+    return same and int.from_bytes(address) >> shift == int.from_bytes(network) >> shift

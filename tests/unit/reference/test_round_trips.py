@@ -1,0 +1,122 @@
+"""Seal and open: every suite, mode, family, ESN and encapsulation, one packet and streams around 2^32."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espsim.core.address import parse_address
+from espsim.core.verdict import REPLAY_VERDICTS, Verdict
+from espsim.reference.inbound import Inbound
+from espsim.reference.outbound import Outbound
+from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
+from tests.support import gcm_sa, ipv4, ipv6, new_sad, suites, udp
+
+SUITES = suites()
+ADDRESSES = {"v4": ("192.0.2.1", "192.0.2.2"), "v6": ("2001:db8::1", "2001:db8::2")}
+ENCAP = Encap("espinudp", 4500, 31002, bytes(16))
+SHAPES = [
+    (mode, outer, inner)
+    for mode, outer, inner in itertools.product(Mode, ADDRESSES, ADDRESSES)
+    if mode is Mode.TUNNEL or outer == inner
+]
+
+
+def make_sa(suite, mode, outer, *, esn, encap, oseq=0):
+    src, dst = map(parse_address, ADDRESSES[outer])
+    return SecurityAssociation(
+        src, dst, 0x1001, mode=mode, algorithms=SUITES[suite], window=64,
+        flags=frozenset({"esn"} if esn else ()), encap=ENCAP if encap else None,
+        replay=ReplayState(oseq=oseq & 0xFFFFFFFF, oseq_hi=oseq >> 32),
+    )  # fmt: skip
+
+
+def inner_packet(mode, kind, payload):
+    ends: dict[str, Any] = dict(zip(("src", "dst"), ADDRESSES[kind], strict=True)) if mode is Mode.TRANSPORT else {}
+    return ipv4(udp(payload), **ends) if kind == "v4" else ipv6(udp(payload), **ends)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0].value}-{s[1]}-{s[2]}")
+@pytest.mark.parametrize("suite", list(SUITES))
+def test_what_is_sealed_opens(suite, shape):
+    mode, outer, inner = shape
+    for esn, encap in itertools.product((False, True), (False, True)):
+        start = (1 << 32) - 2 if esn else 0
+        sa = make_sa(suite, mode, outer, esn=esn, encap=encap, oseq=start)
+        outbound, inbound = Outbound(new_sad(sa), random.Random(3).randbytes), Inbound(new_sad(sa))
+        for n in range(1, 5):
+            packet = inner_packet(mode, inner, bytes(range(n)))
+            sent = outbound.send(packet)
+            assert sent is not None
+            assert sent.packet is not None
+            received = inbound.receive(sent.packet)
+            assert received is not None
+            assert (received.verdict, received.inner) == (Verdict.DELIVERED, packet)
+            assert received.seq64 == sent.seq64 == start + n
+
+
+@given(
+    st.sampled_from(list(SUITES)), st.sampled_from(SHAPES), st.booleans(), st.booleans(), st.binary(max_size=300),
+    st.integers(0, 1 << 34),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_any_payload_at_any_number(suite, shape, esn, encap, payload, oseq):
+    mode, outer, inner = shape
+    sa = make_sa(suite, mode, outer, esn=esn, encap=encap, oseq=oseq if esn else oseq & 0x7FFFFFFF)
+    packet = inner_packet(mode, inner, payload)
+    sent = Outbound(new_sad(sa), random.Random(3).randbytes).send(packet)
+    assert sent is not None
+    assert sent.packet is not None
+    received = Inbound(new_sad(sa)).receive(sent.packet)
+    assert received is not None
+    assert (received.verdict, received.inner, received.seq64) == (Verdict.DELIVERED, packet, sent.seq64)
+
+
+@pytest.mark.parametrize("suite", [s for s in SUITES if not s.endswith("digest_null-0")])
+def test_another_key_opens_nothing(suite):
+    sa = make_sa(suite, Mode.TUNNEL, "v4", esn=False, encap=False)
+    last = SUITES[suite][-1]
+    other = type(last)(last.kind, last.name, bytes((last.key[0] ^ 1,)) + last.key[1:], last.bits)
+    stranger = SecurityAssociation(
+        sa.src, sa.dst, sa.spi, mode=sa.mode, algorithms=(*SUITES[suite][:-1], other), window=64
+    )
+    sent = Outbound(new_sad(sa), random.Random(3).randbytes).send(ipv4(udp(b"data")))
+    assert sent is not None
+    assert sent.packet is not None
+    received = Inbound(new_sad(stranger)).receive(sent.packet)
+    assert received is not None
+    assert (received.verdict, received.inner) == (Verdict.INTEGRITY, None)
+
+
+@given(st.sampled_from([32, 64, 1024]), st.integers(-80, 80), st.integers(0, 2**32 - 1), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_streams_that_are_reordered_and_doubled_deliver_each_packet_at_most_once(window, around, seed, esn):
+    """Around 2^32 with ESN. Within the window everything arrives; a late or doubled one never does."""
+    start = max((1 << 32) + around, 0) if esn else 1000 + around
+    sa = gcm_sa(window=window, flags=frozenset({"esn"} if esn else ()), replay=ReplayState(
+        oseq=start & 0xFFFFFFFF, oseq_hi=start >> 32))  # fmt: skip
+    outbound, inbound = Outbound(new_sad(sa), random.Random(3).randbytes), Inbound(new_sad(sa))
+    sent: list[Any] = [outbound.send(ipv4(udp(n.to_bytes(2)))) for n in range(100)]
+    rng = random.Random(seed)
+    order = sorted(range(100), key=lambda n: n + rng.uniform(0, 30))
+    order += rng.sample(order, 20)
+    seen: set[int] = set()
+    top = 0
+    for n in order:
+        received: Any = inbound.receive(sent[n].packet)
+        fresh = n not in seen and sent[n].seq64 > top - window
+        if fresh:
+            assert received.verdict is Verdict.DELIVERED
+            assert received.inner == ipv4(udp(n.to_bytes(2)))
+            seen.add(n)
+        else:
+            assert received.verdict in REPLAY_VERDICTS or (esn and received.verdict is Verdict.INTEGRITY)
+            assert received.inner is None
+        top = max(top, received.seq64 if fresh else 0)
+    (entry,) = inbound.sad
+    assert entry.packets == len(seen)
