@@ -171,7 +171,7 @@ class Host:
                     reqid=template.reqid,
                     mark=policy.mark,
                     if_id=policy.if_id,
-                )  # fmt: skip
+                )
             )
 
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.offload.device import Device, Installed, PacketKey, Reached
-from espsim.reference.inbound import Arrival, Inbound, Received, Trace
+from espsim.reference.inbound import Arrival, Inbound, Received, Trace, seq64_shown
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -85,7 +85,9 @@ class OffloadedInbound(Inbound):
         )
         surfacing = self._surfacing(verdict)
         counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
-        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing)
+        return Received(
+            verdict, counter, arrival.spi, arrival.seq, seq64_shown(seq64), entry, used, inner, outcome, surfacing
+        )
 
     def _surfacing(self, verdict: Verdict) -> Surfacing:
         if verdict is Verdict.DELIVERED:

@@ -53,7 +53,9 @@ def with_payload(header: bytes, proto: int, payload: bytes) -> bytes:
 
 
 def set_tos(packet: bytes, tos: int) -> bytes:
-    """The packet with another TOS byte and its checksum to match (RFC 1624, done the plain way)."""
-    header_length = (packet[0] & 15) * 4
-    header = packet[:1] + bytes((tos,)) + packet[2:header_length]
-    return with_checksum(header) + packet[header_length:]
+    """The packet with another TOS byte, its checksum updated, so that a wrong one stays wrong (RFC 1624 3)."""
+    checksum = packet[CHECKSUM] << 8 | packet[CHECKSUM + 1]
+    total = (~checksum & 0xFFFF) + (~packet[1] & 0xFFFF) + tos
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return packet[:1] + bytes((tos,)) + packet[2:CHECKSUM] + (~total & 0xFFFF).to_bytes(2) + packet[CHECKSUM + 2 :]

@@ -445,7 +445,9 @@ def _count(args: Args) -> Count:
 
 
 def _help(args: Args) -> StateCommand:
-    raise IpRefusal('Usage: ip xfrm state { add | update | allocspi | delete | get | deleteall | list | flush | count }')
+    raise IpRefusal(
+        "Usage: ip xfrm state { add | update | allocspi | delete | get | deleteall | list | flush | count }"
+    )
 
 
 _VERBS: tuple[tuple[str, Callable[[Args], StateCommand]], ...] = (
