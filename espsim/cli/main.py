@@ -16,6 +16,7 @@ from espsim.cli.demo import demo
 from espsim.cli.encap import encap
 from espsim.cli.models import models
 from espsim.cli.run import run as run_scenario
+from espsim.cli.xfrm import xfrm
 from espsim.core.errors import EspsimError
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, decap, encap, models):
+for _command in (demo, run_scenario, decap, encap, models, xfrm):
     main.add_command(_command)
 
 

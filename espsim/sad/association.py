@@ -190,8 +190,8 @@ class SecurityAssociation:
         if not 0 <= self.window <= 4096:
             raise ValueError(f"a replay window of {self.window} is not in 0 to 4096")
         object.__setattr__(self, "esn", "esn" in self.flags)
-        object.__setattr__(self, "limited", self.limits != NO_LIMITS)
-        object.__setattr__(self, "selective", not self.selector.is_any)
+        object.__setattr__(self, "limited", self.limits is not NO_LIMITS and self.limits != NO_LIMITS)
+        object.__setattr__(self, "selective", self.selector is not ANY and not self.selector.is_any)
         if self.esn and self.window == 0 and self.dir is not Direction.OUT:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:

@@ -125,7 +125,7 @@ class StateIndex:
 
 def daddr_key(daddr: Address, af: int | None) -> Address:
     """What stands for (daddr, family) in the hash: an odd family, which netlink lets through, matches only itself."""
-    return daddr if not af or af == family(daddr) else daddr + af.to_bytes(2)
+    return daddr if af is None or af == family(daddr) else daddr + af.to_bytes(2)
 
 
 def _port(sa: SecurityAssociation) -> int | None:

@@ -21,7 +21,7 @@ from espsim.sad.entry import SadEntry, State
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
 from espsim.sad.replay import Window
 from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
-from espsim.sad.sad import Sad
+from espsim.sad.sad import Sad, own_selector
 from espsim.sad.spd import Spd
 from espsim.sad.spi import SpiPolicy
 from espsim.sad.verify import POSSIBLE_CPUS, accept, direction_of
@@ -196,8 +196,8 @@ class Netns:
         It takes the template's SPI without asking the allocator; `dir` is out where the kernel knows it.
         """
         self._acquire_seq += 1
-        if self.kernel.sa_dir:
-            wanted = replace(wanted, dir=Direction.OUT)
+        direction = Direction.OUT if self.kernel.sa_dir else None
+        wanted = replace(wanted, dir=direction, selector=own_selector(wanted.src, wanted.dst))
         entry = self.sad.larval(wanted, now=self.now, seq=self._acquire_seq)
         self._timers.watch(entry)
         self._note("ACQUIRE", view_of(entry))

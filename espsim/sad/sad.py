@@ -102,7 +102,13 @@ class Sad(StateIndex):
     # -- requests -----------------------------------------------------------------------------------------------
 
     def newsa(
-        self, sa: SecurityAssociation, *, keep_window: bool = False, now: float = 0.0, af: int = 0, bmp_len: int = 0
+        self,
+        sa: SecurityAssociation,
+        *,
+        keep_window: bool = False,
+        now: float = 0.0,
+        af: int | None = None,
+        bmp_len: int = 0,
     ) -> SadEntry:
         """Install an SA (XFRM_MSG_NEWSA). EEXIST: the triple is there under a matching mark, or the policy says so.
 
@@ -112,14 +118,20 @@ class Sad(StateIndex):
         if sa.spi and (self.locate(sa, sa.spi, af) is not None or self.policy.refuses(self, sa, None)):
             raise XfrmError(errno.EEXIST)
         entry = self._make(sa, keep_window, now)
-        entry.af, entry.bmp_len = af or family(sa.dst), bmp_len
+        entry.af, entry.bmp_len = _family(sa, af), bmp_len
         self.drop_acquire_of(sa, entry.af)
         self.insert(entry)
         self._tell("NEWSA", entry, 0)
         return entry
 
     def updsa(
-        self, sa: SecurityAssociation, *, keep_window: bool = False, now: float = 0.0, af: int = 0, bmp_len: int = 0
+        self,
+        sa: SecurityAssociation,
+        *,
+        keep_window: bool = False,
+        now: float = 0.0,
+        af: int | None = None,
+        bmp_len: int = 0,
     ) -> SadEntry:
         """XFRM_MSG_UPDSA: gives a larval state its keys, or a valid one new lifetimes. ESRCH: no such state."""
         self._verify(sa)
@@ -132,7 +144,7 @@ class Sad(StateIndex):
             if sa.dir is not None and sa.dir is not found.sa.dir:
                 raise XfrmError(errno.ESRCH)
             entry = self._make(sa, keep_window, now)
-            entry.af, entry.bmp_len = af or family(sa.dst), bmp_len
+            entry.af, entry.bmp_len = _family(sa, af), bmp_len
             self.insert(entry)
             self.remove(found)
             found.state = State.DEAD
@@ -162,7 +174,7 @@ class Sad(StateIndex):
         self._tell("UPDSA", found, 0)
         return found
 
-    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int = 0) -> SadEntry:
+    def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None) -> SadEntry:
         """XFRM_MSG_DELSA. ESRCH: no such state (SPI 0 never matches). Returns what was deleted."""
         entry = self.getsa(daddr, spi, proto, mark, af)
         self.kill(entry)
@@ -174,7 +186,7 @@ class Sad(StateIndex):
         entry.state = State.DEAD
         self.remove(entry)
 
-    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int = 0) -> SadEntry:
+    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None) -> SadEntry:
         """XFRM_MSG_GETSA. ESRCH: no such state. A port in the key (`encap-port-key`) is not asked: the newest wins."""
         wanted = mark.value & mark.mask
         for entry in self._by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
@@ -204,7 +216,7 @@ class Sad(StateIndex):
         pcpu: int | None = None,
         dir: Direction | None = None,  # noqa: A002 - the field's own word, as in `ip xfrm state ... dir`
         seq: int = 0,
-        af: int = 0,
+        af: int | None = None,
         now: float = 0.0,
     ) -> SadEntry:
         """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the policy does not forbid.
@@ -213,12 +225,13 @@ class Sad(StateIndex):
         which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
         """
         self.verify_range(proto, low, high)
-        wanted = SecurityAssociation(src, dst, 0, proto, mode, reqid=reqid, mark=mark, if_id=if_id, pcpu=pcpu)
-        entry = self._larval_for(wanted, seq, af or family(dst), now)
+        wanted = SecurityAssociation(
+            src, dst, 0, proto, mode, reqid=reqid, mark=mark, if_id=if_id, pcpu=pcpu, selector=own_selector(src, dst)
+        )
+        entry = self._larval_for(wanted, seq, _family(wanted, af), now)
         if not entry.sa.spi:
-            spi = self._draw(low, high, entry, dir)
-            self._give(entry, spi)
-        if dir is not None:
+            self._give(entry, self._draw(low, high, entry, dir), dir)
+        elif dir is not None:
             entry.sa = replace(entry.sa, dir=dir)
         return entry
 
@@ -230,12 +243,10 @@ class Sad(StateIndex):
         if acquire is not None:
             self.kill(acquire)
 
-    def larval(self, sa: SecurityAssociation, *, now: float, seq: int = 0, af: int = 0) -> SadEntry:
-        """A new larval state: its selector is its own addresses with family 0, and it lives for acq_expires seconds."""
-        bits = 8 * len(sa.dst)
-        sa = replace(sa, selector=Selector(sa.src, bits, sa.dst, bits))
+    def larval(self, sa: SecurityAssociation, *, now: float, seq: int = 0, af: int | None = None) -> SadEntry:
+        """A new larval state, with the selector of `own_selector`; it lives for acq_expires seconds."""
         entry = SadEntry(self.take_index(), sa, State.LARVAL, Window(0), None, added=now, seq=seq)
-        entry.af, entry.hard_add = af or family(sa.dst), self.acq_expires
+        entry.af, entry.hard_add = _family(sa, af), self.acq_expires
         return self.insert(entry)
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -292,17 +303,30 @@ class Sad(StateIndex):
             raise self.kernel.error(errno.ENOENT, SPI_IN_USE if in_use else NO_SPI)
         return spi
 
-    def _give(self, entry: SadEntry, spi: int) -> None:
+    def _give(self, entry: SadEntry, spi: int, direction: Direction | None) -> None:
+        direction = direction or entry.sa.dir
         if (
             spi == 0
         ):  # only a policy that hands out zero comes here: linked once more each time, the chain becomes a loop
             self._looped = entry.sa_index in self._zeros_linked
             self._zeros_linked.add(entry.sa_index)
+            entry.sa = replace(entry.sa, dir=direction)
             return
         self.unlink_acquire(entry)
-        entry.sa = replace(entry.sa, spi=spi)
+        entry.sa = replace(entry.sa, spi=spi, dir=direction)
         self.link_spi(entry)
 
     def _tell(self, event: str, entry: SadEntry, hard: int) -> None:
         if self.listener is not None:
             self.listener(event, entry, hard)
+
+
+def _family(sa: SecurityAssociation, af: int | None) -> int:
+    """The family that a request stated (ALLOCSPI takes any, AF_UNSPEC too), else its addresses'."""
+    return family(sa.dst) if af is None else af
+
+
+def own_selector(src: Address, dst: Address) -> Selector:
+    """A larval state's selector: its own two addresses, family 0."""
+    bits = 8 * len(dst)
+    return Selector(src, bits, dst, bits)

@@ -129,8 +129,15 @@ class Spd:
 
     def _insert(self, policy: Policy) -> Policy:
         if not policy.index:
-            # xfrm_gen_index: the direction in the low three bits, counted up in steps of eight.
-            self._generator += 8
-            policy = replace(policy, index=self._generator | DIRECTIONS[policy.dir])
+            policy = replace(policy, index=self._next_index(policy.dir))
         self._policies.append(policy)
         return policy
+
+    def _next_index(self, direction: str) -> int:
+        """xfrm_gen_index: the direction in the low three bits, counted up in steps of eight; 0 is no index."""
+        taken = {policy.index for policy in self._policies}
+        while True:
+            index = self._generator | DIRECTIONS[direction] or 8
+            self._generator += 8
+            if index not in taken:
+                return index

@@ -5,13 +5,14 @@ How a command is written is policy_words.py's; it is shared by the batch languag
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from espsim.core.address import AF_INET
-from espsim.sad.association import NO_MARK, Mark, Selector
+from espsim.sad.association import NO_MARK, Mark, Mode, Selector
 from espsim.sad.netns import Netns
-from espsim.sad.spd import Policy
+from espsim.sad.spd import DIRECTIONS, Policy
 
 Verb: TypeAlias = Literal["add", "update", "delete", "get", "deleteall", "list", "count", "flush"]
 
@@ -39,10 +40,11 @@ class PolicyCommand:
 def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     """What the command does to a namespace's policies, and the messages about it.
 
-    Returns those that were installed, found or removed. XfrmError: EEXIST, ENOENT.
+    Returns those that were installed, found or removed. XfrmError: EEXIST, ENOENT, and EINVAL of `_verify`.
     """
     spd, verb = netns.spd, command.verb
     if command.policy is not None:
+        _verify(netns, command.policy)
         policy = replace(command.policy, added=netns.now)
         done = spd.add(policy) if verb == "add" else spd.update(policy)
         netns.note_policy("NEWPOLICY" if verb == "add" else "UPDPOLICY", **_facts(done))
@@ -64,8 +66,16 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     return meant
 
 
-def _facts(policy: Policy) -> dict[str, str | int]:
-    return {"dir": policy.dir, "index": policy.index}
+def _verify(netns: Netns, policy: Policy) -> None:
+    """verify_newpolicy_info and validate_tmpl (net/xfrm/xfrm_user.c)."""
+    if policy.index and policy.index & 7 != DIRECTIONS[policy.dir]:
+        raise netns.kernel.error(errno.EINVAL, "Policy index doesn't match direction")
+    if policy.dir == "out" and any(t.level == "use" and t.mode is Mode.TUNNEL for t in policy.templates):
+        raise netns.kernel.error(errno.EINVAL, "Mode in optional template not allowed in outbound policy")
+
+
+def _facts(policy: Policy) -> dict[str, object]:
+    return {"dir": policy.dir, "index": policy.index, "policy": policy}
 
 
 def _wanted(command: PolicyCommand) -> Policy:

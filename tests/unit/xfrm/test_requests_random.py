@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from math import sqrt
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,11 @@ CHI2_LIMIT = {1: 10.83, 2: 13.82, 3: 16.27, 15: 37.70}
 KERNELS = ["linux-6.1", "linux-6.1.192", "linux-6.12"]
 
 
-def ask(netns: Netns, *lines: str) -> list[dict]:
+def ask(netns: Netns, *lines: str) -> list[dict[str, Any]]:
     return list(run_requests(netns, lines))
 
 
-def chi2(observed: Counter, expected: dict[object, float]) -> float:
+def chi2(observed: Counter[Any], expected: dict[Any, float]) -> float:
     assert set(observed) <= set(expected)
     return sum((observed[key] - n) ** 2 / n for key, n in expected.items())
 
@@ -60,10 +61,10 @@ def test_spis_of_the_whole_range_are_uniform(kernel: str, span: str) -> None:
     spis = [int(answer["reply"]["spi"], 16) for answer in replies]
     assert all(spis)
     observed = Counter(spi >> 28 for spi in spis)
-    assert chi2(observed, {i: 100.0 for i in range(16)}) < CHI2_LIMIT[15]
+    assert chi2(observed, dict.fromkeys(range(16), 100.0)) < CHI2_LIMIT[15]
 
 
-def marvell(kernel: str, seed: int) -> list[dict]:
+def marvell(kernel: str, seed: int) -> list[dict[str, Any]]:
     """Five child SAs, each with its own pair of addresses, from a range of three SPIs."""
     pairs = range(1, 6)
     span = "proto=esp min=0x10000000 max=0x10000002"
@@ -74,10 +75,10 @@ def chain(size: int, children: int) -> dict[int, float]:
     """How many of the children have an SPI in the end, where each draws `size` times out of `size`."""
     share = {0: 1.0}
     for _ in range(children):
-        after: Counter[int] = Counter()
+        after: dict[int, float] = dict.fromkeys(range(size + 1), 0.0)
         for taken, p in share.items():
             fails = (taken / size) ** size
-            after[taken + 1] += p * (1 - fails)
+            after[min(taken + 1, size)] += p * (1 - fails)
             after[taken] += p * fails
         share = {taken: p for taken, p in after.items() if p}
     return share

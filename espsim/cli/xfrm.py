@@ -1,0 +1,149 @@
+"""`espsim xfrm`: a batch in the language of `ip xfrm`, or requests as netlink has them, on a model of the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from espsim.cli import common
+
+if TYPE_CHECKING:
+    from espsim.sad.netns import Netns
+
+
+@click.command()
+@click.argument("file", metavar="FILE|-")
+@click.option("-batch", "--batch", is_flag=True, help="As in `ip -batch FILE`; FILE is a batch anyway.")
+@click.option("-force", "--force", is_flag=True, help="Go on after a line that fails.")
+@click.option("--requests", is_flag=True, help="FILE holds requests (ALLOCSPI src=.. dst=..), one a line.")
+@click.option("--live", is_flag=True, help="Run the batch on this machine's kernel too, and show where they differ.")
+@click.option("--policy", metavar="NAME", help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12.")
+@click.option("--option", "options", multiple=True, metavar="NAME", help="acquire-uapi or encap-port-key.")
+@click.option("--seed", type=int, metavar="N", help="Where all draws come from.  [default: 0]")
+@click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")
+@common.json_option
+def xfrm(
+    file: str,
+    batch: bool,
+    force: bool,
+    requests: bool,
+    live: bool,
+    policy: str | None,
+    options: tuple[str, ...],
+    seed: int | None,
+    state: str | None,
+    as_json: bool,
+) -> None:
+    """Run a batch of `ip xfrm` commands on a model of one network namespace.
+
+    FILE is what `ip -batch` takes: `xfrm state ...`, `xfrm policy ...` and `xfrm monitor` lines, with or without `ip`
+    and its options before them (`ip -s xfrm state list`). What iproute2 would print is printed. A line that `ip` or
+    the kernel refuses is told of as `ip` does, with its number, and ends the batch unless -force; the exit status is
+    then 2, and the saved state (--state) stays as it was, unless -force.
+
+    Beside `ip`'s there are the lines `sleep SECONDS`, `sysctl NAME=VALUE`, `pfkey getspi|add|update|... ` and
+    `android allocate ADDR [SPI]`.
+
+    With --live every line also runs on the running kernel, in a network namespace made for it; lines whose answers
+    differ are shown, and the exit status is 1 if there are any.
+    """
+    from espsim.core.errors import InputError
+
+    if live and (requests or state is not None or options):
+        raise InputError("--live goes with a batch alone, without --requests, --state and --option")
+    if batch and requests:
+        raise InputError("-batch and --requests: FILE is one or the other")
+    with _opened(file) as stream:
+        if live:
+            _live(stream, file, policy, seed or 0, as_json)
+            return
+        netns = _netns(policy, options, seed, state)
+        ok = _requests(netns, stream, file) if requests else _batch(netns, stream, file, force, as_json)
+    if state is not None and (ok or force):
+        from espsim.xfrm.state_file import save_netns
+
+        save_netns(netns, state)
+    if not ok:
+        sys.exit(2)
+
+
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    from espsim.core.errors import InputError
+
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = open(file, "rb")  # noqa: SIM115 - closed below; a failure to open is told apart from one inside
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=file) from None
+    except ValueError:
+        raise InputError("no file has such a name", where=repr(file)) from None
+    with stream:
+        try:
+            yield stream
+        except IsADirectoryError as error:
+            raise InputError(f"cannot be read: {error.strerror}", where=file) from None
+
+
+def _netns(policy: str | None, options: tuple[str, ...], seed: int | None, state: str | None) -> Netns:
+    from espsim.sad.kernel import DEFAULT_KERNEL
+    from espsim.sad.netns import Netns
+    from espsim.xfrm.state_file import load_netns
+
+    made = Netns(policy or DEFAULT_KERNEL, options=options, seed=seed or 0)  # refuses what it does not know, first
+    if state is None:
+        return made
+    return load_netns(state, kernel=policy, options=options or None, seed=seed) or made
+
+
+def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: bool) -> bool:
+    """Run it; whether every line was carried out."""
+    from espsim.xfrm.batch import Batch
+    from espsim.xfrm.batch_lines import read_batch
+
+    batch = Batch(netns)
+    ok = True
+    for line in read_batch(stream, where):
+        outcome = batch.run(line)
+        if as_json:
+            click.echo(json.dumps(outcome.as_dict()))
+        else:
+            click.echo(outcome.stdout, nl=False)
+        if not outcome.ok:
+            ok = False
+            if not as_json:
+                click.echo(f"{outcome.stderr}Command failed {where}:{line.number}", err=True)
+            if not force:
+                break
+    return ok
+
+
+def _requests(netns: Netns, stream: BinaryIO, where: str) -> bool:
+    """One JSON answer a line. A request that the kernel refuses was answered: that is no failure."""
+    from espsim.xfrm.batch_lines import read_lines
+    from espsim.xfrm.requests import run_requests
+
+    for answer in run_requests(netns, read_lines(stream, where), where):
+        click.echo(json.dumps(answer))
+    return True
+
+
+def _live(stream: BinaryIO, where: str, policy: str | None, seed: int, as_json: bool) -> None:
+    from espsim.report.live import print_live
+    from espsim.xfrm.batch_lines import read_batch
+    from espsim.xfrm.live import run_live
+
+    result = run_live(list(read_batch(stream, where)), policy=policy, seed=seed)
+    if as_json:
+        common.print_json(result.as_dict())
+    else:
+        print_live(result.as_dict())
+    if result.differences:
+        sys.exit(1)

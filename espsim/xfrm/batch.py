@@ -1,0 +1,256 @@
+"""A batch of `ip` commands, run on a namespace of the model: what each prints, and what it is refused with.
+
+    [ip] [-options] xfrm state add|update|allocspi|get|delete|deleteall|flush|list|count ...
+    [ip] [-options] xfrm policy add|update|get|delete|deleteall|flush|list|count ...
+    [ip] [-options] xfrm monitor [all|acquire|expire|SA|aevent|policy|report|nokeys]
+    pfkey getspi|add|update|get|delete|flush ...      android allocate ADDR [SPI]      (views.py)
+    sleep SECONDS        sysctl NAME=VALUE            the model's clock, and net.core.xfrm_*
+
+`xfrm monitor` prints what came since the last one. Unlike `ip -batch` the batch goes on after a `list`, which there ends
+the process, and a line that the kernel refuses gets its `Command failed FILE:LINE` too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from espsim.core.errors import EspsimError, XfrmError
+from espsim.sad.kernel import KernelHang
+from espsim.sad.netns import Netns
+from espsim.sad.request import SpiRequest
+from espsim.sad.view import StateView
+from espsim.xfrm.batch_lines import BatchLine
+from espsim.xfrm.iproute import IpRefusal, matches
+from espsim.xfrm.monitor import Monitor
+from espsim.xfrm.options import Options, read_options
+from espsim.xfrm.policy import apply_policy
+from espsim.xfrm.policy_text import format_policy
+from espsim.xfrm.policy_words import parse_policy_words
+from espsim.xfrm.state_text import format_view, oneline, passes
+from espsim.xfrm.state_words import Count, Flush, Get, Listing, Modify, StateCommand, parse_state
+from espsim.xfrm.views import android, pfkey
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+_USAGE = "Usage: ip xfrm XFRM-OBJECT { COMMAND | help }\nwhere  XFRM-OBJECT := state | policy | monitor"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one line. `errno` is None where `ip` itself refuses it, before the kernel is asked.
+
+    `result` is OK, the errno's name, REFUSED, or HANG. `stdout` and `stderr` are what `ip` prints, with line feeds.
+    """
+
+    line: int
+    command: str
+    errno: int | None
+    result: str
+    extack: str | None
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the line was carried out."""
+        return self.result == "OK"
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "line": self.line, "command": self.command, "errno": self.errno, "result": self.result,
+            "extack": self.extack, "stdout": self.stdout, "stderr": self.stderr,
+        }  # fmt: skip
+
+
+class _Terminated(Exception):  # noqa: N818 - iproute2 ends here with what it has printed so far
+    """A command of several requests that ends at one that the kernel refuses: `text` stands on standard error."""
+
+    def __init__(self, error: XfrmError, text: str) -> None:
+        self.error = error
+        self.text = text
+
+
+class Batch:
+    """A namespace that is told a batch, line after line."""
+
+    def __init__(self, netns: Netns) -> None:
+        self.netns = netns
+        self._resources = 0
+
+    def run(self, line: BatchLine) -> Outcome:
+        """Carry out one command; whatever it is refused for is in the outcome. Raises nothing for bad input."""
+        printed: list[str] = []
+        try:
+            self._command(list(line.words), printed)
+        except IpRefusal as refusal:
+            return self._outcome(line, None, "REFUSED", None, printed, refusal.text)
+        except XfrmError as error:
+            return self._outcome(line, error.errno, error.name, error.extack, printed, sentence(error))
+        except _Terminated as end:
+            return self._outcome(line, end.error.errno, end.error.name, end.error.extack, printed, end.text)
+        except KernelHang as hang:
+            return self._outcome(line, None, "HANG", None, printed, str(hang))
+        return self._outcome(line, 0, "OK", None, printed, "")
+
+    @staticmethod
+    def _outcome(
+        line: BatchLine, errno: int | None, result: str, extack: str | None, printed: list[str], stderr: str
+    ) -> Outcome:
+        return Outcome(
+            line.number, line.shown, errno, result, extack, "".join(printed), f"{stderr}\n" if stderr else ""
+        )  # fmt: skip
+
+    def _command(self, words: list[str], printed: list[str]) -> None:
+        if words[0] == "pfkey":
+            request, command = pfkey(words[1:])
+            printed.append(request + "\n")
+            self._state(command, Options(), printed)
+        elif words[0] == "android":
+            self._android(words[1:], printed)
+        elif words[0] == "sleep":
+            self._sleep(words[1:])
+        elif words[0] == "sysctl":
+            self._sysctl(words[1:])
+        else:
+            options, rest = read_options(words)
+            self._xfrm(options, rest, printed)
+
+    def _xfrm(self, options: Options, words: list[str], printed: list[str]) -> None:
+        if not words:
+            raise IpRefusal("Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }")
+        if not matches(words[0], "xfrm"):
+            raise IpRefusal(f'Object "{words[0]}" is unknown, try "ip help".')
+        where = words[1] if len(words) > 1 else ""
+        if matches(where, "state") or matches(where, "sa"):
+            self._state(parse_state(words[2:], options.family), options, printed)
+        elif matches(where, "policy"):
+            self._policy(words[2:], options, printed)
+        elif matches(where, "monitor"):
+            self._monitor(Monitor(words[2:]), options, printed)
+        else:
+            raise IpRefusal(_USAGE)
+
+    # -- states -------------------------------------------------------------------------------------------------------
+
+    def _state(self, command: StateCommand, options: Options, printed: list[str]) -> None:
+        netns = self.netns
+        match command:
+            case Modify(update, request):
+                (netns.updsa if update else netns.newsa)(request)
+            case SpiRequest():
+                printed.append(_text(netns.allocspi(command), options))
+            case Get(delete, key):
+                view = netns.delsa(key) if delete else netns.getsa(key)
+                if not delete:
+                    printed.append(_text(view, options))
+            case Listing(deleteall, wanted):
+                if deleteall:
+                    self._deleteall(command, options)
+                else:
+                    printed += (
+                        _text(view, options, nokeys=wanted.nokeys) for view in netns.dump() if passes(view, wanted)
+                    )
+            case Flush(proto):
+                netns.flushsa(proto)
+            case Count():
+                printed.append(self._count(options))
+
+    def _deleteall(self, command: Listing, options: Options) -> None:
+        """The states that a dump shows, deleted one by one: one with SPI 0 cannot be, and ends it after the others."""
+        from espsim.sad.request import StateKey
+
+        refused: XfrmError | None = None
+        for view in [view for view in self.netns.dump() if passes(view, command.filter)]:
+            sa = view.sa
+            try:
+                self.netns.delsa(StateKey(sa.dst, sa.proto, sa.spi, sa.mark, srcaddr=sa.src))
+            except XfrmError as error:
+                refused = refused or error
+        if refused is not None:
+            text = f"Failed to send delete-all request\n: {os.strerror(refused.errno)}"
+            raise _Terminated(refused, "Delete-all round = 0\n" * (options.stats > 1) + text)
+
+    def _count(self, options: Options) -> str:
+        count = len(self.netns.dump())
+        if not options.stats:
+            return f"\t SAD count {count}\n"
+        return f"\t SAD count {count} (buckets count {_buckets(count)} Max 1048576)\n"
+
+    # -- policies, messages -------------------------------------------------------------------------------------------
+
+    def _policy(self, words: list[str], options: Options, printed: list[str]) -> None:
+        command = parse_policy_words(words, options.family)
+        found = apply_policy(self.netns, command)
+        if command.verb == "count":
+            counts = {d: sum(p.dir == d for p in self.netns.spd) for d in ("in", "out", "fwd")}
+            text = f"\t SPD IN  {counts['in']} OUT {counts['out']} FWD {counts['fwd']}"
+            text += " (Sock: IN 0 OUT 0 FWD 0)" if options.stats else ""
+            printed.append(oneline(text + "\n") if options.oneline else text + "\n")
+        elif command.verb in ("get", "list"):
+            for policy in reversed(found):  # a dump begins with the newest
+                text = format_policy(policy, stats=bool(options.stats))
+                printed.append(oneline(text) if options.oneline else text)
+
+    def _monitor(self, monitor: Monitor, options: Options, printed: list[str]) -> None:
+        for event in self.netns.events():
+            if monitor.takes(event):
+                text = monitor.show(event, stats=bool(options.stats))
+                printed.append(oneline(text) if options.oneline else text)
+
+    # -- what is not iproute2's ---------------------------------------------------------------------------------------
+
+    def _android(self, words: list[str], printed: list[str]) -> None:
+        """IpSecService gives every allocation a resource of its own, which netd makes its reqid."""
+        requests = android(words, self._resources + 1)
+        self._resources += 1
+        for text, request in requests:
+            printed.append(text + "\n")
+            try:
+                printed.append(_text(self.netns.allocspi(request), Options()))
+                return
+            except XfrmError as error:
+                if error.name != "ENOENT" or request is requests.last:
+                    raise
+
+    def _sleep(self, words: list[str]) -> None:
+        if len(words) != 1 or not _SECONDS.fullmatch(words[0]):
+            raise IpRefusal("sleep: a number of seconds is wanted")
+        self.netns.advance(float(words[0]))
+
+    def _sysctl(self, words: list[str]) -> None:
+        name, value = read_sysctl(words)
+        if name not in self.netns.sysctl:
+            raise IpRefusal(f"sysctl: no {name} here; there are {', '.join(self.netns.sysctl)}")
+        self.netns.set_sysctl(name, value)
+
+
+def _buckets(count: int) -> int:
+    """Buckets of the kernel's hash tables: eight, doubled as long as states collide in them (xfrm_hash_grow_check)."""
+    buckets = 8
+    while count >= buckets < 1 << 20:
+        buckets *= 2
+    return buckets
+
+
+def sentence(error: EspsimError) -> str:
+    """What libnetlink prints of a refusal: the kernel's own text with a full stop, else the errno's."""
+    if not isinstance(error, XfrmError):
+        return str(error)
+    if error.extack:
+        return f"Error: {error.extack}" + ("" if error.extack.endswith((".", "\n")) else ".")
+    return f"RTNETLINK answers: {os.strerror(error.errno)}"
+
+
+def read_sysctl(words: list[str]) -> tuple[str, int]:
+    """NAME=VALUE of `sysctl`. IpRefusal where it is something else."""
+    name, equals, value = (words[-1] if words else "").partition("=")
+    if len(words) != 1 or not equals or not re.fullmatch("[0-9]{1,9}", value, re.ASCII):
+        raise IpRefusal("sysctl: NAME=VALUE is wanted, such as net.core.xfrm_acq_expires=2")
+    return name, int(value)
+
+
+def _text(view: StateView, options: Options, *, nokeys: bool = False) -> str:
+    text = format_view(view, stats=bool(options.stats), nokeys=nokeys)
+    return oneline(text) if options.oneline else text

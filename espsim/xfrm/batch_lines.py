@@ -1,0 +1,124 @@
+r"""A batch's lines as `ip -batch` cuts them: `#` ends a line, `\` at the end joins the next, quotes keep a word whole.
+
+Nothing here looks at what the words mean. A file that is no text, or a line that nobody wrote, is an InputError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from espsim.core.errors import InputError
+from espsim.xfrm.iproute import HIDDEN, KEYED, IpRefusal
+from espsim.xfrm.lexer import MAX_LINE
+
+MAX_WORDS = 99
+_BLANK = " \t\r\n"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BatchLine:
+    """One command: its words and the number of its (last) line. It has no repr: there are keys in it."""
+
+    number: int
+    words: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        """The command as it may be shown: every key is replaced."""
+        words = list(self.words)
+        for at, word in enumerate(self.words):
+            if word in KEYED and at + 2 < len(words):
+                words[at + 2] = HIDDEN
+        return " ".join(_requote(word) for word in words)
+
+
+def read_batch(file: BinaryIO, where: str) -> Iterator[BatchLine]:
+    """The commands of a batch, one at a time. InputError, with the line, where it can't be read on."""
+    number = 0
+    while (text := _logical(file, where, number)) is not None:
+        line, lines = text
+        number += lines
+        try:
+            words = split_words(line)
+        except IpRefusal as refusal:
+            raise InputError(refusal.text, where=where, line=number) from None
+        if words:
+            yield BatchLine(number, tuple(words))
+
+
+def read_lines(file: BinaryIO, where: str) -> Iterator[str]:
+    """The lines of a file one by one, as they stand. InputError, with the line, where one is no text or too long."""
+    number = 0
+    while (text := _physical(file, where, number := number + 1)) is not None:
+        yield text.rstrip("\r\n")
+
+
+def split_words(line: str) -> list[str]:
+    """makeargs(): quotes count at the start of a word alone, and nothing escapes within them."""
+    words: list[str] = []
+    at = 0
+    while True:
+        while at < len(line) and line[at] in _BLANK:
+            at += 1
+        if at == len(line):
+            return words
+        if len(words) == MAX_WORDS:
+            raise IpRefusal("Too many arguments to command")
+        if line[at] in "'\"":
+            end = line.find(line[at], at + 1)
+            if end < 0:
+                raise IpRefusal("Unterminated quoted string")
+            words.append(line[at + 1 : end])
+            at = end + 1
+            continue
+        start = at
+        while at < len(line) and line[at] not in _BLANK:
+            at += 1
+        words.append(line[start:at])
+
+
+def _logical(file: BinaryIO, where: str, before: int) -> tuple[str, int] | None:
+    """A line with what it continues in, and how many lines that was; None at the end."""
+    parts: list[str] = []
+    size = 0
+    while True:
+        number = before + len(parts) + 1
+        raw = _physical(file, where, number)
+        if raw is None:
+            if parts:
+                raise InputError("Missing continuation line", where=where, line=number - 1)
+            return None
+        text = raw.split("#", 1)[0]
+        size += len(text)
+        if size > MAX_LINE:
+            raise _too_long(where, number)
+        if not text.endswith("\\\n"):
+            return "".join(parts) + text, len(parts) + 1
+        parts.append(text[:-2])
+
+
+def _physical(file: BinaryIO, where: str, number: int) -> str | None:
+    data = file.readline(MAX_LINE + 2)
+    if not data:
+        return None
+    if b"\0" in data:
+        raise InputError("a NUL byte: this is no text", where=where, line=number)
+    if len(data) > MAX_LINE and not data.endswith(b"\n"):
+        raise _too_long(where, number)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise InputError("not text (it is not UTF-8)", where=where, line=number) from None
+    return text.removeprefix("\ufeff") if number == 1 else text
+
+
+def _too_long(where: str, number: int) -> InputError:
+    return InputError(f"a line of more than {MAX_LINE} characters", where=where, line=number)
+
+
+def _requote(word: str) -> str:
+    if word and not any(c in _BLANK for c in word) and word[0] not in "'\"":
+        return word
+    return f"'{word}'" if "'" not in word else f'"{word}"'
