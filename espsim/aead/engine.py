@@ -27,6 +27,10 @@ class BlockError(Exception):
     """The ICV was right, but the ciphertext is not a whole number of the cipher's blocks."""
 
 
+class EngineError(Exception):
+    """An engine cannot be used: its library is missing, too old, or answers wrongly. The text says which."""
+
+
 class Engine(Protocol):
     """Makes transforms. `name` is what `--engine` takes."""
 

@@ -17,17 +17,20 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+assume_option = click.option(
+    "--assume",
+    "assume",
+    multiple=True,
+    metavar="KEY=VALUE|model",
+    help="Assume a value that a model calls unknown; `model` takes the model's own suggestions.",
+)
+
+
 def model_options(multiple: bool) -> Callable[[_F], _F]:
     """`--model` (once or repeated) and `--assume`."""
 
     def decorate(function: _F) -> _F:
-        function = click.option(
-            "--assume",
-            "assume",
-            multiple=True,
-            metavar="KEY=VALUE|model",
-            help="Assume a value that a model calls unknown; `model` takes the model's own suggestions.",
-        )(function)
+        function = assume_option(function)
         return click.option(
             "--model",
             "models" if multiple else "model",

@@ -14,6 +14,7 @@ from espsim import __version__
 from espsim.cli.decap import decap
 from espsim.cli.demo import demo
 from espsim.cli.encap import encap
+from espsim.cli.engines import engines
 from espsim.cli.models import models
 from espsim.cli.run import run as run_scenario
 from espsim.cli.xfrm import xfrm
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, decap, encap, models, xfrm):
+for _command in (demo, run_scenario, decap, encap, models, engines, xfrm):
     main.add_command(_command)
 
 

@@ -1,4 +1,6 @@
-"""`espsim models`: which hardware models there are, what each says and by which source, and whether a file is one."""
+"""`espsim models`: which hardware models there are, what each says and by which source, how they compare, and whether a
+file is one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import json_option, print_json
+from espsim.cli.common import assume_option, json_option, print_json
 
 if TYPE_CHECKING:
     from espsim.offload.model import Model
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the hardware models; show one; check a file.
+    """List the hardware models; show one; compare some; check a file.
 
     A model says what a device and its driver do: the key, the table, duplicates, overflow, deletion, failures. What is
     not public is "unknown": a run that reaches it stops and asks for --assume.
@@ -53,17 +55,65 @@ def show(model: str, as_json: bool) -> None:
 @json_option
 def check(files: tuple[str, ...], as_json: bool) -> None:
     """Check model files. Exit status 2 at the first that is wrong, with FILE:LINE, the key and what is legal there."""
-    from espsim.offload.model import load_model
+    from espsim.offload.model import load_models
 
     results = []
-    for file in files:
-        loaded = load_model(file)
+    for file, loaded in load_models(files):
         unknown = loaded.unknowns()
         results.append({"file": file, "ok": True, "id": loaded.id, "unknown": unknown})
         if not as_json:
             click.echo(f"{file}: ok, {loaded.id}, {len(unknown)} unknown")
     if as_json:
         print_json({"files": results})
+
+
+@models.command()
+@click.argument("names", metavar="[ID|FILE]...", nargs=-1)
+@click.option("--case", "cases", multiple=True, metavar="NAME", help="Only this case; may be repeated.")
+@assume_option
+@json_option
+def compare(names: tuple[str, ...], cases: tuple[str, ...], assume: tuple[str, ...], as_json: bool) -> None:
+    """What two SAs do to each other, in each model (without an ID: in every one), as one table.
+
+    A is SPI 0x55 from 1.1.1.1 to 9.9.9.1, and B comes after it; both AES-GCM-128, ICV 128, no ESN, transport mode
+    (tunnel where only that is taken), the smallest window that the device takes.
+
+    \b
+    duplicate  B is SPI 0x55 too, from 1.1.1.2 to 9.9.9.2
+    alias      B as in duplicate, but SPI 0x01000055: the low 24 bits are A's
+    overflow   SAs from 1.1.1.2 to 9.9.9.2 with SPIs from 0x56 up, until one
+               finds no room: that one is B (tables without a number of
+               their own do not fill: B is 0x56)
+    delete     B is SPI 0x56 between A's addresses, with A's reqid: a rekey
+    miss       B is SPI 0x56 from 1.1.1.2 to 9.9.9.2 and not in the device
+
+    The table has what the driver answered (0, or an errno); what a packet of A and of B meets: the context of A, of B
+    or of another SA, `software` (it goes on as ordinary ESP), `flagged` (handed to the host as failed) or `dropped`;
+    and what each meets when the other SA is deleted. `unknown`: an answer that is not public is needed; the keys stand
+    below the table, and --assume answers for them.
+    """
+    from espsim.core.errors import InputError
+    from espsim.offload.compare import CASES, with_assumptions
+    from espsim.offload.compare import compare as run
+    from espsim.offload.model import load_models, shipped_models
+
+    wrong = next((case for case in cases if case not in CASES), None)
+    if wrong is not None:
+        raise InputError(f"no case {wrong!r}; there are {', '.join(CASES)}", where="--case")
+    loaded = with_assumptions([model for _, model in load_models(names or shipped_models())], assume)
+    results = [run(model, case).as_dict() for model in loaded for case in dict.fromkeys(cases or CASES)]
+    if as_json:
+        print_json(results)
+    else:
+        _print_comparison(results, {model.id: model for model in loaded})
+
+
+@models.command()
+def schema() -> None:
+    """Print the JSON Schema of a model file, for editors (hwmodels/schema.json)."""
+    from espsim.offload.json_schema import json_schema
+
+    print_json(json_schema())
 
 
 def _summary(model: Model) -> dict[str, Any]:
@@ -86,7 +136,8 @@ def _summary(model: Model) -> dict[str, Any]:
 def _words(value: Any) -> str:
     """A value as a person reads it: lists by commas, true and false."""
     if isinstance(value, list):
-        return ", ".join(map(_words, value)) if value else "none"
+        between = " | " if value and isinstance(value[0], list) else ", "
+        return between.join(map(_words, value)) if value else "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -119,12 +170,41 @@ def _print_list(rows: list[dict[str, Any]]) -> None:
     click.echo("espsim models show ID: the whole datasheet, with sources")
 
 
+_COMPARED = ("model", "case", "add_a", "add_b", "packet_a", "packet_b", "packet_a_after_delete_b",
+             "packet_b_after_delete_a")  # fmt: skip
+
+
+def _print_comparison(results: list[dict[str, Any]], models: dict[str, Model]) -> None:
+    heads = ("model", "case", "add A", "add B", "A meets", "B meets", "A, B deleted", "B, A deleted")
+    rows = [["-" if result[key] is None else str(result[key]) for key in _COMPARED] for result in results]
+    _table(*heads, rows=rows)
+    unknown: dict[str, dict[str, None]] = {}
+    for result in results:
+        unknown.setdefault(result["model"], {}).update(dict.fromkeys(result["unknown"]))
+    for ident, keys in unknown.items():
+        for key in keys:
+            hint = (
+                f" (--assume model: {_words(models[ident].suggestions[key])})"
+                if key in models[ident].suggestions
+                else ""
+            )
+            click.echo(f"{ident}: not public: {key}{hint}")
+    assumed = {result["model"]: result["assumptions"] for result in results}
+    for ident, assumptions in assumed.items():
+        for assumption in assumptions:
+            click.echo(f"{ident}: assumed: {assumption}")
+
+
 def _datasheet(model: Model) -> dict[str, Any]:
+    from espsim.offload.schema import UNKNOWN
+
     values = {}
     for key, value in model.leaves():
         source = model.source(key)
-        where = {"file": source.file, "line": source.line, "source": source.comment} if source else {}
-        values[key] = {"value": value, **where}
+        values[key] = {"value": value}
+        if source is not None:
+            general = "" if value == UNKNOWN else "; ".join(source.general)
+            values[key] |= {"file": source.file, "line": source.line, "source": source.comment or general}
     return {
         "id": model.id,
         "files": [document.name for document in model.documents],
@@ -138,12 +218,16 @@ def _datasheet(model: Model) -> dict[str, Any]:
 def _print_datasheet(model: Model) -> None:
     import os
 
+    from espsim.offload.schema import UNKNOWN
+
     click.echo(f"{model.id}: {model.spec.device.vendor} {model.spec.device.part}, {model.spec.device.driver}")
     rows = []
     for key, value in model.leaves():
         source = model.source(key)
         place = f"{os.path.basename(source.file)}:{source.line}" if source else ""
-        rows.append([key, _words(value), source.comment if source else "", place])
+        stands = source is not None and source.general and value != UNKNOWN and not key.startswith("device.")
+        general = "[device] sources" if stands else ""
+        rows.append([key, _words(value), (source.comment if source else "") or general, place])
     _table("key", "value", "source", "file", rows=rows)
     for perf in model.spec.perf:
         figures = [f"{getattr(perf, unit)} {unit}" for unit in ("gbps", "mpps", "tunnels") if getattr(perf, unit)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -62,12 +62,10 @@ def xfrm(
         if live:
             _live(stream, file, policy, seed or 0, as_json)
             return
-        netns = _netns(policy, options, seed, state)
-        ok = _requests(netns, stream, file) if requests else _batch(netns, stream, file, force, as_json)
-    if state is not None and (ok or force):
-        from espsim.xfrm.state_file import save_netns
-
-        save_netns(netns, state)
+        with _kept(state, policy, options, seed) as (netns, save):
+            ok = _requests(netns, stream, file) if requests else _batch(netns, stream, file, force, as_json)
+            if ok or force:
+                save()
     if not ok:
         sys.exit(2)
 
@@ -92,15 +90,25 @@ def _opened(file: str) -> Iterator[BinaryIO]:
             raise InputError(f"cannot be read: {error.strerror}", where=file) from None
 
 
-def _netns(policy: str | None, options: tuple[str, ...], seed: int | None, state: str | None) -> Netns:
+@contextlib.contextmanager
+def _kept(
+    state: str | None, policy: str | None, options: tuple[str, ...], seed: int | None
+) -> Iterator[tuple[Netns, Callable[[], None]]]:
+    """The namespace to begin with, and what saves it; nothing is saved otherwise."""
     from espsim.sad.kernel import DEFAULT_KERNEL
     from espsim.sad.netns import Netns
-    from espsim.xfrm.state_file import load_netns
+    from espsim.xfrm.state_file import load_netns, open_state, save_netns
 
     made = Netns(policy or DEFAULT_KERNEL, options=options, seed=seed or 0)  # refuses what it does not know, first
     if state is None:
-        return made
-    return load_netns(state, kernel=policy, options=options or None, seed=seed) or made
+        yield made, lambda: None
+        return
+    netns = load_netns(state, kernel=policy, options=options or None, seed=seed) or made
+    output = open_state(state)
+    try:
+        yield netns, lambda: save_netns(netns, output)
+    finally:
+        output.discard()
 
 
 def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: bool) -> bool:

@@ -19,7 +19,13 @@ def parse_address(text: str) -> Address:
 
 @functools.lru_cache(maxsize=65536)
 def format_address(address: Address) -> str:
-    """The text form of a packed address (RFC 5952 for IPv6)."""
+    """The text form of a packed address (RFC 5952 for IPv6); IPv4 within IPv6 is dotted, as inet_ntop has it."""
+    if address[:10] == bytes(10) and len(address) == 16:
+        dotted = str(ipaddress.IPv4Address(address[12:]))
+        if address[10:12] == b"\xff\xff":
+            return f"::ffff:{dotted}"
+        if address[10:12] == bytes(2) and any(address[12:14]):
+            return f"::{dotted}"
     return str(ipaddress.ip_address(address))
 
 

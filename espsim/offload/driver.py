@@ -166,8 +166,13 @@ class Driver:
         return slot
 
     def _share_slot(self, entry: Entry, other: Entry, slot: int) -> int | Installed:
-        """The SPI names an array slot that another SA has: one context for both, or a refusal."""
-        which: Literal["duplicate", "alias"] = "duplicate" if other.sa.spi == entry.sa.spi else "alias"
+        """The SPI names an array slot that another SA has: one context for both, or a refusal.
+
+        Equal identities were told apart before: SAs that only share a slot are aliases, whatever their SPIs.
+        """
+        identity = self._identity(entry)
+        twins = identity is not None and identity == self._identity(other)
+        which: Literal["duplicate", "alias"] = "duplicate" if twins else "alias"
         outcome = self._outcome(which)
         policy = need(self._model, f"{_PROGRAM}.{which}.policy", outcome.policy)
         if policy in ("reject", "software"):
@@ -324,8 +329,18 @@ class Driver:
             self._by_identity[identity].remove(row.entry)
 
     def _release_slot(self, entry: Entry) -> None:
-        if entry.slot is not None:
-            self._hardware.array(entry.port).release(entry.slot, entry)
+        """Free the array slot. Where another SA shares it, what becomes of that one's context is the model's to say."""
+        if entry.slot is None:
+            return
+        array = self._hardware.array(entry.port)
+        other = array.slots.get(entry.slot)
+        if other is not None and other is not entry and other.slot == entry.slot:
+            delete = self._program.delete
+            policy = need(self._model, f"{_PROGRAM}.delete.duplicate_delete", delete.duplicate_delete)
+            if policy == "kills_survivor":
+                array.release(entry.slot, other)
+            return
+        array.release(entry.slot, entry)
 
     def _table(self, entry: Entry) -> Table:
         return self._hardware.table(entry.port, entry.sa.dst)

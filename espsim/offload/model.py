@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,11 +49,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value comes from: the model file and line, and the comment beside it (the datasheet's source)."""
+    """Where a value comes from: the model file and line, and the comment beside it (the datasheet's source).
+
+    A value without a comment stands on `general`, the [device] sources of the file or of what that extends.
+    """
 
     file: str
     line: int
     comment: str
+    general: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,13 @@ class Model:
         # Beside the key itself, or beside the inline table that it stands in.
         least = 4 if path[:2] == ("inbound", "lookup") else 3 if path[0] == "inbound" else 2
         around = (document.places.get(path[:n]) for n in range(len(path), least - 1, -1))
-        return Source(document.name, place.line, next((p.comment for p in around if p and p.comment), ""))
+        comment = next((p.comment for p in around if p and p.comment), "")
+        sources = (d.raw["device"]["sources"] for d in self._from(document) if "sources" in d.raw.get("device", ()))
+        return Source(document.name, place.line, comment, tuple(next(sources, ())))
+
+    def _from(self, document: Document) -> tuple[Document, ...]:
+        """A document and those that it extends."""
+        return self.documents[self.documents.index(document) :]
 
     def assumable(self, key: str) -> bool:
         """Whether an assumption may fill this key: its value is "unknown", or "config" (a user's setting)."""
@@ -162,8 +173,14 @@ def shipped_folder() -> Path:
 
 
 def shipped_models() -> list[str]:
-    """The ids that `load_model` knows, in order."""
+    """The ids of the shipped devices, in order. What only serves to be extended is in hwmodels/base/ and not listed."""
     return sorted(path.stem for path in shipped_folder().glob("*.toml"))
+
+
+def _shipped(ident: str) -> Path | None:
+    folder = shipped_folder()
+    paths = (folder / f"{ident}.toml", folder / "base" / f"{ident}.toml")
+    return next((path for path in paths if path.is_file()), None)
 
 
 def load_model(name: str | Path) -> Model:
@@ -171,13 +188,25 @@ def load_model(name: str | Path) -> Model:
     text = str(name)
     if "/" in text or text.endswith(".toml"):
         return _load(Path(text), text, ())
-    if text not in shipped_models():
+    path = _shipped(text)
+    if path is None:
         raise InputError(f"no such model; known: {', '.join(shipped_models())}", where=text)
-    path = shipped_folder() / f"{text}.toml"
     model = _load(path, str(path), ())
     if model.id != text:
         raise model.documents[0].error(f"id: {model.id!r} is not the file's name", ("id",))
     return model
+
+
+def load_models(names: Iterable[str | Path]) -> list[tuple[str | Path, Model]]:
+    """(name, model) of several, each file once. InputError: as `load_model`, or two files have one id."""
+    found: dict[str, tuple[str | Path, Model]] = {}
+    for name in names:
+        model = load_model(name)
+        first, document = found.setdefault(model.id, (name, model))[1].documents[0], model.documents[0]
+        if not os.path.samefile(first.name, document.name):
+            at: Key = ("id",)
+            raise document.error(f"id: {model.id} is the id of {first.name}:{first.places[at].line} too", at)
+    return list(found.values())
 
 
 # -- one file -----------------------------------------------------------------------------------------------------
@@ -239,8 +268,8 @@ def _find_parent(document: Document, path: Path, parent_id: str) -> tuple[Path, 
     if re.fullmatch(r"[\w.+-]+", parent_id):
         if beside.is_file():
             return beside, str(beside)
-        shipped = shipped_folder() / f"{parent_id}.toml"
-        if shipped.is_file():
+        shipped = _shipped(parent_id)
+        if shipped is not None:
             return shipped, str(shipped)
     known = ", ".join(shipped_models())
     raise document.error(f'extends: no model "{parent_id}" beside this file or among {known}', ("extends",))

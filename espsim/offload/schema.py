@@ -107,6 +107,12 @@ class Classify(_Table):
     capacity: Capacity
     miss: Literal["software", "drop", "unknown"]
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.capacity == 0 and (self.kind in ("tcam", "flow") or self.rule in ("per_sa", "per_policy")):
+            raise _unfit("0: a classifier without room for a rule takes no packet", "capacity")
+        return self
+
 
 class Index(_Table):
     """lookup.index: from key to row. `hi`, `lo`, `width` belong to slice_add, `bits` to mask."""
@@ -142,6 +148,12 @@ class Aux(_Table):
     refcount: bool | Unknown
     errno: Text = UNKNOWN
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.capacity == 0:
+            raise _unfit("0: a table without rows takes no SA", "capacity")
+        return self
+
 
 class Lookup(_Table):
     """One [[inbound.lookup]]. `key` is a list of fields; of `longest`, a list of such lists.
@@ -164,11 +176,13 @@ class Lookup(_Table):
     over_max: Miss = UNKNOWN
     omit_zero: list[Literal["src", "dst"]] | Unknown = []
     per_family: bool | Unknown = False
-    profiles: Count | Unknown | None = None
+    profiles: Annotated[int, Field(ge=1)] | Unknown | None = None
     profiles_full: Text | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.capacity == 0 and self.kind != "none":
+            raise _unfit('0: a table without rows takes no SA (no table at all is kind = "none")', "capacity")
         if self.kind in ("direct", "hash") and self.index is None:
             raise _unfit(f'"{self.kind}" needs `index`', "kind")
         if self.kind == "hash" and not (self.index and self.index.chained) and (self.ways is None or self.sets is None):

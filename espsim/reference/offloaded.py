@@ -42,9 +42,13 @@ class OffloadedInbound(Inbound):
         """Offer one SA to the driver; its answer is an errno's name or None."""
         installed = self.device.add(entry.sa_index, entry.sa, port)
         if installed.errno is None:
-            self._contexts[entry.sa_index] = entry
-            self._held.add(entry.sa_index)
+            self.keep(entry)
         return installed
+
+    def keep(self, entry: SadEntry) -> None:
+        """The device has this SA: the driver took it when it was not in the SAD yet (xfrm_dev_state_add)."""
+        self._contexts[entry.sa_index] = entry
+        self._held.add(entry.sa_index)
 
     def withdraw(self, entry: SadEntry) -> None:
         """Delete one SA from the device; what that does to others is the driver's doing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from espsim.report.matrix import matrix
 from espsim.report.terminal import console, table
 
 
@@ -29,6 +30,51 @@ def print_cells(name: str, question: str, cells: Sequence[Mapping[str, Any]]) ->
                 )
     bad = sum(bool(step["failures"]) for cell in cells for step in cell["steps"])
     out.print(f"\n{bad} expectations not met" if bad else "\nevery expectation met")
+
+
+def print_variants(name: str, question: str, source: str, choice: str, cells: Sequence[Mapping[str, Any]]) -> None:
+    """Print the cells of a scenario with variants: the matrix; the requests too where there is one policy."""
+    out = console()
+    out.print(f"{name[0].upper() + name[1:]}: {question}", markup=False)
+    out.print(f"source: {source}", markup=False)
+    if len({cell["policy"] for cell in cells}) == 1:
+        for cell in cells:
+            out.print(f"\n{_variant(cell)}policy {cell['policy']}, {_who(cell['model'])}", markup=False)
+            out.print(table(("step", "answer"), [row for step in cell["steps"] for row in _asked(step)]))
+    rows = [{"id": "", "question": "", "cells": [_outcome(cell) for cell in cells]}]
+    out.print()
+    out.print(matrix(rows), markup=False, soft_wrap=True)
+    if choice:
+        out.print(f"\n{choice}", markup=False)
+
+
+def _variant(cell: Mapping[str, Any]) -> str:
+    return "" if cell["variant"] == "-" else f"{cell['variant']}: "
+
+
+def _outcome(cell: Mapping[str, Any]) -> dict[str, Any]:
+    model = "" if cell["model"] == "software" else f" {cell['model']}"
+    ok = None if cell["expected"] is None else cell["ok"]
+    return {**cell, "variant": f"{cell['variant']}{model}".removeprefix("- ") or "-", "ok": ok}
+
+
+def _asked(step: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(request, answer) of a step of lines; what the others are asked and answer."""
+    got = step["got"]
+    if "answers" not in got:
+        return [(f"{step['do']} {step['sa']}", _got(got))]
+    return [(answer["request"], _answer(answer)) for answer in got["answers"]]
+
+
+def _answer(answer: Mapping[str, Any]) -> str:
+    text = str(answer["result"])
+    if isinstance(answer.get("reply"), Mapping):
+        text += f" spi {answer['reply']['spi']}"
+    if answer.get("counters"):
+        text += f" ({counts(answer['counters'])})"
+    if "count" in answer:
+        text += f" ({answer['count']} states)"
+    return text + (f": {answer['extack']}" if answer.get("extack") else "")
 
 
 def _who(model: str) -> str:

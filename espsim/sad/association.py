@@ -21,10 +21,16 @@ ESPINUDP = "espinudp"
 
 
 class Mode(Enum):
-    """RFC 4301 4.1: what an SA protects, a payload or a whole packet."""
+    """RFC 4301 4.1: what an SA protects, a payload or a whole packet.
+
+    The other three are Linux's (XFRM_MODE_*): a larval state may have them, and they are kept apart, but never run.
+    """
 
     TRANSPORT = "transport"
     TUNNEL = "tunnel"
+    RO = "ro"
+    IN_TRIGGER = "in_trigger"
+    BEET = "beet"
 
 
 class Direction(Enum):
@@ -196,6 +202,8 @@ class SecurityAssociation:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:
             raise ValueError("TFC padding can only be used in tunnel mode")
+        if self.algorithms and self.mode not in (Mode.TRANSPORT, Mode.TUNNEL):
+            raise ValueError(f"mode {self.mode.value} is not run by espsim")
         if self.proto == PROTO_ESP and self.algorithms:
             keys = resolve(self.algorithms)
             object.__setattr__(self, "keys", keys)

@@ -40,6 +40,11 @@ class StateIndex:
         """The state that came last."""
         return next(reversed(self._entries.values()), None)
 
+    @property
+    def next_index(self) -> int:
+        """The sa_index that the next state will have: whoever must name it before it is there may (a driver)."""
+        return self._next_index
+
     def __contains__(self, entry: object) -> bool:
         return isinstance(entry, SadEntry) and self._entries.get(entry.sa_index) is entry
 

@@ -19,7 +19,7 @@ from espsim.sad.association import PROTO_NAMES, Direction, Mode, SecurityAssocia
 from espsim.sad.clock import Timers
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
-from espsim.sad.replay import Window
+from espsim.sad.replay import make_window
 from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.sad.sad import Sad, own_selector
 from espsim.sad.spd import Spd
@@ -29,7 +29,7 @@ from espsim.sad.view import StateView, view_of
 
 IPSEC_PROTO_ANY = 255
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
-_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL}
+_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 3: Mode.IN_TRIGGER, 4: Mode.BEET}
 
 OffloadHook = Callable[[SecurityAssociation], str | None]
 """A driver: the errno's name that it answers to an SA, None where it takes it."""
@@ -138,13 +138,18 @@ class Netns:
         self._alive()
         return [view_of(e) for e in reversed(list(self.sad)) if proto in (0, IPSEC_PROTO_ANY, e.sa.proto)]
 
+    def count(self) -> int:
+        """XFRM_MSG_GETSADINFO: how many states there are."""
+        self._alive()
+        return len(self.sad)
+
     def getae(self, key: StateKey) -> StateView:
         """XFRM_MSG_GETAE: the replay and lifetime state."""
         return view_of(self._find(key))
 
     def newae(self, key: StateKey, value: ReplayVal | EsnState | None, *, replace_flag: bool) -> StateView:
         """XFRM_MSG_NEWAE: put replay state into a valid SA (xfrm_new_ae)."""
-        self._alive()
+        self._no_direction(key)
         if value is None:
             raise self.kernel.error(errno.EINVAL, "Missing required attribute for AE")
         if not replace_flag:
@@ -156,13 +161,14 @@ class Netns:
         top = (value.seq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0) | value.seq
         high = value.oseq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0
         if esn is bool(entry.bmp_len):
-            entry.window = Window(entry.window.size, esn=entry.sa.esn, top=top, bitmap=value.bitmap)
+            ring = bool(entry.bmp_len)
+            entry.window = make_window(entry.window.size, esn=entry.sa.esn, ring=ring, top=top, bitmap=value.bitmap)
             entry.oseq = high | value.oseq
         return view_of(entry)
 
     def expire(self, key: StateKey, *, hard: bool) -> None:
         """XFRM_MSG_EXPIRE from a user: a soft one is told of, a hard one ends the state. ENOENT: no such state."""
-        self._alive()
+        self._no_direction(key)
         try:
             entry = self._find(key)
         except XfrmError:
@@ -236,6 +242,9 @@ class Netns:
         self._alive()
         sa = accept(self.kernel, request)
         if sa.offload is not None:
+            # What a policy adds to the triple is asked before the driver; the triple itself after it (xfrm_state_add).
+            if sa.spi and self.sad.policy.refuses(self.sad, sa, self.sad.locate(sa, sa.spi, request.af)):
+                raise XfrmError(errno.EEXIST)
             self._offer(sa)
         bmp_len = request.esn.bmp_len if request.esn is not None else 0
         entry = put(sa, keep_window=True, now=self.now, af=request.af, bmp_len=bmp_len)
@@ -257,14 +266,18 @@ class Netns:
 
     def _find(self, key: StateKey) -> SadEntry:
         """xfrm_user_state_lookup."""
-        self._alive()
-        if direction_of(self.kernel, key.dir):
-            raise XfrmError(errno.EINVAL, "Invalid attribute SA_DIR")
-        if key.proto in PROTO_NAMES or key.proto in (0, IPSEC_PROTO_ANY):
+        self._no_direction(key)
+        if key.proto in PROTO_NAMES or key.proto == IPSEC_PROTO_ANY:
             return self.sad.getsa(key.dst, key.spi, key.proto, key.mark, key.af)
         if key.srcaddr is None:
             raise XfrmError(errno.EINVAL)
         raise XfrmError(errno.ESRCH)
+
+    def _no_direction(self, key: StateKey) -> None:
+        """xfrm_reject_unused_attr, before anything else: XFRMA_SA_DIR belongs to NEWSA, UPDSA and ALLOCSPI alone."""
+        self._alive()
+        if direction_of(self.kernel, key.dir):
+            raise XfrmError(errno.EINVAL, "Invalid attribute SA_DIR")
 
     def _acquire(self, request: SpiRequest) -> SadEntry:
         self._alive()

@@ -35,7 +35,7 @@ from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex, daddr_key
 from espsim.sad.kernel import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
 from espsim.sad.lifetime import hard_limit_reached, soft_limit_reached
-from espsim.sad.replay import Window
+from espsim.sad.replay import Window, make_window
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
 
 NO_SPI = "No SPI available in the requested range"
@@ -117,7 +117,7 @@ class Sad(StateIndex):
         self._verify(sa)
         if sa.spi and (self.locate(sa, sa.spi, af) is not None or self.policy.refuses(self, sa, None)):
             raise XfrmError(errno.EEXIST)
-        entry = self._make(sa, keep_window, now)
+        entry = self._make(sa, keep_window, now, bmp_len)
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
         self.drop_acquire_of(sa, entry.af)
         self.insert(entry)
@@ -143,7 +143,7 @@ class Sad(StateIndex):
         if found.state is State.LARVAL:
             if sa.dir is not None and sa.dir is not found.sa.dir:
                 raise XfrmError(errno.ESRCH)
-            entry = self._make(sa, keep_window, now)
+            entry = self._make(sa, keep_window, now, bmp_len)
             entry.af, entry.bmp_len = _family(sa, af), bmp_len
             self.insert(entry)
             self.remove(found)
@@ -266,16 +266,18 @@ class Sad(StateIndex):
         if low > high:
             raise self.kernel.error(errno.EINVAL, "Invalid SPI range: min > max")
 
-    def _make(self, sa: SecurityAssociation, keep_window: bool, now: float) -> SadEntry:
+    def _make(self, sa: SecurityAssociation, keep_window: bool, now: float, bmp_len: int) -> SadEntry:
         transform = self.engine.transform(sa.keys) if sa.keys is not None else None
         replay = sa.replay
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
         oseq = replay.oseq_hi << 32 | replay.oseq if sa.esn else replay.oseq
+        # iproute2 sends XFRMA_REPLAY_ESN_VAL for ESN and for windows above 32, and the legacy bitmap else.
+        ring = bool(bmp_len) or sa.esn or sa.window > 32
         if keep_window:
-            window = Window(sa.window, esn=sa.esn, top=top, bitmap=replay.bitmap)
+            window = make_window(sa.window, esn=sa.esn, ring=ring, top=top, bitmap=replay.bitmap)
         else:
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
-            window = Window(sa.window, esn=sa.esn, resume=(top or oseq) or None)
+            window = make_window(sa.window, esn=sa.esn, ring=ring, resume=(top or oseq) or None)
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms else State.LARVAL
         entry = SadEntry(self.take_index(), sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
@@ -293,9 +295,9 @@ class Sad(StateIndex):
 
     def _draw(self, low: int, high: int, entry: SadEntry, direction: Direction | None) -> int:
         def free(spi: int) -> bool:
-            if self._looped and self.kernel.name == "linux-6.1.192":
+            if self._looped:
                 raise KernelHang("this kernel hangs here: the hash chain of SPI 0 is a loop (CVE-2025-39965)")
-            return not self.policy.taken(self, spi, entry.sa, direction)
+            return not self.policy.taken(self, spi, entry, direction)
 
         spi = self.policy.draw(self._rng, low, high, free)
         if spi is None:

@@ -12,7 +12,16 @@ from typing import Any
 
 from espsim.aead.suites import Algorithm
 from espsim.sad.association import (
-    Direction, Encap, Lifetime, Limits, Mark, Mode, Offload, ReplayState, SecurityAssociation, Selector,
+    Direction,
+    Encap,
+    Lifetime,
+    Limits,
+    Mark,
+    Mode,
+    Offload,
+    ReplayState,
+    SecurityAssociation,
+    Selector,
 )  # fmt: skip
 from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.kernel import KernelHang
@@ -73,7 +82,7 @@ def unpack(
 ) -> Netns:
     """The namespace of such values; `kernel`, `options` and `seed` put others in the place of its own.
 
-    Raises ValueError, TypeError, KeyError or AttributeError where the values are no namespace's.
+    Raises ValueError, TypeError, KeyError, AttributeError or InputError where the values are no namespace's.
     """
     netns = Netns(kernel or values["kernel"], options=options or values["options"], seed=seed or 0)
     sad = netns.sad

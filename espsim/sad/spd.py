@@ -125,7 +125,8 @@ class Spd:
         return next((p for p in self._policies if (p.dir, p.selector, p.af, p.mark, p.if_id, p.ptype) == key), None)
 
     def _by_index(self, like: Policy) -> Policy | None:
-        return next((p for p in self._policies if (p.dir, p.index) == (like.dir, like.index)), None)
+        key = (like.dir, like.index, like.mark, like.if_id, like.ptype)
+        return next((p for p in self._policies if (p.dir, p.index, p.mark, p.if_id, p.ptype) == key), None)
 
     def _insert(self, policy: Policy) -> Policy:
         if not policy.index:

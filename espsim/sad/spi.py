@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from espsim.core.address import Address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import Direction, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
 
 if TYPE_CHECKING:
-    from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
 
 Free = Callable[[int], bool]
@@ -40,8 +40,8 @@ class SpiPolicy:
     drawn_zero_ends = False
     names_the_taken = False
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
-        """Whether a state forbids `spi` to the larval `state` (protocol, daddr, mark) and the request's `dir`."""
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+        """Whether a state forbids `spi` to the larval `entry` (protocol, daddr, mark) and the request's `dir`."""
         raise NotImplementedError
 
     def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
@@ -79,9 +79,9 @@ class Rfc2401(SpiPolicy):
     drawn_zero_ends = True
     names_the_taken = True
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Taken where a state has the triple and its mark matches."""
-        return sad.locate(state, spi) is not None
+        return sad.locate(entry.sa, spi, entry.af) is not None
 
 
 class Rfc4301(SpiPolicy):
@@ -90,9 +90,9 @@ class Rfc4301(SpiPolicy):
     name = "rfc4301"
     summary = "(SPI, protocol) anywhere, whatever destination, family, mark or direction: Linux since 94f39804d891"
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Taken where any state has the SPI and the protocol."""
-        return any(e.sa.proto == state.proto for e in sad.with_spi(spi))
+        return any(e.sa.proto == entry.sa.proto for e in sad.with_spi(spi))
 
 
 class Rfc4301Spi0(Rfc4301):
@@ -117,12 +117,12 @@ class SaDir(SpiPolicy):
     def __init__(self, *, undirected_count: bool = False) -> None:
         self.undirected_count = undirected_count
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """With dir in among the states with dir in, else by the triple."""
         if direction is not Direction.IN:
-            return sad.locate(state, spi) is not None
+            return sad.locate(entry.sa, spi, entry.af) is not None
         counted = (Direction.IN, None) if self.undirected_count else (Direction.IN,)
-        return any(e.sa.proto == state.proto and e.sa.dir in counted for e in sad.with_spi(spi))
+        return any(e.sa.proto == entry.sa.proto and e.sa.dir in counted for e in sad.with_spi(spi))
 
 
 class Split(SpiPolicy):
@@ -140,12 +140,15 @@ class Split(SpiPolicy):
     def __init__(self, *, check_newsa: bool = True) -> None:
         self.check_newsa = check_newsa
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Outbound by the triple among outbound states, else (SPI, protocol) among the others."""
-        states = [e for e in sad.with_spi(spi) if e.sa.proto == state.proto]
+        states = [e for e in sad.with_spi(spi) if e.sa.proto == entry.sa.proto]
         if direction is Direction.OUT:
-            mark = state.mark.value & state.mark.mask
-            return any(e.sa.dir is Direction.OUT and e.sa.dst == state.dst and e.sa.mark.matches(mark) for e in states)
+            mark = entry.sa.mark.value & entry.sa.mark.mask
+            return any(
+                e.sa.dir is Direction.OUT and (e.sa.dst, e.af) == (entry.sa.dst, entry.af) and e.sa.mark.matches(mark)
+                for e in states
+            )
         return any(e.sa.dir is not Direction.OUT for e in states)
 
     def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
@@ -186,7 +189,7 @@ class FreeBsd(SpiPolicy):
     summary = "the SPI alone, any protocol, NEWSA too: FreeBSD 12 and later"
     tries = 1000  # net.key.spi_trycnt
 
-    def taken(self, sad: Sad, spi: int, state: SecurityAssociation, direction: Direction | None) -> bool:
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """key_checkspidup: any state with the SPI."""
         return any(True for _ in sad.with_spi(spi))
 
@@ -195,10 +198,12 @@ class FreeBsd(SpiPolicy):
         return any(e is not replaced for e in sad.with_spi(sa.spi))
 
     def input(self, sad: Sad, triple: Triple, mark: int, port: int | None) -> SadEntry | None:
-        """key_allocsa: the one SA with the SPI, if its protocol and destination are the packet's."""
+        """key_allocsa: the one SA with the SPI, if it isn't larval and has the packet's protocol and destination."""
         daddr, spi, proto = triple
         entry = next(iter(sad.with_spi(spi)), None)
-        return entry if entry is not None and (entry.sa.proto, entry.sa.dst) == (proto, daddr) else None
+        if entry is None or entry.state is State.LARVAL or (entry.sa.proto, entry.sa.dst) != (proto, daddr):
+            return None
+        return entry
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
         """key_do_getnewspi: `tries` random draws, one where low is high."""

@@ -47,5 +47,5 @@ def view_of(entry: SadEntry) -> StateView:
     return StateView(
         entry.sa_index, entry.sa, entry.state, entry.af, entry.seq, entry.bytes, entry.packets, entry.added, entry.used,
         SaStats(stats.replay, stats.replay_window, stats.integrity_failed),
-        window.top, window.bitmap, window.size, entry.bmp_len, entry.oseq, entry.dying, entry.hard_add,
+        window.top, window.bitmap_from_top(), window.size, entry.bmp_len, entry.oseq, entry.dying, entry.hard_add,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs a scenario: one fresh SAD, one fresh device and one peer for every cell of policies by models.
+"""Runs a scenario: one fresh namespace, one fresh device and one peer for every cell of policies by models.
 
 A peer holds the keys of an SA and seals real packets under it. Draws (SPIs, IVs) come from a seed, so a cell's answer
 depends on nothing but the scenario, the policy, the model, the assumptions and the seed.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from espsim.aead.cryptography_engine import CryptographyEngine
-from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError, XfrmError
 from espsim.offload.device import Device
 from espsim.offload.model import Model
@@ -21,163 +19,151 @@ from espsim.pipeline.stats import InboundStats
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
-from espsim.sad.association import Direction, Mode, SecurityAssociation
+from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
+from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang
+from espsim.sad.netns import Netns
+from espsim.sad.request import SpiRequest, StateKey
 from espsim.sad.sad import Sad
 from espsim.sad.spi import SpiPolicy
-from espsim.scenario.schema import Expect, Scenario, Step
-from espsim.wire import ipv4, ipv6, udp
-from espsim.xfrm.parse import parse_sa_line
-
-SOFTWARE = "software"
-"""The name of the run without a hardware model, in expectations and in tables."""
-
-
-@dataclass(slots=True)
-class StepResult:
-    """One step of one cell. `failures`: (key, expected, got) where an expectation was not met."""
-
-    step: Step
-    got: dict[str, Any]
-    failures: list[tuple[str, Any, Any]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        result: dict[str, Any] = {"do": self.step.do, "sa": self.step.sa, "got": self.got}
-        if self.notes:
-            result["notes"] = self.notes
-        result["failures"] = [{"key": key, "expected": want, "got": got} for key, want, got in self.failures]
-        return result
-
-
-@dataclass(slots=True)
-class Cell:
-    """One scenario under one policy and one model."""
-
-    policy: str
-    model: str
-    steps: list[StepResult]
-    assumptions: list[str]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every expectation was met."""
-        return not any(step.failures for step in self.steps)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "policy": self.policy,
-            "model": self.model,
-            "ok": self.ok,
-            "assumptions": self.assumptions,
-            "steps": [step.as_dict() for step in self.steps],
-        }
-
-
-def expand(scenario: Scenario, where: str) -> dict[str, list[SecurityAssociation]]:
-    """Every SA of a scenario with its copies, by name. InputError: the SA's line is wrong."""
-    groups: dict[str, list[SecurityAssociation]] = {}
-    for item in scenario.sa:
-        try:
-            first = parse_sa_line(item.line)
-        except InputError as error:
-            raise InputError(f"sa {item.name}: {error.what}", where=where) from None
-        if first.keys is None:
-            raise InputError(f"sa {item.name}: a scenario's SAs need keys", where=where)
-        last_spi = first.spi + item.spi_step * (item.count - 1)
-        if last_spi > 0xFFFFFFFF:
-            raise InputError(f"sa {item.name}: the last copy's SPI would be beyond 32 bits", where=where)
-        groups[item.name] = [
-            replace(first, spi=first.spi + item.spi_step * n, dst=_further(first.dst, item.dst_step * n))
-            for n in range(item.count)
-        ]
-    return groups
-
-
-def _further(address: Address, by: int) -> Address:
-    return ((int.from_bytes(address) + by) % (1 << 8 * len(address))).to_bytes(len(address))
+from espsim.sad.view import StateView
+from espsim.scenario.ask import ask
+from espsim.scenario.cell import SOFTWARE, Cell, StepResult
+from espsim.scenario.outcome import short_counter, short_result
+from espsim.scenario.schema import PLAIN, Scenario, Step, Variant
+from espsim.scenario.traffic import clear_packet, direction_number, mode_number, on_the_wire, request_of
 
 
 class CellRunner:
-    """The state of one cell while its steps run."""
+    """The state of one cell while its steps run. Requests go to `netns`, packets of `send` through `inbound`."""
 
     def __init__(
         self,
         groups: Mapping[str, Sequence[SecurityAssociation]],
-        policy: SpiPolicy,
-        model: Model | None,
-        assume: Mapping[str, object],
-        seed: int,
+        netns: Netns,
+        device: Device | None,
+        *,
+        variant: Variant = PLAIN,
+        names: Mapping[str, int] | None = None,
+        seed: int = 1,
     ) -> None:
-        rng = random.Random(seed)
-        engine = CryptographyEngine()
         self.groups = groups
-        self.sad = Sad(engine, policy, rng)
-        self.inbound: Inbound = (
-            Inbound(self.sad) if model is None else OffloadedInbound(self.sad, Device(model, assume))
-        )
+        self.netns = netns
+        self.variant = variant
+        self.names = names or {}
+        self.rng = random.Random(seed)
+        self.inbound: Inbound = Inbound(netns.sad) if device is None else OffloadedInbound(netns.sad, device)
         # Peers live in SADs of their own, one a group, so that equal triples of two groups don't meet there.
         self._peers: dict[str, list[tuple[Outbound, SadEntry]]] = {}
         for name, sas in groups.items():
             self._peers[name] = []
             for sa in sas:
-                outbound = Outbound(Sad(engine), rng.randbytes)
+                outbound = Outbound(Sad(netns.sad.engine), self.rng.randbytes)
                 self._peers[name].append((outbound, outbound.sad.newsa(replace(sa, dir=None))))
         self._installed: dict[str, list[SadEntry | None]] = {name: [None] * len(sas) for name, sas in groups.items()}
+        self._accepted: list[int] = []
+        self._port = 0
+        if device is not None:
+            netns.offload = self._driver
 
     @property
     def assumptions(self) -> list[str]:
         """What the device's run assumed."""
         return list(self.inbound.device.assumptions) if isinstance(self.inbound, OffloadedInbound) else []
 
-    def run(self, step: Step) -> StepResult:
-        """One step for every copy of its SA."""
-        result = self._send(step) if step.do == "send" else self._request(step)
+    def run(self, step: Step, where: str = "") -> StepResult:
+        """One step for every copy of its SA, or its lines of requests; `where` names it in errors."""
+        if step.do == "ask":
+            asked = ask(self.netns, step, self.rng, words=self.variant.words, names=self.names, where=where)
+            result = StepResult(step, asked.as_dict(), parts=asked.parts, outcomes=asked.outcomes)
+        else:
+            result = self._send(step) if step.do == "send" else self._request(step)
         self.inbound.refresh_ports()
         return result
 
+    # -- requests for the SAs of the scenario -------------------------------------------------------------------
+
     def _request(self, step: Step) -> StepResult:
-        results: Counter[str] = Counter()
+        results: list[str] = []
         offload: Counter[str] = Counter()
         notes: list[str] = []
-        for n, sa in enumerate(self.groups[step.sa]):
+        self._port = step.port
+        for n, sa in enumerate(self._sas(step)):
             try:
                 entry = self._ask(step, sa, n)
             except XfrmError as error:
-                results[error.name] += 1
+                results.append(error.name)
                 continue
-            results["OK"] += 1
-            if entry is not None and isinstance(self.inbound, OffloadedInbound) and _for_inbound(step, entry):
+            except KernelHang:
+                results.append("HANG")
+                continue
+            results.append("OK")
+            if entry is not None and isinstance(self.inbound, OffloadedInbound) and _beside(step, entry):
                 installed = self.inbound.offload(entry, step.port)
                 offload["0" if installed.errno is None else _errno(installed.errno)] += 1
                 if installed.errno is not None and len(notes) < 3:
                     notes.append(f"{sa.name}: {installed.note}")
-        got: dict[str, Any] = {"result": dict(results)}
+        got: dict[str, Any] = {"result": dict(Counter(results))}
         if offload:
             got["offload"] = dict(offload)
-        return StepResult(step, got, notes=notes)
+        parts = [] if step.show == "nothing" else [short_result(result) for result in results]
+        return StepResult(step, got, notes=notes, parts=parts)
 
     def _ask(self, step: Step, sa: SecurityAssociation, n: int) -> SadEntry | None:
-        installed = self._installed[step.sa]
+        installed = self._installed[step.sa or ""]
         if step.do == "allocspi":
             low, high = (sa.spi, sa.spi) if step.low is None or step.high is None else (step.low, step.high)
-            return self.sad.allocspi(
-                sa.src, sa.dst, sa.proto, low, high, mode=sa.mode, reqid=sa.reqid, mark=sa.mark, dir=sa.dir
-            )
+            request = SpiRequest(
+                sa.src, sa.dst, sa.proto, low, high, mode=mode_number(sa), reqid=sa.reqid, mark=sa.mark,
+                if_id=sa.if_id, pcpu=sa.pcpu, dir=direction_number(sa),
+            )  # fmt: skip
+            return self._entry(self.netns.allocspi(request))
         if step.do == "delsa":
-            entry = self.sad.delsa(sa.dst, sa.spi, sa.proto, sa.mark)
+            entry = self.netns.sad.getsa(sa.dst, sa.spi, sa.proto, sa.mark)
+            self.netns.delsa(StateKey(sa.dst, sa.proto, sa.spi, sa.mark))
             if isinstance(self.inbound, OffloadedInbound):
                 self.inbound.withdraw(entry)
             installed[n] = None
             return None
-        installed[n] = self.sad.newsa(sa) if step.do == "newsa" else self.sad.updsa(sa)
+        installed[n] = self._install(step, sa)
         return installed[n]
+
+    def _install(self, step: Step, sa: SecurityAssociation) -> SadEntry:
+        self._accepted.clear()
+        request = request_of(sa)
+        try:
+            view = self.netns.newsa(request) if step.do == "newsa" else self.netns.updsa(request)
+        except XfrmError:
+            if self._accepted and isinstance(self.inbound, OffloadedInbound):
+                self.inbound.device.delete(self._accepted[0])  # the SAD refused after the driver: xfrm_dev_state_delete
+            raise
+        entry = self._entry(view)
+        if self._accepted and isinstance(self.inbound, OffloadedInbound):
+            self.inbound.keep(entry)
+        return entry
+
+    def _driver(self, sa: SecurityAssociation) -> str | None:
+        """xdo_dev_state_add: the device is asked before the SAD has the SA."""
+        assert isinstance(self.inbound, OffloadedInbound)  # noqa: S101 - nothing else sets this hook
+        index = self.netns.sad.next_index
+        refused = self.inbound.device.add(index, sa, self._port).errno
+        if refused is None:
+            self._accepted.append(index)
+            return None
+        return self.variant.refusal or refused.removeprefix("-")
+
+    def _entry(self, view: StateView) -> SadEntry:
+        """The state that a reply was about."""
+        newest = self.netns.sad.newest()
+        if newest is not None and newest.sa_index == view.sa_index:
+            return newest
+        return next(entry for entry in self.netns.sad if entry.sa_index == view.sa_index)
+
+    # -- packets of their peers ---------------------------------------------------------------------------------
 
     def _send(self, step: Step) -> StepResult:
         stats = InboundStats()
-        for outbound, entry in self._peers[step.sa]:
+        for outbound, entry in self._peers[step.sa or ""]:
             clear = clear_packet(entry.sa, step.size)
             for seq in step.seqs if step.seqs is not None else [None] * step.packets:
                 if seq is not None:
@@ -185,89 +171,71 @@ class CellRunner:
                 sent = outbound.send_with(entry, clear)
                 if sent.packet is None:
                     raise InputError(f"the peer of {entry.sa.name} cannot send: {sent.verdict.sentence}")
-                stats.count(self.inbound.receive(_on_the_wire(sent.packet, step), port=step.port))
+                wire = on_the_wire(sent.packet, step)
+                stats.count(self.inbound.receive(wire, self.netns.now, port=step.port))
         got = stats.as_dict()
         for key in ("packets", "ignored", "by_sa"):
             del got[key]
-        return StepResult(step, got)
+        return StepResult(step, got, parts=[] if step.show == "nothing" else [_arrived(got)])
+
+    def _sas(self, step: Step) -> Sequence[SecurityAssociation]:
+        return self.groups[step.sa or ""]
 
 
-def _for_inbound(step: Step, entry: SadEntry) -> bool:
-    return step.do in ("newsa", "updsa") and entry.sa.dir is not Direction.OUT
+def _beside(step: Step, entry: SadEntry) -> bool:
+    """Whether the device is offered an SA beside the kernel: one that does not ask for offload itself."""
+    return step.do in ("newsa", "updsa") and entry.sa.dir is not Direction.OUT and entry.sa.offload is None
 
 
 def _errno(name: str) -> str:
     return name if name.startswith("-") else f"-{name}"
 
 
-def _on_the_wire(packet: bytes, step: Step) -> bytes:
-    if step.forge:
-        packet = packet[:-1] + bytes((packet[-1] ^ 1,))
-    if step.to is not None:
-        daddr = parse_address(step.to)
-        at = 16 if len(daddr) == 4 else 24
-        packet = packet[:at] + daddr + packet[at + len(daddr) :]
-    return packet
-
-
-def clear_packet(sa: SecurityAssociation, size: int) -> bytes:
-    """A UDP datagram of `size` payload bytes that the SA's selector takes; in transport mode between its own ends."""
-    selector = sa.selector
-    if sa.mode is Mode.TRANSPORT:
-        src, dst = sa.src, sa.dst
-    else:
-        v4 = len(selector.src or selector.dst or sa.dst) == 4
-        src, dst = (bytes((10, 1, 0, 1)), bytes((10, 2, 0, 1))) if v4 else (_V6_INNER + b"\1", _V6_INNER + b"\2")
-        src = selector.src if selector.src_prefix else src
-        dst = selector.dst if selector.dst_prefix else dst
-    datagram = udp.emit(
-        selector.sport or 7777, selector.dport or 5555, bytes(size), (src, dst) if len(src) == 16 else None
-    )
-    if len(src) == 4:
-        header = ipv4.emit(
-            tos=0, payload_length=len(datagram), ident=0, flags=ipv4.DF, ttl=64, proto=udp.PROTO_UDP, src=src, dst=dst
-        )
-    else:
-        header = ipv6.emit(
-            traffic_class=0, flow=0, payload_length=len(datagram), next_header=udp.PROTO_UDP, hops=64, src=src, dst=dst
-        )
-    return header + datagram
-
-
-_V6_INNER = bytes.fromhex("fd000000000000000000000000000000")[:15]
+def _arrived(got: Mapping[str, Any]) -> str:
+    """What became of a burst, in a word; the first thing that went wrong where something did."""
+    if set(got["verdicts"]) == {"DELIVERED"}:
+        return "OK"
+    surfacing = got.get("surfacing", {})
+    if "SILENT" in surfacing:
+        return "silent"
+    return "devdrop" if "DEVICE_DROP" in surfacing else short_counter(got["linux_counters"])
 
 
 def run_cell(
     scenario: Scenario,
     groups: Mapping[str, Sequence[SecurityAssociation]],
-    policy: SpiPolicy,
+    policy: SpiPolicy | str,
     *,
     model: Model | None = None,
     assume: Mapping[str, object] | None = None,
     seed: int = 1,
+    options: Collection[str] = (),
+    variant: Variant = PLAIN,
+    where: str | None = None,
 ) -> Cell:
-    """Run every step under one policy and one model (None: software alone), and compare with what is expected."""
-    runner = CellRunner(groups, policy, model, assume or {}, seed)
+    """Run every step under one policy (or kernel, by name) and one model, and compare with what is expected.
+
+    `groups` are the SAs of this variant (traffic.expand); `model` None is software alone; `options` go with those of
+    the variant. InputError: a line that is no request, no such policy or option.
+    """
+    all_options = {*options, *variant.options}
+    netns = Netns(
+        policy if isinstance(policy, str) else DEFAULT_KERNEL,
+        options=all_options, seed=seed, policy=None if isinstance(policy, str) else policy,
+    )  # fmt: skip
+    own = netns.sad.policy.name
+    names = (policy, own) if isinstance(policy, str) else (own,)
+    device = None if model is None else Device(model, assume or {})
+    runner = CellRunner(groups, netns, device, variant=variant, names=scenario.names, seed=seed)
     model_name = model.id if model is not None else SOFTWARE
     steps = []
-    for step in scenario.step:
-        result = runner.run(step)
-        expect = next((e for e in step.expect if e.fits(policy.name, model_name)), None)
+    for number, step in enumerate(scenario.step, 1):
+        result = runner.run(step, f"{where or scenario.name}: step {number}")
+        expect = next((e for e in step.expect if e.fits(names, model_name, all_options)), None)
         if expect is not None:
-            result.failures = _compare(expect, result.got, len(groups[step.sa]))
+            result.compare(expect, sum(result.got["result"].values()) if step.sa is None else len(groups[step.sa]))
         steps.append(result)
-    return Cell(policy.name, model_name, steps, runner.assumptions)
-
-
-def _compare(expect: Expect, got: Mapping[str, Any], copies: int) -> list[tuple[str, Any, Any]]:
-    failures = []
-    for key in ("result", "offload", "delivered", "verdicts", "linux_counters", "device", "surfacing"):
-        want = getattr(expect, key)
-        if want is None:
-            continue
-        if isinstance(want, str):
-            want = {want: copies}
-        have = got.get(key, {})
-        if want != have:
-            failures.append((key, want, have))
-    return failures
+    expected = None
+    if all_options == set(variant.options) and model_name == (variant.model or SOFTWARE):
+        expected = next((variant.expect[name] for name in names if name in variant.expect), None)
+    return Cell(names[0], model_name, steps, runner.assumptions, variant.name, expected)

@@ -4,7 +4,9 @@ schema = 1
 name = "duplicate-spi"
 question = "one sentence"
 source = "where the question comes from"
-policies = ["rfc4301"]                  # what runs where the user names none
+policies = ["rfc4301"]                  # what runs where the user names none; policies, or kernels by name
+choice = "what the question leaves open, and what espsim's policies do there"
+names = { s = 0x5000 }                  # SPIs by name, for `show = "spis"`
 
 [[sa]]                                  # an SA in the words of `ip xfrm state add`
 name = "A"
@@ -14,8 +16,8 @@ spi_step = 0                            # ... each with its SPI and destination 
 dst_step = 1
 
 [[step]]                                # in order
-do = "newsa"                            # allocspi newsa updsa delsa send
-sa = "A"
+do = "newsa"                            # allocspi newsa updsa delsa send ask
+sa = "A"                                # with `offload dev` in its line the driver is asked first, as NEWSA does
 
 [[step]]
 do = "send"                             # the peer of every copy of A seals and sends
@@ -24,23 +26,51 @@ packets = 10                            # or seqs = [1, 2, 2, 4294967296]: the s
 forge = false                           # true: the last byte of the ICV is flipped
 to = "192.0.2.9"                        # optional: another outer destination
 
+[[step]]
+do = "ask"                              # lines of the request language (espsim xfrm --requests)
+lines = '''
+ALLOCSPI src=192.0.2.9 dst=10.0.0.1 proto=esp min=0x5000 max=0x5002 $in
+'''
+trials = 1000                           # ask so often, each time from where the step began: the outcome is a share
+shuffle = true                          # in an order drawn anew for each trial
+show = "results"                        # what the outcome has of it: results (the default), nothing, count (how many
+                                        # were OK), spis (which of `names` was given), zeros (states with SPI 0 at a
+                                        # DUMP), states (all of them)
+
   [[step.expect]]                       # the first that fits the cell is compared; none: nothing is expected
-  policy = "rfc4301"                    # optional, a name or a list
+  policy = "rfc4301"                    # optional, a name or a list; a kernel's name fits its policy's too
   model = "sw-linux-xfrm"               # optional, likewise; "software" is the run without a model
+  option = "encap-port-key"             # optional, likewise: an option that the run has
   delivered = 10                        # send: also verdicts, linux_counters, device, surfacing (tables of counts)
   result = "OK"                         # requests: "OK" or an errno's name for every copy, or a table of counts
   offload = "0"                         # newsa, updsa with a model: "0" or "-EEXIST", or a table of counts
+
+[[variant]]                             # the scenario once more: every variant is run
+name = "dir in"
+words = { in = "dir=in" }               # what stands for $in in lines of SAs and requests
+options = ["acquire-uapi"]              # as --option
+model = "marvell-cn10k-dpdk"            # where the user names none
+assume = ["model"]                      # as --assume
+refusal = "EOPNOTSUPP"                  # what the driver answers where it would say anything but yes
+
+  [variant.expect]                      # the outcome as a whole, by policy or kernel
+  rfc2401 = "OK x5"                     # "fail" stands for any errno, "..." at the end for anything
+  rfc4301 = { OK = 0.704, "fail" = 0 }  # with trials: shares of outcomes, within four standard deviations
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
+from string import Template
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.offload.locate import clean_path, locate, nearest
 
@@ -48,6 +78,7 @@ Names = str | list[str]
 Counts = dict[str, int]
 Spi = Annotated[int, Field(ge=0, lt=1 << 32)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Show = Literal["results", "nothing", "count", "spis", "zeros", "states"]
 
 
 class _Strict(BaseModel):
@@ -59,6 +90,7 @@ class Expect(_Strict):
 
     policy: Names | None = None
     model: Names | None = None
+    option: Names | None = None
     result: str | Counts | None = None
     offload: str | Counts | None = None
     delivered: int | None = None
@@ -67,20 +99,28 @@ class Expect(_Strict):
     device: Counts | None = None
     surfacing: Counts | None = None
 
-    def fits(self, policy: str, model: str) -> bool:
-        """Whether this expectation is about a cell."""
-        return _names(self.policy, policy) and _names(self.model, model)
+    def fits(self, policies: Collection[str], model: str, options: Collection[str] = ()) -> bool:
+        """Whether this expectation is about a cell; `policies` are the names that fit it."""
+        return (
+            (self.policy is None or any(_names(self.policy, name) for name in policies))
+            and (self.model is None or _names(self.model, model))
+            and (self.option is None or any(_names(self.option, name) for name in options))
+        )
 
 
-def _names(wanted: Names | None, name: str) -> bool:
-    return wanted is None or name == wanted or (isinstance(wanted, list) and name in wanted)
+def _names(wanted: Names, name: str) -> bool:
+    return name == wanted or (isinstance(wanted, list) and name in wanted)
 
 
 class Step(_Strict):
-    """One request to the SAD, or one burst of traffic."""
+    """One request to the SAD, one burst of traffic, or some lines of requests."""
 
-    do: Literal["allocspi", "newsa", "updsa", "delsa", "send"]
-    sa: Text
+    do: Literal["allocspi", "newsa", "updsa", "delsa", "send", "ask"]
+    sa: Text | None = None
+    lines: Text | None = None
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    shuffle: bool = False
+    show: Show = "results"
     packets: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     seqs: list[Annotated[int, Field(ge=0, lt=1 << 64)]] | None = None
     size: Annotated[int, Field(ge=1, le=65000)] = 64
@@ -92,11 +132,19 @@ class Step(_Strict):
     expect: list[Expect] = []
 
     @model_validator(mode="after")
-    def _range_goes_with_allocspi(self) -> Step:
+    def _words_go_together(self) -> Step:
         if (self.low is None) is not (self.high is None):
             raise ValueError("min and max go together")
         if self.low is not None and self.do != "allocspi":
             raise ValueError("min and max belong to allocspi")
+        if (self.do == "ask") is not (self.lines is not None):
+            raise ValueError("ask has lines, and nothing else has")
+        if (self.do == "ask") is (self.sa is not None):
+            raise ValueError("ask has no sa, and everything else has one")
+        if self.to is not None:
+            parse_address(self.to)
+        if self.do != "ask" and (self.trials > 1 or self.shuffle):
+            raise ValueError("trials and shuffle belong to ask")
         return self
 
 
@@ -110,6 +158,22 @@ class Sa(_Strict):
     dst_step: Annotated[int, Field(ge=0)] = 0
 
 
+class Variant(_Strict):
+    """One way of running a scenario, and its outcome by policy."""
+
+    name: Text
+    words: dict[str, str] = {}
+    options: list[str] = []
+    model: str | None = None
+    assume: list[str] = []
+    refusal: str | None = None
+    expect: dict[str, str | dict[str, float]] = {}
+
+
+PLAIN = Variant(name="-")
+"""The variant of a scenario that has none."""
+
+
 class Scenario(_Strict):
     """A whole scenario file."""
 
@@ -117,10 +181,18 @@ class Scenario(_Strict):
     name: Text
     question: Text
     source: Text = "the user's own"
+    choice: str = ""
     policies: list[str] = ["rfc4301"]
     models: list[str] = []
-    sa: list[Sa] = Field(min_length=1)
+    names: dict[str, Spi] = {}
+    sa: list[Sa] = []
     step: list[Step] = Field(min_length=1)
+    variant: list[Variant] = []
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The variants, or the plain one."""
+        return self.variant or [PLAIN]
 
     @model_validator(mode="after")
     def _steps_name_sas(self) -> Scenario:
@@ -128,21 +200,61 @@ class Scenario(_Strict):
         if len(known) != len(self.sa):
             raise ValueError("two SAs of one name")
         for step in self.step:
-            if step.sa not in known:
+            if step.sa is not None and step.sa not in known:
                 raise ValueError(
                     f"a step names SA {step.sa!r}, which is not there; there are {', '.join(sorted(known))}"
                 )
         return self
 
+    @model_validator(mode="after")
+    def _trials_stand_alone(self) -> Scenario:
+        shown = [step for step in self.step if step.show != "nothing"]
+        if len(shown) > 1 and any(step.trials > 1 for step in shown):
+            raise ValueError("a step with trials is the only one that is shown")
+        return self
+
+    @model_validator(mode="after")
+    def _variants_have_the_words(self) -> Scenario:
+        if len({variant.name for variant in self.variant}) != len(self.variant):
+            raise ValueError("two variants of one name")
+        used: set[str] = set()
+        for text in (*(sa.line for sa in self.sa), *(step.lines or "" for step in self.step)):
+            if not Template(text).is_valid():
+                raise ValueError("a $ that no word follows")
+            used.update(Template(text).get_identifiers())
+        for variant in self.variants:
+            missing = used - set(variant.words)
+            if missing:
+                raise ValueError(f"variant {variant.name} has no word {min(missing)!r}")
+        return self
+
+
+_OF_THE_THREAD = re.compile(r"(s\d\d[a-z]?)-.*")
+"""Files of the thread's scenarios: their name is the first word of the file's."""
+
+
+def _builtin_files() -> dict[str, str]:
+    """The file of each built-in scenario, by name."""
+    folder = resources.files("espsim.scenario") / "builtin"
+    stems = sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return {(match[1] if (match := _OF_THE_THREAD.fullmatch(stem)) else stem): stem for stem in stems}
+
 
 def builtin_names() -> list[str]:
     """The names of the scenarios that espsim ships."""
-    folder = resources.files("espsim.scenario") / "builtin"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return list(_builtin_files())
+
+
+def thread_names() -> list[str]:
+    """Those of the netdev thread (XFRM.md 3.3), in order."""
+    return [name for name, stem in _builtin_files().items() if name != stem]
 
 
 def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
-    """(scenario, its place for error lines, its source text). InputError: no such scenario, or what is wrong where."""
+    """(scenario, its place for error lines, its source text). InputError: no such scenario, or what is wrong where.
+
+    Built-in names may be written in any case.
+    """
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         try:
             text = Path(name_or_path).read_text(encoding="utf-8")
@@ -151,10 +263,21 @@ def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
         except UnicodeDecodeError:
             raise InputError("not UTF-8 text", where=name_or_path) from None
         return parse_scenario(text, name_or_path), name_or_path, text
-    if name_or_path not in builtin_names():
-        raise InputError(f"no scenario {name_or_path!r}; built in: {', '.join(builtin_names())}; a path ends in .toml")
-    text = (resources.files("espsim.scenario") / "builtin" / f"{name_or_path}.toml").read_text(encoding="utf-8")
-    return parse_scenario(text, name_or_path), name_or_path, text
+    files = _builtin_files()
+    wanted = name_or_path.lower()
+    stem = files.get(wanted) or (wanted if wanted in files.values() else None)
+    if stem is None:
+        others = [name for name, file in files.items() if name == file]
+        raise InputError(
+            f"no scenario {name_or_path!r}; built in: {', '.join(others)}, and {_span()}; a path ends in .toml"
+        )
+    text = (resources.files("espsim.scenario") / "builtin" / f"{stem}.toml").read_text(encoding="utf-8")
+    return parse_scenario(text, wanted), wanted, text
+
+
+def _span() -> str:
+    names = thread_names()
+    return f"{names[0]} to {names[-1]} of the thread"
 
 
 def parse_scenario(text: str, where: str) -> Scenario:

@@ -5,9 +5,12 @@ Nothing read here is ever shown in an error but an algorithm's name, and that on
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from espsim.aead.suites import Algorithm
+from espsim.aead.suites import AEADS, ALIASES, CIPHERS, Algorithm
 from espsim.xfrm.cursor import Cursor
 from espsim.xfrm.lexer import Form, shown
 
@@ -19,19 +22,60 @@ _NAME = re.compile(r"[a-z][a-z0-9_()+,.-]{1,62}", re.ASCII)
 _KEY_BITS = re.compile(r"\([0-9]+", re.ASCII)
 
 
-def read_algorithm(cursor: Cursor, kind: str) -> Algorithm:
-    """What follows a word of KINDS. InputError for a bad key, a hidden one, or a missing length."""
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """An algorithm whose key is not printed (`<<Keys hidden>>`). `bits` as Algorithm's; `key_bits` where -s says it."""
+
+    kind: str
+    name: str
+    bits: int = 0
+    key_bits: int | None = None
+
+
+def stand_ins(hidden: Sequence[Hidden]) -> Iterator[tuple[Algorithm, ...]]:
+    """The algorithms with keys of zeros, one set for each key length that they may have, shortest keys first.
+
+    For questions that depend on a key's length alone: such a key seals nothing and opens nothing.
+    """
+    for sizes in itertools.product(*(_sizes(h) for h in hidden)):
+        yield tuple(Algorithm(h.kind, h.name, bytes(n), h.bits) for h, n in zip(hidden, sizes, strict=True))
+
+
+def _sizes(hidden: Hidden) -> Sequence[int]:
+    """Key lengths in bytes, salt included. A MAC's key may have any; 32 stands for it."""
+    name = ALIASES.get(hidden.name, hidden.name)
+    if hidden.key_bits is not None:
+        return (hidden.key_bits // 8,)
+    if hidden.kind == "aead":
+        suite = AEADS.get(name)
+        return [n + suite.salt_length for n in suite.key_lengths] if suite else (0,)
+    return CIPHERS[name][0] if hidden.kind == "enc" and name in CIPHERS else (32,)
+
+
+def read_algorithm(cursor: Cursor, kind: str) -> Algorithm | Hidden:
+    """What follows a word of KINDS. InputError for a bad key, a missing length, a hidden key where keys are needed."""
     name = _name(cursor, kind)
     has_bits = kind in ("aead", "auth-trunc")
+    if not cursor.keys_needed and cursor.accept("<<Keys", "hidden>>"):
+        key_bits = _printed_key_bits(cursor, kind, name)
+        return Hidden(kind, name, _bits(cursor, kind, name) if has_bits else 0, key_bits)
     if kind == "comp":
         cursor.accept("0x")
         return Algorithm(kind, name, b"")
     key = b"" if _empty_in_dump(cursor, has_bits) else _key(cursor, kind, name)
-    if (word := cursor.peek()) is not None and _KEY_BITS.fullmatch(word.text) and cursor.peek(1) is not None:
-        cursor.skip()
-        if not cursor.accept("bits)"):
-            raise cursor.error(f"{kind} {name}: nothing known follows the key")
+    _printed_key_bits(cursor, kind, name)
     return Algorithm(kind, name, key, _bits(cursor, kind, name) if has_bits else 0)
+
+
+def _printed_key_bits(cursor: Cursor, kind: str, name: str) -> int | None:
+    """`(160 bits)`, which `ip -s` prints after a key."""
+    word = cursor.peek()
+    if word is None or not _KEY_BITS.fullmatch(word.text) or cursor.peek(1) is None:
+        return None
+    cursor.skip()
+    if not cursor.accept("bits)"):
+        raise cursor.error(f"{kind} {name}: nothing known follows the key")
+    return int(word.text[1:])
 
 
 def _name(cursor: Cursor, kind: str) -> str:

@@ -6,26 +6,27 @@
     pfkey getspi|add|update|get|delete|flush ...      android allocate ADDR [SPI]      (views.py)
     sleep SECONDS        sysctl NAME=VALUE            the model's clock, and net.core.xfrm_*
 
-`xfrm monitor` prints what came since the last one. Unlike `ip -batch` the batch goes on after a `list`, which there ends
-the process, and a line that the kernel refuses gets its `Command failed FILE:LINE` too.
+`xfrm monitor` prints what came since the last one. Unlike `ip -batch` the batch goes on after a `list`, which there
+ends the process, and a line that the kernel refuses gets its `Command failed FILE:LINE` too.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from espsim.core.errors import EspsimError, XfrmError
 from espsim.sad.kernel import KernelHang
 from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest
+from espsim.sad.request import SpiRequest, StateKey
 from espsim.sad.view import StateView
 from espsim.xfrm.batch_lines import BatchLine
+from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import IpRefusal, matches
 from espsim.xfrm.monitor import Monitor
 from espsim.xfrm.options import Options, read_options
-from espsim.xfrm.policy import apply_policy
+from espsim.xfrm.policy import PolicyCommand, apply_policy
 from espsim.xfrm.policy_text import format_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.state_text import format_view, oneline, passes
@@ -78,29 +79,27 @@ class Batch:
     def __init__(self, netns: Netns) -> None:
         self.netns = netns
         self._resources = 0
+        self._notes: list[str] = []  # what a command that succeeds says on standard error
 
     def run(self, line: BatchLine) -> Outcome:
         """Carry out one command; whatever it is refused for is in the outcome. Raises nothing for bad input."""
         printed: list[str] = []
+        self._notes.clear()
         try:
             self._command(list(line.words), printed)
         except IpRefusal as refusal:
-            return self._outcome(line, None, "REFUSED", None, printed, refusal.text)
+            answer: tuple[int | None, str, str | None] = (None, "REFUSED", None)
+            why = refusal.text
         except XfrmError as error:
-            return self._outcome(line, error.errno, error.name, error.extack, printed, sentence(error))
+            answer, why = (error.errno, error.name, error.extack), sentence(error)
         except _Terminated as end:
-            return self._outcome(line, end.error.errno, end.error.name, end.error.extack, printed, end.text)
+            answer, why = (end.error.errno, end.error.name, end.error.extack), end.text
         except KernelHang as hang:
-            return self._outcome(line, None, "HANG", None, printed, str(hang))
-        return self._outcome(line, 0, "OK", None, printed, "")
-
-    @staticmethod
-    def _outcome(
-        line: BatchLine, errno: int | None, result: str, extack: str | None, printed: list[str], stderr: str
-    ) -> Outcome:
-        return Outcome(
-            line.number, line.shown, errno, result, extack, "".join(printed), f"{stderr}\n" if stderr else ""
-        )  # fmt: skip
+            answer, why = (None, "HANG", None), str(hang)
+        else:
+            answer, why = (0, "OK", None), ""
+        stderr = "".join(self._notes) + (f"{why}\n" if why else "")
+        return Outcome(line.number, line.shown, *answer, "".join(printed), stderr)
 
     def _command(self, words: list[str], printed: list[str]) -> None:
         if words[0] == "pfkey":
@@ -153,14 +152,14 @@ class Batch:
                         _text(view, options, nokeys=wanted.nokeys) for view in netns.dump() if passes(view, wanted)
                     )
             case Flush(proto):
+                if options.stats > 1:
+                    self._notes.append(f'Flush state with XFRM-PROTO value "{proto_name(proto)}"\n')
                 netns.flushsa(proto)
             case Count():
                 printed.append(self._count(options))
 
     def _deleteall(self, command: Listing, options: Options) -> None:
         """The states that a dump shows, deleted one by one: one with SPI 0 cannot be, and ends it after the others."""
-        from espsim.sad.request import StateKey
-
         refused: XfrmError | None = None
         for view in [view for view in self.netns.dump() if passes(view, command.filter)]:
             sa = view.sa
@@ -169,11 +168,11 @@ class Batch:
             except XfrmError as error:
                 refused = refused or error
         if refused is not None:
-            text = f"Failed to send delete-all request\n: {os.strerror(refused.errno)}"
-            raise _Terminated(refused, "Delete-all round = 0\n" * (options.stats > 1) + text)
+            self._notes += ["Delete-all round = 0\n"] * (options.stats > 1)
+            raise _Terminated(refused, f"Failed to send delete-all request\n: {os.strerror(refused.errno)}")
 
     def _count(self, options: Options) -> str:
-        count = len(self.netns.dump())
+        count = self.netns.count()
         if not options.stats:
             return f"\t SAD count {count}\n"
         return f"\t SAD count {count} (buckets count {_buckets(count)} Max 1048576)\n"
@@ -182,16 +181,46 @@ class Batch:
 
     def _policy(self, words: list[str], options: Options, printed: list[str]) -> None:
         command = parse_policy_words(words, options.family)
+        if command.verb == "deleteall":
+            self._deleteall_policies(command)
+            return
+        if command.verb == "flush" and options.stats > 1:
+            self._notes.append("Flush policy\n")
         found = apply_policy(self.netns, command)
         if command.verb == "count":
-            counts = {d: sum(p.dir == d for p in self.netns.spd) for d in ("in", "out", "fwd")}
-            text = f"\t SPD IN  {counts['in']} OUT {counts['out']} FWD {counts['fwd']}"
-            text += " (Sock: IN 0 OUT 0 FWD 0)" if options.stats else ""
-            printed.append(oneline(text + "\n") if options.oneline else text + "\n")
+            text = self._count_policies(options)
+            printed.append(oneline(text) if options.oneline else text)
         elif command.verb in ("get", "list"):
             for policy in reversed(found):  # a dump begins with the newest
                 text = format_policy(policy, stats=bool(options.stats))
                 printed.append(oneline(text) if options.oneline else text)
+
+    def _deleteall_policies(self, command: PolicyCommand) -> None:
+        """One by one, by direction and index: iproute2 does not send the type, so those of type sub stay."""
+        refused: XfrmError | None = None
+        for policy in reversed(apply_policy(self.netns, replace(command, verb="list"))):
+            try:
+                apply_policy(
+                    self.netns,
+                    PolicyCommand(
+                        "delete", None, policy.dir, None, None, policy.index, mark=policy.mark, if_id=policy.if_id
+                    ),
+                )
+            except XfrmError as error:
+                refused = refused or error
+        if refused is not None:
+            raise _Terminated(refused, f"Failed to send delete-all request: {os.strerror(refused.errno)}")
+
+    def _count_policies(self, options: Options) -> str:
+        counts = {d: sum(p.dir == d for p in self.netns.spd) for d in ("in", "out", "fwd")}
+        text = f"\t SPD IN  {counts['in']} OUT {counts['out']} FWD {counts['fwd']}"
+        if options.stats:
+            text += " (Sock: IN 0 OUT 0 FWD 0)"
+        text += "\n"
+        if options.stats > 1:
+            text += "\t SPD buckets: count 7 Max 1048576\n"
+            text += "\t SPD IPv4 thresholds: local 32 remote 32\n\t SPD IPv6 thresholds: local 128 remote 128\n"
+        return text
 
     def _monitor(self, monitor: Monitor, options: Options, printed: list[str]) -> None:
         for event in self.netns.events():

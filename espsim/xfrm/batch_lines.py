@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from espsim.core.errors import InputError
-from espsim.xfrm.iproute import HIDDEN, KEYED, IpRefusal
+from espsim.xfrm.iproute import HIDDEN, KEYED, Args, IpRefusal
 from espsim.xfrm.lexer import MAX_LINE
 
 MAX_WORDS = 99
@@ -27,11 +27,22 @@ class BatchLine:
     @property
     def shown(self) -> str:
         """The command as it may be shown: every key is replaced."""
-        words = list(self.words)
+        args = Args(self.words)
+        words = [args.seen(word) for word in self.words]
         for at, word in enumerate(self.words):
-            if word in KEYED and at + 2 < len(words):
-                words[at + 2] = HIDDEN
+            if word in KEYED:
+                if at + 1 < len(words) and "(" in self.words[at + 1]:
+                    words[at + 1] = self.words[at + 1]
+                words[at + 2 : at + 3] = [HIDDEN] * len(words[at + 2 : at + 3])
         return " ".join(_requote(word) for word in words)
+
+
+def hide_keys(text: str, line: BatchLine) -> str:
+    """What another program said of a line, without the line's keys."""
+    for at, word in enumerate(line.words):
+        if word in KEYED and at + 2 < len(line.words) and len(line.words[at + 2]) > 2:
+            text = text.replace(line.words[at + 2], HIDDEN)
+    return text
 
 
 def read_batch(file: BinaryIO, where: str) -> Iterator[BatchLine]:

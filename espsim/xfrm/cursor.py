@@ -12,13 +12,17 @@ _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,32}|[0-9]{1,40})(\([0-9a-fA-FxX]+\))?
 
 
 class Cursor:
-    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it."""
+    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it.
 
-    def __init__(self, entry: Entry, where: str | None) -> None:
+    `keys_needed`: a hidden key is refused.
+    """
+
+    def __init__(self, entry: Entry, where: str | None, *, keys_needed: bool = True) -> None:
         self.entry = entry
         self.form = entry.form
         self.where = where
         self.raw_key = False
+        self.keys_needed = keys_needed
         self._words = entry.words
         self._at = 0
 

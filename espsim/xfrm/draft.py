@@ -24,6 +24,7 @@ from espsim.sad.association import (
     SecurityAssociation,
     Selector,
 )  # fmt: skip
+from espsim.xfrm.algorithms import Hidden, stand_ins
 from espsim.xfrm.bitmap import from_circular
 from espsim.xfrm.lexer import Entry, Form
 from espsim.xfrm.selector import SelectorWords
@@ -45,6 +46,7 @@ class Draft:
     proto: int | None = None
     mode: str = "transport"
     algorithms: list[Algorithm] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
     algorithm_line: int = 0
     reqid: int = 0
     seq: int = 0
@@ -73,20 +75,33 @@ class Draft:
         """Whether it is a state of a protocol that has no place here (IP in IP beside IPComp, Mobile IPv6)."""
         return self.proto is not None and self.proto not in PROTO_NAMES
 
+    @property
+    def kinds(self) -> list[str]:
+        """The words of the algorithms, keys printed or not."""
+        return [a.kind for a in self.algorithms] + [h.kind for h in self.hidden]
+
+    @property
+    def all_hidden(self) -> tuple[Hidden, ...]:
+        """The algorithms, if the key of one is hidden: then no key of this SA is of use."""
+        shown = (Hidden(a.kind, a.name, a.bits, 8 * len(a.key)) for a in self.algorithms)
+        return (*shown, *self.hidden) if self.hidden else ()
+
     def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
         """The SA. InputError at the entry's line, or at that of its algorithms, where it can't be one."""
         complaint = self._complaint(entry.form)
         if complaint:
             raise InputError(complaint, where=where, line=entry.line)
         try:
+            if self.hidden and self.proto == PROTO_ESP:
+                resolve((*self.algorithms, *next(stand_ins(self.hidden))))
             return self._association()
         except ValueError as error:
             raise InputError(str(error), where=where, line=self._line_of(entry)) from None
 
     def _line_of(self, entry: Entry) -> int:
         try:
-            if self.proto == PROTO_ESP and self.algorithms:
-                resolve(self.algorithms)
+            if self.proto == PROTO_ESP and (self.algorithms or self.hidden):
+                resolve((*self.algorithms, *next(stand_ins(self.hidden))))
         except ValueError:
             return self.algorithm_line
         return entry.line
@@ -101,10 +116,10 @@ class Draft:
         name = PROTO_NAMES[proto]
         if proto == PROTO_COMP and (self.spi or 0) >> 16:
             return "the SPI of proto comp has 16 bits"
-        for algorithm in self.algorithms:
-            if algorithm.kind not in _KINDS[proto]:
-                return f"{algorithm.kind} has no place in an SA of proto {name}"
-        if not self.algorithms and form is not Form.DUMP:
+        for kind in self.kinds:
+            if kind not in _KINDS[proto]:
+                return f"{kind} has no place in an SA of proto {name}"
+        if not self.algorithms and not self.hidden and form is not Form.DUMP:
             return f"an SA of proto {name} needs {' or '.join(_KINDS[proto])}"
         if self.src is not None and self.dst is not None and len(self.src) != len(self.dst):
             return "src and dst are of different families"
@@ -121,7 +136,7 @@ class Draft:
         src, dst = self.src or b"", self.dst or b""
         window = self.window if self.context_window is None else self.context_window
         return SecurityAssociation(
-            src, dst, self.spi or 0, self.proto or 0, Mode(self.mode), tuple(self.algorithms),
+            src, dst, self.spi or 0, self.proto or 0, Mode(self.mode), () if self.hidden else tuple(self.algorithms),
             reqid=self.reqid, mark=self.mark if self.mark.mask else NO_MARK, if_id=self.if_id, pcpu=self.pcpu,
             dir=self.dir, window=window, flags=frozenset(self.flags), extra_flags=frozenset(self.extra_flags),
             encap=_fit(self.encap, len(dst)), coa=self.coa, tfcpad=self.tfcpad,

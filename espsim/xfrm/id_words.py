@@ -9,11 +9,21 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
-from espsim.sad.association import Encap, Offload
+from espsim.sad.association import Direction, Encap, Offload
 from espsim.xfrm.algorithms import MAX_KEY
 from espsim.xfrm.iproute import HIDDEN, INCOMPLETE, Args, IpRefusal, matches, parse_number
 from espsim.xfrm.names import (
-    ENCAP_TYPES, EXTRA_FLAGS, FLAGS, GRE, INFINITE, LIMIT_WORDS, PROTOCOL_ALIASES, PROTOCOLS, TYPED, XFRM_PROTOCOLS,
+    ENCAP_TYPES,
+    EXTRA_FLAGS,
+    FLAGS,
+    GRE,
+    INFINITE,
+    LIMIT_WORDS,
+    PORTED,
+    PROTOCOL_ALIASES,
+    PROTOCOLS,
+    TYPED,
+    XFRM_PROTOCOLS,
 )  # fmt: skip
 from espsim.xfrm.selector import SelectorWords
 
@@ -22,9 +32,8 @@ FAMILIES_DIFFER = 'the same address family is required between values after "src
 NO_FAMILY = 'value after "{}" has an unrecognized address family'
 ROUTE_OPTIMIZATION = (43, 60)
 
-_PORTED = frozenset({6, 17, 33, 132})
-_PROTO_WORDS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0}
-_PROTO_NAMES = {number: name for name, number in PROTOCOLS.items()}
+_PROTO_WORDS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0, "ip": 0}
+_PROTO_NAMES = {number: name for name, number in PROTOCOLS.items()} | {0: "ip"}
 _XFRM_NAMES = {number: name for name, number in XFRM_PROTOCOLS.items()}
 _FULL = 0xFFFF
 _COMP = XFRM_PROTOCOLS["comp"]
@@ -121,14 +130,15 @@ def read_direction(args: Args) -> int:
 
 
 def read_flags(args: Args, known: tuple[str, ...], bits: int, why: str) -> frozenset[str]:
-    """FLAG-LIST of the words that follow: names, or one number of `bits` bits in hex. A foreign word is left."""
+    """FLAG-LIST of the words that follow: names, or one number of `bits` bits in hex. A foreign word is left.
+
+    Bits without a name are dropped.
+    """
     word = args.next()
     if len(word) > 2 and word.startswith("0x"):
         value = parse_number(word, bits)
         if value is None:
             raise args.wrong(why)
-        if value >> len(known):
-            raise args.wrong(f"{why} (bits that are not known here)")
         return frozenset(name for i, name in enumerate(known) if value >> i & 1)
     found = set()
     while args.word in known:
@@ -221,6 +231,7 @@ def _required(args: Args, what: str) -> str:
 
 def _key(text: str) -> bytes:
     """xfrm_algo_parse(): hex after 0x, a zero before an odd number of digits; anything else is the key itself."""
+    key: bytes | None
     if len(text) <= 2 or not text.startswith("0x"):
         key = text.encode("utf-8", "surrogateescape")
     else:
@@ -229,8 +240,8 @@ def _key(text: str) -> bytes:
             key = bytes.fromhex("0" * (len(digits) % 2) + digits) if not any(c.isspace() for c in digits) else None
         except ValueError:
             key = None
-        if key is None:
-            raise IpRefusal(f'Error: argument "{HIDDEN}" is wrong: ALGO-KEYMAT value is invalid')
+    if key is None:
+        raise IpRefusal(f'Error: argument "{HIDDEN}" is wrong: ALGO-KEYMAT value is invalid')
     if len(key) > MAX_KEY:
         raise IpRefusal(f'Error: argument "{HIDDEN}" is wrong: ALGO-KEYMAT value makes buffer overflow\n')
     return key
@@ -238,8 +249,6 @@ def _key(text: str) -> bytes:
 
 def offload_of(found: tuple[str, int, bool]) -> Offload:
     """The Offload of what `read_offload` found."""
-    from espsim.sad.association import Direction
-
     device, direction, packet = found
     return Offload(device, Direction.IN if direction == 1 else Direction.OUT, packet)
 
@@ -292,7 +301,7 @@ def _upspec(args: Args, sel: SelectorWords) -> None:
         args.next()
     name = _PROTO_NAMES.get(sel.proto, str(sel.proto))
     for words, protos, what in (
-        ({"sport", "dport"}, _PORTED, '"sport" and "dport" are'), ({"type", "code"}, TYPED, '"type" and "code" are'),
+        ({"sport", "dport"}, PORTED, '"sport" and "dport" are'), ({"type", "code"}, TYPED, '"type" and "code" are'),
         ({"key"}, {GRE}, '"key" is'),
     ):  # fmt: skip
         if said & words and sel.proto not in protos:
@@ -329,6 +338,6 @@ def _gre_key(args: Args, sel: SelectorWords) -> None:
     else:
         value = parse_number(word, 32)
     if value is None:
-        raise args.wrong('value after "key" is invalid')
+        raise IpRefusal('value after "key" is invalid')
     sel.sport, sel.dport = value >> 16, value & _FULL
     sel.sport_mask = sel.dport_mask = _FULL

@@ -28,7 +28,7 @@ _FAMILY_NAMES = {AF_UNSPEC: "any valid", AF_INET: "inet", AF_INET6: "inet6"}
 _LENGTHS = {AF_UNSPEC: 0, AF_INET: 4, AF_INET6: 16}
 
 
-class IpRefusal(EspsimError):
+class IpRefusal(EspsimError):  # noqa: N818 - what `ip` answers, more than a fault
     """`ip` itself refuses a line, before any kernel sees it; `text` is what it prints, without the last line feed."""
 
     def __init__(self, text: str) -> None:
@@ -193,5 +193,5 @@ def _ipv6(text: str) -> Address | None:
 
 
 def _plain(word: str) -> bool:
-    """Whether it is an address or a number: no key, although it may be long."""
-    return parse_number(word, 32) is not None or _prefix(word, AF_UNSPEC) is not None
+    """Whether it is an address or a number in decimal: no key, although it may be long."""
+    return word.isdecimal() or parse_number(word, 32) is not None or _prefix(word, AF_UNSPEC) is not None

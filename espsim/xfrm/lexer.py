@@ -25,7 +25,8 @@ MAX_LINE = 65536
 _WORD = re.compile(r"""\s++|(\#.*)|((?:[^\s'"\\]++|\\.|'[^']*+'|"(?:[^"\\]++|\\.)*+")++)""", re.DOTALL)
 _PIECE = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
 _ESCAPED = re.compile(r'\\([\\"$`])')
-_ONELINE = re.compile(r"\\\s+proto\s")
+ONELINE = re.compile(r"\\\s+proto\s")
+"""What a line of `ip -o` has in it: there a backslash ends a row, not a line."""
 
 
 class Form(Enum):
@@ -102,7 +103,7 @@ def _logical_lines(text: str, where: str | None) -> Iterator[tuple[list[Word], b
         _check(line, where, number)
         if not joined:
             row += 1
-        if _ONELINE.search(line):
+        if ONELINE.search(line):
             pieces = line.split("\\")
             yield [Word(w, number, row + i) for i, piece in enumerate(pieces) for w in piece.split()], True
             row += len(pieces)

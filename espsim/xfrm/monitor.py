@@ -7,8 +7,8 @@ from espsim.sad.spd import Policy
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import IpRefusal, matches
 from espsim.xfrm.policy_text import format_policy
-from espsim.xfrm.state_text import as_shown, format_expired, format_view
 from espsim.xfrm.show import selector_row
+from espsim.xfrm.state_text import as_shown, format_expired, format_view
 
 _GROUPS = {
     "acquire": ("ACQUIRE",), "expire": ("EXPIRE", "POLEXPIRE"), "SA": ("NEWSA", "UPDSA", "DELSA", "FLUSHSA"),

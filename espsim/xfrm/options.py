@@ -25,7 +25,7 @@ class Options:
 
 
 def read_options(words: list[str]) -> tuple[Options, list[str]]:
-    """The options of a line, and its words from the object on. IpRefusal for what is no option, or has no place here."""
+    """The options of a line, and its words from the object on. IpRefusal: no option, or none that has a place here."""
     at = 1 if words and words[0] == "ip" else 0
     stats, one, family = 0, False, 0
     while at < len(words) and words[at].startswith("-"):

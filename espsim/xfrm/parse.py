@@ -6,11 +6,13 @@ understood is refused by name, with its file and line: an SA that was read half 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
 from espsim.core.errors import InputError
 from espsim.sad.association import SecurityAssociation
+from espsim.xfrm.algorithms import Hidden
 from espsim.xfrm.cursor import Cursor
 from espsim.xfrm.lexer import split_entries
 from espsim.xfrm.words import read_words
@@ -24,12 +26,14 @@ _CHUNK = 1 << 20
 class ParsedSa:
     """An SA with the line that it starts on. `verb` is dump where `ip xfrm state` printed it.
 
-    A dump's SA without algorithms is larval. A dump lists the newest SA first (xfrm_state_walk).
+    A dump's SA without algorithms is larval, but where `hidden` names them: keys that were not printed can be passed
+    over (`keys_needed=False`), and then the SA has no keys. A dump lists the newest SA first (xfrm_state_walk).
     """
 
     sa: SecurityAssociation
     line: int
     verb: Verb
+    hidden: tuple[Hidden, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +88,32 @@ def read_sad(path: str) -> SadText:
     return parse_sad(text, path)
 
 
-def parse_sad(text: str, where: str | None = None) -> SadText:
+def parse_sad(text: str, where: str | None = None, *, keys_needed: bool = True) -> SadText:
     """A text's SAs and what was ignored in it. Raises as `read_sad_file`."""
     result = SadText()
     triples = _Triples(where)
-    for entry in split_entries(text, where):
-        cursor = Cursor(entry, where)
-        draft = read_words(cursor)
-        if draft.ignored:
-            result.ignored.append(Ignored(draft.proto or 0, entry.line))
-            continue
-        parsed = ParsedSa(draft.build(entry, where), entry.line, cast(Verb, entry.verb))
-        triples.add(parsed)
-        result.sas.append(parsed)
+    for found in parse_entries(text, where, keys_needed=keys_needed):
+        if isinstance(found, Ignored):
+            result.ignored.append(found)
+        else:
+            triples.add(found)
+            result.sas.append(found)
     if not result.sas:
         others = f" ({len(result.ignored)} states of other protocols were ignored)" if result.ignored else ""
         raise InputError(f"no SA in it{others}", where=where)
     return result
+
+
+def parse_entries(text: str, where: str | None = None, *, keys_needed: bool = True) -> Iterator[ParsedSa | Ignored]:
+    """The states of a text one by one, each judged alone, none compared with another. InputError with the line."""
+    for entry in split_entries(text, where):
+        cursor = Cursor(entry, where, keys_needed=keys_needed)
+        draft = read_words(cursor)
+        if draft.ignored:
+            yield Ignored(draft.proto or 0, entry.line)
+        else:
+            sa = draft.build(entry, where)
+            yield ParsedSa(sa, entry.line, cast(Verb, entry.verb), draft.all_hidden)
 
 
 class _Triples:

@@ -9,12 +9,18 @@ import errno
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from espsim.core.address import AF_INET
+from espsim.core.address import AF_INET, AF_INET6, prefix_match
 from espsim.sad.association import NO_MARK, Mark, Mode, Selector
 from espsim.sad.netns import Netns
 from espsim.sad.spd import DIRECTIONS, Policy
 
 Verb: TypeAlias = Literal["add", "update", "delete", "get", "deleteall", "list", "count", "flush"]
+
+
+MAX_DEPTH = 6
+"""XFRM_MAX_DEPTH: how many templates a policy may have."""
+
+_TEMPLATE_PROTOCOLS = frozenset({43, 50, 51, 60, 108})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +36,12 @@ class PolicyCommand:
     selector: Selector | None = None
     af: int | None = None
     index: int | None = None
-    ptype: str = "main"
+    ptype: str | None = None
     action: str | None = None
     priority: int | None = None
     mark: Mark = NO_MARK
     if_id: int = 0
+    flags: frozenset[str] | None = None
 
 
 def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
@@ -54,13 +61,10 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
         if verb == "delete":
             netns.note_policy("DELPOLICY", **_facts(found))
         return [found]
-    meant = [policy for policy in spd if _means(command, policy)]
     if verb == "flush":
-        for policy in meant:
-            spd.delete(policy)
-        if meant:
-            netns.note_policy("FLUSHPOLICY", ptype=command.ptype)
-    elif verb == "deleteall":
+        return _flush(netns, command.ptype or "main")
+    meant = [policy for policy in spd if _means(command, policy)]
+    if verb == "deleteall":
         for policy in meant:
             netns.note_policy("DELPOLICY", **_facts(spd.delete(policy)))
     return meant
@@ -70,8 +74,20 @@ def _verify(netns: Netns, policy: Policy) -> None:
     """verify_newpolicy_info and validate_tmpl (net/xfrm/xfrm_user.c)."""
     if policy.index and policy.index & 7 != DIRECTIONS[policy.dir]:
         raise netns.kernel.error(errno.EINVAL, "Policy index doesn't match direction")
-    if policy.dir == "out" and any(t.level == "use" and t.mode is Mode.TUNNEL for t in policy.templates):
-        raise netns.kernel.error(errno.EINVAL, "Mode in optional template not allowed in outbound policy")
+    if len(policy.templates) > MAX_DEPTH:
+        raise netns.kernel.error(errno.EINVAL, f"Template count must be <= XFRM_MAX_DEPTH ({MAX_DEPTH})")
+    length = 16 if policy.af == AF_INET6 else 4
+    for template in policy.templates:
+        if template.mode in (Mode.TUNNEL, Mode.BEET):
+            if policy.dir == "out" and template.level == "use":
+                raise netns.kernel.error(
+                    errno.EINVAL, "Mode in optional template not allowed in outbound policy"
+                )  # fmt: skip
+        elif len(template.dst) != length:
+            raise netns.kernel.error(errno.EINVAL, "Mode in template doesn't support a family change")
+        length = len(template.dst)
+        if template.proto not in _TEMPLATE_PROTOCOLS:
+            raise netns.kernel.error(errno.EINVAL, "Invalid XFRM protocol in template")
 
 
 def _facts(policy: Policy) -> dict[str, object]:
@@ -81,14 +97,44 @@ def _facts(policy: Policy) -> dict[str, object]:
 def _wanted(command: PolicyCommand) -> Policy:
     return Policy(
         command.dir or "", command.selector or Selector(), command.af or AF_INET, index=command.index or 0,
-        ptype=command.ptype, mark=command.mark, if_id=command.if_id,
+        ptype=command.ptype or "main", mark=command.mark, if_id=command.if_id,
     )  # fmt: skip
+
+
+def _flush(netns: Netns, ptype: str) -> list[Policy]:
+    """XFRM_MSG_FLUSHPOLICY of one type; where there is none, success and no message."""
+    gone = [policy for policy in netns.spd if policy.ptype == ptype]
+    for policy in gone:
+        netns.spd.delete(policy)
+    if gone:
+        netns.note_policy("FLUSHPOLICY", ptype=ptype)
+    return gone
 
 
 def _means(command: PolicyCommand, policy: Policy) -> bool:
     """xfrm_policy_filter_match (ip/xfrm_policy.c): what was said must be so."""
     said = (
-        (command.dir, policy.dir), (command.selector, policy.selector), (command.af, policy.af),
+        (command.dir, policy.dir), (command.af, policy.af), (command.ptype, policy.ptype),
         (command.index, policy.index), (command.action, policy.action), (command.priority, policy.priority),
     )  # fmt: skip
-    return policy.ptype == command.ptype and all(want is None or want == have for want, have in said)
+    if any(want is not None and want != have for want, have in said):
+        return False
+    if command.flags is not None and not command.flags & policy.flags:
+        return False
+    return command.selector is None or _within(command.selector, policy)
+
+
+def _within(want: Selector, policy: Policy) -> bool:
+    """Addresses by the bits of the prefix that was said, whatever the policy's own; the rest where it was said."""
+    have = policy.selector
+    zeros = bytes(16 if policy.af == AF_INET6 else 4)
+    for said, plen, address in (
+        (want.src, want.src_prefix, have.src), (want.dst, want.dst_prefix, have.dst)
+    ):  # fmt: skip
+        if plen and not prefix_match(address or zeros, said, plen):
+            return False
+    if (want.dev and want.dev != have.dev) or (want.proto and want.proto != have.proto):
+        return False
+    if want.sport_mask and want.sport != have.sport:
+        return False
+    return not (want.dport_mask and want.dport != have.dport)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast
 
 from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
 from espsim.sad.spd import Policy, Template
-from espsim.xfrm.id_words import MODE_WORDS, read_flags, read_id, read_limit, read_mode, read_selector
+from espsim.xfrm.id_words import MODE_WORDS, Id, read_flags, read_id, read_limit, read_mode, read_selector
 from espsim.xfrm.iproute import Args, IpRefusal, matches
 from espsim.xfrm.policy import PolicyCommand, Verb
 from espsim.xfrm.selector import SelectorWords
@@ -40,6 +39,7 @@ class _Draft:
     if_id: int = 0
     limits: dict[str, int | None] = field(default_factory=dict)
     templates: list[Template] = field(default_factory=list)
+    context: bool = False
 
     @property
     def family(self) -> int:
@@ -83,9 +83,12 @@ def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
         if not draft.mark.value & draft.mark.mask:
             draft.mark = NO_MARK
     selector = draft.build() if draft.selector is not None else None
+    filtering = verb in ("list", "deleteall")
+    af = (draft.af or None) if filtering else draft.family
     return PolicyCommand(
-        verb, None, draft.dir, selector, draft.family if selector is not None else None, draft.index,
-        draft.ptype or "main", draft.action, draft.priority, draft.mark, draft.if_id,
+        verb, None, draft.dir, selector, af, draft.index,
+        draft.ptype, draft.action, draft.priority, draft.mark, draft.if_id,
+        draft.flags if filtering and draft.flags else None,
     )  # fmt: skip
 
 
@@ -146,12 +149,18 @@ def _index(args: Args, draft: _Draft) -> None:
     draft.index = args.number("INDEX value is invalid")
 
 
+def _one_index(args: Args, draft: _Draft) -> None:
+    if draft.index is not None:
+        raise args.duplicate("index")
+    _index(args, draft)
+
+
 def _priority(args: Args, draft: _Draft) -> None:
     draft.priority = args.number("PRIORITY value is invalid")
 
 
 def _if_id(args: Args, draft: _Draft) -> None:
-    draft.if_id = args.number('value after "if_id" is invalid')
+    draft.if_id = args.number("IF_ID value is invalid")
 
 
 def _mark(args: Args, draft: _Draft) -> None:
@@ -160,6 +169,28 @@ def _mark(args: Args, draft: _Draft) -> None:
 
 def _flag(args: Args, draft: _Draft) -> None:
     draft.flags = read_flags(args, _FLAG_BITS, 8, "FLAG value is invalid")
+
+
+def _context(args: Args, draft: _Draft) -> None:
+    """A security context is read, and goes no further: nothing here asks an LSM."""
+    if draft.context:
+        raise args.duplicate("ctx")
+    draft.context = True
+    args.next()
+
+
+def _nosock(args: Args, draft: _Draft) -> None:
+    """`nosock` leaves out the policies of sockets, which nobody has here."""
+
+
+def _any_dir(args: Args, draft: _Draft) -> None:
+    draft.dir = None
+    _dir(args, draft)
+
+
+def _any_ptype(args: Args, draft: _Draft) -> None:
+    draft.ptype = None
+    _ptype(args, draft)
 
 
 def _limit(args: Args, draft: _Draft) -> None:
@@ -172,6 +203,7 @@ def _template(args: Args, draft: _Draft) -> None:
         raise IpRefusal("Too many tmpls: buffer overflow")
     ident = None
     mode, reqid, level = 0, 0, "required"
+    family = args.family or draft.family
     args.next()
     while True:
         if args.word == "mode":
@@ -189,24 +221,35 @@ def _template(args: Args, draft: _Draft) -> None:
         if not args.more:
             break
         args.next()
-    length = (ident.family_length if ident else 0) or (16 if draft.family == 10 else 4)
-    if mode not in (0, 1):
-        raise IpRefusal(f"a template of mode {_MODE_NAMES[mode]} is not supported (transport and tunnel are)")
+    if ident is None:
+        ident = Id()
+    length = ident.family_length or (16 if family == 10 else 4)
+    args.family = 10 if length == 16 else 2
     draft.templates.append(
         Template(
-            (ident.src if ident else b"") or bytes(length), (ident.dst if ident else b"") or bytes(length),
-            ident.proto if ident else 0, (ident.spi if ident else 0) or 0, Mode(_MODE_NAMES[mode]), reqid,
-            cast(Literal["required", "use"], level),
+            ident.src or bytes(length), ident.dst or bytes(length), ident.proto, ident.spi or 0,
+            Mode(_MODE_NAMES[mode]), reqid, level,
         )
     )  # fmt: skip
 
 
 Reader = Callable[[Args, _Draft], None]
 
-_COMMON: dict[str, Reader] = {"dir": _dir, "index": _index, "ptype": _ptype}
-_MEANT = _COMMON | {"mark": _mark, "if_id": _if_id}
-_MADE = _MEANT | {"action": _action, "priority": _priority, "flag": _flag, "limit": _limit, "tmpl": _template}
-_FILTER = _COMMON | {"action": _action, "priority": _priority, "flag": _flag}
+_MEANT: dict[str, Reader] = {
+    "dir": _dir, "index": _one_index, "ptype": _ptype, "mark": _mark, "if_id": _if_id, "ctx": _context,
+}  # fmt: skip
+_MADE = _MEANT | {
+    "index": _index,
+    "action": _action,
+    "priority": _priority,
+    "flag": _flag,
+    "limit": _limit,
+    "tmpl": _template,
+}
+_FILTER: dict[str, Reader] = {
+    "dir": _any_dir, "index": _index, "ptype": _any_ptype, "action": _action, "priority": _priority, "flag": _flag,
+    "nosock": _nosock,
+}  # fmt: skip
 _READERS: dict[str, dict[str, Reader]] = {
     "add": _MADE, "update": _MADE, "get": _MEANT, "delete": _MEANT, "list": _FILTER, "deleteall": _FILTER,
     "flush": {"ptype": _ptype},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.address import Address, parse_address
 from espsim.reference.host import Host
@@ -97,10 +97,9 @@ class Traffic:
 
     def _find(self, dst: Address, spi: int, proto: int) -> SecurityAssociation | None:
         """The SA whose keys the peer has: the newest of (dst, spi), whatever its mark."""
-        for view in self._netns.dump(proto):
-            if (view.sa.dst, view.sa.spi) == (dst, spi):
-                return view.sa
-        return None
+        held = (e for e in self._netns.sad.with_spi(spi) if (e.sa.dst, e.sa.proto) == (dst, proto))
+        newest = max(held, key=lambda entry: entry.sa_index, default=None)
+        return newest.sa if newest is not None else None
 
     def _inside(
         self, sa: SecurityAssociation | None, said: Address | None, src: Address, dst: Address
@@ -124,15 +123,13 @@ class Traffic:
         return bytes(len(dst))
 
 
-def _single(policies: Iterable[Policy], direction: str) -> Iterable[Policy]:
+def _single(policies: Iterable[Policy], direction: str) -> Iterator[Policy]:
     """The policies of one direction whose selector is one source and one destination, newest first."""
-    found = []
-    for policy in policies:
+    for policy in reversed(list(policies)):
         selector = policy.selector
         full = 8 * len(selector.dst)
         if policy.dir == direction and full and selector.src_prefix == selector.dst_prefix == full:
-            found.append(policy)
-    return sorted(found, key=lambda policy: policy.index, reverse=True)
+            yield policy
 
 
 def _payload(words: Words) -> int:

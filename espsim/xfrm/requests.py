@@ -54,7 +54,7 @@ _MIN_LENGTH = {
 """Bytes: xfrm_msg_min (net/xfrm/xfrm_user.c)."""
 
 _NETLINK = frozenset({"cap", "length"})
-_KNOWN = {
+WORDS_OF = {
     "ALLOCSPI": SPI_WORDS | _NETLINK, "NEWSA": SA_WORDS | _NETLINK, "UPDSA": SA_WORDS | _NETLINK,
     "GETSA": KEY_WORDS | _NETLINK, "DELSA": KEY_WORDS | _NETLINK, "FLUSHSA": _NETLINK | {"proto"},
     "DUMP": frozenset({"proto"}), "GETAE": KEY_WORDS | _NETLINK,
@@ -62,6 +62,8 @@ _KNOWN = {
     "GETACQ": ACQUIRE_WORDS, "DELACQ": ACQUIRE_WORDS, "ADVANCE": frozenset({"seconds"}),
     "EVENTS": frozenset(), "STAT": frozenset(), "RX": RX_WORDS, "TX": TX_WORDS,
 }  # fmt: skip
+"""The keys that each verb takes."""
+
 _FREE = ("SYSCTL", "LISTEN", "POLICY")
 """Verbs whose words are no key=value list of fixed keys."""
 
@@ -103,9 +105,9 @@ class _Session:
         if verb in _FREE:
             free = {"SYSCTL": self._sysctl, "LISTEN": self._listen, "POLICY": self._policy}
             return free[verb](words, where, line)
-        known = _KNOWN.get(verb)
+        known = WORDS_OF.get(verb)
         if known is None:
-            raise InputError(f"unknown request {verb}; known: {', '.join((*_KNOWN, *_FREE))}", where=where, line=line)
+            raise InputError(f"unknown request {verb}; known: {', '.join((*WORDS_OF, *_FREE))}", where=where, line=line)
         parsed = Words.parse(words, known, where, line)
         prepare = self._verbs()[verb]
         early = _refused_early(verb, parsed)

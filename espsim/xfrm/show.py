@@ -76,7 +76,7 @@ def as_running(entry: SadEntry) -> SecurityAssociation:
     window = entry.window
     top = window.top if window.resume is None else window.resume
     replay = ReplayState(
-        top & 0xFFFFFFFF, top >> 32, entry.oseq & 0xFFFFFFFF, entry.oseq >> 32, window.bitmap, stated=True
+        top & 0xFFFFFFFF, top >> 32, entry.oseq & 0xFFFFFFFF, entry.oseq >> 32, window.bitmap_from_top(), stated=True
     )
     return replace(entry.sa, replay=replay, current=Lifetime(entry.bytes, entry.packets))
 

@@ -19,11 +19,15 @@ from espsim.sad.saved import pack, unpack
 _FORMAT = "espsim xfrm state 1"
 
 
-def save_netns(netns: Netns, path: str) -> None:
-    """Put a namespace into a file, whole or not at all. InputError where it can't be written."""
+def open_state(path: str) -> OutputFile:
+    """A place to save to. InputError, before anything is done, where nothing can be written there."""
+    return OutputFile(path, private=True)
+
+
+def save_netns(netns: Netns, output: OutputFile) -> None:
+    """Put a namespace into a file that `open_state` opened, whole or not at all. InputError: the disk is full."""
     body = json.dumps(pack(netns), indent=1).encode() + b"\n"
     digest = hashlib.sha256(body).hexdigest()
-    output = OutputFile(path, private=True)
     try:
         output.file.write(f"{_FORMAT} {len(body)} {digest}\n".encode())
         output.file.write(body)
@@ -53,8 +57,6 @@ def load_netns(
         raise InputError("the saved state is not as it was written", where=path)
     try:
         return unpack(json.loads(body), kernel=kernel, options=options, seed=seed)
-    except InputError:
-        raise
     except (ValueError, TypeError, KeyError, AttributeError, EspsimError):
         raise InputError("no saved state of this version of espsim", where=path) from None
 

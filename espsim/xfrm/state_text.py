@@ -17,7 +17,7 @@ def format_view(view: StateView, *, stats: bool = False, nokeys: bool = False) -
 
 
 def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
-    """An EXPIRE message of `ip xfrm monitor`: the kernel puts neither algorithms nor contexts into it (build_expire)."""
+    """An EXPIRE message of `ip xfrm monitor`: it has neither algorithms nor contexts (build_expire)."""
     sa = replace(
         as_shown(view), algorithms=(), encap=None, coa=None, offload=None, output_mark=None, tfcpad=0, label="",
     )  # fmt: skip

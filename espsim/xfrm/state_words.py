@@ -15,8 +15,21 @@ from espsim.core.address import Address
 from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Selector
 from espsim.sad.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.xfrm.id_words import (
-    ROUTE_OPTIMIZATION, Id, offload_of, proto_name, read_algorithm, read_direction, read_encap, read_extra_flags,
-    read_id, read_limit, read_mode, read_offload, read_selector, read_state_flags, read_xfrm_proto,
+    ROUTE_OPTIMIZATION,
+    Id,
+    offload_of,
+    proto_name,
+    read_algorithm,
+    read_direction,
+    read_encap,
+    read_extra_flags,
+    read_id,
+    read_limit,
+    read_mode,
+    read_offload,
+    read_selector,
+    read_state_flags,
+    read_xfrm_proto,
 )  # fmt: skip
 from espsim.xfrm.iproute import ALL, Args, IpRefusal, matches
 from espsim.xfrm.selector import SelectorWords
@@ -316,8 +329,8 @@ def _bound(name: str, word: str) -> Callable[[Args, _Draft], None]:
 
 
 _SPI_READERS: dict[str, Callable[[Args, _Draft], None]] = {
-    "mode": _set("mode", read_mode), "mark": _set("mark", Args.mark), "reqid": _number("reqid", "REQID value is invalid"),
-    "seq": _seq, "if_id": _after("if_id", "if_id"), "dir": _set("dir", read_direction),
+    "mode": _set("mode", read_mode), "mark": _set("mark", Args.mark), "seq": _seq, "dir": _set("dir", read_direction),
+    "reqid": _number("reqid", "REQID value is invalid"), "if_id": _after("if_id", "if_id"),
     "pcpu-num": _after("pcpu", "pcpu-num"),
 }  # fmt: skip
 _READERS: dict[str, Callable[[Args, _Draft], None]] = _SPI_READERS | {

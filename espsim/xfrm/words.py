@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from espsim.aead.suites import Algorithm
 from espsim.sad.association import Direction, Encap, Lifetime, Mark, Offload
 from espsim.xfrm.algorithms import KINDS, read_algorithm
 from espsim.xfrm.cursor import Cursor
@@ -41,9 +42,13 @@ def read_words(cursor: Cursor) -> Draft:
 
 
 def _algorithm(cursor: Cursor, draft: Draft, kind: str, line: int) -> None:
-    if any(a.kind == kind for a in draft.algorithms):
+    if kind in draft.kinds:
         raise cursor.error(f"{kind} is given twice")
-    draft.algorithms.append(read_algorithm(cursor, kind))
+    algorithm = read_algorithm(cursor, kind)
+    if isinstance(algorithm, Algorithm):
+        draft.algorithms.append(algorithm)
+    else:
+        draft.hidden.append(algorithm)
     draft.algorithm_line = line
 
 

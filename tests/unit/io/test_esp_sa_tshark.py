@@ -103,7 +103,12 @@ GCM = ("rfc4106(gcm(aes))", 128, 20)
 def test_every_suite_mode_and_family_decrypts_with_its_icv_good(tmp_path):
     """One table of many rows, as a user has it: each packet finds its own."""
     cases: list[tuple[Any, Any]] = [(suite, {}) for suite in SUITES]
-    cases += [(suite, {"mode": mode, "v6": v6}) for suite in SUITES[::8] for mode in Mode for v6 in (False, True)]
+    cases += [
+        (suite, {"mode": mode, "v6": v6})
+        for suite in SUITES[::8]
+        for mode in (Mode.TRANSPORT, Mode.TUNNEL)
+        for v6 in (False, True)
+    ]
     sealed = [seal(algorithms(*suite), spi=0x1000 + n, **options) for n, (suite, options) in enumerate(cases)]
     got, _ = show(tmp_path, sealed, "esp.spi", *FIELDS)
     assert got == [[f"0x{0x1000 + n:08x}", "1", "0", "40002", TEXT.hex()] for n in range(len(cases)) for _ in range(3)]

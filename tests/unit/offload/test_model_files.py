@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
 from espsim.offload.locate import locate
-from espsim.offload.model import Model, Source, load_model, parse_assumptions, shipped_folder, shipped_models
+from espsim.offload.model import (
+    Model,
+    Source,
+    load_model,
+    load_models,
+    parse_assumptions,
+    shipped_folder,
+    shipped_models,
+)
 
 DPDK = (shipped_folder() / "marvell-cn10k-dpdk.toml").read_text()
 
@@ -41,6 +49,10 @@ WRONG = [
     ("capacity = 256 ", 'capacity = "256" ', "capacity = ",
      'inbound.lookup.0.capacity: "256" is not legal; legal: a whole number, memory, config, shared, unknown'),
     ("capacity = 256 ", "capacity = -1 ", "capacity = ", "inbound.lookup.0.capacity: -1 is not legal; input should be"),
+    ("capacity = 256 ", "capacity = 0 ", "capacity = ", "inbound.lookup.0.capacity: 0: a table without rows takes no"),
+    ("bits = 8", "bits = 33", "index =", "inbound.lookup.0.index.bits: 33 is not legal; input should be less than or"),
+    ("max = 255", "max = 4294967296", "spi_range =", "inbound.program.spi_range.max: 4294967296 is not legal"),
+    ('capacity = "config"', "capacity = 0", "capacity = ", "inbound.classify.capacity: 0: a classifier without room"),
     ("bits = 8", "bits = true", "index =", "inbound.lookup.0.index.bits: true is not legal; legal: a whole number"),
     ("bits = 8, ", "", "index =", 'inbound.lookup.0.index.fn: fn = "mask" needs `bits`'),
     ("esn = true", "esn = 1", "esn =", "caps.esn: 1 is not legal; legal: true, false, unknown"),
@@ -62,7 +74,7 @@ WRONG = [
 def test_a_wrong_value_is_one_line_with_file_and_line(tmp_path, old, new, at, what):
     path = edited(tmp_path, old, new)
     text = path.read_text()
-    if at == "capacity = ":  # the second one: the lookup's
+    if at == "capacity = ":  # one of two: the one that was edited
         line = next(n for n, row in enumerate(text.splitlines(), 1) if row.startswith(new))
     else:
         line = line_of(text, at)
@@ -92,7 +104,7 @@ def test_what_is_no_model_at_all(tmp_path, data, line, what):
 
 
 def test_unknown_names_and_paths_are_told():
-    with pytest.raises(InputError, match="marvell-9000: no such model; known: intel-82599-linux, marvell-cn10k-dpdk"):
+    with pytest.raises(InputError, match="marvell-9000: no such model; known: amd-pensando-elba, chelsio-t6-linux"):
         load_model("marvell-9000")
     with pytest.raises(InputError, match=r"no/such\.toml: can't be read: No such file"):
         load_model("no/such.toml")
@@ -158,6 +170,40 @@ def test_extends_finds_files_beside_and_errors_name_the_file_that_states_the_val
     base.write_text(DPDK.replace('id = "marvell-cn10k-dpdk"', 'id = "base"'))
     with pytest.raises(InputError, match=re.escape(f"{grandchild}:5: caps.esn: 7")):
         load_model(grandchild)
+
+
+def test_an_auxiliary_table_without_rows_is_refused(tmp_path):
+    text = (shipped_folder() / "intel-82599-linux.toml").read_text()
+    path = tmp_path / "x.toml"
+    path.write_text(text.replace("capacity = 128", "capacity = 0"))
+    line = line_of(text, "aux =")
+    with pytest.raises(InputError, match=rf"x\.toml:{line}: inbound\.lookup\.0\.aux\.0\.capacity: 0: a table without"):
+        load_model(path)
+
+
+def test_no_table_at_all_has_no_rows():
+    assert load_model("marvell-cn10k-linux-mainline").spec.inbound.lookup[0].capacity == 0
+
+
+def test_two_models_of_one_id_are_refused(tmp_path):
+    mine = write(tmp_path, "mine", 'extends = "sw-linux-xfrm"\n')
+    other = tmp_path / "other.toml"
+    other.write_text(f"# a copy\n{mine.read_text()}")
+    assert [model.id for _, model in load_models([mine, str(mine), "sw-linux-xfrm"])] == ["mine", "sw-linux-xfrm"]
+    with pytest.raises(InputError, match=re.escape(f"{other}:3: id: mine is the id of {mine}:2 too")):
+        load_models([mine, other])
+    shipped = tmp_path / "sw-linux-xfrm.toml"
+    shipped.write_text((shipped_folder() / shipped.name).read_text())
+    with pytest.raises(InputError, match=re.escape(f"{shipped}:3: id: sw-linux-xfrm is the id of")):
+        load_models(["sw-linux-xfrm", shipped])
+
+
+def test_the_base_of_unknowns_can_be_extended_and_is_no_device(tmp_path):
+    assert "unknown-base" not in shipped_models()
+    model = load_model(write(tmp_path, "mine", 'extends = "unknown-base"\n[caps]\nesn = true\n'))
+    stated = [key for key, value in model.leaves() if value != "unknown"]
+    assert stated == ["device.sources", "caps.esn"]
+    assert load_model("unknown-base").id == "unknown-base"
 
 
 @pytest.mark.parametrize(("first", "second", "at"), [("b", "a", "b"), ("a", "-", "a")])

@@ -13,7 +13,7 @@ from espsim.core.address import parse_address
 from espsim.core.errors import InputError, UnknownReached
 from espsim.core.verdict import Surfacing
 from espsim.offload.device import Answer, Device, PacketKey, Reached
-from espsim.offload.model import load_model, parse_assumptions, shipped_models
+from espsim.offload.model import load_model, parse_assumptions
 from espsim.sad.association import Mode, SecurityAssociation
 from tests.support import gcm_sa
 
@@ -296,10 +296,6 @@ WHOLE = {
     "intel-82599-linux": ("crypto", "host", Surfacing.SILENT, Surfacing.SILENT),
     "nvidia-mlx5-linux-packet": ("packet", "device", Surfacing.DEVICE_DROP, Surfacing.DEVICE_DROP),
 }
-
-
-def test_the_shipped_models_are_these():
-    assert shipped_models() == sorted(WHOLE)
 
 
 @pytest.mark.parametrize("model", WHOLE)

@@ -68,7 +68,8 @@ min = 0x100
 max = 0x103
 """.replace("{k}", "11" * 20)
     from espsim.sad.spi import POLICIES
-    from espsim.scenario.runner import expand, run_cell
+    from espsim.scenario.runner import run_cell
+    from espsim.scenario.traffic import expand
 
     scenario = parse_scenario(text, "draw")
     groups = expand(scenario, "draw")

@@ -93,11 +93,13 @@ def test_order_of_the_checks_of_allocspi() -> None:
     assert dump["count"] == 0  # none of these leaves a state behind
 
 
-def test_sa_dir_has_a_place_in_three_requests_only() -> None:
-    for verb in ("GETSA", "DELSA"):
-        [answer] = ask(NEW, f"{verb} dst=10.0.0.2 proto=esp spi=1 dir=in")
-        assert (answer["result"], answer["extack"]) == ("EINVAL", "Invalid attribute SA_DIR")
-        assert results(OLD, f"{verb} dst=10.0.0.2 proto=esp spi=1 dir=in") == ["ESRCH"]
+@pytest.mark.parametrize("verb", ["GETSA", "DELSA", "GETAE", "NEWAE", "EXPIRE"])
+def test_sa_dir_has_a_place_in_three_requests_only(verb: str) -> None:
+    line = f"{verb} dst=10.0.0.2 proto=esp spi=1 dir=in" + (" hard=1" if verb == "EXPIRE" else "")
+    [answer] = ask(NEW, line)
+    assert (answer["result"], answer["extack"]) == ("EINVAL", "Invalid attribute SA_DIR")
+    [answer] = ask(OLD, line)
+    assert answer["result"] == {"NEWAE": "EINVAL", "EXPIRE": "ENOENT"}.get(verb, "ESRCH")
 
 
 def test_6_1_192_hangs_at_the_third_zero_and_answers_nothing_after() -> None:

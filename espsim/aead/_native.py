@@ -1,0 +1,154 @@
+"""What the native engines' kernels share: how they are compiled, calls of C functions by address, loads and stores.
+
+Function addresses are arguments of the kernels and not part of their code, so the compiled code can be kept on disk.
+Everything is int64, addresses too: user space ends below 2^47, and int64 mixes with plain literals without surprises.
+Only numbers are passed between compiled functions: an array costs two atomic counts of references a call.
+A call assumes that integers and pointers travel alike in 64-bit registers, as they do on x86-64 and aarch64.
+The disk cache looks at a kernel's own file alone: after an edit of this file or of _rows.py, delete `__pycache__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# An array, or one of its elements: whatever numba makes of it, to a type checker it is anything.
+Array = Any
+
+ir: Any = cast(Any, cgutils).ir  # llvmlite's, by way of numba, so that there is one version of it
+
+_OPTIONS: dict[str, Any] = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
+_BYTE, _WORD = ir.IntType(8), ir.IntType(64)
+
+
+def kernel(function: _F) -> _F:
+    """Compiled at its first call, kept on disk, run without the GIL."""
+    try:
+        return cast(_F, numba.njit(cache=True, **_OPTIONS)(function))
+    except RuntimeError:  # nowhere to keep it: neither beside the source nor in the user's cache folder
+        return cast(_F, numba.njit(**_OPTIONS)(function))
+
+
+def helper(function: _F) -> _F:
+    """Compiled as part of the kernels that call it."""
+    return cast(_F, numba.njit(**_OPTIONS)(function))
+
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """numba's `intrinsic`, which to a type checker is what it becomes in compiled code: any function."""
+    return intrinsic(function)
+
+
+@_intrinsic
+def call(typingctx: Any, function: Any, arguments: Any) -> Any:
+    """call(address, (a, b, ...)): a C function of integers and pointers; its int result (nonsense where it is void)."""
+    kinds: list[Any] = list(cast(Any, arguments)) if isinstance(arguments, types.BaseTuple) else []
+    if not kinds or not all(isinstance(kind, types.Integer) for kind in kinds):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = [
+            context.cast(builder, builder.extract_value(args[1], n), kind, types.int64) for n, kind in enumerate(kinds)
+        ]
+        function_type = ir.FunctionType(ir.IntType(32), [_WORD] * len(values))
+        answer = builder.call(builder.inttoptr(args[0], function_type.as_pointer()), values)
+        return builder.sext(answer, _WORD)
+
+    return types.int64(types.int64, arguments), codegen
+
+
+def _loader(bits: int) -> Any:
+    kind = ir.IntType(bits)
+
+    @_intrinsic
+    def load(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(builder.inttoptr(args[0], kind.as_pointer()), align=1)
+            return value if bits == 64 else builder.zext(value, _WORD)
+
+        return types.int64(types.int64), codegen
+
+    return load
+
+
+def _storer(bits: int) -> Any:
+    kind = ir.IntType(bits)
+
+    @_intrinsic
+    def store(typingctx: Any, address: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = args[1] if bits == 64 else builder.trunc(args[1], kind)
+            builder.store(value, builder.inttoptr(args[0], kind.as_pointer()), align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), codegen
+
+    return store
+
+
+# loadN(address): N bits, zero-extended; storeN(address, value). The address need not be aligned.
+load8, load32, load64 = _loader(8), _loader(32), _loader(64)
+store8, store32, store64 = _storer(8), _storer(32), _storer(64)
+
+
+@_intrinsic
+def prefetch(typingctx: Any, address: Any) -> Any:
+    """Ask for the cache line at `address`; any address will do, also one that isn't mapped."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _BYTE.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, ir.IntType(32), ir.IntType(32), ir.IntType(32)])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], fnty=kind)
+        hints = [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)]  # read, keep, data
+        builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@helper
+def address(array: Array) -> Any:
+    """Where an array's first byte lies."""
+    return np.int64(array.ctypes.data)
+
+
+@helper
+def copy_words(target: int, source: int, size: int) -> None:
+    """`size` bytes, a multiple of 8."""
+    for at in range(0, size, 8):
+        store64(target + at, load64(source + at))
+
+
+@helper
+def copy_bytes(target: int, source: int, size: int) -> None:
+    """`size` bytes; few."""
+    for at in range(size):
+        store8(target + at, load8(source + at))
+
+
+@helper
+def differ(one: int, other: int, size: int) -> int:
+    """0 where `size` bytes are equal; takes the same time wherever they differ."""
+    found = 0
+    at = 0
+    while at + 4 <= size:
+        found |= load32(one + at) ^ load32(other + at)
+        at += 4
+    while at < size:
+        found |= load8(one + at) ^ load8(other + at)
+        at += 1
+    return found
+
+
+@helper
+def store32_be(address: int, value: int) -> None:
+    """The low 32 bits of `value` in network order."""
+    for n in range(4):
+        store8(address + n, value >> (24 - 8 * n))

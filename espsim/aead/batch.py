@@ -1,0 +1,95 @@
+"""The batch side of an engine: rows of a byte arena opened and sealed in place, every engine's bytes equal.
+
+An engine makes an `Opener` or a `Sealer` for a list of key slots (one SA's keys each), which then runs batch after
+batch. A batch is one arena and one column a fact, all columns of one length, in this order everywhere:
+
+    arena    uint8[:]    contiguous, writable
+    esp      int64[:]    where each row's ESP header begins in the arena
+    end      int64[:]    just past its ICV; between them: header 8, IV, ciphertext, ICV
+    slot     int32[:]    the row's key slot
+    seq64    uint64[:]   its high half is ESN's; not looked at where the slot has no ESN
+    result   uint8[:]    in: WAITING for a row to work on, anything else is left alone; out: what became of the row
+
+Sealing takes header and IV as they stand in the arena, encrypts what is between IV and ICV, and writes the ICV.
+A row that does not open is as it was before: engines which decrypt before they have checked the ICV put the ciphertext
+back, so no unverified plaintext stays behind and a row can be tried again with another guess of the ESN's high half.
+An opener or sealer serves one thread at a time; make one for each thread.
+"""
+
+# ruff: noqa: PLR0917
+# A batch is six columns, always in the same order.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from espsim.aead.suites import SuiteKeys
+
+Bytes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+UInt64s = npt.NDArray[np.uint64]
+
+# What `result` says; opening answers with numbers of `core.verdict.Verdict`.
+WAITING = 255  # to be worked on
+DONE = 0  # opened, or sealed
+TRUNCATED = 12  # past the arena, no room for IV and ICV, or not whole blocks
+INTEGRITY = 13  # the ICV is wrong
+BROKEN = 254  # the library refused for reasons of its own; the row must not be used
+
+
+@dataclass(frozen=True, slots=True)
+class SlotKeys:
+    """What one key slot holds: an SA's suite and keys, and whether its sequence numbers are ESN."""
+
+    keys: SuiteKeys
+    esn: bool = False
+
+
+Slots = Sequence[SlotKeys | None]
+"""Key slots by number; None: nothing may be opened or sealed with it."""
+
+
+class Opener(Protocol):
+    """Opens batches with the keys of its slots."""
+
+    def open(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+        """Open the waiting rows in place (see above). Raises IndexError where a slot is none of this opener's."""
+
+
+class Sealer(Protocol):
+    """Seals batches with the keys of its slots."""
+
+    def seal(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+        """Seal the waiting rows in place (see above). Raises IndexError where a slot is none of this sealer's."""
+
+
+class BatchEngine(Protocol):
+    """Makes openers and sealers. `name` is what `--engine` takes, `version` the library's own words."""
+
+    name: str
+    version: str
+
+    def supports(self, keys: SuiteKeys) -> bool:
+        """Whether the engine runs this suite itself; where not, its fallback does that slot's rows."""
+
+    def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
+        """The same engine with another fallback than `cryptography`; made when it is needed."""
+
+    def opener(self, slots: Slots) -> Opener:
+        """An opener for these slots; the cost of key set-up is paid here."""
+
+    def sealer(self, slots: Slots) -> Sealer:
+        """A sealer for these slots; the cost of key set-up is paid here."""
+
+
+def lengths(slots: Slots) -> tuple[Int64s, Int64s]:
+    """The IV's and the ICV's length of each slot in bytes, 0 where a slot is empty: where a row's plaintext lies."""
+    iv = np.array([s.keys.suite.iv_length if s else 0 for s in slots], dtype=np.int64)
+    icv = np.array([s.keys.icv_length if s else 0 for s in slots], dtype=np.int64)
+    return iv, icv

@@ -1,0 +1,146 @@
+"""Rows opened and sealed by Intel's multi-buffer library, from compiled code: the loop, and one function a suite.
+
+`f` is where the library's functions stand (the constants below are places there). All of them but the key set-up are
+plain functions of their arguments, so nothing is shared between threads that have scratch memory (`work`) of their own.
+"""
+
+# ruff: noqa: PLR0917
+# A batch is six columns, a row seven numbers, always in the same order.
+
+from __future__ import annotations
+
+from espsim.aead._native import Array, address, call, copy_bytes, differ, helper, kernel, load64
+from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
+from espsim.aead._slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
+from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING
+
+# Functions by their place in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
+SEAL_GCM, OPEN_GCM, GMAC_INIT, GMAC_UPDATE, GMAC_FINAL, SET_GCM_KEY = range(0, 144, 24)
+CHACHA_INIT, SEAL_CHACHA, OPEN_CHACHA, CHACHA_FINAL = range(144, 176, 8)
+
+# Scratch memory, offsets in bytes: struct gcm_context_data has 88, chacha20_poly1305_context_data 192.
+NONCE, AAD, TAG, CONTEXT, WORK = 0, 16, 64, 128, 1024
+
+
+@helper
+def _gcm(routine: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> None:
+    """Run body through GCM in place; the tag goes to TAG."""
+    number = nonce(line, work + NONCE, header)
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    key, tag_size = load64(line + KEY), load64(line + ICV)
+    call(routine, (key, work + CONTEXT, body, body, icv - body, number, extra, extra_size, work + TAG, tag_size))
+
+
+@helper
+def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
+    """RFC 4543: the tag over SPI, [seq_hi,] seq, IV, payload goes to TAG."""
+    key, context, size = load64(line + KEY), work + CONTEXT, load64(line + ROUTINE)
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header), 12))
+    call(load64(f + GMAC_UPDATE + 8 * size), (key, context, extra, extra_size))
+    call(load64(f + GMAC_UPDATE + 8 * size), (key, context, header + 8, icv - header - 8))
+    call(load64(f + GMAC_FINAL + 8 * size), (key, context, work + TAG, load64(line + ICV)))
+
+
+@helper
+def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> None:
+    """Run body through ChaCha20-Poly1305 in place; the tag goes to TAG."""
+    key, context = load64(line + KEY), work + CONTEXT
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    call(load64(f + CHACHA_INIT), (key, context, nonce(line, work + NONCE, header), extra, extra_size))
+    call(update, (key, context, body, body, icv - body))
+    call(load64(f + CHACHA_FINAL), (context, work + TAG, load64(line + ICV)))
+
+
+@helper
+def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """Both are their own inverse: where the ICV is wrong, the same again puts the ciphertext back."""
+    kind = load64(line + KIND)
+    if kind == GCM:
+        routine = load64(f + OPEN_GCM + 8 * load64(line + ROUTINE))
+        _gcm(routine, line, work, header, body, icv, hi)
+        if differ(work + TAG, icv, load64(line + ICV)) == 0:
+            return DONE
+        _gcm(routine, line, work, header, body, icv, hi)
+        return INTEGRITY
+    if kind == CHACHA:
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi)
+        if differ(work + TAG, icv, load64(line + ICV)) == 0:
+            return DONE
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi)
+        return INTEGRITY
+    _gmac(f, line, work, header, icv, hi)
+    return DONE if differ(work + TAG, icv, load64(line + ICV)) == 0 else INTEGRITY
+
+
+@helper
+def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    kind = load64(line + KIND)
+    if kind == GCM:
+        _gcm(load64(f + SEAL_GCM + 8 * load64(line + ROUTINE)), line, work, header, body, icv, hi)
+    elif kind == CHACHA:
+        _chacha(f, load64(f + SEAL_CHACHA), line, work, header, body, icv, hi)
+    else:
+        _gmac(f, line, work, header, icv, hi)
+    copy_bytes(icv, work + TAG, load64(line + ICV))
+    return DONE
+
+
+@kernel
+def open_rows(
+    functions: Array, lines: Array, scratch: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+) -> int:  # fmt: skip
+    """Open the waiting rows (batch.py); how many are left to another engine, or -1 - row where a slot has no keys."""
+    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
+    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    for i in range(rows):
+        if slots > MANY:
+            if i + FAR < rows:
+                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
+            if i + NEAR < rows:
+                ask_key(table, slots, slot[i + NEAR])
+        if result[i] != WAITING:
+            continue
+        line = find(table, slots, slot[i])
+        if line == NO_KEYS:
+            return -1 - i
+        if line == NOT_OURS:
+            left += 1
+            continue
+        body, icv = place(line, room, esp[i], end[i])
+        if body < 0:
+            result[i] = TRUNCATED
+        else:
+            result[i] = _open_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
+    return left
+
+
+@kernel
+def seal_rows(
+    functions: Array, lines: Array, scratch: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+) -> int:  # fmt: skip
+    """Seal the waiting rows (batch.py); answers as open_rows."""
+    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
+    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    for i in range(rows):
+        if slots > MANY:
+            if i + FAR < rows:
+                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
+            if i + NEAR < rows:
+                ask_key(table, slots, slot[i + NEAR])
+        if result[i] != WAITING:
+            continue
+        line = find(table, slots, slot[i])
+        if line == NO_KEYS:
+            return -1 - i
+        if line == NOT_OURS:
+            left += 1
+            continue
+        body, icv = place(line, room, esp[i], end[i])
+        if body < 0:
+            result[i] = TRUNCATED
+        else:
+            result[i] = _seal_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
+    return left

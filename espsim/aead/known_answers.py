@@ -1,0 +1,284 @@
+"""How an engine proves itself before it is used: published packets, then agreement with `cryptography`.
+
+The published ones don't cover short ICVs, every key length or every size class of a library's inner loops, so rows of
+many sizes in every suite are sealed and opened beside `cryptography` as well; that takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espsim.aead.batch import DONE, WAITING, BatchEngine, Bytes, Int32s, Int64s, SlotKeys, UInt64s
+from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.aead.engine import EngineError
+from espsim.aead.suites import AEADS, HASHES, Algorithm, resolve
+
+_hex = bytes.fromhex
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """A published packet from the ESP header to the ICV, and its plaintext; `seq_hi` is None without ESN."""
+
+    source: str
+    algorithms: tuple[Algorithm, ...] = field(repr=False)
+    seq_hi: int | None
+    packet: bytes
+    plaintext: bytes
+
+
+KNOWN_ANSWERS = (
+    KnownAnswer(
+        "draft-mcgrew-gcm-test-01 case 12",
+        (Algorithm("aead", "rfc4106(gcm(aes))", _hex("7d773d00c144c525ac619d18c84a3f47d9664267"), 128),),
+        None,
+        _hex("335467aeffffffff43457e9182443bc6437f866bcb3f699fe9b0822bac961c4504bef270"),
+        _hex("01020201"),
+    ),
+    KnownAnswer(
+        "draft-mcgrew-gcm-test-01 case 13",
+        (Algorithm("aead", "rfc4106(gcm(aes))", _hex("abbccddef00112233445566778899aabdecaf888"), 128),),
+        0,
+        _hex(
+            "0000010000000001cafedebaceface7429c9fc69a197d038ccdd14e2ddfcaa0543332164412503524303ed3c6c5f283843af8c3e"
+        ),
+        _hex("746f016265016f72016e6f7401746f0162650001"),
+    ),
+    KnownAnswer(
+        "draft-mcgrew-gcm-test-01 case 07",
+        (
+            Algorithm(
+                "aead", "rfc4106(gcm(aes))", _hex("feffe9928665731c6d6a8f9467308308feffe9928665731ccafebabe"), 128
+            ),
+        ),
+        None,
+        _hex(
+            "0000a5f80000000afacedbaddecaf888a5b1f8066029aea40e598b8122de02420938b3ab33f828e687b8858b5bfbdbd0"
+            "315b27452144cc7795457b9652037f5318027b5b4cd7a636"
+        ),
+        _hex("45000028a4ad4000400678800a01038f0a010612802306b8cb712602dd6bb03e501016d075680001"),
+    ),
+    KnownAnswer(
+        "draft-mcgrew-gcm-test-01 case 09",
+        (
+            Algorithm(
+                "aead",
+                "rfc4106(gcm(aes))",
+                _hex("abbccddef00112233445566778899aababbccddef00112233445566778899aab73616c74"),
+                128,
+            ),
+        ),
+        359608614,
+        _hex(
+            "17405e67dd0db99b616e640169766563f2d69ecdbd5a0d5b8d5ef38bad4da58d1f278fde98ef67549d524a3018d9a57f"
+            "f4d3a31ce673119e451626c2415771e3b7eebca614c89b35"
+        ),
+        _hex("45080028732c00004006e9f90a0106120a01038f06b88023dd6bafbecb71260250101f646d540001"),
+    ),
+    KnownAnswer(
+        "draft-mcgrew-gcm-test-01 case 17",
+        (Algorithm("aead", "rfc4543(gcm(aes))", _hex("4c80cdefbb5d10da906ac73c3613a63422433c64"), 128),),
+        None,
+        _hex(
+            "0000432100000007000000000000000045000030da3a00008001df3bc0a80005c0a800010800c6cd0200070061626364"
+            "65666768696a6b6c6d6e6f707172737401020201f2a9a836e155106aa8dcd618e4099aaa"
+        ),
+        _hex(
+            "45000030da3a00008001df3bc0a80005c0a800010800c6cd020007006162636465666768696a6b6c6d6e6f707172737401020201"
+        ),
+    ),
+    KnownAnswer(
+        "RFC 7634 appendix A",
+        (
+            Algorithm(
+                "aead",
+                "rfc7539esp(chacha20,poly1305)",
+                _hex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9fa0a1a2a3"),
+                128,
+            ),
+        ),
+        None,
+        _hex(
+            "0102030400000005101112131415161724039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c6"
+            "14ee8099d52844eb61aa95dfab4c02f72aa71e7c4c4f64c9befe2facc638e8f3cbec163fac469b502773f6fb94e664da"
+            "9165b82829f641e076aaa8266b7fb0f7b11b369907e1ad43"
+        ),
+        _hex(
+            "45000054a6f200004001e778c6336405c000020508005b7a3a080000553bec100007362708090a0b0c0d0e0f10111213"
+            "1415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435363701020204"
+        ),
+    ),
+    KnownAnswer(
+        "Linux crypto/testmgr.h, authenc(hmac(sha1),cbc(aes))",
+        (
+            Algorithm("enc", "cbc(aes)", _hex("90d382b410eeba7ad938c46cec1a82bf")),
+            Algorithm("auth-trunc", "hmac(sha1)", _hex("112233445566778899aabbccddeeff1122334455"), 160),
+        ),
+        None,
+        _hex(
+            "0000432100000001e96e8c08ab465763fd098d45dd3ff893f663c25d325c18c6a9453e194e120849a4870b66cc6b9965"
+            "330013b4898dc856a4699e523a55db080b59ec3a8e4b7e52775b07d1db34ed9c538ab50c551b874aa269add047ad2d59"
+            "13ac19b7cfbad4a658c68475e4e96b0ce1c50b734d8255a885e159f7"
+        ),
+        _hex(
+            "08000ebda70a00008e9c083db95b070008090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627"
+            "28292a2b2c2d2e2f30313233343536370102030405060708090a0b0c0d0e0e01"
+        ),
+    ),
+    KnownAnswer(
+        "Linux crypto/testmgr.h, authenc(hmac(sha256),cbc(aes))",
+        (
+            Algorithm("enc", "cbc(aes)", _hex("90d382b410eeba7ad938c46cec1a82bf")),
+            Algorithm(
+                "auth-trunc",
+                "hmac(sha256)",
+                _hex("112233445566778899aabbccddeeff112233445566778899aabbccddeeff1122"),
+                256,
+            ),
+        ),
+        None,
+        _hex(
+            "0000432100000001e96e8c08ab465763fd098d45dd3ff893f663c25d325c18c6a9453e194e120849a4870b66cc6b9965"
+            "330013b4898dc856a4699e523a55db080b59ec3a8e4b7e52775b07d1db34ed9c538ab50c551b874aa269add047ad2d59"
+            "13ac19b7cfbad4a6bbd40fbea33b4cb83ad2e10386a559b773c346202cb1ef68bb8a327e128c69cf"
+        ),
+        _hex(
+            "08000ebda70a00008e9c083db95b070008090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627"
+            "28292a2b2c2d2e2f30313233343536370102030405060708090a0b0c0d0e0e01"
+        ),
+    ),
+    KnownAnswer(
+        "Linux crypto/testmgr.h, authenc(hmac(sha512),cbc(aes))",
+        (
+            Algorithm("enc", "cbc(aes)", _hex("90d382b410eeba7ad938c46cec1a82bf")),
+            Algorithm(
+                "auth-trunc",
+                "hmac(sha512)",
+                _hex(
+                    "112233445566778899aabbccddeeff112233445566778899aabbccddeeff112233445566778899aabbccddeeff112233"
+                    "445566778899aabbccddeeff11223344"
+                ),
+                512,
+            ),
+        ),
+        None,
+        _hex(
+            "0000432100000001e96e8c08ab465763fd098d45dd3ff893f663c25d325c18c6a9453e194e120849a4870b66cc6b9965"
+            "330013b4898dc856a4699e523a55db080b59ec3a8e4b7e52775b07d1db34ed9c538ab50c551b874aa269add047ad2d59"
+            "13ac19b7cfbad4a6748494e2d77af9bf008aa2d5b7f360cfa047df4e09f4b17f14d93d538e12b3004c0a4e32404388ce"
+            "9226c1762011ebba624f9a6225c37580b70a17f5d794b414"
+        ),
+        _hex(
+            "08000ebda70a00008e9c083db95b070008090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627"
+            "28292a2b2c2d2e2f30313233343536370102030405060708090a0b0c0d0e0e01"
+        ),
+    ),
+)
+
+# Sizes of whole blocks (CBC takes them all) around the places where libraries change their loops.
+_SIZES = (0, 16, 32, 48, 64, 112, 128, 144, 256, 272, 512, 784, 1424, 2048)
+
+
+@dataclass(slots=True)
+class Rows:
+    """A batch made of packets: header, IV, body, room for the ICV, each at a place of its own in the arena."""
+
+    arena: Bytes
+    esp: Int64s
+    end: Int64s
+    slot: Int32s
+    seq64: UInt64s
+    result: Bytes
+
+    @classmethod
+    def of(cls, packets: list[tuple[int, int, bytes]]) -> Rows:
+        """From (slot, seq_hi, bytes from the ESP header to the ICV)."""
+        sizes = np.array([len(packet) for _, _, packet in packets], dtype=np.int64)
+        # Seven bytes between rows, so that rows begin at every alignment and none touches the next.
+        esp = np.cumsum(sizes + 7) - sizes
+        arena = np.zeros(int(esp[-1] + sizes[-1]) + 7 if packets else 0, dtype=np.uint8)
+        for start, (_, _, packet) in zip(esp, packets, strict=True):
+            arena[start : start + len(packet)] = np.frombuffer(packet, dtype=np.uint8)
+        slot = np.array([number for number, _, _ in packets], dtype=np.int32)
+        seq64 = np.array([hi << 32 for _, hi, _ in packets], dtype=np.uint64)
+        return cls(arena, esp, esp + sizes, slot, seq64, np.zeros(len(packets), dtype=np.uint8))
+
+    def columns(self) -> tuple[Bytes, Int64s, Int64s, Int32s, UInt64s, Bytes]:
+        """What `open` and `seal` take; `result` is set to waiting again."""
+        self.result[:] = WAITING
+        return self.arena, self.esp, self.end, self.slot, self.seq64, self.result
+
+
+def prove(engine: BatchEngine) -> int:
+    """How many rows the engine got right. Raises EngineError at the first that it got wrong, naming it."""
+    return _known(engine) + _agrees(engine)
+
+
+def _known(engine: BatchEngine) -> int:
+    answers = [(a, SlotKeys(resolve(a.algorithms), a.seq_hi is not None)) for a in KNOWN_ANSWERS]
+    answers = [(a, slot) for a, slot in answers if engine.supports(slot.keys)]
+    slots = [slot for _, slot in answers]
+    rows = Rows.of([(n, a.seq_hi or 0, a.packet) for n, (a, _) in enumerate(answers)])
+    packets = rows.arena.copy()
+    engine.opener(slots).open(*rows.columns())
+    for n, (answer, slot) in enumerate(answers):
+        body = int(rows.esp[n]) + 8 + slot.keys.suite.iv_length
+        opened = rows.arena[body : body + len(answer.plaintext)].tobytes()
+        if rows.result[n] != DONE or opened != answer.plaintext:
+            raise EngineError(f"{engine.version} opens {answer.source} wrongly")
+    engine.sealer(slots).seal(*rows.columns())
+    if not (rows.result == DONE).all() or not np.array_equal(rows.arena, packets):
+        raise EngineError(f"{engine.version} seals a published packet wrongly")
+    return 2 * len(answers)
+
+
+def suites() -> Iterator[tuple[Algorithm, ...]]:
+    """Every suite with every key and ICV length that espsim knows, with keys for tests."""
+    rng = random.Random(4303)
+    for suite in AEADS.values():
+        for size in suite.key_lengths:
+            for bits in suite.icv_bits:
+                yield (Algorithm("aead", suite.name, rng.randbytes(size + suite.salt_length), bits),)
+    for name, mac in HASHES.items():
+        for bits in mac.icv_bits:
+            auth = Algorithm("auth-trunc" if bits else "auth", name, rng.randbytes(bits // 4), bits)
+            for size in (16, 24, 32):
+                yield (Algorithm("enc", "cbc(aes)", rng.randbytes(size)), auth)
+            yield (Algorithm("enc", "ecb(cipher_null)", b""), auth)
+
+
+def _agrees(engine: BatchEngine) -> int:
+    """Seal, open and refuse rows of every supported suite as `cryptography` does, byte for byte."""
+    keys = [k for k in map(resolve, suites()) if engine.supports(k)]
+    slots = [SlotKeys(k, esn) for k in keys for esn in (False, True)]
+    rng = random.Random(4106)
+    packets = []
+    for number, slot in enumerate(slots):
+        rest = slot.keys.suite.iv_length + slot.keys.icv_length + 8
+        packets += [(number, rng.getrandbits(32), rng.randbytes(rest + size)) for size in rng.sample(_SIZES, 5)]
+    ours, twin = Rows.of(packets), Rows.of(packets)
+    twins = CryptographyBatch()
+    engine.sealer(slots).seal(*ours.columns())
+    twins.sealer(slots).seal(*twin.columns())
+    _same(engine, "seals", slots, ours, twin)
+    forged = [int(end) - 1 for n, end in enumerate(ours.end) if n % 3 == 0]
+    for rows in (ours, twin):
+        rows.arena[forged] ^= 0x80
+    engine.opener(slots).open(*ours.columns())
+    twins.opener(slots).open(*twin.columns())
+    _same(engine, "opens", slots, ours, twin)
+    return 2 * len(packets)
+
+
+def _same(engine: BatchEngine, verb: str, slots: list[SlotKeys], ours: Rows, twin: Rows) -> None:
+    for n, (esp, end, number) in enumerate(zip(ours.esp, ours.end, ours.slot, strict=True)):
+        same = np.array_equal(ours.arena[esp:end], twin.arena[esp:end])
+        if not same or ours.result[n] != twin.result[n]:
+            suite = slots[int(number)].keys
+            raise EngineError(f"{engine.version} {verb} {suite.suite.name} unlike cryptography ({end - esp} bytes)")
+    if not np.array_equal(ours.arena, twin.arena):
+        raise EngineError(f"{engine.version} writes past its rows")

@@ -1,0 +1,261 @@
+"""Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: the loop, and one function a suite's kind.
+
+`f` is where the library's functions stand (the constants below are places there); `work` is scratch memory with
+OSSL_PARAM arrays that libcrypto_engine.py has laid out. GCM contexts for opening hold the salt as the fixed part of a
+TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third off the price of a small packet.
+"""
+
+# ruff: noqa: PLR0917
+# A batch is six columns, a row seven numbers, always in the same order.
+
+from __future__ import annotations
+
+from espsim.aead._native import (
+    Array,
+    address,
+    call,
+    copy_bytes,
+    copy_words,
+    differ,
+    helper,
+    kernel,
+    load64,
+    store32_be,
+    store64,
+)  # fmt: skip
+from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
+from espsim.aead._slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
+from espsim.aead.batch import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
+
+# Functions by their place in `f`, in bytes; FUNCTIONS is in this order.
+OPEN_INIT, OPEN_UPDATE, OPEN_FINAL, SEAL_INIT, SEAL_UPDATE, SEAL_FINAL, SET_PARAMS, GET_PARAMS, HASHES = range(0, 72, 8)
+FUNCTIONS = (
+    "EVP_DecryptInit_ex", "EVP_DecryptUpdate", "EVP_DecryptFinal_ex",
+    "EVP_EncryptInit_ex", "EVP_EncryptUpdate", "EVP_EncryptFinal_ex",
+    "EVP_CIPHER_CTX_set_params", "EVP_CIPHER_CTX_get_params",
+    "SHA1_Update", "SHA1_Final", "SHA256_Update", "SHA256_Final",
+    "SHA384_Update", "SHA384_Final", "SHA512_Update", "SHA512_Final",
+)  # fmt: skip
+
+# Scratch memory, offsets in bytes.
+NONCE, AAD, LENGTH, DIGEST, INNER, STATE, SPARE, TAG_PARAM, GCM_PARAMS, TEXT = (
+    0,
+    16,
+    32,
+    64,
+    128,
+    192,
+    448,
+    512,
+    640,
+    896,
+)
+WORK = 1024
+
+# struct ossl_param_st: key, data_type, data, data_size, return_size.
+PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
+# A keyed hash of ESP: the state after the inner pad, then the one after the outer (SHA512_CTX, the largest, has 216).
+HASH_STATE = 224
+
+
+@helper
+def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    context, length = load64(line + KEY), work + LENGTH
+    params = work + GCM_PARAMS
+    store64(params + PARAM_DATA, icv)
+    store64(params + PARAM_SIZE, load64(line + ICV))
+    store64(params + PARAM + PARAM_DATA, header + 8)
+    if call(load64(f + SET_PARAMS), (context, params)) != 1:
+        return BROKEN
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    call(load64(f + OPEN_UPDATE), (context, 0, length, extra, extra_size))
+    call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
+    if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1:
+        return DONE
+    # Counter mode is its own inverse: the same again puts the ciphertext back.
+    call(load64(f + SET_PARAMS), (context, params))
+    call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
+    return INTEGRITY
+
+
+@helper
+def _open_chacha(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    context, length = load64(line + KEY), work + LENGTH
+    number, params = nonce(line, work + NONCE, header), work + TAG_PARAM
+    store64(params + PARAM_DATA, icv)
+    store64(params + PARAM_SIZE, load64(line + ICV))
+    if (
+        call(load64(f + OPEN_INIT), (context, 0, 0, 0, number)) != 1
+        or call(load64(f + SET_PARAMS), (context, params)) != 1
+    ):
+        return BROKEN
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    call(load64(f + OPEN_UPDATE), (context, 0, length, extra, extra_size))
+    call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
+    if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1:
+        return DONE
+    call(load64(f + OPEN_INIT), (context, 0, 0, 0, number))  # as in _open_gcm: a stream cipher is its own inverse
+    call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
+    return INTEGRITY
+
+
+@helper
+def _open_gmac(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    context, length, params = load64(line + KEY), work + LENGTH, work + GCM_PARAMS
+    store64(params + PARAM_DATA, icv)
+    store64(params + PARAM_SIZE, load64(line + ICV))
+    store64(params + PARAM + PARAM_DATA, header + 8)
+    if call(load64(f + SET_PARAMS), (context, params)) != 1:
+        return BROKEN
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    call(load64(f + OPEN_UPDATE), (context, 0, length, extra, extra_size))
+    call(load64(f + OPEN_UPDATE), (context, 0, length, header + 8, icv - header - 8))
+    return DONE if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1 else INTEGRITY
+
+
+@helper
+def _seal_aead(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """GCM and ChaCha20-Poly1305 encrypt the body; GMAC takes IV and body as more AAD."""
+    context, length, params = load64(line + KEY), work + LENGTH, work + TAG_PARAM
+    good = call(load64(f + SEAL_INIT), (context, 0, 0, 0, nonce(line, work + NONCE, header)))
+    extra, extra_size = aad(line, work + AAD, header, hi)
+    good &= call(load64(f + SEAL_UPDATE), (context, 0, length, extra, extra_size))
+    if load64(line + KIND) == GMAC:
+        good &= call(load64(f + SEAL_UPDATE), (context, 0, length, header + 8, icv - header - 8))
+    else:
+        good &= call(load64(f + SEAL_UPDATE), (context, body, length, body, icv - body))
+    good &= call(load64(f + SEAL_FINAL), (context, work + SPARE, length))
+    store64(params + PARAM_DATA, icv)
+    store64(params + PARAM_SIZE, load64(line + ICV))
+    good &= call(load64(f + GET_PARAMS), (context, params))
+    return DONE if good == 1 else BROKEN
+
+
+@helper
+def _mac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
+    """HMAC (RFC 2104) over header, IV, ciphertext [, seq_hi] into DIGEST, from the states that the key left."""
+    routine = HASHES + 16 * load64(line + ROUTINE)
+    update, final = load64(f + routine), load64(f + routine + 8)
+    state, keyed = work + STATE, load64(line + MAC)
+    copy_words(state, keyed, HASH_STATE)
+    call(update, (state, header, icv - header))
+    if load64(line + ESN) != 0:
+        store32_be(work + AAD, hi)
+        call(update, (state, work + AAD, 4))
+    call(final, (work + INNER, state))
+    copy_words(state, keyed + HASH_STATE, HASH_STATE)
+    digest_size = load64(keyed + 2 * HASH_STATE)
+    call(update, (state, work + INNER, digest_size))
+    call(final, (work + DIGEST, state))
+
+
+@helper
+def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    context, length, size = load64(line + KEY), work + LENGTH, icv - body
+    if load64(line + MAC) != 0:
+        _mac(f, line, work, header, icv, hi)
+        if differ(work + DIGEST, icv, load64(line + ICV)) != 0:
+            return INTEGRITY
+    if context == 0 or size == 0:
+        return DONE
+    if size % 16 != 0:
+        return TRUNCATED
+    if call(load64(f + OPEN_INIT), (context, 0, 0, 0, header + 8)) != 1:
+        return BROKEN
+    return DONE if call(load64(f + OPEN_UPDATE), (context, body, length, body, size)) == 1 else BROKEN
+
+
+@helper
+def _seal_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    context, length, size = load64(line + KEY), work + LENGTH, icv - body
+    if context != 0 and size != 0:
+        if size % 16 != 0:
+            return TRUNCATED
+        if call(load64(f + SEAL_INIT), (context, 0, 0, 0, header + 8)) != 1:
+            return BROKEN
+        if call(load64(f + SEAL_UPDATE), (context, body, length, body, size)) != 1:
+            return BROKEN
+    if load64(line + MAC) != 0:
+        _mac(f, line, work, header, icv, hi)
+        copy_bytes(icv, work + DIGEST, load64(line + ICV))
+    return DONE
+
+
+@helper
+def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    kind = load64(line + KIND)
+    if kind == GCM:
+        return _open_gcm(f, line, work, header, body, icv, hi)
+    if kind == CHACHA:
+        return _open_chacha(f, line, work, header, body, icv, hi)
+    if kind == GMAC:
+        return _open_gmac(f, line, work, header, body, icv, hi)
+    return _open_authenc(f, line, work, header, body, icv, hi)
+
+
+@helper
+def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    kind = load64(line + KIND)
+    if kind == AUTHENC:
+        return _seal_authenc(f, line, work, header, body, icv, hi)
+    return _seal_aead(f, line, work, header, body, icv, hi)
+
+
+@kernel
+def open_rows(
+    functions: Array, lines: Array, scratch: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+) -> int:  # fmt: skip
+    """Open the waiting rows (batch.py); how many are left to another engine, or -1 - row where a slot has no keys."""
+    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
+    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    for i in range(rows):
+        if slots > MANY:
+            if i + FAR < rows:
+                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
+            if i + NEAR < rows:
+                ask_key(table, slots, slot[i + NEAR])
+        if result[i] != WAITING:
+            continue
+        line = find(table, slots, slot[i])
+        if line == NO_KEYS:
+            return -1 - i
+        if line == NOT_OURS:
+            left += 1
+            continue
+        body, icv = place(line, room, esp[i], end[i])
+        if body < 0:
+            result[i] = TRUNCATED
+        else:
+            result[i] = _open_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
+    return left
+
+
+@kernel
+def seal_rows(
+    functions: Array, lines: Array, scratch: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+) -> int:  # fmt: skip
+    """Seal the waiting rows (batch.py); answers as open_rows."""
+    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
+    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    for i in range(rows):
+        if slots > MANY:
+            if i + FAR < rows:
+                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
+            if i + NEAR < rows:
+                ask_key(table, slots, slot[i + NEAR])
+        if result[i] != WAITING:
+            continue
+        line = find(table, slots, slot[i])
+        if line == NO_KEYS:
+            return -1 - i
+        if line == NOT_OURS:
+            left += 1
+            continue
+        body, icv = place(line, room, esp[i], end[i])
+        if body < 0:
+            result[i] = TRUNCATED
+        else:
+            result[i] = _seal_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
+    return left

@@ -1,0 +1,322 @@
+"""What a device would do with the SAs of a host: each is offered to the modelled driver, then a packet of each is sent.
+
+    installed   its packets reach it
+    collides    an SA with the same SPI has its key or slot: it was refused, or shadowed, or overwritten
+    aliases     an SA with another SPI has its slot
+    overflows   there is no room for it
+    refused     the driver does not take such an SA, or its SPI lies outside of the driver's range
+
+An SA is inbound by its `dir`, or its destination is one of the host's own; where neither is known it counts as inbound.
+AH, IPComp and larval states are counted and not offered. SAs go in oldest first, as the kernel got them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from espsim.analysis.odds import out_of_range
+from espsim.core.address import Address, prefix_match
+from espsim.core.errors import InputError
+from espsim.core.verdict import DeviceOutcome, Surfacing
+from espsim.offload.caps import refusal
+from espsim.offload.device import Answer, Device, PacketKey, Reached
+from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction, SecurityAssociation
+from espsim.xfrm.algorithms import stand_ins
+from espsim.xfrm.survey import Survey, Template
+
+FATES = ("installed", "collides", "aliases", "overflows", "refused")
+
+_ABSENT = {
+    Reached.MISS: DeviceOutcome.DROPPED,
+    Reached.EMPTY_SLOT: DeviceOutcome.EMPTY_SLOT,
+    Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A network of the host's own addresses."""
+
+    network: Address
+    length: int
+
+    def holds(self, address: Address) -> bool:
+        """Whether an address lies in it."""
+        return prefix_match(address, self.network, self.length)
+
+
+def parse_prefix(text: str) -> Prefix:
+    """ADDR[/PLEN]; InputError for what is none. Host bits may be set, as in `ip addr`."""
+    try:
+        interface = ipaddress.ip_interface(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no address or prefix, such as 192.0.2.0/24", where="--local") from None
+    return Prefix(interface.network.network_address.packed, interface.network.prefixlen)
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Which SAs of a survey are offered, oldest first, and how many are not, by reason."""
+
+    survey: Survey
+    offered: array[int]
+    outbound: int = 0
+    undirected: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The lowest and the highest SPI of the offered SAs."""
+        spis = self.survey.spi
+        return min(spis[i] for i in self.offered), max(spis[i] for i in self.offered)
+
+    def destinations(self) -> list[int]:
+        """How many SAs each destination has: within one the kernel gives no SPI twice."""
+        return sorted(Counter(self.survey.dst[i] for i in self.offered).values(), reverse=True)
+
+
+def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
+    """Sort a survey's SAs. `undirected` counts those that are inbound only because nothing says otherwise."""
+    result = Inventory(survey, array("I"))
+    for state in survey.ignored:
+        result.left_out[f"protocol {state.proto}"] += 1
+    reasons = [_not_offered(template) for template in survey.templates]
+    own: dict[Address, bool] = {}
+    for index in survey.installing_order():
+        number = survey.template[index]
+        if reasons[number] is not None:
+            result.left_out[str(reasons[number])] += 1
+            continue
+        direction = survey.templates[number].sa.dir
+        if direction is None and local:
+            dst = survey.dst[index]
+            if dst not in own:
+                own[dst] = any(prefix.holds(dst) for prefix in local)
+            direction = Direction.IN if own[dst] else Direction.OUT
+        if direction is Direction.OUT:
+            result.outbound += 1
+            continue
+        result.undirected += direction is None
+        result.offered.append(index)
+    return result
+
+
+def _not_offered(template: Template) -> str | None:
+    if template.sa.proto != PROTO_ESP:
+        return PROTO_NAMES[template.sa.proto]
+    return "larval" if template.sa.keys is None and not template.hidden else None
+
+
+class Finding(NamedTuple):
+    """One SA that is not simply installed. `other` is whose context its packets meet, -1: none."""
+
+    index: int
+    fate: str
+    errno: str | None
+    other: int
+    outcome: DeviceOutcome
+    surfacing: Surfacing
+
+
+class Refused(NamedTuple):
+    """SAs that one sentence refuses."""
+
+    errno: str
+    why: str
+    count: int
+    first: int
+
+
+@dataclass(slots=True)
+class Audit:
+    """One model's answer. `traffic` counts SAs by (fate, errno, outcome, surfacing); `findings` are the first of each fate.
+
+    `places`: (place, SAs that wanted what it holds and lost) of every written row; `hidden`: what was assumed of keys.
+    """
+
+    device: Device
+    fates: Counter[str] = field(default_factory=Counter)
+    traffic: Counter[tuple[str, str | None, DeviceOutcome, Surfacing]] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+
+    @property
+    def collides(self) -> bool:
+        """Whether some SA's packets meet, or its add met, another SA."""
+        met = (DeviceOutcome.WRONG_SA, DeviceOutcome.SHADOWED, DeviceOutcome.SA_MISMATCH)
+        return bool(self.fates["collides"] or self.fates["aliases"] or any(t[2] in met for t in self.traffic))
+
+
+def audit(inventory: Inventory, device: Device, *, most: int = 20) -> Audit:
+    """Offer every inbound SA to a new device, then send a packet of each. At most `most` findings of a fate are listed.
+
+    UnknownReached where an answer is not public.
+    """
+    return _Run(inventory, device, most).result
+
+
+class _Run:
+    """One audit while it runs."""
+
+    def __init__(self, inventory: Inventory, device: Device, most: int) -> None:
+        self.survey, self.offered, self.device, self.most = inventory.survey, inventory.offered, device, most
+        self.result = Audit(device)
+        self._reasons: dict[int, tuple[str, str]] = {}
+        self._errnos: dict[int, str] = {}
+        self._makers = [self._maker(template) for template in self.survey.templates]
+        self._offer()
+        places = dict((index, place) for place, index in device.occupancy())
+        self._written = set(places)
+        self._repeated = self._repeated_spis()
+        lost: Counter[int] = Counter()
+        for index in sorted(self.offered):
+            other = self._judge(index)
+            if other in places:
+                lost[places[other]] += 1
+        self.result.places = [(place, lost[place]) for place in sorted(places.values())]
+        self.result.refused = list(self._grouped())
+
+    # -- adding -------------------------------------------------------------------------------------------------------
+
+    def _offer(self) -> None:
+        add, makers, template = self.device.add, self._makers, self.survey.template
+        for index in self.offered:
+            make, refused, each = makers[template[index]]
+            if refused is None:
+                sa = make(index)
+                refused = refusal(self.device.model, sa) if each else None
+                if refused is None:
+                    installed = add(index, sa)
+                    if installed.errno is None:
+                        continue
+                    self._errnos[index] = installed.errno
+                    if out_of_range(self.device.model, sa.spi):
+                        self._reasons[index] = (installed.errno, self._range())
+                    continue
+            self._errnos[index] = refused[0]
+            self._reasons[index] = refused
+
+    def _range(self) -> str:
+        span = self.device.model.spec.inbound.program.spi_range
+        return f"the SPI is outside of the driver's range, 0x{span.min:x} to 0x{span.max:x}" if span is not None else ""
+
+    def _maker(self, template: Template) -> tuple[Callable[[int], SecurityAssociation], tuple[str, str] | None, bool]:
+        """What makes the SAs of a template, why the driver refuses them all, and whether each one is to be asked.
+
+        A hidden key may have any length: the shortest that the driver takes is assumed, and said.
+        """
+        sa, refused = template.sa, None
+        if template.sa.proto != PROTO_ESP or (sa.keys is None and not template.hidden):
+            return self.survey.maker(sa), None, False  # is never offered
+        if template.hidden:
+            sa, refused = self._with_key(template)
+        elif sa.encap is None:
+            refused = refusal(self.device.model, sa)
+        return self.survey.maker(sa), refused, sa.encap is not None
+
+    def _with_key(self, template: Template) -> tuple[SecurityAssociation, tuple[str, str] | None]:
+        answers = []
+        for algorithms in stand_ins(template.hidden):
+            sa = _replaced(template.sa, algorithms)
+            answers.append((sa, refusal(self.device.model, sa)))
+        taken = [sa for sa, refused in answers if refused is None]
+        if taken and len(taken) < len(answers):
+            name, size = template.hidden[0].name, _key_bits(taken[0])
+            no = sorted({_key_bits(sa) for sa, refused in answers if refused is not None})
+            note = f"{name}: the keys are hidden; taken for {size} bits, {' and '.join(map(str, no))} would be refused"
+            if note not in self.result.hidden:
+                self.result.hidden.append(note)
+        return (taken[0], None) if taken else answers[0]
+
+    # -- packets ------------------------------------------------------------------------------------------------------
+
+    def _repeated_spis(self) -> set[int]:
+        seen: set[int] = set()
+        repeated: set[int] = set()
+        for index in self.offered:
+            spi = self.survey.spi[index]
+            (repeated if spi in seen else seen).add(spi)
+        return repeated
+
+    def _judge(self, index: int) -> int:
+        """What became of an SA; the other SA that its packets meet, or -1."""
+        result, errno = self.result, self._errnos.get(index)
+        if index in self._written and self.survey.spi[index] not in self._repeated:
+            # It is in the table and nobody else has its SPI: its packets reach it.
+            result.fates["installed"] += 1
+            result.traffic["installed", None, DeviceOutcome.HIT, Surfacing.NONE] += 1
+            return -1
+        answer = self.device.lookup(self._packet(index))
+        outcome, surfacing = self._outcome(index, answer)
+        other = answer.sa_index if answer.sa_index != index else -1
+        fate = self._fate(index, outcome, errno, other)
+        result.fates[fate] += 1
+        result.traffic[fate, errno, outcome, surfacing] += 1
+        if fate != "installed" and result.fates[fate] <= self.most:
+            result.findings.append(Finding(index, fate, errno, other, outcome, surfacing))
+        return other
+
+    def _packet(self, index: int) -> PacketKey:
+        survey = self.survey
+        return PacketKey(
+            survey.src[index], survey.dst[index], survey.spi[index], mark=survey.mark(index).value,
+            udp_ports=survey.ports(index),
+        )  # fmt: skip
+
+    def _outcome(self, index: int, answer: Answer) -> tuple[DeviceOutcome, Surfacing]:
+        """As `reference.offloaded` has it, for a packet that only its own SA opens."""
+        if answer.action == "use":
+            if answer.sa_index == index:
+                return DeviceOutcome.HIT, Surfacing.NONE
+            wrong = DeviceOutcome.SHADOWED if answer.shadowed else DeviceOutcome.WRONG_SA
+            return wrong, self.device.surfacing("integrity")
+        if answer.action == "software":
+            return (DeviceOutcome.MISS if answer.reached is Reached.MISS else _ABSENT[answer.reached]), Surfacing.NONE
+        if self.device.mode == "":
+            return _ABSENT[answer.reached], Surfacing.COUNTED
+        return _ABSENT[answer.reached], Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
+
+    def _fate(self, index: int, outcome: DeviceOutcome, errno: str | None, other: int) -> str:
+        if index in self._reasons:
+            return "refused"
+        if outcome is DeviceOutcome.HIT:
+            return "installed"
+        if other >= 0:
+            return "collides" if self.survey.spi[other] == self.survey.spi[index] else "aliases"
+        if errno is not None:
+            return self._unmet(index)
+        return "overflows"
+
+    def _unmet(self, index: int) -> str:
+        """Why an SA was refused whose packets meet no other: with a rule for each SA they never come to the table."""
+        lookup = self.device.model.spec.inbound.lookup[0]
+        fields = {name for part in lookup.key for name in ([part] if isinstance(part, str) else part)}
+        if self.survey.spi[index] in self._repeated and not fields & {"src", "dst"}:
+            return "collides"
+        return "aliases" if lookup.kind == "direct" and lookup.index and lookup.index.fn == "mask" else "overflows"
+
+    def _grouped(self) -> Iterator[Refused]:
+        counts: Counter[tuple[str, str]] = Counter(self._reasons.values())
+        first: dict[tuple[str, str], int] = {}
+        for index in sorted(self._reasons):
+            first.setdefault(self._reasons[index], index)
+        for reason, count in counts.most_common():
+            yield Refused(*reason, count, first[reason])
+
+
+def _replaced(sa: SecurityAssociation, algorithms: Iterable[Any]) -> SecurityAssociation:
+    return SecurityAssociation(
+        sa.src, sa.dst, sa.spi, sa.proto, sa.mode, tuple(algorithms), dir=sa.dir, window=sa.window, flags=sa.flags,
+        encap=sa.encap,
+    )  # fmt: skip
+
+
+def _key_bits(sa: SecurityAssociation) -> int:
+    return 8 * len(sa.keys.key) if sa.keys is not None else 0

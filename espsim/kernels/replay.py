@@ -1,0 +1,230 @@
+"""The anti-replay windows of all SAs over columns: the three verbs of `sad/replay.py`, verdict for verdict.
+
+    check     rows as the windows stand now; writes no window
+    advance   rows in arrival order: check again, and move the window for each that is authentic
+
+An SA's window is one number in `shape` (uint64) and a few words of `bits` (uint64), so that a packet touches two cache
+lines whatever the number of SAs:
+
+    shape    bits 0-12 size, bit 13 ESN, bit 14 resumed, bit 15 odd ring, bits 16-28 places in the ring, from 32: where
+    bits     [where] top, [where + 1] the dump's number of a resumed window, then the ring
+
+The number top stands at place (top-1) mod places, counted in 32 bits as Linux does. A window that divides 2^32 has 64 places
+or the next power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
+(`RingWindow`). `shape_of` gives the number and the words needed; `advance` clears the resumed bit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import I32, U8, U32, U64, inlined, kernel, prefetch
+from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO
+
+ESN, RESUMED, RING = np.uint64(1 << 13), np.uint64(1 << 14), np.uint64(1 << 15)
+WHERE = 32
+"""The bit of `shape` from which on stands the place in `bits`."""
+
+NEAR, FAR = 16, 32
+"""Rows between asking for a window's bits, for its shape, and reading them."""
+
+_0, _1, _6, _16, _32, _63, _64 = (np.uint64(n) for n in (0, 1, 6, 16, 32, 63, 64))
+_HEAD = np.uint64(2)
+_SIZE = np.uint64(0x1FFF)
+_LOW = np.uint64(0xFFFFFFFF)
+_SPAN = np.uint64(1 << 32)
+_HALF = np.uint64(1 << 31)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_SPAN_SIGNED = 1 << 32
+
+
+def shape_of(size: int, *, esn: bool, resumed: bool = False, ring: bool = False) -> tuple[int, int]:
+    """(shape without the place, words of `bits`) of a window of 0 to 4096; `ring`: it is a RingWindow.
+
+    A multiple of 4 words, so that a window of 64 never lies across two cache lines.
+    """
+    places = size if ring else max(64, 1 << (size - 1).bit_length() if size else 0)
+    flags = int(ESN) * esn | int(RESUMED) * resumed | int(RING) * ring
+    words = int(_HEAD) + -(-places // 64)
+    return size | flags | places << 16, -(-words // 4) * 4
+
+
+@inlined
+def _resumed(hint: np.uint64, seq: np.uint64) -> np.uint64:
+    """The high half of a window that does not know its top: the dump's, or what puts the packet nearest to it."""
+    high, low = hint >> _32, hint & _LOW
+    if low != _0:
+        if seq >= low + _HALF and high > _0:
+            high = high - _1
+        elif seq + _HALF < low:
+            high = (high + _1) & _LOW
+    return high << _32 | seq
+
+
+@inlined
+def _infer(shape: np.uint64, bits: U64, seq: np.uint64) -> tuple[np.uint64, int]:
+    """(seq64, how far it is ahead of the top, 0 or less for behind): RFC 4303 A2.2."""
+    where = shape >> _32
+    top = bits[where]
+    if shape & ESN == _0:
+        return seq, np.int64(seq) - np.int64(top)
+    if shape & RESUMED != _0:
+        return _resumed(bits[where + _1], seq), 1
+    size, low, high = shape & _SIZE, top & _LOW, top >> _32
+    ahead = np.int64(seq) - np.int64(low)
+    if low + _1 >= size:
+        if seq + size <= low:
+            return ((high + _1) & _LOW) << _32 | seq, ahead + _SPAN_SIGNED
+    elif seq + size >= _SPAN + low + _1:
+        return ((high + _LOW) & _LOW) << _32 | seq, ahead - _SPAN_SIGNED
+    return high << _32 | seq, ahead
+
+
+@inlined
+def _modulo(n: np.uint64, places: np.uint64) -> np.uint64:
+    return n & (places - _1) if places & (places - _1) == _0 else n % places
+
+
+@inlined
+def _place(shape: np.uint64, top: np.uint64, ahead: int) -> np.uint64:
+    """The ring's place of the number that is `ahead` of the top by less than the size, or behind it."""
+    places = shape >> _16 & _SIZE
+    place = _modulo((top + _LOW) & _LOW, places)
+    if ahead >= 0:
+        return _modulo(place + np.uint64(ahead), places)
+    return _modulo(place + places - np.uint64(-ahead), places)
+
+
+@inlined
+def _judge(shape: np.uint64, bits: U64, seq: np.uint64, seq64: np.uint64, ahead: int) -> np.uint8:
+    """DELIVERED, or the REPLAY verdict that refuses the number."""
+    size, where = shape & _SIZE, shape >> _32
+    verdict = DELIVERED
+    if size == _0:
+        return verdict
+    if seq == _0:
+        if shape & ESN == _0:
+            return REPLAY_ZERO
+        if shape & RESUMED != _0:
+            return REPLAY_ZERO if seq64 == _0 else verdict
+        if bits[where] + _1 < size:
+            return REPLAY_ZERO
+    if ahead > 0:
+        return verdict
+    if np.uint64(-ahead) >= size:
+        return REPLAY_TOO_OLD
+    place = _place(shape, bits[where], ahead)
+    seen = bits[where + _HEAD + (place >> _6)] >> (place & _63) & _1
+    return REPLAY_DUPLICATE if seen == _1 else verdict
+
+
+@inlined
+def _clear(bits: U64, ring: np.uint64, places: np.uint64, place: np.uint64, count: np.uint64) -> None:
+    """Clear `count` places from `place` on, around the ring's end."""
+    while count > _0:
+        bit = place & _63
+        span = min(count, min(_64 - bit, places - place))
+        mask = _ALL if span == _64 else ((_1 << span) - _1) << bit
+        bits[ring + (place >> _6)] &= ~mask
+        count = count - span
+        place = place + span if place + span < places else _0
+
+
+@inlined
+def _move(shape: np.uint64, bits: U64, seq64: np.uint64, ahead: int) -> np.uint64:
+    """Mark an authentic number and move the window right where it is the highest; the shape afterwards."""
+    size, where, places = shape & _SIZE, shape >> _32, shape >> _16 & _SIZE
+    if size == _0:
+        return shape
+    ring, top = where + _HEAD, bits[where]
+    if shape & RESUMED != _0 or ahead >= np.int64(size):
+        _clear(bits, ring, places, _0, places)
+    elif ahead > 1:
+        _clear(bits, ring, places, _place(shape, top, 1), np.uint64(ahead - 1))
+    if shape & RESUMED != _0:
+        place = _place(shape, seq64, 0)
+    elif ahead >= np.int64(size):
+        place = _modulo(_modulo((top + _LOW) & _LOW, places) + np.uint64(ahead), places)
+    else:
+        place = _place(shape, top, ahead)
+    if ahead > 0:
+        bits[where] = seq64
+    bits[ring + (place >> _6)] |= _1 << (place & _63)
+    return shape & ~RESUMED
+
+
+@inlined
+def _ask(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
+    """Ask for what the rows after this one will read."""
+    if i + FAR < rows:
+        prefetch(shape, max(sa_index[i + FAR], 0))
+    if i + NEAR < rows:
+        prefetch(bits, shape[max(sa_index[i + NEAR], 0)] >> _32)
+
+
+@kernel
+def check(sa_index: I32, seq: U32, verdict: U8, shape: U64, bits: U64, seq64: U64, replay: U8) -> None:
+    """For rows without a verdict: `seq64` and in `replay` DELIVERED or the verdict that the window gives now.
+
+    Other rows get 0 in both. What `advance` will say later may differ, so this is no verdict yet.
+    """
+    rows = len(sa_index)
+    for i in range(rows):
+        _ask(i, rows, sa_index, shape, bits)
+        seq64[i], replay[i] = _0, DELIVERED
+        if verdict[i] == DELIVERED and sa_index[i] >= 0:
+            form, number = shape[sa_index[i]], np.uint64(seq[i])
+            seq64[i], ahead = _infer(form, bits, number)
+            replay[i] = _judge(form, bits, number, seq64[i], ahead)
+
+
+@kernel
+def advance(
+    first: int, sa_index: I32, seq: U32, opened: U8, shape: U64, bits: U64, seq64: U64, replay: U8, verdict: U8
+) -> int:
+    """Settle rows from `first` on, in arrival order, for those without a verdict; the row that must be opened, or -1.
+
+    `opened` is what became of rows that `replay` lets pass: 0 where the ICV and the trailer were good, else the verdict.
+    The window is asked again; it may refuse now (that is the row's verdict, whatever its ICV), or stand elsewhere by now,
+    so that the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number is
+    returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
+    """
+    rows = len(sa_index)
+    for i in range(first, rows):
+        _ask(i, rows, sa_index, shape, bits)
+        if verdict[i] != DELIVERED or sa_index[i] < 0:
+            continue
+        form, number = shape[sa_index[i]], np.uint64(seq[i])
+        now, ahead = _infer(form, bits, number)
+        refused = _judge(form, bits, number, now, ahead)
+        if refused != DELIVERED:
+            verdict[i] = replay[i] = refused
+            seq64[i] = now
+        elif replay[i] != DELIVERED or seq64[i] != now:
+            seq64[i], replay[i] = now, DELIVERED
+            return i
+        elif opened[i] != DELIVERED:
+            verdict[i] = opened[i]
+        else:
+            form = _move(form, bits, now, ahead)
+            if form != shape[sa_index[i]]:
+                shape[sa_index[i]] = form
+    return -1
+
+
+@kernel
+def seen(shape: np.uint64, bits: U64, behind: U32, answer: U8) -> None:
+    """Of one window: whether it has seen the numbers this far behind its top, each less than its size."""
+    where = shape >> _32
+    for n in range(len(behind)):
+        place = _place(shape, bits[where], -np.int64(behind[n]))
+        answer[n] = bits[where + _HEAD + (place >> _6)] >> (place & _63) & _1
+
+
+@kernel
+def mark(shape: np.uint64, bits: U64, behind: U32) -> None:
+    """Of one window: mark the numbers this far behind its top as seen, as when a dump is loaded."""
+    where = shape >> _32
+    for n in range(len(behind)):
+        place = _place(shape, bits[where], -np.int64(behind[n]))
+        bits[where + _HEAD + (place >> _6)] |= _1 << (place & _63)

@@ -1,0 +1,209 @@
+"""The key tables of hardware models over columns. Every kernel fills `sa_index` (int32): a row of the SAD, or -1.
+
+    direct             SPI, less an offset, under a mask: an array index               offload/tables.py DirectTable
+    spi_shared         an SPI in `ways` places of one row                              HashTable, not skewed
+    spi_skewed         an SPI in `ways` places, each in a row of its own hash          HashTable, skewed
+    hash_rows, crc_rows, in_ways    the same for keys of any words and any number of ways
+    exact              whole keys of up to seven words                                 ExactTable, one list of fields
+
+A cell of an SPI table is SPI << 32 | sa_index + 1, and 0 where it is empty. Rows of a hash are what
+`offload.hashing` says: `starts` holds, for each way, the hash of no words with the table's seed and the way
+(`vendor_hash((), seed, way)`; one start for all ways where the table isn't skewed).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import I32, I64, U32, U64, helper, inlined, kernel, mul64, prefetch
+
+AHEAD = 32
+"""Rows between asking for a cache line and reading it."""
+
+OTHER = np.int32(-2)
+"""`direct` answers OTHER - sa_index where the slot holds an SA of another SPI: the device's own check decides."""
+
+_0, _1, _2, _3, _27, _30, _31, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 27, 30, 31, 32))
+_LOW = np.uint64(0xFFFFFFFF)
+_MIX_A = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_B = np.uint64(0x94D049BB133111EB)
+_BYTE = np.uint64(0xFF)
+_CRC = np.array(
+    [
+        __import__("functools").reduce(lambda crc, _: crc >> 1 ^ (0x82F63B78 if crc & 1 else 0), range(8), byte)
+        for byte in range(256)
+    ],
+    np.uint64,
+)
+
+
+@helper
+def mix64(x: np.uint64) -> np.uint64:
+    """`offload.hashing.mix64`: splitmix64's finalizer."""
+    x = mul64(x ^ (x >> _30), _MIX_A)
+    x = mul64(x ^ (x >> _27), _MIX_B)
+    return x ^ (x >> _31)
+
+
+@helper
+def _modulo(h: np.uint64, sets: np.uint64) -> np.uint64:
+    """h % sets, without a division where `sets` is a power of two."""
+    return h & (sets - _1) if sets & (sets - _1) == _0 else h % sets
+
+
+@kernel
+def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I32) -> None:
+    """table[(SPI - offset) & mask], -1 where that is empty or beyond the end, OTHER - sa_index for another SPI's SA.
+
+    `offset` and `mask` are below 2^32, `table` (uint64) holds cells.
+    """
+    lift = (_1 << _32) - offset
+    rows, slots = len(spi), np.uint64(len(table))
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(table, (np.uint64(spi[i + AHEAD]) + lift) & mask)
+        slot = (np.uint64(spi[i]) + lift) & mask
+        cell = table[slot] if slot < slots else _0
+        found = np.int64(cell & _LOW) - 1
+        sa_index[i] = found if cell >> _32 == np.uint64(spi[i]) or found < 0 else OTHER - found
+
+
+@kernel
+def spi_shared(spi: U32, start: np.uint64, table: U64, sa_index: I32) -> None:
+    """The first way with this SPI in the row of its hash; `table` is (sets, 4) cells."""
+    rows, sets = len(spi), np.uint64(len(table))
+    for i in range(-AHEAD, rows):
+        j = i + AHEAD
+        if j < rows:
+            row = _modulo(mix64(start ^ np.uint64(spi[j])), sets)
+            prefetch(table, row)
+            sa_index[j] = row
+        if i < 0:
+            continue
+        at, key = np.uint64(sa_index[i]), np.uint64(spi[i])
+        way = _3
+        way = _2 if table[at, 2] >> _32 == key and table[at, 2] != _0 else way
+        way = _1 if table[at, 1] >> _32 == key and table[at, 1] != _0 else way
+        way = _0 if table[at, 0] >> _32 == key and table[at, 0] != _0 else way
+        cell = table[at, way]
+        sa_index[i] = np.int64(cell & _LOW) - 1 if cell >> _32 == key else -1
+
+
+@kernel
+def spi_skewed(spi: U32, starts: U64, table: U64, scratch: U32, sa_index: I32) -> None:
+    """The first way with this SPI, each way a row of its own hash; `table` is (4, sets) cells.
+
+    `scratch` is (AHEAD, 4): the rows of the packets that are on the way.
+    """
+    rows, sets = len(spi), np.uint64(table.shape[1])
+    s0, s1, s2, s3 = starts[0], starts[1], starts[2], starts[3]
+    for i in range(-AHEAD, rows):
+        j = i + AHEAD
+        key = np.uint64(spi[max(i, 0)])
+        slot = np.uint64(j & (AHEAD - 1))
+        found = -1
+        if i >= 0:
+            found = _first(table, key, scratch, slot)
+        if j < rows:
+            ahead = np.uint64(spi[j])
+            scratch[slot, 0] = _ask(table, 0, _modulo(mix64(s0 ^ ahead), sets))
+            scratch[slot, 1] = _ask(table, 1, _modulo(mix64(s1 ^ ahead), sets))
+            scratch[slot, 2] = _ask(table, 2, _modulo(mix64(s2 ^ ahead), sets))
+            scratch[slot, 3] = _ask(table, 3, _modulo(mix64(s3 ^ ahead), sets))
+        if i >= 0:
+            sa_index[i] = found
+
+
+@inlined
+def _ask(table: U64, way: int, row: np.uint64) -> np.uint64:
+    prefetch(table[way], row)
+    return row
+
+
+@inlined
+def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
+    """The SA in the first way that holds the key, first way first; no branch to guess wrong."""
+    cell = table[3, scratch[slot, 3]]
+    cell = cell if cell >> _32 == key else _0
+    other = table[2, scratch[slot, 2]]
+    cell = other if other >> _32 == key and other != _0 else cell
+    other = table[1, scratch[slot, 1]]
+    cell = other if other >> _32 == key and other != _0 else cell
+    other = table[0, scratch[slot, 0]]
+    cell = other if other >> _32 == key and other != _0 else cell
+    return np.int64(cell & _LOW) - 1
+
+
+@kernel
+def hash_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
+    """Where each key may be: `places` (keys, ways) = way * sets + vendor_hash % sets; `words` is (keys, words)."""
+    for i in range(len(words)):
+        for way in range(places.shape[1]):
+            h = starts[min(way, len(starts) - 1)]
+            for n in range(words.shape[1]):
+                h = mix64(h ^ words[i, n])
+            places[i, way] = way * np.int64(sets) + np.int64(h % sets)
+
+
+@kernel
+def crc_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
+    """As `hash_rows` with crc32c; a start is the CRC's register after the seed: `crc32c((), seed, way) ^ 0xFFFFFFFF`."""
+    for i in range(len(words)):
+        for way in range(places.shape[1]):
+            crc = starts[min(way, len(starts) - 1)]
+            for n in range(words.shape[1]):
+                for shift in range(56, -8, -8):
+                    byte = words[i, n] >> np.uint64(shift) & _BYTE
+                    crc = crc >> np.uint64(8) ^ _CRC[(crc ^ byte) & _BYTE]
+            places[i, way] = way * np.int64(sets) + np.int64((crc ^ _LOW) % sets)
+
+
+@kernel
+def in_ways(words: U64, places: I64, keys: U64, held: I32, sa_index: I32) -> None:
+    """The SA in the first of a key's places that holds the key; `keys` (places, words), `held` the SA there or -1."""
+    for i in range(len(words)):
+        sa_index[i] = -1
+        for way in range(places.shape[1]):
+            at = places[i, way]
+            same = held[at] >= 0
+            for n in range(words.shape[1]):
+                same = same and keys[at, n] == words[i, n]
+            if same:
+                sa_index[i] = held[at]
+                break
+
+
+@inlined
+def _exact_slot(words: U64, i: int, table: U64) -> int:
+    """The row of `table` with this key, or the free one where it would go; a table is never full."""
+    h = _0
+    for n in range(words.shape[1]):
+        h = mix64(h ^ words[i, n])
+    at = _modulo(h, np.uint64(len(table)))
+    while True:
+        same = True
+        for n in range(words.shape[1]):
+            same = same and table[at, n] == words[i, n]
+        if same or table[at, 7] == _0:
+            break
+        at = at + _1 if at + _1 < np.uint64(len(table)) else _0
+    return np.int64(at)
+
+
+@kernel
+def exact_insert(words: U64, sa: I64, table: U64) -> None:
+    """Put keys in; of equal keys the first stays. `table` is (rows, 8), of which at least one row stays empty."""
+    for i in range(len(sa)):
+        at = _exact_slot(words, i, table)
+        if table[at, 7] == _0:
+            for n in range(words.shape[1]):
+                table[at, n] = words[i, n]
+            table[at, 7] = np.uint64(sa[i] + 1)
+
+
+@kernel
+def exact(words: U64, table: U64, sa_index: I32) -> None:
+    """The SA of each key, -1 where there is none; `words` is (keys, up to 7)."""
+    for i in range(len(words)):
+        at = _exact_slot(words, i, table)
+        sa_index[i] = np.int64(table[at, 7]) - 1

@@ -1,0 +1,29 @@
+"""The ESP trailer over columns: `wire/esp.py` split_trailer and the dummy packet, as esp_remove_trailer judges them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import I32, I64, U8, kernel
+from espsim.kernels.codes import DELIVERED, TRAILER
+
+_DUMMY = np.uint8(59)
+
+
+@kernel
+def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: U8, next_header: U8) -> None:
+    """Of rows whose `opened` is 0: payload length, pad length and next header; else, and where refused, zeros.
+
+    `offset` and `length` are the plaintext's in the arena, in bytes. `opened` becomes TRAILER where the pad length leaves no
+    payload or next header 59 says that it is a dummy (RFC 4303 2.6); the bytes of the padding are not looked at.
+    """
+    for i in range(len(offset)):
+        payload[i], pad[i], next_header[i] = 0, 0, 0
+        if opened[i] != DELIVERED:
+            continue
+        last = offset[i] + length[i] - 1
+        if length[i] < 2 or length[i] - 2 - np.int64(arena[last - 1]) <= 0 or arena[last] == _DUMMY:
+            opened[i] = TRAILER
+            continue
+        pad[i], next_header[i] = arena[last - 1], arena[last]
+        payload[i] = length[i] - 2 - np.int64(pad[i])

@@ -1,0 +1,55 @@
+"""The format of hwmodels/*.toml as a JSON Schema, made from schema.py, so that an editor can complete and check it.
+
+A file that extends another may leave out what that one states, so there are two shapes: whole, and in part. What a JSON
+Schema can't say (that fn = "mask" needs `bits`, say) `espsim models check` says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from espsim.offload.schema import Spec
+
+_MERGED = ("DeviceFacts", "Caps", "Outbound", "Inbound", "Classify", "Verify", "Program", "Result")
+_ALWAYS = ["schema", "id"]
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema as a JSON document (draft 2020-12)."""
+    whole = Spec.model_json_schema(by_alias=True)
+    definitions = whole.pop("$defs")
+    for definition in (whole, *definitions.values()):
+        _strip(definition)
+    description = "A hardware model of espsim: one device with one driver. See hwmodels/README.md."
+    del whole["description"]
+    part = {**_renamed(whole), "required": _ALWAYS}
+    for name in _MERGED:
+        definitions[f"{name}InPart"] = _renamed({k: v for k, v in definitions[name].items() if k != "required"})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "espsim hardware model",
+        "description": description,
+        "if": {"required": ["extends"]},
+        "then": part,
+        "else": whole,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _strip(schema: dict[str, Any]) -> None:
+    """Without the titles that pydantic makes up, and with each description in one line."""
+    schema.pop("title", None)
+    if "description" in schema:
+        schema["description"] = " ".join(schema["description"].split()).replace("`", "")
+    for value in schema.get("properties", {}).values():
+        value.pop("title", None)
+
+
+def _renamed(value: Any) -> Any:
+    """A copy in which the tables that merge key by key are those that may be stated in part."""
+    if isinstance(value, dict):
+        return {key: _renamed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner) for inner in value]
+    names = [f"#/$defs/{name}" for name in _MERGED]
+    return f"{value}InPart" if value in names else value

@@ -1,0 +1,113 @@
+"""The step `ask`: lines of the request language, asked once or many times, and what the outcome has of them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Template
+from typing import Any
+
+from espsim.sad.entry import State
+from espsim.sad.netns import Netns
+from espsim.scenario.outcome import sequence, short_counter, short_result
+from espsim.scenario.schema import Step
+from espsim.xfrm.answers import Answer
+from espsim.xfrm.requests import run_requests
+
+_SHOWN = frozenset(
+    {"ALLOCSPI", "NEWSA", "UPDSA", "GETSA", "DELSA", "FLUSHSA", "EXPIRE", "GETACQ", "DELACQ", "RX", "TX"}
+)
+"""Requests whose result is part of an outcome; the others (SYSCTL, ADVANCE, LISTEN, POLICY, DUMP ...) set the scene."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What came of a step: `outcomes` counts them over the trials; `answers` are (line, answer) of the first trial."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)
+    answers: list[tuple[str, Answer]] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: how often each result came in all trials, and the first trial's answers."""
+        got: dict[str, Any] = {"result": dict(self.results)}
+        got["answers"] = [{"request": line, **answer} for line, answer in self.answers]
+        return got
+
+
+def lines_of(step: Step, words: Mapping[str, str]) -> list[str]:
+    """The requests of a step."""
+    text = Template(step.lines or "").substitute(words)
+    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+
+def ask(
+    netns: Netns,
+    step: Step,
+    rng: random.Random,
+    *,
+    words: Mapping[str, str],
+    names: Mapping[str, int],
+    where: str,
+) -> Asked:
+    """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
+
+    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles. InputError, at `where`: a line is no request.
+    """
+    asked = Asked()
+    lines = lines_of(step, words)
+    for trial in range(step.trials):
+        before = netns.sad.next_index
+        if step.shuffle:
+            rng.shuffle(lines)
+        answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
+        asked.parts = _parts(netns, step, answers, names)
+        if asked.parts:
+            asked.outcomes[sequence(asked.parts)] += 1
+        asked.results.update(str(answer["result"]) for line, answer in answers if _verb(line) in _SHOWN)
+        if trial == 0:
+            asked.answers = answers
+        if step.trials > 1:
+            for entry in netns.sad:
+                if entry.sa_index >= before:
+                    netns.sad.kill(entry)
+    return asked
+
+
+def _verb(line: str) -> str:
+    return line.split(None, 1)[0]
+
+
+def _parts(netns: Netns, step: Step, answers: list[tuple[str, Answer]], names: Mapping[str, int]) -> list[str]:
+    """The parts of the outcome that a step shows."""
+    told = [answer for line, answer in answers if _verb(line) in _SHOWN]
+    if step.show == "nothing":
+        return []
+    if step.show == "zeros":
+        return [f"+{sum(not e.sa.spi and e.state is State.LARVAL for e in netns.sad)}"]
+    if step.show == "states":
+        return [f"={len(netns.sad)}"]
+    if step.show == "count":
+        return [f"{sum(answer['result'] == 'OK' for answer in told)} OK"]
+    if step.show == "spis":
+        return [_spi(answer, names) for answer in told]
+    return [_short(answer) for answer in told]
+
+
+def _short(answer: Answer) -> str:
+    result = str(answer["result"])
+    if result in ("delivered", "sent"):
+        return "OK"
+    counters = answer.get("counters")
+    return short_counter(counters) if result == "dropped" and isinstance(counters, dict) else short_result(result)
+
+
+def _spi(answer: Answer, names: Mapping[str, int]) -> str:
+    """The name of the SPI that was given, or `other`."""
+    reply = answer.get("reply")
+    if not isinstance(reply, dict):
+        return _short(answer)
+    return next((name for name, spi in names.items() if spi == int(str(reply["spi"]), 16)), "other")

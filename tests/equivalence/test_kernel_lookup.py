@@ -1,0 +1,172 @@
+"""kernels.lookup against the SAD's own index and the reference path's checks; kernels.longest against its twin."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espsim.core.address import AF_INET, AF_INET6
+from espsim.core.verdict import Verdict
+from espsim.kernels import longest as kernel_longest
+from espsim.kernels.lookup import (
+    ANY_PORT, ENCAPSULATED, NO_PORT, PLAIN, triple, triple_insert, triple_remove, triple_tables, usable,
+)  # fmt: skip
+from espsim.kernels.memory import zeros
+from espsim.reference.lookup import Level, LongestMatch
+from espsim.sad.association import Encap, Mark, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.index import StateIndex
+from espsim.sad.replay import Window
+
+V4 = [bytes((10, 0, 0, n)) for n in range(3)] + [bytes(4), b"\xff" * 4]
+V6 = [bytes(15) + bytes((n,)) for n in range(3)] + [bytes((32, 1)) + bytes(14), b"\xff" * 16, bytes(12) + V4[0]]
+ADDRESSES = st.sampled_from(V4 + V6)
+SPIS = st.sampled_from([1, 2, 0x100, 0x80000001, 0xFFFFFFFF]) | st.integers(1, 40)
+PROTOS = st.sampled_from([50, 50, 50, 51, 108])
+MARKS = st.sampled_from([Mark(), Mark(), Mark(5, 0xFF), Mark(0x105, 0xFFF), Mark(0, 0xF0), Mark(1, 0), Mark(7, 7)])
+PORTS = st.sampled_from([None, None, 4500, 4501])
+KEYS = st.tuples(ADDRESSES, SPIS, PROTOS)
+
+
+def pair(address: bytes) -> tuple[int, int]:
+    return (0, int.from_bytes(address)) if len(address) == 4 else (int.from_bytes(address[:8]), int.from_bytes(address[8:]))
+
+
+def columns(keys: list[tuple[bytes, int, int]]) -> SimpleNamespace:
+    return SimpleNamespace(
+        family=np.array([4 if len(k[0]) == 4 else 6 for k in keys], np.uint8),
+        spi=np.array([k[1] for k in keys], np.uint32),
+        proto=np.array([k[2] for k in keys], np.uint8),
+        daddr=np.array([pair(k[0]) for k in keys], np.uint64).reshape(len(keys), 2),
+    )
+
+
+def entry_of(n: int, key: tuple[bytes, int, int], mark: Mark, port: int | None) -> SadEntry:
+    daddr, spi, proto = key
+    encap = Encap("espinudp", 4500, port, bytes(16)) if port is not None else None
+    sa = SecurityAssociation(daddr, daddr, spi, proto, mark=mark, encap=encap)
+    return SadEntry(n, sa, State.VALID, Window(0), None, af=AF_INET if len(daddr) == 4 else AF_INET6)
+
+
+def chain_of(entries: list[SadEntry], port_key: bool) -> np.ndarray:
+    chain = np.zeros((len(entries), 5), np.uint32)
+    for n, entry in enumerate(entries):
+        sa = entry.sa
+        port = ANY_PORT if not port_key else NO_PORT if sa.encap is None else sa.encap.dport
+        chain[n, :4] = sa.proto, sa.mark.value, sa.mark.mask, port
+    return chain
+
+
+@given(
+    st.lists(st.tuples(KEYS, MARKS, PORTS, st.booleans()), max_size=60),
+    st.lists(st.tuples(KEYS, st.sampled_from([0, 5, 7, 0x105, 1, 0xF0]), PORTS, st.booleans()), max_size=40),
+    st.booleans(),
+    st.sampled_from([0, 40]),
+)
+def test_triple_is_the_sads_own_lookup(sas, packets, port_key, room):
+    """Newest first under marks, protocols and ports, with SAs taken out, in tables with and without room to spare."""
+    index = StateIndex(port_key=port_key)
+    entries = [entry_of(n, key, mark, port) for n, (key, mark, port, _gone) in enumerate(sas)]
+    of = columns([key for key, *_ in sas])
+    four = int(np.count_nonzero(of.family == 4))
+    tables = triple_tables(four + room, len(sas) - four + room)
+    chain = chain_of(entries, port_key)
+    for entry in entries:
+        index.insert(entry)
+    assert triple_insert(np.arange(len(sas)), of.family, of.spi, of.daddr, *tables, chain) == len(sas)
+    gone = [n for n, (*_, taken_out) in enumerate(sas) if taken_out]
+    for n in gone:
+        index.remove(entries[n])
+    removed = triple_remove(np.array(gone + gone, np.int64), of.family, of.spi, of.daddr, *tables, chain)
+    assert removed == len(gone)
+
+    # Packets of every SA, and any others; some rows have a verdict already.
+    asked = [(key, mark.value, port, False) for key, mark, port, _gone in sas] + packets
+    rows = columns([key for key, *_ in asked])
+    verdict = np.array([Verdict.FRAGMENT if done else 0 for *_, done in asked], np.uint8)
+    mark = np.array([m for _, m, _, _ in asked], np.uint32)
+    dport = np.array([NO_PORT if port is None else port for _, _, port, _ in asked], np.uint32)
+    found = np.full(len(asked), 77, np.int32)
+    triple(verdict, rows.family, rows.proto, rows.spi, rows.daddr, mark, dport, *tables, chain, found)
+    for n, ((daddr, spi, proto), m, port, done) in enumerate(asked):
+        entry = None if done else index.lookup(daddr, spi, proto, m, port)
+        assert found[n] == (-1 if entry is None else entry.sa_index)
+
+
+@given(st.integers(0, 2**31), st.sampled_from([4, 6]), st.integers(1, 700))
+def test_triple_in_a_full_table(seed, family, count):
+    """Every key of tables that are as full as they may be, and as many keys that are not there."""
+    rng = np.random.default_rng(seed)
+    spi = rng.choice(np.arange(1, 3000, dtype=np.uint32), 2 * count, replace=False)
+    daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (2 * count, 2), np.uint64)
+    daddr[:, 0] *= family == 6
+    kind, proto = np.full(2 * count, family, np.uint8), np.full(2 * count, 50, np.uint8)
+    tables = triple_tables(count, count)
+    chain = np.zeros((count, 5), np.uint32)
+    chain[:, 0], chain[:, 3] = 50, ANY_PORT
+    assert triple_insert(np.arange(count), kind, spi, daddr, *tables, chain) == count
+    found, none = np.zeros(2 * count, np.int32), np.zeros(2 * count, np.uint8)
+    words = np.zeros(2 * count, np.uint32)
+    triple(none, kind, proto, spi, daddr, words, words, *tables, chain, found)
+    assert found[:count].tolist() == list(range(count))
+    assert set(found[count:].tolist()) == {-1}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_table_that_is_full_says_so(family):
+    tables = triple_tables(0, 0)
+    room = 8 if family == 4 else 4
+    spi, daddr = np.arange(1, 12, dtype=np.uint32), np.zeros((11, 2), np.uint64)
+    chain = np.zeros((11, 5), np.uint32)
+    chain[:, 0], chain[:, 3] = 50, ANY_PORT
+    kind = np.full(11, family, np.uint8)
+    assert triple_insert(np.arange(11), kind, spi, daddr, *tables, chain) == room
+    found, none, words = np.zeros(11, np.int32), np.zeros(11, np.uint8), np.zeros(11, np.uint32)
+    triple(none, kind, np.full(11, 50, np.uint8), spi, daddr, words, words, *tables, chain, found)
+    assert found.tolist() == [n if n < room else -1 for n in range(11)]
+
+
+def test_usable_in_the_order_of_xfrm_input():
+    standing = np.array([PLAIN, ENCAPSULATED, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.ENCAP_MISMATCH], np.uint8)
+    rows = [(n, port) for n in (-1, 0, 1, 2, 3, 4) for port in (NO_PORT, 4500)]
+    verdict = np.zeros(len(rows), np.uint8)
+    sa_index, dport = np.array([r[0] for r in rows], np.int32), np.array([r[1] for r in rows], np.uint32)
+    usable(sa_index, dport, standing, verdict)
+    want = ["NO_SA", "NO_SA", "DELIVERED", "ENCAP_MISMATCH", "ENCAP_MISMATCH", "DELIVERED", "DIRECTION", "DIRECTION",
+            "SA_LARVAL", "SA_LARVAL", "ENCAP_MISMATCH", "ENCAP_MISMATCH"]  # fmt: skip
+    assert [Verdict(v).name for v in verdict] == want
+    verdict[:] = Verdict.FRAGMENT
+    usable(sa_index, dport, standing, verdict)
+    assert set(verdict) == {Verdict.FRAGMENT}
+
+
+LEVELS = st.sampled_from(list(Level))
+
+
+@given(
+    st.lists(st.tuples(LEVELS, st.sampled_from([0, 1, 7, 0xFFFFFFFF]), ADDRESSES, ADDRESSES), max_size=60),
+    st.lists(st.tuples(st.sampled_from([0, 1, 7, 8, 0xFFFFFFFF]), ADDRESSES, ADDRESSES, st.booleans()), max_size=60),
+)
+def test_longest_match(sas, packets):
+    sas = [sa for sa in sas if len(sa[2]) == len(sa[3])]
+    packets = [p for p in packets if len(p[1]) == len(p[2])] + [(spi, d, s, False) for _, spi, d, s in sas]
+    twin = LongestMatch()
+    for n, (level, spi, daddr, saddr) in enumerate(sas):
+        twin.insert(n, level, spi, daddr, saddr)
+    of = columns([(d, spi, 50) for _, spi, d, _ in sas])
+    saddr = np.array([pair(s) for *_, s in sas], np.uint64).reshape(len(sas), 2)
+    table = zeros((2 * len(sas) + 1, 8), np.uint64)
+    level = np.array([sa[0] for sa in sas], np.uint8)
+    kernel_longest.longest_insert(level, of.family, of.spi, of.daddr, saddr, table)
+    rows = columns([(d, spi, 50) for spi, d, _, _ in packets])
+    saddr = np.array([pair(s) for _, _, s, _ in packets], np.uint64).reshape(len(packets), 2)
+    verdict = np.array([3 * done for *_, done in packets], np.uint8)
+    found = np.full(len(packets), 77, np.int32)
+    kernel_longest.longest(verdict, rows.family, rows.spi, rows.daddr, saddr, table, found)
+    for n, (spi, daddr, source, done) in enumerate(packets):
+        want = None if done else twin.lookup(spi, daddr, source)
+        assert found[n] == (-1 if want is None else want)

@@ -1,0 +1,118 @@
+"""kernels.parse against reference.outer, for any bytes."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from espsim.core.verdict import Verdict
+from espsim.kernels.codes import NOT_ESP
+from espsim.kernels.lookup import NO_PORT
+from espsim.kernels.parse import CUT, parse
+from espsim.reference.outer import parse_outer
+from espsim.wire import esp
+from tests.support import extension, fragment_header, ipv4, ipv6, udp
+
+PORTS = frozenset({4500, 4501, 0})
+COLUMNS = {
+    "verdict": (np.uint8, ()), "flags": (np.uint8, ()), "family": (np.uint8, ()), "proto": (np.uint8, ()),
+    "tos": (np.uint8, ()), "where": (np.int32, (4,)), "sport": (np.uint32, ()), "dport": (np.uint32, ()),
+    "spi": (np.uint32, ()), "seq": (np.uint32, ()), "daddr": (np.uint64, (2,)), "saddr": (np.uint64, (2,)),
+}  # fmt: skip
+
+
+def parsed(arena: bytes, rows: list[tuple[int, int]]) -> dict[str, np.ndarray]:
+    """Every column, which held rubbish before."""
+    ports = np.zeros(65536, np.uint8)
+    ports[list(PORTS)] = 1
+    columns = {name: np.full((len(rows), *more), 77, kind) for name, (kind, more) in COLUMNS.items()}
+    offset, length = np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], np.int32)
+    parse(np.frombuffer(arena, np.uint8), offset, length, ports, *columns.values())
+    return columns
+
+
+def address(pair: np.ndarray, family: int) -> bytes:
+    high, low = int(pair[0]), int(pair[1])
+    return low.to_bytes(4) if family == 4 else high.to_bytes(8) + low.to_bytes(8)
+
+
+def same(packet: bytes, row: dict[str, np.ndarray]) -> None:
+    outer = parse_outer(packet, PORTS)
+    if outer is None:
+        assert row["verdict"] == NOT_ESP
+        return
+    assert bool(row["flags"] & CUT) == outer.cut
+    if outer.fragment or outer.end - outer.esp < esp.HEADER_LENGTH:
+        assert row["verdict"] == (Verdict.FRAGMENT if outer.fragment else Verdict.HEADER)
+        assert not any(np.any(row[name]) for name in ("family", "proto", "tos", "where", "spi", "seq", "daddr", "saddr"))
+        return
+    assert row["verdict"] == Verdict.DELIVERED
+    assert (row["spi"], row["seq"]) == esp.parse(packet, outer.esp)
+    assert tuple(row["where"]) == (outer.headers, outer.esp, outer.end, outer.next_header_at)
+    assert (row["tos"], row["proto"], row["family"]) == (outer.tos, 50, 4 if len(outer.dst) == 4 else 6)
+    assert (address(row["saddr"], row["family"]), address(row["daddr"], row["family"])) == (outer.src, outer.dst)
+    assert (row["sport"], row["dport"]) == (outer.ports or (NO_PORT, NO_PORT))
+
+
+ESP = st.binary(max_size=40) | st.binary(min_size=8, max_size=60).map(lambda b: b"\0\0\1\0" + b)
+PAYLOADS = st.one_of(
+    ESP.map(lambda b: (50, b)),
+    st.builds(lambda b, port: (17, udp(b, 4500, port)), ESP, st.sampled_from([4500, 4501, 0, 500])),
+    st.builds(lambda b, n: (17, struct.pack("!HHHH", 9, 4500, n, 0) + b), ESP, st.integers(0, 80)),
+    st.tuples(st.sampled_from([1, 6, 51]), ESP),
+)
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> bytes:
+    """IP packets around ESP, plain or in UDP, with options, extension headers and fragments; then some harm."""
+    proto, payload = draw(PAYLOADS)
+    if draw(st.booleans()):
+        flags = draw(st.sampled_from([0, 0, 0, 0x4000, 0x2000, 0x2001, 1, 0x8000]))
+        packet = ipv4(payload, proto=proto, tos=draw(st.integers(0, 255)), flags=flags,
+                      options=bytes(draw(st.sampled_from([0, 0, 4, 40]))))  # fmt: skip
+    else:
+        for kind in draw(st.lists(st.sampled_from([0, 43, 44, 60]), max_size=3)):
+            if kind == 44:
+                offset, more = draw(st.sampled_from([(0, False), (0, True), (1, False)]))
+                payload = fragment_header(proto, offset, more=more) + payload
+            else:
+                payload = extension(proto, draw(st.sampled_from([8, 16, 24]))) + payload
+            proto = kind
+        packet = ipv6(payload, next_header=proto, traffic_class=draw(st.integers(0, 255)))
+    harm = bytearray(packet)
+    for at, value in draw(st.lists(st.tuples(st.integers(0, len(harm) - 1), st.integers(0, 255)), max_size=2)):
+        harm[at] = value
+    return bytes(harm[: draw(st.sampled_from([None, None, None, *range(0, len(harm), 3)]))]) + bytes(draw(st.sampled_from([0, 0, 6])))
+
+
+@given(st.lists(packets() | st.binary(max_size=80), max_size=12), st.binary(max_size=9))
+@example([b""], b"")
+@example([ipv4(bytes([7]) * 65515, proto=50)], b"x")
+def test_parse_is_the_reference_for_any_bytes(batch, before):
+    arena, rows = bytearray(before), []
+    for packet in batch:
+        rows.append((len(arena), len(packet)))
+        arena += packet
+    columns = parsed(bytes(arena), rows)
+    for n, packet in enumerate(batch):
+        same(packet, {name: column[n] for name, column in columns.items()})
+
+
+@given(st.integers(-100, 200), st.integers(-100, 200))
+def test_a_row_that_leaves_the_arena_is_not_read(offset, length):
+    packet = ipv4(bytes(80), proto=50)
+    columns = parsed(packet, [(offset, length)])
+    inside = offset >= 0 and length >= 0 and offset + length <= len(packet)
+    if inside:
+        same(packet[offset : offset + length], {name: column[0] for name, column in columns.items()})
+    else:
+        assert columns["verdict"][0] == Verdict.HEADER
+
+
+def test_rows_at_the_end_of_the_numbers_are_not_read():
+    for row in ((2**63 - 1, 100), (2**63 - 1, 2**31 - 1), (-(2**63), 2**31 - 1), (0, -1)):
+        assert parsed(bytes(100), [row])["verdict"][0] == Verdict.HEADER

@@ -1,0 +1,196 @@
+"""kernels.replay against sad.replay: any windows, any batch cut, forged, duplicated and reordered packets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from espsim.core.verdict import Verdict
+from espsim.kernels import replay
+from espsim.kernels.memory import zeros
+from espsim.sad.replay import RingWindow, Window, make_window
+
+M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+SIZES = [0, 1, 2, 7, 32, 33, 63, 64, 65, 100, 128, 1000, 1024, 4095, 4096]
+
+
+class Windows:
+    """All windows in the kernel's two arrays, loaded from the twins."""
+
+    def __init__(self, twins: list[Window]) -> None:
+        self.twins = twins
+        shapes = [
+            replay.shape_of(t.size, esn=t.esn, resumed=t.resume is not None, ring=isinstance(t, RingWindow)) for t in twins
+        ]
+        at = np.concatenate([[0], np.cumsum([words for _, words in shapes])]).astype(int)
+        self.bits = zeros((int(at[-1]),), np.uint64)
+        self.shape = np.array([form | int(where) << replay.WHERE for (form, _), where in zip(shapes, at, strict=False)], np.uint64)
+        self.at = at
+        for n, twin in enumerate(twins):
+            self.bits[at[n]], self.bits[at[n] + 1] = twin.top, twin.resume or 0
+            seen = twin.bitmap_from_top()
+            replay.mark(self.shape[n], self.bits, np.array([i for i in range(twin.size) if seen >> i & 1], np.uint32))
+
+    def same(self) -> None:
+        for n, twin in enumerate(self.twins):
+            if not twin.size:
+                continue
+            assert int(self.bits[self.at[n]]) == twin.top
+            assert bool(self.shape[n] & replay.RESUMED) == (twin.resume is not None)
+            if twin.resume is None:
+                answer = np.zeros(twin.size, np.uint8)
+                replay.seen(self.shape[n], self.bits, np.arange(twin.size, dtype=np.uint32), answer)
+                assert sum(int(bit) << i for i, bit in enumerate(answer)) == twin.bitmap_from_top()
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """`sent` is the number that the ICV covers; a forged packet's fits none. `trailer`: authentic, but refused after."""
+
+    sa: int
+    sent: int
+    forged: bool = False
+    trailer: bool = False
+
+    def opens(self, seq64: int, esn: bool) -> Verdict:
+        if self.forged or (esn and seq64 & M64 != self.sent):
+            return Verdict.INTEGRITY
+        return Verdict.TRAILER if self.trailer else Verdict.DELIVERED
+
+
+def one_by_one(twins: list[Window], arrivals: list[Arrival]) -> list[tuple[Verdict, int]]:
+    """The reference path's steps around the window."""
+    answers = []
+    for arrival in arrivals:
+        window, seq = twins[arrival.sa], arrival.sent & M32
+        seq64 = window.infer(seq)
+        verdict = window.check(seq64, seq)
+        if verdict is Verdict.DELIVERED:
+            verdict = arrival.opens(seq64, window.esn)
+            if verdict is Verdict.DELIVERED:
+                window.advance(seq64)
+        answers.append((verdict, seq64 & M64))
+    return answers
+
+
+def in_batches(windows: Windows, arrivals: list[Arrival], cut: int) -> list[tuple[int, int]]:
+    """The batch path's: open what the window lets pass at the batch's start, settle in order, open again where told."""
+    answers = []
+    for start in range(0, len(arrivals), cut):
+        batch = arrivals[start : start + cut]
+        sa = np.array([a.sa for a in batch], np.int32)
+        seq = np.array([a.sent & M32 for a in batch], np.uint32)
+        verdict, passed, opened = (np.zeros(len(batch), np.uint8) for _ in range(3))
+        seq64 = np.zeros(len(batch), np.uint64)
+        replay.check(sa, seq, verdict, windows.shape, windows.bits, seq64, passed)
+        for n, arrival in enumerate(batch):
+            opened[n] = 99 if passed[n] else arrival.opens(int(seq64[n]), windows.twins[arrival.sa].esn)
+        first = 0
+        while True:
+            row = replay.advance(first, sa, seq, opened, windows.shape, windows.bits, seq64, passed, verdict)
+            if row < 0:
+                break
+            assert row >= first
+            opened[row] = batch[row].opens(int(seq64[row]), windows.twins[batch[row].sa].esn)
+            first = row
+        answers += list(zip(verdict.tolist(), seq64.tolist(), strict=True))
+    return answers
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[list[tuple[Window, Window]], list[Arrival]]:
+    """A few windows (each twice: one to be the twin, one to load from) and arrivals near their edges, many twice."""
+    pairs, places = [], []
+    for _ in range(draw(st.integers(1, 3))):
+        size, esn = draw(st.sampled_from(SIZES)), draw(st.booleans())
+        size = max(size, 1) if esn else size
+        near = draw(st.sampled_from([0, 0, 300, 1 << 31, M32 - 40, 1 << 32, 5 << 32, (1 << 64) - (1 << 33)]))
+        top = max(near + draw(st.integers(-2 * size - 2, size)), 0)
+        top = top if esn else min(top, M32)
+        resume = draw(st.sampled_from([None, None, near or None])) if esn else None
+        bitmap = draw(st.integers(0, (1 << size) - 1)) if resume is None else 0
+        ring = draw(st.booleans())
+        top = 0 if resume is not None else top
+        pairs.append(
+            tuple(make_window(size, esn=esn, ring=ring, top=top, bitmap=bitmap, resume=resume) for _ in range(2))
+        )
+        places.append(resume or top)
+    arrivals = []
+    for n, step, kind in draw(st.lists(st.tuples(st.integers(0, len(pairs) - 1), STEPS, st.integers(0, 9)), max_size=50)):
+        size, esn = pairs[n][0].size, pairs[n][0].esn
+        jump = {"size": size, "-size": -size, "size-1": size - 1, "1-size": 1 - size, "far": 3 * size, "epoch": 1 << 32}
+        sent = max(places[n] + jump.get(step, step), 0) if isinstance(step, str) else max(places[n] + step, 0)
+        sent = min(sent, M64 - (1 << 32)) if esn else min(sent, M32)
+        arrivals.append(Arrival(n, sent, forged=kind == 0, trailer=kind == 1))
+        if kind > 1:
+            places[n] = max(places[n], sent)
+    return pairs, arrivals + draw(st.permutations(arrivals))
+
+
+STEPS = st.one_of(
+    st.integers(-3, 3), st.integers(-80, 80), st.sampled_from(["size", "-size", "size-1", "1-size", "far", "epoch"])
+)
+
+
+@given(runs(), st.sampled_from([1, 2, 7, 64, 1000]))
+def test_batches_are_the_windows_packet_for_packet(run, cut):
+    pairs, arrivals = run
+    windows = Windows([loaded for _, loaded in pairs])
+    twins = [twin for twin, _ in pairs]
+    windows.same()
+    want = one_by_one(twins, arrivals)
+    windows.twins = twins
+    assert in_batches(windows, arrivals, cut) == want
+    windows.same()
+
+
+@given(st.sampled_from(SIZES[1:]), st.booleans(), st.booleans(), st.integers(0, 2**32), st.integers(1, 90))
+@example(4096, True, False, 7, 64)
+@example(33, True, True, 3, 5)
+def test_across_2_32(size, esn, ring, seed, cut):
+    """A sender that crosses 2^32, its packets displaced, lost, doubled and forged."""
+    rng = np.random.default_rng(seed)
+    start = (1 << 32) - 60 if esn else 1000
+    sent = np.repeat(np.arange(start, start + 120), rng.integers(0, 3, 120))
+    sent = sent[np.argsort(sent + rng.integers(-size, size + 1, len(sent)), kind="stable")]
+    arrivals = [Arrival(0, int(n), forged=bool(rng.random() < 0.1)) for n in sent]
+    twin = make_window(size, esn=esn, ring=ring, top=start - 1)
+    windows = Windows([make_window(size, esn=esn, ring=ring, top=start - 1)])
+    want = one_by_one([twin], arrivals)
+    windows.twins = [twin]
+    assert in_batches(windows, arrivals, cut) == want
+    windows.same()
+
+
+def test_where_batching_could_change_the_answer():
+    """With ESN a refused duplicate becomes one of the next 2^32 once the window has left it behind, and fails its ICV."""
+    arrivals = [Arrival(0, 100), Arrival(0, 200), Arrival(0, 100)]
+    twin, loaded = (Window(64, esn=True, top=100, bitmap=1) for _ in range(2))
+    want = one_by_one([twin], arrivals)
+    assert [v.name for v, _ in want] == ["REPLAY_DUPLICATE", "DELIVERED", "INTEGRITY"]
+    assert in_batches(Windows([loaded]), arrivals, 3) == want
+
+
+def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
+    windows = Windows([Window(64, top=10, bitmap=1)])
+    before = windows.shape.copy(), windows.bits.copy()
+    sa, seq = np.array([0, 0, -1, 0], np.int32), np.array([11, 10, 12, 0], np.uint32)
+    verdict = np.array([0, 0, 0, Verdict.FRAGMENT], np.uint8)
+    seq64, passed = np.full(4, 9, np.uint64), np.full(4, 9, np.uint8)
+    replay.check(sa, seq, verdict, windows.shape, windows.bits, seq64, passed)
+    assert passed.tolist() == [0, Verdict.REPLAY_DUPLICATE, 0, 0]
+    assert seq64.tolist() == [11, 10, 0, 0]
+    assert (windows.shape == before[0]).all()
+    assert (windows.bits == before[1]).all()
+    assert replay.advance(0, sa, seq, np.zeros(4, np.uint8), windows.shape, windows.bits, seq64, passed, verdict) == -1
+    assert verdict.tolist() == [0, Verdict.REPLAY_DUPLICATE, 0, Verdict.FRAGMENT]
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 32), (32, 32), (64, 32), (128, 32), (1024, 160), (4096, 544)])
+def test_memory_of_a_window(size, most):
+    _, words = replay.shape_of(size, esn=True)
+    assert 8 * words <= most

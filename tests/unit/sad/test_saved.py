@@ -1,0 +1,113 @@
+"""A namespace saved and loaded answers as one that was never put away."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espsim.core.errors import InputError
+from espsim.sad.entry import SadEntry
+from espsim.sad.netns import Netns
+from espsim.sad.saved import pack, unpack
+from espsim.xfrm.batch import Batch
+from espsim.xfrm.batch_lines import read_batch
+
+_AEAD = "aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
+_ID = st.builds("src 10.0.0.{} dst 10.0.1.{} proto {}".format, *[st.integers(1, 2)] * 2, st.sampled_from(["esp", "ah"]))
+_MARK = st.sampled_from(["", " mark 1 mask 3", " mark 2", " mark 0 mask 0"])
+_LINES = st.one_of(
+    st.builds("xfrm state allocspi {} min 5 max 7{} seq {}".format, _ID, _MARK, st.integers(0, 2)),
+    st.builds("xfrm state allocspi {} mode tunnel reqid {}".format, _ID, st.integers(0, 2)),
+    st.builds(
+        "xfrm state {} src 10.0.0.1 dst 10.0.1.{} proto esp spi {} {}{}{}".format,
+        st.sampled_from(["add", "update"]), st.integers(1, 2), st.integers(5, 7), st.just(_AEAD), _MARK,
+        st.sampled_from(["", " flag esn replay-window 64", " limit time-soft 2 limit time-hard 9", " dir in"]),
+    ),
+    st.builds("xfrm state delete {} spi {}{}".format, _ID, st.integers(5, 7), _MARK),
+    st.builds("sleep {}".format, st.integers(0, 20)),
+    st.sampled_from([
+        "xfrm policy add dir in tmpl proto esp", "xfrm policy add dir out src 10.0.0.1",
+        "xfrm policy delete dir in index 8", "xfrm state flush proto ah", "sysctl net.core.xfrm_acq_expires=7",
+    ]),
+)  # fmt: skip
+_SHOW = ["-s xfrm state list", "-s xfrm policy list", "xfrm state allocspi src 1.1.1.1 dst 2.2.2.2 proto esp",
+         "sleep 40", "xfrm monitor", "-s xfrm state list"]  # fmt: skip
+
+
+def told(netns: Netns, lines: list[str]) -> list[tuple[str, str]]:
+    batch = Batch(netns)
+    outcomes = [batch.run(line) for line in read_batch(io.BytesIO("\n".join(lines).encode()), "-")]
+    return [(o.stdout, o.stderr) for o in outcomes]
+
+
+def put_away(netns: Netns) -> Netns:
+    return unpack(json.loads(json.dumps(pack(netns))))
+
+
+@given(
+    st.lists(_LINES, max_size=12), st.lists(_LINES, max_size=6),
+    st.sampled_from(["linux-6.1", "linux-6.1.192", "linux-6.12", "rfc2401", "freebsd", "split"]),
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_it_goes_on_as_if_never_put_away(before: list[str], after: list[str], kernel: str):
+    kept, loaded = Netns(kernel, seed=4), Netns(kernel, seed=4)
+    assert told(kept, before) == told(loaded, before)
+    loaded = put_away(loaded)
+    kept.events()  # messages that nobody read are not kept
+    assert told(loaded, after + _SHOW) == told(kept, after + _SHOW)
+
+
+def test_the_newest_of_two_marks_stays_the_newest():
+    """The second state gets its SPI first: what is found first is not what came last."""
+    lines = [
+        "xfrm state allocspi src 1.1.1.1 dst 2.2.2.2 proto esp min 0 max 0 mark 1 mask 1",
+        "xfrm state allocspi src 1.1.1.2 dst 2.2.2.2 proto esp min 7 max 7 mark 2 mask 2",
+        "xfrm state allocspi src 1.1.1.1 dst 2.2.2.2 proto esp min 7 max 7 mark 1 mask 1",
+    ]
+    netns = Netns("rfc2401")
+    told(netns, lines)
+    get = ["xfrm state get dst 2.2.2.2 proto esp spi 7 mark 3"]
+    shown = told(netns, get)
+    assert "src 1.1.1.1 " in shown[0][0]
+    assert told(put_away(netns), get) == shown
+
+
+def test_a_kernel_that_hangs_hangs_on():
+    netns = Netns("linux-6.1.192")
+    told(netns, ["xfrm state allocspi src 1.1.1.1 dst 2.2.2.2 proto esp min 0 max 0"] * 3)
+    assert "hangs" in told(put_away(netns), ["xfrm state count"])[0][1]
+
+
+def test_counters_and_options_are_kept():
+    netns = Netns(options=["acquire-uapi"])
+    netns.counters["XfrmInNoStates"] += 3
+    netns.listening = True
+    again = put_away(netns)
+    assert again.counters == {"XfrmInNoStates": 3}
+    assert again.listening
+    assert again.options == frozenset({"acquire-uapi"})
+
+
+def test_nothing_new_is_forgotten():
+    """Whoever adds a field that decides what a namespace answers has to save it, and then name it here."""
+    netns = Netns()
+    saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "_acquire_seq", "_hung"}
+    assert set(vars(netns)) == saved | {"offload", "_events", "_timers"}
+    sad = {"policy", "kernel", "port_key", "acq_expires", "_rng", "_zeros_linked", "_looped", "_next_index"}
+    indices = {"_entries", "_by_triple", "_by_spi", "_acquires", "_by_seq"}
+    assert set(vars(netns.sad)) == sad | indices | {"engine", "listener"}
+    assert set(vars(netns.spd)) == {"_policies", "_generator"}
+    assert set(SadEntry.__dataclass_fields__) == {
+        "sa_index", "sa", "state", "window", "transform", "oseq", "bytes", "packets", "added", "used", "stats", "seq",
+        "af", "bmp_len", "dying", "hard_add",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("values", [{}, [], {"kernel": "linux-6.12"}, {"kernel": 5, "options": []}])
+def test_what_is_no_namespace(values: object):
+    with pytest.raises((ValueError, TypeError, KeyError, AttributeError, InputError)):
+        unpack(values)  # type: ignore[arg-type]

@@ -1,0 +1,192 @@
+"""S01 to S27 of the netdev thread: each runs under every policy and kernel, and what is expected comes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from espsim.cli.main import main
+from espsim.report.matrix import matrix
+from espsim.sad.kernel import KERNELS
+from espsim.sad.spi import POLICIES
+from espsim.scenario.matrix import run_scenario
+from espsim.scenario.outcome import short_result
+from espsim.scenario.schema import builtin_names, load_scenario, parse_scenario, thread_names
+
+IDS = [f"s{n:02}" for n in range(1, 28)] + ["s07m", "s10a", "s11a", "s11b"]
+ROWS = Path(__file__).parents[2] / "vectors" / "xfrm_conformance.jsonl"
+VERSIONS = {"6.1.176": "linux-6.1", "6.1.192": "linux-6.1.192", "6.12.117": "linux-6.12"}
+
+
+def outcomes(name, *policies, **options):
+    scenario, where, _text = load_scenario(name)
+    return {(c.variant, c.policy): c.outcome for c in run_scenario(scenario, where, policies, **options)}
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, ["run", *map(str, args)], catch_exceptions=False)
+
+
+def test_every_scenario_of_the_thread_is_there():
+    assert sorted(thread_names()) == sorted(IDS)
+    assert set(IDS) < set(builtin_names())
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_policy_and_kernel_answers_as_expected(name):
+    scenario, where, _text = load_scenario(name)
+    assert set(scenario.policies) == set(POLICIES)
+    assert scenario.source != "the user's own"
+    cells = run_scenario(scenario, where, [*POLICIES, *KERNELS])
+    assert len(cells) == len(scenario.variants) * (len(POLICIES) + len(KERNELS))
+    assert [(c.variant, c.policy, c.expected, c.outcome) for c in cells if not c.ok] == []
+    named = {key for variant in scenario.variants for key in variant.expect}
+    assert named <= {*POLICIES, *KERNELS}
+    # Choices are explained: a column of the thread's own table without an expectation has a word about it.
+    for variant in scenario.variants:
+        if not {"sa-dir", "split"} <= set(variant.expect):
+            assert scenario.choice
+
+
+def test_what_a_maintainer_will_look_up_first():
+    assert outcomes("S01", "rfc2401", "rfc4301")["no dir", "rfc4301"] == "OK, E2 x4 +4"
+    assert outcomes("s02", "linux-6.1", "linux-6.12") == {
+        ("no dir", "linux-6.1"): "OK x4", ("no dir", "linux-6.12"): "OK, E2, OK, E3",
+        ("dirs", "linux-6.1"): "OK x4", ("dirs", "linux-6.12"): "OK, E2, OK, E3",
+    }  # fmt: skip
+    assert outcomes("s11", "rfc4301-spi0", "linux-6.1.192") == {
+        ("-", "rfc4301-spi0"): "OK x2, HANG", ("-", "linux-6.1.192"): "OK x2, HANG"
+    }  # fmt: skip
+    assert outcomes("s27", "linux-6.1")["dir out", "linux-6.1"] == "OK"
+    assert outcomes("s23", "rfc4301")["errno", "rfc4301"] == "OK, E17, E16"
+
+
+@pytest.mark.parametrize(
+    ("name", "experiment", "steps"),
+    [
+        ("s01", "dup_five_addresses", (1, 2, 3, 4, 5)),
+        ("s02", "esp_android", (2, 3, 5, 6)),
+        ("s08", "nat_two_peers", (1, 2)),
+        ("s10a", "zero_leftover", (3, 4)),
+        ("s14", "dup_proto", (1, 2, 3)),
+        ("s26", "esp_install", (1, 5)),
+    ],
+)
+def test_the_expected_outcome_is_what_each_kernel_answered(name, experiment, steps):
+    rows = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
+    recorded = {row["step"]: row["results"] for row in rows if row["exp"] == experiment}
+    scenario, where, _text = load_scenario(name)
+    for version in (version for version in VERSIONS if version in recorded[steps[0]]):
+        answered = [short_result(recorded[step][version]["result"]) for step in steps]
+        cell = run_scenario(scenario, where, [VERSIONS[version]])[0]
+        assert cell.ok
+        assert cell.expected is not None
+        assert [part for step in cell.steps for part in step.parts][: len(steps)] == answered
+
+
+class TestAChangedExpectation:
+    def run(self, tmp_path, name, old, new, *args):
+        _, _, text = load_scenario(name)
+        assert old in text
+        path = tmp_path / "mine.toml"
+        path.write_text(text.replace(old, new, 1))
+        return invoke(path, *args)
+
+    def test_of_an_outcome_is_marked_and_told(self, tmp_path):
+        result = self.run(tmp_path, "s01", 'rfc4301 = "OK, E2 x4 +4"', 'rfc4301 = "OK x2, E2 x3 +3"')
+        assert result.exit_code == 1
+        assert "no dir rfc4301: expected OK x2, E2 x3 +3, got OK, E2 x4 +4" in result.output
+        assert "+4!" in result.output
+        assert "1 differ" in result.output
+
+    def test_of_a_share(self, tmp_path):
+        args = ("--policy", "rfc2401", "--json")
+        assert self.run(tmp_path, "s13", "OK = 0.75", "OK = 0.75", *args).exit_code == 0
+        result = self.run(tmp_path, "s13", "OK = 0.75", "OK = 0.65", *args)
+        assert result.exit_code == 1
+        bad = [cell for cell in json.loads(result.stdout)["cells"] if not cell["ok"]]
+        assert [(cell["variant"], cell["expected"]) for cell in bad] == [("N = 2", {"OK": 0.65})]
+
+    def test_an_option_of_the_user_leaves_nothing_to_compare(self):
+        result = invoke("s07", "--policy", "rfc2401", "--option", "encap-port-key", "--json")
+        assert result.exit_code == 0
+        cells = json.loads(result.stdout)["cells"]
+        assert [(c["variant"], c["outcome"], c["expected"]) for c in cells] == [
+            ("as it is", "OK x2", None), ("dport key", "OK x2", "OK x2")
+        ]  # fmt: skip
+
+
+class TestTheTable:
+    def test_json(self):
+        result = invoke("--thread", "--policy", "rfc2401", "--policy", "linux-6.1.192", "--json")
+        assert result.exit_code == 0
+        report = json.loads(result.stdout)
+        assert report["ok"] is True
+        assert [row["id"].lower() for row in report["scenarios"]] == thread_names()
+        for row in report["scenarios"]:
+            assert set(row) == {"id", "question", "source", "choice", "cells"}
+            assert {cell["policy"] for cell in row["cells"]} == {"rfc2401", "linux-6.1.192"}
+            for cell in row["cells"]:
+                assert set(cell) == {"variant", "policy", "outcome", "expected", "ok"}
+                assert (cell["ok"] is None) is (cell["expected"] is None)
+        assert sum(len(row["cells"]) for row in report["scenarios"]) == 2 * 55
+
+    def test_a_mail_can_take_it(self, monkeypatch):
+        monkeypatch.setattr("espsim.scenario.matrix.thread_names", lambda: ["s01", "s10", "s11"])
+        result = invoke("--thread")
+        assert result.exit_code == 0
+        lines = result.output.splitlines()
+        assert max(map(len, lines)) < 100
+        assert all(line == line.rstrip() and line.isascii() for line in lines)
+        assert lines[0].split() == [
+            "rfc2401", "rfc4301", "4301-spi0", "sa-dir", "split", "full-4301", "freebsd", "openbsd"
+        ]  # fmt: skip
+        assert "32 cells run, 30 compared with what is expected: all as expected" in lines[-1]
+        for short in ("E2 = ENOENT", "HANG = ", "+4 = ", "~ = "):
+            assert short in result.output
+        assert "E17" not in result.output  # a legend of what is there
+
+    def test_a_cell_that_differs_is_marked_and_ends_with_1(self, monkeypatch):
+        _old, where, text = load_scenario("s03")
+        wrong = parse_scenario(text.replace('split = "OK x2"', 'split = "OK, fail"'), "s03")
+        monkeypatch.setattr("espsim.scenario.matrix.thread_names", lambda: ["s03"])
+        monkeypatch.setattr("espsim.scenario.matrix.load_scenario", lambda name: (wrong, where, text))
+        result = invoke("--thread")
+        assert result.exit_code == 1
+        assert "OK x2!" in result.output
+        assert "S03 dir out split: expected OK, fail, got OK x2" in result.output
+
+    def test_long_cells_are_wrapped_between_answers(self):
+        cell = {"variant": "-", "policy": "p", "outcome": "OK, E2 x4 +4", "expected": None, "ok": None}
+        lines = matrix([{"id": "S1", "question": "?", "cells": [cell]}]).splitlines()
+        assert [line.strip() for line in lines[2:4]] == ["OK, E2 x4", "+4~"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["S99"], "no scenario 'S99'"),
+        (["--thread", "s01"], "--thread runs its own"),
+        (["--thread", "--policy", "nope"], "no policy 'nope'"),
+        (["s01", "--option", "nope"], "no option 'nope'"),
+    ],
+)
+def test_a_wrong_word_is_one_line(args, words):
+    from espsim.core.errors import InputError
+
+    with pytest.raises(InputError, match=words):
+        invoke(*args)
+
+
+def test_names_in_any_case_and_by_file():
+    for name in ("S07m", "s07M", "s07m-nat-marks"):
+        assert load_scenario(name)[0].name == "s07m"
+
+
+def test_one_policy_shows_what_was_asked_and_answered():
+    output = invoke("S02", "--policy", "rfc4301").output
+    assert "ENOENT: No SPI available in the requested range" in output
+    assert "source: Yan Yan" in output
