@@ -32,7 +32,7 @@ def missing(peer: Peer) -> str | None:
 def rate(peer: Peer, size: int, operations: int) -> float:
     """AES-128-GCM openings of `size` bytes with 8 bytes of AAD, one key, a second. Raises ValueError with its output.
 
-    `openssl speed` seals instead (it measures opening without checking), and runs for a second whatever `operations` is.
+    `openssl speed` seals instead (its opening checks nothing), and runs for a second whatever `operations` is.
     """
     if peer.program == "openssl":
         return _openssl(size)

@@ -14,7 +14,7 @@ NO_KEYS, NOT_OURS = -1, -2
 
 # How many rows ahead the slot's line and packet are asked for, and the key schedule (which the line points to).
 # Below MANY slots all of it stays in the caches anyway.
-FAR, NEAR, MANY, _SCHEDULE = 8, 4, 400, 512
+FAR, NEAR, MANY, _SCHEDULE = 8, 4, 400, 384
 
 
 _32 = np.uint64(32)

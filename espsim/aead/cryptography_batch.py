@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import cryptography
 import numpy as np
+from cryptography.exceptions import InvalidTag
 
 from espsim.aead.batch import (
-    BROKEN,
     DONE,
     INTEGRITY,
     TRUNCATED,
@@ -21,12 +20,13 @@ from espsim.aead.batch import (
     Bytes,
     Int32s,
     Int64s,
+    SlotKeys,
     Slots,
     UInt64s,
 )
-from espsim.aead.cryptography_engine import CryptographyEngine
-from espsim.aead.engine import BlockError, Transform
-from espsim.aead.suites import SuiteKeys, pack_seq_hi
+from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
+from espsim.aead.engine import BlockError
+from espsim.aead.suites import SuiteKeys, aad, pack_seq_hi
 
 
 class CryptographyBatch:
@@ -54,59 +54,31 @@ class CryptographyBatch:
         return _Rows(slots)
 
 
-class _Slot(NamedTuple):
-    transform: Transform
-    iv_length: int
-    icv_length: int
-    esn: bool
-    block: int
+class _Slot:
+    """One slot's keys. Offsets are those of a row in the arena: ESP header at `start`, ICV up to `stop`."""
 
+    def __init__(self, slot: SlotKeys) -> None:
+        self.iv_length = slot.keys.suite.iv_length
+        self.icv_length = slot.keys.icv_length
+        self._block = slot.keys.suite.block
+        self._esn = slot.esn
+        self._salt = slot.keys.salt
+        self._transform = CryptographyEngine().transform(slot.keys)
+        # The package is most of a row's time; where its object can be called at once, nothing is copied on the way.
+        self._cipher = aead_cipher(slot.keys)
 
-class _Rows:
-    """Opens and seals; transforms have no direction."""
-
-    def __init__(self, slots: Slots) -> None:
-        engine = CryptographyEngine()
-        self._slots = [
-            _Slot(engine.transform(s.keys), s.keys.suite.iv_length, s.keys.icv_length, s.esn, s.keys.suite.block)
-            if s
-            else None
-            for s in slots
-        ]
-
-    def open(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
-        """See batch.py."""
-        self._run(self._open_row, arena, esp, end, slot, seq64, result)
-
-    def seal(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
-        """See batch.py."""
-        self._run(self._seal_row, arena, esp, end, slot, seq64, result)
-
-    def _run(
-        self, row: Callable[[_Slot, memoryview, int, int, bytes], int],
-        arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes,
-    ) -> None:  # fmt: skip
-        memory = memoryview(arena)  # type: ignore[arg-type]
-        waiting = np.flatnonzero(result == WAITING)
-        columns = zip(*(c[waiting].tolist() for c in (esp, end, slot, seq64)), strict=True)
-        answers = bytearray(len(waiting))
-        for n, (start, stop, number, number64) in enumerate(columns):
-            keys = self._slots[number] if 0 <= number < len(self._slots) else None
-            if keys is None:
-                raise IndexError(f"row {waiting[n]}: there are no keys in slot {number}")
-            if not 0 <= start <= stop <= len(memory) or stop - start < 8 + keys.iv_length + keys.icv_length:
-                answers[n] = TRUNCATED
-                continue
-            answers[n] = row(keys, memory, start, stop, pack_seq_hi(number64) if keys.esn else b"")
-        result[waiting] = np.frombuffer(answers, dtype=np.uint8)
-
-    @staticmethod
-    def _open_row(keys: _Slot, memory: memoryview, start: int, stop: int, seq_hi: bytes) -> int:
-        body = start + 8 + keys.iv_length
+    def open(self, memory: memoryview, start: int, stop: int, seq64: int) -> int:
+        """What became of the row; its plaintext is written where the ICV is right."""
+        body = start + 8 + self.iv_length
         try:
-            plaintext = keys.transform.open(
-                bytes(memory[start : start + 8]), seq_hi, bytes(memory[start + 8 : body]), bytes(memory[body:stop])
-            )
+            if self._cipher is not None:
+                nonce = self._salt + memory[start + 8 : body]
+                plaintext = self._cipher.decrypt(nonce, memory[body:stop], self._aad(memory, start, seq64))
+            else:
+                header, iv = bytes(memory[start : start + 8]), bytes(memory[start + 8 : body])
+                plaintext = self._transform.open(header, self._seq_hi(seq64), iv, bytes(memory[body:stop]))
+        except InvalidTag:
+            return INTEGRITY
         except BlockError:
             return TRUNCATED
         if plaintext is None:
@@ -114,15 +86,55 @@ class _Rows:
         memory[body : body + len(plaintext)] = plaintext
         return DONE
 
-    @staticmethod
-    def _seal_row(keys: _Slot, memory: memoryview, start: int, stop: int, seq_hi: bytes) -> int:
-        body, icv = start + 8 + keys.iv_length, stop - keys.icv_length
-        if (icv - body) % keys.block:
+    def seal(self, memory: memoryview, start: int, stop: int, seq64: int) -> int:
+        """What became of the row; ciphertext and ICV are written."""
+        body, icv = start + 8 + self.iv_length, stop - self.icv_length
+        if (icv - body) % self._block:
             return TRUNCATED
-        sealed = keys.transform.seal(
-            bytes(memory[start : start + 8]), seq_hi, bytes(memory[start + 8 : body]), bytes(memory[body:icv])
-        )
-        if len(sealed) != stop - body:
-            return BROKEN
+        if self._cipher is not None:
+            nonce = self._salt + memory[start + 8 : body]
+            sealed = self._cipher.encrypt(nonce, memory[body:icv], self._aad(memory, start, seq64))
+        else:
+            header, iv = bytes(memory[start : start + 8]), bytes(memory[start + 8 : body])
+            sealed = self._transform.seal(header, self._seq_hi(seq64), iv, bytes(memory[body:icv]))
         memory[body:stop] = sealed
         return DONE
+
+    def _seq_hi(self, seq64: int) -> bytes:
+        return pack_seq_hi(seq64) if self._esn else b""
+
+    def _aad(self, memory: memoryview, start: int, seq64: int) -> bytes | memoryview:
+        header = memory[start : start + 8]
+        return aad(bytes(header), pack_seq_hi(seq64)) if self._esn else header
+
+
+class _Rows:
+    """Opens and seals; the package's objects have no direction."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = [_Slot(slot) if slot else None for slot in slots]
+
+    def open(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+        """See batch.py."""
+        self._run(_Slot.open, arena, esp, end, slot, seq64, result)
+
+    def seal(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+        """See batch.py."""
+        self._run(_Slot.seal, arena, esp, end, slot, seq64, result)
+
+    def _run(
+        self, work: Callable[[_Slot, memoryview, int, int, int], int],
+        arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes,
+    ) -> None:  # fmt: skip
+        memory, slots = memoryview(arena), self._slots  # type: ignore[arg-type]
+        room, count = len(memory), len(slots)
+        waiting = np.flatnonzero(result == WAITING)
+        columns = (column[waiting].tolist() for column in (esp, end, slot, seq64))
+        for row, start, stop, number, seq in zip(waiting.tolist(), *columns, strict=True):
+            keys = slots[number] if 0 <= number < count else None
+            if keys is None:
+                raise IndexError(f"row {row}: there are no keys in slot {number}")
+            if not 0 <= start <= stop <= room or stop - start < 8 + keys.iv_length + keys.icv_length:
+                result[row] = TRUNCATED
+            else:
+                result[row] = work(keys, memory, start, stop, seq)

@@ -16,6 +16,15 @@ from espsim.aead.engine import BlockError, Transform
 from espsim.aead.suites import HASHES, Kind, SuiteKeys, aad
 
 
+def aead_cipher(keys: SuiteKeys) -> Any:
+    """The package's AEAD object for a suite that is one, with its `encrypt` and `decrypt`; None for the others."""
+    if keys.suite.name == "rfc4309(ccm(aes))":
+        return AESCCM(keys.key, tag_length=keys.icv_length)
+    if keys.suite.name == "rfc4106(gcm(aes))" and keys.icv_length == 16:
+        return AESGCM(keys.key)
+    return ChaCha20Poly1305(keys.key) if keys.suite.name == "rfc7539esp(chacha20,poly1305)" else None
+
+
 class CryptographyEngine:
     """Seals and opens with pyca/cryptography (OpenSSL underneath)."""
 
@@ -37,13 +46,7 @@ class _Aead:
 
     def __init__(self, keys: SuiteKeys) -> None:
         self._salt = keys.salt
-        self._cipher: Any
-        if keys.suite.name == "rfc4309(ccm(aes))":
-            self._cipher = AESCCM(keys.key, tag_length=keys.icv_length)
-        elif keys.suite.name == "rfc4106(gcm(aes))":
-            self._cipher = AESGCM(keys.key)
-        else:
-            self._cipher = ChaCha20Poly1305(keys.key)
+        self._cipher = aead_cipher(keys)
 
     def seal(self, header: bytes, seq_hi: bytes, iv: bytes, plaintext: bytes) -> bytes:
         sealed: bytes = self._cipher.encrypt(self._salt + iv, plaintext, aad(header, seq_hi))

@@ -73,6 +73,9 @@ class IpsecMbEngine:
             raise EngineError(f"{library} is version {words}; known: {known}")
         self._manager = _Manager(lib)
         self._functions = self._manager.functions(layout, library)
+        key_setter = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
+        first = kernels.SET_GCM_KEY // 8
+        self._set_key = [key_setter(at) for at in self._functions[first : first + 3].tolist()]
         self.version = f"intel-ipsec-mb {words}, {self._manager.architecture}"
         self._fallback: Callable[[], BatchEngine] = CryptographyBatch
 
@@ -101,15 +104,12 @@ class IpsecMbEngine:
             if slot is None or not self.supports(slot.keys):
                 continue
             place = keys.memory[_KEY_STRIDE * number : _KEY_STRIDE * (number + 1)]
-            line[KEY // 8] = place.ctypes.data
+            line[KEY // 8] = keys.at + _KEY_STRIDE * number
             if slot.keys.suite.name == "rfc7539esp(chacha20,poly1305)":
                 place[:32] = np.frombuffer(slot.keys.key, dtype=np.uint8)
                 continue
             size = line[ROUTINE // 8] = len(slot.keys.key) // 8 - 2
-            set_key = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)(
-                int(self._functions[kernels.SET_GCM_KEY // 8 + size])
-            )
-            set_key(slot.keys.key, place.ctypes.data)
+            self._set_key[size](slot.keys.key, int(line[KEY // 8]))
         rows = NativeRows(kernel, self._functions, lines, aligned(kernels.WORK), (self._manager, keys))
         return complete(rows, slots, self, self._fallback, way)
 
@@ -119,6 +119,7 @@ class _Keys:
 
     def __init__(self, count: int) -> None:
         self.memory: Bytes = aligned(_KEY_STRIDE * count)
+        self.at = self.memory.ctypes.data
         weakref.finalize(self, self.memory.fill, 0)
 
 

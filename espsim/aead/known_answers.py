@@ -215,7 +215,8 @@ class Rows:
 
 def prove(engine: BatchEngine) -> int:
     """How many rows the engine got right. Raises EngineError at the first that it got wrong, naming it."""
-    return _known(engine) + _agrees(engine)
+    # The twin beside itself would prove nothing.
+    return _known(engine) + (0 if type(engine) is CryptographyBatch else _agrees(engine))
 
 
 def _known(engine: BatchEngine) -> int:

@@ -28,7 +28,7 @@ def engines(as_json: bool) -> None:
         return
     for row in rows:
         if row["usable"]:
-            click.echo(f"{row['engine']}: {row['version']}; {row['proved']} known answers right")
+            click.echo(f"{row['engine']}: {row['version']}; got {row['proved']} test rows right")
             click.echo(f"    does {', '.join(_together(row['suites']))}")
         else:
             click.echo(f"{row['engine']}: cannot be used: {row['why']}")

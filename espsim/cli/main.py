@@ -11,12 +11,14 @@ import sys
 import click
 
 from espsim import __version__
+from espsim.cli.audit import audit
 from espsim.cli.decap import decap
 from espsim.cli.demo import demo
 from espsim.cli.encap import encap
 from espsim.cli.engines import engines
 from espsim.cli.models import models
 from espsim.cli.run import run as run_scenario
+from espsim.cli.spi import spi
 from espsim.cli.xfrm import xfrm
 from espsim.core.errors import EspsimError
 
@@ -33,7 +35,7 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, decap, encap, models, engines, xfrm):
+for _command in (demo, run_scenario, decap, encap, models, audit, spi, engines, xfrm):
     main.add_command(_command)
 
 

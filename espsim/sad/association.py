@@ -23,7 +23,8 @@ ESPINUDP = "espinudp"
 class Mode(Enum):
     """RFC 4301 4.1: what an SA protects, a payload or a whole packet.
 
-    The other three are Linux's (XFRM_MODE_*): a larval state may have them, and they are kept apart, but never run.
+    The other three are Linux's (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is run
+    under them.
     """
 
     TRANSPORT = "transport"
@@ -154,7 +155,7 @@ class SecurityAssociation:
     """One SA of RFC 4301 4.4.2, one direction. Addresses are packed bytes; every other number is a host integer.
 
     Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
-    is refused when it is given. `keys` is None for a larval state and for AH and IPComp, which espsim does not run.
+    is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp, BEET.
     What every packet asks is worked out here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
     lifetime is finite), `selective` (the selector refuses something).
     """
@@ -202,9 +203,7 @@ class SecurityAssociation:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:
             raise ValueError("TFC padding can only be used in tunnel mode")
-        if self.algorithms and self.mode not in (Mode.TRANSPORT, Mode.TUNNEL):
-            raise ValueError(f"mode {self.mode.value} is not run by espsim")
-        if self.proto == PROTO_ESP and self.algorithms:
+        if self.proto == PROTO_ESP and self.algorithms and self.mode in (Mode.TRANSPORT, Mode.TUNNEL):
             keys = resolve(self.algorithms)
             object.__setattr__(self, "keys", keys)
             object.__setattr__(self, "aligned", max(4, keys.suite.block))

@@ -28,7 +28,7 @@ from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, SaRequest
 MAX_ESN_WORDS = 128
 POSSIBLE_CPUS = 4
 _U32_MAX = 0xFFFFFFFF
-_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL}
+_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 4: Mode.BEET}
 _COMPRESSIONS = ("deflate", "lzs", "lzjh")
 _NOT_FOR_OUTPUT = (("decap-dscp", "DECAP_DSCP"), ("icmp", "ICMP"), ("wildrecv", "WILDRECV"))
 _NOT_FOR_INPUT = (("dont-encap-dscp", "DONT_ENCAP_DSCP"), ("oseq-may-wrap", "OSEQ_MAY_WRAP"))
@@ -231,10 +231,11 @@ def _build(kernel: Kernel, request: SaRequest, direction: int) -> SecurityAssoci
     else:
         window = min(request.replay_window, 32)  # the legacy bitmap has 32 bits
         replay = ReplayState(val.seq, 0, val.oseq, 0, val.bitmap, True) if val is not None else ReplayState()
-    if request.mode not in _MODES:
+    mode = _MODES.get(request.mode)
+    if mode is None or (mode is Mode.RO and request.af == AF_INET):  # xfrm4_mode_map has no route optimisation
         raise XfrmError(errno.EPROTONOSUPPORT, "Requested mode not found")
     return SecurityAssociation(
-        request.src, request.dst, request.spi, request.proto, _MODES[request.mode],
+        request.src, request.dst, request.spi, request.proto, mode,
         algorithms=request.algorithms, reqid=request.reqid, mark=request.mark, if_id=request.if_id,
         pcpu=request.pcpu if kernel.sa_dir else None,
         dir=Direction.IN if direction == DIR_IN else Direction.OUT if direction == DIR_OUT else None,

@@ -10,9 +10,10 @@ import pytest
 
 from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING, SlotKeys, lengths
 from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name, find
 from espsim.aead.known_answers import Rows, suites
-from espsim.aead.suites import Algorithm, resolve
+from espsim.aead.suites import Algorithm, pack_seq_hi, resolve
 
 pytestmark = pytest.mark.xdist_group("engines")  # one process compiles, the others would wait for it
 
@@ -75,6 +76,20 @@ def test_seals_and_opens_as_cryptography_does_at_any_size(engine, seed):
     for esp, end, slot in zip(ours.esp, ours.end, ours.slot, strict=True):
         plain = slice(esp, end - icv[slot])
         assert np.array_equal(ours.arena[plain], clear.arena[plain])
+
+
+def test_the_batch_twin_does_what_one_packet_transforms_do():
+    """`cryptography` in batches, which all are compared to, beside the transforms of the reference path."""
+    rows = random_rows(ALL, range(0, 2048, 5), 10)
+    clear = rows.arena.copy()
+    CryptographyBatch().sealer(ALL).seal(*rows.columns())
+    for esp, end, number, seq64 in zip(rows.esp, rows.end, rows.slot, rows.seq64, strict=True):
+        slot, packet = ALL[number], clear[esp:end].tobytes()
+        body, icv = 8 + slot.keys.suite.iv_length, slot.keys.icv_length
+        seq_hi = pack_seq_hi(int(seq64)) if slot.esn else b""
+        transform = CryptographyEngine().transform(slot.keys)
+        sealed_body = transform.seal(packet[:8], seq_hi, packet[8:body], packet[body : len(packet) - icv])
+        assert rows.arena[esp:end].tobytes() == packet[:body] + sealed_body
 
 
 @pytest.mark.parametrize("where", ["icv", "body", "iv", "spi", "seq", "seq64"])

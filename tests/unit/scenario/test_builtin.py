@@ -28,14 +28,16 @@ def test_the_issues_scenarios_are_there():
 
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_every_expectation_is_met(name):
-    args = ["run", name, "--json", "--policy", "rfc2401", "--policy", "rfc4301"]
+    # Policies differ at ALLOCSPI alone, so the scenarios without it run under one.
+    policies = ["rfc2401", "rfc4301"] if name in ("five-addresses", "nat-two-peers") else ["rfc4301"]
+    args = ["run", name, "--json", *(f"--policy={p}" for p in policies)]
     alone = CliRunner().invoke(main, args, catch_exceptions=False)
     assert alone.exit_code == 0, alone.output
     beside = CliRunner().invoke(main, [*args, *(f"--model={m}" for m in MODELS)], catch_exceptions=False)
     assert beside.exit_code == 0, beside.output
     report = json.loads(beside.stdout)
     assert report["ok"] is True
-    assert len(report["cells"]) == 2 * len(MODELS)
+    assert len(report["cells"]) == len(policies) * len(MODELS)
 
 
 def test_an_expectation_that_fails_is_shown_with_expected_and_got(tmp_path):

@@ -1,0 +1,100 @@
+"""`espsim spi`: how likely SPIs drawn from a range are to collide in a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from espsim.cli import common
+
+if TYPE_CHECKING:
+    from espsim.analysis.odds import Range
+    from espsim.offload.model import Model
+
+_POINTS = 40
+
+
+@click.command()
+@click.option("--sas", required=True, type=click.IntRange(1, 10_000_000), metavar="N", help="How many inbound SAs.")
+@click.option("--range", "span", required=True, metavar="MIN-MAX", help="The SPIs that are drawn from, both included.")
+@common.model_options(multiple=False)
+@click.option("--draws", type=click.IntRange(2, 100_000), metavar="N", help="Draws of a Monte Carlo.")
+@click.option("--seed", default=0, show_default=True, help="Where all draws come from.")
+@click.option("--plot", metavar="FILE", help="Draw the curve (.png or .svg; needs matplotlib).")
+@common.json_option
+def spi(
+    sas: int,
+    span: str,
+    model: str | None,
+    assume: tuple[str, ...],
+    draws: int | None,
+    seed: int,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """Say how likely a duplicate, an alias or an overflow is among N SAs.
+
+    SPIs are drawn uniformly and independently, each for a destination of its own, as peers and kernels that check an
+    SPI per destination give them out. Where the model's table has a closed form the chance is exact; where not, SAs
+    are drawn and offered to the modelled device, and a 95 % interval stands beside the chance.
+    """
+    from espsim.analysis import odds
+    from espsim.core.errors import InputError
+    from espsim.offload.model import load_model, parse_assumptions
+
+    if model is None:
+        raise InputError("which device? --model ID, as `espsim models` lists them")
+    if plot is not None:
+        from espsim.report.plots import image_format
+
+        image_format(plot)  # before the work, not after it
+    spis = odds.parse_range(span)
+    loaded = load_model(model)
+    loaded = loaded.assuming(parse_assumptions(loaded, assume))
+    found = odds.chances(loaded, sas, spis, seed=seed, draws=draws)
+    lost = odds.losses(loaded, sas, seed=seed, draws=draws)
+    result = {
+        "model": loaded.id,
+        "assumptions": _assumptions(loaded),
+        "sas": sas,
+        "spi_range": {"low": spis.low, "high": spis.high, "size": len(spis)},
+        "seed": seed,
+        "chances": {name: chance.as_dict() for name, chance in (found or {}).items()},
+        "duplicates_at": [{"chance": chance, "sas": odds.sas_for(chance, spis)} for chance in (0.01, 0.5)],
+        "losses": lost.as_dict() if lost is not None else None,
+    }
+    if plot is not None:
+        _draw(plot, loaded, sas, spis, seed, draws)
+    if as_json:
+        common.print_json(result)
+    else:
+        from espsim.report.spi import print_spi
+
+        print_spi(result)
+
+
+def _assumptions(model: Model) -> list[str]:
+    from espsim.offload.device import Device
+
+    return Device(model).assumptions
+
+
+def _draw(path: str, model: Model, sas: int, spis: Range, seed: int, draws: int | None) -> None:
+    """The curve from one SA to four times as many."""
+    from espsim.analysis.odds import curve
+    from espsim.io.atomic import OutputFile
+    from espsim.report.plots import draw_odds, image_format
+
+    most = max(16, 4 * sas)
+    sizes = sorted({max(1, round(most ** (n / (_POINTS - 1)))) for n in range(_POINTS)})
+    rows: list[dict[str, Any]] = [
+        {name: chance.as_dict() for name, chance in row.items()}
+        for row in curve(model, sizes, spis, seed=seed, draws=draws)
+    ]
+    output = OutputFile(path)
+    try:
+        output.file.write(draw_odds(f"{model.id}, SPIs {spis}", sizes, rows, image_format(path)))
+        output.commit()
+    finally:
+        output.discard()
