@@ -215,8 +215,9 @@ class Netns:
         """Let time pass; timers fire in order, each at its own time."""
         self._alive()
         end = self.now + seconds
-        for entry in self.sad:  # a first use may have started a timer since
-            self._timers.watch(entry)
+        for entry in self.sad:
+            if entry.sa.limited:  # a first use may have started a timer since
+                self._timers.watch(entry)
         self._timers.run(end, lambda entry: entry in self.sad, self._fire)
         self.now = end
 
