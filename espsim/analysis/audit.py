@@ -1,6 +1,6 @@
 """What a device would do with the SAs of a host: each is offered to the modelled driver, then a packet of each is sent.
 
-    installed   its packets reach it
+    installed   it is in the device, and no other SA is in its way
     collides    an SA with the same SPI has its key or slot: it was refused, or shadowed, or overwritten
     aliases     an SA with another SPI has its slot
     overflows   there is no room for it
@@ -25,6 +25,7 @@ from espsim.core.errors import InputError
 from espsim.core.verdict import DeviceOutcome, Surfacing
 from espsim.offload.caps import refusal
 from espsim.offload.device import Answer, Device, PacketKey, Reached
+from espsim.offload.schema import UNKNOWN
 from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction, SecurityAssociation
 from espsim.xfrm.algorithms import stand_ins
 from espsim.xfrm.survey import Survey, Template
@@ -115,7 +116,7 @@ def _not_offered(template: Template) -> str | None:
 class Finding(NamedTuple):
     """One SA that is not simply installed. `other` is whose context its packets meet, -1: none."""
 
-    index: int
+    sa: int
     fate: str
     errno: str | None
     other: int
@@ -128,13 +129,13 @@ class Refused(NamedTuple):
 
     errno: str
     why: str
-    count: int
+    sas: int
     first: int
 
 
 @dataclass(slots=True)
 class Audit:
-    """One model's answer. `traffic` counts SAs by (fate, errno, outcome, surfacing); `findings` are the first of each fate.
+    """One model's answer. `traffic` counts SAs by (fate, errno, outcome, surfacing); `findings`: a fate's first.
 
     `places`: (place, SAs that wanted what it holds and lost) of every written row; `hidden`: what was assumed of keys.
     """
@@ -170,9 +171,13 @@ class _Run:
         self.result = Audit(device)
         self._reasons: dict[int, tuple[str, str]] = {}
         self._errnos: dict[int, str] = {}
+        inbound = device.model.spec.inbound
+        self._looks = inbound.classify.kind != "none" and inbound.lookup[0].kind != "none"
+        self._mask = _mask_of(device)
+        self._mismatched: dict[int, Answer] = {}
         self._makers = [self._maker(template) for template in self.survey.templates]
         self._offer()
-        places = dict((index, place) for place, index in device.occupancy())
+        places = {index: place for place, index in device.occupancy()}
         self._written = set(places)
         self._repeated = self._repeated_spis()
         lost: Counter[int] = Counter()
@@ -186,22 +191,30 @@ class _Run:
     # -- adding -------------------------------------------------------------------------------------------------------
 
     def _offer(self) -> None:
-        add, makers, template = self.device.add, self._makers, self.survey.template
+        spis, numbers = self.survey.spi, self.survey.template
+        mask = self._mask if _turns_away(self.device) else None
+        away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whoever comes, with one errno
         for index in self.offered:
-            make, refused, each = makers[template[index]]
+            number = numbers[index]
+            make, refused, each = self._makers[number]
+            errno = away.get((spis[index] & mask, number)) if mask is not None else None
+            if errno is not None:
+                self._errnos[index] = errno
+                continue
             if refused is None:
                 sa = make(index)
                 refused = refusal(self.device.model, sa) if each else None
-                if refused is None:
-                    installed = add(index, sa)
-                    if installed.errno is None:
-                        continue
-                    self._errnos[index] = installed.errno
-                    if out_of_range(self.device.model, sa.spi):
-                        self._reasons[index] = (installed.errno, self._range())
-                    continue
-            self._errnos[index] = refused[0]
-            self._reasons[index] = refused
+            if refused is not None:
+                self._errnos[index], self._reasons[index] = refused[0], refused
+                continue
+            errno = self.device.add(index, sa).errno
+            if errno is None:
+                continue
+            self._errnos[index] = errno
+            if out_of_range(self.device.model, sa.spi):
+                self._reasons[index] = (errno, self._range())
+            elif mask is not None and not each:
+                away[sa.spi & mask, number] = errno
 
     def _range(self) -> str:
         span = self.device.model.spec.inbound.program.spi_range
@@ -248,12 +261,12 @@ class _Run:
     def _judge(self, index: int) -> int:
         """What became of an SA; the other SA that its packets meet, or -1."""
         result, errno = self.result, self._errnos.get(index)
-        if index in self._written and self.survey.spi[index] not in self._repeated:
-            # It is in the table and nobody else has its SPI: its packets reach it.
+        if self._looks and index in self._written and self.survey.spi[index] not in self._repeated:
+            # It is in a table that packets are looked up in, and nobody else has its SPI: its packets reach it.
             result.fates["installed"] += 1
             result.traffic["installed", None, DeviceOutcome.HIT, Surfacing.NONE] += 1
             return -1
-        answer = self.device.lookup(self._packet(index))
+        answer = self._answer(index)
         outcome, surfacing = self._outcome(index, answer)
         other = answer.sa_index if answer.sa_index != index else -1
         fate = self._fate(index, outcome, errno, other)
@@ -262,6 +275,22 @@ class _Run:
         if fate != "installed" and result.fates[fate] <= self.most:
             result.findings.append(Finding(index, fate, errno, other, outcome, surfacing))
         return other
+
+    def _answer(self, index: int) -> Answer:
+        """The device's answer to a packet of an SA.
+
+        Where the SPI alone names a slot and at most the SPI is compared, every other SPI meets what the first met.
+        """
+        if self._mask is None:
+            return self.device.lookup(self._packet(index))
+        spi = self.survey.spi[index]
+        known = self._mismatched.get(spi & self._mask)
+        if known is not None and self.survey.spi[known.sa_index] != spi:
+            return known
+        answer = self.device.lookup(self._packet(index))
+        if answer.sa_index >= 0 and self.survey.spi[answer.sa_index] != spi:
+            self._mismatched[spi & self._mask] = answer
+        return answer
 
     def _packet(self, index: int) -> PacketKey:
         survey = self.survey
@@ -292,7 +321,7 @@ class _Run:
             return "collides" if self.survey.spi[other] == self.survey.spi[index] else "aliases"
         if errno is not None:
             return self._unmet(index)
-        return "overflows"
+        return "installed" if index in self._written else "overflows"
 
     def _unmet(self, index: int) -> str:
         """Why an SA was refused whose packets meet no other: with a rule for each SA they never come to the table."""
@@ -309,6 +338,25 @@ class _Run:
             first.setdefault(self._reasons[index], index)
         for reason, count in counts.most_common():
             yield Refused(*reason, count, first[reason])
+
+
+def _mask_of(device: Device) -> int | None:
+    """The mask of a table that the SPI alone indexes; None: packets are told apart by more than that."""
+    inbound = device.model.spec.inbound
+    index = inbound.lookup[0].index
+    plain = inbound.classify.rule == "any" and len(inbound.lookup) == 1 and inbound.verify.always in ([], ["spi"])
+    plain = plain and inbound.lookup[0].per_family is False
+    if not plain or index is None or index.fn != "mask" or index.subtract_min or not isinstance(index.bits, int):
+        return None
+    return (1 << index.bits) - 1
+
+
+def _turns_away(device: Device) -> bool:
+    """Whether the driver refuses with one errno whatever meets an SA in its slot, and looks at nothing else."""
+    program = device.model.spec.inbound.program
+    duplicate, alias = program.duplicate, program.alias
+    same = duplicate.policy == alias.policy == "reject" and duplicate.errno == alias.errno != UNKNOWN
+    return same and (program.spi_range is None or program.spi_range.outside == "ignore")
 
 
 def _replaced(sa: SecurityAssociation, algorithms: Iterable[Any]) -> SecurityAssociation:

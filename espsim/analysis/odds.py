@@ -90,12 +90,18 @@ class _Shape:
 
 
 def chances(
-    model: Model, sas: int, spis: Range, *, seed: int = 0, draws: int | None = None
-) -> dict[str, Chance]:
-    """The chance of each of EVENTS among `sas` SAs. `model` with its assumptions filled in (`Model.assuming`).
+    model: Model, sas: int, spis: Range, *, seed: int = 0, draws: int | None = None, draw: bool = True
+) -> dict[str, Chance] | None:
+    """The chance of each of EVENTS among `sas` SAs; None where only drawing tells and `draw` is False.
 
-    InputError where the model takes no inbound SAs; UnknownReached where the answer is not public.
+    `model` has its assumptions filled in (`Model.assuming`). InputError: it takes no inbound SAs; UnknownReached: the
+    answer is not public.
     """
+    _acceptable(model)
+    shape = _shape(model, spis)
+    exact = _exact(shape, sas, spis) if shape is not None else None
+    if exact is not None or not draw:
+        return exact
     return curve(model, [sas], spis, seed=seed, draws=draws)[0]
 
 
@@ -131,7 +137,8 @@ class Losses:
         """For --json; `shared_index` is the same table with one row index for all ways."""
         mean, low, high = self.drawn
         return {
-            "expected": self.expected, "monte_carlo": {"mean": mean, "low": low, "high": high, "draws": self.draws},
+            "ways": self.ways, "sets": self.sets, "expected": self.expected,
+            "monte_carlo": {"mean": mean, "low": low, "high": high, "draws": self.draws},
             "shared_index": self.expected_shared,
         }  # fmt: skip
 

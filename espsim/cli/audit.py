@@ -54,7 +54,6 @@ def audit(
     from espsim.analysis.audit import parse_prefix, take_inventory
     from espsim.analysis.summary import summary
     from espsim.core.errors import InputError
-    from espsim.io.atomic import atomic_output
     from espsim.offload.device import Device
     from espsim.offload.model import load_models, parse_assumptions
     from espsim.xfrm.scan import survey_file
@@ -70,21 +69,21 @@ def audit(
         raise InputError("no inbound ESP SA in it", where=dump)
     audits = [run_audit(inventory, device, most=most) for device in devices]
     result = summary(inventory, audits, seed=seed)
-    if html_path is not None:
-        with atomic_output(html_path) as file:
-            file.write(_page(result, audits))
-    if as_json:
-        common.print_json(result)
-    else:
-        from espsim.report.audit import print_audit
-
-        print_audit(result)
+    _show(result, audits, html_path, as_json)
     if result["collision"]:
         sys.exit(1)
 
 
-def _page(result: dict[str, Any], audits: Sequence[Audit]) -> str:
+def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None, as_json: bool) -> None:
     from espsim.analysis.summary import cells
+    from espsim.io.atomic import atomic_output
+    from espsim.report.audit import print_audit
     from espsim.report.audit_html import Drawing, audit_html
 
-    return audit_html(result, [Drawing(*cells(audit)) for audit in audits])
+    if html_path is not None:
+        with atomic_output(html_path) as file:
+            file.write(audit_html(result, [Drawing(*cells(audit)) for audit in audits]))
+    if as_json:
+        common.print_json(result)
+    else:
+        print_audit(result)

@@ -12,6 +12,7 @@ import click
 
 from espsim import __version__
 from espsim.cli.audit import audit
+from espsim.cli.bench import bench
 from espsim.cli.decap import decap
 from espsim.cli.demo import demo
 from espsim.cli.encap import encap
@@ -35,7 +36,7 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, decap, encap, models, audit, spi, engines, xfrm):
+for _command in (demo, run_scenario, decap, encap, models, audit, spi, engines, bench, xfrm):
     main.add_command(_command)
 
 

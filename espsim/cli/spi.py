@@ -42,12 +42,12 @@ def spi(
     from espsim.analysis import odds
     from espsim.core.errors import InputError
     from espsim.offload.model import load_model, parse_assumptions
+    from espsim.report.plots import image_format
+    from espsim.report.spi import print_spi
 
     if model is None:
         raise InputError("which device? --model ID, as `espsim models` lists them")
     if plot is not None:
-        from espsim.report.plots import image_format
-
         image_format(plot)  # before the work, not after it
     spis = odds.parse_range(span)
     loaded = load_model(model)
@@ -66,12 +66,7 @@ def spi(
     }
     if plot is not None:
         _draw(plot, loaded, sas, spis, seed, draws)
-    if as_json:
-        common.print_json(result)
-    else:
-        from espsim.report.spi import print_spi
-
-        print_spi(result)
+    common.print_json(result) if as_json else print_spi(result)
 
 
 def _assumptions(model: Model) -> list[str]:

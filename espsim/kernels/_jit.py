@@ -4,9 +4,10 @@
     @helper   called by kernels alone, with numbers
     @inlined  called by kernels alone, with arrays
 
-Constants beside a uint64 are `np.uint64` names, because a bare literal would make the result signed or a float. The disk
-cache looks at a kernel's own file alone: after an edit of this file, delete `__pycache__`. All of it works with
-NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence `mul64`.
+Constants beside a uint64 are `np.uint64` names, because a bare literal would make the result signed or a float. Kernels
+allocate nothing and hold no references (`_nrt`): counting those of an array that a helper is given costs two atomic
+operations a row. The disk cache looks at a kernel's own file alone: after an edit of what it inlines, empty it. All
+works with NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence `mul64`.
 """
 
 from __future__ import annotations
@@ -26,30 +27,35 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+Int = int | np.int64
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _OPTIONS = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
 
-JIT = not numba.config.DISABLE_JIT
+# Their type hints know neither half of what is used here.
+compiler: Any = numba
+codegen: Any = cgutils
+
+JIT = not compiler.config.DISABLE_JIT
 """False: NUMBA_DISABLE_JIT=1, every kernel is the Python function that is written."""
 
 
 def kernel(function: _F) -> _F:
     """Compile at the first call, for the dtypes of that call; the machine code is kept on disk where there is room."""
     try:
-        return cast(_F, numba.njit(cache=True, **_OPTIONS)(function))
+        return cast(_F, compiler.njit(cache=True, **_OPTIONS)(function))
     except RuntimeError:  # neither beside the source nor in the user's cache folder can anything be written
-        return cast(_F, numba.njit(**_OPTIONS)(function))
+        return cast(_F, compiler.njit(**_OPTIONS)(function))
 
 
 def helper(function: _F) -> _F:
     """Compile as part of the kernels that call it."""
-    return cast(_F, numba.njit(**_OPTIONS)(function))
+    return cast(_F, compiler.njit(**_OPTIONS)(function))
 
 
 def inlined(function: _F) -> _F:
-    """As `helper`, pasted into its callers: an array passed by a call costs two atomic counts of references a row."""
-    return cast(_F, numba.njit(inline="always", **_OPTIONS)(function))
+    """As `helper`, pasted into its callers by numba, so that LLVM sees one function whatever its size."""
+    return cast(_F, compiler.njit(inline="always", **_OPTIONS)(function))
 
 
 def compiled(*kernels: Callable[..., Any]) -> bool:
@@ -57,38 +63,39 @@ def compiled(*kernels: Callable[..., Any]) -> bool:
     return not JIT or all(cast(Any, function).signatures for function in kernels)
 
 
-if JIT:
+def _emit_prefetch(_typing: Any, table: Any, row: Any) -> Any:
+    """The code of `prefetch`: LLVM's instruction of that name."""
 
-    @helper
-    def mul64(a: np.uint64, b: np.uint64) -> np.uint64:
-        """a * b modulo 2^64."""
-        return a * b
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = signature.args[0]
+        view = context.make_array(array)(context, builder, args[0])
+        first = context.cast(builder, args[1], signature.args[1], types.intp)
+        at = [first] + [context.get_constant(types.intp, 0)] * (array.ndim - 1)
+        pointer = codegen.get_item_pointer(context, builder, array, view, at, wraparound=False)
+        bytes_at, i32 = codegen.voidptr_t, codegen.int32_t
+        kind = codegen.ir.FunctionType(codegen.ir.VoidType(), [bytes_at, i32, i32, i32])
+        hint = codegen.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # rw 0: for reading; locality 3: keep it in every level; cache type 1: data
+        builder.call(hint, [builder.bitcast(pointer, bytes_at), i32(0), i32(3), i32(1)])
+        return context.get_dummy_value()
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def prefetch(typing_context: Any, table: Any, row: Any) -> Any:
-        """Ask for the cache line at table[row] (a C-contiguous array of any dimension), and don't wait for it."""
+    return types.void(table, row), generate
 
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = signature.args[0]
-            view = context.make_array(array)(context, builder, args[0])
-            row = context.cast(builder, args[1], signature.args[1], types.intp)
-            at = [row] + [context.get_constant(types.intp, 0)] * (array.ndim - 1)
-            pointer = cgutils.get_item_pointer(context, builder, array, view, at, wraparound=False)
-            i8p = cgutils.voidptr_t
-            i32 = cgutils.int32_t
-            kind = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [i8p, i32, i32, i32])
-            # rw 0: for reading; locality 3: keep it in every level; cache type 1: data
-            hint = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            builder.call(hint, [builder.bitcast(pointer, i8p), i32(0), i32(3), i32(1)])
-            return context.get_dummy_value()
 
-        return types.void(table, row), generate
+def _multiply(a: np.uint64, b: np.uint64) -> np.uint64:
+    return a * b
 
-else:
 
-    def mul64(a: np.uint64, b: np.uint64) -> np.uint64:
-        """a * b modulo 2^64."""
-        return np.uint64(int(a) * int(b) & 0xFFFFFFFFFFFFFFFF)
+def _multiply_unjitted(a: np.uint64, b: np.uint64) -> np.uint64:
+    return np.uint64(int(a) * int(b) & 0xFFFFFFFFFFFFFFFF)
 
-    def prefetch(table: Any, row: Any) -> None:
-        """Nothing: there is no cache to talk to."""
+
+def _nothing(_table: Any, _row: Any) -> None:
+    """Unjitted there is no cache to talk to."""
+
+
+mul64: Callable[[np.uint64, np.uint64], np.uint64] = helper(_multiply) if JIT else _multiply_unjitted
+"""a * b modulo 2^64."""
+
+prefetch: Callable[[Any, Any], None] = cast(Any, intrinsic)(_emit_prefetch) if JIT else _nothing
+"""Ask for the cache line at table[row] (a C-contiguous array of any dimension), and don't wait for it."""

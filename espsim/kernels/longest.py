@@ -1,18 +1,18 @@
-"""RFC 4301's SA lookup (section 4.1) over columns: the longest match of SPI; SPI, destination; SPI, destination, source.
+"""RFC 4301's SA lookup (4.1) over columns: the longest match of SPI; SPI, destination; SPI, destination, source.
 
 One open-addressing table (rows, 8), a cache line a row: the three kinds of key apart by their level in the first word.
 
-    level << 40 | family << 32 | SPI, destination (high, low), source (high, low), sa_index + 1, which longer kinds, taken
+    level << 40 | family << 32 | SPI, destination (high, low), source (high, low), sa_index + 1, longer kinds, taken
 
 Fields that a level doesn't look at are 0. Every SPI in the table has a row of level 1 as well, perhaps without an SA
-(sa_index + 1 = 0): it says whether longer keys exist, so that an SPI without them costs one cache line, as in DPDK's SAD.
+(sa_index + 1 = 0): it says whether longer keys exist, so that an SPI without them costs one cache line, as in DPDK.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, inlined, kernel, prefetch
+from espsim.kernels._jit import I32, U8, U32, U64, inlined, kernel, prefetch
 from espsim.kernels.codes import DELIVERED
 from espsim.kernels.tables import AHEAD, mix64
 
@@ -71,9 +71,7 @@ def longest_insert(level: U8, family: U8, spi: U32, daddr: U64, saddr: U64, tabl
 
 
 @kernel
-def longest(
-    verdict: U8, family: U8, spi: U32, daddr: U64, saddr: U64, table: U64, sa_index: I32
-) -> None:
+def longest(verdict: U8, family: U8, spi: U32, daddr: U64, saddr: U64, table: U64, sa_index: I32) -> None:
     """The SA of the longest key that matches, for every row without a verdict; -1 where none does."""
     rows = len(spi)
     for i in range(-AHEAD, rows):

@@ -7,18 +7,18 @@ their keys (SPI << 32 | address) and words 4 to 7 what each says; an IPv6 bucket
 low, SPI, says). `says` is
 
     protocol << 32 | sa_index + 1        one SA, no mark: the whole answer is in this cache line
-    ASK << 32      | sa_index + 1        ask its row of `chain`, and follow the chain; 0 for none
+    ASK << 32 | sa_index + 1             ask its row of `chain`, and follow the chain; 0 for none
 
-`chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must be
-equal), and the SA of the same SPI and address that came before it (sa_index + 1; 0: none). A lookup works on rows `AHEAD`
-of the one it answers, so that their cache lines are on the way; the number of the bucket waits in `sa_index`.
+`chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must
+be equal), and the SA of the same SPI and address that came before it (sa_index + 1; 0: none). A lookup works on rows
+`AHEAD` of the one it answers, so that their cache lines are on the way; the bucket's number waits in `sa_index`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
+from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
 from espsim.kernels.codes import DELIVERED, ENCAP_MISMATCH, NO_SA
 from espsim.kernels.memory import zeros
 
@@ -35,13 +35,16 @@ _LOW = np.uint64(0xFFFFFFFF)
 _ASK = np.uint64(0x100)
 _MIX_A = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_B = np.uint64(0xC4CEB9FE1A85EC53)
+_MIX_C = np.uint64(0x9E3779B97F4A7C15)
+_MIX_D = np.uint64(0xD6E8FEB86659FD93)
+_MIX_E = np.uint64(0xA0761D6478BD642F)
 _V4 = np.uint8(4)
 
 
 def triple_tables(v4: int, v6: int, *, huge: bool = True) -> tuple[U64, U64]:
     """Empty tables with room for so many IPv4 and IPv6 SAs, half full then: 32 and 64 bytes an SA."""
     return (
-        zeros((max(v4 // 2 + 1, 2), 8), np.uint64, huge=huge),  # type: ignore[return-value]
+        zeros((max(v4 // 2 + 1, 2), 8), np.uint64, huge=huge),
         zeros((max(v6 + 1, 2), 8), np.uint64, huge=huge),
     )
 
@@ -60,37 +63,46 @@ def _bucket4(table: U64, spi: np.uint32, address: np.uint64) -> np.uint64:
 
 @inlined
 def _bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
-    return (_mix(_mix(_mix(high) ^ low) ^ np.uint64(spi)) >> _32) * np.uint64(len(table)) >> _32
+    x = mul64(high, _MIX_C) ^ mul64(low, _MIX_D) ^ mul64(np.uint64(spi), _MIX_E)
+    return (_mix(x) >> _32) * np.uint64(len(table)) >> _32
 
 
 @inlined
-def _says4(table: U64, at: np.uint64, spi: np.uint32, address: np.uint64) -> np.uint64:
+def _says4(table: U64, first: np.uint64, spi: np.uint32, address: np.uint64) -> np.uint64:
     """What the slot of an IPv4 key says; 0: there is none. Every slot is compared: no branch to guess wrong."""
     key = np.uint64(spi) << _32 | address
-    says = _0
+    at, buckets = first, np.uint64(len(table))
     while True:
-        slot = _1 * (table[at, 1] == key) + _2 * (table[at, 2] == key) + _3 * (table[at, 3] == key)
-        says = table[at, _4 + slot]
-        if (
-            table[at, slot] == key or table[at, 7] == _0
-        ):  # slots fill in order: a key is further on past a full bucket only
+        slot = _3
+        slot = _2 if table[at, 2] == key else slot
+        slot = _1 if table[at, 1] == key else slot
+        slot = _0 if table[at, 0] == key else slot
+        says = table[at, _4 + slot] if table[at, slot] == key else _0
+        # Slots fill in order: a key is in the next bucket only where this one is full.
+        if says != _0 or table[at, 7] == _0:
             break
-        at = at + _1 if at + _1 < np.uint64(len(table)) else _0
-    return says if table[at, slot] == key else _0
+        at = at + _1 if at + _1 < buckets else _0
+        if at == first:
+            break
+    return says
 
 
 @inlined
-def _says6(table: U64, at: np.uint64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
+def _says6(table: U64, first: np.uint64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
     """What the slot of an IPv6 key says; 0: there is none."""
     key = np.uint64(spi)
+    at, buckets = first, np.uint64(len(table))
     while True:
-        first = (table[at, 0] ^ high) | (table[at, 1] ^ low) | (table[at, 2] ^ key)
-        second = (table[at, 4] ^ high) | (table[at, 5] ^ low) | (table[at, 6] ^ key)
-        says = table[at, 3] if first == _0 else _0
-        says = table[at, 7] if second == _0 else says
+        one = (table[at, 0] ^ high) | (table[at, 1] ^ low) | (table[at, 2] ^ key)
+        two = (table[at, 4] ^ high) | (table[at, 5] ^ low) | (table[at, 6] ^ key)
+        slot = _0 if one == _0 else _4
+        says = table[at, _3 + slot] if min(one, two) == _0 else _0
         if says != _0 or table[at, 7] == _0:
-            return says
-        at = at + _1 if at + _1 < np.uint64(len(table)) else _0
+            break
+        at = at + _1 if at + _1 < buckets else _0
+        if at == first:
+            break
+    return says
 
 
 @inlined
@@ -98,9 +110,9 @@ def _ask(chain: U32, says: np.uint64, proto: np.uint8, mark: np.uint32, port: np
     """The newest SA of a chain that takes this protocol, mark and UDP port; -1: none does."""
     sa = np.int64(says & _LOW) - 1
     while sa >= 0:
-        if chain[sa, 0] == proto and mark & chain[sa, 2] == chain[sa, 1]:
-            if chain[sa, 3] == ANY_PORT or chain[sa, 3] == port:
-                return sa
+        takes = chain[sa, 0] == proto and mark & chain[sa, 2] == chain[sa, 1]
+        if takes and (chain[sa, 3] == ANY_PORT or chain[sa, 3] == port):
+            return sa
         sa = np.int64(chain[sa, 4]) - 1
     return -1
 
@@ -243,7 +255,7 @@ def usable(sa_index: I32, dport: U32, standing: U8, verdict: U8) -> None:
             verdict[i] = NO_SA
             continue
         stands = standing[sa_index[i]]
-        if stands != PLAIN and stands != ENCAPSULATED:
+        if stands not in (PLAIN, ENCAPSULATED):
             verdict[i] = stands
         elif (stands == ENCAPSULATED) != (dport[i] != NO_PORT):
             verdict[i] = ENCAP_MISMATCH

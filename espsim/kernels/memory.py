@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import mmap
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 LINE = 64
+"""Bytes of a cache line."""
+
+_T = TypeVar("_T", bound=np.generic)
 _HUGE = 2 << 20
 
 
-def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike, *, huge: bool = True) -> npt.NDArray[np.generic]:
+def zeros(shape: tuple[int, ...], dtype: type[_T], *, huge: bool = True) -> npt.NDArray[_T]:
     """A zeroed array that starts at a cache line; from 2 MiB on in transparent huge pages, unless `huge` is False."""
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize

@@ -1,15 +1,15 @@
 """The outer headers of a batch, equal to `reference/outer.py` for any bytes; then SPI and sequence number.
 
-Of a packet's bytes nothing outside its own row is read, and of a row that leaves the arena nothing at all: such a row is
-HEADER. Offsets that are written count from the start of the packet, as in `Outer`. Rows with a verdict hold 0 in every
-column but the verdict (and for HEADER the flags).
+Of a packet's bytes nothing outside its own row is read, and of a row that leaves the arena nothing at all: such a row
+is HEADER. Offsets that are written count from the start of the packet, as in `Outer`. Rows with a verdict hold 0 in
+every column but the verdict (and for HEADER the flags).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, inlined, kernel
+from espsim.kernels._jit import I32, I64, U8, U32, U64, Int, inlined, kernel
 from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, NOT_ESP
 from espsim.kernels.lookup import NO_PORT
 
@@ -22,12 +22,12 @@ _8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
 
 
 @inlined
-def _be16(arena: U8, at: int) -> int:
+def _be16(arena: U8, at: Int) -> int:
     return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
 
 
 @inlined
-def _be32(arena: U8, at: int) -> np.uint64:
+def _be32(arena: U8, at: Int) -> np.uint64:
     return (
         np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
         | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
@@ -35,12 +35,12 @@ def _be32(arena: U8, at: int) -> np.uint64:
 
 
 @inlined
-def _be64(arena: U8, at: int) -> np.uint64:
+def _be64(arena: U8, at: Int) -> np.uint64:
     return _be32(arena, at) << _32 | _be32(arena, at + 4)
 
 
 @inlined
-def _headers6(arena: U8, at: int, length: int) -> tuple[int, int, int, int, bool, bool]:
+def _headers6(arena: U8, at: Int, length: Int) -> tuple[int, int, int, int, bool, bool]:
     """(protocol, 0 for none of ours; end of the IP headers, end of the packet, offset of the byte that names what
     follows, fragment, not the first fragment) of IPv6."""
     end = 40 + _be16(arena, at + 4)
@@ -69,7 +69,7 @@ def _headers6(arena: U8, at: int, length: int) -> tuple[int, int, int, int, bool
 
 
 @inlined
-def _in_udp(arena: U8, at: int, length: int, headers: int, end: int, cut: bool, fragment: bool, ports: U8) -> int:
+def _in_udp(arena: U8, at: Int, length: Int, headers: int, end: int, cut: bool, fragment: bool, ports: U8) -> int:
     """The end of the ESP packet that a UDP datagram holds, 0 where it holds none: RFC 3948."""
     if end - headers < 8 or ports[_be16(arena, at + headers + 2)] == 0:
         return 0
@@ -83,7 +83,7 @@ def _in_udp(arena: U8, at: int, length: int, headers: int, end: int, cut: bool, 
 
 
 @inlined
-def _locate(arena: U8, at: int, length: int, ports: U8) -> tuple[np.uint8, int, int, int, int, bool, bool]:
+def _locate(arena: U8, at: Int, length: Int, ports: U8) -> tuple[np.uint8, int, int, int, int, bool, bool]:
     """(verdict, end of the IP headers, ESP header, end, next-header byte, in UDP, cut) of one packet."""
     none = (NOT_ESP, 0, 0, 0, 0, False, False)
     if length < 20:
@@ -124,9 +124,9 @@ def parse(
 ) -> None:  # fmt: skip
     """Fill every column after `ports` for the packets at `offset`, `length` bytes long, from the IP header on.
 
-    `ports` (65,536) is not 0 at the UDP ports that carry ESP. `where` (rows, 4): end of the IP headers, ESP header, end,
-    and the byte that names what follows the IP headers. `daddr` and `saddr` are (rows, 2), high and low; an IPv4 address is
-    in the low one. `sport` and `dport` are NO_PORT without UDP. `family` is 4 or 6, `proto` 50.
+    `ports` (65,536) is not 0 at the UDP ports that carry ESP. `where` (rows, 4): end of the IP headers, ESP header,
+    end, and the byte that names what follows the IP headers. `daddr` and `saddr` are (rows, 2), high and low; an IPv4
+    address is in the low one. `sport` and `dport` are NO_PORT without UDP. `family` is 4 or 6, `proto` 50.
     """
     for i in range(len(offset)):
         at, size = offset[i], np.int64(length[i])

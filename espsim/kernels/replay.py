@@ -9,8 +9,8 @@ lines whatever the number of SAs:
     shape    bits 0-12 size, bit 13 ESN, bit 14 resumed, bit 15 odd ring, bits 16-28 places in the ring, from 32: where
     bits     [where] top, [where + 1] the dump's number of a resumed window, then the ring
 
-The number top stands at place (top-1) mod places, counted in 32 bits as Linux does. A window that divides 2^32 has 64 places
-or the next power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
+The number top stands at place (top-1) mod places, counted in 32 bits as Linux does. A window has 64 places or the next
+power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
 (`RingWindow`). `shape_of` gives the number and the words needed; `advance` clears the resumed bit.
 """
 
@@ -81,18 +81,15 @@ def _infer(shape: np.uint64, bits: U64, seq: np.uint64) -> tuple[np.uint64, int]
 
 
 @inlined
-def _modulo(n: np.uint64, places: np.uint64) -> np.uint64:
-    return n & (places - _1) if places & (places - _1) == _0 else n % places
-
-
-@inlined
-def _place(shape: np.uint64, top: np.uint64, ahead: int) -> np.uint64:
-    """The ring's place of the number that is `ahead` of the top by less than the size, or behind it."""
+def _place(shape: np.uint64, top: np.uint64, number: np.uint64, ahead: int) -> np.uint64:
+    """The ring's place of the number (its low half) that is `ahead` of the top, or behind it by less than the size."""
     places = shape >> _16 & _SIZE
-    place = _modulo((top + _LOW) & _LOW, places)
-    if ahead >= 0:
-        return _modulo(place + np.uint64(ahead), places)
-    return _modulo(place + places - np.uint64(-ahead), places)
+    if shape & RING == _0:
+        return (number + _LOW) & (places - _1)
+    place = ((top + _LOW) & _LOW) % places
+    if ahead < 0:
+        return (place + places - np.uint64(-ahead)) % places
+    return (place + np.uint64(ahead)) % places
 
 
 @inlined
@@ -113,7 +110,7 @@ def _judge(shape: np.uint64, bits: U64, seq: np.uint64, seq64: np.uint64, ahead:
         return verdict
     if np.uint64(-ahead) >= size:
         return REPLAY_TOO_OLD
-    place = _place(shape, bits[where], ahead)
+    place = _place(shape, bits[where], seq, ahead)
     seen = bits[where + _HEAD + (place >> _6)] >> (place & _63) & _1
     return REPLAY_DUPLICATE if seen == _1 else verdict
 
@@ -123,7 +120,7 @@ def _clear(bits: U64, ring: np.uint64, places: np.uint64, place: np.uint64, coun
     """Clear `count` places from `place` on, around the ring's end."""
     while count > _0:
         bit = place & _63
-        span = min(count, min(_64 - bit, places - place))
+        span = min(count, _64 - bit, places - place)
         mask = _ALL if span == _64 else ((_1 << span) - _1) << bit
         bits[ring + (place >> _6)] &= ~mask
         count = count - span
@@ -131,26 +128,22 @@ def _clear(bits: U64, ring: np.uint64, places: np.uint64, place: np.uint64, coun
 
 
 @inlined
-def _move(shape: np.uint64, bits: U64, seq64: np.uint64, ahead: int) -> np.uint64:
-    """Mark an authentic number and move the window right where it is the highest; the shape afterwards."""
+def _move(shape: np.uint64, bits: U64, seq: np.uint64, seq64: np.uint64, ahead: int) -> None:
+    """Mark an authentic number, and move the window right where it is the highest."""
     size, where, places = shape & _SIZE, shape >> _32, shape >> _16 & _SIZE
-    if size == _0:
-        return shape
     ring, top = where + _HEAD, bits[where]
-    if shape & RESUMED != _0 or ahead >= np.int64(size):
-        _clear(bits, ring, places, _0, places)
-    elif ahead > 1:
-        _clear(bits, ring, places, _place(shape, top, 1), np.uint64(ahead - 1))
     if shape & RESUMED != _0:
-        place = _place(shape, seq64, 0)
-    elif ahead >= np.int64(size):
-        place = _modulo(_modulo((top + _LOW) & _LOW, places) + np.uint64(ahead), places)
-    else:
-        place = _place(shape, top, ahead)
-    if ahead > 0:
+        top, ahead = seq64, 0
         bits[where] = seq64
+        _clear(bits, ring, places, _0, places)
+    elif ahead > 0:
+        if ahead >= np.int64(size):
+            _clear(bits, ring, places, _0, places)
+        elif ahead > 1:
+            _clear(bits, ring, places, _place(shape, top, (top & _LOW) + _1, 1), np.uint64(ahead - 1))
+        bits[where] = seq64
+    place = _place(shape, top, seq, ahead)
     bits[ring + (place >> _6)] |= _1 << (place & _63)
-    return shape & ~RESUMED
 
 
 @inlined
@@ -184,10 +177,10 @@ def advance(
 ) -> int:
     """Settle rows from `first` on, in arrival order, for those without a verdict; the row that must be opened, or -1.
 
-    `opened` is what became of rows that `replay` lets pass: 0 where the ICV and the trailer were good, else the verdict.
-    The window is asked again; it may refuse now (that is the row's verdict, whatever its ICV), or stand elsewhere by now,
-    so that the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number is
-    returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
+    `opened` is what became of rows that `replay` lets pass: 0 where ICV and trailer were good, else the verdict. The
+    window is asked again; it may refuse now (the row's verdict, whatever its ICV), or stand elsewhere by now, so that
+    the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number
+    is returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
     """
     rows = len(sa_index)
     for i in range(first, rows):
@@ -205,26 +198,32 @@ def advance(
             return i
         elif opened[i] != DELIVERED:
             verdict[i] = opened[i]
-        else:
-            form = _move(form, bits, now, ahead)
-            if form != shape[sa_index[i]]:
-                shape[sa_index[i]] = form
+        elif form & _SIZE != _0:
+            _move(form, bits, number, now, ahead)
+            if form & RESUMED != _0:
+                shape[sa_index[i]] = form & ~RESUMED
     return -1
+
+
+@inlined
+def _behind(shape: np.uint64, bits: U64, behind: np.uint32) -> np.uint64:
+    """The place of the number that is so far behind the top."""
+    top = bits[shape >> _32]
+    number = ((top & _LOW) + _SPAN - np.uint64(behind)) & _LOW
+    return _place(shape, top, number, -np.int64(behind))
 
 
 @kernel
 def seen(shape: np.uint64, bits: U64, behind: U32, answer: U8) -> None:
     """Of one window: whether it has seen the numbers this far behind its top, each less than its size."""
-    where = shape >> _32
     for n in range(len(behind)):
-        place = _place(shape, bits[where], -np.int64(behind[n]))
-        answer[n] = bits[where + _HEAD + (place >> _6)] >> (place & _63) & _1
+        place = _behind(shape, bits, behind[n])
+        answer[n] = bits[(shape >> _32) + _HEAD + (place >> _6)] >> (place & _63) & _1
 
 
 @kernel
 def mark(shape: np.uint64, bits: U64, behind: U32) -> None:
     """Of one window: mark the numbers this far behind its top as seen, as when a dump is loaded."""
-    where = shape >> _32
     for n in range(len(behind)):
-        place = _place(shape, bits[where], -np.int64(behind[n]))
-        bits[where + _HEAD + (place >> _6)] |= _1 << (place & _63)
+        place = _behind(shape, bits, behind[n])
+        bits[(shape >> _32) + _HEAD + (place >> _6)] |= _1 << (place & _63)

@@ -147,7 +147,7 @@ def hash_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
 
 @kernel
 def crc_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
-    """As `hash_rows` with crc32c; a start is the CRC's register after the seed: `crc32c((), seed, way) ^ 0xFFFFFFFF`."""
+    """As `hash_rows` with crc32c; a start is the register after the seed: `crc32c((), seed, way) ^ 0xFFFFFFFF`."""
     for i in range(len(words)):
         for way in range(places.shape[1]):
             crc = starts[min(way, len(starts) - 1)]

@@ -14,8 +14,8 @@ _DUMMY = np.uint8(59)
 def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: U8, next_header: U8) -> None:
     """Of rows whose `opened` is 0: payload length, pad length and next header; else, and where refused, zeros.
 
-    `offset` and `length` are the plaintext's in the arena, in bytes. `opened` becomes TRAILER where the pad length leaves no
-    payload or next header 59 says that it is a dummy (RFC 4303 2.6); the bytes of the padding are not looked at.
+    `offset` and `length` are the plaintext's in the arena, in bytes. `opened` becomes TRAILER where the pad length
+    leaves no payload or next header 59 says that it is a dummy (RFC 4303 2.6); the padding's bytes are not looked at.
     """
     for i in range(len(offset)):
         payload[i], pad[i], next_header[i] = 0, 0, 0

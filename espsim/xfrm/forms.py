@@ -138,7 +138,9 @@ class Forms:
         try:
             form = Form(template, start + rest, re.compile(begin + pattern), size, inner) if template else None
         except re.error:  # a selector, a mark or an encapsulation twice
-            form = None
+            return None
+        if form is not None and form.template.sa.encap and "sport" not in form.pattern.groupindex:
+            return None  # ports beside an original address: rare, and the parser's
         if form is not None:
             self._known[form.text] = form
         return form

@@ -17,8 +17,13 @@ _CHUNK = 1 << 20
 _MAX_ENTRY = 1 << 20
 
 _START = re.compile(r"^[ \t]*(?:src|dst|ip|xfrm|sudo)(?=[ \t])", re.MULTILINE)
-_ENDINGS = ("anti-replay", "lifetime config:", "lifetime current:", "stats:")
-"""Lines that iproute2 prints for every SA or for none: what all others have, the last one has, if it is whole."""
+_ENDINGS = ("anti-replay", "sel src", "lifetime config:", "lifetime current:", "stats:")
+"""Lines that iproute2 prints for every SA or for none: what all others have, the last one has, if it is whole.
+
+(Of `sel` that is nearly true: it is left out where it is all zeros, which af-unspec makes possible.)
+"""
+
+_FIRST_ROWS = frozenset({"src", "proto", "replay-window", "flag", "mark", "output-mark"})
 
 
 class _Block(NamedTuple):
@@ -104,15 +109,22 @@ def _survey(blocks: Iterator[_Block], where: str) -> Survey:
 
 
 def _refuse_cut(last: _Block, endings: frozenset[str], common: frozenset[str], where: str) -> None:
-    """InputError where the last state of a dump lacks what every state has."""
+    """InputError where the last state of a dump lacks what every state has, or what it began to say."""
     missing = next((ending for ending in _ENDINGS if ending in common - endings), None)
-    if missing is not None:
-        what = f"the dump ends in the middle of this SA: every other one has a line `{missing}`"
-        raise InputError(what, where=where, line=last.line)
-    rows = {line.split()[0] for line in _unfolded(last.text).splitlines() if line.strip()}
-    if not rows - {"src", "proto", "replay-window", "flag"}:
-        what = "the dump ends in the middle of this SA: nothing follows its replay-window"
-        raise InputError(what, where=where, line=last.line)
+    text = _unfolded(last.text)
+    if missing is not None and not (missing == "sel src" and "af-unspec" in text):
+        raise _cut(f"every other one has a line `{missing}`", last, where)
+    rows = {line.split()[0] for line in text.splitlines() if line.strip()}
+    if not rows - _FIRST_ROWS:
+        raise _cut("nothing follows its first lines", last, where)
+    if "esn context:" in text and "replay_window" not in text:
+        raise _cut("its window is missing", last, where)
+    if not last.text.endswith("\n") and "\n\tsel src" not in text:
+        raise _cut("its last line has no line feed", last, where)
+
+
+def _cut(why: str, block: _Block, where: str) -> InputError:
+    return InputError(f"the dump ends in the middle of this SA: {why}", where=where, line=block.line)
 
 
 def _unfolded(text: str) -> str:
@@ -147,7 +159,8 @@ def _blocks(path: str) -> Iterator[_Block]:
 
 def _starts(text: str) -> list[int]:
     """Where SAs start. A backslash at the end of the line before makes one line of two, but for `ip -o`."""
-    return [match.start() for match in _START.finditer(text) if not _joined(text, match.start())]
+    found = [match.start() for match in _START.finditer(text)]
+    return [at for at in found if not _joined(text, at)] if "\\\n" in text else found
 
 
 def _joined(text: str, at: int) -> bool:

@@ -7,15 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import settings
-
 KERNELS = Path(__file__).parents[2] / "espsim" / "kernels"
 
 # numba's cache looks at a kernel's own file alone, so an edit of what it inlines would go unnoticed.
 _sources = b"".join(path.read_bytes() for path in sorted(KERNELS.glob("*.py")))
 _cache = Path(tempfile.gettempdir()) / f"espsim-kernels-{os.getuid()}-{hashlib.sha256(_sources).hexdigest()[:16]}"
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_cache))
-
-settings.register_profile("no-jit", max_examples=15, deadline=None)
-if os.environ.get("NUMBA_DISABLE_JIT") == "1":
-    settings.load_profile("no-jit")

@@ -13,6 +13,7 @@ from espsim.core.verdict import Verdict
 from espsim.kernels import replay
 from espsim.kernels.memory import zeros
 from espsim.sad.replay import RingWindow, Window, make_window
+from tests.equivalence.kernel_settings import quick
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 SIZES = [0, 1, 2, 7, 32, 33, 63, 64, 65, 100, 128, 1000, 1024, 4095, 4096]
@@ -24,11 +25,14 @@ class Windows:
     def __init__(self, twins: list[Window]) -> None:
         self.twins = twins
         shapes = [
-            replay.shape_of(t.size, esn=t.esn, resumed=t.resume is not None, ring=isinstance(t, RingWindow)) for t in twins
+            replay.shape_of(t.size, esn=t.esn, resumed=t.resume is not None, ring=isinstance(t, RingWindow))
+            for t in twins
         ]
         at = np.concatenate([[0], np.cumsum([words for _, words in shapes])]).astype(int)
         self.bits = zeros((int(at[-1]),), np.uint64)
-        self.shape = np.array([form | int(where) << replay.WHERE for (form, _), where in zip(shapes, at, strict=False)], np.uint64)
+        self.shape = np.array(
+            [form | int(where) << replay.WHERE for (form, _), where in zip(shapes, at, strict=False)], np.uint64
+        )
         self.at = at
         for n, twin in enumerate(twins):
             self.bits[at[n]], self.bits[at[n] + 1] = twin.top, twin.resume or 0
@@ -49,7 +53,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Arrival:
-    """`sent` is the number that the ICV covers; a forged packet's fits none. `trailer`: authentic, but refused after."""
+    """`sent` is the number that the ICV covers; a forged packet's fits none. `trailer`: authentic, refused after."""
 
     sa: int
     sent: int
@@ -115,15 +119,16 @@ def runs(draw: st.DrawFn) -> tuple[list[tuple[Window, Window]], list[Arrival]]:
         bitmap = draw(st.integers(0, (1 << size) - 1)) if resume is None else 0
         ring = draw(st.booleans())
         top = 0 if resume is not None else top
-        pairs.append(
-            tuple(make_window(size, esn=esn, ring=ring, top=top, bitmap=bitmap, resume=resume) for _ in range(2))
-        )
+        twin, loaded = (make_window(size, esn=esn, ring=ring, top=top, bitmap=bitmap, resume=resume) for _ in range(2))
+        pairs.append((twin, loaded))
         places.append(resume or top)
     arrivals = []
-    for n, step, kind in draw(st.lists(st.tuples(st.integers(0, len(pairs) - 1), STEPS, st.integers(0, 9)), max_size=50)):
+    for n, step, kind in draw(
+        st.lists(st.tuples(st.integers(0, len(pairs) - 1), STEPS, st.integers(0, 9)), max_size=50)
+    ):
         size, esn = pairs[n][0].size, pairs[n][0].esn
         jump = {"size": size, "-size": -size, "size-1": size - 1, "1-size": 1 - size, "far": 3 * size, "epoch": 1 << 32}
-        sent = max(places[n] + jump.get(step, step), 0) if isinstance(step, str) else max(places[n] + step, 0)
+        sent = max(places[n] + (jump[step] if isinstance(step, str) else step), 0)
         sent = min(sent, M64 - (1 << 32)) if esn else min(sent, M32)
         arrivals.append(Arrival(n, sent, forged=kind == 0, trailer=kind == 1))
         if kind > 1:
@@ -136,6 +141,7 @@ STEPS = st.one_of(
 )
 
 
+@quick
 @given(runs(), st.sampled_from([1, 2, 7, 64, 1000]))
 def test_batches_are_the_windows_packet_for_packet(run, cut):
     pairs, arrivals = run
@@ -148,6 +154,7 @@ def test_batches_are_the_windows_packet_for_packet(run, cut):
     windows.same()
 
 
+@quick
 @given(st.sampled_from(SIZES[1:]), st.booleans(), st.booleans(), st.integers(0, 2**32), st.integers(1, 90))
 @example(4096, True, False, 7, 64)
 @example(33, True, True, 3, 5)
@@ -167,7 +174,7 @@ def test_across_2_32(size, esn, ring, seed, cut):
 
 
 def test_where_batching_could_change_the_answer():
-    """With ESN a refused duplicate becomes one of the next 2^32 once the window has left it behind, and fails its ICV."""
+    """With ESN a duplicate becomes one of the next 2^32 once the window has left it behind, and fails its ICV."""
     arrivals = [Arrival(0, 100), Arrival(0, 200), Arrival(0, 100)]
     twin, loaded = (Window(64, esn=True, top=100, bitmap=1) for _ in range(2))
     want = one_by_one([twin], arrivals)

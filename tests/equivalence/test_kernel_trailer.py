@@ -10,12 +10,17 @@ from espsim.core.verdict import Verdict
 from espsim.kernels import codes
 from espsim.kernels.trailer import trailer
 from espsim.wire import esp
+from tests.equivalence.kernel_settings import quick
 
 PLAINTEXTS = st.binary(max_size=12) | st.builds(
-    lambda n, pad, nh: bytes(n) + bytes((pad, nh)), st.integers(0, 300), st.integers(0, 255), st.sampled_from([4, 41, 59])
+    lambda n, pad, nh: bytes(n) + bytes((pad, nh)),
+    st.integers(0, 300),
+    st.integers(0, 255),
+    st.sampled_from([4, 41, 59]),
 )
 
 
+@quick
 @given(st.lists(st.tuples(PLAINTEXTS, st.sampled_from([0, 0, 0, Verdict.INTEGRITY])), max_size=20))
 @example([(bytes((0, 4)), 0), (bytes((1, 0, 4)), 0), (bytes((7, 0, 4)), 0), (b"", 0), (b"\0", 0)])
 def test_trailer(rows):

@@ -1,0 +1,126 @@
+"""A batch of packets as struct-of-arrays: one byte arena, and one numpy column a fact.
+
+Each column has one writer (DESIGN section 2); `stages/` says with `WRITES` which stage that is. Rows stay where they are:
+a row that was dropped has a verdict, and no stage after that looks at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+
+NOT_ESP = 255
+"""Of the verdict column alone: the packet is not ESP, and nobody counts it."""
+ONE_BY_ONE = 254
+"""Of the verdict column, while a batch runs: this packet's SA is the one-packet path's to judge."""
+
+COLUMNS: dict[str, tuple[type[np.generic], int]] = {
+    # parse: what the outer headers say; offsets in `where` count from the packet's start
+    "family": (np.uint8, 1),  # 4, 6
+    "flags": (np.uint8, 1),  # kernels.parse.CUT
+    "proto": (np.uint8, 1),
+    "tos": (np.uint8, 1),
+    "where": (np.int32, 4),  # end of the IP headers, ESP header, end, the byte that names what follows the IP headers
+    "sport": (np.uint32, 1),
+    "dport": (np.uint32, 1),  # kernels.lookup.NO_PORT without UDP
+    "spi": (np.uint32, 1),
+    "seq": (np.uint32, 1),
+    "daddr": (np.uint64, 2),  # high and low; IPv4 in the low one
+    "saddr": (np.uint64, 2),
+    # lookup
+    "sa_index": (np.int32, 1),  # row of SadColumns; -1: none
+    # replay
+    "seq64": (np.uint64, 1),
+    "replay": (np.uint8, 1),  # what the window says: 0, or a verdict REPLAY_*
+    # aead, trailer: offsets in the arena
+    "esp_at": (np.int64, 1),
+    "end_at": (np.int64, 1),
+    "plain_at": (np.int64, 1),
+    "plain_length": (np.int32, 1),
+    "opened": (np.uint8, 1),  # 0: ICV and trailer are good
+    "payload": (np.int32, 1),
+    "pad": (np.uint8, 1),
+    "next_header": (np.uint8, 1),
+    # decap: the inner packet in the arena
+    "inner_at": (np.int64, 1),
+    "inner_length": (np.int32, 1),
+    # the first stage that objects, once
+    "verdict": (np.uint8, 1),
+}
+"""Name, dtype and values a row of every column that stages write."""
+
+
+class PacketBatch:
+    """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
+
+    `time` is when each arrived, in seconds; `mark` its mark. Stages work in place: bytes of opened packets in the arena
+    are plaintext afterwards.
+    """
+
+    family: U8
+    flags: U8
+    proto: U8
+    tos: U8
+    where: I32
+    sport: U32
+    dport: U32
+    spi: U32
+    seq: U32
+    daddr: U64
+    saddr: U64
+    sa_index: I32
+    seq64: U64
+    replay: U8
+    esp_at: I64
+    end_at: I64
+    plain_at: I64
+    plain_length: I32
+    opened: U8
+    payload: I32
+    pad: U8
+    next_header: U8
+    inner_at: I64
+    inner_length: I32
+    verdict: U8
+
+    def __init__(self, arena: U8, offset: I64, length: I32, time: F64, mark: U32) -> None:
+        rows = len(offset)
+        if not len(length) == len(time) == len(mark) == rows:
+            raise ValueError("the columns of a batch must have one length")
+        self.arena, self.offset, self.length, self.time, self.mark = arena, offset, length, time, mark
+        for name, (kind, width) in COLUMNS.items():
+            setattr(self, name, np.zeros(rows if width == 1 else (rows, width), kind))
+
+    @classmethod
+    def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> PacketBatch:
+        """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
+        rows = len(packets)
+        length = np.fromiter(map(len, packets), np.int32, rows)
+        offset = np.zeros(rows, np.int64)
+        np.cumsum(length[:-1], out=offset[1:])
+        arena = np.frombuffer(bytearray().join(packets), np.uint8)
+        time = np.empty(rows, np.float64)
+        time[:] = times
+        return cls(arena, offset, length, time, np.full(rows, mark, np.uint32))
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def packet(self, row: int) -> bytes:
+        """A packet as its bytes stand now."""
+        at = int(self.offset[row])
+        return self.arena[at : at + int(self.length[row])].tobytes()
+
+    def inner(self, row: int) -> bytes:
+        """The inner packet of a delivered row."""
+        at = int(self.inner_at[row])
+        return self.arena[at : at + int(self.inner_length[row])].tobytes()

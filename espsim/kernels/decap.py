@@ -1,0 +1,174 @@
+"""From the lookup's answer to the inner packet, around the engine: where a row's plaintext lies, decapsulation, counts.
+
+    aim      where engines find a row and leave its plaintext    reference/inbound.py, _open
+    decap    tunnel and transport mode, in place                 reference/inner.py
+    tally    what SAs count                                      reference/inbound.py, _check_sequence, _open, _count
+
+Nothing outside a row's own bytes is read or written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import I32, I64, U8, inlined, kernel, prefetch
+from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
+from espsim.kernels.parse import CUT
+
+TRUNCATED, INTEGRITY, MODE = np.uint8(12), np.uint8(13), np.uint8(15)
+
+WAITING = np.uint8(255)
+"""In `opened`: for the engine to open."""
+UNOPENED = np.uint8(253)
+"""In `opened`: nobody has tried."""
+
+TUNNEL, DSCP, NO_ECN = np.uint8(1), np.uint8(2), np.uint8(4)
+"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn."""
+
+PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
+"""Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it; SINCE: then its first time."""
+
+AHEAD = 16
+_IPIP, _IPV6 = 4, 41
+_CE = 3
+
+
+@kernel
+def aim(
+    verdict: U8, replay: U8, flags: U8, offset: I64, where: I32, sa_index: I32, extent: U8,
+    esp: I64, end: I64, plain_at: I64, plain_length: I32, opened: U8,
+) -> None:  # fmt: skip
+    """For rows without a verdict: ESP and its end, plaintext and its length (0 where there is no room for IV and ICV).
+
+    `extent` (SAs, 2) is the length of IV and ICV in bytes. `opened` becomes WAITING where the window lets the row pass,
+    but TRUNCATED where the capture cut it.
+    """
+    for i in range(len(verdict)):
+        esp[i] = end[i] = plain_at[i] = plain_length[i] = 0
+        opened[i] = UNOPENED
+        if verdict[i] != DELIVERED:
+            continue
+        sa = sa_index[i]
+        esp[i], end[i] = offset[i] + where[i, 1], offset[i] + where[i, 2]
+        plain_at[i] = esp[i] + 8 + np.int64(extent[sa, 0])
+        plain_length[i] = max(end[i] - np.int64(extent[sa, 1]) - plain_at[i], 0)
+        if replay[i] == DELIVERED:
+            opened[i] = TRUNCATED if flags[i] & CUT else WAITING
+
+
+@inlined
+def _be16(arena: U8, at: int) -> int:
+    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
+
+
+@inlined
+def _put16(arena: U8, at: int, value: int) -> None:
+    arena[at], arena[at + 1] = value >> 8 & 0xFF, value & 0xFF
+
+
+@inlined
+def _fold(total: int) -> int:
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@inlined
+def _inside(arena: U8, at: int, payload: int, next_header: int) -> int:
+    """The length of a tunnel's inner packet, TFC padding cut off; -1: it does not fit the mode."""
+    if next_header == _IPIP and payload >= 20:
+        length = _be16(arena, at + 2)
+    elif next_header == _IPV6 and payload >= 40:
+        length = 40 + _be16(arena, at + 4)
+    else:
+        return -1
+    return min(length, payload) if length >= 20 else payload
+
+
+@inlined
+def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.uint8) -> None:
+    """Congestion and the outer DSCP, as far as the SA's flags say; an IPv4 checksum that was wrong stays wrong."""
+    first, second = np.int64(arena[at]), np.int64(arena[at + 1])
+    if v4 and ((first & 15) * 4 < 20 or (first & 15) * 4 > length):
+        return  # no IPv4 header: for the stack behind us to refuse
+    tos = second if v4 else (first & 15) << 4 | second >> 4
+    new = tos
+    if form & DSCP:
+        new = outer & 0xFC | new & 3
+    if outer & 3 == _CE and not form & NO_ECN and new & 3:
+        new |= _CE
+    if new == tos:
+        return
+    if v4:
+        total = (~_be16(arena, at + 10) & 0xFFFF) + (~tos & 0xFFFF) + new  # RFC 1624 3
+        arena[at + 1] = new
+        _put16(arena, at + 10, ~_fold(total) & 0xFFFF)
+    else:
+        arena[at], arena[at + 1] = first & 0xF0 | new >> 4, (new & 15) << 4 | second & 15
+
+
+@inlined
+def _rejoin(arena: U8, source: int, at: int, headers: int, size: int, v4: bool, pointer: int, next_header: int) -> None:
+    """Move the IP headers from `source` right, to the payload; length, next header (at `pointer`) and checksum are set."""
+    for n in range(headers - 1, -1, -1):
+        arena[at + n] = arena[source + n]
+    arena[at + pointer] = next_header
+    if not v4:
+        _put16(arena, at + 4, size - 40)
+        return
+    _put16(arena, at + 2, size)
+    _put16(arena, at + 10, 0)
+    total = 0
+    for n in range(0, headers, 2):
+        total += _be16(arena, at + n)
+    _put16(arena, at + 10, ~_fold(total) & 0xFFFF)
+
+
+@kernel
+def decap(
+    arena: U8, offset: I64, where: I32, family: U8, tos: U8, sa_index: I32, form: U8,
+    plain_at: I64, payload: I32, next_header: U8, inner_at: I64, inner_length: I32, verdict: U8,
+) -> None:  # fmt: skip
+    """The inner packet of every row without a verdict, made in place; MODE where a tunnel holds none."""
+    for i in range(len(verdict)):
+        inner_at[i] = inner_length[i] = 0
+        if verdict[i] != DELIVERED:
+            continue
+        kind, at, size = form[sa_index[i]], plain_at[i], np.int64(payload[i])
+        following = np.int64(next_header[i])
+        if kind & TUNNEL:
+            size = _inside(arena, at, size, following)
+            if size < 0:
+                verdict[i] = MODE
+                continue
+            _carry_over(arena, at, size, following == _IPIP, np.int64(tos[i]), kind)
+        else:
+            headers = np.int64(where[i, 0])
+            at, size = at - headers, headers + size
+            _rejoin(arena, offset[i], at, headers, size, family[i] == 4, np.int64(where[i, 3]), following)
+        inner_at[i], inner_length[i] = at, size
+
+
+@kernel
+def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
+    """Count settled rows for their SAs. `time` is whatever should stand as SINCE for the first that came to the engine."""
+    rows = len(verdict)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(counts, max(sa_index[i + AHEAD], 0))
+        sa, found = sa_index[i], verdict[i]
+        if sa < 0:
+            continue
+        if found == DELIVERED or found == MODE:
+            counts[sa, PACKETS] += 1
+            counts[sa, BYTES] += payload[i]
+        elif found == REPLAY_DUPLICATE:
+            counts[sa, DUPLICATES] += 1
+        elif found == REPLAY_TOO_OLD:
+            counts[sa, TOO_OLD] += 1
+        elif found == INTEGRITY:
+            counts[sa, FORGED] += 1
+        elif found != TRUNCATED and found != TRAILER:
+            continue
+        if counts[sa, USED] == 0 and found != REPLAY_DUPLICATE and found != REPLAY_TOO_OLD:
+            counts[sa, USED], counts[sa, SINCE] = 2, time[i]

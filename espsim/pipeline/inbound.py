@@ -1,0 +1,170 @@
+"""The batch path inbound: the order of the stages, and nothing else.
+
+    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> count
+
+It gives the one-packet path's answers, packet for packet, for any cut into batches. Packets of SAs that no kernel knows
+(with lifetimes, with a selector: stages/columns.py) go to the one-packet path, in their order. That is sound because
+SAs share no state: only what a listener of the SAD hears may come in another order than with one packet at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO, engine_by_name
+from espsim.core.batch import COLUMNS, NOT_ESP, ONE_BY_ONE, PacketBatch
+from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.kernels.parse import CUT
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+from espsim.stages import aead, decap, lookup, parse, replay, trailer
+from espsim.stages.columns import SadColumns
+
+Stage = Callable[[PacketBatch, SadColumns], None]
+
+STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
+    (parse.parse, parse.WRITES),
+    (lookup.lookup, lookup.WRITES),
+    (replay.check, replay.CHECK_WRITES),
+    (aead.open_rows, aead.WRITES),
+    (trailer.trailer, trailer.WRITES),
+    (replay.settle, replay.SETTLE_WRITES),
+    (decap.decap, decap.WRITES),
+    (decap.count, frozenset()),
+)
+"""Each stage with the columns of the batch that it writes."""
+
+_NO_SPI = frozenset({Verdict.HEADER, Verdict.FRAGMENT})
+_NO_SEQ64 = _NO_SPI | {
+    Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH
+}  # fmt: skip
+
+
+class OneAnswer(Protocol):
+    """What the one-packet path says (`espsim.reference.inbound.Received`)."""
+
+    verdict: Verdict
+    seq64: int | None
+    entry: SadEntry | None
+    inner: bytes | None
+
+
+class OnePacketPath(Protocol):
+    """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't."""
+
+    sad: Sad
+    mark: int
+
+    def receive(self, packet: bytes, now: float) -> OneAnswer | None:
+        """Process one IP packet."""
+
+
+@dataclass(slots=True)
+class ReceivedRow:
+    """What happened to one ESP packet; fields as `espsim.reference.inbound.Received` has them."""
+
+    verdict: Verdict
+    counter: str | None
+    spi: int | None = None
+    seq: int | None = None
+    seq64: int | None = None
+    entry: SadEntry | None = None
+    used: SadEntry | None = None
+    inner: bytes | None = None
+    device: DeviceOutcome | None = None
+    surfacing: Surfacing = Surfacing.NONE
+
+
+class BatchInbound:
+    """The software path in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
+
+    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
+    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    """
+
+    def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        self.one = one
+        self.debug = debug
+        self.columns = SadColumns.of(one.sad, engine_by_name(engine) if isinstance(engine, str) else engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
+        self.columns.write_back()
+
+    def receive(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[ReceivedRow | None]:
+        """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all."""
+        batch = PacketBatch.of(packets, times, self.one.mark)
+        self.run(batch)
+        return self.answers(batch)
+
+    def run(self, batch: PacketBatch) -> None:
+        """Fill a batch's columns."""
+        for stage, writes in STAGES:
+            if self.debug:
+                checked(stage, writes, batch, self.columns)
+            else:
+                stage(batch, self.columns)
+        for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+            self._one_by_one(batch, row)
+
+    def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
+        """The rows of a batch that has run."""
+        verdicts, sas = batch.verdict.tolist(), batch.sa_index.tolist()
+        facts = zip(batch.flags.tolist(), batch.spi.tolist(), batch.seq.tolist(), batch.seq64.tolist(), strict=True)
+        found: list[ReceivedRow | None] = []
+        for row, (number, sa, (flags, spi, seq, seq64)) in enumerate(zip(verdicts, sas, facts, strict=True)):
+            if number == NOT_ESP:
+                found.append(None)
+                continue
+            verdict = Verdict(number)
+            # A capture that was cut short would never have reached xfrm: no counter of it moves.
+            cut = flags & CUT and verdict in (Verdict.HEADER, Verdict.TRUNCATED)
+            answer = ReceivedRow(verdict, None if cut else verdict.counter)
+            if verdict not in _NO_SPI:
+                answer.spi, answer.seq = spi, seq
+            if verdict not in _NO_SEQ64:
+                answer.seq64 = seq64
+            if sa >= 0:
+                answer.entry = answer.used = self.columns.entries[sa]
+            if verdict is Verdict.DELIVERED:
+                answer.inner = batch.inner(row)
+            found.append(answer)
+        return found
+
+    def _one_by_one(self, batch: PacketBatch, row: int) -> None:
+        """Ask the one-packet path about a row, and write its answer into the columns."""
+        answer = self.one.receive(batch.packet(row), float(batch.time[row]))
+        if answer is None:
+            batch.verdict[row] = NOT_ESP
+            return
+        batch.verdict[row] = answer.verdict
+        batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
+        batch.seq64[row] = answer.seq64 or 0
+        if answer.inner is not None:  # never longer than the packet around it
+            at, size = int(batch.offset[row]), len(answer.inner)
+            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
+            batch.inner_at[row], batch.inner_length[row] = at, size
+
+
+def checked(stage: Stage, writes: frozenset[str], batch: PacketBatch, columns: SadColumns) -> None:
+    """Run a stage, and raise AssertionError where it wrote a column that isn't its own."""
+    names = [name for name in ("arena", "offset", "length", "time", "mark", *COLUMNS) if name not in writes]
+    before = {name: getattr(batch, name).copy() for name in names}
+    stage(batch, columns)
+    changed = [name for name in names if not np.array_equal(before[name], getattr(batch, name), equal_nan=False)]
+    if changed:
+        raise AssertionError(f"{stage.__name__} wrote {', '.join(changed)}")

@@ -1,0 +1,53 @@
+"""AEAD: every row that the window did not refuse is opened in place by the engine. TRUNCATED, INTEGRITY in `opened`.
+
+`opened` is no verdict yet, because the window is asked again afterwards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.aead.batch import BROKEN
+from espsim.aead.engine import EngineError
+from espsim.core.batch import PacketBatch
+from espsim.core.verdict import Verdict
+from espsim.kernels.decap import CUT, TRUNCATED, WAITING, aim
+from espsim.stages.columns import SadColumns
+
+WRITES = frozenset({"arena", "esp_at", "end_at", "plain_at", "plain_length", "opened"})
+
+
+def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
+    """RFC 4303 3.4.4. Raises EngineError where the engine's library breaks down; no packet can make it."""
+    aim(
+        batch.verdict, batch.replay, batch.flags, batch.offset, batch.where, batch.sa_index, columns.extent,
+        batch.esp_at, batch.end_at, batch.plain_at, batch.plain_length, batch.opened,
+    )  # fmt: skip
+    _run(batch, columns, slice(None))
+
+
+def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
+    """Open one row under the seq64 that it has now.
+
+    One that opened under another number does not open under this one, because an ICV fits one number; its plaintext
+    is wiped. Where the SA has no ICV the number is not part of anything, and what was opened stays.
+    """
+    if batch.opened[row] in (Verdict.DELIVERED, Verdict.TRAILER):
+        if columns.extent[batch.sa_index[row], 1]:
+            at = batch.plain_at[row]
+            batch.arena[at : at + batch.plain_length[row]] = 0
+            batch.opened[row] = Verdict.INTEGRITY
+        else:
+            batch.opened[row] = Verdict.DELIVERED  # for the trailer to be judged again
+        return
+    batch.opened[row] = TRUNCATED if batch.flags[row] & CUT else WAITING
+    _run(batch, columns, slice(row, row + 1))
+
+
+def _run(batch: PacketBatch, columns: SadColumns, rows: slice) -> None:
+    opened = batch.opened[rows]
+    columns.opener.open(
+        batch.arena, batch.esp_at[rows], batch.end_at[rows], batch.sa_index[rows], batch.seq64[rows], opened
+    )  # fmt: skip
+    if np.any(opened == BROKEN):
+        raise EngineError(f"the engine gave up on {np.count_nonzero(opened == BROKEN)} packets of a batch")

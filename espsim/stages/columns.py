@@ -1,0 +1,200 @@
+"""The runtime half of the SAD: one numpy column a fact, a row an SA.
+
+Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
+into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
+
+SAs that no kernel knows stay with the one-packet path, all packets of theirs, so that each SA's state is in one place:
+those with lifetimes (a state may leave the SAD in mid-batch, so all that share its SPI go with it), and those with a
+selector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine, Opener, SlotKeys
+from espsim.core.batch import I64, ONE_BY_ONE, U8, U32, U64
+from espsim.core.verdict import Verdict
+from espsim.kernels import replay
+from espsim.kernels.decap import BYTES, DSCP, DUPLICATES, FORGED, NO_ECN, PACKETS, SINCE, TOO_OLD, TUNNEL, USED
+from espsim.kernels.lookup import ANY_PORT, ENCAPSULATED, NO_PORT, PLAIN, triple_insert, triple_tables
+from espsim.kernels.memory import zeros
+from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.index import daddr_key
+from espsim.sad.replay import RingWindow, Window
+from espsim.sad.sad import Sad
+from espsim.sad.spi import SpiPolicy
+from espsim.wire.udp import PORT_NAT_T
+
+_M64 = 0xFFFFFFFFFFFFFFFF
+
+
+@dataclass(slots=True)
+class SadColumns:
+    """What the stages read of SAs, and the two columns that they move: the windows (`shape`, `bits`) and `counts`.
+
+    A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
+    `asked` is the Sad whose policy finds SAs in its own way, None where the tables do.
+    """
+
+    standing: U8
+    form: U8
+    extent: U8
+    table4: U64
+    table6: U64
+    chain: U32
+    shape: U64
+    bits: U64
+    counts: I64
+    ports: U8
+    opener: Opener
+    entries: list[SadEntry] = field(default_factory=list)
+    rows: dict[int, int] = field(default_factory=dict)
+    asked: Sad | None = None
+
+    @classmethod
+    def of(cls, sad: Sad, engine: BatchEngine) -> SadColumns:
+        """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine."""
+        entries = _linked(sad)
+        alone = _one_by_one(sad, entries)
+        standing = np.array([ONE_BY_ONE if e.sa_index in alone else _standing(e) for e in entries], np.uint8)
+        shape, bits = _windows(entries)
+        tables = _tables(entries, port_key=sad.port_key)
+        counts = zeros((len(entries), 8), np.int64)
+        counts[:, USED] = [e.used is not None for e in entries]
+        return cls(
+            standing,
+            np.array([_form(e.sa) for e in entries], np.uint8),
+            np.array([_extent(e) for e in entries], np.uint8).reshape(len(entries), 2),
+            *tables,
+            shape,
+            bits,
+            counts,  # type: ignore[arg-type]
+            _ports(e.sa for e in sad),
+            engine.opener([_slot(e, int(s)) for e, s in zip(entries, standing, strict=True)]),
+            entries,
+            {e.sa_index: row for row, e in enumerate(entries)},
+            None if type(sad.policy).input is SpiPolicy.input else sad,
+        )
+
+    def write_back(self) -> None:
+        """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""
+        for row in np.flatnonzero((self.counts[:, :USED] != 0).any(axis=1) | (self.counts[:, USED] == 2)).tolist():
+            entry, counts = self.entries[row], self.counts[row]
+            entry.packets += int(counts[PACKETS])
+            entry.bytes += int(counts[BYTES])
+            entry.stats.replay += int(counts[DUPLICATES])
+            entry.stats.replay_window += int(counts[TOO_OLD])
+            entry.stats.integrity_failed += int(counts[FORGED])
+            if counts[USED] == 2:
+                entry.used = float(counts[SINCE : SINCE + 1].view(np.float64)[0])
+                counts[USED] = 1
+            if counts[PACKETS]:
+                self._write_window(entry.window, self.shape[row])
+            counts[:USED] = 0
+
+    def _write_window(self, window: Window, shape: np.uint64) -> None:
+        if not window.size:
+            return
+        seen = np.zeros(window.size, np.uint8)
+        replay.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
+        bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
+        top = int(self.bits[int(shape) >> replay.WHERE])
+        now = type(window)(window.size, esn=window.esn, top=top, bitmap=bitmap)
+        window.top, window.bitmap, window.resume = now.top, now.bitmap, None
+
+
+def _linked(sad: Sad) -> list[SadEntry]:
+    """The ESP states that a packet can find, of one SPI in the order in which they got it."""
+    spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
+    return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
+
+
+def _one_by_one(sad: Sad, entries: list[SadEntry]) -> set[int]:
+    """sa_index of the states that the one-packet path keeps."""
+    ends = {e.sa.spi for e in entries if e.sa.limited}
+    return {e.sa_index for e in entries if e.sa.selective or e.sa.spi in ends}
+
+
+def _standing(entry: SadEntry) -> int:
+    """What xfrm_input says of a state: direction, state, encapsulation, in this order."""
+    encap = entry.sa.encap
+    if entry.sa.dir is Direction.OUT:
+        return Verdict.DIRECTION
+    if entry.state is not State.VALID or entry.transform is None:
+        return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
+    if encap is None:
+        return int(PLAIN)
+    return int(ENCAPSULATED) if encap.kind == ESPINUDP else Verdict.ENCAP_MISMATCH
+
+
+def _form(sa: SecurityAssociation) -> int:
+    return (
+        int(TUNNEL) * (sa.mode is Mode.TUNNEL)
+        | int(DSCP) * ("decap-dscp" in sa.flags)
+        | int(NO_ECN) * ("noecn" in sa.flags)
+    )
+
+
+def _extent(entry: SadEntry) -> tuple[int, int]:
+    keys = entry.sa.keys
+    return (keys.suite.iv_length, keys.icv_length) if keys is not None else (0, 0)
+
+
+def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
+    if standing not in (PLAIN, ENCAPSULATED) or entry.sa.keys is None:
+        return None
+    return SlotKeys(entry.sa.keys, entry.sa.esn)
+
+
+def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
+    """`shape` and `bits` of kernels/replay.py, where the windows stand."""
+    forms = [
+        replay.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
+        for w in (e.window for e in entries)
+    ]
+    starts = np.cumsum([0] + [words for _, words in forms])
+    bits: U64 = zeros((int(starts[-1]),), np.uint64)  # type: ignore[assignment]
+    shape = np.array([form | int(at) << replay.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
+    for row, entry in enumerate(entries):
+        window, at = entry.window, int(starts[row])
+        bits[at], bits[at + 1] = window.top & _M64, (window.resume or 0) & _M64
+        seen = window.bitmap_from_top() if window.bitmap else 0
+        if seen:
+            behind = [n for n in range(window.size) if seen >> n & 1]
+            replay.mark(shape[row], bits, np.array(behind, np.uint32))
+    return shape, bits
+
+
+def _tables(entries: list[SadEntry], *, port_key: bool) -> tuple[U64, U64, U32]:
+    """The tables and chains of kernels/lookup.py. A state of an odd family is in none of them: nothing finds it."""
+    count = len(entries)
+    family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
+    spi = np.array([e.sa.spi for e in entries], np.uint32)
+    daddr = np.zeros((count, 2), np.uint64)
+    chain = np.zeros((count, 5), np.uint32)
+    for row, entry in enumerate(entries):
+        sa, number = entry.sa, int.from_bytes(entry.sa.dst)
+        daddr[row] = number >> 64, number & _M64
+        port = (int(NO_PORT) if sa.encap is None else sa.encap.dport) if port_key else int(ANY_PORT)
+        chain[row, :4] = sa.proto, sa.mark.value, sa.mark.mask, port
+    v4 = int(np.count_nonzero(family == 4))
+    tables = triple_tables(v4, count - v4)
+    found = [row for row, e in enumerate(entries) if daddr_key(e.sa.dst, e.af) == e.sa.dst]
+    if triple_insert(np.array(found, np.int64), family, spi, daddr, *tables, chain) != len(found):
+        raise RuntimeError("the lookup table is full")  # it was made for so many
+    return *tables, chain
+
+
+def _ports(sas: Iterable[SecurityAssociation]) -> U8:
+    """Not 0 at the UDP ports that carry ESP: 4500, and every port that an SA names."""
+    ports = np.zeros(65536, np.uint8)
+    ports[PORT_NAT_T] = 1
+    for sa in sas:
+        if sa.encap is not None:
+            ports[[sa.encap.sport, sa.encap.dport]] = 1
+    return ports

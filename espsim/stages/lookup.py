@@ -1,0 +1,39 @@
+"""Lookup: the SA of every packet, then whether it may be used. NO_SA, DIRECTION, SA_LARVAL, SA_INVALID, ENCAP_MISMATCH."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.core.batch import PacketBatch
+from espsim.kernels.lookup import NO_PORT, triple, usable
+from espsim.sad.association import PROTO_ESP
+from espsim.sad.sad import Sad
+from espsim.stages.columns import SadColumns
+
+WRITES = frozenset({"sa_index", "verdict"})
+
+
+def lookup(batch: PacketBatch, columns: SadColumns) -> None:
+    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found; SAs of the one-packet path make a row ONE_BY_ONE."""
+    if columns.asked is not None:
+        _by_policy(batch, columns, columns.asked)
+    else:
+        triple(
+            batch.verdict, batch.family, batch.proto, batch.spi, batch.daddr, batch.mark, batch.dport,
+            columns.table4, columns.table6, columns.chain, batch.sa_index,
+        )  # fmt: skip
+    usable(batch.sa_index, batch.dport, columns.standing, batch.verdict)
+
+
+def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
+    """A policy with a lookup of its own is asked row by row."""
+    batch.sa_index[:] = -1
+    for row in np.flatnonzero(batch.verdict == 0).tolist():
+        high, low = batch.daddr[row].tolist()
+        daddr = low.to_bytes(4) if batch.family[row] == 4 else (high << 64 | low).to_bytes(16)
+        port = int(batch.dport[row])
+        found = sad.input(
+            daddr, int(batch.spi[row]), PROTO_ESP, int(batch.mark[row]), None if port == NO_PORT else port
+        )
+        if found is not None:
+            batch.sa_index[row] = columns.rows[found.sa_index]

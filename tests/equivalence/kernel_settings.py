@@ -1,0 +1,10 @@
+"""How many examples a kernel gets: fewer where it runs as plain Python; no deadline, for the first example compiles."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+UNJITTED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
+quick = settings(deadline=None, max_examples=40 if UNJITTED else 100)
