@@ -57,6 +57,7 @@ class Driver:
         if refused is not None:
             return _refused(*refused)
         entry = Entry(sa_index, sa, port, self._order)
+        entry.identity = self._identity(entry)
         self._order += 1
         twin = self._same_identity(entry)
         installed = self._install(entry) if twin is None else self._meets(entry, twin, "duplicate")
@@ -92,7 +93,7 @@ class Driver:
 
     def _same_identity(self, entry: Entry) -> Entry | None:
         """The oldest entry in the table that the driver takes for the same SA."""
-        identity = self._identity(entry)
+        identity = entry.identity
         if identity is None:
             return None
         mark = entry.sa.mark.value & entry.sa.mark.mask
@@ -145,7 +146,7 @@ class Driver:
         entry.place = place
         for aux in self._hardware.aux(entry.port):
             aux.take(entry)
-        identity = self._identity(entry)
+        identity = entry.identity
         if identity is not None:
             self._by_identity.setdefault(identity, []).append(entry)
 
@@ -170,8 +171,8 @@ class Driver:
 
         Equal identities were told apart before: SAs that only share a slot are aliases, whatever their SPIs.
         """
-        identity = self._identity(entry)
-        twins = identity is not None and identity == self._identity(other)
+        identity = entry.identity
+        twins = identity is not None and identity == other.identity
         which: Literal["duplicate", "alias"] = "duplicate" if twins else "alias"
         outcome = self._outcome(which)
         policy = need(self._model, f"{_PROGRAM}.{which}.policy", outcome.policy)
@@ -324,7 +325,7 @@ class Driver:
             return
         for aux in self._hardware.aux(row.entry.port):
             aux.release(row.entry)
-        identity = self._identity(row.entry)
+        identity = row.entry.identity
         if identity is not None:
             self._by_identity[identity].remove(row.entry)
 

@@ -6,6 +6,7 @@ A place is a number: a direct table's slot, an exact table's row, a hash's way *
 
 from __future__ import annotations
 
+import abc
 import heapq
 import itertools
 from collections import Counter
@@ -28,7 +29,7 @@ class Entry:
     """One SA that a driver took. `place`: in the key table (of a duplicate, the first SA's); None: never written.
 
     `slot`: of the array behind the key table, where there is one. `first`: of a duplicate under keep_first, the SA
-    whose entry was kept; `heirs` the other way round.
+    whose entry was kept; `heirs` the other way round. `identity`: what the driver compares, None where nothing.
     """
 
     sa_index: int
@@ -37,6 +38,7 @@ class Entry:
     order: int
     place: int | None = None
     slot: int | None = None
+    identity: FieldValues | None = None
     first: Entry | None = None
     heirs: list[Entry] = field(default_factory=list)
 
@@ -49,24 +51,24 @@ class Row:
     target: int | None
 
 
-class Table:
+class Table(abc.ABC):
     """A key table. Subclasses say where a key goes and which places a packet's key finds."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
         self._spis: dict[int, int] = {}
 
+    @abc.abstractmethod
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """Where this SA's entry would go, occupied or not; None: there is no room."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def find(self, key: PacketKey) -> list[int]:
         """The occupied places that answer to a packet."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
         """The occupied places whose key is equal to the SA's, oldest first."""
-        raise NotImplementedError
 
     def write(self, place: int, row: Row) -> None:
         """Fill a place; what was there is gone."""

@@ -9,6 +9,7 @@ What the thread leaves open is a parameter, with the choice and its reason at th
 
 from __future__ import annotations
 
+import abc
 import errno
 import random
 from collections.abc import Callable
@@ -27,7 +28,7 @@ Triple = tuple[Address, int, int]
 """(destination, SPI, protocol) of a packet."""
 
 
-class SpiPolicy:
+class SpiPolicy(abc.ABC):
     """What every policy does unless it says otherwise: Linux's NEWSA, input lookup and draws.
 
     `name` is what `--policy` takes, `summary` one line for people. `hands_out_zero`: SPI 0 is an SPI like any other;
@@ -40,9 +41,9 @@ class SpiPolicy:
     drawn_zero_ends = False
     names_the_taken = False
 
+    @abc.abstractmethod
     def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Whether a state forbids `spi` to the larval `entry` (protocol, daddr, mark) and the request's `dir`."""
-        raise NotImplementedError
 
     def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """Whether NEWSA or UPDSA of `sa` is refused beyond the triple; `replaced` is the state that it replaces."""

@@ -73,7 +73,8 @@ def test_every_icv_is_good_and_every_payload_right(tmp_path, suite, mode, outer,
     clear = [udp_packet(4 if mode == "tunnel" else outer, *ends, size) for size in SIZES]
     write_raw_capture(tmp_path / "clear.pcap", clear)
     (tmp_path / "sad").write_text(
-        f"ip xfrm state add src {src} dst {dst} proto esp spi 0x1001 mode {mode} replay-window 64 {SUITES[suite]} {encap}\n"
+        f"ip xfrm state add src {src} dst {dst} proto esp spi 0x1001 mode {mode} replay-window 64"
+        f" {SUITES[suite]} {encap}\n"
     )
     args = ["encap", tmp_path / "clear.pcap", "-o", tmp_path / "esp.pcap", "--sad", tmp_path / "sad"]
     args += ["--esp-sa", tmp_path / "esp_sa"]
