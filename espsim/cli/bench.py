@@ -45,7 +45,7 @@ def bench(
     that a noisy machine is noisy for both; each ratio is of one round.
     """
     names = benches or tuple(_DEFAULT)
-    sizes = {name: _sizes(sas or _DEFAULT[name]) for name in names}
+    sizes = {name: _sizes(_DEFAULT[name] if sas is None else sas) for name in names}
     about = _about(seed)
     rows = []
     for group in _measured(sizes, hit, seed, peers=peers, quick=quick):

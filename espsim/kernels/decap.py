@@ -26,7 +26,7 @@ TUNNEL, DSCP, NO_ECN = np.uint8(1), np.uint8(2), np.uint8(4)
 """Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn."""
 
 PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
-"""Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it; SINCE: then its first time."""
+"""Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it, first at SINCE."""
 
 AHEAD = 16
 _IPIP, _IPV6 = 4, 41
@@ -109,7 +109,7 @@ def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.
 
 @inlined
 def _rejoin(arena: U8, source: int, at: int, headers: int, size: int, v4: bool, pointer: int, next_header: int) -> None:
-    """Move the IP headers from `source` right, to the payload; length, next header (at `pointer`) and checksum are set."""
+    """Move the IP headers from `source` right, to the payload; set length, next header (at `pointer`), checksum."""
     for n in range(headers - 1, -1, -1):
         arena[at + n] = arena[source + n]
     arena[at + pointer] = next_header
@@ -151,7 +151,7 @@ def decap(
 
 @kernel
 def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
-    """Count settled rows for their SAs. `time` is whatever should stand as SINCE for the first that came to the engine."""
+    """Count settled rows for their SAs. `time` is what SINCE shall be for the first that came to the engine."""
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:
@@ -159,7 +159,7 @@ def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> N
         sa, found = sa_index[i], verdict[i]
         if sa < 0:
             continue
-        if found == DELIVERED or found == MODE:
+        if found in (DELIVERED, MODE):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:
@@ -168,7 +168,7 @@ def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> N
             counts[sa, TOO_OLD] += 1
         elif found == INTEGRITY:
             counts[sa, FORGED] += 1
-        elif found != TRUNCATED and found != TRAILER:
+        elif found not in (TRUNCATED, TRAILER):
             continue
-        if counts[sa, USED] == 0 and found != REPLAY_DUPLICATE and found != REPLAY_TOO_OLD:
+        if counts[sa, USED] == 0 and found not in (REPLAY_DUPLICATE, REPLAY_TOO_OLD):
             counts[sa, USED], counts[sa, SINCE] = 2, time[i]

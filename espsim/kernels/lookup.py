@@ -6,7 +6,7 @@ The table of a triple is open addressing in buckets of one cache line. An IPv4 b
 their keys (SPI << 32 | address) and words 4 to 7 what each says; an IPv6 bucket two slots of (address high, address
 low, SPI, says). `says` is
 
-    protocol << 32 | sa_index + 1        one SA, no mark: the whole answer is in this cache line
+    protocol << 32 | sa_index + 1        for this protocol, the newest, no mark: the whole answer is in this cache line
     ASK << 32 | sa_index + 1             ask its row of `chain`, and follow the chain; 0 for none
 
 `chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must
@@ -197,7 +197,7 @@ def triple_insert(
         line = table[where]
         older = line[says] & _LOW
         marked = chain[i, 1] != 0 or chain[i, 2] != 0 or chain[i, 3] != ANY_PORT
-        kind = np.uint64(chain[i, 0]) if line[says] == _0 and not marked else _ASK
+        kind = _ASK if marked else np.uint64(chain[i, 0])
         chain[i, 4] = older
         if v4:
             line[word] = key

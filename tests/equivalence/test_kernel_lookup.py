@@ -37,6 +37,7 @@ ADDRESSES = st.sampled_from(V4 + V6)
 SPIS = st.sampled_from([1, 2, 0x100, 0x80000001, 0xFFFFFFFF]) | st.integers(1, 40)
 PROTOS = st.sampled_from([50, 50, 50, 51, 108])
 MARKS = st.sampled_from([Mark(), Mark(), Mark(5, 0xFF), Mark(0x105, 0xFFF), Mark(0, 0xF0), Mark(1, 0), Mark(7, 7)])
+PACKET_MARKS = [0, 5, 7, 0x105, 1, 0xF0]
 PORTS = st.sampled_from([None, None, 4500, 4501])
 KEYS = st.tuples(ADDRESSES, SPIS, PROTOS)
 
@@ -77,7 +78,7 @@ def chain_of(entries: list[SadEntry], port_key: bool) -> np.ndarray:
 @quick
 @given(
     st.lists(st.tuples(KEYS, MARKS, PORTS, st.booleans()), max_size=60),
-    st.lists(st.tuples(KEYS, st.sampled_from([0, 5, 7, 0x105, 1, 0xF0]), PORTS, st.booleans()), max_size=40),
+    st.lists(st.tuples(KEYS, st.sampled_from(PACKET_MARKS), PORTS, st.booleans()), max_size=40),
     st.booleans(),
     st.sampled_from([0, 40]),
 )
@@ -98,8 +99,8 @@ def test_triple_is_the_sads_own_lookup(sas, packets, port_key, room):
     removed = triple_remove(np.array(gone + gone, np.int64), of.family, of.spi, of.daddr, *tables, chain)
     assert removed == len(gone)
 
-    # Packets of every SA, and any others; some rows have a verdict already.
-    asked = [(key, mark.value, port, False) for key, mark, port, _gone in sas] + packets
+    # Packets of every SA with every mark, and any others; some rows have a verdict already.
+    asked = [(key, mark, port, False) for key, _, port, _ in sas for mark in PACKET_MARKS] + packets
     rows = columns([key for key, *_ in asked])
     verdict = np.array([Verdict.FRAGMENT if done else 0 for *_, done in asked], np.uint8)
     mark = np.array([m for _, m, _, _ in asked], np.uint32)

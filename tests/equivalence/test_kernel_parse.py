@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from espsim.kernels.lookup import NO_PORT
 from espsim.kernels.parse import CUT, parse
 from espsim.reference.outer import parse_outer
 from espsim.wire import esp
-from tests.equivalence.kernel_settings import quick
+from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.support import extension, fragment_header, ipv4, ipv6, udp
 
 PORTS = frozenset({4500, 4501, 0})
@@ -95,11 +96,7 @@ def packets(draw: st.DrawFn) -> bytes:
     )
 
 
-@quick
-@given(st.lists(packets() | st.binary(max_size=80), max_size=12), st.binary(max_size=9))
-@example([b""], b"")
-@example([ipv4(bytes([7]) * 65515, proto=50)], b"x")
-def test_parse_is_the_reference_for_any_bytes(batch, before):
+def check(batch: list[bytes], before: bytes = b"") -> None:
     arena, rows = bytearray(before), []
     for packet in batch:
         rows.append((len(arena), len(packet)))
@@ -107,6 +104,45 @@ def test_parse_is_the_reference_for_any_bytes(batch, before):
     columns = parsed(bytes(arena), rows)
     for n, packet in enumerate(batch):
         same(packet, {name: column[n] for name, column in columns.items()})
+
+
+@quick
+@given(st.lists(packets() | st.binary(max_size=80), max_size=12), st.binary(max_size=9))
+@example([b""], b"")
+@example([ipv4(bytes([7]) * 65515, proto=50)], b"x")
+def test_parse_is_the_reference_for_any_bytes(batch, before):
+    check(batch, before)
+
+
+TEXT = bytes(range(1, 25))
+VALUES = [*range(72), 0x60, 0x6F, 0x7F, 0x80, 0x94, 0x95, 0xA0, 0xC0, 0xF8, 0xF9, 0xFE, 0xFF]
+WHOLE = {
+    "v4": ipv4(TEXT, proto=50, options=bytes(4)),
+    "v4 in UDP": ipv4(udp(TEXT, 4500, 4500), proto=17),
+    "v4 in UDP, first fragment": ipv4(udp(TEXT, 4500, 4500), proto=17, flags=0x2000),
+    "v6": ipv6(TEXT, next_header=50, traffic_class=0xA5),
+    "v6 in UDP": ipv6(udp(TEXT, 4500, 4500), next_header=17),
+    "v6, extensions": ipv6(extension(43) + extension(60, 16) + extension(50) + TEXT, next_header=0),
+    "v6, fragment": ipv6(fragment_header(50) + TEXT, next_header=44),
+    "v6, fragment in UDP": ipv6(extension(44) + fragment_header(17, more=True) + udp(TEXT, 4500, 4500), next_header=60),
+}
+
+
+@pytest.mark.skipif(UNJITTED, reason="thousands of packets")
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_byte_and_every_length(name):
+    """Each byte with any value that means something; cut at each length; with Ethernet padding behind the packet."""
+    whole = WHOLE[name]
+    check([whole[:length] for length in range(len(whole) + 1)])
+    changed = []
+    for at in range(len(whole) - len(TEXT) + 8):
+        for value in VALUES:
+            changed.append(whole[:at] + bytes((value,)) + whole[at + 1 :])
+    check(changed)
+    check([packet + bytes(40) for packet in changed])
+    for kept in (8, 1):  # what was captured ends inside or just before ESP
+        check([packet[: len(whole) - len(TEXT) + kept] for packet in changed])
+    check([packet[: len(whole) - len(TEXT)] for packet in changed])
 
 
 @quick

@@ -182,6 +182,29 @@ def test_where_batching_could_change_the_answer():
     assert in_batches(Windows([loaded]), arrivals, 3) == want
 
 
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_zero_where_the_first_window_ends(size):
+    """With ESN number 0 is refused while the top is below size-1, and a number like another from there on."""
+    for top in {max(size - 2, 0), size - 1, size}:
+        twin, loaded = (make_window(size, esn=True, ring=False, top=top) for _ in range(2))
+        arrivals = [Arrival(0, 0), Arrival(0, 0), Arrival(0, 1)]
+        want = one_by_one([twin], arrivals)
+        assert in_batches(Windows([loaded]), arrivals, 2) == want
+
+
+@pytest.mark.parametrize("hint", [1 << 31, (1 << 31) + 1, (1 << 32) + 7, (1 << 32) + (1 << 31), (3 << 32) - 5, 2 << 32])
+def test_the_high_half_of_a_resumed_window(hint):
+    for off in (-2, -1, 0, 1, 2):
+        for seq in (hint + (1 << 31) + off, hint - (1 << 31) + off, hint + off):
+            twin, loaded = (make_window(64, esn=True, ring=False, resume=hint) for _ in range(2))
+            arrivals = [Arrival(0, seq & M32, forged=True), Arrival(0, seq & M64), Arrival(0, seq & M64)]
+            want = one_by_one([twin], arrivals)
+            windows = Windows([loaded])
+            assert in_batches(windows, arrivals, 3) == want
+            windows.twins = [twin]
+            windows.same()
+
+
 def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
     windows = Windows([Window(64, top=10, bitmap=1)])
     before = windows.shape.copy(), windows.bits.copy()
