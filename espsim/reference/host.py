@@ -1,7 +1,7 @@
 """A host with policies around the two directions: what Linux does before xfrm_output and after xfrm_input.
 
-Inbound: `Inbound`, then the policy check (__xfrm_policy_check, XFRM.md 1.10 row 14). Outbound: the policy, a state for
-each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), an ACQUIRE where there is none (XFRM.md 1.6), then
+Inbound: `Inbound`, then the policy check (__xfrm_policy_check). Outbound: the policy, a state for
+each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), an ACQUIRE where there is none, then
 `Outbound`. Counters are added to the namespace's.
 """
 

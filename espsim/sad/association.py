@@ -49,7 +49,7 @@ class Mark:
     mask: int = 0
 
     def matches(self, mark: int) -> bool:
-        """Whether a packet's mark matches (XFRM.md 1.7)."""
+        """Whether a packet's mark matches (__xfrm_state_lookup)."""
         return mark & self.mask == self.value
 
 

@@ -1,4 +1,4 @@
-"""Which timers of a state fire when (xfrm_timer_handler, net/xfrm/xfrm_state.c; XFRM.md 1.5).
+"""Which timers of a state fire when (xfrm_timer_handler, net/xfrm/xfrm_state.c).
 
 A state's timer first runs one second after the state came (or was renewed), then at the second it computed: so no limit
 by time is met earlier than a second after. The soft ones warn once, the hard ones end the state. A larval state ends

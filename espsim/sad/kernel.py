@@ -1,4 +1,4 @@
-"""Kernels by name: a policy of SPIs with that kernel's other habits (XFRM.md, the table of kernels).
+"""Kernels by name: a policy of SPIs with that kernel's other habits, as these kernels were observed.
 
 A policy's own name comes with the habits of `linux-6.12`, the default.
 """

@@ -1,4 +1,4 @@
-"""Hard and soft limits, checked before the current packet is counted (xfrm_state_check_expire, XFRM.md 1.5)."""
+"""Hard and soft limits, checked before the current packet is counted (xfrm_state_check_expire)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The security association database: the only owner of SA state.
 
-Rules that this file keeps (XFRM.md 1.1 to 1.5; net/xfrm/xfrm_state.c):
+Rules that this file keeps (net/xfrm/xfrm_state.c):
 
 1. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
 2. A failed ALLOCSPI leaves its larval state behind, with SPI 0; a later one of the same tuple adopts it, as it is.
@@ -221,7 +221,7 @@ class Sad(StateIndex):
     ) -> SadEntry:
         """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the policy does not forbid.
 
-        Order of checks and errnos as XFRM.md 1.1: EINVAL for the protocol and the range, ENOENT where no draw is free,
+        Order of checks and errnos as xfrm_alloc_userspi: EINVAL for the protocol and the range, ENOENT where no draw is free,
         which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
         """
         self.verify_range(proto, low, high)

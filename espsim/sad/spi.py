@@ -2,7 +2,7 @@
 
 A policy answers four questions: does a state that exists forbid this SPI to ALLOCSPI (`taken`), does one forbid a NEWSA
 beyond the kernel's own rule (`refuses`), which SA is an inbound packet's (`input`), and how SPIs are drawn (`draw`). It
-is chosen when the SAD is made, because that is the very thing people come to compare (XFRM.md 3.2).
+is chosen when the SAD is made, because that is the very thing people come to compare.
 
 What the thread leaves open is a parameter, with the choice and its reason at the class that has it.
 """
@@ -54,7 +54,7 @@ class SpiPolicy(abc.ABC):
         return sad.lookup(*triple, mark, port)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
-        """An SPI of low..high that is free, or None (xfrm_alloc_spi, XFRM.md 1.1).
+        """An SPI of low..high that is free, or None (xfrm_alloc_spi).
 
         One try where low is high, else high-low+1 uniform draws with replacement, counted in 32 bits: 0..2^32-1 draws
         nothing. A drawn 0 costs a try; before 94f39804d891 it ended the loop (`drawn_zero_ends`).

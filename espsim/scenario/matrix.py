@@ -1,4 +1,4 @@
-"""Many cells: a scenario's variants under policies and models, and the whole netdev thread (XFRM.md 3.3)."""
+"""Many cells: a scenario's variants under policies and models, and the whole netdev thread."""
 
 from __future__ import annotations
 

@@ -246,7 +246,7 @@ def builtin_names() -> list[str]:
 
 
 def thread_names() -> list[str]:
-    """Those of the netdev thread (XFRM.md 3.3), in order."""
+    """Those of the netdev thread, in order."""
     return [name for name, stem in _builtin_files().items() if name != stem]
 
 

@@ -100,7 +100,7 @@ def unavailable() -> str | None:
 
 
 def kernel_of(release: str) -> str:
-    """The name, for the model, of a kernel by its uname -r: which stable releases have 94f39804d891 (XFRM.md 0)."""
+    """The name, for the model, of a kernel by its uname -r: which stable releases have 94f39804d891."""
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     version = tuple(int(n or 0) for n in found.groups()) if found else (99, 0, 0)
     major_minor, patch = (version[0], version[1]), version[2]

@@ -223,7 +223,7 @@ def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
 
 
 def _refused_early(verb: str, words: Words) -> Callable[[], Answer] | None:
-    """What netlink itself refuses before xfrm sees the message: the capability, then the length (XFRM.md 1.1)."""
+    """What netlink itself refuses before xfrm sees the message: the capability, then the length (xfrm_user_rcv_msg)."""
     if words.values.get("cap", "no") != "no":
         raise words.error("cap takes no")
     length = words.optional("length", 16)

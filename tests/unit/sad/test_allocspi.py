@@ -1,4 +1,4 @@
-"""ALLOCSPI: order of checks, leftovers, and draws with replacement (XFRM.md 1.1)."""
+"""ALLOCSPI: order of checks, leftovers, and draws with replacement."""
 
 from __future__ import annotations
 

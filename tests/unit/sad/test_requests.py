@@ -1,4 +1,4 @@
-"""NEWSA, UPDSA, DELSA, GETSA, FLUSHSA: who is found, and the errno of each refusal (XFRM.md 1.2 to 1.4)."""
+"""NEWSA, UPDSA, DELSA, GETSA, FLUSHSA: who is found, and the errno of each refusal."""
 
 from __future__ import annotations
 
