@@ -1,1 +1,1 @@
-"""What runs of many packets share: their counts (stats.py). The batch path's order of stages will stand here."""
+"""What runs of many packets share: their counts (stats.py), and the order of the batch path's stages (inbound.py)."""

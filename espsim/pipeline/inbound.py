@@ -40,10 +40,14 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
 )
 """Each stage with the columns of the batch that it writes."""
 
-_NO_SPI = frozenset({Verdict.HEADER, Verdict.FRAGMENT})
-_NO_SEQ64 = _NO_SPI | {
-    Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH
-}  # fmt: skip
+_CUT = int(CUT)
+_VERDICTS = {int(verdict): verdict for verdict in Verdict}
+# Numbers, because an Enum's hash is a Python function.
+_NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
+_NO_SEQ64 = _NO_SPI | frozenset(
+    map(int, (Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH))
+)
+_CUT_COUNTS_NOT = frozenset(map(int, (Verdict.HEADER, Verdict.TRUNCATED)))
 
 
 class OneAnswer(Protocol):
@@ -123,25 +127,25 @@ class BatchInbound:
 
     def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
         """The rows of a batch that has run."""
-        verdicts, sas = batch.verdict.tolist(), batch.sa_index.tolist()
-        facts = zip(batch.flags.tolist(), batch.spi.tolist(), batch.seq.tolist(), batch.seq64.tolist(), strict=True)
+        entries, memory = self.columns.entries, memoryview(batch.arena)  # type: ignore[arg-type]
+        facts = (batch.verdict, batch.flags, batch.spi, batch.seq, batch.seq64, batch.sa_index)
+        inners = (batch.inner_at, batch.inner_length)
         found: list[ReceivedRow | None] = []
-        for row, (number, sa, (flags, spi, seq, seq64)) in enumerate(zip(verdicts, sas, facts, strict=True)):
+        for number, flags, spi, seq, seq64, sa, at, size in zip(*(c.tolist() for c in facts + inners), strict=True):
             if number == NOT_ESP:
                 found.append(None)
                 continue
-            verdict = Verdict(number)
+            verdict = _VERDICTS[number]
             # A capture that was cut short would never have reached xfrm: no counter of it moves.
-            cut = flags & CUT and verdict in (Verdict.HEADER, Verdict.TRUNCATED)
-            answer = ReceivedRow(verdict, None if cut else verdict.counter)
-            if verdict not in _NO_SPI:
+            answer = ReceivedRow(verdict, None if flags & _CUT and number in _CUT_COUNTS_NOT else verdict.counter)
+            if number not in _NO_SPI:
                 answer.spi, answer.seq = spi, seq
-            if verdict not in _NO_SEQ64:
+            if number not in _NO_SEQ64:
                 answer.seq64 = seq64
             if sa >= 0:
-                answer.entry = answer.used = self.columns.entries[sa]
-            if verdict is Verdict.DELIVERED:
-                answer.inner = batch.inner(row)
+                answer.entry = answer.used = entries[sa]
+            if not number:
+                answer.inner = bytes(memory[at : at + size])
             found.append(answer)
         return found
 

@@ -221,8 +221,8 @@ class Sad(StateIndex):
     ) -> SadEntry:
         """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the policy does not forbid.
 
-        Order of checks and errnos as xfrm_alloc_userspi: EINVAL for the protocol and the range, ENOENT where no draw is free,
-        which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
+        Order of checks and errnos as xfrm_alloc_userspi: EINVAL for the protocol and the range, ENOENT where no draw is
+        free, which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
         """
         self.verify_range(proto, low, high)
         wanted = SecurityAssociation(

@@ -11,7 +11,8 @@ from espsim.aead.batch import BROKEN
 from espsim.aead.engine import EngineError
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
-from espsim.kernels.decap import CUT, TRUNCATED, WAITING, aim
+from espsim.kernels.decap import TRUNCATED, WAITING, aim
+from espsim.kernels.parse import CUT
 from espsim.stages.columns import SadColumns
 
 WRITES = frozenset({"arena", "esp_at", "end_at", "plain_at", "plain_length", "opened"})

@@ -73,7 +73,7 @@ class SadColumns:
             *tables,
             shape,
             bits,
-            counts,  # type: ignore[arg-type]
+            counts,
             _ports(e.sa for e in sad),
             engine.opener([_slot(e, int(s)) for e, s in zip(entries, standing, strict=True)]),
             entries,
@@ -158,7 +158,7 @@ def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
         for w in (e.window for e in entries)
     ]
     starts = np.cumsum([0] + [words for _, words in forms])
-    bits: U64 = zeros((int(starts[-1]),), np.uint64)  # type: ignore[assignment]
+    bits: U64 = zeros((int(starts[-1]),), np.uint64)
     shape = np.array([form | int(at) << replay.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
     for row, entry in enumerate(entries):
         window, at = entry.window, int(starts[row])

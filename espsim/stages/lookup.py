@@ -1,4 +1,7 @@
-"""Lookup: the SA of every packet, then whether it may be used. NO_SA, DIRECTION, SA_LARVAL, SA_INVALID, ENCAP_MISMATCH."""
+"""Lookup: the SA of every packet, and whether it may be used.
+
+NO_SA, DIRECTION, SA_LARVAL, SA_INVALID, ENCAP_MISMATCH.
+"""
 
 from __future__ import annotations
 
