@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
 @click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy: one table.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="An SPI policy or a kernel; may be repeated.")
-@click.option("--option", "options", multiple=True, metavar="NAME", help="acquire-uapi or encap-port-key.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or ring-windows."
+)
 @click.option("--seed", default=1, show_default=True, help="Where all draws come from.")
 @common.model_options(multiple=True)
 @common.json_option

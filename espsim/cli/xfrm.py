@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--requests", is_flag=True, help="FILE holds requests (ALLOCSPI src=.. dst=..), one a line.")
 @click.option("--live", is_flag=True, help="Run the batch on this machine's kernel too, and show where they differ.")
 @click.option("--policy", metavar="NAME", help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12.")
-@click.option("--option", "options", multiple=True, metavar="NAME", help="acquire-uapi or encap-port-key.")
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or ring-windows."
+)
 @click.option("--seed", type=int, metavar="N", help="Where all draws come from.  [default: 0]")
 @click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")
 @common.json_option

@@ -69,6 +69,7 @@ class Netns:
             random.Random(seed),
             kernel=self.kernel,
             port_key="encap-port-key" in self.options,
+            ring_windows="ring-windows" in self.options,
         )
         self.sad.listener = self._heard
         self.spd = Spd()
@@ -161,7 +162,7 @@ class Netns:
         top = (value.seq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0) | value.seq
         high = value.oseq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0
         if esn is bool(entry.bmp_len):
-            ring = bool(entry.bmp_len)
+            ring = self.sad.ring_windows and bool(entry.bmp_len)
             entry.window = make_window(entry.window.size, esn=entry.sa.esn, ring=ring, top=top, bitmap=value.bitmap)
             entry.oseq = high | value.oseq
         return view_of(entry)

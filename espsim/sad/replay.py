@@ -11,7 +11,9 @@ right. W = 0 switches the check off. Rules that are Linux's and not the RFC's (n
 * sequence number 0 is refused (with ESN only in the first 2^32), and moves no counter of the SA;
 * a guess below the first 2^32 wraps to a high half of 2^32-1: such a packet cannot carry a good ICV;
 * the bitmap of XFRMA_REPLAY_ESN_VAL is a ring whose place is (top-1) modulo W, counted in 32 bits. Where W does not
-  divide 2^32 (a window of 33, say) the place jumps when the number wraps, and from 0 to the first: see `RingWindow`.
+  divide 2^32 (a window of 33, say) the place jumps when the number wraps, and from 0 to the first: `RingWindow`
+  keeps it so, for those who ask (`--option ring-windows`). It was read from the source and never observed, so the
+  default is the window that refuses every duplicate.
 
 A window that starts empty from a dump that had moved (`resume`) does not know its top. Until its first authenticated
 packet it takes the high half from the dump: the one stated, or, where the dump states the low half too, the one that
@@ -162,6 +164,6 @@ class RingWindow(Window):
 def make_window(
     size: int, *, esn: bool, ring: bool, top: int = 0, bitmap: int = 0, resume: int | None = None
 ) -> Window:
-    """The window that Linux keeps for an SA: `ring` where its state is XFRMA_REPLAY_ESN_VAL, else the legacy bitmap."""
+    """A window; `ring`: as Linux's source keeps XFRMA_REPLAY_ESN_VAL, where that differs."""
     odd = ring and size and (_LOW + 1) % size
     return (RingWindow if odd else Window)(size, esn=esn, top=top, bitmap=bitmap, resume=resume)

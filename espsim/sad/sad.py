@@ -57,11 +57,13 @@ class Sad(StateIndex):
         *,
         kernel: Kernel = KERNELS[DEFAULT_KERNEL],
         port_key: bool = False,
+        ring_windows: bool = False,
     ) -> None:
         super().__init__(port_key=port_key)
         self.engine = engine
         self.policy = policy or POLICIES[DEFAULT_POLICY]()
         self.kernel = kernel
+        self.ring_windows = ring_windows
         self.listener: Listener | None = None
         self.acq_expires = ACQ_EXPIRES
         self._rng = rng or random.Random(0)
@@ -272,7 +274,7 @@ class Sad(StateIndex):
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
         oseq = replay.oseq_hi << 32 | replay.oseq if sa.esn else replay.oseq
         # iproute2 sends XFRMA_REPLAY_ESN_VAL for ESN and for windows above 32, and the legacy bitmap else.
-        ring = bool(bmp_len) or sa.esn or sa.window > 32
+        ring = self.ring_windows and (bool(bmp_len) or sa.esn or sa.window > 32)
         if keep_window:
             window = make_window(sa.window, esn=sa.esn, ring=ring, top=top, bitmap=replay.bitmap)
         else:

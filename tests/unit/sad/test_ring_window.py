@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espsim.aead.suites import Algorithm
 from espsim.core.verdict import Verdict
+from espsim.sad.netns import Netns
 from espsim.sad.replay import RingWindow, Window, make_window
+from espsim.sad.request import EsnState, SaRequest
 
 U32 = 0xFFFFFFFF
 
@@ -97,3 +100,16 @@ def test_one_duplicate_of_the_first_packet_passes_where_the_window_does_not_divi
 @pytest.mark.parametrize(("size", "ring"), [(64, True), (32, False), (7, False), (0, True), (4096, True)])
 def test_elsewhere_the_plain_window_serves(size, ring):
     assert type(make_window(size, esn=False, ring=ring)) is Window
+
+
+@pytest.mark.parametrize(("options", "kind"), [((), Window), (("ring-windows",), RingWindow)])
+def test_a_sad_keeps_the_ring_where_it_is_asked_for(options, kind):
+    netns = Netns(options=options)
+    netns.newsa(
+        SaRequest(
+            bytes(4), bytes(4), 50, 0x100, esn=EsnState(bmp_len=2, replay_window=33),
+            algorithms=(Algorithm("aead", "rfc4106(gcm(aes))", bytes(20), 128),),
+        )
+    )  # fmt: skip
+    (entry,) = list(netns.sad)
+    assert type(entry.window) is kind

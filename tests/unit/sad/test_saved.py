@@ -83,13 +83,14 @@ def test_a_kernel_that_hangs_hangs_on():
 
 
 def test_counters_and_options_are_kept():
-    netns = Netns(options=["acquire-uapi"])
+    netns = Netns(options=["acquire-uapi", "ring-windows"])
     netns.counters["XfrmInNoStates"] += 3
     netns.listening = True
     again = put_away(netns)
     assert again.counters == {"XfrmInNoStates": 3}
     assert again.listening
-    assert again.options == frozenset({"acquire-uapi"})
+    assert again.options == frozenset({"acquire-uapi", "ring-windows"})
+    assert again.sad.ring_windows
 
 
 def test_nothing_new_is_forgotten():
@@ -97,7 +98,17 @@ def test_nothing_new_is_forgotten():
     netns = Netns()
     saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "_acquire_seq", "_hung"}
     assert set(vars(netns)) == saved | {"offload", "_events", "_timers"}
-    sad = {"policy", "kernel", "port_key", "acq_expires", "_rng", "_zeros_linked", "_looped", "_next_index"}
+    sad = {
+        "policy",
+        "kernel",
+        "port_key",
+        "ring_windows",
+        "acq_expires",
+        "_rng",
+        "_zeros_linked",
+        "_looped",
+        "_next_index",
+    }
     indices = {"_entries", "_by_triple", "_by_spi", "_acquires", "_by_seq"}
     assert set(vars(netns.sad)) == sad | indices | {"engine", "listener"}
     assert set(vars(netns.spd)) == {"_policies", "_generator"}
