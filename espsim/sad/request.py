@@ -19,6 +19,19 @@ DIRECTIONS = {DIR_IN: "in", DIR_OUT: "out"}
 MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
 
 
+class _Addressed:
+    """A request with a destination, and perhaps a family of its own, which netlink lets be any number."""
+
+    __slots__ = ()
+    dst: Address
+    family: int | None
+
+    @property
+    def af(self) -> int:
+        """The address family of the request: the one stated, or its address's."""
+        return self.family if self.family is not None else family(self.dst)
+
+
 @dataclass(frozen=True, slots=True)
 class EsnState:
     """XFRMA_REPLAY_ESN_VAL (struct xfrm_replay_state_esn); `bitmap` as `ReplayState.bitmap`, bit i is seq-i."""
@@ -42,7 +55,7 @@ class ReplayVal:
 
 
 @dataclass(frozen=True, slots=True)
-class SaRequest:
+class SaRequest(_Addressed):
     """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there."""
 
     src: Address
@@ -74,14 +87,9 @@ class SaRequest:
     label: str = ""
     family: int | None = None
 
-    @property
-    def af(self) -> int:
-        """The address family of the request: the one stated, or its addresses'."""
-        return self.family if self.family is not None else family(self.dst)
-
 
 @dataclass(frozen=True, slots=True)
-class SpiRequest:
+class SpiRequest(_Addressed):
     """XFRM_MSG_ALLOCSPI: a range, and what the larval state will be. `seq` names an acquire."""
 
     src: Address
@@ -98,14 +106,9 @@ class SpiRequest:
     seq: int = 0
     family: int | None = None
 
-    @property
-    def af(self) -> int:
-        """The address family of the request: the one stated, or its addresses'."""
-        return self.family if self.family is not None else family(self.dst)
-
 
 @dataclass(frozen=True, slots=True)
-class StateKey:
+class StateKey(_Addressed):
     """XFRM_MSG_GETSA and DELSA: which state. `srcaddr` counts for protocols that have no SPI; `dir` is refused."""
 
     dst: Address
@@ -115,8 +118,3 @@ class StateKey:
     family: int | None = None
     srcaddr: Address | None = None
     dir: int | None = None
-
-    @property
-    def af(self) -> int:
-        """The address family of the request: the one stated, or its address's."""
-        return self.family if self.family is not None else family(self.dst)
