@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 import click
 
-from espsim.cli import common
+from espsim.cli import common, packets
 
 if TYPE_CHECKING:
-    from espsim.io.capture import Frame
+    from espsim.io.capture import CaptureCut
     from espsim.pipeline.stats import InboundStats
-    from espsim.reference.inbound import Inbound, Received
+    from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The capture, where the inner packets go, and where a line for every packet goes."""
+
+    capture: str
+    output: str
+    lines: IO[str] | None
 
 
 @click.command()
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
+@packets.way_options
 @common.model_options(multiple=False)
 @common.json_option
 def decap(
@@ -31,46 +42,36 @@ def decap(
     sad_path: str,
     keep_window: bool,
     verdicts: str | None,
+    reference: bool,
+    engine: str | None,
+    workers: int | None,
     model: str | None,
     assume: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Open the ESP packets of a capture.
 
-    IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback). OUT gets the inner IP packets,
-    in order of arrival, with the outer packets' times. FILE is what `ip xfrm state` or `ip -s xfrm state` prints, with
-    keys, or `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged, policies are not.
+    IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback), of any length. OUT gets the inner
+    IP packets, in order of arrival, with the outer packets' times. FILE is what `ip xfrm state` or `ip -s xfrm state`
+    prints, with keys, or `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged,
+    policies are not.
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. Without --model SAs are found as Linux
     finds them; with one the modelled device looks first, and the software lookup says where it was wrong.
     """
     from espsim.core.errors import InputError
     from espsim.io.atomic import atomic_output
-    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
-    from espsim.pipeline.stats import InboundStats, verdict_line
 
     if verdicts is not None and verdicts == output:
         raise InputError("--verdicts and -o name the same file", where=output)
+    way = packets.way(reference, engine, workers)
     sad = common.load_sad(sad_path, keep_window=keep_window)
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
-    stats = InboundStats()
-    cut: CaptureCut | None = None
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(open_capture(capture))
-        writer = stack.enter_context(CaptureWriter(output, nanosecond=reader.nanosecond))
         lines = stack.enter_context(atomic_output(verdicts)) if verdicts is not None else None
-        try:
-            for frame in reader:
-                received = _receive(inbound, sad, frame)
-                stats.count(received)
-                if received is not None and received.inner is not None:
-                    writer.write(received.inner, frame.time_ns)
-                if lines is not None:
-                    lines.write(json.dumps(verdict_line(frame.number, received)) + "\n")
-        except CaptureCut as error:
-            cut = error  # what was whole is kept, and the cut is named
-        writer.commit()
+        files = Files(capture, output, lines)
+        stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
     _report(stats, inbound, as_json)
     if cut is not None:
         raise cut
@@ -95,12 +96,64 @@ def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
     return inbound
 
 
-def _receive(inbound: Inbound, sad: Sad, frame: Frame) -> Received | None:
-    if frame.number == 1:
-        # Time limits count from the first frame: the capture is the only clock there is.
-        for entry in sad:
-            entry.added = frame.time_ns / 1e9
-    return None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
+def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCut | None]:
+    """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
+    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
+    from espsim.pipeline.stats import InboundStats, verdict_line
+
+    stats, cut = InboundStats(), None
+    with (
+        open_capture(files.capture) as reader,
+        CaptureWriter(files.output, nanosecond=reader.nanosecond) as writer,
+    ):
+        try:
+            for frame in reader:
+                if frame.number == 1:
+                    packets.begin(inbound.sad, frame.time_ns / 1e9)
+                received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
+                stats.count(received)
+                if received is not None and received.inner is not None:
+                    writer.write(received.inner, frame.time_ns)
+                if files.lines is not None:
+                    files.lines.write(json.dumps(verdict_line(frame.number, received)) + "\n")
+        except CaptureCut as error:
+            cut = error
+        writer.commit()
+    return stats, cut
+
+
+def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[InboundStats, CaptureCut | None]:
+    """The batch path, which gives the same answers."""
+    from espsim.core.verdict import Verdict
+    from espsim.io.batches import BatchWriter, open_batches
+    from espsim.io.capture import CaptureCut
+    from espsim.pipeline.counts import InboundCounts
+    from espsim.pipeline.inbound import BatchInbound
+    from espsim.pipeline.lanes import InboundLane
+    from espsim.pipeline.stats import verdict_line
+    from espsim.pipeline.stream import stream
+
+    path = BatchInbound(inbound, way.engine)
+    counts, cut = InboundCounts(path.columns.entries), None
+    with (
+        open_batches(files.capture) as reader,
+        BatchWriter(files.output, nanosecond=reader.nanosecond) as writer,
+        packets.progress(files.capture) as advance,
+    ):
+        try:
+            for piece in stream(reader, InboundLane(path), way.workers, lambda now: packets.begin(inbound.sad, now)):
+                batch = piece.batch
+                counts.count(batch)
+                keep = batch.verdict == Verdict.DELIVERED
+                writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
+                if files.lines is not None:
+                    for number, received in enumerate(path.answers(batch), piece.first):
+                        files.lines.write(json.dumps(verdict_line(number, received)) + "\n")
+                advance(reader.at)
+        except CaptureCut as error:
+            cut = error
+        writer.commit()
+    return counts.stats(), cut
 
 
 def _report(stats: InboundStats, inbound: Inbound, as_json: bool) -> None:

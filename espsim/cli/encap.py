@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from espsim.cli import common
+from espsim.cli import common, packets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from espsim.core.batch import U64
+    from espsim.core.out_batch import OutBatch
+    from espsim.io.capture import CaptureCut
+    from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
+    from espsim.sad.entry import SadEntry
+    from espsim.sad.sad import Sad
 
 
 @click.command()
@@ -22,8 +28,19 @@ if TYPE_CHECKING:
 @click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
 @click.option("--esp-sa", metavar="FILE", help="Write the rows of Wireshark's esp_sa table that decrypt OUT.")
 @click.option("--mtu", default=1500, show_default=True, type=click.IntRange(576, 65535), help="Bounds TFC padding.")
+@packets.way_options
 @common.json_option
-def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int, as_json: bool) -> None:
+def encap(
+    capture: str,
+    output: str,
+    sad_path: str,
+    esp_sa: str | None,
+    mtu: int,
+    reference: bool,
+    engine: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
     """Seal the IP packets of a capture.
 
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
@@ -33,36 +50,17 @@ def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int
     --esp-sa holds the SAs' keys: keep it as you keep FILE.
     """
     from espsim.core.errors import InputError
-    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
-    from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
 
     if esp_sa is not None and esp_sa == output:
         raise InputError("--esp-sa and -o name the same file", where=output)
+    way = packets.way(reference, engine, workers)
     sad = common.load_sad(sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu)
-    stats = OutboundStats()
-    epochs: dict[int, list[int]] = {}
-    cut: CaptureCut | None = None
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(open_capture(capture))
-        writer = stack.enter_context(CaptureWriter(output, nanosecond=reader.nanosecond))
-        try:
-            for frame in reader:
-                if frame.number == 1:
-                    for entry in sad:
-                        entry.added = frame.time_ns / 1e9
-                sent = outbound.send(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
-                stats.count(sent)
-                if sent is not None and sent.packet is not None and sent.entry is not None:
-                    writer.write(sent.packet, frame.time_ns)
-                    _note_epoch(epochs, sent.entry.sa_index, sent.seq64 or 0)
-        except CaptureCut as error:
-            cut = error
-        if esp_sa is not None:
-            _write_esp_sa(esp_sa, outbound, epochs)
-        writer.commit()
-    if outbound.ambiguous:
+    epochs = Epochs()
+    run = _one_by_one if way.reference else _in_batches
+    stats, cut, ambiguous = run(capture, output, outbound, epochs, esp_sa, way)
+    if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
     result = stats.as_dict()
     if as_json:
@@ -75,18 +73,102 @@ def encap(capture: str, output: str, sad_path: str, esp_sa: str | None, mtu: int
         raise cut
 
 
-def _note_epoch(epochs: dict[int, list[int]], sa_index: int, seq64: int) -> None:
-    """Which high halves of the sequence number an SA's packets had, in order."""
-    seen = epochs.setdefault(sa_index, [])
-    if not seen or seen[-1] != seq64 >> 32:
-        seen.append(seq64 >> 32)
+class Epochs:
+    """Which high halves of the sequence number every SA's packets had, in order: Wireshark wants a row for each."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, list[int]] = {}
+
+    def note(self, entry: SadEntry, seq64: int) -> None:
+        """One packet of an SA."""
+        seen = self._seen.setdefault(entry.sa_index, [])
+        if not seen or seen[-1] != seq64 >> 32:
+            seen.append(seq64 >> 32)
+
+    def note_rows(self, entries: list[SadEntry], batch: OutBatch, last: U64) -> None:
+        """The sealed packets of a batch; `last` (uint64[SAs], one more than the last high half) is kept up here."""
+        import numpy as np
+
+        rows = np.flatnonzero(batch.verdict == 0)
+        epoch = (batch.seq64[rows] >> np.uint64(32)) + np.uint64(1)
+        for row in rows[epoch != last[batch.sa_index[rows]]].tolist():
+            self.note(entries[batch.sa_index[row]], int(batch.seq64[row]))
+        last[batch.sa_index[rows]] = epoch
+
+    def write(self, path: str | None, sad: Sad) -> None:
+        """The rows of esp_sa into a file that only its owner may read, where there is to be one."""
+        from espsim.io.atomic import atomic_output
+        from espsim.io.esp_sa import esp_sa_rows
+
+        if path is None:
+            return
+        used = [entry for entry in sad if entry.sa_index in self._seen]
+        lines: Iterable[str] = esp_sa_rows([(e.sa, self._seen[e.sa_index]) for e in used])
+        with atomic_output(path, private=True) as file:
+            file.writelines(f"{line}\n" for line in lines)
 
 
-def _write_esp_sa(path: str, outbound: Outbound, epochs: dict[int, list[int]]) -> None:
-    from espsim.io.atomic import atomic_output
-    from espsim.io.esp_sa import esp_sa_rows
+_Done = tuple["OutboundStats", "CaptureCut | None", bool]
 
-    used = [entry for entry in outbound.sad if entry.sa_index in epochs]
-    lines: Iterable[str] = esp_sa_rows([(e.sa, epochs[e.sa_index]) for e in used])
-    with atomic_output(path, private=True) as file:
-        file.writelines(f"{line}\n" for line in lines)
+
+def _one_by_one(
+    capture: str, output: str, outbound: Outbound, epochs: Epochs, esp_sa: str | None, _way: packets.Way
+) -> _Done:
+    """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
+    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
+    from espsim.pipeline.stats import OutboundStats
+
+    stats, cut = OutboundStats(), None
+    with open_capture(capture) as reader, CaptureWriter(output, nanosecond=reader.nanosecond) as writer:
+        try:
+            for frame in reader:
+                if frame.number == 1:
+                    packets.begin(outbound.sad, frame.time_ns / 1e9)
+                sent = outbound.send(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
+                stats.count(sent)
+                if sent is not None and sent.packet is not None and sent.entry is not None:
+                    writer.write(sent.packet, frame.time_ns)
+                    epochs.note(sent.entry, sent.seq64 or 0)
+        except CaptureCut as error:
+            cut = error
+        epochs.write(esp_sa, outbound.sad)
+        writer.commit()
+    return stats, cut, outbound.ambiguous
+
+
+def _in_batches(
+    capture: str, output: str, outbound: Outbound, epochs: Epochs, esp_sa: str | None, way: packets.Way
+) -> _Done:
+    """The batch path, which gives the same answers."""
+    import numpy as np
+
+    from espsim.core.verdict import OutVerdict
+    from espsim.io.batches import BatchWriter, open_batches
+    from espsim.io.capture import CaptureCut
+    from espsim.pipeline.counts import OutboundCounts
+    from espsim.pipeline.lanes import OutboundLane
+    from espsim.pipeline.outbound import BatchOutbound
+    from espsim.pipeline.stream import stream
+
+    path = BatchOutbound(outbound, way.engine)
+    lane = OutboundLane(path)
+    counts, cut = OutboundCounts(lane.entries), None
+    last = np.zeros(len(lane.entries), np.uint64)
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(open_batches(capture))
+        writer = stack.enter_context(BatchWriter(output, nanosecond=reader.nanosecond))
+        advance = stack.enter_context(packets.progress(capture))
+        try:
+            for piece in stream(reader, lane, way.workers, lambda now: packets.begin(outbound.sad, now)):
+                batch = piece.batch
+                counts.count(batch)
+                keep = batch.verdict == OutVerdict.SEALED
+                writer.write_rows(batch.out, batch.out_at, batch.out_length, piece.time_ns, keep)
+                if esp_sa is not None:
+                    epochs.note_rows(lane.entries, batch, last)
+                advance(reader.at)
+        except CaptureCut as error:
+            cut = error
+        epochs.write(esp_sa, outbound.sad)
+        writer.commit()
+    return counts.stats(), cut, lane.ambiguous

@@ -6,7 +6,8 @@ they are: a row that was dropped has a verdict, and no stage after that looks at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,8 @@ class PacketBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each arrived, in seconds; `mark` its mark. Stages work in place: bytes of opened packets in the arena
-    are plaintext afterwards.
+    are plaintext afterwards. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run again
+    with other packets: stages write every row of their columns.
     """
 
     family: U8
@@ -92,13 +94,15 @@ class PacketBatch:
     inner_length: I32
     verdict: U8
 
-    def __init__(self, arena: U8, offset: I64, length: I32, time: F64, mark: U32) -> None:
+    def __init__(  # noqa: PLR0917
+        self, arena: U8, offset: I64, length: I32, time: F64, mark: U32, memory: Callable[..., Any] = np.zeros
+    ) -> None:
         rows = len(offset)
         if not len(length) == len(time) == len(mark) == rows:
             raise ValueError("the columns of a batch must have one length")
         self.arena, self.offset, self.length, self.time, self.mark = arena, offset, length, time, mark
         for name, (kind, width) in COLUMNS.items():
-            setattr(self, name, np.zeros(rows if width == 1 else (rows, width), kind))
+            setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 
     @classmethod
     def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> PacketBatch:
@@ -114,6 +118,13 @@ class PacketBatch:
 
     def __len__(self) -> int:
         return len(self.offset)
+
+    def head(self, rows: int) -> Self:
+        """The first rows as a batch of the same memory."""
+        part = object.__new__(type(self))
+        for name, column in vars(self).items():
+            setattr(part, name, column if name == "arena" else column[:rows])
+        return part
 
     def packet(self, row: int) -> bytes:
         """A packet as its bytes stand now."""

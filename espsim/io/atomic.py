@@ -1,7 +1,8 @@
 """Output files that appear whole or not at all: written beside their place, renamed into it at the end.
 
-That makes an output that is also an input safe, and leaves what was there untouched when a run fails. What can't be
-replaced (a pipe, /dev/null, a terminal) is written directly; a symbolic link keeps being one.
+That makes an output that is also an input safe, and leaves what was there untouched when a run fails. Until then the
+file has no name where the system can do that (O_TMPFILE), so that not even a run that is killed leaves anything. What
+can't be replaced (a pipe, /dev/null, a terminal) is written directly; a symbolic link keeps being one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from typing import IO
 from espsim.core.errors import InputError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+# Needs /proc to get a name later.
+_NAMELESS = 0
+if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+    _NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
 
 
 class _Raw(io.FileIO):
@@ -46,6 +51,7 @@ class OutputFile:
     def __init__(self, path: str, *, private: bool = False) -> None:
         self.path = path
         self._temporary: str | None = None
+        self._nameless = False
         self._target = ""
         try:
             fd = self._open(private)
@@ -66,19 +72,44 @@ class OutputFile:
             raise PermissionError(0, "Permission denied")
         if not self.path or self.path.endswith(os.sep):
             raise IsADirectoryError(0, "Is a directory" if self.path else "No such file or directory")
-        folder = os.path.dirname(self._target)
-        temporary = os.path.join(folder, f".espsim-{secrets.token_hex(8)}.tmp")
-        fd = os.open(temporary, _CREATE, 0o600 if private else 0o666)
-        self._temporary = temporary
+        fd = self._create(os.path.dirname(self._target), 0o600 if private else 0o666)
         if found is not None:
             with contextlib.suppress(OSError):
                 os.fchmod(fd, stat.S_IMODE(found.st_mode))
         return fd
 
+    def _create(self, folder: str, mode: int) -> int:
+        temporary = os.path.join(folder, f".espsim-{secrets.token_hex(8)}.tmp")
+        fd = -1
+        if _NAMELESS:
+            with contextlib.suppress(OSError):  # not every file system can
+                fd = os.open(folder, _NAMELESS, mode)
+        self._nameless = fd >= 0
+        if fd < 0:
+            fd = os.open(temporary, _CREATE, mode)
+        self._temporary = temporary
+        return fd
+
+    def _name(self) -> None:
+        """Give a nameless file the temporary name; it takes a moment and is then renamed."""
+        if not self._nameless or self._temporary is None:
+            return
+        folder, name = os.path.split(self._temporary)
+        at = os.open(folder, os.O_RDONLY)
+        try:
+            # With a folder's descriptor the system follows the link to the open file (linkat, AT_SYMLINK_FOLLOW).
+            os.link(f"/proc/self/fd/{self.file.fileno()}", name, dst_dir_fd=at)
+        finally:
+            os.close(at)
+        self._nameless = False
+
     def commit(self) -> None:
         """Everything written is in its place from here on. InputError where the system refuses."""
         try:
-            self.file.close()
+            if not self.file.closed:
+                self.file.flush()
+                self._name()
+                self.file.close()
             if self._temporary is not None:
                 os.replace(self._temporary, self._target)
                 self._temporary = None
@@ -97,8 +128,9 @@ class OutputFile:
         with contextlib.suppress(OSError, InputError):
             self.file.close()
         if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary)
+            if not self._nameless:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary)
             self._temporary = None
 
 

@@ -14,22 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from espsim.core.errors import InputError
 from espsim.io.atomic import OutputFile
+from espsim.io.formats import read_format
 from espsim.io.linktype import RAW, ip_packet
-from espsim.io.pcap import ClassicPcap, file_header, frame_header
-from espsim.io.pcapng import SECTION_MAGIC, Pcapng
-from espsim.io.source import ByteSource, CaptureCut, Format
+from espsim.io.pcap import file_header, frame_header
+from espsim.io.source import ByteSource, CaptureCut, Format, open_bytes
 
 __all__ = ["CaptureCut", "CaptureReader", "CaptureWriter", "Frame", "open_capture"]
-
-_OTHER_MAGICS = {
-    b"\x1f\x8b": "it is compressed with gzip: decompress it first",
-    b"\x28\xb5\x2f\xfd": "it is compressed with zstd: decompress it first",
-    b"\x04\x22\x4d\x18": "it is compressed with lz4: decompress it first",
-    b"\x34\xcd\xb2\xa1": "it is a pcap of the old patched format a1b2cd34, which is not supported",
-    b"\xa1\xb2\xcd\x34": "it is a pcap of the old patched format a1b2cd34, which is not supported",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +70,21 @@ class CaptureReader:
 
 def open_capture(path: str) -> CaptureReader:
     """Open a classic pcap or a pcapng. InputError: it can't be read, is empty, or is no capture that is known here."""
-    try:
-        file = open(path, "rb", buffering=1 << 18)  # noqa: SIM115 - the reader owns it
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot be read: {reason}", where=path) from None
+    file = open_bytes(path, 1 << 18)
     try:
         source = ByteSource(file, path)
-        return CaptureReader(source, _format(source))
+        return CaptureReader(source, read_format(source))
     except BaseException:
         file.close()
         raise
 
 
-def _format(source: ByteSource) -> Format:
-    magic = source.read(4)
-    if not magic:
-        raise source.refused("is empty: no capture")
-    if ClassicPcap.knows(magic):
-        return ClassicPcap(source, magic)
-    if magic == SECTION_MAGIC:
-        return Pcapng(source)
-    why = next((text for start, text in _OTHER_MAGICS.items() if magic.startswith(start)), None)
-    raise source.refused(why or f"is neither pcap nor pcapng: it starts with {magic.hex()}")
-
-
 def _frames(form: Format) -> Iterator[Frame]:
-    for number, record in enumerate(form.records(), 1):
-        yield Frame(number, record.time_ns, ip_packet(record.linktype, record.data), record.snapped)
+    number = 0
+    for record in form.steps():
+        if record is not None:
+            number += 1
+            yield Frame(number, record.time_ns, ip_packet(record.linktype, record.data), record.snapped)
 
 
 class CaptureWriter:

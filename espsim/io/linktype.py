@@ -97,9 +97,14 @@ _NAMES = {
 }
 
 
+def supported(linktype: int) -> bool:
+    """Whether packets can be found in frames of this link type."""
+    return linktype in _FINDERS
+
+
 def check_linktype(linktype: int, whose: str, path: str) -> None:
     """InputError naming the link type where no packet can be found in its frames. `whose` starts the sentence."""
-    if linktype not in _FINDERS:
+    if not supported(linktype):
         name = f" ({_NAMES[linktype]})" if linktype in _NAMES else ""
         raise InputError(f"{whose} has link type {linktype}{name}, which is not supported", where=path)
 

@@ -29,29 +29,32 @@ _SNAPLEN = 262144
 
 
 class ClassicPcap:
-    """A classic pcap behind its magic. InputError: cut header, another version, an unsupported link type."""
+    """A classic pcap behind its magic. InputError: cut header, another version, an unsupported link type.
+
+    `order` is struct's sign of its byte order, `unit` the nanoseconds that one of a time's fraction stands for.
+    """
 
     def __init__(self, source: ByteSource, magic: bytes) -> None:
         self._source = source
-        self._order, self._unit = _MAGICS[magic]
-        self.nanosecond = self._unit == 1
+        self.order, self.unit = _MAGICS[magic]
+        self.nanosecond = self.unit == 1
         header = source.exactly(_HEADER_REST, "the file header")
-        major, minor, _zone, _sigfigs, _snaplen, linktype = struct.unpack(self._order + "HHiIII", header)
+        major, minor, _zone, _sigfigs, _snaplen, linktype = struct.unpack(self.order + "HHiIII", header)
         if (major, minor) != (2, 4):
             raise source.refused(f"pcap version {major}.{minor} is not supported, only 2.4 is")
-        self._linktype = linktype & _LINKTYPE_MASK
-        check_linktype(self._linktype, "the capture", source.path)
+        self.linktype = linktype & _LINKTYPE_MASK
+        check_linktype(self.linktype, "the capture", source.path)
+        source.frame = 1
 
     @staticmethod
     def knows(magic: bytes) -> bool:
         """Whether the first four bytes of a file are those of a classic pcap."""
         return magic in _MAGICS
 
-    def records(self) -> Iterator[Record]:
+    def steps(self) -> Iterator[Record]:
         """Every frame in order. A snaplen that lies does no harm: it is not looked at."""
-        source, unit, linktype = self._source, self._unit, self._linktype
-        unpack = struct.Struct(self._order + "IIII").unpack
-        number = source.frame = 1
+        source, unit, linktype = self._source, self.unit, self.linktype
+        unpack = struct.Struct(self.order + "IIII").unpack
         while header := source.read(16):
             if len(header) < 16:
                 raise source.cut(f"the frame's header has {len(header)} of 16 bytes")
@@ -59,8 +62,7 @@ class ClassicPcap:
             if captured > MAX_RECORD:
                 raise source.damaged(f"a frame of {captured} bytes")
             data = source.exactly(captured, "the frame")
-            number += 1
-            source.frame = number
+            source.passed(1)
             yield Record(linktype, None, seconds * 1_000_000_000 + fraction * unit, data, captured < length)
 
 

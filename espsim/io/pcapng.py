@@ -13,9 +13,9 @@ Interfaces are numbered anew in every section. Blocks of other types are passed 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 from espsim.core.errors import InputError
 from espsim.io.linktype import check_linktype
@@ -34,7 +34,7 @@ _MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Interface:
+class Interface:
     """`units`: how many a second has; `offset`: seconds to add."""
 
     linktype: int
@@ -47,34 +47,43 @@ class _Interface:
         return (high << 32 | low) * 1_000_000_000 // self.units + self.offset * 1_000_000_000
 
 
-class Pcapng:
-    """A pcapng behind its first block type. InputError: its section header is cut, or is none."""
+Skim = Callable[[BinaryIO, str], None]
+"""Given a file at a block and the byte order: moves it on to a later block, but not past an interface or a section."""
 
-    def __init__(self, source: ByteSource) -> None:
+
+class Pcapng:
+    """A pcapng behind its first block type. InputError: its section header is cut, or is none.
+
+    `order` is struct's sign of the section's byte order, `interfaces` are the section's: a new list in each. `skim`
+    makes looking ahead faster.
+    """
+
+    def __init__(self, source: ByteSource, skim: Skim | None = None) -> None:
         self._source = source
-        self._order = "<"
-        self._interfaces: list[_Interface] = []
+        self.order = "<"
+        self.interfaces: list[Interface] = []
         self._section()
         # Whether times are finer than microseconds decides what is written, before the first frame is read.
-        self.nanosecond = self._scan() if source.file.seekable() else True
+        self.nanosecond = self._scan(skim) if source.file.seekable() else True
+        source.frame = 1
 
-    def records(self) -> Iterator[Record]:
-        """Every frame in order, those of unsupported link types refused when they are met."""
+    def steps(self) -> Iterator[Record | None]:
+        """Every block in order, frames of unsupported link types refused when they are met."""
         source = self._source
-        number = source.frame = 1
         while True:
             block = self._block()
             if block is None:
                 return
             kind, body = block
             if kind == _INTERFACE:
-                self._interfaces.append(self._interface(body))
+                self.interfaces.append(self._interface(body))
             elif kind is not None:
                 record = self._packet(kind, body)
-                check_linktype(record.linktype, f"frame {number}: interface {record.interface}", source.path)
-                number += 1
-                source.frame = number
+                check_linktype(record.linktype, f"frame {source.frame}: interface {record.interface}", source.path)
+                source.passed(1)
                 yield record
+                continue
+            yield None
 
     # -- blocks -------------------------------------------------------------------------------------------------
 
@@ -88,7 +97,7 @@ class Pcapng:
             self._section()
             return None, b""
         head = start + source.exactly(8 - len(start), "a block's header")
-        kind, total = struct.unpack(self._order + "II", head)
+        kind, total = struct.unpack(self.order + "II", head)
         self._check_length(total, 12)
         if kind not in _WANTED:
             source.skip(total - 12, "a block")
@@ -107,7 +116,7 @@ class Pcapng:
         order = _ORDERS.get(head[4:])
         if order is None:
             raise source.damaged("a section header without its byte-order magic")
-        self._order = order
+        self.order = order
         (total,) = struct.unpack(order + "I", head[:4])
         self._check_length(total, 28)
         major, minor = struct.unpack(order + "HH", source.exactly(4, "a section header"))
@@ -115,34 +124,34 @@ class Pcapng:
             raise source.refused(f"pcapng version {major}.{minor} is not supported, only 1.x is")
         source.skip(total - 20, "a section header")
         self._close(total)
-        self._interfaces = []
+        self.interfaces = []
 
     def _check_length(self, total: int, least: int) -> None:
         if total < least or total % 4:
             raise self._source.damaged(f"a block says that it is {total} bytes long")
 
     def _close(self, total: int) -> None:
-        (again,) = struct.unpack(self._order + "I", self._source.exactly(4, "a block's end"))
+        (again,) = struct.unpack(self.order + "I", self._source.exactly(4, "a block's end"))
         if again != total:
             raise self._source.damaged(f"a block says {total} bytes at its start and {again} at its end")
 
     # -- bodies -------------------------------------------------------------------------------------------------
 
-    def _interface(self, body: bytes) -> _Interface:
+    def _interface(self, body: bytes) -> Interface:
         if len(body) < 8:
             raise self._source.damaged("an interface block is too short")
-        linktype, _reserved, snaplen = struct.unpack_from(self._order + "HHI", body)
+        linktype, _reserved, snaplen = struct.unpack_from(self.order + "HHI", body)
         units, offset = _MICROSECONDS, 0
         for code, value in self._options(body, 8):
             if code == _OPT_TSRESOL and len(value) == 1:
                 units = 1 << (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
             elif code == _OPT_TSOFFSET and len(value) == 8:
-                (offset,) = struct.unpack(self._order + "q", value)
-        return _Interface(linktype, snaplen, units, offset)
+                (offset,) = struct.unpack(self.order + "q", value)
+        return Interface(linktype, snaplen, units, offset)
 
     def _options(self, body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
         while at + 4 <= len(body):
-            code, length = struct.unpack_from(self._order + "HH", body, at)
+            code, length = struct.unpack_from(self.order + "HH", body, at)
             if code == _OPT_END:
                 return
             if at + 4 + length > len(body):
@@ -156,7 +165,7 @@ class Pcapng:
         if len(body) < 20:
             raise self._source.damaged("a packet block is too short")
         layout = "IIIII" if kind == _ENHANCED_PACKET else "HxxIIII"
-        index, high, low, captured, length = struct.unpack_from(self._order + layout, body)
+        index, high, low, captured, length = struct.unpack_from(self.order + layout, body)
         interface = self._of(index)
         if captured > len(body) - 20:
             raise self._source.damaged(f"a frame of {captured} bytes in a block with room for {len(body) - 20}")
@@ -167,39 +176,44 @@ class Pcapng:
         """It does not say how much was captured: the whole packet, or the interface's snaplen (4.4)."""
         if len(body) < 4:
             raise self._source.damaged("a packet block is too short")
-        (length,) = struct.unpack_from(self._order + "I", body)
+        (length,) = struct.unpack_from(self.order + "I", body)
         interface = self._of(0)
         captured = min(length, interface.snaplen or length)
         if captured > len(body) - 4:
             raise self._source.damaged(f"a frame of {captured} bytes in a block with room for {len(body) - 4}")
         return Record(interface.linktype, 0, 0, body[4 : 4 + captured], captured < length)
 
-    def _of(self, index: int) -> _Interface:
-        if index >= len(self._interfaces):
-            raise self._source.damaged(f"a frame of interface {index}, but the section has {len(self._interfaces)}")
-        return self._interfaces[index]
+    def _of(self, index: int) -> Interface:
+        if index >= len(self.interfaces):
+            raise self._source.damaged(f"a frame of interface {index}, but the section has {len(self.interfaces)}")
+        return self.interfaces[index]
 
     # -- looking ahead ------------------------------------------------------------------------------------------
 
-    def _scan(self) -> bool:
+    def _scan(self, skim: Skim | None) -> bool:
         """Whether some interface's clock has ticks between microseconds. Reads block headers and interfaces only."""
-        source, start, order = self._source, self._source.at, self._order
+        source, start, order = self._source, self._source.at, self.order
         try:
-            return self._finer_than_microseconds()
+            return self._finer_than_microseconds(skim)
         except (InputError, OSError):
             return False  # what is wrong is said when the frames are read
         finally:
             source.file.seek(start)
-            source.at, self._order = start, order
-            self._interfaces = []
+            source.at, self.order = start, order
+            self.interfaces = []
 
-    def _finer_than_microseconds(self) -> bool:
+    def _finer_than_microseconds(self, skim: Skim | None) -> bool:
         source = self._source
-        while len(head := source.read(8)) == 8:
+        while True:
+            if skim is not None:
+                skim(source.file, self.order)
+            head = source.read(8)
+            if len(head) < 8:
+                break
             if head[:4] == SECTION_MAGIC:
-                self._order = _ORDERS.get(source.exactly(4, "a section header"), self._order)
+                self.order = _ORDERS.get(source.exactly(4, "a section header"), self.order)
                 source.file.seek(-4, 1)
-            kind, total = struct.unpack(self._order + "II", head)
+            kind, total = struct.unpack(self.order + "II", head)
             if total < 12:
                 break
             if kind == _INTERFACE and total <= MAX_RECORD:

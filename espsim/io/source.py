@@ -32,8 +32,17 @@ class Format(Protocol):
 
     nanosecond: bool
 
-    def records(self) -> Iterator[Record]:
-        """Every frame in order; InputError at the first that is not whole."""
+    def steps(self) -> Iterator[Record | None]:
+        """Record by record, in order: a frame, or None for what is none. InputError at the first that is not whole."""
+
+
+def open_bytes(path: str, buffering: int) -> BinaryIO:
+    """A file to read bytes from. InputError where it can't be opened."""
+    try:
+        return open(path, "rb", buffering=buffering)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"cannot be read: {reason}", where=path) from None
 
 
 class ByteSource:
@@ -44,6 +53,10 @@ class ByteSource:
         self.path = path
         self.at = 0
         self.frame: int | None = None
+
+    def passed(self, frames: int) -> None:
+        """So many frames have been read, whole."""
+        self.frame = (self.frame or 0) + frames
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes, fewer only at the end. InputError where the system can't read."""

@@ -145,6 +145,15 @@ def hash_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
             places[i, way] = way * np.int64(sets) + np.int64(h % sets)
 
 
+@helper
+def crc_word(crc: np.uint64, word: np.uint64) -> np.uint64:
+    """`offload.hashing.crc32c`'s register after one more word, in network order."""
+    for shift in range(56, -8, -8):
+        byte = word >> np.uint64(shift) & _BYTE
+        crc = crc >> np.uint64(8) ^ _CRC[(crc ^ byte) & _BYTE]
+    return crc
+
+
 @kernel
 def crc_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
     """As `hash_rows` with crc32c; a start is the register after the seed: `crc32c((), seed, way) ^ 0xFFFFFFFF`."""
@@ -152,9 +161,7 @@ def crc_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
         for way in range(places.shape[1]):
             crc = starts[min(way, len(starts) - 1)]
             for n in range(words.shape[1]):
-                for shift in range(56, -8, -8):
-                    byte = words[i, n] >> np.uint64(shift) & _BYTE
-                    crc = crc >> np.uint64(8) ^ _CRC[(crc ^ byte) & _BYTE]
+                crc = crc_word(crc, words[i, n])
             places[i, way] = way * np.int64(sets) + np.int64((crc ^ _LOW) % sets)
 
 
@@ -174,12 +181,18 @@ def in_ways(words: U64, places: I64, keys: U64, held: I32, sa_index: I32) -> Non
 
 
 @inlined
-def _exact_slot(words: U64, i: int, table: U64) -> int:
-    """The row of `table` with this key, or the free one where it would go; a table is never full."""
+def _exact_first(words: U64, i: int, rows: int) -> np.uint64:
+    """The row of the table where the search for a key begins."""
     h = _0
     for n in range(words.shape[1]):
         h = mix64(h ^ words[i, n])
-    at = _modulo(h, np.uint64(len(table)))
+    return _modulo(h, np.uint64(rows))
+
+
+@inlined
+def _exact_slot(words: U64, i: int, table: U64, first: np.uint64) -> int:
+    """The row of `table` with this key, or the free one where it would go; a table is never full."""
+    at = first
     while True:
         same = True
         for n in range(words.shape[1]):
@@ -194,7 +207,7 @@ def _exact_slot(words: U64, i: int, table: U64) -> int:
 def exact_insert(words: U64, sa: I64, table: U64) -> None:
     """Put keys in; of equal keys the first stays. `table` is (rows, 8), of which at least one row stays empty."""
     for i in range(len(sa)):
-        at = _exact_slot(words, i, table)
+        at = _exact_slot(words, i, table, _exact_first(words, i, len(table)))
         if table[at, 7] == _0:
             for n in range(words.shape[1]):
                 table[at, n] = words[i, n]
@@ -203,7 +216,14 @@ def exact_insert(words: U64, sa: I64, table: U64) -> None:
 
 @kernel
 def exact(words: U64, table: U64, sa_index: I32) -> None:
-    """The SA of each key, -1 where there is none; `words` is (keys, up to 7)."""
-    for i in range(len(words)):
-        at = _exact_slot(words, i, table)
-        sa_index[i] = np.int64(table[at, 7]) - 1
+    """The SA of each key, -1 where there is none; `words` is (keys, up to 7), `table` below 2^31 rows."""
+    rows = len(words)
+    for i in range(-AHEAD, rows):
+        j = i + AHEAD
+        if j < rows:
+            first = _exact_first(words, j, len(table))
+            prefetch(table, first)
+            sa_index[j] = first
+        if i >= 0:
+            at = _exact_slot(words, i, table, np.uint64(sa_index[i]))
+            sa_index[i] = np.int64(table[at, 7]) - 1

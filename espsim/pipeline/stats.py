@@ -56,7 +56,7 @@ class SaCount:
 
 @dataclass(slots=True)
 class InboundStats:
-    """Counts of an inbound run. `ignored`: packets that are not ESP."""
+    """Counts of an inbound run. `ignored`: packets that are not ESP; `by_sa`: by sa_index, in the order they came."""
 
     packets: int = 0
     ignored: int = 0
@@ -65,7 +65,7 @@ class InboundStats:
     device: Counter[str] = field(default_factory=Counter)
     surfacing: Counter[str] = field(default_factory=Counter)
     wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _by_sa: dict[int, SaCount] = field(default_factory=dict)
+    by_sa: dict[int, SaCount] = field(default_factory=dict)
 
     @property
     def delivered(self) -> int:
@@ -88,7 +88,7 @@ class InboundStats:
 
     def of(self, entry: SadEntry) -> SaCount:
         """One SA's counts; zeros where no packet was its."""
-        return self._by_sa.get(entry.sa_index) or SaCount(entry)
+        return self.by_sa.get(entry.sa_index) or SaCount(entry)
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON of `espsim decap`. `device` and what goes with it are absent without a model."""
@@ -105,7 +105,7 @@ class InboundStats:
             result["wrong_keys"] = [
                 {"sa": own, "keys_of": used, "packets": n} for (own, used), n in sorted(self.wrong_keys.items())
             ]
-        result["by_sa"] = [count.as_dict("delivered") for count in self._by_sa.values()]
+        result["by_sa"] = [count.as_dict("delivered") for count in self.by_sa.values()]
         return result
 
     def _count_device(self, received: ReceivedLike) -> None:
@@ -117,7 +117,7 @@ class InboundStats:
             self.wrong_keys[own, received.used.sa.name] += 1
 
     def _of(self, entry: SadEntry, verdict: Verdict) -> None:
-        count = self._by_sa.setdefault(entry.sa_index, SaCount(entry))
+        count = self.by_sa.setdefault(entry.sa_index, SaCount(entry))
         if verdict is Verdict.DELIVERED:
             count.passed += 1
         else:
@@ -126,13 +126,13 @@ class InboundStats:
 
 @dataclass(slots=True)
 class OutboundStats:
-    """Counts of an outbound run. `ignored`: frames that are not IP."""
+    """Counts of an outbound run. `ignored`: frames that are not IP; `by_sa`: by sa_index, in the order they came."""
 
     packets: int = 0
     ignored: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     counters: Counter[str] = field(default_factory=Counter)
-    _by_sa: dict[int, SaCount] = field(default_factory=dict)
+    by_sa: dict[int, SaCount] = field(default_factory=dict)
 
     def count(self, sent: SentLike | None) -> None:
         """Count one packet; None is a frame that is not IP."""
@@ -144,7 +144,7 @@ class OutboundStats:
         if sent.counter is not None:
             self.counters[sent.counter] += 1
         if sent.entry is not None:
-            count = self._by_sa.setdefault(sent.entry.sa_index, SaCount(sent.entry))
+            count = self.by_sa.setdefault(sent.entry.sa_index, SaCount(sent.entry))
             if sent.verdict is OutVerdict.SEALED:
                 count.passed += 1
             else:
@@ -159,7 +159,7 @@ class OutboundStats:
             "no_sa": self.verdicts[OutVerdict.NO_SA.name],
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
-            "by_sa": [count.as_dict("sealed") for count in self._by_sa.values()],
+            "by_sa": [count.as_dict("sealed") for count in self.by_sa.values()],
         }
 
 

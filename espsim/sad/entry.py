@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from espsim.aead.engine import Transform
 from espsim.sad.association import SecurityAssociation
@@ -52,3 +53,16 @@ class SadEntry:
     bmp_len: int = 0
     dying: bool = False
     hard_add: int = 0
+
+    @property
+    def touched(self) -> bool:
+        """Whether packets have changed anything since the entry was made or loaded."""
+        return self.used is not None or self.state is State.EXPIRED or self.dying or self.stats != SaStats()
+
+    def moved(self) -> tuple[Any, ...]:
+        """Everything that packets move, to be `taken` by the same entry in another process."""
+        return self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying
+
+    def take(self, moved: tuple[Any, ...]) -> None:
+        """Stand where another process's copy stands (`moved`)."""
+        self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying = moved

@@ -9,11 +9,13 @@ import numpy as np
 
 from espsim.aead.batch import BROKEN
 from espsim.aead.engine import EngineError
-from espsim.core.batch import PacketBatch
+from espsim.core.batch import U8, PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.kernels.decap import TRUNCATED, WAITING, aim
 from espsim.kernels.parse import CUT
 from espsim.stages.columns import SadColumns
+
+_BROKEN = bytes([BROKEN])
 
 WRITES = frozenset({"arena", "esp_at", "end_at", "plain_at", "plain_length", "opened"})
 
@@ -24,7 +26,8 @@ def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
         batch.verdict, batch.replay, batch.flags, batch.offset, batch.where, batch.sa_index, columns.extent,
         batch.esp_at, batch.end_at, batch.plain_at, batch.plain_length, batch.opened,
     )  # fmt: skip
-    _run(batch, columns, slice(None))
+    columns.opener.open(batch.arena, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.opened)
+    _refuse_broken(batch.opened)
 
 
 def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
@@ -42,13 +45,13 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
             batch.opened[row] = Verdict.DELIVERED  # for the trailer to be judged again
         return
     batch.opened[row] = TRUNCATED if batch.flags[row] & CUT else WAITING
-    _run(batch, columns, slice(row, row + 1))
-
-
-def _run(batch: PacketBatch, columns: SadColumns, rows: slice) -> None:
-    opened = batch.opened[rows]
+    this = slice(row, row + 1)
     columns.opener.open(
-        batch.arena, batch.esp_at[rows], batch.end_at[rows], batch.sa_index[rows], batch.seq64[rows], opened
+        batch.arena, batch.esp_at[this], batch.end_at[this], batch.sa_index[this], batch.seq64[this], batch.opened[this]
     )  # fmt: skip
-    if np.any(opened == BROKEN):
+    _refuse_broken(batch.opened[this])
+
+
+def _refuse_broken(opened: U8) -> None:
+    if _BROKEN in opened.tobytes():  # ten times as fast as numpy's any, for a batch
         raise EngineError(f"the engine gave up on {np.count_nonzero(opened == BROKEN)} packets of a batch")

@@ -14,7 +14,7 @@ from espsim.core.batch import PacketBatch
 from espsim.kernels import replay as kernel
 from espsim.stages.aead import open_again
 from espsim.stages.columns import SadColumns
-from espsim.stages.trailer import trailer_of
+from espsim.stages.trailer import trailer_again
 
 CHECK_WRITES = frozenset({"seq64", "replay"})
 SETTLE_WRITES = frozenset(
@@ -40,4 +40,4 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
         if row < 0:
             return
         open_again(batch, columns, row)
-        trailer_of(batch, slice(row, row + 1))
+        trailer_again(batch, row)

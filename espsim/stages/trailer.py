@@ -11,12 +11,15 @@ WRITES = frozenset({"opened", "payload", "pad", "next_header"})
 
 def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
     """RFC 4303 2.4 to 2.6, for every row."""
-    trailer_of(batch, slice(None))
-
-
-def trailer_of(batch: PacketBatch, rows: slice) -> None:
-    """The same for some rows."""
     kernel.trailer(
-        batch.arena, batch.plain_at[rows], batch.plain_length[rows], batch.opened[rows],
-        batch.payload[rows], batch.pad[rows], batch.next_header[rows],
+        batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header
+    )  # fmt: skip
+
+
+def trailer_again(batch: PacketBatch, row: int) -> None:
+    """The same for one row."""
+    this = slice(row, row + 1)
+    kernel.trailer(
+        batch.arena, batch.plain_at[this], batch.plain_length[this], batch.opened[this],
+        batch.payload[this], batch.pad[this], batch.next_header[this],
     )  # fmt: skip

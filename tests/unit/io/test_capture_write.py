@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import struct
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -214,3 +217,19 @@ def test_commit_and_discard_may_be_repeated(tmp_path):
     output.commit()
     output.discard()
     assert path.read_bytes() == b"x"
+
+
+def test_nothing_is_left_of_a_run_that_is_killed(tmp_path):
+    """Not even SIGKILL leaves a file behind, where the file system keeps files without a name."""
+    program = (
+        "import os, signal, sys\nfrom espsim.io.atomic import OutputFile\n"
+        "output = OutputFile(sys.argv[1])\noutput.file.write(bytes(1 << 20))\n"
+        "print(output._nameless)\nsys.stdout.flush()\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "out"], capture_output=True, text=True, check=False
+    )
+    if done.stdout != "True\n":
+        pytest.skip("this file system has no O_TMPFILE")
+    assert done.returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == []

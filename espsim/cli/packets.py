@@ -1,0 +1,87 @@
+"""What decap and encap share: which path runs the packets, and how far a long capture is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from espsim.sad.sad import Sad
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_LONG = 64 << 20  # bytes of a capture that is over before a bar would say anything
+_EVERY = 0.2  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How packets are run: one at a time by the readable path, or in batches by an engine and some workers."""
+
+    reference: bool
+    engine: str
+    workers: int
+
+
+def way_options(function: _F) -> _F:
+    """`--reference`, `--engine` and `--workers`."""
+    options = (
+        click.option(
+            "--reference", is_flag=True, help="Run the readable path, one packet at a time; the answers are the same."
+        ),
+        click.option("--engine", metavar="NAME", help="Who seals and opens: see `espsim engines`.  [default: auto]"),
+        click.option(
+            "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that share the SAs.  [default: 1]"
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def way(reference: bool, engine: str | None, workers: int | None) -> Way:
+    """The options together. InputError where they contradict each other."""
+    from espsim.core.errors import InputError
+
+    for name, value in (("--engine", engine), ("--workers", workers)):
+        if reference and value is not None:
+            raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
+    return Way(reference, engine or "auto", workers or 1)
+
+
+def begin(sad: Sad, now: float) -> None:
+    """Time limits count from the first frame, at `now` (seconds): the capture is the only clock there is."""
+    for entry in sad:
+        entry.added = now
+
+
+@contextlib.contextmanager
+def progress(path: str) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error for a long capture, where that is a terminal: call with the bytes that have been read."""
+    size = os.path.getsize(path) if os.path.isfile(path) else 0
+    if size < _LONG or not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    # No thread of its own: workers are forked, and a forked thread's locks stay locked.
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
+        task = bar.add_task(os.path.basename(path), total=size)
+        shown = 0.0
+
+        def advance(done: int) -> None:
+            nonlocal shown
+            if time.monotonic() - shown >= _EVERY:
+                shown = time.monotonic()
+                bar.update(task, completed=done, refresh=True)
+
+        yield advance

@@ -1,0 +1,156 @@
+"""A batch of clear packets on their way out as struct-of-arrays, and the arena that holds them sealed.
+
+Columns and rows keep the rules of `core/batch.py`: one writer a column, and a row that was dropped stays where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from espsim.core.batch import F64, I32, I64, U8, U64
+
+U16 = npt.NDArray[np.uint16]
+
+NOT_IP = 255
+"""Of the verdict column alone: the packet has no IP header, and nobody counts it."""
+
+OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
+"""The most bytes of `out` that sealing adds to a packet (or to what TFC padding makes of it): tunnel header, UDP, ESP,
+IV, padding, trailer, ICV, and what is left free before the next one."""
+
+OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
+    # policy: what selectors see of the packet, and the SA whose selector takes it
+    "family": (np.uint8, 1),  # 4, 6
+    "proto": (np.uint8, 1),
+    "sport": (np.uint16, 1),  # of ICMP the type, and the code in dport
+    "dport": (np.uint16, 1),
+    "saddr": (np.uint64, 2),  # high and low; IPv4 in the low one
+    "daddr": (np.uint64, 2),
+    "sa_index": (np.int32, 1),  # row of OutColumns; -1: none
+    "rank": (np.int32, 1),  # how specific that SA's selector is; -1: none
+    "tied": (np.uint8, 1),  # not 0: another SA is as specific, and the newest was taken
+    # measure: what goes inside ESP, in bytes, and how long the packet will be
+    "headers": (np.int32, 1),  # IP headers that stay in front of ESP: transport mode's
+    "pointer": (np.int32, 1),  # offset in them of the byte that names what follows
+    "next_header": (np.uint8, 1),
+    "payload": (np.int32, 1),  # bytes after `headers`, without what a link layer added
+    "plain_length": (np.int32, 1),  # payload, TFC padding, padding, trailer
+    "out_length": (np.int32, 1),  # the sealed packet, where one comes of it
+    # seqno
+    "seq64": (np.uint64, 1),
+    # encap: offsets in `out`
+    "out_at": (np.int64, 1),
+    "esp_at": (np.int64, 1),
+    "end_at": (np.int64, 1),
+    # seal
+    "sealed": (np.uint8, 1),  # what the engine says of the row (aead/batch.py)
+    # the first stage that objects, once
+    "verdict": (np.uint8, 1),
+}
+"""Name, dtype and values a row of every column that stages write."""
+
+
+class OutBatch:
+    """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
+
+    `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes or, where
+    it is given but too small, makes anew: hand the last batch's to the next one when that has been read. Bytes of `out`
+    past `out_end` mean nothing. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run
+    again with other packets: stages write every row of their columns.
+    """
+
+    family: U8
+    proto: U8
+    sport: U16
+    dport: U16
+    saddr: U64
+    daddr: U64
+    sa_index: I32
+    rank: I32
+    tied: U8
+    headers: I32
+    pointer: I32
+    next_header: U8
+    payload: I32
+    plain_length: I32
+    out_length: I32
+    seq64: U64
+    out_at: I64
+    esp_at: I64
+    end_at: I64
+    sealed: U8
+    verdict: U8
+
+    def __init__(  # noqa: PLR0917 - arrays in one fixed order, as PacketBatch takes them
+        self, arena: U8, offset: I64, length: I32, time: F64, out: U8 | None = None,
+        memory: Callable[..., Any] = np.zeros,
+    ) -> None:  # fmt: skip
+        rows = len(offset)
+        if not len(length) == len(time) == rows:
+            raise ValueError("the columns of a batch must have one length")
+        self.arena, self.offset, self.length, self.time = arena, offset, length, time
+        self._out = [np.empty(0, np.uint8) if out is None else out]  # one place for the batch and all its heads
+        self.out_end = 0
+        for name, (kind, width) in OUT_COLUMNS.items():
+            setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
+
+    @classmethod
+    def of(
+        cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, out: U8 | None = None
+    ) -> OutBatch:  # fmt: skip
+        """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
+        rows = len(packets)
+        length = np.fromiter(map(len, packets), np.int32, rows)
+        offset = np.zeros(rows, np.int64)
+        np.cumsum(length[:-1], out=offset[1:])
+        arena = np.frombuffer(bytearray().join(packets), np.uint8)
+        time = np.empty(rows, np.float64)
+        time[:] = times
+        return cls(arena, offset, length, time, out)
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    @property
+    def out(self) -> U8:
+        """The arena of sealed packets."""
+        return self._out[0]
+
+    @out.setter
+    def out(self, arena: U8) -> None:
+        self._out[0] = arena
+
+    def head(self, rows: int) -> Self:
+        """The first rows as a batch of the same memory, `out` as well."""
+        part = object.__new__(type(self))
+        for name, held in vars(self).items():
+            setattr(part, name, held if name in {"arena", "_out", "out_end"} else held[:rows])
+        return part
+
+    def packet(self, row: int) -> bytes:
+        """A clear packet."""
+        at = int(self.offset[row])
+        return self.arena[at : at + int(self.length[row])].tobytes()
+
+    def sealed_packet(self, row: int) -> bytes:
+        """The sealed packet of a row with verdict SEALED."""
+        at = int(self.out_at[row])
+        return self.out[at : at + int(self.out_length[row])].tobytes()
+
+    def make_room(self, end: int) -> None:
+        """`out` has at least `end` bytes afterwards, those before `out_end` as they were."""
+        if end > len(self.out):
+            larger = np.empty(end + end // 4, np.uint8)
+            larger[: self.out_end] = self.out[: self.out_end]
+            self.out = larger
+
+    def append(self, row: int, packet: bytes) -> None:
+        """Put a row's sealed packet behind all others."""
+        at, size = self.out_end, len(packet)
+        self.make_room(at + size)
+        self.out[at : at + size] = np.frombuffer(packet, np.uint8)
+        self.out_at[row], self.out_length[row], self.out_end = at, size, at + size

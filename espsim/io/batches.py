@@ -1,0 +1,282 @@
+"""Captures in batches: frames read straight into memory that the batch path works on in place, kept rows written.
+
+    with open_batches(path) as reader, BatchWriter(out, nanosecond=reader.nanosecond) as writer:
+        slot = FrameSlot.of()
+        while rows := reader.read_into(slot): ...
+        writer.commit()
+
+The same frames, times and errors as `capture`. A kernel walks the bytes; what it leaves (a block that is no usual
+packet, the last frame of a cut capture) goes to the plain code, a record at a time. Memory is the slots'.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from espsim.core.batch import I32, I64, U8, U64
+from espsim.core.errors import InputError
+from espsim.io.capture import CaptureWriter
+from espsim.io.formats import read_format
+from espsim.io.intake import NOTHING, Intake
+from espsim.io.linktype import ip_packet, supported
+from espsim.io.pcap import ClassicPcap
+from espsim.io.pcapng import Interface, Pcapng
+from espsim.io.source import Record, open_bytes
+from espsim.kernels.capture import FULL, LONGEST, ODD, classic, gather
+from espsim.kernels.capture_ng import MOST_SECONDS, MOST_UNITS, enhanced, skim
+
+_LEAST_READ = 1 << 16
+_BUFFER = 1 << 20
+_FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
+_MOST_NS = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameSlot:
+    """Memory for one batch of frames: `arena` (uint8, contiguous, at least LONGEST bytes) and columns of one length.
+
+    A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
+    header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
+    nanoseconds since the epoch. ValueError where they don't fit each other.
+    """
+
+    arena: U8
+    offset: I64
+    length: I32
+    time_ns: I64
+
+    def __post_init__(self) -> None:
+        kinds = [column.dtype.name for column in (self.arena, self.offset, self.length, self.time_ns)]
+        if kinds != ["uint8", "int64", "int32", "int64"]:
+            raise ValueError(f"a slot of {', '.join(kinds)}")
+        if not len(self.offset) == len(self.length) == len(self.time_ns) > 0:
+            raise ValueError("the columns of a slot must have one length, and a row")
+        if self.arena.nbytes < LONGEST or not self.arena.flags.c_contiguous:
+            raise ValueError(f"an arena must be contiguous and have {LONGEST} bytes")
+
+    @classmethod
+    def of(cls, rows: int = 4096, size: int = 4 << 20) -> Self:
+        """A slot of so many rows and bytes."""
+        columns = np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int64)
+        return cls(np.empty(size, np.uint8), *columns)
+
+
+class _Filling:
+    """A slot on the way: rows below `row` are done; bytes from `at` to `end` of the arena are read and not used."""
+
+    def __init__(self, slot: FrameSlot) -> None:
+        self.slot = slot
+        self.memory = slot.arena.data
+        self.row = self.at = self.end = 0
+
+
+class _ClassicWalk:
+    """The frames of a classic pcap."""
+
+    def __init__(self, form: ClassicPcap) -> None:
+        self._facts = form.order == ">", form.unit, form.linktype
+
+    def __call__(self, to: _Filling) -> tuple[int, int, int]:
+        """As kernels.capture says."""
+        slot = to.slot
+        return classic(slot.arena, to.at, to.end, *self._facts, slot.offset, slot.length, slot.time_ns, to.row)
+
+
+class _NgWalk:
+    """The enhanced packet blocks of a pcapng, with its interfaces in columns."""
+
+    def __init__(self, form: Pcapng) -> None:
+        self._form = form
+        self._interfaces: list[Interface] = []
+        self._known = 0
+        self._linktypes: I64 = np.zeros(4, np.int64)
+        self._units: U64 = np.zeros(4, np.uint64)
+        self._offsets: I64 = np.zeros(4, np.int64)
+
+    def __call__(self, to: _Filling) -> tuple[int, int, int]:
+        """As kernels.capture says."""
+        self._learn()
+        slot = to.slot
+        return enhanced(
+            slot.arena, to.at, to.end, self._form.order == ">",
+            self._linktypes, self._units, self._offsets, self._known,
+            slot.offset, slot.length, slot.time_ns, to.row,
+        )  # fmt: skip
+
+    def _learn(self) -> None:
+        if self._form.interfaces is not self._interfaces:  # a new section
+            self._interfaces, self._known = self._form.interfaces, 0
+        for row in range(self._known, len(self._interfaces)):
+            if row == len(self._units):
+                self._linktypes = np.resize(self._linktypes, 2 * row)
+                self._units, self._offsets = np.resize(self._units, 2 * row), np.resize(self._offsets, 2 * row)
+            found = self._interfaces[row]
+            usual = found.units <= MOST_UNITS and abs(found.offset) <= MOST_SECONDS
+            self._linktypes[row] = found.linktype if supported(found.linktype) else -1
+            self._units[row], self._offsets[row] = (found.units, found.offset) if usual else (0, 0)
+        self._known = len(self._interfaces)
+
+
+class BatchReader:
+    """A capture, batch by batch. `nanosecond`: some times may fall between microseconds."""
+
+    def __init__(self, source: Intake, form: ClassicPcap | Pcapng, *, waits: bool) -> None:
+        """`waits`: reading may wait for who writes, so frames that are there are not held back for more."""
+        self.path = source.path
+        self.nanosecond = form.nanosecond
+        self.frames = 0
+        """Frames delivered so far: row r of the next batch is frame number `frames` + 1 + r."""
+        self._source = source
+        self._waits = waits
+        self._walk = _ClassicWalk(form) if isinstance(form, ClassicPcap) else _NgWalk(form)
+        self._steps: Iterator[Record | None] = form.steps()
+        self._failure: InputError | None = None
+        self._size = 128  # bytes that a row takes in the file, as far as one can tell
+
+    @property
+    def at(self) -> int:
+        """Bytes of the file up to the end of the last frame delivered."""
+        return self._source.at
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; may be repeated."""
+        self._source.file.close()
+
+    def read_into(self, slot: FrameSlot) -> int:
+        """Fill rows from 0 on with the next frames: how many; 0 at the end only. The rest of the slot is not defined.
+
+        Raises what CaptureReader raises, behind the last whole frame: where there are some, by the next call.
+        """
+        if self._failure is not None:
+            raise self._failure
+        to, before = _Filling(slot), self._source.at
+        try:
+            while self._step(to):
+                pass
+        except InputError as error:
+            self._failure = error.with_traceback(None)  # which would keep the slot's memory
+            if not to.row:
+                raise
+        self._source.put_back(to.memory[to.at : to.end])
+        self.frames += to.row
+        if to.row:
+            self._size = -(-(self._source.at - before) // to.row)
+        return to.row
+
+    def _step(self, to: _Filling) -> bool:
+        """Whole frames, then one thing about what comes behind them; False: the batch is done."""
+        row, at, why = self._walk(to)
+        self._source.passed(row - to.row)
+        self._source.at += at - to.at
+        to.row, to.at = row, at
+        if why == FULL:
+            return False
+        if why == ODD:
+            return self._plain(to)
+        if to.row:
+            return not self._waits and self._more(to)
+        to.memory[: to.end - to.at] = bytes(to.memory[to.at : to.end])
+        to.at, to.end = 0, to.end - to.at
+        # Else a record that the arena can't hold, or none behind which the capture ends.
+        return self._more(to) or self._plain(to)
+
+    def _more(self, to: _Filling) -> bool:
+        """More bytes, as many as the rest of the rows may need; False: no room for any, or the end."""
+        size = self._size * (len(to.slot.offset) - to.row)
+        want = max(size + size // 32 - (to.end - to.at), _LEAST_READ)
+        memory = to.memory[to.end : to.end + want]
+        got = self._source.fill(memory) if memory else 0
+        to.end += got
+        return got > 0
+
+    def _plain(self, to: _Filling) -> bool:
+        """One record by the plain code; False: the end. A frame takes the place of its record in the arena."""
+        start, self._source.window = to.at, to.memory[to.at : to.end]
+        try:
+            record = next(self._steps, _END)
+        finally:
+            to.at = to.end - len(self._source.window)
+            self._source.window = NOTHING
+        if record is None or record is _END:
+            return record is None
+        ip = (ip_packet(record.linktype, record.data) or b"")[:LONGEST]
+        to.memory[start : start + len(ip)] = ip
+        slot, row = to.slot, to.row
+        slot.offset[row], slot.length[row] = start, len(ip)
+        slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
+        to.row += 1
+        return True
+
+
+_END = Record(-1, None, 0, b"", False)
+
+
+def open_batches(path: str) -> BatchReader:
+    """Open a classic pcap or a pcapng. InputError: it can't be read, is empty, or is no capture that is known here."""
+    file = cast(io.FileIO, open_bytes(path, 0))
+    try:
+        source = Intake(file, path)
+        waits = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        return BatchReader(source, read_format(source, _skim), waits=waits)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _skim(file: BinaryIO, order: str) -> None:
+    """To the next block of a pcapng that says what later ones mean, or to the end."""
+    at, size = file.tell(), _FIRST_LOOK
+    while True:
+        data = np.frombuffer(file.read(size), np.uint8)
+        passed = skim(data, len(data), order == ">")
+        at += passed
+        file.seek(at)
+        if not passed or passed + 8 <= len(data):
+            return
+        size = min(2 * size, _LOOK)
+
+
+class BatchWriter(CaptureWriter):
+    """A CaptureWriter that takes columns too; the bytes are the same."""
+
+    _buffer: U8 = np.empty(0, np.uint8)
+
+    def write_rows(self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]) -> None:
+        """Frames of the rows whose `keep` is not 0: `length` bytes from `at` in `arena`, at `time_ns`, in their order.
+
+        ValueError where such a row leaves the arena, or the columns differ in length.
+        """
+        if self._output is None:
+            raise RuntimeError("a CaptureWriter writes inside its context only")
+        if not len(at) == len(length) == len(time_ns) == len(keep):
+            raise ValueError("columns must have one length")
+        row, kept = 0, keep.view(np.uint8)
+        while row < len(at):
+            row, size = gather(arena, at, length, time_ns, kept, self.nanosecond, row, self._buffer)
+            if size:
+                self._output.file.write(self._buffer[:size].data)
+            elif row < len(at):
+                self._make_room(len(arena), int(at[row]), int(length[row]))
+
+    def _make_room(self, arena: int, at: int, length: int) -> None:
+        """A buffer that takes this row, at which the kernel stopped."""
+        if at < 0 or length < 0 or at > arena - length:
+            raise ValueError(f"a row of {length} bytes at {at} in an arena of {arena}")
+        self._buffer = np.empty(max(_BUFFER, length + 16), np.uint8)

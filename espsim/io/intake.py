@@ -1,0 +1,60 @@
+"""A capture's bytes for whoever reads them into memory of their own, many frames at once, and needs not all of them.
+
+What was read and not used is put back and comes first again. Nothing is mapped and nothing sought: it may be a pipe.
+"""
+
+from __future__ import annotations
+
+import io
+
+from espsim.core.errors import InputError
+from espsim.io.source import ByteSource
+
+NOTHING = memoryview(b"")
+
+
+class Intake(ByteSource):
+    """The bytes of an unbuffered file. `at` counts what `read` gave and what the owner says was used.
+
+    `window` is what the owner holds at present: `read` gives that first, and cuts off what it gave.
+    """
+
+    def __init__(self, file: io.FileIO, path: str) -> None:
+        super().__init__(file, path)
+        self.window = NOTHING
+        self._raw = file
+        self._stock = NOTHING
+        self._taken = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes, fewer only at the end. InputError where the system can't read."""
+        data = bytearray(self.window[:size])
+        self.window = self.window[size:] if len(data) == size else NOTHING
+        while len(data) < size:
+            part = bytearray(min(size - len(data), 1 << 20))
+            got = self.fill(memoryview(part))
+            if not got:
+                break
+            data += part[:got]
+        self.at += len(data)
+        return bytes(data)
+
+    def fill(self, memory: memoryview) -> int:
+        """The next bytes into `memory`: how many, as many as are there without waiting for more; 0 at the end only."""
+        if self._taken < len(self._stock):
+            stock = self._stock[self._taken : self._taken + len(memory)]
+            memory[: len(stock)] = stock
+            self._taken += len(stock)
+            return len(stock)
+        self._stock, self._taken = NOTHING, 0
+        try:
+            return self._raw.readinto(memory) or 0
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", where=self.path) from None
+
+    def put_back(self, unused: memoryview) -> None:
+        """The last bytes that `fill` gave since this was last called, unchanged, which nobody used."""
+        if len(unused) <= self._taken:
+            self._taken -= len(unused)  # they came from the stock, where they still are
+        else:
+            self._stock, self._taken = memoryview(bytes(unused)), 0

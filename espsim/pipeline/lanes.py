@@ -1,0 +1,124 @@
+"""The two directions as `stream` needs them: how a worker runs its rows of a batch, and which rows are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from espsim.core.batch import F64, ONE_BY_ONE, U8, U32, PacketBatch
+from espsim.core.out_batch import OVERHEAD, OutBatch
+from espsim.io.batches import FrameSlot
+from espsim.pipeline.inbound import BatchInbound
+from espsim.pipeline.outbound import BatchOutbound
+from espsim.stages.parse import parse
+from espsim.stages.policy import policy
+
+
+class InboundLane:
+    """Packets of a capture through a `BatchInbound`."""
+
+    KEPT = ("verdict", "flags", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length")
+    """The columns that counts, answers and writers read."""
+
+    def __init__(self, path: BatchInbound) -> None:
+        self.path = path
+        self.sad = path.one.sad
+        self.entries = path.columns.entries
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], _workers: int) -> PacketBatch:
+        """A batch over a slot's memory."""
+        mark: U32 = memory((len(time),), np.uint32)
+        mark[:] = self.path.one.mark
+        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory)
+
+    def run(self, batch: PacketBatch) -> None:
+        """Run every row."""
+        self.path.run(batch)
+
+    def shard(self, batch: PacketBatch) -> U32:
+        """A packet's SPI: whatever SA the lookup finds has the same one. 0 where there is none."""
+        parse(batch, self.path.columns)
+        return batch.spi
+
+    def run_part(self, batch: PacketBatch, mine: U8, worker: int) -> None:
+        """Run a worker's rows; the arena is shared, so inner packets are where they are."""
+        rows = np.flatnonzero(mine == worker)
+        part = PacketBatch(batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.mark[rows])
+        self.path.run(part)
+        for name in self.KEPT:
+            getattr(batch, name)[rows] = getattr(part, name)
+
+    def close(self) -> None:
+        """Write back into the SAD."""
+        self.path.close()
+
+    def groups(self) -> U32:
+        """Every entry's SPI."""
+        return np.array([entry.sa.spi for entry in self.entries], np.uint32)
+
+    def notes(self) -> None:
+        """Nothing but the SAs' states has to come back from a worker."""
+
+    def take(self, notes: list[None]) -> None:
+        """What the workers noted."""
+
+
+class OutboundLane:
+    """Clear packets of a capture through a `BatchOutbound`."""
+
+    KEPT = ("verdict", "sa_index", "seq64", "out_length")
+
+    def __init__(self, path: BatchOutbound) -> None:
+        self.path = path
+        self.sad = path.one.sad
+        self.entries = path.columns.entries
+        # What the kernels leave to the one-packet path may choose any SA of that kind: it is all one shard.
+        alone = path.columns.standing == ONE_BY_ONE
+        self._groups: U32 = np.zeros(len(alone) + 1, np.uint32)  # the first one is for packets without an SA
+        self._groups[1:] = np.where(alone, 0, np.arange(1, len(alone) + 1))
+        self._least = path.one.mtu if any(entry.sa.tfcpad for entry in self.entries) else 0
+        self.ambiguous = False
+        """Behind the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], workers: int) -> OutBatch:
+        """A batch over a slot's memory; the sealed packets of several workers share one arena."""
+        room = len(slot.arena) + len(time) * (self._least + OVERHEAD) if workers > 1 else 0
+        return OutBatch(slot.arena, slot.offset, slot.length, time, memory((room,), np.uint8), memory)
+
+    def run(self, batch: OutBatch) -> None:
+        """Run every row."""
+        self.path.run(batch)
+
+    def shard(self, batch: OutBatch) -> U32:
+        """A number for each SA, 0 for what goes one by one or is chosen by no SA."""
+        policy(batch, self.path.columns)
+        return self._groups[batch.sa_index + 1]
+
+    def run_part(self, batch: OutBatch, mine: U8, worker: int) -> None:
+        """Run a worker's rows, and put its sealed packets behind those of the workers before it."""
+        room = np.maximum(batch.length, self._least) + OVERHEAD
+        at = int(room[mine < worker].sum(dtype=np.int64))
+        rows = np.flatnonzero(mine == worker)
+        part = OutBatch(batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.out[at:])
+        self.path.run(part)
+        for name in self.KEPT:
+            getattr(batch, name)[rows] = getattr(part, name)
+        batch.out_at[rows] = part.out_at + at
+
+    def close(self) -> None:
+        """Write back into the SAD."""
+        self.path.close()
+
+    def groups(self) -> U32:
+        """Every entry's number as `shard` gives it."""
+        return self._groups[1:]
+
+    def notes(self) -> bool:
+        """In a worker, or with one alone: whether anything was ambiguous."""
+        return self.path.ambiguous
+
+    def take(self, notes: list[bool]) -> None:
+        """What the workers noted."""
+        self.ambiguous = any(notes)

@@ -1,0 +1,174 @@
+"""The batch path outbound: the order of the stages, and nothing else.
+
+    policy -> measure -> seqno -> encap -> AEAD seal -> checksum
+
+It gives the one-packet path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
+are drawn in another order. Packets of SAs that no kernel knows (with lifetimes: stages/outbound_columns.py) go to the
+one-packet path, in their order. That is sound because such an SA and all that may take its packets are that path's
+alone: only what a listener of the SAD hears may come in another order than with one packet at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO, engine_by_name
+from espsim.core.batch import ONE_BY_ONE
+from espsim.core.out_batch import NOT_IP, OUT_COLUMNS, OutBatch
+from espsim.core.verdict import OutVerdict
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+from espsim.stages import encap, policy, seal, seqno
+from espsim.stages.outbound_columns import OutColumns
+
+Stage = Callable[[OutBatch, OutColumns], None]
+
+STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
+    (policy.policy, policy.WRITES),
+    (encap.measure, encap.MEASURE_WRITES),
+    (seqno.seqno, seqno.WRITES),
+    (encap.encap, encap.WRITES),
+    (seal.seal, seal.WRITES),
+    (seal.checksum, seal.CHECKSUM_WRITES),
+)
+"""Each stage with the columns of the batch that it writes."""
+
+_VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
+
+
+class OneSent(Protocol):
+    """What the one-packet path says (`espsim.reference.outbound.Sent`)."""
+
+    verdict: OutVerdict
+    entry: SadEntry | None
+    seq64: int | None
+    packet: bytes | None
+
+
+class OnePacketOut(Protocol):
+    """`espsim.reference.outbound.Outbound`: it names the SAD and the MTU, draws, and seals what kernels can't.
+
+    Masks are shared with it, so that an SA which both paths use, one after the other, goes on under one mask.
+    """
+
+    sad: Sad
+    mtu: int
+    _random: Callable[[int], bytes]
+    _masks: dict[int, int]
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether some packet fitted several SAs equally well."""
+
+    def send(self, packet: bytes, now: float) -> OneSent | None:
+        """Seal one IP packet."""
+
+
+@dataclass(slots=True)
+class SentRow:
+    """What happened to one outbound packet; fields as `espsim.reference.outbound.Sent` has them."""
+
+    verdict: OutVerdict
+    entry: SadEntry | None = None
+    seq64: int | None = None
+    packet: bytes | None = None
+
+    @property
+    def counter(self) -> str | None:
+        """The Linux counter that moved."""
+        return self.verdict.counter
+
+
+class BatchOutbound:
+    """Seals in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
+
+    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
+    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    """
+
+    def __init__(self, one: OnePacketOut, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        self.one = one
+        self.debug = debug
+        found = engine_by_name(engine) if isinstance(engine, str) else engine
+        self.columns = OutColumns.of(one.sad, found, one._random, one._masks, mtu=one.mtu)
+        self._out = np.empty(0, np.uint8)
+        self._tied = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether some packet fitted several SAs equally well, so that the newest was taken."""
+        return self._tied or self.one.ambiguous
+
+    def close(self) -> None:
+        """Write last numbers, statistics and first uses back into the SAD. More batches may follow."""
+        self.columns.write_back()
+
+    def send(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[SentRow | None]:
+        """Seal IP packets in their order; None for one that is not IP. `times` in seconds: each, or all."""
+        batch = OutBatch.of(packets, times, self._out)
+        self.run(batch)
+        self._out = batch.out
+        return self.answers(batch)
+
+    def run(self, batch: OutBatch) -> None:
+        """Fill a batch's columns, and `out` with the sealed packets."""
+        for stage, writes in STAGES:
+            if self.debug:
+                checked(stage, writes, batch, self.columns)
+            else:
+                stage(batch, self.columns)
+        self._tied = self._tied or 1 in batch.tied.tobytes()
+        if ONE_BY_ONE in batch.verdict.tobytes():
+            for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+                self._one_by_one(batch, row)
+
+    def answers(self, batch: OutBatch) -> list[SentRow | None]:
+        """The rows of a batch that has run."""
+        entries, memory = self.columns.entries, memoryview(batch.out)  # type: ignore[arg-type]
+        facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
+        found: list[SentRow | None] = []
+        for number, sa, seq64, at, size in zip(*(c.tolist() for c in facts), strict=True):
+            if number == NOT_IP:
+                found.append(None)
+                continue
+            answer = SentRow(_VERDICTS[number], entries[sa] if sa >= 0 else None)
+            if not number:
+                answer.seq64, answer.packet = seq64, bytes(memory[at : at + size])
+            found.append(answer)
+        return found
+
+    def _one_by_one(self, batch: OutBatch, row: int) -> None:
+        """Ask the one-packet path about a row, and write its answer into the columns."""
+        answer = self.one.send(batch.packet(row), float(batch.time[row]))
+        if answer is None:
+            batch.verdict[row] = NOT_IP
+            return
+        batch.verdict[row] = answer.verdict
+        batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
+        batch.seq64[row] = answer.seq64 or 0
+        if answer.packet is not None:
+            batch.append(row, answer.packet)
+
+
+def checked(stage: Stage, writes: frozenset[str], batch: OutBatch, columns: OutColumns) -> None:
+    """Run a stage, and raise AssertionError where it wrote a column that isn't its own."""
+    names = [name for name in ("arena", "offset", "length", "time", "out", *OUT_COLUMNS) if name not in writes]
+    before = {name: getattr(batch, name).copy() for name in names}
+    stage(batch, columns)
+    changed = [name for name in names if not np.array_equal(before[name], getattr(batch, name), equal_nan=False)]
+    if changed:
+        raise AssertionError(f"{stage.__name__} wrote {', '.join(changed)}")

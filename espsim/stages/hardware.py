@@ -1,0 +1,279 @@
+"""Hardware: what a modelled device does with each packet. It stands in the place of the lookup, or beside it.
+
+`DeviceColumns` is a device's tables at one moment, as arrays; `hardware` gives Device.lookup's answer for every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from espsim.core.batch import I32, I64, U8, U32, U64
+from espsim.kernels import device as kernel
+from espsim.kernels import device_hash, tables
+from espsim.kernels.memory import zeros
+
+GONE = -2
+"""In place of a row of SadColumns: the device found the context of an SA that is not in them any more."""
+
+USE, SOFTWARE, DROP, FAIL_FLAG = range(4)
+"""`DeviceRows.action`: what the device does with a packet."""
+
+
+class Packets(Protocol):
+    """The columns of packets that a device can see (`core.batch.PacketBatch` has them)."""
+
+    spi: U32
+    family: U8
+    daddr: U64
+    saddr: U64
+    sport: U32
+    dport: U32
+    mark: U32
+
+
+@dataclass(slots=True)
+class PacketColumns:
+    """Packets, or the packets of SAs, by their columns alone; dtypes and shapes as in a batch."""
+
+    spi: U32
+    family: U8
+    daddr: U64
+    saddr: U64
+    sport: U32
+    dport: U32
+    mark: U32
+
+    def __len__(self) -> int:
+        return len(self.spi)
+
+
+@dataclass(slots=True)
+class DeviceRows:
+    """A device's answers. `sa_index`: -1 for none, else a row of SadColumns or GONE; `step` as kernels/device.py.
+
+    `reached` is offload.device.Reached as a number, `action` one of USE, SOFTWARE, DROP, FAIL_FLAG.
+    """
+
+    sa_index: I32
+    step: U8
+    shadowed: U8
+    reached: U8
+    action: U8
+
+    @classmethod
+    def of(cls, rows: int) -> DeviceRows:
+        """Memory for so many packets."""
+        return cls(np.empty(rows, np.int32), *(np.empty(rows, np.uint8) for _ in range(4)))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a table compares: parts of kernels/device.py, the SPI and the mark under masks."""
+
+    parts: int
+    spi_mask: int = 0xFFFFFFFF
+    mark_mask: int = 0xFFFFFFFF
+
+    def words(self, packets: Packets) -> U64:
+        """(rows, words) of uint64."""
+        words = np.empty((len(packets.spi), kernel.width(self.parts)), np.uint64)
+        kernel.key_words(
+            self.parts, np.uint32(self.spi_mask), np.uint32(self.mark_mask), packets.spi, packets.family,
+            packets.daddr, packets.saddr, packets.sport, packets.dport, packets.mark, words,
+        )  # fmt: skip
+        return words
+
+
+class ExactKeys:
+    """Keys that are in a table, each with the number of its entry; of equal keys that of the lowest rank is found.
+
+    `rank` is of all entries there are, so that `many[entry]` can say whether others have its key too.
+    """
+
+    def __init__(self, key: Key, packets: PacketColumns, numbers: I64, rank: I64) -> None:
+        self.key = key
+        words, order = key.words(packets), np.argsort(rank[numbers])
+        self.table = exact_table(words[order], numbers[order])
+        self.many: U8 = (np.bincount(self._find(words), minlength=len(rank)) > 1).astype(np.uint8)
+
+    def find(self, packets: Packets) -> I32:
+        """The entry of each packet's key, -1 where it is not there."""
+        return self._find(self.key.words(packets))
+
+    def _find(self, words: U64) -> I32:
+        found = np.empty(len(words), np.int32)
+        tables.exact(words, self.table, found)
+        return found
+
+
+def exact_table(words: U64, numbers: I64) -> U64:
+    """A table of `kernels.tables.exact` with these keys in it, half full."""
+    table = zeros((2 * len(words) + 1, 8), np.uint64)
+    tables.exact_insert(words, numbers, table)
+    return table
+
+
+@dataclass(slots=True)
+class Slots:
+    """A direct table. `cells`: the entry in each slot; with `sparse` (slots far apart) the entry of each of its keys.
+
+    `rules` name a packet's base in `bases`; without them (offset, mask) of the SPI is the slot. `capacity` 0: no end.
+    """
+
+    cells: I32
+    capacity: int
+    masked: tuple[int, int] = (0, 0)
+    sliced: tuple[int, int, int] = (0, 0, 0)
+    rules: ExactKeys | None = None
+    bases: I64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    sparse: U64 | None = None
+
+    def find(self, packets: Packets, step: U8, found: I32, _shadowed: U8) -> None:
+        """The entries in the packets' slots; ends in `step` where a packet has none."""
+        slot = np.empty(len(step), np.int64)
+        if self.rules is None:
+            offset, mask = self.masked
+            kernel.masked(packets.spi, np.uint64(offset), np.uint64(mask), slot)
+        else:
+            low, size, limit = (np.uint64(n) for n in self.sliced)
+            kernel.sliced(packets.spi, self.rules.find(packets), self.bases, low, size, limit, slot)
+        if self.sparse is not None:
+            near = np.empty(len(slot), np.int32)
+            tables.exact(slot.view(np.uint64).reshape(-1, 1), self.sparse, near)
+            found[:] = near
+            cells, slot = found, np.where(slot < 0, slot, np.arange(len(slot)))
+            raise NotImplementedError
+        kernel.in_slots(slot, self.capacity, self.cells, step, found)
+
+
+@dataclass(slots=True)
+class Ways:
+    """A hash table of kernels/device_hash.py; `skewed`: each way has a row index of its own."""
+
+    key: Key
+    codes: U8
+    constants: U64
+    starts: U64
+    sets: int
+    ways: int
+    crc: bool
+    cells: U64
+    rank: I64
+
+    def hashes(self, packets: Packets) -> I32:
+        """The rows where each packet's key may be, (packets, starts)."""
+        hashes = np.empty((len(packets.spi), len(self.starts)), np.int32)
+        device_hash.row_hashes(
+            self.codes, self.constants, self.starts, np.uint64(self.sets), self.crc, packets.spi, packets.family,
+            packets.daddr, packets.saddr, packets.sport, packets.dport, packets.mark, hashes,
+        )  # fmt: skip
+        return hashes
+
+    def find(self, packets: Packets, _step: U8, found: I32, shadowed: U8) -> None:
+        """The entries under the packets' keys."""
+        skewed = len(self.starts) > 1
+        row_step, way_step = (1, self.sets) if skewed else (self.ways, 1)
+        device_hash.in_ways(
+            self.key.words(packets), self.hashes(packets), self.ways, row_step, way_step, self.cells, self.rank,
+            found, shadowed,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Rows:
+    """An exact table: the keys under each signature. `longest`: the first signature that finds something decides.
+
+    `rank` is of entries: of several that answer to a packet the lowest wins.
+    """
+
+    signatures: list[ExactKeys]
+    rank: I64
+    longest: bool
+
+    def find(self, packets: Packets, _step: U8, found: I32, shadowed: U8) -> None:
+        """The entries under the packets' keys."""
+        found[:] = -1
+        for keys in self.signatures:
+            kernel.better(keys.find(packets), self.rank, keys.many, self.longest, found, shadowed)
+
+
+@dataclass(slots=True)
+class KeyTable:
+    """One key table. `context[entry]` is the row of its SA's context, -1 for an empty slot of the array behind.
+
+    `family`: 4 or 6 where it is that family's, 0 for both.
+    """
+
+    family: int
+    table: Slots | Ways | Rows
+    context: I32
+
+
+@dataclass(slots=True)
+class DeviceColumns:
+    """A device's tables at one moment, seen by packets of one port.
+
+    `classify`: None takes every packet, and `comes` False none. `ends`, `reached` and `action` (8 each) say what each
+    end of a lookup is; `checked` and `held` are what the device compares, `sa` the SAs of the contexts.
+    `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed).
+    """
+
+    comes: bool
+    classify: ExactKeys | None
+    tables: list[KeyTable]
+    checked: Key
+    held: U64
+    sa: I32
+    ends: U8
+    reached: U8
+    action: U8
+    ask: Callable[[Packets, int], tuple[int, int, int, bool]]
+
+
+def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
+    """Fill `rows` with what the device does with each packet. Rows that hold no ESP packet get some answer too.
+
+    Rows whose answer is not public have the step ASK: `ask_device` does those.
+    """
+    rows.step[:] = kernel.PENDING if columns.comes else kernel.CLASSIFY
+    rows.shadowed[:] = 0
+    if columns.classify is not None:
+        rows.step[columns.classify.find(packets) < 0] = kernel.CLASSIFY
+    if len(columns.tables) == 1 and not columns.tables[0].family:
+        _look_up(packets, columns, columns.tables[0], rows)
+    else:
+        _in_families(packets, columns, rows)
+    np.take(columns.reached, rows.step, out=rows.reached)
+    np.take(columns.action, rows.step, out=rows.action)
+
+
+def _in_families(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
+    """Each family's packets in its own table."""
+    begin = rows.step.copy()
+    rows.sa_index[:] = -1
+    part = DeviceRows.of(len(begin))
+    for table in columns.tables:
+        part.step[:], part.shadowed[:] = begin, 0
+        _look_up(packets, columns, table, part)
+        mine = packets.family == table.family
+        for name in ("sa_index", "step", "shadowed"):
+            np.copyto(getattr(rows, name), getattr(part, name), where=mine)
+
+
+def _look_up(packets: Packets, columns: DeviceColumns, table: KeyTable, rows: DeviceRows) -> None:
+    found = np.full(len(rows.step), -1, np.int32)
+    table.table.find(packets, rows.step, found, rows.shadowed)
+    kernel.conclude(
+        found, table.context, columns.sa, columns.checked.words(packets), columns.held, columns.ends, rows.step,
+        rows.shadowed, rows.sa_index,
+    )  # fmt: skip
+
+
+def ask_device(packets: Packets, columns: DeviceColumns, rows: DeviceRows, which: Iterable[int]) -> None:
+    """Ask the device itself about some rows. UnknownReached where the answer is not public."""
+    for row in which:
+        rows.sa_index[row], rows.reached[row], rows.action[row], rows.shadowed[row] = columns.ask(packets, row)

@@ -1,0 +1,295 @@
+"""kernels.capture and kernels.capture_ng against the plain code of io: link types, walks cut anywhere, records out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from espsim.core.batch import I32, I64
+from espsim.core.errors import InputError
+from espsim.io.linktype import ip_packet, supported
+from espsim.io.pcap import ClassicPcap, frame_header
+from espsim.io.pcapng import Interface, Pcapng
+from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
+from espsim.kernels import capture
+from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather
+from espsim.kernels.capture_ng import MOST_SECONDS, MOST_UNITS, enhanced, skim
+from tests.equivalence.kernel_settings import quick
+
+LINKTYPES = [n for n in range(400) if supported(n)]
+# What link headers are made of, so that random bytes hit the rules.
+PIECES = st.sampled_from(
+    [b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x88\xa8\0\7", b"\x91\0\0\7", b"\x45", b"\x60", b"\x4f", b"\0", b"\x05"]
+    + [n.to_bytes(4, order) for n in (2, 10, 24, 28, 30, 1) for order in ("little", "big")]
+)
+FRAMES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        lambda head, pieces, tail: bytes(head) + b"".join(pieces) + tail,
+        st.sampled_from([0, 2, 12, 14]),
+        st.lists(PIECES, max_size=8),
+        st.binary(max_size=30),
+    ),
+)
+
+
+def columns(rows: int) -> tuple[I64, I32, I64]:
+    return np.full(rows, 77, np.int64), np.full(rows, 77, np.int32), np.full(rows, 77, np.int64)
+
+
+def row_is(arena, offset, length, linktype, data):
+    ip = ip_packet(linktype, data)
+    assert bytes(arena[offset : offset + length]) == (ip or b"")[:LONGEST]
+    assert 0 <= offset <= len(arena) - length
+
+
+def array(data):
+    return np.frombuffer(bytearray(data), np.uint8)
+
+
+def test_the_numbers_of_other_rooms():
+    assert capture.MAX_RECORD == MAX_RECORD
+    assert LONGEST >= 40 + 65535
+    assert (MOST_UNITS - 1) * 10**9 < 2**64
+    assert 2 * MOST_SECONDS * 10**9 + 10**9 < 2**63
+
+
+@quick
+@given(st.sampled_from(LINKTYPES), FRAMES)
+@example(1, bytes(12) + b"\x81\0\0\1\x88\xa8\0\2\x86\xdd\x60")
+@example(1, bytes(12) + b"\x81\0\0\1\x08")
+@example(0, b"\2\0\0\0\x45")
+@example(0, b"\0\0\0\x1e\x60")
+@example(108, b"\2\0\0\0\x45")
+@example(101, b"\x0f")
+@example(113, bytes(14) + b"\x08\0\x45")
+@example(276, b"\x86\xdd" + bytes(18) + b"\x60")
+@example(276, b"\x86\xdd" + bytes(18))
+def test_link_types(linktype, data):
+    # Between frames that would be IP, so that a step over the edge shows.
+    arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data + b"\x45\0\x08\0\x45\0")
+    offset, length, time_ns = columns(1)
+    found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, 0)
+    assert found == (1, 16 + len(data), FULL)
+    row_is(arena, int(offset[0]), int(length[0]), linktype, data)
+    assert offset[0] >= 16
+    assert offset[0] + length[0] <= 16 + len(data)
+
+
+def test_every_other_link_type_is_not_ip():
+    data = bytes(12) + b"\x08\0\x45\0\x08\0\x45\0\x08\0" + b"\x45" * 30
+    for linktype in set(range(400)) - set(LINKTYPES):
+        arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
+        offset, length, time_ns = columns(1)
+        classic(arena, 0, len(arena), False, 1, linktype, offset, length, time_ns, 0)
+        assert length[0] == 0
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), FRAMES), max_size=6),
+    st.booleans(), st.sampled_from([1, 1000]), st.integers(0, 300), st.integers(1, 7), st.sampled_from([0, 1, 5]),
+    st.binary(max_size=30),
+)  # fmt: skip
+@example([(1, 2, b"\x45")], False, 1, 300, 2, 0, struct.pack("<IIII", 0, 0, MAX_RECORD + 1, 0))
+@example([(1, 2, b"\x45")], True, 1, 300, 2, 0, b"\xff" * 16)
+@example([(1, 2, b"\x45")], True, 1, 300, 2, 0, bytes(15))
+def test_classic(frames, big, unit, cut, rows, first, rest):
+    order = ">" if big else "<"
+    data = b"".join(struct.pack(order + "IIII", s, f, len(d), 9) + d for s, f, d in frames) + rest
+    head = struct.pack(order + "IHHiIII", 0xA1B23C4D if unit == 1 else 0xA1B2C3D4, 2, 4, 0, 0, 0, 101)
+    arena, end = array(bytes(first) + data), first + min(cut, len(data))
+    offset, length, time_ns = columns(rows)
+    row, at, why = classic(arena, first, end, big, unit, 101, offset, length, time_ns, 0)
+
+    source = ByteSource(io.BytesIO(head + data[: end - first]), "x")
+    steps = ClassicPcap(source, source.read(4)).steps()
+    for n in range(row):
+        record = next(steps)
+        assert time_ns[n] == record.time_ns
+        row_is(arena, int(offset[n]), int(length[n]), 101, record.data)
+    assert source.at - len(head) == at - first
+    if why == FULL:
+        assert row == rows
+    else:
+        with pytest.raises((InputError, StopIteration)) as caught:
+            next(steps)
+        assert why == (ODD if "damaged" in str(caught.value) else MORE)
+
+
+def test_classic_goes_on_where_it_stopped():
+    """Any two walks are one: `row` and `at` are where the second begins."""
+    data = b"".join(struct.pack("<IIII", n, 0, n, n) + b"\x45" * n for n in range(20))
+    whole, parts = columns(20), columns(20)
+    classic(array(data), 0, len(data), False, 1, 101, *whole, 0)
+    for cut in range(len(data)):
+        row, at, why = classic(array(data), 0, cut, False, 1, 101, *parts, 0)
+        assert why == MORE
+        assert classic(array(data), at, len(data), False, 1, 101, *parts, row) == (20, len(data), FULL)
+        assert [column.tolist() for column in whole] == [column.tolist() for column in parts]
+
+
+def test_a_row_is_cut_behind_what_ip_can_be():
+    data = bytes(12) + b"\x08\0" + b"\x45" * 70_000
+    arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
+    offset, length, time_ns = columns(1)
+    classic(arena, 0, len(arena), False, 1, 1, offset, length, time_ns, 0)
+    assert (offset[0], length[0]) == (30, LONGEST)
+
+
+# -- pcapng ---------------------------------------------------------------------------------------------------------
+
+SECTION_SIZE = 28
+UNITS = [1, 1000, 10**6, 10**9, 1 << 10, MOST_UNITS, 3]
+TICKS = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**32 * 10**6, 2**32 * 10**6 + 10**6, 1_700_000_000_123_456])
+
+
+def block(order, kind, body, total=None, again=None):
+    body += bytes(-len(body) % 4)
+    total = len(body) + 12 if total is None else total
+    return struct.pack(order + "II", kind, total) + body + struct.pack(order + "I", total if again is None else again)
+
+
+def enhanced_block(order, interface, ticks, data, captured=None, **harm):
+    size = len(data) if captured is None else captured
+    return block(
+        order, 6, struct.pack(order + "IIIII", interface, ticks >> 32, ticks & 0xFFFFFFFF, size, 9) + data, **harm
+    )
+
+
+HARM = st.sampled_from([{}, {}, {}, {"total": 11}, {"total": 30}, {"total": 31}, {"again": 4}, {"captured": 99}])
+BLOCKS = st.one_of(
+    st.tuples(st.just("packet"), st.integers(0, 4), TICKS, FRAMES, HARM),
+    st.tuples(st.just("other"), st.sampled_from([0, 1, 2, 3, 5, 0x0A0D0D0A, 0xBAD]), st.binary(max_size=30)),
+)
+PACKETS = st.tuples(st.just("packet"), st.integers(0, 2), TICKS, FRAMES, st.just({}))
+INTERFACES = st.tuples(
+    st.sampled_from([1, 101, 0, 113, 105]), st.sampled_from(UNITS), st.integers(-10, 10) | st.just(MOST_SECONDS)
+)
+
+
+def laid_out(order, blocks):
+    out = b""
+    for what in blocks:
+        out += enhanced_block(order, *what[1:4], **what[4]) if what[0] == "packet" else block(order, what[1], what[2])
+    return out
+
+
+def plain_steps(order, interfaces, data):
+    """The plain reader behind a section header, with these interfaces."""
+    section = block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    source = ByteSource(io.BytesIO(section + data), "x")
+    source.read(4)
+    form = Pcapng(source)
+    form.interfaces.extend(Interface(linktype, 0, units, offset) for linktype, units, offset in interfaces)
+    return source, form.steps()
+
+
+@quick
+@given(
+    st.lists(PACKETS, max_size=4), st.lists(BLOCKS, max_size=2), st.booleans(), st.lists(INTERFACES, max_size=3),
+    st.integers(0, 400), st.integers(1, 7), st.binary(max_size=20),
+)  # fmt: skip
+@example([("packet", 0, 2**64 - 1, b"\x45", {})], [], True, [(101, MOST_UNITS, MOST_SECONDS)], 400, 2, b"")
+@example([("packet", 0, (2**32 + 1) * 10**6, b"\x45", {})], [], True, [(101, 10**6, 0)], 400, 2, b"")
+@example([("packet", 0, 5, b"\x45", {})], [], True, [(101, 1, -6)], 400, 2, b"")
+@example([], [("packet", 0, 5, b"\x45", {"total": MAX_RECORD + 4})], True, [(101, 1, 0)], 400, 2, b"")
+def test_enhanced(packets, blocks, big, interfaces, cut, rows, rest):
+    order = ">" if big else "<"
+    data = (laid_out(order, packets + blocks) + rest)[:cut]
+    arena = array(data + laid_out(order, [("packet", 0, 1, b"\x45", {})]))
+    linktypes = np.array([kind if supported(kind) else -1 for kind, _, _ in interfaces], np.int64)
+    units = np.array([units for _, units, _ in interfaces], np.uint64)
+    offsets = np.array([offset for _, _, offset in interfaces], np.int64)
+    table = (linktypes, units, offsets)
+    offset, length, time_ns = columns(rows)
+    row, at, why = enhanced(arena, 0, len(data), big, *table, len(interfaces), offset, length, time_ns, 0)
+
+    source, steps = plain_steps(order, interfaces, data)
+    for n in range(row):
+        record = next(steps)
+        assert record is not None
+        assert time_ns[n] == record.time_ns
+        row_is(arena, int(offset[n]), int(length[n]), record.linktype, record.data)
+    assert source.at - SECTION_SIZE == at
+    if why == FULL:
+        assert row == rows
+    elif why == MORE:
+        with pytest.raises((InputError, StopIteration)) as caught:
+            next(steps)
+        assert "damaged" not in str(caught.value)
+    else:
+        with contextlib.suppress(InputError):
+            try:
+                next(steps)
+            except CaptureCut:
+                pytest.fail("a block that is not whole is not for the plain code")
+
+
+def test_usual_packets_are_all_the_kernel_s():
+    """Every usual clock and both orders, or the plain code would do all the work unseen."""
+    for order in "<>":
+        for units in (10**3, 10**6, 10**9):
+            data = b"".join(enhanced_block(order, 0, 1_700_000_000 * units + n, b"\x45" * n) for n in range(9))
+            offset, length, time_ns = columns(9)
+            table = (np.array([101], np.int64), np.array([units], np.uint64), np.array([-3], np.int64))
+            found = enhanced(array(data), 0, len(data), order == ">", *table, 1, offset, length, time_ns, 0)
+            assert found == (9, len(data), FULL)
+            assert length.tolist() == list(range(9))
+            assert time_ns.tolist() == [1_699_999_997 * 10**9 + n * (10**9 // units) for n in range(9)]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("stop", [1, 0x0A0D0D0A])
+def test_skim(order, stop):
+    other = block(order, 6, bytes(40)) + block(order, 0xBAD, b"") + block(order, 3, bytes(9))
+    data = array(other + block(order, stop, bytes(16)) + other)
+    assert skim(data, len(data), order == ">") == len(other)
+    assert skim(data, len(other) - 4, order == ">") == len(other)  # its last block goes on behind what is there
+    assert skim(data, len(other) + 7, order == ">") == len(other)
+    assert skim(array(other + block(order, 7, b"", total=8)), len(other) + 12, order == ">") == len(other)
+    assert skim(array(block(order, 6, b"", total=0xFFFFFFFC)), 12, order == ">") == 0xFFFFFFFC
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+
+TIMES = st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**33 * 10**9) | st.sampled_from([-1, 0, 2**32 * 10**9 - 1])
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 24), TIMES, st.sampled_from([0, 1, 1, 255])), max_size=8),
+    st.booleans(), st.integers(0, 120),
+)  # fmt: skip
+def test_gather(rows, nanosecond, room):
+    arena = array(range(64))
+    at, length, time_ns, keep = (
+        np.array([row[n] for row in rows], kind) for n, kind in enumerate((np.int64, np.int32, np.int64, np.uint8))
+    )
+    want, first = b"", 0
+    for start, size, time, kept in rows:
+        if kept:
+            record = frame_header(time, size, nanosecond) + bytes(range(start, start + size))
+            if len(want) + len(record) > room:
+                break
+            want += record
+        first += 1
+    out = np.full(room + 8, 77, np.uint8)
+    row, done = gather(arena, at, length, time_ns, keep, nanosecond, 0, out[:room])
+    assert (row, out[:done].tobytes()) == (first, want)
+    assert out[room:].tolist() == [77] * 8
+
+
+@pytest.mark.parametrize(
+    ("at", "length"), [(-1, 1), (0, -1), (60, 5), (65, 0), (2**63 - 1, 2**31 - 1), (-(2**63), 2**31 - 1)]
+)
+def test_gather_stops_at_a_row_outside(at, length):
+    out = np.zeros(200, np.uint8)
+    columns_ = (np.array([0, at], np.int64), np.array([4, length], np.int32), np.zeros(2, np.int64))
+    assert gather(array(range(64)), *columns_, np.ones(2, np.uint8), True, 0, out) == (1, 20)

@@ -1,0 +1,376 @@
+"""The batch path outbound against the reference path: any SAs, any packets, any cut into batches, every engine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espsim.aead.engine import EngineError
+from espsim.aead.engines import engine_by_name, survey
+from espsim.core.address import parse_address
+from espsim.core.batch import ONE_BY_ONE
+from espsim.core.errors import InputError
+from espsim.core.out_batch import NOT_IP, OUT_COLUMNS, OVERHEAD, OutBatch
+from espsim.core.verdict import OutVerdict, Verdict
+from espsim.kernels import encap, select
+from espsim.pipeline.inbound import BatchInbound
+from espsim.pipeline.outbound import STAGES, BatchOutbound, checked
+from espsim.reference.inbound import Inbound
+from espsim.reference.outbound import Outbound
+from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector
+from espsim.sad.sad import Sad
+from tests.equivalence.kernel_settings import UNJITTED
+from tests.equivalence.outbound_traffic import SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
+from tests.support import extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
+
+ENGINES = [found.name for found in survey() if found.engine is not None]
+CUTS = (1, 2, 3, 7, 1000)
+V4, V6 = ipv4(udp(b"hello")), ipv6(udp(b"hello"))
+
+
+def shown(sent: Any) -> Any:
+    if sent is None:
+        return None
+    sa = None if sent.entry is None else sent.entry.sa_index
+    return sent.verdict, sent.counter, sa, sent.seq64, sent.packet
+
+
+def both(make_sad, packets, times=None, *, cut=1000, engine="cryptography", write_back=False, mtu=1500) -> list[Any]:
+    """Run both paths, compare all that can be seen, and return the reference's answers."""
+    times = [0.0] * len(packets) if times is None else times
+    sad, other = make_sad(), make_sad()
+    events, other_events = [], []
+    sad.listener = lambda *event: events.append((event[1].sa_index, event[0], event[2]))
+    other.listener = lambda *event: other_events.append((event[1].sa_index, event[0], event[2]))
+    entries, others = list(sad), list(other)
+    reference = Outbound(sad, constant, mtu=mtu)
+    want = [reference.send(packet, now) for packet, now in zip(packets, times, strict=True)]
+    found = []
+    with BatchOutbound(Outbound(other, constant, mtu=mtu), engine, debug=True) as batches:
+        for at in range(0, len(packets), cut):
+            found += batches.send(packets[at : at + cut], times[at : at + cut])
+            if write_back:
+                batches.close()
+    assert [shown(s) for s in found] == [shown(s) for s in want]
+    assert state_of(other, others) == state_of(sad, entries)
+    assert batches.ambiguous == reference.ambiguous
+    # Only between SAs may the order of what a listener hears differ.
+    assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
+    return want
+
+
+# -- any SAs, any packets ---------------------------------------------------------------------------------------------
+
+EXAMPLES = settings(deadline=None, max_examples=20 if UNJITTED else 100)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@EXAMPLES
+@given(sads(), TRAFFIC, st.sampled_from(CUTS), st.booleans(), st.sampled_from([576, 1500]))
+def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back, mtu):
+    packets, times = timed(traffic)
+    both(lambda: make(chosen), packets, times, cut=cut, engine=engine, write_back=write_back, mtu=mtu)
+
+
+@EXAMPLES
+@given(sads(limited=1), TRAFFIC, st.sampled_from(CUTS))
+def test_equal_where_many_sas_expire(chosen, traffic, cut):
+    packets, times = timed(traffic)
+    both(lambda: make(chosen), packets, times, cut=cut)
+
+
+@EXAMPLES
+@given(sas().filter(lambda sa: sa.keys is not None), TRAFFIC, st.sampled_from(CUTS))
+def test_equal_for_one_sa_and_all_packets(sa, traffic, cut):
+    """No selector, so that everything comes to it but what is not between its two addresses in transport mode."""
+    packets, times = timed(traffic)
+    both(lambda: make([replace(sa, selector=Selector(), dir=None)]), packets, times, cut=cut)
+
+
+# -- what is sealed opens again ---------------------------------------------------------------------------------------
+
+LONG = udp(bytes(range(200)))
+CLEAR = [
+    V4, V6, ipv4(LONG, tos=0xB9, flags=0x4000), ipv4(LONG, options=b"\x01" * 8),
+    ipv6(extension(17) + LONG, next_header=0),
+    ipv6(extension(60) + extension(17, 16) + LONG, next_header=43, traffic_class=2, flow=77),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mode", [Mode.TUNNEL, Mode.TRANSPORT])
+@pytest.mark.parametrize("encap_", [None, Encap("espinudp", 4500, 4500, bytes(16))], ids=["bare", "udp"])
+@pytest.mark.parametrize("flags", [frozenset(), frozenset({"esn"})], ids=["plain", "esn"])
+def test_what_is_sealed_opens_again(engine, mode, encap_, flags):
+    chosen = [
+        SecurityAssociation(
+            parse_address(src), parse_address(dst), 0x1000 + 16 * n + family, mode=mode, algorithms=algorithms,
+            window=64, flags=flags, encap=encap_, replay=ReplayState(oseq=(1 << 32) - 3 if flags else 9),
+            selector=Selector(parse_address(src), bits, parse_address(dst), bits),
+        )
+        for n, algorithms in enumerate(SUITES.values())
+        for family, bits, src, dst in ((4, 32, "10.1.0.1", "10.2.0.1"), (6, 128, "2001:db8:1::1", "2001:db8:2::1"))
+    ]  # fmt: skip
+    for pair in zip(chosen[::2], chosen[1::2], strict=True):
+        with BatchOutbound(Outbound(new_sad(*pair), os.urandom), engine) as sender:
+            sent = sender.send(CLEAR * 2)
+        packets = [s.packet for s in sent if s is not None and s.packet is not None]
+        hearing = BatchInbound(Inbound(new_sad(*pair)), engine)
+        heard = hearing.receive(packets)
+        assert [h.verdict for h in heard if h is not None] == [Verdict.DELIVERED] * 12
+        assert [h.inner for h in heard if h is not None] == CLEAR * 2
+        assert [h.seq64 for h in heard if h is not None] == [s.seq64 for s in sent if s is not None]
+
+
+def test_where_esp_goes_among_extension_headers():
+    """Up to three of them in any order, cut everywhere."""
+    ends: dict[str, Any] = {"src": "2001:db8:1::1", "dst": "2001:db8:2::1"}
+    packets = []
+    for kinds in itertools.chain(*(itertools.product([0, 43, 60, 44], repeat=n) for n in range(4))):
+        payload, following = udp(b"data"), 17
+        for kind in reversed(kinds):
+            payload, following = (fragment_header if kind == 44 else extension)(following) + payload, kind
+        whole = ipv6(payload, next_header=following)
+        packets += [whole, *(ipv6(payload[:n], next_header=following) for n in range(0, len(payload), 3))]
+    sent = both(lambda: new_sad(gcm_sa(mode=Mode.TRANSPORT, **ends)), packets)
+    assert {s.verdict.name for s in sent} == {"SEALED", "FRAGMENT"}
+
+
+# -- numbers and IVs --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(("flags", "top"), [(frozenset(), 1 << 32), (frozenset({"esn"}), 1 << 64)])
+def test_overflow_in_mid_batch(flags, top, cut):
+    last = top - 3
+    sa = gcm_sa(flags=flags, replay=ReplayState(oseq=last & 0xFFFFFFFF, oseq_hi=last >> 32))
+    sent = both(lambda: new_sad(sa), [V4] * 5, cut=cut)
+    assert [s.verdict.name for s in sent] == ["SEALED"] * 2 + ["SEQ_OVERFLOW"] * 3
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_what_is_refused_uses_up_no_number(cut):
+    sa = gcm_sa(mode=Mode.TRANSPORT, src="10.1.0.1", dst="10.2.0.1")
+    sent = both(lambda: new_sad(sa), [V4, ipv4(b"", flags=1), ipv4(bytes(65515)), V4], cut=cut)
+    assert [(s.verdict.name, s.seq64) for s in sent] == [
+        ("SEALED", 1), ("FRAGMENT", None), ("TOO_BIG", None), ("SEALED", 2)
+    ]  # fmt: skip
+
+
+def test_an_iv_is_never_used_twice_whichever_path_seals():
+    """Counters under one mask for as long as the Outbound lives; those of CBC are drawn for each packet."""
+    gcm, cbc = gcm_sa(), replace(gcm_sa(spi=7), algorithms=SUITES["cbc(aes)-hmac(sha1)-96"])
+    for sa, size in ((gcm, 8), (cbc, 16)):
+        one = Outbound(new_sad(sa), os.urandom)
+        packets: list[Any] = [one.send(V4)]
+        for _ in range(3):
+            with BatchOutbound(one) as batches:
+                packets += batches.send([V4] * 20)
+                packets += batches.send([V6] * 20)
+            packets.append(one.send(V4))
+        ivs = [s.packet[28 : 28 + size] for s in packets]
+        numbers = [s.seq64 for s in packets]
+        assert numbers == list(range(1, 125))
+        assert len(set(ivs)) == len(ivs) == 124
+        if size == 8:
+            assert len({int.from_bytes(iv) ^ n for iv, n in zip(ivs, numbers, strict=True)}) == 1
+
+
+def test_every_sa_has_a_mask_of_its_own():
+    sad = new_sad(*(gcm_sa(spi=n, selector=Selector(dst=bytes((10, 2, 0, n)), dst_prefix=32)) for n in range(1, 9)))
+    with BatchOutbound(Outbound(sad, os.urandom)) as batches:
+        sent = batches.send([ipv4(b"", dst=f"10.2.0.{n}") for n in range(1, 9)])
+    ivs = {s.packet[28:36] for s in sent if s is not None and s.packet is not None}
+    assert len(ivs) == 8
+
+
+# -- SAs that the one-packet path keeps -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_an_sa_behind_one_that_expires(cut):
+    """In mid-batch its packets turn to the older SA, whose counter the kernels must not have moved meanwhile."""
+    older, other = gcm_sa(), gcm_sa(spi=9, selector=Selector(proto=1))
+    newer = gcm_sa(spi=8, limits=Limits(hard_packets=2))
+    packets = [V4, V4, ipv4(bytes(8), proto=1), V4, V4, V6, V4]
+    sent = both(lambda: new_sad(older, other, newer), packets, cut=cut)
+    assert [(s.verdict.name, s.entry and s.entry.sa.spi, s.seq64) for s in sent] == [
+        ("SEALED", 8, 1), ("SEALED", 8, 2), ("SEALED", 9, 1), ("EXPIRED", 8, None), ("SEALED", 0x1001, 1),
+        ("SEALED", 0x1001, 2), ("SEALED", 0x1001, 3),
+    ]  # fmt: skip
+
+
+def alone(*chosen: SecurityAssociation) -> list[bool]:
+    columns = BatchOutbound(Outbound(new_sad(*chosen), constant), "cryptography").columns
+    return [standing == ONE_BY_ONE for standing in columns.standing.tolist()]
+
+
+def test_who_goes_one_by_one():
+    ends: dict[str, Any] = {"mode": Mode.TRANSPORT, "src": "10.1.0.1", "dst": "10.2.0.1"}
+    wide, narrow = Selector(dst=bytes((10, 0, 0, 0)), dst_prefix=8), Selector(dst=bytes((10, 2, 0, 0)), dst_prefix=16)
+    end = Limits(hard_packets=5)
+    assert alone(gcm_sa(spi=1), gcm_sa(spi=2, selector=narrow)) == [False, False]
+    assert alone(gcm_sa(spi=1), gcm_sa(spi=2, selector=narrow), gcm_sa(spi=3, selector=wide, limits=end)) == [
+        True, False, True
+    ]  # fmt: skip
+    other = gcm_sa(spi=3, mode=Mode.TRANSPORT, src="10.1.0.1", dst="10.2.0.2")
+    assert alone(gcm_sa(spi=1, limits=end), gcm_sa(spi=2, **ends), other) == [True, False, False]
+    assert alone(gcm_sa(spi=1, selector=narrow), gcm_sa(spi=2, **ends), other, gcm_sa(spi=4, limits=end, **ends)) == [
+        True, True, False, True
+    ]  # fmt: skip
+
+
+def test_sealed_packets_of_both_paths_are_in_one_arena():
+    sad = new_sad(gcm_sa(limits=Limits(hard_packets=9)), gcm_sa(spi=9, selector=Selector(proto=1)))
+    path = BatchOutbound(Outbound(sad, constant))
+    batch = OutBatch.of([V4, ipv4(bytes(8), proto=1), ipv4(bytes(900))])
+    path.run(batch)
+    sealed = [batch.sealed_packet(row) for row in range(3)]
+    assert [s.packet for s in path.answers(batch) if s is not None] == sealed
+    assert [int.from_bytes(packet[20:24]) for packet in sealed] == [0x1001, 9, 0x1001]
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+def largest(v4: bool) -> list[bytes]:
+    """Packets around the longest that fits, up to the longest that there is."""
+    most = 65535 - (20 if v4 else 0)
+    return [(ipv4 if v4 else ipv6)(bytes(n)) for n in range(most - OVERHEAD, most + 1, 20 if UNJITTED else 1)]
+
+
+@pytest.mark.parametrize("mode", [Mode.TUNNEL, Mode.TRANSPORT])
+@pytest.mark.parametrize("suite", ["rfc4106(gcm(aes))-128-128", "cbc(aes)-hmac(sha512)-512"])
+@pytest.mark.parametrize("v4", [True, False])
+def test_the_largest_packets(mode, suite, v4):
+    ends = ("10.1.0.1", "10.2.0.1") if v4 else ("2001:db8:1::1", "2001:db8:2::1")
+    for encap_ in (None, Encap("espinudp", 4500, 4500, bytes(16))):
+        sa = replace(gcm_sa(*ends, mode=mode, encap=encap_), algorithms=SUITES[suite])
+        sent = both(lambda sa=sa: new_sad(sa), largest(v4), cut=100)
+        verdicts = [key for key, _ in itertools.groupby(s.verdict for s in sent)]
+        assert verdicts == [OutVerdict.SEALED, OutVerdict.TOO_BIG]
+
+
+def test_no_packets_and_no_sas():
+    path = BatchOutbound(Outbound(new_sad(), constant))
+    assert path.send([]) == []
+    assert [shown(s) for s in path.send([V4, b"", b"\x00", V6[:39]])] == [
+        (OutVerdict.NO_SA, "XfrmOutNoStates", None, None, None), None, None, None
+    ]  # fmt: skip
+    assert not path.ambiguous
+    assert BatchOutbound(Outbound(new_sad(gcm_sa()), constant)).send([]) == []
+
+
+def test_rows_past_the_arena_and_rows_that_overlap():
+    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+    arena, size = np.frombuffer(bytearray(V4), np.uint8), len(V4)
+    offset = np.array([0, 1, -1, 1 << 62, size, 0, 3], np.int64)
+    length = np.array([size, size, 20, 20, 0, size - 1, -5], np.int32)
+    batch = OutBatch(arena, offset, length, np.zeros(7))
+    path.run(batch)
+    assert batch.verdict.tolist() == [0, NOT_IP, NOT_IP, NOT_IP, NOT_IP, 0, NOT_IP]
+    assert arena.tobytes() == V4
+    with pytest.raises(ValueError, match="one length"):
+        OutBatch(arena, offset, length[:3], np.zeros(7))
+
+
+def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
+    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+    room = np.full(len(V4) + OVERHEAD, 0x5A, np.uint8)
+    batch = OutBatch.of([V4], out=room)
+    path.run(batch)
+    assert batch.out is room
+    assert len(batch.sealed_packet(0)) <= batch.out_end <= len(room)
+    larger = OutBatch.of([V4, V4, V4], out=room)
+    path.run(larger)
+    assert len(larger.out) > len(room)
+    part = larger.head(2)
+    path.run(part)
+    assert part.out is larger.out
+    assert [row.seq64 for row in path.answers(part) if row is not None] == [5, 6]
+
+
+@EXAMPLES
+@given(sads(most=4), TRAFFIC)
+def test_overhead_is_room_enough(chosen, traffic):
+    """What callers reckon with who give an arena."""
+    chosen = [replace(sa, limits=Limits()) for sa in chosen]
+    path = BatchOutbound(Outbound(make(chosen), constant, mtu=1500))
+    batch = OutBatch.of([packet for packet, _ in traffic])
+    path.run(batch)
+    least = 1500 if any(sa.tfcpad for sa in chosen) else 0
+    assert batch.out_end <= int((np.maximum(batch.length, least) + OVERHEAD).sum())
+
+
+def test_a_batch_may_run_again_with_other_packets():
+    path = BatchOutbound(Outbound(new_sad(gcm_sa(limits=Limits())), constant), "cryptography")
+    batch = OutBatch.of([V4, bytes(len(V4)), V4])
+    path.run(batch)
+    first = path.answers(batch)
+    batch.arena[:] = np.frombuffer(bytes(len(V4)) + V4 + V4, np.uint8)
+    path.run(batch)
+    second = path.answers(batch)
+    fresh = BatchOutbound(Outbound(new_sad(gcm_sa()), constant), "cryptography")
+    fresh.send([V4, bytes(len(V4)), V4])
+    assert [shown(s) for s in second] == [shown(s) for s in fresh.send([bytes(len(V4)), V4, V4])]
+    assert [s and s.seq64 for s in first] == [1, None, 2]
+
+
+def test_an_engine_that_is_not_there():
+    with pytest.raises(InputError, match="no such engine"):
+        BatchOutbound(Outbound(new_sad(), constant), "abacus")
+
+
+def test_an_engine_that_breaks_down():
+    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+
+    class Broken:
+        def seal(self, arena, esp, end, slot, seq64, result):
+            result[result == 255] = 254
+
+    path.columns.sealer = Broken()
+    with pytest.raises(EngineError, match="gave up on 2 packets"):
+        path.send([V4, V4])
+
+
+# -- the stages' contract ---------------------------------------------------------------------------------------------
+
+
+def test_every_column_has_its_writers():
+    written = [name for _, writes in STAGES for name in writes]
+    assert set(written) == set(OUT_COLUMNS) | {"out"}
+    assert {name for name in written if written.count(name) > 1} == {"verdict", "out"}
+
+
+def test_a_stage_that_writes_what_is_not_its_own_is_caught():
+    def meddling(batch, _columns):
+        batch.seq64[0] += 1
+
+    path = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
+    with pytest.raises(AssertionError, match="meddling wrote seq64"):
+        checked(meddling, frozenset({"out"}), OutBatch.of([V4]), path.columns)
+
+
+def test_the_kernels_numbers_are_the_verdicts():
+    numbers = [int(n) for n in (encap.SEALED, select.NO_SA, encap.SEQ_OVERFLOW, encap.FRAGMENT, encap.TOO_BIG)]
+    assert numbers == [
+        OutVerdict.SEALED, OutVerdict.NO_SA, OutVerdict.SEQ_OVERFLOW, OutVerdict.FRAGMENT, OutVerdict.TOO_BIG
+    ]  # fmt: skip
+    assert (int(select.NOT_IP), int(select.ONE_BY_ONE)) == (NOT_IP, ONE_BY_ONE)
+    assert NOT_IP not in set(OutVerdict)
+
+
+def test_windows_stay_as_they_are():
+    """An SA may be used both ways; sealing moves no window."""
+    sad: Sad = new_sad(gcm_sa())
+    with BatchOutbound(Outbound(sad, constant)) as path:
+        path.send([V4] * 5)
+    (entry,) = sad
+    assert (entry.oseq, entry.window.top, entry.stats.replay) == (5, 0, 0)

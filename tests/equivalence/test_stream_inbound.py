@@ -1,0 +1,149 @@
+"""A capture through the batch path, by one worker or several, against the reference path one packet at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espsim.io.batches import open_batches
+from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
+from espsim.pipeline import stream as streams
+from espsim.pipeline.counts import InboundCounts
+from espsim.pipeline.inbound import BatchInbound
+from espsim.pipeline.lanes import InboundLane
+from espsim.pipeline.stats import InboundStats
+from espsim.pipeline.stream import stream
+from espsim.pipeline.workers import WorkerLost
+from espsim.reference.inbound import Inbound
+from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
+from tests.equivalence.kernel_settings import UNJITTED
+from tests.support import Peer, gcm_sa, ipv4, new_sad
+
+
+def capture(path, packets, times):
+    with CaptureWriter(str(path), nanosecond=True) as writer:
+        for packet, now in zip(packets, times, strict=True):
+            writer.write(packet, round(now * 1e9))
+        writer.commit()
+    return str(path)
+
+
+def by_reference(path, sad):
+    stats, answers = InboundStats(), []
+    one = Inbound(sad)
+    with open_capture(path) as reader:
+        for frame in reader:
+            received = one.receive(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
+            stats.count(received)
+            answers.append(shown(received))
+    return answers, stats.as_dict()
+
+
+def in_batches(path, sad, workers):
+    batches = BatchInbound(Inbound(sad), "cryptography")
+    counts = InboundCounts(batches.columns.entries)
+    answers: list[Any] = []
+    numbers: list[int] = []
+    with open_batches(path) as reader:
+        for piece in stream(reader, InboundLane(batches), workers):
+            counts.count(piece.batch)
+            numbers += range(piece.first, piece.first + len(piece.batch))
+            answers += map(shown, batches.answers(piece.batch))
+    assert numbers == list(range(1, len(answers) + 1))
+    return answers, counts.stats().as_dict()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("captures")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@settings(deadline=None, max_examples=5 if UNJITTED else 20)
+@given(chosen=st.lists(sas(), min_size=1, max_size=6), arrivals=RUNS, rows=st.sampled_from([1, 5, 64]))
+def test_equal_for_any_number_of_workers(folder, workers, chosen, arrivals, rows):
+    packets, times = packets_of(make(chosen), arrivals)
+    path = capture(folder / f"{workers}.pcap", packets, times)
+    sad, other = make(chosen), make(chosen)
+    entries, others = list(sad), list(other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "ROWS", rows)  # so that a small capture is many batches
+        want, found = by_reference(path, sad), in_batches(path, other, workers)
+    assert found == want
+    assert state_of(other, others) == state_of(sad, entries)
+
+
+def many(path, sad, count):
+    """Packets of every SA in turn, and their capture."""
+    peers = [Peer(entry.sa) for entry in sad]
+    inner = ipv4(bytes(60))
+    packets = [peers[n % len(peers)].packet(n // len(peers) + 1, inner) for n in range(count)]
+    return capture(path, packets, [n / 1000 for n in range(count)])
+
+
+def some_sad(sas=8):
+    return new_sad(*(gcm_sa(spi=0x1000 + n, key_byte=n) for n in range(sas)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_whole_of_a_cut_capture_comes_before_the_error(tmp_path, workers):
+    path = many(tmp_path / "in.pcap", some_sad(), 100)
+    data = (tmp_path / "in.pcap").read_bytes()
+    (tmp_path / "in.pcap").write_bytes(data[:-3])
+    sad = some_sad()
+    with open_batches(path) as reader, pytest.raises(CaptureCut):
+        all(len(piece.batch) == 99 for piece in stream(reader, InboundLane(BatchInbound(Inbound(sad))), workers))
+    assert sum(entry.packets for entry in sad) == 99
+
+
+def test_the_first_frame_is_told_before_anything_runs(tmp_path):
+    """A lifetime of two seconds counts from there, in workers as well."""
+    sa = replace(gcm_sa(), limits=replace(gcm_sa().limits, hard_add=2))
+    path = capture(tmp_path / "in.pcap", [Peer(sa).packet(n, ipv4(bytes(60))) for n in (1, 2)], [1000.5, 1001.5])
+    for workers in (1, 2):
+        sad = new_sad(sa)
+        (entry,) = sad
+        heard: list[float] = []
+
+        def begin(now, entry=entry, heard=heard):
+            entry.added = now
+            heard.append(now)
+
+        with open_batches(path) as reader:
+            verdicts = [
+                v
+                for piece in stream(reader, InboundLane(BatchInbound(Inbound(sad))), workers, begin)
+                for v in piece.batch.verdict.tolist()
+            ]
+        assert (heard, verdicts) == ([1000.5], [0, 0])
+
+
+def test_no_failed_plaintext_in_shared_memory(tmp_path):
+    """A forged packet's bytes are what they were, also where workers share them."""
+    sa = gcm_sa(spi=0x1000, key_byte=0)
+    secret = b"no one may read this"
+    good = Peer(sa).packet(1, ipv4(secret * 3))
+    path = capture(tmp_path / "in.pcap", [good[:-1] + bytes((good[-1] ^ 1,))], [0.0])
+    with open_batches(path) as reader:
+        for piece in stream(reader, InboundLane(BatchInbound(Inbound(some_sad()))), 2):
+            assert piece.batch.verdict.tolist() == [13]
+            assert secret not in piece.batch.arena.tobytes()
+
+
+def test_a_worker_that_is_lost_ends_the_run(tmp_path):
+    path = many(tmp_path / "in.pcap", some_sad(), 100)
+
+    class Dying(InboundLane):
+        def run_part(self, batch, mine, worker):
+            if worker == 1 and np.any(mine == 1):
+                raise MemoryError("no room")
+            super().run_part(batch, mine, worker)
+
+    with open_batches(path) as reader, pytest.raises(WorkerLost, match="worker 2 of 2 failed: MemoryError: no room"):
+        for _ in stream(reader, Dying(BatchInbound(Inbound(some_sad()))), 2):
+            pass
