@@ -35,26 +35,26 @@ class Keys:
 def keys(sas: int, *, family: int = 4, hit: float = 1.0, packets: int = PACKETS, seed: int = 1) -> Keys:
     """Random keys; a share `hit` of the packets are of an SA, the others of SPIs that no SA has."""
     rng = np.random.default_rng(seed)
-    spi = _distinct(rng, 2 * sas)
-    return _keys(rng, spi[:sas], spi[sas:], family=family, hit=hit, packets=packets)
+    spi = _distinct(rng, sas if hit == 1 else 2 * sas)
+    return keys_of(rng, spi[:sas], spi[sas:], family=family, hit=hit, packets=packets)
 
 
 def dense_keys(sas: int, *, hit: float = 1.0, packets: int = PACKETS, seed: int = 1) -> Keys:
     """As `keys`, the SPIs one after the other, as whoever allocates them for a table that the SPI indexes would."""
     rng = np.random.default_rng(seed)
     spi = np.arange(FIRST_SPI, FIRST_SPI + 2 * sas, dtype=np.uint32)
-    return _keys(rng, spi[:sas], spi[sas:], family=4, hit=hit, packets=packets)
+    return keys_of(rng, spi[:sas], spi[sas:], family=4, hit=hit, packets=packets)
 
 
 def _distinct(rng: np.random.Generator, count: int) -> npt.NDArray[np.uint32]:
     """Distinct random SPIs of 256 and more: one from each of `count` equal spans, shuffled."""
     span = (2**32 - FIRST_SPI) // count
-    spi = FIRST_SPI + np.arange(count, dtype=np.int64) * span + rng.integers(0, span, count)
+    spi = (FIRST_SPI + np.arange(count, dtype=np.int64) * span + rng.integers(0, span, count)).astype(np.uint32)
     rng.shuffle(spi)
-    return spi.astype(np.uint32)
+    return spi
 
 
-def _keys(
+def keys_of(
     rng: np.random.Generator,
     spi: npt.NDArray[np.uint32],
     absent: npt.NDArray[np.uint32],
@@ -63,6 +63,7 @@ def _keys(
     hit: float,
     packets: int,
 ) -> Keys:
+    """Packets in random order of SAs with these SPIs; a miss has one of `absent`."""
     daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (len(spi), 2), np.uint64)
     if family == 4:
         daddr[:, 0] = 0

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.workloads import Workload
 from espsim.core.address import format_address
@@ -45,13 +45,17 @@ class Unavailable(Exception):  # noqa: N818 - no fault of the peer's
     """A peer that can't run here, and why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """Another program: `run` does one round and returns millions a second; `note` says how it ran."""
+    """What a case is measured beside: `run` does one round and returns millions a second; `note` says how it ran.
+
+    `run` is None for another case of the group, which puts its own rounds into `rates`.
+    """
 
     name: str
-    run: Callable[[], float]
+    run: Callable[[], float] | None
     note: str
+    rates: list[float] = field(default_factory=list)
 
 
 _TEST_SAD = "dpdk-test-sad"

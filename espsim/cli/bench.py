@@ -1,4 +1,4 @@
-"""`espsim bench`: what a lookup or a replay check costs here, beside other people's programs on the same work."""
+"""`espsim bench`: what the batch path costs here, beside other people's programs on the same work."""
 
 from __future__ import annotations
 
@@ -7,134 +7,164 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import warn
+from espsim.cli.common import model_options, warn
 from espsim.core.errors import InputError
 
 if TYPE_CHECKING:
     from bench.cases import Group
+    from bench.plan import Asked, Plan
 
-_MOST = 20_000_000
+_BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
+_SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-SHA256")
+_MOST_SAS = 20_000_000
+_LEAST_SIZE, _MOST_SIZE = 28, 9_000  # an IP and a UDP header; a jumbo frame
+_MOST_WORKERS = 256
 _SUFFIX = {"k": 1_000, "m": 1_000_000}
-_DEFAULT = {"lookup": "1k,100k,1M", "replay": "10k"}
-_ROUNDS = 9
-_QUICK = 40.0  # seconds of measuring, so that compiling and set-up fit into a minute
+_ROUNDS, _QUICK_ROUNDS = 9, 3
+_QUICK = 0.5  # seconds of a group after which no further round begins
 
 
 @click.command()
-@click.argument("benches", metavar="[lookup|replay]...", nargs=-1, type=click.Choice(list(_DEFAULT)))
-@click.option(
-    "--sas", metavar="N,...", help="Numbers of SAs: 1000, 100k, 1M. Without it lookup 1k,100k,1M; replay 10k."
-)
-@click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of lookups that hit.")
+@click.argument("benches", metavar="[lookup|aead|replay|pipeline|capture]...", nargs=-1, type=click.Choice(_BENCHES))
+@click.option("--sas", metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
+@click.option("--sizes", metavar="N,...", help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).")
+@click.option("--engines", metavar="NAME,...", help="AEAD engines, as `espsim engines` lists them, or auto.")
+@click.option("--workers", metavar="N,...", help="Numbers of worker processes of the pipeline: 1,2.")
+@click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of packets with an SA.")
+@model_options(multiple=False)
+@click.option("--suite", type=click.Choice(_SUITES), default=_SUITES[0], show_default=True, help="Of aead.")
 @click.option("--peers", is_flag=True, help="Run other people's programs on the same work in turn, and print ratios.")
-@click.option("--quick", is_flag=True, help="Fewer rounds: done in about a minute.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Where all draws come from.")
+@click.option("--quick", is_flag=True, help="Fewer cases and rounds: done in about a minute.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32), help="Where all draws come from.")
+@click.option("--plot", metavar="FILE", help="Draw rates and ratios (.png or .svg; needs matplotlib).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def bench(
-    benches: tuple[str, ...], sas: str | None, hit: float, peers: bool, quick: bool, seed: int, as_json: bool
-) -> None:
-    """Measure the kernels: medians over rounds, compiling apart.
+    benches: tuple[str, ...], sas: str | None, sizes: str | None, engines: str | None, workers: str | None,
+    plot: str | None, as_json: bool, **rest: Any,
+) -> None:  # fmt: skip
+    """Measure the batch path: medians over rounds, compiling apart.
 
-    lookup: the software triple (IPv4 and IPv6), an array that the SPI indexes, four-way hashes of the SPI; the peer is
-    dpdk-test-sad of DPDK. replay: check and advance. Without a name all of them. Peers run between our own rounds, so
-    that a noisy machine is noisy for both; each ratio is of one round.
+    \b
+    lookup    the software triple (IPv4, IPv6), the SPI as an index, four-way hashes of the SPI
+    aead      opening and sealing alone, engine by engine
+    replay    check and advance of the window
+    pipeline  the whole path in and out, AES-128-GCM tunnels, with its stages
+    capture   reading a pcap of a million packets into batches
+
+    Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and one worker; where
+    --sas, --sizes, --engines or --workers are given, the pipeline runs every combination. --model runs a hardware
+    model's key table in the lookup's place. Peers run between our own rounds, so that a noisy machine is noisy for
+    both; each ratio is of one round.
     """
-    names = benches or tuple(_DEFAULT)
-    sizes = {name: _sizes(_DEFAULT[name] if sas is None else sas) for name in names}
-    about = _about(seed)
-    rows = []
-    for group in _measured(sizes, hit, seed, peers=peers, quick=quick):
-        for row in group.rows():
-            rows.append(row)
-            if as_json:
-                click.echo(json.dumps({**row, **about}))
-    for why in dict.fromkeys(str(row["peer_note"]) for row in rows if peers and row["peer"] is None):
-        warn(f"no peer: {why}")
+    numbers = {
+        "sas": _numbers("--sas", sas, "a number of SAs", 1, _MOST_SAS),
+        "sizes": _numbers("--sizes", sizes, "a size in bytes (or imix)", _LEAST_SIZE, _MOST_SIZE, words=("imix",)),
+        "workers": _numbers("--workers", workers, "a number of workers", 1, _MOST_WORKERS),
+    }
+    names = tuple(dict.fromkeys(benches or _BENCHES))
+    plan = _plan(benches=names, engines=None if engines is None else engines.split(","), **numbers, **rest)
+    about = _about(plan.asked)
+    output = _plot_file(plot)
+    try:
+        rows = []
+        for group in _measured(plan):
+            for row in group.rows():
+                rows.append(row)
+                if as_json:
+                    click.echo(json.dumps({**row, **about}))
+        if output is not None:
+            _draw(output, rows, about)
+    finally:
+        if output is not None:
+            output.discard()
+    for note in dict.fromkeys(plan.notes):
+        warn(note)
+    if plan.compile_s >= 1:
+        warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in numba's cache")
     if not as_json:
-        _print(rows, about)
+        from espsim.report.bench import print_bench
+
+        print_bench(rows, about)
+        sys.stdout.flush()
 
 
-def _sizes(text: str) -> list[int]:
-    """`1000,100k,1M` as numbers."""
-    sizes = []
+def _numbers(option: str, text: str | None, what: str, low: int, high: int, words: tuple[str, ...] = ()) -> Any:
+    """`1000,100k,1M` as numbers, and such words as they are; None where there is no text."""
+    if text is None:
+        return None
+    found: list[int | str] = []
     for word in text.split(","):
         factor = _SUFFIX.get(word[-1:].lower(), 1)
         digits = word[:-1] if factor > 1 else word
-        if not digits.isascii() or not digits.isdigit() or not 1 <= int(digits) * factor <= _MOST:
-            raise InputError(f"--sas: {word!r} is not a number of SAs from 1 to {_MOST:,}")
-        sizes.append(int(digits) * factor)
-    return sizes
+        if word in words:
+            found.append(word)
+        elif digits.isascii() and digits.isdigit() and len(digits) < 10 and low <= int(digits) * factor <= high:
+            found.append(int(digits) * factor)
+        else:
+            raise InputError(f"{option}: {word!r} is not {what} from {low:,} to {high:,}")
+    return list(dict.fromkeys(found))
 
 
-def _measured(sizes: dict[str, list[int]], hit: float, seed: int, *, peers: bool, quick: bool) -> Iterator[Group]:
-    """Group after group, measured."""
+def _plan(**options: Any) -> Plan:
+    """What is to be measured. InputError where the benchmarks are not there, or an option names what is not."""
     try:
-        from bench import cases
-        from bench import peers as others
+        from bench.plan import Asked, Plan
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "bench":
             raise
         raise InputError("the benchmarks are in bench/ of a checkout: install with `pip install -e .`") from error
-    make: dict[str, Callable[[list[int], float, int, bool], Iterator[Group]]] = {
-        "lookup": cases.lookup_groups,
-        "replay": cases.replay_groups,
-    }
-    each = _QUICK / sum(3 * len(counts) for counts in sizes.values()) if quick else float("inf")
-    for name, counts in sizes.items():
-        for group in make[name](counts, hit, seed, peers):
-            try:
-                group.run(3 if quick else _ROUNDS, each)
-            except others.Unavailable as reason:
-                group.peer, group.why = None, str(reason)
-            yield group
+    return Plan(Asked(**options))
 
 
-def _about(seed: int) -> dict[str, Any]:
+def _measured(plan: Plan) -> Iterator[Group]:
+    """Group after group, measured."""
+    quick = plan.asked.quick
+    for group in plan.groups():
+        group.run(_QUICK_ROUNDS if quick else _ROUNDS, _QUICK if quick else float("inf"))
+        plan.notes += group.notes()
+        plan.compile_s += sum(case.compile_s for case in group.cases)
+        yield group
+
+
+def _about(asked: Asked) -> dict[str, Any]:
     """What a record names besides its figures."""
+    from bench.clock import clock
+    from bench.interleave import machine
+    from bench.traffic import BATCH
     from espsim import __version__
 
     versions = {name: importlib.metadata.version(name) for name in ("numba", "numpy")}
     return {
-        "machine": _machine(),
+        "machine": f"{machine()}, {platform.system()} {platform.release()}",
         "versions": {"espsim": __version__, "python": platform.python_version(), **versions},
-        "seed": seed,
+        "seed": asked.seed,
+        "batch": BATCH,
+        "clock_mhz": clock().mhz,
+        "clock": clock().source,
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
-def _machine() -> str:
-    from bench.interleave import machine
+def _plot_file(path: str | None) -> Any:
+    """The plot's file, open; None without one. InputError before the work, not after it."""
+    if path is None:
+        return None
+    from espsim.io.atomic import OutputFile
+    from espsim.report.plots import image_format, need_matplotlib
 
-    return f"{machine()}, {platform.system()} {platform.release()}"
-
-
-def _print(rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
-    from espsim.report.terminal import console, table
-
-    heads = ("bench", "what", "SAs", "table", "hit", "M/s", "ns each", "peer M/s", "ratio", "min", "max", "set-up s")
-    lines = [
-        (
-            row["bench"], row["what"], f"{row['sas']:,}", row["model"] or "", _number(row["hit"], 2),
-            _number(row["rate_mps"], 1), _number(1e3 / row["rate_mps"], 1), _number(row["peer_rate_mps"], 1),
-            _number(row["ratio_median"], 2), _number(row["ratio_min"], 2), _number(row["ratio_max"], 2), row["setup_s"],
-        )
-        for row in rows
-    ]  # fmt: skip
-    out = console()
-    out.print(table(heads, lines))
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-    out.print(
-        f"{about['machine']}; {versions}; seed {about['seed']}; one core, batches of 4096; set-up holds compiling"
-    )
-    for note in dict.fromkeys(f"{row['peer']}: {row['peer_note']}" for row in rows if row["peer"]):
-        out.print(note)
-    sys.stdout.flush()
+    image_format(path)
+    need_matplotlib()
+    return OutputFile(path)
 
 
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _draw(output: Any, rows: list[dict[str, Any]], about: dict[str, Any]) -> None:
+    from espsim.report.bench_plots import draw_bench
+    from espsim.report.plots import image_format
+
+    output.file.write(draw_bench(rows, about["machine"], image_format(output.path)))
+    output.commit()

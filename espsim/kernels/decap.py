@@ -15,7 +15,7 @@ from espsim.kernels._jit import I32, I64, U8, inlined, kernel, prefetch
 from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
 from espsim.kernels.parse import CUT
 
-TRUNCATED, INTEGRITY, MODE = np.uint8(12), np.uint8(13), np.uint8(15)
+TRUNCATED, INTEGRITY, MODE, POLICY = np.uint8(12), np.uint8(13), np.uint8(15), np.uint8(16)
 
 WAITING = np.uint8(255)
 """In `opened`: for the engine to open."""
@@ -159,7 +159,7 @@ def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> N
         sa, found = sa_index[i], verdict[i]
         if sa < 0:
             continue
-        if found in (DELIVERED, MODE):
+        if found in (DELIVERED, MODE, POLICY):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

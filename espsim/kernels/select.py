@@ -65,7 +65,7 @@ def _be16(arena: U8, at: Int) -> int:
 
 
 @inlined
-def _be32(arena: U8, at: Int) -> np.uint64:
+def be32(arena: U8, at: Int) -> np.uint64:
     return (
         np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
         | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
@@ -73,8 +73,8 @@ def _be32(arena: U8, at: Int) -> np.uint64:
 
 
 @inlined
-def _be64(arena: U8, at: Int) -> np.uint64:
-    return _be32(arena, at) << _32 | _be32(arena, at + 4)
+def be64(arena: U8, at: Int) -> np.uint64:
+    return be32(arena, at) << _32 | be32(arena, at + 4)
 
 
 @inlined
@@ -92,8 +92,8 @@ def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
 
 
 @inlined
-def _upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
-    """(family, 0 for no IP header; protocol, offset of its header, not the first fragment)."""
+def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
+    """(family, 0 for no IP header; protocol, offset of its header, not the first fragment) of a packet."""
     version = arena[at] >> 4 if length > 0 else 0
     family = kind = here = 0
     later = False
@@ -109,7 +109,7 @@ def _upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
 
 
 @inlined
-def _ports(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
+def ports_of(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
     """Ports, or type and code, of a header of which `left` bytes are there."""
     if kind in (_TCP, _UDP, _DCCP, _SCTP, _UDP_LITE) and left >= 4:
         return _be16(arena, at), _be16(arena, at + 2)
@@ -128,18 +128,18 @@ def flow(
         at, size = offset[i], np.int64(length[i])
         if at < 0 or size < 0 or at > len(arena) - size:
             at = size = np.int64(0)
-        version, kind, here, later = _upper(arena, at, size)
+        version, kind, here, later = upper(arena, at, size)
         ports = (0, 0)
         if not later and version != 0:
-            ports = _ports(arena, at + here, size - here, kind)
+            ports = ports_of(arena, at + here, size - here, kind)
         verdict[i] = _GOING if version != 0 else NOT_IP
         family[i], proto[i], sport[i], dport[i] = version, kind, ports[0], ports[1]
         saddr[i, 0] = saddr[i, 1] = daddr[i, 0] = daddr[i, 1] = _0
         if version == 4:
-            saddr[i, 1], daddr[i, 1] = _be32(arena, at + 12), _be32(arena, at + 16)
+            saddr[i, 1], daddr[i, 1] = be32(arena, at + 12), be32(arena, at + 16)
         elif version == 6:
-            saddr[i, 0], saddr[i, 1] = _be64(arena, at + 8), _be64(arena, at + 16)
-            daddr[i, 0], daddr[i, 1] = _be64(arena, at + 24), _be64(arena, at + 32)
+            saddr[i, 0], saddr[i, 1] = be64(arena, at + 8), be64(arena, at + 16)
+            daddr[i, 0], daddr[i, 1] = be64(arena, at + 24), be64(arena, at + 32)
 
 
 # -- the SA -----------------------------------------------------------------------------------------------------------

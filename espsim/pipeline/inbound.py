@@ -1,10 +1,10 @@
 """The batch path inbound: the order of the stages, and nothing else.
 
-    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> count
+    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> admit -> count
 
-It gives the one-packet path's answers, packet for packet, for any cut into batches. Packets of SAs that no kernel knows
-(with lifetimes, with a selector: stages/columns.py) go to the one-packet path, in their order. That is sound because
-SAs share no state: only what a listener of the SAD hears may come in another order than with one packet at a time.
+It gives the one-packet path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
+their end (stages/lifetimes.py) go to the one-packet path, in their order. That is sound because SAs share no state:
+only what a listener of the SAD hears may come in another order than with one packet at a time.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
     (trailer.trailer, trailer.WRITES),
     (replay.settle, replay.SETTLE_WRITES),
     (decap.decap, decap.WRITES),
+    (decap.admit, decap.ADMIT_WRITES),
     (decap.count, frozenset()),
 )
 """Each stage with the columns of the batch that it writes."""
@@ -117,6 +118,7 @@ class BatchInbound:
 
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns."""
+        self.columns.begin(batch)
         for stage, writes in STAGES:
             if self.debug:
                 checked(stage, writes, batch, self.columns)

@@ -24,13 +24,7 @@ def draw_odds(title: str, sizes: Sequence[int], curves: Sequence[Mapping[str, An
 
     `curves[i]` has `chance`, `low`, `high` of each event at `sizes[i]`. InputError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError:
-        raise InputError("drawing needs matplotlib: pip install 'espsim[plot]'", where="--plot") from None
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width=8, height=4.5)
     axes = figure.subplots()
     for event, colour in _COLOURS.items():
         values = [[row[event][key] for row in curves] for key in ("chance", "low", "high")]
@@ -42,6 +36,30 @@ def draw_odds(title: str, sizes: Sequence[int], curves: Sequence[Mapping[str, An
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(frameon=False)
+    return image_of(figure, fmt)
+
+
+def need_matplotlib() -> None:
+    """InputError where matplotlib is not installed: for a command to ask before it works."""
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 - an extra
+    except ImportError:
+        raise InputError("drawing needs matplotlib: pip install 'espsim[plot]'", where="--plot") from None
+
+
+def new_figure(*, width: float, height: float) -> Any:
+    """An empty figure, sizes in inches. InputError where matplotlib is not installed."""
+    need_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def image_of(figure: Any, fmt: str) -> bytes:
+    """A figure as the bytes of a file."""
     image = io.BytesIO()
     # No date, and names that don't change: one command draws one file.
     figure.savefig(image, format=fmt, metadata={"Date": None} if fmt == "svg" else {"Software": None})

@@ -3,9 +3,9 @@
 Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
 into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
 
-SAs that no kernel knows stay with the one-packet path, all packets of theirs, so that each SA's state is in one place:
-those with lifetimes (a state may leave the SAD in mid-batch, so all that share its SPI go with it), and those with a
-selector.
+SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the one-packet
+path's, all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all
+that share its SPI go with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
-from espsim.core.batch import I64, ONE_BY_ONE, U8, U32, U64
+from espsim.core.batch import I32, I64, ONE_BY_ONE, U8, U32, U64, PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.kernels import replay
 from espsim.kernels.decap import BYTES, DSCP, DUPLICATES, FORGED, NO_ECN, PACKETS, SINCE, TOO_OLD, TUNNEL, USED
@@ -28,6 +28,8 @@ from espsim.sad.index import daddr_key
 from espsim.sad.replay import RingWindow, Window
 from espsim.sad.sad import Sad
 from espsim.sad.spi import SpiPolicy
+from espsim.stages.lifetimes import Lifetimes
+from espsim.stages.selectors import selector_words
 from espsim.wire.udp import PORT_NAT_T
 
 _M64 = 0xFFFFFFFFFFFFFFFF
@@ -52,16 +54,18 @@ class SadColumns:
     counts: I64
     ports: U8
     opener: Opener
+    selector_of: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    selectors: U64 = field(default_factory=lambda: np.zeros((0, 12), np.uint64))
     entries: list[SadEntry] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
     asked: Sad | None = None
+    lifetimes: Lifetimes | None = None
 
     @classmethod
     def of(cls, sad: Sad, engine: BatchEngine) -> SadColumns:
         """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine."""
         entries = _linked(sad)
-        alone = _one_by_one(sad, entries)
-        standing = np.array([ONE_BY_ONE if e.sa_index in alone else _standing(e) for e in entries], np.uint8)
+        standing = np.array([_standing(e) for e in entries], np.uint8)
         shape, bits = _windows(entries)
         tables = _tables(entries, port_key=sad.port_key)
         counts = zeros((len(entries), 8), np.int64)
@@ -76,14 +80,36 @@ class SadColumns:
             counts,
             _ports(e.sa for e in sad),
             engine.opener([_slot(e, int(s)) for e, s in zip(entries, standing, strict=True)]),
+            *_selectors(entries),
             entries,
             {e.sa_index: row for row, e in enumerate(entries)},
             None if type(sad.policy).input is SpiPolicy.input else sad,
         )
 
+    def begin(self, batch: PacketBatch) -> None:
+        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+        if not len(self.lifetimes.rows):
+            return
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
+        due = self.lifetimes.due(batch.time, batch.length, counts[:, PACKETS : BYTES + 1], since)
+        if not due.any():
+            return
+        mates = self.lifetimes.take_out(due)
+        self._write_back(mates)
+        self.standing[mates] = ONE_BY_ONE
+
     def write_back(self) -> None:
         """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""
-        for row in np.flatnonzero((self.counts[:, :USED] != 0).any(axis=1) | (self.counts[:, USED] == 2)).tolist():
+        self._write_back(np.arange(len(self.entries)))
+        self.lifetimes = None
+
+    def _write_back(self, rows: I64) -> None:
+        counted = self.counts[rows]
+        moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)
+        for row in rows[moved].tolist():
             entry, counts = self.entries[row], self.counts[row]
             entry.packets += int(counts[PACKETS])
             entry.bytes += int(counts[BYTES])
@@ -112,12 +138,6 @@ def _linked(sad: Sad) -> list[SadEntry]:
     """The ESP states that a packet can find, of one SPI in the order in which they got it."""
     spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
     return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
-
-
-def _one_by_one(sad: Sad, entries: list[SadEntry]) -> set[int]:
-    """sa_index of the states that the one-packet path keeps."""
-    ends = {e.sa.spi for e in entries if e.sa.limited}
-    return {e.sa_index for e in entries if e.sa.selective or e.sa.spi in ends}
 
 
 def _standing(entry: SadEntry) -> int:
@@ -149,6 +169,15 @@ def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
     if standing not in (PLAIN, ENCAPSULATED) or entry.sa.keys is None:
         return None
     return SlotKeys(entry.sa.keys, entry.sa.esn)
+
+
+def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
+    """`selector_of` and `selectors` of kernels/admit.py."""
+    rows = [row for row, entry in enumerate(entries) if entry.sa.selective]
+    selector_of: I32 = np.full(len(entries), -1, np.int32)
+    selector_of[rows] = range(len(rows))
+    words = [selector_words(entries[row].sa.selector) for row in rows]
+    return selector_of, np.array(words, np.uint64).reshape(len(rows), 12)
 
 
 def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:

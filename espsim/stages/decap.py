@@ -1,22 +1,33 @@
-"""Decap: out of the tunnel, or back under the IP headers, in place. MODE; then the SAs count."""
+"""Decap: out of the tunnel, or back under the IP headers, in place, past the selector. MODE, POLICY; the SAs count."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from espsim.core.batch import PacketBatch
+from espsim.kernels import admit as kernel_admit
 from espsim.kernels import decap as kernel
 from espsim.stages.columns import SadColumns
 
 WRITES = frozenset({"arena", "inner_at", "inner_length", "verdict"})
+ADMIT_WRITES = frozenset({"verdict"})
 
 
 def decap(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4301 5.2. A selector is not looked at: SAs that have one are the one-packet path's."""
+    """RFC 4301 5.2, but for the SA's selector."""
     kernel.decap(
         batch.arena, batch.offset, batch.where, batch.family, batch.tos, batch.sa_index, columns.form,
         batch.plain_at, batch.payload, batch.next_header, batch.inner_at, batch.inner_length, batch.verdict,
     )  # fmt: skip
+
+
+def admit(batch: PacketBatch, columns: SadColumns) -> None:
+    """The SA's selector is asked about the inner packet (__xfrm_policy_check)."""
+    if len(columns.selectors):
+        kernel_admit.admit(
+            batch.arena, batch.inner_at, batch.inner_length, batch.sa_index, columns.selector_of, columns.selectors,
+            batch.verdict,
+        )  # fmt: skip
 
 
 def count(batch: PacketBatch, columns: SadColumns) -> None:

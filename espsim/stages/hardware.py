@@ -141,13 +141,10 @@ class Slots:
         else:
             low, size, limit = (np.uint64(n) for n in self.sliced)
             kernel.sliced(packets.spi, self.rules.find(packets), self.bases, low, size, limit, slot)
+        near = np.empty(0 if self.sparse is None else len(slot), np.int32)
         if self.sparse is not None:
-            near = np.empty(len(slot), np.int32)
             tables.exact(slot.view(np.uint64).reshape(-1, 1), self.sparse, near)
-            found[:] = near
-            cells, slot = found, np.where(slot < 0, slot, np.arange(len(slot)))
-            raise NotImplementedError
-        kernel.in_slots(slot, self.capacity, self.cells, step, found)
+        kernel.in_slots(slot, self.capacity, self.cells, near, step, found)
 
 
 @dataclass(slots=True)
@@ -217,12 +214,12 @@ class KeyTable:
 class DeviceColumns:
     """A device's tables at one moment, seen by packets of one port.
 
-    `classify`: None takes every packet, and `comes` False none. `ends`, `reached` and `action` (8 each) say what each
-    end of a lookup is; `checked` and `held` are what the device compares, `sa` the SAs of the contexts.
+    `begin`: PENDING, or the end of every packet; `classify` takes a packet that it finds, None all. `ends`, `reached`
+    and `action` (8 each) say what each end of a lookup is; `checked` and `held` are what the device compares, `sa` the SAs of the contexts.
     `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed).
     """
 
-    comes: bool
+    begin: int
     classify: ExactKeys | None
     tables: list[KeyTable]
     checked: Key
@@ -239,7 +236,7 @@ def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None
 
     Rows whose answer is not public have the step ASK: `ask_device` does those.
     """
-    rows.step[:] = kernel.PENDING if columns.comes else kernel.CLASSIFY
+    rows.step[:] = columns.begin
     rows.shadowed[:] = 0
     if columns.classify is not None:
         rows.step[columns.classify.find(packets) < 0] = kernel.CLASSIFY

@@ -135,7 +135,7 @@ def _one_by_one(entries: list[SadEntry]) -> set[int]:
     """
     limited = [e.sa for e in entries if e.sa.limited]
     pairs = {(sa.src, sa.dst) for sa in limited if sa.mode is Mode.TRANSPORT}
-    least = 1 << 30 if pairs else max((rank_of(sa) for sa in limited), default=-1)
+    least = max((rank_of(sa) for sa in limited), default=-1)  # a transport SA's is above all others
     return {
         e.sa_index
         for e in entries

@@ -35,6 +35,12 @@ KEYS = [
 PNG, SVG = b"\x89PNG\r\n", b"<?xml"
 
 
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch):
+    monkeypatch.setattr("bench.cases.LEAST", 1e-4)
+    monkeypatch.setattr("bench.path_work.STAGED", 1e-4)
+
+
 def records(*arguments):
     done = CliRunner().invoke(bench, [*arguments, "--quick", "--json"])
     assert done.exit_code == 0, done.output
@@ -150,7 +156,7 @@ def test_the_tables_for_people():
 def test_a_plot(tmp_path, name, magic):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (the `plot` extra)")
     path = tmp_path / name
-    records("lookup", "pipeline", "--sas", "10,20", "--sizes", "64", "--plot", str(path))
+    records("lookup", "pipeline", "--sas", "10,20", "--sizes", "64,imix", "--plot", str(path))
     assert path.read_bytes().startswith(magic)
     assert os.listdir(tmp_path) == [name]
 

@@ -1,0 +1,74 @@
+"""Reading a capture into batches, from the page cache, beside dpkt's reader."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import itertools
+import struct
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from bench.cases import Case, Clocked, Group, ready
+from bench.peers import Peer, Unavailable
+from espsim.io.batches import FrameSlot, open_batches
+
+PACKETS = 1_000_000
+SIZE = 120
+"""Bytes of a frame: ESP in a tunnel around 64."""
+_RAW_IP = 101
+_EPOCH = 1_700_000_000
+
+
+def write_pcap(path: Path, packets: int) -> None:
+    """A classic pcap of IPv4 packets, raw IP, a microsecond apart."""
+    head = [(name, "<u4") for name in ("seconds", "fraction", "kept", "length")]
+    kind = np.dtype([*head, ("frame", "u1", SIZE)])
+    records = np.zeros(packets, kind)
+    when = np.arange(packets)
+    records["seconds"], records["fraction"] = _EPOCH + when // 1_000_000, when % 1_000_000
+    records["kept"] = records["length"] = SIZE
+    records["frame"][:, :4] = np.frombuffer(struct.pack("!BBH", 0x45, 0, SIZE), np.uint8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _RAW_IP))
+        records.tofile(file)
+
+
+def capture_groups(peers: bool, *, quick: bool) -> Iterator[Group]:
+    """One case, `read`; the file is gone afterwards. Quickly, dpkt reads a part of it."""
+    with tempfile.TemporaryDirectory(prefix="espsim-bench-") as folder:
+        path = Path(folder, "packets.pcap")
+        write_pcap(path, PACKETS)
+        slot = FrameSlot.of()
+
+        def work() -> int:
+            with open_batches(str(path)) as reader:
+                while reader.read_into(slot):
+                    pass
+                return reader.frames
+
+        case = ready(lambda: Case("capture", "read", None, Clocked(work), size=SIZE))
+        case.extra["packets"] = PACKETS
+        if peers:
+            case.against(functools.partial(_dpkt, path, PACKETS // 5 if quick else PACKETS))
+        yield Group([case])
+
+
+def _dpkt(path: Path, packets: int) -> Peer:
+    try:
+        reader, version = importlib.import_module("dpkt.pcap").Reader, importlib.metadata.version("dpkt")
+    except ImportError:
+        raise Unavailable("dpkt is not installed (pip install dpkt)") from None
+
+    def run() -> float:
+        start = time.perf_counter()
+        with path.open("rb") as file:
+            done = sum(1 for _ in itertools.islice(reader(file), packets))
+        return done / (time.perf_counter() - start) / 1e6
+
+    return Peer("dpkt", run, f"dpkt {version}, pcap.Reader over {packets:,} packets, nothing done with them")

@@ -1,0 +1,135 @@
+"""The figures that espsim wants to reach, and which rows of `espsim bench --peers --json` measure each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One cell: `low` and `high` span the rounds, None where a single number is all there is."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    floor: float | None
+    goal: float | None
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`rows` says which fields the rows have; a `peer` is compared by how it ends. `by` labels the cells.
+
+    `unit`: x is the ratio of rates; "x its time" the inverse; ns and B are of our own row, and less is better, as it is
+    of a time. `steps` are floors and goals by label, where they differ.
+    """
+
+    what: str
+    against: str
+    rows: Mapping[str, Any]
+    floor: float | None
+    goal: float | None
+    by: str | None = None
+    unit: str = "x"
+    only: Sequence[Any] = ()
+    steps: Mapping[Any, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def less_is_better(self) -> bool:
+        """Of times and memory."""
+        return self.unit != "x"
+
+    def cells(self, rows: Sequence[Row]) -> list[Measured]:
+        """What these rows say of the figure; empty where nothing was measured."""
+        found: dict[Any, Measured] = {}
+        for row in rows:
+            label = row[self.by] if self.by else None
+            wanted = not self.only or label in self.only
+            if wanted and all(_fits(row.get(key), value, key) for key, value in self.rows.items()):
+                found.setdefault(label, self._cell(row, label))
+        order = list(self.only) or list(found)
+        return [found[label] for label in order if label in found] if self.by else list(found.values())
+
+    def _cell(self, row: Row, label: Any) -> Measured:
+        floor, goal = self.steps.get(label, (self.floor, self.goal))
+        value, low, high = (row.get(f"ratio_{name}") for name in ("median", "min", "max"))
+        if self.unit == "x its time":
+            value, low, high = 1 / row["ratio_median"], 1 / row["ratio_max"], 1 / row["ratio_min"]
+        elif self.unit == "ns":
+            value, low, high = 1e3 / row["rate_mps"], None, None
+        elif self.unit == "B":
+            value, low, high = row["bytes_per_sa"], None, None
+        return Measured(_words(label, self.by), float(value or 0), low, high, floor, goal, row)
+
+
+def _fits(has: Any, wants: Any, key: str) -> bool:
+    return bool(has and str(has).endswith(wants)) if key == "peer" else has == wants
+
+
+def _words(label: Any, by: str | None) -> str:
+    """A cell's label, with its unit."""
+    if label is None:
+        return ""
+    if by != "sas":
+        return f"{label} B"
+    for size, suffix in ((1_000_000, "M"), (1_000, "k")):
+        if label >= size and label % size == 0:
+            return f"{label // size}{suffix} SAs"
+    return f"{label} SAs"
+
+
+_SAS = (1_000, 100_000, 1_000_000)
+_SIZES = (64, 256, 1024, 1424)
+
+
+def _lookup(what: str, **more: Any) -> dict[str, Any]:
+    return {"bench": "lookup", "what": what, "peer": "dpdk-test-sad", "hit": 1.0, **more}
+
+
+def _pipeline(peer: str | None, what: str = "in", **more: Any) -> dict[str, Any]:
+    return {"bench": "pipeline", "what": what, "model": None, "hit": 1.0, **({"peer": peer} if peer else {}), **more}
+
+
+FIGURES = (
+    Figure("lookup (SPI, protocol, destination), IPv4", "`dpdk-test-sad`, SPI and DIP",
+           _lookup("triple"), 2.0, 3.0, by="sas", only=_SAS),
+    Figure("lookup, IPv6", "`dpdk-test-sad -6`", _lookup("triple6"), 1.5, 2.5, by="sas", only=_SAS),
+    Figure("lookup by SPI alone, direct index", "`dpdk-test-sad`, SPI only",
+           _lookup("spi-direct"), 4.0, 8.0, by="sas", only=_SAS),
+    Figure("lookup by SPI alone, four ways of one row", "`dpdk-test-sad`, SPI only",
+           _lookup("spi-hash", model="4-way shared"), 1.2, 2.0, by="sas", only=_SAS),
+    Figure("lookup by SPI alone, four skewed ways", "`dpdk-test-sad`, SPI only",
+           _lookup("spi-hash", model="4-way skewed"), 1.2, 2.0, by="sas", only=_SAS),
+    Figure("lookup, 10M SAs", "a random gather of one cache line from a table of that size",
+           {"bench": "lookup", "what": "triple", "peer": "random gather"}, None, 1.5, unit="x its time"),
+    Figure("whole inbound pipeline, AES-128-GCM, 100 SAs", "DPDK's crypto_aesni_gcm, decryption alone",
+           _pipeline("crypto_aesni_gcm", sas=100), None, 1.0, by="size", only=_SIZES,
+           steps={64: (0.6, 1.0), 256: (0.6, 1.0), 1024: (0.9, 1.0), 1424: (0.9, 1.0)}),
+    Figure("inbound pipeline, engine `libcrypto`", "DPDK's crypto_openssl",
+           _pipeline("crypto_openssl", engine="libcrypto", sas=100), 1.2, 1.6, by="size", only=_SIZES),
+    Figure("inbound pipeline, engine `cryptography`", "scapy opening",
+           _pipeline("scapy", engine="cryptography", sas=100), 200.0, 400.0, by="size", only=_SIZES),
+    Figure("outbound pipeline, 100 SAs", "inbound", _pipeline("inbound pipeline", "out", sas=100, workers=1),
+           0.8, 1.0, by="size", only=_SIZES),
+    Figure("inbound pipeline at 100k SAs, 64 bytes", "itself at 100 SAs",
+           _pipeline("100 SAs", sas=100_000, size=64), 0.4, 0.6),
+    Figure("outbound pipeline at 100k SAs, 64 bytes", "itself at 100 SAs",
+           _pipeline("100 SAs", "out", sas=100_000, size=64), 0.4, 0.6),
+    Figure("two workers, inbound, 64 bytes", "one", _pipeline("1 worker", workers=2, size=64), 1.7, 1.9),
+    Figure("two workers, outbound, 64 bytes", "one", _pipeline("1 worker", "out", workers=2, size=64), 1.7, 1.9),
+    Figure("replay check and advance, 10,000 SAs", "",
+           {"bench": "replay", "what": "window-64", "sas": 10_000}, 20.0, 10.0, unit="ns"),
+    Figure("reading a pcap of a million packets into batches", "dpkt's reader",
+           {"bench": "capture", "what": "read", "peer": "dpkt"}, 10.0, 20.0),
+    Figure("memory an SA, inbound columns and table, key schedules apart", "",
+           _pipeline(None, sas=100_000, size=64, workers=1), 512.0, 256.0, unit="B"),
+    Figure("memory an SA, outbound", "",
+           _pipeline(None, "out", sas=100_000, size=64, workers=1), 512.0, 256.0, unit="B"),
+)  # fmt: skip
+"""Floors and goals: medians, one core unless it says otherwise, all of a line measured in one run."""

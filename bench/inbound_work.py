@@ -1,0 +1,68 @@
+"""Inbound: sealed packets of tunnels, and the path that opens them; the lookup may be a hardware model's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.keys import keys
+from bench.model_tables import ModelTable, stage_of
+from bench.path_work import PathWork
+from bench.traffic import Size, packets_for, sealed_chunks, sizes_of
+from bench.tunnels import columns_for, inbound_bytes, slots_for
+from espsim.aead.batch import BatchEngine
+from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.core.batch import PacketBatch
+from espsim.core.verdict import Verdict
+from espsim.pipeline.inbound import STAGES, BatchInbound
+from espsim.reference.inbound import Inbound
+from espsim.sad.sad import Sad
+from espsim.stages.lookup import lookup
+
+
+class InboundWork(PathWork):
+    """A share `hit` of the packets are of an SA, the others of SPIs that no SA has."""
+
+    def __init__(
+        self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int, *, model: ModelTable | None = None
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.rows = packets_for(sas, size)
+        self.stages = [stage for stage, _writes in STAGES]
+        if model:
+            of, find = model.make(sas, hit, self.rows, seed)
+            self.stages[self.stages.index(lookup)] = stage_of(find)
+        else:
+            of = keys(sas, hit=hit, packets=self.rows, seed=seed)
+        self._modelled = model is not None
+        slots = slots_for(sas, rng)
+        self._made = list(sealed_chunks(of, slots, sizes_of(size, self.rows, rng), engine))
+        self.chunks = len(self._made)
+        self.columns = columns_for(of, slots, engine)
+        self.path = BatchInbound(Inbound(Sad(CryptographyEngine())), engine)
+        self.path.columns = self.columns
+        first = self._made[0]
+        arena, rows = np.zeros(max(len(one.arena) for one in self._made), np.uint8), len(first.offset)
+        self.batch = PacketBatch(
+            arena, first.offset.copy(), first.length.copy(), np.zeros(rows), np.zeros(rows, np.uint32)
+        )
+        self._fresh = self.columns.shape.copy(), self.columns.bits.copy()
+        self.prove(np.where(of.pick < 0, int(Verdict.NO_SA), int(Verdict.DELIVERED)))
+
+    def fill(self, chunk: int) -> None:
+        """Windows are fresh for the first one."""
+        if not chunk:
+            self.columns.shape[:], self.columns.bits[:] = self._fresh
+        self._made[chunk].put(self.batch)
+
+    def run(self) -> None:
+        """As `BatchInbound` does, or with the model's lookup in the place of its own."""
+        if not self._modelled:
+            self.path.run(self.batch)
+            return
+        for stage in self.stages:
+            stage(self.batch, self.columns)
+
+    @property
+    def bytes_per_sa(self) -> float:
+        """As in PathWork."""
+        return inbound_bytes(self.columns)

@@ -1,0 +1,170 @@
+"""Lookups and replay windows over a million packets in random order, shown to answer rightly before they are timed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from bench.cases import Case, Clocked, Group, ready
+from bench.gather import gather
+from bench.keys import PACKETS, dense_keys, keys, stream, triple_table
+from bench.model_tables import SOURCE, ModelTable, find_hashed
+from bench.peers import Peer, dpdk_test_sad
+from bench.spi_tables import direct_table, hash_table
+from espsim.kernels import lookup, replay, tables
+from espsim.kernels.memory import zeros
+
+BATCH = 4096
+"""Packets a call of a kernel."""
+
+GATHERED = 10_000_000
+"""SAs from which on a lookup is measured beside a plain gather: far more than caches hold."""
+
+
+def lookup_groups(sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[Group]:
+    """The software triple of both families and the SPI alone, for every number of SAs; of the most, IPv4 alone."""
+    for count in sas:
+        case = ready(functools.partial(triple_case, count, 4, hit, seed))
+        if peers and count >= GATHERED:
+            case.against(functools.partial(_gathered, count, seed))
+        if count >= GATHERED:
+            yield Group([case])
+            continue
+        yield _group([case], peers, count, hit, v6=False, spi_only=False)
+        case = ready(functools.partial(triple_case, count, 6, hit, seed))
+        yield _group([case], peers, count, hit, v6=True, spi_only=False)
+        makes: tuple[Callable[[], Case], ...] = (
+            functools.partial(direct_case, count, hit, seed),
+            functools.partial(hash_case, count, hit, seed, skewed=False),
+            functools.partial(hash_case, count, hit, seed, skewed=True),
+        )
+        yield _group([ready(make) for make in makes], peers, count, hit, v6=False, spi_only=True)
+
+
+def model_groups(table: ModelTable, sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[Group]:
+    """A hardware model's table, for every number of SAs that fits."""
+    for count in sas:
+        case = ready(functools.partial(_modelled, table, count, hit, seed))
+        yield _group([case], peers, count, hit, v6=False, spi_only=table.what.startswith("spi-"))
+
+
+def replay_groups(sas: list[int], seed: int, peers: bool) -> Iterator[Group]:
+    """Check and advance, plain and ESN, windows of 64 and 1024. Nobody's program measures it alone."""
+    for count in sas:
+        for window, esn in ((64, False), (64, True), (1024, True)):
+            case = ready(functools.partial(window_case, count, window, seed, esn=esn))
+            case.why += ["no program measures the window alone"] if peers else []
+            yield Group([case])
+
+
+def _group(cases: list[Case], peers: bool, count: int, hit: float, *, v6: bool, spi_only: bool) -> Group:
+    if peers:
+        make = functools.cache(lambda: dpdk_test_sad(count, hit=hit, v6=v6, spi_only=spi_only))
+        for case in cases:
+            case.against(make)
+    return Group(cases)
+
+
+def _batches(rows: int, call: Callable[[slice], object]) -> Callable[[], int]:
+    cuts = [slice(start, start + BATCH) for start in range(0, rows, BATCH)]
+
+    def work() -> int:
+        for cut in cuts:
+            call(cut)
+        return rows
+
+    return work
+
+
+def _checked(work: Callable[[], int], found: np.ndarray, want: np.ndarray) -> Callable[[], int]:
+    """`work`, having shown once that its answers are right."""
+    work()
+    if not (np.maximum(found, -1) == want).all():  # below -1: another SPI's SA, which the device's check refuses
+        raise AssertionError("a lookup gave wrong answers")
+    return work
+
+
+def triple_case(count: int, family: int, hit: float, seed: int) -> Case:
+    of = keys(count, family=family, hit=hit, seed=seed)
+    table = triple_table(of)
+    rows = len(of.pick)
+    verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, lookup.NO_PORT, np.uint32)
+    kind, proto, found = np.full(rows, family, np.uint8), np.full(rows, 50, np.uint8), np.empty(rows, np.int32)
+
+    def call(cut: slice) -> None:
+        lookup.triple(
+            verdict[cut], kind[cut], proto[cut], of.packet_spi[cut], of.packet_daddr[cut], mark[cut], dport[cut],
+            table.table4, table.table6, table.chain, found[cut],
+        )  # fmt: skip
+
+    work = _checked(_batches(rows, call), found, of.pick)
+    what, size = "triple" if family == 4 else "triple6", table.table4.nbytes + table.table6.nbytes + table.chain.nbytes
+    return Case("lookup", what, count, Clocked(work), hit=hit, extra={"bytes_per_sa": round(size / count, 1)})
+
+
+def _gathered(sas: int, seed: int) -> Peer:
+    """The time it takes to read one cache line a packet at random from a table as large as the lookup's."""
+    lines = zeros((sas // 2 + 1, 8), np.uint64)
+    lines[:, 0] = 1  # so that every line is in memory of its own
+    rows = np.random.default_rng(seed).integers(0, len(lines), PACKETS, np.uint32)
+    found = np.empty(PACKETS, np.uint64)
+    work = _batches(PACKETS, lambda cut: gather(lines, rows[cut], found[cut]))
+    other = ready(lambda: Case("lookup", "gather", sas, Clocked(work)))
+    return Peer("random gather", other.measure, f"one cache line a packet of {lines.nbytes >> 20} MiB, no prefetch")
+
+
+def direct_case(count: int, hit: float, seed: int) -> Case:
+    of = dense_keys(count, hit=hit, seed=seed)
+    table, found = direct_table(of), np.empty(len(of.pick), np.int32)
+    mask = np.uint64(len(table) - 1)
+
+    def call(cut: slice) -> None:
+        tables.direct(of.packet_spi[cut], np.uint64(0), mask, table, found[cut])
+
+    work = _checked(_batches(len(found), call), found, of.pick)
+    return Case("lookup", "spi-direct", count, Clocked(work), hit=hit, model="direct")
+
+
+def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> Case:
+    made = hash_table(count, skewed=skewed, hit=hit, seed=seed)
+    find, spi, found = find_hashed(made, skewed=skewed), made.of.packet_spi, np.empty(len(made.of.pick), np.int32)
+    work = _checked(_batches(len(found), lambda cut: find(spi[cut], found[cut])), found, made.of.pick)
+    return Case("lookup", "spi-hash", count, Clocked(work), hit=hit, model="4-way skewed" if skewed else "4-way shared")
+
+
+def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> Case:
+    of, find = table.make(count, hit, PACKETS, seed)
+    found, saddr = np.empty(PACKETS, np.int32), np.zeros((PACKETS, 2), np.uint64)
+    saddr[:, 1] = SOURCE
+
+    def call(cut: slice) -> None:
+        find(of.packet_spi[cut], of.packet_daddr[cut], saddr[cut], found[cut])
+
+    work = _checked(_batches(PACKETS, call), found, of.pick)
+    return Case("lookup", table.what, count, Clocked(work), hit=hit, model=table.ident)
+
+
+def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
+    of = stream(count, window=window, esn=esn, seed=seed)
+    rows = len(of.sa)
+    seq64, passed, opened, verdict = np.zeros(rows, np.uint64), *(np.zeros(rows, np.uint8) for _ in range(3))
+    fresh = of.shape.copy()
+
+    def call(cut: slice) -> None:
+        sa, seq, out = of.sa[cut], of.seq[cut], (seq64[cut], passed[cut])
+        replay.check(sa, seq, verdict[cut], of.shape, of.bits, *out)
+        row = replay.advance(0, sa, seq, opened[cut], of.shape, of.bits, *out, verdict[cut])
+        if row != -1:
+            raise AssertionError("a packet was to be opened again")
+
+    def reset() -> None:
+        of.shape[:], of.bits[:], verdict[:] = fresh, 0, 0
+
+    work = _batches(rows, call)
+    work()
+    if verdict.any():
+        raise AssertionError("a window refused a new number")
+    reset()
+    return Case("replay", f"window-{window}{'-esn' if esn else ''}", count, Clocked(work, reset))

@@ -1,0 +1,81 @@
+"""Outbound: clear packets to the addresses that tunnels' selectors name, and the path that seals them.
+
+`espsim bench` does without where the outbound batch path is not there to be imported.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from bench.keys import Keys, keys
+from bench.path_work import PathWork
+from bench.traffic import Size, clear_chunks, packets_for, sizes_of
+from bench.tunnels import ENGINE_LINE, GCM, ICV, SOURCE, slots_for
+from espsim.aead.batch import BatchEngine, SlotKeys
+from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.core.out_batch import OutBatch
+from espsim.core.verdict import OutVerdict
+from espsim.kernels import encap, select
+from espsim.kernels.memory import zeros
+from espsim.pipeline.outbound import STAGES, BatchOutbound
+from espsim.reference.outbound import Outbound
+from espsim.sad.sad import Sad
+from espsim.stages.outbound_columns import OutColumns
+
+_ALIGNED = 4
+_RANK = 32
+"""Of a selector that is one IPv4 destination."""
+
+
+class OutboundWork(PathWork):
+    """A share `hit` of the packets have an SA, the others are to addresses that no selector names."""
+
+    def __init__(self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        self.rows = packets_for(sas, size)
+        of = keys(sas, hit=hit, packets=self.rows, seed=seed)
+        self.columns = out_columns_for(of, slots_for(sas, rng), engine, rng)
+        self.path = BatchOutbound(Outbound(Sad(CryptographyEngine()), os.urandom), engine)
+        self.path.columns = self.columns
+        self.stages = [stage for stage, _writes in STAGES]
+        self._made = list(clear_chunks(of.packet_spi, sizes_of(size, self.rows, rng)))
+        self.chunks = len(self._made)
+        first = self._made[0]
+        arena = np.zeros(max(len(one.arena) for one in self._made), np.uint8)
+        self.batch = OutBatch(arena, first.offset.copy(), first.length.copy(), np.zeros(len(first.offset)))
+        want = np.where(of.pick < 0, int(OutVerdict.NO_SA), int(OutVerdict.SEALED))
+        self.prove(want)
+
+    def fill(self, chunk: int) -> None:
+        """Numbers go on from pass to pass, so nothing begins anew."""
+        self._made[chunk].put(self.batch)
+
+    def run(self) -> None:
+        """Into the memory that the batch before was sealed into."""
+        self.path.run(self.batch)
+
+    @property
+    def bytes_per_sa(self) -> float:
+        """As in PathWork."""
+        c = self.columns
+        each = (c.standing, c.table, c.facts, c.counts)
+        return ENGINE_LINE + float(sum(column.nbytes for column in each)) / len(c.standing)
+
+
+def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: np.random.Generator) -> OutColumns:
+    """The runtime columns of outbound tunnels with these keys; IVs are under random masks."""
+    sas = len(of.spi)
+    facts, counts = zeros((sas, 8), np.int64), zeros((sas, 8), np.uint64)
+    facts[:, 1], facts[:, 3], facts[:, 4] = int.from_bytes(SOURCE), of.daddr[:, 1], of.spi
+    facts[:, 6] = rng.integers(-(2**63), 2**63, sas)
+    facts[:, 7] = encap.TUNNEL | encap.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
+    counts[:, encap.LIMIT] = 0xFFFFFFFF
+    groups = np.zeros((1, 8), np.uint64)
+    groups[0, 3], groups[0, select.FAMILY], groups[0, select.RANK] = 0xFFFFFFFF, 4, _RANK
+    wanted = np.zeros((sas, 6), np.uint64)
+    wanted[:, 3], wanted[:, 5] = of.spi, 1
+    table = select.select_table(sas)
+    select.select_insert(wanted, np.arange(sas), table)
+    return OutColumns(np.zeros(sas, np.uint8), groups, table, facts, counts, engine.sealer(slots), os.urandom)

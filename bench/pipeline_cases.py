@@ -1,0 +1,117 @@
+"""The whole batch path, in and out: cases by size, SAs, engine, workers and share of hits, each beside its peers."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from bench import aead_peers
+from bench.cases import Case, Group, ready
+from bench.inbound_work import InboundWork
+from bench.model_tables import ModelTable
+from bench.path_work import PathWork
+from bench.peers import Peer, Unavailable
+from bench.sharded import Sharded
+from bench.traffic import Size, mean_size
+from bench.tunnels import room_for
+from espsim.aead.engines import AUTO, engine_by_name
+
+BASE = 100
+"""SAs of the case that others are compared with."""
+IN, OUT = "in", "out"
+DIRECTIONS = (IN, OUT) if importlib.util.find_spec("espsim.pipeline.outbound") else (IN,)
+"""Without `out` where the outbound batch path is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One case: what is to be measured. `engine` is a name that can be used."""
+
+    what: str
+    size: Size
+    sas: int
+    engine: str
+    workers: int = 1
+    hit: float = 1.0
+
+
+def work_of(point: Point, seed: int, model: ModelTable | None = None) -> PathWork:
+    """A point's packets and path, in this process."""
+    engine = engine_by_name(point.engine)
+    if point.what == IN:
+        return InboundWork(point.sas, point.size, point.hit, engine, seed, model=model)
+    from bench.outbound_work import OutboundWork
+
+    return OutboundWork(point.sas, point.size, point.hit, engine, seed)
+
+
+def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
+    """A point as a case; several workers are processes, each with its share of the SAs. Unavailable: no memory."""
+    room_for(point.sas, point.engine)
+    case = Case(
+        "pipeline", point.what, point.sas, size=point.size, engine=point.engine, model=model.ident if model else None,
+        workers=point.workers, hit=point.hit,
+        extra={"engine_version": engine_by_name(point.engine).version, "mean_size": round(mean_size(point.size))},
+    )  # fmt: skip
+    return ready(functools.partial(_single if point.workers == 1 else _sharded, case, point, seed, model))
+
+
+def _single(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
+    work = work_of(point, seed, model)
+    case.once, case.stages = work.once, work.staged
+    case.extra["bytes_per_sa"] = round(work.bytes_per_sa, 1)
+    return case
+
+
+def _sharded(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
+    share = replace(point, sas=-(-point.sas // point.workers), workers=1)
+    workers = Sharded(point.workers, lambda number: work_of(share, seed + number, model))
+    case.rate, case.close = workers.rate, workers.close
+    cores = case.extra["cores"] = len(os.sched_getaffinity(0))
+    if cores < point.workers:
+        case.why.append(f"{point.workers} workers share {cores} cores here, so their rate says little")
+    return case
+
+
+def pipeline_groups(points: list[Point], seed: int, model: ModelTable | None, operations: int) -> Iterator[Group]:
+    """Cases of one size are measured together; `operations` of the peers', 0 where none runs."""
+    for size in dict.fromkeys(point.size for point in points):
+        cases: dict[Point, Case] = {}
+        group = Group([])
+        for point in points:
+            if point.size != size:
+                continue
+            try:
+                cases[point] = case_of(point, seed, model)
+            except Unavailable as reason:
+                group.skipped.append(str(reason))
+        if operations:
+            _add_peers(cases, size, operations)
+        group.cases = list(cases.values())
+        yield group
+
+
+def _add_peers(cases: dict[Point, Case], size: Size, operations: int) -> None:
+    """Who opens the same packets; and of our own cases the one that differs in a single thing."""
+    best = engine_by_name(AUTO).name
+    gcm, openssl = (
+        functools.cache(functools.partial(aead_peers.crypto_perf, driver, "open", size, operations))
+        for driver in (aead_peers.GCM, aead_peers.OPENSSL)
+    )
+    scapy = functools.cache(functools.partial(aead_peers.scapy, size))
+    by_engine: dict[str, list[Callable[[], Peer]]] = {"libcrypto": [openssl], "cryptography": [scapy]}
+    for point, case in cases.items():
+        # Other programs have one key, and every packet of theirs has an SA.
+        if point.what == IN and point.workers == 1 and point.hit == 1 and point.sas <= BASE:
+            first = [gcm] if point.engine == best != "cryptography" else []
+            for make in first + by_engine.get(point.engine, []):
+                case.against(make)
+        others = (
+            ("inbound pipeline", point.what == OUT and point.workers == 1, replace(point, what=IN)),
+            (f"{BASE} SAs", point.sas > BASE, replace(point, sas=BASE)),
+            ("1 worker", point.workers > 1, replace(point, workers=1)),
+        )
+        case.peers += [cases[other].as_peer(name) for name, applies, other in others if applies and other in cases]

@@ -1,0 +1,167 @@
+"""Which groups `espsim bench` measures, by what was asked for.
+
+Without an option a bench varies one thing at a time around a base: 100 SAs, the best engine, one worker. Where the
+user lists sizes, SAs, engines or workers it is every combination of them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from bench.cases import Group
+from bench.clock import compiling
+from bench.lookup_cases import GATHERED, lookup_groups, model_groups, replay_groups
+from bench.model_tables import ModelTable, model_table
+from bench.pipeline_cases import BASE, DIRECTIONS, IN, OUT, Point, pipeline_groups
+from bench.traffic import Size
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO, ENGINES, engine_by_name, find
+from espsim.core.errors import InputError
+
+BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
+SIZES: list[Size] = [64, 256, 512, 1024, 1424, "imix"]
+FIGURED: list[Size] = [64, 256, 1024, 1424]
+"""Sizes that there is a figure for."""
+ENDS: list[Size] = [64, 1424]
+MANY = 100_000
+OPERATIONS, FEW_OPERATIONS = 500_000, 200_000
+"""Of a peer's run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The command's options; None where the user named nothing."""
+
+    benches: tuple[str, ...] = BENCHES
+    sas: list[int] | None = None
+    sizes: list[Size] | None = None
+    engines: list[str] | None = None
+    workers: list[int] | None = None
+    hit: float = 1.0
+    model: str | None = None
+    assume: tuple[str, ...] = ()
+    suite: str = "AES-128-GCM"
+    peers: bool = False
+    quick: bool = False
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class Plan:
+    """Groups one after the other, each set up when its turn has come.
+
+    `notes` fill with what is left out, and why; `compile_s` is what engines spent in numba's compiler.
+    """
+
+    asked: Asked
+    notes: list[str] = field(default_factory=list)
+    table: ModelTable | None = None
+    engines: list[BatchEngine] = field(default_factory=list)
+    compile_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """InputError where a model or an engine that was asked for cannot be used, before anything is measured."""
+        asked = self.asked
+        if asked.model is not None:
+            self.table = model_table(asked.model, asked.assume)
+        if {"aead", "pipeline"} & set(asked.benches):
+            with compiling() as spent:
+                self.engines = self._engines()
+            self.compile_s = sum(spent)
+
+    def groups(self) -> Iterator[Group]:
+        """All of them."""
+        for bench in self.asked.benches:
+            yield from getattr(self, f"_{bench}")()
+
+    def _engines(self) -> list[BatchEngine]:
+        """Those asked for, or all that can be used, the fastest first."""
+        if self.asked.engines is not None:
+            named = [engine_by_name(name) for name in self.asked.engines]
+            return list({engine.name: engine for engine in named}.values())
+        found = [find(name) for name in ENGINES]
+        self.notes += [f"engine {one.name}: {one.why}" for one in found if one.engine is None]
+        return [one.engine for one in found if one.engine is not None]
+
+    def _operations(self) -> int:
+        return 0 if not self.asked.peers else FEW_OPERATIONS if self.asked.quick else OPERATIONS
+
+    # -- the benches ------------------------------------------------------------------------------------------------
+
+    def _lookup(self) -> Iterator[Group]:
+        asked = self.asked
+        if self.table is not None:
+            sas = self._that_fit(self.table, asked.sas or [1000, MANY, 1_000_000])
+            yield from model_groups(self.table, sas, asked.hit, asked.seed, asked.peers)
+            return
+        sas = asked.sas or [*([] if asked.quick else [1]), 1000, MANY, 1_000_000, GATHERED]
+        yield from lookup_groups(sas, asked.hit, asked.seed, asked.peers)
+
+    def _that_fit(self, table: ModelTable, sas: list[int]) -> list[int]:
+        fitting = [count for count in sas if table.fits(count)]
+        if len(fitting) < len(sas):
+            self.notes.append(f"model {table.ident}: measured with {table.capacity:,} SAs at most")
+        if not fitting and self.asked.sas is not None:
+            raise InputError(f"its table is measured with {table.capacity:,} SAs at most", where=table.ident)
+        return fitting or [table.capacity or BASE]
+
+    def _replay(self) -> Iterator[Group]:
+        yield from replay_groups(self.asked.sas or [10_000], self.asked.seed, self.asked.peers)
+
+    def _capture(self) -> Iterator[Group]:
+        if importlib.util.find_spec("espsim.io.batches") is None:
+            self.notes.append("capture: captures are not read in batches here")
+            return
+        from bench.capture_cases import capture_groups
+
+        yield from capture_groups(self.asked.peers, quick=self.asked.quick)
+
+    def _aead(self) -> Iterator[Group]:
+        from bench.aead_cases import aead_groups
+
+        asked = self.asked
+        sizes = asked.sizes or (ENDS if asked.quick else SIZES)
+        counts, operations = asked.sas or [BASE], self._operations()
+        yield from aead_groups(
+            sizes, counts, self.engines, asked.suite, seed=asked.seed, operations=operations, both=not asked.quick
+        )
+
+    def _pipeline(self) -> Iterator[Group]:
+        asked = self.asked
+        if OUT not in DIRECTIONS:
+            self.notes.append("pipeline out: there is no outbound batch path here")
+        if self.table is not None:
+            points = [p for p in self._combinations(self._that_fit(self.table, asked.sas or [BASE])) if p.what == IN]
+        elif any(listed is not None for listed in (asked.sas, asked.sizes, asked.engines, asked.workers)):
+            points = self._combinations(asked.sas or [BASE])
+        else:
+            points = self._star()
+        points = [replace(point, hit=asked.hit) for point in points]
+        yield from pipeline_groups(list(dict.fromkeys(points)), asked.seed, self.table, self._operations())
+
+    def _combinations(self, sas: list[int]) -> list[Point]:
+        """Every combination of what is listed, and with peers the cases that others are compared with."""
+        asked = self.asked
+        best = [engine_by_name(AUTO).name]
+        engines = [engine.name for engine in self.engines] if asked.engines is not None else best
+        workers = asked.workers or [1]
+        if asked.peers:
+            sas = [BASE, *sas] if max(sas) > BASE else sas
+            workers = [1, *workers] if max(workers) > 1 else workers
+        sizes = asked.sizes or (ENDS if asked.quick else SIZES)
+        return [Point(what, *point) for what in DIRECTIONS for point in itertools.product(sizes, sas, engines, workers)]
+
+    def _star(self) -> list[Point]:
+        """One thing at a time: size, engine, SAs, workers."""
+        quick, best = self.asked.quick, engine_by_name(AUTO).name
+        sizes = FIGURED if quick else SIZES
+        points = [Point(what, size, BASE, best) for what in DIRECTIONS for size in sizes]
+        for engine in self.engines:
+            few = ENDS if quick and engine.name == "cryptography" else sizes
+            points += [Point(IN, size, BASE, engine.name) for size in few]
+        many = [MANY] if quick else [1, 1000, MANY, 1_000_000]
+        points += [Point(what, 64, sas, best) for what in DIRECTIONS for sas in many]
+        return points + [Point(what, 64, BASE, best, 2) for what in DIRECTIONS]

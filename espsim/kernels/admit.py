@@ -1,0 +1,52 @@
+"""Whether an SA's selector takes what was inside: `Selector.matches` (sad/association.py) over columns.
+
+A row of `selectors` (uint64, 12 words): masks of source (high, low) and destination (high, low) and of
+`protocol << 32 | sport << 16 | dport`, the five values under them, the families that it takes (bits FAMILY_4 and
+FAMILY_6), and one to spare. An IPv4 address is in the low word.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel
+from espsim.kernels.codes import DELIVERED
+from espsim.kernels.decap import POLICY
+from espsim.kernels.select import be32, be64, ports_of, upper
+
+FAMILY_4, FAMILY_6 = np.uint64(1), np.uint64(2)
+
+_0, _16, _32 = (np.uint64(n) for n in (0, 16, 32))
+
+
+@inlined
+def _takes(arena: U8, at: Int, size: Int, rule: U64) -> bool:
+    """Whether one inner packet fits; without an IP header it fits none."""
+    version, kind, here, later = upper(arena, at, size)
+    if version == 0:
+        return False
+    ports = (0, 0)
+    if not later:
+        ports = ports_of(arena, at + here, size - here, kind)
+    s0 = d0 = _0
+    if version == 4:
+        s1, d1, family = be32(arena, at + 12), be32(arena, at + 16), FAMILY_4
+    else:
+        s0, s1, family = be64(arena, at + 8), be64(arena, at + 16), FAMILY_6
+        d0, d1 = be64(arena, at + 24), be64(arena, at + 32)
+    words = np.uint64(kind) << _32 | np.uint64(ports[0]) << _16 | np.uint64(ports[1])
+    differ = (s0 & rule[0] ^ rule[5]) | (s1 & rule[1] ^ rule[6]) | (d0 & rule[2] ^ rule[7]) | (d1 & rule[3] ^ rule[8])
+    return bool(differ | (words & rule[4] ^ rule[9]) == _0 and rule[10] & family != _0)
+
+
+@kernel
+def admit(
+    arena: U8, inner_at: I64, inner_length: I32, sa_index: I32, selector_of: I32, selectors: U64, verdict: U8
+) -> None:
+    """POLICY for every delivered row that its SA's selector refuses; `selector_of` (SAs) is a row, or -1 for any."""
+    for i in range(len(verdict)):
+        if verdict[i] != DELIVERED:
+            continue
+        rule = selector_of[sa_index[i]]
+        if rule >= 0 and not _takes(arena, inner_at[i], np.int64(inner_length[i]), selectors[rule]):
+            verdict[i] = POLICY

@@ -1,0 +1,112 @@
+"""The tables of `espsim bench`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from espsim.report.terminal import console, table
+
+Row = Mapping[str, Any]
+
+_SHORT = ("dpdk-test-crypto-perf ",)  # what a peer's name loses in a table; the notes have all of it
+
+
+def print_bench(rows: Sequence[Row], about: Mapping[str, Any]) -> None:
+    """A table a bench, the pipeline's stages, then what was measured where, and how the peers ran."""
+    out = console()
+    for bench in dict.fromkeys(row["bench"] for row in rows):
+        mine = [row for row in rows if row["bench"] == bench]
+        columns = [column for column in _COLUMNS if any(column[1](row) not in ("", "-") for row in mine)]
+        cells = [[cell(row) for _, cell in columns] for row in mine]
+        out.print(table([head for head, _ in columns], cells, title=bench))
+        out.print()
+    for what in dict.fromkeys(row["what"] for row in rows if row.get("stages")):
+        _print_stages(out.print, what, [row for row in rows if row["what"] == what and row.get("stages")])
+    versions = [f"{name} {version}" for name, version in about["versions"].items()]
+    versions += dict.fromkeys(row["engine_version"] for row in rows if "engine_version" in row)
+    out.print(f"{about['machine']}; {', '.join(versions)}; seed {about['seed']}")
+    out.print(
+        f"Batches of {about['batch']:,} in the pipeline; one core a process. Ratios: median (least-most of rounds)."
+    )
+    if about["clock_mhz"] and any(row.get("stages") for row in rows):
+        out.print(f"Cycles are of a counter of {about['clock_mhz']:,.1f} MHz ({about['clock']}).")
+    for note in dict.fromkeys(f"{row['peer']}: {row['peer_note']}" for row in rows if row["peer"]):
+        out.print(note)
+
+
+def _print_stages(print_: Callable[..., None], what: str, rows: Iterable[Row]) -> None:
+    """Once for each case, whatever its peers."""
+    cases = {(row["size"], row["sas"], row["engine"], row["model"], row["hit"]): row for row in rows}
+    names = list(dict.fromkeys(name for row in cases.values() for name in row["stages"]))
+    lines = []
+    for row in cases.values():
+        cells = [_stage(row["stages"].get(name)) for name in names]
+        total = sum(stage["ns"] for stage in row["stages"].values())
+        lines.append((row["size"], f"{row['sas']:,}", row["engine"], *cells, f"{total:.0f}"))
+    title = f"{what}: nanoseconds/cycles a packet by stage"
+    print_(table(("bytes", "SAs", "engine", *names, "all"), lines, title=title))
+    print_()
+
+
+def _stage(stage: Mapping[str, float | None] | None) -> str:
+    if stage is None:
+        return "-"
+    ns, cycles = stage["ns"] or 0.0, stage["cycles"]
+    shown = f"{ns:.1f}" if ns < 100 else f"{ns:.0f}"
+    return shown if cycles is None else f"{shown}/{cycles:.0f}"
+
+
+def _ratio(row: Row) -> str:
+    """The median, and the span where there was more than one round."""
+    low, middle, high = (row[f"ratio_{name}"] for name in ("min", "median", "max"))
+    if middle is None:
+        return "-"
+    digits = 2 if middle < 10 else 1 if middle < 100 else 0
+    return f"{middle:.{digits}f}" + (f" ({low:.{digits}f}-{high:.{digits}f})" if low != high else "")
+
+
+def _rate(key: str) -> Callable[[Row], str]:
+    """Millions a second, three figures of it."""
+
+    def cell(row: Row) -> str:
+        value = row[key]
+        if value is None:
+            return "-"
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.4f}"
+
+    return cell
+
+
+def _gbits(row: Row) -> str:
+    return f"{row['rate_mps'] * row['mean_size'] * 8e-3:.1f}" if "mean_size" in row else "-"
+
+
+def _peer(row: Row) -> str:
+    name = row["peer"] or "-"
+    for prefix in _SHORT:
+        name = name.removeprefix(prefix)
+    return str(name)
+
+
+def _many(row: Row) -> str:
+    return "-" if row["workers"] == 1 else str(row["workers"])
+
+
+_COLUMNS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
+    ("what", lambda row: row["what"]),
+    ("SAs", lambda row: "-" if row["sas"] is None else f"{row['sas']:,}"),
+    ("bytes", lambda row: "-" if row["size"] is None else str(row["size"])),
+    ("engine", lambda row: "-" if row["engine"] == "numba" else row["engine"]),
+    ("table", lambda row: row["model"] or ""),
+    ("procs", _many),
+    ("hit", lambda row: "-" if row["hit"] in (None, 1) else f"{row['hit']:.2f}"),
+    ("M/s", _rate("rate_mps")),
+    ("ns", lambda row: f"{1e3 / row['rate_mps']:.1f}" if row["rate_mps"] else "-"),
+    ("Gbit/s", _gbits),
+    ("peer", _peer),
+    ("its M/s", _rate("peer_rate_mps")),
+    ("ratio", _ratio),
+    ("set-up s", lambda row: f"{row['setup_s']:.1f}"),
+)
+"""Heads and cells; a column without any content is left out."""
