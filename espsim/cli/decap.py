@@ -13,6 +13,7 @@ from espsim.cli import common, packets
 
 if TYPE_CHECKING:
     from espsim.io.capture import CaptureCut
+    from espsim.pipeline.inbound import BatchInbound
     from espsim.pipeline.stats import InboundStats
     from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
@@ -128,13 +129,12 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
     from espsim.io.batches import BatchWriter, open_batches
     from espsim.io.capture import CaptureCut
     from espsim.pipeline.counts import InboundCounts
-    from espsim.pipeline.inbound import BatchInbound
     from espsim.pipeline.lanes import InboundLane
-    from espsim.pipeline.stats import verdict_line
+    from espsim.pipeline.stats import InboundStats, verdict_line
     from espsim.pipeline.stream import stream
 
-    path = BatchInbound(inbound, way.engine)
-    counts, cut = InboundCounts(path.columns.entries), None
+    path, by_row = _batch_path(inbound, way)
+    counts, stats, cut = InboundCounts(path.columns.entries), InboundStats(), None
     with (
         open_batches(files.capture) as reader,
         BatchWriter(files.output, nanosecond=reader.nanosecond) as writer,
@@ -143,17 +143,39 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
         try:
             for piece in stream(reader, InboundLane(path), way.workers, lambda now: packets.begin(inbound.sad, now)):
                 batch = piece.batch
-                counts.count(batch)
                 keep = batch.verdict == Verdict.DELIVERED
                 writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
+                answers = path.answers(batch) if by_row or files.lines is not None else []
                 if files.lines is not None:
-                    for number, received in enumerate(path.answers(batch), piece.first):
-                        files.lines.write(json.dumps(verdict_line(number, received)) + "\n")
+                    numbered = enumerate(answers, piece.first)
+                    files.lines.writelines(f"{json.dumps(verdict_line(n, answer))}\n" for n, answer in numbered)
+                if by_row:
+                    for answer in answers:
+                        stats.count(answer)
+                else:
+                    counts.count(batch)
                 advance(reader.at)
         except CaptureCut as error:
             cut = error
         writer.commit()
-    return counts.stats(), cut
+    return stats if by_row else counts.stats(), cut
+
+
+def _batch_path(inbound: Inbound, way: packets.Way) -> tuple[BatchInbound, bool]:
+    """The path, and whether its answers are to be counted row by row: what a device did is in no column."""
+    from espsim.core.errors import InputError
+    from espsim.pipeline.inbound import BatchInbound
+    from espsim.pipeline.offloaded import BatchOffloaded
+    from espsim.reference.offloaded import OffloadedInbound
+
+    if not isinstance(inbound, OffloadedInbound):
+        return BatchInbound(inbound, way.engine), False
+    if way.workers > 1:
+        raise InputError(
+            "a device may open a packet with another SA's keys, so SAs cannot be shared out: --model runs one worker",
+            where="--workers",
+        )
+    return BatchOffloaded(inbound, way.engine), True
 
 
 def _report(stats: InboundStats, inbound: Inbound, as_json: bool) -> None:

@@ -130,6 +130,7 @@ def measure(
     for i in range(rows):
         if i + AHEAD < rows:
             prefetch(facts, max(sa_index[i + AHEAD], 0))
+            prefetch(arena, offset[i + AHEAD])
         headers[i] = pointer[i] = payload[i] = plain_length[i] = out_length[i] = 0
         next_header[i] = 0
         if verdict[i] != SEALED:

@@ -39,6 +39,7 @@ GROUP, SAYS = 5, 6
 """Words of a table's row after the five of the key."""
 
 _GOING = np.uint8(0)
+_FEW = 1024
 _0, _1, _8, _16, _24, _29, _32 = (np.uint64(n) for n in (0, 1, 8, 16, 24, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
 _TIED = np.uint64(1 << 32)
@@ -66,6 +67,7 @@ def _be16(arena: U8, at: Int) -> int:
 
 @inlined
 def be32(arena: U8, at: Int) -> np.uint64:
+    """The big-endian word at an offset."""
     return (
         np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
         | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
@@ -74,6 +76,7 @@ def be32(arena: U8, at: Int) -> np.uint64:
 
 @inlined
 def be64(arena: U8, at: Int) -> np.uint64:
+    """The big-endian double word at an offset."""
     return be32(arena, at) << _32 | be32(arena, at + 4)
 
 
@@ -124,7 +127,10 @@ def flow(
     verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64,
 ) -> None:  # fmt: skip
     """Fill every column after `length`; NOT_IP, and zeros else, for a row without IP header or one past the arena."""
-    for i in range(len(offset)):
+    rows = len(offset)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(arena, offset[i + AHEAD])
         at, size = offset[i], np.int64(length[i])
         if at < 0 or size < 0 or at > len(arena) - size:
             at = size = np.int64(0)
@@ -146,8 +152,12 @@ def flow(
 
 
 def select_table(keys: int) -> U64:
-    """An empty table with room for so many different keys, three fifths full then: 107 bytes a key."""
-    return zeros((keys + 2 * keys // 3 + 2, 8), np.uint64)
+    """An empty table with room for so many different keys: three fifths full then, 107 bytes a key.
+
+    Few keys get more, because a second look costs a branch guessed wrong, and memory in a cache costs nothing.
+    """
+    rows = 4 * keys if keys <= _FEW else keys + 2 * keys // 3
+    return zeros((rows + 2, 8), np.uint64)
 
 
 @inlined
@@ -232,9 +242,10 @@ def _ask(
             ahead[slot] = -1
             if verdict[j] == _GOING and rank[j] <= grade and (kin == 0 or kin == family[j]):
                 ports = np.uint64(proto[j]) << _32 | np.uint64(sport[j]) << _16 | np.uint64(dport[j])
-                there = _bucket(
-                    table, saddr[j, 0] & m0, saddr[j, 1] & m1, daddr[j, 0] & m2, daddr[j, 1] & m3, ports & m4, group
-                )  # fmt: skip
+                s0 = d0 = _0
+                if kin != 4:
+                    s0, d0 = saddr[j, 0] & m0, daddr[j, 0] & m2
+                there = _bucket(table, s0, saddr[j, 1] & m1, d0, daddr[j, 1] & m3, ports & m4, group)
                 prefetch(table, there)
                 prefetch(table, there + _1)
                 ahead[slot] = np.int64(there)
@@ -242,10 +253,10 @@ def _ask(
             continue
         i = np.uint64(n - AHEAD)
         ports = np.uint64(proto[i]) << _32 | np.uint64(sport[i]) << _16 | np.uint64(dport[i])
-        there = _place(
-            table, np.uint64(at),
-            saddr[i, 0] & m0, saddr[i, 1] & m1, daddr[i, 0] & m2, daddr[i, 1] & m3, ports & m4, group,
-        )  # fmt: skip
+        s0 = d0 = _0
+        if kin != 4:
+            s0, d0 = saddr[i, 0] & m0, daddr[i, 0] & m2
+        there = _place(table, np.uint64(at), s0, saddr[i, 1] & m1, d0, daddr[i, 1] & m3, ports & m4, group)
         says = table[there, 6]
         if says == _0:
             continue

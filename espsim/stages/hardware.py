@@ -98,15 +98,13 @@ class ExactKeys:
         self.key = key
         words, order = key.words(packets), np.argsort(rank[numbers])
         self.table = exact_table(words[order], numbers[order])
-        self.many: U8 = (np.bincount(self._find(words), minlength=len(rank)) > 1).astype(np.uint8)
+        self.many: U8 = (np.bincount(self.find(packets), minlength=len(rank)) > 1).astype(np.uint8)
+        self.repeated = bool(self.many.any())
 
     def find(self, packets: Packets) -> I32:
         """The entry of each packet's key, -1 where it is not there."""
-        return self._find(self.key.words(packets))
-
-    def _find(self, words: U64) -> I32:
-        found = np.empty(len(words), np.int32)
-        tables.exact(words, self.table, found)
+        found = np.empty(len(packets.spi), np.int32)
+        tables.exact(self.key.words(packets), self.table, found)
         return found
 
 
@@ -163,10 +161,13 @@ class Ways:
 
     def hashes(self, packets: Packets) -> I32:
         """The rows where each packet's key may be, (packets, starts)."""
-        hashes = np.empty((len(packets.spi), len(self.starts)), np.int32)
+        hashes, scratch = (
+            np.empty((len(packets.spi), len(self.starts)), np.int32),
+            np.empty(len(self.starts), np.uint64),
+        )
         device_hash.row_hashes(
             self.codes, self.constants, self.starts, np.uint64(self.sets), self.crc, packets.spi, packets.family,
-            packets.daddr, packets.saddr, packets.sport, packets.dport, packets.mark, hashes,
+            packets.daddr, packets.saddr, packets.sport, packets.dport, packets.mark, scratch, hashes,
         )  # fmt: skip
         return hashes
 
@@ -193,6 +194,9 @@ class Rows:
 
     def find(self, packets: Packets, _step: U8, found: I32, shadowed: U8) -> None:
         """The entries under the packets' keys."""
+        if len(self.signatures) == 1 and not self.signatures[0].repeated:
+            found[:] = self.signatures[0].find(packets)
+            return
         found[:] = -1
         for keys in self.signatures:
             kernel.better(keys.find(packets), self.rank, keys.many, self.longest, found, shadowed)
@@ -214,20 +218,20 @@ class KeyTable:
 class DeviceColumns:
     """A device's tables at one moment, seen by packets of one port.
 
-    `begin`: PENDING, or the end of every packet; `classify` takes a packet that it finds, None all. `ends`, `reached`
-    and `action` (8 each) say what each end of a lookup is; `checked` and `held` are what the device compares, `sa` the SAs of the contexts.
+    `begin`: PENDING, or the end of every packet; `classify` takes a packet that it finds, None all. `ends` (8) says
+    what each end of a lookup counts as, `said` (8, 2) what it is: reached, action. `checked` and `held` are what the
+    device compares, None for nothing; `sa` are the SAs of the contexts.
     `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed).
     """
 
     begin: int
     classify: ExactKeys | None
     tables: list[KeyTable]
-    checked: Key
+    checked: Key | None
     held: U64
     sa: I32
     ends: U8
-    reached: U8
-    action: U8
+    said: U8
     ask: Callable[[Packets, int], tuple[int, int, int, bool]]
 
 
@@ -244,29 +248,34 @@ def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None
         _look_up(packets, columns, columns.tables[0], rows)
     else:
         _in_families(packets, columns, rows)
-    np.take(columns.reached, rows.step, out=rows.reached)
-    np.take(columns.action, rows.step, out=rows.action)
 
 
 def _in_families(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
-    """Each family's packets in its own table."""
-    begin = rows.step.copy()
-    rows.sa_index[:] = -1
-    part = DeviceRows.of(len(begin))
+    """Each family's packets in its own table; without tables a lookup ends as it begins."""
+    begin, part = rows.step.copy(), DeviceRows.of(len(rows.step))
+    nowhere = np.full(len(begin), -1, np.int32)
+    _conclude(packets, columns, nowhere[:0], nowhere, rows)
     for table in columns.tables:
+        mine = packets.family == table.family
+        if not mine.any():
+            continue
         part.step[:], part.shadowed[:] = begin, 0
         _look_up(packets, columns, table, part)
-        mine = packets.family == table.family
-        for name in ("sa_index", "step", "shadowed"):
+        for name in ("sa_index", "step", "shadowed", "reached", "action"):
             np.copyto(getattr(rows, name), getattr(part, name), where=mine)
 
 
 def _look_up(packets: Packets, columns: DeviceColumns, table: KeyTable, rows: DeviceRows) -> None:
     found = np.full(len(rows.step), -1, np.int32)
     table.table.find(packets, rows.step, found, rows.shadowed)
+    _conclude(packets, columns, table.context, found, rows)
+
+
+def _conclude(packets: Packets, columns: DeviceColumns, context: I32, found: I32, rows: DeviceRows) -> None:
+    words = np.empty((len(found), 0), np.uint64) if columns.checked is None else columns.checked.words(packets)
     kernel.conclude(
-        found, table.context, columns.sa, columns.checked.words(packets), columns.held, columns.ends, rows.step,
-        rows.shadowed, rows.sa_index,
+        found, context, columns.sa, words, columns.held, columns.ends, columns.said,
+        rows.step, rows.shadowed, rows.sa_index, rows.reached, rows.action,
     )  # fmt: skip
 
 

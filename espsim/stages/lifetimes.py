@@ -47,10 +47,11 @@ class Lifetimes:
         latest = time.max()
         used = np.fmin(np.fmin(self._used, since), time.min())
         coming = np.array((len(time), length.sum(dtype=np.int64)))
-        counted: npt.NDArray[np.bool_] = (packets + coming >= self._left).any(axis=1)
+        due: npt.NDArray[np.bool_] = (packets + coming >= self._left).any(axis=1)
         # As hard_time_passed says it: a difference of floats grows with what it is taken from, so the latest time
         # speaks for all.
-        return counted | (latest - self._added >= self._hard_add) | (latest - used >= self._hard_use)
+        due |= (latest - self._added >= self._hard_add) | (latest - used >= self._hard_use)
+        return due
 
     def take_out(self, due: npt.NDArray[np.bool_]) -> I64:
         """The places of all entries that share an SPI with those that are due; none of them is in `rows` any longer."""

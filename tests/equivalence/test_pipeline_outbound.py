@@ -155,6 +155,14 @@ def test_overflow_in_mid_batch(flags, top, cut):
     assert [s.verdict.name for s in sent] == ["SEALED"] * 2 + ["SEQ_OVERFLOW"] * 3
 
 
+@pytest.mark.parametrize(("suite", "wraps"), [("cbc(aes)-hmac(sha1)-96", True), ("rfc4106(gcm(aes))-128-128", False)])
+def test_oseq_may_wrap_where_the_iv_is_no_counter(suite, wraps):
+    extra, start = frozenset({"oseq-may-wrap"}), ReplayState(oseq=(1 << 32) - 2)
+    sa = replace(gcm_sa(extra_flags=extra, replay=start), algorithms=SUITES[suite])
+    sent = both(lambda: new_sad(sa), [V4] * 4, cut=3)
+    assert [s.seq64 for s in sent] == [(1 << 32) - 1, *([0, 1, 2] if wraps else [None] * 3)]
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_what_is_refused_uses_up_no_number(cut):
     sa = gcm_sa(mode=Mode.TRANSPORT, src="10.1.0.1", dst="10.2.0.1")
@@ -205,6 +213,22 @@ def test_an_sa_behind_one_that_expires(cut):
         ("SEALED", 8, 1), ("SEALED", 8, 2), ("SEALED", 9, 1), ("EXPIRED", 8, None), ("SEALED", 0x1001, 1),
         ("SEALED", 0x1001, 2), ("SEALED", 0x1001, 3),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_no_tie_with_an_sa_that_is_gone(cut):
+    """Both take a packet equally well; but when the first such packet comes, one has expired."""
+    by_src, by_dst = (
+        Selector(src=bytes((10, 1, 0, 0)), src_prefix=16),
+        Selector(dst=bytes((10, 2, 0, 0)), dst_prefix=16),
+    )
+    older, newer = gcm_sa(spi=1, selector=by_src), gcm_sa(spi=2, selector=by_dst, limits=Limits(hard_packets=1))
+    elsewhere = ipv4(b"", src="11.0.0.1")
+    sent = both(lambda: new_sad(older, newer), [elsewhere, elsewhere, V4], cut=cut)
+    assert [s.verdict.name for s in sent] == ["SEALED", "EXPIRED", "SEALED"]
+    reference = Outbound(new_sad(older, newer), constant)
+    assert [reference.send(p) for p in (elsewhere, elsewhere, V4)]
+    assert not reference.ambiguous
 
 
 def alone(*chosen: SecurityAssociation) -> list[bool]:
@@ -271,14 +295,14 @@ def test_no_packets_and_no_sas():
 def test_rows_past_the_arena_and_rows_that_overlap():
     path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
     arena, size = np.frombuffer(bytearray(V4), np.uint8), len(V4)
-    offset = np.array([0, 1, -1, 1 << 62, size, 0, 3], np.int64)
-    length = np.array([size, size, 20, 20, 0, size - 1, -5], np.int32)
-    batch = OutBatch(arena, offset, length, np.zeros(7))
+    offset = np.array([0, 1, -1, 1 << 62, size, 0, 3] * 9, np.int64)
+    length = np.array([size, size, 20, 20, 0, size - 1, -5] * 9, np.int32)
+    batch = OutBatch(arena, offset, length, np.zeros(63))
     path.run(batch)
-    assert batch.verdict.tolist() == [0, NOT_IP, NOT_IP, NOT_IP, NOT_IP, 0, NOT_IP]
+    assert batch.verdict.tolist() == [0, NOT_IP, NOT_IP, NOT_IP, NOT_IP, 0, NOT_IP] * 9
     assert arena.tobytes() == V4
     with pytest.raises(ValueError, match="one length"):
-        OutBatch(arena, offset, length[:3], np.zeros(7))
+        OutBatch(arena, offset, length[:3], np.zeros(63))
 
 
 def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
@@ -374,3 +398,12 @@ def test_windows_stay_as_they_are():
         path.send([V4] * 5)
     (entry,) = sad
     assert (entry.oseq, entry.window.top, entry.stats.replay) == (5, 0, 0)
+
+
+def test_an_sa_that_was_used_the_other_way_first():
+    sad: Sad = new_sad(gcm_sa())
+    (entry,) = sad
+    with BatchOutbound(Outbound(sad, constant)) as path:
+        path.send([V4], 5.0)
+        entry.used = 3.0  # BatchInbound has written back
+    assert (entry.used, entry.packets) == (3.0, 1)

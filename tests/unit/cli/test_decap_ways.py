@@ -47,6 +47,34 @@ def frames(count, first=1):
     return data
 
 
+@pytest.mark.parametrize("model", ["marvell-cn10k-dpdk", "marvell-cn10k-linux-v5", "nvidia-mlx5-linux-packet"])
+def test_a_device_gives_the_same_files_and_report_in_batches(tmp_path, model):
+    sad = sad_file(tmp_path)
+    sad.write_text(sad.read_text() + SA.format(spi=0x1000, key="07" * 20).replace("192.0.2.2", "192.0.2.9"))
+    stranger = Peer(gcm_sa(dst="192.0.2.9", spi=0x1000, key_byte=7))
+    others = b"".join(
+        frame_header(n, len(packet), False) + packet for n in range(20) if (packet := stranger.packet(n, ipv4(b"hi")))
+    )
+    (tmp_path / "in.pcap").write_bytes(file_header(101, False) + frames(100) + others + frames(50, 101))
+    outputs = []
+    for options in ([], ["--reference"]):
+        out, lines = tmp_path / "out.pcap", tmp_path / "lines"
+        args = ["decap", tmp_path / "in.pcap", "-o", out, "--sad", sad, "--verdicts", lines, "--json", "--model", model]
+        result = run(*args, *options)
+        assert result.exit_code == 0
+        outputs.append((json.loads(result.stdout), out.read_bytes(), lines.read_text()))
+    assert outputs[0] == outputs[1]
+    assert sum(outputs[0][0]["device"].values()) == outputs[0][0]["packets"] > 100
+
+
+def test_a_device_is_not_shared_out(tmp_path):
+    (tmp_path / "in.pcap").write_bytes(file_header(101, False) + frames(5))
+    args = ["decap", tmp_path / "in.pcap", "-o", tmp_path / "out", "--sad", sad_file(tmp_path), "--workers", 2]
+    result = CliRunner().invoke(main, [*map(str, args), "--model", "marvell-cn10k-dpdk"])
+    assert "--model runs one worker" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("way", [["--reference"], ["--workers", 2], ["--workers", 3, "--engine", "cryptography"]])
 def test_every_way_gives_the_same_files_and_report(tmp_path, way):
     sad = sad_file(tmp_path)
