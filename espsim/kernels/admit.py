@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.kernels._bytes import be32, be64
 from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel
 from espsim.kernels.codes import DELIVERED
 from espsim.kernels.decap import POLICY
-from espsim.kernels.select import be32, be64, ports_of, upper
+from espsim.kernels.select import ports_of, upper
 
 FAMILY_4, FAMILY_6 = np.uint64(1), np.uint64(2)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.kernels._bytes import be16, fold, put16
 from espsim.kernels._jit import I32, I64, U8, inlined, kernel, prefetch
 from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
 from espsim.kernels.parse import CUT
@@ -57,29 +58,12 @@ def aim(
 
 
 @inlined
-def _be16(arena: U8, at: int) -> int:
-    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
-
-
-@inlined
-def _put16(arena: U8, at: int, value: int) -> None:
-    arena[at], arena[at + 1] = value >> 8 & 0xFF, value & 0xFF
-
-
-@inlined
-def _fold(total: int) -> int:
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
-
-
-@inlined
 def _inside(arena: U8, at: int, payload: int, next_header: int) -> int:
     """The length of a tunnel's inner packet, TFC padding cut off; -1: it does not fit the mode."""
     if next_header == _IPIP and payload >= 20:
-        length = _be16(arena, at + 2)
+        length = be16(arena, at + 2)
     elif next_header == _IPV6 and payload >= 40:
-        length = 40 + _be16(arena, at + 4)
+        length = 40 + be16(arena, at + 4)
     else:
         return -1
     return min(length, payload) if length >= 20 else payload
@@ -100,9 +84,9 @@ def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.
     if new == tos:
         return
     if v4:
-        total = (~_be16(arena, at + 10) & 0xFFFF) + (~tos & 0xFFFF) + new  # RFC 1624 3
+        total = (~be16(arena, at + 10) & 0xFFFF) + (~tos & 0xFFFF) + new  # RFC 1624 3
         arena[at + 1] = new
-        _put16(arena, at + 10, ~_fold(total) & 0xFFFF)
+        put16(arena, at + 10, ~fold(total) & 0xFFFF)
     else:
         arena[at], arena[at + 1] = first & 0xF0 | new >> 4, (new & 15) << 4 | second & 15
 
@@ -114,14 +98,14 @@ def _rejoin(arena: U8, source: int, at: int, headers: int, size: int, v4: bool, 
         arena[at + n] = arena[source + n]
     arena[at + pointer] = next_header
     if not v4:
-        _put16(arena, at + 4, size - 40)
+        put16(arena, at + 4, size - 40)
         return
-    _put16(arena, at + 2, size)
-    _put16(arena, at + 10, 0)
+    put16(arena, at + 2, size)
+    put16(arena, at + 10, 0)
     total = 0
     for n in range(0, headers, 2):
-        total += _be16(arena, at + n)
-    _put16(arena, at + 10, ~_fold(total) & 0xFFFF)
+        total += be16(arena, at + n)
+    put16(arena, at + 10, ~fold(total) & 0xFFFF)
 
 
 @kernel

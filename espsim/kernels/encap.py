@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.kernels._bytes import be16, fold, put16, put32, put64
 from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel, prefetch
 
 SEALED, SEQ_OVERFLOW, FRAGMENT, TOO_BIG = np.uint8(0), np.uint8(4), np.uint8(5), np.uint8(6)
@@ -44,40 +45,11 @@ _0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
 @inlined
-def _be16(arena: U8, at: Int) -> int:
-    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
-
-
-@inlined
-def _put16(out: U8, at: Int, value: int) -> None:
-    out[at], out[at + 1] = value >> 8 & 0xFF, value & 0xFF
-
-
-@inlined
-def _put32(out: U8, at: Int, value: int) -> None:
-    _put16(out, at, value >> 16)
-    _put16(out, at + 2, value)
-
-
-@inlined
-def _put64(out: U8, at: Int, value: int) -> None:
-    _put32(out, at, value >> 32)
-    _put32(out, at + 4, value)
-
-
-@inlined
 def _copy(source: U8, start: Int, out: U8, at: Int, size: Int) -> None:
     """Unsigned, because a negative index would mean the array's end, and LLVM could not copy in large steps."""
     here, there = np.uint64(start), np.uint64(at)
     for n in range(np.uint64(size)):
         out[there + n] = source[here + n]
-
-
-@inlined
-def _fold(total: int) -> int:
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return total
 
 
 @inlined
@@ -92,7 +64,7 @@ def _halves(word: int) -> int:
 @inlined
 def _trimmed(arena: U8, at: Int, length: Int, v4: bool) -> int:
     """The length of an IP packet without what a link layer padded it with."""
-    size = _be16(arena, at + 2) if v4 else 40 + _be16(arena, at + 4)
+    size = be16(arena, at + 2) if v4 else 40 + be16(arena, at + 4)
     return min(size, length) if size >= (20 if v4 else 41) else length
 
 
@@ -115,7 +87,7 @@ def _split6(arena: U8, at: Int, size: Int) -> tuple[int, int]:
 def _split4(arena: U8, at: Int, size: Int) -> tuple[int, int]:
     """The same for IPv4."""
     headers = np.int64(arena[at] & 15) * 4
-    if _be16(arena, at + 6) & 0x3FFF or headers < 20 or headers > size:
+    if be16(arena, at + 6) & 0x3FFF or headers < 20 or headers > size:
         return -1, 0
     return headers, 9
 
@@ -214,26 +186,26 @@ def _tunnel4(row: U8, length: int, proto: int, tos: int, ident: int, facts: I64,
     ident = max(ident, 0)
     src, dst = facts[sa, 1], facts[sa, 3]
     total = (0x4500 | tos) + length + ident + flags + (_TTL << 8 | proto) + _halves(src) + _halves(dst)
-    _put16(row, 0, 0x4500 | tos)
-    _put16(row, 2, length)
-    _put16(row, 4, ident)
-    _put16(row, 6, flags)
-    _put16(row, 8, _TTL << 8 | proto)
-    _put16(row, 10, ~_fold(total) & 0xFFFF)
-    _put32(row, 12, src)
-    _put32(row, 16, dst)
+    put16(row, 0, 0x4500 | tos)
+    put16(row, 2, length)
+    put16(row, 4, ident)
+    put16(row, 6, flags)
+    put16(row, 8, _TTL << 8 | proto)
+    put16(row, 10, ~fold(total) & 0xFFFF)
+    put32(row, 12, src)
+    put32(row, 16, dst)
 
 
 @inlined
 def _tunnel6(row: U8, length: int, proto: int, tos: int, label: int, facts: I64, sa: Int) -> None:
     """An IPv6 header."""
-    _put32(row, 0, 6 << 28 | tos << 20 | label)
-    _put16(row, 4, length - 40)
-    _put16(row, 6, proto << 8 | _TTL)
-    _put64(row, 8, facts[sa, 0])
-    _put64(row, 16, facts[sa, 1])
-    _put64(row, 24, facts[sa, 2])
-    _put64(row, 32, facts[sa, 3])
+    put32(row, 0, 6 << 28 | tos << 20 | label)
+    put16(row, 4, length - 40)
+    put16(row, 6, proto << 8 | _TTL)
+    put64(row, 8, facts[sa, 0])
+    put64(row, 16, facts[sa, 1])
+    put64(row, 24, facts[sa, 2])
+    put64(row, 32, facts[sa, 3])
 
 
 @inlined
@@ -251,7 +223,7 @@ def _tunnel(
         keeps = not v4 or arena[at + 6] & 0x40 != 0
         _tunnel4(out[to : to + 20], length, proto, tos, -1 if keeps and not form & NO_DF else seq64 & 0xFFFF, facts, sa)
         return to + 20
-    label = 0 if v4 else (second & 15) << 16 | _be16(arena, at + 2)
+    label = 0 if v4 else (second & 15) << 16 | be16(arena, at + 2)
     _tunnel6(out[to : to + 40], length, proto, tos, label, facts, sa)
     return to + 40
 
@@ -264,14 +236,14 @@ def _transport(
     _copy(arena, at, out, to, headers)
     out[to + pointer] = proto
     if not v4:
-        _put16(out, to + 4, length - 40)
+        put16(out, to + 4, length - 40)
         return to + headers
-    _put16(out, to + 2, length)
-    _put16(out, to + 10, 0)
+    put16(out, to + 2, length)
+    put16(out, to + 10, 0)
     total = 0
     for n in range(0, headers, 2):
-        total += _be16(out, to + n)
-    _put16(out, to + 10, ~_fold(total) & 0xFFFF)
+        total += be16(out, to + n)
+    put16(out, to + 10, ~fold(total) & 0xFFFF)
     return to + headers
 
 
@@ -316,20 +288,20 @@ def encap(
             here = _transport(arena, at, v4, out, to, length, proto, stay, pointer[i])
         if form & UDP:
             row = out[here : here + 8]
-            _put32(row, 0, ports >> 32)
-            _put32(row, 4, (to + length - here) << 16)
+            put32(row, 0, ports >> 32)
+            put32(row, 4, (to + length - here) << 16)
             here += 8
         esp_at[i], end_at[i] = here, to + length
         row = out[here : here + 16]
-        _put32(row, 0, facts[sa, 4])
-        _put32(row, 4, seq64[i])
+        put32(row, 0, facts[sa, 4])
+        put32(row, 4, seq64[i])
         here += 8
         if form & RANDOM_IV:
             _copy(ivs, drawn * IV_ROOM, out, here, IV_ROOM)
             drawn += 1
             here += IV_ROOM
         elif form >> 16 & 0xFF:
-            _put64(row, 8, facts[sa, 6] ^ seq64[i])
+            put64(row, 8, facts[sa, 6] ^ seq64[i])
             here += 8
         _inside(
             arena, at + stay, np.int64(payload[i]), np.int64(plain_length[i]), ports & 0xFFFFFFFF, next_header[i],
@@ -364,5 +336,5 @@ def checksum(verdict: U8, sa_index: I32, facts: I64, esp_at: I64, end_at: I64, o
         total = size + _UDP + _sum16(out, at, size)
         for word in range(4):
             total += _halves(facts[sa, word])
-        found = ~_fold(total) & 0xFFFF
-        _put16(out, at + 6, found if found else 0xFFFF)
+        found = ~fold(total) & 0xFFFF
+        put16(out, at + 6, found if found else 0xFFFF)

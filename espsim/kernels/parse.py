@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.kernels._bytes import be16, be32, be64
 from espsim.kernels._jit import I32, I64, U8, U32, U64, Int, inlined, kernel
 from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, NOT_ESP
 from espsim.kernels.lookup import NO_PORT
@@ -22,28 +23,10 @@ _8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
 
 
 @inlined
-def _be16(arena: U8, at: Int) -> int:
-    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
-
-
-@inlined
-def _be32(arena: U8, at: Int) -> np.uint64:
-    return (
-        np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
-        | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
-    )  # fmt: skip
-
-
-@inlined
-def _be64(arena: U8, at: Int) -> np.uint64:
-    return _be32(arena, at) << _32 | _be32(arena, at + 4)
-
-
-@inlined
 def _headers6(arena: U8, at: Int, length: Int) -> tuple[int, int, int, int, bool, bool]:
     """(protocol, 0 for none of ours; end of the IP headers, end of the packet, offset of the byte that names what
     follows, fragment, not the first fragment) of IPv6."""
-    end = 40 + _be16(arena, at + 4)
+    end = 40 + be16(arena, at + 4)
     here, pointer = 40, 6
     fragment = later = False
     while True:
@@ -54,7 +37,7 @@ def _headers6(arena: U8, at: Int, length: Int) -> tuple[int, int, int, int, bool
             kind = 0
             break
         if kind == _FRAGMENT_HEADER:
-            field = _be16(arena, at + here + 2)
+            field = be16(arena, at + here + 2)
             fragment, later = field & 0xFFF9 != 0, field & 0xFFF8 != 0
             pointer, here = here, here + 8
         elif kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
@@ -71,13 +54,13 @@ def _headers6(arena: U8, at: Int, length: Int) -> tuple[int, int, int, int, bool
 @inlined
 def _in_udp(arena: U8, at: Int, length: Int, headers: int, end: int, cut: bool, fragment: bool, ports: U8) -> int:
     """The end of the ESP packet that a UDP datagram holds, 0 where it holds none: RFC 3948."""
-    if end - headers < 8 or ports[_be16(arena, at + headers + 2)] == 0:
+    if end - headers < 8 or ports[be16(arena, at + headers + 2)] == 0:
         return 0
-    size = _be16(arena, at + headers + 4)
+    size = be16(arena, at + headers + 4)
     if size <= 16 or (headers + size > end and not (cut or fragment)):
         return 0
     start = headers + 8
-    if start >= length or (start + 4 <= length and _be32(arena, at + start) == np.uint64(0)):
+    if start >= length or (start + 4 <= length and be32(arena, at + start) == np.uint64(0)):
         return 0  # nothing captured of it, or the non-ESP marker
     return min(end, headers + size)
 
@@ -91,8 +74,8 @@ def _locate(arena: U8, at: Int, length: Int, ports: U8) -> tuple[np.uint8, int, 
     version = arena[at] >> 4
     later = fragment = False
     if version == 4:
-        kind, headers, end, pointer = np.int64(arena[at + 9]), np.int64(arena[at] & 15) * 4, _be16(arena, at + 2), 9
-        field = _be16(arena, at + 6)
+        kind, headers, end, pointer = np.int64(arena[at + 9]), np.int64(arena[at] & 15) * 4, be16(arena, at + 2), 9
+        field = be16(arena, at + 6)
         fragment, later = field & 0x3FFF != 0, field & 0x1FFF != 0
         if headers < 20 or end < headers:
             return none
@@ -147,12 +130,12 @@ def parse(
         if arena[at] >> 4 == 4:
             family[i], tos[i] = 4, arena[at + 1]
             saddr[i, 0] = daddr[i, 0] = 0
-            saddr[i, 1], daddr[i, 1] = _be32(arena, at + 12), _be32(arena, at + 16)
+            saddr[i, 1], daddr[i, 1] = be32(arena, at + 12), be32(arena, at + 16)
         else:
             family[i], tos[i] = 6, (arena[at] & 15) << 4 | arena[at + 1] >> 4
-            saddr[i, 0], saddr[i, 1] = _be64(arena, at + 8), _be64(arena, at + 16)
-            daddr[i, 0], daddr[i, 1] = _be64(arena, at + 24), _be64(arena, at + 32)
+            saddr[i, 0], saddr[i, 1] = be64(arena, at + 8), be64(arena, at + 16)
+            daddr[i, 0], daddr[i, 1] = be64(arena, at + 24), be64(arena, at + 32)
         sport[i] = dport[i] = NO_PORT
         if in_udp:
-            sport[i], dport[i] = _be16(arena, at + headers), _be16(arena, at + headers + 2)
-        spi[i], seq[i] = _be32(arena, at + esp), _be32(arena, at + esp + 4)
+            sport[i], dport[i] = be16(arena, at + headers), be16(arena, at + headers + 2)
+        spi[i], seq[i] = be32(arena, at + esp), be32(arena, at + esp + 4)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.kernels._bytes import be16, be32, be64
 from espsim.kernels._jit import I32, I64, U8, U16, U64, Int, inlined, kernel, mul64, prefetch
 from espsim.kernels.memory import zeros
 
@@ -61,33 +62,13 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 
 
 @inlined
-def _be16(arena: U8, at: Int) -> int:
-    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
-
-
-@inlined
-def be32(arena: U8, at: Int) -> np.uint64:
-    """The big-endian word at an offset."""
-    return (
-        np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
-        | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
-    )  # fmt: skip
-
-
-@inlined
-def be64(arena: U8, at: Int) -> np.uint64:
-    """The big-endian double word at an offset."""
-    return be32(arena, at) << _32 | be32(arena, at + 4)
-
-
-@inlined
 def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
     """(protocol, offset of its header, not the first fragment) after IPv6 extension headers."""
     kind, here, later = np.int64(arena[at + 6]), 40, False
     while kind in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and here + 8 <= length and not later:
         following, size = np.int64(arena[at + here]), 8
         if kind == _FRAGMENT:
-            later = _be16(arena, at + here + 2) & 0xFFF8 != 0
+            later = be16(arena, at + here + 2) & 0xFFF8 != 0
         else:
             size = (np.int64(arena[at + here + 1]) + 1) * 8
         kind, here = following, here + size
@@ -104,7 +85,7 @@ def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
         here = np.int64(arena[at] & 15) * 4
         if 20 <= here <= length:
             family, kind = 4, np.int64(arena[at + 9])
-            later = _be16(arena, at + 6) & 0x1FFF != 0
+            later = be16(arena, at + 6) & 0x1FFF != 0
     elif version == 6 and length >= 40:
         family = 6
         kind, here, later = _upper6(arena, at, length)
@@ -115,7 +96,7 @@ def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
 def ports_of(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
     """Ports, or type and code, of a header of which `left` bytes are there."""
     if kind in (_TCP, _UDP, _DCCP, _SCTP, _UDP_LITE) and left >= 4:
-        return _be16(arena, at), _be16(arena, at + 2)
+        return be16(arena, at), be16(arena, at + 2)
     if kind in (_ICMP, _ICMPV6) and left >= 2:
         return np.int64(arena[at]), np.int64(arena[at + 1])
     return 0, 0

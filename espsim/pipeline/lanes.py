@@ -12,6 +12,7 @@ from espsim.core.out_batch import OVERHEAD, OutBatch
 from espsim.io.batches import FrameSlot
 from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.outbound import BatchOutbound
+from espsim.stages.outbound_columns import stand_ins
 from espsim.stages.parse import parse
 from espsim.stages.policy import policy
 
@@ -74,8 +75,9 @@ class OutboundLane:
         self.path = path
         self.sad = path.one.sad
         self.entries = path.columns.entries
-        # What the kernels leave to the one-packet path may choose any SA of that kind: it is all one shard.
-        alone = path.columns.standing == ONE_BY_ONE
+        # When an SA ends, its packets choose another: all that may come to that are one shard.
+        ending = [entry for entry in self.entries if entry.sa.limited]
+        alone = np.array(stand_ins(self.entries, ending), np.bool_) | (path.columns.standing == ONE_BY_ONE)
         self._groups: U32 = np.zeros(len(alone) + 1, np.uint32)  # the first one is for packets without an SA
         self._groups[1:] = np.where(alone, 0, np.arange(1, len(alone) + 1))
         self._least = path.one.mtu if any(entry.sa.tfcpad for entry in self.entries) else 0

@@ -3,9 +3,9 @@
     policy -> measure -> seqno -> encap -> AEAD seal -> checksum
 
 It gives the one-packet path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
-are drawn in another order. Packets of SAs that no kernel knows (with lifetimes: stages/outbound_columns.py) go to the
-one-packet path, in their order. That is sound because such an SA and all that may take its packets are that path's
-alone: only what a listener of the SAD hears may come in another order than with one packet at a time.
+are drawn in another order. Packets of SAs that may be near their end (stages/outbound_columns.py) go to the one-packet
+path, in their order. That is sound because such an SA and all that may take its packets are that path's alone: only
+what a listener of the SAD hears may come in another order than with one packet at a time.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class BatchOutbound:
 
     def run(self, batch: OutBatch) -> None:
         """Fill a batch's columns, and `out` with the sealed packets."""
+        self.columns.begin(batch)
         for stage, writes in STAGES:
             if self.debug:
                 checked(stage, writes, batch, self.columns)

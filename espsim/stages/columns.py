@@ -95,11 +95,12 @@ class SadColumns:
         counts = self.counts[self.lifetimes.rows]
         since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
         due = self.lifetimes.due(batch.time, batch.length, counts[:, PACKETS : BYTES + 1], since)
-        if not due.any():
+        if not len(due):
             return
-        mates = self.lifetimes.take_out(due)
+        mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
         self._write_back(mates)
         self.standing[mates] = ONE_BY_ONE
+        self.lifetimes.without(mates)
 
     def write_back(self) -> None:
         """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""

@@ -19,7 +19,7 @@ _NEVER = 1 << 62
 
 
 class Lifetimes:
-    """Those of the SAs `entries` that have lifetimes, as they stand now; `rows` are their places.
+    """Those of the SAs `entries` that have lifetimes, as they stand now; `rows` are their places, `spis` those of all.
 
     Where `kernels` is False an SA is the one-packet path's already.
     """
@@ -27,7 +27,7 @@ class Lifetimes:
     def __init__(self, entries: Sequence[SadEntry], kernels: npt.NDArray[np.bool_]) -> None:
         rows = [row for row, entry in enumerate(entries) if entry.sa.limited and kernels[row]]
         self.rows: I64 = np.array(rows, np.int64)
-        self._spis: U32 = np.array([entry.sa.spi for entry in entries], np.uint32)
+        self.spis: U32 = np.array([entry.sa.spi for entry in entries], np.uint32)
         limited = [entries[row] for row in rows]
         limits = [entry.sa.limits for entry in limited]
         self._left: I64 = np.array([_left(entry) for entry in limited], np.int64).reshape(len(rows), 2)
@@ -36,30 +36,29 @@ class Lifetimes:
         self._hard_use = _seconds([limit.hard_use for limit in limits])
         self._used: F64 = np.array([np.nan if e.used is None else e.used for e in limited], np.float64)
 
-    def due(self, time: F64, length: I32, packets: I64, since: F64) -> npt.NDArray[np.bool_]:
-        """Which of `rows` could meet a limit in a batch of packets at `time` (seconds), `length` bytes long.
+    def due(self, time: F64, length: I32, packets: I64, since: F64) -> I64:
+        """Those of `rows` that could meet a limit in a batch of packets at `time` (seconds), `length` bytes long.
 
         `packets` (rows, 2) and `since` are what the kernels have counted since this was made: packets and bytes, and
         the first use in seconds, NaN where there was none.
         """
         if not len(time):
-            return np.zeros(len(self.rows), np.bool_)
+            return self.rows[:0]
         latest = time.max()
         used = np.fmin(np.fmin(self._used, since), time.min())
         coming = np.array((len(time), length.sum(dtype=np.int64)))
-        due: npt.NDArray[np.bool_] = (packets + coming >= self._left).any(axis=1)
+        due = (packets + coming >= self._left).any(axis=1)
         # As hard_time_passed says it: a difference of floats grows with what it is taken from, so the latest time
         # speaks for all.
         due |= (latest - self._added >= self._hard_add) | (latest - used >= self._hard_use)
-        return due
+        rows: I64 = self.rows[due]
+        return rows
 
-    def take_out(self, due: npt.NDArray[np.bool_]) -> I64:
-        """The places of all entries that share an SPI with those that are due; none of them is in `rows` any longer."""
-        mates = np.flatnonzero(np.isin(self._spis, self._spis[self.rows[due]]))
-        stay = ~np.isin(self.rows, mates)
+    def without(self, gone: I64) -> None:
+        """Forget the SAs at these places."""
+        stay = ~np.isin(self.rows, gone)
         self.rows, self._left, self._added = self.rows[stay], self._left[stay], self._added[stay]
         self._hard_add, self._hard_use, self._used = self._hard_add[stay], self._hard_use[stay], self._used[stay]
-        return mates
 
 
 def _left(entry: SadEntry) -> tuple[int, int]:

@@ -4,10 +4,10 @@ Built from a `Sad`, which must not change while a run lasts (but through the one
 into it when the run ends. `entries[row]` is a row's state in the `Sad`; states that no outbound packet may choose have
 no row.
 
-An SA is wholly the kernels' or wholly the one-packet path's, so that its counter is in one place and no IV comes twice.
-SAs with a lifetime are the one-packet path's. When such a one leaves the SAD, in mid-batch perhaps, its packets choose
-another SA, one that takes the same packet and is no more specific; so those are the one-packet path's as well. Which
-these may be is told roughly, for it need not be told well: `_one_by_one`.
+An SA is the kernels' or the one-packet path's, so that its counter is in one place and no IV comes twice. One with a
+lifetime is the kernels' until a limit may be met in the next batch (`begin`). When such a one leaves the SAD, in
+mid-batch perhaps, its packets choose another SA, one that takes the same packet and is no more specific; so those
+become the one-packet path's with it. Which these may be is told roughly, for it need not be told well: `stand_ins`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
 from espsim.aead.suites import Kind
 from espsim.core.batch import I64, ONE_BY_ONE, U8, U64
+from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.kernels import encap, select
 from espsim.kernels.memory import zeros
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad
+from espsim.stages.lifetimes import Lifetimes
 
 DEFAULT_MTU = 1500
 
@@ -51,6 +53,7 @@ class OutColumns:
     ahead: I64 = field(default_factory=lambda: np.zeros(select.AHEAD, np.int64))
     entries: list[SadEntry] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
+    lifetimes: Lifetimes | None = None
 
     @classmethod
     def of(
@@ -87,9 +90,30 @@ class OutColumns:
             rows={e.sa_index: row for row, e in enumerate(entries)},
         )
 
+    def begin(self, batch: OutBatch) -> None:
+        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and so do their stand-ins."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+        if not len(self.lifetimes.rows):
+            return
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, encap.USED] == 2, counts[:, encap.SINCE].view(np.float64), np.nan)
+        counted = counts[:, encap.PACKETS : encap.BYTES + 1].astype(np.int64)
+        due = self.lifetimes.due(batch.time, batch.length, counted, since)
+        if not len(due):
+            return
+        alone = np.flatnonzero(stand_ins(self.entries, [self.entries[row] for row in due.tolist()]))
+        self._write_back(alone)
+        self.standing[alone] = ONE_BY_ONE
+        self.lifetimes.without(alone)
+
     def write_back(self) -> None:
         """Last numbers, statistics and first use into the `Sad`; between batches, as often as one likes."""
-        for row in np.flatnonzero(self.counts[:, encap.PACKETS]).tolist():
+        self._write_back(np.arange(len(self.entries)))
+        self.lifetimes = None
+
+    def _write_back(self, rows: I64) -> None:
+        for row in rows[self.counts[rows, encap.PACKETS] != 0].tolist():
             entry, counts = self.entries[row], self.counts[row]
             entry.oseq = int(counts[encap.LAST])
             entry.packets += int(counts[encap.PACKETS])
@@ -119,29 +143,24 @@ def _runs(entry: SadEntry) -> bool:
 
 
 def _standings(entries: list[SadEntry]) -> list[int]:
-    """0, STATE_INVALID or ONE_BY_ONE of each."""
-    alone = _one_by_one(entries)
+    """0, STATE_INVALID or, of what the kernels cannot hold, ONE_BY_ONE."""
     return [
-        ONE_BY_ONE if e.sa_index in alone else 0 if _runs(e) else int(OutVerdict.STATE_INVALID) for e in entries
+        ONE_BY_ONE if not 0 <= e.oseq <= _M64 else 0 if _runs(e) else int(OutVerdict.STATE_INVALID) for e in entries
     ]  # fmt: skip
 
 
-def _one_by_one(entries: list[SadEntry]) -> set[int]:
-    """sa_index of the states that the one-packet path keeps.
+def stand_ins(entries: list[SadEntry], ending: list[SadEntry]) -> list[bool]:
+    """Which entries may take a packet of one that is `ending`, or are that themselves.
 
-    Those that may leave the SAD; what may take a packet in their stead: of transport SAs, those with the same two
-    addresses; of the others those no more specific than the most specific one that may leave, and all of them if a
-    transport SA may. What the kernels cannot hold, besides.
+    Of transport SAs, those with the same two addresses; of the others those no more specific than the most specific one
+    that is ending, and all of them if a transport SA is.
     """
-    limited = [e.sa for e in entries if e.sa.limited]
+    limited = [e.sa for e in ending]
     pairs = {(sa.src, sa.dst) for sa in limited if sa.mode is Mode.TRANSPORT}
     least = max((rank_of(sa) for sa in limited), default=-1)  # a transport SA's is above all others
-    return {
-        e.sa_index
-        for e in entries
-        if not 0 <= e.oseq <= _M64
-        or ((e.sa.src, e.sa.dst) in pairs if e.sa.mode is Mode.TRANSPORT else rank_of(e.sa) <= least)
-    }
+    return [
+        (e.sa.src, e.sa.dst) in pairs if e.sa.mode is Mode.TRANSPORT else rank_of(e.sa) <= least for e in entries
+    ]  # fmt: skip
 
 
 def _counts_up(sa: SecurityAssociation) -> bool:

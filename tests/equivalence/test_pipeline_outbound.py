@@ -232,7 +232,11 @@ def test_no_tie_with_an_sa_that_is_gone(cut):
 
 
 def alone(*chosen: SecurityAssociation) -> list[bool]:
+    """Who is the one-packet path's before a batch in which a limit of five packets may be met, and not before less."""
     columns = BatchOutbound(Outbound(new_sad(*chosen), constant), "cryptography").columns
+    columns.begin(OutBatch.of([V4] * 4))
+    assert ONE_BY_ONE not in columns.standing.tolist()
+    columns.begin(OutBatch.of([V4] * 5))
     return [standing == ONE_BY_ONE for standing in columns.standing.tolist()]
 
 
@@ -252,7 +256,7 @@ def test_who_goes_one_by_one():
 
 
 def test_sealed_packets_of_both_paths_are_in_one_arena():
-    sad = new_sad(gcm_sa(limits=Limits(hard_packets=9)), gcm_sa(spi=9, selector=Selector(proto=1)))
+    sad = new_sad(gcm_sa(limits=Limits(hard_packets=3)), gcm_sa(spi=9, selector=Selector(proto=1)))
     path = BatchOutbound(Outbound(sad, constant))
     batch = OutBatch.of([V4, ipv4(bytes(8), proto=1), ipv4(bytes(900))])
     path.run(batch)

@@ -1,0 +1,58 @@
+"""Numbers in network order in an arena, and the Internet checksum's fold: pasted into the kernels that use them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._jit import U8, Int, inlined
+
+_8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
+
+
+@inlined
+def be16(arena: U8, at: Int) -> int:
+    """16 bits, signed arithmetic."""
+    return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
+
+
+@inlined
+def be32(arena: U8, at: Int) -> np.uint64:
+    """32 bits."""
+    return (
+        np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
+        | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
+    )  # fmt: skip
+
+
+@inlined
+def be64(arena: U8, at: Int) -> np.uint64:
+    """64 bits."""
+    return be32(arena, at) << _32 | be32(arena, at + 4)
+
+
+@inlined
+def put16(arena: U8, at: Int, value: Int) -> None:
+    """The low 16 bits of `value`."""
+    arena[at], arena[at + 1] = value >> 8 & 0xFF, value & 0xFF
+
+
+@inlined
+def put32(arena: U8, at: Int, value: Int) -> None:
+    """The low 32 bits of `value`."""
+    put16(arena, at, value >> 16)
+    put16(arena, at + 2, value)
+
+
+@inlined
+def put64(arena: U8, at: Int, value: Int) -> None:
+    """64 bits of `value`."""
+    put32(arena, at, value >> 32)
+    put32(arena, at + 4, value)
+
+
+@inlined
+def fold(total: int) -> int:
+    """A sum of 16-bit words in ones' complement (RFC 1071 2)."""
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
