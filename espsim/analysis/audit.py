@@ -172,9 +172,15 @@ class _Run:
         self._reasons: dict[int, tuple[str, str]] = {}
         self._errnos: dict[int, str] = {}
         inbound = device.model.spec.inbound
-        self._looks = inbound.classify.kind != "none" and inbound.lookup[0].kind != "none"
+        first = inbound.lookup[0]
+        self._looks = inbound.classify.kind != "none" and first.kind != "none"
+        fields = {name for part in first.key for name in ([part] if isinstance(part, str) else part)}
+        self._addressed = bool(fields & {"src", "dst"})
+        self._indexed = first.kind == "direct" and first.index is not None and first.index.fn == "mask"
         self._mask = _mask_of(device)
         self._mismatched: dict[int, Answer] = {}
+        self._by_spi = _finds_by_spi(device)
+        self._missed: dict[bool, Answer] = {}
         self._makers = [self._maker(template) for template in self.survey.templates]
         self._offer()
         places = {index: place for place, index in device.occupancy()}
@@ -266,7 +272,7 @@ class _Run:
             result.fates["installed"] += 1
             result.traffic["installed", None, DeviceOutcome.HIT, Surfacing.NONE] += 1
             return -1
-        answer = self._answer(index)
+        answer = self._nobodys(index) or self._answer(index)
         outcome, surfacing = self._outcome(index, answer)
         other = answer.sa_index if answer.sa_index != index else -1
         fate = self._fate(index, outcome, errno, other)
@@ -275,6 +281,16 @@ class _Run:
         if fate != "installed" and result.fates[fate] <= self.most:
             result.findings.append(Finding(index, fate, errno, other, outcome, surfacing))
         return other
+
+    def _nobodys(self, index: int) -> Answer | None:
+        """The answer to a packet whose SPI no entry has: where nothing else counts, one is asked for all of them."""
+        spi = self.survey.spi[index]
+        if not self._by_spi or spi in self._repeated:
+            return None
+        refused = index in self._errnos
+        if refused not in self._missed:
+            self._missed[refused] = self._answer(index)
+        return self._missed[refused]
 
     def _answer(self, index: int) -> Answer:
         """The device's answer to a packet of an SA.
@@ -325,11 +341,9 @@ class _Run:
 
     def _unmet(self, index: int) -> str:
         """Why an SA was refused whose packets meet no other: with a rule for each SA they never come to the table."""
-        lookup = self.device.model.spec.inbound.lookup[0]
-        fields = {name for part in lookup.key for name in ([part] if isinstance(part, str) else part)}
-        if self.survey.spi[index] in self._repeated and not fields & {"src", "dst"}:
+        if self.survey.spi[index] in self._repeated and not self._addressed:
             return "collides"
-        return "aliases" if lookup.kind == "direct" and lookup.index and lookup.index.fn == "mask" else "overflows"
+        return "aliases" if self._indexed else "overflows"
 
     def _grouped(self) -> Iterator[Refused]:
         counts: Counter[tuple[str, str]] = Counter(self._reasons.values())
@@ -349,6 +363,19 @@ def _mask_of(device: Device) -> int | None:
     if not plain or index is None or index.fn != "mask" or index.subtract_min or not isinstance(index.bits, int):
         return None
     return (1 << index.bits) - 1
+
+
+def _finds_by_spi(device: Device) -> bool:
+    """Whether all packets meet the same whose SPI no entry has.
+
+    They do where nothing but the SPI, and whether the SA was taken, brings a packet to the table, and the SPI is in its key.
+    """
+    inbound = device.model.spec.inbound
+    first, classify = inbound.lookup[0], inbound.classify
+    lists = first.key if first.kind == "longest" else [first.key]
+    decides = "spi" in classify.key and "mark" not in classify.key
+    comes = classify.rule == "any" or classify.kind == "none" or decides
+    return comes and (first.kind == "none" or (first.kind != "direct" and all("spi" in fields for fields in lists)))
 
 
 def _turns_away(device: Device) -> bool:

@@ -60,6 +60,17 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 """Name, dtype and values a row of every column that stages write."""
 
 
+def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8, I64, I32, F64]:
+    """Packets in an arena of their own: arena, offset, length, time. `times`: one for each, or one for all."""
+    rows = len(packets)
+    length = np.fromiter(map(len, packets), np.int32, rows)
+    offset = np.zeros(rows, np.int64)
+    np.cumsum(length[:-1], out=offset[1:])
+    time = np.empty(rows, np.float64)
+    time[:] = times
+    return np.frombuffer(bytearray().join(packets), np.uint8), offset, length, time
+
+
 class PacketBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
@@ -107,14 +118,7 @@ class PacketBatch:
     @classmethod
     def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> PacketBatch:
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
-        rows = len(packets)
-        length = np.fromiter(map(len, packets), np.int32, rows)
-        offset = np.zeros(rows, np.int64)
-        np.cumsum(length[:-1], out=offset[1:])
-        arena = np.frombuffer(bytearray().join(packets), np.uint8)
-        time = np.empty(rows, np.float64)
-        time[:] = times
-        return cls(arena, offset, length, time, np.full(rows, mark, np.uint32))
+        return cls(*packed(packets, times), np.full(len(packets), mark, np.uint32))
 
     def __len__(self) -> int:
         return len(self.offset)

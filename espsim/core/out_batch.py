@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.batch import F64, I32, I64, U8, U64
+from espsim.core.batch import F64, I32, I64, U8, U64, packed
 
 U16 = npt.NDArray[np.uint16]
 
@@ -103,14 +103,7 @@ class OutBatch:
         cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, out: U8 | None = None
     ) -> OutBatch:  # fmt: skip
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
-        rows = len(packets)
-        length = np.fromiter(map(len, packets), np.int32, rows)
-        offset = np.zeros(rows, np.int64)
-        np.cumsum(length[:-1], out=offset[1:])
-        arena = np.frombuffer(bytearray().join(packets), np.uint8)
-        time = np.empty(rows, np.float64)
-        time[:] = times
-        return cls(arena, offset, length, time, out)
+        return cls(*packed(packets, times), out)
 
     def __len__(self) -> int:
         return len(self.offset)

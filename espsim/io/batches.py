@@ -16,13 +16,13 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import BinaryIO, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from espsim.core.batch import I32, I64, U8, U64
+from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
@@ -126,7 +126,7 @@ class _NgWalk:
         self._known = len(self._interfaces)
 
 
-class BatchReader:
+class BatchReader(Closing):
     """A capture, batch by batch. `nanosecond`: some times may fall between microseconds."""
 
     def __init__(self, source: Intake, form: ClassicPcap | Pcapng, *, waits: bool) -> None:
@@ -146,14 +146,6 @@ class BatchReader:
     def at(self) -> int:
         """Bytes of the file up to the end of the last frame delivered."""
         return self._source.at
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; may be repeated."""

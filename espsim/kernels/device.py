@@ -1,9 +1,10 @@
 """A modelled device's lookup over columns, step by step: offload/device.py.
 
-    key_words   of each packet, the fields that a table, a rule or a check compares          offload/keys.py
-    masked, sliced, in_slots    the slot of a direct table, and what is in it                offload/tables.py DirectTable
-    better      the rows of an exact table under one signature beside those under others     ExactTable
-    conclude    the context that was found, and the device's own check of it                 offload/device.py Device.lookup
+    key_words           the fields that a table, a rule or a check compares         offload/keys.py
+    masked, sliced      the slot of a direct table                                  offload/tables.py DirectTable
+    in_slots            what is in it                                               DirectTable
+    better              what several signatures of an exact table find              ExactTable
+    conclude            the context that was found, and the device's check of it    offload/device.py Device.lookup
 
 `step` says where a packet's lookup ended: PENDING until then. Tables give entries by number; `context` says in which
 row of `facts` the context of an entry stands (-1: in none, its slot of the SA array is empty).
@@ -89,19 +90,26 @@ def sliced(
 
 
 @kernel
-def in_slots(slot: I64, capacity: int, cells: I32, step: U8, found: I32) -> None:
-    """The entry in each slot of `cells` (-1: none); slots behind its end are empty. `capacity` 0: it has no end."""
+def in_slots(slot: I64, capacity: int, cells: I32, near: I32, step: U8, found: I32) -> None:
+    """The entry in each pending packet's slot, -1 for none: cells[slot] (behind their end all are empty), or `near`.
+
+    `near` is empty, or has the entry in each packet's slot already. `capacity` 0: the table has no end.
+    """
     rows = len(slot)
     for i in range(rows):
         if i + AHEAD < rows and 0 <= slot[i + AHEAD] < len(cells):
             prefetch(cells, slot[i + AHEAD])
         found[i] = -1
+        if step[i] != PENDING:
+            continue
         if slot[i] < 0:
             step[i] = CLASSIFY
         elif 0 < capacity <= slot[i]:
             step[i] = OVER_MAX
         else:
-            if slot[i] < len(cells):
+            if len(near):
+                found[i] = near[i]
+            elif slot[i] < len(cells):
                 found[i] = cells[slot[i]]
             if found[i] < 0:
                 step[i] = EMPTY
@@ -133,18 +141,19 @@ def _equal(words: U64, i: int, other: U64, at: int) -> bool:
     differ = _0
     for n in range(words.shape[1]):
         differ |= words[i, n] ^ other[at, n]
-    return differ == _0
+    return bool(differ == _0)
 
 
 @kernel
 def conclude(
-    found: I32, context: I32, sa: I32, words: U64, held: U64, ends: U8, step: U8, shadowed: U8, sa_index: I32
-) -> None:
+    found: I32, context: I32, sa: I32, words: U64, held: U64, ends: U8, said: U8,
+    step: U8, shadowed: U8, sa_index: I32, reached: U8, action: U8,
+) -> None:  # fmt: skip
     """End every lookup: `sa_index` is the SA of HIT and MISMATCH, -1 else; other ends forget `shadowed`.
 
-    `words` (rows, w) and `held` (contexts, w) are what the device's check compares, w 0 for none; `sa` is the SA of each
-    context. `ends` (8) says of each end what it counts as: HIT of a mismatch that nobody minds, ASK of what is not public;
-    its last says what several entries under one key are: PENDING, or ASK.
+    `words` (rows, w) and `held` (contexts, w) are what the device's check compares; `sa` is the SA of each context.
+    `ends` (8) says of each end what it counts as: HIT of a mismatch that nobody minds, ASK of what is not public; its
+    last says what several entries under one key are: PENDING, or ASK. `said` (8, 2) is `reached` and `action` of each.
     """
     rows = len(found)
     for i in range(rows):
@@ -165,6 +174,8 @@ def conclude(
                 end = ASK
         if end not in (HIT, MISMATCH):
             shadowed[i] = 0
-        step[i] = ends[end] if end < ASK else end
-        if step[i] == ASK:
+        end = ends[end] if end < ASK else end
+        step[i] = end
+        reached[i], action[i] = said[end, 0], said[end, 1]
+        if end == ASK:
             sa_index[i] = -1

@@ -55,24 +55,26 @@ def _word(
 @kernel
 def row_hashes(
     codes: U8, constants: U64, starts: U64, sets: np.uint64, crc: bool,
-    spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32, hashes: I32,
+    spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32, scratch: U64, hashes: I32,
 ) -> None:  # fmt: skip
     """Fill `hashes` (rows, starts): the row of the table under each start, below `sets`.
 
-    `codes` and `constants` are the stream; a start is the hash of no words with the table's seed and a way, of `crc` the
-    register (`crc32c((), seed, way) ^ 0xFFFFFFFF`).
+    `codes` and `constants` are the stream; a start is the hash of no words with the table's seed and a way, of `crc`
+    the register (`crc32c((), seed, way) ^ 0xFFFFFFFF`). `scratch` is as long as `starts`.
     """
     power = sets & (sets - np.uint64(1)) == np.uint64(0)
     for i in range(len(spi)):
         for way in range(len(starts)):
-            h = starts[way]
-            for n in range(len(codes)):
-                code = codes[n]
-                if code in (DST_HIGH, SRC_HIGH) and family[i] == _V4:
-                    continue
-                word = _word(code, constants[n], i, spi, family, daddr, saddr, sport, dport, mark)
-                h = crc_word(h, word) if crc else mix64(h ^ word)
-            h = h ^ _LOW if crc else h
+            scratch[way] = starts[way]
+        for n in range(len(codes)):
+            code = codes[n]
+            if code in (DST_HIGH, SRC_HIGH) and family[i] == _V4:
+                continue
+            word = _word(code, constants[n], i, spi, family, daddr, saddr, sport, dport, mark)
+            for way in range(len(starts)):
+                scratch[way] = crc_word(scratch[way], word) if crc else mix64(scratch[way] ^ word)
+        for way in range(len(starts)):
+            h = scratch[way] ^ _LOW if crc else scratch[way]
             hashes[i, way] = h & (sets - np.uint64(1)) if power else h % sets
 
 

@@ -1,7 +1,7 @@
 """The windows behind a device: rows whose packet was decrypted before anyone asks the window, or where nobody does.
 
-    advance   as `kernels.replay.advance`, each row in its own order      reference/inbound.py, accept(icv_first, check_replay)
-    tally     as `kernels.decap.tally`                                    the same
+    advance   as `kernels.replay.advance`, each row in its own order    reference/inbound.py, accept
+    tally     as `kernels.decap.tally`                                  the same
 
 `order` says of each row who asks the window, and when.
 """
@@ -12,7 +12,19 @@ import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, U32, U64, kernel
 from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
-from espsim.kernels.decap import BYTES, DUPLICATES, FORGED, INTEGRITY, MODE, PACKETS, SINCE, TOO_OLD, TRUNCATED, USED
+from espsim.kernels.decap import (
+    BYTES,
+    DUPLICATES,
+    FORGED,
+    INTEGRITY,
+    MODE,
+    PACKETS,
+    POLICY,
+    SINCE,
+    TOO_OLD,
+    TRUNCATED,
+    USED,
+)
 from espsim.kernels.replay import RESUMED, _infer, _judge, _move
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
@@ -61,7 +73,7 @@ def tally(verdict: U8, order: U8, sa_index: I32, payload: I32, time: I64, counts
         if sa < 0:
             continue
         refused = found in (REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO)
-        if found in (DELIVERED, MODE):
+        if found in (DELIVERED, MODE, POLICY):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

@@ -28,6 +28,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 _BYTE = np.uint64(0xFF)
+_ODD = np.array([0x9E3779B97F4A7C15 * (2 * n + 1) ** 5 & 0xFFFFFFFFFFFFFFFF for n in range(7)], np.uint64)
 _CRC = np.array(
     [
         __import__("functools").reduce(lambda crc, _: crc >> 1 ^ (0x82F63B78 if crc & 1 else 0), range(8), byte)
@@ -182,11 +183,11 @@ def in_ways(words: U64, places: I64, keys: U64, held: I32, sa_index: I32) -> Non
 
 @inlined
 def _exact_first(words: U64, i: int, rows: int) -> np.uint64:
-    """The row of the table where the search for a key begins."""
+    """The row of the table where the search for a key begins. Words are multiplied side by side, then mixed once."""
     h = _0
     for n in range(words.shape[1]):
-        h = mix64(h ^ words[i, n])
-    return _modulo(h, np.uint64(rows))
+        h ^= mul64(words[i, n], _ODD[n])
+    return (mix64(h) >> _32) * np.uint64(rows) >> _32
 
 
 @inlined

@@ -47,6 +47,15 @@ def refusal(model: Model, sa: SecurityAssociation) -> Refusal | None:
     return None
 
 
+def shape_of(sa: SecurityAssociation) -> object | None:
+    """What of an SA decides `refusal`, to be remembered by; None with encapsulation, where there is too much of it."""
+    if sa.encap is not None:
+        return None
+    keys = sa.keys
+    suite = (keys.suite.name, len(keys.key), keys.icv_length) if keys is not None else None
+    return sa.proto, sa.mode.value, sa.dir is Direction.OUT, sa.window, sa.esn, suite
+
+
 def _direction(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if "in" not in need(model, "caps.dirs", model.spec.caps.dirs):
         return "EOPNOTSUPP", "the driver offloads no inbound SAs"

@@ -11,11 +11,12 @@ hash that is not public is a seeded mixer (hashing.py).
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from espsim.core.errors import InputError
 from espsim.core.verdict import Surfacing
@@ -48,8 +49,7 @@ class Reached(IntEnum):
     SA_MISMATCH = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The device's answer to a packet. `sa_index` is -1 where it found none; of SA_MISMATCH, the SA that it refused.
 
     `action`: `use` (that SA's context), `software` (the packet goes on as ordinary ESP), `drop`, `fail_flag`.
@@ -83,8 +83,8 @@ class Device:
     ) -> None:
         self.model = model.assuming(assume or {})
         self._inbound = self.model.spec.inbound
-        self._hardware = Hardware(self.model, seed)
-        self._driver = Driver(self.model, self._hardware)
+        self.hardware = Hardware(self.model, seed)
+        self._driver = Driver(self.model, self.hardware)
         self._checks = self._optional_checks(verify)
 
     def add(self, sa_index: int, sa: SecurityAssociation, port: int = 0) -> Installed:
@@ -129,11 +129,15 @@ class Device:
 
     def occupancy(self) -> list[tuple[int, int]]:
         """(place, sa_index) of every row of the key table, by place; tables of several ports one after another."""
-        return [(place, entry.sa_index) for place, entry in self._hardware.written()]
+        return [(place, entry.sa_index) for place, entry in self.hardware.written()]
+
+    def held(self) -> list[Entry]:
+        """The SAs that the driver took, in no order."""
+        return [*self._driver.held.values()]
 
     def counts(self) -> Counts:
         """How full the device is."""
-        return Counts(len(self._driver.held), len(self.occupancy()), len(self._hardware.rules))
+        return Counts(len(self._driver.held), len(self.occupancy()), len(self.hardware.rules))
 
     # -- packets ------------------------------------------------------------------------------------------------
 
@@ -142,7 +146,7 @@ class Device:
         classify, first = self._inbound.classify, self._inbound.lookup[0]
         if not self._classified(key):
             return self._miss("inbound.classify.miss", classify.miss)
-        table = self._hardware.table(key.port, key.dst)
+        table = self.hardware.table(key.port, key.dst)
         if isinstance(table, DirectTable):
             slot = table.slot_of(key)
             if slot is None:
@@ -155,16 +159,16 @@ class Device:
         if not places:
             return self._miss("inbound.lookup.0.miss", first.miss)
         row = self._winner(table, places)
-        entry = row.entry if row.target is None else self._hardware.array(key.port).slots.get(row.target)
+        entry = row.entry if row.target is None else self.hardware.array(key.port).slots.get(row.target)
         return self._empty_slot() if entry is None else self._verified(entry, key, len(places) > 1)
 
     def _classified(self, key: PacketKey) -> bool:
         classify = self._inbound.classify
         if need(self.model, "inbound.classify.kind", classify.kind) == "none":
             return False
-        if not self._hardware.has_rules:
+        if not self.hardware.has_rules:
             return True
-        return of_packet(key, need(self.model, "inbound.classify.key", classify.key)) in self._hardware.rules
+        return of_packet(key, self._rule_fields) in self.hardware.rules
 
     def _winner(self, table: Table, places: list[int]) -> Row:
         rows = [table.rows[place] for place in places]
@@ -178,13 +182,21 @@ class Device:
         return rows[0]  # places are in order: the lowest
 
     def _verified(self, entry: Entry, key: PacketKey, shadowed: bool) -> Answer:
-        verify = self._inbound.verify
-        fields: list[str] = [*need(self.model, "inbound.verify.always", verify.always), *self._checks]
+        fields = self.verify_fields
         if of_packet(key, fields) != of_sa(entry.sa, key.port, fields):
-            action = need(self.model, "inbound.verify.on_mismatch", verify.on_mismatch)
+            action = need(self.model, "inbound.verify.on_mismatch", self._inbound.verify.on_mismatch)
             if action != "none":
                 return Answer(Reached.SA_MISMATCH, entry.sa_index, action, shadowed)
         return Answer(Reached.HIT, entry.sa_index, "use", shadowed)
+
+    @functools.cached_property
+    def _rule_fields(self) -> tuple[str, ...]:
+        return tuple(need(self.model, "inbound.classify.key", self._inbound.classify.key))
+
+    @functools.cached_property
+    def verify_fields(self) -> tuple[str, ...]:
+        """What is compared with the SA that was found."""
+        return (*need(self.model, "inbound.verify.always", self._inbound.verify.always), *self._checks)
 
     def _miss(self, key: str, action: str) -> Answer:
         return Answer(Reached.MISS, -1, need(self.model, key, action))

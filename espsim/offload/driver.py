@@ -8,10 +8,10 @@ delete   by what the driver remembers (handle, slot, key) or looks for (SPI); wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import functools
+from typing import Literal, NamedTuple
 
-from espsim.offload.caps import Refusal, need, refusal
+from espsim.offload.caps import Refusal, need, refusal, shape_of
 from espsim.offload.hardware import Hardware
 from espsim.offload.keys import FieldValues, of_sa
 from espsim.offload.model import Model
@@ -22,8 +22,7 @@ from espsim.sad.association import SecurityAssociation
 _PROGRAM = "inbound.program"
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
+class Installed(NamedTuple):
     """The driver's answer to an add. `errno` None: success. `in_table`: an entry that packets can reach was written.
 
     `slot` is where a packet's lookup ends (of a kept duplicate in an SA array: where none ends); `note` is a sentence.
@@ -45,6 +44,7 @@ class Driver:
         self._program = model.spec.inbound.program
         self.held: dict[int, Entry] = {}
         self._by_identity: dict[FieldValues, list[Entry]] = {}
+        self._refusals: dict[object, Refusal | None] = {}
         self._order = 0
 
     # -- adding -------------------------------------------------------------------------------------------------
@@ -53,13 +53,13 @@ class Driver:
         """Offer an SA. ValueError: this index is in the device already."""
         if sa_index in self.held:
             raise ValueError(f"sa_index {sa_index} is in the device already")
-        refused = refusal(self._model, sa) or self._out_of_range(sa) or self._rules_full(sa, port)
+        refused = self._refusal(sa) or self._out_of_range(sa) or self._rules_full(sa, port)
         if refused is not None:
             return _refused(*refused)
         entry = Entry(sa_index, sa, port, self._order)
         entry.identity = self._identity(entry)
         self._order += 1
-        twin = self._same_identity(entry)
+        twin = self._same_identity(entry) if entry.identity is not None else None
         installed = self._install(entry) if twin is None else self._meets(entry, twin, "duplicate")
         if installed.errno is None:
             self.held[sa_index] = entry
@@ -67,19 +67,39 @@ class Driver:
                 self._hardware.rules[self._rule_of(sa, port)] += 1
         return installed
 
+    def _refusal(self, sa: SecurityAssociation) -> Refusal | None:
+        """What the capabilities say. Drivers take many SAs of few shapes: each is asked about once."""
+        shape = shape_of(sa)
+        if shape is None:
+            return refusal(self._model, sa)
+        if shape not in self._refusals:
+            self._refusals[shape] = refusal(self._model, sa)
+        return self._refusals[shape]
+
     def _out_of_range(self, sa: SecurityAssociation) -> Refusal | None:
-        span = self._program.spi_range
-        if span is None:
+        if self._span is None or self._span[0] <= sa.spi <= self._span[1]:
             return None
-        at = f"{_PROGRAM}.spi_range"
-        low, high = need(self._model, f"{at}.min", span.min), need(self._model, f"{at}.max", span.max)
-        if low <= sa.spi <= high or need(self._model, f"{at}.outside", span.outside) == "ignore":
+        span, at = self._program.spi_range, f"{_PROGRAM}.spi_range"
+        if span is None or need(self._model, f"{at}.outside", span.outside) == "ignore":
             return None
         errno = need(self._model, f"{at}.errno", span.errno)
+        low, high = self._span
         return errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}"
 
+    @functools.cached_property
+    def _span(self) -> tuple[int, int] | None:
+        """The SPIs that the driver was configured for; None: any."""
+        span, at = self._program.spi_range, f"{_PROGRAM}.spi_range"
+        if span is None:
+            return None
+        return need(self._model, f"{at}.min", span.min), need(self._model, f"{at}.max", span.max)
+
     def _rule_of(self, sa: SecurityAssociation, port: int) -> FieldValues:
-        return of_sa(sa, port, need(self._model, "inbound.classify.key", self._inbound.classify.key))
+        return of_sa(sa, port, self._rule_fields)
+
+    @functools.cached_property
+    def _rule_fields(self) -> tuple[str, ...]:
+        return tuple(need(self._model, "inbound.classify.key", self._inbound.classify.key))
 
     def _rules_full(self, sa: SecurityAssociation, port: int) -> Refusal | None:
         """A capacity that is not public is taken as large enough (and `Device.assumptions` says so)."""
@@ -93,21 +113,24 @@ class Driver:
 
     def _same_identity(self, entry: Entry) -> Entry | None:
         """The oldest entry in the table that the driver takes for the same SA."""
-        identity = entry.identity
-        if identity is None:
+        others = self._by_identity.get(entry.identity or ())
+        if not others:
             return None
         mark = entry.sa.mark.value & entry.sa.mark.mask
         by_mark = "mark" in self._program.identity
-        others = self._by_identity.get(identity, ())
         return next((other for other in others if not by_mark or other.sa.mark.matches(mark)), None)
 
     def _identity(self, entry: Entry) -> FieldValues | None:
         """What the driver compares, but for the mark; None where it looks at the slot only, or at nothing."""
-        fields = need(self._model, f"{_PROGRAM}.identity", self._program.identity)
-        if "none" in fields or "slot" in fields:
+        fields = self._identity_fields
+        if fields is None:
             return None
-        scope = self._hardware.scope(entry.port, entry.sa.dst)
-        return (*scope, *of_sa(entry.sa, entry.port, [f for f in fields if f != "mark"]))
+        return (*self._hardware.scope(entry.port, entry.sa.dst), *of_sa(entry.sa, entry.port, fields))
+
+    @functools.cached_property
+    def _identity_fields(self) -> tuple[str, ...] | None:
+        fields = need(self._model, f"{_PROGRAM}.identity", self._program.identity)
+        return None if "none" in fields or "slot" in fields else tuple(f for f in fields if f != "mark")
 
     def _install(self, entry: Entry) -> Installed:
         """No equal identity: write the entry, if its slot is free and there is room."""
@@ -120,28 +143,28 @@ class Driver:
         if occupant is not None:
             same = occupant.entry.sa.spi == entry.sa.spi
             return self._meets(entry, occupant.entry, "duplicate" if same else "alias")
-        if first.multi_match == "impossible" and table.twins(entry.sa, entry.port):
+        # A direct table has no other place for the key than this free one.
+        if first.multi_match == "impossible" and first.kind != "direct" and table.twins(entry.sa, entry.port):
             return self._full("the table can't hold one key twice")
-        return self._write(entry, place)
+        return self._write(entry, table, place)
 
-    def _write(self, entry: Entry, place: int) -> Installed:
+    def _write(self, entry: Entry, table: Table, place: int) -> Installed:
         """Take an array slot where there is an array, a row of the auxiliary tables, and write the place."""
         slot = self._take_slot(entry)
         if isinstance(slot, Installed):
             return slot
-        auxiliary = self._hardware.aux(entry.port)
-        lacking = next((aux for aux in auxiliary if not aux.has_room(entry)), None)
-        if lacking is not None:
-            self._release_slot(entry)
-            errno = need(self._model, lacking.errno_key, lacking.errno)
-            return _refused(errno, f"{lacking.name}: all {lacking.limit} rows are taken")
-        self._put(entry, place, slot)
+        for aux in self._hardware.aux(entry.port):
+            if not aux.has_room(entry):
+                self._release_slot(entry)
+                errno = need(self._model, aux.errno_key, aux.errno)
+                return _refused(errno, f"{aux.name}: all {aux.limit} rows are taken")
+        self._put(entry, table, place, slot)
         number = place if slot is None else slot
         return Installed(None, True, number, f"written to slot {number}")
 
-    def _put(self, entry: Entry, place: int, slot: int | None) -> None:
-        table = self._table(entry)
-        self._clear(table, place)
+    def _put(self, entry: Entry, table: Table, place: int, slot: int | None) -> None:
+        if place in table.rows:
+            self._clear(table, place)
         table.write(place, Row(entry, slot))
         entry.place = place
         for aux in self._hardware.aux(entry.port):
@@ -155,8 +178,7 @@ class Driver:
         if not self._hardware.has_array:
             return None
         array = self._hardware.array(entry.port)
-        by_spi = need(self._model, f"{_PROGRAM}.slot", self._program.slot) == "spi_low24"
-        slot = entry.sa.spi & 0xFFFFFF if by_spi else array.first_free()
+        slot = entry.sa.spi & 0xFFFFFF if self._slot_by_spi else array.first_free()
         if slot is None or (array.limit is not None and slot >= array.limit):
             return self._full(f"all {array.limit} slots of the SA array are taken")
         other = array.slots.get(slot)
@@ -165,6 +187,10 @@ class Driver:
         array.take(slot, entry)
         entry.slot = slot
         return slot
+
+    @functools.cached_property
+    def _slot_by_spi(self) -> bool:
+        return need(self._model, f"{_PROGRAM}.slot", self._program.slot) == "spi_low24"
 
     def _share_slot(self, entry: Entry, other: Entry, slot: int) -> int | Installed:
         """The SPI names an array slot that another SA has: one context for both, or a refusal.
@@ -215,7 +241,7 @@ class Driver:
         if place is None or not same_place:  # equal for the driver, not for the table: the old row goes
             self._clear(table, place)
             return self._install(entry)
-        installed = self._write(entry, place)
+        installed = self._write(entry, table, place)
         if installed.errno is not None:
             return installed
         return Installed(None, True, installed.slot, f"slot {installed.slot} held {other.sa.name}: overwritten")
@@ -303,7 +329,7 @@ class Driver:
             heir.first, heir.heirs = None, others
             for other in others:
                 other.first = heir
-            self._put(heir, place, heir.slot if row.target is not None else None)
+            self._put(heir, table, place, heir.slot if row.target is not None else None)
         else:
             self._clear(table, place)
 

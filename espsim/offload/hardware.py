@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,20 +26,19 @@ class Hardware:
         self._aux: dict[int, list[AuxTable]] = {}
         self.rules: Counter[FieldValues] = Counter()
 
-    @property
+    @functools.cached_property
     def has_rules(self) -> bool:
         """Whether the classifier has a rule for each SA or policy; otherwise one wildcard rule takes all ESP."""
         return need(self._model, "inbound.classify.rule", self._model.spec.inbound.classify.rule) != "any"
 
-    @property
+    @functools.cached_property
     def has_array(self) -> bool:
         """Whether an array of SA contexts stands behind the key table."""
         return len(self._model.spec.inbound.lookup) > 1
 
     def scope(self, port: int, dst: bytes) -> Scope:
         """Which key table a port and a family use."""
-        per_family = self._model.spec.inbound.lookup[0].per_family
-        return self._port(0, port), len(dst) if need(self._model, "inbound.lookup.0.per_family", per_family) else 0
+        return port if self._key_per_port else 0, len(dst) if self.per_family else 0
 
     def table(self, port: int, dst: bytes) -> Table:
         """The key table of a port and a family."""
@@ -49,14 +49,14 @@ class Hardware:
 
     def array(self, port: int) -> SlotArray:
         """The array behind the key table."""
-        where = self._port(1, port)
+        where = port if self._array_per_port else 0
         if where not in self._arrays:
             self._arrays[where] = SlotArray(capacity_of(self._model, 1))
         return self._arrays[where]
 
     def aux(self, port: int) -> list[AuxTable]:
         """The auxiliary tables beside the key table."""
-        where = self._port(0, port)
+        where = port if self._key_per_port else 0
         if where not in self._aux:
             tables = self._model.spec.inbound.lookup[0].aux
             self._aux[where] = [AuxTable(self._model, n, aux) for n, aux in enumerate(tables)]
@@ -68,7 +68,21 @@ class Hardware:
             rows = self._tables[scope].rows
             yield from ((place, rows[place].entry) for place in sorted(rows))
 
-    def _port(self, n: int, port: int) -> int:
-        """A port has one function, so both scopes mean a table for each port."""
+    @functools.cached_property
+    def _key_per_port(self) -> bool:
+        return self._per_port(0)
+
+    @functools.cached_property
+    def _array_per_port(self) -> bool:
+        return self._per_port(1)
+
+    def _per_port(self, n: int) -> bool:
+        """Whether every port has its table. A port has one function, so both scopes mean that."""
         scope = self._model.spec.inbound.lookup[n].scope
-        return 0 if need(self._model, f"inbound.lookup.{n}.scope", scope) == "device" else port
+        return need(self._model, f"inbound.lookup.{n}.scope", scope) != "device"
+
+    @functools.cached_property
+    def per_family(self) -> bool:
+        """Whether IPv4 and IPv6 have a key table each."""
+        per_family = self._model.spec.inbound.lookup[0].per_family
+        return need(self._model, "inbound.lookup.0.per_family", per_family)

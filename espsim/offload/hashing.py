@@ -6,6 +6,7 @@ SPI_TO_SA only the shape is known, four 11-bit indices of a 55-bit key). `crc32c
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -22,10 +23,18 @@ def mix64(x: int) -> int:
 
 def vendor_hash(words: Sequence[int], seed: int, way: int) -> int:
     """64 bits of a key: h = mix64(seed * golden + way + 1), then h = mix64(h ^ word) for each 64-bit word."""
-    h = mix64((seed * _GOLDEN + way + 1) & _MASK64)
-    for word in words:
-        h = mix64(h ^ word & _MASK64)
+    h = _start(seed, way)
+    for word in words:  # mix64 again, in line: a call for each word of 100,000 SAs is felt
+        h ^= word & _MASK64
+        h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
+        h = (h ^ h >> 27) * 0x94D049BB133111EB & _MASK64
+        h ^= h >> 31
     return h
+
+
+@functools.cache
+def _start(seed: int, way: int) -> int:
+    return mix64((seed * _GOLDEN + way + 1) & _MASK64)
 
 
 def crc32c(words: Sequence[int], seed: int, way: int) -> int:

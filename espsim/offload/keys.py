@@ -5,8 +5,10 @@ Both sides give the same values for the same field, so that a key is a tuple tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from espsim.sad.association import SecurityAssociation
 
@@ -16,8 +18,7 @@ FieldValues = tuple[Value, ...]
 PROTO_ESP = 50
 
 
-@dataclass(frozen=True, slots=True)
-class PacketKey:
+class PacketKey(NamedTuple):
     """What hardware can see of an ESP packet. Addresses are packed bytes; `port` is the device's ingress port.
 
     `spi` is ESP's, inside UDP too; `udp_ports` is (source, destination) of UDP-encapsulated ESP.
@@ -34,40 +35,57 @@ class PacketKey:
 
 def of_packet(key: PacketKey, fields: Sequence[str], mark_mask: int = 0xFFFFFFFF) -> FieldValues:
     """The values of these fields in a packet, its mark under a rule's mask."""
-    return tuple(key.mark & mark_mask if field == "mark" else _value(field, key) for field in fields)
+    return tuple([key.mark & mark_mask if read is None else read(key) for read in _packet_readers(tuple(fields))])
 
 
 def of_sa(sa: SecurityAssociation, port: int, fields: Sequence[str]) -> FieldValues:
     """The values of these fields in a rule made for an SA at a port: those of a packet of that SA."""
-    ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else None
-    packet = PacketKey(sa.src, sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask, port, ports)
-    return tuple(sa.reqid if field == "reqid" else _value(field, packet) for field in fields)
+    return tuple([port if read is None else read(sa) for read in _sa_readers(tuple(fields))])
 
 
-def _value(field: str, key: PacketKey) -> Value:
-    match field:
-        case "spi":
-            return key.spi
-        case "spi24":
-            return key.spi & 0xFFFFFF
-        case "dst":
-            return key.dst
-        case "src":
-            return key.src
-        case "proto":
-            return key.proto
-        case "ipver":
-            return 4 if len(key.dst) == 4 else 6
-        case "port" | "lf":  # a port has one function, with one LF
-            return key.port
-        case "mark":
-            return key.mark
-        case "udp_ports":
-            return key.udp_ports
-        case "esp":
-            return int(key.proto == PROTO_ESP)
-    # match_id and profile: a driver uses one value, that of its own rules. frag0: fragments never come this far.
+# What reads a field off a packet or an SA. Worked out once for each list of fields: drivers ask for every SA.
+
+_Reader = Callable[[Any], Value]
+
+_SAME: dict[str, _Reader] = {  # attributes that both have under one name
+    "spi": attrgetter("spi"),
+    "spi24": lambda it: it.spi & 0xFFFFFF,
+    "dst": attrgetter("dst"),
+    "src": attrgetter("src"),
+    "proto": attrgetter("proto"),
+    "ipver": lambda it: 4 if len(it.dst) == 4 else 6,
+    "esp": lambda it: int(it.proto == PROTO_ESP),
+}
+_OF_PACKET: dict[str, _Reader | None] = {
+    **_SAME,
+    "port": attrgetter("port"),
+    "lf": attrgetter("port"),  # a port has one function, with one LF
+    "udp_ports": attrgetter("udp_ports"),
+    "mark": None,  # under the rule's mask
+}
+_OF_SA: dict[str, _Reader | None] = {
+    **_SAME,
+    "port": None,  # the SA's in the device
+    "lf": None,
+    "udp_ports": lambda sa: (sa.encap.sport, sa.encap.dport) if sa.encap is not None else None,
+    "mark": lambda sa: sa.mark.value & sa.mark.mask,
+    "reqid": attrgetter("reqid"),
+}
+
+
+def _nothing(_it: Any) -> Value:
+    """match_id and profile: a driver uses one value, that of its own rules. frag0: fragments never come this far."""
     return 0
+
+
+@functools.cache
+def _packet_readers(fields: tuple[str, ...]) -> list[_Reader | None]:
+    return [_OF_PACKET.get(field, _nothing) for field in fields]
+
+
+@functools.cache
+def _sa_readers(fields: tuple[str, ...]) -> list[_Reader | None]:
+    return [_OF_SA.get(field, _nothing) for field in fields]
 
 
 def words(values: FieldValues) -> list[int]:

@@ -7,12 +7,14 @@ A place is a number: a direct table's slot, an exact table's row, a hash's way *
 from __future__ import annotations
 
 import abc
+import bisect
+import functools
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from espsim.offload.caps import need
 from espsim.offload.hashing import crc32c, vendor_hash
@@ -22,6 +24,9 @@ from espsim.offload.schema import Aux, Index, Lookup
 from espsim.sad.association import SecurityAssociation
 
 _FIRST = "inbound.lookup.0"
+
+Signature = tuple[tuple[str, ...], int]
+"""The fields that an exact table's row compares, and the mask of its mark."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,8 +48,7 @@ class Entry:
     heirs: list[Entry] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What a place of the key table holds: who wrote it, and the array slot that it names."""
 
     entry: Entry
@@ -96,21 +100,22 @@ class DirectTable(Table):
         self.index: Index = need(model, f"{_FIRST}.index", lookup.index)
         need(model, f"{_FIRST}.index.fn", self.index.fn)
         self.capacity = capacity_of(model, 0)
-        self._bases: dict[FieldValues, int] = {}
+        self.bases: dict[FieldValues, int] = {}
+        """Of each rule, what its packets' slices of the SPI are added to."""
         self._next_base = 0
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The slot; None where it would lie beyond the end."""
-        rule = self._rule(of_sa(sa, port, self._rule_fields()), sa.spi)
-        if self.index.fn != "mask" and rule not in self._bases:
-            self._bases[rule] = self._next_base
-            self._next_base += 1 << self._slice_bits()
+        rule = self._rule(of_sa(sa, port, self.rule_fields), sa.spi)
+        if self.index.fn != "mask" and rule not in self.bases:
+            self.bases[rule] = self._next_base
+            self._next_base += self.slice[1] if self.index.fn == "slice_add" else 1
         slot = self._slot(sa.spi, rule)
         return None if slot is None or (self.capacity is not None and slot >= self.capacity) else slot
 
     def slot_of(self, key: PacketKey) -> int | None:
         """The slot a packet is steered to, occupied or not, perhaps beyond the end. None: no rule supplies a base."""
-        return self._slot(key.spi, self._rule(of_packet(key, self._rule_fields()), key.spi))
+        return self._slot(key.spi, self._rule(of_packet(key, self.rule_fields), key.spi))
 
     def find(self, key: PacketKey) -> list[int]:
         """The packet's slot, if it is occupied."""
@@ -123,41 +128,53 @@ class DirectTable(Table):
         return [slot] if slot is not None and slot in self.rows and self.rows[slot].entry.sa.spi == sa.spi else []
 
     def _slot(self, spi: int, rule: FieldValues) -> int | None:
-        index, model, at = self.index, self._model, f"{_FIRST}.index"
-        if index.fn == "mask":
-            bits = need(model, f"{at}.bits", index.bits)
-            return (spi - self._offset()) & (1 << bits) - 1
-        base = self._bases.get(rule)
-        if base is None or index.fn == "rule":
-            return base
-        low = need(model, f"{at}.lo", index.lo)
-        width = need(model, f"{at}.width", index.width)
-        return base + (spi >> low & (1 << self._slice_bits()) - 1) & (1 << width) - 1
-
-    def _offset(self) -> int:
-        span = self._model.spec.inbound.program.spi_range
-        if not need(self._model, f"{_FIRST}.index.subtract_min", self.index.subtract_min):
-            return 0
-        return need(self._model, "inbound.program.spi_range.min", span.min) if span is not None else 0
-
-    def _slice_bits(self) -> int:
-        if self.index.fn != "slice_add":
-            return 0
-        low = need(self._model, f"{_FIRST}.index.lo", self.index.lo)
-        return need(self._model, f"{_FIRST}.index.hi", self.index.hi) - low + 1
-
-    def _rule_fields(self) -> Sequence[str]:
         if self.index.fn == "mask":
-            return ()
-        fields = need(self._model, "inbound.classify.key", self._model.spec.inbound.classify.key)
-        return [f for f in fields if f != "spi" or self.index.fn == "rule"]
+            offset, mask = self.masked
+            return spi - offset & mask
+        base = self.bases.get(rule)
+        if base is None or self.index.fn == "rule":
+            return base
+        low, size, width = self.slice
+        return base + (spi >> low & size - 1) & width
 
     def _rule(self, values: FieldValues, spi: int) -> FieldValues:
         """Who has one base: SAs whose rule fields are equal, the SPI's slice left out."""
-        if self.index.fn != "slice_add" or "spi" not in self._model.spec.inbound.classify.key:
+        if not self.slice_in_rule:
             return values
+        low, size, _width = self.slice
+        return (*values, spi & ~(size - 1 << low))
+
+    @property
+    def slice_in_rule(self) -> bool:
+        """Whether a rule names the SPI but for its slice, which then is the last value of its key in `bases`."""
+        return self.index.fn == "slice_add" and "spi" in self._model.spec.inbound.classify.key
+
+    # Worked out when first needed: an unknown stops only what needs it.
+
+    @functools.cached_property
+    def masked(self) -> tuple[int, int]:
+        """(what is subtracted from the SPI, the mask)."""
+        bits = need(self._model, f"{_FIRST}.index.bits", self.index.bits)
+        span, offset = self._model.spec.inbound.program.spi_range, 0
+        if need(self._model, f"{_FIRST}.index.subtract_min", self.index.subtract_min) and span is not None:
+            offset = need(self._model, "inbound.program.spi_range.min", span.min)
+        return offset, (1 << bits) - 1
+
+    @functools.cached_property
+    def slice(self) -> tuple[int, int, int]:
+        """(the lowest bit of the SPI's slice, how many values it has, the mask of the sum)."""
         low = need(self._model, f"{_FIRST}.index.lo", self.index.lo)
-        return (*values, spi & ~((1 << self._slice_bits()) - 1 << low))
+        high = need(self._model, f"{_FIRST}.index.hi", self.index.hi)
+        width = need(self._model, f"{_FIRST}.index.width", self.index.width)
+        return low, 1 << high - low + 1, (1 << width) - 1
+
+    @functools.cached_property
+    def rule_fields(self) -> tuple[str, ...]:
+        """What of a packet names its rule, the SPI left out where it is sliced."""
+        if self.index.fn == "mask":
+            return ()
+        fields = need(self._model, "inbound.classify.key", self._model.spec.inbound.classify.key)
+        return tuple(f for f in fields if f != "spi" or self.index.fn == "rule")
 
 
 class HashTable(Table):
@@ -168,45 +185,57 @@ class HashTable(Table):
         lookup = model.spec.inbound.lookup[0]
         index: Index = need(model, f"{_FIRST}.index", lookup.index)
         fn = need(model, f"{_FIRST}.index.fn", index.fn)
-        self._hash = crc32c if fn == "crc32c" else vendor_hash
-        self._seed = seed
-        self._fields = key_fields(model, lookup)
+        self.hash = crc32c if fn == "crc32c" else vendor_hash
+        self.seed = seed
+        self.fields = tuple(key_fields(model, lookup))
         self.sets = need(model, f"{_FIRST}.sets", lookup.sets)
         if need(model, f"{_FIRST}.index.chained", index.chained):
-            self._limit: int | None = index.max_chain if isinstance(index.max_chain, int) else None
+            self.limit: int | None = index.max_chain if isinstance(index.max_chain, int) else None
         else:
-            self._limit = need(model, f"{_FIRST}.ways", lookup.ways)
+            self.limit = need(model, f"{_FIRST}.ways", lookup.ways)
         self.skewed = need(model, f"{_FIRST}.per_way_index", lookup.per_way_index)
-        self._keys: dict[int, FieldValues] = {}
-        self._deepest = 0
+        self._by_key: dict[FieldValues, list[int]] = {}
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The first free way; None: all are taken."""
-        places = self._places(of_sa(sa, port, self._fields), self._limit)
+        if self.limit is not None and len(self.rows) == self.limit * self.sets:
+            return None
+        places = self._places(of_sa(sa, port, self.fields))
         return next((place for place in places if place not in self.rows), None)
 
     def find(self, key: PacketKey) -> list[int]:
         """The places with this key, first way first."""
-        return self._with(of_packet(key, self._fields))
+        return list(self._by_key.get(of_packet(key, self.fields), ()))
 
     def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
         """As `find`."""
-        return self._with(of_sa(sa, port, self._fields))
+        return list(self._by_key.get(of_sa(sa, port, self.fields), ()))
 
     def write(self, place: int, row: Row) -> None:
         """Fill a place."""
         super().write(place, row)
-        self._keys[place] = of_sa(row.entry.sa, row.entry.port, self._fields)
-        self._deepest = max(self._deepest, place // self.sets + 1)
+        bisect.insort(self._by_key.setdefault(self._key_of(row), []), place)
 
-    def _with(self, key: FieldValues) -> list[int]:
-        places = self._places(key, self._deepest)
-        return [place for place in places if place in self.rows and self._keys[place] == key]
+    def clear(self, place: int) -> Row | None:
+        """Empty a place."""
+        row = super().clear(place)
+        if row is not None:
+            key = self._key_of(row)
+            self._by_key[key].remove(place)
+            if not self._by_key[key]:
+                del self._by_key[key]
+        return row
 
-    def _places(self, key: FieldValues, ways: int | None) -> Iterator[int]:
+    def _key_of(self, row: Row) -> FieldValues:
+        return of_sa(row.entry.sa, row.entry.port, self.fields)
+
+    def _places(self, key: FieldValues) -> Iterator[int]:
+        """Where a key may be, way after way. Numbers go up with the ways."""
         key_words = words(key)
-        for way in itertools.count() if ways is None else range(ways):
-            row = self._hash(key_words, self._seed, way if self.skewed else 0) % self.sets
+        row = self.hash(key_words, self.seed, 0) % self.sets
+        for way in itertools.count() if self.limit is None else range(self.limit):
+            if self.skewed and way:
+                row = self.hash(key_words, self.seed, way) % self.sets
             yield way * self.sets + row
 
 
@@ -220,15 +249,17 @@ class ExactTable(Table):
         super().__init__()
         lookup = model.spec.inbound.lookup[0]
         self._limit = limit
-        self._longest = lookup.kind == "longest"
+        self.longest = lookup.kind == "longest"
         self._answers = lookup.kind != "none"
         key: list[Any] = need(model, f"{_FIRST}.key", lookup.key)
-        self._lists: list[list[str]] = key if self._longest else [key]
+        self._lists: list[tuple[str, ...]] = [*map(tuple, key)] if self.longest else [tuple(key)]
         omit = need(model, f"{_FIRST}.omit_zero", lookup.omit_zero)
-        self._omit: Sequence[str] = ("src", "dst") if self._longest else omit
+        self._omit: Sequence[str] = ("src", "dst") if self.longest else omit
+        yes_no = (False, True)
+        self._fields = {(src, dst): self._fields_without(src, dst) for src in yes_no for dst in yes_no}
         self._free: list[int] = []
         self._next = 0
-        self._by_key: dict[tuple[tuple[str, ...], int], dict[FieldValues, list[int]]] = {}
+        self._by_key: dict[Signature, dict[FieldValues, list[int]]] = {}
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The lowest free row; None: the table is full."""
@@ -239,12 +270,22 @@ class ExactTable(Table):
     def find(self, key: PacketKey) -> list[int]:
         """The rows that match, lowest first."""
         found: list[int] = []
-        signatures = sorted(self._by_key, key=lambda s: -len(s[0])) if self._longest else self._by_key
-        for fields, mask in signatures if self._answers else ():
+        for fields, mask in self.signatures:
             found += self._by_key[fields, mask].get(of_packet(key, fields, mask), ())
-            if found and self._longest:
+            if found and self.longest:
                 break
         return sorted(found)
+
+    @property
+    def signatures(self) -> Sequence[Signature]:
+        """What a packet is looked up by, one after another; of `longest` the first that finds something is the last."""
+        if not self._answers:
+            return ()
+        return sorted(self._by_key, key=lambda s: -len(s[0])) if self.longest else [*self._by_key]
+
+    def keyed(self, signature: Signature) -> Mapping[FieldValues, Sequence[int]]:
+        """The rows under a signature, by their values."""
+        return self._by_key[signature]
 
     def twins(self, sa: SecurityAssociation, port: int) -> list[int]:
         """The rows with the same fields, masks and values, oldest first."""
@@ -274,13 +315,16 @@ class ExactTable(Table):
             heapq.heappush(self._free, place)
         return row
 
-    def _rule(self, sa: SecurityAssociation, port: int) -> tuple[tuple[tuple[str, ...], int], FieldValues]:
-        zero = {f for f, address in (("src", sa.src), ("dst", sa.dst)) if f in self._omit and not any(address)}
-        if self._longest:
-            fields = max(((*k,) for k in self._lists if not zero & set(k)), key=len, default=("spi",))
-        else:
-            fields = tuple(f for f in self._lists[0] if f not in zero)
+    def _rule(self, sa: SecurityAssociation, port: int) -> tuple[Signature, FieldValues]:
+        fields = self._fields[not any(sa.src), not any(sa.dst)]
         return (fields, sa.mark.mask if "mark" in fields else 0), of_sa(sa, port, fields)
+
+    def _fields_without(self, src: bool, dst: bool) -> tuple[str, ...]:
+        """The fields of an entry whose source, whose destination are zero."""
+        zero = {f for f, is_zero in (("src", src), ("dst", dst)) if is_zero and f in self._omit}
+        if self.longest:
+            return max((k for k in self._lists if not zero & set(k)), key=len, default=("spi",))
+        return tuple(f for f in self._lists[0] if f not in zero)
 
 
 class SlotArray:
@@ -321,7 +365,7 @@ class AuxTable:
         self.name = aux.name
         self.errno_key, self.errno = f"{at}.errno", aux.errno
         self.limit = limit_of(model, f"{at}.capacity", aux.capacity)
-        self._fields = need(model, f"{at}.key", aux.key)
+        self._fields = tuple(need(model, f"{at}.key", aux.key))
         self._shared = need(model, f"{at}.refcount", aux.refcount)
         self.rows: Counter[FieldValues] = Counter()
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
-from espsim.core.batch import COLUMNS, NOT_ESP, ONE_BY_ONE, PacketBatch
+from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PacketBatch
+from espsim.core.closing import Closing
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.kernels.parse import CUT
+from espsim.pipeline.stages import run_stages
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
@@ -86,7 +87,7 @@ class ReceivedRow:
     surfacing: Surfacing = Surfacing.NONE
 
 
-class BatchInbound:
+class BatchInbound(Closing):
     """The software path in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
     Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
@@ -97,14 +98,6 @@ class BatchInbound:
         self.one = one
         self.debug = debug
         self.columns = SadColumns.of(one.sad, engine_by_name(engine) if isinstance(engine, str) else engine)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -119,11 +112,7 @@ class BatchInbound:
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns."""
         self.columns.begin(batch)
-        for stage, writes in STAGES:
-            if self.debug:
-                checked(stage, writes, batch, self.columns)
-            else:
-                stage(batch, self.columns)
+        run_stages(STAGES, batch, self.columns, debug=self.debug)
         for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
             self._one_by_one(batch, row)
 
@@ -164,13 +153,3 @@ class BatchInbound:
             at, size = int(batch.offset[row]), len(answer.inner)
             batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
             batch.inner_at[row], batch.inner_length[row] = at, size
-
-
-def checked(stage: Stage, writes: frozenset[str], batch: PacketBatch, columns: SadColumns) -> None:
-    """Run a stage, and raise AssertionError where it wrote a column that isn't its own."""
-    names = [name for name in ("arena", "offset", "length", "time", "mark", *COLUMNS) if name not in writes]
-    before = {name: getattr(batch, name).copy() for name in names}
-    stage(batch, columns)
-    changed = [name for name in names if not np.array_equal(before[name], getattr(batch, name), equal_nan=False)]
-    if changed:
-        raise AssertionError(f"{stage.__name__} wrote {', '.join(changed)}")

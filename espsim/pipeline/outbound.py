@@ -12,16 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.core.batch import ONE_BY_ONE
-from espsim.core.out_batch import NOT_IP, OUT_COLUMNS, OutBatch
+from espsim.core.closing import Closing
+from espsim.core.out_batch import NOT_IP, OutBatch
 from espsim.core.verdict import OutVerdict
+from espsim.pipeline.stages import run_stages
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.stages import encap, policy, seal, seqno
@@ -85,7 +86,7 @@ class SentRow:
         return self.verdict.counter
 
 
-class BatchOutbound:
+class BatchOutbound(Closing):
     """Seals in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
     Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
@@ -99,14 +100,6 @@ class BatchOutbound:
         self.columns = OutColumns.of(one.sad, found, one._random, one._masks, mtu=one.mtu)
         self._out = np.empty(0, np.uint8)
         self._tied = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def ambiguous(self) -> bool:
@@ -127,11 +120,7 @@ class BatchOutbound:
     def run(self, batch: OutBatch) -> None:
         """Fill a batch's columns, and `out` with the sealed packets."""
         self.columns.begin(batch)
-        for stage, writes in STAGES:
-            if self.debug:
-                checked(stage, writes, batch, self.columns)
-            else:
-                stage(batch, self.columns)
+        run_stages(STAGES, batch, self.columns, debug=self.debug)
         self._tied = self._tied or 1 in batch.tied.tobytes()
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
@@ -163,13 +152,3 @@ class BatchOutbound:
         batch.seq64[row] = answer.seq64 or 0
         if answer.packet is not None:
             batch.append(row, answer.packet)
-
-
-def checked(stage: Stage, writes: frozenset[str], batch: OutBatch, columns: OutColumns) -> None:
-    """Run a stage, and raise AssertionError where it wrote a column that isn't its own."""
-    names = [name for name in ("arena", "offset", "length", "time", "out", *OUT_COLUMNS) if name not in writes]
-    before = {name: getattr(batch, name).copy() for name in names}
-    stage(batch, columns)
-    changed = [name for name in names if not np.array_equal(before[name], getattr(batch, name), equal_nan=False)]
-    if changed:
-        raise AssertionError(f"{stage.__name__} wrote {', '.join(changed)}")

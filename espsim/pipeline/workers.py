@@ -12,12 +12,12 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from espsim.core.closing import Closing
 from espsim.core.errors import EspsimError, InputError
 
 _T = TypeVar("_T", bound=np.generic)
@@ -34,7 +34,7 @@ def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
     return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size].view(kind).reshape(shape)
 
 
-class Workers:
+class Workers(Closing):
     """`count` processes forked here, with everything that stands in memory here and now.
 
     `work(worker, *job)` runs in each of them for every `start(*job)`, in order; `wait` returns when all are done with
@@ -55,14 +55,6 @@ class Workers:
             theirs.close()
             self._ours.append(ours)
             self._processes.append(process)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def pids(self) -> list[int]:

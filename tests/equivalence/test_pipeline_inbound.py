@@ -16,7 +16,8 @@ from espsim.core.batch import COLUMNS, NOT_ESP, PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.verdict import Verdict
 from espsim.kernels import codes, decap
-from espsim.pipeline.inbound import STAGES, BatchInbound, checked
+from espsim.pipeline.inbound import STAGES, BatchInbound
+from espsim.pipeline.stages import checked
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
 from espsim.sad.sad import Sad

@@ -21,7 +21,8 @@ from espsim.core.out_batch import NOT_IP, OUT_COLUMNS, OVERHEAD, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.kernels import encap, select
 from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.outbound import STAGES, BatchOutbound, checked
+from espsim.pipeline.outbound import STAGES, BatchOutbound
+from espsim.pipeline.stages import checked
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector

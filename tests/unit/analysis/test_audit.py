@@ -124,6 +124,27 @@ def test_a_silent_overflow_of_the_hash(tmp_path):
         "0", "DROPPED", "DEVICE_DROP", True)  # fmt: skip
 
 
+def test_packets_of_sas_that_are_not_there_meet_what_the_driver_has_set_up_for_them(tmp_path):
+    """The driver took an SA for which the hash has no room, so its packets are steered there; a refused SA's are not."""
+    path = tmp_path / "small.toml"
+    path.write_text(
+        'schema = 1\nid = "small"\nextends = "marvell-cn10k-linux-v5"\n'
+        '[[inbound.lookup]]\nkind = "hash"\nkey = ["spi"]\nindex = { fn = "vendor_hash" }\nways = 1\nsets = 4\n'
+        'capacity = 4\nscope = "device"\nmulti_match = "impossible"\nmiss = "drop"\n'
+        '[inbound.program]\nidentity = ["spi"]\nfull = { policy = "reject", errno = "ENOMEM", hash = "silent" }\n'
+    )
+    sas = [sa(1, n, window=64, flags=frozenset({"esn"} if n % 2 else ())) for n in range(0x100, 0x130)]
+    inventory, device = inventory_of(tmp_path, *sas), device_of(str(path))
+    found = audit(inventory, device)
+    assert fates(found) == {"installed": 4, "overflows": 20, "refused": 24}
+    met = {(fate, outcome, surfacing) for fate, _, outcome, surfacing in found.traffic}
+    assert met == {
+        ("installed", DeviceOutcome.HIT, Surfacing.NONE),
+        ("overflows", DeviceOutcome.DROPPED, Surfacing.DEVICE_DROP),
+        ("refused", DeviceOutcome.MISS, Surfacing.NONE),
+    }
+
+
 def test_refusals_name_the_limit_and_the_first_sa(tmp_path):
     inventory = inventory_of(
         tmp_path, sa(1), sa(2, flags=frozenset({"esn"})), sa(3, 0x77, window=32), sa(4, 0x78, window=32)

@@ -1,0 +1,23 @@
+"""What everything that is closed shares: leaving `with` closes it."""
+
+from __future__ import annotations
+
+import abc
+from types import TracebackType
+from typing import Self
+
+
+class Closing(abc.ABC):
+    """`with thing as name:` closes the thing at the end, however it comes."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Done with it; may be repeated."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

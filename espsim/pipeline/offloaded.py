@@ -1,0 +1,251 @@
+"""The batch path inbound with a modelled device before it: `reference/offloaded.py`, batch by batch.
+
+    parse -> lookup and hardware -> replay check -> AEAD open -> trailer -> settle -> decap -> admit -> count
+
+The device's answer takes the place of the lookup's and nothing else differs: `sa_index` is the SA whose context was
+used. The packet's own SA, which the software lookup finds, and what the device did stand beside the batch.
+
+Where either of the two is the one-packet path's, the packet is, and then the SA that is used becomes that path's for
+good, with all that share its SPI: an SA's state is in one place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO
+from espsim.core.batch import I32, NOT_ESP, ONE_BY_ONE, U8, PacketBatch
+from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
+from espsim.kernels import device_replay
+from espsim.kernels.device import ASK
+from espsim.kernels.lookup import usable
+from espsim.offload.device import Device, Reached
+from espsim.pipeline.inbound import BatchInbound, ReceivedRow, Stage
+from espsim.pipeline.snapshot import device_columns
+from espsim.pipeline.stages import run_stages
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+from espsim.stages import aead, decap, lookup, parse, replay, trailer
+from espsim.stages.columns import SadColumns
+from espsim.stages.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
+
+_IN_DEVICE = frozenset({Verdict.INTEGRITY, Verdict.TRUNCATED, Verdict.TRAILER})
+_WITHOUT_CONTEXT = {
+    int(Reached.MISS): DeviceOutcome.DROPPED,
+    int(Reached.EMPTY_SLOT): DeviceOutcome.EMPTY_SLOT,
+    int(Reached.SA_MISMATCH): DeviceOutcome.SA_MISMATCH,
+}
+_FACTS = [field.name for field in fields(ReceivedRow)]
+
+Bools = npt.NDArray[np.bool_]
+
+
+class OffloadedAnswer(Protocol):
+    """What the one-packet path says (`espsim.reference.inbound.Received`)."""
+
+    verdict: Verdict
+    counter: str | None
+    spi: int | None
+    seq: int | None
+    seq64: int | None
+    entry: SadEntry | None
+    used: SadEntry | None
+    inner: bytes | None
+    device: DeviceOutcome | None
+    surfacing: Surfacing
+
+
+class OffloadedPath(Protocol):
+    """`espsim.reference.offloaded.OffloadedInbound`: the SAD, the device, and judging what kernels can't."""
+
+    sad: Sad
+    device: Device
+    mark: int
+
+    def receive(self, packet: bytes, now: float) -> OffloadedAnswer | None:
+        """Process one IP packet."""
+
+
+class BatchOffloaded(BatchInbound):
+    """A device and the software path in batches: `BatchInbound` over an `OffloadedInbound`, with its methods.
+
+    Between the first batch and `close` the SAD must be left alone, and the device too, but for a `refresh`. All packets
+    come by port 0. UnknownReached where a packet's answer is not public.
+    """
+
+    one: OffloadedPath
+
+    def __init__(self, one: OffloadedPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        super().__init__(one, engine, debug=debug)
+        self._beside: WeakKeyDictionary[PacketBatch, _Beside] = WeakKeyDictionary()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the device again, after SAs were offloaded or withdrawn."""
+        self._hardware = device_columns(self.one.device, self.columns.rows)
+
+    def run(self, batch: PacketBatch) -> None:
+        """Fill a batch's columns; `sa_index` is the SA whose context was used."""
+        self.columns.begin(batch)
+        beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
+        run_stages(beside.stages(), batch, self.columns, debug=self.debug)
+        for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+            answer = self.one.receive(batch.packet(row), float(batch.time[row]))
+            beside.asked[row] = None if answer is None else ReceivedRow(*map(answer.__getattribute__, _FACTS))
+            self._put(batch, row, beside.asked[row])
+
+    def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
+        """The rows of a batch that has run."""
+        beside = self._beside[batch]
+        found = super().answers(batch)
+        facts = (beside.own, beside.rows.action, beside.rows.reached, beside.rows.shadowed)
+        surfacing = functools.cache(self._surfacing)
+        for row, (own, *did) in enumerate(zip(*(c.tolist() for c in facts), strict=True)):
+            answer = found[row]
+            if row in beside.asked:
+                found[row] = beside.asked[row]
+            elif answer is not None and answer.spi is not None:
+                self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfacing)
+        return found
+
+    def _add_device(
+        self, answer: ReceivedRow, own: SadEntry | None, did: list[int], surfacing: Callable[[Verdict], Surfacing]
+    ) -> None:
+        """What `reference.offloaded` says of a packet besides its verdict."""
+        action, reached, shadowed = did
+        answer.entry = own
+        if action == USE:
+            wrong = DeviceOutcome.SHADOWED if shadowed else DeviceOutcome.WRONG_SA
+            answer.device = DeviceOutcome.HIT if answer.used is own else wrong
+            answer.surfacing = surfacing(answer.verdict)
+            told = answer.surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED)
+            answer.counter = answer.verdict.counter if told else None
+            return
+        answer.device = _WITHOUT_CONTEXT[reached]
+        if action == SOFTWARE:
+            answer.device = DeviceOutcome.MISS if reached == Reached.MISS else answer.device
+        elif self.one.device.mode == "":  # a model of software: what it drops, the host counts
+            answer.surfacing = Surfacing.COUNTED
+        else:
+            answer.surfacing = Surfacing.DEVICE_DROP if action == DROP else Surfacing.FLAGGED
+            answer.counter = None
+
+    def _surfacing(self, verdict: Verdict) -> Surfacing:
+        device = self.one.device
+        if verdict is Verdict.DELIVERED:
+            return Surfacing.NONE
+        if verdict in _IN_DEVICE:
+            return device.surfacing("integrity")
+        if verdict in REPLAY_VERDICTS and device.replay_checked_by == "device":
+            return device.surfacing("replay")
+        return Surfacing.COUNTED
+
+    def _put(self, batch: PacketBatch, row: int, answer: ReceivedRow | None) -> None:
+        """Write the one-packet path's answer into the columns. A used SA that has left the SAD has no number: -1."""
+        batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
+        batch.sa_index[row] = -1
+        if answer is None:
+            return
+        if answer.used is not None:
+            batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)
+        batch.seq64[row] = answer.seq64 or 0
+        if answer.inner is not None:  # never longer than the packet around it
+            at, size = int(batch.offset[row]), len(answer.inner)
+            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
+            batch.inner_at[row], batch.inner_length[row] = at, size
+
+
+class _Beside:
+    """What stands beside a batch: each packet's `own` SA, what the device did, who asks the window and when (`order`).
+
+    `asked` are the one-packet path's answers. The stages here are those that a device changes.
+    """
+
+    def __init__(self, device: Device, tables: DeviceColumns, rows: int) -> None:
+        self.own: I32 = np.full(rows, -1, np.int32)
+        self.rows = DeviceRows.of(rows)
+        self.order: U8 = np.zeros(rows, np.uint8)
+        self.asked: dict[int, ReceivedRow | None] = {}
+        self._device = device
+        self._tables = tables
+
+    def stages(self) -> Iterator[tuple[Stage, frozenset[str]]]:
+        """The order of the stages, each with the columns of the batch that it writes."""
+        yield parse.parse, parse.WRITES
+        yield self.look, lookup.WRITES
+        yield self.check, replay.CHECK_WRITES
+        yield aead.open_rows, aead.WRITES
+        yield trailer.trailer, trailer.WRITES
+        yield self.settle, replay.SETTLE_WRITES
+        yield decap.decap, decap.WRITES
+        yield decap.admit, decap.ADMIT_WRITES
+        yield self.count, frozenset()
+
+    def look(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2)."""
+        parsed = batch.verdict.copy()
+        lookup.lookup(batch, columns)
+        hardware(batch, self._tables, self.rows)
+        self.own[:] = batch.sa_index
+        esp, rows = parsed == Verdict.DELIVERED, self.rows
+        ask_device(batch, self._tables, rows, np.flatnonzero(esp & (rows.step == ASK)).tolist())
+        use = esp & (rows.action == USE)
+        alone = self._lend(columns, esp, use) | (use & (rows.sa_index == GONE))
+        batch.sa_index[:] = np.where(use, rows.sa_index, np.where(rows.action == SOFTWARE, self.own, -1))
+        batch.sa_index[alone | ~esp] = -1
+        batch.verdict[:] = parsed
+        usable(batch.sa_index, batch.dport, columns.standing, batch.verdict)
+        batch.verdict[alone] = ONE_BY_ONE
+        if use.any() and self._device.mode != "":
+            nobody = self._device.replay_checked_by == "nobody"
+            self.order[use] = device_replay.NOBODY if nobody else device_replay.ICV_FIRST
+
+    def _lend(self, columns: SadColumns, esp: Bools, use: Bools) -> Bools:
+        """The packets whose own SA is the one-packet path's, and then so is the SA that they use."""
+        lent: set[int] = set()
+        while True:
+            alone = esp & (self.own >= 0)
+            alone[alone] = columns.standing[self.own[alone]] == ONE_BY_ONE
+            used = self.rows.sa_index[alone & use]
+            used = used[used >= 0]
+            new = {columns.entries[row].sa.spi for row in used[columns.standing[used] != ONE_BY_ONE].tolist()}
+            if not new:
+                break
+            lent |= new
+            mates = [row for row, entry in enumerate(columns.entries) if entry.sa.spi in new]
+            columns.standing[mates] = ONE_BY_ONE
+        if lent:
+            columns.write_back()
+        return alone
+
+    def check(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """RFC 4303 3.4.3: what a device decrypts is opened whatever the window says now."""
+        replay.check(batch, columns)
+        batch.replay[self.order != device_replay.WINDOW_FIRST] = 0
+
+    def settle(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """As stages/replay.py, each row in its own order."""
+        row = 0
+        while True:
+            row = device_replay.advance(
+                row, self.order, batch.sa_index, batch.seq, batch.opened, columns.shape, columns.bits,
+                batch.seq64, batch.replay, batch.verdict,
+            )  # fmt: skip
+            if row < 0:
+                return
+            aead.open_again(batch, columns, row)
+            trailer.trailer_again(batch, row)
+
+    def count(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """As stages/decap.py, for the SAs whose contexts were used."""
+        device_replay.tally(
+            batch.verdict, self.order, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts
+        )  # fmt: skip
