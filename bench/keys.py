@@ -62,11 +62,12 @@ def keys_of(
     family: int,
     hit: float,
     packets: int,
+    daddr: npt.NDArray[np.uint64] | None = None,
 ) -> Keys:
-    """Packets in random order of SAs with these SPIs; a miss has one of `absent`."""
-    daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (len(spi), 2), np.uint64)
-    if family == 4:
-        daddr[:, 0] = 0
+    """Packets in random order of SAs with these SPIs, to random destinations or `daddr`; a miss has an `absent` SPI."""
+    if daddr is None:
+        daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (len(spi), 2), np.uint64)
+        daddr[:, 0] *= np.uint64(family != 4)
     pick = rng.integers(0, len(spi), packets, np.int32)
     packet_spi = spi[pick]
     miss = rng.random(packets) >= hit

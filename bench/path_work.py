@@ -43,13 +43,21 @@ class PathWork(abc.ABC):
 
     def prove(self, verdicts: npt.NDArray[np.int64]) -> None:
         """Run all once, and raise AssertionError where a packet got another verdict."""
+        if not (self._verdicts() == verdicts).all():
+            raise AssertionError("the path gave other verdicts than it should")
+
+    def prove_delivered(self, delivered: npt.NDArray[np.bool_]) -> None:
+        """Run all once, and raise AssertionError where others were delivered."""
+        if not ((self._verdicts() == 0) == delivered).all():
+            raise AssertionError("the path delivered other packets than it should")
+
+    def _verdicts(self) -> npt.NDArray[np.uint8]:
         found = []
         for chunk in range(self.chunks):
             self.fill(chunk)
             self.run()
             found.append(self.batch.verdict.copy())
-        if not (np.concatenate(found) == verdicts).all():
-            raise AssertionError("the path gave other verdicts than it should")
+        return np.concatenate(found)
 
     def once(self) -> tuple[int, float]:
         """All packets: how many, and the seconds that the path took."""

@@ -50,6 +50,13 @@ class PacketColumns:
     def __len__(self) -> int:
         return len(self.spi)
 
+    def cut(self, rows: slice) -> PacketColumns:
+        """Some of the packets."""
+        return PacketColumns(
+            self.spi[rows], self.family[rows], self.daddr[rows], self.saddr[rows],
+            self.sport[rows], self.dport[rows], self.mark[rows],
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class DeviceRows:

@@ -125,7 +125,7 @@ def test_a_silent_overflow_of_the_hash(tmp_path):
 
 
 def test_packets_of_sas_that_are_not_there_meet_what_the_driver_has_set_up_for_them(tmp_path):
-    """The driver took an SA for which the hash has no room, so its packets are steered there; a refused SA's are not."""
+    """The driver took an SA that the hash has no room for: its packets are steered there, a refused SA's are not."""
     path = tmp_path / "small.toml"
     path.write_text(
         'schema = 1\nid = "small"\nextends = "marvell-cn10k-linux-v5"\n'

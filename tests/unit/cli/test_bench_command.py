@@ -125,6 +125,7 @@ def test_a_model_in_the_lookups_place():
         ("intel-82599-linux", "exact"),
         ("nvidia-mlx5-linux-packet", "exact"),
         ("sw-dpdk-sad", "longest"),
+        ("netdevsim-linux", "none"),
     ],
 )
 def test_every_kind_of_table(model, what):
@@ -195,7 +196,6 @@ def test_what_is_no_number_of_sas(sas):
         (["--plot", "rates.pdf"], "rates.pdf: a plot is .png or .svg"),
         (["--plot", "/nowhere/at/all.png"], "/nowhere/at/all.png: cannot be written"),
         (["--model", "nobodys-nic"], "nobodys-nic: no such model"),
-        (["--model", "netdevsim-linux"], "its table is of kind none"),
         (["--model", "marvell-cn10k-dpdk", "--sas", "257"], "its table is measured with 256 SAs at most"),
     ],
 )
