@@ -368,7 +368,7 @@ def _mask_of(device: Device) -> int | None:
 def _finds_by_spi(device: Device) -> bool:
     """Whether all packets meet the same whose SPI no entry has.
 
-    They do where nothing but the SPI, and whether the SA was taken, brings a packet to the table, and the SPI is in its key.
+    They do where the SPI is in its key, and nothing but the SPI, and whether the SA was taken, brings packets to it.
     """
     inbound = device.model.spec.inbound
     first, classify = inbound.lookup[0], inbound.classify

@@ -135,6 +135,8 @@ class Driver:
     def _install(self, entry: Entry) -> Installed:
         """No equal identity: write the entry, if its slot is free and there is room."""
         first = self._inbound.lookup[0]
+        if self._program.full.hash == "silent" and self._array_full(entry):
+            return self._no_slot(entry)  # whether the hash has a place for it or not: there is no need to look
         table = self._table(entry)
         place = table.place_for(entry.sa, entry.port)
         if place is None:
@@ -180,13 +182,22 @@ class Driver:
         array = self._hardware.array(entry.port)
         slot = entry.sa.spi & 0xFFFFFF if self._slot_by_spi else array.first_free()
         if slot is None or (array.limit is not None and slot >= array.limit):
-            return self._full(f"all {array.limit} slots of the SA array are taken")
+            return self._no_slot(entry)
         other = array.slots.get(slot)
         if other is not None:
             return self._share_slot(entry, other, slot)
         array.take(slot, entry)
         entry.slot = slot
         return slot
+
+    def _array_full(self, entry: Entry) -> bool:
+        """Whether there is an array whose slots are given out in turn, and it has none left."""
+        if not self._hardware.has_array or self._slot_by_spi:
+            return False
+        return self._hardware.array(entry.port).first_free() is None
+
+    def _no_slot(self, entry: Entry) -> Installed:
+        return self._full(f"all {self._hardware.array(entry.port).limit} slots of the SA array are taken")
 
     @functools.cached_property
     def _slot_by_spi(self) -> bool:

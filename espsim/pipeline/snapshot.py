@@ -1,8 +1,8 @@
 """A modelled device's tables as they stand, laid out as arrays for the batch path (stages/hardware.py).
 
-    columns = device_columns(device, {sa_index: row})
-    rows = DeviceRows.of(len(packets.spi))
-    hardware(packets, columns, rows)
+    columns = device_columns(device, {sa_index: row})    after device.add(sa_index, sa) for every SA
+    rows = DeviceRows.of(len(packets.spi))               memory, for as many packets as a batch has
+    hardware(packets, columns, rows)                     a PacketBatch that was parsed, or PacketColumns
 
 What a model does not say (an "unknown") stays the device's to answer, row by row.
 """
@@ -10,6 +10,7 @@ What a model does not say (an "unknown") stays the device's to answer, row by ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -198,7 +199,7 @@ def _packets(
     return made, np.array(kept, np.int64)
 
 
-def _set(packets: PacketColumns, field: str, column: list) -> None:  # type: ignore[type-arg]
+def _set(packets: PacketColumns, field: str, column: Sequence[Any]) -> None:
     """One field's values."""
     if field in ("spi", "spi24"):
         packets.spi[:] = column

@@ -132,7 +132,9 @@ class SadColumns:
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
         top = int(self.bits[int(shape) >> replay.WHERE])
         now = type(window)(window.size, esn=window.esn, top=top, bitmap=bitmap)
-        window.top, window.bitmap, window.resume = now.top, now.bitmap, None
+        # Where nobody asks the window (a device that checks no replays) packets are counted and it stays as it is.
+        waits = window.resume if int(shape) & int(replay.RESUMED) else None
+        window.top, window.bitmap, window.resume = now.top, now.bitmap, waits
 
 
 def _linked(sad: Sad) -> list[SadEntry]:
