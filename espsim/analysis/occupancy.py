@@ -81,7 +81,7 @@ def repeats(balls: int, bins: int) -> Floats:
     chances, k = np.zeros(size), np.arange(size, dtype=np.float64)
     chances[0] = 1.0
     for thrown in range(1, balls):
-        again = np.clip((thrown - k) / bins, 0.0, 1.0) * chances
+        again = np.minimum(np.maximum((thrown - k) / bins, 0.0), 1.0) * chances  # np.clip takes twice as long
         chances -= again
         chances[1:] += again[:-1]
     return chances
