@@ -30,7 +30,8 @@ I64 = npt.NDArray[np.int64]
 Int = int | np.int64
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_OPTIONS = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
+OPTIONS = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
+"""What numba's `njit` is told."""
 
 # Their type hints know neither half of what is used here.
 compiler: Any = numba
@@ -43,19 +44,19 @@ JIT = not compiler.config.DISABLE_JIT
 def kernel(function: _F) -> _F:
     """Compile at the first call, for the dtypes of that call; the machine code is kept on disk where there is room."""
     try:
-        return cast(_F, compiler.njit(cache=True, **_OPTIONS)(function))
+        return cast(_F, compiler.njit(cache=True, **OPTIONS)(function))
     except RuntimeError:  # neither beside the source nor in the user's cache folder can anything be written
-        return cast(_F, compiler.njit(**_OPTIONS)(function))
+        return cast(_F, compiler.njit(**OPTIONS)(function))
 
 
 def helper(function: _F) -> _F:
     """Compile as part of the kernels that call it."""
-    return cast(_F, compiler.njit(**_OPTIONS)(function))
+    return cast(_F, compiler.njit(**OPTIONS)(function))
 
 
 def inlined(function: _F) -> _F:
     """As `helper`, pasted into its callers by numba, so that LLVM sees one function whatever its size."""
-    return cast(_F, compiler.njit(inline="always", **_OPTIONS)(function))
+    return cast(_F, compiler.njit(inline="always", **OPTIONS)(function))
 
 
 def compiled(*kernels: Callable[..., Any]) -> bool:

@@ -1,1 +1,1 @@
-"""What runs of many packets share: their counts (stats.py), and the order of the batch path's stages (inbound.py)."""
+"""The order of the batch path's stages in and out, captures through them, workers, and the counts of a run."""
