@@ -60,8 +60,8 @@ class OnePacketOut(Protocol):
 
     sad: Sad
     mtu: int
-    _random: Callable[[int], bytes]
-    _masks: dict[int, int]
+    random_bytes: Callable[[int], bytes]
+    masks: dict[int, int]
 
     @property
     def ambiguous(self) -> bool:
@@ -97,7 +97,7 @@ class BatchOutbound(Closing):
         self.one = one
         self.debug = debug
         found = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = OutColumns.of(one.sad, found, one._random, one._masks, mtu=one.mtu)
+        self.columns = OutColumns.of(one.sad, found, one.random_bytes, one.masks, mtu=one.mtu)
         self._out = np.empty(0, np.uint8)
         self._tied = False
 

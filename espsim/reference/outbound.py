@@ -46,13 +46,16 @@ class Sent:
 
 
 class Outbound:
-    """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding."""
+    """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
+
+    `masks` are those of counter-mode IVs by sa_index, drawn once an SA; whoever else seals for these SAs must use them.
+    """
 
     def __init__(self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU) -> None:
         self.sad = sad
         self.mtu = mtu
-        self._random = random_bytes
-        self._masks: dict[int, int] = {}
+        self.random_bytes = random_bytes
+        self.masks: dict[int, int] = {}
         self._ambiguous: set[int] = set()
 
     @property
@@ -154,10 +157,10 @@ class Outbound:
         if keys is None or not keys.suite.iv_length:
             return b""
         if keys.suite.kind is Kind.AUTHENC:
-            return self._random(keys.suite.iv_length)
-        mask = self._masks.get(entry.sa_index)
+            return self.random_bytes(keys.suite.iv_length)
+        mask = self.masks.get(entry.sa_index)
         if mask is None:
-            mask = self._masks[entry.sa_index] = int.from_bytes(self._random(8))
+            mask = self.masks[entry.sa_index] = int.from_bytes(self.random_bytes(8))
         return (mask ^ seq64).to_bytes(8)
 
 
