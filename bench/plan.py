@@ -27,7 +27,7 @@ FIGURED: list[Size] = [64, 256, 1024, 1424]
 """Sizes that there is a figure for."""
 ENDS: list[Size] = [64, 1424]
 MANY = 100_000
-OPERATIONS, FEW_OPERATIONS = 500_000, 200_000
+OPERATIONS, FEW_OPERATIONS = 2_000_000, 200_000
 """Of a peer's run."""
 
 

@@ -113,8 +113,9 @@ class BatchInbound(Closing):
         """Fill a batch's columns."""
         self.columns.begin(batch)
         run_stages(STAGES, batch, self.columns, debug=self.debug)
-        for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
-            self._one_by_one(batch, row)
+        if ONE_BY_ONE in batch.verdict.tobytes():
+            for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+                self._one_by_one(batch, row)
 
     def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
         """The rows of a batch that has run."""
