@@ -14,8 +14,8 @@ from __future__ import annotations
 import statistics
 import time
 import types
+from typing import Any, cast
 
-import numba
 import numpy as np
 import pytest
 
@@ -29,9 +29,9 @@ ROUNDS, BATCH, PACKETS = 7, 4096, 1 << 19
 
 def unprefetched():
     """The kernel with a look-ahead of one row: compiled again from its own source."""
-    function = lookup.triple.py_func
+    function = cast(Any, lookup.triple).py_func
     near = types.FunctionType(function.__code__, {**function.__globals__, "AHEAD": 1}, function.__name__)
-    return numba.njit(**_jit.OPTIONS)(near)
+    return _jit.compiler.njit(**_jit.OPTIONS)(near)
 
 
 def tables(of: Keys, *, huge: bool = True, off: int = 0):
