@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,14 +91,13 @@ class Cell:
         return self.as_expected is not False and not any(step.failures for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. What belongs to variants is there where the scenario has some."""
-        varied: Mapping[str, Any] = {}
-        if self.variant != PLAIN.name or self.expected is not None:
-            varied = {"variant": self.variant, "outcome": self.outcome, "expected": self.expected}
+        """For JSON. Every cell has every key; `expected` is null where no answer is fixed."""
         return {
             "policy": self.policy,
             "model": self.model,
-            **varied,
+            "variant": self.variant,
+            "outcome": self.outcome,
+            "expected": self.expected,
             "ok": self.ok,
             "assumptions": self.assumptions,
             "steps": [step.as_dict() for step in self.steps],

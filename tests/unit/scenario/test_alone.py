@@ -1,0 +1,55 @@
+"""Every built-in scenario runs by itself, as text and as JSON, and so does a user's whose answers are not all fixed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from espsim.cli.main import main
+from espsim.scenario.matrix import run_scenario
+from espsim.scenario.schema import builtin_names
+
+CASES = Path(__file__).parents[2] / "vectors" / "cases"
+KEYS = {"policy", "model", "variant", "outcome", "expected", "ok", "assumptions", "steps"}
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, ["run", *map(str, args)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_scenario_by_itself(name, monkeypatch):
+    cells = []
+
+    def run_once(*args, **keywords):
+        if not cells:
+            cells.extend(run_scenario(*args, **keywords))
+        return cells
+
+    monkeypatch.setattr("espsim.scenario.matrix.run_scenario", run_once)
+    text = invoke(name)
+    assert text.exit_code == 0, text.output
+    assert name.upper() in text.output.upper()
+    as_json = invoke(name, "--json")
+    assert as_json.exit_code == 0, as_json.output
+    report = json.loads(as_json.stdout)
+    assert report["ok"] is True
+    assert len(report["cells"]) == len(cells)
+    for cell in report["cells"]:
+        assert set(cell) == KEYS
+        assert cell["outcome"]
+
+
+def test_a_policy_without_an_answer_is_run_and_marked():
+    path = CASES / "a2-no-expected.toml"
+    text = invoke(path)
+    assert text.exit_code == 0, text.output
+    assert "OK~" in text.output
+    assert "2 cells run, 1 compared with what is expected: all as expected" in text.output
+    cells = json.loads(invoke(path, "--json").stdout)["cells"]
+    assert [(cell["policy"], cell["outcome"], cell["expected"], cell["ok"]) for cell in cells] == [
+        ("rfc2401", "OK", "OK", True), ("rfc4301", "OK", None, True)
+    ]  # fmt: skip
