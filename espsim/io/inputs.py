@@ -39,7 +39,8 @@ def open_input(path: str, *, buffering: int = -1) -> BinaryIO:
 def read_pieces(path: str, size: int = _PIECE) -> Iterator[bytes]:
     """The bytes of a file, in order, in pieces of 1 to `size` bytes.
 
-    A pipe gives what is there and does not wait for more. Memory is one piece. InputError where it can't be opened, at the first piece, or read on.
+    A pipe gives what is there and does not wait for more. Memory is one piece. InputError where it can't be opened, at
+    the first piece, or can't be read on.
     """
     with open_input(path, buffering=0) as file:
         while piece := _read(file, size, path):
@@ -82,4 +83,3 @@ def _standard_input(buffering: int) -> BinaryIO:
         return io.BytesIO(stream.read())
     except OSError as error:
         raise unreadable(STANDARD, error) from None
-
