@@ -2,30 +2,81 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.report.grid import Grid
 
-_PIPE_WIDTH = 200  # a table into a pipe or a file is not cut to 80 columns
+_PIPE_WIDTH = 200
+"""Columns of a pipe or a file, where nothing says how many there are."""
+_WIDE = 100_000
+_asked: int | None = None
 
 
-def console() -> Console:
-    """A console on standard output; wide where that is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH, soft_wrap=False)
+def use_width(columns: int | None) -> None:
+    """How wide every later `console` is: `--width` and `--wide`; None: as wide as the terminal, or COLUMNS."""
+    global _asked  # noqa: PLW0603 - one command line has one width
+    _asked = columns
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Table:
-    """A plain table: one line a row, headers above."""
-    result = Table(*headers, box=None, title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for row in rows:
-        result.add_row(*(Text(str(cell)) for cell in row))
-    return result
+def use_any_width() -> None:
+    """`--wide`: a row is one line, however long."""
+    use_width(_WIDE)
+
+
+class Page(Console):
+    """A console that breaks lines between words only and leaves no blanks at the ends of lines in a pipe."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As Console.print, but that a word which is longer than a line stays whole."""
+        if self.is_terminal:
+            self._print(*objects, **options)
+            return
+        with self.capture() as captured:
+            self._print(*objects, **options)
+        self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+    def _print(self, *objects: Any, markup: bool = True, **options: Any) -> None:
+        if options.pop("soft_wrap", False) or not (objects and isinstance(objects[0], str)):
+            super().print(*objects, markup=markup, crop=False, **options)
+            return
+        text = self.render_str(" ".join(map(str, objects)), markup=markup, highlight=False)
+        for line in text.split("\n", allow_blank=True):
+            for part in line.divide(_breaks(line.plain, self.width)):
+                part.rstrip()
+                super().print(part, soft_wrap=True, **options)
+
+
+def _breaks(line: str, room: int) -> list[int]:
+    """Where a line goes on in the next one: at the start of a word that has no room left."""
+    places, column = [], 0
+    for word in re.finditer(r"\S+\s*", line):
+        if column and column + len(word[0].rstrip()) > room:
+            places.append(word.start())
+            column = 0
+        column += len(word[0])
+    return places
+
+
+def console() -> Page:
+    """A page on standard output, as wide as was asked for, as COLUMNS says, or as the terminal is."""
+    width = _asked
+    if width is None and os.environ.get("COLUMNS", "").isdecimal():
+        width = max(1, int(os.environ["COLUMNS"]))
+    if width is None and not sys.stdout.isatty():
+        width = _PIPE_WIDTH
+    return Page(highlight=False, width=width, soft_wrap=False)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Grid:
+    """A plain table: headers above, one line a row where the width allows (grid.py)."""
+    return Grid(headers, rows, title=title)
 
 
 def print_inbound(result: Mapping[str, Any]) -> None:

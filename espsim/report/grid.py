@@ -1,0 +1,86 @@
+"""Tables that fit: one line a row where the width allows, else wrapped between words, else a row in lines of its own.
+
+No word is ever cut or broken, because an id, an SA or a number that is cut is a wrong one. Where even the longest words
+do not fit beside each other, each row becomes a heading (its first cell) and a line a column below it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+_GAP = 2
+"""Blanks between two columns."""
+_READABLE = 16
+"""A column of sentences is not made narrower than this: lines of two words are harder to read than a stacked row."""
+
+
+class Grid:
+    """A plain table: headers above, a row for each of `rows`. Cells are anything that `str` takes, or rich's Text."""
+
+    def __init__(self, headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+        self.headers = [Text(header, style="bold") for header in headers]
+        self.rows = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+        self.title = title
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Rich calls this with the width that there is."""
+        if self.title is not None:
+            yield Text(self.title, style="italic")
+        widths = self._widths(options.max_width)
+        if widths is None:
+            yield from self._stacked(options.max_width)
+        else:
+            yield self._table(widths)
+
+    def _widths(self, room: int) -> list[int] | None:
+        """A width for each column; None: they do not fit beside each other."""
+        columns = list(zip(self.headers, *self.rows, strict=True))
+        natural = [max(cell.cell_len for cell in column) for column in columns]
+        least = [min(n, max(_longest_word(column), _READABLE)) for n, column in zip(natural, columns, strict=True)]
+        room -= _GAP * (len(columns) - 1)
+        spare = room - sum(least)
+        if spare < 0:
+            return None
+        widths = least[:]
+        # Columns that need least get what they need first; the widest ones share what is left.
+        for place in sorted(range(len(columns)), key=lambda n: natural[n] - least[n]):
+            more = min(natural[place] - least[place], spare)
+            widths[place] += more
+            spare -= more
+        return widths
+
+    def _table(self, widths: Sequence[int]) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
+        for header, width in zip(self.headers, widths, strict=True):
+            table.add_column(header, width=width, overflow="fold")  # no word is longer than its column
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+    def _stacked(self, room: int) -> Iterator[Text]:
+        for row in self.rows:
+            head, *rest = row
+            yield from _wrapped(head.plain, room, "")
+            for header, cell in zip(self.headers[1:], rest, strict=True):
+                if cell.plain:
+                    yield from _wrapped(f"{header.plain}: {cell.plain}", room, "  ")
+
+
+def _longest_word(cells: Iterable[Text]) -> int:
+    return max((len(word) for cell in cells for word in cell.plain.split()), default=0)
+
+
+def _wrapped(text: str, room: int, indent: str) -> Iterator[Text]:
+    """A text in lines of whole words."""
+    lines = textwrap.wrap(
+        text, max(room, 1), initial_indent=indent, subsequent_indent=indent + "  " if indent else "",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    for line in lines or [""]:
+        yield Text(line, no_wrap=True, overflow="ignore")
