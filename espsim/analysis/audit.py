@@ -84,8 +84,8 @@ class Inventory:
 def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
     """Sort a survey's SAs. `undirected` counts those that are inbound only because nothing says otherwise."""
     result = Inventory(survey, array("I"))
-    for state in survey.ignored:
-        result.left_out[f"protocol {state.proto}"] += 1
+    for proto, count in survey.ignored.items():
+        result.left_out[f"protocol {proto}"] += count
     reasons = [_not_offered(template) for template in survey.templates]
     own: dict[Address, bool] = {}
     for index in survey.installing_order():
@@ -110,6 +110,8 @@ def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
 def _not_offered(template: Template) -> str | None:
     if template.sa.proto != PROTO_ESP:
         return PROTO_NAMES[template.sa.proto]
+    if template.unmodelled:
+        return f"not modelled: {template.unmodelled}"
     return "larval" if template.sa.keys is None and not template.hidden else None
 
 

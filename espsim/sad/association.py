@@ -214,6 +214,13 @@ class SecurityAssociation:
         return family(self.dst)
 
     @property
+    def direction(self) -> Direction | None:
+        """What the SA says of its direction: `dir`, else the direction of its offload. None: nothing."""
+        if self.dir is None and self.offload is not None:
+            return self.offload.dir
+        return self.dir
+
+    @property
     def triple(self) -> tuple[Address, int, int]:
         """(daddr, spi, proto): what Linux's input lookup hashes."""
         return (self.dst, self.spi, self.proto)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from espsim.aead.suites import Algorithm, resolve
+from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm, resolve
 from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import (
@@ -28,6 +28,11 @@ from espsim.xfrm.algorithms import Hidden, stand_ins
 from espsim.xfrm.bitmap import from_circular
 from espsim.xfrm.lexer import Entry, Form
 from espsim.xfrm.selector import SelectorWords
+
+MAX_WINDOW = 4096
+"""Packets: XFRMA_REPLAY_ESN_MAX."""
+
+_KNOWN = {"aead": AEADS.keys(), "enc": CIPHERS.keys(), "auth": HASHES.keys(), "auth-trunc": HASHES.keys()}
 
 _KINDS = {
     PROTO_ESP: ("aead", "enc", "auth", "auth-trunc"),
@@ -85,6 +90,28 @@ class Draft:
         """The algorithms, if the key of one is hidden: then no key of this SA is of use."""
         shown = (Hidden(a.kind, a.name, a.bits, 8 * len(a.key)) for a in self.algorithms)
         return (*shown, *self.hidden) if self.hidden else ()
+
+    @property
+    def unmodelled(self) -> str:
+        """Why espsim can't run such an SA, "" where it can: its mode or the first algorithm that is not known."""
+        if self.mode not in ("transport", "tunnel"):
+            return f"mode {self.mode}"
+        named = [(a.kind, a.name) for a in self.algorithms] + [(h.kind, h.name) for h in self.hidden]
+        for kind, name in named if self.proto == PROTO_ESP else ():
+            if kind in _KNOWN and ALIASES.get(name, name) not in _KNOWN[kind]:
+                return f"{kind} {name}"
+        return ""
+
+    def stand_in(self) -> SecurityAssociation:
+        """What is known of an SA that espsim can't run, without algorithms, in transport mode."""
+        window = self.window if self.context_window is None else self.context_window
+        flags = self.flags if window else self.flags - {"esn"}
+        return SecurityAssociation(
+            self.src or b"", self.dst or b"", self.spi or 0, self.proto or 0, reqid=self.reqid,
+            mark=self.mark if self.mark.mask else NO_MARK, if_id=self.if_id, dir=self.dir,
+            window=window if window <= MAX_WINDOW else 0, flags=frozenset(flags), encap=self.encap,
+            offload=self.offload,
+        )  # fmt: skip
 
     def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
         """The SA. InputError at the entry's line, or at that of its algorithms, where it can't be one."""

@@ -1,7 +1,8 @@
 """SAs from text in the words of `ip xfrm state`: dumps, `add` and `update` lines, and the bare words of either.
 
-Everything that ip/xfrm_state.c takes and ip/ipxfrm.c prints (iproute2 5.x to 6.1x) is understood; what is not
-understood is refused by name, with its file and line: an SA that was read half is worse than none.
+Everything that ip/xfrm_state.c takes and ip/ipxfrm.c prints (iproute2 5.x to 6.1x) is understood. An SA that espsim
+can't run is `Unmodelled`, one SA and not the end; an SA without its keys is `ParsedSa` with `hidden`. What is no part
+of an SA is passed over with a note. What stops: no SA at all, one SA with two keys, a damaged key.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from espsim.sad.association import SecurityAssociation
 from espsim.xfrm.algorithms import Hidden
 from espsim.xfrm.cursor import Cursor
 from espsim.xfrm.lexer import split_entries
+from espsim.xfrm.notes import Notes
 from espsim.xfrm.words import read_words
 
 Verb: TypeAlias = Literal["add", "update", "dump"]
@@ -47,12 +49,39 @@ class Ignored:
         return f"line {self.line}: a state of protocol {self.proto}, ignored"
 
 
+@dataclass(frozen=True, slots=True)
+class Unmodelled:
+    """An SA of ESP, AH or IPComp that espsim can't run, and `what` is why (`mode iptfs`, `enc cbc(des3_ede)`).
+
+    `sa` is a stand-in: addresses, SPI, protocol, reqid, mark, dir, offload, window and flags as far as they make an SA,
+    without algorithms, in transport mode. `mode` is the text's own word.
+    """
+
+    sa: SecurityAssociation
+    mode: str
+    what: str
+    line: int
+    verb: Verb
+
+    @property
+    def name(self) -> str:
+        """As `SecurityAssociation.name`."""
+        return self.sa.name
+
+
 @dataclass(slots=True)
 class SadText:
-    """What a text holds: its SAs in the order of the text, and the states that were ignored."""
+    """What a text holds, in the order of the text.
+
+    `sas`: the SAs that can be used, larval ones too. `hidden`: SAs whose keys the text does not show (no use to decap).
+    `unmodelled`: SAs that espsim can't run. `ignored`: states of other protocols. `notes`: what was passed over.
+    """
 
     sas: list[ParsedSa] = field(default_factory=list)
+    hidden: list[ParsedSa] = field(default_factory=list)
+    unmodelled: list[Unmodelled] = field(default_factory=list)
     ignored: list[Ignored] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
 
 
 def read_sad_file(path: str) -> list[ParsedSa]:
@@ -68,7 +97,7 @@ def parse_sad_text(text: str, where: str | None = None) -> list[ParsedSa]:
 def parse_sa_line(text: str, where: str | None = None, line: int | None = None) -> SecurityAssociation:
     """The one SA of a text that a user wrote inside another file, at its line `line`. Raises InputError."""
     try:
-        parsed = parse_sad(text, where).sas
+        parsed = parse_sad(text, where, strict=True).sas
     except InputError as error:
         at = error.line if line is None else line + (error.line or 1) - 1
         raise InputError(error.what, where=where, line=at) from None
@@ -88,32 +117,43 @@ def read_sad(path: str) -> SadText:
     return parse_sad(text, path)
 
 
-def parse_sad(text: str, where: str | None = None, *, keys_needed: bool = True) -> SadText:
-    """A text's SAs and what was ignored in it. Raises as `read_sad_file`."""
+def parse_sad(text: str, where: str | None = None, *, keys_needed: bool = True, strict: bool = False) -> SadText:
+    """A text's SAs and what was ignored in it. Raises as `read_sad_file`; `strict`: for what is not modelled too."""
     result = SadText()
     triples = _Triples(where)
-    for found in parse_entries(text, where, keys_needed=keys_needed):
+    for found in parse_entries(text, where, keys_needed=keys_needed, strict=strict):
         if isinstance(found, Ignored):
             result.ignored.append(found)
+        elif isinstance(found, Unmodelled):
+            result.unmodelled.append(found)
         else:
             triples.add(found)
-            result.sas.append(found)
-    if not result.sas:
+            (result.hidden if found.hidden else result.sas).append(found)
+    if not (result.sas or result.hidden or result.unmodelled):
         others = f" ({len(result.ignored)} states of other protocols were ignored)" if result.ignored else ""
         raise InputError(f"no SA in it{others}", where=where)
     return result
 
 
-def parse_entries(text: str, where: str | None = None, *, keys_needed: bool = True) -> Iterator[ParsedSa | Ignored]:
-    """The states of a text one by one, each judged alone, none compared with another. InputError with the line."""
+def parse_entries(
+    text: str, where: str | None = None, *, keys_needed: bool = True, strict: bool = False
+) -> Iterator[ParsedSa | Unmodelled | Ignored]:
+    """The states of a text one by one, each judged alone, none compared with another. InputError with the line.
+
+    `strict`: an SA that espsim can't run is an InputError.
+    """
     for entry in split_entries(text, where):
         cursor = Cursor(entry, where, keys_needed=keys_needed)
         draft = read_words(cursor)
         if draft.ignored:
             yield Ignored(draft.proto or 0, entry.line)
+            continue
+        verb = cast(Verb, entry.verb)
+        what = "" if strict else draft.unmodelled
+        if what:
+            yield Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb)
         else:
-            sa = draft.build(entry, where)
-            yield ParsedSa(sa, entry.line, cast(Verb, entry.verb), draft.all_hidden)
+            yield ParsedSa(draft.build(entry, where), entry.line, verb, draft.all_hidden)
 
 
 class _Triples:

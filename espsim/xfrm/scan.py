@@ -75,7 +75,7 @@ class _Reader:
             for found in parse_entries(block.text, self._where, keys_needed=False):
                 line = block.line + found.line - 1
                 if isinstance(found, Ignored):
-                    self.survey.ignored.append(Ignored(found.proto, line))
+                    self.survey.ignored[found.proto] += 1
                 else:
                     self.survey.add_parsed(found, line)
                 if isinstance(found, Ignored) or found.verb == "dump":
@@ -100,7 +100,7 @@ def _survey(blocks: Iterator[_Block], where: str) -> Survey:
         reader.read(block)
     survey = reader.survey
     if not len(survey):
-        others = f" ({len(survey.ignored)} states of other protocols were ignored)" if survey.ignored else ""
+        others = f" ({survey.ignored.total()} states of other protocols were ignored)" if survey.ignored else ""
         raise InputError(f"no SA in it{others}", where=where)
     if reader.last is not None:
         _refuse_cut(reader.last[0], reader.last[1], reader.common or frozenset(), where)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
@@ -16,7 +17,8 @@ from espsim.core.address import Address, format_address
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, PROTO_ESP, Encap, Mark, SecurityAssociation, Selector
 from espsim.xfrm.algorithms import Hidden
-from espsim.xfrm.parse import Ignored, ParsedSa
+from espsim.xfrm.notes import Notes
+from espsim.xfrm.parse import ParsedSa, Unmodelled
 
 _FIELDS = [field.name for field in fields(SecurityAssociation)]
 _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
@@ -24,33 +26,48 @@ _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What SAs have in common. `sa` has addresses, SPI, ports of zero and keys of zeros; `hidden` as ParsedSa's."""
+    """What SAs have in common. `sa` has addresses, SPI, ports of zero and keys of zeros; `hidden` as ParsedSa's.
+
+    `unmodelled` is `Unmodelled.what`, and "" for an SA that espsim can run. `sa` of an unmodelled SA is its stand-in,
+    which has no algorithms and is in transport mode. `mode` is the text's own word. `sa.dir` and `sa.offload` (dev,
+    dir, packet) are the text's.
+    """
 
     sa: SecurityAssociation
     hidden: tuple[Hidden, ...] = ()
     dump: bool = True
     update: bool = False
+    unmodelled: str = ""
+    mode: str = ""
 
 
-def template_of(parsed: ParsedSa) -> Template:
+def template_of(parsed: ParsedSa | Unmodelled) -> Template:
     """The template of an SA."""
     sa = parsed.sa
     encap = Encap(sa.encap.kind, 0, 0, bytes(len(sa.encap.oaddr))) if sa.encap is not None else None
     algorithms = tuple(Algorithm(a.kind, a.name, bytes(len(a.key)), a.bits) for a in sa.algorithms)
     bare = SecurityAssociation(
         bytes(len(sa.src)), bytes(len(sa.dst)), 0, sa.proto, sa.mode, algorithms if sa.proto == PROTO_ESP else (),
-        dir=sa.dir, window=sa.window, flags=sa.flags & {"esn"}, encap=encap, selector=Selector(),
+        dir=sa.dir, window=sa.window, flags=sa.flags & {"esn"}, encap=encap, selector=Selector(), offload=sa.offload,
     )  # fmt: skip
-    return Template(bare, parsed.hidden, parsed.verb == "dump", parsed.verb == "update")
+    dump, update = parsed.verb == "dump", parsed.verb == "update"
+    if isinstance(parsed, Unmodelled):
+        return Template(bare, (), dump, update, parsed.what, parsed.mode)
+    return Template(bare, parsed.hidden, dump, update, mode=sa.mode.value)
 
 
 class Survey:
-    """The SAs of a text in its order, by index from 0. `where` is the text's name; `ignored` as SadText's."""
+    """The SAs of a text in its order, by index from 0: all of ESP, AH and IPComp, unmodelled ones too.
+
+    `where` is the text's name. `ignored` counts the states of other protocols by protocol number. `notes` is what was
+    passed over, for a person.
+    """
 
     def __init__(self, where: str | None = None) -> None:
         self.where = where
         self.templates: list[Template] = []
-        self.ignored: list[Ignored] = []
+        self.ignored: Counter[int] = Counter()
+        self.notes = Notes()
         self.src: list[Address] = []
         self.dst: list[Address] = []
         self.spi = array("I")
@@ -88,7 +105,7 @@ class Survey:
         self.line.append(line)
         self.template.append(template)
 
-    def add_parsed(self, parsed: ParsedSa, line: int) -> None:
+    def add_parsed(self, parsed: ParsedSa | Unmodelled, line: int) -> None:
         """One more SA, as the parser gives it."""
         sa = parsed.sa
         ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from espsim.core.errors import InputError
-from espsim.xfrm.parse import parse_sad_text, read_sad_file
+from espsim.xfrm.parse import parse_sad, read_sad_file
 
 KEY = "0x" + "ab" * 20
 ID = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10"
@@ -89,7 +89,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
 )  # fmt: skip
 def test_refused(text: str, error: str):
     with pytest.raises(InputError) as refusal:
-        parse_sad_text(text, "f")
+        parse_sad(text, "f", strict=True)
     assert str(refusal.value) == error
 
 
@@ -136,7 +136,7 @@ SECRET = "0x5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2"
 )  # fmt: skip
 def test_no_key_is_shown(words: str, error: str):
     with pytest.raises(InputError) as refusal:
-        parse_sad_text(f"{ID} {words}", "f")
+        parse_sad(f"{ID} {words}", "f", strict=True)
     text = str(refusal.value)
     assert text.startswith(f"f:1: {error}")
     for piece in (SECRET[2:], SECRET[10:], LETTERS, "Key1234567"):
@@ -147,7 +147,7 @@ def test_no_key_is_shown(words: str, error: str):
 def test_a_bad_algorithm_is_found_on_its_own_line():
     text = DUMP + "\treplay-window 32\n\taead rfc4106(gcm(aes)) 0xabcd 128\n"
     with pytest.raises(InputError, match=r"^f:4: rfc4106\(gcm\(aes\)\) takes a key of 128"):
-        parse_sad_text(text, "f")
+        parse_sad(text, "f", strict=True)
 
 
 @pytest.mark.parametrize(
