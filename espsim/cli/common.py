@@ -74,7 +74,7 @@ def warn_open_windows(sad: Sad) -> None:
     names = [
         e.sa.name
         for e in sad
-        if e.sa.proto == PROTO_ESP and e.sa.keys and not e.sa.window and e.sa.dir is not Direction.OUT
+        if e.sa.proto == PROTO_ESP and e.sa.keys and not e.sa.window and e.sa.direction is not Direction.OUT
     ]
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -80,6 +80,7 @@ def decap(
 
 def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
     from espsim.core.errors import InputError
+    from espsim.offload.caps import stays_in_software
     from espsim.reference.inbound import Inbound
     from espsim.reference.offloaded import OffloadedInbound
     from espsim.sad.association import PROTO_ESP, Direction
@@ -89,11 +90,13 @@ def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
             raise InputError("--assume goes with --model")
         return Inbound(sad)
     inbound = OffloadedInbound(sad, common.make_device(model, assume))
-    for entry in sad:
-        if entry.sa.proto == PROTO_ESP and entry.transform is not None and entry.sa.dir is not Direction.OUT:
+    for entry in list(sad):
+        sa = entry.sa
+        if sa.proto == PROTO_ESP and entry.transform is not None and sa.direction is not Direction.OUT:
             installed = inbound.offload(entry)
             if installed.errno is not None:
-                common.warn(f"{entry.sa.name}: the device answers {installed.errno}: {installed.note}")
+                gone = "" if stays_in_software(sa, installed.errno) else ", so the kernel does not have this SA"
+                common.warn(f"{sa.name}: the device answers {installed.errno}: {installed.note}{gone}")
     return inbound
 
 

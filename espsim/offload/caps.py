@@ -1,12 +1,14 @@
 """Which SAs a driver takes: [caps] asked about one SA, in the order in which Linux's drivers ask.
 
-The answer names the limit that was violated. A capability that is "unknown" stops the run only where the SA needs it.
+An SA with an offload line is judged by the rules of its mode, crypto or packet. The answer names the limit that was
+violated, in a sentence that all SAs refused for this reason share. A capability that is "unknown" stops the run only
+where the SA needs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from espsim.aead.suites import SuiteKeys
 from espsim.core.errors import UnknownReached
@@ -35,10 +37,26 @@ def need(model: Model, key: str, value: _T | Unknown | None) -> _T:
     return value
 
 
+def mode_of(sa: SecurityAssociation) -> str:
+    """`crypto` or `packet`, as the SA's offload line says; "" without one."""
+    if sa.offload is None:
+        return ""
+    return "packet" if sa.offload.packet else "crypto"
+
+
+def stays_in_software(sa: SecurityAssociation, errno: str) -> bool:
+    """Whether the host still has an SA that its driver refused with this errno (xfrm_device.c, xfrm_dev_state_add).
+
+    In packet mode any error refuses the SA itself, in crypto mode any but EOPNOTSUPP. An SA without an offload line is
+    only tried in the model: it is in software anyway.
+    """
+    return sa.offload is None or (errno == "EOPNOTSUPP" and not sa.offload.packet)
+
+
 def refusal(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    """Why the driver does not take an inbound SA, or None: it does."""
+    """Why the driver does not take an inbound SA, or None: it does. Judged by the rules of the SA's offload mode."""
     checks: tuple[Callable[[Model, SecurityAssociation], Refusal | None], ...] = (
-        _direction, _mode, _encap, _esn, _window, _algorithm,
+        _direction, _offload_mode, _mode, _encap, _esn, _reqid, _window, _algorithm,
     )  # fmt: skip
     for check in checks:
         refused = check(model, sa)
@@ -53,39 +71,63 @@ def shape_of(sa: SecurityAssociation) -> object | None:
         return None
     keys = sa.keys
     suite = (keys.suite.name, len(keys.key), keys.icv_length) if keys is not None else None
-    return sa.proto, sa.mode.value, sa.dir is Direction.OUT, sa.window, sa.esn, suite
+    outbound = sa.direction is Direction.OUT
+    return sa.proto, sa.mode.value, outbound, sa.window, sa.esn, suite, not sa.reqid, mode_of(sa)
+
+
+def _stated(model: Model, sa: SecurityAssociation, name: str) -> tuple[str, Any]:
+    """(dotted key, value) of a capability: of the SA's offload mode where the model states one, else of all modes."""
+    caps, mode = model.spec.caps, mode_of(sa)
+    table = getattr(caps, mode) if mode else None
+    value = getattr(table, name, None)
+    return (f"caps.{mode}.{name}", value) if value is not None else (f"caps.{name}", getattr(caps, name))
+
+
+def _in_mode(sa: SecurityAssociation) -> str:
+    mode = mode_of(sa)
+    return f" in {mode} mode" if mode else ""
 
 
 def _direction(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if "in" not in need(model, "caps.dirs", model.spec.caps.dirs):
         return "EOPNOTSUPP", "the driver offloads no inbound SAs"
-    if sa.dir is Direction.OUT:
+    if sa.direction is Direction.OUT:
         return "EINVAL", "an outbound SA has no place in the inbound table"
     if sa.proto != PROTO_ESP or sa.keys is None:
         return "EINVAL", "only ESP SAs with keys are offloaded"
     return None
 
 
+def _offload_mode(model: Model, sa: SecurityAssociation) -> Refusal | None:
+    """Software and lookaside devices don't look at the mode; `protocol`, a device that does all of ESP, takes both."""
+    mode = mode_of(sa)
+    if not mode:
+        return None
+    taken = need(model, "caps.offload", model.spec.caps.offload)
+    if not taken or mode in taken or "protocol" in taken or "lookaside" in taken:
+        return None
+    return "EINVAL", f"{mode} offload is not taken, only {_list(taken)}"
+
+
 def _mode(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    modes = need(model, "caps.modes", model.spec.caps.modes)
+    modes = need(model, *_stated(model, sa, "modes"))
     if sa.mode.value not in modes:
-        return "EINVAL", f"mode {sa.mode.value} is not offloaded, only {_list(modes)}"
+        return "EINVAL", f"mode {sa.mode.value} is not offloaded{_in_mode(sa)}, only {_list(modes)}"
     return None
 
 
 def _encap(model: Model, sa: SecurityAssociation) -> Refusal | None:
+    """The sentence names no port: hundreds of peers have as many ports, and one reason."""
     if sa.encap is None:
         return None
-    caps = model.spec.caps
-    taken = need(model, "caps.encap", caps.encap)
-    kinds = _encap_kinds(sa.encap)
-    if not kinds & set(taken):
-        ports = f"{sa.encap.kind} {sa.encap.sport} {sa.encap.dport}"
-        return "EINVAL", f"encapsulation {ports} is not offloaded, only {_list(taken)}"
-    if caps.encap_modes is not None:
-        modes = need(model, "caps.encap_modes", caps.encap_modes)
-        if sa.mode.value not in modes:
-            return "EINVAL", f"encapsulation is offloaded in mode {_list(modes)} only"
+    taken = need(model, *_stated(model, sa, "encap"))
+    if not _encap_kinds(sa.encap) & set(taken):
+        others = " other than between ports 4500" if "udp4500" in taken and sa.encap.kind != "espintcp" else ""
+        what = f"encapsulation {sa.encap.kind}{others} is not offloaded{_in_mode(sa)}"
+        return "EINVAL", f"{what}, only {_list(taken)}" if taken != ["none"] else what
+    key, modes = _stated(model, sa, "encap_modes")
+    if modes is not None and sa.mode.value not in need(model, key, modes):
+        return "EINVAL", f"encapsulation is offloaded in mode {_list(modes)} only"
     return None
 
 
@@ -96,59 +138,66 @@ def _encap_kinds(encap: Encap) -> set[str]:
 
 
 def _esn(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    if sa.esn and not need(model, "caps.esn", model.spec.caps.esn):
-        return "EINVAL", "extended sequence numbers are not offloaded"
+    if sa.esn and not need(model, *_stated(model, sa, "esn")):
+        return "EINVAL", f"extended sequence numbers are not offloaded{_in_mode(sa)}"
+    return None
+
+
+def _reqid(model: Model, sa: SecurityAssociation) -> Refusal | None:
+    if not sa.reqid and need(model, *_stated(model, sa, "reqid")):
+        return "EINVAL", f"an SA with reqid 0 is not offloaded{_in_mode(sa)}"
     return None
 
 
 def _window(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    """Where nobody checks replays any window will do: it stays the host's, or is not looked at."""
-    replay = model.spec.caps.replay
+    """Where nothing checks replays any window will do: it stays the host's, or is not looked at."""
+    key, replay = _stated(model, sa, "replay")
     if sa.window == 0:
         return None
-    if need(model, "caps.replay.where", replay.where) == "none":
+    if need(model, f"{key}.where", replay.where) == "none":
         return None
-    limit = _window_limit(model, replay, sa.window)
-    return ("EINVAL", f"a replay window of {sa.window} is not offloaded, only {limit}") if limit else None
+    limit = _window_limit(model, key, replay, sa.window)
+    return ("EINVAL", f"a replay window of {sa.window} is not offloaded{_in_mode(sa)}, only {limit}") if limit else None
 
 
-def _window_limit(model: Model, replay: Replay, window: int) -> str | None:
-    """The windows that are taken, in words, where `window` is none of them."""
+def _window_limit(model: Model, key: str, replay: Replay, window: int) -> str | None:
+    """The windows that are taken, in words, where `window` is none of them. `key` is the table of `replay`."""
     if replay.windows is not None:
-        windows = need(model, "caps.replay.windows", replay.windows)
+        windows = need(model, f"{key}.windows", replay.windows)
         if window not in windows:
             return _list(windows)
     if replay.pow2_min is not None or replay.pow2_max is not None:
-        low = need(model, "caps.replay.pow2_min", replay.pow2_min)
-        high = need(model, "caps.replay.pow2_max", replay.pow2_max)
+        low = need(model, f"{key}.pow2_min", replay.pow2_min)
+        high = need(model, f"{key}.pow2_max", replay.pow2_max)
         if not low <= window <= high or window & (window - 1):
             return f"powers of two from {low} to {high}"
     if replay.max is not None:
-        most = need(model, "caps.replay.max", replay.max)
+        most = need(model, f"{key}.max", replay.max)
         if window > most:
             return f"up to {most}"
     return None
 
 
 def _algorithm(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    caps = model.spec.caps
-    if caps.offload == [] or sa.keys is None:  # software takes whatever suite there is
+    if model.spec.caps.offload == [] or sa.keys is None:  # software takes whatever suite there is
         return None
     name = cipher_name(sa.keys)
-    entries = [(n, a) for n, a in enumerate(need(model, "caps.algs", caps.algs)) if a.name == name]
+    key, value = _stated(model, sa, "algs")
+    algorithms: list[Algorithm] = need(model, key, value)
+    entries = [(f"{key}.{n}", a) for n, a in enumerate(algorithms) if a.name == name]
     if not entries:
-        known = _list(dict.fromkeys(a.name for a in need(model, "caps.algs", caps.algs))) or "none"
+        known = _list(dict.fromkeys(a.name for a in algorithms)) or "none"
         return "EINVAL", f"{name} is not offloaded, only {known}"
-    refusals = [_lengths(model, n, a, sa.keys) for n, a in entries]
+    refusals = [_lengths(model, at, a, sa.keys) for at, a in entries]
     return None if None in refusals else refusals[0]
 
 
-def _lengths(model: Model, n: int, algorithm: Algorithm, keys: SuiteKeys) -> Refusal | None:
-    key_bits = need(model, f"caps.algs.{n}.key_bits", algorithm.key_bits)
+def _lengths(model: Model, at: str, algorithm: Algorithm, keys: SuiteKeys) -> Refusal | None:
+    key_bits = need(model, f"{at}.key_bits", algorithm.key_bits)
     size = 8 * len(keys.key)
     if size not in key_bits:
         return "EINVAL", f"{algorithm.name} with a {size}-bit key is not offloaded, only {_list(key_bits)}"
-    icv_bits = need(model, f"caps.algs.{n}.icv_bits", algorithm.icv_bits)
+    icv_bits = need(model, f"{at}.icv_bits", algorithm.icv_bits)
     size = 8 * keys.icv_length
     if size not in icv_bits:
         return "EINVAL", f"{algorithm.name} with a {size}-bit ICV is not offloaded, only {_list(icv_bits)}"

@@ -1,8 +1,8 @@
 """Loading a hardware model: the TOML file, what it extends, and what a user assumes where a value is not public.
 
 `extends`: [device], [caps], [outbound] and each [inbound.*] merge key by key; [[inbound.lookup]] is replaced whole.
-[[perf]] is not inherited: a measurement belongs to what was measured. Of an [assume], those suggestions are inherited
-that still stand against an "unknown".
+[[perf]] is not inherited: a measurement belongs to what was measured; nor are [device] aliases where `part` is stated
+anew: another part has other names. Of an [assume], those suggestions are inherited whose key is still "unknown".
 
 Every error is one line with the file and the line of the key at fault.
 """
@@ -277,6 +277,9 @@ def _find_parent(document: Document, path: Path, parent_id: str) -> tuple[Path, 
 
 def _merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
     merged = {key: copy.deepcopy(value) for key, value in base.items() if key not in _NOT_INHERITED}
+    device = child.get("device")
+    if isinstance(merged.get("device"), dict) and isinstance(device, dict) and "part" in device:
+        merged["device"].pop("aliases", None)  # another part has other names
     for key, value in child.items():
         mine = merged.get(key)
         if key in _MERGED and isinstance(mine, dict) and isinstance(value, dict):

@@ -30,6 +30,7 @@ IdentityField = Literal["slot", "none", "spi", "spi24", "dst", "src", "proto", "
                         "match_id", "profile", "udp_ports", "reqid"]  # fmt: skip
 VerifyField = Literal["spi", "dst", "src", "proto", "udp_ports"]
 Mode = Literal["tunnel", "transport"]
+Encap = Literal["none", "udp4500", "udp", "tcp"]
 Cipher = Literal["aes-gcm", "aes-gmac", "aes-ccm", "chacha20-poly1305", "aes-cbc+hmac", "aes-ctr+hmac", "3des-cbc+hmac",
                  "null+hmac", "aes-cbc"]  # fmt: skip
 
@@ -44,10 +45,15 @@ def _unfit(text: str, *at: str | int) -> PydanticCustomError:
 
 
 class DeviceFacts(_Table):
-    """[device]: what is modelled, and the sources that speak of all of it."""
+    """[device]: what is modelled, and the sources that speak of all of it.
+
+    `aliases`: other names by which people look for it: product names, chip names, families. A model that states its
+    own `part` does not inherit them.
+    """
 
     vendor: Text
     part: Text
+    aliases: list[Text] = []
     driver: Text
     status: Literal["shipping", "posted-patch", "removed", "reference", "software", "unknown"]
     sources: list[str] | Unknown
@@ -81,21 +87,38 @@ class LifetimeCaps(_Table):
     hard: Literal["drop", "fail_flag", "none", "unknown"]
 
 
+class CapsInMode(_Table):
+    """[caps.crypto], [caps.packet]: what differs from [caps] for an SA whose offload line asks for that mode."""
+
+    modes: list[Mode] | Unknown | None = None
+    encap: list[Encap] | Unknown | None = None
+    encap_modes: list[Mode] | Unknown | None = None
+    esn: bool | Unknown | None = None
+    reqid: bool | Unknown | None = None
+    replay: Replay | None = None
+    algs: list[Algorithm] | Unknown | None = None
+
+
 class Caps(_Table):
     """[caps]: which SAs the driver takes. `offload = []` is software: it takes whatever suite espsim has.
 
-    `encap_modes`: the modes in which UDP encapsulation is taken, where that is not both.
+    `encap_modes`: the modes in which UDP encapsulation is taken, where that is not both. `reqid`: an SA with reqid 0 is
+    refused. An SA without an offload line is judged by [caps] alone, one with `mode crypto` or `mode packet` by what
+    [caps.crypto] or [caps.packet] state first.
     """
 
     offload: list[Literal["crypto", "packet", "protocol", "lookaside"]] | Unknown
     dirs: list[Literal["in", "out"]] | Unknown
     modes: list[Mode] | Unknown
-    encap: list[Literal["none", "udp4500", "udp", "tcp"]] | Unknown
+    encap: list[Encap] | Unknown
     encap_modes: list[Mode] | Unknown | None = None
     esn: bool | Unknown
+    reqid: bool | Unknown = False
     replay: Replay
     algs: list[Algorithm] | Unknown
     lifetime: LifetimeCaps
+    crypto: CapsInMode | None = None
+    packet: CapsInMode | None = None
 
 
 class Classify(_Table):

@@ -9,8 +9,10 @@ object and the CPT's completion codes come after the ICV. So a wrong key is an I
 window would have refused the number.
 
 An SA that the device refuses stays in the software SAD, as after EOPNOTSUPP or in an application that falls back, so
-that every packet's own SA is known. Unverified plaintext is never delivered, not even where a driver would mark it
-good: the verdict stays INTEGRITY, and `surfacing` says SILENT.
+that every packet's own SA is known. Where its offload line says otherwise it leaves the SAD: in packet mode after any
+refusal, in crypto mode after any but EOPNOTSUPP, the kernel has no such state, and its packets count XfrmInNoStates.
+Unverified plaintext is never delivered, not even where a driver would mark it good: the verdict stays INTEGRITY, and
+`surfacing` says SILENT.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
+from espsim.offload.caps import stays_in_software
 from espsim.offload.device import Device, Installed, PacketKey, Reached
 from espsim.reference.inbound import Arrival, Inbound, Received, Trace, seq64_shown
 from espsim.sad.entry import SadEntry
@@ -39,10 +42,12 @@ class OffloadedInbound(Inbound):
         self._held: set[int] = set()
 
     def offload(self, entry: SadEntry, port: int = 0) -> Installed:
-        """Offer one SA to the driver; its answer is an errno's name or None."""
+        """Offer one SA to the driver; its answer is an errno's name or None. A refusal may end the SA."""
         installed = self.device.add(entry.sa_index, entry.sa, port)
         if installed.errno is None:
             self.keep(entry)
+        elif not stays_in_software(entry.sa, installed.errno):
+            self.sad.kill(entry)
         return installed
 
     def keep(self, entry: SadEntry) -> None:
