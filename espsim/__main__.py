@@ -1,5 +1,5 @@
 """`python -m espsim` is `espsim`."""
 
-from espsim.cli.main import run
+from espsim.cli.start import run
 
 run()

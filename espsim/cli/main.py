@@ -1,12 +1,6 @@
-"""`espsim`: the commands together, and what becomes of errors.
-
-Exit status: 0 done; 1 done, and the answer is no (an expectation failed); 2 bad input, one line on standard error.
-"""
+"""`espsim`: the commands together. What becomes of errors and signals is in `start`."""
 
 from __future__ import annotations
-
-import os
-import sys
 
 import click
 
@@ -20,8 +14,10 @@ from espsim.cli.engines import engines
 from espsim.cli.models import models
 from espsim.cli.run import run as run_scenario
 from espsim.cli.spi import spi
+from espsim.cli.start import run
 from espsim.cli.xfrm import xfrm
-from espsim.core.errors import EspsimError
+
+__all__ = ["main", "run"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,22 +28,14 @@ def main() -> None:
     Real ESP packets, real AEAD, the inbound SA found by software's (destination, SPI, protocol) hash or by a modelled
     NIC that may see the SPI alone, and a verdict for every packet.
 
-    Exit status: 0 done; 1 done, and the answer is no; 2 bad input.
+    A file that is read may be -, standard input; one that is written may be -, standard output: then the report goes to
+    standard error.
+
+    \b
+    Exit status: 0 done; 1 done, and the answer is no; 2 bad input; 3 a fault of
+    espsim; 130 interrupted (^C; 143 by TERM, 129 by HUP).
     """
 
 
 for _command in (demo, run_scenario, decap, encap, models, audit, spi, engines, bench, xfrm):
     main.add_command(_command)
-
-
-def run() -> None:
-    """The console script: errors of input become one line and exit status 2."""
-    try:
-        main()
-    except EspsimError as error:
-        click.echo(f"espsim: {error}", err=True)
-        sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output went away (`espsim ... | head`): not our error, and nothing to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
