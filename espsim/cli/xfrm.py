@@ -115,6 +115,7 @@ def _kept(
 
 def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: bool) -> bool:
     """Run it; whether every line was carried out."""
+    from espsim.core.echo import printable
     from espsim.xfrm.batch import Batch
     from espsim.xfrm.batch_lines import read_batch
 
@@ -125,11 +126,11 @@ def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: boo
         if as_json:
             click.echo(json.dumps(outcome.as_dict()))
         else:
-            click.echo(outcome.stdout, nl=False)
+            click.echo(printable(outcome.stdout, keep="\n\t"), nl=False)
         if not outcome.ok:
             ok = False
             if not as_json:
-                click.echo(f"{outcome.stderr}Command failed {where}:{line.number}", err=True)
+                click.echo(f"{outcome.stderr}Command failed {printable(where)}:{line.number}", err=True)
             if not force:
                 break
     return ok

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno as _errno
 
+from espsim.core.echo import message, printable
+
 
 class EspsimError(Exception):
     """Base of every error that espsim raises on purpose."""
@@ -15,22 +17,23 @@ class EspsimError(Exception):
 class InputError(EspsimError):
     """Bad input: one clear line that says where and what; a command ends with exit status 2.
 
-    `where` is what the user gave (a path, `-`, a name); `line` counts from 1, `frame` likewise. Never holds a key.
+    `where` is what the user gave (a path, `-`, a name); `line` counts from 1, `frame` likewise. Never holds a key:
+    what of `what` may be one is hidden, and control characters are escaped (core/echo.py).
     """
 
     def __init__(
         self, what: str, *, where: str | None = None, line: int | None = None, frame: int | None = None
     ) -> None:
-        self.what = what
+        self.what = message(what)
         self.where = where
         self.line = line
         self.frame = frame
-        place = where or ""
+        place = printable(where or "")
         if line is not None:
             place += f":{line}" if place else f"line {line}"
         if frame is not None:
             place += f": frame {frame}" if place else f"frame {frame}"
-        super().__init__(f"{place}: {what}" if place else what)
+        super().__init__(f"{place}: {self.what}" if place else self.what)
 
 
 class XfrmError(EspsimError):

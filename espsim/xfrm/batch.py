@@ -98,7 +98,7 @@ class Batch:
             answer, why = (None, "HANG", None), str(hang)
         else:
             answer, why = (0, "OK", None), ""
-        stderr = "".join(self._notes) + (f"{why}\n" if why else "")
+        stderr = "".join(self._notes) + (f"{line.hide(why)}\n" if why else "")
         return Outcome(line.number, line.shown, *answer, "".join(printed), stderr)
 
     def _command(self, words: list[str], printed: list[str]) -> None:

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from espsim.core.echo import hide_keys, hide_words
 from espsim.core.errors import InputError
-from espsim.xfrm.iproute import HIDDEN, KEYED, Args, IpRefusal
+from espsim.xfrm.iproute import Args, IpRefusal
 from espsim.xfrm.lexer import MAX_LINE
 
 MAX_WORDS = 99
 _BLANK = " \t\r\n"
+_SHORT = 5
+"""Characters of a hidden word that is replaced in quotes alone: elsewhere it is too likely to be another word."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -27,22 +30,22 @@ class BatchLine:
     @property
     def shown(self) -> str:
         """The command as it may be shown: every key is replaced."""
+        return " ".join(_requote(word) for word in self._seen)
+
+    @property
+    def _seen(self) -> list[str]:
+        """Its words as they may be shown. A word beside a key that may be a part of it is replaced too."""
         args = Args(self.words)
-        words = [args.seen(word) for word in self.words]
-        for at, word in enumerate(self.words):
-            if word in KEYED:
-                if at + 1 < len(words) and "(" in self.words[at + 1]:
-                    words[at + 1] = self.words[at + 1]
-                words[at + 2 : at + 3] = [HIDDEN] * len(words[at + 2 : at + 3])
-        return " ".join(_requote(word) for word in words)
+        return [args.seen(word) if seen == word else seen for word, seen in zip(self.words, hide_words(self.words))]
 
-
-def hide_keys(text: str, line: BatchLine) -> str:
-    """What another program said of a line, without the line's keys."""
-    for at, word in enumerate(line.words):
-        if word in KEYED and at + 2 < len(line.words) and len(line.words[at + 2]) > 2:
-            text = text.replace(line.words[at + 2], HIDDEN)
-    return text
+    def hide(self, text: str) -> str:
+        """What was said of this line, without its keys."""
+        for word, seen in sorted(zip(self.words, self._seen, strict=True), key=lambda pair: -len(pair[0])):
+            if seen != word:
+                text = text.replace(f'"{word}"', f'"{seen}"')
+                if len(word) > _SHORT:
+                    text = text.replace(word, seen)
+        return hide_keys(text)
 
 
 def read_batch(file: BinaryIO, where: str) -> Iterator[BatchLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from espsim.core.address import Address, parse_address
+from espsim.core.echo import hide_keys
 from espsim.core.errors import InputError
 from espsim.xfrm.lexer import Entry, Form, Word, shown
 
@@ -88,7 +89,7 @@ class Cursor:
         if value is None:
             raise self.error(f"the value of {what} is no number")
         if value >> bits:
-            raise self.error(f"{what} {_short(text)} is not in 0 to {(1 << bits) - 1}")
+            raise self.error(f"{what} {_short(text)} is not in 0 to {up_to(bits)}")
         return value
 
     def address(self, what: str) -> Address:
@@ -130,5 +131,10 @@ def _strtoul(text: str) -> int:
     return int(text, 8) if text[0] == "0" else int(text)
 
 
+def up_to(bits: int) -> str:
+    """The highest number of so many bits, as a message says it."""
+    return str((1 << bits) - 1) if bits <= 32 else f"2^{bits}-1"
+
+
 def _short(text: str) -> str:
-    return text if len(text) <= 20 else f"of {len(text)} characters"
+    return text if len(text) <= 20 and hide_keys(text) == text else f"of {len(text)} characters"

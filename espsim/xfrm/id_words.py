@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
+from espsim.core.echo import HIDDEN
 from espsim.sad.association import Direction, Encap, Offload
 from espsim.xfrm.algorithms import MAX_KEY
-from espsim.xfrm.iproute import HIDDEN, INCOMPLETE, Args, IpRefusal, matches, parse_number
+from espsim.xfrm.iproute import INCOMPLETE, Args, IpRefusal, matches, parse_number
 from espsim.xfrm.names import (
     ENCAP_TYPES,
     EXTRA_FLAGS,

@@ -11,19 +11,16 @@ import re
 from collections.abc import Iterable
 
 from espsim.core.address import AF_INET, AF_INET6, Address
+from espsim.core.echo import HIDDEN, KEYED, hide_keys, hide_words, names_algorithm, printable
 from espsim.core.errors import EspsimError
 from espsim.sad.association import Mark
-from espsim.xfrm.lexer import shown
 
 AF_UNSPEC = 0
 ALL = 0xFFFFFFFF
-HIDDEN = "<<Keys hidden>>"
-KEYED = ("enc", "auth", "auth-trunc", "aead")
-"""The words that a name and then a key follow."""
-
 INCOMPLETE = 'Command line is not complete. Try option "help"'
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
+_MOST_DIGITS = 20  # of 2^64-1
 _FAMILY_NAMES = {AF_UNSPEC: "any valid", AF_INET: "inet", AF_INET6: "inet6"}
 _LENGTHS = {AF_UNSPEC: 0, AF_INET: 4, AF_INET6: 16}
 
@@ -32,8 +29,8 @@ class IpRefusal(EspsimError):  # noqa: N818 - what `ip` answers, more than a fau
     """`ip` itself refuses a line, before any kernel sees it; `text` is what it prints, without the last line feed."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        super().__init__(text)
+        self.text = printable(hide_keys(text), keep="\n")
+        super().__init__(self.text)
 
 
 class Args:
@@ -46,7 +43,9 @@ class Args:
         self.words = list(words)
         self.family = family
         self._at = 0
-        self._keyed = any(word in KEYED for word in self.words)
+        hidden = hide_words(self.words)
+        self._hidden = {word: seen for word, seen in zip(self.words, hidden, strict=True) if seen != word}
+        self._keyed = bool(self._hidden) or any(word in KEYED for word in self.words)
 
     @property
     def left(self) -> bool:
@@ -82,7 +81,9 @@ class Args:
 
     def seen(self, word: str) -> str:
         """A word as an error may show it: what may be (a part of) a key is not shown."""
-        return HIDDEN if self._keyed and not shown(word).startswith("'") and not _plain(word) else word
+        if word in self._hidden:
+            return self._hidden[word]
+        return HIDDEN if self._keyed and _doubtful(word) and not _plain(word) else hide_keys(word)
 
     def wrong(self, why: str, word: str | None = None) -> IpRefusal:
         """invarg()."""
@@ -141,6 +142,8 @@ def parse_number(text: str, bits: int) -> int | None:
     if found is None:
         return None
     digits = found[2]
+    if digits[0] != "0" and len(digits) > _MOST_DIGITS:
+        return None  # int() itself refuses thousands of digits
     value = int(digits, 0) if digits[:2] in ("0x", "0X") else int(digits, 8 if digits[0] == "0" else 10)
     if value >> 64:
         return None
@@ -190,6 +193,11 @@ def _ipv6(text: str) -> Address | None:
         return None if "%" in text else ipaddress.IPv6Address(text).packed
     except ValueError:
         return None
+
+
+def _doubtful(word: str) -> bool:
+    """Whether a word beside a key may be a part of it: it is long and no algorithm's name, or hex digits alone."""
+    return (len(word) > 15 and not names_algorithm(word)) or re.fullmatch(r"(0[xX])?[0-9a-fA-F]{6,}", word) is not None
 
 
 def _plain(word: str) -> bool:

@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
+from espsim.core.echo import printable
 from espsim.core.errors import InputError
 from espsim.sad.netns import Netns
 from espsim.sad.request import SpiRequest
 from espsim.xfrm.batch import Batch, Outcome, read_sysctl
-from espsim.xfrm.batch_lines import BatchLine, hide_keys
+from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.iproute import IpRefusal, matches
 from espsim.xfrm.options import read_options
 from espsim.xfrm.state_words import parse_state
@@ -249,6 +250,7 @@ class _Comparison:
         if line.words[0] in ("pfkey", "android"):
             return Compared(line.number, line.shown, NOT_COMPARABLE, "", "", "`ip` has no word for it")
         ran = self._on_kernel(line)
+        ran = _Ran(ran.status, ran.stdout, printable(line.hide(ran.stderr), keep="\n\t"))
         cannot = _cannot(ran, line)
         if cannot:
             return Compared(line.number, line.shown, NOT_COMPARABLE, ran.stderr, "", cannot)
@@ -293,7 +295,7 @@ class _Comparison:
                     drawn.setdefault(match[1], name)
 
     def _texts(self, line: BatchLine, ran: _Ran, outcome: Outcome) -> tuple[str, str]:
-        live = _normal(ran.stdout, self._drawn[0]) + hide_keys(ran.stderr, line)
+        live = _normal(ran.stdout, self._drawn[0]) + ran.stderr
         model = _normal(outcome.stdout, self._drawn[1]) + outcome.stderr
         return live, model
 

@@ -16,6 +16,7 @@ from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Limits, Mark
 from espsim.sad.request import DIRECTIONS, MODES, EsnState, ReplayVal
+from espsim.xfrm.cursor import up_to
 from espsim.xfrm.lexer import MAX_LINE, shown
 from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS
 
@@ -107,7 +108,7 @@ class Words:
             raise self.error(f"the value of {key} is no number (decimal or 0x)")
         value = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
         if value >> bits:
-            raise self.error(f"{key} is not in 0 to {(1 << bits) - 1}")
+            raise self.error(f"{key} is not in 0 to {up_to(bits)}")
         return value
 
     def numbers(self, key: str, count: int, bits: int = 32) -> list[int]:

@@ -20,11 +20,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from espsim.core.address import format_address
+from espsim.core.echo import HIDDEN, hide_keys
 from espsim.core.errors import InputError
 from espsim.sad.association import Mark
 from espsim.sad.request import MODES, SaRequest, SpiRequest, StateKey
 from espsim.xfrm.id_words import proto_name
-from espsim.xfrm.iproute import AF_UNSPEC, HIDDEN, Args, IpRefusal, parse_number
+from espsim.xfrm.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
 from espsim.xfrm.state_words import Flush, Get, Modify, StateCommand, parse_state
 
 ANDROID_LOW, ANDROID_HIGH = 256, 0xFFFFFFFE
@@ -150,7 +151,7 @@ def _association(request: SaRequest) -> list[str]:
         words.append(f"encap={request.encap.kind},{request.encap.sport},{request.encap.dport}")
     for algorithm in request.algorithms:
         kind = {"enc": "crypt", "auth-trunc": "auth"}.get(algorithm.kind, algorithm.kind)
-        words.append(f"{kind}={algorithm.name}")
+        words.append(f"{kind}={hide_keys(algorithm.name)}")
         if kind != "comp":
             words.append(f"{'key' if kind == 'aead' else kind + '_key'}={HIDDEN}")
         if algorithm.bits:

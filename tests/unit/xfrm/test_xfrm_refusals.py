@@ -38,7 +38,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"src 192.0.2.999 dst ::1 proto esp spi 1 {GCM}", "f:1: src '192.0.2.999' is no IP address"),
         ("src 10.0.0.0/8 dst 10.0.0.1", "f:1: src is a network, not an address (is this a policy?)"),
         (f"{ID} {GCM} reqid 4294967296", "f:1: reqid 4294967296 is not in 0 to 4294967295"),
-        (f"{ID.replace('0x10', '0x100000000')} {GCM}", "f:1: spi 0x100000000 is not in 0 to 4294967295"),
+        (f"{ID.replace('0x10', '0x100000000')} {GCM}", "f:1: spi of 11 characters is not in 0 to 4294967295"),
         (f"{ID.replace('0x10', '-1')} {GCM}", "f:1: the value of spi is no number"),
         (f"{ID.replace('0x10', '09')} {GCM}", "f:1: the value of spi is no number"),
         (f"{ID} {GCM} reqid", "f:1: the value of reqid is missing"),
