@@ -22,6 +22,7 @@ __all__ = ["main", "run"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="espsim")
+@click.option("--debug", is_flag=True, expose_value=False, help="Before COMMAND: show a fault's traceback.")
 def main() -> None:
     """An ESP (IPsec) dataplane emulator with a model of SPI-only hardware offload.
 

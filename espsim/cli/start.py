@@ -3,7 +3,7 @@
     0    done
     1    done, and the answer is no (an expectation failed, packets would be lost)
     2    bad input, or an output that can't be written: one line on standard error
-    3    a fault of espsim
+    3    a fault of espsim: one line, and with `espsim --debug COMMAND` its traceback
     130  interrupted by ^C; 143 by TERM, 129 by HUP
     141  the reader of our output went away (`espsim ... | head`): nothing is said
 
@@ -12,10 +12,16 @@ Nothing but Python's own is imported before signals are heard, so that ^C is qui
 
 from __future__ import annotations
 
+import itertools
 import signal
 import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from espsim.core.stopping import Stopped, signals
+
+if TYPE_CHECKING:
+    import click
 
 
 def run() -> None:
@@ -32,34 +38,71 @@ def run() -> None:
 def _status() -> int:
     """Run the command; the status that it ends with."""
     from espsim.cli import streams
-    from espsim.core.errors import EspsimError
 
     streams.guard()
+    return answer(sys.argv[1:], failed=streams.drop)
+
+
+def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> int:
+    """Run a command line; the status that it ends with. Whatever is raised becomes a line on standard error.
+
+    `failed` is called before that line, where the command did not come to its end. Raises Stopped alone.
+    """
+    from espsim.cli.fault import report
+    from espsim.core.errors import EspsimError
+
     try:
-        status = _command()
+        status = _command(list(words))
         sys.stdout.flush()
         return status
     except EspsimError as error:
-        streams.drop()
-        print(f"espsim: {error}", file=sys.stderr)
+        failed()
+        _say(str(error))
         return 2
     except BrokenPipeError:  # of an output that is a pipe
         return Stopped(signal.SIGPIPE).status
+    except Exception as error:  # no one expected it; RecursionError and MemoryError are among them
+        failed()
+        for line in report(error, traceback="--debug" in itertools.takewhile(lambda word: word[:1] == "-", words)):
+            _say(line)
+        return 3
 
 
-def _command() -> int:
+def _command(words: list[str]) -> int:
     import click
 
     from espsim.cli.main import main
 
     try:
-        ended = main(standalone_mode=False)
+        ended = main.main(words, prog_name="espsim", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        ended = error.exit_code
+        _say_usage(error)
+        ended = 2
     except SystemExit as end:
         ended = end.code
     return ended if isinstance(ended, int) else 0
+
+
+def _say(text: str) -> None:
+    from espsim.core.echo import printable
+
+    print(f"espsim: {printable(text)}", file=sys.stderr)
+
+
+def _say_usage(error: click.ClickException) -> None:
+    """What click says of a wrong command line, with the words of the user escaped and not too long."""
+    import click
+
+    from espsim.core.echo import message
+
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click 8.2: a group without a command
+        error.show()
+        return
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        print(context.get_usage(), file=sys.stderr)
+        print(f"Try '{context.command_path} {context.help_option_names[0]}' for help.\n", file=sys.stderr)
+    print(f"Error: {message(error.format_message())}", file=sys.stderr)
 
 
 def _drop() -> None:

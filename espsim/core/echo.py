@@ -11,6 +11,7 @@ or colons, and no long run of digits. What prints keys on purpose (`ip xfrm stat
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -64,7 +65,7 @@ def _hide_in_word(word: str) -> str:
     found = [token for token in tokens if _is_key(token[0])]
     if not found:
         bare = word.strip("'\"`.,;:!?()[]{}")
-        cut = 8 <= len(bare) and _ALL_HEX.fullmatch(bare) and not bare.isdecimal() and not bare.isalpha()
+        cut = len(bare) >= 8 and _ALL_HEX.fullmatch(bare) and not bare.isdecimal() and not bare.isalpha()
         return word.replace(bare, HIDDEN) if cut else word
     start = next(t.start() for t in tokens if t is found[0] or _PREFIX.match(t[0]) or _long_hex(t[0]))
     end = tokens[-1].end()
@@ -185,8 +186,6 @@ def shortened(text: str, most: int = 60) -> str:
 
 def nearest(name: str, known: Collection[str], most: int = 3) -> list[str]:
     """The few of `known` that are most like a name, the likest first; none where nothing is."""
-    import difflib
-
     wanted = name[:100].lower()
     lower = {other.lower(): other for other in known}
     like = [other for other in lower if len(wanted) >= 3 and (wanted in other or other in wanted)]

@@ -36,7 +36,8 @@ class BatchLine:
     def _seen(self) -> list[str]:
         """Its words as they may be shown. A word beside a key that may be a part of it is replaced too."""
         args = Args(self.words)
-        return [args.seen(word) if seen == word else seen for word, seen in zip(self.words, hide_words(self.words))]
+        both = zip(self.words, hide_words(self.words), strict=True)
+        return [args.seen(word) if seen == word else seen for word, seen in both]
 
     def hide(self, text: str) -> str:
         """What was said of this line, without its keys."""

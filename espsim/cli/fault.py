@@ -1,0 +1,45 @@
+"""What is said of an exception that no one expected: that it is a fault of espsim, and where; never what it held.
+
+An exception's text may hold input, and input may hold keys. So the line names its type and its place alone, and a
+traceback has its text without what may be a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from traceback import extract_tb, format_exception
+
+import espsim
+from espsim.core.echo import hide_keys
+
+_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
+_PACKAGE = Path(espsim.__file__).parent
+
+
+def fault(error: BaseException) -> str:
+    """One line: that it is a fault of espsim, the exception's type, the place in espsim that it came through last."""
+    return (
+        f"this is a fault of espsim, not of its input: {type(error).__name__} in {_place(error)};"
+        " `espsim --debug COMMAND` shows more, and a report of it is welcome"
+    )
+
+
+def _place(error: BaseException) -> str:
+    frames = extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if _PACKAGE in Path(frame.filename).parents]
+    if not (ours or frames):
+        return "a place that is not known"
+    last = (ours or frames)[-1]
+    name = Path(last.filename)
+    return f"{name.relative_to(_PACKAGE.parent) if ours else name.name}:{last.lineno} ({last.name})"
+
+
+def report(error: BaseException, *, traceback: bool) -> Iterator[str]:
+    """The line of `fault`, after the traceback line by line where that is wanted."""
+    if traceback:
+        for text in format_exception(error):
+            for line in text.splitlines():
+                yield hide_keys(_BYTES.sub("b'...'", line))
+    yield fault(error)
