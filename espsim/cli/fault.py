@@ -12,7 +12,7 @@ from pathlib import Path
 from traceback import extract_tb, format_exception
 
 import espsim
-from espsim.core.echo import hide_keys
+from espsim.core.echo import hide_keys, printable
 
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 _PACKAGE = Path(espsim.__file__).parent
@@ -36,10 +36,8 @@ def _place(error: BaseException) -> str:
     return f"{name.relative_to(_PACKAGE.parent) if ours else name.name}:{last.lineno} ({last.name})"
 
 
-def report(error: BaseException, *, traceback: bool) -> Iterator[str]:
-    """The line of `fault`, after the traceback line by line where that is wanted."""
-    if traceback:
-        for text in format_exception(error):
-            for line in text.splitlines():
-                yield hide_keys(_BYTES.sub("b'...'", line))
-    yield fault(error)
+def traceback_of(error: BaseException) -> Iterator[str]:
+    """The traceback, line by line."""
+    for text in format_exception(error):
+        for line in text.splitlines():
+            yield printable(hide_keys(_BYTES.sub("b'...'", line)))

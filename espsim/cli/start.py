@@ -48,7 +48,7 @@ def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> i
 
     `failed` is called before that line, where the command did not come to its end. Raises Stopped alone.
     """
-    from espsim.cli.fault import report
+    from espsim.cli.fault import fault, traceback_of
     from espsim.core.errors import EspsimError
 
     try:
@@ -63,8 +63,10 @@ def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> i
         return Stopped(signal.SIGPIPE).status
     except Exception as error:  # no one expected it; RecursionError and MemoryError are among them
         failed()
-        for line in report(error, traceback="--debug" in itertools.takewhile(lambda word: word[:1] == "-", words)):
-            _say(line)
+        if "--debug" in itertools.takewhile(lambda word: word[:1] == "-", words):
+            for line in traceback_of(error):
+                print(line, file=sys.stderr)
+        _say(fault(error))
         return 3
 
 
