@@ -26,6 +26,40 @@ assume_option = click.option(
 )
 
 
+LEAST_WIDTH = 40
+"""Columns below which no table can be read."""
+
+
+def width_options(function: _F) -> _F:
+    """`--width` and `--wide`."""
+
+    def narrow(context: click.Context, _parameter: click.Parameter, columns: int | None) -> None:
+        from espsim.core.errors import InputError
+        from espsim.report.terminal import use_width
+
+        if columns is None:
+            return
+        if columns < LEAST_WIDTH:
+            raise InputError(f"--width {columns}: a table needs at least {LEAST_WIDTH} columns")
+        use_width(columns)
+        context.call_on_close(lambda: use_width(None))
+
+    def wide(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+        from espsim.report.terminal import use_any_width, use_width
+
+        if wanted:
+            use_any_width()
+            context.call_on_close(lambda: use_width(None))
+
+    function = click.option(
+        "--wide", is_flag=True, expose_value=False, callback=wide, help="A table's row in one line, however long."
+    )(function)
+    return click.option(
+        "--width", type=int, metavar="COLUMNS", expose_value=False, callback=narrow,
+        help="Fit into so many columns (a mail has 72).",
+    )(function)  # fmt: skip
+
+
 def model_options(multiple: bool) -> Callable[[_F], _F]:
     """`--model` (once or repeated) and `--assume`."""
 

@@ -1,4 +1,4 @@
-"""`espsim run`: a scenario under policies and models, its answers compared with what is expected."""
+"""`espsim run`: questions under policies and models, what came of them in words, and whether it was expected."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ import click
 from espsim.cli import common
 
 if TYPE_CHECKING:
-    from espsim.scenario.cell import Cell
-    from espsim.scenario.schema import Scenario
+    from collections.abc import Iterable, Sequence
+
+    from espsim.scenario.matrix import Answered
 
 
 @click.command()
-@click.argument("scenario", required=False)
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
-@click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy: one table.")
-@click.option("--policy", "policies", multiple=True, metavar="NAME", help="An SPI policy or a kernel; may be repeated.")
+@click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or ring-windows."
+    "--policy", "policies", multiple=True, metavar="NAME[,NAME]", help="SPI policies or kernels; may be repeated."
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
 @click.option("--seed", default=1, show_default=True, help="Where all draws come from.")
 @common.model_options(multiple=True)
+@common.width_options
 @common.json_option
 def run(
-    scenario: str | None,
+    scenarios: tuple[str, ...],
     list_only: bool,
     thread: bool,
     policies: tuple[str, ...],
@@ -36,101 +40,89 @@ def run(
     assume: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run a scenario: a built-in one by name, or a TOML file by path.
+    """Run scenarios: built-in ones by name, or TOML files by path.
 
-    It runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
-    given, else each model beside the software lookup. Without --policy the scenario's own policies are run; a kernel
-    (linux-6.1, linux-6.1.192, linux-6.12) is its policy with its other habits. Exit status 1 where an expectation is
-    not met; each is printed with what was expected and what came.
+    Each runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
+    given, else each model beside the software lookup. Without --policy a scenario's own policies are run; a kernel
+    (linux-6.1, linux-6.1.192, linux-6.12) is its policy with its other habits. Requests, states and packets are shown
+    apart, and below each row what they mean. Exit status 1 where an expectation is not met.
 
-    S01 to S27 are the questions of the netdev thread; --thread runs them all.
+    S01 to S27 are the questions of the netdev thread; --thread runs them all. --width 72 fits a mail.
     """
     from espsim.core.errors import InputError
-    from espsim.scenario.schema import load_scenario
+    from espsim.scenario.matrix import run_named, run_thread
 
     if list_only:
         _list(as_json)
         return
-    _check_names(policies, options)
+    names = _split(policies)
+    _check_names(names, options)
     if thread:
-        if scenario is not None or options or models or assume:
+        if scenarios or options or models or assume:
             raise InputError("--thread runs its own scenarios, options and models; it takes --policy and --seed")
-        _thread(policies, seed, as_json)
+        _finish(run_thread(names, seed), seed, as_json, thread=True)
         return
-    if scenario is None:
+    if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
-    loaded, where, _text = load_scenario(scenario)
-    cells = _run_cells(loaded, where, policies, options, models, assume, seed)
-    _show(loaded, cells, seed, as_json)
-    if not all(cell.ok for cell in cells):
-        sys.exit(1)
+    if assume and not models:
+        _needs_models(scenarios)
+    _finish(run_named(scenarios, names, options=options, models=models, assume=assume, seed=seed), seed, as_json)
 
 
-def _check_names(policies: tuple[str, ...], options: tuple[str, ...], where: str | None = None) -> None:
-    from espsim.core.errors import InputError
+def _split(names: Iterable[str]) -> tuple[str, ...]:
+    """`--policy A,B --policy C` as A, B, C, each once."""
+    return tuple(dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip()))
+
+
+def _check_names(policies: Sequence[str], options: tuple[str, ...]) -> None:
     from espsim.sad.kernel import choose
 
     for name in policies or ("rfc4301",):
-        try:
-            choose(name, options)
-        except InputError as error:
-            raise InputError(error.what, where=where) from None
+        choose(name, options)
 
 
-def _run_cells(
-    scenario: Scenario,
-    where: str,
-    policies: tuple[str, ...],
-    options: tuple[str, ...],
-    models: tuple[str, ...],
-    assume: tuple[str, ...],
-    seed: int,
-) -> list[Cell]:
+def _needs_models(scenarios: Iterable[str]) -> None:
     from espsim.core.errors import InputError
-    from espsim.scenario.matrix import run_scenario
+    from espsim.scenario.schema import load_scenario
 
-    _check_names(tuple(scenario.policies), (), where)
-    if assume and not models and not scenario.models:
+    if not any(load_scenario(name)[0].models for name in scenarios):
         raise InputError("--assume goes with --model")
-    return run_scenario(
-        scenario, where, policies or tuple(scenario.policies), options=options, models=models, assume=assume, seed=seed
-    )
 
 
-def _show(scenario: Scenario, cells: list[Cell], seed: int, as_json: bool) -> None:
+def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bool = False) -> None:
+    """Print the answers; exit status 1 where one is not as expected."""
+    from espsim.scenario.matrix import thread_row
+
+    cells = [cell.as_dict() for answered in answers for cell in answered.cells]
+    ok = all(answered.ok for answered in answers)
     if as_json:
-        common.print_json(
-            {
-                "scenario": scenario.name,
-                "question": scenario.question,
-                "seed": seed,
-                "ok": all(cell.ok for cell in cells),
-                "cells": [cell.as_dict() for cell in cells],
-            }
-        )
-        return
-    from espsim.report.scenario import print_cells, print_variants
-
-    shown = [cell.as_dict() for cell in cells]
-    if scenario.variant:
-        print_variants(scenario.name, scenario.question, scenario.source, scenario.choice, shown)
+        rows = [thread_row(answered) if thread else answered.about() for answered in answers]
+        one = {} if thread or len(answers) != 1 else {"scenario": rows[0]["name"], "question": rows[0]["question"]}
+        concluded = {"conclusion": [{"policy": p, "meaning": text} for p, text in _conclude(answers)]} if thread else {}
+        common.print_json({**one, "seed": seed, "ok": ok, "scenarios": rows, "cells": cells, **concluded})
     else:
-        print_cells(scenario.name, scenario.question, shown)
-
-
-def _thread(policies: tuple[str, ...], seed: int, as_json: bool) -> None:
-    from espsim.scenario.matrix import run_thread
-
-    rows = run_thread(policies, seed)
-    ok = all(cell["ok"] is not False for row in rows for cell in row["cells"])
-    if as_json:
-        common.print_json({"seed": seed, "ok": ok, "scenarios": rows})
-    else:
-        from espsim.report.matrix import matrix
-
-        click.echo(matrix(rows))
+        _print(answers, thread=thread)
     if not ok:
         sys.exit(1)
+
+
+def _conclude(answers: Sequence[Answered]) -> list[tuple[str, str]]:
+    from espsim.scenario.conclusion import conclude
+
+    return conclude(cell for answered in answers for cell in answered.cells)
+
+
+def _print(answers: Sequence[Answered], *, thread: bool) -> None:
+    from espsim.report.scenario import print_conclusion, print_scenario, print_verdict
+
+    for number, answered in enumerate(answers):
+        if number:
+            click.echo()
+        print_scenario(answered.about(), [cell.as_dict() for cell in answered.cells])
+    click.echo()
+    if thread:
+        print_conclusion(_conclude(answers))
+    print_verdict([cell.as_dict() for answered in answers for cell in answered.cells])
 
 
 def _list(as_json: bool) -> None:

@@ -21,12 +21,19 @@ _READABLE = 16
 
 
 class Grid:
-    """A plain table: headers above, a row for each of `rows`. Cells are anything that `str` takes, or rich's Text."""
+    """A plain table: headers above, a row for each of `rows`. Cells are anything that `str` takes, or rich's Text.
 
-    def __init__(self, headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    `notes`: a sentence for each row, below it; an empty one is left out.
+    """
+
+    def __init__(
+        self, headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self.headers = [Text(header, style="bold") for header in headers]
         self.rows = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
         self.title = title
+        self.notes = list(notes) or [""] * len(self.rows)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich calls this with the width that there is."""
@@ -35,8 +42,13 @@ class Grid:
         widths = self._widths(options.max_width)
         if widths is None:
             yield from self._stacked(options.max_width)
+        elif any(self.notes):
+            yield self._table(widths, [])
+            for row, note in zip(self.rows, self.notes, strict=True):
+                yield self._table(widths, [row], header=False)
+                yield from _note(note, options.max_width)
         else:
-            yield self._table(widths)
+            yield self._table(widths, self.rows)
 
     def _widths(self, room: int) -> list[int] | None:
         """A width for each column; None: they do not fit beside each other."""
@@ -55,21 +67,26 @@ class Grid:
             spare -= more
         return widths
 
-    def _table(self, widths: Sequence[int]) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False)
-        for header, width in zip(self.headers, widths, strict=True):
-            table.add_column(header, width=width, overflow="fold")  # no word is longer than its column
-        for row in self.rows:
+    def _table(self, widths: Sequence[int], rows: Iterable[Sequence[Text]], *, header: bool = True) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), show_edge=False, show_header=header)
+        for head, width in zip(self.headers, widths, strict=True):
+            table.add_column(head, width=width, overflow="fold")  # no word is longer than its column
+        for row in rows:
             table.add_row(*row)
         return table
 
     def _stacked(self, room: int) -> Iterator[Text]:
-        for row in self.rows:
+        for row, note in zip(self.rows, self.notes, strict=True):
             head, *rest = row
             yield from _wrapped(head.plain, room, "")
             for header, cell in zip(self.headers[1:], rest, strict=True):
                 if cell.plain:
                     yield from _wrapped(f"{header.plain}: {cell.plain}", room, "  ")
+            yield from _note(note, room)
+
+
+def _note(note: str, room: int) -> Iterator[Text]:
+    yield from _wrapped(note, room, "    ") if note else ()
 
 
 def _longest_word(cells: Iterable[Text]) -> int:
@@ -79,7 +96,7 @@ def _longest_word(cells: Iterable[Text]) -> int:
 def _wrapped(text: str, room: int, indent: str) -> Iterator[Text]:
     """A text in lines of whole words."""
     lines = textwrap.wrap(
-        text, max(room, 1), initial_indent=indent, subsequent_indent=indent + "  " if indent else "",
+        text, max(room, 1), initial_indent=indent, subsequent_indent=f"{indent}  " if len(indent) == 2 else indent,
         break_long_words=False, break_on_hyphens=False,
     )  # fmt: skip
     for line in lines or [""]:

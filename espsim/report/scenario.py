@@ -1,104 +1,168 @@
-"""Scenario results for a terminal: a table a cell, and every expectation that was not met."""
+"""Answers of `espsim run` for people, from its JSON: a table a variant, and below each row what it means.
+
+Policies with one answer share a row. Errnos and counters have their whole names, so that a mail needs no legend.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from espsim.report.matrix import matrix
-from espsim.report.terminal import console, table
+from rich.text import Text
+
+from espsim.report.terminal import Page, console, table
+
+Cell = Mapping[str, Any]
+_GOOD, _BAD = "green", "red"
 
 
-def print_cells(name: str, question: str, cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print the cells of `espsim run` (as its JSON has them)."""
+def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    """One scenario: `about` has name, question, source and choice."""
     out = console()
-    out.print(f"[bold]{name}[/bold]: {question}")
-    for cell in cells:
-        out.print(f"\npolicy {cell['policy']}, {_who(cell['model'])}")
-        for assumption in cell["assumptions"]:
-            out.print(f"  assumed: {assumption}", markup=False)
-        rows = [(step["do"], step["sa"], _got(step["got"]), _mark(step)) for step in cell["steps"]]
-        out.print(table(("step", "SA", "answer", ""), rows))
-        for step in cell["steps"]:
-            for note in step.get("notes", ()):
-                out.print(f"  {note}", markup=False)
-            for failure in step["failures"]:
-                out.print(
-                    f"  FAILED {step['do']} {step['sa']}: {failure['key']} expected {failure['expected']},"
-                    f" got {failure['got']}",
-                    markup=False,
-                )
-    bad = sum(bool(step["failures"]) for cell in cells for step in cell["steps"])
-    out.print(f"\n{bad} expectations not met" if bad else "\nevery expectation met")
-
-
-def print_variants(name: str, question: str, source: str, choice: str, cells: Sequence[Mapping[str, Any]]) -> None:
-    """Print the cells of a scenario with variants: the matrix; the requests too where there is one policy."""
-    out = console()
-    out.print(f"{name[0].upper() + name[1:]}: {question}", markup=False)
-    out.print(f"source: {source}", markup=False)
-    if len({cell["policy"] for cell in cells}) == 1:
-        for cell in cells:
-            out.print(f"\n{_variant(cell)}policy {cell['policy']}, {_who(cell['model'])}", markup=False)
-            out.print(table(("step", "answer"), [row for step in cell["steps"] for row in _asked(step)]))
-    rows = [{"id": "", "question": "", "cells": [_outcome(cell) for cell in cells]}]
-    out.print()
-    out.print(matrix(rows), markup=False, soft_wrap=True)
+    name = about["name"]
+    if re.fullmatch(r"s\d\d[a-z]?", name):
+        name = name[0].upper() + name[1:]
+    out.print(f"{name}: {about['question']}", markup=False, style="bold")
+    out.print(f"source: {about['source']}", markup=False)
+    policies = list(dict.fromkeys(cell["policy"] for cell in cells))
+    for variant, group in itertools.groupby(cells, key=lambda cell: str(cell["variant"])):
+        _print_variant(out, variant, list(group), alone=len(policies) == 1)
+    choice = " ".join(notes_for(about["choice"], policies))
     if choice:
-        out.print(f"\n{choice}", markup=False)
+        out.print(f"note: {choice}", markup=False)
 
 
-def _variant(cell: Mapping[str, Any]) -> str:
-    return "" if cell["variant"] == "-" else f"{cell['variant']}: "
+def print_conclusion(conclusion: Sequence[tuple[str, str]]) -> None:
+    """What each policy means, (policy, sentences)."""
+    out = console()
+    out.print("What follows", style="bold")
+    for policy, sentences in conclusion:
+        out.print(f"{policy}: {sentences}", markup=False)
+    out.print()
 
 
-def _outcome(cell: Mapping[str, Any]) -> dict[str, Any]:
-    model = "" if cell["model"] == "software" else f" {cell['model']}"
-    ok = None if cell["expected"] is None else cell["ok"]
-    return {**cell, "variant": f"{cell['variant']}{model}".removeprefix("- ") or "-", "ok": ok}
+def print_verdict(cells: Sequence[Cell]) -> None:
+    """What was expected and did not come, and how many cells were compared."""
+    out = console()
+    for cell in cells:
+        for line in _failures(cell):
+            out.print(line, markup=False, style=_BAD)
+    compared = [cell for cell in cells if cell["as_expected"] is not None]
+    bad = sum(not cell["ok"] for cell in cells)
+    ran = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} run"
+    if not compared:
+        out.print(f"{ran}, no answer is fixed for {'it' if len(cells) == 1 else 'them'}")
+        return
+    if len(compared) < len(cells):
+        out.print("open = neither the thread nor a kernel fixes this answer: it is espsim's choice")
+    out.print(
+        f"{ran}, {len(compared)} compared with what is expected: {f'{bad} differ' if bad else 'all as expected'}",
+        style=_BAD if bad else _GOOD,
+    )
 
 
-def _asked(step: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(request, answer) of a step of lines; what the others are asked and answer."""
-    got = step["got"]
-    if "answers" not in got:
-        return [(f"{step['do']} {step['sa']}", _got(got))]
-    return [(answer["request"], _answer(answer)) for answer in got["answers"]]
-
-
-def _answer(answer: Mapping[str, Any]) -> str:
-    text = str(answer["result"])
-    if isinstance(answer.get("reply"), Mapping):
-        text += f" spi {answer['reply']['spi']}"
-    if answer.get("counters"):
-        text += f" ({counts(answer['counters'])})"
-    if "count" in answer:
-        text += f" ({answer['count']} states)"
-    return text + (f": {answer['extack']}" if answer.get("extack") else "")
-
-
-def _who(model: str) -> str:
-    return "software lookup alone" if model == "software" else f"model {model} beside the software lookup"
-
-
-def _mark(step: Mapping[str, Any]) -> str:
-    return "FAILED" if step["failures"] else ""
-
-
-def _got(got: Mapping[str, Any]) -> str:
-    if "result" in got:
-        text = counts(got["result"])
-        return f"{text}; device {counts(got['offload'])}" if "offload" in got else text
-    parts = [f"{got['delivered']} delivered"]
-    verdicts = {k: v for k, v in got["verdicts"].items() if k != "DELIVERED"}
-    parts += [counts(part) for part in (verdicts, got["linux_counters"]) if part]
-    if "device" in got:
-        parts.append(f"device {counts(got['device'])}")
-        if got["surfacing"]:
-            parts.append(counts(got["surfacing"]))
-    return "; ".join(parts)
+def notes_for(choice: str, policies: Collection[str]) -> Iterator[str]:
+    """The sentences of a scenario's `choice` that are about no policy, or about one that runs."""
+    names = r"rfc2401|rfc4301(?:-spi0)?|sa-dir|split|full-4301|freebsd|openbsd|linux-[\d.]+|FreeBSD|OpenBSD"
+    for sentence in re.split(r"(?<=[.;]) +", choice):
+        named = {name.lower() for name in re.findall(rf"(?<![\w-])(?:{names})(?![\w-])", sentence)}
+        if sentence and (not named or named & set(policies)):
+            yield sentence
 
 
 def counts(table_of_counts: Mapping[str, int]) -> str:
     """`OK` for one, `OK x5, ENOENT` for more."""
     return ", ".join(name if n == 1 else f"{name} x{n}" for name, n in table_of_counts.items()) or "-"
+
+
+# -- one variant ------------------------------------------------------------------------------------------------------
+
+
+def _print_variant(out: Page, variant: str, cells: Sequence[Cell], *, alone: bool) -> None:
+    out.print()
+    if variant != "-":
+        out.print(variant, markup=False, style="bold")
+    for cell in cells if alone else ():
+        if any(asked["count"] == 1 for asked in cell["requests"]):
+            rows = [(asked["request"], _answer(asked)) for asked in cell["requests"]]
+            out.print(table(("request", "answer"), rows))
+    for assumption in dict.fromkeys(text for cell in cells for text in cell["assumptions"]):
+        out.print(f"assumed: {assumption}", markup=False)
+    models = any(cell["model"] != "software" for cell in cells)
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((*_columns(cell), cell["meaning"]), []).append(cell)
+    rows = []
+    for (model, requests, states, packets, _meaning), same in groups.items():
+        policies = ", ".join(dict.fromkeys(cell["policy"] for cell in same))
+        rows.append((policies, *((model,) if models else ()), requests, states, packets, _expected(same)))
+    headers = ("policy", *(("model",) if models else ()), "requests", "states", "packets", "expected")
+    out.print(table(headers, rows, notes=[str(key[-1]) for key in groups]))
+
+
+def _columns(cell: Cell) -> tuple[str, str, str, str]:
+    return cell["model"], _requests(cell), _states(cell), _packets(cell)
+
+
+def _requests(cell: Cell) -> str:
+    if cell["share"] is not None:
+        return ", ".join(f"{name}: {share:.0%}" for name, share in cell["share"].items())
+    shown = [(asked["errno"] or "OK", asked["count"]) for asked in cell["requests"] if not asked["setup"]]
+    return _run_lengths(shown)
+
+
+def _states(cell: Cell) -> str:
+    return f"{cell['states']}" + (f" ({cell['states_spi0']} with SPI 0)" if cell["states_spi0"] else "")
+
+
+def _packets(cell: Cell) -> str:
+    return _run_lengths([(_fate(packet), packet["count"]) for packet in cell["packets"]])
+
+
+def _fate(packet: Mapping[str, Any]) -> str:
+    if packet["verdict"] in ("DELIVERED", "SENT"):
+        return str(packet["verdict"]).lower()
+    words = [packet["verdict"], packet["linux_counter"] or "no counter"]
+    if packet["surfacing"] is not None:
+        words.append(packet["surfacing"])
+    return " / ".join(words)
+
+
+def _run_lengths(parts: Sequence[tuple[str, int]]) -> str:
+    texts = []
+    for name, group in itertools.groupby(parts, key=lambda part: part[0]):
+        n = sum(count for _, count in group)
+        texts.append(name if n == 1 else f"{name} x{n}")
+    return ", ".join(texts) or "-"
+
+
+def _expected(cells: Sequence[Cell]) -> Text:
+    """Whether these came as expected: of cells that share a row some may have no fixed answer."""
+    if not all(cell["ok"] for cell in cells):
+        return Text("NO", style=_BAD)
+    fixed = [cell["policy"] for cell in cells if cell["as_expected"] is not None]
+    if not fixed:
+        return Text("open")
+    return Text("yes" if len(fixed) == len(cells) else f"yes ({', '.join(fixed)})", style=_GOOD)
+
+
+def _answer(asked: Mapping[str, Any]) -> str:
+    text = asked["errno"] or "OK"
+    if asked["count"] > 1:
+        text += f" x{asked['count']}"
+    return f"{text}; driver {asked['driver']}" if asked["driver"] is not None else text
+
+
+def _failures(cell: Cell) -> Iterator[str]:
+    where = " ".join(word for word in (cell["scenario"], cell["variant"].strip("-"), cell["policy"]) if word)
+    where += f" {cell['model']}" if cell["model"] != "software" else ""
+    failed = [(step, failure) for step in cell["steps"] for failure in step["failures"]]
+    if not cell["ok"] and not failed:
+        yield f"{where}: expected {cell['expected_in_full']}, got {cell['outcome_in_full']}"
+    for step, failure in failed:
+        yield (
+            f"{where}: FAILED {step['do']} {step['sa'] or ''}: {failure['key']} expected {failure['expected']},"
+            f" got {failure['got']}"
+        )

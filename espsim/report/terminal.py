@@ -74,9 +74,11 @@ def console() -> Page:
     return Page(highlight=False, width=width, soft_wrap=False)
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> Grid:
-    """A plain table: headers above, one line a row where the width allows (grid.py)."""
-    return Grid(headers, rows, title=title)
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, notes: Sequence[str] = ()
+) -> Grid:
+    """A plain table: headers above, one line a row where the width allows (grid.py); `notes` go below their rows."""
+    return Grid(headers, rows, title=title, notes=notes)
 
 
 def print_inbound(result: Mapping[str, Any]) -> None:

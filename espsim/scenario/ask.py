@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
+from espsim.reference.host import HostReceived
 from espsim.sad.entry import State
 from espsim.sad.netns import Netns
+from espsim.scenario.facts import Arrived, Facts, Host, why_refused, without_keys, words_of
+from espsim.scenario.facts import Asked as Request
 from espsim.scenario.outcome import sequence, short_counter, short_result
 from espsim.scenario.schema import Step
 from espsim.xfrm.answers import Answer
@@ -52,10 +55,13 @@ def ask(
     words: Mapping[str, str],
     names: Mapping[str, int],
     where: str,
+    facts: Facts,
+    host: Host,
 ) -> Asked:
     """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
 
-    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles. InputError, at `where`: a line is no request.
+    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles; `facts` gets what the first trial did.
+    InputError, at `where`: a line is no request.
     """
     asked = Asked()
     lines = lines_of(step, words)
@@ -63,10 +69,15 @@ def ask(
         before = netns.sad.next_index
         if step.shuffle:
             rng.shuffle(lines)
-        answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
+        if trial == 0:
+            answers = _ask_once(netns, lines, where, facts, host, setup=step.show == "nothing")
+        else:
+            answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
         asked.parts = _parts(netns, step, answers, names)
         if asked.parts:
             asked.outcomes[sequence(asked.parts)] += 1
+        if trial == 0 and step.show in ("zeros", "states"):
+            facts.counted.append((step.show, int(asked.parts[0][1:])))
         asked.results.update(str(answer["result"]) for line, answer in answers if _verb(line) in _SHOWN)
         if trial == 0:
             asked.answers = answers
@@ -75,6 +86,48 @@ def ask(
                 if entry.sa_index >= before:
                     netns.sad.kill(entry)
     return asked
+
+
+def _ask_once(
+    netns: Netns, lines: list[str], where: str, facts: Facts, host: Host, *, setup: bool
+) -> list[tuple[str, Answer]]:
+    """Every line's answer; what each did goes to `facts` while the namespace still shows why."""
+    seen: list[HostReceived] = []
+    answers = []
+    requests: list[Request] = []
+    packets: list[Arrived] = []
+    for line, answer in zip(lines, run_requests(netns, lines, where, seen.append), strict=True):
+        answers.append((line, answer))
+        verb, words = _verb(line), words_of(line)
+        if verb == "RX":
+            packets.append(_received(words, answer, seen[-1]))
+        elif verb == "TX":
+            packets.append(_sent(words, answer))
+        elif verb in _SHOWN:
+            errno = None if answer["result"] == "OK" else str(answer["result"])
+            extack = answer.get("extack")
+            text = str(extack) if extack else None
+            why = why_refused(netns, line, errno, text, host) if errno is not None else ""
+            requests.append(Request(without_keys(line), errno, why))
+    facts.add(requests, packets, setup=setup)
+    return answers
+
+
+def _received(words: Mapping[str, str], answer: Answer, seen: HostReceived) -> Arrived:
+    """A packet of RX. What the policies refuse after the SA took it has their counter and no verdict of ESP's."""
+    if answer["result"] == "delivered":
+        return Arrived(words["dst"], "DELIVERED", None)
+    inner = seen.received
+    verdict = inner.verdict.name if inner is not None and inner.verdict.name != "DELIVERED" else "NO_POLICY"
+    return Arrived(words["dst"], verdict, seen.counter)
+
+
+def _sent(words: Mapping[str, str], answer: Answer) -> Arrived:
+    """A packet of TX: sent, or what the sender sees."""
+    counters = answer.get("counters")
+    counter = next(iter(counters), None) if isinstance(counters, dict) else None
+    good = answer["result"] == "sent"
+    return Arrived(words["dst"], "SENT" if good else str(answer["result"]), counter, sent=True)
 
 
 def _verb(line: str) -> str:

@@ -6,7 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from espsim.scenario.outcome import Expected, meets, sequence, shares_text
+from espsim.scenario.facts import Facts
+from espsim.scenario.meaning import meaning
+from espsim.scenario.outcome import Expected, expected_text, in_full, meets, sequence, shares_text
 from espsim.scenario.schema import PLAIN, Expect, Step
 
 SOFTWARE = "software"
@@ -26,6 +28,7 @@ class StepResult:
     notes: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
+    compared: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -37,6 +40,7 @@ class StepResult:
 
     def compare(self, expect: Expect, copies: int) -> None:
         """Note where this answer is not what was expected of `copies` requests."""
+        self.compared = True
         for key in ("result", "offload", "delivered", "verdicts", "linux_counters", "device", "surfacing"):
             want = getattr(expect, key)
             if want is None:
@@ -50,7 +54,10 @@ class StepResult:
 
 @dataclass(slots=True)
 class Cell:
-    """One cell. `expected` is the outcome that its variant expects, None where it expects nothing."""
+    """One cell. `expected` is the outcome that its variant expects, None where it expects nothing.
+
+    `facts` is what happened, `source` what fixes the expected outcome, `party` whose calls these are.
+    """
 
     policy: str
     model: str
@@ -58,6 +65,10 @@ class Cell:
     assumptions: list[str]
     variant: str = PLAIN.name
     expected: Expected | None = None
+    scenario: str = ""
+    source: str = ""
+    party: str = ""
+    facts: Facts = field(default_factory=Facts)
 
     @property
     def shares(self) -> dict[str, float]:
@@ -90,14 +101,36 @@ class Cell:
         """Whether every expectation was met."""
         return self.as_expected is not False and not any(step.failures for step in self.steps)
 
+    @property
+    def meaning(self) -> str:
+        """What it means, in sentences."""
+        return meaning(self.facts, self.shares, self.trials, self.party)
+
+    @property
+    def compared(self) -> bool:
+        """Whether anything was expected of it, as a whole or of a step."""
+        return self.expected is not None or any(step.compared for step in self.steps)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON. Every cell has every key; `expected` is null where no answer is fixed."""
         return {
+            "scenario": self.scenario,
+            "variant": self.variant,
             "policy": self.policy,
             "model": self.model,
-            "variant": self.variant,
+            "requests": [asked.as_dict() for asked in self.facts.requests],
+            "states": self.facts.states,
+            "states_spi0": self.facts.spi0,
+            "packets": [packet.as_dict() for packet in self.facts.packets],
+            "share": {in_full(name): share for name, share in self.shares.items()} if self.trials > 1 else None,
+            "trials": self.trials,
+            "fixed_by": self.source if self.compared else None,
+            "as_expected": self.ok if self.compared else None,
+            "meaning": self.meaning,
             "outcome": self.outcome,
+            "outcome_in_full": in_full(self.outcome),
             "expected": self.expected,
+            "expected_in_full": None if self.expected is None else in_full(expected_text(self.expected)),
             "ok": self.ok,
             "assumptions": self.assumptions,
             "steps": [step.as_dict() for step in self.steps],

@@ -1,8 +1,9 @@
-"""Many cells: a scenario's variants under policies and models, and the whole netdev thread."""
+"""Many cells: scenarios with their variants under policies and models, and the whole netdev thread."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.errors import InputError
@@ -12,6 +13,36 @@ from espsim.scenario.cell import Cell
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import Scenario, load_scenario, thread_names
 from espsim.scenario.traffic import expand
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A scenario and its cells."""
+
+    scenario: Scenario
+    cells: list[Cell]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every expectation was met."""
+        return all(cell.ok for cell in self.cells)
+
+    def about(self) -> dict[str, Any]:
+        """What the question is, for JSON."""
+        s = self.scenario
+        return {"name": s.name, "question": s.question, "source": s.source, "choice": s.choice}
+
+
+def run_named(names: Sequence[str], policies: Sequence[str] = (), **options: Any) -> list[Answered]:
+    """Scenarios by name or path, each under `policies` or its own; `options` are `run_scenario`'s.
+
+    All of them are read before the first runs, so that a wrong name costs no time. Raises as `run_scenario`.
+    """
+    loaded = [load_scenario(name) for name in dict.fromkeys(names)]
+    return [
+        Answered(scenario, run_scenario(scenario, where, policies or scenario.policies, **options))
+        for scenario, where, _text in loaded
+    ]
 
 
 def run_scenario(
@@ -50,33 +81,20 @@ def run_scenario(
     return cells
 
 
-def run_thread(policies: Sequence[str] = (), seed: int = 1) -> list[dict[str, Any]]:
-    """Every scenario of the thread: {id, question, source, choice, cells}, as `espsim run --thread --json` has them.
+def run_thread(policies: Sequence[str] = (), seed: int = 1) -> list[Answered]:
+    """Every scenario of the netdev thread, without `policies` under each scenario's own, which are all there are."""
+    return run_named(thread_names(), policies, seed=seed)
 
-    Without `policies` it is each scenario's own, which are all there are. A cell is {variant, policy, outcome,
-    expected, ok}; `expected` and `ok` are null where nothing is expected.
+
+def thread_row(answered: Answered) -> dict[str, Any]:
+    """A scenario as the table of `run --thread --json` has it: {id, question, source, choice, cells} in short form.
+
+    A cell is {variant, policy, outcome, expected, ok}; `expected` and `ok` are null where nothing is expected.
     """
-    rows = []
-    for name in thread_names():
-        scenario, where, _text = load_scenario(name)
-        cells = run_scenario(scenario, where, policies or scenario.policies, seed=seed)
-        rows.append(
-            {
-                "id": scenario.name[0].upper() + scenario.name[1:],
-                "question": scenario.question,
-                "source": scenario.source,
-                "choice": scenario.choice,
-                "cells": [_row(cell) for cell in cells],
-            }
-        )
-    return rows
-
-
-def _row(cell: Cell) -> dict[str, Any]:
-    return {
-        "variant": cell.variant,
-        "policy": cell.policy,
-        "outcome": cell.outcome,
-        "expected": cell.expected,
-        "ok": cell.as_expected,
-    }
+    about = answered.about()
+    name = about.pop("name")
+    cells = [
+        {"variant": c.variant, "policy": c.policy, "outcome": c.outcome, "expected": c.expected, "ok": c.as_expected}
+        for c in answered.cells
+    ]
+    return {"id": name[0].upper() + name[1:], **about, "cells": cells}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 Expected = str | dict[str, float]
@@ -29,6 +30,7 @@ LEGEND = {
     **{short: counter for counter, short in _COUNTERS.items()},
     "silent": "a wrong key, and nothing says so", "devdrop": "dropped in the device",
 }  # fmt: skip
+_FULL = {**LEGEND, "HANG": "HANG", "silent": "wrong keys, silently", "devdrop": "dropped in the device"}
 _SIGMAS = 4
 
 
@@ -71,6 +73,11 @@ def meets(expected: Expected, outcome: str, shares: Mapping[str, float], trials:
         _close(wanted, sum(share for found, share in shares.items() if _same(_parts(name), _parts(found))), trials)
         for name, wanted in expected.items()
     )
+
+
+def in_full(outcome: str) -> str:
+    """An outcome with every errno and counter by its whole name: `OK, ENOENT x4`."""
+    return re.sub(r"\b(E\d+|[A-Z][A-Za-z]+|silent|devdrop)\b", lambda found: _FULL.get(found[0], found[0]), outcome)
 
 
 def expected_text(expected: Expected) -> str:

@@ -12,11 +12,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from espsim.core.address import format_address
 from espsim.core.errors import InputError, XfrmError
+from espsim.core.verdict import Surfacing
 from espsim.offload.device import Device
 from espsim.offload.model import Model
 from espsim.pipeline.stats import InboundStats
-from espsim.reference.inbound import Inbound
+from espsim.reference.inbound import Inbound, Received
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, SecurityAssociation
@@ -29,6 +31,7 @@ from espsim.sad.spi import SpiPolicy
 from espsim.sad.view import StateView
 from espsim.scenario.ask import ask
 from espsim.scenario.cell import SOFTWARE, Cell, StepResult
+from espsim.scenario.facts import NOBODY, Arrived, Asked, Facts, Host, request_text, why_refused
 from espsim.scenario.outcome import short_counter, short_result
 from espsim.scenario.schema import PLAIN, Scenario, Step, Variant
 from espsim.scenario.traffic import clear_packet, direction_number, mode_number, on_the_wire, request_of
@@ -45,12 +48,15 @@ class CellRunner:
         *,
         variant: Variant = PLAIN,
         names: Mapping[str, int] | None = None,
+        host: Host = NOBODY,
         seed: int = 1,
     ) -> None:
         self.groups = groups
         self.netns = netns
         self.variant = variant
         self.names = names or {}
+        self.host = host
+        self.facts = Facts()
         self.rng = random.Random(seed)
         self.inbound: Inbound = Inbound(netns.sad) if device is None else OffloadedInbound(netns.sad, device)
         # Peers live in SADs of their own, one a group, so that equal triples of two groups don't meet there.
@@ -63,6 +69,7 @@ class CellRunner:
         self._installed: dict[str, list[SadEntry | None]] = {name: [None] * len(sas) for name, sas in groups.items()}
         self._accepted: list[int] = []
         self._port = 0
+        self._refusal = ""
         if device is not None:
             netns.offload = self._driver
 
@@ -74,7 +81,10 @@ class CellRunner:
     def run(self, step: Step, where: str = "") -> StepResult:
         """One step for every copy of its SA, or its lines of requests; `where` names it in errors."""
         if step.do == "ask":
-            asked = ask(self.netns, step, self.rng, words=self.variant.words, names=self.names, where=where)
+            asked = ask(
+                self.netns, step, self.rng, words=self.variant.words, names=self.names, where=where,
+                facts=self.facts, host=self.host,
+            )  # fmt: skip
             result = StepResult(step, asked.as_dict(), parts=asked.parts, outcomes=asked.outcomes)
         else:
             result = self._send(step) if step.do == "send" else self._request(step)
@@ -85,6 +95,7 @@ class CellRunner:
 
     def _request(self, step: Step) -> StepResult:
         results: list[str] = []
+        requests: list[Asked] = []
         offload: Counter[str] = Counter()
         notes: list[str] = []
         self._port = step.port
@@ -93,23 +104,37 @@ class CellRunner:
                 entry = self._ask(step, sa, n)
             except XfrmError as error:
                 results.append(error.name)
+                requests.append(self._asked(step, sa, error.name, error.extack))
                 continue
             except KernelHang:
                 results.append("HANG")
+                requests.append(self._asked(step, sa, "HANG"))
                 continue
             results.append("OK")
+            driver = None
             if entry is not None and isinstance(self.inbound, OffloadedInbound) and _beside(step, entry):
                 installed = self.inbound.offload(entry, step.port)
-                offload["0" if installed.errno is None else _errno(installed.errno)] += 1
+                driver = "0" if installed.errno is None else _errno(installed.errno)
+                offload[driver] += 1
                 if installed.errno is not None and len(notes) < 3:
                     notes.append(f"{sa.name}: {installed.note}")
+            requests.append(replace(self._asked(step, sa), driver=driver and driver.removeprefix("-")))
         got: dict[str, Any] = {"result": dict(Counter(results))}
+        self.facts.add(requests, setup=step.show == "nothing")
         if offload:
             got["offload"] = dict(offload)
         parts = [] if step.show == "nothing" else [short_result(result) for result in results]
         return StepResult(step, got, notes=notes, parts=parts)
 
+    def _asked(self, step: Step, sa: SecurityAssociation, errno: str | None = None, extack: str | None = None) -> Asked:
+        low, high = (sa.spi, sa.spi) if step.low is None or step.high is None else (step.low, step.high)
+        text = request_text(step.do.upper(), sa, low, high)
+        if errno is None:
+            return Asked(text, None)
+        return Asked(text, errno, self._refusal or why_refused(self.netns, text, errno, extack, self.host))
+
     def _ask(self, step: Step, sa: SecurityAssociation, n: int) -> SadEntry | None:
+        self._refusal = ""
         installed = self._installed[step.sa or ""]
         if step.do == "allocspi":
             low, high = (sa.spi, sa.spi) if step.low is None or step.high is None else (step.low, step.high)
@@ -150,7 +175,9 @@ class CellRunner:
         if refused is None:
             self._accepted.append(index)
             return None
-        return self.variant.refusal or refused.removeprefix("-")
+        errno = self.variant.refusal or refused.removeprefix("-")
+        self._refusal = "the device's driver refuses it"
+        return errno
 
     def _entry(self, view: StateView) -> SadEntry:
         """The state that a reply was about."""
@@ -163,6 +190,7 @@ class CellRunner:
 
     def _send(self, step: Step) -> StepResult:
         stats = InboundStats()
+        packets: list[Arrived] = []
         for outbound, entry in self._peers[step.sa or ""]:
             clear = clear_packet(entry.sa, step.size)
             for seq in step.seqs if step.seqs is not None else [None] * step.packets:
@@ -172,7 +200,10 @@ class CellRunner:
                 if sent.packet is None:
                     raise InputError(f"the peer of {entry.sa.name} cannot send: {sent.verdict.sentence}")
                 wire = on_the_wire(sent.packet, step)
-                stats.count(self.inbound.receive(wire, self.netns.now, port=step.port))
+                received = self.inbound.receive(wire, self.netns.now, port=step.port)
+                stats.count(received)
+                packets.append(_arrival(step.to or format_address(entry.sa.dst), received))
+        self.facts.add(packets=packets, setup=step.show == "nothing")
         got = stats.as_dict()
         for key in ("packets", "ignored", "by_sa"):
             del got[key]
@@ -185,6 +216,14 @@ class CellRunner:
 def _beside(step: Step, entry: SadEntry) -> bool:
     """Whether the device is offered an SA beside the kernel: one that does not ask for offload itself."""
     return step.do in ("newsa", "updsa") and entry.sa.dir is not Direction.OUT and entry.sa.offload is None
+
+
+def _arrival(to: str, received: Received | None) -> Arrived:
+    """One packet's fate; a packet that is not ESP cannot come from a peer."""
+    assert received is not None  # noqa: S101
+    device = received.device.name if received.device is not None else None
+    surfacing = received.surfacing.name if received.surfacing is not Surfacing.NONE else None
+    return Arrived(to, received.verdict.name, received.counter, device, surfacing)
 
 
 def _errno(name: str) -> str:
@@ -226,7 +265,8 @@ def run_cell(
     own = netns.sad.policy.name
     names = (policy, own) if isinstance(policy, str) else (own,)
     device = None if model is None else Device(model, assume or {})
-    runner = CellRunner(groups, netns, device, variant=variant, names=scenario.names, seed=seed)
+    host = Host(tuple(scenario.local), scenario.party)
+    runner = CellRunner(groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed)
     model_name = model.id if model is not None else SOFTWARE
     steps = []
     for number, step in enumerate(scenario.step, 1):
@@ -235,7 +275,11 @@ def run_cell(
         if expect is not None:
             result.compare(expect, sum(result.got["result"].values()) if step.sa is None else len(groups[step.sa]))
         steps.append(result)
+    runner.facts.close(netns)
     expected = None
     if all_options == set(variant.options) and model_name == (variant.model or SOFTWARE):
         expected = next((variant.expect[name] for name in names if name in variant.expect), None)
-    return Cell(names[0], model_name, steps, runner.assumptions, variant.name, expected)
+    return Cell(
+        names[0], model_name, steps, runner.assumptions, variant.name, expected,
+        scenario=scenario.name, source=scenario.source, party=scenario.party, facts=runner.facts,
+    )  # fmt: skip

@@ -181,6 +181,8 @@ class Scenario(_Strict):
     name: Text
     question: Text
     source: Text = "the user's own"
+    party: str = ""
+    local: list[Text] = []
     choice: str = ""
     policies: list[str] = ["rfc4301"]
     models: list[str] = []

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.address import Address, parse_address
-from espsim.reference.host import Host
+from espsim.reference.host import Host, HostReceived
 from espsim.sad.association import ESPINUDP, PROTO_AH, PROTO_ESP, Mode, SecurityAssociation
 from espsim.sad.netns import Netns
 from espsim.sad.spd import Policy
@@ -28,10 +28,11 @@ _PROTOCOLS = {"esp": PROTO_ESP, "ah": PROTO_AH, "udp": PROTO_UDP}
 
 
 class Traffic:
-    """The host around a namespace, and the peer at the other end of its SAs."""
+    """The host around a namespace, and the peer at the other end of its SAs; `seen` gets what became of each RX."""
 
-    def __init__(self, netns: Netns) -> None:
+    def __init__(self, netns: Netns, seen: Callable[[HostReceived], None] | None = None) -> None:
         self._netns = netns
+        self._seen = seen
         self._host = Host(netns)
         self._peer = Peer(netns.sad.engine, random.Random(0))
 
@@ -83,6 +84,8 @@ class Traffic:
     def _receive(self, packet: bytes, mark: int) -> Answer:
         before = Counter(self._netns.counters)
         received = self._host.receive(packet, mark)
+        if self._seen is not None:
+            self._seen(received)
         answer = ok(counters=_moved(before, self._netns.counters))
         return answer | {"result": "delivered" if received.delivered else "dropped"}
 

@@ -26,6 +26,7 @@ import errno
 from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.errors import InputError, XfrmError
+from espsim.reference.host import HostReceived
 from espsim.sad.kernel import KernelHang
 from espsim.sad.netns import Netns
 from espsim.xfrm import answers
@@ -68,9 +69,14 @@ _FREE = ("SYSCTL", "LISTEN", "POLICY")
 """Verbs whose words are no key=value list of fixed keys."""
 
 
-def run_requests(netns: Netns, lines: Iterable[str], where: str | None = None) -> Iterator[Answer]:
-    """The answer of each request, in order. InputError, with the line, at the first line that is no request."""
-    session = _Session(netns)
+def run_requests(
+    netns: Netns, lines: Iterable[str], where: str | None = None, seen: Callable[[HostReceived], None] | None = None
+) -> Iterator[Answer]:
+    """The answer of each request, in order. InputError, with the line, at the first line that is no request.
+
+    `seen` is called with what became of each packet of RX: more than its answer has.
+    """
+    session = _Session(netns, seen)
     for number, line in enumerate(lines, 1):
         split = split_line(line, where, number)
         if split is not None:
@@ -80,9 +86,9 @@ def run_requests(netns: Netns, lines: Iterable[str], where: str | None = None) -
 class _Session:
     """One namespace that is being asked, and the traffic through it."""
 
-    def __init__(self, netns: Netns) -> None:
+    def __init__(self, netns: Netns, seen: Callable[[HostReceived], None] | None) -> None:
         self._netns = netns
-        self._traffic = Traffic(netns)
+        self._traffic = Traffic(netns, seen)
         self._hung: str | None = None
 
     def answer(self, verb: str, words: list[str], where: str | None, line: int) -> Answer:
