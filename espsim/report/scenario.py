@@ -150,6 +150,8 @@ def _expected(cells: Sequence[Cell]) -> Text:
 
 def _answer(asked: Mapping[str, Any]) -> str:
     text = asked["errno"] or "OK"
+    if asked["extack"]:
+        text += f": {asked['extack']}"
     if asked["count"] > 1:
         text += f" x{asked['count']}"
     return f"{text}; driver {asked['driver']}" if asked["driver"] is not None else text

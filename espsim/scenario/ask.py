@@ -108,7 +108,7 @@ def _ask_once(
             extack = answer.get("extack")
             text = str(extack) if extack else None
             why = why_refused(netns, line, errno, text, host) if errno is not None else ""
-            requests.append(Request(without_keys(line), errno, why))
+            requests.append(Request(without_keys(line), errno, why, text))
     facts.add(requests, packets, setup=setup)
     return answers
 

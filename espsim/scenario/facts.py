@@ -28,12 +28,13 @@ class Asked:
     """One request, or `count` of a step with equal answers. `errno`: a name such as ENOENT, HANG, None for success.
 
     `driver`: the errno of a driver that was offered the SA beside the kernel, `0` where it took it, None without one.
-    `setup`: it sets the scene, and the outcome does not have it.
+    `extack`: the kernel's text; `setup`: it sets the scene, and the outcome does not have it.
     """
 
     request: str
     errno: str | None
     why: str = ""
+    extack: str | None = None
     driver: str | None = None
     setup: bool = False
     count: int = 1
@@ -46,8 +47,8 @@ class Asked:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "request": self.request, "errno": self.errno, "why": self.why or None, "driver": self.driver,
-            "setup": self.setup, "count": self.count,
+            "request": self.request, "errno": self.errno, "why": self.why or None, "extack": self.extack,
+            "driver": self.driver, "setup": self.setup, "count": self.count,
         }  # fmt: skip
 
 

@@ -131,7 +131,8 @@ class CellRunner:
         text = request_text(step.do.upper(), sa, low, high)
         if errno is None:
             return Asked(text, None)
-        return Asked(text, errno, self._refusal or why_refused(self.netns, text, errno, extack, self.host))
+        why = self._refusal or why_refused(self.netns, text, errno, extack, self.host)
+        return Asked(text, errno, why, extack)
 
     def _ask(self, step: Step, sa: SecurityAssociation, n: int) -> SadEntry | None:
         self._refusal = ""
