@@ -13,7 +13,6 @@ import copy
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 import espsim
+from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
+from espsim.core.toml import parse_toml, read_text
 from espsim.offload import locate
 from espsim.offload.schema import UNKNOWN, Spec, fields_of, legal
 
@@ -31,6 +32,10 @@ Key = tuple[str | int, ...]
 _MERGED = ("device", "caps", "outbound")
 _NOT_INHERITED = ("id", "extends", "perf", "assume")
 _OPEN = (UNKNOWN, "config")
+_INDEX = re.compile("[0-9]{1,6}", re.ASCII)
+_FEW = 8
+"""Names that a message lists."""
+_ALL = "`espsim models` lists all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +144,7 @@ class Model:
 
 def split(key: str) -> Key:
     """A dotted key as a path: "inbound.lookup.0.miss" -> ("inbound", "lookup", 0, "miss")."""
-    return tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    return tuple(int(part) if _INDEX.fullmatch(part) else part for part in key.split("."))
 
 
 def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model] = ()) -> dict[str, object]:
@@ -159,7 +164,9 @@ def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model]
             raise InputError("say KEY=VALUE, or `model` for the model's own suggestions", where=f"--assume {text}")
         prefix, colon, rest = key.strip().partition(":")
         if colon and prefix not in ids:
-            raise InputError(f"{prefix} is not a model of this run: {', '.join(sorted(ids))}", where=f"--assume {text}")
+            of = f"there are {len(ids)}" if len(ids) > _FEW else f"there are {', '.join(sorted(ids))}"
+            like = did_you_mean(prefix, ids, of)
+            raise InputError(f"{prefix} is not a model of this run; {like}", where=f"--assume {text}")
         if not colon or prefix == model.id:
             result[rest if colon else prefix] = _parse_value(value.strip())
     return result
@@ -190,7 +197,7 @@ def load_model(name: str | Path) -> Model:
         return _load(Path(text), text, ())
     path = _shipped(text)
     if path is None:
-        raise InputError(f"no such model; known: {', '.join(shipped_models())}", where=text)
+        raise InputError(f"no such model; {did_you_mean(text, shipped_models(), _ALL)}", where=shortened(text))
     model = _load(path, str(path), ())
     if model.id != text:
         raise model.documents[0].error(f"id: {model.id!r} is not the file's name", ("id",))
@@ -213,24 +220,8 @@ def load_models(names: Iterable[str | Path]) -> list[tuple[str | Path, Model]]:
 
 
 def _read(path: Path, name: str) -> Document:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"can't be read: {error.strerror}", where=name) from None
-    try:
-        text = data.decode()
-        raw = tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("not UTF-8 text", where=name, line=line) from None
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
-        line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
-        what = str(error)[: found.start()] if found else str(error)
-        raise InputError(f"not TOML: {what}", where=name, line=line) from None
-    except RecursionError:
-        raise InputError("not TOML: nested too deeply", where=name, line=1) from None
-    return Document(name, raw, locate.locate(text.replace("\r\n", "\n")))
+    text = read_text(path, name)
+    return Document(name, parse_toml(text, name), locate.locate(text.replace("\r\n", "\n")))
 
 
 def _load(path: Path, name: str, chain: tuple[str, ...]) -> Model:
@@ -271,8 +262,10 @@ def _find_parent(document: Document, path: Path, parent_id: str) -> tuple[Path, 
         shipped = _shipped(parent_id)
         if shipped is not None:
             return shipped, str(shipped)
-    known = ", ".join(shipped_models())
-    raise document.error(f'extends: no model "{parent_id}" beside this file or among {known}', ("extends",))
+    like = did_you_mean(parent_id, shipped_models(), _ALL)
+    raise document.error(
+        f'extends: no model "{parent_id}" beside this file or among the shipped ones; {like}', ("extends",)
+    )
 
 
 def _merge(base: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
@@ -381,8 +374,8 @@ def _put(raw: dict[str, Any], path: Key, value: object) -> None:
 
 def _parse_value(text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", "")["value"]
+    except (InputError, KeyError):  # a word without quotes
         return text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import EspsimError, InputError, XfrmError
 from espsim.sad.spi import POLICIES, SpiPolicy
 
@@ -51,10 +52,12 @@ def choose(name: str = DEFAULT_KERNEL, options: Collection[str] = ()) -> tuple[K
     """A kernel's name, or a policy's, as `--policy` takes it. InputError: no such name, no such option."""
     for option in options:
         if option not in OPTIONS:
-            raise InputError(f"no option {option!r}; there are {', '.join(OPTIONS)}")
+            raise InputError(f"no option {shortened(option)!r}; there are {', '.join(OPTIONS)}")
     kernel = KERNELS.get(name)
     if kernel is not None:
         return kernel, POLICIES[kernel.policy]()
     if name not in POLICIES:
-        raise InputError(f"no policy {name!r}; there are {', '.join((*POLICIES, *KERNELS))}")
+        names = (*POLICIES, *KERNELS)
+        like = did_you_mean(name, names, f"there are {', '.join(names)}")
+        raise InputError(f"no policy {shortened(name)!r}; {like}")
     return KERNELS[DEFAULT_KERNEL], POLICIES[name]()

@@ -61,17 +61,18 @@ refusal = "EOPNOTSUPP"                  # what the driver answers where it would
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from espsim.core.address import parse_address
+from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
+from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
 
 Names = str | list[str]
@@ -203,9 +204,8 @@ class Scenario(_Strict):
             raise ValueError("two SAs of one name")
         for step in self.step:
             if step.sa is not None and step.sa not in known:
-                raise ValueError(
-                    f"a step names SA {step.sa!r}, which is not there; there are {', '.join(sorted(known))}"
-                )
+                like = did_you_mean(step.sa, known, f"there are {len(known)} SAs")
+                raise ValueError(f"a step names SA {shortened(step.sa)!r}, which is not there; {like}")
         return self
 
     @model_validator(mode="after")
@@ -258,49 +258,32 @@ def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
     Built-in names may be written in any case.
     """
     if "/" in name_or_path or name_or_path.endswith(".toml"):
-        try:
-            text = Path(name_or_path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(error.strerror or "cannot be read", where=name_or_path) from None
-        except UnicodeDecodeError:
-            raise InputError("not UTF-8 text", where=name_or_path) from None
+        text = read_text(Path(name_or_path), name_or_path)
         return parse_scenario(text, name_or_path), name_or_path, text
     files = _builtin_files()
     wanted = name_or_path.lower()
     stem = files.get(wanted) or (wanted if wanted in files.values() else None)
     if stem is None:
-        others = [name for name, file in files.items() if name == file]
-        raise InputError(
-            f"no scenario {name_or_path!r}; built in: {', '.join(others)}, and {_span()}; a path ends in .toml"
-        )
+        like = did_you_mean(name_or_path, [*files, *files.values()], "espsim run --list lists all")
+        raise InputError(f"no scenario {shortened(name_or_path)!r}; {like}; a path ends in .toml")
     text = (resources.files("espsim.scenario") / "builtin" / f"{stem}.toml").read_text(encoding="utf-8")
     return parse_scenario(text, wanted), wanted, text
 
 
-def _span() -> str:
-    names = thread_names()
-    return f"{names[0]} to {names[-1]} of the thread"
-
-
 def parse_scenario(text: str, where: str) -> Scenario:
     """A scenario from TOML text. InputError with the line where something is wrong."""
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not TOML: {error}", where=where) from None
-    except RecursionError:
-        raise InputError("not TOML that can be read: nested too deeply", where=where) from None
+    data = parse_toml(text, where)
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        what, line = _first(error, text)
+        what, line = _first(error, text, data)
         raise InputError(what, where=where, line=line) from None
 
 
-def _first(error: ValidationError, text: str) -> tuple[str, int | None]:
+def _first(error: ValidationError, text: str, data: Any) -> tuple[str, int | None]:
     """The first thing wrong: (sentence, line)."""
     details = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = clean_path(details["loc"], tomllib.loads(text))
+    path = clean_path(details["loc"], data)
     place = nearest(locate(text), path)
     key = ".".join(map(str, path))
     message = details["msg"].removeprefix("Value error, ")

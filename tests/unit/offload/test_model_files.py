@@ -104,9 +104,9 @@ def test_what_is_no_model_at_all(tmp_path, data, line, what):
 
 
 def test_unknown_names_and_paths_are_told():
-    with pytest.raises(InputError, match="marvell-9000: no such model; known: amd-pensando-elba, chelsio-t6-linux"):
+    with pytest.raises(InputError, match=r"^marvell-9000: no such model; .*`espsim models` lists all$"):
         load_model("marvell-9000")
-    with pytest.raises(InputError, match=r"no/such\.toml: can't be read: No such file"):
+    with pytest.raises(InputError, match=r"no/such\.toml: cannot be read: No such file"):
         load_model("no/such.toml")
 
 

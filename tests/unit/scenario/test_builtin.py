@@ -103,6 +103,8 @@ def test_a_bad_scenario_is_one_line(tmp_path, old, new, line, words):
     assert any(word in done.stderr for word in words.split("|")), done.stderr
 
 
-def test_a_missing_scenario_names_those_there_are():
-    with pytest.raises(InputError, match="duplicate-spi"):
-        load_scenario("nope")
+def test_a_missing_scenario_names_the_nearest_and_how_to_list_all():
+    with pytest.raises(InputError, match=r"^no scenario 'duplicates'; did you mean duplicate-spi\? espsim run --list"):
+        load_scenario("duplicates")
+    with pytest.raises(InputError, match=r"^no scenario '%%'; espsim run --list lists all"):
+        load_scenario("%%")

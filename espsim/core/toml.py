@@ -1,0 +1,75 @@
+"""A TOML file that a user wrote: bytes to values, in bounded memory; whatever it is, an InputError with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from espsim.core.errors import InputError
+
+MOST = 4 << 20
+"""Bytes of a file. The longest that espsim ships has 30,000."""
+DEEPEST = 32
+"""Tables within tables. A model has five."""
+_MOST_BITS = 128
+
+_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+_LONG_NUMBER = re.compile(r"[0-9_]{4300,}")  # of digits that int() refuses (sys.set_int_max_str_digits)
+
+
+def read_text(path: Path, where: str) -> str:
+    """The text of a file. InputError: it can't be read, is too long (`/dev/zero` has no end), or is no UTF-8."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "no file has such a name"
+        raise InputError(f"cannot be read: {reason}", where=where) from None
+    nul = data.find(b"\0")
+    if nul >= 0:
+        raise InputError("a NUL byte: this is no text", where=where, line=data.count(b"\n", 0, nul) + 1)
+    if len(data) > MOST:
+        raise InputError(f"longer than {MOST:,} bytes: this is no file of this kind", where=where)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError("not UTF-8 text", where=where, line=line) from None
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The values of a text. InputError with the line: it is not TOML, or nested more than DEEPEST deep."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _PLACE.search(str(error))
+        line = int(found[1]) if found and found[1] else text.rstrip().count("\n") + 1
+        what = str(error)[: found.start()] if found else str(error)
+        raise InputError(f"not TOML: {what}", where=where, line=line) from None
+    except RecursionError:
+        raise InputError("not TOML: nested too deeply", where=where, line=1) from None
+    except ValueError:  # a number of thousands of digits
+        long = _LONG_NUMBER.search(text)
+        line = text.count("\n", 0, long.start()) + 1 if long else 1
+        raise InputError("not TOML: a number of too many digits", where=where, line=line) from None
+    _check(values, where)
+    return values
+
+
+def _check(values: dict[str, Any], where: str) -> None:
+    """InputError where values lie too deep (dotted keys nest without brackets), or an integer has too many digits."""
+    level: list[Any] = [values]
+    for _ in range(DEEPEST + 1):
+        inner = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if any(isinstance(item, int) and item.bit_length() > _MOST_BITS for item in inner):
+            raise InputError("a number of too many digits", where=where)
+        level = inner
+    if level:
+        raise InputError("not TOML that can be used: nested too deeply", where=where, line=1)
