@@ -55,12 +55,13 @@ def xfrm(
     differ are shown, and the exit status is 1 if there are any.
     """
     from espsim.core.errors import InputError
+    from espsim.io.inputs import open_input
 
     if live and (requests or state is not None or options):
         raise InputError("--live goes with a batch alone, without --requests, --state and --option")
     if batch and requests:
         raise InputError("-batch and --requests: FILE is one or the other")
-    with _opened(file) as stream:
+    with open_input(file) as stream:
         if live:
             _live(stream, file, policy, seed or 0, as_json)
             return
@@ -70,26 +71,6 @@ def xfrm(
                 save()
     if not ok:
         sys.exit(2)
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    from espsim.core.errors import InputError
-
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        stream = open(file, "rb")  # noqa: SIM115 - closed below; a failure to open is told apart from one inside
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=file) from None
-    except ValueError:
-        raise InputError("no file has such a name", where=repr(file)) from None
-    with stream:
-        try:
-            yield stream
-        except IsADirectoryError as error:
-            raise InputError(f"cannot be read: {error.strerror}", where=file) from None
 
 
 @contextlib.contextmanager

@@ -115,7 +115,10 @@ def _logical(file: BinaryIO, where: str, before: int) -> tuple[str, int] | None:
 
 
 def _physical(file: BinaryIO, where: str, number: int) -> str | None:
-    data = file.readline(MAX_LINE + 2)
+    try:
+        data = file.readline(MAX_LINE + 2)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", where=where, line=number) from None
     if not data:
         return None
     if b"\0" in data:

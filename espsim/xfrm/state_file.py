@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Collection
 
 from espsim.core.errors import EspsimError, InputError
@@ -17,6 +18,9 @@ from espsim.sad.netns import Netns
 from espsim.sad.saved import pack, unpack
 
 _FORMAT = "espsim xfrm state 1"
+_HEAD = re.compile(rf"{_FORMAT} ([0-9]{{1,10}}) ([0-9a-f]{{64}})\n".encode())
+_LONGEST_HEAD = 200
+_PIECE = 1 << 20
 
 
 def open_state(path: str) -> OutputFile:
@@ -43,30 +47,38 @@ def load_netns(
 
     `kernel`, `options` and `seed` put others in the place of its own.
     """
-    data = _read(path)
-    if data is None:
+    read = _read(path)
+    if read is None:
         return None
-    head, _, body = data.partition(b"\n")
-    words = head.decode("utf-8", "replace").rsplit(" ", 2)
-    if len(words) != 3 or words[0] != _FORMAT or not words[1].isdecimal():
+    head, body = read
+    found = _HEAD.fullmatch(head)
+    if found is None:
         raise InputError("no saved state: its first line is not one's", where=path, line=1)
-    if len(body) != int(words[1]):
-        what = "cut short" if len(body) < int(words[1]) else "longer than it was written"
-        raise InputError(f"the saved state is {what}: {len(body)} bytes of {words[1]}", where=path)
-    if hashlib.sha256(body).hexdigest() != words[2]:
+    size = int(found[1])
+    if len(body) != size:
+        cut = f"cut short: {len(body)} bytes of {size}"
+        what = cut if len(body) < size else f"longer than it was written: {size} bytes"
+        raise InputError(f"the saved state is {what}", where=path)
+    if hashlib.sha256(body).hexdigest() != found[2].decode():
         raise InputError("the saved state is not as it was written", where=path)
     try:
         return unpack(json.loads(body), kernel=kernel, options=options, seed=seed)
-    except (ValueError, TypeError, KeyError, AttributeError, EspsimError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, EspsimError):
         raise InputError("no saved state of this version of espsim", where=path) from None
 
 
-def _read(path: str) -> bytes | None:
+def _read(path: str) -> tuple[bytes, bytes] | None:
+    """The first line, and of the rest not much more than it says: `/dev/zero` has no end."""
     try:
         if os.path.isdir(path):
             raise InputError("cannot be read: Is a directory", where=path)
         with open(path, "rb") as file:
-            return file.read()
+            head = file.readline(_LONGEST_HEAD)
+            found = _HEAD.fullmatch(head)
+            body = bytearray()
+            while found and len(body) <= int(found[1]) and (piece := file.read(_PIECE)):
+                body += piece
+            return head, bytes(body)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
