@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bench import aead_peers
-from bench.cases import Case, Clocked, Group, ready
+from bench.cases import Case, Clocked, Group, engine_words, ready
 from bench.peers import Peer, Unavailable
 from bench.traffic import Size, mean_size, sizes_of
 from bench.tunnels import room_for
@@ -80,7 +80,7 @@ def case_of(engine: BatchEngine, verb: str, suite: str, size: Size, *, sas: int,
     def make() -> Case:
         work = Work(engine, suite, size, sas=sas, rows=max(ROWS, min(sas, 1 << 17)), seed=seed)
         run, reset = (work.open, work.sealed) if verb == "open" else (work.seal, work.clear)
-        extra: dict[str, object] = {"suite": suite, "engine_version": engine.version}
+        extra: dict[str, object] = {"suite": suite, "engine_version": engine_words(engine)}
         extra["mean_size"] = round(mean_size(size))
         return Case("aead", verb, sas, Clocked(run, reset), size=size, engine=engine.name, extra=extra)
 

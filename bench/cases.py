@@ -14,11 +14,17 @@ from dataclasses import dataclass, field
 
 from bench.clock import clock, compiling
 from bench.peers import Peer, Unavailable
+from espsim.aead.batch import BatchEngine
 
 LEAST = 0.05
 """Seconds that a round of a case lasts at least."""
 FEW, WARM = 3, 8
 """Rounds of a quick run; how many times LEAST ours runs unclocked after somebody else's program, in a longer one."""
+
+
+def engine_words(engine: BatchEngine) -> str:
+    """An engine's version, and its instruction set where it says one."""
+    return f"{engine.version}, {engine.isa}" if engine.isa else engine.version
 
 
 def nothing() -> None:

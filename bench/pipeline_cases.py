@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from bench import aead_peers
-from bench.cases import Case, Group, ready
+from bench.cases import Case, Group, engine_words, ready
 from bench.inbound_work import InboundWork
 from bench.model_tables import ModelTable
 from bench.path_work import PathWork
@@ -54,7 +54,7 @@ def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
     case = Case(
         "pipeline", point.what, point.sas, size=point.size, engine=point.engine, model=model.ident if model else None,
         workers=point.workers, hit=point.hit,
-        extra={"engine_version": engine_by_name(point.engine).version, "mean_size": round(mean_size(point.size))},
+        extra={"engine_version": engine_words(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
     )  # fmt: skip
     return ready(functools.partial(_single if point.workers == 1 else _sharded, case, point, seed, model))
 

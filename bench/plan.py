@@ -83,7 +83,7 @@ class Plan:
             named = [engine_by_name(name) for name in self.asked.engines]
             return list({engine.name: engine for engine in named}.values())
         found = [find(name) for name in ENGINES]
-        self.notes += [f"engine {one.name}: {one.why}" for one in found if one.engine is None]
+        self.notes += [f"engine {one.name} is {one.state}: {one.why}" for one in found if one.engine is None]
         return [one.engine for one in found if one.engine is not None]
 
     def _operations(self) -> int:

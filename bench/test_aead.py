@@ -10,23 +10,23 @@ import random
 import pytest
 
 from bench.aead_cases import SUITES, case_of
-from bench.cases import Clocked
+from bench.cases import Clocked, engine_words
 from bench.interleave import machine
-from espsim.aead.engines import ENGINES, find
+from espsim.aead.engines import ENGINES, NOT_THERE, engine_by_name, find
 from espsim.aead.suites import resolve
 
 SIZES = (64, 256, 1024, 1424, "imix")
 
 
 def measure(benchmark, name, verb, *, suite="AES-128-GCM", size=64, sas=100):
-    found = find(name)
-    if found.engine is None:
-        pytest.skip(found.why)
-    if not found.engine.supports(resolve(SUITES[suite](random.Random(0)))):
+    if find(name).state == NOT_THERE:
+        pytest.skip(find(name).why)
+    engine = engine_by_name(name)
+    if not engine.supports(resolve(SUITES[suite](random.Random(0)))):
         pytest.skip(f"{name} leaves {suite} to another engine")
-    case = case_of(found.engine, verb, suite, size, sas=sas, seed=1)
+    case = case_of(engine, verb, suite, size, sas=sas, seed=1)
     assert isinstance(case.once, Clocked)
-    benchmark.extra_info |= {"machine": machine(), "engine": found.engine.version, "suite": suite, "sas": sas}
+    benchmark.extra_info |= {"machine": machine(), "engine": engine_words(engine), "suite": suite, "sas": sas}
     benchmark.pedantic(case.once.work, setup=case.once.reset, rounds=10, warmup_rounds=1)
 
 

@@ -12,7 +12,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from espsim.aead.batch import BatchEngine
 from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.aead.engines import NOT_THERE, engine_by_name, find, survey
 from espsim.aead.suites import AEADS, CIPHERS, HASHES, Algorithm
 from espsim.core.address import format_address, parse_address
 from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
@@ -20,6 +24,18 @@ from espsim.sad.sad import Sad
 
 VECTORS = Path(__file__).parent / "vectors"
 CAPTURES = VECTORS / "captures"
+
+
+def usable(name: str) -> BatchEngine:
+    """An engine: the test is skipped where it is not there, and fails where it is there and wrong."""
+    if find(name).state == NOT_THERE:
+        pytest.skip(find(name).why)
+    return engine_by_name(name)
+
+
+def engines_there() -> list[str]:
+    """The names of the engines that are there. A wrong one is among them: what uses it fails."""
+    return [found.name for found in survey() if found.state != NOT_THERE]
 
 
 def vectors(name: str) -> dict[str, Any]:

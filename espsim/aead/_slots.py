@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,15 @@ def aligned(size: int) -> Bytes:
     return memory[start : start + size]
 
 
+class Secret:
+    """Zeroed bytes that begin at a cache line, at the address `at`; zeroed again when they go."""
+
+    def __init__(self, size: int) -> None:
+        self.memory: Bytes = aligned(size)
+        self.at = self.memory.ctypes.data
+        weakref.finalize(self, self.memory.fill, 0)
+
+
 def make_lines(slots: Slots, supports: Callable[[Any], bool]) -> Int64s:
     """int64[slots, 8]: kind, lengths, ESN and salt filled in; the keys are the engine's to add."""
     lines = aligned(LINE * len(slots)).view(np.int64).reshape(len(slots), LINE // 8)
@@ -51,7 +61,10 @@ def make_lines(slots: Slots, supports: Callable[[Any], bool]) -> Int64s:
 
 
 class NativeRows:
-    """Runs a kernel over batches and gives the rows of suites that the engine lacks to `fallback`."""
+    """Runs a kernel over batches and gives the rows of suites that the engine lacks to `fallback`.
+
+    Slot lines (salts) and scratch memory (nonces, tags, hash states) are zeroed when it goes, as all keys are.
+    """
 
     def __init__(
         self, kernel: Callable[..., int], functions: Int64s, lines: Int64s, work: Bytes, owner: object
@@ -62,6 +75,7 @@ class NativeRows:
         self._work = work
         self._owner = owner  # keeps alive what the lines point to
         self._rest: Callable[..., None] | None = None
+        weakref.finalize(self, _wipe, lines, work)
 
     def otherwise(self, rest: Callable[..., None]) -> None:
         """What to call with the batch when rows are still waiting."""
@@ -77,6 +91,11 @@ class NativeRows:
             self._rest(arena, esp, end, slot, seq64, result)
 
     open = seal = run
+
+
+def _wipe(*memory: Int64s | Bytes) -> None:
+    for array in memory:
+        array.fill(0)
 
 
 def check_columns(arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:

@@ -70,13 +70,20 @@ class Sealer(Protocol):
 
 
 class BatchEngine(Protocol):
-    """Makes openers and sealers. `name` is what `--engine` takes, `version` the library's own words."""
+    """Makes openers and sealers. `name` is what `--engine` takes, `version` the library's own words.
+
+    `isa` is the instruction set as far as the library says it, None where it says nothing.
+    """
 
     name: str
     version: str
+    isa: str | None
 
     def supports(self, keys: SuiteKeys) -> bool:
         """Whether the engine runs this suite itself; where not, its fallback does that slot's rows."""
+
+    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
+        """The engine that runs this suite: this one, or the fallback that does."""
 
     def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
         """The same engine with another fallback than `cryptography`; made when it is needed."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import cryptography
 import numpy as np
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.backends.openssl import backend
 
 from espsim.aead.batch import (
     DONE,
@@ -26,6 +27,7 @@ from espsim.aead.batch import (
 )
 from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
 from espsim.aead.engine import BlockError
+from espsim.aead.isa import openssl_isa, package_cpu_info
 from espsim.aead.suites import SuiteKeys, aad, pack_seq_hi
 
 
@@ -35,11 +37,16 @@ class CryptographyBatch:
     name = "cryptography"
 
     def __init__(self) -> None:
-        self.version = f"cryptography {cryptography.__version__}"
+        self.version = f"cryptography {cryptography.__version__}, {backend.openssl_version_text()}"
+        self.isa = openssl_isa(package_cpu_info())
 
     def supports(self, keys: SuiteKeys) -> bool:
         """Always."""
         return True
+
+    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
+        """Itself."""
+        return self
 
     def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
         """Itself: it lacks no suite."""

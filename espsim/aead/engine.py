@@ -28,7 +28,11 @@ class BlockError(Exception):
 
 
 class EngineError(Exception):
-    """An engine cannot be used: its library is missing, too old, or answers wrongly. The text says which."""
+    """An engine cannot be used: its library is missing, too old, or breaks down. The text says which."""
+
+
+class WrongEngineError(EngineError):
+    """An engine is there and does what it must not: it failed its proof. The text says at what."""
 
 
 class Engine(Protocol):

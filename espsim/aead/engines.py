@@ -1,15 +1,20 @@
-"""Which engines there are: found, proved on known answers, chosen by name. One that fails is named and skipped."""
+"""Which engines there are: found, proved, chosen by name. One that is wrong is never used, and never silently so.
+
+An engine is "usable", "not there" (no library, a version that is not known, no compiler), or "wrong": it loads and
+fails its proof (proof.py). `auto` passes over what is not there, and over what is wrong with a line on stderr.
+"""
 
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.aead.engine import EngineError
-from espsim.aead.known_answers import prove
+from espsim.aead.engine import EngineError, WrongEngineError
+from espsim.aead.proof import prove
 from espsim.core.errors import InputError
 
 AUTO = "auto"
@@ -20,15 +25,26 @@ ENGINES = {
 }
 """By name, the fastest first."""
 
+USABLE, NOT_THERE, WRONG = "usable", "not there", "wrong"
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One engine: `proved` counts the rows it got right at loading; where it cannot be used, `why` says so."""
+    """One engine: `proved` counts the rows it got right at loading; where it cannot be used, `why` says so.
+
+    `wrong`: it is there, and what it does is wrong.
+    """
 
     name: str
     engine: BatchEngine | None
     proved: int = 0
     why: str = ""
+    wrong: bool = False
+
+    @property
+    def state(self) -> str:
+        """USABLE, NOT_THERE or WRONG."""
+        return USABLE if self.engine is not None else WRONG if self.wrong else NOT_THERE
 
 
 def engine_by_name(name: str) -> BatchEngine:
@@ -42,8 +58,9 @@ def engine_by_name(name: str) -> BatchEngine:
         raise InputError(f"no such engine; there are {AUTO}, {', '.join(ENGINES)}", where=name)
     found = find(name)
     if found.engine is None:
-        raise InputError(f"the engine cannot be used: {found.why}", where=name)
-    return found.engine
+        wrong = "it is there, but what it does is wrong: " if found.wrong else ""
+        raise InputError(f"the engine cannot be used: {wrong}{found.why}", where=name)
+    return found.engine.with_fallback(functools.partial(engine_by_name, "cryptography"))
 
 
 def survey() -> list[Found]:
@@ -56,9 +73,21 @@ def find(name: str) -> Found:
     """Load and prove one engine; once a process."""
     try:
         engine = _make(name)
-        return Found(name, engine, prove(engine))
+    except WrongEngineError as error:
+        return Found(name, None, why=str(error), wrong=True)
     except EngineError as error:
         return Found(name, None, why=str(error))
+    try:
+        return Found(name, engine, prove(engine))
+    except WrongEngineError as error:
+        return Found(name, None, why=str(error), wrong=True)
+    except EngineError as error:  # it says itself that it cannot do a suite: an OpenSSL without ChaCha20, say
+        return Found(name, None, why=str(error))
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        return Found(
+            name, None, why=f"{engine.version}: its proof ended in {type(error).__name__}: {first}", wrong=True
+        )
 
 
 def _make(name: str) -> BatchEngine:
@@ -83,7 +112,16 @@ def _fastest(start: int) -> BatchEngine:
     """The first usable engine from place `start` on, the suites it lacks done by the next ones."""
     names = list(ENGINES)
     for place in range(start, len(names)):
-        engine = find(names[place]).engine
-        if engine is not None:
-            return engine.with_fallback(functools.partial(_fastest, place + 1))
-    raise InputError("no engine can be used")
+        found = find(names[place])
+        if found.engine is not None:
+            return found.engine.with_fallback(functools.partial(_fastest, place + 1))
+        if found.wrong:
+            _say(found)
+    raise InputError("no engine can be used; `espsim engines` says why")
+
+
+@functools.cache
+def _say(found: Found) -> None:
+    """One line on standard error, once a process."""
+    text = f"espsim: WARNING: engine {found.name} is there, but what it does is wrong, so it is not used: {found.why}"
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - whatever uses `auto`, this must be seen

@@ -16,10 +16,10 @@ from collections.abc import Callable
 import numpy as np
 
 from espsim.aead import ipsec_mb_kernels as kernels
-from espsim.aead._slots import KEY, ROUTINE, NativeRows, aligned, complete, make_lines
-from espsim.aead.batch import BatchEngine, Bytes, Int64s, Opener, Sealer, Slots
+from espsim.aead._slots import KEY, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
+from espsim.aead.batch import BatchEngine, Int64s, Opener, Sealer, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.aead.engine import EngineError
+from espsim.aead.engine import EngineError, WrongEngineError
 from espsim.aead.suites import SuiteKeys
 
 LIBRARY = "libIPSec_MB.so.1"
@@ -55,7 +55,10 @@ class _DlInfo(ctypes.Structure):
 
 
 class IpsecMbEngine:
-    """Raises EngineError where the library is missing, of a version that isn't known, or not what it should be."""
+    """Raises EngineError where the library is missing or of a version that isn't known, or where the CPU is not for it.
+
+    Raises WrongEngineError where a known version is not what it should be.
+    """
 
     name = "ipsec-mb"
 
@@ -76,7 +79,8 @@ class IpsecMbEngine:
         key_setter = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
         first = kernels.SET_GCM_KEY // 8
         self._set_key = [key_setter(at) for at in self._functions[first : first + 3].tolist()]
-        self.version = f"intel-ipsec-mb {words}, {self._manager.architecture}"
+        self.version = f"intel-ipsec-mb {words}"
+        self.isa: str | None = self._manager.architecture
         self._fallback: Callable[[], BatchEngine] = CryptographyBatch
 
     def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
@@ -89,6 +93,10 @@ class IpsecMbEngine:
         """AES-GCM, AES-GMAC, ChaCha20-Poly1305."""
         return keys.suite.name in _SUITES
 
+    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
+        """Itself, or its fallback's choice."""
+        return self if self.supports(keys) else self._fallback().engine_for(keys)
+
     def opener(self, slots: Slots) -> Opener:
         """An opener for these slots."""
         return self._rows(kernels.open_rows, slots, "open")
@@ -99,7 +107,7 @@ class IpsecMbEngine:
 
     def _rows(self, kernel: Callable[..., int], slots: Slots, way: str) -> NativeRows:
         lines = make_lines(slots, self.supports)
-        keys = _Keys(len(slots))
+        keys = Secret(_KEY_STRIDE * len(slots))
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
             if slot is None or not self.supports(slot.keys):
                 continue
@@ -112,15 +120,6 @@ class IpsecMbEngine:
             self._set_key[size](slot.keys.key, int(line[KEY // 8]))
         rows = NativeRows(kernel, self._functions, lines, aligned(kernels.WORK), (self._manager, keys))
         return complete(rows, slots, self, self._fallback, way)
-
-
-class _Keys:
-    """Memory for key schedules, wiped when it goes."""
-
-    def __init__(self, count: int) -> None:
-        self.memory: Bytes = aligned(_KEY_STRIDE * count)
-        self.at = self.memory.ctypes.data
-        weakref.finalize(self, self.memory.fill, 0)
 
 
 class _Manager:
@@ -143,14 +142,14 @@ class _Manager:
         self.architecture = _ARCHITECTURES[used]
 
     def functions(self, layout: tuple[tuple[int, str], ...], library: str) -> Int64s:
-        """The functions of a layout; EngineError where one is not the one that it should be."""
+        """The functions of a layout; WrongEngineError where one is not the one that it should be."""
         home = _symbol(ctypes.cast(self._lib.alloc_mb_mgr, ctypes.c_void_p).value or 0)[0]
         found = []
         for offset, expected in layout:
             pointer = ctypes.c_uint64.from_address(self._at + offset).value
             file, name = _symbol(pointer)
             if file != home or not name.startswith(expected):
-                raise EngineError(f"{library} has {name or 'nothing it names'} where {expected}* should be")
+                raise WrongEngineError(f"{library} has {name or 'nothing it names'} where {expected}* should be")
             found.append(pointer)
         return np.array(found, dtype=np.int64)
 

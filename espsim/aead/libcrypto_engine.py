@@ -15,10 +15,11 @@ from collections.abc import Callable
 import numpy as np
 
 from espsim.aead import libcrypto_kernels as kernels
-from espsim.aead._slots import KEY, MAC, ROUTINE, NativeRows, aligned, complete, make_lines
+from espsim.aead._slots import KEY, MAC, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
 from espsim.aead.batch import BatchEngine, Bytes, Int64s, Opener, Sealer, SlotKeys, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError
+from espsim.aead.isa import CPU_INFO, openssl_isa
 from espsim.aead.suites import HASHES, Kind, SuiteKeys
 
 LIBRARY = "libcrypto.so.3"
@@ -46,6 +47,7 @@ class LibcryptoEngine:
         words = self._lib.OpenSSL_version
         words.restype = ctypes.c_char_p
         self.version = words(0).decode()
+        self.isa = openssl_isa(words(CPU_INFO).decode())
         if number() < OLDEST:
             raise EngineError(f"{self.version} is too old: 3.0 or newer is needed")
         try:
@@ -66,6 +68,10 @@ class LibcryptoEngine:
         """All but CCM."""
         return keys.suite.kind is Kind.AUTHENC or keys.suite.name in _CIPHERS
 
+    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
+        """Itself, or its fallback's choice."""
+        return self if self.supports(keys) else self._fallback().engine_for(keys)
+
     def opener(self, slots: Slots) -> Opener:
         """An opener for these slots."""
         return complete(self._rows(slots, opening=True), slots, self, self._fallback, "open")
@@ -77,13 +83,13 @@ class LibcryptoEngine:
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
         contexts = _Contexts(self._lib)
-        macs = aligned(_MAC_STRIDE * len(slots) if any(s and s.keys.suite.kind is Kind.AUTHENC for s in slots) else 0)
+        macs = Secret(_MAC_STRIDE * len(slots) if any(s and s.keys.suite.kind is Kind.AUTHENC for s in slots) else 0)
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
             if slot is None or not self.supports(slot.keys):
                 continue
             line[KEY // 8] = self._context(contexts, slot, opening)
             if HASHES[slot.keys.suite.auth or "digest_null"].digest:
-                mac = macs[_MAC_STRIDE * number : _MAC_STRIDE * (number + 1)]
+                mac = macs.memory[_MAC_STRIDE * number : _MAC_STRIDE * (number + 1)]
                 line[ROUTINE // 8] = self._key_mac(slot.keys, mac)
                 line[MAC // 8] = mac.ctypes.data
         kernel = kernels.open_rows if opening else kernels.seal_rows
@@ -120,10 +126,14 @@ class LibcryptoEngine:
         block, size = hashlib.new(digest).block_size, hashlib.new(digest).digest_size
         key = keys.auth_key if len(keys.auth_key) <= block else hashlib.new(digest, keys.auth_key).digest()
         init, update = (getattr(self._lib, f"{digest.upper()}_{verb}") for verb in ("Init", "Update"))
+        padded = np.zeros(block, np.uint8)
         for at, pad in ((0, 0x36), (kernels.HASH_STATE, 0x5C)):
             state = ctypes.c_void_p(mac.ctypes.data + at)
+            padded[: len(key)] = np.frombuffer(key, np.uint8)
+            padded ^= pad
             init(state)
-            update(state, bytes(b ^ pad for b in key.ljust(block, b"\0")), ctypes.c_size_t(block))
+            update(state, ctypes.c_void_p(padded.ctypes.data), ctypes.c_size_t(block))
+            padded.fill(0)
         mac[2 * kernels.HASH_STATE :].view(np.int64)[0] = size
         return _DIGESTS.index(digest)
 

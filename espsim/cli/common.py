@@ -86,6 +86,14 @@ def print_json(result: Any) -> None:
     click.echo(json.dumps(result, indent=2))
 
 
+def reference_engine() -> dict[str, Any]:
+    """`{engine, engine_version, engine_isa}` of what runs the reference path. InputError where it fails its proof."""
+    from espsim.aead.engines import engine_by_name
+    from espsim.pipeline.stats import EngineUse
+
+    return EngineUse.count(engine_by_name("cryptography"), (), {}).as_dict()
+
+
 def load_sad(path: str, *, keep_window: bool = False) -> Sad:
     """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
     from espsim.aead.cryptography_engine import CryptographyEngine

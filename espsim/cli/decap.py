@@ -102,9 +102,11 @@ def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
 
 def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCut | None]:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
+    from espsim.aead.engines import engine_by_name
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import InboundStats, verdict_line
 
+    engine = engine_by_name("cryptography")
     stats, cut = InboundStats(), None
     with (
         open_capture(files.capture) as reader,
@@ -123,6 +125,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
         except CaptureCut as error:
             cut = error
         writer.commit()
+    stats.ran_on(engine, {})
     return stats, cut
 
 
@@ -138,13 +141,14 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
 
     path, by_row = _batch_path(inbound, way)
     counts, stats, cut = InboundCounts(path.columns.entries), InboundStats(), None
+    lane = InboundLane(path)
     with (
         open_batches(files.capture) as reader,
         BatchWriter(files.output, nanosecond=reader.nanosecond) as writer,
         packets.progress(files.capture) as advance,
     ):
         try:
-            for piece in stream(reader, InboundLane(path), way.workers, lambda now: packets.begin(inbound.sad, now)):
+            for piece in stream(reader, lane, way.workers, lambda now: packets.begin(inbound.sad, now)):
                 batch = piece.batch
                 keep = batch.verdict == Verdict.DELIVERED
                 writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
@@ -161,7 +165,9 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
         except CaptureCut as error:
             cut = error
         writer.commit()
-    return stats if by_row else counts.stats(), cut
+    stats = stats if by_row else counts.stats()
+    stats.ran_on(path.engine, lane.alone)
+    return stats, cut
 
 
 def _batch_path(inbound: Inbound, way: packets.Way) -> tuple[BatchInbound, bool]:

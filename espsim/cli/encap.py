@@ -115,9 +115,11 @@ def _one_by_one(
     capture: str, output: str, outbound: Outbound, epochs: Epochs, esp_sa: str | None, _way: packets.Way
 ) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
+    from espsim.aead.engines import engine_by_name
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import OutboundStats
 
+    engine = engine_by_name("cryptography")
     stats, cut = OutboundStats(), None
     with open_capture(capture) as reader, CaptureWriter(output, nanosecond=reader.nanosecond) as writer:
         try:
@@ -133,6 +135,7 @@ def _one_by_one(
             cut = error
         epochs.write(esp_sa, outbound.sad)
         writer.commit()
+    stats.ran_on(engine, {})
     return stats, cut, outbound.ambiguous
 
 
@@ -171,4 +174,6 @@ def _in_batches(
             cut = error
         epochs.write(esp_sa, outbound.sad)
         writer.commit()
-    return counts.stats(), cut, lane.ambiguous
+    stats = counts.stats()
+    stats.ran_on(path.engine, lane.alone)
+    return stats, cut, lane.ambiguous

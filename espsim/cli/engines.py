@@ -17,23 +17,27 @@ if TYPE_CHECKING:
 def engines(as_json: bool) -> None:
     """List the AEAD engines, the fastest first. `auto` takes the first that can be used.
 
-    Each engine that is there has just proved itself on published packets and beside `cryptography`; one that is
-    missing, too old, or answers wrongly is listed with the reason. What an engine lacks, the next one does.
+    Each engine that can be used has just proved itself: on published packets, beside `cryptography`, and by refusing
+    forged ones. The others are "not there" (missing, too old) or "wrong" (there, and failed its proof), with the
+    reason. What an engine lacks, the next one does.
     """
     from espsim.aead.engines import survey
 
     rows = [_row(found) for found in survey()]
+    auto = next((row["engine"] for row in rows if row["usable"]), None)
     if as_json:
-        print_json({"auto": next(row["engine"] for row in rows if row["usable"]), "engines": rows})
+        print_json({"auto": auto, "engines": rows})
         return
     for row in rows:
         if row["usable"]:
-            click.echo(f"{row['engine']}: {row['version']}; got {row['proved']} test rows right")
+            isa = f", {row['isa']}" if row["isa"] else ""
+            click.echo(f"{row['engine']}: {row['version']}{isa}; got {row['proved']} test rows right")
             click.echo(f"    does {', '.join(_together(row['suites']))}")
         else:
-            click.echo(f"{row['engine']}: cannot be used: {row['why']}")
+            state = "WRONG, never used" if row["state"] == "wrong" else "not there"
+            click.echo(f"{row['engine']}: {state}: {row['why']}")
             click.echo(f"    {row['about']}")
-    click.echo(f"auto: {next(row['engine'] for row in rows if row['usable'])}")
+    click.echo(f"auto: {auto or 'no engine can be used'}")
 
 
 def _together(suites: list[str]) -> list[str]:
@@ -55,8 +59,10 @@ def _row(found: Found) -> dict[str, Any]:
     return {
         "engine": found.name,
         "about": ENGINES[found.name],
+        "state": found.state,
         "usable": engine is not None,
         "version": engine.version if engine else None,
+        "isa": engine.isa if engine else None,
         "proved": found.proved,
         "suites": list(names),
         "why": found.why or None,

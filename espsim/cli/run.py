@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -95,13 +95,14 @@ def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bo
 
     cells = [cell.as_dict() for answered in answers for cell in answered.cells]
     ok = all(answered.ok for answered in answers)
+    engine = common.reference_engine()
     if as_json:
         rows = [thread_row(answered) if thread else answered.about() for answered in answers]
         one = {} if thread or len(answers) != 1 else {"scenario": rows[0]["name"], "question": rows[0]["question"]}
         concluded = {"conclusion": [{"policy": p, "meaning": text} for p, text in _conclude(answers)]} if thread else {}
-        common.print_json({**one, "seed": seed, "ok": ok, "scenarios": rows, "cells": cells, **concluded})
+        common.print_json({**one, "seed": seed, "ok": ok, **engine, "scenarios": rows, "cells": cells, **concluded})
     else:
-        _print(answers, thread=thread)
+        _print(answers, engine, thread=thread)
     if not ok:
         sys.exit(1)
 
@@ -112,8 +113,9 @@ def _conclude(answers: Sequence[Answered]) -> list[tuple[str, str]]:
     return conclude(cell for answered in answers for cell in answered.cells)
 
 
-def _print(answers: Sequence[Answered], *, thread: bool) -> None:
+def _print(answers: Sequence[Answered], engine: dict[str, Any], *, thread: bool) -> None:
     from espsim.report.scenario import print_conclusion, print_scenario, print_verdict
+    from espsim.report.terminal import console, print_engine
 
     for number, answered in enumerate(answers):
         if number:
@@ -122,6 +124,7 @@ def _print(answers: Sequence[Answered], *, thread: bool) -> None:
     click.echo()
     if thread:
         print_conclusion(_conclude(answers))
+    print_engine(console(), engine)
     print_verdict([cell.as_dict() for answered in answers for cell in answered.cells])
 
 

@@ -10,7 +10,7 @@ from espsim.core.batch import I32, NOT_ESP, U8, PacketBatch
 from espsim.core.out_batch import NOT_IP, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.kernels.parse import CUT
-from espsim.pipeline.stats import InboundStats, OutboundStats, SaCount
+from espsim.pipeline.stats import ENGINE_VERDICTS, InboundStats, OutboundStats, SaCount
 from espsim.sad.entry import SadEntry
 
 # A capture that was cut short would never have reached xfrm: no counter of it moves.
@@ -47,6 +47,12 @@ class SaTally:
             result[count.entry.sa_index] = count
         return result
 
+    def opened(self) -> dict[int, SaCount]:
+        """sa_index -> inbound packets that an engine opened or refused by their ICV; SAs without any are left out."""
+        numbers = self._counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
+        rows = [row for row in self._order if numbers[row]]
+        return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row])) for row in rows}
+
 
 class InboundCounts:
     """Counts inbound batches that have run; `entries` are the SAs by `sa_index` (`SadColumns.entries`)."""
@@ -70,7 +76,7 @@ class InboundCounts:
             stats.verdicts[verdict.name] += whole + cut
             if verdict.counter is not None:
                 stats.counters[verdict.counter] += whole + (0 if verdict in _CUT_COUNTS_NOT else cut)
-        stats.by_sa = self._sas.by_sa(list(Verdict))
+        stats.by_sa, stats.opened = self._sas.by_sa(list(Verdict)), self._sas.opened()
         return stats
 
 

@@ -9,6 +9,7 @@ only what a listener of the SAD hears may come in another order than with one pa
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,7 @@ from espsim.core.closing import Closing
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.kernels.parse import CUT
 from espsim.pipeline.stages import run_stages
+from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
@@ -97,7 +99,10 @@ class BatchInbound(Closing):
     def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
-        self.columns = SadColumns.of(one.sad, engine_by_name(engine) if isinstance(engine, str) else engine)
+        self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
+        self.columns = SadColumns.of(one.sad, self.engine)
+        self.alone: Counter[int] = Counter()
+        """By sa_index, the packets that the one-packet path opened or refused by their ICV."""
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -145,8 +150,10 @@ class BatchInbound(Closing):
         """Ask the one-packet path about a row, and write its answer into the columns."""
         answer = self.one.receive(batch.packet(row), float(batch.time[row]))
         if answer is None:
-            batch.verdict[row] = NOT_ESP
+            batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
             return
+        if answer.entry is not None and answer.verdict in ENGINE_VERDICTS:
+            self.alone[answer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0

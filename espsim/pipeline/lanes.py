@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,8 @@ class InboundLane:
         self.path = path
         self.sad = path.one.sad
         self.entries = path.columns.entries
+        self.alone: Counter[int] = Counter()
+        """After the last piece: what the one-packet path opened, of all workers (`BatchInbound.alone`)."""
 
     def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], _workers: int) -> PacketBatch:
         """A batch over a slot's memory."""
@@ -59,11 +62,13 @@ class InboundLane:
         """Every entry's SPI."""
         return np.array([entry.sa.spi for entry in self.entries], np.uint32)
 
-    def notes(self) -> None:
-        """Nothing but the SAs' states has to come back from a worker."""
+    def notes(self) -> Counter[int]:
+        """In a worker, or with one alone: what the one-packet path did."""
+        return self.path.alone
 
-    def take(self, notes: list[None]) -> None:
+    def take(self, notes: list[Counter[int]]) -> None:
         """What the workers noted."""
+        self.alone = _sum(notes)
 
 
 class OutboundLane:
@@ -82,7 +87,9 @@ class OutboundLane:
         self._groups[1:] = np.where(alone, 0, np.arange(1, len(alone) + 1))
         self._least = path.one.mtu if any(entry.sa.tfcpad for entry in self.entries) else 0
         self.ambiguous = False
-        """Behind the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
+        """After the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
+        self.alone: Counter[int] = Counter()
+        """After the last piece: what the one-packet path sealed, of all workers (`BatchOutbound.alone`)."""
 
     def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], workers: int) -> OutBatch:
         """A batch over a slot's memory; the sealed packets of several workers share one arena."""
@@ -117,10 +124,15 @@ class OutboundLane:
         """Every entry's number as `shard` gives it."""
         return self._groups[1:]
 
-    def notes(self) -> bool:
-        """In a worker, or with one alone: whether anything was ambiguous."""
-        return self.path.ambiguous
+    def notes(self) -> tuple[bool, Counter[int]]:
+        """In a worker, or with one alone: whether anything was ambiguous, and what the one-packet path did."""
+        return self.path.ambiguous, self.path.alone
 
-    def take(self, notes: list[bool]) -> None:
+    def take(self, notes: list[tuple[bool, Counter[int]]]) -> None:
         """What the workers noted."""
-        self.ambiguous = any(notes)
+        self.ambiguous = any(ambiguous for ambiguous, _ in notes)
+        self.alone = _sum([alone for _, alone in notes])
+
+
+def _sum(counts: list[Counter[int]]) -> Counter[int]:
+    return sum(counts, Counter())

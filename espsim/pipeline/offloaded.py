@@ -31,6 +31,7 @@ from espsim.offload.device import Device, Reached
 from espsim.pipeline.inbound import BatchInbound, ReceivedRow, Stage
 from espsim.pipeline.snapshot import device_columns
 from espsim.pipeline.stages import run_stages
+from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
@@ -155,6 +156,7 @@ class BatchOffloaded(BatchInbound):
         if answer is None:
             return
         if answer.used is not None:
+            self.alone[answer.used.sa_index] += answer.verdict in ENGINE_VERDICTS
             batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)
         batch.seq64[row] = answer.seq64 or 0
         if answer.inner is not None:  # never longer than the packet around it

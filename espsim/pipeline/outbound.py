@@ -10,6 +10,7 @@ what a listener of the SAD hears may come in another order than with one packet 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -96,10 +97,12 @@ class BatchOutbound(Closing):
     def __init__(self, one: OnePacketOut, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
-        found = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = OutColumns.of(one.sad, found, one.random_bytes, one.masks, mtu=one.mtu)
+        self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
+        self.columns = OutColumns.of(one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu)
         self._out = np.empty(0, np.uint8)
         self._tied = False
+        self.alone: Counter[int] = Counter()
+        """By sa_index, the packets that the one-packet path sealed."""
 
     @property
     def ambiguous(self) -> bool:
@@ -145,8 +148,10 @@ class BatchOutbound(Closing):
         """Ask the one-packet path about a row, and write its answer into the columns."""
         answer = self.one.send(batch.packet(row), float(batch.time[row]))
         if answer is None:
-            batch.verdict[row] = NOT_IP
+            batch.verdict[row], batch.sa_index[row] = NOT_IP, -1
             return
+        if answer.entry is not None and answer.verdict is OutVerdict.SEALED:
+            self.alone[answer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from espsim.core.address import format_address
 from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
+
+if TYPE_CHECKING:
+    from espsim.aead.batch import BatchEngine
+
+ENGINE_VERDICTS = frozenset({Verdict.DELIVERED, Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY})
+"""Of an inbound packet that an engine has opened, or refused by its ICV."""
 
 
 class ReceivedLike(Protocol):
@@ -55,8 +62,47 @@ class SaCount:
 
 
 @dataclass(slots=True)
+class EngineUse:
+    """The engine that was chosen, and how many packets each engine opened, sealed or refused by the ICV.
+
+    Suites that the chosen engine lacks are its fallback's; what the reference path does is `cryptography`'s.
+    """
+
+    name: str
+    version: str
+    isa: str | None
+    packets: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def count(cls, engine: BatchEngine, counts: Iterable[SaCount], alone: Mapping[int, int]) -> EngineUse:
+        """From every SA's packets (`passed`), and how many of them the reference path did, by sa_index."""
+        use = cls(engine.name, engine.version, engine.isa)
+        for count in counts:
+            keys, one_by_one = count.entry.sa.keys, alone.get(count.entry.sa_index, 0)
+            if keys is not None:
+                use.packets[engine.engine_for(keys).name] += count.passed - one_by_one
+                use.packets["cryptography"] += one_by_one
+        return use
+
+    def as_dict(self) -> dict[str, Any]:
+        """`{engine, engine_version, engine_isa}`, and `engines` (packets by name) where another one ran too."""
+        result: dict[str, Any] = {
+            "engine": self.name,
+            "engine_version": self.version,
+            "engine_isa": self.isa,
+        }
+        ran = _sorted(self.packets)
+        if ran.keys() - {self.name}:
+            result["engines"] = ran
+        return result
+
+
+@dataclass(slots=True)
 class InboundStats:
-    """Counts of an inbound run. `ignored`: packets that are not ESP; `by_sa`: by sa_index, in the order they came."""
+    """Counts of an inbound run. `ignored`: packets that are not ESP; `by_sa`: by sa_index, in the order they came.
+
+    `opened`: by sa_index of the SA whose keys were used, the packets that an engine opened or refused by their ICV.
+    """
 
     packets: int = 0
     ignored: int = 0
@@ -66,6 +112,8 @@ class InboundStats:
     surfacing: Counter[str] = field(default_factory=Counter)
     wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
     by_sa: dict[int, SaCount] = field(default_factory=dict)
+    opened: dict[int, SaCount] = field(default_factory=dict)
+    engine: EngineUse | None = None
 
     @property
     def delivered(self) -> int:
@@ -85,19 +133,26 @@ class InboundStats:
             self._count_device(received)
         if received.entry is not None:
             self._of(received.entry, received.verdict)
+        if received.used is not None and received.verdict in ENGINE_VERDICTS:
+            self.opened.setdefault(received.used.sa_index, SaCount(received.used)).passed += 1
+
+    def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
+        """Name the engine that ran all this; `alone` counts what the reference path did, by sa_index."""
+        self.engine = EngineUse.count(engine, self.opened.values(), alone)
 
     def of(self, entry: SadEntry) -> SaCount:
         """One SA's counts; zeros where no packet was its."""
         return self.by_sa.get(entry.sa_index) or SaCount(entry)
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON of `espsim decap`. `device` and what goes with it are absent without a model."""
+        """The JSON of `espsim decap`. Without a model there is no `device`, before `ran_on` no `engine`."""
         result: dict[str, Any] = {
             "packets": self.packets,
             "ignored": self.ignored,
             "delivered": self.delivered,
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
+            **(self.engine.as_dict() if self.engine is not None else {}),
         }
         if self.device:
             result["device"] = _sorted(self.device)
@@ -133,6 +188,11 @@ class OutboundStats:
     verdicts: Counter[str] = field(default_factory=Counter)
     counters: Counter[str] = field(default_factory=Counter)
     by_sa: dict[int, SaCount] = field(default_factory=dict)
+    engine: EngineUse | None = None
+
+    def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
+        """Name the engine that ran all this; `alone` counts what the reference path sealed, by sa_index."""
+        self.engine = EngineUse.count(engine, self.by_sa.values(), alone)
 
     def count(self, sent: SentLike | None) -> None:
         """Count one packet; None is a frame that is not IP."""
@@ -151,7 +211,7 @@ class OutboundStats:
                 count.dropped[sent.verdict.name] += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON of `espsim encap`."""
+        """The JSON of `espsim encap`; `engine` is absent before `ran_on`."""
         return {
             "packets": self.packets,
             "ignored": self.ignored,
@@ -159,6 +219,7 @@ class OutboundStats:
             "no_sa": self.verdicts[OutVerdict.NO_SA.name],
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
+            **(self.engine.as_dict() if self.engine is not None else {}),
             "by_sa": [count.as_dict("sealed") for count in self.by_sa.values()],
         }
 

@@ -90,6 +90,7 @@ def print_inbound(result: Mapping[str, Any]) -> None:
     )
     out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], Verdict)))
     _print_counters(out, result["linux_counters"])
+    print_engine(out, result)
     if "model" in result:
         out.print(f"\ndevice: model {result['model']}")
         for assumption in result.get("assumptions", ()):
@@ -111,7 +112,17 @@ def print_outbound(result: Mapping[str, Any]) -> None:
     )
     out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutVerdict)))
     _print_counters(out, result["linux_counters"])
+    print_engine(out, result)
     _print_by_sa(out, result["by_sa"], "sealed")
+
+
+def print_engine(out: Page, result: Mapping[str, Any]) -> None:
+    """Who sealed and opened, and how many packets each did where that was more than one engine."""
+    isa = f"; {result['engine_isa']}" if result["engine_isa"] else ""
+    out.print(f"engine: {result['engine']} ({result['engine_version']}{isa})", markup=False)
+    if "engines" in result:
+        ran = ", ".join(f"{name} {n}" for name, n in result["engines"].items())
+        out.print(f"packets by engine: {ran}", markup=False)
 
 
 def _with_sentences(counts: Mapping[str, int], names: Any) -> list[tuple[str, int, str]]:

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.aead.engines import survey
 from espsim.core.address import parse_address
 from espsim.core.batch import COLUMNS, NOT_ESP, PacketBatch
 from espsim.core.errors import InputError
@@ -24,9 +23,9 @@ from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
 from tests.equivalence.inbound_traffic import DATA, RUNS, SUITES, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
-from tests.support import Peer, gcm_sa, ipv4, new_sad, udp
+from tests.support import Peer, engines_there, gcm_sa, ipv4, new_sad, udp
 
-ENGINES = [found.name for found in survey() if found.engine is not None]
+ENGINES = engines_there()
 CUTS = (1, 2, 3, 7, 1000)
 M32, WRAP = 0xFFFFFFFF, 1 << 32
 

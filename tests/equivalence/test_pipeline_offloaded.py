@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.aead.engines import survey
 from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.offload.device import Device
@@ -23,10 +22,10 @@ from espsim.sad.entry import SadEntry
 from tests.equivalence.device_models import SHAPES, filled, load
 from tests.equivalence.inbound_traffic import DATA, M32, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
-from tests.support import Peer, gcm_sa, ipv4
+from tests.support import Peer, engines_there, gcm_sa, ipv4
 
 CUTS = (1, 2, 7, 1000)
-ENGINES = [found.name for found in survey() if found.engine is not None]
+ENGINES = engines_there()
 Chosen = tuple[SecurityAssociation, bool]
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.engine import EngineError
-from espsim.aead.engines import engine_by_name, survey
+from espsim.aead.engines import engine_by_name
 from espsim.core.address import parse_address
 from espsim.core.batch import ONE_BY_ONE
 from espsim.core.errors import InputError
@@ -29,9 +29,9 @@ from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAss
 from espsim.sad.sad import Sad
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
-from tests.support import extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
+from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
-ENGINES = [found.name for found in survey() if found.engine is not None]
+ENGINES = engines_there()
 CUTS = (1, 2, 3, 7, 1000)
 V4, V6 = ipv4(udp(b"hello")), ipv6(udp(b"hello"))
 

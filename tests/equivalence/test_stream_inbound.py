@@ -41,21 +41,25 @@ def by_reference(path, sad):
             received = one.receive(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
             stats.count(received)
             answers.append(shown(received))
-    return answers, stats.as_dict()
+    return answers, stats.as_dict(), {index: count.passed for index, count in stats.opened.items()}
 
 
 def in_batches(path, sad, workers):
     batches = BatchInbound(Inbound(sad), "cryptography")
+    lane = InboundLane(batches)
     counts = InboundCounts(batches.columns.entries)
     answers: list[Any] = []
     numbers: list[int] = []
     with open_batches(path) as reader:
-        for piece in stream(reader, InboundLane(batches), workers):
+        for piece in stream(reader, lane, workers):
             counts.count(piece.batch)
             numbers += range(piece.first, piece.first + len(piece.batch))
             answers += map(shown, batches.answers(piece.batch))
     assert numbers == list(range(1, len(answers) + 1))
-    return answers, counts.stats().as_dict()
+    stats = counts.stats()
+    opened = {index: count.passed for index, count in stats.opened.items()}
+    assert all(0 < alone <= opened[index] for index, alone in lane.alone.items())
+    return answers, stats.as_dict(), opened
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from espsim.aead.engines import ENGINES, find
+from espsim.aead.engines import ENGINES, NOT_THERE, find
 from espsim.cli.main import main
 from espsim.io.pcap import file_header, frame_header
 from tests.support import CAPTURES, Peer, gcm_sa, ipv4
@@ -25,6 +25,13 @@ SA = "src 192.0.2.1 dst 192.0.2.2 proto esp spi {spi} mode tunnel replay-window 
 
 def run(*args):
     return CliRunner().invoke(main, list(map(str, args)), catch_exceptions=False)
+
+
+def without_engine(text):
+    """A result but for who sealed and opened: that is another engine's name on every way."""
+    result = json.loads(text)
+    assert result.pop("engine") in ENGINES
+    return {key: value for key, value in result.items() if not key.startswith("engine")}
 
 
 def sad_file(tmp_path):
@@ -62,7 +69,7 @@ def test_a_device_gives_the_same_files_and_report_in_batches(tmp_path, model):
         args = ["decap", tmp_path / "in.pcap", "-o", out, "--sad", sad, "--verdicts", lines, "--json", "--model", model]
         result = run(*args, *options)
         assert result.exit_code == 0
-        outputs.append((json.loads(result.stdout), out.read_bytes(), lines.read_text()))
+        outputs.append((without_engine(result.stdout), out.read_bytes(), lines.read_text()))
     assert outputs[0] == outputs[1]
     assert sum(outputs[0][0]["device"].values()) == outputs[0][0]["packets"] > 100
 
@@ -84,7 +91,7 @@ def test_every_way_gives_the_same_files_and_report(tmp_path, way):
         out, lines = tmp_path / f"{name}.pcap", tmp_path / f"{name}.jsonl"
         result = run("decap", tmp_path / "in.pcap", "-o", out, "--sad", sad, "--verdicts", lines, "--json", *options)
         assert result.exit_code == 0
-        outputs.append((json.loads(result.stdout), out.read_bytes(), lines.read_text()))
+        outputs.append((without_engine(result.stdout), out.read_bytes(), lines.read_text()))
     assert outputs[0] == outputs[1]
     assert outputs[0][0]["delivered"] > 300
     assert outputs[0][0]["verdicts"]["INTEGRITY"] == 86
@@ -107,7 +114,7 @@ def test_reference_takes_no_engine_and_no_workers(tmp_path, command, option):
 @pytest.mark.parametrize("command", ["decap", "encap"])
 @pytest.mark.parametrize("engine", ["rot13", *ENGINES])
 def test_an_engine_that_is_not_there_is_an_error_by_name(tmp_path, command, engine):
-    if engine in ENGINES and find(engine).engine is not None:
+    if engine in ENGINES and find(engine).state != NOT_THERE:
         pytest.skip(f"{engine} is there")
     out = tmp_path / "out.pcap"
     done = subprocess.run(

@@ -1,0 +1,194 @@
+"""Native engines whose library is really broken: never used, said aloud, exit 2 where they are asked for by name.
+
+The library's functions are called by address, so one of them is put in another's place here: the real one, and then
+what a broken build might do.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from espsim.aead import engines
+from espsim.aead.engine import EngineError, WrongEngineError
+from espsim.aead.proof import prove
+from espsim.cli.main import main
+from tests.support import CAPTURES, usable
+
+pytestmark = pytest.mark.xdist_group("engines")
+
+INT64 = ctypes.c_int64
+
+
+def with_function(engine, place, arguments, make):
+    """A copy of an engine that calls `make(real function)` where the library's table has its `place`th function."""
+    broken = copy.copy(engine)
+    broken._functions = engine._functions.copy()
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, *[INT64] * arguments)
+    callback = kind(make(kind(int(engine._functions[place]))))
+    broken._functions[place] = ctypes.cast(callback, ctypes.c_void_p).value
+    broken.kept = callback
+    return broken
+
+
+def libcrypto_that_accepts_all():
+    """EVP_DecryptFinal_ex, which compares the tags, is always content."""
+    from espsim.aead.libcrypto_kernels import OPEN_FINAL
+
+    def make(real):
+        def final(context, out, length):
+            real(context, out, length)
+            return 1
+
+        return final
+
+    return with_function(usable("libcrypto"), OPEN_FINAL // 8, 3, make)
+
+
+def libcrypto_that_leaves_plaintext():
+    """What is decrypted a second time after a wrong tag, to put the ciphertext back, is left as it is."""
+    from espsim.aead.libcrypto_kernels import OPEN_FINAL, OPEN_UPDATE
+
+    refused: list[int] = []
+
+    def make_final(real):
+        def final(context, out, length):
+            answer = real(context, out, length)
+            refused[:] = [context] if answer != 1 else []
+            return answer
+
+        return final
+
+    def make_update(real):
+        def update(context, out, length, data, size):
+            if out and refused == [context]:
+                refused.clear()
+                return 1
+            return real(context, out, length, data, size)
+
+        return update
+
+    once = with_function(usable("libcrypto"), OPEN_FINAL // 8, 3, make_final)
+    twice = with_function(once, OPEN_UPDATE // 8, 5, make_update)
+    twice.first = once  # keeps its callback
+    return twice
+
+
+def libcrypto_with_a_broken_hash():
+    """SHA256_Final writes zeros: every HMAC-SHA-256 is the same."""
+    from espsim.aead.libcrypto_kernels import FUNCTIONS
+
+    def make(real):
+        def final(digest, state):
+            ctypes.memset(digest, 0, 32)
+            return 1
+
+        return final
+
+    return with_function(usable("libcrypto"), FUNCTIONS.index("SHA256_Final"), 2, make)
+
+
+def ipsec_mb_that_accepts_all():
+    """The tag that is compared with the packet's is the packet's own."""
+    from espsim.aead.ipsec_mb_kernels import OPEN_GCM
+
+    def make(real):
+        def decrypt(key, context, out, data, size, iv, extra, extra_size, tag, tag_size):
+            real(key, context, out, data, size, iv, extra, extra_size, tag, tag_size)
+            ctypes.memmove(tag, data + size, tag_size)
+            return 0
+
+        return decrypt
+
+    return with_function(usable("ipsec-mb"), OPEN_GCM // 8, 10, make)
+
+
+def ipsec_mb_that_leaves_plaintext():
+    """The second decryption of a row, which puts the ciphertext back, does nothing."""
+    from espsim.aead.ipsec_mb_kernels import OPEN_GCM
+
+    last: list[int] = []
+
+    def make(real):
+        def decrypt(key, context, out, data, size, iv, extra, extra_size, tag, tag_size):
+            if last == [data]:
+                last.clear()
+                return 0
+            last[:] = [data]
+            return real(key, context, out, data, size, iv, extra, extra_size, tag, tag_size)
+
+        return decrypt
+
+    return with_function(usable("ipsec-mb"), OPEN_GCM // 8, 10, make)
+
+
+BROKEN = [
+    (libcrypto_that_accepts_all, "accepts a forged packet of rfc4106"),
+    (libcrypto_that_leaves_plaintext, "does not put back a forged packet of rfc4106"),
+    (libcrypto_with_a_broken_hash, "opens Linux crypto/testmgr.h, authenc.hmac.sha256.,cbc.aes.. wrongly"),
+    (ipsec_mb_that_accepts_all, "accepts a forged packet of rfc4106"),
+    (ipsec_mb_that_leaves_plaintext, "does not put back a forged packet of rfc4106"),
+]
+
+
+@pytest.fixture(params=BROKEN, ids=lambda b: b[0].__name__)
+def broken(request):
+    return request.param[0](), request.param[1]
+
+
+def test_a_broken_library_fails_its_proof(broken):
+    engine, says = broken
+    with pytest.raises(WrongEngineError, match=says):
+        prove(engine)
+
+
+def decap(tmp_path, *options):
+    capture = json.loads((CAPTURES / "manifest.json").read_text())["captures"][2]
+    assert capture["sas"][0]["linux_alg"] == "rfc4106(gcm(aes))"
+    sad = tmp_path / "sad.txt"
+    sad.write_text("".join(sa["ip_xfrm_state"] + "\n" for sa in capture["sas"]))
+    args = ["decap", CAPTURES / capture["file"], "-o", tmp_path / "out.pcap", "--sad", sad, "--json", *options]
+    return CliRunner().invoke(main, list(map(str, args)))
+
+
+def test_a_broken_engine_is_loud(broken, only, tmp_path):
+    """As a user meets it: `auto` says so and takes another; by name it is refused; `engines` shows it."""
+    engine, _ = broken
+    only(**{"ipsec_mb": EngineError("not here"), engine.name.replace("-", "_"): engine})
+    result = decap(tmp_path)
+    assert result.exit_code == 0
+    assert result.stderr.count(f"espsim: WARNING: engine {engine.name} is there, but what it does is wrong") == 1
+    told = json.loads(result.stdout)
+    assert told["engine"] != engine.name
+    assert told["delivered"] > 0
+    assert decap(tmp_path).stderr == ""  # once a process
+    (tmp_path / "out.pcap").unlink()
+    result = decap(tmp_path, "--engine", engine.name)
+    assert f"{engine.name}: the engine cannot be used: it is there, but what it does is wrong" in str(result.exception)
+    assert not (tmp_path / "out.pcap").exists()
+    rows = json.loads(CliRunner().invoke(main, ["engines", "--json"]).output)["engines"]
+    assert {row["engine"]: row["state"] for row in rows}[engine.name] == "wrong"
+
+
+@pytest.mark.parametrize("name", ["ipsec-mb", "libcrypto"])
+def test_the_real_library_passes_with_a_function_that_only_passes_on(name):
+    """What these tests do to a table breaks nothing by itself."""
+    engine = usable(name)
+    calls = []
+
+    def make(real):
+        def through(*arguments):
+            calls.append(arguments)
+            return real(*arguments)
+
+        return through
+
+    from espsim.aead import ipsec_mb_kernels, libcrypto_kernels
+
+    place, arguments = (ipsec_mb_kernels.OPEN_GCM, 10) if name == "ipsec-mb" else (libcrypto_kernels.OPEN_FINAL, 3)
+    assert prove(with_function(engine, place // 8, arguments, make)) == engines.find(name).proved
+    assert calls
