@@ -1,44 +1,33 @@
-"""What the native engines' kernels share: how they are compiled, calls of C functions by address, loads and stores.
+"""What the native engines' kernels share: calls of C functions by address, loads and stores.
 
 Function addresses are arguments of the kernels and not part of their code, so the compiled code can be kept on disk.
 Everything is int64, addresses too: user space ends below 2^47, and int64 mixes with plain literals without surprises.
 Only numbers are passed between compiled functions: an array costs two atomic counts of references a call.
 A call assumes that integers and pointers travel alike in 64-bit registers, as they do on x86-64 and aarch64.
-The disk cache looks at a kernel's own file alone: after an edit of this file or of _rows.py, delete `__pycache__`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+from espsim.jit.compiling import helper, kernel
+
+__all__ = [
+    "Array", "address", "call", "copy_bytes", "copy_words", "differ", "helper", "kernel",
+    "load8", "load32", "load64", "prefetch", "store8", "store32", "store32_be", "store64",
+]  # fmt: skip
 
 # An array, or one of its elements: whatever numba makes of it, to a type checker it is anything.
 Array = Any
 
 ir: Any = cast(Any, cgutils).ir  # llvmlite's, by way of numba, so that there is one version of it
 
-_OPTIONS: dict[str, Any] = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
-
-
-def kernel(function: _F) -> _F:
-    """Compiled at its first call, kept on disk, run without the GIL."""
-    try:
-        return cast(_F, numba.njit(cache=True, **_OPTIONS)(function))
-    except RuntimeError:  # nowhere to keep it: neither beside the source nor in the user's cache folder
-        return cast(_F, numba.njit(**_OPTIONS)(function))
-
-
-def helper(function: _F) -> _F:
-    """Compiled as part of the kernels that call it."""
-    return cast(_F, numba.njit(**_OPTIONS)(function))
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:

@@ -85,7 +85,7 @@ def bench(
     for note in dict.fromkeys(plan.notes):
         warn(note)
     if plan.compile_s >= 1:
-        warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in numba's cache")
+        warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in the cache")
     if not as_json:
         from espsim.report.bench import print_bench
 

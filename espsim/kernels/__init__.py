@@ -5,3 +5,7 @@ Each equals a readable twin row for row (`tests/equivalence/`): parse `reference
 `reference/inner.py`, select and encap `reference/outbound.py`, capture `io/pcap.py` and `io/pcapng.py`. Importing this
 room loads numba (half a second): do it when a command runs, never above.
 """
+
+from espsim.jit import sources
+
+sources.remember()  # before any module of this room is read

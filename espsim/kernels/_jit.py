@@ -1,25 +1,26 @@
-"""How kernels are compiled, in one place; and the few things that plain numba code can't say.
+"""What kernels share: types of columns, and the few things that plain numba code can't say.
 
-    @kernel   an entry point: cached on disk, the GIL released, no bounds checks, numpy's error model
-    @helper   called by kernels alone, with numbers
-    @inlined  called by kernels alone, with arrays
-
-Constants beside a uint64 are `np.uint64` names, because a bare literal would make the result signed or a float. Kernels
-allocate nothing and hold no references (`_nrt`): counting those of an array that a helper is given costs two atomic
-operations a row. The disk cache looks at a kernel's own file alone: after an edit of what it inlines, empty it. All
-works with NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence `mul64`.
+`espsim.jit.compiling` compiles them. Constants beside a uint64 are `np.uint64` names, because a bare literal would make
+the result signed or a float. All works with NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence
+`mul64`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from espsim.jit.compiling import JIT, OPTIONS, compiled, compiler, helper, inlined, kernel
+
+__all__ = [
+    "I32", "I64", "JIT", "OPTIONS", "U8", "U16", "U32", "U64", "Int",
+    "compiled", "compiler", "helper", "inlined", "kernel", "mul64", "prefetch",
+]  # fmt: skip
 
 U8 = npt.NDArray[np.uint8]
 U16 = npt.NDArray[np.uint16]
@@ -29,39 +30,8 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 Int = int | np.int64
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-OPTIONS = {"_nrt": False, "nogil": True, "boundscheck": False, "error_model": "numpy"}
-"""What numba's `njit` is told."""
-
-# Their type hints know neither half of what is used here.
-compiler: Any = numba
+# Its type hints know less than half of what is used here.
 codegen: Any = cgutils
-
-JIT = not compiler.config.DISABLE_JIT
-"""False: NUMBA_DISABLE_JIT=1, every kernel is the Python function that is written."""
-
-
-def kernel(function: _F) -> _F:
-    """Compile at the first call, for the dtypes of that call; the machine code is kept on disk where there is room."""
-    try:
-        return cast(_F, compiler.njit(cache=True, **OPTIONS)(function))
-    except RuntimeError:  # neither beside the source nor in the user's cache folder can anything be written
-        return cast(_F, compiler.njit(**OPTIONS)(function))
-
-
-def helper(function: _F) -> _F:
-    """Compile as part of the kernels that call it."""
-    return cast(_F, compiler.njit(**OPTIONS)(function))
-
-
-def inlined(function: _F) -> _F:
-    """As `helper`, pasted into its callers by numba, so that LLVM sees one function whatever its size."""
-    return cast(_F, compiler.njit(inline="always", **OPTIONS)(function))
-
-
-def compiled(*kernels: Callable[..., Any]) -> bool:
-    """Whether each of these has run, and so has machine code; a benchmark asks before it starts its clock."""
-    return not JIT or all(cast(Any, function).signatures for function in kernels)
 
 
 def _emit_prefetch(_typing: Any, table: Any, row: Any) -> Any:
