@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 
 from espsim.aead.suites import AEADS, Algorithm
 from espsim.analysis import occupancy
+from espsim.core.counts import parse_count
+from espsim.core.echo import shortened
 from espsim.core.errors import InputError
 from espsim.offload.caps import need, refusal
 from espsim.offload.device import Device, PacketKey
@@ -65,15 +68,19 @@ class Range:
 
 
 def parse_range(text: str, where: str = "--range") -> Range:
-    """MIN-MAX, decimal or 0x. InputError for what is none, or does not fit 32 bits."""
+    """MIN-MAX, decimal (1k, 1M) or 0x. InputError for what is none, or does not fit 32 bits."""
     low, dash, high = text.partition("-")
     try:
-        found = Range(int(low.strip(), 0), int(high.strip(), 0))
+        found = Range(_spi(low.strip()), _spi(high.strip()))
     except ValueError:
-        raise InputError(f"say MIN-MAX, such as 0x100-0xffff, not {text!r}", where=where) from None
+        raise InputError(f"say MIN-MAX, such as 0x100-0xffff, not {shortened(text)!r}", where=where) from None
     if not dash or not 0 <= found.low <= found.high <= 0xFFFFFFFF:
-        raise InputError(f"{text}: MIN is not above MAX, and both are of 32 bits", where=where)
+        raise InputError(f"{shortened(text)}: MIN is not above MAX, and both are of 32 bits", where=where)
     return found
+
+
+def _spi(text: str) -> int:
+    return int(text[2:], 16) if re.fullmatch("0[xX][0-9a-fA-F]{1,16}", text) else parse_count(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from espsim.cli import common
+from espsim.cli.numbers import SEED, Number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +25,18 @@ if TYPE_CHECKING:
     "most",
     default=20,
     show_default=True,
-    type=click.IntRange(0),
+    type=Number(0, 1_000_000_000),
     metavar="N",
     help="SAs of each fate to name; the counts are always of all.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seeds hashes that are not public, and what is drawn.")
+@click.option(
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seeds hashes that are not public, and what is drawn.",
+)
 @click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")
 @common.json_option
 def audit(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from espsim.cli.common import model_options, warn
+from espsim.cli.numbers import Number, Numbers
 from espsim.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,28 +25,41 @@ _SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-
 _MOST_SAS = 20_000_000
 _LEAST_SIZE, _MOST_SIZE = 28, 9_000  # an IP and a UDP header; a jumbo frame
 _MOST_WORKERS = 256
-_SUFFIX = {"k": 1_000, "m": 1_000_000}
+_SAS = Numbers(1, _MOST_SAS, "a number of SAs")
+_SIZES = Numbers(_LEAST_SIZE, _MOST_SIZE, "a size in bytes (or imix)", words=("imix",))
+_WORKERS = Numbers(1, _MOST_WORKERS, "a number of workers")
 _ROUNDS, _QUICK_ROUNDS = 9, 3
 _QUICK = 0.5  # seconds of a group after which no further round begins
 
 
 @click.command()
 @click.argument("benches", metavar="[lookup|aead|replay|pipeline|capture]...", nargs=-1, type=click.Choice(_BENCHES))
-@click.option("--sas", metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
-@click.option("--sizes", metavar="N,...", help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).")
+@click.option("--sas", type=_SAS, metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
+@click.option(
+    "--sizes",
+    type=_SIZES,
+    metavar="N,...",
+    help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).",
+)
 @click.option("--engines", metavar="NAME,...", help="AEAD engines, as `espsim engines` lists them, or auto.")
-@click.option("--workers", metavar="N,...", help="Numbers of worker processes of the pipeline: 1,2.")
+@click.option("--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of the pipeline: 1,2.")
 @click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of packets with an SA.")
 @model_options(multiple=False)
 @click.option("--suite", type=click.Choice(_SUITES), default=_SUITES[0], show_default=True, help="Of aead.")
 @click.option("--peers", is_flag=True, help="Run other people's programs on the same work in turn, and print ratios.")
 @click.option("--quick", is_flag=True, help="Fewer cases and rounds: done in about a minute.")
-@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32), help="Where all draws come from.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=Number(0, 2**32, "a seed"),
+    metavar="N",
+    help="Where all draws come from.",
+)
 @click.option("--plot", metavar="FILE", help="Draw rates and ratios (.png or .svg; needs matplotlib).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def bench(
-    benches: tuple[str, ...], sas: str | None, sizes: str | None, engines: str | None, workers: str | None,
-    plot: str | None, as_json: bool, **rest: Any,
+    benches: tuple[str, ...], engines: str | None, plot: str | None, as_json: bool, **rest: Any
 ) -> None:  # fmt: skip
     """Measure the batch path: medians over rounds, compiling apart.
 
@@ -61,13 +75,8 @@ def bench(
     model's key table in the lookup's place. Peers run between our own rounds, so that a noisy machine is noisy for
     both; each ratio is of one round.
     """
-    numbers = {
-        "sas": _numbers("--sas", sas, "a number of SAs", 1, _MOST_SAS),
-        "sizes": _numbers("--sizes", sizes, "a size in bytes (or imix)", _LEAST_SIZE, _MOST_SIZE, words=("imix",)),
-        "workers": _numbers("--workers", workers, "a number of workers", 1, _MOST_WORKERS),
-    }
     names = tuple(dict.fromkeys(benches or _BENCHES))
-    plan = _plan(benches=names, engines=None if engines is None else engines.split(","), **numbers, **rest)
+    plan = _plan(benches=names, engines=None if engines is None else engines.split(","), **rest)
     about = _about(plan.asked)
     output = _plot_file(plot)
     try:
@@ -91,23 +100,6 @@ def bench(
 
         print_bench(rows, about)
         sys.stdout.flush()
-
-
-def _numbers(option: str, text: str | None, what: str, low: int, high: int, words: tuple[str, ...] = ()) -> Any:
-    """`1000,100k,1M` as numbers, and such words as they are; None where there is no text."""
-    if text is None:
-        return None
-    found: list[int | str] = []
-    for word in text.split(","):
-        factor = _SUFFIX.get(word[-1:].lower(), 1)
-        digits = word[:-1] if factor > 1 else word
-        if word in words:
-            found.append(word)
-        elif digits.isascii() and digits.isdigit() and len(digits) < 10 and low <= int(digits) * factor <= high:
-            found.append(int(digits) * factor)
-        else:
-            raise InputError(f"{option}: {word!r} is not {what} from {low:,} to {high:,}")
-    return list(dict.fromkeys(found))
 
 
 def _plan(**options: Any) -> Plan:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from espsim.cli.numbers import Number
+
 if TYPE_CHECKING:
     from espsim.offload.device import Device
     from espsim.sad.sad import Sad
@@ -55,8 +57,8 @@ def width_options(function: _F) -> _F:
         "--wide", is_flag=True, expose_value=False, callback=wide, help="A table's row in one line, however long."
     )(function)
     return click.option(
-        "--width", type=int, metavar="COLUMNS", expose_value=False, callback=narrow,
-        help="Fit into so many columns (a mail has 72).",
+        "--width", type=Number(0, 1_000_000, "a number of columns"), metavar="COLUMNS", expose_value=False,
+        callback=narrow, help="Fit into so many columns (a mail has 72).",
     )(function)  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from espsim.cli import common, packets
+from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where the ESP packets go (pcap, raw IP).")
 @click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
 @click.option("--esp-sa", metavar="FILE", help="Write the rows of Wireshark's esp_sa table that decrypt OUT.")
-@click.option("--mtu", default=1500, show_default=True, type=click.IntRange(576, 65535), help="Bounds TFC padding.")
+@click.option(
+    "--mtu",
+    default=1500,
+    show_default=True,
+    type=Number(576, 65535, "an MTU in bytes"),
+    metavar="N",
+    help="Bounds TFC padding.",
+)
 @packets.way_options
 @common.json_option
 def encap(

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from espsim.cli.numbers import Number
+
 if TYPE_CHECKING:
     from espsim.sad.sad import Sad
 
@@ -38,7 +40,10 @@ def way_options(function: _F) -> _F:
         ),
         click.option("--engine", metavar="NAME", help="Who seals and opens: see `espsim engines`.  [default: auto]"),
         click.option(
-            "--workers", type=click.IntRange(1, 64), metavar="N", help="Processes that share the SAs.  [default: 1]"
+            "--workers",
+            type=Number(1, 64, "a number of workers"),
+            metavar="N",
+            help="Processes that share the SAs.  [default: 1]",
         ),
     )
     for option in reversed(options):

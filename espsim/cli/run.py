@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from espsim.cli import common
+from espsim.cli.numbers import ANY_SEED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
-@click.option("--seed", default=1, show_default=True, help="Where all draws come from.")
+@click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
 @common.model_options(multiple=True)
 @common.width_options
 @common.json_option

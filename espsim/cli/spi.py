@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from espsim.cli import common
+from espsim.cli.numbers import SEED, Number
 
 if TYPE_CHECKING:
     from espsim.analysis.odds import Range
@@ -16,11 +17,17 @@ _POINTS = 40
 
 
 @click.command()
-@click.option("--sas", required=True, type=click.IntRange(1, 10_000_000), metavar="N", help="How many inbound SAs.")
+@click.option(
+    "--sas",
+    required=True,
+    type=Number(1, 10_000_000, "a number of SAs"),
+    metavar="N",
+    help="How many inbound SAs: 1000, 100k, 1M.",
+)
 @click.option("--range", "span", required=True, metavar="MIN-MAX", help="The SPIs that are drawn from, both included.")
 @common.model_options(multiple=False)
-@click.option("--draws", type=click.IntRange(2, 100_000), metavar="N", help="Draws of a Monte Carlo.")
-@click.option("--seed", default=0, show_default=True, help="Where all draws come from.")
+@click.option("--draws", type=Number(2, 100_000, "a number of draws"), metavar="N", help="Draws of a Monte Carlo.")
+@click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Where all draws come from.")
 @click.option("--plot", metavar="FILE", help="Draw the curve (.png or .svg; needs matplotlib).")
 @common.json_option
 def spi(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from espsim.cli import common
+from espsim.cli.numbers import ANY_SEED
 
 if TYPE_CHECKING:
     from espsim.sad.netns import Netns
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or ring-windows."
 )
-@click.option("--seed", type=int, metavar="N", help="Where all draws come from.  [default: 0]")
+@click.option("--seed", type=ANY_SEED, metavar="N", help="Where all draws come from.  [default: 0]")
 @click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")
 @common.json_option
 def xfrm(

@@ -1,0 +1,56 @@
+"""Numbers on the command line: whole ones, 1k, 100k and 1M too, and lists of them; a wrong one is one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from espsim.core.counts import parse_count
+from espsim.core.echo import shortened
+from espsim.core.errors import InputError
+
+
+class Number(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
+    """A whole number from `low` to `high`; `what` is what an error calls it. Raises InputError."""
+
+    name = "number"
+
+    def __init__(self, low: int, high: int, what: str = "a whole number") -> None:
+        self.low = low
+        self.high = high
+        self.what = what
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that the user wrote, or the default as it is."""
+        return value if isinstance(value, int) else self.number(str(value), param)
+
+    def number(self, text: str, param: click.Parameter | None) -> int:
+        """The number of a text."""
+        try:
+            found = parse_count(text)
+        except ValueError:
+            found = None
+        if found is None or not self.low <= found <= self.high:
+            option = f"{max(param.opts, key=len)}: " if param is not None else ""
+            raise InputError(f"{option}{shortened(text)!r} is not {self.what} from {self.low:,} to {self.high:,}")
+        return found
+
+
+class Numbers(Number):
+    """Such numbers with commas between them, and `words` that stand for something; each once, in their order."""
+
+    name = "numbers"
+
+    def __init__(self, low: int, high: int, what: str, words: tuple[str, ...] = ()) -> None:
+        super().__init__(low, high, what)
+        self.words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The numbers that the user wrote."""
+        parts = str(value).split(",")
+        return list(dict.fromkeys(part if part in self.words else self.number(part, param) for part in parts))
+
+
+SEED = Number(0, 2**64 - 1, "a seed")
+ANY_SEED = Number(-(2**63), 2**64 - 1, "a seed")
