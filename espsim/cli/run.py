@@ -63,6 +63,12 @@ def run(
             raise InputError("--thread runs its own scenarios, options and models; it takes --policy and --seed")
         _finish(run_thread(names, seed), seed, as_json, thread=True)
         return
+    if "default" in scenarios:
+        _default(scenarios, names, options, models, seed, as_json)
+        return
+    if scenarios == ("android-and-marvell",):
+        _android_and_marvell(names, options, models, assume, seed, as_json)
+        return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
     if assume and not models:
@@ -108,6 +114,57 @@ def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bo
         sys.exit(1)
 
 
+def _default(
+    scenarios: tuple[str, ...], policies: tuple[str, ...], options: tuple[str, ...], models: tuple[str, ...],
+    seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Which rule should be the default: a table of its own, from runs of other scenarios."""
+    from espsim.core.errors import InputError
+    from espsim.report.questions import print_default
+    from espsim.scenario import default_rule
+
+    if len(scenarios) > 1 or policies or options or models:
+        raise InputError("it runs its own scenarios, policies and models; it takes --seed", where="default")
+    fits = default_rule.run(seed)
+    result = {
+        "scenario": default_rule.NAME, "question": default_rule.QUESTION, "seed": seed, "ok": True,
+        "rows": [fit.as_dict() for fit in fits], "conclusion": default_rule.conclude(fits),
+    }  # fmt: skip
+    if as_json:
+        common.print_json(result)
+    else:
+        print_default(result)
+
+
+def _android_and_marvell(
+    policies: tuple[str, ...], options: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...],
+    seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """The thread's two parties on one host, and the conclusion."""
+    from espsim.analysis.occupancy import shared_across
+    from espsim.core.errors import InputError
+    from espsim.report.questions import print_both
+    from espsim.scenario import android_marvell
+
+    if options:
+        raise InputError("it takes --policy, --model, --assume and --seed, no --option", where=android_marvell.NAME)
+    answered = android_marvell.run(policies, models, assume, seed)
+    odds = android_marvell.odds_of(shared_across, seed)
+    intended = android_marvell.intended_api(list(dict.fromkeys(cell.policy for cell in answered.cells)))
+    conclusion = android_marvell.conclude(answered.cells, odds, intended)
+    result = {
+        "scenario": android_marvell.NAME, "question": answered.scenario.question, "seed": seed, "ok": answered.ok,
+        "scenarios": [answered.about()],
+        "cells": [{**cell.as_dict(), "second": android_marvell.second_fate(cell)} for cell in answered.cells],
+        "odds": [line.as_dict() for line in odds],
+        "conclusion": [{"topic": topic, "meaning": text} for topic, text in conclusion],
+    }  # fmt: skip
+    if as_json:
+        common.print_json(result)
+    else:
+        print_both(result)
+
+
 def _conclude(answers: Sequence[Answered]) -> list[tuple[str, str]]:
     from espsim.scenario.conclusion import conclude
 
@@ -131,10 +188,12 @@ def _print(answers: Sequence[Answered], engine: dict[str, Any], *, thread: bool)
 
 def _list(as_json: bool) -> None:
     from espsim.report.terminal import console, table
+    from espsim.scenario.default_rule import NAME, QUESTION
     from espsim.scenario.schema import builtin_names, load_scenario
 
-    rows = [(name, load_scenario(name)[0]) for name in builtin_names()]
+    rows = [(s.name, s.question, s.source) for s in (load_scenario(name)[0] for name in builtin_names())]
+    rows.append((NAME, QUESTION, "Steffen Klassert on netdev, 2026"))
     if as_json:
-        common.print_json([{"name": n, "question": s.question, "source": s.source} for n, s in rows])
+        common.print_json([{"name": name, "question": question, "source": source} for name, question, source in rows])
     else:
-        console().print(table(("scenario", "question"), [(n, s.question) for n, s in rows]))
+        console().print(table(("scenario", "question"), [row[:2] for row in rows]))

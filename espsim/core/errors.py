@@ -10,6 +10,12 @@ import errno as _errno
 from espsim.core.echo import message, printable
 
 
+def errno_name(number: int) -> str:
+    """The errno's name, as Linux's headers and `ip` spell it; its number where it has none."""
+    # Python's table has 95 as ENOTSUP: in Linux both are one number, and the kernel says EOPNOTSUPP.
+    return "EOPNOTSUPP" if number == _errno.EOPNOTSUPP else _errno.errorcode.get(number, str(number))
+
+
 class EspsimError(Exception):
     """Base of every error that espsim raises on purpose."""
 
@@ -47,7 +53,7 @@ class XfrmError(EspsimError):
     @property
     def name(self) -> str:
         """The errno's name, such as `EEXIST`."""
-        return _errno.errorcode.get(self.errno, str(self.errno))
+        return errno_name(self.errno)
 
 
 class UnknownReached(EspsimError):  # noqa: N818 - it is a stop, to be answered, more than a fault

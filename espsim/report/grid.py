@@ -16,6 +16,8 @@ from rich.text import Text
 
 _GAP = 2
 """Blanks between two columns."""
+_SENTENCE = 30
+"""Columns that are wider than this hold sentences or lists."""
 _READABLE = 16
 """A column of sentences is not made narrower than this: lines of two words are harder to read than a stacked row."""
 
@@ -54,7 +56,10 @@ class Grid:
         """A width for each column; None: they do not fit beside each other."""
         columns = list(zip(self.headers, *self.rows, strict=True))
         natural = [max(cell.cell_len for cell in column) for column in columns]
-        least = [min(n, max(_longest_word(column), _READABLE)) for n, column in zip(natural, columns, strict=True)]
+        least = [
+            max(_longest_word(column), _READABLE if n > _SENTENCE else 0)
+            for n, column in zip(natural, columns, strict=True)
+        ]
         room -= _GAP * (len(columns) - 1)
         spare = room - sum(least)
         if spare < 0:

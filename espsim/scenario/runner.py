@@ -21,7 +21,7 @@ from espsim.pipeline.stats import InboundStats
 from espsim.reference.inbound import Inbound, Received
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
-from espsim.sad.association import Direction, SecurityAssociation
+from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang
 from espsim.sad.netns import Netns
@@ -112,7 +112,7 @@ class CellRunner:
                 continue
             results.append("OK")
             driver = None
-            if entry is not None and isinstance(self.inbound, OffloadedInbound) and _beside(step, entry):
+            if entry is not None and isinstance(self.inbound, OffloadedInbound) and _beside(step, entry, self.host):
                 installed = self.inbound.offload(entry, step.port)
                 driver = "0" if installed.errno is None else _errno(installed.errno)
                 offload[driver] += 1
@@ -214,9 +214,9 @@ class CellRunner:
         return self.groups[step.sa or ""]
 
 
-def _beside(step: Step, entry: SadEntry) -> bool:
-    """Whether the device is offered an SA beside the kernel: one that does not ask for offload itself."""
-    return step.do in ("newsa", "updsa") and entry.sa.dir is not Direction.OUT and entry.sa.offload is None
+def _beside(step: Step, entry: SadEntry, host: Host) -> bool:
+    """Whether the device is offered an SA beside the kernel: an inbound one that does not ask for offload itself."""
+    return step.do in ("newsa", "updsa") and host.direction(entry.sa) != "outbound" and entry.sa.offload is None
 
 
 def _arrival(to: str, received: Received | None) -> Arrived:

@@ -25,7 +25,6 @@ highest word first, as iproute2 prints it.
 
 from __future__ import annotations
 
-import errno as _errno
 from collections.abc import Iterable
 
 from espsim.core.address import format_address
@@ -55,11 +54,6 @@ def refused(error: XfrmError) -> Answer:
 def hang(note: str) -> Answer:
     """A request that the kernel never answers, and every one after it; `note` says what happens instead."""
     return {"errno": 0, "result": "HANG", "extack": None, "note": note}
-
-
-def errno_name(number: int) -> str:
-    """The errno's name; its number where it has none."""
-    return _errno.errorcode.get(number, str(number))
 
 
 def state(view: StateView) -> Answer:

@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.address import Address, parse_address
+from espsim.core.errors import errno_name
 from espsim.reference.host import Host, HostReceived
 from espsim.sad.association import ESPINUDP, PROTO_AH, PROTO_ESP, Mode, SecurityAssociation
 from espsim.sad.netns import Netns
 from espsim.sad.spd import Policy
 from espsim.wire.udp import PROTO_UDP
-from espsim.xfrm.answers import Answer, errno_name, ok
+from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.lexer import shown
 from espsim.xfrm.peer import Peer, Shape, datagram
 from espsim.xfrm.request_line import Words

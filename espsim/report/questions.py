@@ -1,0 +1,88 @@
+"""The thread's two large questions for people: `run android-and-marvell` and `run default`, from their JSON."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.text import Text
+
+from espsim.report.terminal import Page, console, table
+
+_FATES = {
+    "not given": "ALLOCSPI refuses its SPI",
+    "own": "works",
+    "refused": "the driver refuses it",
+    "flagged": "meets a wrong key, flagged",
+    "silent": "MEETS A WRONG KEY, SILENTLY",
+    "no SA": "finds no SA",
+}
+"""What becomes of the second connection's inbound SA, in words."""
+
+
+def print_both(result: Mapping[str, Any]) -> None:
+    """A row for policies with one answer: Android's calls, the second connection by model; then the conclusion."""
+    out = console()
+    _head(out, result)
+    cells = result["cells"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for (variant, policy), group in itertools.groupby(cells, key=lambda cell: (cell["variant"], cell["policy"])):
+        mine = list(group)
+        rows.setdefault((variant, _android(mine[0]), _second(mine)), []).append(policy)
+    headers = ("policy", "direction", "Android's ALLOCSPI", f"second connection, {_models(cells)} models")
+    lines = [(", ".join(names), *key[:1], _judged(key[1]), key[2]) for key, names in rows.items()]
+    out.print(table(headers, lines))
+    assumed = {text for cell in cells for text in cell["assumptions"]}
+    if assumed:
+        out.print(f"{len(assumed)} values that models call unknown were assumed (--json lists them)")
+    out.print()
+    for line in result["conclusion"]:
+        out.print(f"{line['topic']}: {line['meaning']}", markup=False)
+
+
+def print_default(result: Mapping[str, Any]) -> None:
+    """A row a default and toggle, a column a party."""
+    out = console()
+    _head(out, result)
+    rows: list[Sequence[Any]] = []
+    parties = list(dict.fromkeys(row["party"] for row in result["rows"]))
+    for (default, toggle), group in itertools.groupby(result["rows"], key=lambda row: (row["default"], row["toggle"])):
+        name = default if toggle == "none" else f"{default}, toggle {toggle}"
+        rows.append((name, *(_fit(row) for row in group)))
+    out.print(table(("default", *parties), rows))
+    out.print()
+    out.print("dir: works once its requests say dir in and dir out; toggle: works once the host sets the toggle.")
+    out.print("A toggle is for the whole host: once it is set, the others fare as under the rule that it sets.")
+    for sentence in result["conclusion"]:
+        out.print(sentence, markup=False)
+
+
+def _head(out: Page, result: Mapping[str, Any]) -> None:
+    out.print(f"{result['scenario']}: {result['question']}", markup=False, style="bold")
+    out.print()
+
+
+def _android(cell: Mapping[str, Any]) -> str:
+    """What Android's two ALLOCSPI got: they come first, and no device has a say in them."""
+    return ", ".join(asked["errno"] or "OK" for asked in cell["requests"][:2])
+
+
+def _judged(answers: str) -> Text:
+    return Text(answers, style="green" if answers == "OK, OK" else "red")
+
+
+def _second(cells: Iterable[Mapping[str, Any]]) -> str:
+    fates = Counter(cell["second"] for cell in cells)
+    return "; ".join(f"{_FATES[fate]}: {fates[fate]}" for fate in _FATES if fates[fate])
+
+
+def _models(cells: Iterable[Mapping[str, Any]]) -> int:
+    return len({cell["model"] for cell in cells})
+
+
+def _fit(row: Mapping[str, Any]) -> Text:
+    if row["answer"] == "no":
+        return Text(f"no: {row['where']}", style="red")
+    return Text(row["answer"], style="green" if row["answer"] == "yes" else "")
