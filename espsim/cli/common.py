@@ -12,6 +12,7 @@ from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
     from espsim.offload.device import Device
+    from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -96,7 +97,7 @@ def reference_engine() -> dict[str, Any]:
     return EngineUse.count(engine_by_name("cryptography"), (), {}).as_dict()
 
 
-def load_sad(path: str, *, keep_window: bool = False) -> Sad:
+def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False) -> Sad:
     """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
     from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.sad import Sad
@@ -106,23 +107,39 @@ def load_sad(path: str, *, keep_window: bool = False) -> Sad:
     text = read_sad(path)
     for ignored in text.ignored:
         warn(f"{path}: {ignored}")
-    sad = Sad(CryptographyEngine())
+    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
     load(sad, text.sas, path, keep_window=keep_window)
     return sad
 
 
 def warn_open_windows(sad: Sad) -> None:
     """Say loudly which inbound SAs refuse no replays."""
+    names = [entry.sa.name for entry in _inbound(sad) if not entry.sa.window]
+    if names:
+        warn(f"WARNING: replay window 0, replays are NOT refused: {_shortened(names)}")
+
+
+def note_rings(sad: Sad) -> None:
+    """Say which inbound SAs have windows that Linux keeps as rings which let some duplicates pass."""
+    from espsim.sad.replay import RingWindow
+
+    names = [entry.sa.name for entry in _inbound(sad) if isinstance(entry.window, RingWindow)]
+    if names:
+        warn(
+            "note: the replay window's size does not divide 2^32, so one duplicate of the first packet passes, as in"
+            f" Linux; --option strict-windows refuses every duplicate: {_shortened(names)}"
+        )
+
+
+def _inbound(sad: Sad) -> list[SadEntry]:
+    """The SAs that open packets: ESP with keys, and not outbound."""
     from espsim.sad.association import PROTO_ESP, Direction
 
-    names = [
-        e.sa.name
-        for e in sad
-        if e.sa.proto == PROTO_ESP and e.sa.keys and not e.sa.window and e.sa.direction is not Direction.OUT
-    ]
-    if names:
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        warn(f"WARNING: replay window 0, replays are NOT refused: {shown}")
+    return [e for e in sad if e.sa.proto == PROTO_ESP and e.sa.keys and e.sa.direction is not Direction.OUT]
+
+
+def _shortened(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def make_device(model: str, assume: Iterable[str]) -> Device:

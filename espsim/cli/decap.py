@@ -34,6 +34,13 @@ class Files:
 @click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    type=click.Choice(["strict-windows", "ring-windows"]),
+    help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
+)
 @packets.way_options
 @common.model_options(multiple=False)
 @common.json_option
@@ -43,6 +50,7 @@ def decap(
     sad_path: str,
     keep_window: bool,
     verdicts: str | None,
+    options: tuple[str, ...],
     reference: bool,
     engine: str | None,
     workers: int | None,
@@ -57,8 +65,10 @@ def decap(
     prints, with keys, or `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged,
     policies are not.
 
-    Windows start empty (with ESN at FILE's high half) unless --keep-window. Without --model SAs are found as Linux
-    finds them; with one the modelled device looks first, and the software lookup says where it was wrong.
+    Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
+    (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
+    every duplicate. Without --model SAs are found as Linux finds them; with one the modelled device looks first, and
+    the software lookup says where it was wrong.
     """
     from espsim.core.errors import InputError
     from espsim.io.atomic import atomic_output
@@ -66,9 +76,10 @@ def decap(
     if verdicts is not None and verdicts == output:
         raise InputError("--verdicts and -o name the same file", where=output)
     way = packets.way(reference, engine, workers)
-    sad = common.load_sad(sad_path, keep_window=keep_window)
+    sad = common.load_sad(sad_path, keep_window=keep_window, strict_windows="strict-windows" in options)
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
+    common.note_rings(sad)
     with contextlib.ExitStack() as stack:
         lines = stack.enter_context(atomic_output(verdicts)) if verdicts is not None else None
         files = Files(capture, output, lines)

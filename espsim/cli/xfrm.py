@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--live", is_flag=True, help="Run the batch on this machine's kernel too, and show where they differ.")
 @click.option("--policy", metavar="NAME", help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12.")
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or ring-windows."
+    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
 @click.option("--seed", type=ANY_SEED, metavar="N", help="Where all draws come from.  [default: 0]")
 @click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")

@@ -9,9 +9,10 @@ lines whatever the number of SAs:
     shape    bits 0-12 size, bit 13 ESN, bit 14 resumed, bit 15 odd ring, bits 16-28 places in the ring, from 32: where
     bits     [where] top, [where + 1] the dump's number of a resumed window, then the ring
 
-The number top stands at place (top-1) mod places, counted in 32 bits as Linux does. A window has 64 places or the next
+The number top is at place (top-1) mod places, counted in 32 bits as Linux does. A window has 64 places or the next
 power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
-(`RingWindow`). `shape_of` gives the number and the words needed; `advance` clears the resumed bit.
+(`RingWindow`). With ESN numbers are modulo 2^64. `shape_of` gives the number and the words needed; `advance` clears
+the resumed bit.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ def _judge(shape: np.uint64, bits: U64, seq: np.uint64, seq64: np.uint64, ahead:
         if shape & ESN == _0:
             return REPLAY_ZERO
         if shape & RESUMED != _0:
-            return REPLAY_ZERO if seq64 == _0 else verdict
-        if bits[where] + _1 < size:
+            return REPLAY_ZERO if seq64 == _0 and bits[where + _1] <= _LOW else verdict
+        if bits[where] < size - _1:  # not top + 1 < size: the top may be 2^64-1
             return REPLAY_ZERO
     if ahead > 0:
         return verdict

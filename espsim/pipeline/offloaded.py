@@ -91,6 +91,7 @@ class BatchOffloaded(BatchInbound):
 
     def refresh(self) -> None:
         """Look at the device again, after SAs were offloaded or withdrawn."""
+        self.columns.renew_windows()
         self._hardware = device_columns(self.one.device, self.columns.rows)
 
     def run(self, batch: PacketBatch) -> None:

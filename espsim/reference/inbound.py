@@ -66,11 +66,6 @@ class Arrival:
     port: int = 0
 
 
-def seq64_shown(seq64: int | None) -> int | None:
-    """A guess before the first 2^32 is negative inside; outside it is a number modulo 2^64, as the kernel's."""
-    return None if seq64 is None else seq64 & 0xFFFFFFFFFFFFFFFF
-
-
 def encap_ports(sad: Sad) -> frozenset[int]:
     """The UDP ports at which ESP is expected: 4500 and every port that an SA names (in either direction)."""
     ports = {PORT_NAT_T}
@@ -115,7 +110,7 @@ class Inbound:
         verdict, seq64, inner = self.accept(entry, arrival)
         # A capture that was cut short would never have reached xfrm: no counter of it moves.
         counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
-        return Received(verdict, counter, arrival.spi, arrival.seq, seq64_shown(seq64), entry, entry, inner)
+        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner)
 
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""

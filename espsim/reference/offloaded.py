@@ -8,6 +8,9 @@ A device decrypts before anyone asks the window: xfrm_input finds CRYPTO_DONE an
 object and the CPT's completion codes come after the ICV. So a wrong key is an ICV failure even where the other SA's
 window would have refused the number.
 
+A window that the device (or its driver) checks is the model's, which is never Linux's ring: it becomes even when the
+device takes the SA. Where the host checks, the window stays the host's.
+
 An SA that the device refuses stays in the software SAD, as after EOPNOTSUPP or in an application that falls back, so
 that every packet's own SA is known. Where its offload line says otherwise it leaves the SAD: in packet mode after any
 refusal, in crypto mode after any but EOPNOTSUPP, the kernel has no such state, and its packets count XfrmInNoStates.
@@ -22,7 +25,7 @@ from dataclasses import replace
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.offload.caps import stays_in_software
 from espsim.offload.device import Device, Installed, PacketKey, Reached
-from espsim.reference.inbound import Arrival, Inbound, Received, Trace, seq64_shown
+from espsim.reference.inbound import Arrival, Inbound, Received, Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -54,6 +57,8 @@ class OffloadedInbound(Inbound):
         """The device has this SA: the driver took it when it was not in the SAD yet (xfrm_dev_state_add)."""
         self._contexts[entry.sa_index] = entry
         self._held.add(entry.sa_index)
+        if entry.window.size and self.device.replay_checked_by == "device":
+            entry.window = entry.window.even()
 
     def withdraw(self, entry: SadEntry) -> None:
         """Delete one SA from the device; what that does to others is the driver's doing."""
@@ -94,9 +99,7 @@ class OffloadedInbound(Inbound):
         )
         surfacing = self._surfacing(verdict)
         counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
-        return Received(
-            verdict, counter, arrival.spi, arrival.seq, seq64_shown(seq64), entry, used, inner, outcome, surfacing
-        )
+        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing)
 
     def _surfacing(self, verdict: Verdict) -> Surfacing:
         if verdict is Verdict.DELIVERED:

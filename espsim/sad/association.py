@@ -131,6 +131,7 @@ class ReplayState:
     """The replay context as text states it: last sequence numbers seen (seq) and sent (oseq), and the bitmap.
 
     `bitmap` is an integer whose bit i stands for the sequence number top-i; `stated` is False where the text has none.
+    `context`: the text has an ESN context (XFRMA_REPLAY_ESN_VAL), which an SA without ESN may have too.
     """
 
     seq: int = 0
@@ -139,6 +140,7 @@ class ReplayState:
     oseq_hi: int = 0
     bitmap: int = 0
     stated: bool = False
+    context: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

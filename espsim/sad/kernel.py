@@ -15,7 +15,8 @@ from espsim.sad.spi import POLICIES, SpiPolicy
 OPTIONS = {
     "acquire-uapi": "messages to get and delete a state with SPI 0, by tuple or by sequence number (Antony Antony)",
     "encap-port-key": "the triple gains the UDP destination port, so that peers behind one NAT may share an SPI",
-    "ring-windows": "windows that do not divide 2^32 keep the ring of Linux's source, which lets one duplicate pass",
+    "strict-windows": "every duplicate is refused, also where Linux passes one (a window that does not divide 2^32)",
+    "ring-windows": "changes nothing: windows are Linux's rings unless strict-windows says otherwise",
 }
 
 

@@ -19,7 +19,6 @@ from espsim.sad.association import PROTO_NAMES, Direction, Mode, SecurityAssocia
 from espsim.sad.clock import Timers
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
-from espsim.sad.replay import make_window
 from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.sad.sad import Sad, own_selector
 from espsim.sad.spd import Spd
@@ -69,7 +68,7 @@ class Netns:
             random.Random(seed),
             kernel=self.kernel,
             port_key="encap-port-key" in self.options,
-            ring_windows="ring-windows" in self.options,
+            strict_windows="strict-windows" in self.options,
         )
         self.sad.listener = self._heard
         self.spd = Spd()
@@ -162,8 +161,8 @@ class Netns:
         top = (value.seq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0) | value.seq
         high = value.oseq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0
         if esn is bool(entry.bmp_len):
-            ring = self.sad.ring_windows and bool(entry.bmp_len)
-            entry.window = make_window(entry.window.size, esn=entry.sa.esn, ring=ring, top=top, bitmap=value.bitmap)
+            kind = type(entry.window)  # the ring of Linux stays one, and a device's window stays even
+            entry.window = kind(entry.window.size, esn=entry.sa.esn, top=top, bitmap=value.bitmap)
             entry.oseq = high | value.oseq
         return view_of(entry)
 

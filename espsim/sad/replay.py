@@ -9,11 +9,10 @@ right. W = 0 switches the check off. Rules that are Linux's and not the RFC's (n
 
 * with ESN a number left of the window is taken for one of the next 2^32, passes the check and fails its ICV;
 * sequence number 0 is refused (with ESN only in the first 2^32), and moves no counter of the SA;
-* a guess below the first 2^32 wraps to a high half of 2^32-1: such a packet cannot carry a good ICV;
-* the bitmap of XFRMA_REPLAY_ESN_VAL is a ring whose place is (top-1) modulo W, counted in 32 bits. Where W does not
-  divide 2^32 (a window of 33, say) the place jumps when the number wraps, and from 0 to the first: `RingWindow`
-  keeps it so, for those who ask (`--option ring-windows`). It was read from the source and never observed, so the
-  default is the window that refuses every duplicate.
+* with ESN numbers are modulo 2^64. The high half that follows 2^32-1 is 0, and the window goes on from there. A guess
+  below the first 2^32 has the high half 2^32-1;
+* XFRMA_REPLAY_ESN_VAL (every ESN window, and every window above 32) keeps its bitmap as a ring. Where the size does
+  not divide 2^32 the ring is `RingWindow`, which lets some duplicates pass and refuses some numbers that it never saw.
 
 A window that starts empty from a dump that had moved (`resume`) does not know its top. Until its first authenticated
 packet it takes the high half from the dump: the one stated, or, where the dump states the low half too, the one that
@@ -25,6 +24,8 @@ from __future__ import annotations
 from espsim.core.verdict import Verdict
 
 _LOW = 0xFFFFFFFF
+_ALL = 0xFFFFFFFFFFFFFFFF
+_HALF = 1 << 63
 
 
 class Window:
@@ -37,7 +38,7 @@ class Window:
     ) -> None:
         self.size = size
         self.esn = esn
-        self.top = top
+        self.top = top & _ALL
         self._mask = (1 << size) - 1
         self.bitmap = bitmap & self._mask
         self.resume = resume if esn else None
@@ -47,7 +48,7 @@ class Window:
         return self.bitmap
 
     def infer(self, seq: int) -> int:
-        """The 64-bit number behind a 32-bit one; the number itself without ESN. Negative: before the first 2^32."""
+        """The 64-bit number of a 32-bit one; without ESN it is the number itself."""
         if not self.esn:
             return seq
         if self.resume is not None:
@@ -55,9 +56,9 @@ class Window:
         base = self.top & ~_LOW
         low = self.top & _LOW
         if low >= self.size - 1:  # case A of RFC 4303 A2.2: the window lies within one 2^32
-            return base + seq + (_LOW + 1 if seq < low - self.size + 1 else 0)
+            return base + seq + (_LOW + 1 if seq < low - self.size + 1 else 0) & _ALL
         if seq >= (low - self.size + 1) & _LOW:  # case B: it spans two
-            return base + seq - (_LOW + 1)
+            return base + seq - (_LOW + 1) & _ALL
         return base + seq
 
     def check(self, seq64: int, seq: int) -> Verdict:
@@ -68,12 +69,12 @@ class Window:
             return Verdict.REPLAY_ZERO
         if self.resume is not None:
             return Verdict.DELIVERED
-        behind = self.top - seq64
+        behind = -self._ahead(seq64)
         if behind < 0:
             return Verdict.DELIVERED
         if behind >= self.size:
             return Verdict.REPLAY_TOO_OLD
-        return Verdict.REPLAY_DUPLICATE if self.bitmap >> behind & 1 else Verdict.DELIVERED
+        return Verdict.REPLAY_DUPLICATE if self._seen(behind) else Verdict.DELIVERED
 
     def advance(self, seq64: int) -> None:
         """Mark an authenticated packet's number as seen, and move the window right where it is the highest."""
@@ -83,18 +84,30 @@ class Window:
             self.resume = None
             self.top, self.bitmap = seq64, 1
             return
-        ahead = seq64 - self.top
+        ahead = self._ahead(seq64)
         if ahead > 0:
             self.bitmap = (self.bitmap << ahead | 1) & self._mask if ahead < self.size else 1
             self.top = seq64
         else:
             self.bitmap |= 1 << -ahead
 
+    def even(self) -> Window:
+        """The same window without Linux's ring: it refuses every duplicate. Itself where it has none."""
+        return self
+
+    def _ahead(self, seq64: int) -> int:
+        """How far a number lies to the right of the top, modulo 2^64; negative to the left."""
+        return (seq64 - self.top + _HALF & _ALL) - _HALF
+
+    def _seen(self, behind: int) -> bool:
+        """Whether the bitmap has the number that lies so far to the left of the top."""
+        return bool(self.bitmap >> behind & 1)
+
     def _zero_refused(self, seq64: int) -> bool:
         if not self.esn:
             return True
         if self.resume is not None:
-            return seq64 == 0
+            return seq64 == 0 and self.resume <= _LOW  # from a higher half it is 2^64, and not the first number
         return self.top < self.size - 1
 
     def _infer_resumed(self, seq: int) -> int:
@@ -103,15 +116,20 @@ class Window:
         if hint & _LOW == 0:
             return base + seq
         candidates = (c for c in (base + seq - _LOW - 1, base + seq, base + seq + _LOW + 1) if c >= 0)
-        return min(candidates, key=lambda c: abs(c - hint))
+        return min(candidates, key=lambda c: abs(c - hint)) & _ALL
 
 
 class RingWindow(Window):
     """A window whose size does not divide 2^32, as xfrm_replay_{check,advance}_{bmp,esn} keep it.
 
-    Their ring is indexed by (top-1) % W in 32 bits, so its bits are out of place after a wrap, and the first packet of
-    a new SA (top 0) is marked where nobody looks for it: one duplicate of it passes. `bitmap` is kept as a ring here;
-    the even view is `bitmap_from_top`.
+    A check looks for the number n at place (n-1) mod W of the ring, n-1 counted in 32 bits. So places jump by
+    2^32 mod W between the numbers 0 and 1 of each 2^32. An advance marks the place that lies as far from the top's
+    place as n lies from the top, and ignores the jump: the mark of a number that crosses it is where no check looks for
+    it. That is the first packet of a fresh SA (its top is 0) and, with ESN, every pass of a multiple of 2^32. Seen on
+    Linux 6.1, 6.12 and 7.3: one duplicate of a fresh SA's first packet passes, and the number that owns the marked
+    place is refused.
+
+    `bitmap` is the ring; `bitmap_from_top` has the order of a `Window`, and that is what the constructor takes.
     """
 
     __slots__ = ()
@@ -123,18 +141,6 @@ class RingWindow(Window):
         place = self._place()
         self.bitmap = sum(1 << (place - i) % size for i in range(size) if bitmap >> i & 1)
 
-    def check(self, seq64: int, seq: int) -> Verdict:
-        """As Window.check, with the bit looked for in the ring."""
-        if seq == 0 and self._zero_refused(seq64):
-            return Verdict.REPLAY_ZERO
-        behind = self.top - seq64
-        if self.resume is not None or behind < 0:
-            return Verdict.DELIVERED
-        if behind >= self.size:
-            return Verdict.REPLAY_TOO_OLD
-        seen = self.bitmap >> (self._place() - behind) % self.size & 1
-        return Verdict.REPLAY_DUPLICATE if seen else Verdict.DELIVERED
-
     def advance(self, seq64: int) -> None:
         """As Window.advance, with the ring's bits cleared and set where the kernel does."""
         if self.resume is not None:
@@ -142,7 +148,7 @@ class RingWindow(Window):
             self.top = seq64
             self.bitmap = 1 << self._place()
             return
-        place, ahead = self._place(), seq64 - self.top
+        place, ahead = self._place(), self._ahead(seq64)
         if ahead > 0:
             if ahead < self.size:
                 for step in range(1, ahead):
@@ -154,16 +160,22 @@ class RingWindow(Window):
 
     def bitmap_from_top(self) -> int:
         """Bit i is what the ring says of top-i."""
-        place = self._place()
-        return sum(1 << i for i in range(self.size) if self.bitmap >> (place - i) % self.size & 1)
+        return sum(1 << i for i in range(self.size) if self._seen(i))
+
+    def even(self) -> Window:
+        """A `Window` that has seen what this one says that it has."""
+        return Window(self.size, esn=self.esn, top=self.top, bitmap=self.bitmap_from_top(), resume=self.resume)
+
+    def _seen(self, behind: int) -> bool:
+        return bool(self.bitmap >> (self._place() - behind) % self.size & 1)
 
     def _place(self) -> int:
-        return ((self.top - 1) & _LOW) % self.size
+        return (self.top - 1 & _LOW) % self.size
 
 
 def make_window(
     size: int, *, esn: bool, ring: bool, top: int = 0, bitmap: int = 0, resume: int | None = None
 ) -> Window:
-    """A window; `ring`: as Linux's source keeps XFRMA_REPLAY_ESN_VAL, where that differs."""
+    """A window; `ring`: as Linux keeps XFRMA_REPLAY_ESN_VAL, which matters where the size does not divide 2^32."""
     odd = ring and size and (_LOW + 1) % size
     return (RingWindow if odd else Window)(size, esn=esn, top=top, bitmap=bitmap, resume=resume)

@@ -47,7 +47,10 @@ Listener = Callable[[str, SadEntry, int], None]
 
 
 class Sad(StateIndex):
-    """SAs and their states. `engine` keys the transforms; `rng` draws SPIs; `policy` says which may repeat."""
+    """SAs and their states. `engine` keys the transforms; `rng` draws SPIs; `policy` says which may repeat.
+
+    `strict_windows`: no window is Linux's ring (replay.RingWindow), so that every duplicate is refused.
+    """
 
     def __init__(
         self,
@@ -57,13 +60,13 @@ class Sad(StateIndex):
         *,
         kernel: Kernel = KERNELS[DEFAULT_KERNEL],
         port_key: bool = False,
-        ring_windows: bool = False,
+        strict_windows: bool = False,
     ) -> None:
         super().__init__(port_key=port_key)
         self.engine = engine
         self.policy = policy or POLICIES[DEFAULT_POLICY]()
         self.kernel = kernel
-        self.ring_windows = ring_windows
+        self.strict_windows = strict_windows
         self.listener: Listener | None = None
         self.acq_expires = ACQ_EXPIRES
         self._rng = rng or random.Random(0)
@@ -273,13 +276,11 @@ class Sad(StateIndex):
         replay = sa.replay
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
         oseq = replay.oseq_hi << 32 | replay.oseq if sa.esn else replay.oseq
-        # iproute2 sends XFRMA_REPLAY_ESN_VAL for ESN and for windows above 32, and the legacy bitmap else.
-        ring = self.ring_windows and (bool(bmp_len) or sa.esn or sa.window > 32)
         if keep_window:
-            window = make_window(sa.window, esn=sa.esn, ring=ring, top=top, bitmap=replay.bitmap)
+            window = self.window_of(sa, bmp_len, top=top, bitmap=replay.bitmap)
         else:
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
-            window = make_window(sa.window, esn=sa.esn, ring=ring, resume=(top or oseq) or None)
+            window = self.window_of(sa, bmp_len, resume=(top or oseq) or None)
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms else State.LARVAL
         entry = SadEntry(self.take_index(), sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
@@ -287,6 +288,18 @@ class Sad(StateIndex):
         if keep_window:
             entry.bytes, entry.packets = sa.current.bytes, sa.current.packets
         return entry
+
+    def window_of(
+        self, sa: SecurityAssociation, bmp_len: int, *, top: int = 0, bitmap: int = 0, resume: int | None = None
+    ) -> Window:
+        """The window of a state of this SAD; the numbers as `Window` takes them.
+
+        Linux keeps a ring where the request had XFRMA_REPLAY_ESN_VAL (`bmp_len` words), else the legacy bitmap of 32
+        bits. iproute2 sends the attribute for ESN and for windows above 32.
+        """
+        attribute = bool(bmp_len) or sa.esn or sa.window > 32 or sa.replay.context
+        ring = attribute and not self.strict_windows
+        return make_window(sa.window, esn=sa.esn, ring=ring, top=top, bitmap=bitmap, resume=resume)
 
     def _larval_for(self, wanted: SecurityAssociation, seq: int, af: int, now: float) -> SadEntry:
         """Which state gets the SPI: the acquire of this seq and daddr, else one of this tuple, else a new one."""

@@ -26,7 +26,6 @@ from espsim.sad.association import (
 from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.kernel import KernelHang
 from espsim.sad.netns import Netns
-from espsim.sad.replay import Window
 from espsim.sad.spd import Policy, Template
 
 _CLASSES: dict[str, Any] = {
@@ -39,7 +38,6 @@ _CLASSES: dict[str, Any] = {
 _ENUMS: dict[str, type[Enum]] = {e.__name__: e for e in (Direction, Mode, State)}
 _KEPT = ("sa_index", "sa", "state", "oseq", "bytes", "packets", "added", "used", "stats", "seq", "af", "bmp_len",
          "dying", "hard_add")  # fmt: skip
-_WINDOW = ("size", "esn", "top", "bitmap", "resume")
 
 
 def kernel_name(netns: Netns) -> str:
@@ -124,14 +122,21 @@ def _relink(netns: Netns, linked: list[list[Any]]) -> None:
 
 def _entry(entry: SadEntry) -> dict[str, Any]:
     kept = {name: _plain(getattr(entry, name)) for name in _KEPT}
-    kept["window"] = {name: getattr(entry.window, name) for name in _WINDOW}
+    window = entry.window
+    kept["window"] = {
+        "size": window.size, "esn": window.esn, "top": window.top, "seen": window.bitmap_from_top(),
+        "resume": window.resume,
+    }  # fmt: skip
     return kept
 
 
 def _restored(netns: Netns, kept: Mapping[str, Any]) -> SadEntry:
     values = {name: _value(kept[name]) for name in _KEPT}
     sa: SecurityAssociation = values["sa"]
-    window = Window(**kept["window"])
+    stored = kept["window"]
+    window = netns.sad.window_of(
+        sa, values["bmp_len"], top=stored["top"], bitmap=stored["seen"], resume=stored["resume"]
+    )
     transform = netns.sad.engine.transform(sa.keys) if sa.keys is not None else None
     return SadEntry(window=window, transform=transform, **values)
 

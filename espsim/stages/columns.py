@@ -107,6 +107,11 @@ class SadColumns:
         self._write_back(np.arange(len(self.entries)))
         self.lifetimes = None
 
+    def renew_windows(self) -> None:
+        """Write back, and lay the windows out again: a device that took an SA has made its ring an even window."""
+        self.write_back()
+        self.shape, self.bits = _windows(self.entries)
+
     def _write_back(self, rows: I64) -> None:
         counted = self.counts[rows]
         moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)

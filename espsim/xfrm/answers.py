@@ -17,10 +17,11 @@ What follows is there only where it says something, as `ip -s` is silent about t
     stat_replay_window, stat_replay, stat_integrity_failed     once it has refused one
     mark "0x5/0xff", if_id, pcpu, dir "in"|"out"               where it has one
     replay {oseq, seq, bitmap}                                 once the legacy context has moved (XFRMA_REPLAY_VAL)
-    replay_esn {bmp_len, replay_window, seq, seq_hi, oseq, oseq_hi, bitmap}     where it has that context at all
+    replay_esn {bmp_len, replay_window, seq, seq_hi, oseq, oseq_hi, bitmap, window, bmp}     where it has that context
 
 Bitmaps are 0x and 8 digits a word; bit 0 of `replay`'s is `seq` itself, `replay_esn`'s is the kernel's circular one,
-highest word first, as iproute2 prints it.
+highest word first, as iproute2 prints it. `window` is replay_window again, and `bmp` the bitmap with word 0 first, as
+struct xfrm_replay_state_esn has it.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def _replay(view: StateView) -> Answer:
     context = {
         "bmp_len": view.bmp_len, "replay_window": view.window_size, "seq": top & _LOW, "seq_hi": top >> 32,
         "oseq": oseq & _LOW, "oseq_hi": oseq >> 32, "bitmap": words,
+        "window": view.window_size, "bmp": words[::-1],
     }  # fmt: skip
     return {"replay_esn": context}
 

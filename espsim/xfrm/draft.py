@@ -179,7 +179,7 @@ class Draft:
         bitmap = fields.pop("bitmap", 0) & (1 << max(0, window)) - 1 if window <= 4096 else 0
         if self.circular is not None and 0 < window <= 4096:
             bitmap = from_circular(self.circular, fields.get("seq", 0), window)
-        return ReplayState(**fields, bitmap=bitmap, stated=True)
+        return ReplayState(**fields, bitmap=bitmap, stated=True, context=self.circular is not None)
 
 
 def _fit(encap: Encap | None, length: int) -> Encap | None:

@@ -182,7 +182,7 @@ class Words:
 
     def _flags(self, key: str, known: tuple[str, ...]) -> frozenset[str]:
         flags: set[str] = set()
-        for word in self.text(key).split(",") if key in self.values else ():
+        for word in self.values.get(key, "").split(",") if self.values.get(key) else ():
             name = word.replace("_", "-")
             if name in known:
                 flags.add(name)

@@ -26,7 +26,7 @@ NAMES = [
 ]  # fmt: skip
 DATA = udp(b"what is inside, whatever it may be")
 ENDS = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
-M32, WRAP = 0xFFFFFFFF, 1 << 32
+M32, M64, WRAP = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF, 1 << 32
 
 
 def state_of(sad: Sad, entries: list[SadEntry]) -> list[Any]:
@@ -35,7 +35,7 @@ def state_of(sad: Sad, entries: list[SadEntry]) -> list[Any]:
         (
             entry in sad, entry.state, entry.packets, entry.bytes, entry.used, entry.dying,
             (entry.stats.replay, entry.stats.replay_window, entry.stats.integrity_failed),
-            (entry.window.top, entry.window.bitmap, entry.window.resume),
+            (type(entry.window), entry.window.top, entry.window.bitmap, entry.window.resume),
         )
         for entry in entries
     ]  # fmt: skip
@@ -53,7 +53,8 @@ def shown(received: Any) -> Any:
 # -- any SAs ----------------------------------------------------------------------------------------------------------
 
 SIZES = st.sampled_from([0, 1, 7, 32, 33, 64, 100, 128])
-STARTS = st.sampled_from([0, 1, 40, 1000, WRAP // 2, WRAP - 40, WRAP - 1, WRAP, WRAP + 20, 5 * WRAP - 3])
+STARTS = st.sampled_from([0, 1, 40, 1000, WRAP // 2, WRAP - 40, WRAP - 1, WRAP, WRAP + 20, 5 * WRAP - 3,
+                          M64 - 40, M64])  # fmt: skip
 
 
 @st.composite

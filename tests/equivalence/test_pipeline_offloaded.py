@@ -19,8 +19,9 @@ from espsim.pipeline.stats import InboundStats
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation
 from espsim.sad.entry import SadEntry
-from tests.equivalence.device_models import SHAPES, filled, load
-from tests.equivalence.inbound_traffic import DATA, M32, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of
+from espsim.sad.replay import RingWindow, Window
+from tests.equivalence.device_models import SHAPES, filled, load, twin
+from tests.equivalence.inbound_traffic import DATA, M32, M64, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.support import Peer, engines_there, gcm_sa, ipv4
 
@@ -33,7 +34,7 @@ Chosen = tuple[SecurityAssociation, bool]
 def plain_sas(draw: st.DrawFn) -> Chosen:
     """SAs that devices take, few enough apart that they meet."""
     esn = draw(st.sampled_from([False, False, True]))
-    start = draw(st.sampled_from([0, 1, 40, 1000, WRAP - 40, WRAP - 1, WRAP, WRAP + 20]))
+    start = draw(st.sampled_from([0, 1, 40, 1000, WRAP - 40, WRAP - 1, WRAP, WRAP + 20, M64 - 3]))
     start = start if esn else start & M32
     ports = draw(st.sampled_from([None] * 5 + [(4500, 4500), (4500, 7)]))
     six = draw(st.sampled_from([False, False, False, True]))
@@ -42,7 +43,8 @@ def plain_sas(draw: st.DrawFn) -> Chosen:
         src.format(draw(st.integers(1, 2))), dst.format(draw(st.integers(1, 3))),
         draw(st.sampled_from([1, 1, 2, 0x101, 0x1000001])), key_byte=draw(st.sampled_from([7, 7, 8, 9])),
         mode=draw(st.sampled_from([Mode.TUNNEL, Mode.TRANSPORT])), reqid=draw(st.integers(0, 1)),
-        window=draw(st.sampled_from([32, 64] if esn else [0, 32, 64, 64])), flags=frozenset({"esn"} if esn else ()),
+        window=draw(st.sampled_from([32, 64, 100] if esn else [0, 32, 33, 64, 64])),
+        flags=frozenset({"esn"} if esn else ()),
         encap=Encap("espinudp", *ports, bytes(4)) if ports is not None else None,
         mark=draw(st.sampled_from([Mark()] * 6 + [Mark(5, 7)])), replay=ReplayState(start & M32, start >> 32),
         limits=draw(st.sampled_from([Limits()] * 9 + [Limits(hard_packets=3), Limits(hard_add=4)])),
@@ -221,3 +223,46 @@ def test_a_batch_without_packets():
     path = BatchOffloaded(offloaded(two(4), SHAPES[ONE_SLOT](), 0, 0))
     assert path.receive([]) == []
     assert path.receive([ipv4(DATA)]) == [None]
+
+
+def checking(caps: str) -> Model:
+    """A device with such capabilities that finds SAs by (destination, SPI)."""
+    return twin("exact", 'key = ["dst", "spi"]', base="marvell-cn10k-linux-v5", more=f"[caps]\nesn = true\n{caps}")
+
+
+BY_DEVICE = checking('replay = { where = "hw", max = 128 }')
+BY_HOST = checking('offload = ["crypto"]\nreplay = { where = "none" }')
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize(
+    ("model", "kind"), [(BY_DEVICE, Window), (BY_HOST, RingWindow), (load("sw-linux-xfrm"), RingWindow)]
+)
+def test_a_window_that_the_device_checks_is_never_linuxs_ring(model, kind, cut):
+    """Where the host checks (crypto offload, or no device at all) it is Linux's, which passes one duplicate."""
+    sas = [(gcm_sa(mode=Mode.TRANSPORT, window=33), False)]
+    (entry,) = offloaded(sas, model, 1, 0).sad
+    assert type(entry.window) is kind
+    answers = both(sas, steps((0, 1, ""), (0, 0, ""), (0, 0, "")), model, cut=cut, seed=1)
+    second = "REPLAY_DUPLICATE" if kind is Window else "DELIVERED"
+    assert [(a.device.name, a.verdict.name) for a in answers] == [
+        ("HIT", "DELIVERED"), ("HIT", second), ("HIT", "REPLAY_DUPLICATE"),
+    ]  # fmt: skip
+
+
+def test_a_window_that_changes_hands_in_mid_run_keeps_what_it_has_seen():
+    sa = gcm_sa(mode=Mode.TRANSPORT, window=100)
+    inbound = OffloadedInbound(make([(sa, False)]), Device(BY_DEVICE))
+    peer, path = Peer(sa), BatchOffloaded(inbound)
+    (entry,) = inbound.sad
+    found = path.receive([peer.packet(n, DATA, 17) for n in (7, 7, 150, 9)])
+    inbound.offload(entry)
+    path.refresh()
+    found += path.receive([peer.packet(n, DATA, 17) for n in (150, 149, 149)])
+    path.close()
+    assert [(row.device.name, row.verdict.name) for row in found if row is not None and row.device is not None] == [
+        ("MISS", "DELIVERED"), ("MISS", "DELIVERED"), ("MISS", "DELIVERED"), ("MISS", "REPLAY_TOO_OLD"),
+        ("HIT", "REPLAY_DUPLICATE"), ("HIT", "DELIVERED"), ("HIT", "REPLAY_DUPLICATE"),
+    ]  # fmt: skip
+    assert type(entry.window) is Window
+    assert (entry.window.top, entry.window.bitmap) == (150, 0b11)

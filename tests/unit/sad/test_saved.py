@@ -90,7 +90,7 @@ def test_counters_and_options_are_kept():
     assert again.counters == {"XfrmInNoStates": 3}
     assert again.listening
     assert again.options == frozenset({"acquire-uapi", "ring-windows"})
-    assert again.sad.ring_windows
+    assert not again.sad.strict_windows
 
 
 def test_nothing_new_is_forgotten():
@@ -102,7 +102,7 @@ def test_nothing_new_is_forgotten():
         "policy",
         "kernel",
         "port_key",
-        "ring_windows",
+        "strict_windows",
         "acq_expires",
         "_rng",
         "_zeros_linked",

@@ -18,7 +18,7 @@ TOO_OLD, DUPLICATE, ZERO, GOOD = (
 def receive(window: Window, seq64: int) -> Verdict:
     """One authentic packet, as the datapath does it; a wrong guess of the high half fails its ICV."""
     seq = seq64 & 0xFFFFFFFF
-    inferred = window.infer(seq)
+    inferred, seq64 = window.infer(seq), seq64 & 0xFFFFFFFFFFFFFFFF
     verdict = window.check(inferred, seq)
     if verdict is not GOOD:
         return verdict
@@ -65,6 +65,21 @@ def test_behind_the_boundary_and_across_it(size):
         assert receive(window, boundary - back) is DUPLICATE
     assert receive(window, boundary + 5) is GOOD
     assert receive(window, boundary) is (DUPLICATE if size > 5 else Verdict.INTEGRITY)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_past_2_64_the_high_half_is_0_again(size):
+    edge = 1 << 64
+    window = Window(size, esn=True, top=edge - 2)
+    assert receive(window, edge - 1) is GOOD
+    assert receive(window, edge) is GOOD  # low half 0: the first number of all is not refused here
+    assert window.top == 0
+    for back in range(1, min(size, 64)):
+        assert receive(window, edge - back) is (DUPLICATE if back == 1 else GOOD), back
+    assert receive(window, edge + 5) is GOOD
+    assert window.top == 5
+    assert receive(window, edge + 5) is DUPLICATE
+    assert receive(window, edge + 5 - size) is Verdict.INTEGRITY
 
 
 def test_a_jump_of_two_epochs_fails_its_icv():
@@ -149,6 +164,8 @@ class TestResume:
             ((5 << 32) + 1000, 900, 5 << 32 | 900),
             ((5 << 32) + 0x80000000, 0, 5 << 32),
             (10, 0xFFFFFFF0, 0xFFFFFFF0),  # there is no epoch before the first
+            ((1 << 64) - 10, 3, 3),  # but the last is followed by the first
+            ((1 << 64) - 10, 0xFFFFFFF0, (1 << 64) - 16),
         ],
     )
     def test_a_stated_low_half_chooses_the_nearest(self, hint, seq, seq64):
@@ -172,6 +189,8 @@ class TestResume:
         assert Window(64, esn=True, resume=40).check(0, 0) is ZERO
         assert Window(64, esn=True, resume=(1 << 32) - 2).infer(0) == 1 << 32
         assert Window(64, esn=True, resume=(1 << 32) - 2).check(1 << 32, 0) is GOOD
+        assert Window(64, esn=True, resume=(1 << 64) - 2).infer(0) == 0
+        assert Window(64, esn=True, resume=(1 << 64) - 2).check(0, 0) is GOOD
 
     def test_without_esn_there_is_nothing_to_resume(self):
         assert Window(64, resume=1000).resume is None
