@@ -12,6 +12,7 @@ from espsim.cli.demo import demo
 from espsim.cli.encap import encap
 from espsim.cli.engines import engines
 from espsim.cli.models import models
+from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
 from espsim.cli.spi import spi
 from espsim.cli.start import run
@@ -38,5 +39,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, decap, encap, models, audit, spi, engines, bench, xfrm):
+for _command in (demo, run_scenario, policies, decap, encap, models, audit, spi, engines, bench, xfrm):
     main.add_command(_command)

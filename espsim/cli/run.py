@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
 @click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
+@click.option("--show", metavar="NAME", help="Print a scenario's file.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files.")
 @click.option(
     "--policy", "policies", multiple=True, metavar="NAME[,NAME]", help="SPI policies or kernels; may be repeated."
 )
@@ -34,6 +36,8 @@ def run(
     scenarios: tuple[str, ...],
     list_only: bool,
     thread: bool,
+    show: str | None,
+    schema: bool,
     policies: tuple[str, ...],
     options: tuple[str, ...],
     seed: int,
@@ -53,8 +57,8 @@ def run(
     from espsim.core.errors import InputError
     from espsim.scenario.matrix import run_named, run_thread
 
-    if list_only:
-        _list(as_json)
+    if list_only or schema or show is not None:
+        _print_about(show, schema, as_json)
         return
     names = _split(policies)
     _check_names(names, options)
@@ -74,6 +78,19 @@ def run(
     if assume and not models:
         _needs_models(scenarios)
     _finish(run_named(scenarios, names, options=options, models=models, assume=assume, seed=seed), seed, as_json)
+
+
+def _print_about(show: str | None, schema: bool, as_json: bool) -> None:
+    """The list of scenarios, one scenario's file, or the schema of all."""
+    from espsim.core.echo import printable
+    from espsim.scenario.schema import json_schema, load_scenario
+
+    if schema:
+        common.print_json(json_schema())
+    elif show is not None:
+        click.echo(printable(load_scenario(show)[2], keep="\n\t").rstrip("\n"))
+    else:
+        _list(as_json)
 
 
 def _split(names: Iterable[str]) -> tuple[str, ...]:

@@ -57,7 +57,8 @@ def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> i
         return status
     except EspsimError as error:
         failed()
-        _say(str(error))
+        for each in getattr(error, "errors", (error,)):
+            _say(str(each))
         return 2
     except BrokenPipeError:  # of an output that is a pipe
         return Stopped(signal.SIGPIPE).status

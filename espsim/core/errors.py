@@ -6,6 +6,7 @@ A packet never raises; it gets a `Verdict`.
 from __future__ import annotations
 
 import errno as _errno
+from collections.abc import Sequence
 
 from espsim.core.echo import message, printable
 
@@ -40,6 +41,19 @@ class InputError(EspsimError):
         if frame is not None:
             place += f": frame {frame}" if place else f"frame {frame}"
         super().__init__(f"{place}: {self.what}" if place else self.what)
+
+
+class InputErrors(InputError):  # noqa: N818 - several of them
+    """Several things wrong with one input, each an InputError in `errors`: a line each on standard error."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        first = errors[0]
+        super().__init__(first.what, where=first.where, line=first.line, frame=first.frame)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        """All of them, a line each."""
+        return "\n".join(str(error) for error in self.errors)
 
 
 class XfrmError(EspsimError):

@@ -31,12 +31,16 @@ Triple = tuple[Address, int, int]
 class SpiPolicy(abc.ABC):
     """What every policy does unless it says otherwise: Linux's NEWSA, input lookup and draws.
 
-    `name` is what `--policy` takes, `summary` one line for people. `hands_out_zero`: SPI 0 is an SPI like any other;
+    `name` is what `--policy` takes, `summary` one line for people, `effect` a second one with what follows from it;
+    `by` says who proposed or built it, `where`. `hands_out_zero`: SPI 0 is an SPI like any other;
     `names_the_taken`: ENOENT for one SPI has a text of its own (the code before 94f39804d891).
     """
 
     name = ""
     summary = ""
+    effect = ""
+    by = ""
+    where = ""
     hands_out_zero = False
     drawn_zero_ends = False
     names_the_taken = False
@@ -77,6 +81,9 @@ class Rfc2401(SpiPolicy):
 
     name = "rfc2401"
     summary = "(SPI, protocol, destination), mark matching: Linux before 94f39804d891"
+    effect = "One SPI may serve several destinations, and an inbound and an outbound SA at once."
+    by = "Linux to 6.16; Android relies on it (Yan Yan, Nathan Harold)"
+    where = "RFC 2401 4.1; net/xfrm/xfrm_state.c before 94f39804d891; netdev, 28 January 2026"
     drawn_zero_ends = True
     names_the_taken = True
 
@@ -90,6 +97,9 @@ class Rfc4301(SpiPolicy):
 
     name = "rfc4301"
     summary = "(SPI, protocol) anywhere, whatever destination, family, mark or direction: Linux since 94f39804d891"
+    effect = "An SPI is given once in a network namespace, so a peer's SPI can block an own one."
+    by = "Marvell, for NICs that look at the SPI alone"
+    where = '94f39804d891, "xfrm: Duplicate SPI Handling" (2025); RFC 4301 4.1'
 
     def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Taken where any state has the SPI and the protocol."""
@@ -101,6 +111,9 @@ class Rfc4301Spi0(Rfc4301):
 
     name = "rfc4301-spi0"
     summary = "as rfc4301, and SPI 0 is handed out: 6.1.192, 6.6.103-108, 6.12.43-49, 6.16.2-9"
+    effect = "A second larval state with SPI 0 is linked twice, and the third request hangs (CVE-2025-39965)."
+    by = "the backports of 94f39804d891 before their fix cd8ae32e4e46"
+    where = "stable kernels of 2025"
     hands_out_zero = True
 
 
@@ -113,6 +126,9 @@ class SaDir(SpiPolicy):
 
     name = "sa-dir"
     summary = "dir in: (SPI, protocol) among states with dir in; any other request by the triple"
+    effect = "Old programs change nothing; a key manager that serves such hardware says dir in."
+    by = "Nathan Harold"
+    where = "netdev, 9 February 2026"
     drawn_zero_ends = True
 
     def __init__(self, *, undirected_count: bool = False) -> None:
@@ -137,6 +153,9 @@ class Split(SpiPolicy):
 
     name = "split"
     summary = "two tables: inbound by (SPI, protocol), outbound by the triple; dir tells them apart"
+    effect = "Inbound and outbound SAs never block each other once requests say their direction."
+    by = "Tobias Brunner"
+    where = "netdev, 10 and 18 February 2026"
 
     def __init__(self, *, check_newsa: bool = True) -> None:
         self.check_newsa = check_newsa
@@ -171,6 +190,9 @@ class Full4301(Rfc4301):
 
     name = "full-4301"
     summary = "as rfc4301, and inbound NEWSA and UPDSA refuse (SPI, protocol) too; input looks at nothing else"
+    effect = "Two inbound SAs with one SPI cannot exist at all, where they say dir in."
+    by = "the letter of RFC 4301; no one proposes it for outbound SAs"
+    where = "RFC 4301 4.1 and 4.4.2.1"
 
     def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """NEWSA or UPDSA with dir in of an SPI that another inbound state has."""
@@ -188,6 +210,9 @@ class FreeBsd(SpiPolicy):
 
     name = "freebsd"
     summary = "the SPI alone, any protocol, NEWSA too: FreeBSD 12 and later"
+    effect = "A peer's choice of SPI can be refused, for any protocol."
+    by = "FreeBSD 12 and later"
+    where = "sys/netipsec/key.c, key_checkspidup"
     tries = 1000  # net.key.spi_trycnt
 
     def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
@@ -220,6 +245,9 @@ class OpenBsd(Rfc2401):
 
     name = "openbsd"
     summary = "(SPI, protocol, destination), SPI >= 256, 100 tries: OpenBSD"
+    effect = "One SPI may serve several destinations; reserved SPIs are never given."
+    by = "OpenBSD"
+    where = "sys/netinet/ip_ipsp.c, reserve_spi"
     tries = 100
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:

@@ -7,6 +7,8 @@ source = "where the question comes from"
 policies = ["rfc4301"]                  # what runs where the user names none; policies, or kernels by name
 choice = "what the question leaves open, and what espsim's policies do there"
 names = { s = 0x5000 }                  # SPIs by name, for `show = "spis"`
+party = "Android"                       # optional: whose calls these are, in sentences
+local = ["10.0.0."]                     # optional: how the host's own addresses begin, so that in and out are known
 
 [[sa]]                                  # an SA in the words of `ip xfrm state add`
 name = "A"
@@ -61,7 +63,7 @@ refusal = "EOPNOTSUPP"                  # what the driver answers where it would
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -71,7 +73,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from espsim.core.address import parse_address
 from espsim.core.echo import did_you_mean, shortened
-from espsim.core.errors import InputError
+from espsim.core.errors import InputError, InputErrors
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
 
@@ -271,20 +273,55 @@ def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
 
 
 def parse_scenario(text: str, where: str) -> Scenario:
-    """A scenario from TOML text. InputError with the line where something is wrong."""
+    """A scenario from TOML text. InputErrors with the line, the key and what is legal for everything that is wrong."""
     data = parse_toml(text, where)
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        what, line = _first(error, text, data)
-        raise InputError(what, where=where, line=line) from None
+        raise InputErrors(list(_wrong(error, text, data, where))) from None
 
 
-def _first(error: ValidationError, text: str, data: Any) -> tuple[str, int | None]:
-    """The first thing wrong: (sentence, line)."""
-    details = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = clean_path(details["loc"], data)
-    place = nearest(locate(text), path)
-    key = ".".join(map(str, path))
-    message = details["msg"].removeprefix("Value error, ")
-    return (f"{key}: {message}" if key else message), place.line if place else None
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Scenario.model_json_schema(by_alias=True)}
+
+
+def _wrong(error: ValidationError, text: str, data: Any, where: str) -> Iterator[InputError]:
+    """Everything that is wrong, in the order of the lines."""
+    places = locate(text)
+    found = []
+    for detail in error.errors(include_url=False, include_context=True):
+        path = clean_path(detail["loc"], data)
+        place = nearest(places, path)
+        found.append((place.line if place else 0, _sentence(path, detail)))
+    for line, what in sorted(dict.fromkeys(found)):
+        yield InputError(what, where=where, line=line or None)
+
+
+def _sentence(path: tuple[str | int, ...], detail: Any) -> str:
+    """What is wrong, in plain words: the key, what it says, what is legal there."""
+    key = ".".join(map(str, path)) or "the scenario"
+    kind, context = detail["type"], detail.get("ctx") or {}
+    if kind == "extra_forbidden":
+        known = _keys_at(path[:-1])
+        like = did_you_mean(str(path[-1]), known, f"legal: {', '.join(known)}")
+        return f"{key}: no such key; {like}"
+    if kind == "missing":
+        return f"{key} is missing"
+    value = shortened(str(detail["input"]))
+    if kind == "literal_error":
+        return f"{key}: {value!r} is not legal; legal: {str(context.get('expected', '')).replace(' or ', ', ')}"
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: {value!r} is not legal: it {message[:1].lower()}{message[1:]}"
+
+
+def _keys_at(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that are legal in the table at a path."""
+    models: dict[str, type[BaseModel]] = {"sa": Sa, "step": Step, "variant": Variant}
+    names = [part for part in path if isinstance(part, str)]
+    model: type[BaseModel] = models.get(names[0], Scenario) if names else Scenario
+    if names[:1] == ["step"] and "expect" in names:
+        model = Expect
+    return [field.alias or name for name, field in model.model_fields.items()]
