@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
 @click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
+@click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
+@click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's hosts got (pcap, raw IP).")
 @click.option("--show", metavar="NAME", help="Print a scenario's file.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files.")
 @click.option(
@@ -36,6 +38,8 @@ def run(
     scenarios: tuple[str, ...],
     list_only: bool,
     thread: bool,
+    trace: bool,
+    pcap: str | None,
     show: str | None,
     schema: bool,
     policies: tuple[str, ...],
@@ -63,7 +67,7 @@ def run(
     names = _split(policies)
     _check_names(names, options)
     if thread:
-        if scenarios or options or models or assume:
+        if scenarios or options or models or assume or trace or pcap:
             raise InputError("--thread runs its own scenarios, options and models; it takes --policy and --seed")
         _finish(run_thread(names, seed), seed, as_json, thread=True)
         return
@@ -77,7 +81,28 @@ def run(
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
     if assume and not models:
         _needs_models(scenarios)
-    _finish(run_named(scenarios, names, options=options, models=models, assume=assume, seed=seed), seed, as_json)
+    answers = run_named(
+        scenarios, names, options=options, models=models, assume=assume, seed=seed, traced=trace or pcap is not None
+    )
+    if pcap is not None:
+        _write_packets(pcap, answers)
+    if not trace:
+        for answered in answers:
+            for cell in answered.cells:
+                cell.traced = None
+    _finish(answers, seed, as_json)
+
+
+def _write_packets(path: str, answers: Sequence[Answered]) -> None:
+    """Every cell's packets in the order of the cells, each cell a minute after the one before."""
+    from espsim.io.capture import CaptureWriter
+
+    with CaptureWriter(path, nanosecond=True) as writer:
+        for minute, cell in enumerate(cell for answered in answers for cell in answered.cells):
+            for number, packet in enumerate(cell.traced or ()):
+                # The model's clock stands still between packets: a microsecond each keeps their order.
+                writer.write(packet.wire, int((60 * minute + packet.time) * 1e9) + 1000 * number)
+        writer.commit()
 
 
 def _print_about(show: str | None, schema: bool, as_json: bool) -> None:

@@ -100,6 +100,36 @@ def _print_variant(out: Page, variant: str, cells: Sequence[Cell], *, alone: boo
         rows.append((policies, *((model,) if models else ()), requests, states, packets, _expected(same)))
     headers = ("policy", *(("model",) if models else ()), "requests", "states", "packets", "expected")
     out.print(table(headers, rows, notes=[str(key[-1]) for key in groups]))
+    for cell in cells:
+        if cell.get("trace"):
+            _print_trace(out, cell)
+
+
+def _print_trace(out: Page, cell: Cell) -> None:
+    """A line a packet, then which were lost."""
+    model = "" if cell["model"] == "software" else f", {cell['model']}"
+    out.print(f"packets under {cell['policy']}{model} (# seen, the highest number on the right)", markup=False)
+    places = {p["to"] for p in cell["trace"]}
+    rows = []
+    for n, p in enumerate(cell["trace"], 1):
+        where = (p["to"],) if len(places) > 1 else ()
+        rows.append((n, *where, _number(p), _window(p["window_before"]), _window(p["window_after"]), p["verdict"]))
+    out.print(table(("#", *(("to",) if len(places) > 1 else ()), "seq", "window", "after", "verdict"), rows))
+    bad = [(n, p) for n, p in enumerate(cell["trace"], 1) if p["verdict"] not in ("DELIVERED", "SENT")]
+    which = "; ".join(f"{n} (seq {p['seq']}, {p['verdict']}, {p['linux_counter'] or 'no counter'})" for n, p in bad)
+    out.print(f"lost: {which}" if bad else "lost: none", markup=False)
+
+
+def _number(packet: Mapping[str, Any]) -> str:
+    """The number on the wire, after the high half that the receiver inferred where the SA has ESN: `1:4294967294`."""
+    return f"{packet['seq']}" if packet["seq_hi"] is None else f"{packet['seq_hi']}:{packet['seq']}"
+
+
+def _window(window: Mapping[str, Any] | None) -> str:
+    """The highest sixteen numbers of a window, the highest on the right: `#` seen."""
+    if window is None:
+        return "-"
+    return str(window["drawn"])[-16:] if window["size"] else "no window"
 
 
 def _columns(cell: Cell) -> tuple[str, str, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
@@ -16,6 +16,7 @@ from espsim.scenario.facts import Arrived, Facts, Host, why_refused, without_key
 from espsim.scenario.facts import Asked as Request
 from espsim.scenario.outcome import sequence, short_counter, short_result
 from espsim.scenario.schema import Step
+from espsim.scenario.tracing import Tracer
 from espsim.xfrm.answers import Answer
 from espsim.xfrm.requests import run_requests
 
@@ -57,6 +58,7 @@ def ask(
     where: str,
     facts: Facts,
     host: Host,
+    tracer: Tracer | None = None,
 ) -> Asked:
     """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
 
@@ -70,7 +72,9 @@ def ask(
         if step.shuffle:
             rng.shuffle(lines)
         if trial == 0:
-            answers = _ask_once(netns, lines, where, facts, host, setup=step.show == "nothing")
+            answers = _ask_once(
+                netns, lines, where, facts=facts, host=host, tracer=tracer, setup=step.show == "nothing"
+            )
         else:
             answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
         asked.parts = _parts(netns, step, answers, names)
@@ -89,18 +93,23 @@ def ask(
 
 
 def _ask_once(
-    netns: Netns, lines: list[str], where: str, facts: Facts, host: Host, *, setup: bool
+    netns: Netns, lines: list[str], where: str, *, facts: Facts, host: Host, tracer: Tracer | None, setup: bool
 ) -> list[tuple[str, Answer]]:
     """Every line's answer; what each did goes to `facts` while the namespace still shows why."""
-    seen: list[HostReceived] = []
+    seen: list[tuple[bytes, HostReceived]] = []
     answers = []
     requests: list[Request] = []
     packets: list[Arrived] = []
-    for line, answer in zip(lines, run_requests(netns, lines, where, seen.append), strict=True):
+    for line, answer in zip(
+        lines, run_requests(netns, _watched(lines, tracer), where, lambda *what: seen.append(what)), strict=True
+    ):
         answers.append((line, answer))
         verb, words = _verb(line), words_of(line)
         if verb == "RX":
-            packets.append(_received(words, answer, seen[-1]))
+            packets.append(_received(words, answer, seen[-1][1]))
+            if tracer is not None:
+                wire, became = seen[-1]
+                tracer.after(words["dst"], wire, became.received, packets[-1].verdict, packets[-1].linux_counter)
         elif verb == "TX":
             packets.append(_sent(words, answer))
         elif verb in _SHOWN:
@@ -111,6 +120,14 @@ def _ask_once(
             requests.append(Request(without_keys(line), errno, why, text))
     facts.add(requests, packets, setup=setup)
     return answers
+
+
+def _watched(lines: list[str], tracer: Tracer | None) -> Iterator[str]:
+    """The lines, and before each packet a look at the windows that it may meet."""
+    for line in lines:
+        if tracer is not None and _verb(line) == "RX":
+            tracer.before(int(words_of(line).get("spi", "0"), 0))
+        yield line
 
 
 def _received(words: Mapping[str, str], answer: Answer, seen: HostReceived) -> Arrived:

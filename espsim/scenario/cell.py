@@ -10,6 +10,7 @@ from espsim.scenario.facts import Facts
 from espsim.scenario.meaning import meaning
 from espsim.scenario.outcome import Expected, expected_text, in_full, meets, sequence, shares_text
 from espsim.scenario.schema import PLAIN, Expect, Step
+from espsim.scenario.tracing import Traced
 
 SOFTWARE = "software"
 """The name of the run without a hardware model, in expectations and in tables."""
@@ -69,6 +70,7 @@ class Cell:
     source: str = ""
     party: str = ""
     facts: Facts = field(default_factory=Facts)
+    traced: list[Traced] | None = None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -112,7 +114,10 @@ class Cell:
         return self.expected is not None or any(step.compared for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Every cell has every key; `expected` is null where no answer is fixed."""
+        """For JSON. Every cell has every key, `trace` where packets were traced; `expected` is null where no answer is
+        fixed.
+        """
+        trace = {} if self.traced is None else {"trace": [packet.as_dict() for packet in self.traced]}
         return {
             "scenario": self.scenario,
             "variant": self.variant,
@@ -127,6 +132,7 @@ class Cell:
             "fixed_by": self.source if self.compared else None,
             "as_expected": self.ok if self.compared else None,
             "meaning": self.meaning,
+            **trace,
             "outcome": self.outcome,
             "outcome_in_full": in_full(self.outcome),
             "expected": self.expected,

@@ -54,6 +54,7 @@ def run_scenario(
     models: Sequence[str] = (),
     assume: Sequence[str] = (),
     seed: int = 1,
+    traced: bool = False,
 ) -> list[Cell]:
     """Every variant under every policy (or kernel) and model: `models`, else the scenario's, else the variant's.
 
@@ -73,7 +74,7 @@ def run_scenario(
         cells += [
             run_cell(
                 scenario, groups, name, model=model, assume=assumed, seed=seed, options=options, variant=variant,
-                where=where,
+                where=where, traced=traced,
             )
             for name in policies
             for model, assumed in cases or [(None, {})]

@@ -34,6 +34,7 @@ from espsim.scenario.cell import SOFTWARE, Cell, StepResult
 from espsim.scenario.facts import NOBODY, Arrived, Asked, Facts, Host, request_text, why_refused
 from espsim.scenario.outcome import short_counter, short_result
 from espsim.scenario.schema import PLAIN, Scenario, Step, Variant
+from espsim.scenario.tracing import Tracer
 from espsim.scenario.traffic import clear_packet, direction_number, mode_number, on_the_wire, request_of
 
 
@@ -50,6 +51,7 @@ class CellRunner:
         names: Mapping[str, int] | None = None,
         host: Host = NOBODY,
         seed: int = 1,
+        traced: bool = False,
     ) -> None:
         self.groups = groups
         self.netns = netns
@@ -57,6 +59,7 @@ class CellRunner:
         self.names = names or {}
         self.host = host
         self.facts = Facts()
+        self.tracer = Tracer(netns) if traced else None
         self.rng = random.Random(seed)
         self.inbound: Inbound = Inbound(netns.sad) if device is None else OffloadedInbound(netns.sad, device)
         # Peers live in SADs of their own, one a group, so that equal triples of two groups don't meet there.
@@ -83,7 +86,7 @@ class CellRunner:
         if step.do == "ask":
             asked = ask(
                 self.netns, step, self.rng, words=self.variant.words, names=self.names, where=where,
-                facts=self.facts, host=self.host,
+                facts=self.facts, host=self.host, tracer=self.tracer,
             )  # fmt: skip
             result = StepResult(step, asked.as_dict(), parts=asked.parts, outcomes=asked.outcomes)
         else:
@@ -201,9 +204,14 @@ class CellRunner:
                 if sent.packet is None:
                     raise InputError(f"the peer of {entry.sa.name} cannot send: {sent.verdict.sentence}")
                 wire = on_the_wire(sent.packet, step)
+                if self.tracer is not None:
+                    self.tracer.before(entry.sa.spi)
                 received = self.inbound.receive(wire, self.netns.now, port=step.port)
                 stats.count(received)
                 packets.append(_arrival(step.to or format_address(entry.sa.dst), received))
+                if self.tracer is not None:
+                    last = packets[-1]
+                    self.tracer.after(last.to, wire, received, last.verdict, last.linux_counter)
         self.facts.add(packets=packets, setup=step.show == "nothing")
         got = stats.as_dict()
         for key in ("packets", "ignored", "by_sa"):
@@ -252,11 +260,12 @@ def run_cell(
     options: Collection[str] = (),
     variant: Variant = PLAIN,
     where: str | None = None,
+    traced: bool = False,
 ) -> Cell:
     """Run every step under one policy (or kernel, by name) and one model, and compare with what is expected.
 
     `groups` are the SAs of this variant (traffic.expand); `model` None is software alone; `options` go with those of
-    the variant. InputError: a line that is no request, no such policy or option.
+    the variant; `traced` keeps a line for each packet. InputError: a line that is no request, no such policy or option.
     """
     all_options = {*options, *variant.options}
     netns = Netns(
@@ -267,7 +276,9 @@ def run_cell(
     names = (policy, own) if isinstance(policy, str) else (own,)
     device = None if model is None else Device(model, assume or {})
     host = Host(tuple(scenario.local), scenario.party)
-    runner = CellRunner(groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed)
+    runner = CellRunner(
+        groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed, traced=traced
+    )
     model_name = model.id if model is not None else SOFTWARE
     steps = []
     for number, step in enumerate(scenario.step, 1):
@@ -283,4 +294,5 @@ def run_cell(
     return Cell(
         names[0], model_name, steps, runner.assumptions, variant.name, expected,
         scenario=scenario.name, source=scenario.source, party=scenario.party, facts=runner.facts,
+        traced=runner.tracer.packets if runner.tracer is not None else None,
     )  # fmt: skip

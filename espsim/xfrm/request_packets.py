@@ -29,9 +29,9 @@ _PROTOCOLS = {"esp": PROTO_ESP, "ah": PROTO_AH, "udp": PROTO_UDP}
 
 
 class Traffic:
-    """The host around a namespace, and the peer at the other end of its SAs; `seen` gets what became of each RX."""
+    """The host around a namespace, and its SAs' peer; `seen` gets each packet of RX and what became of it."""
 
-    def __init__(self, netns: Netns, seen: Callable[[HostReceived], None] | None = None) -> None:
+    def __init__(self, netns: Netns, seen: Callable[[bytes, HostReceived], None] | None = None) -> None:
         self._netns = netns
         self._seen = seen
         self._host = Host(netns)
@@ -86,7 +86,7 @@ class Traffic:
         before = Counter(self._netns.counters)
         received = self._host.receive(packet, mark)
         if self._seen is not None:
-            self._seen(received)
+            self._seen(packet, received)
         answer = ok(counters=_moved(before, self._netns.counters))
         return answer | {"result": "delivered" if received.delivered else "dropped"}
 

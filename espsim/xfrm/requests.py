@@ -70,11 +70,14 @@ _FREE = ("SYSCTL", "LISTEN", "POLICY")
 
 
 def run_requests(
-    netns: Netns, lines: Iterable[str], where: str | None = None, seen: Callable[[HostReceived], None] | None = None
+    netns: Netns,
+    lines: Iterable[str],
+    where: str | None = None,
+    seen: Callable[[bytes, HostReceived], None] | None = None,
 ) -> Iterator[Answer]:
     """The answer of each request, in order. InputError, with the line, at the first line that is no request.
 
-    `seen` is called with what became of each packet of RX: more than its answer has.
+    `seen` is called with each packet of RX and what became of it: more than its answer has.
     """
     session = _Session(netns, seen)
     for number, line in enumerate(lines, 1):
@@ -86,7 +89,7 @@ def run_requests(
 class _Session:
     """One namespace that is being asked, and the traffic through it."""
 
-    def __init__(self, netns: Netns, seen: Callable[[HostReceived], None] | None) -> None:
+    def __init__(self, netns: Netns, seen: Callable[[bytes, HostReceived], None] | None) -> None:
         self._netns = netns
         self._traffic = Traffic(netns, seen)
         self._hung: str | None = None
