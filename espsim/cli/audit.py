@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from espsim.cli import common
 from espsim.cli.numbers import SEED, Number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from espsim.analysis.audit import Audit
 
@@ -56,8 +58,6 @@ def audit(
     and what to change. An SA is inbound by its `dir`, or because its destination is --local; without either it counts
     as inbound. Keys are not kept and appear nowhere. Exit status 1 where something collides.
     """
-    import gc
-
     from espsim.analysis.audit import audit as run_audit
     from espsim.analysis.audit import parse_prefix, take_inventory
     from espsim.analysis.summary import summary
@@ -68,18 +68,33 @@ def audit(
 
     if not models:
         raise InputError("which device? --model ID, as `espsim models` lists them; may be repeated")
-    gc.disable()  # millions of objects and no cycles: walking them again and again is a third of the time
-    loaded = [model for _, model in load_models(models)]
-    devices = [Device(model, parse_assumptions(model, assume, loaded), seed=seed) for model in loaded]
-    prefixes = [parse_prefix(text) for text in local]
-    inventory = take_inventory(survey_file(dump), prefixes)
-    if not inventory.offered:
-        raise InputError("no inbound ESP SA in it", where=dump)
-    audits = [run_audit(inventory, device, most=most) for device in devices]
-    result = summary(inventory, audits, seed=seed)
-    _show(result, audits, html_path, as_json)
+    with _no_collector():
+        loaded = [model for _, model in load_models(models)]
+        devices = [Device(model, parse_assumptions(model, assume, loaded), seed=seed) for model in loaded]
+        prefixes = [parse_prefix(text) for text in local]
+        inventory = take_inventory(survey_file(dump), prefixes)
+        if not inventory.offered:
+            raise InputError("no inbound ESP SA in it", where=dump)
+        audits = [run_audit(inventory, device, most=most) for device in devices]
+        result = summary(inventory, audits, seed=seed)
+        _show(result, audits, html_path, as_json)
     if result["collision"]:
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Without the interpreter's garbage collector, which is as it was afterwards, whatever happens.
+
+    There are millions of objects and no cycles: walking them again and again would be a third of the time.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None, as_json: bool) -> None:

@@ -8,12 +8,14 @@ acq_expires seconds after it was made, with an SPI or without; 0 lets it live fo
 from __future__ import annotations
 
 import heapq
-import itertools
+import math
 from collections.abc import Callable
 
 from espsim.sad.entry import SadEntry, State
 
 _SOFT, _HARD = 0, 1
+_FEW = 64
+"""So many timers are kept without asking which of them are out of date."""
 
 
 def next_timer(entry: SadEntry) -> tuple[float, int] | None:
@@ -36,30 +38,53 @@ def next_timer(entry: SadEntry) -> tuple[float, int] | None:
 
 
 class Timers:
-    """The running timers of many states. A state is told of with `watch` whenever its times may have changed."""
+    """The running timers of many states, at most one of each. `alive` says whether a state is still in the SAD.
 
-    def __init__(self) -> None:
+    Call `watch` whenever a state's times may have changed, as often as you like. A timer that turns out to be too early
+    is started again when it is reached; states that end at one time do so in the order of their `sa_index`.
+    """
+
+    def __init__(self, alive: Callable[[SadEntry], bool]) -> None:
+        self._alive = alive
         self._heap: list[tuple[float, int, SadEntry]] = []
-        self._order = itertools.count()
+        self._running: dict[int, float] = {}
+        self._most = _FEW
+
+    def __len__(self) -> int:
+        """How many timers the heap holds, those included that will turn out to be out of date."""
+        return len(self._heap)
 
     def watch(self, entry: SadEntry) -> None:
-        """Start, or start again, a state's timer."""
+        """Start a state's timer, unless one is running that is early enough."""
         due = next_timer(entry)
-        if due is not None:
-            heapq.heappush(self._heap, (due[0], next(self._order), entry))
+        if due is None or self._running.get(entry.sa_index, math.inf) <= due[0]:
+            return
+        self._running[entry.sa_index] = due[0]
+        heapq.heappush(self._heap, (due[0], entry.sa_index, entry))
+        if len(self._heap) > self._most:
+            self._sweep()
 
-    def run(
-        self, until: float, alive: Callable[[SadEntry], bool], fire: Callable[[SadEntry, float, int], None]
-    ) -> None:
-        """Fire what is due up to `until`, in order of time. `fire` is told (state, when, soft 0 or hard 1)."""
+    def run(self, until: float, fire: Callable[[SadEntry, float, int], None]) -> None:
+        """Call `fire` for what is due up to `until`, in order of time: (state, when, soft 0 or hard 1)."""
         while self._heap and self._heap[0][0] <= until:
-            when, _, entry = heapq.heappop(self._heap)
+            when, index, entry = heapq.heappop(self._heap)
+            if self._running.get(index) != when:  # another timer, an earlier one, took its place
+                continue
+            del self._running[index]
             due = next_timer(entry)
-            if not alive(entry) or due is None:
+            if not self._alive(entry) or due is None:
                 continue
             if due[0] > when:  # its times have changed since this timer was started
                 self.watch(entry)
                 continue
             fire(entry, *due)
-            if alive(entry):
+            if self._alive(entry):
                 self.watch(entry)
+
+    def _sweep(self) -> None:
+        """Throw out the timers of states that are gone, and those that an earlier one replaced."""
+        kept = [timer for timer in self._heap if self._running.get(timer[1]) == timer[0] and self._alive(timer[2])]
+        heapq.heapify(kept)
+        self._heap = kept
+        self._running = {index: when for when, index, _ in kept}
+        self._most = max(_FEW, 2 * len(kept))

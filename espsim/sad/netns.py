@@ -78,7 +78,7 @@ class Netns:
         self.offload: OffloadHook | None = None
         self.sysctl: dict[str, int] = {"net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1}
         self._events: list[Event] = []
-        self._timers = Timers()
+        self._timers = Timers(lambda entry: entry in self.sad)
         self._acquire_seq = 0
         self._hung: KernelHang | None = None
 
@@ -218,7 +218,7 @@ class Netns:
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
                 self._timers.watch(entry)
-        self._timers.run(end, lambda entry: entry in self.sad, self._fire)
+        self._timers.run(end, self._fire)
         self.now = end
 
     def events(self) -> list[Event]:
@@ -298,7 +298,7 @@ class Netns:
         return entry
 
     def _fire(self, entry: SadEntry, when: float, hard: int) -> None:
-        self.now = when
+        self.now = max(self.now, when)  # a renewal may have put the limit into the past
         if hard:
             self.sad.expire(entry)
         else:
