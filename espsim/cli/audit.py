@@ -66,10 +66,13 @@ def audit(
     from espsim.offload.model import load_models, parse_assumptions
     from espsim.xfrm.scan import survey_file
 
+    writes = {"--html": html_path}
+    common.keep_apart({"DUMP": dump, "--model": common.by_path(*models)}, writes)
     if not models:
         raise InputError("which device? --model ID, as `espsim models` lists them; may be repeated")
     with _no_collector():
         loaded = [model for _, model in load_models(models)]
+        common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
         devices = [Device(model, parse_assumptions(model, assume, loaded), seed=seed) for model in loaded]
         prefixes = [parse_prefix(text) for text in local]
         inventory = take_inventory(survey_file(dump), prefixes)
@@ -106,7 +109,8 @@ def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None
     if html_path is not None:
         with atomic_output(html_path) as file:
             file.write(audit_html(result, [Drawing(*cells(audit)) for audit in audits]))
-    if as_json:
-        common.print_json(result)
-    else:
-        print_audit(result)
+    with common.reporting(html_path):
+        if as_json:
+            common.print_json(result)
+        else:
+            print_audit(result)

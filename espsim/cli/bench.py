@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import model_options, warn
+from espsim.cli.common import by_path, keep_apart, model_options, warn
 from espsim.cli.numbers import Number, Numbers
 from espsim.core.errors import InputError
 
@@ -76,8 +76,11 @@ def bench(
     both; each ratio is of one round.
     """
     names = tuple(dict.fromkeys(benches or _BENCHES))
+    keep_apart({"--model": by_path(rest["model"])}, {"--plot": plot})
     plan = _plan(benches=names, engines=None if engines is None else engines.split(","), **rest)
     about = _about(plan.asked)
+    if plan.table is not None:
+        keep_apart({"--model": [document.name for document in plan.table.model.documents]}, {"--plot": plot})
     output = _plot_file(plot)
     try:
         rows = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from espsim.cli.numbers import Number
+from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
     from espsim.offload.device import Device
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from espsim.sad.sad import Sad
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_Paths = Mapping[str, "str | Iterable[str] | None"]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
@@ -95,6 +99,45 @@ def reference_engine() -> dict[str, Any]:
     from espsim.pipeline.stats import EngineUse
 
     return EngineUse.count(engine_by_name("cryptography"), (), {}).as_dict()
+
+
+def keep_apart(reads: _Paths, writes: _Paths) -> None:
+    """Before anything is opened: InputError where an output would replace an input or another output.
+
+    `reads` and `writes` are what each option or argument names: a path, several, or None.
+    """
+    from espsim.io.places import Place, keep_apart
+
+    keep_apart(*([Place(option, path) for option, given in some.items() for path in _each(given)]
+                 for some in (reads, writes)))  # fmt: skip
+
+
+def by_path(*models: str | None) -> list[str]:
+    """The models that are named by path, not by id."""
+    return [model for model in models if model and (model == STANDARD or "/" in model or model.endswith(".toml"))]
+
+
+def model_files(*models: str) -> list[str]:
+    """The files that models are read from, those that they extend among them."""
+    from espsim.offload.model import load_model
+
+    return [document.name for model in models for document in load_model(model).documents]
+
+
+def _each(given: str | Iterable[str] | None) -> Iterable[str]:
+    return (given,) if isinstance(given, str) else given or ()
+
+
+@contextlib.contextmanager
+def reporting(*outputs: str | None) -> Iterator[None]:
+    """What is printed inside goes to standard error where an output is standard output: the two must not mix."""
+    from espsim.io.places import is_standard_output
+
+    if any(output is not None and is_standard_output(output) for output in outputs):
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
 
 
 def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False) -> Sad:

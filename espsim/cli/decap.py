@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 from espsim.cli import common, packets
 
 if TYPE_CHECKING:
+    from espsim.io.atomic import Outputs
     from espsim.io.capture import CaptureCut
     from espsim.pipeline.inbound import BatchInbound
     from espsim.pipeline.stats import InboundStats
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The capture, where the inner packets go, and where a line for every packet goes."""
+    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together."""
 
     capture: str
     output: str
     lines: IO[str] | None
+    outputs: Outputs
 
 
 @click.command()
@@ -70,21 +71,22 @@ def decap(
     every duplicate. Without --model SAs are found as Linux finds them; with one the modelled device looks first, and
     the software lookup says where it was wrong.
     """
-    from espsim.core.errors import InputError
-    from espsim.io.atomic import atomic_output
+    from espsim.io.atomic import Outputs
 
-    if verdicts is not None and verdicts == output:
-        raise InputError("--verdicts and -o name the same file", where=output)
+    writes = {"-o": output, "--verdicts": verdicts}
+    common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
     way = packets.way(reference, engine, workers)
     sad = common.load_sad(sad_path, keep_window=keep_window, strict_windows="strict-windows" in options)
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
     common.note_rings(sad)
-    with contextlib.ExitStack() as stack:
-        lines = stack.enter_context(atomic_output(verdicts)) if verdicts is not None else None
-        files = Files(capture, output, lines)
+    common.keep_apart({"--model": _model_files(inbound)}, writes)
+    with Outputs() as outputs:
+        lines = outputs.text(verdicts) if verdicts is not None else None
+        files = Files(capture, output, lines, outputs)
         stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
-    _report(stats, inbound, as_json)
+    with common.reporting(output, verdicts):
+        _report(stats, inbound, as_json)
     if cut is not None:
         raise cut
 
@@ -111,6 +113,13 @@ def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
     return inbound
 
 
+def _model_files(inbound: Inbound) -> list[str]:
+    """The files that the model was read from, those that it extends among them."""
+    from espsim.reference.offloaded import OffloadedInbound
+
+    return [d.name for d in inbound.device.model.documents] if isinstance(inbound, OffloadedInbound) else []
+
+
 def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCut | None]:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
@@ -121,7 +130,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
     stats, cut = InboundStats(), None
     with (
         open_capture(files.capture) as reader,
-        CaptureWriter(files.output, nanosecond=reader.nanosecond) as writer,
+        CaptureWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
     ):
         try:
             for frame in reader:
@@ -155,7 +164,7 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
     lane = InboundLane(path)
     with (
         open_batches(files.capture) as reader,
-        BatchWriter(files.output, nanosecond=reader.nanosecond) as writer,
+        BatchWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
         packets.progress(files.capture) as advance,
     ):
         try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -16,11 +16,22 @@ if TYPE_CHECKING:
 
     from espsim.core.batch import U64
     from espsim.core.out_batch import OutBatch
+    from espsim.io.atomic import Outputs
     from espsim.io.capture import CaptureCut
     from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The capture, where the ESP packets go, and where the rows of esp_sa go; all outputs together."""
+
+    capture: str
+    output: str
+    rows: TextIO | None
+    outputs: Outputs
 
 
 @click.command()
@@ -57,26 +68,27 @@ def encap(
 
     --esp-sa holds the SAs' keys: keep it as you keep FILE.
     """
-    from espsim.core.errors import InputError
+    from espsim.io.atomic import Outputs
     from espsim.reference.outbound import Outbound
 
-    if esp_sa is not None and esp_sa == output:
-        raise InputError("--esp-sa and -o name the same file", where=output)
+    common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
     way = packets.way(reference, engine, workers)
     sad = common.load_sad(sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu)
-    epochs = Epochs()
-    run = _one_by_one if way.reference else _in_batches
-    stats, cut, ambiguous = run(capture, output, outbound, epochs, esp_sa, way)
+    with Outputs() as outputs:
+        rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
+        files = Files(capture, output, rows, outputs)
+        stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
     result = stats.as_dict()
-    if as_json:
-        common.print_json(result)
-    else:
-        from espsim.report.terminal import print_outbound
+    with common.reporting(output, esp_sa):
+        if as_json:
+            common.print_json(result)
+        else:
+            from espsim.report.terminal import print_outbound
 
-        print_outbound(result)
+            print_outbound(result)
     if cut is not None:
         raise cut
 
@@ -103,33 +115,32 @@ class Epochs:
             self.note(entries[batch.sa_index[row]], int(batch.seq64[row]))
         last[batch.sa_index[rows]] = epoch
 
-    def write(self, path: str | None, sad: Sad) -> None:
-        """The rows of esp_sa into a file that only its owner may read, where there is to be one."""
-        from espsim.io.atomic import atomic_output
+    def write(self, file: TextIO | None, sad: Sad) -> None:
+        """The rows of esp_sa into a file, where there is one."""
         from espsim.io.esp_sa import esp_sa_rows
 
-        if path is None:
+        if file is None:
             return
         used = [entry for entry in sad if entry.sa_index in self._seen]
         lines: Iterable[str] = esp_sa_rows([(e.sa, self._seen[e.sa_index]) for e in used])
-        with atomic_output(path, private=True) as file:
-            file.writelines(f"{line}\n" for line in lines)
+        file.writelines(f"{line}\n" for line in lines)
 
 
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
 
 
-def _one_by_one(
-    capture: str, output: str, outbound: Outbound, epochs: Epochs, esp_sa: str | None, _way: packets.Way
-) -> _Done:
+def _one_by_one(files: Files, outbound: Outbound) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import OutboundStats
 
     engine = engine_by_name("cryptography")
-    stats, cut = OutboundStats(), None
-    with open_capture(capture) as reader, CaptureWriter(output, nanosecond=reader.nanosecond) as writer:
+    stats, epochs, cut = OutboundStats(), Epochs(), None
+    with (
+        open_capture(files.capture) as reader,
+        CaptureWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+    ):
         try:
             for frame in reader:
                 if frame.number == 1:
@@ -141,15 +152,13 @@ def _one_by_one(
                     epochs.note(sent.entry, sent.seq64 or 0)
         except CaptureCut as error:
             cut = error
-        epochs.write(esp_sa, outbound.sad)
+        epochs.write(files.rows, outbound.sad)
         writer.commit()
     stats.ran_on(engine, {})
     return stats, cut, outbound.ambiguous
 
 
-def _in_batches(
-    capture: str, output: str, outbound: Outbound, epochs: Epochs, esp_sa: str | None, way: packets.Way
-) -> _Done:
+def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
     """The batch path, which gives the same answers."""
     import numpy as np
 
@@ -163,24 +172,25 @@ def _in_batches(
 
     path = BatchOutbound(outbound, way.engine)
     lane = OutboundLane(path)
-    counts, cut = OutboundCounts(lane.entries), None
+    counts, epochs, cut = OutboundCounts(lane.entries), Epochs(), None
     last = np.zeros(len(lane.entries), np.uint64)
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(open_batches(capture))
-        writer = stack.enter_context(BatchWriter(output, nanosecond=reader.nanosecond))
-        advance = stack.enter_context(packets.progress(capture))
+    with (
+        open_batches(files.capture) as reader,
+        BatchWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+        packets.progress(files.capture) as advance,
+    ):
         try:
             for piece in stream(reader, lane, way.workers, lambda now: packets.begin(outbound.sad, now)):
                 batch = piece.batch
                 counts.count(batch)
                 keep = batch.verdict == OutVerdict.SEALED
                 writer.write_rows(batch.out, batch.out_at, batch.out_length, piece.time_ns, keep)
-                if esp_sa is not None:
+                if files.rows is not None:
                     epochs.note_rows(lane.entries, batch, last)
                 advance(reader.at)
         except CaptureCut as error:
             cut = error
-        epochs.write(esp_sa, outbound.sad)
+        epochs.write(files.rows, outbound.sad)
         writer.commit()
     stats = counts.stats()
     stats.ran_on(path.engine, lane.alone)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import assume_option, json_option, print_json
+from espsim.cli.common import assume_option, json_option, keep_apart, print_json
 
 if TYPE_CHECKING:
     from espsim.offload.model import Model
@@ -57,6 +57,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     """Check model files. Exit status 2 at the first that is wrong, with FILE:LINE, the key and what is legal there."""
     from espsim.offload.model import load_models
 
+    keep_apart({"FILE": files}, {})
     results = []
     for file, loaded in load_models(files):
         unknown = loaded.unknowns()
@@ -97,6 +98,7 @@ def compare(names: tuple[str, ...], cases: tuple[str, ...], assume: tuple[str, .
     from espsim.offload.compare import compare as run
     from espsim.offload.model import load_models, shipped_models
 
+    keep_apart({"FILE": names}, {})
     wrong = next((case for case in cases if case not in CASES), None)
     if wrong is not None:
         raise InputError(f"no case {wrong!r}; there are {', '.join(CASES)}", where="--case")

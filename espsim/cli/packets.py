@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from espsim.cli.numbers import Number
+from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
     from espsim.sad.sad import Sad
@@ -70,7 +71,7 @@ def begin(sad: Sad, now: float) -> None:
 @contextlib.contextmanager
 def progress(path: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error for a long capture, where that is a terminal: call with the bytes that have been read."""
-    size = os.path.getsize(path) if os.path.isfile(path) else 0
+    size = os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
     if size < _LONG or not sys.stderr.isatty():
         yield lambda _done: None
         return

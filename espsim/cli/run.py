@@ -49,7 +49,7 @@ def run(
     assume: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run scenarios: built-in ones by name, or TOML files by path.
+    """Run scenarios: built-in ones by name, or TOML files by path; `-` is one from standard input.
 
     Each runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
     given, else each model beside the software lookup. Without --policy a scenario's own policies are run; a kernel
@@ -79,6 +79,10 @@ def run(
         return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
+    reads = {"SCENARIO": common.by_path(*scenarios), "--model": common.by_path(*models)}
+    common.keep_apart(reads, {"--pcap": pcap})
+    if pcap is not None:
+        common.keep_apart({"--model": common.model_files(*models)}, {"--pcap": pcap})
     if assume and not models:
         _needs_models(scenarios)
     answers = run_named(
@@ -90,7 +94,8 @@ def run(
         for answered in answers:
             for cell in answered.cells:
                 cell.traced = None
-    _finish(answers, seed, as_json)
+    with common.reporting(pcap):
+        _finish(answers, seed, as_json)
 
 
 def _write_packets(path: str, answers: Sequence[Answered]) -> None:

@@ -56,8 +56,10 @@ def spi(
         raise InputError("which device? --model ID, as `espsim models` lists them")
     if plot is not None:
         image_format(plot)  # before the work, not after it
+        common.keep_apart({"--model": common.by_path(model)}, {"--plot": plot})
     spis = odds.parse_range(span)
     loaded = load_model(model)
+    common.keep_apart({"--model": [document.name for document in loaded.documents]}, {"--plot": plot})
     loaded = loaded.assuming(parse_assumptions(loaded, assume))
     found = odds.chances(loaded, sas, spis, seed=seed, draws=draws)
     lost = odds.losses(loaded, sas, seed=seed, draws=draws)
@@ -73,7 +75,8 @@ def spi(
     }
     if plot is not None:
         _draw(plot, loaded, sas, spis, seed, draws)
-    common.print_json(result) if as_json else print_spi(result)
+    with common.reporting(plot):
+        common.print_json(result) if as_json else print_spi(result)
 
 
 def _assumptions(model: Model) -> list[str]:

@@ -44,10 +44,10 @@ def xfrm(
 ) -> None:
     """Run a batch of `ip xfrm` commands on a model of one network namespace.
 
-    FILE is what `ip -batch` takes: `xfrm state ...`, `xfrm policy ...` and `xfrm monitor` lines, with or without `ip`
-    and its options before them (`ip -s xfrm state list`). What iproute2 would print is printed. A line that `ip` or
-    the kernel refuses is told of as `ip` does, with its number, and ends the batch unless -force; the exit status is
-    then 2, and the saved state (--state) stays as it was, unless -force.
+    FILE, or standard input (-), is what `ip -batch` takes: `xfrm state ...`, `xfrm policy ...` and `xfrm monitor`
+    lines, with or without `ip` and its options before them (`ip -s xfrm state list`). What iproute2 would print is
+    printed. A line that `ip` or the kernel refuses is told of as `ip` does, with its number, and ends the batch unless
+    -force; the exit status is then 2, and the saved state (--state) stays as it was, unless -force.
 
     Beside `ip`'s there are the lines `sleep SECONDS`, `sysctl NAME=VALUE`, `pfkey getspi|add|update|... ` and
     `android allocate ADDR [SPI]`.
@@ -56,12 +56,15 @@ def xfrm(
     differ are shown, and the exit status is 1 if there are any.
     """
     from espsim.core.errors import InputError
-    from espsim.io.inputs import open_input
+    from espsim.core.inputs import STANDARD, open_input
 
     if live and (requests or state is not None or options):
         raise InputError("--live goes with a batch alone, without --requests, --state and --option")
     if batch and requests:
         raise InputError("-batch and --requests: FILE is one or the other")
+    if state == STANDARD:
+        raise InputError("--state is read and written: it wants a file", where=state)
+    common.keep_apart({"FILE": file}, {"--state": state})
     with open_input(file) as stream:
         if live:
             _live(stream, file, policy, seed or 0, as_json)

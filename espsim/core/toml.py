@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 from espsim.core.errors import InputError
+from espsim.core.inputs import read_start
 
 MOST = 4 << 20
 """Bytes of a file. The longest that espsim ships has 30,000."""
@@ -19,14 +19,15 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _LONG_NUMBER = re.compile(r"[0-9_]{4300,}")  # of digits that int() refuses (sys.set_int_max_str_digits)
 
 
-def read_text(path: Path, where: str) -> str:
-    """The text of a file. InputError: it can't be read, is too long (`/dev/zero` has no end), or is no UTF-8."""
+def read_text(path: str, where: str) -> str:
+    """The text of a file, or of standard input for `-`.
+
+    InputError: it can't be read, is too long (`/dev/zero` has no end), or is no UTF-8.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST + 1)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "no file has such a name"
-        raise InputError(f"cannot be read: {reason}", where=where) from None
+        data = read_start(path, MOST + 1)
+    except InputError as error:
+        raise InputError(error.what, where=where) from None
     nul = data.find(b"\0")
     if nul >= 0:
         raise InputError("a NUL byte: this is no text", where=where, line=data.count(b"\n", 0, nul) + 1)

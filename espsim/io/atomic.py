@@ -1,27 +1,35 @@
-"""Output files that appear whole or not at all: written beside their place, renamed into it at the end.
+"""Output files that appear whole or not at all: written beside their place, named at the end.
 
-That makes an output that is also an input safe, and leaves what was there untouched when a run fails. Until then the
-file has no name where the system can do that (O_TMPFILE), so that not even a run that is killed leaves anything. What
-can't be replaced (a pipe, /dev/null, a terminal) is written directly; a symbolic link keeps being one.
+Until then the file has no name where the system can do that (O_TMPFILE), so that not even a run that is killed leaves
+anything. Its bytes are on the disk before it gets its name. What was there before stays untouched when a run fails.
+What can't be replaced (a pipe, /dev/null, a terminal, `-`) is written directly; a symbolic link keeps being one.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
 import io
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, TextIO
 
+from espsim.core.closing import Closing
 from espsim.core.errors import InputError
+from espsim.core.inputs import STANDARD
+from espsim.core.stopping import uncut
+from espsim.io.places import descriptor
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-# Needs /proc to get a name later.
-_NAMELESS = 0
-if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
-    _NAMELESS = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | os.O_CLOEXEC
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
+_LINKS = "/proc/self/fd"  # by which a nameless file gets its name
+_UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)  # file systems that have no fsync
+_PIECE = 1 << 20
 
 
 class _Raw(io.FileIO):
@@ -38,28 +46,35 @@ class _Raw(io.FileIO):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror or error}", where=self._where) from None
+            raise _unwritable(self._where, error) from None
 
 
 class OutputFile:
     """One output, open for bytes in `file`. `commit` puts it into its place, `discard` forgets it; both may repeat.
 
     Raises InputError at construction where the path can't be written (a directory, no permission, no such folder).
-    `private`: nobody but the owner may read a file that is made anew.
+    `private`: nobody but the owner may read the file, even where one was there that others could read.
     """
 
     def __init__(self, path: str, *, private: bool = False) -> None:
         self.path = path
         self._temporary: str | None = None
-        self._nameless = False
+        self._nameless = self._finished = False
         self._target = ""
         try:
-            fd = self._open(private)
+            raw = self._open(private)
         except (OSError, ValueError) as error:
-            raise InputError(f"cannot be written: {_reason(error)}", where=path) from None
-        self.file = io.BufferedWriter(_Raw(fd, path), buffer_size=1 << 16)
+            raise _unwritable(path, error) from None
+        self.file = io.BufferedWriter(raw, buffer_size=1 << 16)
 
-    def _open(self, private: bool) -> int:
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _open(self, private: bool) -> io.RawIOBase:
+        if self.path == STANDARD:
+            return _standard_output()
+        number = descriptor(self.path)
+        if number is not None:  # /dev/stdout: it goes on where that is
+            return _Raw(os.dup(number), self.path)
         self._target = os.path.realpath(self.path)
         try:
             found = os.stat(self.path)
@@ -67,71 +82,164 @@ class OutputFile:
             found = None
         if found is not None and not stat.S_ISREG(found.st_mode):
             # A directory fails here, as it should; a pipe or a device must not be renamed over.
-            return os.open(self.path, os.O_WRONLY)
+            return _Raw(os.open(self.path, os.O_WRONLY | os.O_CLOEXEC), self.path)
         if found is not None and not os.access(self.path, os.W_OK):
             raise PermissionError(0, "Permission denied")
         if not self.path or self.path.endswith(os.sep):
             raise IsADirectoryError(0, "Is a directory" if self.path else "No such file or directory")
-        fd = self._create(os.path.dirname(self._target), 0o600 if private else 0o666)
+        with uncut():
+            raw = self._create(0o600 if private else 0o666)
         if found is not None:
-            with contextlib.suppress(OSError):
-                os.fchmod(fd, stat.S_IMODE(found.st_mode))
-        return fd
+            _become(raw.fileno(), found, 0o600 if private else stat.S_IMODE(found.st_mode))
+        return raw
 
-    def _create(self, folder: str, mode: int) -> int:
-        temporary = os.path.join(folder, f".espsim-{secrets.token_hex(8)}.tmp")
+    def _create(self, mode: int) -> _Raw:
+        folder = os.path.dirname(self._target)
         fd = -1
-        if _NAMELESS:
+        if _NAMELESS & ~(os.O_RDWR | os.O_CLOEXEC) and os.path.isdir(_LINKS):
             with contextlib.suppress(OSError):  # not every file system can
                 fd = os.open(folder, _NAMELESS, mode)
         self._nameless = fd >= 0
+        temporary = os.path.join(folder, f".espsim-{secrets.token_hex(8)}.tmp")
         if fd < 0:
             fd = os.open(temporary, _CREATE, mode)
         self._temporary = temporary
-        return fd
+        _unfinished.add(self)
+        return _Raw(fd, self.path)
 
-    def _name(self) -> None:
-        """Give a nameless file the temporary name; it takes a moment and is then renamed."""
-        if not self._nameless or self._temporary is None:
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Nothing more is written: all bytes are on the disk, and what can fail has been done but for the name.
+
+        InputError where the system refuses; the output is forgotten then.
+        """
+        if self._finished or self.file.closed:
             return
-        folder, name = os.path.split(self._temporary)
-        at = os.open(folder, os.O_RDONLY)
-        try:
-            # With a folder's descriptor the system follows the link to the open file (linkat, AT_SYMLINK_FOLLOW).
-            os.link(f"/proc/self/fd/{self.file.fileno()}", name, dst_dir_fd=at)
-        finally:
-            os.close(at)
-        self._nameless = False
+        with self._or_forgotten():
+            self.file.flush()
+            if self._temporary is not None:
+                _sync(self.file.fileno())
+                if self._nameless and not os.path.exists(f"{_LINKS}/{self.file.fileno()}"):
+                    self._copy()
+        self._finished = True
 
     def commit(self) -> None:
         """Everything written is in its place from here on. InputError where the system refuses."""
-        try:
-            if not self.file.closed:
-                self.file.flush()
-                self._name()
-                self.file.close()
+        self.finish()
+        with self._or_forgotten():
             if self._temporary is not None:
-                os.replace(self._temporary, self._target)
-                self._temporary = None
+                with uncut():
+                    self._place()
+                    self._temporary = None
+                    _unfinished.discard(self)
+                _sync_folder(os.path.dirname(self._target))
+            self.file.close()
+
+    def discard(self) -> None:
+        """As if nothing had been written; after `commit` it does nothing."""
+        with uncut():
+            with contextlib.suppress(OSError, InputError):
+                self.file.close()
+            if self._temporary is not None and not self._nameless:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._temporary)
+            self._temporary = None
+            _unfinished.discard(self)
+
+    @contextlib.contextmanager
+    def _or_forgotten(self) -> Iterator[None]:
+        try:
+            yield
         except BrokenPipeError:
             self.discard()
             raise
         except OSError as error:
             self.discard()
-            raise InputError(f"cannot be written: {_reason(error)}", where=self.path) from None
+            raise _unwritable(self.path, error) from None
         except InputError:
             self.discard()
             raise
 
-    def discard(self) -> None:
-        """As if nothing had been written; after `commit` it does nothing."""
-        with contextlib.suppress(OSError, InputError):
-            self.file.close()
-        if self._temporary is not None:
-            if not self._nameless:
-                with contextlib.suppress(OSError):
-                    os.unlink(self._temporary)
-            self._temporary = None
+    def _place(self) -> None:
+        """The name. A nameless file gets its own at once where that is free, else one to be renamed."""
+        temporary = self._temporary or ""
+        if self._nameless:
+            try:
+                if not os.path.lexists(self._target) and self._link(self._target):
+                    return
+                self._link(temporary)
+                self._nameless = False
+            except OSError:  # hidden /proc, a folder that can't be searched, a file system that links nothing
+                self._copy()
+        os.replace(self._temporary or "", self._target)
+
+    def _link(self, name: str) -> bool:
+        """Give the nameless file a name; False where that is taken."""
+        at = os.open(_LINKS, getattr(os, "O_PATH", 0) | _FOLDER)
+        try:
+            # With a folder's descriptor the system follows the link to the open file (linkat, AT_SYMLINK_FOLLOW).
+            os.link(str(self.file.fileno()), name, src_dir_fd=at)
+        except FileExistsError:
+            return False
+        finally:
+            os.close(at)
+        return True
+
+    def _copy(self) -> None:
+        """A nameless file that can't be named becomes one with a name."""
+        fd = self.file.fileno()
+        with uncut():
+            temporary = self._temporary or ""
+            copy = _Raw(os.open(temporary, _CREATE, 0o600), self.path)
+            self._nameless = False
+        with copy:
+            at = 0
+            while piece := os.pread(fd, _PIECE, at):
+                at += copy.write(piece)
+            _become(copy.fileno(), os.fstat(fd), stat.S_IMODE(os.fstat(fd).st_mode))
+            _sync(copy.fileno())
+
+
+class Outputs(Closing):
+    """Outputs that come into their places together: all are complete before one is named.
+
+    with Outputs() as outputs:
+        file = outputs.open(path).file
+        ...
+        outputs.commit()
+    """
+
+    def __init__(self) -> None:
+        self._all: list[OutputFile] = []
+        self._texts: list[TextIO] = []  # one that is garbage would close its file
+
+    def open(self, path: str, *, private: bool = False) -> OutputFile:
+        """As OutputFile."""
+        output = OutputFile(path, private=private)
+        self._all.append(output)
+        return output
+
+    def text(self, path: str, *, private: bool = False) -> TextIO:
+        """As OutputFile, for text in UTF-8."""
+        text = _as_text(self.open(path, private=private))
+        self._texts.append(text)
+        return text
+
+    def commit(self) -> None:
+        """Every output is in its place from here on. InputError where the system refuses: then none is, as a rule."""
+        for text in self._texts:
+            text.flush()
+        for output in self._all:
+            output.finish()
+        with uncut():
+            for output in self._all:
+                output.commit()
+
+    def close(self) -> None:
+        """Forget what was not committed."""
+        for output in self._all:
+            output.discard()
 
 
 @contextlib.contextmanager
@@ -142,15 +250,82 @@ def atomic_output(path: str, mode: str = "w", *, private: bool = False) -> Itera
     """
     if mode != "w":
         raise ValueError(f"mode {mode!r}: only 'w' is known here")
-    output = OutputFile(path, private=private)
-    text = io.TextIOWrapper(output.file, encoding="utf-8", newline="\n", write_through=True)
+    with Outputs() as outputs:
+        yield outputs.text(path, private=private)
+        outputs.commit()
+
+
+def _as_text(output: OutputFile) -> TextIO:
+    return io.TextIOWrapper(output.file, encoding="utf-8", newline="\n", write_through=True)
+
+
+def _standard_output() -> io.RawIOBase:
+    """Standard output, after what was printed already."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
+    sys.stdout.flush()
     try:
-        yield text
-        text.flush()
-        output.commit()
-    finally:
+        return _Raw(os.dup(sys.stdout.fileno()), STANDARD)
+    except io.UnsupportedOperation:
+        return _Borrowed(sys.stdout.buffer)
+
+
+class _Borrowed(io.RawIOBase):
+    """A test's standard output, which has no descriptor. Closing leaves it open."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        """Everything, at once."""
+        return self._stream.write(data)
+
+
+def _become(fd: int, found: os.stat_result, mode: int) -> None:
+    """The owner and the mode of the file that is replaced, as far as we may."""
+    made = os.fstat(fd)
+    if (made.st_uid, made.st_gid) != (found.st_uid, found.st_gid):
+        with contextlib.suppress(OSError):
+            os.fchown(fd, found.st_uid, found.st_gid)
+    with contextlib.suppress(OSError):
+        os.fchmod(fd, mode)
+
+
+def _sync(fd: int) -> None:
+    """The bytes are on the disk: a name must not come there before them."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _UNSYNCED:
+            raise
+
+
+def _sync_folder(folder: str) -> None:
+    """So is the name. A folder that may be written and not read can't be synced."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | _FOLDER)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _unwritable(path: str, error: OSError | ValueError) -> InputError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if isinstance(error, OSError) and error.errno == errno.EBADF:
+        reason = "it is closed, or not open for writing"
+    return InputError(f"cannot be written: {reason}", where=path)
+
+
+_unfinished: set[OutputFile] = set()
+
+
+@atexit.register
+def _forget() -> None:
+    """What a signal took away from the code that would have forgotten it."""
+    for output in list(_unfinished):
         output.discard()
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

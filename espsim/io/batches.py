@@ -24,13 +24,14 @@ import numpy.typing as npt
 from espsim.core.batch import I32, I64, U8, U64
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
+from espsim.core.inputs import open_input
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, supported
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng
-from espsim.io.source import Record, open_bytes
+from espsim.io.source import Record
 from espsim.kernels.capture import FULL, LONGEST, ODD, classic, gather
 from espsim.kernels.capture_ng import MOST_SECONDS, MOST_UNITS, enhanced, skim
 
@@ -221,15 +222,25 @@ _END = Record(-1, None, 0, b"", False)
 
 
 def open_batches(path: str) -> BatchReader:
-    """Open a classic pcap or a pcapng. InputError: it can't be read, is empty, or is no capture that is known here."""
-    file = cast(io.FileIO, open_bytes(path, 0))
+    """Open a classic pcap or a pcapng, or standard input for `-`.
+
+    InputError: it can't be read, is empty, or is no capture that is known here.
+    """
+    file = cast(io.FileIO, open_input(path, buffering=0))
     try:
         source = Intake(file, path)
-        waits = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        waits = not _is_regular(file)
         return BatchReader(source, read_format(source, _skim), waits=waits)
     except BaseException:
         file.close()
         raise
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except io.UnsupportedOperation:  # a test's standard input, in memory
+        return True
 
 
 def _skim(file: BinaryIO, order: str) -> None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from espsim.io.atomic import OutputFile
+from espsim.core.errors import InputError
+from espsim.core.inputs import open_input
+from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
 from espsim.io.linktype import RAW, ip_packet
 from espsim.io.pcap import file_header, frame_header
-from espsim.io.source import ByteSource, CaptureCut, Format, open_bytes
+from espsim.io.source import ByteSource, CaptureCut, Format
 
 __all__ = ["CaptureCut", "CaptureReader", "CaptureWriter", "Frame", "open_capture"]
 
@@ -69,8 +71,11 @@ class CaptureReader:
 
 
 def open_capture(path: str) -> CaptureReader:
-    """Open a classic pcap or a pcapng. InputError: it can't be read, is empty, or is no capture that is known here."""
-    file = open_bytes(path, 1 << 18)
+    """Open a classic pcap or a pcapng, or standard input for `-`.
+
+    InputError: it can't be read, is empty, or is no capture that is known here.
+    """
+    file = open_input(path, buffering=1 << 18)
     try:
         source = ByteSource(file, path)
         return CaptureReader(source, read_format(source))
@@ -90,17 +95,24 @@ def _frames(form: Format) -> Iterator[Frame]:
 class CaptureWriter:
     """A classic little-endian pcap that appears whole at `commit`, or not at all.
 
-    Entering the context opens it: InputError where the path can't be written. `nanosecond` chooses the format's unit.
+    Entering the context opens it: InputError where the path can't be written, or is a terminal. `nanosecond` chooses
+    the format's unit. With `outputs` it comes into its place with those, at their commit.
     """
 
-    def __init__(self, path: str, *, linktype: int = RAW, nanosecond: bool = False) -> None:
+    def __init__(
+        self, path: str, *, linktype: int = RAW, nanosecond: bool = False, outputs: Outputs | None = None
+    ) -> None:
         self.path = path
         self.linktype = linktype
         self.nanosecond = nanosecond
+        self._outputs = outputs
         self._output: OutputFile | None = None
 
     def __enter__(self) -> Self:
-        self._output = OutputFile(self.path)
+        self._output = OutputFile(self.path) if self._outputs is None else self._outputs.open(self.path)
+        if self._output.file.isatty():
+            self._output.discard()
+            raise InputError("a capture is not written to a terminal: name a file, or a pipe", where=self.path)
         self._output.file.write(file_header(self.linktype, self.nanosecond))
         return self
 
@@ -117,7 +129,7 @@ class CaptureWriter:
         self._output.file.write(frame_header(time_ns, len(data), self.nanosecond) + data)
 
     def commit(self) -> None:
-        """Put the capture into its place; nothing can be written behind it."""
+        """Put the capture (and the outputs that come with it) into place; nothing can be written after it."""
         if self._output is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
-        self._output.commit()
+        self._output.commit() if self._outputs is None else self._outputs.commit()

@@ -193,12 +193,13 @@ class Pcapng:
     def _scan(self, skim: Skim | None) -> bool:
         """Whether some interface's clock has ticks between microseconds. Reads block headers and interfaces only."""
         source, start, order = self._source, self._source.at, self.order
+        place = source.file.tell()  # standard input may have been read from before
         try:
             return self._finer_than_microseconds(skim)
         except (InputError, OSError):
             return False  # what is wrong is said when the frames are read
         finally:
-            source.file.seek(start)
+            source.file.seek(place)
             source.at, self.order = start, order
             self.interfaces = []
 

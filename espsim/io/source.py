@@ -36,15 +36,6 @@ class Format(Protocol):
         """Record by record, in order: a frame, or None for what is none. InputError at the first that is not whole."""
 
 
-def open_bytes(path: str, buffering: int) -> BinaryIO:
-    """A file to read bytes from. InputError where it can't be opened."""
-    try:
-        return open(path, "rb", buffering=buffering)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"cannot be read: {reason}", where=path) from None
-
-
 class ByteSource:
     """The bytes of a capture, in order. `frame` is the number of the frame that comes next, None in the file header."""
 

@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails
 import espsim
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
+from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload import locate
 from espsim.offload.schema import UNKNOWN, Spec, fields_of, legal
@@ -191,9 +192,12 @@ def _shipped(ident: str) -> Path | None:
 
 
 def load_model(name: str | Path) -> Model:
-    """The model of an id, or of a path (something with a `/` or ending in .toml). InputError: FILE:LINE and what."""
+    """The model of an id, or of a path: something with a `/`, ending in .toml, or `-` (standard input, once).
+
+    InputError: FILE:LINE and what.
+    """
     text = str(name)
-    if "/" in text or text.endswith(".toml"):
+    if text == STANDARD or "/" in text or text.endswith(".toml"):
         return _load(Path(text), text, ())
     path = _shipped(text)
     if path is None:
@@ -210,17 +214,21 @@ def load_models(names: Iterable[str | Path]) -> list[tuple[str | Path, Model]]:
     for name in names:
         model = load_model(name)
         first, document = found.setdefault(model.id, (name, model))[1].documents[0], model.documents[0]
-        if not os.path.samefile(first.name, document.name):
+        if not _same_file(first.name, document.name):
             at: Key = ("id",)
             raise document.error(f"id: {model.id} is the id of {first.name}:{first.places[at].line} too", at)
     return list(found.values())
+
+
+def _same_file(first: str, second: str) -> bool:
+    return first == second or (STANDARD not in (first, second) and os.path.samefile(first, second))
 
 
 # -- one file -----------------------------------------------------------------------------------------------------
 
 
 def _read(path: Path, name: str) -> Document:
-    text = read_text(path, name)
+    text = read_text(name if name == STANDARD else str(path), name)
     return Document(name, parse_toml(text, name), locate.locate(text.replace("\r\n", "\n")))
 
 

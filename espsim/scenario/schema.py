@@ -65,7 +65,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal
 
@@ -74,6 +73,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from espsim.core.address import parse_address
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError, InputErrors
+from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
 
@@ -257,10 +257,10 @@ def thread_names() -> list[str]:
 def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
     """(scenario, its place for error lines, its source text). InputError: no such scenario, or what is wrong where.
 
-    Built-in names may be written in any case.
+    Built-in names may be written in any case; `-` is standard input.
     """
-    if "/" in name_or_path or name_or_path.endswith(".toml"):
-        text = read_text(Path(name_or_path), name_or_path)
+    if name_or_path == STANDARD or "/" in name_or_path or name_or_path.endswith(".toml"):
+        text = read_text(name_or_path, name_or_path)
         return parse_scenario(text, name_or_path), name_or_path, text
     files = _builtin_files()
     wanted = name_or_path.lower()

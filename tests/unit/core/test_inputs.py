@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from espsim.core.errors import InputError
-from espsim.io.inputs import open_input, read_pieces, read_whole
+from espsim.core.inputs import open_input, read_pieces, read_whole
 
 
 def test_a_file(tmp_path):
@@ -54,7 +54,7 @@ def test_no_standard_input(monkeypatch):
 
 CHILD = """
 import sys
-from espsim.io.inputs import open_input, read_pieces
+from espsim.core.inputs import open_input, read_pieces
 print([piece.decode() for piece in read_pieces("-", 4)])
 open_input("-").close()
 print(sys.stdin.closed, sys.stdin.read())

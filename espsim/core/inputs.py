@@ -1,0 +1,109 @@
+"""Files that commands read: a path, or `-` for standard input.
+
+    with open_input(path) as file: ...              # bytes, buffered
+    for piece in read_pieces(path): ...             # bytes, so many at a time
+    data = read_whole(path, most=1 << 20)           # bytes, and not more than that
+
+Every failure of the system is an InputError that names the path as the user gave it. Nothing is decoded here, and
+nothing is said of what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from espsim.core.errors import InputError
+
+STANDARD = "-"
+"""The path that means standard input where a file is read, and standard output where one is written."""
+
+_PIECE = 1 << 20
+_BUFFER = 1 << 16
+_kept: list[object] = []
+"""The standard input that `read_start` has read, and its bytes."""
+
+
+def open_input(path: str, *, buffering: int = -1) -> BinaryIO:
+    """A file, or standard input for `-`, open for bytes; `buffering` as in `open`.
+
+    Closing it leaves standard input open. InputError: there is no such file, it must not be read, or (later) the system
+    can't read on.
+    """
+    if path == STANDARD and sys.stdin is None:
+        raise InputError("cannot be read: standard input is closed", where=path)
+    try:
+        raw = _Raw(path, sys.stdin.fileno() if path == STANDARD else None)
+    except io.UnsupportedOperation:  # a test's standard input, in memory
+        return io.BytesIO(sys.stdin.buffer.read())
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+    return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, _BUFFER)))
+
+
+def read_pieces(path: str, size: int = _PIECE) -> Iterator[bytes]:
+    """The bytes of a file, in order, in pieces of 1 to `size` bytes.
+
+    A pipe gives what is there and does not wait for more. Memory is one piece. InputError where it can't be opened, at
+    the first piece, or can't be read on.
+    """
+    with open_input(path, buffering=0) as file:
+        while piece := file.read(size):
+            yield piece
+
+
+def read_start(path: str, most: int) -> bytes:
+    """The first `most` bytes of a file, all where it is not longer. InputError where it can't be read.
+
+    Standard input is kept, so that who asks again gets the same.
+    """
+    if path == STANDARD and _kept[:1] == [sys.stdin]:
+        return cast(bytes, _kept[1])[:most]
+    pieces: list[bytes] = []
+    with open_input(path, buffering=0) as file:
+        while most and (piece := file.read(min(most, _PIECE))):
+            pieces.append(piece)
+            most -= len(piece)
+    data = b"".join(pieces)
+    if path == STANDARD:
+        _kept[:] = [sys.stdin, data]
+    return data
+
+
+def read_whole(path: str, *, most: int) -> bytes:
+    """All bytes of a file of at most `most` bytes. InputError: it is longer (`/dev/zero` has no end), or unreadable."""
+    data = read_start(path, most + 1)
+    if len(data) > most:
+        raise InputError(f"is longer than {most:,} bytes, which is more than such a file can need", where=path)
+    return data
+
+
+def unreadable(path: str, error: OSError | ValueError) -> InputError:
+    """The error of a file that the system does not open or read."""
+    if not isinstance(error, OSError):  # a NUL byte or a lone surrogate in its name
+        return InputError("no file has such a name", where=repr(path))
+    return InputError(f"cannot be read: {error.strerror or error}", where=path)
+
+
+class _Raw(io.FileIO):
+    """A file whose failures name the path that the user gave. `fd`: standard input's, which stays open."""
+
+    def __init__(self, path: str, fd: int | None) -> None:
+        super().__init__(path if fd is None else fd, "rb", closefd=fd is None)
+        self._where = path
+
+    def readinto(self, buffer: Any) -> int | None:
+        """As FileIO; InputError where the system refuses."""
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise unreadable(self._where, error) from None
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As FileIO; InputError where the system refuses."""
+        try:
+            return super().read(-1 if size is None else size) or b""
+        except OSError as error:
+            raise unreadable(self._where, error) from None
