@@ -83,7 +83,7 @@ def read_whole(path: str, *, most: int) -> bytes:
 def unreadable(path: str, error: OSError | ValueError) -> InputError:
     """The error of a file that the system does not open or read."""
     if not isinstance(error, OSError):  # a NUL byte or a lone surrogate in its name
-        return InputError("no file has such a name", where=repr(path))
+        return InputError("no file has such a name", where=path)
     return InputError(f"cannot be read: {error.strerror or error}", where=path)
 
 

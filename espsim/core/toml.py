@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from espsim.core.errors import InputError
@@ -19,13 +20,13 @@ _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _LONG_NUMBER = re.compile(r"[0-9_]{4300,}")  # of digits that int() refuses (sys.set_int_max_str_digits)
 
 
-def read_text(path: str, where: str) -> str:
+def read_text(path: str | Path, where: str) -> str:
     """The text of a file, or of standard input for `-`.
 
     InputError: it can't be read, is too long (`/dev/zero` has no end), or is no UTF-8.
     """
     try:
-        data = read_start(path, MOST + 1)
+        data = read_start(str(path), MOST + 1)
     except InputError as error:
         raise InputError(error.what, where=where) from None
     nul = data.find(b"\0")
