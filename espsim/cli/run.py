@@ -79,10 +79,7 @@ def run(
         return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
-    reads = {"SCENARIO": common.by_path(*scenarios), "--model": common.by_path(*models)}
-    common.keep_apart(reads, {"--pcap": pcap})
-    if pcap is not None:
-        common.keep_apart({"--model": common.model_files(*models)}, {"--pcap": pcap})
+    _keep_apart(scenarios, models, pcap)
     if assume and not models:
         _needs_models(scenarios)
     answers = run_named(
@@ -96,6 +93,13 @@ def run(
                 cell.traced = None
     with common.reporting(pcap):
         _finish(answers, seed, as_json)
+
+
+def _keep_apart(scenarios: Iterable[str], models: Iterable[str], pcap: str | None) -> None:
+    reads = {"SCENARIO": common.by_path(*scenarios), "--model": common.by_path(*models)}
+    common.keep_apart(reads, {"--pcap": pcap})
+    if pcap is not None:
+        common.keep_apart({"--model": common.model_files(*models)}, {"--pcap": pcap})
 
 
 def _write_packets(path: str, answers: Sequence[Answered]) -> None:
