@@ -1,4 +1,8 @@
-"""What to change so that a host's SAs fit a device: an SPI range, a table size, a policy."""
+"""What to do so that a host's SAs fit a device: an SPI range, a table size, a window, a policy.
+
+By what the packets meet: where they are lost or meet a wrong SA the sentence says so first, and what only stays in
+software comes last.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from espsim.analysis.audit import Audit, Inventory
+from espsim.analysis.audit import Audit, Refused
+from espsim.analysis.inventory import Inventory
 from espsim.analysis.occupancy import shared
 from espsim.offload.model import Model
 from espsim.offload.schema import Lookup
@@ -18,23 +23,49 @@ _LOWEST = 0x100  # 1 to 255 are reserved (RFC 4303 2.1)
 def advice(inventory: Inventory, audit: Audit) -> list[str]:
     """Sentences, the most telling first; none where every SA is installed."""
     model = audit.device.model
-    return [*_unique(inventory, audit), *_aliases(inventory, audit, model), *_room(inventory, audit, model),
-            *_range(audit, model), *_deletion(audit, model), *_refused(audit)]  # fmt: skip
+    refused = sorted(audit.refused, key=lambda row: -row.lost)
+    return [
+        *_conflicts(inventory, audit),
+        *_aliases(inventory, audit, model),
+        *(_refused(row) for row in refused if row.lost),
+        *_room(inventory, audit, model),
+        *_deletion(audit, model),
+        *(_refused(row) for row in refused if not row.lost and row.change),
+        *_unknown(audit, model),
+    ]
 
 
-def _unique(inventory: Inventory, audit: Audit) -> Iterator[str]:
-    if not audit.fates["collides"]:
-        return
+def _conflicts(inventory: Inventory, audit: Audit) -> Iterator[str]:
+    """SAs with one SPI: what tells them apart that the device does not look at."""
+    apart: dict[str, int] = {}
+    for (what, _works), count in audit.conflicts.items():
+        apart[what] = apart.get(what, 0) + count
+    if apart.get("mark"):
+        yield f"{_sas(apart['mark'])} by mark alone, which this device does not see: give each peer its own SPI"
+    if apart.get("source"):
+        yield (
+            f"{_sas(apart['source'])} by source, with one SPI and one destination, and this device does not look at"
+            " the source: give each peer its own SPI"
+        )
+    if apart.get("destination") or (audit.fates["collides"] and not apart):
+        yield from _unique(inventory)
+
+
+def _sas(count: int) -> str:
+    return "1 SA differs from another" if count == 1 else f"these {count} SAs differ from others"
+
+
+def _unique(inventory: Inventory) -> Iterator[str]:
     yield (
         "one SPI may not serve two destinations on this device: have SPIs given out once for the whole host"
         " (SPI policy rfc4301: Linux 6.17, or 6.1.192, 6.6.103, 6.12.43, 6.16.2), not once for a destination"
     )
-    sas = len(inventory.offered)
+    sas, span = len(inventory.offered), inventory.span
     wanted = _bins_for(sas, 0.01)
-    if wanted is not None and inventory.span[1] - inventory.span[0] + 1 < wanted:
+    if wanted is not None and span is not None and span[1] - span[0] + 1 < wanted:
         yield (
             f"or draw from more SPIs: {wanted} of them make a duplicate among {sas} SAs less likely than 1 %;"
-            f" the present ones span {inventory.span[1] - inventory.span[0] + 1}"
+            f" the present ones span {span[1] - span[0] + 1}"
         )
 
 
@@ -44,7 +75,7 @@ def _bins_for(sas: int, chance: float) -> int | None:
 
 
 def _aliases(inventory: Inventory, audit: Audit, model: Model) -> Iterator[str]:
-    if not audit.fates["aliases"]:
+    if not audit.fates["aliases"] and not any(what == "slot" for what, _ in audit.conflicts):
         return
     index = model.spec.inbound.lookup[0].index
     bits = index.bits if index is not None and isinstance(index.bits, int) else 24
@@ -71,27 +102,24 @@ def _bits_apart(inventory: Inventory, bits: int) -> int | None:
 
 
 def _room(inventory: Inventory, audit: Audit, model: Model) -> Iterator[str]:
-    lost = audit.fates["overflows"]
-    if not lost:
+    over = audit.fates["overflows"]
+    if not over:
         return
     first = model.spec.inbound.lookup[0]
     sas = len(inventory.offered)
+    lost = sum(n for row, n in audit.traffic.items() if row.fate == "overflows" and row.works in ("lost", "wrong_sa"))
+    then = f"; {lost} of them lose their packets" if lost else ""
     if first.kind == "hash":
-        yield f"{lost} SAs find no place in the hash ({_hash(first)}): fewer SAs, or a larger table"
+        yield f"{over} SAs find no place in the hash ({_hash(first)}): fewer SAs, or a larger table{then}"
     else:
-        yield f"{lost} of {sas} SAs find no room: a table for {sas}, or the rest stay in software"
-    if any(fate == "overflows" and errno is None for fate, errno, *_ in audit.traffic):
+        rest = then or ", or the rest stay in software"
+        yield f"{over} of {sas} SAs find no room: a table for {sas}{rest}"
+    if any(row.fate == "overflows" and row.errno is None for row in audit.traffic):
         yield "the driver reports success for SAs that it has not installed: count its entries, don't trust its answer"
 
 
 def _hash(lookup: Lookup) -> str:
     return f"{lookup.ways} ways of {lookup.sets} rows"
-
-
-def _range(audit: Audit, model: Model) -> Iterator[str]:
-    span = model.spec.inbound.program.spi_range
-    if span is not None and any("driver's range" in refused.why for refused in audit.refused):
-        yield f"keep SPIs within 0x{span.min:x}-0x{span.max:x}, or configure the driver for the range in use"
 
 
 def _deletion(audit: Audit, model: Model) -> Iterator[str]:
@@ -102,6 +130,14 @@ def _deletion(audit: Audit, model: Model) -> Iterator[str]:
         yield "deleting either of two SAs with one SPI takes the other one's entry away: rekey both, not one"
 
 
-def _refused(audit: Audit) -> Iterator[str]:
-    if any("driver's range" not in refused.why for refused in audit.refused):
-        yield "refused SAs stay in software, or change what the sentence names"
+def _refused(row: Refused) -> str:
+    """What to do about SAs that the driver refuses, and what becomes of them until then."""
+    if not row.lost:
+        return f"to have {row.sas} more in hardware: {row.change} ({row.why}); until then they work in software"
+    what = row.change or "keep these SAs off this device"
+    return f"{what}: {row.why}, and {row.lost} of these {row.sas} SAs lose their packets"
+
+
+def _unknown(audit: Audit, model: Model) -> Iterator[str]:
+    for key, (count, _first) in audit.unknown.items():
+        yield f"{count} SAs hang on {key}, which is not public: say {model.how_to_assume(key)} to see one answer"

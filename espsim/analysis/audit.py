@@ -1,118 +1,73 @@
 """What a device would do with the SAs of a host: each is offered to the modelled driver, then a packet of each is sent.
 
+What the driver did with an SA is its fate:
+
     installed   it is in the device, and no other SA is in its way
     collides    an SA with the same SPI has its key or slot: it was refused, or shadowed, or overwritten
     aliases     an SA with another SPI has its slot
     overflows   there is no room for it
     refused     the driver does not take such an SA, or its SPI lies outside of the driver's range
 
-An SA is inbound by its `dir`, or its destination is one of the host's own; where neither is known it counts as inbound.
-AH, IPComp and larval states are counted and not offered. SAs go in oldest first, as the kernel got them.
+What then happens to its packets is told by one of WORKS:
+
+    hardware    the device opens them with the SA's own context
+    software    they go on to software, which has the SA (or the model is of software)
+    lost        none arrives: dropped or flagged by the device, or left to a kernel that refused the SA (XfrmInNoStates)
+    wrong_sa    they are opened with another SA's context, and fail
+    unknown     the answer hangs on something that is not public; no other SA's answer is stopped by that
+
+The same SAs and packets in `decap --model` meet the same (reference/offloaded.py). Packets are those that only their
+own SA opens. SAs go in oldest first, as the kernel got them.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from espsim.analysis.doubts import Doubts
+from espsim.analysis.inventory import Inventory
 from espsim.analysis.odds import out_of_range
-from espsim.core.address import Address, prefix_match
-from espsim.core.errors import InputError
+from espsim.analysis.offers import Offers
+from espsim.core.address import Address
+from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing
-from espsim.offload.caps import refusal
+from espsim.offload.caps import Refusal, stays_in_software
 from espsim.offload.device import Answer, Device, PacketKey, Reached
 from espsim.offload.schema import UNKNOWN
-from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction, SecurityAssociation
-from espsim.xfrm.algorithms import stand_ins
-from espsim.xfrm.survey import Survey, Template
+from espsim.xfrm.survey import Survey
 
 FATES = ("installed", "collides", "aliases", "overflows", "refused")
+WORKS = ("hardware", "software", "lost", "wrong_sa", "unknown")
+SEVERITY = {works: n for n, works in enumerate(("lost", "wrong_sa", "unknown", "software", "hardware"))}
 
 _ABSENT = {
     Reached.MISS: DeviceOutcome.DROPPED,
     Reached.EMPTY_SLOT: DeviceOutcome.EMPTY_SLOT,
     Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH,
 }
+_UNKNOWN_FATE = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """A network of the host's own addresses."""
+class Met(NamedTuple):
+    """What the packets of an SA meet. `outcome`, `surfacing` None: not public. `other`: the SA they meet, -1: none."""
 
-    network: Address
-    length: int
-
-    def holds(self, address: Address) -> bool:
-        """Whether an address lies in it."""
-        return prefix_match(address, self.network, self.length)
+    works: str
+    outcome: DeviceOutcome | None
+    surfacing: Surfacing | None
+    other: int = -1
 
 
-def parse_prefix(text: str) -> Prefix:
-    """ADDR[/PLEN]; InputError for what is none. Host bits may be set, as in `ip addr`."""
-    try:
-        interface = ipaddress.ip_interface(text)
-    except ValueError:
-        raise InputError(f"{text!r} is no address or prefix, such as 192.0.2.0/24", where="--local") from None
-    return Prefix(interface.network.network_address.packed, interface.network.prefixlen)
+class Traffic(NamedTuple):
+    """SAs that fare alike. `fate` is one of FATES, or "unknown"; `errno` None: the add says 0."""
 
-
-@dataclass(slots=True)
-class Inventory:
-    """Which SAs of a survey are offered, oldest first, and how many are not, by reason."""
-
-    survey: Survey
-    offered: array[int]
-    outbound: int = 0
-    undirected: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """The lowest and the highest SPI of the offered SAs."""
-        spis = self.survey.spi
-        return min(spis[i] for i in self.offered), max(spis[i] for i in self.offered)
-
-    def destinations(self) -> list[int]:
-        """How many SAs each destination has: within one the kernel gives no SPI twice."""
-        return sorted(Counter(self.survey.dst[i] for i in self.offered).values(), reverse=True)
-
-
-def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
-    """Sort a survey's SAs. `undirected` counts those that are inbound only because nothing says otherwise."""
-    result = Inventory(survey, array("I"))
-    for proto, count in survey.ignored.items():
-        result.left_out[f"protocol {proto}"] += count
-    reasons = [_not_offered(template) for template in survey.templates]
-    own: dict[Address, bool] = {}
-    for index in survey.installing_order():
-        number = survey.template[index]
-        if reasons[number] is not None:
-            result.left_out[str(reasons[number])] += 1
-            continue
-        direction = survey.templates[number].sa.dir
-        if direction is None and local:
-            dst = survey.dst[index]
-            if dst not in own:
-                own[dst] = any(prefix.holds(dst) for prefix in local)
-            direction = Direction.IN if own[dst] else Direction.OUT
-        if direction is Direction.OUT:
-            result.outbound += 1
-            continue
-        result.undirected += direction is None
-        result.offered.append(index)
-    return result
-
-
-def _not_offered(template: Template) -> str | None:
-    if template.sa.proto != PROTO_ESP:
-        return PROTO_NAMES[template.sa.proto]
-    if template.unmodelled:
-        return f"not modelled: {template.unmodelled}"
-    return "larval" if template.sa.keys is None and not template.hidden else None
+    works: str
+    fate: str
+    errno: str | None
+    outcome: DeviceOutcome | None
+    surfacing: Surfacing | None
 
 
 class Finding(NamedTuple):
@@ -122,31 +77,40 @@ class Finding(NamedTuple):
     fate: str
     errno: str | None
     other: int
-    outcome: DeviceOutcome
-    surfacing: Surfacing
+    outcome: DeviceOutcome | None
+    surfacing: Surfacing | None
+    works: str
 
 
 class Refused(NamedTuple):
-    """SAs that one sentence refuses."""
+    """SAs that one sentence refuses, and how many of them are lost or meet a wrong SA."""
 
     errno: str
     why: str
     sas: int
     first: int
+    change: str
+    lost: int
 
 
 @dataclass(slots=True)
 class Audit:
-    """One model's answer. `traffic` counts SAs by (fate, errno, outcome, surfacing); `findings`: a fate's first.
+    """One model's answer. `traffic` counts SAs that fare alike; `findings`: the most severe of each fate.
 
-    `places`: (place, SAs that wanted what it holds and lost) of every written row; `hidden`: what was assumed of keys.
+    `works` counts SAs by WORKS, `unmet` those whose packets meet no SA by the outcome, `conflicts` those that meet
+    another by what tells the two apart: "mark", "source", "destination" or "slot". `unknown`: (SAs, the first) by the
+    key that is not public. `places`: (place, SAs that wanted what it holds and lost) of every written row; `hidden`:
+    what was assumed of keys.
     """
 
     device: Device
     fates: Counter[str] = field(default_factory=Counter)
-    traffic: Counter[tuple[str, str | None, DeviceOutcome, Surfacing]] = field(default_factory=Counter)
+    works: Counter[str] = field(default_factory=Counter)
+    traffic: Counter[Traffic] = field(default_factory=Counter)
+    conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    unknown: dict[str, list[int]] = field(default_factory=dict)
     places: list[tuple[int, int]] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
 
@@ -154,13 +118,18 @@ class Audit:
     def collides(self) -> bool:
         """Whether some SA's packets meet, or its add met, another SA."""
         met = (DeviceOutcome.WRONG_SA, DeviceOutcome.SHADOWED, DeviceOutcome.SA_MISMATCH)
-        return bool(self.fates["collides"] or self.fates["aliases"] or any(t[2] in met for t in self.traffic))
+        return bool(self.fates["collides"] or self.fates["aliases"] or any(t.outcome in met for t in self.traffic))
+
+    @property
+    def lost(self) -> int:
+        """SAs of which no packet arrives, or that meet a wrong SA."""
+        return self.works["lost"] + self.works["wrong_sa"]
 
 
 def audit(inventory: Inventory, device: Device, *, most: int = 20) -> Audit:
     """Offer every inbound SA to a new device, then send a packet of each. At most `most` findings of a fate are listed.
 
-    UnknownReached where an answer is not public.
+    What is not public stops nothing: the SAs that need it are `unknown`.
     """
     return _Run(inventory, device, most).result
 
@@ -171,90 +140,72 @@ class _Run:
     def __init__(self, inventory: Inventory, device: Device, most: int) -> None:
         self.survey, self.offered, self.device, self.most = inventory.survey, inventory.offered, device, most
         self.result = Audit(device)
-        self._reasons: dict[int, tuple[str, str]] = {}
+        self._offers = Offers(self.survey, device.model)
+        self._doubts = Doubts(device.model, self.survey.spi)
+        self._reasons: dict[int, Refusal] = {}
         self._errnos: dict[int, str] = {}
         inbound = device.model.spec.inbound
         first = inbound.lookup[0]
+        self._software = device.model.spec.caps.offload == []
         self._looks = inbound.classify.kind != "none" and first.kind != "none"
         fields = {name for part in first.key for name in ([part] if isinstance(part, str) else part)}
         self._addressed = bool(fields & {"src", "dst"})
         self._indexed = first.kind == "direct" and first.index is not None and first.index.fn == "mask"
         self._mask = _mask_of(device)
+        self._marked = "mark" in fields or "mark" in inbound.classify.key
         self._mismatched: dict[int, Answer] = {}
         self._by_spi = _finds_by_spi(device)
         self._missed: dict[bool, Answer] = {}
-        self._makers = [self._maker(template) for template in self.survey.templates]
+        self._found: dict[tuple[str, str], list[Finding]] = {}
         self._offer()
         places = {index: place for place, index in device.occupancy()}
         self._written = set(places)
         self._repeated = self._repeated_spis()
-        lost: Counter[int] = Counter()
-        for index in sorted(self.offered):
-            other = self._judge(index)
-            if other in places:
-                lost[places[other]] += 1
-        self.result.places = [(place, lost[place]) for place in sorted(places.values())]
-        self.result.refused = list(self._grouped())
+        self._answered: dict[PacketKey, Answer] = {}
+        self._newest: _Newest | None = None
+        self._refused_lost: Counter[Refusal] = Counter()
+        self._judge_all(places)
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
     def _offer(self) -> None:
-        spis, numbers = self.survey.spi, self.survey.template
+        spis, numbers, doubts = self.survey.spi, self.survey.template, self._doubts
         mask = self._mask if _turns_away(self.device) else None
-        away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whoever comes, with one errno
-        for index in self.offered:
-            number = numbers[index]
-            make, refused, each = self._makers[number]
-            errno = away.get((spis[index] & mask, number)) if mask is not None else None
+        away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whatever comes, with one errno
+        for position, index in enumerate(self.offered):
+            errno = away.get((spis[index] & mask, numbers[index])) if mask is not None else None
             if errno is not None:
                 self._errnos[index] = errno
                 continue
-            if refused is None:
-                sa = make(index)
-                refused = refusal(self.device.model, sa) if each else None
-            if refused is not None:
-                self._errnos[index], self._reasons[index] = refused[0], refused
+            offer = self._offers.of(index)
+            if offer.refused is not None:
+                self._errnos[index], self._reasons[index] = offer.refused.errno, offer.refused
                 continue
-            errno = self.device.add(index, sa).errno
+            if offer.unknown is not None or doubts.closed is not None:
+                doubts.leave_open(position, index, offer.unknown or doubts.closed or "")
+                continue
+            sa = offer.make(index)
+            try:
+                errno = self.device.add(index, sa).errno
+            except UnknownReached as reached:
+                errno = doubts.reached(position, index, reached.key)
             if errno is None:
                 continue
             self._errnos[index] = errno
             if out_of_range(self.device.model, sa.spi):
-                self._reasons[index] = (errno, self._range())
-            elif mask is not None and not each:
-                away[sa.spi & mask, number] = errno
+                self._reasons[index] = self._range(errno)
+            elif mask is not None and sa.encap is None and sa.offload is None:
+                away[sa.spi & mask, numbers[index]] = errno
+        doubts.settle(self.device.counts().accepted, self.offered)
+        self.result.hidden = self._offers.hidden
 
-    def _range(self) -> str:
+    def _range(self, errno: str) -> Refusal:
         span = self.device.model.spec.inbound.program.spi_range
-        return f"the SPI is outside of the driver's range, 0x{span.min:x} to 0x{span.max:x}" if span is not None else ""
-
-    def _maker(self, template: Template) -> tuple[Callable[[int], SecurityAssociation], tuple[str, str] | None, bool]:
-        """What makes the SAs of a template, why the driver refuses them all, and whether each one is to be asked.
-
-        A hidden key may have any length: the shortest that the driver takes is assumed, and said.
-        """
-        sa, refused = template.sa, None
-        if template.sa.proto != PROTO_ESP or (sa.keys is None and not template.hidden):
-            return self.survey.maker(sa), None, False  # is never offered
-        if template.hidden:
-            sa, refused = self._with_key(template)
-        elif sa.encap is None:
-            refused = refusal(self.device.model, sa)
-        return self.survey.maker(sa), refused, sa.encap is not None
-
-    def _with_key(self, template: Template) -> tuple[SecurityAssociation, tuple[str, str] | None]:
-        answers = []
-        for algorithms in stand_ins(template.hidden):
-            sa = _replaced(template.sa, algorithms)
-            answers.append((sa, refusal(self.device.model, sa)))
-        taken = [sa for sa, refused in answers if refused is None]
-        if taken and len(taken) < len(answers):
-            name, size = template.hidden[0].name, _key_bits(taken[0])
-            no = sorted({_key_bits(sa) for sa, refused in answers if refused is not None})
-            note = f"{name}: the keys are hidden; taken for {size} bits, {' and '.join(map(str, no))} would be refused"
-            if note not in self.result.hidden:
-                self.result.hidden.append(note)
-        return (taken[0], None) if taken else answers[0]
+        low, high = (span.min, span.max) if span is not None else (0, 0)
+        return Refusal(
+            errno, f"the SPI is outside of the driver's range, 0x{low:x} to 0x{high:x}",
+            f"keep SPIs within 0x{low:x}-0x{high:x}, or configure the driver for the range in use",
+        )  # fmt: skip
 
     # -- packets ------------------------------------------------------------------------------------------------------
 
@@ -266,23 +217,59 @@ class _Run:
             (repeated if spi in seen else seen).add(spi)
         return repeated
 
+    def _judge_all(self, places: dict[int, int]) -> None:
+        spis, written, repeated = self.survey.spi, self._written, self._repeated
+        works = "software" if self._software else "hardware"
+        plain, wanted = 0, Counter[int]()
+        for index in sorted(self.offered):
+            if self._looks and index in written and spis[index] not in repeated and not self._doubts.about(index):
+                plain += 1  # it is in a table that packets are looked up in, and no other SA has its SPI
+                continue
+            other = self._judge(index)
+            if other in places:
+                wanted[places[other]] += 1
+        if plain:
+            self.result.fates["installed"] += plain
+            self.result.works[works] += plain
+            self.result.traffic[Traffic(works, "installed", None, DeviceOutcome.HIT, Surfacing.NONE)] += plain
+        self.result.places = [(place, wanted[place]) for place in sorted(places.values())]
+        self.result.refused = list(self._grouped())
+        self._list_findings()
+
     def _judge(self, index: int) -> int:
         """What became of an SA; the other SA that its packets meet, or -1."""
         result, errno = self.result, self._errnos.get(index)
-        if self._looks and index in self._written and self.survey.spi[index] not in self._repeated:
-            # It is in a table that packets are looked up in, and nobody else has its SPI: its packets reach it.
-            result.fates["installed"] += 1
-            result.traffic["installed", None, DeviceOutcome.HIT, Surfacing.NONE] += 1
-            return -1
-        answer = self._nobodys(index) or self._answer(index)
-        outcome, surfacing = self._outcome(index, answer)
-        other = answer.sa_index if answer.sa_index != index else -1
-        fate = self._fate(index, outcome, errno, other)
+        met = self._meet(index)
+        fate = self._fate(index, met, errno)
         result.fates[fate] += 1
-        result.traffic[fate, errno, outcome, surfacing] += 1
-        if fate != "installed" and result.fates[fate] <= self.most:
-            result.findings.append(Finding(index, fate, errno, other, outcome, surfacing))
-        return other
+        result.works[met.works] += 1
+        if index in self._reasons and met.works in ("lost", "wrong_sa"):
+            self._refused_lost[self._reasons[index]] += 1
+        result.traffic[Traffic(met.works, fate, errno, met.outcome, met.surfacing)] += 1
+        if met.other >= 0:
+            result.conflicts[self._apart(index, met.other), met.works] += 1
+        if fate != "installed" or met.works in ("lost", "wrong_sa", "unknown"):
+            kept = self._found.setdefault((fate, met.works), [])
+            if len(kept) < self.most:
+                kept.append(Finding(index, fate, errno, met.other, met.outcome, met.surfacing, met.works))
+        return met.other
+
+    def _meet(self, index: int) -> Met:
+        doubt = self._doubts.about(index)
+        if doubt is None and self._software and self.survey.templates[self.survey.template[index]].unmodelled:
+            return Met("unknown", None, None)  # software may well run what espsim does not
+        if doubt is None:
+            try:
+                return self._met(index, self._nobodys(index) or self._answer(index))
+            except UnknownReached as reached:
+                doubt = reached.key
+        self._needed(doubt, index)
+        return Met("unknown", None, None)
+
+    def _needed(self, key: str, index: int) -> None:
+        """An SA needed a key that is not public."""
+        found = self.result.unknown.setdefault(key, [0, index])
+        found[0] += 1
 
     def _nobodys(self, index: int) -> Answer | None:
         """The answer to a packet whose SPI no entry has: where nothing else counts, one is asked for all of them."""
@@ -299,9 +286,14 @@ class _Run:
 
         Where the SPI alone names a slot and at most the SPI is compared, every other SPI meets what the first met.
         """
-        if self._mask is None:
-            return self.device.lookup(self._packet(index))
         spi = self.survey.spi[index]
+        if self._mask is None:
+            if spi not in self._repeated:
+                return self.device.lookup(self._packet(index))
+            packet = self._packet(index)
+            if packet not in self._answered:
+                self._answered[packet] = self.device.lookup(packet)
+            return self._answered[packet]
         known = self._mismatched.get(spi & self._mask)
         if known is not None and self.survey.spi[known.sa_index] != spi:
             return known
@@ -312,31 +304,75 @@ class _Run:
 
     def _packet(self, index: int) -> PacketKey:
         survey = self.survey
-        return PacketKey(
-            survey.src[index], survey.dst[index], survey.spi[index], mark=survey.mark(index).value,
-            udp_ports=survey.ports(index),
-        )  # fmt: skip
+        mark = survey.mark(index).value if self._marked else 0
+        ports = survey.ports(index)
+        return PacketKey(survey.src[index], survey.dst[index], survey.spi[index], mark=mark, udp_ports=ports)
 
-    def _outcome(self, index: int, answer: Answer) -> tuple[DeviceOutcome, Surfacing]:
+    def _met(self, index: int, answer: Answer) -> Met:
         """As `reference.offloaded` has it, for a packet that only its own SA opens."""
         if answer.action == "use":
             if answer.sa_index == index:
-                return DeviceOutcome.HIT, Surfacing.NONE
+                return Met("hardware" if self.device.mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
             wrong = DeviceOutcome.SHADOWED if answer.shadowed else DeviceOutcome.WRONG_SA
-            return wrong, self.device.surfacing("integrity")
+            return Met("wrong_sa", wrong, self._failing(index), answer.sa_index)
+        other = answer.sa_index if answer.sa_index != index else -1
         if answer.action == "software":
-            return (DeviceOutcome.MISS if answer.reached is Reached.MISS else _ABSENT[answer.reached]), Surfacing.NONE
+            outcome = DeviceOutcome.MISS if answer.reached is Reached.MISS else _ABSENT[answer.reached]
+            return self._in_software(index, outcome, other)
         if self.device.mode == "":
-            return _ABSENT[answer.reached], Surfacing.COUNTED
-        return _ABSENT[answer.reached], Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
+            return Met("lost", _ABSENT[answer.reached], Surfacing.COUNTED, other)
+        surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
+        return Met("lost", _ABSENT[answer.reached], surfacing, other)
 
-    def _fate(self, index: int, outcome: DeviceOutcome, errno: str | None, other: int) -> str:
+    def _failing(self, index: int) -> Surfacing | None:
+        """How a wrong key comes to light; None: not public, which changes nothing of where the packets go."""
+        try:
+            return self.device.surfacing("integrity")
+        except UnknownReached as reached:
+            self._needed(reached.key, index)
+            return None
+
+    def _in_software(self, index: int, outcome: DeviceOutcome, other: int) -> Met:
+        """The packet goes on to the kernel: does that have the SA, and find it first among those of equal address?"""
+        gone = self._gone(index)
+        if gone is None:
+            self._needed("inbound.program.full.errno", index)
+            return Met("unknown", outcome, None, other)
+        found = self._first_of(index)
+        if found == index:
+            return Met("software", outcome, Surfacing.NONE, other)
+        if found < 0:
+            return Met("lost", outcome, Surfacing.COUNTED, other)
+        return Met("wrong_sa", outcome, Surfacing.COUNTED, found)
+
+    def _gone(self, index: int) -> bool | None:
+        """Whether the kernel refused the SA because its driver did; None: the errno that decides it is not public."""
+        errno = self._errnos.get(index)
+        sa = self.survey.templates[self.survey.template[index]].sa
+        if errno is None or sa.offload is None:
+            return False
+        return None if errno == UNKNOWN and not sa.offload.packet else not stays_in_software(sa, errno)
+
+    def _first_of(self, index: int) -> int:
+        """The SA that the kernel's lookup finds for a packet of this one: newest first, by mark; -1: none."""
+        if self.survey.spi[index] not in self._repeated:
+            return -1 if self._gone(index) else index
+        if self._newest is None:
+            there = (i for i in self.offered if self.survey.spi[i] in self._repeated and not self._gone(i))
+            self._newest = _Newest(self.survey, there)
+        return self._newest.find(index)
+
+    # -- results ------------------------------------------------------------------------------------------------------
+
+    def _fate(self, index: int, met: Met, errno: str | None) -> str:
         if index in self._reasons:
             return "refused"
-        if outcome is DeviceOutcome.HIT:
+        if met.works == "unknown" and (errno is None or index in self._doubts.open):
+            return _UNKNOWN_FATE
+        if met.outcome is DeviceOutcome.HIT:
             return "installed"
-        if other >= 0:
-            return "collides" if self.survey.spi[other] == self.survey.spi[index] else "aliases"
+        if met.other >= 0:
+            return "collides" if self.survey.spi[met.other] == self.survey.spi[index] else "aliases"
         if errno is not None:
             return self._unmet(index)
         return "installed" if index in self._written else "overflows"
@@ -347,13 +383,55 @@ class _Run:
             return "collides"
         return "aliases" if self._indexed else "overflows"
 
+    def _apart(self, index: int, other: int) -> str:
+        """What tells an SA from the one that its packets meet."""
+        survey = self.survey
+        if survey.spi[index] != survey.spi[other]:
+            return "slot"
+        if survey.dst[index] != survey.dst[other]:
+            return "destination"
+        return "source" if survey.src[index] != survey.src[other] else "mark"
+
     def _grouped(self) -> Iterator[Refused]:
-        counts: Counter[tuple[str, str]] = Counter(self._reasons.values())
-        first: dict[tuple[str, str], int] = {}
+        counts: Counter[Refusal] = Counter(self._reasons.values())
+        first: dict[Refusal, int] = {}
         for index in sorted(self._reasons):
             first.setdefault(self._reasons[index], index)
         for reason, count in counts.most_common():
-            yield Refused(*reason, count, first[reason])
+            lost = self._refused_lost[reason]
+            yield Refused(reason.errno, reason.why, count, first[reason], reason.change, lost)
+
+    def _list_findings(self) -> None:
+        """Of each fate the most severe, and all by severity, then as the dump has them."""
+        listed: list[Finding] = []
+        for fate in dict.fromkeys(fate for fate, _ in self._found):
+            mine = [f for (of, _), found in self._found.items() if of == fate for f in found]
+            listed += sorted(mine, key=_severity)[: self.most]
+        self.result.findings = sorted(listed, key=_severity)
+
+
+class _Newest:
+    """The kernel's lookup among SAs of one destination and SPI: the newest whose mark takes the packet's."""
+
+    def __init__(self, survey: Survey, oldest_first: Iterable[int]) -> None:
+        self._survey = survey
+        self._by_mask: dict[tuple[Address, int], dict[int, dict[int, tuple[int, int]]]] = {}
+        for rank, index in enumerate(oldest_first):
+            mark = survey.mark(index)
+            masks = self._by_mask.setdefault((survey.dst[index], survey.spi[index]), {})
+            masks.setdefault(mark.mask, {})[mark.value] = (rank, index)
+
+    def find(self, index: int) -> int:
+        """The SA that a packet of this one finds; -1: none."""
+        survey = self._survey
+        masks = self._by_mask.get((survey.dst[index], survey.spi[index]), {})
+        value = survey.mark(index).value
+        found = [values[value & mask] for mask, values in masks.items() if value & mask in values]
+        return max(found)[1] if found else -1
+
+
+def _severity(finding: Finding) -> tuple[int, int]:
+    return SEVERITY[finding.works], finding.sa
 
 
 def _mask_of(device: Device) -> int | None:
@@ -374,10 +452,11 @@ def _finds_by_spi(device: Device) -> bool:
     """
     inbound = device.model.spec.inbound
     first, classify = inbound.lookup[0], inbound.classify
-    lists = first.key if first.kind == "longest" else [first.key]
+    lists: Sequence[object] = first.key if first.kind == "longest" else [first.key]
     decides = "spi" in classify.key and "mark" not in classify.key
     comes = classify.rule == "any" or classify.kind == "none" or decides
-    return comes and (first.kind == "none" or (first.kind != "direct" and all("spi" in fields for fields in lists)))
+    by_spi = first.kind != "direct" and all(isinstance(fields, list) and "spi" in fields for fields in lists)
+    return comes and (first.kind == "none" or by_spi)
 
 
 def _turns_away(device: Device) -> bool:
@@ -386,14 +465,3 @@ def _turns_away(device: Device) -> bool:
     duplicate, alias = program.duplicate, program.alias
     same = duplicate.policy == alias.policy == "reject" and duplicate.errno == alias.errno != UNKNOWN
     return same and (program.spi_range is None or program.spi_range.outside == "ignore")
-
-
-def _replaced(sa: SecurityAssociation, algorithms: Iterable[Any]) -> SecurityAssociation:
-    return SecurityAssociation(
-        sa.src, sa.dst, sa.spi, sa.proto, sa.mode, tuple(algorithms), dir=sa.dir, window=sa.window, flags=sa.flags,
-        encap=sa.encap,
-    )  # fmt: skip
-
-
-def _key_bits(sa: SecurityAssociation) -> int:
-    return 8 * len(sa.keys.key) if sa.keys is not None else 0

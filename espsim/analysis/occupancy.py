@@ -27,7 +27,7 @@ def log_all_differ(balls: int, bins: int) -> float:
 
 def shared(balls: int, bins: int) -> float:
     """The chance that at least two of `balls` share one of `bins` (the birthday problem)."""
-    return -math.expm1(log_all_differ(balls, bins))
+    return 0.0 - math.expm1(log_all_differ(balls, bins))  # 0 is 0, not -0
 
 
 def shared_across(groups: list[int], bins: int) -> float:
@@ -35,7 +35,7 @@ def shared_across(groups: list[int], bins: int) -> float:
     total = log_all_differ(sum(groups), bins)
     if math.isinf(total):
         return 1.0
-    return min(1.0, max(0.0, -math.expm1(min(0.0, total - sum(log_all_differ(size, bins) for size in groups)))))
+    return min(1.0, max(0.0, 0.0 - math.expm1(min(0.0, total - sum(log_all_differ(size, bins) for size in groups)))))
 
 
 def balls_for(chance: float, bins: int) -> int:

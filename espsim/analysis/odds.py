@@ -22,7 +22,7 @@ from espsim.analysis import occupancy
 from espsim.core.counts import parse_count
 from espsim.core.echo import shortened
 from espsim.core.errors import InputError
-from espsim.offload.caps import need, refusal
+from espsim.offload.caps import Refusal, need, refusal
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import Model
 from espsim.sad.association import Mode, SecurityAssociation
@@ -262,7 +262,7 @@ def _slots(sas: int, spis: Range, bits: int) -> tuple[float, float, float] | Non
     """(duplicate, alias, either) in a table that the SPI's low bits index; where it begins counts for nothing."""
     bins, slots = len(spis), 1 << bits
     per, rest = divmod(bins, slots)
-    either = -math.expm1(_slots_differ(sas, per, slots, rest))
+    either = 0.0 - math.expm1(_slots_differ(sas, per, slots, rest))
     duplicate = occupancy.shared(sas, bins)
     if not per or (per == 1 and not rest):
         return duplicate, 0.0, duplicate
@@ -306,7 +306,7 @@ def out_of_range(model: Model, spi: int) -> bool:
 
 def _acceptable(model: Model) -> SecurityAssociation:
     """An SA that the model takes, its window the smallest, whose addresses and SPI are then replaced."""
-    first: tuple[str, str] | None = None
+    first: Refusal | None = None
     for mode in (Mode.TRANSPORT, Mode.TUNNEL):
         for window in (0, 32, 64, 128, 1024):
             for suite in AEADS.values():
@@ -318,7 +318,7 @@ def _acceptable(model: Model) -> SecurityAssociation:
                     if refused is None:
                         return sa
                     first = first or refused
-    raise InputError(f"takes no inbound SA that could be tried: {first[1] if first else ''}", where=model.id)
+    raise InputError(f"takes no inbound SA that could be tried: {first.why if first else ''}", where=model.id)
 
 
 def _simulated(

@@ -8,38 +8,48 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from espsim.analysis.advice import advice
-from espsim.analysis.audit import FATES, Audit, Finding, Inventory
+from espsim.analysis.audit import FATES, SEVERITY, WORKS, Audit, Finding, Traffic
+from espsim.analysis.inventory import WAYS, Inventory
 from espsim.analysis.occupancy import shared, shared_across
 from espsim.analysis.odds import Chance, Range, chances
 from espsim.core.errors import InputError, UnknownReached
-from espsim.core.verdict import Surfacing
+from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.offload.model import Model
 from espsim.xfrm.survey import Survey
 
 _DRAWN_UP_TO = 1000
 """SAs up to which odds without a closed form are drawn."""
+_OWN = 20
+"""The host's own addresses that are named; the count is always of all."""
 
 
 def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0) -> dict[str, Any]:
     """Everything that an audit found. Chances are of the range that the present SPIs span."""
     survey, sas = inventory.survey, len(inventory.offered)
-    spis = Range(*inventory.span)
+    spis = Range(*inventory.span) if inventory.span is not None else None
     times = Counter(survey.spi[i] for i in inventory.offered)
     groups = inventory.destinations()
     return {
         "dump": survey.where,
-        "sas": len(survey),
+        "sas": inventory.sas,
         "inbound": sas,
         "inbound_undirected": inventory.undirected,
         "outbound": inventory.outbound,
         "left_out": dict(inventory.left_out),
-        "spi_range": {"low": spis.low, "high": spis.high, "size": len(spis)},
+        "directions": {way: inventory.ways[way] for way in WAYS},
+        "local": [{"address": own.address, "why": own.why} for own in inventory.own[:_OWN]],
+        "local_count": len(inventory.own),
+        "lost": max((audit.lost for audit in audits), default=0),
+        "spi_range": {"low": spis.low, "high": spis.high, "size": len(spis)} if spis is not None else None,
         "shared_spis": sum(n > 1 for n in times.values()),
         "destinations": len(groups),
-        "odds": [_odds(sas, groups, spis), _odds(10 * sas, [10 * n for n in groups], spis)],
+        "odds": [
+            _odds(sas, groups, spis), _odds(10 * sas, [10 * n for n in groups], spis)
+        ] if spis is not None else [],
         "models": [_model(inventory, audit, spis, seed) for audit in audits],
         "collision": any(audit.collides for audit in audits),
-    }
+        "notes": survey.notes.lines(),
+    }  # fmt: skip
 
 
 def _odds(sas: int, groups: Sequence[int], spis: Range) -> dict[str, Any]:
@@ -50,45 +60,75 @@ def _odds(sas: int, groups: Sequence[int], spis: Range) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _model(inventory: Inventory, audit: Audit, spis: Range, seed: int) -> dict[str, Any]:
+def _model(inventory: Inventory, audit: Audit, spis: Range | None, seed: int) -> dict[str, Any]:
     model, sas, survey = audit.device.model, len(inventory.offered), inventory.survey
     listed = Counter(finding.fate for finding in audit.findings)
+    rows = sorted(audit.traffic.items(), key=lambda row: (SEVERITY[row[0].works], -row[1]))
     return {
         "model": model.id,
+        "inbound": sas,
+        **{works: audit.works[works] for works in WORKS},
         "assumptions": audit.device.assumptions,
         "hidden_keys": audit.hidden,
         "fates": {fate: audit.fates[fate] for fate in FATES},
         "collision": audit.collides,
-        "traffic": [
-            {
-                "fate": fate, "add": errno or "0", "outcome": outcome.name, "surfacing": surfacing.name, "sas": n,
-                "silent": silent(fate, errno, surfacing),
-            }
-            for (fate, errno, outcome, surfacing), n in audit.traffic.most_common()
-        ],
+        "traffic": [_traffic(traffic, n) for traffic, n in rows],
         "refused": [
-            {"errno": r.errno, "why": r.why, "sas": r.sas, "first": _named(survey, r.first)} for r in audit.refused
+            {
+                "errno": r.errno, "why": r.why, "sas": r.sas, "lost": r.lost, "change": r.change,
+                "first": _named(survey, r.first),
+            }
+            for r in audit.refused
+        ],
+        "unknown_keys": [
+            {"key": key, "sas": n, "first": _named(survey, first), "assume": model.how_to_assume(key)}
+            for key, (n, first) in audit.unknown.items()
         ],
         "findings": [_finding(survey, finding) for finding in audit.findings],
-        "findings_left_out": {f: audit.fates[f] - listed[f] for f in FATES[1:] if audit.fates[f] > listed[f]},
+        "findings_left_out": {
+            fate: n - listed[fate] for fate, n in audit.fates.items() if fate != "installed" and n > listed[fate]
+        },
         "table": {**_table(model), "used": len(audit.places)},
         "advice": advice(inventory, audit),
-        "odds": [
-            {"sas": n, **_chances(model, n, spis, seed)} for n in (sas, 10 * sas)
-        ],
+        "odds": [{"sas": n, **_chances(model, n, spis, seed)} for n in (sas, 10 * sas)] if spis is not None else [],
     }  # fmt: skip
 
 
-def silent(fate: str, errno: str | None, surfacing: Surfacing) -> bool:
+def _traffic(row: Traffic, sas: int) -> dict[str, Any]:
+    return {
+        "works": row.works, "fate": row.fate, "add": _add(row.fate, row.errno),
+        "outcome": row.outcome.name if row.outcome is not None else "UNKNOWN",
+        "surfacing": row.surfacing.name if row.surfacing is not None else "UNKNOWN",
+        "counter": _counter(row), "sas": sas, "silent": silent(row.fate, row.errno, row.surfacing),
+    }  # fmt: skip
+
+
+def _add(fate: str, errno: str | None) -> str:
+    return "UNKNOWN" if fate == "unknown" and errno is None else errno or "0"
+
+
+def _counter(row: Traffic) -> str | None:
+    """Linux's counter of what the host sees of it; None where none moves."""
+    if row.surfacing not in (Surfacing.COUNTED, Surfacing.FLAGGED) or row.works not in ("lost", "wrong_sa"):
+        return None
+    absent = row.works == "lost" and row.surfacing is Surfacing.COUNTED
+    return Verdict.NO_SA.counter if absent else Verdict.INTEGRITY.counter if row.works == "wrong_sa" else None
+
+
+def silent(fate: str, errno: str | None, surfacing: Surfacing | None) -> bool:
     """Whether nothing says that an SA is not what it seems: no errno when it was added, or its packets marked good."""
     return surfacing is Surfacing.SILENT or (errno is None and fate in ("collides", "aliases", "overflows"))
 
 
 def _finding(survey: Survey, finding: Finding) -> dict[str, Any]:
+    outcome: DeviceOutcome | None = finding.outcome
     return {
-        **_named(survey, finding.sa), "fate": finding.fate, "add": finding.errno or "0",
-        "meets": _named(survey, finding.other) if finding.other >= 0 else None, "outcome": finding.outcome.name,
-        "surfacing": finding.surfacing.name, "silent": silent(finding.fate, finding.errno, finding.surfacing),
+        **_named(survey, finding.sa), "fate": finding.fate, "works": finding.works,
+        "add": _add(finding.fate, finding.errno),
+        "meets": _named(survey, finding.other) if finding.other >= 0 else None,
+        "outcome": outcome.name if outcome is not None else "UNKNOWN",
+        "surfacing": finding.surfacing.name if finding.surfacing is not None else "UNKNOWN",
+        "silent": silent(finding.fate, finding.errno, finding.surfacing),
     }  # fmt: skip
 
 

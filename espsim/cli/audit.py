@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     help="Seeds hashes that are not public, and what is drawn.",
 )
 @click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")
+@click.option("--odds", is_flag=True, help="Print the odds of collisions if the SPIs were drawn anew (JSON has them).")
 @common.json_option
 def audit(
     dump: str,
@@ -49,39 +50,49 @@ def audit(
     most: int,
     seed: int,
     html_path: str | None,
+    odds: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Say what a device would do with the SAs of a host.
 
-    DUMP is what `ip xfrm state` prints, with `-s` or without, its keys hidden or not: which inbound SAs would be
-    installed, which collide (same SPI), alias (same slot), overflow or are refused, what then happens to their packets,
-    and what to change. An SA is inbound by its `dir`, or because its destination is --local; without either it counts
-    as inbound. Keys are not kept and appear nowhere. Exit status 1 where something collides.
+    DUMP is what `ip xfrm state` prints, with `-s` or without, its keys hidden or not (-: standard input). The first
+    line says how many inbound SAs work in hardware, how many in software, and how many are lost or meet a wrong SA.
+    Then come which SAs would be installed, which collide (same SPI), alias (same slot), overflow or are refused, what
+    their packets meet, and what to do.
+
+    An SA is inbound by its `dir`, else by the direction of its offload line, else because its destination is --local.
+    Without --local, two SAs with swapped addresses and one reqid are a pair: the address that is in more pairs than
+    its peer is this host's. What nothing says counts as inbound. An SA with an offload line is judged by the driver's
+    rules for its mode, crypto or packet; one without stays in software where it is refused.
+
+    Keys are not kept and appear nowhere. What is not public stops nothing: such SAs are unknown. Exit status 1 where
+    an SA is lost or meets a wrong SA.
     """
     from espsim.analysis.audit import audit as run_audit
-    from espsim.analysis.audit import parse_prefix, take_inventory
+    from espsim.analysis.inventory import parse_prefix, take_inventory
     from espsim.analysis.summary import summary
     from espsim.core.errors import InputError
+    from espsim.offload.compare import with_assumptions
     from espsim.offload.device import Device
-    from espsim.offload.model import load_models, parse_assumptions
     from espsim.xfrm.scan import survey_file
 
     writes = {"--html": html_path}
     common.keep_apart({"DUMP": dump, "--model": common.by_path(*models)}, writes)
     if not models:
-        raise InputError("which device? --model ID, as `espsim models` lists them; may be repeated")
+        how = "`espsim models find x520` looks for a device, `espsim models` lists all"
+        raise InputError(f"which device? --model NAME, which may be repeated; {how}")
     with _no_collector():
-        loaded = [model for _, model in load_models(models)]
+        loaded = with_assumptions(common.named_models(models), assume)
         common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
-        devices = [Device(model, parse_assumptions(model, assume, loaded), seed=seed) for model in loaded]
+        devices = [Device(model, seed=seed) for model in loaded]
         prefixes = [parse_prefix(text) for text in local]
         inventory = take_inventory(survey_file(dump), prefixes)
-        if not inventory.offered:
-            raise InputError("no inbound ESP SA in it", where=dump)
+        if not inventory.sas:
+            raise InputError("no ESP SA in it", where=dump)
         audits = [run_audit(inventory, device, most=most) for device in devices]
         result = summary(inventory, audits, seed=seed)
-        _show(result, audits, html_path, as_json)
-    if result["collision"]:
+        _show(result, audits, html_path, as_json, odds)
+    if result["lost"]:
         sys.exit(1)
 
 
@@ -100,7 +111,7 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None, as_json: bool) -> None:
+def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None, as_json: bool, odds: bool) -> None:
     from espsim.analysis.summary import cells
     from espsim.io.atomic import atomic_output
     from espsim.report.audit import print_audit
@@ -113,4 +124,4 @@ def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None
         if as_json:
             common.print_json(result)
         else:
-            print_audit(result)
+            print_audit(result, odds=odds)

@@ -15,6 +15,7 @@ from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
     from espsim.offload.device import Device
+    from espsim.offload.model import Model
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
 
@@ -185,10 +186,22 @@ def _shortened(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
+def named_models(names: Iterable[str]) -> list[Model]:
+    """The models of ids, files, or names of devices that one model each is of; says on standard error which it took."""
+    from espsim.offload.model import load_models
+
+    loaded = load_models(names)
+    for name, model in loaded:
+        if name != model.id and not by_path(str(name)):
+            device = model.spec.device
+            warn(f"{name}: {model.id}, the model of {device.vendor} {device.part} under {device.driver}")
+    return [model for _, model in loaded]
+
+
 def make_device(model: str, assume: Iterable[str]) -> Device:
     """A device that runs a model, with its assumptions."""
     from espsim.offload.device import Device
-    from espsim.offload.model import load_model, parse_assumptions
+    from espsim.offload.model import parse_assumptions
 
-    loaded = load_model(model)
+    (loaded,) = named_models([model])
     return Device(loaded, parse_assumptions(loaded, assume))

@@ -4,6 +4,7 @@ file is one.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,9 @@ import click
 from espsim.cli.common import assume_option, json_option, keep_apart, print_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from espsim.core.errors import InputError
     from espsim.offload.model import Model
 
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the hardware models; show one; compare some; check a file.
+    """List the hardware models; find a device; show one; compare some; begin a new one; check a file.
 
     A model says what a device and its driver do: the key, the table, duplicates, overflow, deletion, failures. What is
     not public is "unknown": a run that reaches it stops and asks for --assume.
@@ -54,18 +58,115 @@ def show(model: str, as_json: bool) -> None:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @json_option
 def check(files: tuple[str, ...], as_json: bool) -> None:
-    """Check model files. Exit status 2 at the first that is wrong, with FILE:LINE, the key and what is legal there."""
-    from espsim.offload.model import load_models
+    """Check model files. Every fault is named, with FILE:LINE, the key and what is legal there; then exit status 2."""
+    from espsim.cli.common import warn
 
     keep_apart({"FILE": files}, {})
-    results = []
-    for file, loaded in load_models(files):
-        unknown = loaded.unknowns()
-        results.append({"file": file, "ok": True, "id": loaded.id, "unknown": unknown})
-        if not as_json:
-            click.echo(f"{file}: ok, {loaded.id}, {len(unknown)} unknown")
+    results, faults = _checked(files)
+    for result in results if not as_json else ():
+        if result["ok"]:
+            click.echo(f"{result['file']}: ok, {result['id']}, {len(result['unknown'])} unknown")
     if as_json:
         print_json({"files": results})
+    for fault in faults:
+        warn(str(fault))
+    if faults:
+        sys.exit(2)
+
+
+def _checked(files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[InputError]]:
+    """What each file is, and all faults. Files that are right one by one are then looked at together, for their ids."""
+    from espsim.core.errors import InputError
+    from espsim.offload.faults import ModelFaults
+    from espsim.offload.model import each_once, load_model
+
+    results: list[dict[str, Any]] = []
+    faults: list[InputError] = []
+    models: list[tuple[str | Path, Model]] = []
+    for file in files:
+        try:
+            loaded = load_model(file)
+            models.append((file, loaded))
+            results.append({"file": file, "ok": True, "id": loaded.id, "unknown": loaded.unknowns()})
+        except InputError as error:
+            found = error.faults if isinstance(error, ModelFaults) else [error]
+            errors = [{"file": f.where, "line": f.line, "what": f.what} for f in found]
+            results.append({"file": file, "ok": False, "errors": errors})
+            faults += found
+    try:
+        each_once(models)
+    except InputError as error:
+        faults.append(error)
+    return results, faults
+
+
+@models.command("find")
+@click.argument("name", nargs=-1, required=True)
+@json_option
+def find_command(name: tuple[str, ...], as_json: bool) -> None:
+    """Look for a device by a product's, a chip's or a driver's name: which models fit, and how they differ.
+
+    `espsim models find x520`, `espsim models find OCTEON 10`. Exit status 1 where no model fits.
+    """
+    from espsim.core.echo import did_you_mean
+    from espsim.offload.find import differences
+    from espsim.offload.model import device_names, find_models
+
+    text = " ".join(name)
+    found = find_models(text)
+    differ = differences(found)
+    if as_json:
+        rows = [{**_summary(model), "aliases": model.spec.device.aliases} for model in found]
+        apart = {key: {m.id: value for m, value in zip(found, values, strict=True)} for key, values in differ.items()}
+        print_json({"name": text, "models": rows, "differ": apart})
+    elif found:
+        _print_found(found, differ)
+    else:
+        click.echo(f"no model is of {text}; {did_you_mean(text, device_names(), '`espsim models` lists all')}")
+    if not found:
+        sys.exit(1)
+
+
+def _print_found(found: list[Model], differ: dict[str, list[Any]]) -> None:
+    from espsim.offload.find import COMPARED, words
+
+    keys = [key for key in differ if key != "device.driver"]
+    rows = []
+    for n, model in enumerate(found):
+        device = model.spec.device
+        rows.append([model.id, f"{device.vendor} {device.part}", device.driver, *(words(differ[k][n]) for k in keys)])
+    _table("model", "device", "driver", *(COMPARED[key] for key in keys), rows=rows)
+    click.echo(f"espsim models show {found[0].id}: the whole datasheet, with sources")
+
+
+@models.command()
+@click.argument("ident", metavar="ID")
+@click.option("--like", required=True, metavar="ID|FILE", help="The model to begin with: the nearest one.")
+@click.option("-o", "--output", metavar="FILE", help="Where it goes; - is standard output.  [default: ID.toml]")
+def new(ident: str, like: str, output: str | None) -> None:
+    """Write a model file to begin with: it extends another, whose values and what is legal stand in its comments."""
+    import os
+    import re
+
+    from espsim.core.errors import InputError
+    from espsim.io.atomic import atomic_output
+    from espsim.offload.model import load_model, shipped_models
+    from espsim.offload.template import template
+
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", ident):
+        raise InputError("an id is of small letters, digits and ._+-, such as my-nic", where=ident)
+    if ident in shipped_models():
+        raise InputError("is the id of a shipped model: choose another", where=ident)
+    text = template(ident, load_model(like))
+    path = output or f"{ident}.toml"
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    if os.path.exists(path):
+        raise InputError("is there already: say -o FILE, or move it away", where=path)
+    with atomic_output(path) as file:
+        file.write(text)
+    click.echo(f"{path}: written; then `espsim models check {path}`, `espsim models compare {like} {path}`")
 
 
 @models.command()

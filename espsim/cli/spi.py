@@ -48,7 +48,7 @@ def spi(
     """
     from espsim.analysis import odds
     from espsim.core.errors import InputError
-    from espsim.offload.model import load_model, parse_assumptions
+    from espsim.offload.model import parse_assumptions
     from espsim.report.plots import image_format
     from espsim.report.spi import print_spi
 
@@ -58,7 +58,7 @@ def spi(
         image_format(plot)  # before the work, not after it
         common.keep_apart({"--model": common.by_path(model)}, {"--plot": plot})
     spis = odds.parse_range(span)
-    loaded = load_model(model)
+    (loaded,) = common.named_models([model])
     common.keep_apart({"--model": [document.name for document in loaded.documents]}, {"--plot": plot})
     loaded = loaded.assuming(parse_assumptions(loaded, assume))
     found = odds.chances(loaded, sas, spis, seed=seed, draws=draws)

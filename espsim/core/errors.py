@@ -71,14 +71,15 @@ class XfrmError(EspsimError):
 
 
 class UnknownReached(EspsimError):  # noqa: N818 - it is a stop, to be answered, more than a fault
-    """A run reached a value of a hardware model that is not public; `key` can be assumed with `--assume key=value`."""
+    """A run reached a value of a hardware model that is not public.
 
-    def __init__(self, model: str, key: str, legal: str = "") -> None:
+    `assume` is the option that assumes a value for `key`, to be copied; `legal` says what else may be assumed.
+    """
+
+    def __init__(self, model: str, key: str, assume: str = "", legal: str = "") -> None:
         self.model = model
         self.key = key
+        self.assume = assume or f"--assume {key}=VALUE"
         self.legal = legal
         hint = f" ({legal})" if legal else ""
-        super().__init__(
-            f"model {model}: {key} is not public and this run needs it; say --assume {key}=VALUE{hint},"
-            " or --assume model to take the model's own suggestions"
-        )
+        super().__init__(f"model {model}: {key} is not public and this run needs it; say {self.assume}{hint}")

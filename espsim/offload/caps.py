@@ -8,17 +8,29 @@ where the SA needs it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from espsim.aead.suites import SuiteKeys
 from espsim.core.errors import UnknownReached
-from espsim.offload.model import Model, split
-from espsim.offload.schema import UNKNOWN, Algorithm, Replay, Unknown, legal
+from espsim.offload.assume import what_is_needed
+from espsim.offload.model import Model
+from espsim.offload.schema import UNKNOWN, Algorithm, Replay, Unknown
 from espsim.sad.association import PROTO_ESP, Direction, Encap, SecurityAssociation
 
 _T = TypeVar("_T")
-Refusal = tuple[str, str]
-"""(errno, sentence)."""
+
+
+class Refusal(NamedTuple):
+    """Why a driver refuses an SA: one sentence for all SAs that are refused for this reason. `change`: what helps."""
+
+    errno: str
+    why: str
+    change: str = ""
+
+
+_NO_ENCAP = (
+    "leave UDP encapsulation out where no NAT lies between (strongSwan: encap = no; libreswan: encapsulation=no)"
+)
 
 _CIPHER_NAMES = {
     "rfc4106(gcm(aes))": "aes-gcm",
@@ -33,7 +45,7 @@ _CIPHER_NAMES = {
 def need(model: Model, key: str, value: _T | Unknown | None) -> _T:
     """A value on the exercised path. UnknownReached: it is "unknown", or the model leaves it out."""
     if value is None or value == UNKNOWN:
-        raise UnknownReached(model.id, key, legal(split(key)).removesuffix(", unknown"))
+        raise UnknownReached(model.id, key, *what_is_needed(model.spec.assume, key))
     return value
 
 
@@ -90,11 +102,12 @@ def _in_mode(sa: SecurityAssociation) -> str:
 
 def _direction(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if "in" not in need(model, "caps.dirs", model.spec.caps.dirs):
-        return "EOPNOTSUPP", "the driver offloads no inbound SAs"
+        what = "nothing makes this driver take inbound SAs: a driver that does, or none, as now"
+        return Refusal("EOPNOTSUPP", "the driver offloads no inbound SAs", what)
     if sa.direction is Direction.OUT:
-        return "EINVAL", "an outbound SA has no place in the inbound table"
+        return Refusal("EINVAL", "an outbound SA has no place in the inbound table")
     if sa.proto != PROTO_ESP or sa.keys is None:
-        return "EINVAL", "only ESP SAs with keys are offloaded"
+        return Refusal("EINVAL", "only ESP SAs with keys are offloaded")
     return None
 
 
@@ -106,13 +119,16 @@ def _offload_mode(model: Model, sa: SecurityAssociation) -> Refusal | None:
     taken = need(model, "caps.offload", model.spec.caps.offload)
     if not taken or mode in taken or "protocol" in taken or "lookaside" in taken:
         return None
-    return "EINVAL", f"{mode} offload is not taken, only {_list(taken)}"
+    other = "packet" if mode == "crypto" else "crypto"
+    change = f"say `offload {other} dev DEV` for these SAs" if other in taken else "load these SAs without `offload`"
+    return Refusal("EINVAL", f"{mode} offload is not taken, only {_list(taken)}", change)
 
 
 def _mode(model: Model, sa: SecurityAssociation) -> Refusal | None:
     modes = need(model, *_stated(model, sa, "modes"))
     if sa.mode.value not in modes:
-        return "EINVAL", f"mode {sa.mode.value} is not offloaded{_in_mode(sa)}, only {_list(modes)}"
+        why = f"mode {sa.mode.value} is not offloaded{_in_mode(sa)}, only {_list(modes)}"
+        return Refusal("EINVAL", why, f"configure mode {_or(modes)} for these SAs")
     return None
 
 
@@ -124,10 +140,12 @@ def _encap(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if not _encap_kinds(sa.encap) & set(taken):
         others = " other than between ports 4500" if "udp4500" in taken and sa.encap.kind != "espintcp" else ""
         what = f"encapsulation {sa.encap.kind}{others} is not offloaded{_in_mode(sa)}"
-        return "EINVAL", f"{what}, only {_list(taken)}" if taken != ["none"] else what
+        change = "set `encap type espinudp sport 4500 dport 4500`: no NAT that changes ports" if others else _NO_ENCAP
+        return Refusal("EINVAL", f"{what}, only {_list(taken)}" if taken != ["none"] else what, change)
     key, modes = _stated(model, sa, "encap_modes")
     if modes is not None and sa.mode.value not in need(model, key, modes):
-        return "EINVAL", f"encapsulation is offloaded in mode {_list(modes)} only"
+        why = f"encapsulation {sa.encap.kind} is offloaded in mode {_list(modes)} only"
+        return Refusal("EINVAL", why, f"configure mode {_or(modes)} for peers with NAT between")
     return None
 
 
@@ -139,13 +157,15 @@ def _encap_kinds(encap: Encap) -> set[str]:
 
 def _esn(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if sa.esn and not need(model, *_stated(model, sa, "esn")):
-        return "EINVAL", f"extended sequence numbers are not offloaded{_in_mode(sa)}"
+        why = f"extended sequence numbers are not offloaded{_in_mode(sa)}"
+        return Refusal("EINVAL", why, "leave out `flag esn`: propose no ESN to these peers")
     return None
 
 
 def _reqid(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if not sa.reqid and need(model, *_stated(model, sa, "reqid")):
-        return "EINVAL", f"an SA with reqid 0 is not offloaded{_in_mode(sa)}"
+        why = f"an SA with reqid 0 is not offloaded{_in_mode(sa)}"
+        return Refusal("EINVAL", why, "set a `reqid` other than 0, the same in state and policy")
     return None
 
 
@@ -157,24 +177,30 @@ def _window(model: Model, sa: SecurityAssociation) -> Refusal | None:
     if need(model, f"{key}.where", replay.where) == "none":
         return None
     limit = _window_limit(model, key, replay, sa.window)
-    return ("EINVAL", f"a replay window of {sa.window} is not offloaded{_in_mode(sa)}, only {limit}") if limit else None
+    if limit is None:
+        return None
+    why = f"a replay window of {sa.window} is not offloaded{_in_mode(sa)}, only {limit[0]}"
+    return Refusal("EINVAL", why, f"set replay-window {limit[1]}")
 
 
-def _window_limit(model: Model, key: str, replay: Replay, window: int) -> str | None:
-    """The windows that are taken, in words, where `window` is none of them. `key` is the table of `replay`."""
+def _window_limit(model: Model, key: str, replay: Replay, window: int) -> tuple[str, str] | None:
+    """The windows that are taken, as a limit and as advice, where `window` is none of them.
+
+    `key` is the table of `replay`.
+    """
     if replay.windows is not None:
         windows = need(model, f"{key}.windows", replay.windows)
         if window not in windows:
-            return _list(windows)
+            return _list(windows), _or(windows)
     if replay.pow2_min is not None or replay.pow2_max is not None:
         low = need(model, f"{key}.pow2_min", replay.pow2_min)
         high = need(model, f"{key}.pow2_max", replay.pow2_max)
         if not low <= window <= high or window & (window - 1):
-            return f"powers of two from {low} to {high}"
+            return f"powers of two from {low} to {high}", f"{low} to {high} (a power of two)"
     if replay.max is not None:
         most = need(model, f"{key}.max", replay.max)
         if window > most:
-            return f"up to {most}"
+            return f"up to {most}", f"up to {most}"
     return None
 
 
@@ -187,7 +213,8 @@ def _algorithm(model: Model, sa: SecurityAssociation) -> Refusal | None:
     entries = [(f"{key}.{n}", a) for n, a in enumerate(algorithms) if a.name == name]
     if not entries:
         known = _list(dict.fromkeys(a.name for a in algorithms)) or "none"
-        return "EINVAL", f"{name} is not offloaded, only {known}"
+        change = f"propose {_or(dict.fromkeys(a.name for a in algorithms))} to these peers"
+        return Refusal("EINVAL", f"{name} is not offloaded, only {known}", change)
     refusals = [_lengths(model, at, a, sa.keys) for at, a in entries]
     return None if None in refusals else refusals[0]
 
@@ -196,11 +223,13 @@ def _lengths(model: Model, at: str, algorithm: Algorithm, keys: SuiteKeys) -> Re
     key_bits = need(model, f"{at}.key_bits", algorithm.key_bits)
     size = 8 * len(keys.key)
     if size not in key_bits:
-        return "EINVAL", f"{algorithm.name} with a {size}-bit key is not offloaded, only {_list(key_bits)}"
+        why = f"{algorithm.name} with a {size}-bit key is not offloaded, only {_list(key_bits)}"
+        return Refusal("EINVAL", why, f"propose {algorithm.name} with keys of {_or(key_bits)} bits to these peers")
     icv_bits = need(model, f"{at}.icv_bits", algorithm.icv_bits)
     size = 8 * keys.icv_length
     if size not in icv_bits:
-        return "EINVAL", f"{algorithm.name} with a {size}-bit ICV is not offloaded, only {_list(icv_bits)}"
+        why = f"{algorithm.name} with a {size}-bit ICV is not offloaded, only {_list(icv_bits)}"
+        return Refusal("EINVAL", why, f"propose {algorithm.name} with an ICV of {_or(icv_bits)} bits to these peers")
     return None
 
 
@@ -213,3 +242,9 @@ def cipher_name(keys: SuiteKeys) -> str:
 
 def _list(values: Sequence[object] | dict[str, None]) -> str:
     return ", ".join(map(str, values))
+
+
+def _or(values: Sequence[object] | dict[str, None]) -> str:
+    """As a person says a choice: `32, 64 or 128`."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -55,7 +55,7 @@ class Driver:
             raise ValueError(f"sa_index {sa_index} is in the device already")
         refused = self._refusal(sa) or self._out_of_range(sa) or self._rules_full(sa, port)
         if refused is not None:
-            return _refused(*refused)
+            return _refused(refused.errno, refused.why)
         entry = Entry(sa_index, sa, port, self._order)
         entry.identity = self._identity(entry)
         self._order += 1
@@ -84,7 +84,7 @@ class Driver:
             return None
         errno = need(self._model, f"{at}.errno", span.errno)
         low, high = self._span
-        return errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}"
+        return Refusal(errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}")
 
     @functools.cached_property
     def _span(self) -> tuple[int, int] | None:
@@ -109,7 +109,7 @@ class Driver:
         if self._rule_of(sa, port) in rules:
             return None
         errno = need(self._model, f"{_PROGRAM}.full.errno", self._program.full.errno)
-        return errno, f"all {limit} rules of the classifier are taken"
+        return Refusal(errno, f"all {limit} rules of the classifier are taken")
 
     def _same_identity(self, entry: Entry) -> Entry | None:
         """The oldest entry in the table that the driver takes for the same SA."""

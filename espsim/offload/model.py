@@ -10,7 +10,8 @@ Every error is one line with the file and the line of the key at fault.
 from __future__ import annotations
 
 import copy
-import json
+import difflib
+import functools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,21 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 import espsim
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
-from espsim.offload import locate
-from espsim.offload.schema import UNKNOWN, Spec, fields_of, legal
+from espsim.offload import find, locate
+from espsim.offload.assume import Key, fitted, how_to_assume, read_value, split
+from espsim.offload.faults import ModelFaults, faults_of, show
+from espsim.offload.schema import UNKNOWN, Spec
 
-Key = tuple[str | int, ...]
 _MERGED = ("device", "caps", "outbound")
 _NOT_INHERITED = ("id", "extends", "perf", "assume")
 _OPEN = (UNKNOWN, "config")
-_INDEX = re.compile("[0-9]{1,6}", re.ASCII)
 _FEW = 8
 """Names that a message lists."""
 _ALL = "`espsim models` lists all"
@@ -80,6 +80,10 @@ class Model:
     def suggestions(self) -> dict[str, Any]:
         """The model's own [assume]: a suggestion for each unknown that has one, not a fact."""
         return dict(self.spec.assume)
+
+    def how_to_assume(self, key: str) -> str:
+        """The option that assumes a value for a key, to be copied."""
+        return how_to_assume(self.spec.assume, key)
 
     def value(self, key: str) -> Any:
         """The value at a dotted key. KeyError: the model has no such leaf."""
@@ -135,17 +139,12 @@ class Model:
         for key, value in assume.items():
             where = f"--assume {key}"
             _refuse_assumption(self, key, where)
-            _put(raw, split(key), value)
+            _put(raw, split(key), fitted(split(key), value))
             try:
                 spec = Spec.model_validate(raw)
             except ValidationError as error:
-                raise InputError(_first(error, raw)[1], where=where) from None
+                raise InputError(faults_of(error, raw)[0][1], where=where) from None
         return Model(self.id, spec, self.documents, raw, {**self.assumed, **assume})
-
-
-def split(key: str) -> Key:
-    """A dotted key as a path: "inbound.lookup.0.miss" -> ("inbound", "lookup", 0, "miss")."""
-    return tuple(int(part) if _INDEX.fullmatch(part) else part for part in key.split("."))
 
 
 def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model] = ()) -> dict[str, object]:
@@ -169,7 +168,7 @@ def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model]
             like = did_you_mean(prefix, ids, of)
             raise InputError(f"{prefix} is not a model of this run; {like}", where=f"--assume {text}")
         if not colon or prefix == model.id:
-            result[rest if colon else prefix] = _parse_value(value.strip())
+            result[rest if colon else prefix] = read_value(value.strip())
     return result
 
 
@@ -192,27 +191,66 @@ def _shipped(ident: str) -> Path | None:
 
 
 def load_model(name: str | Path) -> Model:
-    """The model of an id, or of a path: something with a `/`, ending in .toml, or `-` (standard input, once).
+    """The model of an id, of a path, or of a device that one model is of.
 
-    InputError: FILE:LINE and what.
+    A path is something with a `/`, ending in .toml, or `-` (standard input, once). InputError: FILE:LINE and what; for
+    a name, which models it may mean and how they differ, or the nearest names.
     """
     text = str(name)
     if text == STANDARD or "/" in text or text.endswith(".toml"):
         return _load(Path(text), text, ())
     path = _shipped(text)
     if path is None:
-        raise InputError(f"no such model; {did_you_mean(text, shipped_models(), _ALL)}", where=shortened(text))
+        return _meant(text)
     model = _load(path, str(path), ())
     if model.id != text:
         raise model.documents[0].error(f"id: {model.id!r} is not the file's name", ("id",))
     return model
 
 
+def find_models(text: str) -> list[Model]:
+    """The shipped models that a name of a device may mean (`find.matching`), in order of their ids."""
+    return find.matching(text, _all_shipped())
+
+
+@functools.cache
+def _all_shipped() -> tuple[Model, ...]:
+    """All shipped models, read once: they are many, and a name is looked for in all of them."""
+    return tuple(map(load_model, shipped_models()))
+
+
+def device_names() -> list[str]:
+    """The names by which the shipped devices are found."""
+    return sorted({alias for model in _all_shipped() for alias in model.spec.device.aliases})
+
+
+def _meant(text: str) -> Model:
+    """The one model of the device that a text names."""
+    listed = f"`espsim models find NAME` looks for a device, {_ALL}"
+    mistyped = difflib.get_close_matches(text, shipped_models(), 1, 0.9)
+    if mistyped:
+        raise InputError(f"no such model; did you mean {mistyped[0]}? {listed}", where=shortened(text))
+    found = find_models(text)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        apart = "; ".join(find.told_apart(found))
+        raise InputError(
+            f"{len(found)} models are of such a device, say one of their ids: {apart}", where=shortened(text)
+        )
+    what = did_you_mean(text, [*shipped_models(), *device_names()], listed)
+    raise InputError(f"no such model; {what}", where=shortened(text))
+
+
 def load_models(names: Iterable[str | Path]) -> list[tuple[str | Path, Model]]:
     """(name, model) of several, each file once. InputError: as `load_model`, or two files have one id."""
+    return each_once((name, load_model(name)) for name in names)
+
+
+def each_once(loaded: Iterable[tuple[str | Path, Model]]) -> list[tuple[str | Path, Model]]:
+    """(name, model) without those that are of one file with an earlier one. InputError: two files have one id."""
     found: dict[str, tuple[str | Path, Model]] = {}
-    for name in names:
-        model = load_model(name)
+    for name, model in loaded:
         first, document = found.setdefault(model.id, (name, model))[1].documents[0], model.documents[0]
         if not _same_file(first.name, document.name):
             at: Key = ("id",)
@@ -239,7 +277,7 @@ def _load(path: Path, name: str, chain: tuple[str, ...]) -> Model:
     raw, inherited = copy.deepcopy(document.raw), dict[str, Any]()
     documents: tuple[Document, ...] = (document,)
     if chain and ident != path.stem:
-        raise document.error(f"id: {_show(ident)} is not the file's name", ("id",))
+        raise document.error(f"id: {show(ident)} is not the file's name", ("id",))
     if isinstance(ident, str) and isinstance(parent_id, str):
         chain += (ident,)
         if parent_id in chain:
@@ -250,8 +288,8 @@ def _load(path: Path, name: str, chain: tuple[str, ...]) -> Model:
     try:
         spec = Spec.model_validate(raw)
     except ValidationError as error:
-        at, what = _first(error, raw)
-        raise _origin(documents, at).error(what, at) from None
+        faults = [_origin(documents, at).error(what, at) for at, what in faults_of(error, raw)]
+        raise ModelFaults(faults) from None
     model = Model(spec.id, spec, documents, raw)
     _check_suggestions(model, document)
     kept = {key: value for key, value in inherited.items() if key not in spec.assume and model.assumable(key)}
@@ -303,43 +341,6 @@ def _origin(documents: Sequence[Document], path: Key) -> Document:
     return next((d for d in documents if unit in d.places), documents[0])
 
 
-# -- what is wrong ------------------------------------------------------------------------------------------------
-
-
-def _first(error: ValidationError, raw: Mapping[str, Any]) -> tuple[Key, str]:
-    """The first thing wrong, as (path, sentence). A union reports each alternative: they are one fault."""
-    details = error.errors(include_url=False)
-    path, detail = min(((locate.clean_path(d["loc"], raw), d) for d in details), key=lambda pair: _rank(pair[1]))
-    if detail["type"] == "unfit":
-        path += detail["ctx"]["at"]
-    return path, _sentence(path, detail)
-
-
-def _rank(detail: ErrorDetails) -> int:
-    """An extra or missing key is often a misspelt one: it is named before what follows from it."""
-    return {"extra_forbidden": 0, "missing": 1}.get(detail["type"], 2)
-
-
-def _sentence(path: Key, detail: ErrorDetails) -> str:
-    key = ".".join(map(str, path)) or "the model"
-    kind = detail["type"]
-    if kind == "missing":
-        return f"{key} is missing; legal: {legal(path)}"
-    if kind == "extra_forbidden":
-        return f"{key}: no such key; known: {', '.join(fields_of(path[:-1]))}"
-    if kind == "unfit":
-        return f"{key}: {detail['msg']}"
-    shown = _show(detail["input"])
-    if kind.endswith(("_type", "literal_error", "_parsing")):
-        return f"{key}: {shown} is not legal; legal: {legal(path)}"
-    return f"{key}: {shown} is not legal; {detail['msg'][0].lower()}{detail['msg'][1:]}"
-
-
-def _show(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 # -- assumptions --------------------------------------------------------------------------------------------------
 
 
@@ -349,25 +350,30 @@ def _refuse_assumption(model: Model, key: str, where: str) -> None:
     try:
         value = model.value(key)
     except KeyError:
-        raise InputError(f"model {model.id} has no key {key}", where=where) from None
+        what = did_you_mean(key, model.unknowns(), f"`espsim models show {model.id}` lists all")
+        raise InputError(f"model {model.id} has no key {key}; {what}", where=where) from None
     if key in model.assumed:
         raise InputError(f"{key} is assumed already", where=where)
     raise InputError(
-        f"model {model.id} knows {key} ({_show(value)}): to try another value, write a model that extends this one",
+        f"model {model.id} knows {key} ({show(value)}): to try another value, write a model that extends this one",
         where=where,
     )
 
 
 def _check_suggestions(model: Model, document: Document) -> None:
     """A model's own [assume] must fit the model; nothing is filled in here."""
+    faults = []
     for key, value in model.spec.assume.items():
         at: Key = ("assume", key)
         if isinstance(value, dict):
-            raise document.error(f'assume.{key}: put the whole key in quotes: "inbound.lookup.0.miss"', at)
+            faults.append(document.error(f'assume.{key}: put the whole key in quotes: "inbound.lookup.0.miss"', at))
+            continue
         try:
             model.assuming({key: value})
         except InputError as error:
-            raise document.error(f"assume: {error.what}", at) from None
+            faults.append(document.error(f"assume: {error.what}", at))
+    if faults:
+        raise ModelFaults(faults)
 
 
 def _put(raw: dict[str, Any], path: Key, value: object) -> None:
@@ -378,13 +384,6 @@ def _put(raw: dict[str, Any], path: Key, value: object) -> None:
             at[part] = {"policy": UNKNOWN} if path[n] in ("alias", "full") else {}
         at = at[part]
     at[path[-1]] = value
-
-
-def _parse_value(text: str) -> object:
-    try:
-        return parse_toml(f"value = {text}", "")["value"]
-    except (InputError, KeyError):  # a word without quotes
-        return text
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ left out and is left out is not stated, which is the same. Unknown keys are refu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -352,10 +353,16 @@ class Spec(_Table):
     assume: dict[str, Any] = {}
 
 
+@functools.cache
 def legal(path: tuple[str | int, ...]) -> str:
     """What may stand at a key, in words: `reject, overwrite, ...`; "" where the schema has no such key."""
     found = _annotation(Spec, path)
     return ", ".join(dict.fromkeys(_words(found))) if found is not None else ""
+
+
+def takes_list(path: tuple[str | int, ...]) -> bool:
+    """Whether a list may stand at a key."""
+    return any(get_origin(member) is list for member in _members(_annotation(Spec, path)))
 
 
 def fields_of(path: tuple[str | int, ...]) -> list[str]:

@@ -16,36 +16,86 @@ MEANING = {
     "aliases": "an SA with another SPI has its slot",
     "overflows": "there is no room for it",
     "refused": "the driver does not take it",
+    "unknown": "what decides it is not public",
+}
+WORKS = {
+    "hardware": "works in hardware",
+    "software": "works in software",
+    "lost": "LOST",
+    "wrong_sa": "meets a WRONG SA",
+    "unknown": "unknown",
 }
 ODDS = ("duplicate", "alias", "overflow", "refused", "any")
+TRAFFIC_HEAD = ("SAs", "works", "fate", "add answers", "a packet of it", "then", "")
+REFUSED_HEAD = ("SAs", "lost", "errno", "refused because", "the first")
+UNKNOWN_HEAD = ("SAs", "not public", "to assume a value", "the first")
+FINDINGS_HEAD = ("SA", "line", "works", "fate", "add", "its packets meet", "line", "")
+ODDS_HEAD = ("SAs", "where", *ODDS, "how")
 
 
-def print_audit(result: Mapping[str, Any]) -> None:
-    """What the dump holds, then each model, then the odds."""
+def print_audit(result: Mapping[str, Any], *, odds: bool = False) -> None:
+    """What works and what is lost, what the dump holds, each model, and, if they are asked for, the odds."""
     out = console()
-    for line in heading(result):
+    for line in (*answers(result), *heading(result)):
         out.print(line, markup=False, soft_wrap=True)
     for model in result["models"]:
         _print_model(out, model)
-    out.print("\n[bold]If these SPIs were drawn anew[/bold], uniformly from their range")
-    out.print(table(ODDS_HEAD, odds_rows(result)))
+    if odds and result["odds"]:
+        out.print("\n[bold]If these SPIs were drawn anew[/bold], uniformly from their range")
+        out.print(table(ODDS_HEAD, odds_rows(result)))
+
+
+def answers(result: Mapping[str, Any]) -> Iterator[str]:
+    """The first lines, one a model: how many inbound SAs work and where, and how many do not."""
+    for model in result["models"]:
+        yield f"{model['model']}: {answer(model)}"
+
+
+def answer(model: Mapping[str, Any]) -> str:
+    """`of 60 inbound SAs 12 work in hardware, 40 in software, 8 are lost, 0 meet a wrong SA, 0 are unknown`."""
+    lost, wrong, unknown = model["lost"], model["wrong_sa"], model["unknown"]
+    inbound, hardware = _count(model["inbound"], "inbound SA"), model["hardware"]
+    return (
+        f"of {inbound} {hardware} {'works' if hardware == 1 else 'work'} in hardware, {model['software']} in software,"
+        f" {lost} {_be(lost)} lost, {wrong} {'meets' if wrong == 1 else 'meet'} a wrong SA,"
+        f" {unknown} {_be(unknown)} unknown"
+    )
+
+
+def _be(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def heading(result: Mapping[str, Any]) -> Iterator[str]:
-    """The first lines: how many SAs there are, and which count."""
+    """What the dump holds: how many SAs there are, which count, and what said their direction."""
     others = [f"{n} {what}" for what, n in result["left_out"].items()]
     more = f", not offered: {', '.join(others)}" if others else ""
-    yield f"{result['dump']}: {result['sas']} SAs, {result['inbound']} inbound, {result['outbound']} outbound{more}"
+    sas = _count(result["sas"], "ESP SA")
+    yield f"{result['dump']}: {sas}, {result['inbound']} inbound, {result['outbound']} outbound{more}"
+    for own in result["local"]:
+        yield f"{own['address']} is taken for this host's own: {own['why']}"
+    if result["local_count"] > len(result["local"]):
+        yield f"and {result['local_count'] - len(result['local'])} more of this host's own addresses"
     if result["inbound_undirected"]:
         yield (
-            f"{result['inbound_undirected']} SAs state no direction, and no --local says which addresses are"
-            " this host's: they count as inbound"
+            f"{_count(result['inbound_undirected'], 'SA')} {'states' if result['inbound_undirected'] == 1 else 'state'}"
+            " no direction, and no --local and no pair says which addresses are this host's: inbound, then"
         )
     span = result["spi_range"]
-    yield (
-        f"SPIs 0x{span['low']:x}-0x{span['high']:x} ({span['size']}), {result['destinations']} destinations,"
-        f" {result['shared_spis']} SPIs in more than one inbound SA"
-    )
+    if span is None:
+        yield "no SA is inbound: there is nothing to offer"
+    else:
+        yield (
+            f"SPIs 0x{span['low']:x}-0x{span['high']:x} ({span['size']}),"
+            f" {_count(result['destinations'], 'destination')},"
+            f" {_count(result['shared_spis'], 'SPI')} in more than one inbound SA"
+        )
+    for note in result["notes"]:
+        yield f"note: {note}"
 
 
 def _print_model(out: Console, model: Mapping[str, Any]) -> None:
@@ -55,42 +105,60 @@ def _print_model(out: Console, model: Mapping[str, Any]) -> None:
         out.print(f"  assumed: {assumption}", markup=False)
     for note in model["hidden_keys"]:
         out.print(f"  assumed: {note}", markup=False)
-    out.print(table(TRAFFIC_HEAD, traffic_rows(model)))
+    if model["traffic"]:
+        out.print(table(TRAFFIC_HEAD, traffic_rows(model)))
     if model["refused"]:
-        out.print(table(("SAs", "errno", "refused because", "the first"), refused_rows(model)))
+        out.print(table(REFUSED_HEAD, refused_rows(model)))
+    if model["unknown_keys"]:
+        out.print(table(UNKNOWN_HEAD, unknown_rows(model)))
     if model["findings"]:
         out.print(table(FINDINGS_HEAD, finding_rows(model["findings"])))
     for fate, n in model["findings_left_out"].items():
         out.print(f"  and {n} more that are of {fate!r}: --list shows more", markup=False)
     for sentence in model["advice"]:
-        out.print(f"  change: {sentence}", markup=False, soft_wrap=True)
-
-
-TRAFFIC_HEAD = ("SAs", "fate", "add answers", "a packet of it", "then", "")
-FINDINGS_HEAD = ("SA", "line", "fate", "add", "its packets meet", "line", "")
-ODDS_HEAD = ("SAs", "where", *ODDS, "how")
+        out.print(f"  to do: {sentence}", markup=False, soft_wrap=True)
 
 
 def traffic_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What becomes of SAs and of their packets, the most frequent first."""
+    """What becomes of SAs and of their packets, the worst first."""
     for row in model["traffic"]:
-        yield (
-            row["sas"], f"{row['fate']}: {MEANING[row['fate']]}", row["add"], DeviceOutcome[row["outcome"]].sentence,
-            "" if row["surfacing"] == "NONE" else Surfacing[row["surfacing"]].sentence, _silent(row),
-        )  # fmt: skip
+        fate = f"{row['fate']}: {MEANING[row['fate']]}"
+        yield row["sas"], WORKS[row["works"]], fate, row["add"], _met(row), _then(row), _silent(row)
+
+
+def _met(row: Mapping[str, Any]) -> str:
+    return "not public" if row["outcome"] == "UNKNOWN" else DeviceOutcome[row["outcome"]].sentence
+
+
+def _then(row: Mapping[str, Any]) -> str:
+    if row["surfacing"] == "UNKNOWN":
+        return "" if row["works"] == "unknown" else "not public"
+    if row["works"] == "lost" and row["outcome"] == "MISS":
+        return f"the kernel refused the SA with its driver: {row['counter']}"
+    if row["works"] == "wrong_sa" and row["outcome"] == "MISS":
+        return f"software finds another SA first: {row['counter']}"
+    return "" if row["surfacing"] == "NONE" else Surfacing[row["surfacing"]].sentence
 
 
 def refused_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """What the driver refuses, by its sentence."""
     for row in model["refused"]:
-        yield row["sas"], row["errno"], row["why"], f"{row['first']['sa']}, line {row['first']['line']}"
+        first = f"{row['first']['sa']}, line {row['first']['line']}"
+        yield row["sas"], row["lost"], row["errno"], row["why"], first
+
+
+def unknown_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """What is not public, and the line that assumes it."""
+    for row in model["unknown_keys"]:
+        yield row["sas"], row["key"], row["assume"], f"{row['first']['sa']}, line {row['first']['line']}"
 
 
 def finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
     """One row an SA that is not simply installed."""
     for row in findings:
-        meets = row["meets"] or {"sa": DeviceOutcome[row["outcome"]].name, "line": ""}
-        yield row["sa"], row["line"], row["fate"], row["add"], meets["sa"], meets["line"], _silent(row)
+        meets = row["meets"] or {"sa": row["outcome"], "line": ""}
+        works, met = WORKS[row["works"]], (meets["sa"], meets["line"])
+        yield row["sa"], row["line"], works, row["fate"], row["add"], *met, _silent(row)
 
 
 def odds_rows(result: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -113,7 +181,7 @@ def chance(value: float) -> str:
         return f"{100 * value:.1e} %"
     if 0.9999 < value < 1:
         return ">99.99 %"
-    return f"{100 * value:.4g} %"
+    return f"{100 * value + 0.0:.4g} %"
 
 
 def interval(row: Mapping[str, Any]) -> str:

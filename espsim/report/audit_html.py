@@ -32,36 +32,41 @@ class Drawing(NamedTuple):
 
 def audit_html(result: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
     """The whole page; one drawing a model."""
-    verdict = "some SAs collide" if result["collision"] else "no SA meets another"
+    lost = result["lost"]
+    verdict = f"{lost} {'does' if lost == 1 else 'do'} not work" if lost else "none is lost, none meets a wrong SA"
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>espsim audit: {escape(str(result['dump']))}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>SAs in hardware: <span class="{"bad" if result["collision"] else ""}">{verdict}</span></h1>',
+        f'<h1>SAs in hardware: <span class="{"bad" if lost else ""}">{verdict}</span></h1>',
+        *(f"<p><strong>{escape(line)}</strong></p>" for line in audit.answers(result)),
         *(f"<p>{escape(line)}</p>" for line in audit.heading(result)),
     ]
     for model, drawing in zip(result["models"], drawings, strict=True):
         parts += _model(model, drawing)
-    parts.append("<h2>If these SPIs were drawn anew</h2><p>Uniformly from their range, independently.</p>")
-    parts.append(_table(audit.ODDS_HEAD, audit.odds_rows(result)))
+    if result["odds"]:
+        parts.append("<h2>If these SPIs were drawn anew</h2><p>Uniformly from their range, independently.</p>")
+        parts.append(_table(audit.ODDS_HEAD, audit.odds_rows(result)))
     parts.append("</body></html>\n")
     return "\n".join(parts)
 
 
 def _model(model: Mapping[str, Any], drawing: Drawing) -> Iterator[str]:
-    yield f"<h2>{escape(model['model'])}</h2>"
+    yield f"<h2>{escape(model['model'])}</h2><p>{escape(audit.answer(model))}</p>"
     for assumption in (*model["assumptions"], *model["hidden_keys"]):
         yield f'<p class="n">assumed: {escape(assumption)}</p>'
     yield _table(audit.TRAFFIC_HEAD, audit.traffic_rows(model))
     yield from _occupancy(model, drawing)
     if model["refused"]:
-        yield _table(("SAs", "errno", "refused because", "the first"), audit.refused_rows(model))
+        yield _table(audit.REFUSED_HEAD, audit.refused_rows(model))
+    if model["unknown_keys"]:
+        yield _table(audit.UNKNOWN_HEAD, audit.unknown_rows(model))
     if model["findings"]:
         yield _table(audit.FINDINGS_HEAD, audit.finding_rows(model["findings"]))
     for fate, n in model["findings_left_out"].items():
         yield f'<p class="n">and {n} more that are of “{escape(fate)}”</p>'
     if model["advice"]:
-        yield "<h3>What to change</h3><ul>"
+        yield "<h3>What to do</h3><ul>"
         yield from (f"<li>{escape(sentence)}</li>" for sentence in model["advice"])
         yield "</ul>"
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from espsim.offload.assume import split
 from espsim.offload.compare import compare, with_assumptions
-from espsim.offload.model import Model, load_model, shipped_models, split
+from espsim.offload.model import Model, load_model, shipped_models
 
 DEVICES = {
     "CN10K, DPDK": ("marvell-cn10k-dpdk", "marvell-cn10k-dpdk-alg1", "marvell-cn10k-dpdk-alg2",

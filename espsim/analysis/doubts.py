@@ -1,0 +1,91 @@
+"""What an audit can't know: SAs whose add hangs on what is not public, and those whose answer they could change.
+
+An SA that is in doubt may be in the device or not. Another SA's answer could then be another where the two would meet:
+they have one SPI, or one slot of a table that the SPI indexes; or where a table could be full. Such answers are unknown
+too: none is claimed that a value which nobody published could refute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from espsim.offload.model import Model
+from espsim.offload.schema import UNKNOWN
+
+_PROGRAM = "inbound.program"
+_LOW24 = 0xFFFFFF
+
+
+class Doubts:
+    """The doubts of one audit. `open`: of an SA whose add is not known, the key that decides it.
+
+    `closed`: the key without which nothing is known of any SA, such as the table's kind.
+    """
+
+    def __init__(self, model: Model, spis: Sequence[int]) -> None:
+        self.open: dict[int, str] = {}
+        self.closed: str | None = None
+        self._model = model
+        self._spis = spis
+        self._first: int | None = None
+        self._near: dict[int, str] = {}  # an SPI, or its low bits, of an SA in doubt
+        self._late: dict[int, str] = {}
+        self._mask = _slot_mask(model)
+
+    def leave_open(self, position: int, index: int, key: str) -> None:
+        """An SA, at this position in the order of adding, is in doubt because of a key."""
+        self.open[index] = key
+        self._near.setdefault(self._spis[index] & self._mask, key)
+        if self._first is None:
+            self._first = position
+
+    def reached(self, position: int, index: int, key: str) -> str | None:
+        """The driver was stopped by an unknown while it added an SA: its errno, if that is all that is not known."""
+        last = key.rpartition(".")[2]
+        if last.startswith("errno"):
+            return UNKNOWN  # refused: what is in the device is known all the same
+        if key == f"{_PROGRAM}.full.policy" and self._model.spec.inbound.classify.rule == "any":
+            return UNKNOWN  # refused or passed over in silence: it is not in the device either way
+        if key not in (f"{_PROGRAM}.duplicate.policy", f"{_PROGRAM}.alias.policy", f"{_PROGRAM}.full.policy"):
+            self.closed = key
+        self.leave_open(position, index, key)
+        return None
+
+    def settle(self, accepted: int, offered: Sequence[int]) -> None:
+        """All SAs are offered: could a table be full, if those in doubt were in it?"""
+        if self._first is None or accepted + len(self.open) <= _least_room(self._model):
+            return
+        key = next(iter(self.open.values()))
+        self._late = dict.fromkeys(offered[self._first :], key)
+
+    def about(self, index: int) -> str | None:
+        """The key that makes an SA's answer unknown; None: it is known."""
+        if not self.open:
+            return None
+        near = self._near.get(self._spis[index] & self._mask)
+        return self.open.get(index) or self.closed or near or self._late.get(index)
+
+
+def _slot_mask(model: Model) -> int:
+    """The bits of the SPI that may decide which SAs meet: those that index a table, or all."""
+    inbound = model.spec.inbound
+    index = inbound.lookup[0].index
+    if len(inbound.lookup) > 1 and inbound.program.slot == "spi_low24":
+        return _LOW24
+    if index is None or inbound.lookup[0].kind != "direct":
+        return 0xFFFFFFFF
+    if index.fn == "mask" and isinstance(index.bits, int) and index.subtract_min is False:
+        return (1 << index.bits) - 1
+    return 0  # whichever SPI: they all may meet
+
+
+def _least_room(model: Model) -> float:
+    """The SAs that find room whatever their SPIs: of a hash, the rows of one way, few enough that all find a place."""
+    inbound = model.spec.inbound
+    first = inbound.lookup[0]
+    numbers = [*(aux.capacity for aux in first.aux), *(lookup.capacity for lookup in inbound.lookup)]
+    if inbound.classify.rule != "any":
+        numbers.append(inbound.classify.capacity)
+    if first.kind == "hash":
+        numbers.append(first.sets if first.sets is not None else UNKNOWN)
+    return min((n for n in numbers if isinstance(n, int)), default=float("inf"))
