@@ -14,6 +14,7 @@ from espsim.cli.engines import engines
 from espsim.cli.models import models
 from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
+from espsim.cli.samples import samples
 from espsim.cli.spi import spi
 from espsim.cli.start import run
 from espsim.cli.xfrm import xfrm
@@ -39,5 +40,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, run_scenario, policies, decap, encap, models, audit, spi, engines, bench, xfrm):
+for _command in (demo, samples, run_scenario, policies, decap, encap, models, audit, spi, engines, bench, xfrm):
     main.add_command(_command)

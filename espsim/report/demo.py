@@ -1,28 +1,38 @@
-"""The screen of `espsim demo`."""
+"""The screen of `espsim demo`: three parts of at most 24 lines of 80 columns, and three commands to go on with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from espsim.report.scenario import counts
 from espsim.report.terminal import console, table
+
+NEXT = (
+    ("espsim run android-and-marvell", "the netdev thread's two parties on one host"),
+    ("espsim models compare marvell-cn10k-dpdk intel-82599-linux", "two devices beside each other"),
+    (
+        "espsim samples esp && espsim decap esp/esn.pcap --sad esp/esn.sad -o out.pcap",
+        "a capture, and a verdict for every packet",
+    ),
+)
+"""Commands that work as they are, and what each shows."""
 
 
 def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """The trace, the table of models, a sentence a model (from the demo's JSON)."""
-    out = console()
+    """The trace, the table of models, a sentence a model (from the demo's JSON), what to run next."""
+    out = console(most=80)
     out.print("[bold]One ESP packet through the reference path[/bold]")
     out.print(table(("step", "what happens", "source"), [(step, text, section) for section, step, text in steps]))
-    sent = rows[0]["sent"]
-    out.print(f"\n[bold]Two inbound SAs with one SPI: A on 192.0.2.1, B on 192.0.2.2; {sent} packets to each[/bold]")
+    out.print()
+    out.print("[bold]Two inbound SAs with one SPI[/bold]")
+    out.print(f"A on 192.0.2.1, B on 192.0.2.2; {rows[0]['sent']} packets each; wrong: met the other's keys")
     out.print(
         table(
-            ("model", "add A", "add B", "A got", "B got", "wrong SA", "drops by Linux counter"),
+            ("model", "add B", "A got", "B got", "wrong", "they count as"),
             [
                 (
-                    row["model"], row["add_a"], row["add_b"], row["delivered_a"], row["delivered_b"], row["wrong_sa"],
-                    counts(row["linux_counters"]),
+                    row["model"], row["add_b"], row["delivered_a"], row["delivered_b"], row["wrong_sa"],
+                    ", ".join(row["linux_counters"]) or ("nothing" if row["wrong_sa"] else "-"),
                 )
                 for row in rows
             ],
@@ -30,3 +40,8 @@ def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str
     )  # fmt: skip
     out.print()
     out.print(table(("model", "in a sentence"), [(row["model"], row["sentence"]) for row in rows]))
+    out.print()
+    out.print("[bold]Go on with[/bold]")
+    for command, what in NEXT:
+        out.print(f"  {what}:", markup=False)
+        out.print(f"    {command}", markup=False, soft_wrap=True)

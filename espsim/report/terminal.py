@@ -43,7 +43,7 @@ class Page(Console):
         self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
     def _print(self, *objects: Any, markup: bool = True, **options: Any) -> None:
-        if options.pop("soft_wrap", False) or not (objects and isinstance(objects[0], str)):
+        if options.get("soft_wrap", False) or not (objects and isinstance(objects[0], str)):
             super().print(*objects, markup=markup, crop=False, **options)
             return
         text = self.render_str(" ".join(map(str, objects)), markup=markup, highlight=False)
@@ -64,14 +64,17 @@ def _breaks(line: str, room: int) -> list[int]:
     return places
 
 
-def console() -> Page:
-    """A page on standard output, as wide as was asked for, as COLUMNS says, or as the terminal is."""
+def console(most: int | None = None) -> Page:
+    """A page on standard output, as wide as was asked for, as COLUMNS says, or as the terminal is; `most` columns."""
     width = _asked
     if width is None and os.environ.get("COLUMNS", "").isdecimal():
         width = max(1, int(os.environ["COLUMNS"]))
     if width is None and not sys.stdout.isatty():
         width = _PIPE_WIDTH
-    return Page(highlight=False, width=width, soft_wrap=False)
+    page = Page(highlight=False, width=width, soft_wrap=False)
+    if most is not None and _asked is None:
+        page.width = min(page.width, most)
+    return page
 
 
 def table(

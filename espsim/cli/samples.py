@@ -1,0 +1,26 @@
+"""`espsim samples DIR`: the small captures and SADs that ship in the package, to try the commands on."""
+
+from __future__ import annotations
+
+import click
+
+from espsim.cli import common
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@common.json_option
+def samples(folder: str, as_json: bool) -> None:
+    """Write small captures and SADs into DIR, with a README.txt of commands to try on them.
+
+    DIR is made where it is not there. A file of the same name that holds something else stays as it is, and the
+    command ends with status 2 before anything is written.
+    """
+    from espsim.io.samples import write_samples
+
+    written = write_samples(folder)
+    if as_json:
+        common.print_json({"folder": folder, "files": written})
+        return
+    for name in written:
+        click.echo(f"{folder}/{name}")
