@@ -11,7 +11,7 @@ NEXT = (
     ("espsim run android-and-marvell", "the netdev thread's two parties on one host"),
     ("espsim models compare marvell-cn10k-dpdk intel-82599-linux", "two devices beside each other"),
     (
-        "espsim samples esp && espsim decap esp/esn.pcap --sad esp/esn.sad -o out.pcap",
+        "espsim samples esp && espsim decap esp/esn.pcap --sad esp/esn.sad -o o.pcap",
         "a capture, and a verdict for every packet",
     ),
 )

@@ -39,6 +39,8 @@ RANGES = (
 _SIZES = (2, 5, 20, 100, 1000, 10_000)
 _ADDRESSES = 5
 _RUNS = 200
+_SURE, _SHOWN = 0.9995, 1e-6
+"""A chance that is as good as certain, and one that is not worth a sentence."""
 _MOST_DRAWN = 20_000
 """SAs in all runs of one line up to which the chance is checked by runs too."""
 
@@ -192,10 +194,12 @@ def _how_often(odds: Sequence[Odds]) -> Iterator[str]:
         return
     yield f"Where the triple alone must differ, two SAs of {_ADDRESSES} local addresses have one SPI so often:"
     for what in dict.fromkeys(line.what for line in odds):
-        texts = [f"{percent(line.chance)} of hosts with {line.sas:,} SAs" for line in odds if line.what == what]
+        lines = [line for line in odds if line.what == what and line.chance >= _SHOWN]
+        sure = next((n for n, line in enumerate(lines) if line.chance >= _SURE), len(lines))
+        texts = [f"{percent(line.chance)} of hosts with {line.sas:,} SAs" for line in lines[: sure + 1]]
         yield f"{what}: {', '.join(texts)}."
     rare = max((line for line in odds if line.chance < 0.01), key=lambda line: line.sas, default=None)
-    sure = min((line for line in odds if line.chance >= 0.9995), key=lambda line: line.sas, default=None)
+    sure = min((line for line in odds if line.chance >= _SURE), key=lambda line: line.sas, default=None)
     if rare is not None and sure is not None:
         yield (
             f"So {sure.sas:,} SAs of {sure.spis:,} SPIs show the fault every time, and {rare.sas:,} SAs of"
@@ -205,7 +209,7 @@ def _how_often(odds: Sequence[Odds]) -> Iterator[str]:
 
 def percent(chance: float) -> str:
     """A chance for people: `100%`, `17%`, `0.0018%`."""
-    if chance >= 0.9995:
+    if chance >= _SURE:
         return "100%"
     return f"{100 * chance:.0f}%" if chance >= 0.1 else f"{100 * chance:.2g}%"
 

@@ -49,3 +49,32 @@ def test_every_dependency_earns_its_line():
     for requirement in wanted:
         name = re.split(r"[\[<>=]", requirement)[0]
         assert name == "espsim" or name in table
+
+
+def test_the_threads_answer_is_what_the_runs_say():
+    from espsim.analysis.occupancy import shared_across
+    from espsim.scenario import android_marvell, default_rule
+
+    section = TEXT[TEXT.index("## The thread's answer") :].split("\n## ")[0]
+    assert len(section.splitlines()) <= 42  # a heading, a blank line, and forty
+    said = " ".join(section.split())
+    cells = android_marvell.run().cells
+    intended = android_marvell.intended_api(list(dict.fromkeys(cell.policy for cell in cells)))
+    for topic, text in android_marvell.conclude(cells, android_marvell.odds_of(shared_across), intended):
+        assert f"- **{topic}**: {text}" in said
+    for fit in default_rule.run():
+        name = f"`{fit.default}`" if fit.toggle == "none" else f"`{fit.default}`, toggle `{fit.toggle}`"
+        row = next(line for line in section.splitlines() if line.startswith(f"| {name} |"))
+        place = [party.name for party in default_rule.PARTIES].index(fit.party)
+        assert row.strip("| ").split(" | ")[place + 1] == fit.text
+
+
+def test_the_demo_fits_a_screen():
+    from espsim.report.demo import NEXT
+
+    done = subprocess.run([sys.executable, "-m", "espsim", "demo"], capture_output=True, text=True, check=True)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert all(len(part.splitlines()) <= 24 for part in done.stdout.split("\n\n"))
+    assert [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("espsim ")] == [
+        command for command, _what in NEXT
+    ]
