@@ -117,8 +117,11 @@ class _Parts:
     others: list[str] = field(default_factory=list)
 
 
-def resolve(algorithms: Sequence[Algorithm]) -> SuiteKeys:
-    """The suite and keys that these algorithms name together. Raises ValueError with a sentence (never with a key)."""
+def resolve(algorithms: Sequence[Algorithm], *, null: bool = False) -> SuiteKeys:
+    """The suite and keys that these algorithms name together. Raises ValueError with a sentence (never with a key).
+
+    `null`: ecb(cipher_null) without auth passes, as Linux lets it (authenc with digest_null).
+    """
     parts = _sort(algorithms)
     if parts.aead is not None:
         if parts.enc or parts.auth:
@@ -126,7 +129,7 @@ def resolve(algorithms: Sequence[Algorithm]) -> SuiteKeys:
         return _resolve_aead(parts.aead)
     if parts.enc is None:
         raise ValueError("ESP needs `aead`, or `enc` with `auth` or `auth-trunc`")
-    return _resolve_authenc(parts.enc, parts.auth)
+    return _resolve_authenc(parts.enc, parts.auth, null)
 
 
 def _sort(algorithms: Sequence[Algorithm]) -> _Parts:
@@ -162,7 +165,7 @@ def _resolve_aead(algorithm: Algorithm) -> SuiteKeys:
     return SuiteKeys(suite, algorithm.key[:size], algorithm.key[size:], b"", algorithm.bits // 8)
 
 
-def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
+def _resolve_authenc(enc: Algorithm, auth: Algorithm | None, null: bool) -> SuiteKeys:
     cipher_name = ALIASES.get(enc.name, enc.name)
     if cipher_name not in CIPHERS:
         raise ValueError(f"unknown enc algorithm {enc.name!r}; known: {', '.join(CIPHERS)}")
@@ -176,7 +179,7 @@ def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
     bits = auth.bits if auth is not None and auth.kind == "auth-trunc" else mac.default_bits
     if bits not in mac.icv_bits:
         raise ValueError(f"{auth_name} takes an ICV of {' or '.join(map(str, mac.icv_bits))} bits, not {bits}")
-    if auth_name == "digest_null" and cipher_name == "ecb(cipher_null)" and (auth is None):
+    if auth_name == "digest_null" and cipher_name == "ecb(cipher_null)" and auth is None and not null:
         raise ValueError("ecb(cipher_null) without auth would protect nothing (RFC 4303 3.2.1)")
     auth_key = auth.key if auth else b""
     if mac.digest and not auth_key:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @click.option("-force", "--force", is_flag=True, help="Go on after a line that fails.")
 @click.option("--requests", is_flag=True, help="FILE holds requests (ALLOCSPI src=.. dst=..), one a line.")
 @click.option("--live", is_flag=True, help="Run the batch on this machine's kernel too, and show where they differ.")
-@click.option("--policy", metavar="NAME", help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12.")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.3.",
+)
 @click.option(
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )

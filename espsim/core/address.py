@@ -34,6 +34,14 @@ def family(address: Address) -> int:
     return AF_INET if len(address) == 4 else AF_INET6
 
 
+def in_family(address: Address, number: int) -> Address:
+    """What a netlink address of 16 bytes says in an address family: 16 bytes in AF_INET6, the first 4 in any other.
+
+    Linux compares addresses so (xfrm_addr_equal); a shorter one is followed by zeros in its message.
+    """
+    return address.ljust(16, b"\0") if number == AF_INET6 else address[:4]
+
+
 def prefix_match(address: Address, network: Address, prefixlen: int) -> bool:
     """Whether the first `prefixlen` bits of both are equal; addresses of different families never match."""
     if len(address) != len(network):

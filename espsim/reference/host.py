@@ -99,7 +99,7 @@ class Host:
         policy = self.netns.spd.lookup("in", facts, mark)
         tunnelled = any(sa.mode is not Mode.TRANSPORT for sa in path)
         if policy is None:
-            return "XfrmInNoPols" if tunnelled else None
+            return "XfrmInNoPols" if tunnelled or self.netns.spd.defaults["in"] == "block" else None
         if policy.action == "block":
             return "XfrmInPolBlock"
         return None if _templates_hold(policy.templates, path) else "XfrmInTmplMismatch"
@@ -109,6 +109,8 @@ class Host:
     def _through(self, packet: bytes, facts: Flow, mark: int) -> bytes | None:
         policy = self.netns.spd.lookup("out", facts, mark)
         if policy is None:
+            if self.netns.spd.defaults["out"] == "block":
+                raise _Refused(errno.EPERM)
             return packet
         if policy.action == "block":
             raise _Refused(errno.EPERM, "XfrmOutPolBlock")

@@ -16,6 +16,15 @@ PROTO_ESP = 50
 PROTO_AH = 51
 PROTO_COMP = 108
 PROTO_NAMES = {PROTO_ESP: "esp", PROTO_AH: "ah", PROTO_COMP: "comp"}
+"""The protocols whose states have an SPI (IPSEC_PROTO_ANY)."""
+
+PROTO_ROUTING = 43
+PROTO_DSTOPTS = 60
+MOBILITY = frozenset({PROTO_ROUTING, PROTO_DSTOPTS})
+"""Mobile IPv6 (route2, hao): states by their two addresses, with a care-of address and no SPI."""
+
+PROTO_IPIP = 4
+PROTO_IPV6 = 41
 
 ESPINUDP = "espinudp"
 
@@ -32,6 +41,10 @@ class Mode(Enum):
     RO = "ro"
     IN_TRIGGER = "in_trigger"
     BEET = "beet"
+
+
+MODE_NUMBERS = {Mode.TRANSPORT: 0, Mode.TUNNEL: 1, Mode.RO: 2, Mode.IN_TRIGGER: 3, Mode.BEET: 4}
+"""XFRM_MODE_* (include/uapi/linux/xfrm.h)."""
 
 
 class Direction(Enum):
@@ -158,6 +171,8 @@ class SecurityAssociation:
 
     Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
     is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp, BEET.
+    `as_kernel`: a kernel took these algorithms, so that they are no reason to refuse it; where espsim cannot run them,
+    `keys` is None.
     What every packet asks is worked out here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
     lifetime is finite), `selective` (the selector refuses something).
     """
@@ -187,6 +202,7 @@ class SecurityAssociation:
     current: Lifetime = Lifetime()
     seq: int = 0
     label: str = ""
+    as_kernel: bool = field(default=False, repr=False, compare=False)
     keys: SuiteKeys | None = field(init=False, repr=False, default=None)
     esn: bool = field(init=False, default=False)
     aligned: int = field(init=False, repr=False, default=4)
@@ -206,9 +222,17 @@ class SecurityAssociation:
         if self.tfcpad and self.mode is not Mode.TUNNEL:
             raise ValueError("TFC padding can only be used in tunnel mode")
         if self.proto == PROTO_ESP and self.algorithms and self.mode in (Mode.TRANSPORT, Mode.TUNNEL):
-            keys = resolve(self.algorithms)
-            object.__setattr__(self, "keys", keys)
-            object.__setattr__(self, "aligned", max(4, keys.suite.block))
+            self._set_keys()
+
+    def _set_keys(self) -> None:
+        try:
+            keys = resolve(self.algorithms, null=self.as_kernel)
+        except ValueError:
+            if not self.as_kernel:
+                raise
+            return
+        object.__setattr__(self, "keys", keys)
+        object.__setattr__(self, "aligned", max(4, keys.suite.block))
 
     @property
     def family(self) -> int:

@@ -26,15 +26,16 @@ def next_timer(entry: SadEntry) -> tuple[float, int] | None:
     due: list[tuple[float, int]] = []
     used = entry.used
     if limits.hard_add is not None:
-        due.append((entry.added + max(limits.hard_add, 1), _HARD))
+        due.append((entry.added + limits.hard_add, _HARD))
     if limits.hard_use is not None and used is not None:
-        due.append((used + max(limits.hard_use, 1), _HARD))
+        due.append((used + limits.hard_use, _HARD))
     if not entry.dying:
         if limits.soft_add is not None:
-            due.append((entry.added + max(limits.soft_add, 1), _SOFT))
+            due.append((entry.added + limits.soft_add, _SOFT))
         if limits.soft_use is not None and used is not None:
-            due.append((used + max(limits.soft_use, 1), _SOFT))
-    return min(due, key=lambda d: (d[0], -d[1]), default=None)
+            due.append((used + limits.soft_use, _SOFT))
+    first = max(entry.renewed, entry.added) + 1
+    return min(((max(when, first), kind) for when, kind in due), key=lambda d: (d[0], -d[1]), default=None)
 
 
 class Timers:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from espsim.aead.engine import Transform
-from espsim.sad.association import SecurityAssociation
+from espsim.sad.association import MODE_NUMBERS, SecurityAssociation
 from espsim.sad.replay import Window
 
 
@@ -33,8 +33,11 @@ class SaStats:
 class SadEntry:
     """One SA in the SAD. `oseq` is the last 64-bit sequence number sent; times are seconds of the run's own clock.
 
-    `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `bmp_len` the
-    words of the replay bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live.
+    `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `odd_mode` a mode
+    without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of the replay
+    bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
+    when UPDSA last gave it new limits. `tunnel` is the state that IPComp in tunnel mode keeps beside itself, and
+    `tunnel_users` counts who keep this one (0: it is no such state).
     """
 
     sa_index: int
@@ -50,9 +53,18 @@ class SadEntry:
     stats: SaStats = field(default_factory=SaStats)
     seq: int = 0
     af: int = 0
+    odd_mode: int | None = None
     bmp_len: int = 0
     dying: bool = False
     hard_add: int = 0
+    renewed: float = 0.0
+    tunnel: SadEntry | None = field(default=None, repr=False)
+    tunnel_users: int = 0
+
+    @property
+    def mode(self) -> int:
+        """The mode's number (XFRM_MODE_*), or whatever number the request for a larval state had in its place."""
+        return MODE_NUMBERS[self.sa.mode] if self.odd_mode is None else self.odd_mode
 
     @property
     def touched(self) -> bool:

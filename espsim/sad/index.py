@@ -3,28 +3,37 @@
 1. Every state with an SPI is in `_by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
 2. The same states are in `_by_spi` under the SPI alone, oldest first.
 3. Larval states with SPI 0 are found by their tuple (the newest first) or their sequence number, never by SPI 0.
+4. States of protocols without an SPI are in `_by_pair` under their two addresses, newest first.
+5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, ValuesView
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, ValuesView
 from typing import TypeVar
 
-from espsim.core.address import Address, family
-from espsim.sad.association import SecurityAssociation
+from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
+from espsim.sad.association import MODE_NUMBERS, PROTO_NAMES, SecurityAssociation
+from espsim.sad.buckets import Buckets
 from espsim.sad.entry import SadEntry, State
 
 _K = TypeVar("_K", bound=Hashable)
 
 
 class StateIndex:
-    """Where states are found. `port_key`: the UDP destination port belongs to the triple (`encap-port-key`)."""
+    """Where states are found.
 
-    def __init__(self, *, port_key: bool = False) -> None:
+    `port_key`: the UDP destination port belongs to the triple (`encap-port-key`). `hashed`: keep the kernel's buckets.
+    """
+
+    def __init__(self, *, port_key: bool = False, hashed: bool = False) -> None:
         self.port_key = port_key
+        self.buckets = Buckets() if hashed else None
         self._entries: dict[int, SadEntry] = {}
         self._by_triple: dict[tuple[Address, int, int], list[SadEntry]] = {}
         self._by_spi: dict[int, dict[int, SadEntry]] = {}
+        self._by_pair: dict[tuple[Address, Address, int], list[SadEntry]] = {}
         self._acquires: dict[tuple[object, ...], list[SadEntry]] = {}
         self._by_seq: dict[int, list[SadEntry]] = {}
         self._next_index = 0
@@ -57,18 +66,29 @@ class StateIndex:
         return None
 
     def locate(self, sa: SecurityAssociation, spi: int, af: int | None = None) -> SadEntry | None:
-        """The state that `sa` would meet under `spi` (xfrm_state_lookup with the mark of `sa`)."""
-        daddr = daddr_key(sa.dst, af)
-        return self.lookup(daddr, spi, sa.proto, sa.mark.value & sa.mark.mask, _port(sa))
+        """The state that `sa` would meet (__xfrm_state_locate): under `spi`, or by its addresses without one."""
+        mark = sa.mark.value & sa.mark.mask
+        if sa.proto not in PROTO_NAMES:
+            return self.by_addresses(sa.src, sa.dst, sa.proto, mark, af)
+        return self.lookup(daddr_key(sa.dst, af), spi, sa.proto, mark, _port(sa)) if spi else None
+
+    def by_addresses(
+        self, src: Address, dst: Address, proto: int, mark: int = 0, af: int | None = None
+    ) -> SadEntry | None:
+        """The state of a protocol without an SPI under a mark (__xfrm_state_lookup_byaddr)."""
+        for entry in self._by_pair.get((daddr_key(dst, af), src, proto), ()):
+            if entry.sa.mark.matches(mark):
+                return entry
+        return None
 
     def with_spi(self, spi: int) -> ValuesView[SadEntry]:
         """Every state that has an SPI, oldest first, whatever its protocol."""
         return self._by_spi.get(spi, {}).values()
 
-    def acquire_like(self, sa: SecurityAssociation, af: int | None = None) -> SadEntry | None:
+    def acquire_like(self, sa: SecurityAssociation, af: int | None = None, mode: int | None = None) -> SadEntry | None:
         """The SPI-0 larval state of the same tuple (__find_acq_core): the mark is a wildcard, if_id is not compared."""
         mark = sa.mark.value & sa.mark.mask
-        for entry in self._acquires.get(_tuple_of(sa, af), ()):
+        for entry in self._acquires.get(_tuple_of(sa, af, mode), ()):
             if entry.sa.mark.matches(mark):
                 return entry
         return None
@@ -89,13 +109,18 @@ class StateIndex:
 
     def insert(self, entry: SadEntry) -> SadEntry:
         """Put a new state in, as the newest."""
+        sa = entry.sa
         self._entries[entry.sa_index] = entry
         if entry.seq:
-            self._by_seq.setdefault(entry.seq, []).append(entry)
-        if entry.sa.spi:
+            self._by_seq.setdefault(entry.seq, []).insert(0, entry)
+        if sa.proto not in PROTO_NAMES:
+            self._by_pair.setdefault(_pair_of(entry), []).insert(0, entry)
+        if sa.spi:
             self.link_spi(entry)
         elif entry.state is State.LARVAL:
-            self._acquires.setdefault(_tuple_of(entry.sa, entry.af), []).insert(0, entry)
+            self._acquires.setdefault(_tuple_of(sa, entry.af, entry.mode), []).insert(0, entry)
+        if self.buckets is not None and self.buckets.insert(entry):
+            self._rehash(self.buckets.resize())
         return entry
 
     def link_spi(self, entry: SadEntry) -> None:
@@ -106,15 +131,29 @@ class StateIndex:
 
     def unlink_acquire(self, entry: SadEntry) -> None:
         """A larval state is no longer one with SPI 0."""
-        key = _tuple_of(entry.sa, entry.af)
+        key = _tuple_of(entry.sa, entry.af, entry.mode)
         if entry in self._acquires.get(key, ()):
             _take_out(self._acquires, key, entry)
+
+    def _rehash(self, moved: list[SadEntry]) -> None:
+        """The tables were resized: of the states of one key the one that was taken over last is found first."""
+        place = {entry.sa_index: at for at, entry in enumerate(moved)}
+        tables: tuple[Iterable[list[SadEntry]], ...] = (
+            self._by_triple.values(), self._by_pair.values(), self._acquires.values(), self._by_seq.values()
+        )  # fmt: skip
+        for bucket in itertools.chain(*tables):
+            if len(bucket) > 1:
+                bucket.sort(key=lambda entry: -place[entry.sa_index])
 
     def remove(self, entry: SadEntry) -> bool:
         """Take a state out. False: it was not in."""
         sa = entry.sa
         if self._entries.pop(entry.sa_index, None) is None:
             return False
+        if self.buckets is not None:
+            self.buckets.remove(entry)
+        if sa.proto not in PROTO_NAMES:
+            _take_out(self._by_pair, _pair_of(entry), entry)
         if entry.seq:
             _take_out(self._by_seq, entry.seq, entry)
         if not sa.spi:
@@ -130,16 +169,24 @@ class StateIndex:
 
 def daddr_key(daddr: Address, af: int | None) -> Address:
     """What stands for (daddr, family) in the hash: an odd family, which netlink lets through, matches only itself."""
-    return daddr if af is None or af == family(daddr) else daddr + af.to_bytes(2)
+    if af is None or af == family(daddr):
+        return daddr
+    known = in_family(daddr, af)
+    return known if af in (AF_INET, AF_INET6) else known + af.to_bytes(2)
 
 
 def _port(sa: SecurityAssociation) -> int | None:
     return sa.encap.dport if sa.encap is not None else None
 
 
-def _tuple_of(sa: SecurityAssociation, af: int | None) -> tuple[object, ...]:
+def _tuple_of(sa: SecurityAssociation, af: int | None, mode: int | None) -> tuple[object, ...]:
     """What __find_acq_core compares, but for the mark; if_id is not among it."""
-    return (sa.reqid, sa.mode, sa.proto, daddr_key(sa.dst, af), sa.src, sa.pcpu)
+    number = MODE_NUMBERS[sa.mode] if mode is None else mode
+    return (sa.reqid, number, sa.proto, daddr_key(sa.dst, af), daddr_key(sa.src, af), sa.pcpu)
+
+
+def _pair_of(entry: SadEntry) -> tuple[Address, Address, int]:
+    return daddr_key(entry.sa.dst, entry.af), entry.sa.src, entry.sa.proto
 
 
 def _take_out(index: dict[_K, list[SadEntry]], key: _K, entry: SadEntry) -> None:

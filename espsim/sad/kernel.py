@@ -26,12 +26,19 @@ class KernelHang(EspsimError):  # noqa: N818 - an outcome to be reported, more t
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel's habits. `texts`: it has the extack texts of 6.2 and later; `sa_dir`: it knows SA_DIR and SA_PCPU."""
+    """A kernel's habits.
+
+    `texts`: it has the extack texts of 6.2 and later; `sa_dir`: it knows SA_DIR and SA_PCPU (6.10); `iptfs`: NEWSA has
+    the rules of mode 5 (6.14); `newest_texts`: two texts about MTIMER_THRESH, and a limit of TFC padding, as 7.2 and
+    7.3 were seen to have them.
+    """
 
     name: str
     policy: str
     texts: bool
     sa_dir: bool
+    iptfs: bool = False
+    newest_texts: bool = False
 
     def error(self, errno: int, extack: str) -> XfrmError:
         """An error whose text only later kernels send."""
@@ -44,6 +51,8 @@ KERNELS = {
         Kernel("linux-6.1", "rfc2401", texts=False, sa_dir=False),
         Kernel("linux-6.1.192", "rfc4301-spi0", texts=False, sa_dir=False),
         Kernel("linux-6.12", "rfc4301", texts=True, sa_dir=True),
+        Kernel("linux-6.18", "rfc4301", texts=True, sa_dir=True, iptfs=True),
+        Kernel("linux-7.3", "rfc4301", texts=True, sa_dir=True, iptfs=True, newest_texts=True),
     )
 }
 DEFAULT_KERNEL = "linux-6.12"

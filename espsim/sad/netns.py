@@ -9,26 +9,27 @@ from __future__ import annotations
 import errno
 import random
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.core.address import in_family
 from espsim.core.errors import XfrmError
-from espsim.sad.association import PROTO_NAMES, Direction, Mode, SecurityAssociation
+from espsim.sad.association import MODE_NUMBERS, Direction, Mode, SecurityAssociation
 from espsim.sad.clock import Timers
+from espsim.sad.construct import POSSIBLE_CPUS, accept
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
 from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
-from espsim.sad.sad import Sad, own_selector
+from espsim.sad.sad import IPSEC_PROTO_ANY, Sad, of_protocol, own_selector
 from espsim.sad.spd import Spd
 from espsim.sad.spi import SpiPolicy
-from espsim.sad.verify import POSSIBLE_CPUS, accept, direction_of
+from espsim.sad.verify import direction_of
 from espsim.sad.view import StateView, view_of
 
-IPSEC_PROTO_ANY = 255
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
-_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 3: Mode.IN_TRIGGER, 4: Mode.BEET}
+_MODES = {number: mode for mode, number in MODE_NUMBERS.items()}
 
 OffloadHook = Callable[[SecurityAssociation], str | None]
 """A driver: the errno's name that it answers to an SA, None where it takes it."""
@@ -69,6 +70,7 @@ class Netns:
             kernel=self.kernel,
             port_key="encap-port-key" in self.options,
             strict_windows="strict-windows" in self.options,
+            hashed=True,
         )
         self.sad.listener = self._heard
         self.spd = Spd()
@@ -94,8 +96,8 @@ class Netns:
         try:
             entry = self.sad.allocspi(
                 request.src, request.dst, request.proto, request.low, request.high,
-                mode=_MODES.get(request.mode, Mode.TRANSPORT), reqid=request.reqid, mark=request.mark,
-                if_id=request.if_id, pcpu=request.pcpu if self.kernel.sa_dir else None,
+                mode=_MODES.get(request.mode, Mode.TRANSPORT), odd_mode=_odd(request.mode), reqid=request.reqid,
+                mark=request.mark, if_id=request.if_id, pcpu=request.pcpu if self.kernel.sa_dir else None,
                 dir=_DIRECTIONS.get(direction), seq=request.seq, af=request.af, now=self.now,
             )  # fmt: skip
         except KernelHang as hang:
@@ -120,6 +122,8 @@ class Netns:
     def delsa(self, key: StateKey) -> StateView:
         """XFRM_MSG_DELSA: what the state was."""
         entry = self._find(key)
+        if entry.tunnel_users:
+            raise self.kernel.error(errno.EPERM, "SA is in use by tunnels")
         view = view_of(entry)
         self.sad.kill(entry)
         self._note("DELSA", view)
@@ -128,7 +132,7 @@ class Netns:
     def flushsa(self, proto: int = IPSEC_PROTO_ANY) -> int:
         """XFRM_MSG_FLUSHSA: how many states went. An empty table is success, and no event."""
         self._alive()
-        count = self.sad.flush(None if proto in (0, IPSEC_PROTO_ANY) else proto)
+        count = self.sad.flush(proto)
         if count:
             self._note("FLUSHSA", None, extra={"proto": proto})
         return count
@@ -136,16 +140,22 @@ class Netns:
     def dump(self, proto: int = 0) -> list[StateView]:
         """Every state (or those of one protocol), newest first."""
         self._alive()
-        return [view_of(e) for e in reversed(list(self.sad)) if proto in (0, IPSEC_PROTO_ANY, e.sa.proto)]
+        return [view_of(e) for e in reversed(list(self.sad)) if of_protocol(e.sa.proto, proto)]
 
     def count(self) -> int:
         """XFRM_MSG_GETSADINFO: how many states there are."""
         self._alive()
         return len(self.sad)
 
+    def buckets(self) -> int:
+        """XFRM_MSG_GETSADINFO: how many buckets the tables of states have."""
+        assert self.sad.buckets is not None  # noqa: S101 - a namespace keeps them
+        return self.sad.buckets.size
+
     def getae(self, key: StateKey) -> StateView:
         """XFRM_MSG_GETAE: the replay and lifetime state."""
-        return view_of(self._find(key))
+        self._no_direction(key)
+        return view_of(self._with_spi(key))
 
     def newae(self, key: StateKey, value: ReplayVal | EsnState | None, *, replace_flag: bool) -> StateView:
         """XFRM_MSG_NEWAE: put replay state into a valid SA (xfrm_new_ae)."""
@@ -154,7 +164,7 @@ class Netns:
             raise self.kernel.error(errno.EINVAL, "Missing required attribute for AE")
         if not replace_flag:
             raise self.kernel.error(errno.EINVAL, "NLM_F_REPLACE flag is required")
-        entry = self._find(key)
+        entry = self._with_spi(key)
         if entry.state is not State.VALID:
             raise self.kernel.error(errno.EINVAL, "SA must be in VALID state")
         esn = isinstance(value, EsnState)
@@ -170,7 +180,7 @@ class Netns:
         """XFRM_MSG_EXPIRE from a user: a soft one is told of, a hard one ends the state. ENOENT: no such state."""
         self._no_direction(key)
         try:
-            entry = self._find(key)
+            entry = self._with_spi(key)
         except XfrmError:
             raise XfrmError(errno.ENOENT) from None
         if entry.state is not State.VALID:
@@ -237,6 +247,15 @@ class Netns:
         """A message about the SPD."""
         self._note(kind, None, extra=extra)
 
+    def set_default(self, said: Mapping[str, str]) -> None:
+        """XFRM_MSG_SETDEFAULT: what holds in a direction (in, fwd, out) where no policy matches: accept or block.
+
+        Told of even where nothing changes.
+        """
+        self._alive()
+        self.spd.defaults.update(said)
+        self._note("GETDEFAULT", None, extra=dict(self.spd.defaults))
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _install(self, request: SaRequest, put: Callable[..., SadEntry]) -> StateView:
@@ -268,11 +287,19 @@ class Netns:
     def _find(self, key: StateKey) -> SadEntry:
         """xfrm_user_state_lookup."""
         self._no_direction(key)
-        if key.proto in PROTO_NAMES or key.proto == IPSEC_PROTO_ANY:
-            return self.sad.getsa(key.dst, key.spi, key.proto, key.mark, key.af)
+        if of_protocol(key.proto, IPSEC_PROTO_ANY):
+            return self._with_spi(key)
         if key.srcaddr is None:
             raise XfrmError(errno.EINVAL)
-        raise XfrmError(errno.ESRCH)
+        src, mark = in_family(key.srcaddr, key.af), key.mark.value & key.mark.mask
+        found = self.sad.by_addresses(src, key.dst, key.proto, mark, key.af)
+        if found is None:
+            raise XfrmError(errno.ESRCH)
+        return found
+
+    def _with_spi(self, key: StateKey) -> SadEntry:
+        """xfrm_state_lookup, of any protocol."""
+        return self.sad.getsa(key.dst, key.spi, key.proto, key.mark, key.af)
 
     def _no_direction(self, key: StateKey) -> None:
         """xfrm_reject_unused_attr, before anything else: XFRMA_SA_DIR belongs to NEWSA, UPDSA and ALLOCSPI alone."""
@@ -292,7 +319,7 @@ class Netns:
                 request.src, request.dst, 0, request.proto, mode, reqid=request.reqid, mark=request.mark,
                 pcpu=request.pcpu,
             )  # fmt: skip
-            entry = self.sad.acquire_like(wanted, request.af)
+            entry = self.sad.acquire_like(wanted, request.af, request.mode)
         if entry is None or entry.sa.spi:
             raise XfrmError(errno.ESRCH)
         return entry
@@ -318,3 +345,8 @@ class Netns:
     def _alive(self) -> None:
         if self._hung is not None:
             raise self._hung
+
+
+def _odd(mode: int) -> int | None:
+    """A mode's number where it is no mode's."""
+    return None if mode in _MODES else mode

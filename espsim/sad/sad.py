@@ -19,9 +19,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from espsim.aead.engine import Engine
-from espsim.core.address import Address, family
+from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
 from espsim.core.errors import XfrmError
 from espsim.sad.association import (
+    MOBILITY,
     NO_MARK,
     PROTO_COMP,
     PROTO_NAMES,
@@ -33,6 +34,7 @@ from espsim.sad.association import (
 )
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex, daddr_key
+from espsim.sad.ipcomp import join_tunnel
 from espsim.sad.kernel import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
 from espsim.sad.lifetime import hard_limit_reached, soft_limit_reached
 from espsim.sad.replay import Window, make_window
@@ -41,6 +43,7 @@ from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
 NO_SPI = "No SPI available in the requested range"
 SPI_IN_USE = "Requested SPI is already in use"
 ACQ_EXPIRES = 30  # net.core.xfrm_acq_expires
+IPSEC_PROTO_ANY = 255
 
 Listener = Callable[[str, SadEntry, int], None]
 """Told of (event, state, hard): NEWSA, UPDSA, DELSA, EXPIRE."""
@@ -61,14 +64,16 @@ class Sad(StateIndex):
         kernel: Kernel = KERNELS[DEFAULT_KERNEL],
         port_key: bool = False,
         strict_windows: bool = False,
+        hashed: bool = False,
     ) -> None:
-        super().__init__(port_key=port_key)
+        super().__init__(port_key=port_key, hashed=hashed)
         self.engine = engine
         self.policy = policy or POLICIES[DEFAULT_POLICY]()
         self.kernel = kernel
         self.strict_windows = strict_windows
         self.listener: Listener | None = None
         self.acq_expires = ACQ_EXPIRES
+        self.tunnel_spi = 0  # the last SPI of an IPv6 tunnel beside IPComp
         self._rng = rng or random.Random(0)
         self._zeros_linked: set[int] = set()
         self._looped = False
@@ -120,12 +125,12 @@ class Sad(StateIndex):
         The window starts empty; `keep_window` starts it, and the byte and packet counters, where the SA's text does.
         """
         self._verify(sa)
-        if sa.spi and (self.locate(sa, sa.spi, af) is not None or self.policy.refuses(self, sa, None)):
+        if self.locate(sa, sa.spi, af) is not None or (sa.spi and self.policy.refuses(self, sa, None)):
             raise XfrmError(errno.EEXIST)
-        entry = self._make(sa, keep_window, now, bmp_len)
-        entry.af, entry.bmp_len = _family(sa, af), bmp_len
-        self.drop_acquire_of(sa, entry.af)
-        self.insert(entry)
+        entry = self._make(sa, keep_window, now, bmp_len, af)
+        if sa.proto in PROTO_NAMES:
+            self.drop_acquire_of(sa, entry.af)
+        self._put(entry)
         self._tell("NEWSA", entry, 0)
         return entry
 
@@ -140,7 +145,7 @@ class Sad(StateIndex):
     ) -> SadEntry:
         """XFRM_MSG_UPDSA: gives a larval state its keys, or a valid one new lifetimes. ESRCH: no such state."""
         self._verify(sa)
-        found = self.locate(sa, sa.spi, af) if sa.spi else None
+        found = self.locate(sa, sa.spi, af)
         if found is None:
             raise XfrmError(errno.ESRCH)
         if self.policy.refuses(self, sa, found):
@@ -148,17 +153,18 @@ class Sad(StateIndex):
         if found.state is State.LARVAL:
             if sa.dir is not None and sa.dir is not found.sa.dir:
                 raise XfrmError(errno.ESRCH)
-            entry = self._make(sa, keep_window, now, bmp_len)
-            entry.af, entry.bmp_len = _family(sa, af), bmp_len
-            self.insert(entry)
-            self.remove(found)
-            found.state = State.DEAD
+            entry = self._make(sa, keep_window, now, bmp_len, af)
+            self._put(entry)
+            self.kill(found)
             self._tell("UPDSA", entry, 0)
             return entry
-        return self._renew(found, sa)
+        return self._renew(found, sa, now)
 
-    def _renew(self, found: SadEntry, sa: SecurityAssociation) -> SadEntry:
-        """xfrm_state_update of a valid state: keys, reqid and mode stay, and so does what is not stated."""
+    def _renew(self, found: SadEntry, sa: SecurityAssociation, now: float) -> SadEntry:
+        """xfrm_state_update of a valid state: keys, reqid and mode stay, and so does what is not stated.
+
+        A state that has carried packets is measured by its new limits at once.
+        """
         old = found.sa
         if sa.dir is not old.dir:
             raise XfrmError(errno.ESRCH)
@@ -170,12 +176,16 @@ class Sad(StateIndex):
             old,
             encap=sa.encap,
             coa=sa.coa if sa.coa is not None and old.coa is not None else old.coa,
+            selector=old.selector if sa.proto in PROTO_NAMES else sa.selector,
             limits=sa.limits,
             output_mark=sa.output_mark if sa.output_mark is not None else old.output_mark,
             if_id=sa.if_id or old.if_id,
         )
         found.dying = False
         found.hard_add = sa.limits.hard_add or 0
+        found.renewed = now
+        if found.used is not None:
+            self.check_expire(found)
         self._tell("UPDSA", found, 0)
         return found
 
@@ -199,12 +209,31 @@ class Sad(StateIndex):
                 return entry
         raise XfrmError(errno.ESRCH)
 
-    def flush(self, proto: int | None = None) -> int:
-        """XFRM_MSG_FLUSHSA: remove every state, or those of one protocol. Returns how many went."""
-        victims = [e for e in self if proto is None or e.sa.proto == proto]
+    def flush(self, proto: int = 0) -> int:
+        """XFRM_MSG_FLUSHSA: remove the states of a protocol (`of_protocol`). Returns how many went.
+
+        A state that IPComp keeps beside its own goes with the last of these, and is not counted.
+        """
+        victims = [e for e in self if of_protocol(e.sa.proto, proto) and not e.tunnel_users]
         for entry in victims:
             self.kill(entry)
         return len(victims)
+
+    def remove(self, entry: SadEntry) -> bool:
+        """Take a state out; with the last that uses it, the state that IPComp keeps beside goes (ipcomp.py)."""
+        removed = super().remove(entry)
+        if removed:
+            self.leave_tunnel(entry)
+        return removed
+
+    def leave_tunnel(self, entry: SadEntry) -> None:
+        """xfrm_state_delete_tunnel()."""
+        tunnel, entry.tunnel = entry.tunnel, None
+        if tunnel is None:
+            return
+        tunnel.tunnel_users -= 1
+        if tunnel.tunnel_users == 1:
+            self.kill(tunnel)
 
     def allocspi(
         self,
@@ -215,6 +244,7 @@ class Sad(StateIndex):
         high: int,
         *,
         mode: Mode = Mode.TRANSPORT,
+        odd_mode: int | None = None,
         reqid: int = 0,
         mark: Mark = NO_MARK,
         if_id: int = 0,
@@ -230,10 +260,8 @@ class Sad(StateIndex):
         free, which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.
         """
         self.verify_range(proto, low, high)
-        wanted = SecurityAssociation(
-            src, dst, 0, proto, mode, reqid=reqid, mark=mark, if_id=if_id, pcpu=pcpu, selector=own_selector(src, dst)
-        )
-        entry = self._larval_for(wanted, seq, _family(wanted, af), now)
+        wanted = SecurityAssociation(src, dst, 0, proto, mode, reqid=reqid, mark=mark, if_id=if_id, pcpu=pcpu)
+        entry = self._larval_for(wanted, seq, _family(wanted, af), odd_mode, now)
         if not entry.sa.spi:
             self._give(entry, self._draw(low, high, entry, dir), dir)
         elif dir is not None:
@@ -248,17 +276,25 @@ class Sad(StateIndex):
         if acquire is not None:
             self.kill(acquire)
 
-    def larval(self, sa: SecurityAssociation, *, now: float, seq: int = 0, af: int | None = None) -> SadEntry:
-        """A new larval state, with the selector of `own_selector`; it lives for acq_expires seconds."""
-        entry = SadEntry(self.take_index(), sa, State.LARVAL, Window(0), None, added=now, seq=seq)
+    def larval(
+        self,
+        sa: SecurityAssociation,
+        *,
+        now: float,
+        seq: int = 0,
+        af: int | None = None,
+        odd_mode: int | None = None,
+    ) -> SadEntry:
+        """A new larval state; it lives for acq_expires seconds."""
+        entry = SadEntry(self.take_index(), sa, State.LARVAL, Window(0), None, added=now, seq=seq, odd_mode=odd_mode)
         entry.af, entry.hard_add = _family(sa, af), self.acq_expires
         return self.insert(entry)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _verify(self, sa: SecurityAssociation) -> None:
-        if sa.proto not in PROTO_NAMES:
-            raise XfrmError(errno.EINVAL, "Invalid protocol, must be one of AH, ESP, IPCOMP")
+        if sa.proto not in PROTO_NAMES and sa.proto not in MOBILITY:
+            raise XfrmError(errno.EINVAL, "Unsupported protocol")
         if sa.proto == PROTO_COMP and sa.spi >= 0x10000:
             raise XfrmError(errno.EINVAL, "SPI is too large for COMP (must be < 0x10000)")
 
@@ -271,7 +307,16 @@ class Sad(StateIndex):
         if low > high:
             raise self.kernel.error(errno.EINVAL, "Invalid SPI range: min > max")
 
-    def _make(self, sa: SecurityAssociation, keep_window: bool, now: float, bmp_len: int) -> SadEntry:
+    def _put(self, entry: SadEntry) -> None:
+        """__xfrm_state_insert(), which keeps of a mark what its mask covers; IPComp's own state comes first."""
+        mark = entry.sa.mark
+        if mark.value & ~mark.mask:
+            entry.sa = replace(entry.sa, mark=Mark(mark.value & mark.mask, mark.mask))
+        if entry.sa.proto == PROTO_COMP and entry.sa.mode is Mode.TUNNEL:
+            join_tunnel(self, entry)
+        self.insert(entry)
+
+    def _make(self, sa: SecurityAssociation, keep_window: bool, now: float, bmp_len: int, af: int | None) -> SadEntry:
         transform = self.engine.transform(sa.keys) if sa.keys is not None else None
         replay = sa.replay
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
@@ -282,9 +327,10 @@ class Sad(StateIndex):
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
             window = self.window_of(sa, bmp_len, resume=(top or oseq) or None)
         # A state without algorithms is what a dump shows of a larval one.
-        state = State.VALID if sa.algorithms else State.LARVAL
+        state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
         entry = SadEntry(self.take_index(), sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
-        entry.hard_add = sa.limits.hard_add or 0
+        entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
+        entry.af, entry.bmp_len = _family(sa, af), bmp_len
         if keep_window:
             entry.bytes, entry.packets = sa.current.bytes, sa.current.packets
         return entry
@@ -301,12 +347,23 @@ class Sad(StateIndex):
         ring = attribute and not self.strict_windows
         return make_window(sa.window, esn=sa.esn, ring=ring, top=top, bitmap=bitmap, resume=resume)
 
-    def _larval_for(self, wanted: SecurityAssociation, seq: int, af: int, now: float) -> SadEntry:
-        """Which state gets the SPI: the acquire of this seq and daddr, else one of this tuple, else a new one."""
+    def _larval_for(self, wanted: SecurityAssociation, seq: int, af: int, odd_mode: int | None, now: float) -> SadEntry:
+        """Which state gets the SPI: the acquire of this seq and daddr, else one of this tuple, else a new one.
+
+        A new one has addresses and a selector in the families that have addresses (__find_acq_core), zeros in others.
+        """
         found = self.acquire_by_seq(seq, wanted.mark.value & wanted.mark.mask, wanted.pcpu)
-        if found is not None and found.sa.dst == wanted.dst:
+        if found is not None and in_family(found.sa.dst, af) == in_family(wanted.dst, af):
             return found
-        return self.acquire_like(wanted, af) or self.larval(wanted, now=now, af=af)
+        found = self.acquire_like(wanted, af, odd_mode)
+        if found is not None:
+            return found
+        src, dst, selector = bytes(4), bytes(4), Selector()
+        if af in (AF_INET, AF_INET6):
+            src, dst = in_family(wanted.src, af), in_family(wanted.dst, af)
+            selector = own_selector(src, dst)
+        wanted = replace(wanted, src=src, dst=dst, selector=selector)
+        return self.larval(wanted, now=now, af=af, odd_mode=odd_mode)
 
     def _draw(self, low: int, high: int, entry: SadEntry, direction: Direction | None) -> int:
         def free(spi: int) -> bool:
@@ -341,6 +398,11 @@ class Sad(StateIndex):
 def _family(sa: SecurityAssociation, af: int | None) -> int:
     """The family that a request stated (ALLOCSPI takes any, AF_UNSPEC too), else its addresses'."""
     return family(sa.dst) if af is None else af
+
+
+def of_protocol(proto: int, wanted: int) -> bool:
+    """xfrm_id_proto_match(): 0 is any protocol, 255 any that has an SPI."""
+    return wanted in (0, proto) or (wanted == IPSEC_PROTO_ANY and proto in PROTO_NAMES)
 
 
 def own_selector(src: Address, dst: Address) -> Selector:

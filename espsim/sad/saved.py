@@ -27,6 +27,7 @@ from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.kernel import KernelHang
 from espsim.sad.netns import Netns
 from espsim.sad.spd import Policy, Template
+from espsim.sad.tables import pack_tables, unpack_tables
 
 _CLASSES: dict[str, Any] = {
     c.__name__: c
@@ -36,8 +37,8 @@ _CLASSES: dict[str, Any] = {
     )
 }  # fmt: skip
 _ENUMS: dict[str, type[Enum]] = {e.__name__: e for e in (Direction, Mode, State)}
-_KEPT = ("sa_index", "sa", "state", "oseq", "bytes", "packets", "added", "used", "stats", "seq", "af", "bmp_len",
-         "dying", "hard_add")  # fmt: skip
+_KEPT = ("sa_index", "sa", "state", "oseq", "bytes", "packets", "added", "used", "stats", "seq", "af", "odd_mode",
+         "bmp_len", "dying", "hard_add", "renewed", "tunnel_users")  # fmt: skip
 
 
 def kernel_name(netns: Netns) -> str:
@@ -65,9 +66,15 @@ def pack(netns: Netns) -> dict[str, Any]:
         "zeros_linked": sorted(sad._zeros_linked),
         "looped": sad._looped,
         "linked": [[spi, order] for spi, order in linked.items()],
+        **pack_tables(sad),
+        "tunnels": [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel is not None],
+        "tunnel_spi": sad.tunnel_spi,
         "states": [_entry(entry) for entry in sad],
         "policies": [_plain(policy) for policy in spd],
         "generator": spd._generator,
+        "defaults": dict(spd.defaults),
+        "thresholds": [[family, *lengths] for family, lengths in spd.thresholds.items()],
+        "policy_buckets": [spd.buckets, dict(spd._by_dst)],
     }
 
 
@@ -93,31 +100,35 @@ def unpack(
     netns.counters.update(values["counters"])
     netns.listening = bool(values["listening"])
     netns._acquire_seq = values["acquire_seq"]
+    buckets, sad.buckets = sad.buckets, None  # the states came in another order than that of their chains
     for state in values["states"]:
         entry = _restored(netns, state)
         sad.insert(entry)
         netns._timers.watch(entry)
+    sad.buckets = buckets
     _relink(netns, values["linked"])
+    unpack_tables(sad, values)
+    for index, tunnel in values["tunnels"]:
+        sad._entries[index].tunnel = sad._entries[tunnel]
+    sad.tunnel_spi = int(values["tunnel_spi"])
     sad._next_index = values["next_index"]
     sad._zeros_linked = set(values["zeros_linked"])
     sad._looped = bool(values["looped"])
     netns.spd._policies = [_value(policy) for policy in values["policies"]]
     netns.spd._generator = values["generator"]
+    netns.spd.defaults = dict(values["defaults"])
+    netns.spd.thresholds = {family: (local, remote) for family, local, remote in values["thresholds"]}
+    netns.spd.buckets, netns.spd._by_dst = values["policy_buckets"]
     if values["hung"] is not None:
         netns._hung = KernelHang(values["hung"])
     return netns
 
 
 def _relink(netns: Netns, linked: list[list[Any]]) -> None:
-    """Which state of an SPI is found first depends on when it got the SPI, not on when it came."""
-    sad = netns.sad
+    """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
     for spi, order in linked:
-        entries = sad._by_spi[spi]
-        sad._by_spi[spi] = {index: entries[index] for index in order}
-        place = {index: at for at, index in enumerate(order)}
-        for key, bucket in sad._by_triple.items():
-            if key[1] == spi:
-                bucket.sort(key=lambda entry: -place[entry.sa_index])
+        entries = netns.sad._by_spi[spi]
+        netns.sad._by_spi[spi] = {index: entries[index] for index in order}
 
 
 def _entry(entry: SadEntry) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The security policy database, as far as `ip xfrm policy` and the datapath need it (net/xfrm/xfrm_policy.c).
 
 A policy says for in, out or forwarded packets that a selector takes: allow (through these templates, or in clear where
-there are none) or block. Of several that match, the lowest priority number wins, then the oldest.
+there are none) or block. Of several that match, the lowest priority number wins, then the oldest. Where none matches,
+the direction's default says accept or block.
+
+A policy's selector is its key, octet by octet: addresses of prefix length 0 are in it too, and stay as they were said.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from espsim.core.address import Address
+from espsim.core.address import AF_INET, AF_INET6, Address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, PROTO_ESP, Limits, Mark, Mode, SecurityAssociation, Selector
 
@@ -18,6 +21,11 @@ Flow = tuple[Address, Address, int, int, int]
 """(src, dst, protocol, sport, dport) of a packet."""
 
 DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
+LOCALOK, ICMP = 1, 2
+"""XFRM_POLICY_LOCALOK, XFRM_POLICY_ICMP: bits of a policy's flags."""
+
+_SMALLEST, _LARGEST = 8, 1 << 20
+_U32 = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,10 @@ def _same_ends(template: Template, sa: SecurityAssociation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy. `index` is the kernel's number for it (0: not given yet); `af` the selector's family."""
+    """One policy. `index` is the kernel's number for it (0: not given yet); `af` the selector's family.
+
+    `flags` are bits, named ones and others; `added` is in seconds on the namespace's clock.
+    """
 
     dir: str
     selector: Selector = ANY
@@ -61,7 +72,7 @@ class Policy:
     if_id: int = 0
     limits: Limits = NO_LIMITS
     ptype: str = "main"
-    flags: frozenset[str] = frozenset()
+    flags: int = 0
     added: float = 0.0
 
     def takes(self, flow: Flow, mark: int) -> bool:
@@ -70,11 +81,20 @@ class Policy:
 
 
 class Spd:
-    """Policies by direction, in the order in which they were added."""
+    """Policies by direction, in the order in which they were added, and what holds where there is none.
+
+    `defaults` has "accept" or "block" for in, fwd and out. `thresholds` has, by family, the prefix lengths (local,
+    remote) from which on a policy is found by hash; they decide nothing but speed. `buckets` is the size of the hash
+    table by index.
+    """
 
     def __init__(self) -> None:
         self._policies: list[Policy] = []
         self._generator = 0
+        self.defaults = dict.fromkeys(("in", "fwd", "out"), "accept")
+        self.thresholds = {AF_INET: (32, 32), AF_INET6: (128, 128)}
+        self.buckets = _SMALLEST
+        self._by_dst = dict.fromkeys(DIRECTIONS, _SMALLEST)
 
     def __len__(self) -> int:
         return len(self._policies)
@@ -84,17 +104,20 @@ class Spd:
 
     def add(self, policy: Policy) -> Policy:
         """XFRM_MSG_NEWPOLICY. EEXIST where one of this selector, mark and if_id is there."""
+        policy = _masked(policy)
         if self._find(policy) is not None:
             raise XfrmError(errno.EEXIST)
         return self._insert(policy)
 
     def update(self, policy: Policy) -> Policy:
-        """XFRM_MSG_UPDPOLICY: takes the place of the one of this selector, or is added."""
+        """XFRM_MSG_UPDPOLICY: takes the place and the index of the one of this selector, or is added."""
+        policy = _masked(policy)
         old = self._find(policy)
-        if old is not None:
-            self._policies.remove(old)
-            policy = replace(policy, index=policy.index or old.index)
-        return self._insert(policy)
+        if old is None:
+            return self._insert(policy)
+        self._policies.remove(old)
+        self._policies.append(replace(policy, index=old.index))
+        return self._policies[-1]
 
     def get(self, wanted: Policy) -> Policy:
         """XFRM_MSG_GETPOLICY, by index where one is given, else by selector. ENOENT: there is none."""
@@ -128,17 +151,45 @@ class Spd:
         key = (like.dir, like.index, like.mark, like.if_id, like.ptype)
         return next((p for p in self._policies if (p.dir, p.index, p.mark, p.if_id, p.ptype) == key), None)
 
+    def remove(self, policy: Policy) -> None:
+        """Take out a policy that is here."""
+        self._policies.remove(policy)
+
     def _insert(self, policy: Policy) -> Policy:
-        if not policy.index:
-            policy = replace(policy, index=self._next_index(policy.dir))
+        policy = replace(policy, index=self._index_for(policy))
         self._policies.append(policy)
+        self._grow(policy.dir)
         return policy
 
-    def _next_index(self, direction: str) -> int:
-        """xfrm_gen_index: the direction in the low three bits, counted up in steps of eight; 0 is no index."""
+    def _index_for(self, policy: Policy) -> int:
+        """xfrm_gen_index: the index that was asked for if it is free, else the generator's next that is.
+
+        An index has its direction in the low three bits; the generator counts in steps of eight, and 0 is no index.
+        """
         taken = {policy.index for policy in self._policies}
-        while True:
-            index = self._generator | DIRECTIONS[direction] or 8
+        index = policy.index
+        while not index or index in taken:
+            index = self._generator & _U32 | DIRECTIONS[policy.dir] or 8
             self._generator += 8
-            if index not in taken:
-                return index
+        return index
+
+    def _grow(self, direction: str) -> None:
+        """xfrm_bydst_should_resize, asked of a new policy's direction, and then of all (xfrm_hash_resize)."""
+        counts = {d: sum(policy.dir == d for policy in self._policies) for d in DIRECTIONS}
+        if not self._is_full(counts[direction], self._by_dst[direction]):
+            return
+        for other, count in counts.items():
+            if self._is_full(count, self._by_dst[other]):
+                self._by_dst[other] *= 2
+        if self._is_full(len(self._policies), self.buckets):
+            self.buckets *= 2
+
+    @staticmethod
+    def _is_full(count: int, buckets: int) -> bool:
+        return count >= buckets and buckets < _LARGEST
+
+
+def _masked(policy: Policy) -> Policy:
+    """A mark is stored without the bits that its mask leaves out (xfrm_policy_insert)."""
+    mark = policy.mark
+    return replace(policy, mark=Mark(mark.value & mark.mask, mark.mask)) if mark.value & ~mark.mask else policy

@@ -12,15 +12,17 @@ from espsim.sad.entry import SadEntry, SaStats, State
 class StateView:
     """What struct xfrm_usersa_info and its attributes say of a state.
 
-    `af` is the family as the request gave it; `seq` is km.seq; `window_bitmap` has bit i for window_top-i; `bmp_len` is
-    0 in legacy mode (XFRMA_REPLAY_VAL) and the length in words of XFRMA_REPLAY_ESN_VAL else; `hard_add` is the
-    hard_add_expires_seconds that is shown: net.core.xfrm_acq_expires for a larval state. Times in seconds.
+    `af` and `mode` are the family and the mode as numbers, as the request gave them; `seq` is km.seq; `window_bitmap`
+    has bit i for window_top-i; `bmp_len` is 0 in legacy mode (XFRMA_REPLAY_VAL) and the length in words of
+    XFRMA_REPLAY_ESN_VAL else; `hard_add` is the hard_add_expires_seconds that is shown: net.core.xfrm_acq_expires for a
+    larval state. Times in seconds.
     """
 
     sa_index: int
     sa: SecurityAssociation
     state: State
     af: int
+    mode: int
     seq: int
     bytes: int
     packets: int
@@ -45,7 +47,8 @@ def view_of(entry: SadEntry) -> StateView:
     """A copy of what an entry is now."""
     window, stats = entry.window, entry.stats
     return StateView(
-        entry.sa_index, entry.sa, entry.state, entry.af, entry.seq, entry.bytes, entry.packets, entry.added, entry.used,
+        entry.sa_index, entry.sa, entry.state, entry.af, entry.mode, entry.seq, entry.bytes, entry.packets,
+        entry.added, entry.used,
         SaStats(stats.replay, stats.replay_window, stats.integrity_failed),
         window.top, window.bitmap_from_top(), window.size, entry.bmp_len, entry.oseq, entry.dying, entry.hard_add,
     )  # fmt: skip

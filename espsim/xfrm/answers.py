@@ -32,13 +32,11 @@ from espsim.core.address import format_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import NO_MARK
 from espsim.sad.netns import Event
-from espsim.sad.request import MODES
 from espsim.sad.view import StateView
 from espsim.xfrm.bitmap import to_circular
 
 Answer = dict[str, object]
 
-_MODES = {name: number for number, name in MODES.items()}
 _LOW = 0xFFFFFFFF
 
 
@@ -62,7 +60,7 @@ def state(view: StateView) -> Answer:
     sa, stats = view.sa, view.stats
     answer: Answer = {
         "src": format_address(sa.src), "dst": format_address(sa.dst), "proto": sa.proto, "spi": f"0x{sa.spi:08x}",
-        "family": view.af, "mode": _MODES[sa.mode.value], "reqid": sa.reqid, "seq": view.seq,
+        "family": view.af, "mode": view.mode, "reqid": sa.reqid, "seq": view.seq,
         "hard_add_expires": view.hard_add,
     }  # fmt: skip
     if view.bytes or view.packets:

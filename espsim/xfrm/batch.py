@@ -1,7 +1,7 @@
 """A batch of `ip` commands, run on a namespace of the model: what each prints, and what it is refused with.
 
     [ip] [-options] xfrm state add|update|allocspi|get|delete|deleteall|flush|list|count ...
-    [ip] [-options] xfrm policy add|update|get|delete|deleteall|flush|list|count ...
+    [ip] [-options] xfrm policy add|update|get|delete|deleteall|flush|list|count|set|setdefault|getdefault ...
     [ip] [-options] xfrm monitor [all|acquire|expire|SA|aevent|policy|report|nokeys]
     pfkey getspi|add|update|get|delete|flush ...      android allocate ADDR [SPI]      (views.py)
     sleep SECONDS        sysctl NAME=VALUE            the model's clock, and net.core.xfrm_*
@@ -16,6 +16,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
+from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import EspsimError, XfrmError
 from espsim.sad.kernel import KernelHang
 from espsim.sad.netns import Netns
@@ -23,17 +24,24 @@ from espsim.sad.request import SpiRequest, StateKey
 from espsim.sad.view import StateView
 from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.id_words import proto_name
-from espsim.xfrm.iproute import IpRefusal, matches
+from espsim.xfrm.iproute import IpRefusal, matches, not_modelled
 from espsim.xfrm.monitor import Monitor
 from espsim.xfrm.options import Options, read_options
 from espsim.xfrm.policy import PolicyCommand, apply_policy
-from espsim.xfrm.policy_text import format_policy
+from espsim.xfrm.policy_text import format_defaults, format_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.state_text import format_view, oneline, passes
 from espsim.xfrm.state_words import Count, Flush, Get, Listing, Modify, StateCommand, parse_state
 from espsim.xfrm.views import android, pfkey
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+_OBJECTS = (
+    "address", "addrlabel", "maddress", "route", "rule", "neighbor", "neighbour", "ntable", "ntbl", "link", "l2tp",
+    "fou", "ila", "macsec", "tunnel", "tunl", "tuntap", "tap", "token", "tcpmetrics", "tcp_metrics", "monitor",
+    "mroute", "mrule", "netns", "netconf", "vrf", "sr", "nexthop", "mptcp", "ioam", "stats", "help",
+)  # fmt: skip
+"""The other objects of iproute2 6.1."""
+
 _USAGE = "Usage: ip xfrm XFRM-OBJECT { COMMAND | help }\nwhere  XFRM-OBJECT := state | policy | monitor"
 
 
@@ -120,7 +128,7 @@ class Batch:
         if not words:
             raise IpRefusal("Usage: ip [ OPTIONS ] OBJECT { COMMAND | help }")
         if not matches(words[0], "xfrm"):
-            raise IpRefusal(f'Object "{words[0]}" is unknown, try "ip help".')
+            raise _not_xfrm(words[0])
         where = words[1] if len(words) > 1 else ""
         if matches(where, "state") or matches(where, "sa"):
             self._state(parse_state(words[2:], options.family), options, printed)
@@ -175,7 +183,8 @@ class Batch:
         count = self.netns.count()
         if not options.stats:
             return f"\t SAD count {count}\n"
-        return f"\t SAD count {count} (buckets count {_buckets(count)} Max 1048576)\n"
+        buckets = self.netns.buckets()
+        return f"\t SAD count {count} (buckets count {buckets} Max 1048576)\n"
 
     # -- policies, messages -------------------------------------------------------------------------------------------
 
@@ -190,6 +199,8 @@ class Batch:
         if command.verb == "count":
             text = self._count_policies(options)
             printed.append(oneline(text) if options.oneline else text)
+        elif command.verb == "getdefault":
+            printed.append(format_defaults(self.netns.spd.defaults))
         elif command.verb in ("get", "list"):
             for policy in reversed(found):  # a dump begins with the newest
                 text = format_policy(policy, stats=bool(options.stats))
@@ -218,8 +229,11 @@ class Batch:
             text += " (Sock: IN 0 OUT 0 FWD 0)"
         text += "\n"
         if options.stats > 1:
-            text += "\t SPD buckets: count 7 Max 1048576\n"
-            text += "\t SPD IPv4 thresholds: local 32 remote 32\n\t SPD IPv6 thresholds: local 128 remote 128\n"
+            spd = self.netns.spd
+            text += f"\t SPD buckets: count {spd.buckets - 1} Max 1048576\n"
+            for name, family in (("IPv4", AF_INET), ("IPv6", AF_INET6)):
+                local, remote = spd.thresholds[family]
+                text += f"\t SPD {name} thresholds: local {local} remote {remote}\n"
         return text
 
     def _monitor(self, monitor: Monitor, options: Options, printed: list[str]) -> None:
@@ -255,12 +269,11 @@ class Batch:
         self.netns.set_sysctl(name, value)
 
 
-def _buckets(count: int) -> int:
-    """Buckets of the kernel's hash tables: eight, doubled as long as states collide in them (xfrm_hash_grow_check)."""
-    buckets = 8
-    while count >= buckets < 1 << 20:
-        buckets *= 2
-    return buckets
+def _not_xfrm(word: str) -> IpRefusal:
+    """An object of `ip` that is not xfrm, or is none at all (do_cmd in ip/ip.c)."""
+    if any(matches(word, name) for name in _OBJECTS):
+        return not_modelled(f"`ip {word}`")
+    return IpRefusal(f'Object "{word}" is unknown, try "ip help".')
 
 
 def sentence(error: EspsimError) -> str:

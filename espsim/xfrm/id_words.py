@@ -131,24 +131,30 @@ def read_direction(args: Args) -> int:
 
 
 def read_flags(args: Args, known: tuple[str, ...], bits: int, why: str) -> frozenset[str]:
+    """FLAG-LIST as names (`read_flag_bits`). Bits without a name are dropped."""
+    value = read_flag_bits(args, known, bits, why)
+    return frozenset(name for i, name in enumerate(known) if value >> i & 1)
+
+
+def read_flag_bits(args: Args, known: tuple[str, ...], bits: int, why: str) -> int:
     """FLAG-LIST of the words that follow: names, or one number of `bits` bits in hex. A foreign word is left.
 
-    Bits without a name are dropped.
+    The name with index i is bit i.
     """
     word = args.next()
     if len(word) > 2 and word.startswith("0x"):
         value = parse_number(word, bits)
         if value is None:
             raise args.wrong(why)
-        return frozenset(name for i, name in enumerate(known) if value >> i & 1)
-    found = set()
+        return value
+    found = 0
     while args.word in known:
-        found.add(args.word)
+        found |= 1 << known.index(args.word)
         if not args.more:
-            return frozenset(found)
+            return found
         args.next()
     args.back()
-    return frozenset(found)
+    return found
 
 
 def read_state_flags(args: Args) -> frozenset[str]:

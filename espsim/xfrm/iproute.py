@@ -131,6 +131,11 @@ class Args:
         return Mark(value, ALL)
 
 
+def not_modelled(what: str) -> IpRefusal:
+    """What `ip` knows and espsim does not: said in espsim's name."""
+    return IpRefusal(f"espsim does not model {what}")
+
+
 def matches(word: str, name: str) -> bool:
     """matches(): whether a word abbreviates a name."""
     return bool(word) and name.startswith(word)

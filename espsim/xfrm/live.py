@@ -101,13 +101,20 @@ def unavailable() -> str | None:
 
 
 def kernel_of(release: str) -> str:
-    """The name, for the model, of a kernel by its uname -r: which stable releases have 94f39804d891."""
+    """The name, for the model, of a kernel by its uname -r: which stable releases have 94f39804d891, and which habits.
+
+    6.13 to 6.17 and 7.1 were not run: each counts as the one before it that was.
+    """
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     version = tuple(int(n or 0) for n in found.groups()) if found else (99, 0, 0)
     major_minor, patch = (version[0], version[1]), version[2]
     if major_minor <= (6, 1):
         return "linux-6.1.192" if major_minor == (6, 1) and patch >= 192 else "linux-6.1"
     first, fixed = {(6, 6): (103, 109), (6, 12): (43, 50), (6, 16): (2, 10)}.get(major_minor, (1 << 30, 1 << 30))
+    if major_minor >= (7, 2):
+        return "linux-7.3"
+    if major_minor >= (6, 18):
+        return "linux-6.18"
     if major_minor >= (6, 17) or patch >= fixed:
         return "linux-6.12"
     return "rfc4301-spi0" if patch >= first else "rfc2401"

@@ -6,13 +6,14 @@ from espsim.sad.netns import Event
 from espsim.sad.spd import Policy
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import IpRefusal, matches
-from espsim.xfrm.policy_text import format_policy
+from espsim.xfrm.policy_text import format_defaults, format_policy
 from espsim.xfrm.show import selector_row
 from espsim.xfrm.state_text import as_shown, format_expired, format_view
 
 _GROUPS = {
     "acquire": ("ACQUIRE",), "expire": ("EXPIRE", "POLEXPIRE"), "SA": ("NEWSA", "UPDSA", "DELSA", "FLUSHSA"),
-    "aevent": ("NEWAE", "MAPPING"), "policy": ("NEWPOLICY", "UPDPOLICY", "DELPOLICY", "FLUSHPOLICY"), "report": (),
+    "aevent": ("NEWAE", "MAPPING"), "report": (),
+    "policy": ("NEWPOLICY", "UPDPOLICY", "DELPOLICY", "FLUSHPOLICY", "GETDEFAULT"),
 }  # fmt: skip
 _STATE_TITLES = {"NEWSA": "", "UPDSA": "Updated ", "DELSA": "Deleted "}
 _POLICY_TITLES = {"NEWPOLICY": "", "UPDPOLICY": "Updated ", "DELPOLICY": "Deleted "}
@@ -51,6 +52,8 @@ class Monitor:
             return f"Flushed state proto {proto_name(int(event.extra.get('proto', 0)))}\n"
         if kind == "FLUSHPOLICY":
             return f"Flushed policy ptype {event.extra.get('ptype', 'main')} \n"
+        if kind == "GETDEFAULT":
+            return format_defaults(event.extra)
         policy = event.extra.get("policy")
         if kind in _POLICY_TITLES and isinstance(policy, Policy):
             return _POLICY_TITLES[kind] + format_policy(policy, stats=stats)

@@ -12,7 +12,7 @@ _IGNORED = (
     "-human", "-human-readable", "-iec", "-details", "-resolve", "-timestamp", "-tshort", "-brief", "-json", "-pretty",
     "-color", "-Numeric",
 )  # fmt: skip
-_FOREIGN = ("-loops", "-force", "-batch", "-rcvbuf", "-netns", "-all", "-Version", "-help", "-0", "-M", "-B")
+_FOREIGN = ("-echo", "-loops", "-force", "-batch", "-rcvbuf", "-netns", "-all", "-Version", "-help", "-0", "-M", "-B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,5 @@ def read_options(words: list[str]) -> tuple[Options, list[str]]:
 
 def _refusal(option: str) -> str:
     if len(option) > 1 and any(matches(option, name) for name in _FOREIGN):
-        return f'Option "{option}" has no place in a line of a batch.'
+        return f"espsim does not model the option {option} of `ip`"
     return f'Option "{option}" is unknown, try "ip -help".'

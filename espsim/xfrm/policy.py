@@ -6,7 +6,8 @@ How a command is written is policy_words.py's; it is shared by the batch languag
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from espsim.core.address import AF_INET, AF_INET6, prefix_match
@@ -14,8 +15,9 @@ from espsim.sad.association import NO_MARK, Mark, Mode, Selector
 from espsim.sad.netns import Netns
 from espsim.sad.spd import DIRECTIONS, Policy
 
-Verb: TypeAlias = Literal["add", "update", "delete", "get", "deleteall", "list", "count", "flush"]
-
+Verb: TypeAlias = Literal[
+    "add", "update", "delete", "get", "deleteall", "list", "count", "flush", "set", "setdefault", "getdefault"
+]
 
 MAX_DEPTH = 6
 """XFRM_MAX_DEPTH: how many templates a policy may have."""
@@ -25,9 +27,10 @@ _TEMPLATE_PROTOCOLS = frozenset({43, 50, 51, 60, 108})
 
 @dataclass(frozen=True, slots=True)
 class PolicyCommand:
-    """One `ip xfrm policy` command. `policy`: what add and update install.
+    """One `ip xfrm policy` command. `policy`: what add and update install; `thresholds`, `defaults`: what set and
+    setdefault put in the place of what Spd has.
 
-    For the other verbs the fields say which policies are meant; None: nobody said.
+    For the other verbs the fields say which policies are meant; None: it was not said.
     """
 
     verb: Verb
@@ -41,7 +44,9 @@ class PolicyCommand:
     priority: int | None = None
     mark: Mark = NO_MARK
     if_id: int = 0
-    flags: frozenset[str] | None = None
+    flags: int | None = None
+    thresholds: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
 def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
@@ -50,6 +55,11 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     Returns those that were installed, found or removed. XfrmError: EEXIST, ENOENT, and EINVAL of `_verify`.
     """
     spd, verb = netns.spd, command.verb
+    spd.thresholds.update(command.thresholds)
+    if verb == "setdefault":
+        netns.set_default(command.defaults)
+    if verb in ("set", "setdefault", "getdefault"):
+        return []
     if command.policy is not None:
         _verify(netns, command.policy)
         policy = replace(command.policy, added=netns.now)
@@ -66,7 +76,8 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     meant = [policy for policy in spd if _means(command, policy)]
     if verb == "deleteall":
         for policy in meant:
-            netns.note_policy("DELPOLICY", **_facts(spd.delete(policy)))
+            spd.remove(policy)
+            netns.note_policy("DELPOLICY", **_facts(policy))
     return meant
 
 
@@ -105,7 +116,7 @@ def _flush(netns: Netns, ptype: str) -> list[Policy]:
     """XFRM_MSG_FLUSHPOLICY of one type; where there is none, success and no message."""
     gone = [policy for policy in netns.spd if policy.ptype == ptype]
     for policy in gone:
-        netns.spd.delete(policy)
+        netns.spd.remove(policy)
     if gone:
         netns.note_policy("FLUSHPOLICY", ptype=ptype)
     return gone

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from espsim.core.address import AF_INET6, format_address
 from espsim.sad.association import Lifetime
-from espsim.sad.spd import Policy, Template
+from espsim.sad.spd import ICMP, LOCALOK, Policy, Template
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.show import lifetime_rows, mark_rows, selector_row
 
-FLAGS = ("localok", "icmp")
-"""XFRM_POLICY_LOCALOK, XFRM_POLICY_ICMP: bits 0 and 4."""
-
-_BITS = {"localok": 1, "icmp": 16}
+FLAGS = {LOCALOK: "localok", ICMP: "icmp"}
+"""The bits of a policy's flags that have a name; any other is printed as a number in hex."""
 
 
 def format_policy(policy: Policy, *, stats: bool = False, indent: str = "", title: str = "") -> str:
@@ -39,12 +37,27 @@ def _facts(policy: Policy, stats: bool) -> str:
     text += f"priority {policy.priority} ptype {policy.ptype} "
     if stats:
         text += "share any "
-    flags = [name for name in FLAGS if name in policy.flags]
-    if flags or stats:
-        text += "flag " + " ".join(flags)
+    if policy.flags or stats:
+        text += "flag " + _flags(policy.flags)
     if stats:
-        text += f" (0x{sum(_BITS[name] for name in flags):08b})"
+        text += f" (0x{policy.flags:08b})"
     return text
+
+
+def _flags(flags: int) -> str:
+    """XFRM_FLAG_PRINT: a name, and a space where more bits are left."""
+    text = ""
+    for bit, name in FLAGS.items():
+        if flags & bit:
+            flags &= ~bit
+            text += name + (" " if flags else "")
+    return text + (f"{flags:x}" if flags else "")
+
+
+def format_defaults(defaults: Mapping[str, object]) -> str:
+    """`ip xfrm policy getdefault`: what holds where no policy matches."""
+    rows = [f" {direction + ':':<5}{defaults[direction]}" for direction in ("in", "fwd", "out")]
+    return "".join(row + "\n" for row in ("Default policies:", *rows))
 
 
 def _template(template: Template, stats: bool) -> Iterator[str]:

@@ -6,20 +6,22 @@ The command that comes of it is policy.py's, which has no opinion on how it was 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
 from espsim.sad.spd import Policy, Template
-from espsim.xfrm.id_words import MODE_WORDS, Id, read_flags, read_id, read_limit, read_mode, read_selector
-from espsim.xfrm.iproute import Args, IpRefusal, matches
+from espsim.xfrm.id_words import MODE_WORDS, Id, read_flag_bits, read_id, read_limit, read_mode, read_selector
+from espsim.xfrm.iproute import Args, IpRefusal, matches, not_modelled
 from espsim.xfrm.policy import PolicyCommand, Verb
 from espsim.xfrm.selector import SelectorWords
 
 _MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
-_FLAG_BITS = ("localok", "1", "2", "3", "icmp")
+_FLAGS = ("localok", "icmp")
 _MAX_TEMPLATES = 16
 """XFRM_TMPLS_BUF_SIZE: 1024 bytes of 64 each."""
 
+_DIRECTIONS = ("in", "out", "fwd")
+_THRESHOLDS = {"hthresh4": (2, 32), "hthresh6": (10, 128)}
 _NO_DIR = "Not enough information: DIR is required."
 
 
@@ -34,7 +36,7 @@ class _Draft:
     ptype: str | None = None
     action: str | None = None
     priority: int | None = None
-    flags: frozenset[str] = frozenset()
+    flags: int | None = None
     mark: Mark = NO_MARK
     if_id: int = 0
     limits: dict[str, int | None] = field(default_factory=dict)
@@ -47,8 +49,10 @@ class _Draft:
         return self.af or 2
 
     def build(self) -> Selector:
-        """The selector; an address of prefix length 0 is none."""
-        return (self.selector or SelectorWords()).build(16 if self.family == 10 else 4)
+        """The selector, addresses of prefix length 0 and all; zeros where none was said."""
+        words = self.selector or SelectorWords()
+        zeros = bytes(16 if self.family == 10 else 4)
+        return replace(words.build(len(zeros)), src=words.src or zeros, dst=words.dst or zeros)
 
 
 def parse_policy_words(words: list[str], family: int = 0) -> PolicyCommand:
@@ -65,8 +69,12 @@ def parse_policy_words(words: list[str], family: int = 0) -> PolicyCommand:
 
 
 def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
-    if verb == "count":
+    if verb in ("count", "getdefault"):
         return PolicyCommand(verb)
+    if verb == "set":
+        return PolicyCommand(verb, thresholds=_thresholds(args))
+    if verb == "setdefault":
+        return PolicyCommand(verb, defaults=_defaults(args))
     draft = _Draft(af=family)
     known = _READERS[verb]
     while args.left:
@@ -88,8 +96,44 @@ def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
     return PolicyCommand(
         verb, None, draft.dir, selector, af, draft.index,
         draft.ptype, draft.action, draft.priority, draft.mark, draft.if_id,
-        draft.flags if filtering and draft.flags else None,
+        draft.flags if filtering else None,
     )  # fmt: skip
+
+
+def _thresholds(args: Args) -> dict[int, tuple[int, int]]:
+    """xfrm_spd_setinfo()."""
+    found: dict[int, tuple[int, int]] = {}
+    while args.left:
+        name = args.word
+        if name not in _THRESHOLDS:
+            raise args.wrong("unknown")
+        family, longest = _THRESHOLDS[name]
+        if family in found:
+            raise args.duplicate(name)
+        found[family] = (_length(args, f"{name} LBITS", longest), _length(args, f"{name} RBITS", longest))
+        args.step()
+    return found
+
+
+def _length(args: Args, what: str, longest: int) -> int:
+    value = args.number(f"{what} value is invalid", 8)
+    if value > longest:
+        raise args.wrong(f"{what} value is invalid")
+    return value
+
+
+def _defaults(args: Args) -> dict[str, str]:
+    """xfrm_spd_setdefault()."""
+    found: dict[str, str] = {}
+    while args.left:
+        direction = args.word
+        if direction not in _DIRECTIONS:
+            raise args.wrong("unknown direction")
+        if direction in found:
+            raise args.duplicate(direction)
+        found[direction] = _choice(args, ("block", "accept"), f"{direction} policy value is invalid")
+        args.step()
+    return found
 
 
 def _policy(draft: _Draft) -> Policy:
@@ -98,7 +142,7 @@ def _policy(draft: _Draft) -> Policy:
     return Policy(
         draft.dir, draft.build(), draft.family, draft.action or "allow", draft.priority or 0, draft.index or 0,
         tuple(draft.templates), draft.mark if draft.mark.mask else NO_MARK, draft.if_id, Limits(**draft.limits),
-        draft.ptype or "main", draft.flags,
+        draft.ptype or "main", draft.flags or 0,
     )  # fmt: skip
 
 
@@ -126,7 +170,7 @@ def _selector(args: Args, draft: _Draft, verb: Verb) -> None:
 def _dir(args: Args, draft: _Draft) -> None:
     if draft.dir is not None:
         raise args.duplicate("dir")
-    draft.dir = _choice(args, ("in", "out", "fwd"), "DIR value is invalid")
+    draft.dir = _choice(args, _DIRECTIONS, "DIR value is invalid")
 
 
 def _ptype(args: Args, draft: _Draft) -> None:
@@ -168,7 +212,7 @@ def _mark(args: Args, draft: _Draft) -> None:
 
 
 def _flag(args: Args, draft: _Draft) -> None:
-    draft.flags = read_flags(args, _FLAG_BITS, 8, "FLAG value is invalid")
+    draft.flags = read_flag_bits(args, _FLAGS, 8, "FLAG value is invalid")
 
 
 def _context(args: Args, draft: _Draft) -> None:
@@ -177,6 +221,10 @@ def _context(args: Args, draft: _Draft) -> None:
         raise args.duplicate("ctx")
     draft.context = True
     args.next()
+
+
+def _offload(args: Args, draft: _Draft) -> None:
+    raise not_modelled("offload of policies")
 
 
 def _nosock(args: Args, draft: _Draft) -> None:
@@ -245,6 +293,7 @@ _MADE = _MEANT | {
     "flag": _flag,
     "limit": _limit,
     "tmpl": _template,
+    "offload": _offload,
 }
 _FILTER: dict[str, Reader] = {
     "dir": _any_dir, "index": _index, "ptype": _any_ptype, "action": _action, "priority": _priority, "flag": _flag,
@@ -257,4 +306,5 @@ _READERS: dict[str, dict[str, Reader]] = {
 _VERBS: tuple[tuple[str, Verb], ...] = (
     ("add", "add"), ("update", "update"), ("delete", "delete"), ("deleteall", "deleteall"), ("delall", "deleteall"),
     ("list", "list"), ("show", "list"), ("lst", "list"), ("get", "get"), ("flush", "flush"), ("count", "count"),
+    ("set", "set"), ("setdefault", "setdefault"), ("getdefault", "getdefault"),
 )  # fmt: skip

@@ -7,6 +7,7 @@
     GETSA|DELSA dst= proto= spi= [mark= dir= family= srcaddr=]
     FLUSHSA [proto=]      DUMP [proto=] (or GETSA dump)      GETAE dst= spi=      EXPIRE src= dst= proto= spi= hard=0|1
     NEWAE dst= spi= [replay_val= esn= replace=0|1]
+    GETDEFAULT            SETDEFAULT [in= fwd= out=]          1 is block, 2 is accept, anything else leaves it
     GETACQ|DELACQ seq=N, or src= dst= proto= [mode= reqid= mark= pcpu= family=]         with --option acquire-uapi
     SYSCTL NAME=VALUE     ADVANCE seconds=S     EVENTS     STAT     LISTEN on|off     POLICY words of `ip xfrm policy`
     RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= payload=BYTES
@@ -50,7 +51,7 @@ from espsim.xfrm.request_sa import (
 
 _MIN_LENGTH = {
     "NEWSA": 224, "UPDSA": 224, "DELSA": 24, "GETSA": 24, "ALLOCSPI": 232, "EXPIRE": 232, "FLUSHSA": 1,
-    "NEWAE": 48, "GETAE": 48,
+    "NEWAE": 48, "GETAE": 48, "GETDEFAULT": 3, "SETDEFAULT": 3,
 }  # fmt: skip
 """Bytes: xfrm_msg_min (net/xfrm/xfrm_user.c)."""
 
@@ -60,10 +61,15 @@ WORDS_OF = {
     "GETSA": KEY_WORDS | _NETLINK, "DELSA": KEY_WORDS | _NETLINK, "FLUSHSA": _NETLINK | {"proto"},
     "DUMP": frozenset({"proto"}), "GETAE": KEY_WORDS | _NETLINK,
     "NEWAE": KEY_WORDS | _NETLINK | {"replay_val", "esn", "replace"}, "EXPIRE": KEY_WORDS | _NETLINK | {"hard"},
+    "GETDEFAULT": _NETLINK, "SETDEFAULT": _NETLINK | {"in", "fwd", "out"},
     "GETACQ": ACQUIRE_WORDS, "DELACQ": ACQUIRE_WORDS, "ADVANCE": frozenset({"seconds"}),
     "EVENTS": frozenset(), "STAT": frozenset(), "RX": RX_WORDS, "TX": TX_WORDS,
 }  # fmt: skip
 """The keys that each verb takes."""
+
+_DIRECTIONS = ("in", "fwd", "out")
+DEFAULT_NUMBERS = {"block": 1, "accept": 2}
+"""XFRM_USERPOLICY_BLOCK, XFRM_USERPOLICY_ACCEPT."""
 
 _FREE = ("SYSCTL", "LISTEN", "POLICY")
 """Verbs whose words are no key=value list of fixed keys."""
@@ -129,6 +135,7 @@ class _Session:
             "ALLOCSPI": self._allocspi, "NEWSA": self._newsa, "UPDSA": self._updsa, "GETSA": self._getsa,
             "DELSA": self._delsa, "FLUSHSA": self._flushsa, "DUMP": self._dump, "GETAE": self._getae,
             "NEWAE": self._newae, "EXPIRE": self._expire, "GETACQ": self._getacq, "DELACQ": self._delacq,
+            "GETDEFAULT": self._getdefault, "SETDEFAULT": self._setdefault,
             "ADVANCE": self._advance, "EVENTS": self._events, "STAT": self._stat,
             "RX": self._traffic.rx, "TX": self._traffic.tx,
         }  # fmt: skip
@@ -174,6 +181,16 @@ class _Session:
     def _expire(self, words: Words) -> Callable[[], Answer]:
         key, hard = state_key(words), words.number("hard", bits=8)
         return _then_ok(lambda: self._netns.expire(key, hard=bool(hard)))
+
+    def _getdefault(self, words: Words) -> Callable[[], Answer]:
+        defaults = self._netns.spd.defaults
+        return lambda: ok(reply={direction: DEFAULT_NUMBERS[defaults[direction]] for direction in _DIRECTIONS})
+
+    def _setdefault(self, words: Words) -> Callable[[], Answer]:
+        numbers = {direction: words.number(direction, 0, 8) for direction in _DIRECTIONS}
+        names = {number: name for name, number in DEFAULT_NUMBERS.items()}
+        said = {direction: names[number] for direction, number in numbers.items() if number in names}
+        return _then_ok(lambda: self._netns.set_default(said))
 
     def _getacq(self, words: Words) -> Callable[[], Answer]:
         request = acquire_request(words)

@@ -24,8 +24,9 @@ from espsim.sad.association import (
 )
 from espsim.sad.entry import SadEntry, SaStats
 from espsim.xfrm.bitmap import to_circular
-from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOLS, TYPED, bits_of
+from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOLS, TYPED, XFRM_PROTOCOLS, bits_of
 
+_STATE_PROTOCOLS = {number: name for name, number in XFRM_PROTOCOLS.items()}
 _NAME_OF = {number: name for name, number in PROTOCOLS.items()}
 
 
@@ -44,15 +45,17 @@ def format_dump(
     nokeys: bool = False,
     refused: SaStats | None = None,
     contexts: bool = True,
+    mode: str = "",
 ) -> str:
     """What `ip xfrm state` prints, `ip -s xfrm state` with `stats`, with its line feeds. `refused` fills `stats:`.
 
-    Without `contexts` the replay context is left out, as the kernel leaves it out of an EXPIRE message.
+    `mode` is printed in the place of the SA's own, which a larval state need not have. Without `contexts` the replay
+    context is left out, as the kernel leaves it out of an EXPIRE message.
 
     Dates are printed as `-`: nobody here has a clock. `mode packet` (iproute2 6.2), `dir` (6.11) and `pcpu-num` are
     printed where an SA has them, although 6.1 could not.
     """
-    rows = [*_head(sa, stats), *mark_rows(sa.mark, sa.output_mark), *_algorithm_rows(sa, stats, nokeys)]
+    rows = [*_head(sa, stats, mode), *mark_rows(sa.mark, sa.output_mark), *_algorithm_rows(sa, stats, nokeys)]
     rows += _attributes(sa, contexts)
     if not ("af-unspec" in sa.flags and sa.selector == Selector()):
         rows.append("\tsel " + selector_row(sa.selector, len(sa.dst), stats))
@@ -191,12 +194,12 @@ def _bitmap_mode(sa: SecurityAssociation) -> bool:
     return sa.esn or sa.window > 32
 
 
-def _head(sa: SecurityAssociation, stats: bool) -> Iterator[str]:
+def _head(sa: SecurityAssociation, stats: bool, mode: str) -> Iterator[str]:
     """xfrm_id_info_print, and the line of replay-window and flags."""
     yield f"src {format_address(sa.src)} dst {format_address(sa.dst)}"
     spi = f"0x{sa.spi:08x}" + (f"({sa.spi})" if stats else "")
     reqid = f"{sa.reqid}" + (f"(0x{sa.reqid:08x})" if stats else "")
-    yield f"\tproto {PROTO_NAMES[sa.proto]} spi {spi} reqid {reqid} mode {sa.mode.value}"
+    yield f"\tproto {_STATE_PROTOCOLS.get(sa.proto, sa.proto)} spi {spi} reqid {reqid} mode {mode or sa.mode.value}"
     row = f"\treplay-window {0 if _bitmap_mode(sa) else sa.window} "
     flags = " ".join(name for name in FLAGS if name in sa.flags)
     if stats:

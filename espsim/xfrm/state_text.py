@@ -10,10 +10,12 @@ from espsim.xfrm.id_words import MODE_WORDS
 from espsim.xfrm.show import format_dump
 from espsim.xfrm.state_words import Filter
 
+_MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
+
 
 def format_view(view: StateView, *, stats: bool = False, nokeys: bool = False) -> str:
     """A state as `ip xfrm state` prints it, `ip -s` with `stats`. Dates are `-`: nobody here has a clock."""
-    return format_dump(as_shown(view), stats=stats, nokeys=nokeys, refused=view.stats)
+    return format_dump(as_shown(view), stats=stats, nokeys=nokeys, refused=view.stats, mode=_mode(view))
 
 
 def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
@@ -21,7 +23,9 @@ def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
     sa = replace(
         as_shown(view), algorithms=(), encap=None, coa=None, offload=None, output_mark=None, tfcpad=0, label="",
     )  # fmt: skip
-    return f"Expired {format_dump(sa, stats=stats, refused=view.stats, contexts=False)}\thard {hard}\n"
+    return (
+        f"Expired {format_dump(sa, stats=stats, refused=view.stats, contexts=False, mode=_mode(view))}\thard {hard}\n"
+    )
 
 
 def as_shown(view: StateView) -> SecurityAssociation:
@@ -34,6 +38,11 @@ def as_shown(view: StateView) -> SecurityAssociation:
         view.sa, replay=replay, current=Lifetime(view.bytes, view.packets),
         seq=int.from_bytes(view.seq.to_bytes(4, "little")), limits=replace(view.sa.limits, hard_add=view.hard_add),
     )  # fmt: skip
+
+
+def _mode(view: StateView) -> str:
+    """strxf_mode(): the number of a mode that has no name."""
+    return _MODE_NAMES.get(view.mode, str(view.mode))
 
 
 def oneline(text: str) -> str:
@@ -53,7 +62,7 @@ def passes(view: StateView, wanted: Filter) -> bool:
         return False
     if ident.spi is not None and ident.spi != sa.spi:
         return False
-    if wanted.mode is not None and wanted.mode != MODE_WORDS[sa.mode.value]:
+    if wanted.mode is not None and wanted.mode != view.mode:
         return False
     if wanted.reqid is not None and wanted.reqid != sa.reqid:
         return False

@@ -315,7 +315,7 @@ class TestPolicies:
         shown = last("xfrm policy add dir in action block flag icmp src ::1 tmpl proto esp", "-s xfrm policy").stdout
         assert shown.startswith(
             "src ::1/128 dst ::/0 uid 0\n"
-            "\tdir in action block index 8 priority 0 ptype main share any flag icmp (0x00010000)\n"
+            "\tdir in action block index 8 priority 0 ptype main share any flag icmp (0x00000010)\n"
             "\tlifetime config:\n"
         )
         assert shown.endswith(

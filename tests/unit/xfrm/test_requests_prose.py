@@ -12,6 +12,7 @@ import pytest
 from espsim.sad.netns import Netns
 from espsim.xfrm.requests import run_requests
 
+ZEROS = ".".join("0000")
 OLD, SPI0, NEW = "linux-6.1", "linux-6.1.192", "linux-6.12"
 ALL_KERNELS = [OLD, SPI0, NEW]
 LARVAL = "ALLOCSPI src=10.0.0.1 dst=10.0.0.2 proto=esp"
@@ -59,12 +60,45 @@ def test_an_adopted_state_keeps_its_own_if_id_and_mark(kernel: str) -> None:
 
 @pytest.mark.parametrize("family", [0, 7])
 def test_the_family_of_an_allocspi_is_not_checked(family: int) -> None:
-    get = "GETSA dst=10.0.0.2 proto=esp spi=0x1000"
-    made, dump, inet, own = ask(
-        NEW, f"{LARVAL} min=0x1000 max=0x1000 family={family}\nDUMP\n{get}\n{get} family={family}"
+    """Addresses are copied for AF_INET and AF_INET6 alone: in another family they stay zero (__find_acq_core)."""
+    get = "GETSA dst={} proto=esp spi=0x1000"
+    asked, zero = get.format("10.0.0.2"), get.format(ZEROS)
+    made, dump, inet, own, found = ask(
+        NEW,
+        f"{LARVAL} min=0x1000 max=0x1000 family={family}\nDUMP\n{asked}\n"
+        f"{asked} family={family}\n{zero} family={family}",
     )
     assert made["reply"]["family"] == dump["states"][0]["family"] == family
-    assert (inet["result"], own["result"]) == ("ESRCH", "OK")
+    assert (made["reply"]["src"], made["reply"]["dst"]) == (ZEROS, ZEROS)
+    assert (inet["result"], own["result"], found["result"]) == ("ESRCH", "ESRCH", "OK")
+
+
+@pytest.mark.parametrize("family", [0, 7])
+def test_in_an_odd_family_the_same_tuple_is_another_state(family: int) -> None:
+    """What was left behind has other addresses than the request, but for one that asks for zeros itself."""
+    zeros = f"ALLOCSPI src={ZEROS} dst={ZEROS} proto=esp min=0x1000 max=0x1000"
+    *_, before, failed, after = ask(
+        NEW,
+        f"""{LARVAL} min=0x1000 max=0x1000 family={family}
+        {LARVAL} min=0x1000 max=0x1000 family={family}
+        {LARVAL} min=0x1000 max=0x1000 family={family}
+        DUMP
+        {zeros} family={family}
+        DUMP""",
+    )
+    assert before["count"] == 3
+    assert (failed["result"], after["count"]) == ("ENOENT", 3)
+
+
+def test_a_family_and_an_address_of_another_length() -> None:
+    """A message has room for 16 bytes: an IPv4 address in AF_INET6 is followed by zeros, IPv6 in AF_INET is cut."""
+    longer, shorter = ask(
+        NEW,
+        f"""{LARVAL} min=5 max=5 family=10
+        ALLOCSPI src=2001:db8::1 dst=2001:db8::2 proto=esp min=6 max=6 family=2""",
+    )
+    assert longer["reply"]["dst"] == "a00:2::"
+    assert shorter["reply"]["dst"] == "32.1.13.184"
 
 
 def test_order_of_the_checks_of_allocspi() -> None:

@@ -1,0 +1,217 @@
+"""From a NEWSA or UPDSA that verify.py lets pass to the SA, with what the kernel refuses on the way, in its order.
+
+xfrm_state_construct    the algorithms by name (ENOSYS), the CPU
+__xfrm_init_state       the mode for the selector's family and the state's, the protocol's type, then the type's own
+                        conditions (esp_init_state, ah_init_state, ipcomp4_init_state, mip6_*_init_state), NAT
+                        keepalives
+xfrm_init_replay        the window
+xfrm_dev_state_add      what of an offload the request alone decides
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection
+
+from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
+from espsim.core.address import AF_INET, AF_INET6, in_family
+from espsim.core.errors import XfrmError
+from espsim.sad.association import (
+    ESPINUDP,
+    MOBILITY,
+    PROTO_AH,
+    PROTO_COMP,
+    PROTO_ESP,
+    Direction,
+    Mode,
+    ReplayState,
+    SecurityAssociation,
+)
+from espsim.sad.kernel import Kernel
+from espsim.sad.request import DIR_IN, DIR_OUT, SaRequest
+from espsim.sad.verify import direction_of, verify_newsa_info
+
+POSSIBLE_CPUS = 4
+_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 4: Mode.BEET}
+_TUNNELS = (Mode.TUNNEL, Mode.BEET)
+"""Modes that may have another family inside (XFRM_MODE_FLAG_TUNNEL)."""
+
+_COMPRESSIONS = ("deflate",)
+_KNOWN: dict[str, Collection[str]] = {"aead": AEADS, "enc": CIPHERS, "comp": _COMPRESSIONS}
+_KEY_WORDS = {"aead": "AEAD", "enc": "CRYPT", "auth": "AUTH", "auth-trunc": "AUTH_TRUNC", "comp": "COMP"}
+_ORDER = ("aead", "auth-trunc", "auth", "enc", "comp")
+_LEAST_ESN_ICV = 4  # bytes: crypto_authenc_esn_setauthsize
+_UNABLE = "Kernel was unable to initialize cryptographic operations"
+
+
+def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
+    """The SA that a NEWSA or UPDSA asks for. Raises XfrmError where the kernel refuses the request itself."""
+    direction = direction_of(kernel, request.dir)
+    verify_newsa_info(kernel, request, direction)
+    _attach_algorithms(request)
+    if kernel.sa_dir and request.pcpu is not None and request.pcpu >= POSSIBLE_CPUS:
+        raise XfrmError(errno.ERANGE, "pCPU number too big")
+    _init_state(kernel, request, direction)
+    _init_replay(kernel, request, direction)
+    _offload(request, direction)
+    return _build(kernel, request, direction)
+
+
+# -- xfrm_state_construct ---------------------------------------------------------------------------------------------
+
+
+def _attach_algorithms(request: SaRequest) -> None:
+    """attach_aead and its like: an AEAD is known by its name and its ICV's length."""
+    for algorithm in sorted(request.algorithms, key=lambda a: _ORDER.index(a.kind)):
+        name = ALIASES.get(algorithm.name, algorithm.name)
+        known: Collection[str] = _KNOWN.get(algorithm.kind, HASHES)
+        if name not in known or (algorithm.kind == "aead" and algorithm.bits not in AEADS[name].icv_bits):
+            raise XfrmError(errno.ENOSYS, f"Requested {_KEY_WORDS[algorithm.kind]} algorithm not found")
+        if algorithm.kind == "auth-trunc" and algorithm.bits > HASHES[name].full_bits:
+            raise XfrmError(errno.EINVAL, "Invalid length requested for truncated ICV")
+
+
+# -- __xfrm_init_state ------------------------------------------------------------------------------------------------
+
+
+def _init_state(kernel: Kernel, request: SaRequest, direction: int) -> None:
+    mode = _mode_of(request)
+    if request.proto == PROTO_ESP:
+        _init_esp(request)
+    elif request.proto == PROTO_AH:
+        _init_ah(request, mode)
+    elif request.proto == PROTO_COMP:
+        _init_ipcomp(request, mode)
+    elif request.proto in MOBILITY:
+        _init_mobility(request, mode)
+    if request.nat_keepalive and kernel.sa_dir:
+        if direction != DIR_OUT:
+            raise XfrmError(errno.EINVAL, "NAT keepalive is only supported for outbound SAs")
+        if request.encap is None or request.encap.kind != ESPINUDP:
+            raise XfrmError(errno.EINVAL, "NAT keepalive is only supported for UDP encapsulation")
+
+
+def _mode_of(request: SaRequest) -> Mode:
+    """The mode, which must exist for what is inside (xfrm_get_mode), and take another family where there is one."""
+    inside = _selector_family(request) or request.af
+    mode = _MODES.get(request.mode)
+    if mode is None or (mode is Mode.RO and inside == AF_INET):  # xfrm4_mode_map has no route optimisation
+        raise XfrmError(errno.EPROTONOSUPPORT, "Requested mode not found")
+    if inside != request.af and mode not in _TUNNELS:
+        raise XfrmError(errno.EPROTONOSUPPORT, "Only tunnel modes can accommodate a change of family")
+    return mode
+
+
+def _selector_family(request: SaRequest) -> int:
+    """The family of the selector: its own, else the state's; 0 under the flag af-unspec."""
+    length = len(request.selector.src or request.selector.dst)
+    if length:
+        return AF_INET if length == 4 else AF_INET6
+    return 0 if "af-unspec" in request.flags else request.af
+
+
+def _init_esp(request: SaRequest) -> None:
+    """esp_init_state, with esp_init_aead and esp_init_authenc."""
+    kinds = {algorithm.kind for algorithm in request.algorithms}
+    if not kinds & {"aead", "enc"}:
+        raise XfrmError(errno.EINVAL, "ESP: AEAD or CRYPT must be provided")
+    _check_keys(request)
+    if request.encap is not None and request.encap.kind != ESPINUDP:
+        # espintcp needs CONFIG_INET_ESPINTCP, which the kernels that were asked do not have.
+        raise XfrmError(errno.EINVAL, "Unsupported encapsulation type for ESP")
+
+
+def _check_keys(request: SaRequest) -> None:
+    """What the ciphers themselves refuse: an ICV of no whole byte, and keys of a wrong length."""
+    for algorithm in _attached(request):
+        name = ALIASES.get(algorithm.name, algorithm.name)
+        size = len(algorithm.key)
+        if algorithm.kind == "aead" and size - AEADS[name].salt_length not in AEADS[name].key_lengths:
+            raise XfrmError(errno.EINVAL, _UNABLE)
+        if algorithm.kind == "enc" and size not in CIPHERS[name][0]:
+            raise XfrmError(errno.EINVAL)  # crypto_authenc_setkey has no words
+        if algorithm.kind == "auth-trunc" and algorithm.bits and HASHES[name].full_bits:
+            length = algorithm.bits // 8
+            if not length or ("esn" in request.flags and length < _LEAST_ESN_ICV):
+                raise XfrmError(errno.EINVAL, _UNABLE)
+
+
+def _attached(request: SaRequest) -> tuple[Algorithm, ...]:
+    """The algorithms in the order in which ESP sets them up; of two for authentication the truncated one."""
+    truncated = any(a.kind == "auth-trunc" for a in request.algorithms)
+    kept = (a for a in request.algorithms if not (truncated and a.kind == "auth"))
+    return tuple(sorted(kept, key=lambda a: _ORDER.index(a.kind)))
+
+
+def _init_ah(request: SaRequest, mode: Mode) -> None:
+    """ah_init_state; in IPv6 the mode is looked at too, and last."""
+    if request.encap is not None:
+        raise XfrmError(errno.EINVAL, "AH is not compatible with encapsulation")
+    if mode is Mode.RO:
+        text = "Invalid mode requested for AH, must be one of TRANSPORT, TUNNEL, BEET"
+        raise XfrmError(errno.EINVAL, text)
+
+
+def _init_ipcomp(request: SaRequest, mode: Mode) -> None:
+    """ipcomp4_init_state and ipcomp_init_state."""
+    if mode not in (Mode.TRANSPORT, Mode.TUNNEL):
+        raise XfrmError(errno.EINVAL, "Unsupported XFRM mode for IPcomp")
+    if request.encap is not None:
+        raise XfrmError(errno.EINVAL, "IPComp is not compatible with encapsulation")
+
+
+def _init_mobility(request: SaRequest, mode: Mode) -> None:
+    """mip6_destopt_init_state and mip6_rthdr_init_state: there are such types in IPv6 alone."""
+    if request.af != AF_INET6:
+        raise XfrmError(errno.EPROTONOSUPPORT, "Requested type not found")
+    if request.spi:
+        raise XfrmError(errno.EINVAL, "SPI must be 0")
+    if mode is not Mode.RO:
+        raise XfrmError(errno.EINVAL, "XFRM mode must be XFRM_MODE_ROUTEOPTIMIZATION")
+
+
+# -- xfrm_init_replay and after ---------------------------------------------------------------------------------------
+
+
+def _init_replay(kernel: Kernel, request: SaRequest, direction: int) -> None:
+    esn = request.esn
+    if esn is None:
+        return
+    if esn.replay_window > 32 * esn.bmp_len:
+        raise XfrmError(errno.EINVAL, "ESN replay window is too large for the chosen bitmap size")
+    may_be_zero = kernel.sa_dir and direction == DIR_OUT
+    if "esn" in request.flags and esn.replay_window == 0 and not may_be_zero:
+        raise XfrmError(errno.EINVAL, "ESN replay window must be > 0")
+
+
+def _offload(request: SaRequest, direction: int) -> None:
+    """xfrm_dev_state_add, as far as the request alone decides. ESP alone has a type for it."""
+    offload = request.offload
+    if offload is None:
+        return
+    if request.proto != PROTO_ESP:
+        raise XfrmError(errno.EINVAL, "Type doesn't support offload")
+    if direction and (offload.dir is Direction.IN) is not (direction == DIR_IN):
+        raise XfrmError(errno.EINVAL, "Mismatched SA and offload direction")
+    if request.tfcpad:
+        raise XfrmError(errno.EINVAL, "TFC padding can't be offloaded")
+
+
+def _build(kernel: Kernel, request: SaRequest, direction: int) -> SecurityAssociation:
+    esn, val = request.esn, request.replay_val
+    if esn is not None:
+        window = esn.replay_window
+        replay = ReplayState(esn.seq, esn.seq_hi, esn.oseq, esn.oseq_hi, esn.bitmap, True)
+    else:
+        window = min(request.replay_window, 32)  # the legacy bitmap has 32 bits
+        replay = ReplayState(val.seq, 0, val.oseq, 0, val.bitmap, True) if val is not None else ReplayState()
+    return SecurityAssociation(
+        in_family(request.src, request.af), in_family(request.dst, request.af), request.spi, request.proto,
+        _MODES[request.mode], algorithms=request.algorithms, reqid=request.reqid, mark=request.mark,
+        if_id=request.if_id, pcpu=request.pcpu if kernel.sa_dir else None,
+        dir=Direction.IN if direction == DIR_IN else Direction.OUT if direction == DIR_OUT else None,
+        window=window, flags=request.flags, extra_flags=request.extra_flags, encap=request.encap, coa=request.coa,
+        tfcpad=request.tfcpad or 0, selector=request.selector, limits=request.limits,
+        output_mark=request.output_mark, offload=request.offload, replay=replay, seq=request.seq, label=request.label,
+        as_kernel=True,
+    )  # fmt: skip
