@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def where(tmp_path, monkeypatch):
 
 def run():
     """What a new process does: the answer, and how often the machine code came from a file."""
-    fresh = kernel(total)
+    fresh: Any = kernel(total)
     assert fresh(BYTES) == 45
     return sum(fresh.stats.cache_hits.values())
 
@@ -108,9 +110,9 @@ def test_a_full_disk(where, capsys, monkeypatch, call):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if call == "replace":
-        monkeypatch.setattr(cache.os, "replace", full)
+        monkeypatch.setattr(os, "replace", full)
     else:
-        monkeypatch.setattr(cache.tempfile, "mkstemp", full)
+        monkeypatch.setattr(tempfile, "mkstemp", full)
     assert [run(), run()] == [0, 0]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
@@ -144,7 +146,7 @@ def test_nothing_is_kept_of_a_function_that_closes_over_something(where):
 
 def test_what_the_dispatcher_asks_of_a_cache(where):
     run()
-    fresh = kernel(total)
+    fresh: Any = kernel(total)
     fresh(BYTES)
     assert fresh.stats.cache_path == str(where)
     fresh.recompile()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -66,7 +67,7 @@ def test_numba_cache_dir_comes_first(home, monkeypatch):
 
 def test_no_home_in_the_environment_is_the_one_of_the_password_file(home, monkeypatch):
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(places.pwd, "getpwuid", lambda _: SimpleNamespace(pw_dir=str(home)))
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_dir=str(home)))
     assert folder() == home / ".cache/espsim/kernels" / KEY
 
 
@@ -75,7 +76,7 @@ def no_home(home, monkeypatch):
         raise KeyError
 
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr(places.pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
 
 
 def home_missing(home, _monkeypatch):

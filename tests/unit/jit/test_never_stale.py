@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llvmlite.binding
 import pytest
 
 from espsim.jit import key as keys
@@ -112,7 +113,7 @@ def test_what_else_is_in_the_key(monkeypatch):
     seen.add(keys.key())
     monkeypatch.setattr(keys, "__version__", "0.0.0")
     seen.add(keys.key())
-    monkeypatch.setattr(keys.llvmlite.binding, "get_host_cpu_name", lambda: "another")
+    monkeypatch.setattr(llvmlite.binding, "get_host_cpu_name", lambda: "another")
     seen.add(keys.key())
     assert len(seen) == 4
 
