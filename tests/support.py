@@ -205,3 +205,18 @@ def write_raw_capture(path: Path, packets: list[bytes], *, linktype: int = 101) 
         file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, linktype))
         for n, packet in enumerate(packets):
             file.write(struct.pack("<IIII", 1_700_000_000 + n, 5 * n, len(packet), len(packet)) + packet)
+
+
+def read_raw_capture(path: Path) -> list[tuple[int, bytes]]:
+    """(time in ns, packet) of a classic little-endian raw-IP capture, read without our reader."""
+    data = path.read_bytes()
+    magic, linktype = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 20)[0]
+    assert linktype == 101
+    unit = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}[magic]
+    frames, at = [], 24
+    while at < len(data):
+        seconds, fraction, length, original = struct.unpack_from("<IIII", data, at)
+        assert length == original
+        frames.append((seconds * 10**9 + fraction * unit, data[at + 16 : at + 16 + length]))
+        at += 16 + length
+    return frames

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.cli.main import main
-from tests.support import write_raw_capture
+from tests.support import read_raw_capture, write_raw_capture
 
 pytestmark = pytest.mark.interop
 TSHARK = shutil.which("tshark")
@@ -32,6 +32,7 @@ SUITES = {
     "null-sha256": f'enc "ecb(cipher_null)" "" auth-trunc "hmac(sha256)" 0x{KEY[:64]} 128',
 }
 ENDS = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
+MODES = ("tunnel", "transport")
 SIZES = (1, 2, 13, 14, 15, 16, 200, 1300)
 
 
@@ -61,30 +62,50 @@ def tshark(tmp_path, capture, *options):
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("encap", ["", "encap espinudp 4500 4500 0.0.0.0", "encap espinudp 4500 31002 0.0.0.0"])
-@pytest.mark.parametrize("outer", [4, 6])
-@pytest.mark.parametrize("mode", ["tunnel", "transport"])
-@pytest.mark.parametrize("suite", SUITES)
-def test_every_icv_is_good_and_every_payload_right(tmp_path, suite, mode, outer, encap):
-    src, dst = ENDS[outer]
-    if outer == 6 and encap:
-        encap = encap.replace("0.0.0.0", "::")  # noqa: S104 - iproute2's word for no address
+ENCAPS = ["", "encap espinudp 4500 4500 0.0.0.0", "encap espinudp 4500 31002 0.0.0.0"]
+CASES = [(suite, mode, outer, encap) for suite in SUITES for mode in MODES for outer in ENDS for encap in ENCAPS]
+
+
+def clear_packets(mode, outer):
     ends = ENDS[outer] if mode == "transport" else ("10.1.0.1", "10.2.0.1")
-    clear = [udp_packet(4 if mode == "tunnel" else outer, *ends, size) for size in SIZES]
-    write_raw_capture(tmp_path / "clear.pcap", clear)
-    (tmp_path / "sad").write_text(
-        f"ip xfrm state add src {src} dst {dst} proto esp spi 0x1001 mode {mode} replay-window 64"
-        f" {SUITES[suite]} {encap}\n"
-    )
-    args = ["encap", tmp_path / "clear.pcap", "-o", tmp_path / "esp.pcap", "--sad", tmp_path / "sad"]
-    args += ["--esp-sa", tmp_path / "esp_sa"]
-    result = CliRunner().invoke(main, list(map(str, args)), catch_exceptions=False)
-    assert result.exit_code == 0
-    options = ("-d", "udp.port==31002,udpencap") if "31002" in encap else ()
-    rows = tshark(tmp_path, tmp_path / "esp.pcap", *options)
+    return [udp_packet(4 if mode == "tunnel" else outer, *ends, size) for size in SIZES]
+
+
+@pytest.fixture(scope="session")
+def decoded(tmp_path_factory):
+    """Every case sealed by `encap`, an SPI each; what tshark, run once over all of them, says of each packet."""
+    folder = tmp_path_factory.mktemp("tshark")
+    packets, rows = [], []
+    for spi, (suite, mode, outer, encap) in enumerate(CASES, 0x1001):
+        src, dst = ENDS[outer]
+        if outer == 6:
+            encap = encap.replace("0.0.0.0", "::")  # noqa: S104, PLW2901 - iproute2's word for no address
+        write_raw_capture(folder / "clear.pcap", clear_packets(mode, outer))
+        (folder / "sad").write_text(
+            f"ip xfrm state add src {src} dst {dst} proto esp spi {spi:#x} mode {mode} replay-window 64"
+            f" {SUITES[suite]} {encap}\n"
+        )
+        args = ["encap", folder / "clear.pcap", "-o", folder / "esp.pcap", "--sad", folder / "sad"]
+        args += ["--esp-sa", folder / "row"]
+        assert CliRunner().invoke(main, list(map(str, args)), catch_exceptions=False).exit_code == 0
+        packets += [packet for _, packet in read_raw_capture(folder / "esp.pcap")]
+        rows.append((folder / "row").read_text())
+    (folder / "esp_sa").write_text("".join(rows))
+    write_raw_capture(folder / "all.pcap", packets)
+    said = tshark(folder, folder / "all.pcap", "-d", "udp.port==31002,udpencap")
+    assert len(said) == len(CASES) * len(SIZES)
+    return {case: said[n * len(SIZES) : (n + 1) * len(SIZES)] for n, case in enumerate(CASES)}
+
+
+@pytest.mark.xdist_group("tshark")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_every_icv_is_good_and_every_payload_right(decoded, case):
+    _, mode, outer, _ = case
+    rows = decoded[case]
     assert [row[0] for row in rows] == ["1"] * len(SIZES)
     assert [row[1] for row in rows] == ["5555"] * len(SIZES)
-    assert [row[2] for row in rows] == [packet[-size:].hex() for packet, size in zip(clear, SIZES, strict=True)]
+    sizes = zip(clear_packets(mode, outer), SIZES, strict=True)
+    assert [row[2] for row in rows] == [packet[-size:].hex() for packet, size in sizes]
 
 
 def test_esn_is_decrypted_and_its_epoch_is_named(tmp_path):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from espsim.core.verdict import DeviceOutcome, Verdict
+from tests.command import espsim_text
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -25,8 +24,7 @@ def test_the_first_sh_block_is_the_two_commands():
 
 
 def test_the_demo_is_shown_as_it_is():
-    done = subprocess.run([sys.executable, "-m", "espsim", "demo"], capture_output=True, text=True, check=True)
-    shown = "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
+    shown = "\n".join(line.rstrip() for line in espsim_text("demo")[1].rstrip().splitlines())
     assert f"```text\n{shown}\n```" in TEXT
 
 

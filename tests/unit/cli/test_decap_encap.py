@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.cli.main import main
-from tests.support import CAPTURES, ethernet_frames, write_raw_capture
+from tests.command import espsim_text as espsim
+from tests.support import CAPTURES, ethernet_frames, read_raw_capture, write_raw_capture
 
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
 LINUX = [c for c in MANIFEST["captures"] if "ip_xfrm_state" in c["sas"][0]]
@@ -20,33 +21,10 @@ GCM = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel replay-windo
 KEY = "0x" + "5a" * 20
 
 
-def espsim(*args):
-    """A run in a process of its own: (exit status, standard output, standard error)."""
-    done = subprocess.run(
-        [sys.executable, "-m", "espsim", *map(str, args)], capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
 def sad_file(tmp_path, capture, key="ip_xfrm_state_receiver"):
     path = tmp_path / "sad.txt"
     path.write_text("# made by a test\n" + "".join(sa[key] + "\n" for sa in capture["sas"]))
     return path
-
-
-def raw_frames(path):
-    """(time in ns, packet) of a classic little-endian raw-IP capture, read without our reader."""
-    data = path.read_bytes()
-    magic, linktype = struct.unpack_from("<I", data)[0], struct.unpack_from("<I", data, 20)[0]
-    assert linktype == 101
-    unit = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}[magic]
-    frames, at = [], 24
-    while at < len(data):
-        seconds, fraction, length, original = struct.unpack_from("<IIII", data, at)
-        assert length == original
-        frames.append((seconds * 10**9 + fraction * unit, data[at + 16 : at + 16 + length]))
-        at += 16 + length
-    return frames
 
 
 @pytest.mark.parametrize("capture", LINUX, ids=lambda c: c["name"])
@@ -63,7 +41,7 @@ def test_decap_of_linux_captures(tmp_path, capture, flags):
     assert report["ignored"] == capture["frames"] - n
     assert report["linux_counters"] == {}
     assert "device" not in report
-    assert [p.hex() for _, p in raw_frames(out)] == [p["inner_hex"] for p in capture["packets"]]
+    assert [p.hex() for _, p in read_raw_capture(out)] == [p["inner_hex"] for p in capture["packets"]]
     lines = [json.loads(line) for line in verdicts.read_text().splitlines()]
     assert [line["frame"] for line in lines] == list(range(1, capture["frames"] + 1))
     assert [(line["spi"], line["seq64"]) for line in lines if line["verdict"] != "ignored"] == [
@@ -80,7 +58,7 @@ def test_decap_keeps_times(tmp_path):
     magic = struct.unpack_from("<I", data)[0]
     unit = {0xA1B2C3D4: 1000, 0xA1B23C4D: 1}[magic]
     first = struct.unpack_from("<II", data, 24)
-    assert raw_frames(out)[0][0] == first[0] * 10**9 + first[1] * unit
+    assert read_raw_capture(out)[0][0] == first[0] * 10**9 + first[1] * unit
 
 
 @pytest.mark.parametrize("capture", LINUX, ids=lambda c: c["name"])
@@ -98,11 +76,11 @@ def test_encap_then_decap_gives_the_clear_packets_back(tmp_path, capture):
         report = json.loads(result.stdout)
         assert (report["packets"], report["sealed"], report["no_sa"]) == (len(clear), len(clear), 0)
         assert report["by_sa"][0]["spi"] == sa["spi"]
-        sealed = [p for _, p in raw_frames(esp_path)]
+        sealed = [p for _, p in read_raw_capture(esp_path)]
         assert len(set(sealed)) == len(clear)
         args = ["decap", str(esp_path), "-o", str(back_path), "--sad", str(sad)]
         assert CliRunner().invoke(main, args, catch_exceptions=False).exit_code == 0
-        assert [p for _, p in raw_frames(back_path)] == clear
+        assert [p for _, p in read_raw_capture(back_path)] == clear
 
 
 def test_a_model_beside_the_software_lookup(tmp_path):
@@ -175,7 +153,7 @@ def test_a_capture_cut_in_the_middle_keeps_what_was_whole(tmp_path):
     assert code == 2
     assert "frame 6" in stderr
     assert json.loads(stdout)["delivered"] == 5
-    assert [p.hex() for _, p in raw_frames(out)] == [p["inner_hex"] for p in capture["packets"][:5]]
+    assert [p.hex() for _, p in read_raw_capture(out)] == [p["inner_hex"] for p in capture["packets"][:5]]
     assert len(verdicts.read_text().splitlines()) == 5
 
 

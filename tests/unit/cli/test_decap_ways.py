@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from espsim.aead.engines import ENGINES, NOT_THERE, find
 from espsim.cli.main import main
 from espsim.io.pcap import file_header, frame_header
+from tests.command import espsim_text
 from tests.support import CAPTURES, Peer, gcm_sa, ipv4
 
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
@@ -117,14 +118,11 @@ def test_an_engine_that_is_not_there_is_an_error_by_name(tmp_path, command, engi
     if engine in ENGINES and find(engine).state != NOT_THERE:
         pytest.skip(f"{engine} is there")
     out = tmp_path / "out.pcap"
-    done = subprocess.run(
-        [sys.executable, "-m", "espsim", command, CAPTURES / CAPTURE["file"], "-o", out, "--sad", sad_file(tmp_path),
-         "--engine", engine],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert engine in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    args = [command, CAPTURES / CAPTURE["file"], "-o", out, "--sad", sad_file(tmp_path), "--engine", engine]
+    status, _, stderr = espsim_text(*args)
+    assert status == 2
+    assert engine in stderr
+    assert len(stderr.splitlines()) == 1
     assert not out.exists()
 
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import command
+from tests.command import Ended
 
 ALLOC = "xfrm state allocspi src 10.0.0.1 dst 10.0.0.2 proto esp min 7 max 7\n"
 OTHER = ALLOC.replace("10.0.0.2", "10.0.0.3")
 
 
-def espsim(*words: str, text: str | bytes = "") -> subprocess.CompletedProcess[bytes]:
-    data = text.encode() if isinstance(text, str) else text
-    return subprocess.run(
-        [sys.executable, "-m", "espsim", "xfrm", *words], input=data, capture_output=True, check=False
-    )  # fmt: skip
+def espsim(*words: str, text: str | bytes = "") -> Ended:
+    return command.espsim("xfrm", *words, input=text.encode() if isinstance(text, str) else text)
 
 
 def test_a_batch_from_a_file_or_standard_input(tmp_path: Path):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +10,7 @@ from click.testing import CliRunner
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.scenario.schema import builtin_names, load_scenario, parse_scenario
+from tests.command import espsim_text
 
 MODELS = [
     "sw-linux-xfrm", "marvell-cn10k-dpdk", "marvell-cn10k-linux-v5", "marvell-cn10k-vpp", "intel-82599-linux",
@@ -95,12 +94,11 @@ def test_a_bad_scenario_is_one_line(tmp_path, old, new, line, words):
     _, _, text = load_scenario("duplicate-spi")
     path = tmp_path / "bad.toml"
     path.write_text(text.replace(old, new, 1))
-    done = subprocess.run([sys.executable, "-m", "espsim", "run", path], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert str(path) in done.stderr
-    assert any(word in done.stderr for word in words.split("|")), done.stderr
+    status, stdout, stderr = espsim_text("run", path)
+    assert (status, stdout) == (2, "")
+    assert len(stderr.splitlines()) == 1
+    assert str(path) in stderr
+    assert any(word in stderr for word in words.split("|")), stderr
 
 
 def test_a_missing_scenario_names_the_nearest_and_how_to_list_all():

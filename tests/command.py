@@ -1,0 +1,45 @@
+"""`espsim` as it is typed, in this process: an interpreter of its own would take a second for each run.
+
+What a process alone has (signals, closed or full streams, the status seen by a shell) is tested with subprocesses.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import NamedTuple
+
+from espsim.cli.start import answer
+
+
+class Ended(NamedTuple):
+    """What a shell would see."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+
+def espsim(*words: object, input: bytes = b"") -> Ended:  # noqa: A002 - subprocess's name for it
+    """Run a command line with `input` as its standard input."""
+    before = sys.stdin, sys.stdout, sys.stderr
+    out, err = io.BytesIO(), io.BytesIO()
+    ours = (
+        io.TextIOWrapper(io.BytesIO(input), encoding="utf-8"),
+        io.TextIOWrapper(out, encoding="utf-8"),
+        io.TextIOWrapper(err, encoding="utf-8", errors="backslashreplace"),
+    )
+    try:
+        sys.stdin, sys.stdout, sys.stderr = ours
+        status = answer([str(word) for word in words])
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = before
+    ours[1].flush()
+    ours[2].flush()
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+def espsim_text(*words: object) -> tuple[int, str, str]:
+    """The same with text: exit status, standard output, standard error."""
+    ended = espsim(*words)
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
