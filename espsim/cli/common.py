@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from espsim.offload.model import Model
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
+    from espsim.xfrm.found import Unused
+
+_NAMED, _REASONS = 5, 10
+"""SAs of one reason that a warning names, and reasons that get a warning."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Paths = Mapping[str, "str | Iterable[str] | None"]
@@ -149,11 +154,34 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
     from espsim.xfrm.parse import read_sad
 
     text = read_sad(path)
-    for ignored in text.ignored:
-        warn(f"{path}: {ignored}")
+    warn_of_text(path, text.notes.lines())
+    _warn_unused(path, list(text.unused()))
+    for proto, states in itertools.groupby(sorted(text.ignored, key=lambda i: str(i.proto)), lambda i: i.proto):
+        lines = [state.line for state in states]
+        more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+        warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}, ignored")
     sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
     load(sad, text.sas, path, keep_window=keep_window)
     return sad
+
+
+def warn_of_text(path: str, notes: Iterable[str]) -> None:
+    """What a reader passed over in a text, on standard error."""
+    for note in notes:
+        warn(f"{path}: {note}")
+
+
+def _warn_unused(path: str, unused: list[Unused]) -> None:
+    """Which SAs can't be used, by the reason."""
+    by_reason: dict[str, list[Unused]] = {}
+    for one in unused:
+        by_reason.setdefault(one.why, []).append(one)
+    for why, some in itertools.islice(by_reason.items(), _REASONS):
+        named = ", ".join(f"{one.name} (line {one.line})" for one in some[:_NAMED])
+        more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+        warn(f"{path}: line {some[0].line}: not used, because {why}: {named}{more}")
+    if len(by_reason) > _REASONS:
+        warn(f"{path}: more SAs are not used, for {len(by_reason) - _REASONS} other reasons")
 
 
 def warn_open_windows(sad: Sad) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import Kind, SuiteKeys
 from espsim.core.address import format_address
-from espsim.sad.association import PROTO_ESP, SecurityAssociation
+from espsim.sad.association import PROTO_ESP, Mode, SecurityAssociation
 
 _NULL = "NULL"
 _CIPHERS = {"cbc(aes)": "AES-CBC [RFC3602]", "ecb(cipher_null)": _NULL}
@@ -28,6 +28,16 @@ _AUTHENTICATION = {
     ("hmac(sha384)", 24): "HMAC-SHA-384-192 [RFC4868]",
     ("hmac(sha512)", 32): "HMAC-SHA-512-256 [RFC4868]",
 }
+CIPHER_OF_ROW = {
+    row.partition(" [")[0]: name for name, row in _CIPHERS.items()
+} | {"TripleDES-CBC": "cbc(des3_ede)", "DES-CBC": "cbc(des)", "AES-CTR": "rfc3686(ctr(aes))"}  # fmt: skip
+"""Linux's names of encryptions, by Wireshark's without the RFC that it names."""
+
+AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()} | {
+    "HMAC-MD5-96": ("hmac(md5)", 12)
+}
+"""Linux's names of MACs and their ICV's length in bytes, by Wireshark's."""
+
 _ANY_LENGTHS = (8, 12, 16, 24, 32)
 _UDPENCAP_PORT = 4500
 
@@ -84,6 +94,8 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
     if sa.proto != PROTO_ESP or keys is None:
         yield f"# {sa.name}: no ESP keys, no row"
         return
+    if words := _not_in_a_row(sa):
+        yield f"# {sa.name}: {words}"
     if keys.suite.name == _CHACHA:
         yield f"# {sa.name}: {_CHACHA_NOTE}"
         yield from _newer(sa, _Crypto(_CHACHA_ROW, keys.key + keys.salt, _NULL, b""), epochs)
@@ -101,6 +113,17 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
     if not crypto.checked and not sa.esn:
         yield f"# {sa.name}: Wireshark has no {keys.suite.name} with {8 * keys.icv_length} bits: the ICV is not checked"
     yield _row(sa, crypto)
+
+
+def _not_in_a_row(sa: SecurityAssociation) -> str:
+    """What a row can't say of an SA, in the words of `ip xfrm state`; "" for tunnel mode without encapsulation."""
+    if sa.mode is Mode.TUNNEL and sa.encap is None:
+        return ""
+    words = f"mode {sa.mode.value}"
+    if sa.encap is not None:
+        encap = sa.encap
+        words += f" encap type {encap.kind} sport {encap.sport} dport {encap.dport} addr {format_address(encap.oaddr)}"
+    return words
 
 
 def _crypto(keys: SuiteKeys) -> _Crypto | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import hide_keys
@@ -12,18 +13,18 @@ from espsim.xfrm.lexer import Entry, Form, Word, shown
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,32}|[0-9]{1,40})(\([0-9a-fA-FxX]+\))?", re.ASCII)
 
 
+class Contradiction(InputError):  # noqa: N818 - the text itself is wrong, and no reader can know what was meant
+    """What stops a reader that passes everything else over: a damaged key, two keys of one SA."""
+
+
 class Cursor:
-    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it.
+    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it."""
 
-    `keys_needed`: a hidden key is refused.
-    """
-
-    def __init__(self, entry: Entry, where: str | None, *, keys_needed: bool = True) -> None:
+    def __init__(self, entry: Entry, where: str | None) -> None:
         self.entry = entry
         self.form = entry.form
         self.where = where
         self.raw_key = False
-        self.keys_needed = keys_needed
         self._words = entry.words
         self._at = 0
 
@@ -62,10 +63,24 @@ class Cursor:
             count += 1
         return count
 
+    def leave_row(self, row: int, known: Container[str]) -> None:
+        """Leave words behind up to a known one, or to the end of the row."""
+        while (word := self.peek()) is not None and word.row == row and word.text not in known:
+            self._at += 1
+
+    @property
+    def line(self) -> int:
+        """The line of the last word read."""
+        at = min(self._at, len(self._words)) - 1
+        return self._words[at].line if at >= 0 else self.entry.line
+
     def error(self, what: str) -> InputError:
         """An InputError at the line of the last word read."""
-        at = min(self._at, len(self._words)) - 1
-        return InputError(what, where=self.where, line=self._words[at].line if at >= 0 else self.entry.line)
+        return InputError(what, where=self.where, line=self.line)
+
+    def contradiction(self, what: str) -> Contradiction:
+        """As `error`, for what no reader may pass over."""
+        return Contradiction(what, where=self.where, line=self.line)
 
     def unknown(self, what: str, word: Word) -> InputError:
         """An InputError that names a word, or its length alone where it may belong to a key."""

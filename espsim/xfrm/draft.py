@@ -27,6 +27,7 @@ from espsim.sad.association import (
 from espsim.xfrm.algorithms import Hidden, stand_ins
 from espsim.xfrm.bitmap import from_circular
 from espsim.xfrm.lexer import Entry, Form
+from espsim.xfrm.notes import Notes
 from espsim.xfrm.selector import SelectorWords
 
 MAX_WINDOW = 4096
@@ -43,7 +44,10 @@ _KINDS = {
 
 @dataclass(slots=True, repr=False)
 class Draft:
-    """Every field as far as it was said. `circular` is the bitmap of an ESN context, in the kernel's own order."""
+    """Every field as far as it was said. `circular` is the bitmap of an ESN context, in the kernel's own order.
+
+    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over.
+    """
 
     src: Address | None = None
     dst: Address | None = None
@@ -74,6 +78,9 @@ class Draft:
     circular: int | None = None
     current: Lifetime = field(default_factory=Lifetime)
     label: str = ""
+    other_proto: str = ""
+    fault: InputError | None = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def ignored(self) -> bool:
@@ -90,6 +97,36 @@ class Draft:
         """The algorithms, if the key of one is hidden: then no key of this SA is of use."""
         shown = (Hidden(a.kind, a.name, a.bits, 8 * len(a.key)) for a in self.algorithms)
         return (*shown, *self.hidden) if self.hidden else ()
+
+    @property
+    def no_identity(self) -> str:
+        """What is missing to tell the SA from others, "" where nothing is."""
+        for word, value in (("src", self.src), ("dst", self.dst), ("proto", self.proto), ("spi", self.spi)):
+            if value is None:
+                return f"{word} is missing"
+        if len(self.src or b"") != len(self.dst or b""):
+            return "src and dst are of different families"
+        return ""
+
+    def hide_damaged_keys(self, notes: Notes) -> None:
+        """A key of a length that its algorithm does not take stands for one that is not in the text."""
+        for algorithm in list(self.algorithms) if self.proto == PROTO_ESP else ():
+            name, size = ALIASES.get(algorithm.name, algorithm.name), len(algorithm.key)
+            suite, cipher = AEADS.get(name), CIPHERS.get(name)
+            if algorithm.kind == "aead" and suite is not None:
+                sizes = [n + suite.salt_length for n in suite.key_lengths]
+            elif algorithm.kind == "enc" and cipher is not None:
+                sizes = list(cipher[0])
+            else:
+                continue
+            if size not in sizes:
+                self.algorithms.remove(algorithm)
+                self.hidden.append(Hidden(algorithm.kind, algorithm.name, algorithm.bits))
+                notes.add(
+                    f"{name} takes a key of {' or '.join(str(8 * n) for n in sizes)} bits (salt included), not"
+                    f" {8 * size}: it counts as hidden",
+                    self.algorithm_line,
+                )
 
     @property
     def unmodelled(self) -> str:
@@ -134,9 +171,8 @@ class Draft:
         return entry.line
 
     def _complaint(self, form: Form) -> str | None:
-        for word, value in (("src", self.src), ("dst", self.dst), ("proto", self.proto), ("spi", self.spi)):
-            if value is None:
-                return f"{word} is missing"
+        if missing := self.no_identity:
+            return missing
         if self.mode not in ("transport", "tunnel"):
             return f"mode {self.mode} is not supported (transport and tunnel are)"
         proto = self.proto or 0
@@ -146,10 +182,8 @@ class Draft:
         for kind in self.kinds:
             if kind not in _KINDS[proto]:
                 return f"{kind} has no place in an SA of proto {name}"
-        if not self.algorithms and not self.hidden and form is not Form.DUMP:
+        if not self.algorithms and not self.hidden and not form.printed:
             return f"an SA of proto {name} needs {' or '.join(_KINDS[proto])}"
-        if self.src is not None and self.dst is not None and len(self.src) != len(self.dst):
-            return "src and dst are of different families"
         return self._selector_complaint()
 
     def _selector_complaint(self) -> str | None:

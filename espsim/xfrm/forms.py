@@ -15,8 +15,10 @@ from typing import NamedTuple
 from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Mark
-from espsim.xfrm.parse import ParsedSa, parse_entries
-from espsim.xfrm.survey import Template, template_of
+from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of, key_print
+from espsim.xfrm.notes import Notes
+from espsim.xfrm.parse import parse_entries
+from espsim.xfrm.survey import NO_PRINT, Template, template_of
 
 _MAX_FORMS = 1 << 14
 _TRIED = 8
@@ -53,6 +55,7 @@ _SEL = (
 )
 _VARYING = re.compile(
     r"(?<=\n\t)(?:(?P<key>(?:aead|auth-trunc|auth|enc) \S+ 0x)(?P<digits>[0-9a-f]+)(?=[ \n])"
+    r"|(?P<hash>(?:aead|auth-trunc|auth|enc) \S+ \[hash:)[0-9a-f]+(?=\])"
     + rf"|{_SEL}|{_MARK}|(?P<kind>encap type [a-z-]+){_PORTS}"
     + r"|(?P<bitmap>(?: [0-9a-f]{8})+)(?= ?\n)|(?P<window>replay-window [0-9]+ seq) 0x[0-9]{8}(?= )|"
     + "|".join(f"(?P<{name}>{pattern})" for name, (pattern, _) in _PLAIN.items())
@@ -62,41 +65,61 @@ _ZERO_SELECTORS = ("src 0.0.0.0/0 dst 0.0.0.0/0", "src ::/0 dst ::/0")
 
 
 class Numbers(NamedTuple):
-    """What one SA has for itself."""
+    """What one SA has for itself. `print` as Crypto's; NO_PRINT where the form shows no keys."""
 
     src: Address
     dst: Address
     spi: int
     reqid: int
+    print: int
     mark: Mark
     ports: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """A form that the parser has read. `size`, `inner`: bytes of an address, of the selector's (0: none varies)."""
+    """A form that the parser has read.
+
+    `pattern` takes a whole text of it without its last line feed; `run` takes one where another state follows. `size`,
+    `inner`: bytes of an address, of the selector's (0: none varies). `lines`: line feeds. `notes`: what was passed
+    over, and how many lines below the first. `keys`: the names of the groups that are keys.
+    """
 
     template: Template
     text: str
     pattern: re.Pattern[str]
+    run: re.Pattern[str]
     size: int
     inner: int
+    lines: int
+    notes: tuple[tuple[str, int], ...]
+    keys: tuple[str, ...]
+    plain: bool
 
     def read(self, text: str) -> Numbers | None:
         """The numbers of a text of this form; None: it is of another."""
         found = self.pattern.fullmatch(text)
-        if found is None:
-            return None
+        return self.numbers(found) if found is not None else None
+
+    def numbers(self, found: re.Match[str]) -> Numbers | None:
+        """The numbers of a match; None: it has a number that is none, and the parser may say so."""
         source, destination, spi, reqid = found.group(1, 2, 3, 4)
         src, dst, number = packed(source), packed(destination), int(reqid)
         if src is None or dst is None or len(src) != self.size or len(dst) != self.size or number >> 32:
             return None
+        keys = (
+            key_print(found.group(*self.keys) if len(self.keys) > 1 else (found[self.keys[0]],))
+            if self.keys
+            else NO_PRINT
+        )
+        if self.plain:
+            return Numbers(src, dst, int(spi, 16), number, keys, NO_MARK, None)
         if self.inner and (self.inner != _inner(found, "src") or self.inner != _inner(found, "dst")):
             return None
         names = self.pattern.groupindex
         mark = Mark(int(found["value"], 16), int(found["mask"], 16)) if "value" in names else NO_MARK
         ports = (int(found["sport"]), int(found["dport"])) if "sport" in names else None
-        return None if ports and max(ports) > 0xFFFF else Numbers(src, dst, int(spi, 16), number, mark, ports)
+        return None if ports and max(ports) > 0xFFFF else Numbers(src, dst, int(spi, 16), number, keys, mark, ports)
 
 
 class Forms:
@@ -105,6 +128,11 @@ class Forms:
     def __init__(self) -> None:
         self._latest: list[Form] = []
         self._known: dict[str, Form] = {}
+
+    @property
+    def latest(self) -> Form | None:
+        """The form that was met last."""
+        return self._latest[0] if self._latest else None
 
     def read(self, text: str) -> tuple[Form, Numbers] | None:
         """A state's form and numbers. None: it is the parser's."""
@@ -134,36 +162,40 @@ class Forms:
             return known
         address = _ADDRESS[size]
         begin = rf"src ({address}) dst ({address}) ?\n\tproto {head['proto']} spi 0x([0-9a-f]{{8}}){_IDENTITY}"
-        template = _judged(start + rest)
-        try:
-            form = Form(template, start + rest, re.compile(begin + pattern), size, inner) if template else None
-        except re.error:  # a selector, a mark or an encapsulation twice
-            return None
-        if form is not None and form.template.sa.encap and "sport" not in form.pattern.groupindex:
-            return None  # ports beside an original address: rare, and the parser's
+        form = _judged(start + rest, begin + pattern, size, inner)
         if form is not None:
             self._known[form.text] = form
         return form
 
 
-def _judged(text: str) -> Template | None:
-    """What the parser says of a form; None where it is no single SA of a dump."""
+def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
+    """A form, as the parser reads its text; None where it is not one SA of a dump, or has what numbers can't say."""
+    notes = Notes()
     try:
-        found = list(parse_entries(text, keys_needed=False))
-    except InputError:
-        return None  # the parser says it again, of the text itself
-    if len(found) != 1 or not isinstance(found[0], ParsedSa) or found[0].verb != "dump":
+        (found,) = parse_entries(text, notes=notes)
+        whole = re.compile(pattern)
+    except (InputError, ValueError, re.error):  # a damaged key; no SA or two; a selector, mark or encapsulation twice
         return None
-    return template_of(found[0])
+    if not isinstance(found, ParsedSa | Unmodelled) or found.verb != "dump":
+        return None
+    names = whole.groupindex
+    if (found.sa.encap and "sport" not in names) or (found.sa.mark != NO_MARK and "value" not in names):
+        return None  # ports beside an original address, a mark in decimal: rare, and the parser's
+    keys = tuple(name for name in names if name.startswith("key")) if crypto_of(found).print is not None else ()
+    remarks = tuple((note.what, note.first - 1) for note in notes for _ in range(note.count))
+    return Form(
+        template_of(found), text, whole, re.compile(rf"{pattern}\n(?=src [0-9a-f:.])"), size, inner,
+        text.count("\n") + 1, remarks, keys, not names.keys() - {"proto"} - set(keys),
+    )  # fmt: skip
 
 
 def _blanked(text: str) -> tuple[str, str, int]:
     """A text with zeros in it, the pattern of all such texts, and the length of a varying selector's addresses."""
     blank, pattern, at, inner = "", "", 0, 0
-    for found in _VARYING.finditer(text):
+    for number, found in enumerate(_VARYING.finditer(text)):
         literal = text[at : found.start()]
         at = found.end()
-        zeros, part = _part(found)
+        zeros, part = _part(found, number)
         if part == _SEL:
             inner = len(packed(found["src"]) or b"")
         blank += literal + zeros
@@ -171,14 +203,16 @@ def _blanked(text: str) -> tuple[str, str, int]:
     return blank + text[at:], pattern + re.escape(text[at:]), inner
 
 
-def _part(found: re.Match[str]) -> tuple[str, str]:
-    """Zeros for what varies, and its pattern."""
+def _part(found: re.Match[str], number: int) -> tuple[str, str]:
+    """Zeros for what varies, and its pattern; `number` tells one key from the other."""
     for name, (pattern, zeros) in _PLAIN.items():
         if found[name] is not None:
             return zeros, pattern
     if found["key"]:
         size = len(found["digits"])
-        return found["key"] + "0" * size, re.escape(found["key"]) + f"[0-9a-f]{{{size}}}"
+        return found["key"] + "0" * size, re.escape(found["key"]) + f"(?P<key{number}>[0-9a-f]{{{size}}})"
+    if found["hash"]:
+        return found["hash"] + "0", re.escape(found["hash"]) + "[0-9a-f]+"
     if found["src"]:
         if found[0].removeprefix("sel ") in _ZERO_SELECTORS:
             return found[0], re.escape(found[0])

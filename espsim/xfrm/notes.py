@@ -6,9 +6,14 @@ whatever the text is. No sentence holds a word that could be a key: who makes on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from espsim.core.echo import message
+from espsim.core.errors import InputError
+
+_PASSED = re.compile("[,;] (?:passed over|the later one counts).*")
 _KINDS = 200
 _SHOWN = 20
 
@@ -35,16 +40,17 @@ class Notes:
         self._notes: dict[str, Note] = {}
         self._more = 0
 
-    def add(self, what: str, line: int) -> None:
-        """One more place that a sentence is about."""
+    def add(self, what: str, line: int, last: int = 0, count: int = 1) -> None:
+        """One more place that a sentence is about, or `count` from a line to the last."""
+        what = message(what)
         note = self._notes.get(what)
         if note is not None:
-            note.count += 1
-            note.last = line
+            note.count += count
+            note.last = last or line
         elif len(self._notes) < _KINDS:
-            self._notes[what] = Note(what, line, line)
+            self._notes[what] = Note(what, line, last or line, count)
         else:
-            self._more += 1
+            self._more += count
 
     def __iter__(self) -> Iterator[Note]:
         return iter(self._notes.values())
@@ -58,3 +64,15 @@ class Notes:
         shown = [str(note) for note in notes[:most]]
         more = sum(note.count for note in notes[most:]) + self._more
         return [*shown, f"and {more} more notes of other kinds"] if more else shown
+
+
+class Refuse(Notes):
+    """For a text that a user wrote for one SA: what would be passed over is an error."""
+
+    def __init__(self, where: str | None) -> None:
+        super().__init__()
+        self._where = where
+
+    def add(self, what: str, line: int, last: int = 0, count: int = 1) -> None:
+        """InputError."""
+        raise InputError(_PASSED.sub("", what), where=self._where, line=line)

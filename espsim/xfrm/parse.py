@@ -1,96 +1,39 @@
-"""SAs from text in the words of `ip xfrm state`: dumps, `add` and `update` lines, and the bare words of either.
+"""SAs from text: every field of every SA, for what runs packets.
 
-Everything that ip/xfrm_state.c takes and ip/ipxfrm.c prints (iproute2 5.x to 6.1x) is understood. An SA that espsim
-can't run is `Unmodelled`, one SA and not the end; an SA without its keys is `ParsedSa` with `hidden`. What is no part
-of an SA is passed over with a note. What stops: no SA at all, one SA with two keys, a damaged key.
+    a SAD's text        `parse_sad`, `read_sad`: what people paste (paste.py says what that may be); an SA that espsim
+                        can't run is `Unmodelled`, one without its keys is `hidden`, the rest is passed over with notes
+    one SA of a user    `parse_sa_line`: everything that is not understood is an error
+
+What stops a SAD: no SA at all, one SA with two keys, a damaged key. `scan` reads a million SAs the same way, and keeps
+no keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from collections.abc import Iterable, Iterator
 
+from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import SecurityAssociation
-from espsim.xfrm.algorithms import Hidden
-from espsim.xfrm.cursor import Cursor
-from espsim.xfrm.lexer import split_entries
-from espsim.xfrm.notes import Notes
-from espsim.xfrm.words import read_words
+from espsim.xfrm.found import Crypto, Ignored, ParsedSa, SadText, Unmodelled, Unused, Verb, crypto_of, cut_off
+from espsim.xfrm.notes import Notes, Refuse
+from espsim.xfrm.pieces import blocks, file_pieces, text_pieces
+from espsim.xfrm.reader import Reader
+from espsim.xfrm.removal import Identity
 
-Verb: TypeAlias = Literal["add", "update", "dump"]
-
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedSa:
-    """An SA with the line that it starts on. `verb` is dump where `ip xfrm state` printed it.
-
-    A dump's SA without algorithms is larval, but where `hidden` names them: keys that were not printed can be passed
-    over (`keys_needed=False`), and then the SA has no keys. A dump lists the newest SA first (xfrm_state_walk).
-    """
-
-    sa: SecurityAssociation
-    line: int
-    verb: Verb
-    hidden: tuple[Hidden, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """A state that is no SA of IPsec: IP in IP beside IPComp (4, 41), Mobile IPv6 (43, 60). `proto` is its number."""
-
-    proto: int
-    line: int
-
-    def __str__(self) -> str:
-        return f"line {self.line}: a state of protocol {self.proto}, ignored"
-
-
-@dataclass(frozen=True, slots=True)
-class Unmodelled:
-    """An SA of ESP, AH or IPComp that espsim can't run, and `what` is why (`mode iptfs`, `enc cbc(des3_ede)`).
-
-    `sa` is a stand-in: addresses, SPI, protocol, reqid, mark, dir, offload, window and flags as far as they make an SA,
-    without algorithms, in transport mode. `mode` is the text's own word.
-    """
-
-    sa: SecurityAssociation
-    mode: str
-    what: str
-    line: int
-    verb: Verb
-
-    @property
-    def name(self) -> str:
-        """As `SecurityAssociation.name`."""
-        return self.sa.name
-
-
-@dataclass(slots=True)
-class SadText:
-    """What a text holds, in the order of the text.
-
-    `sas`: the SAs that can be used, larval ones too. `hidden`: SAs whose keys the text does not show (no use to decap).
-    `unmodelled`: SAs that espsim can't run. `ignored`: states of other protocols. `notes`: what was passed over.
-    """
-
-    sas: list[ParsedSa] = field(default_factory=list)
-    hidden: list[ParsedSa] = field(default_factory=list)
-    unmodelled: list[Unmodelled] = field(default_factory=list)
-    ignored: list[Ignored] = field(default_factory=list)
-    notes: Notes = field(default_factory=Notes)
+__all__ = [
+    "Ignored", "ParsedSa", "SadText", "Unmodelled", "Unused", "Verb", "parse_entries", "parse_sa_line", "parse_sad",
+    "parse_sad_text", "read_sad", "read_sad_file",
+]  # fmt: skip
 
 
 def read_sad_file(path: str) -> list[ParsedSa]:
-    """The SAs of a file. InputError with the line for anything wrong; "no SA in it" where there is none."""
+    """The SAs of a file that can be used. Raises as `read_sad`."""
     return read_sad(path).sas
 
 
 def parse_sad_text(text: str, where: str | None = None) -> list[ParsedSa]:
-    """The SAs of a text; `where` is its name in errors. Raises as `read_sad_file`."""
+    """The SAs of a text that can be used; `where` is its name in errors. Raises as `parse_sad`."""
     return parse_sad(text, where).sas
 
 
@@ -107,91 +50,99 @@ def parse_sa_line(text: str, where: str | None = None, line: int | None = None) 
 
 
 def read_sad(path: str) -> SadText:
-    """A file's SAs and what was ignored in it. Raises as `read_sad_file`; an unreadable file is an InputError too."""
-    data = _read(path)
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InputError("not text (it is not UTF-8)", where=path, line=line) from None
-    return parse_sad(text, path)
+    """What a file holds, or standard input for `-`. Raises as `parse_sad`; an unreadable file is an InputError too."""
+    return _settled(file_pieces(path), path, Notes())
 
 
-def parse_sad(text: str, where: str | None = None, *, keys_needed: bool = True, strict: bool = False) -> SadText:
-    """A text's SAs and what was ignored in it. Raises as `read_sad_file`; `strict`: for what is not modelled too."""
-    result = SadText()
-    triples = _Triples(where)
-    for found in parse_entries(text, where, keys_needed=keys_needed, strict=strict):
-        if isinstance(found, Ignored):
-            result.ignored.append(found)
-        elif isinstance(found, Unmodelled):
-            result.unmodelled.append(found)
-        else:
-            triples.add(found)
-            (result.hidden if found.hidden else result.sas).append(found)
-    if not (result.sas or result.hidden or result.unmodelled):
-        others = f" ({len(result.ignored)} states of other protocols were ignored)" if result.ignored else ""
-        raise InputError(f"no SA in it{others}", where=where)
-    return result
+def parse_sad(text: str, where: str | None = None, *, strict: bool = False) -> SadText:
+    """What a text holds. InputError, with the line where there is one: no SA in it, or a contradiction.
+
+    `strict`: also for everything that would be passed over, or not used.
+    """
+    return _settled(text_pieces(text, where), where, Refuse(where) if strict else Notes(), strict=strict)
 
 
 def parse_entries(
-    text: str, where: str | None = None, *, keys_needed: bool = True, strict: bool = False
+    text: str, where: str | None = None, notes: Notes | None = None
 ) -> Iterator[ParsedSa | Unmodelled | Ignored]:
-    """The states of a text one by one, each judged alone, none compared with another. InputError with the line.
+    """The states of a text one by one, each judged alone, none compared with another. InputError: a damaged key."""
+    reader = Reader(where, notes if notes is not None else Notes())
+    for block in blocks(text_pieces(text, where)):
+        yield from reader.read(block)
 
-    `strict`: an SA that espsim can't run is an InputError.
-    """
-    for entry in split_entries(text, where):
-        cursor = Cursor(entry, where, keys_needed=keys_needed)
-        draft = read_words(cursor)
-        if draft.ignored:
-            yield Ignored(draft.proto or 0, entry.line)
+
+def _settled(pieces: Iterable[str], where: str | None, notes: Notes, *, strict: bool = False) -> SadText:
+    result = SadText(notes=notes)
+    reader = Reader(where, notes, strict=strict)
+    rows = _Items([])
+    for block in blocks(pieces):
+        for found in reader.read(block):
+            (result.ignored if isinstance(found, Ignored) else rows.items).append(found)  # type: ignore[arg-type]
+    gone = reader.settle(rows)
+    for index, item in enumerate(rows.items):
+        if index in gone:
             continue
-        verb = cast(Verb, entry.verb)
-        what = "" if strict else draft.unmodelled
-        if what:
-            yield Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb)
+        if isinstance(item, Unmodelled):
+            result.unmodelled.append(item)
         else:
-            yield ParsedSa(draft.build(entry, where), entry.line, verb, draft.all_hidden)
+            (result.hidden if item.hidden else result.sas).append(item)
+    if not (result.sas or result.hidden or result.unmodelled):
+        raise no_sa(where, len(result.ignored), len(gone), notes)
+    return result
 
 
-class _Triples:
-    """Which triples (daddr, SPI, protocol) were seen, under which marks: SPI 0 is never found, so it may repeat."""
-
-    def __init__(self, where: str | None) -> None:
-        self._where = where
-        self._seen: dict[object, dict[tuple[int, int], int]] = {}
-
-    def add(self, parsed: ParsedSa) -> None:
-        """InputError where the SA would be the second under one mark, or `add` could not install it (EEXIST)."""
-        sa, mark = parsed.sa, parsed.sa.mark
-        if not sa.spi or parsed.verb == "update":  # an update is of an SA that is there
-            return
-        marks = self._seen.setdefault(sa.triple, {})
-        for (value, mask), line in marks.items():
-            same = (value, mask) == (mark.value, mark.mask)
-            # A dump is no sequence of requests: the kernel took its SAs in an order of its own.
-            taken = parsed.verb != "dump" and mark.value & mark.mask & mask == value
-            if same or taken:
-                why = "with the same mark" if same else "and its mark takes this one too"
-                raise InputError(f"{sa.name} is on line {line} already, {why}", where=self._where, line=parsed.line)
-        marks[mark.value, mark.mask] = parsed.line
+def no_sa(where: str | None, ignored: int, gone: int, notes: Notes) -> InputError:
+    """The error of a text without an SA; it has the first of the notes."""
+    why = [str(note) for note in notes][:1]
+    if ignored:
+        why.append(f"{ignored} {'state' if ignored == 1 else 'states'} of other protocols ignored")
+    if gone:
+        why.append(f"{gone} {'SA' if gone == 1 else 'SAs'} taken away again by the commands in it")
+    because = f" ({', '.join(why)})" if why else ""
+    return InputError(f"no SA in it{because}; it wants what `ip xfrm state` prints or takes", where=where)
 
 
-def _read(path: str) -> bytes:
-    """A file's bytes, but for one that is no text: then not all of it (`/dev/zero` has no end)."""
-    chunks: list[bytes] = []
-    try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                nul = chunk.find(b"\0")
-                if nul >= 0:
-                    line = sum(c.count(b"\n") for c in chunks) + chunk.count(b"\n", 0, nul) + 1
-                    raise InputError("a NUL byte: this is no text", where=path, line=line)
-                chunks.append(chunk)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path) from None
-    except ValueError:
-        raise InputError("no file has such a name", where=repr(path)) from None
-    return b"".join(chunks)
+class _Items:
+    """Parsed SAs as `Rows`."""
+
+    def __init__(self, items: list[ParsedSa | Unmodelled]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def identity(self, index: int) -> Identity:
+        sa = self.items[index].sa
+        return sa.dst, sa.spi, sa.proto, sa.mark
+
+    def source(self, index: int) -> Address:
+        return self.items[index].sa.src
+
+    def reqid_of(self, index: int) -> int:
+        return self.items[index].sa.reqid
+
+    def mode_of(self, index: int) -> str:
+        item = self.items[index]
+        return item.mode if isinstance(item, Unmodelled) else item.sa.mode.value
+
+    def line_of(self, index: int) -> int:
+        return self.items[index].line
+
+    def verb_of(self, index: int) -> Verb:
+        return self.items[index].verb
+
+    def name(self, index: int) -> str:
+        return self.items[index].sa.name
+
+    def crypto(self, index: int) -> Crypto:
+        return crypto_of(self.items[index])
+
+    def repeated(self) -> Iterator[int]:
+        seen: set[int] = set()
+        spis = [item.sa.spi for item in self.items]
+        again = {spi for spi in spis if spi in seen or seen.add(spi)}  # type: ignore[func-returns-value]
+        return (index for index, spi in enumerate(spis) if spi and spi in again)
+
+    def end_in_the_middle(self, index: int, what: str) -> None:
+        item = self.items[index]
+        self.items[index] = cut_off(item, what)

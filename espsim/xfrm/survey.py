@@ -10,17 +10,20 @@ import operator
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, format_address
-from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, PROTO_ESP, Encap, Mark, SecurityAssociation, Selector
 from espsim.xfrm.algorithms import Hidden
+from espsim.xfrm.found import Crypto, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
 from espsim.xfrm.notes import Notes
-from espsim.xfrm.parse import ParsedSa, Unmodelled
+from espsim.xfrm.removal import Identity
 
 _FIELDS = [field.name for field in fields(SecurityAssociation)]
+NO_PRINT = -1 << 63
+"""In the column of key prints: the text does not show the keys."""
+
 _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
 
 
@@ -30,7 +33,7 @@ class Template:
 
     `unmodelled` is `Unmodelled.what`, and "" for an SA that espsim can run. `sa` of an unmodelled SA is its stand-in,
     which has no algorithms and is in transport mode. `mode` is the text's own word. `sa.dir` and `sa.offload` (dev,
-    dir, packet) are the text's.
+    dir, packet) are the text's. `names` as Crypto's.
     """
 
     sa: SecurityAssociation
@@ -39,6 +42,12 @@ class Template:
     update: bool = False
     unmodelled: str = ""
     mode: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> Verb:
+        """As ParsedSa's."""
+        return "dump" if self.dump else "update" if self.update else "add"
 
 
 def template_of(parsed: ParsedSa | Unmodelled) -> Template:
@@ -50,10 +59,10 @@ def template_of(parsed: ParsedSa | Unmodelled) -> Template:
         bytes(len(sa.src)), bytes(len(sa.dst)), 0, sa.proto, sa.mode, algorithms if sa.proto == PROTO_ESP else (),
         dir=sa.dir, window=sa.window, flags=sa.flags & {"esn"}, encap=encap, selector=Selector(), offload=sa.offload,
     )  # fmt: skip
-    dump, update = parsed.verb == "dump", parsed.verb == "update"
+    dump, update, names = parsed.verb == "dump", parsed.verb == "update", crypto_of(parsed).names
     if isinstance(parsed, Unmodelled):
-        return Template(bare, (), dump, update, parsed.what, parsed.mode)
-    return Template(bare, parsed.hidden, dump, update, mode=sa.mode.value)
+        return Template(bare, (), dump, update, parsed.what, parsed.mode, names)
+    return Template(bare, parsed.hidden, dump, update, "", sa.mode.value, names)
 
 
 class Survey:
@@ -66,7 +75,7 @@ class Survey:
     def __init__(self, where: str | None = None) -> None:
         self.where = where
         self.templates: list[Template] = []
-        self.ignored: Counter[int] = Counter()
+        self.ignored: Counter[int | str] = Counter()
         self.notes = Notes()
         self.src: list[Address] = []
         self.dst: list[Address] = []
@@ -74,6 +83,7 @@ class Survey:
         self.reqid = array("I")
         self.line = array("I")
         self.template = array("I")
+        self.key_print = array("q")
         self._marks: dict[int, Mark] = {}
         self._ports: dict[int, tuple[int, int]] = {}
         self._known: dict[Template, int] = {}
@@ -90,8 +100,8 @@ class Survey:
         return number
 
     def add(  # noqa: PLR0917 - the columns in their order; once an SA
-        self, template: int, line: int, src: Address, dst: Address, spi: int, reqid: int, mark: Mark = NO_MARK,
-        ports: tuple[int, int] | None = None,
+        self, template: int, line: int, src: Address, dst: Address, spi: int, reqid: int, key_print: int = NO_PRINT,
+        mark: Mark = NO_MARK, ports: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
         """One more SA."""
         if mark is not NO_MARK:
@@ -104,12 +114,17 @@ class Survey:
         self.reqid.append(reqid)
         self.line.append(line)
         self.template.append(template)
+        self.key_print.append(key_print)
 
     def add_parsed(self, parsed: ParsedSa | Unmodelled, line: int) -> None:
         """One more SA, as the parser gives it."""
         sa = parsed.sa
         ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else None
-        self.add(self.number_of(template_of(parsed)), line, sa.src, sa.dst, sa.spi, sa.reqid, sa.mark, ports)
+        keys = crypto_of(parsed).print
+        self.add(
+            self.number_of(template_of(parsed)), line, sa.src, sa.dst, sa.spi, sa.reqid,
+            NO_PRINT if keys is None else keys, sa.mark, ports,
+        )  # fmt: skip
 
     def mark(self, index: int) -> Mark:
         """The mark of an SA."""
@@ -166,30 +181,62 @@ class Survey:
                 seen.add(self.identity(index))
             yield index
 
-    def identity(self, index: int) -> tuple[object, ...]:
+    def drop(self, gone: set[int]) -> None:
+        """Take rows out: what does not count when all is read."""
+        if not gone:
+            return
+        kept = [index for index in range(len(self)) if index not in gone]
+        self.src, self.dst = [self.src[i] for i in kept], [self.dst[i] for i in kept]
+        for name, code in (("spi", "I"), ("reqid", "I"), ("line", "I"), ("template", "I"), ("key_print", "q")):
+            column = getattr(self, name)
+            setattr(self, name, array(code, (column[i] for i in kept)))
+        self._marks = {new: self._marks[old] for new, old in enumerate(kept) if old in self._marks}
+        self._ports = {new: self._ports[old] for new, old in enumerate(kept) if old in self._ports}
+
+    # -- as reader.Rows ------------------------------------------------------------------------------------------------
+
+    def identity(self, index: int) -> Identity:
         """(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
         return self.dst[index], self.spi[index], self.templates[self.template[index]].sa.proto, self.mark(index)
 
-    def refuse_twins(self) -> None:
-        """InputError where one SA is there twice, as `parse_sad` has it."""
-        marks: dict[object, list[int]] = {}
-        for index in self._repeated():
-            sa_marks = marks.setdefault(self.identity(index)[:3], [])
-            template = self.templates[self.template[index]]
-            for other in sa_marks:
-                mark, mine = self.mark(other), self.mark(index)
-                taken = not template.dump and mine.value & mine.mask & mark.mask == mark.value
-                if mark == mine or taken:
-                    why = "with the same mark" if mark == mine else "and its mark takes this one too"
-                    what = f"{self.name(index)} is on line {self.line[other]} already, {why}"
-                    raise InputError(what, where=self.where, line=self.line[index])
-            sa_marks.append(index)
+    def source(self, index: int) -> Address:
+        """saddr."""
+        return self.src[index]
 
-    def _repeated(self) -> Iterator[int]:
-        """The SAs, updates left out, whose SPI another one has too: few, so that only these are compared."""
+    def reqid_of(self, index: int) -> int:
+        """The reqid."""
+        return self.reqid[index]
+
+    def mode_of(self, index: int) -> str:
+        """The mode, in the text's own word."""
+        return self.templates[self.template[index]].mode
+
+    def line_of(self, index: int) -> int:
+        """The line that it starts on."""
+        return self.line[index]
+
+    def verb_of(self, index: int) -> Verb:
+        """As ParsedSa's."""
+        return self.templates[self.template[index]].verb
+
+    def crypto(self, index: int) -> Crypto:
+        """What is compared with another SA of the same name."""
+        keys = self.key_print[index]
+        return Crypto(self.templates[self.template[index]].names, None if keys == NO_PRINT else keys)
+
+    def repeated(self) -> Iterator[int]:
+        """In order, the SAs whose SPI another one has too, SPI 0 left out."""
+        if len(set(self.spi)) == len(self):
+            return
         seen: set[int] = set()
-        repeated = {spi for spi in self.spi if spi in seen or seen.add(spi)}  # type: ignore[func-returns-value]
-        updates = [t.update for t in self.templates]
+        again = {spi for spi in self.spi if spi in seen or seen.add(spi)}  # type: ignore[func-returns-value]
         for index, spi in enumerate(self.spi):
-            if spi and spi in repeated and not updates[self.template[index]]:
+            if spi and spi in again:
                 yield index
+
+    def end_in_the_middle(self, index: int, what: str) -> None:
+        """The text ends in the middle of this SA."""
+        template = self.templates[self.template[index]]
+        parsed = ParsedSa(template.sa, self.line[index], template.verb, template.hidden)
+        cut = cut_off(parsed, what)
+        self.template[index] = self.number_of(replace(template_of(cut), mode=template.mode, names=template.names))

@@ -10,12 +10,14 @@ import re
 from collections.abc import Callable
 
 from espsim.aead.suites import Algorithm
+from espsim.core.errors import InputError
 from espsim.sad.association import Direction, Encap, Lifetime, Mark, Offload
 from espsim.xfrm.algorithms import KINDS, read_algorithm
-from espsim.xfrm.cursor import Cursor
+from espsim.xfrm.cursor import Contradiction, Cursor
 from espsim.xfrm.draft import Draft
-from espsim.xfrm.lexer import Form
+from espsim.xfrm.lexer import Form, Word, shown
 from espsim.xfrm.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, INFINITE, LIMIT_WORDS, XFRM_PROTOCOLS
+from espsim.xfrm.notes import Notes
 from espsim.xfrm.selector import read_device, read_selector
 
 Handler = Callable[[Cursor, Draft], None]
@@ -25,31 +27,57 @@ _MASK = re.compile(r"\(0x[01]{8}\)")
 _ALL = 0xFFFFFFFF
 
 
-def read_words(cursor: Cursor) -> Draft:
-    """Every word of an entry. InputError for one that is unknown, or does not get what it needs."""
+def read_words(cursor: Cursor, notes: Notes) -> Draft:
+    """Every word of an entry. What is not known is passed over with a note, or is the draft's `fault`.
+
+    A dump's row that nothing here depends on is passed over where it can't be read; a word that iproute2 has and that
+    is not known makes no difference to the others. In a command a word that is not known is a fault: it may be a
+    keyword that is misspelt. Contradiction for what no reader may pass over.
+    """
     draft = Draft()
-    dump = cursor.form is not Form.COMMAND
+    known = _COMMON if cursor.form is Form.COMMAND else _EVERY
     while (word := cursor.peek()) is not None:
         cursor.skip()
-        if word.text in KINDS:
-            _algorithm(cursor, draft, word.text, word.line)
-            continue
-        handler = _COMMON.get(word.text) or (_DUMP.get(word.text) if dump else None)
+        handler = known.get(word.text)
         if handler is None:
-            raise cursor.unknown("word", word)
-        handler(cursor, draft)
+            _unknown(cursor, draft, word, notes)
+            continue
+        try:
+            handler(cursor, draft)
+        except Contradiction:
+            raise
+        except InputError as error:
+            if word.text in _OF_NO_ACCOUNT and cursor.form is not Form.COMMAND:
+                notes.add(f"{error.what}, passed over", word.line)
+            elif draft.fault is None:
+                draft.fault = error
+            cursor.leave_row(word.row, ())
+    for what in draft.remarks:
+        notes.add(what, cursor.entry.line)
     return draft
 
 
-def _algorithm(cursor: Cursor, draft: Draft, kind: str, line: int) -> None:
-    if kind in draft.kinds:
-        raise cursor.error(f"{kind} is given twice")
-    algorithm = read_algorithm(cursor, kind)
-    if isinstance(algorithm, Algorithm):
-        draft.algorithms.append(algorithm)
-    else:
-        draft.hidden.append(algorithm)
-    draft.algorithm_line = line
+def _unknown(cursor: Cursor, draft: Draft, word: Word, notes: Notes) -> None:
+    error = cursor.unknown("word", word)
+    if cursor.form is Form.DUMP or word.text in _NEWER:
+        notes.add(f"{error.what}, passed over with what follows it", word.line)
+    elif draft.fault is None:
+        draft.fault = error
+    cursor.leave_row(word.row, _EVERY)
+
+
+def _algorithm(kind: str) -> Handler:
+    def handler(cursor: Cursor, draft: Draft) -> None:
+        draft.algorithm_line = cursor.line
+        if kind in draft.kinds:
+            raise cursor.error(f"{kind} is given twice")
+        algorithm = read_algorithm(cursor, kind, _EVERY)
+        if isinstance(algorithm, Algorithm):
+            draft.algorithms.append(algorithm)
+        else:
+            draft.hidden.append(algorithm)
+
+    return handler
 
 
 def _once(cursor: Cursor, value: object, word: str) -> None:
@@ -69,6 +97,11 @@ def _dst(cursor: Cursor, draft: Draft) -> None:
 
 def _proto(cursor: Cursor, draft: Draft) -> None:
     _once(cursor, draft.proto, "proto")
+    word = cursor.peek()
+    if word is not None and word.text not in XFRM_PROTOCOLS and re.fullmatch("[a-z][a-z0-9_-]*", word.text):
+        cursor.skip()
+        draft.proto, draft.other_proto = -1, shown(word.text).strip("'")
+        return
     draft.proto = cursor.choice("proto", XFRM_PROTOCOLS)
 
 
@@ -79,13 +112,13 @@ def _spi(cursor: Cursor, draft: Draft) -> None:
 
 def _mode(cursor: Cursor, draft: Draft) -> None:
     word = cursor.take("the mode")
-    if word.text in ("0", "1"):
+    if word.text in ("0", "1", "2", "3", "4"):
         draft.mode = _MODES[int(word.text)]
         return
     mode = next((m for m in _MODES if word.text and m.startswith(word.text)), None)
-    if mode is None:
+    if mode is None and not re.fullmatch("[0-9]{1,3}", word.text):
         raise cursor.unknown("mode", word)
-    draft.mode = mode
+    draft.mode = mode or word.text
 
 
 def _seq(cursor: Cursor, draft: Draft) -> None:
@@ -128,7 +161,7 @@ def _value_and_mask(cursor: Cursor, what: str) -> Mark:
 
 
 def _flag(cursor: Cursor, draft: Draft) -> None:
-    _flag_list(cursor, draft.flags, FLAGS, "flag")
+    _flag_list(cursor, draft, draft.flags, FLAGS, "flag")
     word = cursor.peek()
     # iproute2 forgets the space between the last flag and the word after it.
     if word is not None and word.text.endswith("extra_flag") and word.text.removesuffix("extra_flag") in FLAGS:
@@ -138,20 +171,23 @@ def _flag(cursor: Cursor, draft: Draft) -> None:
 
 
 def _extra_flag(cursor: Cursor, draft: Draft) -> None:
-    _flag_list(cursor, draft.extra_flags, EXTRA_FLAGS, "extra-flag")
+    _flag_list(cursor, draft, draft.extra_flags, EXTRA_FLAGS, "extra-flag")
 
 
-def _flag_list(cursor: Cursor, flags: set[str], known: tuple[str, ...], what: str) -> None:
+def _flag_list(cursor: Cursor, draft: Draft, flags: set[str], known: tuple[str, ...], what: str) -> None:
+    """Names, and bits as a hexadecimal number: after 0x in a command; as they are in a dump, which has no names for
+    bits that are newer than the iproute2 which printed it.
+    """
     taken = False
     while (word := cursor.peek()) is not None:
         if word.text in known:
             cursor.skip()
             flags.add(word.text)
-        elif word.text.startswith("0x") and not taken:
-            bits = cursor.number(what)
-            if bits >> len(known):
-                raise cursor.error(f"{what} has bits that are not known")
-            flags.update(name for i, name in enumerate(known) if bits >> i & 1)
+        elif (word.text.startswith("0x") and not taken) or _is_bits(cursor, word):
+            cursor.skip()
+            left = _flag_bits(cursor, word.text, flags, known)
+            if left:
+                draft.remarks.append(f"{what} has a bit that is not known, 0x{left:x}, passed over")
         elif _MASK.fullmatch(word.text) and cursor.form is not Form.COMMAND:
             cursor.skip()
             return
@@ -162,6 +198,26 @@ def _flag_list(cursor: Cursor, flags: set[str], known: tuple[str, ...], what: st
         if word is None:
             raise cursor.error(f"{what} without a flag")
         raise cursor.unknown(what, word)
+
+
+def _is_bits(cursor: Cursor, word: Word) -> bool:
+    """Whether a dump prints bits here."""
+    before = cursor.peek(-1)
+    same_row = before is not None and before.row == word.row
+    return cursor.form is Form.DUMP and same_row and re.fullmatch("[0-9a-f]{1,8}", word.text) is not None
+
+
+def _flag_bits(cursor: Cursor, text: str, flags: set[str], known: tuple[str, ...]) -> int:
+    """Bits into names; what is left of them."""
+    try:
+        bits = int(text, 16)
+    except ValueError:
+        raise cursor.error("the bits of a flag are not a number") from None
+    flags.update(name for i, name in enumerate(known) if bits >> i & 1)
+    left = bits >> len(known) << len(known)
+    if left and cursor.form is Form.COMMAND:
+        raise cursor.error("a flag has bits that are not known")
+    return left
 
 
 def _limit(cursor: Cursor, draft: Draft) -> None:
@@ -224,7 +280,10 @@ def _offload(cursor: Cursor, draft: Draft) -> None:
         raise cursor.error("offload needs dir in|out after its device")
     direction = _direction(cursor, "offload dir")
     if cursor.form is not Form.COMMAND and cursor.accept("mode"):
-        packet = cursor.take("the mode of offload").text == "packet"
+        word = cursor.take("the mode of offload")
+        if word.text not in ("crypto", "packet"):
+            raise cursor.unknown("offload mode", word)
+        packet = word.text == "packet"
     draft.offload = Offload(dev, direction, packet)
 
 
@@ -391,3 +450,19 @@ _DUMP: dict[str, Handler] = {
     "bitmap-length": _bitmap_words,
     "seq-hi": _headless("seq-hi"), "oseq-hi": _headless("oseq-hi"), "oseq": _headless("oseq"),
 }  # fmt: skip
+_ALGORITHMS: dict[str, Handler] = {kind: _algorithm(kind) for kind in KINDS}
+_COMMON |= _ALGORITHMS
+_EVERY: dict[str, Handler] = _COMMON | _DUMP
+
+_OF_NO_ACCOUNT = frozenset({
+    "lifetime", "limit:", "expire", "stats:", "lastused", "security", "label", "ctx", "coa", "pcpu-num", "output-mark",
+    "if_id", "seq",
+})  # fmt: skip
+"""Words of a dump on which no answer depends: where one can't be read, the SA is good without it."""
+
+_NEWER = frozenset({"nat-keepalive-interval", "iptfs-opts", "drop-time", "reorder-window", "init-delay", "pkt-size",
+                    "max-queue-size", "dont-frag"})  # fmt: skip
+"""Words of newer commands that the model has no use for."""
+
+ROW_WORDS = (_EVERY.keys() | {"flag", "add", "use", "bitmap", "hard", "soft"}) - {"src", "dst"}
+"""What the rows of an SA start with."""

@@ -76,8 +76,7 @@ def test_an_old_dump():
     assert sa.coa == parse_address("192.0.2.9")
     assert sa.offload == Offload("eth0", Direction.OUT)
     assert sa.selector == Selector()
-    with pytest.raises(InputError, match=r"^x:3: unknown word '20'"):
-        parse_sa_line(OLD, where="x", line=1)
+    assert parse_sa_line(OLD) == sa  # flag 20: a bit that the printing iproute2 had no name for
 
 
 def test_contexts_beside_a_direction():
@@ -115,7 +114,7 @@ def test_larval_states_and_other_protocols():
     assert (ah.proto, ah.keys, ah.algorithms[0].bits) == (51, None, 96)
     assert found.ignored == [Ignored(4, 10), Ignored(43, 13)]
     assert str(found.ignored[1]) == "line 13: a state of protocol 43, ignored"
-    with pytest.raises(InputError, match=r"^f: no SA in it \(1 states of other protocols were ignored\)$"):
+    with pytest.raises(InputError, match=r"^f: no SA in it \(1 state of other protocols ignored\); it wants"):
         parse_sad("src ::1 dst ::2\n\tproto hao reqid 0 mode ro", "f")
 
 
@@ -247,5 +246,5 @@ def test_marks_tell_equal_triples_apart():
 def test_a_line_inside_another_file():
     with pytest.raises(InputError, match=r"^s\.toml:7: one SA is wanted here, not 2$"):
         parse_sa_line(f"{BARE}\n{BARE.replace('0x10', '0x11')}", where="s.toml", line=7)
-    with pytest.raises(InputError, match=r"^s\.toml:8: unknown word 'nonsense'$"):
+    with pytest.raises(InputError, match=r"^s\.toml:8: a line that starts with an unknown word 'nonsense'$"):
         parse_sa_line(f"{BARE}\n nonsense", where="s.toml", line=7)

@@ -10,6 +10,7 @@ import pytest
 from espsim.core.errors import InputError
 from espsim.xfrm.parse import parse_sad, read_sad_file
 
+NO_SA = "no SA in it; it wants what `ip xfrm state` prints or takes"
 KEY = "0x" + "ab" * 20
 ID = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10"
 GCM = f"aead rfc4106(gcm(aes)) {KEY} 128"
@@ -19,16 +20,16 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "f: no SA in it"),
-        ("# nothing\n\n", "f: no SA in it"),
-        ("hello world", "f:1: unknown word 'hello': an SA starts with `src`"),
+        ("", f"f: {NO_SA}"),
+        ("# nothing\n\n", f"f: {NO_SA}"),
+        ("hello world", "f:1: a line that is no part of an SA"),
         (f"{ID} {GCM} colour blue", "f:1: unknown word 'colour'"),
-        (f"{ID} {GCM}\n\tcolour blue", "f:2: unknown word 'colour'"),
+        (f"{ID} {GCM}\n\tcolour blue", "f:2: a line that starts with an unknown word 'colour'"),
         (f"ip xfrm state add {ID} {GCM} lifetime config:", "f:1: unknown word 'lifetime'"),
-        ("ip xfrm policy add src 10.0.0.0/8", "f:1: only `ip xfrm state add` and `update` make SAs; expected `state`"),
-        ("ip link set lo up", "f:1: only `ip xfrm state add` and `update` make SAs; expected `xfrm`"),
-        ("ip xfrm state delete src ::1", "f:1: only `ip xfrm state add` and `ip xfrm state update` make SAs"),
-        ("ip", "f:1: only `ip xfrm state add` and `update` make SAs; expected `xfrm`"),
+        ("ip xfrm policy add src 10.0.0.0/8", "f:1: a policy"),
+        ("ip link set lo up", "f:1: a command that makes no SA"),
+        ("ip xfrm state delete src ::1", "f:1: `delete` with words that are not understood"),
+        ("ip", "f:1: a command that makes no SA"),
         ("src 192.0.2.1 dst 192.0.2.2 proto esp " + GCM, "f:1: spi is missing"),
         ("src 192.0.2.1 proto esp spi 1 " + GCM, "f:1: dst is missing"),
         ("dst 192.0.2.1 proto esp spi 1 " + GCM, "f:1: src is missing"),
@@ -36,7 +37,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{ID} {GCM} spi 2", "f:1: spi is given twice in one SA"),
         (f"src 192.0.2.1 dst ::1 proto esp spi 1 {GCM}", "f:1: src and dst are of different families"),
         (f"src 192.0.2.999 dst ::1 proto esp spi 1 {GCM}", "f:1: src '192.0.2.999' is no IP address"),
-        ("src 10.0.0.0/8 dst 10.0.0.1", "f:1: src is a network, not an address (is this a policy?)"),
+        ("src 10.0.0.0/8 dst 10.0.0.1", "f:1: a policy"),
         (f"{ID} {GCM} reqid 4294967296", "f:1: reqid 4294967296 is not in 0 to 4294967295"),
         (f"{ID.replace('0x10', '0x100000000')} {GCM}", "f:1: spi of 11 characters is not in 0 to 4294967295"),
         (f"{ID.replace('0x10', '-1')} {GCM}", "f:1: the value of spi is no number"),
@@ -49,7 +50,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{ID} {GCM} flag esn", "f:1: ESN replay window must be > 0"),
         (f"{ID} {GCM} flag fast", "f:1: unknown flag 'fast'"),
         (f"{ID} {GCM} flag", "f:1: flag without a flag"),
-        (f"{ID} {GCM} extra-flag 0x4", "f:1: extra-flag has bits that are not known"),
+        (f"{ID} {GCM} extra-flag 0x4", "f:1: extra-flag has a bit that is not known, 0x4"),
         (f"{ID} {GCM} mode beet", "f:1: mode beet is not supported (transport and tunnel are)"),
         (f"{ID} {GCM} mode ro", "f:1: mode ro is not supported (transport and tunnel are)"),
         (f"{ID} {GCM} mode x", "f:1: unknown mode 'x'"),
@@ -68,22 +69,23 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{ID} {GCM} offload dev eth0", "f:1: offload needs dir in|out after its device"),
         (f"{ID} {GCM} offload dir in", "f:1: offload needs dir in|out".replace("dir", "dev DEV dir")),
         (f"{ID} {GCM} dir up", "f:1: unknown dir 'up'"),
-        (f"{ID} 'aead", "f:1: a quote that nothing closes"),
+        (f"{ID} 'aead", 'f:1: unknown word "\'aead"'),
         (f"{ID}", "f:1: an SA of proto esp needs aead or enc or auth or auth-trunc"),
         (f"{ID} comp deflate", "f:1: comp has no place in an SA of proto esp"),
         (f"{ID} {GCM} {GCM}", "f:1: aead is given twice"),
         (f"{ID} {GCM} enc cbc(aes) {KEY[:34]}",
          "f:1: aead does its own encryption and authentication: enc or auth beside it makes no sense"),
         (f"{DUMP}\taead rfc4106(gcm(aes)) <<Keys hidden>> 128\n",
-         "f:3: aead rfc4106(gcm(aes)): the key is hidden; print it with `ip xfrm state list`, as root, without nokeys"),
+         "f:3: aead rfc4106(gcm(aes)): the key is hidden, or not hex; print it with `ip xfrm state list`, as root,"
+         " without nokeys"),
         (f"{DUMP}\taead (ERROR truncated)\n", "f:3: aead wants an algorithm's name, then its key"),
         (f"{DUMP}\tanti-replay esn context:\n\t seq 0x1\n\t replay_window 64, bitmap-length 2\n\t 00000000\n",
          "f:6: a word of the replay bitmap is missing"),
         (f"{DUMP}\treplay-window 0 flag esn\n\t{GCM}\n", "f:1: ESN replay window must be > 0"),
-        (f"{ID} {GCM}\n\n{ID} {GCM}", "f:3: 0x00000010@192.0.2.2 is on line 1 already, with the same mark"),
+        (f"{ID} {GCM}\n\n{ID} {GCM}", "f:3: an SA that is in the text before"),
         (f"{ID} {GCM}\n{ID} {GCM} mark 3",
-         "f:2: 0x00000010@192.0.2.2 is on line 1 already, and its mark takes this one too"),
-        (f"{DUMP}{DUMP}", "f:3: 0x00000010@192.0.2.2 is on line 1 already, with the same mark"),
+         "f:2: an `add` that the kernel refuses (EEXIST), because an SA above has its SPI and takes its mark"),
+        (f"{DUMP}{DUMP}", "f:3: an SA that is in the text before"),
         (f"{ID} {GCM}\n\0", "f:2: a NUL byte: this is no text"),
     ],
 )  # fmt: skip
@@ -101,8 +103,7 @@ SECRET = "0x5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2"
     ("words", "error"),
     [
         (f"aead rfc4106(gcm(aes)) {SECRET[:-1]} 128", "aead rfc4106(gcm(aes)): a key of odd hex length (39 digits)"),
-        (f"aead rfc4106(gcm(aes)) {SECRET[:-1]}z 128",
-         "aead rfc4106(gcm(aes)): a key that is not hex (40 characters after 0x)"),
+        (f"aead rfc4106(gcm(aes)) {SECRET[:-1]}z 128", "aead rfc4106(gcm(aes)): the key is hidden, or not hex"),
         (f"aead rfc4106(gcm(aes)) {SECRET[:-2]} 128",
          "rfc4106(gcm(aes)) takes a key of 128 or 192 or 256 bits and 32 bits of salt, not 152 bits in all"),
         (f"aead rfc4106(gcm(aes)) {SECRET}", "aead rfc4106(gcm(aes)) needs an ICV length in bits after its key"),
@@ -153,11 +154,10 @@ def test_a_bad_algorithm_is_found_on_its_own_line():
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"", ": no SA in it"),
+        (b"", f": {NO_SA}"),
         (b"src 1\n\x00\x01", ":2: a NUL byte: this is no text"),
-        (f"{ID} {GCM}\n# caf\xe9\n".encode("latin-1"), ":2: not text (it is not UTF-8)"),
         (b"\x7fELF" + bytes(100), ":1: a NUL byte: this is no text"),
-        (b"src " + b"x" * 10_000_000, ":1: a line of 10000004 characters; 65536 is the limit"),
+        (b"src " + b"x" * 10_000_000, ":1: a line of more than a megabyte: this is no dump of SAs"),
     ],
 )
 def test_bad_files(tmp_path: Path, data: bytes, error: str):
