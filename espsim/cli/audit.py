@@ -86,7 +86,9 @@ def audit(
         common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
         devices = [Device(model, seed=seed) for model in loaded]
         prefixes = [parse_prefix(text) for text in local]
-        inventory = take_inventory(survey_file(dump), prefixes)
+        survey = survey_file(dump)
+        common.warn_of_text(dump, survey.notes.lines())
+        inventory = take_inventory(survey, prefixes)
         if not inventory.sas:
             raise InputError("no ESP SA in it", where=dump)
         audits = [run_audit(inventory, device, most=most) for device in devices]

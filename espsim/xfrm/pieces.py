@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from espsim.core.errors import InputError
-from espsim.io.inputs import read_pieces
+from espsim.core.inputs import read_pieces
 
 _MAX_LINE = 1 << 20
 MAX_BLOCK = 1 << 18

@@ -149,7 +149,7 @@ class Reader:
     # -- all of it ----------------------------------------------------------------------------------------------------
 
     def settle(self, rows: Rows) -> set[int]:
-        """Which rows do not count: taken away by a command, comments after all, there twice. Contradiction: two keys."""
+        """Which rows do not count: taken away by a command, a comment after all, twice there. Raises Contradiction."""
         self._refuse_cut(rows)
         gone = self._comments(rows) | self._taken(rows)
         gone |= _twins(rows, gone, self.notes, self.where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 import re
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
-from espsim.io.inputs import read_pieces
+from espsim.core.inputs import read_pieces
 from espsim.sad.association import Direction, Encap, Mark, Mode, SecurityAssociation, Selector
 from espsim.xfrm import pieces, scan
 from espsim.xfrm.algorithms import Hidden, stand_ins
@@ -227,7 +226,7 @@ def test_hidden_keys_leave_names_and_lengths(tmp_path):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (many(5) + many(5).replace("03" * 20, "ff" * 20), r":\d+: 0xc0000015@.* is on line \d+ already, with another key"),
+        (many(5) + many(5).replace("03" * 20, "ff" * 20), r":\d+: 0xc0000015@.* is on line \d+ already, with another"),
         ("\n\n", ": no SA in it"),
         ("src 1.1.1.1 dst 2.2.2.2\n\tproto 4 spi 0x1 reqid 0 mode tunnel\n\treplay-window 0\n", r"1 state of other"),
         ("hello\n", r"no SA in it \(line 1: a line that is no part of an SA"),
