@@ -57,9 +57,23 @@ STARTS = st.sampled_from([0, 1, 40, 1000, WRAP // 2, WRAP - 40, WRAP - 1, WRAP, 
                           M64 - 40, M64])  # fmt: skip
 
 
+NEAR_LIMITS = [
+    Limits(hard_packets=3, soft_packets=2), Limits(hard_bytes=99), Limits(hard_add=4), Limits(hard_use=2),
+]  # fmt: skip
+LATE_LIMITS = st.one_of(
+    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(8, 30),
+              st.sampled_from([None, 1, 5])),
+    st.builds(lambda n: Limits(hard_bytes=n), st.integers(500, 2500)),
+    st.builds(lambda n: Limits(soft_bytes=n), st.integers(300, 1500)),
+    st.builds(lambda n: Limits(hard_add=n), st.integers(4, 20)),
+    st.builds(lambda n: Limits(hard_use=n), st.integers(3, 15)),
+)  # fmt: skip
+"""Limits that a run meets after some batches: kernels run the SA until then, and the reference path from then on."""
+
+
 @st.composite
-def sas(draw: st.DrawFn) -> tuple[SecurityAssociation, bool]:
-    """An SA and whether its window goes on where it says."""
+def sas(draw: st.DrawFn, *, limits: st.SearchStrategy[Limits] | None = None) -> tuple[SecurityAssociation, bool]:
+    """An SA and whether its window goes on where it says; `limits` None: mostly none, or near ones."""
     esn = draw(st.booleans())
     window = draw(SIZES)
     if esn and window == 0:
@@ -77,8 +91,7 @@ def sas(draw: st.DrawFn) -> tuple[SecurityAssociation, bool]:
         window=window, flags=frozenset(flags),
         encap=draw(st.sampled_from([None] * 4 + [Encap("espinudp", 4500, 4500, bytes(16)),
                                     Encap("espinudp", 1000, 2000, bytes(16)), Encap("espintcp", 9, 9, bytes(16))])),
-        limits=draw(st.sampled_from([Limits()] * 5 + [Limits(hard_packets=3, soft_packets=2), Limits(hard_bytes=99),
-                                                      Limits(hard_add=4), Limits(hard_use=2)])),
+        limits=draw(st.sampled_from([Limits()] * 9 + NEAR_LIMITS)) if limits is None else draw(limits),
         selector=draw(st.sampled_from([Selector()] * 5 + [Selector(proto=17, dport=2000, dport_mask=0xFFFF),
                                                           Selector(src=parse_address("10.1.0.0"), src_prefix=16)])),
         replay=ReplayState(start & M32, start >> 32, bitmap=draw(st.integers(0, 2**100)) & (1 << window) - 1),
@@ -210,3 +223,10 @@ def packets_of(sad: Sad, arrivals: list[Sent]) -> tuple[list[bytes], list[float]
 
 
 RUNS = st.lists(SENT, min_size=8, max_size=50)
+
+GOOD = st.builds(
+    Sent, st.integers(0, 2), st.sampled_from([1, 1, 1, 2, 0]), st.integers(0, 3), st.none(), st.just(0),
+    st.sampled_from([""] * 7 + ["flip"]), st.integers(0, 200), st.sampled_from([0.0, 0.25, 0.5]),
+)  # fmt: skip
+LONG_RUNS = st.lists(GOOD, min_size=30, max_size=60)
+"""Packets that mostly pass, of up to three SAs: so that limits which are not near are met."""

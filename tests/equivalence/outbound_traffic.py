@@ -58,6 +58,15 @@ LIMITS = st.sampled_from(
     [Limits(hard_packets=2, soft_packets=1), Limits(hard_bytes=99), Limits(hard_add=4), Limits(hard_use=2),
      Limits(soft_bytes=50)]
 )  # fmt: skip
+LATE_LIMITS = st.one_of(
+    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(6, 20),
+              st.sampled_from([None, 1, 4])),
+    st.builds(lambda n: Limits(hard_bytes=n), st.integers(300, 1500)),
+    st.builds(lambda n: Limits(soft_bytes=n), st.integers(200, 900)),
+    st.builds(lambda n: Limits(hard_add=n), st.integers(3, 15)),
+    st.builds(lambda n: Limits(hard_use=n), st.integers(2, 10)),
+)  # fmt: skip
+"""Limits that a run meets after some batches: kernels run the SA until then, and the reference path from then on."""
 ENCAPS = st.sampled_from(
     [None] * 4 + [Encap("espinudp", 4500, 4500, bytes(16)), Encap("espinudp", 1000, 2000, bytes(16)),
                   Encap("espintcp", 9, 9, bytes(16))]
@@ -68,8 +77,8 @@ ANY_MODE = [Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.TRANSPOR
 
 
 @st.composite
-def sas(draw: st.DrawFn, *, limited: int = 8, spi: int = 0x1001) -> SecurityAssociation:
-    """An SA; one in `limited` has a lifetime."""
+def sas(draw: st.DrawFn, *, limited: int = 8, spi: int = 0x1001, late: bool = False) -> SecurityAssociation:
+    """An SA; one in `limited` has a lifetime, with `late` every one has, and it ends after some batches."""
     mode = draw(st.sampled_from(ANY_MODE if draw(st.integers(0, 7)) == 7 else ANY_MODE[:5]))
     names = draw(st.sampled_from([V4, V4, V6]))
     esn = draw(st.booleans())
@@ -83,16 +92,17 @@ def sas(draw: st.DrawFn, *, limited: int = 8, spi: int = 0x1001) -> SecurityAsso
         window=32, flags=frozenset(({"esn"} if esn else set()) | draw(st.sampled_from(FLAGS))),
         extra_flags=frozenset(draw(st.sampled_from(EXTRA))), encap=draw(ENCAPS),
         tfcpad=draw(st.sampled_from([0, 0, 0, 1, 90, 4000])) if mode is Mode.TUNNEL else 0,
-        selector=draw(selectors()), limits=draw(LIMITS) if draw(st.integers(0, limited)) == 1 else Limits(),
+        selector=draw(selectors()),
+        limits=draw(LATE_LIMITS) if late else draw(LIMITS) if draw(st.integers(0, limited)) == 1 else Limits(),
         replay=ReplayState(oseq=oseq & M32, oseq_hi=oseq >> 32),
     )  # fmt: skip
 
 
-def sads(*, limited: int = 8, most: int = 6) -> st.SearchStrategy[list[SecurityAssociation]]:
+def sads(*, limited: int = 8, most: int = 6, late: bool = False) -> st.SearchStrategy[list[SecurityAssociation]]:
     """Lists of SAs, each with an SPI of its own."""
     return (
-        st.integers(0, most)
-        .flatmap(lambda n: st.tuples(*(sas(limited=limited, spi=0x1001 + k) for k in range(n))))
+        st.integers(1 if late else 0, most)
+        .flatmap(lambda n: st.tuples(*(sas(limited=limited, spi=0x1001 + k, late=late) for k in range(n))))
         .map(list)
     )
 
@@ -162,6 +172,14 @@ PACKETS = st.integers(0, 11).flatmap(
 )
 WAITS = st.sampled_from([0.0, 0.0, 0.25, 1.5])
 TRAFFIC = st.lists(st.tuples(PACKETS, WAITS), min_size=5, max_size=40)
+PLAIN = st.builds(
+    lambda src, dst, size: ipv4(udp(bytes(size)), src=src, dst=dst), st.sampled_from(V4), st.sampled_from(V4),
+    st.integers(0, 60),
+)  # fmt: skip
+LONG_TRAFFIC = st.lists(
+    st.tuples(st.one_of(PLAIN, PLAIN, PLAIN, PACKETS), st.sampled_from([0.0, 0.25, 0.5])), min_size=30, max_size=60
+)
+"""Packets that some SA mostly takes: so that limits which are not near are met."""
 
 
 def timed(traffic: list[tuple[bytes, float]]) -> tuple[list[bytes], list[float]]:

@@ -33,6 +33,7 @@ from tests.equivalence.kernel_settings import quick
 
 V4 = [bytes((10, 0, 0, n)) for n in range(3)] + [bytes(4), b"\xff" * 4]
 V6 = [bytes(15) + bytes((n,)) for n in range(3)] + [bytes((32, 1)) + bytes(14), b"\xff" * 16, bytes(12) + V4[0]]
+V6 += [bytes((32, 1)) + bytes(13) + b"\1", bytes((33, 1)) + bytes(13) + b"\1", bytes(8) + b"\xff" * 8]
 ADDRESSES = st.sampled_from(V4 + V6)
 SPIS = st.sampled_from([1, 2, 0x100, 0x80000001, 0xFFFFFFFF]) | st.integers(1, 40)
 PROTOS = st.sampled_from([50, 50, 50, 51, 108])
@@ -130,6 +131,64 @@ def test_triple_in_a_full_table(seed, family, count):
     triple(none, kind, proto, spi, daddr, words, words, *tables, chain, found)
     assert found[:count].tolist() == list(range(count))
     assert set(found[count:].tolist()) == {-1}
+
+
+BUCKETS = 4
+
+
+def v6_table(sas: list[tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """A table of four IPv6 buckets with SAs of (SPI, address high, address low) in it, and their chains."""
+    chain = np.zeros((len(sas), 5), np.uint32)
+    chain[:, 0], chain[:, 3] = 50, ANY_PORT
+    spi, daddr = np.array([sa[0] for sa in sas], np.uint32), np.array([sa[1:] for sa in sas], np.uint64)
+    tables = triple_tables(0, BUCKETS - 1)
+    assert len(tables[1]) == BUCKETS
+    inserted = triple_insert(np.arange(len(sas)), np.full(len(sas), 6, np.uint8), spi, daddr, *tables, chain)
+    assert inserted == len(sas)
+    return tables[1], chain
+
+
+def bucket_of(key: tuple[int, int, int]) -> int:
+    return int(np.flatnonzero(v6_table([key])[0].any(axis=1))[0])
+
+
+def find_v6(sas: list[tuple[int, int, int]], asked: list[tuple[int, int, int]]) -> list[int]:
+    table, chain = v6_table(sas)
+    rows, found = len(asked), np.full(len(asked), 77, np.int32)
+    spi, daddr = np.array([key[0] for key in asked], np.uint32), np.array([key[1:] for key in asked], np.uint64)
+    words = np.zeros(rows, np.uint32)
+    triple(
+        np.zeros(rows, np.uint8), np.full(rows, 6, np.uint8), np.full(rows, 50, np.uint8), spi, daddr, words, words,
+        triple_tables(0, 0)[0], table, chain, found,
+    )  # fmt: skip
+    return found.tolist()
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["spi", "high half", "low half"])
+def test_ipv6_sas_of_one_bucket_that_differ_in_one_part_of_the_key(part):
+    """Each is found by its own packets, and by no others: not by those that share the rest of the key."""
+    step = [n == part for n in range(3)]
+    near = [(0x1001 + n * step[0], (0x20010DB8 << 32) + n * step[1], 1 + n * step[2]) for n in range(40)]
+    crowd = [[key for key in near if bucket_of(key) == bucket] for bucket in range(BUCKETS)]
+    assert all(len(keys) >= 4 for keys in crowd)
+    for keys in crowd:
+        for one, two in ((keys[0], keys[1]), (keys[1], keys[0]), (keys[2], keys[3])):
+            strangers = [key for key in keys if key not in (one, two)]
+            assert find_v6([one, two], [one, two, *strangers]) == [0, 1, *[-1] * len(strangers)]
+
+
+@quick
+@given(
+    st.lists(st.tuples(*(st.sampled_from([1, 2, 0x100000001, 2**63 + 1]) for _ in range(3))), unique=True, max_size=6),
+)
+def test_ipv6_keys_of_few_parts_in_few_buckets(keys):
+    """Every combination of the same few words as SPI and halves of an address, of which some are in the table."""
+    keys = [(spi % 2**32, high, low) for spi, high, low in keys]
+    held = list(dict.fromkeys(keys))
+    every = [(spi % 2**32, high, low) for spi in (1, 2) for high in (1, 2, 2**63 + 1) for low in (1, 2, 0x100000001)]
+    if held:
+        want = [held.index(key) if key in held else -1 for key in every + held]
+        assert find_v6(held, every + held) == want
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import product
 from typing import Any
 
@@ -17,11 +18,23 @@ from espsim.core.verdict import Verdict
 from espsim.kernels import codes, decap
 from espsim.pipeline.inbound import STAGES, BatchInbound
 from espsim.pipeline.stages import checked
+from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
 from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
-from tests.equivalence.inbound_traffic import DATA, RUNS, SUITES, make, packets_of, sas, shown, state_of
+from tests.equivalence.inbound_traffic import (
+    DATA,
+    LATE_LIMITS,
+    LONG_RUNS,
+    RUNS,
+    SUITES,
+    make,
+    packets_of,
+    sas,
+    shown,
+    state_of,
+)
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.support import Peer, engines_there, gcm_sa, ipv4, new_sad, udp
 
@@ -30,8 +43,13 @@ CUTS = (1, 2, 3, 7, 1000)
 M32, WRAP = 0xFFFFFFFF, 1 << 32
 
 
-def both(make_sad, packets, times, *, cut=1000, engine="cryptography", mark=0, write_back=False) -> list[Any]:
-    """Run both paths, compare all that can be seen, and return the reference's answers."""
+def both(
+    make_sad, packets, times, *, cut=1000, engine="cryptography", mark=0, write_back=False, handed=None
+) -> list[Any]:
+    """Run both paths, compare all that can be seen, and return the reference's answers.
+
+    `handed` gets the number of SAs whose packets kernels opened first and the reference path after them.
+    """
     sad, other = make_sad(), make_sad()
     events, other_events = [], []
     sad.listener = lambda *event: events.append((event[1].sa_index, event[0], event[2]))
@@ -49,6 +67,9 @@ def both(make_sad, packets, times, *, cut=1000, engine="cryptography", mark=0, w
     assert state_of(other, others) == state_of(sad, entries)
     # Only between SAs may the order of what a listener hears differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
+    if handed is not None:
+        opened = Counter(r.entry.sa_index for r in want if r is not None and r.entry and r.verdict in ENGINE_VERDICTS)
+        handed.append(sum(0 < alone < opened[index] for index, alone in batches.alone.items()))
     return want
 
 
@@ -61,6 +82,21 @@ EXAMPLES = settings(deadline=None, max_examples=25 if UNJITTED else 250)
 def test_equal_for_any_sas_and_packets(engine, chosen, arrivals, cut, mark, write_back):
     packets, times = packets_of(make(chosen), arrivals)
     both(lambda: make(chosen), packets, times, cut=cut, engine=engine, mark=mark, write_back=write_back)
+
+
+def test_equal_where_sas_are_handed_over_in_mid_run():
+    """Limits beyond the first batches: an SA is the kernels' at first and the reference path's later, one state."""
+    handed: list[int] = []
+
+    @settings(deadline=None, max_examples=8 if UNJITTED else 25)
+    @given(st.lists(sas(limits=LATE_LIMITS), min_size=1, max_size=3), LONG_RUNS, st.sampled_from([2, 3, 5, 7]),
+           st.sampled_from([False, False, True]))  # fmt: skip
+    def check(chosen, arrivals, cut, write_back):
+        packets, times = packets_of(make(chosen), arrivals)
+        both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)
+
+    check()
+    assert sum(map(bool, handed)) > len(handed) / 4
 
 
 @EXAMPLES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,7 @@ from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
 from tests.equivalence.kernel_settings import UNJITTED
-from tests.equivalence.outbound_traffic import SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
+from tests.equivalence.outbound_traffic import LONG_TRAFFIC, SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
 from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
 ENGINES = engines_there()
@@ -43,8 +44,13 @@ def shown(sent: Any) -> Any:
     return sent.verdict, sent.counter, sa, sent.seq64, sent.packet
 
 
-def both(make_sad, packets, times=None, *, cut=1000, engine="cryptography", write_back=False, mtu=1500) -> list[Any]:
-    """Run both paths, compare all that can be seen, and return the reference's answers."""
+def both(
+    make_sad, packets, times=None, *, cut=1000, engine="cryptography", write_back=False, mtu=1500, handed=None
+) -> list[Any]:
+    """Run both paths, compare all that can be seen, and return the reference's answers.
+
+    `handed` gets the number of SAs whose packets kernels sealed first and the reference path after them.
+    """
     times = [0.0] * len(packets) if times is None else times
     sad, other = make_sad(), make_sad()
     events, other_events = [], []
@@ -64,6 +70,9 @@ def both(make_sad, packets, times=None, *, cut=1000, engine="cryptography", writ
     assert batches.ambiguous == reference.ambiguous
     # Only between SAs may the order of what a listener hears differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
+    if handed is not None:
+        sealed = Counter(s.entry.sa_index for s in want if s is not None and s.verdict is OutVerdict.SEALED)
+        handed.append(sum(0 < alone < sealed[index] for index, alone in batches.alone.items()))
     return want
 
 
@@ -85,6 +94,22 @@ def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back,
 def test_equal_where_many_sas_expire(chosen, traffic, cut):
     packets, times = timed(traffic)
     both(lambda: make(chosen), packets, times, cut=cut)
+
+
+def test_equal_where_sas_are_handed_over_in_mid_run():
+    """Limits beyond the first batches: an SA is the kernels' at first and the reference path's later, one counter."""
+    handed: list[int] = []
+
+    @settings(deadline=None, max_examples=8 if UNJITTED else 25)
+    @given(
+        sads(most=4, late=True), LONG_TRAFFIC, st.sampled_from([2, 3, 5, 7]), st.sampled_from([False, False, True])
+    )
+    def check(chosen, traffic, cut, write_back):
+        packets, times = timed(traffic)
+        both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)
+
+    check()
+    assert sum(map(bool, handed)) > len(handed) / 5
 
 
 @EXAMPLES
