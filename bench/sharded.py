@@ -21,7 +21,7 @@ class Sharded:
     """`count` forked processes, each on a core of its own as far as there are any; `make(number)` sets one up.
 
     Set-up is done in the workers, so that the memory is theirs and in large pages. Raises
-    `espsim.pipeline.workers.WorkerLost` where one fails.
+    `espsim.pipeline.workers.WorkerLost` where one is killed, WorkerFailedError where one fails.
     """
 
     def __init__(self, count: int, make: Callable[[int], PathWork]) -> None:

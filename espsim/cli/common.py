@@ -149,6 +149,7 @@ def reporting(*outputs: str | None) -> Iterator[None]:
 def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False) -> Sad:
     """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
     from espsim.aead.cryptography_engine import CryptographyEngine
+    from espsim.sad.association import PROTO_ESP
     from espsim.sad.sad import Sad
     from espsim.xfrm.load import load
     from espsim.xfrm.parse import read_sad
@@ -162,6 +163,8 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
         warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}, ignored")
     sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
     load(sad, text.sas, path, keep_window=keep_window)
+    if not any(entry.sa.proto == PROTO_ESP for entry in sad):
+        warn(f"note: {path}: no ESP SA in it, so no packet finds one")
     return sad
 
 

@@ -106,11 +106,18 @@ class OutboundLane:
         return self._groups[batch.sa_index + 1]
 
     def run_part(self, batch: OutBatch, mine: U8, worker: int) -> None:
-        """Run a worker's rows, and put its sealed packets behind those of the workers before it."""
-        room = np.maximum(batch.length, self._least) + OVERHEAD
-        at = int(room[mine < worker].sum(dtype=np.int64))
+        """Run a worker's rows, and put its sealed packets after those of the workers before it.
+
+        Each worker has the most bytes that its rows can come to. ArenaFullError where that was not enough: packets
+        that went elsewhere would be lost, and those of the next worker overwritten.
+        """
+        room = np.maximum(batch.length, self._least).astype(np.int64) + OVERHEAD
+        at, size = int(room[mine < worker].sum()), int(room[mine == worker].sum())
         rows = np.flatnonzero(mine == worker)
-        part = OutBatch(batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.out[at:])
+        part = OutBatch(
+            batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.out[at : at + size],
+            shared=True,
+        )  # fmt: skip
         self.path.run(part)
         for name in self.KEPT:
             getattr(batch, name)[rows] = getattr(part, name)

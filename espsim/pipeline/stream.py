@@ -91,8 +91,9 @@ def stream(
 ) -> Iterator[Piece[_B]]:
     """Run a capture; a piece must be used before the next one is asked for. The SAD is up to date behind the last one.
 
-    `begin` hears the first frame's time in seconds, before anything runs. Raises what the reader raises, behind the
-    pieces that were whole (the SAD is up to date then too), and WorkerLost where a worker was killed or failed.
+    `begin` hears the first frame's time in seconds, before anything runs. Reader errors are raised after the last
+    complete piece, with the SAD up to date. Raises WorkerLost where a worker was killed, WorkerFailedError where one
+    failed.
     """
     return _one(reader, lane, begin) if workers == 1 else _several(reader, lane, workers, begin)
 

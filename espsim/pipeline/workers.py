@@ -2,14 +2,16 @@
 
 They are processes and not threads because a stage is a Python function that calls a compiled one: between two kernels a
 thread would wait for the interpreter, and rows that go one by one would never run side by side. A worker that is
-killed is noticed, and the run ends with one clear line.
+killed is noticed, and the run ends with one clear line; so is a system that has no room for so many of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import multiprocessing
-import signal
+import os
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -19,19 +21,35 @@ import numpy.typing as npt
 
 from espsim.core.closing import Closing
 from espsim.core.errors import EspsimError, InputError
+from espsim.core.stopping import forked, uncut
 
 _T = TypeVar("_T", bound=np.generic)
 
+SPARE = 16
+"""File descriptors that must be left when all workers run: what is opened after that finds room."""
+
 
 class WorkerLost(EspsimError):  # noqa: N818 - it says what has happened
-    """A worker was killed, or failed, before its work was done: what the run would have said is not known."""
+    """A worker was killed, or refused its input, before its work was done: the run's answer is not known."""
+
+
+class WorkerFailedError(Exception):
+    """A worker ended in an exception that no one expected. Its traceback is the note of this one."""
 
 
 def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
-    """A zeroed array that processes forked from now on share."""
+    """A zeroed array that processes forked from now on share. Raises InputError where there is no memory for it."""
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
-    return np.frombuffer(mmap.mmap(-1, max(size, 1)), np.uint8)[:size].view(kind).reshape(shape)
+    try:
+        memory = mmap.mmap(-1, max(size, 1))
+    except OSError as error:
+        raise InputError(f"no memory that workers could share: {error.strerror}", where="--workers") from None
+    return np.frombuffer(memory, np.uint8)[:size].view(kind).reshape(shape)
+
+
+_DONE, _REFUSED, _FAILED = range(3)
+"""What a worker's answer is: the answer; an EspsimError's text; an exception's name and traceback."""
 
 
 class Workers(Closing):
@@ -39,6 +57,7 @@ class Workers(Closing):
 
     `work(worker, *job)` runs in each of them for every `start(*job)`, in order; `wait` returns when all are done with
     the oldest job. `finish` returns what `finish(worker)` says in each and ends them; leaving `with` ends them at once.
+    Raises InputError where this system can't start so many, and none is left then.
     """
 
     def __init__(self, count: int, work: Callable[..., None], finish: Callable[[int], Any]) -> None:
@@ -47,14 +66,35 @@ class Workers(Closing):
         context = multiprocessing.get_context("fork")
         self._ours: list[Connection] = []
         self._processes: list[Any] = []
-        for number in range(count):
-            ours, theirs = context.Pipe()
-            arguments = (number, theirs, [*self._ours, ours], work, finish)
-            process = context.Process(target=_serve, args=arguments, daemon=True, name=f"espsim-worker-{number}")
+        try:
+            with uncut():
+                for number in range(count):
+                    self._fork(context, number, work, finish)
+            _check_room()
+        except BaseException as error:
+            started = len(self._processes)
+            self.close()
+            if not isinstance(error, OSError):
+                raise
+            raise InputError(
+                f"this system lets {started} of {count} workers run: {error.strerror};"
+                " give fewer, or raise its limits (`ulimit -n` of open files, `ulimit -u` of processes)",
+                where="--workers",
+            ) from None
+
+    def _fork(self, context: Any, number: int, work: Callable[..., None], finish: Callable[[int], Any]) -> None:
+        ours, theirs = context.Pipe()
+        arguments = (number, theirs, [*self._ours, ours], work, finish)
+        process = context.Process(target=_serve, args=arguments, daemon=True, name=f"espsim-worker-{number}")
+        try:
             process.start()
+        except OSError:
+            ours.close()
+            raise
+        finally:
             theirs.close()
-            self._ours.append(ours)
-            self._processes.append(process)
+        self._ours.append(ours)
+        self._processes.append(process)
 
     @property
     def pids(self) -> list[int]:
@@ -62,15 +102,19 @@ class Workers(Closing):
         return [process.pid for process in self._processes]
 
     def start(self, *job: Any) -> None:
-        """Hand a job to every worker. Raises WorkerLost where one is gone."""
+        """Hand a job to every worker. Raises what `wait` raises where one is gone."""
         for number, connection in enumerate(self._ours):
             try:
                 connection.send(job)
             except OSError:
-                raise self._lost(number) from None
+                while True:  # it may have said why before it went
+                    self._answer(number)
 
     def wait(self) -> list[Any]:
-        """What the workers answer to the oldest job. Raises WorkerLost where one is gone or failed."""
+        """What the workers answer to the oldest job.
+
+        Raises WorkerLost where one is gone, WorkerFailedError where one failed.
+        """
         return [self._answer(number) for number in range(len(self._ours))]
 
     def finish(self) -> list[Any]:
@@ -91,11 +135,16 @@ class Workers(Closing):
 
     def _answer(self, number: int) -> Any:
         try:
-            failure, answer = self._ours[number].recv()
+            kind, answer = self._ours[number].recv()
         except (EOFError, OSError):
             raise self._lost(number) from None
-        if failure is not None:
-            raise WorkerLost(f"worker {number + 1} of {len(self._ours)} failed: {failure}")
+        if kind == _REFUSED:
+            raise WorkerLost(f"worker {number + 1} of {len(self._ours)}: {answer}")
+        if kind == _FAILED:
+            name, trace = answer
+            failed = WorkerFailedError(f"worker {number + 1} of {len(self._ours)} failed: {name}")
+            failed.add_note(trace)
+            raise failed
         return answer
 
     def _lost(self, number: int) -> WorkerLost:
@@ -106,6 +155,17 @@ class Workers(Closing):
         return WorkerLost(f"worker {number + 1} of {len(self._ours)} {how} before its work was done")
 
 
+def _check_room() -> None:
+    """OSError where fewer than SPARE file descriptors are left."""
+    held: list[int] = []
+    try:
+        for _ in range(SPARE):
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
 def _serve(
     number: int,
     connection: Connection,
@@ -114,16 +174,23 @@ def _serve(
     finish: Callable[[int], Any],
 ) -> None:
     """A worker's life. An end of pipe is the parent's end, so no other worker may hold one open."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of ^C the parent hears too, and ends the workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    forked()
     for other in others:
         other.close()
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
+        while True:
+            job = connection.recv()
+            answer = _attempt(work, number, *job) if job else _attempt(finish, number)
+            connection.send(answer)
+            if not job or answer[0] != _DONE:
+                return
+
+
+def _attempt(do: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
+    """What a worker answers; whatever is raised is part of it."""
     try:
-        while job := connection.recv():
-            work(number, *job)
-            connection.send((None, None))
-        connection.send((None, finish(number)))
-    except (EOFError, OSError):
-        return
+        return _DONE, do(*arguments)
+    except EspsimError as error:
+        return _REFUSED, str(error)
     except Exception as error:
-        connection.send((f"{type(error).__name__}: {error}", None))
+        return _FAILED, (type(error).__name__, traceback.format_exc())

@@ -16,6 +16,7 @@ from espsim.core.batch import COLUMNS, NOT_ESP, PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.verdict import Verdict
 from espsim.kernels import codes, decap
+from espsim.pipeline.counts import InboundCounts
 from espsim.pipeline.inbound import STAGES, BatchInbound
 from espsim.pipeline.stages import checked
 from espsim.pipeline.stats import ENGINE_VERDICTS
@@ -222,6 +223,23 @@ def test_an_sa_of_an_odd_family_is_not_found():
 
     (answer,) = both(odd, [Peer(gcm_sa()).packet(1, ipv4(DATA))], [0.0])
     assert answer.verdict is Verdict.NO_SA
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_what_the_reference_path_calls_no_esp_leaves_no_sa_in_the_row(counts):
+    """The kernels had found an SA for it, which is the reference path's to run."""
+    sa = gcm_sa(limits=Limits(hard_packets=1))
+    inbound = Inbound(new_sad(sa))
+    if not counts:
+        inbound.receive = lambda packet, now: None  # type: ignore[method-assign, assignment, misc]
+    path = BatchInbound(inbound, "cryptography", debug=True)
+    batch = PacketBatch.of([Peer(sa).packet(1, ipv4(DATA))])
+    path.run(batch)
+    assert (batch.verdict[0], batch.sa_index[0]) == ((Verdict.DELIVERED, 0) if counts else (NOT_ESP, -1))
+    tally = InboundCounts(path.columns.entries)
+    tally.count(batch)
+    assert (tally.stats().ignored, len(tally.stats().by_sa)) == (int(not counts), int(counts))
+    assert path.answers(batch)[0] is None or counts
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------

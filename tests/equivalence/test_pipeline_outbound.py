@@ -71,7 +71,7 @@ def both(
     # Only between SAs may the order of what a listener hears differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
     if handed is not None:
-        sealed = Counter(s.entry.sa_index for s in want if s is not None and s.verdict is OutVerdict.SEALED)
+        sealed = Counter(s.entry.sa_index for s in want if s and s.entry and s.verdict is OutVerdict.SEALED)
         handed.append(sum(0 < alone < sealed[index] for index, alone in batches.alone.items()))
     return want
 
@@ -101,9 +101,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
     handed: list[int] = []
 
     @settings(deadline=None, max_examples=8 if UNJITTED else 25)
-    @given(
-        sads(most=4, late=True), LONG_TRAFFIC, st.sampled_from([2, 3, 5, 7]), st.sampled_from([False, False, True])
-    )
+    @given(sads(most=4, late=True), LONG_TRAFFIC, st.sampled_from([2, 3, 5, 7]), st.sampled_from([False, False, True]))
     def check(chosen, traffic, cut, write_back):
         packets, times = timed(traffic)
         both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)

@@ -18,7 +18,7 @@ from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.lanes import InboundLane
 from espsim.pipeline.stats import InboundStats
 from espsim.pipeline.stream import stream
-from espsim.pipeline.workers import WorkerLost
+from espsim.pipeline.workers import WorkerFailedError
 from espsim.reference.inbound import Inbound
 from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
@@ -148,6 +148,6 @@ def test_a_worker_that_is_lost_ends_the_run(tmp_path):
                 raise MemoryError("no room")
             super().run_part(batch, mine, worker)
 
-    with open_batches(path) as reader, pytest.raises(WorkerLost, match="worker 2 of 2 failed: MemoryError: no room"):
+    with open_batches(path) as reader, pytest.raises(WorkerFailedError, match="worker 2 of 2 failed: MemoryError"):
         for _ in stream(reader, Dying(BatchInbound(Inbound(some_sad()))), 2):
             pass
