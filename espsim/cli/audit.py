@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")
 @click.option("--odds", is_flag=True, help="Print the odds of collisions if the SPIs were drawn anew (JSON has them).")
+@common.width_options
 @common.json_option
 def audit(
     dump: str,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import by_path, keep_apart, model_options, warn
+from espsim.cli.common import by_path, keep_apart, model_options, warn, width_options
 from espsim.cli.numbers import Number, Numbers
 from espsim.core.errors import InputError
 
@@ -57,6 +57,7 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
     help="Where all draws come from.",
 )
 @click.option("--plot", metavar="FILE", help="Draw rates and ratios (.png or .svg; needs matplotlib).")
+@width_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def bench(
     benches: tuple[str, ...], engines: str | None, plot: str | None, as_json: bool, **rest: Any

@@ -44,6 +44,7 @@ class Files:
 )
 @packets.way_options
 @common.model_options(multiple=False)
+@common.width_options
 @common.json_option
 def decap(
     capture: str,

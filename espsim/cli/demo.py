@@ -8,6 +8,7 @@ from espsim.cli import common
 
 
 @click.command()
+@common.width_options
 @common.json_option
 def demo(as_json: bool) -> None:
     """The question in one screen: what breaks if SPIs are not unique and the hardware looks at nothing else?

@@ -48,6 +48,7 @@ class Files:
     help="Bounds TFC padding.",
 )
 @packets.way_options
+@common.width_options
 @common.json_option
 def encap(
     capture: str,

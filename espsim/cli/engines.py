@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import json_option, print_json
+from espsim.cli.common import json_option, print_json, width_options
 
 if TYPE_CHECKING:
     from espsim.aead.engines import Found
 
 
 @click.command()
+@width_options
 @json_option
 def engines(as_json: bool) -> None:
     """List the AEAD engines, the fastest first. `auto` takes the first that can be used.
@@ -31,13 +32,20 @@ def engines(as_json: bool) -> None:
     for row in rows:
         if row["usable"]:
             isa = f", {row['isa']}" if row["isa"] else ""
-            click.echo(f"{row['engine']}: {row['version']}{isa}; got {row['proved']} test rows right")
-            click.echo(f"    does {', '.join(_together(row['suites']))}")
+            _say(f"{row['engine']}: {row['version']}{isa}; got {row['proved']} test rows right")
+            _say(f"    does {', '.join(_together(row['suites']))}")
         else:
             state = "WRONG, never used" if row["state"] == "wrong" else "not there"
-            click.echo(f"{row['engine']}: {state}: {row['why']}")
-            click.echo(f"    {row['about']}")
-    click.echo(f"auto: {auto or 'no engine can be used'}")
+            _say(f"{row['engine']}: {state}: {row['why']}")
+            _say(f"    {row['about']}")
+    _say(f"auto: {auto or 'no engine can be used'}")
+
+
+def _say(text: str) -> None:
+    """A sentence, in lines that fit."""
+    from espsim.report.terminal import console
+
+    console().print(text, markup=False)
 
 
 def _together(suites: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import assume_option, json_option, keep_apart, print_json
+from espsim.cli.common import assume_option, json_option, keep_apart, print_json, width_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
+@width_options
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
@@ -42,6 +43,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model", metavar="ID|FILE")
+@width_options
 @json_option
 def show(model: str, as_json: bool) -> None:
     """Print a model's datasheet: every value, its file and line, and the source that the file gives for it."""
@@ -56,6 +58,7 @@ def show(model: str, as_json: bool) -> None:
 
 @models.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@width_options
 @json_option
 def check(files: tuple[str, ...], as_json: bool) -> None:
     """Check model files. Every fault is named, with FILE:LINE, the key and what is legal there; then exit status 2."""
@@ -65,7 +68,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
     results, faults = _checked(files)
     for result in results if not as_json else ():
         if result["ok"]:
-            click.echo(f"{result['file']}: ok, {result['id']}, {len(result['unknown'])} unknown")
+            _say(f"{result['file']}: ok, {result['id']}, {len(result['unknown'])} unknown")
     if as_json:
         print_json({"files": results})
     for fault in faults:
@@ -102,6 +105,7 @@ def _checked(files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[InputEr
 
 @models.command("find")
 @click.argument("name", nargs=-1, required=True)
+@width_options
 @json_option
 def find_command(name: tuple[str, ...], as_json: bool) -> None:
     """Look for a device by a product's, a chip's or a driver's name: which models fit, and how they differ.
@@ -122,7 +126,7 @@ def find_command(name: tuple[str, ...], as_json: bool) -> None:
     elif found:
         _print_found(found, differ)
     else:
-        click.echo(f"no model is of {text}; {did_you_mean(text, device_names(), '`espsim models` lists all')}")
+        _say(f"no model is of {text}; {did_you_mean(text, device_names(), '`espsim models` lists all')}")
     if not found:
         sys.exit(1)
 
@@ -136,7 +140,7 @@ def _print_found(found: list[Model], differ: dict[str, list[Any]]) -> None:
         device = model.spec.device
         rows.append([model.id, f"{device.vendor} {device.part}", device.driver, *(words(differ[k][n]) for k in keys)])
     _table("model", "device", "driver", *(COMPARED[key] for key in keys), rows=rows)
-    click.echo(f"espsim models show {found[0].id}: the whole datasheet, with sources")
+    _say(f"espsim models show {found[0].id}: the whole datasheet, with sources")
 
 
 @models.command()
@@ -166,13 +170,14 @@ def new(ident: str, like: str, output: str | None) -> None:
         raise InputError("is there already: say -o FILE, or move it away", where=path)
     with atomic_output(path) as file:
         file.write(text)
-    click.echo(f"{path}: written; then `espsim models check {path}`, `espsim models compare {like} {path}`")
+    _say(f"{path}: written; then `espsim models check {path}`, `espsim models compare {like} {path}`")
 
 
 @models.command()
 @click.argument("names", metavar="[ID|FILE]...", nargs=-1)
 @click.option("--case", "cases", multiple=True, metavar="NAME", help="Only this case; may be repeated.")
 @assume_option
+@width_options
 @json_option
 def compare(names: tuple[str, ...], cases: tuple[str, ...], assume: tuple[str, ...], as_json: bool) -> None:
     """What two SAs do to each other, in each model (without an ID: in every one), as one table.
@@ -244,33 +249,25 @@ def _words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _table(*columns: str, rows: list[list[str]]) -> None:
-    """A table as wide as the terminal; through a pipe nothing is folded or cut."""
-    import sys
+def _table(*columns: str, rows: list[list[str]], fewer: bool = False) -> None:
+    """A table that fits."""
+    from espsim.report.terminal import console, table
 
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    console().print(table(columns, rows, fewer=fewer))
 
-    console = Console() if sys.stdout.isatty() else Console(width=10_000, force_terminal=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for n, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=n == 0)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    # Without a terminal every line would be padded to the width of its longest cell.
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+
+def _say(text: str) -> None:
+    """A sentence, in lines that fit."""
+    from espsim.report.terminal import console
+
+    console().print(text, markup=False)
 
 
 def _print_list(rows: list[dict[str, Any]]) -> None:
     keys = ("id", "driver", "table", "key", "capacity", "duplicate", "icv_fail", "unknown")
     heads = ("model", "driver", "table", "key", "capacity", "duplicate SPI", "ICV failure", "unknowns")
-    _table(*heads, rows=[[_words(row[key]) for key in keys] for row in rows])
-    click.echo("espsim models show ID: the whole datasheet, with sources")
+    _table(*heads, rows=[[_words(row[key]) for key in keys] for row in rows], fewer=True)
+    _say("espsim models show ID: the whole datasheet, with sources")
 
 
 _COMPARED = ("model", "case", "add_a", "add_b", "packet_a", "packet_b", "packet_a_after_delete_b",
@@ -291,11 +288,11 @@ def _print_comparison(results: list[dict[str, Any]], models: dict[str, Model]) -
                 if key in models[ident].suggestions
                 else ""
             )
-            click.echo(f"{ident}: not public: {key}{hint}")
+            _say(f"{ident}: not public: {key}{hint}")
     assumed = {result["model"]: result["assumptions"] for result in results}
     for ident, assumptions in assumed.items():
         for assumption in assumptions:
-            click.echo(f"{ident}: assumed: {assumption}")
+            _say(f"{ident}: assumed: {assumption}")
 
 
 def _datasheet(model: Model) -> dict[str, Any]:
@@ -323,7 +320,7 @@ def _print_datasheet(model: Model) -> None:
 
     from espsim.offload.schema import UNKNOWN
 
-    click.echo(f"{model.id}: {model.spec.device.vendor} {model.spec.device.part}, {model.spec.device.driver}")
+    _say(f"{model.id}: {model.spec.device.vendor} {model.spec.device.part}, {model.spec.device.driver}")
     rows = []
     for key, value in model.leaves():
         source = model.source(key)
@@ -334,6 +331,6 @@ def _print_datasheet(model: Model) -> None:
     _table("key", "value", "source", "file", rows=rows)
     for perf in model.spec.perf:
         figures = [f"{getattr(perf, unit)} {unit}" for unit in ("gbps", "mpps", "tunnels") if getattr(perf, unit)]
-        click.echo(f"measured: {perf.what}: {', '.join(figures)} ({perf.source})")
+        _say(f"measured: {perf.what}: {', '.join(figures)} ({perf.source})")
     for key, value in model.suggestions.items():
-        click.echo(f"suggested with --assume model, not a fact: {key} = {_words(value)}")
+        _say(f"suggested with --assume model, not a fact: {key} = {_words(value)}")

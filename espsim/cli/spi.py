@@ -29,6 +29,7 @@ _POINTS = 40
 @click.option("--draws", type=Number(2, 100_000, "a number of draws"), metavar="N", help="Draws of a Monte Carlo.")
 @click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Where all draws come from.")
 @click.option("--plot", metavar="FILE", help="Draw the curve (.png or .svg; needs matplotlib).")
+@common.width_options
 @common.json_option
 def spi(
     sas: int,

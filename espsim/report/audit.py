@@ -37,7 +37,7 @@ def print_audit(result: Mapping[str, Any], *, odds: bool = False) -> None:
     """What works and what is lost, what the dump holds, each model, and, if they are asked for, the odds."""
     out = console()
     for line in (*answers(result), *heading(result)):
-        out.print(line, markup=False, soft_wrap=True)
+        out.print(line, markup=False)
     for model in result["models"]:
         _print_model(out, model)
     if odds and result["odds"]:
@@ -116,7 +116,7 @@ def _print_model(out: Console, model: Mapping[str, Any]) -> None:
     for fate, n in model["findings_left_out"].items():
         out.print(f"  and {n} more that are of {fate!r}: --list shows more", markup=False)
     for sentence in model["advice"]:
-        out.print(f"  to do: {sentence}", markup=False, soft_wrap=True)
+        out.print(f"  to do: {sentence}", markup=False)
 
 
 def traffic_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:

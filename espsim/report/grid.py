@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+_ENDLESS = 100_000
 _GAP = 2
 """Blanks between two columns."""
 _SENTENCE = 30
@@ -25,32 +26,50 @@ _READABLE = 16
 class Grid:
     """A plain table: headers above, a row for each of `rows`. Cells are anything that `str` takes, or rich's Text.
 
-    `notes`: a sentence for each row, below it; an empty one is left out.
+    `notes`: a sentence for each row, below it; an empty one is left out. `fewer`: where the columns do not fit, those
+    on the right are left out, and a line says which; else rows are stacked.
     """
 
     def __init__(
         self, headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None,
         notes: Sequence[str] = (),
+        fewer: bool = False,
     ) -> None:  # fmt: skip
         self.headers = [Text(header, style="bold") for header in headers]
         self.rows = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
         self.title = title
         self.notes = list(notes) or [""] * len(self.rows)
+        self.fewer = fewer
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Rich calls this with the width that there is."""
         if self.title is not None:
             yield Text(self.title, style="italic")
-        widths = self._widths(options.max_width)
-        if widths is None:
+        endless = getattr(console, "endless", False)
+        widths = self._widths(_ENDLESS if endless else options.max_width)
+        if widths is None and self.fewer:
+            yield from self._with_fewer(console, options)
+        elif widths is None:
             yield from self._stacked(options.max_width)
-        elif any(self.notes):
-            yield self._table(widths, [])
-            for row, note in zip(self.rows, self.notes, strict=True):
-                yield self._table(widths, [row], header=False)
-                yield from _note(note, options.max_width)
         else:
-            yield self._table(widths, self.rows)
+            room = options.update(width=sum(widths) + _GAP * len(widths))
+            if not any(self.notes):
+                yield from console.render(self._table(widths, self.rows), room)
+                return
+            yield from console.render(self._table(widths, []), room)
+            for row, note in zip(self.rows, self.notes, strict=True):
+                yield from console.render(self._table(widths, [row], header=False), room)
+                yield from _note(note, options.max_width)
+
+    def _with_fewer(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As many columns from the left as fit, two at least, then what was left out."""
+        for kept in range(len(self.headers) - 1, 1, -1):
+            grid = Grid([h.plain for h in self.headers[:kept]], [row[:kept] for row in self.rows], notes=self.notes)
+            if kept == 2 or grid._widths(options.max_width) is not None:
+                yield grid
+                left_out = ", ".join(header.plain for header in self.headers[kept:])
+                yield from _wrapped(f"left out for want of room: {left_out} (--wide shows all)", options.max_width, "")
+                return
 
     def _widths(self, room: int) -> list[int] | None:
         """A width for each column; None: they do not fit beside each other."""

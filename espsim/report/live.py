@@ -13,7 +13,7 @@ def print_live(result: Mapping[str, Any]) -> None:
     """One row a line that differs or can't be compared; takes what `--json` prints."""
     out = console()
     counts, lines = result["counts"], result["lines"]
-    out.print(f"kernel {result['kernel']} ({result['ip']}) beside the model's {result['model']}", soft_wrap=True)
+    out.print(f"kernel {result['kernel']} ({result['ip']}) beside the model's {result['model']}")
     differing = [line for line in lines if line["verdict"] == "differs"]
     if differing:
         rows = [(c["line"], c["command"], *_apart(c["live"], c["model"])) for c in differing]

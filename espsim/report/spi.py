@@ -25,7 +25,6 @@ def print_spi(result: Mapping[str, Any]) -> None:
         f"{result['sas']} SAs, each with a destination of its own, SPIs uniform in 0x{span['low']:x}-0x{span['high']:x}"
         f" ({span['size']}), model {result['model']}",
         markup=False,
-        soft_wrap=True,
     )
     for assumption in result["assumptions"]:
         out.print(f"  assumed: {assumption}", markup=False)
@@ -42,5 +41,4 @@ def print_spi(result: Mapping[str, Any]) -> None:
             f" Monte Carlo {drawn['mean']:.4g} ({drawn['low']:.4g} to {drawn['high']:.4g}, {drawn['draws']} draws);"
             f" with one row index for all ways {losses['shared_index']:.4g}",
             markup=False,
-            soft_wrap=True,
         )

@@ -14,7 +14,7 @@ from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.report.grid import Grid
 
 _PIPE_WIDTH = 200
-"""Columns of a pipe or a file, where nothing says how many there are."""
+"""Columns of a sentence in a pipe or a file, where nothing says how many there are."""
 _WIDE = 100_000
 _asked: int | None = None
 
@@ -31,7 +31,12 @@ def use_any_width() -> None:
 
 
 class Page(Console):
-    """A console that breaks lines between words only and leaves no blanks at the ends of lines in a pipe."""
+    """A console that breaks lines between words only and leaves no blanks at the ends of lines in a pipe.
+
+    `endless`: nothing says how wide it is, so that a table's rows are one line each, whatever their length.
+    """
+
+    endless = False
 
     def print(self, *objects: Any, **options: Any) -> None:
         """As Console.print, but that a word which is longer than a line stays whole."""
@@ -55,9 +60,10 @@ class Page(Console):
 
 def _breaks(line: str, room: int) -> list[int]:
     """Where a line goes on in the next one: at the start of a word that has no room left."""
-    places, column = [], 0
+    indent = len(line) - len(line.lstrip())
+    places, column = [], indent
     for word in re.finditer(r"\S+\s*", line):
-        if column and column + len(word[0].rstrip()) > room:
+        if word.start() > indent and column + len(word[0].rstrip()) > room:
             places.append(word.start())
             column = 0
         column += len(word[0])
@@ -69,19 +75,20 @@ def console(most: int | None = None) -> Page:
     width = _asked
     if width is None and os.environ.get("COLUMNS", "").isdecimal():
         width = max(1, int(os.environ["COLUMNS"]))
-    if width is None and not sys.stdout.isatty():
-        width = _PIPE_WIDTH
-    page = Page(highlight=False, width=width, soft_wrap=False)
+    endless = width is None and most is None and not sys.stdout.isatty()
+    page = Page(highlight=False, width=_PIPE_WIDTH if endless else width, soft_wrap=False)
+    page.endless = endless
     if most is not None and _asked is None:
         page.width = min(page.width, most)
     return page
 
 
 def table(
-    headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, notes: Sequence[str] = ()
-) -> Grid:
-    """A plain table: headers above, one line a row where the width allows (grid.py); `notes` go below their rows."""
-    return Grid(headers, rows, title=title, notes=notes)
+    headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, notes: Sequence[str] = (),
+    fewer: bool = False,
+) -> Grid:  # fmt: skip
+    """A plain table that fits (grid.py): `notes` go below their rows; `fewer` leaves columns out before it stacks."""
+    return Grid(headers, rows, title=title, notes=notes, fewer=fewer)
 
 
 def print_inbound(result: Mapping[str, Any]) -> None:

@@ -195,8 +195,8 @@ def _how_often(odds: Sequence[Odds]) -> Iterator[str]:
     yield f"Where the triple alone must differ, two SAs of {_ADDRESSES} local addresses have one SPI so often:"
     for what in dict.fromkeys(line.what for line in odds):
         lines = [line for line in odds if line.what == what and line.chance >= _SHOWN]
-        sure = next((n for n, line in enumerate(lines) if line.chance >= _SURE), len(lines))
-        texts = [f"{percent(line.chance)} of hosts with {line.sas:,} SAs" for line in lines[: sure + 1]]
+        last = next((n for n, line in enumerate(lines) if line.chance >= _SURE), len(lines))
+        texts = [f"{percent(line.chance)} of hosts with {line.sas:,} SAs" for line in lines[: last + 1]]
         yield f"{what}: {', '.join(texts)}."
     rare = max((line for line in odds if line.chance < 0.01), key=lambda line: line.sas, default=None)
     sure = min((line for line in odds if line.chance >= _SURE), key=lambda line: line.sas, default=None)

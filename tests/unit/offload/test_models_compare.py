@@ -57,8 +57,8 @@ def test_one_table_which_names_what_is_not_public():
     text = run(XFRM, NFP, "marvell-cn10k-vpp")
     lines = text.splitlines()
     for model in (XFRM, NFP, "marvell-cn10k-vpp"):
-        assert [line.split()[1] for line in lines if line.startswith(f" {model} ")] == list(CASES)
-    row = next(line.split() for line in lines if line.startswith(" marvell-cn10k-vpp ") and "alias" in line)
+        assert [line.split()[1] for line in lines if line.startswith(f"{model} ")] == list(CASES)
+    row = next(line.split() for line in lines if line.startswith("marvell-cn10k-vpp ") and "alias" in line)
     assert row[1:] == ["alias", "0", "-1", "A", "flagged", "-", "-"]
     assert f"{NFP}: not public: inbound.program.identity (--assume model: spi, src, dst, proto)" in lines
     assert f'{V5}: assumed: inbound.lookup.0.miss = "drop"' in run(V5, "--assume", "inbound.lookup.0.miss=drop")
