@@ -87,7 +87,7 @@ def _place(shape: np.uint64, top: np.uint64, number: np.uint64, ahead: int) -> n
     places = shape >> _16 & _SIZE
     if shape & RING == _0:
         return (number + _LOW) & (places - _1)
-    place = ((top + _LOW) & _LOW) % places
+    place = (((top & _LOW) + _LOW) & _LOW) % places
     if ahead < 0:
         return (place + places - np.uint64(-ahead)) % places
     return (place + np.uint64(ahead)) % places

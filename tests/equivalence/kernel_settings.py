@@ -6,5 +6,7 @@ import os
 
 from hypothesis import settings
 
+from tests.examples import examples
+
 UNJITTED = os.environ.get("NUMBA_DISABLE_JIT") == "1"
-quick = settings(deadline=None, max_examples=40 if UNJITTED else 100)
+quick = settings(deadline=None, max_examples=10 if UNJITTED else examples(50))

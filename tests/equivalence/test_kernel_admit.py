@@ -17,12 +17,13 @@ from espsim.sad.association import Limits, Selector
 from espsim.stages.selectors import selector_words
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import PACKETS, selectors
+from tests.examples import examples
 from tests.support import Peer, gcm_sa, ipv4, new_sad
 
 CLEAR = ipv4(bytes(60))
 
 
-@settings(deadline=None, max_examples=30 if UNJITTED else 300)
+@settings(deadline=None, max_examples=10 if UNJITTED else examples(60))
 @given(st.lists(selectors(), min_size=1, max_size=4), st.lists(PACKETS, min_size=1, max_size=20), st.data())
 def test_admit_is_the_selector(chosen, packets, data):
     lengths = np.array([len(p) for p in packets], np.int32)

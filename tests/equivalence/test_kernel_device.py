@@ -20,6 +20,7 @@ from espsim.sad.association import Encap, Mark, Mode, SecurityAssociation
 from espsim.stages.hardware import DROP, FAIL_FLAG, GONE, SOFTWARE, USE, DeviceRows, PacketColumns, ask_device, hardware
 from tests.equivalence.device_models import SHAPES, filled, load, twin
 from tests.equivalence.kernel_settings import UNJITTED
+from tests.examples import examples
 from tests.support import gcm_sa
 
 ACTIONS = {"use": USE, "software": SOFTWARE, "drop": DROP, "fail_flag": FAIL_FLAG}
@@ -114,7 +115,7 @@ def play(model: Model, history: Ops, packets: list[PacketKey], seed: int, *, ask
 
 
 HISTORY = st.lists(ops(), max_size=14)
-EXAMPLES = settings(deadline=None, max_examples=5 if UNJITTED else 25)
+EXAMPLES = settings(deadline=None, max_examples=2 if UNJITTED else examples(8))
 
 
 @pytest.mark.parametrize("ident", shipped_models())

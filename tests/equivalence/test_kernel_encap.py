@@ -21,13 +21,14 @@ from espsim.stages.outbound_columns import OutColumns, largest_inner
 from espsim.wire import esp, udp
 from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.equivalence.outbound_traffic import PACKETS, SUITES, constant, make, sas
+from tests.examples import examples
 from tests.support import extension, gcm_sa, ipv4, ipv6, new_sad
 
 OPEN = sas().filter(lambda sa: sa.keys is not None and (sa.encap is None or sa.encap.kind == "espinudp")).map(
     lambda sa: replace(sa, limits=NO_LIMITS, selector=Selector(), dir=None)
 )  # fmt: skip
 """SAs that take what they can."""
-MANY = settings(deadline=None, max_examples=40 if UNJITTED else 250)
+MANY = settings(deadline=None, max_examples=10 if UNJITTED else examples(60))
 
 
 def prepared(sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500) -> tuple[OutBatch, OutColumns]:

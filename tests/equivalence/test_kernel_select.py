@@ -23,6 +23,7 @@ from espsim.stages.outbound_columns import OutColumns
 from espsim.stages.policy import policy
 from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.equivalence.outbound_traffic import PACKETS, constant, make, sads
+from tests.examples import examples
 from tests.support import extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
 
@@ -94,7 +95,7 @@ def both(chosen: list[SecurityAssociation], packets: list[bytes]) -> list[int | 
     return found
 
 
-@settings(deadline=None, max_examples=40 if UNJITTED else 250)
+@settings(deadline=None, max_examples=10 if UNJITTED else examples(60))
 @given(sads(most=9, limited=30), st.lists(PACKETS, min_size=3, max_size=30))
 def test_choose(chosen, packets):
     both(chosen, packets)

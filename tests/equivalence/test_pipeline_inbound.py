@@ -37,6 +37,7 @@ from tests.equivalence.inbound_traffic import (
     state_of,
 )
 from tests.equivalence.kernel_settings import UNJITTED
+from tests.examples import examples
 from tests.support import Peer, engines_there, gcm_sa, ipv4, new_sad, udp
 
 ENGINES = engines_there()
@@ -74,7 +75,7 @@ def both(
     return want
 
 
-EXAMPLES = settings(deadline=None, max_examples=25 if UNJITTED else 250)
+EXAMPLES = settings(deadline=None, max_examples=25 if UNJITTED else examples(50))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -115,7 +116,7 @@ def test_equal_for_one_sa_and_all_of_its_packets(one, arrivals, cut):
 
 
 @pytest.mark.parametrize(("policy", "port_key"), [*product(POLICIES, [False]), ("rfc4301", True)])
-@settings(deadline=None, max_examples=5 if UNJITTED else 25)
+@settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
 @given(st.lists(sas(), min_size=1, max_size=6), RUNS, st.sampled_from(CUTS))
 def test_equal_under_every_policy(policy, port_key, chosen, arrivals, cut):
     packets, times = packets_of(make(chosen, policy, port_key), arrivals)

@@ -23,6 +23,7 @@ from espsim.sad.replay import RingWindow, Window
 from tests.equivalence.device_models import SHAPES, filled, load, twin
 from tests.equivalence.inbound_traffic import DATA, M32, M64, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
+from tests.examples import examples
 from tests.support import Peer, engines_there, gcm_sa, ipv4
 
 CUTS = (1, 2, 7, 1000)
@@ -98,7 +99,7 @@ def _known(inbound: OffloadedInbound) -> list[SadEntry]:
     return [found[index] for index in sorted(found)]
 
 
-EXAMPLES = settings(deadline=None, max_examples=4 if UNJITTED else 12)
+EXAMPLES = settings(deadline=None, max_examples=4 if UNJITTED else examples(5))
 WHOLE = (CHOSEN, RUNS, st.sampled_from(CUTS), st.sampled_from([0, 0, 5]), st.integers(0, 99))
 
 

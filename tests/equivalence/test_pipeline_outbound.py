@@ -30,6 +30,7 @@ from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAss
 from espsim.sad.sad import Sad
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import LONG_TRAFFIC, SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
+from tests.examples import examples
 from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
 ENGINES = engines_there()
@@ -78,7 +79,7 @@ def both(
 
 # -- any SAs, any packets ---------------------------------------------------------------------------------------------
 
-EXAMPLES = settings(deadline=None, max_examples=20 if UNJITTED else 100)
+EXAMPLES = settings(deadline=None, max_examples=20 if UNJITTED else examples(35))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -22,6 +22,7 @@ from espsim.pipeline.workers import WorkerFailedError
 from espsim.reference.inbound import Inbound
 from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
+from tests.examples import examples
 from tests.support import Peer, gcm_sa, ipv4, new_sad
 
 
@@ -68,7 +69,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@settings(deadline=None, max_examples=5 if UNJITTED else 20)
+@settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
 @given(chosen=st.lists(sas(), min_size=1, max_size=6), arrivals=RUNS, rows=st.sampled_from([1, 5, 64]))
 def test_equal_for_any_number_of_workers(folder, workers, chosen, arrivals, rows):
     packets, times = packets_of(make(chosen), arrivals)

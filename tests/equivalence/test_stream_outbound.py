@@ -21,6 +21,7 @@ from espsim.pipeline.stream import stream
 from espsim.reference.outbound import Outbound
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import TRAFFIC, constant, make, sads, state_of, timed
+from tests.examples import examples
 
 
 def by_reference(path, out, sad, mtu):
@@ -56,7 +57,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@settings(deadline=None, max_examples=5 if UNJITTED else 15)
+@settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
 @given(
     chosen=sads(), traffic=TRAFFIC, rows=st.sampled_from([1, 5, 64]), mtu=st.sampled_from([576, 1500, 65535])
 )  # fmt: skip

@@ -1,0 +1,15 @@
+"""How many examples a property test gets: in the suite what fits in a second or two, in CI ESPSIM_EXAMPLES times that.
+
+`.ci/run` runs the property tests once more with ESPSIM_EXAMPLES=10.
+"""
+
+from __future__ import annotations
+
+import os
+
+TIMES = max(int(os.environ.get("ESPSIM_EXAMPLES", "1")), 1)
+
+
+def examples(count: int) -> int:
+    """`max_examples` for a test that gets `count` in the suite."""
+    return count * TIMES
