@@ -108,7 +108,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
         both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)
 
     check()
-    assert sum(map(bool, handed)) > len(handed) / 5
+    assert sum(map(bool, handed)) >= 2
 
 
 @EXAMPLES
