@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from espsim.core.stopping import Stopped, signals
+from espsim.core.stopping import Stopped, insist, signals
 
 if TYPE_CHECKING:
     import click
@@ -56,6 +56,7 @@ def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> i
         sys.stdout.flush()
         return status
     except EspsimError as error:
+        insist()
         failed()
         for each in getattr(error, "errors", (error,)):
             _say(str(each))
@@ -63,6 +64,7 @@ def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> i
     except BrokenPipeError:  # of an output that is a pipe
         return Stopped(signal.SIGPIPE).status
     except Exception as error:  # no one expected it; RecursionError and MemoryError are among them
+        insist()
         failed()
         if "--debug" in itertools.takewhile(lambda word: word[:1] == "-", words):
             for line in traceback_of(error):

@@ -6,7 +6,8 @@
             ...                 # not here: at the end of the block
 
 Only the main thread hears signals, so only its blocks count. A signal that the process was started to ignore (nohup, a
-background job of a shell script) stays ignored. After the first signal no other one is heard: the run unwinds.
+background job of a shell script) stays ignored. After the first signal no other one is heard; its exception is raised
+again where the run goes on in spite of it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from types import FrameType
 from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN = 0.01  # seconds after which a signal is raised again where Python had to swallow its exception
+_SWALLOWED = 0.01  # seconds until Stopped is raised again where Python is known to have swallowed it
+_AGAIN = 2.0  # and where the run goes on though it was raised: some library's `except` took it, or wrapped it
 
 
 class Stopped(BaseException):
@@ -38,12 +40,13 @@ class Stopped(BaseException):
 
 
 class _State:
-    """What the handler knows: blocks that are not to be cut, a signal that waits for their end, whether one came."""
+    """What the handlers know: blocks not to be cut, the signal that came, whether it waits for such a block's end."""
 
     def __init__(self) -> None:
         self.uncut = 0
-        self.waiting = 0
-        self.over = False
+        self.came = 0
+        self.waits = False
+        self.ended = False
 
 
 _state = _State()
@@ -51,14 +54,13 @@ _state = _State()
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Inside, the signals of `ENDING` raise Stopped, once. From its end on they do nothing, for the process ends."""
+    """Inside, the signals of `ENDING` raise Stopped. From its end on they do nothing, for the process ends."""
     hook = sys.unraisablehook
 
     def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
         # A destructor, or a C library's callback: Python prints what they raise, and goes on.
         if isinstance(unraisable.exc_value, Stopped):
-            _state.over, _state.waiting = False, unraisable.exc_value.signum
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            signal.setitimer(signal.ITIMER_REAL, _SWALLOWED, _AGAIN)
         else:
             hook(unraisable)
 
@@ -66,32 +68,36 @@ def signals() -> Iterator[None]:
     signal.signal(signal.SIGALRM, _again)
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _came)
+            signal.signal(number, _heard)
     try:
         yield
     finally:
-        _state.over = True
+        _state.ended = True
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _came(signum: int, _frame: FrameType | None) -> None:
-    if _state.over or _state.waiting:
-        return
-    if _state.uncut:
-        _state.waiting = signum
-        return
-    _state.over = True
-    raise Stopped(signum)
+def insist() -> None:
+    """Raise Stopped where a signal came. Some code wraps what it catches: what is caught may have been Stopped."""
+    if _state.came:
+        raise Stopped(_state.came) from None
+
+
+def _heard(signum: int, _frame: FrameType | None) -> None:
+    if not _state.came and not _state.ended:
+        _state.came = signum
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+        _raise()
 
 
 def _again(_signum: int, _frame: FrameType | None) -> None:
-    if not _state.uncut:
-        _raise_waiting()
+    if _state.came and not _state.ended:
+        _raise()
 
 
-def _raise_waiting() -> None:
-    if _state.waiting:
-        signum, _state.waiting, _state.over = _state.waiting, 0, True
-        raise Stopped(signum)
+def _raise() -> None:
+    _state.waits = _state.uncut > 0
+    if not _state.waits:
+        raise Stopped(_state.came)
 
 
 class uncut:  # noqa: N801 - reads as a statement: `with uncut():`
@@ -103,15 +109,15 @@ class uncut:  # noqa: N801 - reads as a statement: `with uncut():`
 
     def __exit__(self, *_: Any) -> None:
         _state.uncut -= self._counts
-        if self._counts and not _state.uncut:
-            _raise_waiting()
+        if self._counts and _state.waits and not _state.uncut:
+            _raise()
 
 
 def forked() -> None:
     """In a process forked inside `uncut`, first thing: ^C is its parent's to hear, other signals end it at once."""
-    waiting, _state.waiting, _state.uncut, _state.over = _state.waiting, 0, 0, False
+    came, _state.came, _state.uncut, _state.waits = _state.came, 0, 0, False
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if waiting and waiting != signal.SIGINT:
-        os._exit(128 + waiting)
+    if came and came != signal.SIGINT:
+        os._exit(128 + came)

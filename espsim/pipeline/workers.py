@@ -8,9 +8,12 @@ killed is noticed, and the run ends with one clear line; so is a system that has
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import multiprocessing
 import os
+import signal
+import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,6 +27,8 @@ from espsim.core.errors import EspsimError, InputError
 from espsim.core.stopping import forked, uncut
 
 _T = TypeVar("_T", bound=np.generic)
+_OURS_TOO = 0.5  # seconds
+_PR_SET_PDEATHSIG = 1
 
 SPARE = 16
 """File descriptors that must be left when all workers run: what is opened after that finds room."""
@@ -67,8 +72,8 @@ class Workers(Closing):
         self._ours: list[Connection] = []
         self._processes: list[Any] = []
         try:
-            with uncut():
-                for number in range(count):
+            for number in range(count):
+                with uncut():  # a process that is forked and not noted would stay
                     self._fork(context, number, work, finish)
             _check_room()
         except BaseException as error:
@@ -126,12 +131,13 @@ class Workers(Closing):
 
     def close(self) -> None:
         """End the workers, whatever they are doing; may be repeated."""
-        for connection in self._ours:
-            connection.close()
-        for process in self._processes:
-            process.terminate()
-            process.join()
-        self._ours, self._processes = [], []
+        with uncut():
+            for connection in self._ours:
+                connection.close()
+            for process in self._processes:
+                process.kill()
+                process.join()
+            self._ours, self._processes = [], []
 
     def _answer(self, number: int) -> Any:
         try:
@@ -151,6 +157,9 @@ class Workers(Closing):
         process = self._processes[number]
         process.join(5)
         code = process.exitcode
+        if code in (-signal.SIGTERM, -signal.SIGHUP):
+            # Of a signal to all our processes the worker has heard first. Ours ends this wait.
+            threading.Event().wait(_OURS_TOO)
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         return WorkerLost(f"worker {number + 1} of {len(self._ours)} {how} before its work was done")
 
@@ -175,6 +184,7 @@ def _serve(
 ) -> None:
     """A worker's life. An end of pipe is the parent's end, so no other worker may hold one open."""
     forked()
+    _die_with_parent()
     for other in others:
         other.close()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
@@ -194,3 +204,12 @@ def _attempt(do: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
         return _REFUSED, str(error)
     except Exception as error:
         return _FAILED, (type(error).__name__, traceback.format_exc())
+
+
+def _die_with_parent() -> None:
+    """A worker that is busy does not see its parent's end of the pipe close; the kernel tells it (prctl(2))."""
+    with contextlib.suppress(OSError, AttributeError):  # another system
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    parent = multiprocessing.parent_process()
+    if parent is None or os.getppid() != parent.pid:  # it had gone before
+        os._exit(1)
