@@ -8,7 +8,6 @@ each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), an ACQUIRE where
 from __future__ import annotations
 
 import errno
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -53,12 +52,13 @@ class _Refused(Exception):  # noqa: N818 - an outcome
 
 
 class Host:
-    """One namespace with its traffic. IVs come from `seed`."""
+    """One namespace with its traffic. IVs are drawn by the namespace."""
 
-    def __init__(self, netns: Netns, seed: int = 0) -> None:
+    def __init__(self, netns: Netns) -> None:
         self.netns = netns
         self._inbound = Inbound(netns.sad)
-        self._outbound = Outbound(netns.sad, random.Random(seed).randbytes)
+        self._outbound = Outbound(netns.sad, netns.ivs.randbytes)
+        self._outbound.masks = netns.masks
 
     def receive(self, packet: bytes, mark: int = 0) -> HostReceived:
         """One IP packet from the wire."""

@@ -49,6 +49,9 @@ class Event:
 class Netns:
     """One namespace under one kernel's habits or one policy's rule; `seed` decides every draw.
 
+    `ivs` draws the IVs of packets that leave, and `masks` are those of counter-mode IVs by sa_index: they belong to the
+    namespace, because an IV must not be drawn twice under one key. `android_resources`: how many IpSecService made.
+
     `options` are of kernel.OPTIONS. `counters` has every counter of /proc/net/xfrm_stat that moved; `listening`: a key
     manager listens for ACQUIRE. After a KernelHang every request answers with one.
     """
@@ -83,6 +86,9 @@ class Netns:
         self._timers = Timers(lambda entry: entry in self.sad)
         self._acquire_seq = 0
         self._hung: KernelHang | None = None
+        self.ivs = random.Random(0)
+        self.masks: dict[int, int] = {}
+        self.android_resources = 0
 
     # -- SAs ----------------------------------------------------------------------------------------------------
 

@@ -1,44 +1,44 @@
 """A namespace as plain values (what JSON can hold) and back: everything that decides what it answers next.
 
-Messages that nobody has read yet are not kept. Keys are: whoever writes these values down has to guard them.
+Messages that no one has read yet are not kept. Keys are, so the values have to be guarded as keys are.
+
+`unpack` takes nothing on trust: every field has its type and range (plain.py), and what belongs together must agree. A
+namespace that it gives answers as the one that was packed.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import random
+import re
 from collections.abc import Collection, Mapping
-from enum import Enum
 from typing import Any
 
-from espsim.aead.suites import Algorithm
-from espsim.sad.association import (
-    Direction,
-    Encap,
-    Lifetime,
-    Limits,
-    Mark,
-    Mode,
-    Offload,
-    ReplayState,
-    SecurityAssociation,
-    Selector,
-)  # fmt: skip
+from espsim.core.errors import InputError
+from espsim.sad import tables
+from espsim.sad.association import MOBILITY, SecurityAssociation
 from espsim.sad.entry import SadEntry, SaStats, State
-from espsim.sad.kernel import KernelHang
+from espsim.sad.kernel import KernelHang, choose
 from espsim.sad.netns import Netns
-from espsim.sad.spd import Policy, Template
-from espsim.sad.tables import pack_tables, unpack_tables
+from espsim.sad.plain import a_list, fields_of, number, plain_of, seconds, text, truth, value_of, wrong
+from espsim.sad.replay import Window
+from espsim.sad.spd import Policy
+from espsim.sad.verify import MAX_ESN_WORDS
 
-_CLASSES: dict[str, Any] = {
-    c.__name__: c
-    for c in (
-        Algorithm, Encap, Lifetime, Limits, Mark, Offload, Policy, ReplayState, SecurityAssociation, Selector, SaStats,
-        Template,
-    )
+_WHOLE = (
+    "kernel", "options", "now", "counters", "listening", "sysctl", "acquire_seq", "hung", "random", "ivs", "masks",
+    "android_resources", "next_index", "zeros_linked", "looped", *tables.NAMES, "states", "policies", "generator",
+    "defaults", "thresholds", "policy_buckets",
+)  # fmt: skip
+
+_KEPT: dict[str, Any] = {
+    "sa_index": int, "sa": SecurityAssociation, "state": State, "oseq": int, "bytes": int, "packets": int,
+    "added": float, "used": float | None, "stats": SaStats, "seq": int, "af": int,
+    "odd_mode": int | None, "bmp_len": int, "dying": bool, "hard_add": int, "renewed": float, "tunnel_users": int,
 }  # fmt: skip
-_ENUMS: dict[str, type[Enum]] = {e.__name__: e for e in (Direction, Mode, State)}
-_KEPT = ("sa_index", "sa", "state", "oseq", "bytes", "packets", "added", "used", "stats", "seq", "af", "odd_mode",
-         "bmp_len", "dying", "hard_add", "renewed", "tunnel_users")  # fmt: skip
+"""The fields of a state that are kept as they are. Its window is written apart; its transform is made of its keys."""
+
+_WINDOW = ("size", "esn", "top", "seen", "resume")
+"""`seen` has bit i for top-i, whether the window is a ring or not."""
 
 
 def kernel_name(netns: Netns) -> str:
@@ -47,11 +47,12 @@ def kernel_name(netns: Netns) -> str:
     return kernel.name if kernel.policy == netns.sad.policy.name else netns.sad.policy.name
 
 
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
 def pack(netns: Netns) -> dict[str, Any]:
     """The namespace as plain values."""
     sad, spd = netns.sad, netns.spd
-    version, internal, gauss = sad._rng.getstate()
-    linked = {spi: list(entries) for spi, entries in sad._by_spi.items() if len(entries) > 1}
     return {
         "kernel": kernel_name(netns),
         "options": sorted(netns.options),
@@ -61,121 +62,192 @@ def pack(netns: Netns) -> dict[str, Any]:
         "sysctl": dict(netns.sysctl),
         "acquire_seq": netns._acquire_seq,
         "hung": None if netns._hung is None else str(netns._hung),
-        "random": [version, list(internal), gauss],
+        "random": _state_of(sad._rng),
+        "ivs": _state_of(netns.ivs),
+        "masks": [[entry.sa_index, netns.masks[entry.sa_index]] for entry in sad if entry.sa_index in netns.masks],
+        "android_resources": netns.android_resources,
         "next_index": sad._next_index,
         "zeros_linked": sorted(sad._zeros_linked),
         "looped": sad._looped,
-        "linked": [[spi, order] for spi, order in linked.items()],
-        **pack_tables(sad),
-        "tunnels": [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel is not None],
-        "tunnel_spi": sad.tunnel_spi,
+        **tables.pack_tables(sad),
         "states": [_entry(entry) for entry in sad],
-        "policies": [_plain(policy) for policy in spd],
+        "policies": [plain_of(policy) for policy in spd],
         "generator": spd._generator,
         "defaults": dict(spd.defaults),
         "thresholds": [[family, *lengths] for family, lengths in spd.thresholds.items()],
-        "policy_buckets": [spd.buckets, dict(spd._by_dst)],
+        "policy_buckets": {"index": spd.buckets, **spd._by_dst},
     }
 
 
-def unpack(
-    values: Mapping[str, Any],
-    *,
-    kernel: str | None = None,
-    options: Collection[str] | None = None,
-    seed: int | None = None,
-) -> Netns:
-    """The namespace of such values; `kernel`, `options` and `seed` put others in the place of its own.
-
-    Raises ValueError, TypeError, KeyError, AttributeError or InputError where the values are no namespace's.
-    """
-    netns = Netns(kernel or values["kernel"], options=options or values["options"], seed=seed or 0)
-    sad = netns.sad
-    if seed is None:
-        version, internal, gauss = values["random"]
-        sad._rng.setstate((version, tuple(internal), gauss))
-    for name, value in values["sysctl"].items():
-        netns.set_sysctl(name, value)
-    netns.now = float(values["now"])
-    netns.counters.update(values["counters"])
-    netns.listening = bool(values["listening"])
-    netns._acquire_seq = values["acquire_seq"]
-    buckets, sad.buckets = sad.buckets, None  # the states came in another order than that of their chains
-    for state in values["states"]:
-        entry = _restored(netns, state)
-        sad.insert(entry)
-        netns._timers.watch(entry)
-    sad.buckets = buckets
-    _relink(netns, values["linked"])
-    unpack_tables(sad, values)
-    for index, tunnel in values["tunnels"]:
-        sad._entries[index].tunnel = sad._entries[tunnel]
-    sad.tunnel_spi = int(values["tunnel_spi"])
-    sad._next_index = values["next_index"]
-    sad._zeros_linked = set(values["zeros_linked"])
-    sad._looped = bool(values["looped"])
-    netns.spd._policies = [_value(policy) for policy in values["policies"]]
-    netns.spd._generator = values["generator"]
-    netns.spd.defaults = dict(values["defaults"])
-    netns.spd.thresholds = {family: (local, remote) for family, local, remote in values["thresholds"]}
-    netns.spd.buckets, netns.spd._by_dst = values["policy_buckets"]
-    if values["hung"] is not None:
-        netns._hung = KernelHang(values["hung"])
-    return netns
-
-
-def _relink(netns: Netns, linked: list[list[Any]]) -> None:
-    """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
-    for spi, order in linked:
-        entries = netns.sad._by_spi[spi]
-        netns.sad._by_spi[spi] = {index: entries[index] for index in order}
+def _state_of(rng: random.Random) -> list[Any]:
+    version, internal, gauss = rng.getstate()
+    return [version, list(internal), gauss]
 
 
 def _entry(entry: SadEntry) -> dict[str, Any]:
-    kept = {name: _plain(getattr(entry, name)) for name in _KEPT}
+    kept = {name: plain_of(getattr(entry, name)) for name in _KEPT}
     window = entry.window
-    kept["window"] = {
-        "size": window.size, "esn": window.esn, "top": window.top, "seen": window.bitmap_from_top(),
-        "resume": window.resume,
-    }  # fmt: skip
-    return kept
+    facts = window.size, window.esn, window.top, window.bitmap_from_top(), window.resume
+    return kept | {"window": dict(zip(_WINDOW, facts, strict=True))}
 
 
-def _restored(netns: Netns, kept: Mapping[str, Any]) -> SadEntry:
-    values = {name: _value(kept[name]) for name in _KEPT}
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def unpack(
+    values: Any, *, kernel: str | None = None, options: Collection[str] | None = None, seed: int | None = None
+) -> Netns:
+    """The namespace of such values; `kernel`, `options` and `seed` put others in the place of its own.
+
+    Raises InputError, with the name of the field, where the values are no namespace's.
+    """
+    said = fields_of(values, _WHOLE, "")
+    own_kernel, own_options = _habits(said)
+    netns = Netns(kernel or own_kernel, options=own_options if options is None else options, seed=seed or 0)
+    sad = netns.sad
+    drawn = _random(said["random"], "random")
+    if seed is None:
+        sad._rng = drawn
+    _plain_facts(netns, said)
+    sad._next_index = number(said["next_index"], "next_index")
+    sad.buckets = None  # the states came in another order than that of their chains
+    for n, state in enumerate(a_list(said["states"], "states")):
+        entry = _restored(netns, state, f"states.{n}")
+        if entry.sa_index in sad._entries or entry.sa_index >= sad._next_index:
+            raise wrong(f"states.{n}.sa_index", "not a number of its own below next_index")
+        sad.insert(entry)
+        netns._timers.watch(entry)
+    tables.unpack_tables(sad, said)
+    _zeros(netns, said)
+    _ivs(netns, said)
+    _policies(netns, said)
+    return netns
+
+
+def _habits(said: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The kernel and the options that the namespace had."""
+    kernel = text(said["kernel"], "kernel")
+    options = [text(option, "options") for option in a_list(said["options"], "options")]
+    if options != sorted(set(options)):
+        raise wrong("options", "not in order")
+    try:
+        choose(kernel, options)
+    except InputError:
+        raise wrong("kernel, options", "not known to this version") from None
+    return kernel, options
+
+
+def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
+    netns.now = seconds(said["now"], "now")
+    netns.listening = truth(said["listening"], "listening")
+    netns._acquire_seq = number(said["acquire_seq"], "acquire_seq", 32)
+    netns.android_resources = number(said["android_resources"], "android_resources", 32)
+    for name, value in fields_of(said["sysctl"], [*netns.sysctl], "sysctl").items():
+        netns.set_sysctl(name, number(value, f"sysctl.{name}", 32))
+    if not isinstance(said["counters"], dict):
+        raise wrong("counters", "not an object")
+    for name, value in said["counters"].items():
+        if not re.fullmatch("Xfrm[A-Za-z]+", name):
+            raise wrong("counters", "not a counter of /proc/net/xfrm_stat")
+        netns.counters[name] = number(value, f"counters.{name}")
+    if said["hung"] is not None:
+        netns._hung = KernelHang(text(said["hung"], "hung"))
+
+
+def _random(plain: Any, at: str) -> random.Random:
+    """A random.Random in such a state."""
+    parts = a_list(plain, at)
+    if len(parts) != 3 or parts[0] != random.Random.VERSION or parts[2] is not None:
+        raise wrong(at, "not a state of Python's random numbers")
+    words = [number(word, at, 32) for word in a_list(parts[1], at)]
+    if len(words) != _WORDS_OF_RANDOM or words[-1] >= _WORDS_OF_RANDOM or not any(words[:-1]):
+        raise wrong(at, "not a state of Python's random numbers")
+    rng = random.Random()
+    rng.setstate((parts[0], tuple(words), None))
+    return rng
+
+
+_WORDS_OF_RANDOM = 625
+"""The words of the Mersenne Twister, and where in them it is."""
+
+
+def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
+    kept = fields_of(plain, [*_KEPT, "window"], at)
+    values = {name: value_of(kept[name], kind, f"{at}.{name}") for name, kind in _KEPT.items()}
     sa: SecurityAssociation = values["sa"]
-    stored = kept["window"]
-    window = netns.sad.window_of(
-        sa, values["bmp_len"], top=stored["top"], bitmap=stored["seen"], resume=stored["resume"]
-    )
+    number(values["af"], f"{at}.af", 16)
+    number(values["seq"], f"{at}.seq", 32)
+    number(values["odd_mode"] or 0, f"{at}.odd_mode", 8)
+    valid = bool(sa.algorithms) or sa.proto in MOBILITY or values["tunnel_users"] > 0
+    if values["state"] is not (State.VALID if valid else State.LARVAL):
+        raise wrong(f"{at}.state", "it does not go with the algorithms")
+    if not sa.esn and values["oseq"] >> 32:
+        raise wrong(f"{at}.oseq", "without ESN a number has 32 bits")
+    _bitmap_words(sa, values["bmp_len"], f"{at}.bmp_len")
+    window = _window(netns, sa, values["bmp_len"], kept["window"], f"{at}.window")
     transform = netns.sad.engine.transform(sa.keys) if sa.keys is not None else None
     return SadEntry(window=window, transform=transform, **values)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return {"hex": value.hex()}
-    if isinstance(value, Enum):
-        return {"enum": type(value).__name__, "value": value.value}
-    if isinstance(value, frozenset):
-        return {"set": sorted(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if dataclasses.is_dataclass(value):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        return {"class": type(value).__name__, "fields": {name: _plain(item) for name, item in fields.items()}}
-    return value
+def _bitmap_words(sa: SecurityAssociation, words: int, at: str) -> None:
+    """XFRMA_REPLAY_ESN_VAL holds the window, else the legacy bitmap of 32 bits does; ESN needs the attribute."""
+    if words > MAX_ESN_WORDS or sa.window > 32 * (words or (0 if sa.esn else 1)):
+        raise wrong(at, "it does not go with the window")
 
 
-def _value(plain: Any) -> Any:
-    if isinstance(plain, list):
-        return tuple(_value(item) for item in plain)
-    if not isinstance(plain, dict):
-        return plain
-    if "hex" in plain:
-        return bytes.fromhex(plain["hex"])
-    if "enum" in plain:
-        return _ENUMS[plain["enum"]](plain["value"])
-    if "set" in plain:
-        return frozenset(plain["set"])
-    return _CLASSES[plain["class"]](**{name: _value(item) for name, item in plain["fields"].items()})
+def _window(netns: Netns, sa: SecurityAssociation, bmp_len: int, plain: Any, at: str) -> Window:
+    said = fields_of(plain, _WINDOW, at)
+    if number(said["size"], f"{at}.size") != sa.window or truth(said["esn"], f"{at}.esn") is not sa.esn:
+        raise wrong(at, "not the window of its SA")
+    top, seen = number(said["top"], f"{at}.top", 64 if sa.esn else 32), number(said["seen"], f"{at}.seen", sa.window)
+    resume = None if said["resume"] is None else number(said["resume"], f"{at}.resume")
+    if resume is not None and (not sa.esn or top or seen):
+        raise wrong(f"{at}.resume", "it does not go with the rest")
+    return netns.sad.window_of(sa, bmp_len, top=top, bitmap=seen, resume=resume)
+
+
+def _zeros(netns: Netns, said: Mapping[str, Any]) -> None:
+    """Which states were linked under SPI 0, and whether one was twice."""
+    zeros = [number(index, "zeros_linked") for index in a_list(said["zeros_linked"], "zeros_linked")]
+    if zeros != sorted(set(zeros)) or (zeros and zeros[-1] >= netns.sad._next_index):
+        raise wrong("zeros_linked", "not states in order")
+    netns.sad._zeros_linked = set(zeros)
+    netns.sad._looped = truth(said["looped"], "looped")
+
+
+def _ivs(netns: Netns, said: Mapping[str, Any]) -> None:
+    netns.ivs = _random(said["ivs"], "ivs")
+    for pair in a_list(said["masks"], "masks"):
+        if len(a_list(pair, "masks")) != 2:
+            raise wrong("masks", "not pairs of a state and its mask")
+        index, mask = number(pair[0], "masks"), number(pair[1], "masks")
+        if index not in netns.sad._entries or index in netns.masks:
+            raise wrong("masks", "not a mask of a state")
+        netns.masks[index] = mask
+
+
+def _policies(netns: Netns, said: Mapping[str, Any]) -> None:
+    spd = netns.spd
+    for n, plain in enumerate(a_list(said["policies"], "policies")):
+        policy: Policy = value_of(plain, Policy, f"policies.{n}")
+        if not policy.index:
+            raise wrong(f"policies.{n}.index", "0 is no index")
+        spd._policies.append(policy)
+    spd._generator = number(said["generator"], "generator")
+    if spd._generator % 8:
+        raise wrong("generator", "not a multiple of 8")
+    for direction, what in fields_of(said["defaults"], [*spd.defaults], "defaults").items():
+        if what not in ("accept", "block"):
+            raise wrong(f"defaults.{direction}", "neither accept nor block")
+        spd.defaults[direction] = what
+    longest = dict(spd.thresholds)
+    for family in a_list(said["thresholds"], "thresholds"):
+        parts = [number(part, "thresholds", 8) for part in a_list(family, "thresholds")]
+        if len(parts) != 3 or parts[0] not in longest or max(parts[1:]) > longest[parts[0]][0]:
+            raise wrong("thresholds", "not a family and its two prefix lengths")
+        spd.thresholds[parts[0]] = parts[1], parts[2]
+    sizes = fields_of(said["policy_buckets"], ["index", *spd._by_dst], "policy_buckets")
+    for name, size in sizes.items():
+        if number(size, f"policy_buckets.{name}") not in tables.SIZES:
+            raise wrong(f"policy_buckets.{name}", "not the size of a hash table")
+    spd.buckets, spd._by_dst = sizes["index"], {name: sizes[name] for name in spd._by_dst}

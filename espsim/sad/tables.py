@@ -1,21 +1,29 @@
 """The order of the SAD's hash chains as plain values and back: which of several states is found first.
 
-It depends on when a state got its SPI, and on when the kernel's tables were resized (buckets.py).
+It depends on when a state got its SPI, and on when the kernel's tables were resized (buckets.py). A state that IPComp
+keeps beside its own belongs here too: which states use it (ipcomp.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from espsim.sad.association import PROTO_COMP, Mode
 from espsim.sad.buckets import LARGEST, SMALLEST, Buckets
-from espsim.sad.index import StateIndex
+from espsim.sad.plain import a_list, fields_of, number, wrong
+from espsim.sad.sad import Sad
+
+NAMES = ("linked", "chains", "buckets", "tunnels", "tunnel_spi")
+"""The keys of what `pack_tables` gives."""
 
 _TABLES = ("_by_triple", "_by_pair", "_acquires", "_by_seq")
+SIZES = [1 << n for n in range(SMALLEST.bit_length() - 1, LARGEST.bit_length())]
+"""How many buckets a table of the kernel can have."""
 
 
-def pack_tables(sad: StateIndex) -> dict[str, Any]:
-    """The chains with more than one state, each from its head, and the kernel's buckets where they are kept."""
+def pack_tables(sad: Sad) -> dict[str, Any]:
+    """The chains with more than one state, each from its head, the kernel's buckets, and IPComp's tunnels."""
     chains = {
         name: [[entry.sa_index for entry in chain] for chain in getattr(sad, name).values() if len(chain) > 1]
         for name in _TABLES
@@ -23,21 +31,74 @@ def pack_tables(sad: StateIndex) -> dict[str, Any]:
     buckets = None
     if sad.buckets is not None:
         buckets = {"size": sad.buckets.size, "walk": [entry.sa_index for entry in sad.buckets.walk()]}
-    return {"chains": chains, "buckets": buckets}
+    # A tunnel that a hard EXPIRE took out of the SAD answers nothing any more.
+    tunnels = [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel in sad and entry.tunnel]
+    return {
+        "linked": [list(entries) for entries in sad._by_spi.values() if len(entries) > 1],
+        "chains": chains,
+        "buckets": buckets,
+        "tunnels": tunnels,
+        "tunnel_spi": sad.tunnel_spi,
+    }
 
 
-def unpack_tables(sad: StateIndex, values: Mapping[str, Any]) -> None:
-    """Put the chains of a SAD that has its states into their order. ValueError: the values are not a SAD's."""
+def unpack_tables(sad: Sad, said: Mapping[str, Any]) -> None:
+    """Put the chains of a SAD that has its states into their order. InputError: the values are not this SAD's."""
+    _relink(sad, said["linked"])
+    chains = fields_of(said["chains"], _TABLES, "chains")
     for name in _TABLES:
-        place = {index: at for at, index in enumerate(i for chain in values["chains"][name] for i in chain)}
-        for chain in getattr(sad, name).values():
-            if len(chain) > 1:
-                chain.sort(key=lambda entry, place=place: place[entry.sa_index])
-    if values["buckets"] is None or sad.buckets is None:
-        return
-    size, walk = int(values["buckets"]["size"]), values["buckets"]["walk"]
-    if size not in [1 << n for n in range(SMALLEST.bit_length() - 1, LARGEST.bit_length())] or len(walk) != len(sad):
-        raise ValueError("no SAD's buckets")
+        at = f"chains.{name}"
+        kept = [chain for chain in getattr(sad, name).values() if len(chain) > 1]
+        place = _places(chains[name], ([entry.sa_index for entry in chain] for chain in kept), at)
+        for chain in kept:
+            chain.sort(key=lambda entry, place=place: place[entry.sa_index])
+    _fill_buckets(sad, said["buckets"])
+    _join_tunnels(sad, said["tunnels"])
+    sad.tunnel_spi = number(said["tunnel_spi"], "tunnel_spi", 32)
+
+
+def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int]:
+    """Where in its chain each state is. The chains that were written must be those that the SAD has."""
+    orders = [[number(index, at) for index in a_list(chain, at)] for chain in a_list(plain, at)]
+    if sorted(map(sorted, orders)) != sorted(map(sorted, kept)):
+        raise wrong(at, "not the states that share a chain")
+    return {index: place for order in orders for place, index in enumerate(order)}
+
+
+def _relink(sad: Sad, plain: Any) -> None:
+    """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
+    shared = {spi: entries for spi, entries in sad._by_spi.items() if len(entries) > 1}
+    place = _places(plain, shared.values(), "linked")
+    for spi, entries in shared.items():
+        sad._by_spi[spi] = {index: entries[index] for index in sorted(entries, key=place.__getitem__)}
+
+
+def _fill_buckets(sad: Sad, plain: Any) -> None:
+    said = fields_of(plain, ("size", "walk"), "buckets")
+    size = number(said["size"], "buckets.size", 32)
+    walk = [number(index, "buckets.walk") for index in a_list(said["walk"], "buckets.walk")]
+    if size not in SIZES or sorted(walk) != sorted(sad._entries):
+        raise wrong("buckets", "not the buckets of these states")
     sad.buckets = Buckets(size)
     for index in reversed(walk):
         sad.buckets.insert(sad._entries[index])
+    if [entry.sa_index for entry in sad.buckets.walk()] != walk:
+        raise wrong("buckets.walk", "not the order of a resize")
+
+
+def _join_tunnels(sad: Sad, plain: Any) -> None:
+    """Which state each tunnel SA of IPComp keeps beside itself; such a state counts itself and who keep it."""
+    users = {entry.sa_index: entry.tunnel_users for entry in sad if entry.tunnel_users}
+    for pair in a_list(plain, "tunnels"):
+        index, beside = (
+            [number(part, "tunnels") for part in a_list(pair, "tunnels")][:2] if len(pair) == 2 else (-1, -1)
+        )
+        entry = sad._entries.get(index)
+        if entry is None or entry.tunnel is not None or beside not in users:
+            raise wrong("tunnels", "not pairs of a state and the one beside it")
+        if entry.sa.proto != PROTO_COMP or entry.sa.mode is not Mode.TUNNEL:
+            raise wrong("tunnels", "not a tunnel of IPComp")
+        entry.tunnel = sad._entries[beside]
+        users[beside] -= 1
+    if any(left != 1 for left in users.values()):
+        raise wrong("tunnels", "not as many as the states beside them count")

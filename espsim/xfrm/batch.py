@@ -86,7 +86,6 @@ class Batch:
 
     def __init__(self, netns: Netns) -> None:
         self.netns = netns
-        self._resources = 0
         self._notes: list[str] = []  # what a command that succeeds says on standard error
 
     def run(self, line: BatchLine) -> Outcome:
@@ -246,8 +245,8 @@ class Batch:
 
     def _android(self, words: list[str], printed: list[str]) -> None:
         """IpSecService gives every allocation a resource of its own, which netd makes its reqid."""
-        requests = android(words, self._resources + 1)
-        self._resources += 1
+        requests = android(words, self.netns.android_resources + 1)
+        self.netns.android_resources += 1
         for text, request in requests:
             printed.append(text + "\n")
             try:

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Collection
 
-from espsim.core.errors import EspsimError, InputError
+from espsim.core.errors import InputError
 from espsim.io.atomic import OutputFile
 from espsim.sad.netns import Netns
 from espsim.sad.saved import pack, unpack
@@ -62,9 +62,13 @@ def load_netns(
     if hashlib.sha256(body).hexdigest() != found[2].decode():
         raise InputError("the saved state is not as it was written", where=path)
     try:
-        return unpack(json.loads(body), kernel=kernel, options=options, seed=seed)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, EspsimError):
-        raise InputError("no saved state of this version of espsim", where=path) from None
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InputError("no saved state: what follows its first line is not JSON", where=path) from None
+    try:
+        return unpack(values, kernel=kernel, options=options, seed=seed)
+    except InputError as error:
+        raise InputError(f"no saved state of this version of espsim: {error.what}", where=path) from None
 
 
 def _read(path: str) -> tuple[bytes, bytes] | None:
