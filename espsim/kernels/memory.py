@@ -6,6 +6,7 @@ numpy's own allocation starts 16 bytes into a page, so a 64-byte bucket would li
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 from typing import TypeVar
@@ -30,7 +31,8 @@ def zeros(shape: tuple[int, ...], dtype: type[_T], *, huge: bool = True) -> npt.
     else:
         pages = mmap.mmap(-1, size + step, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            pages.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
+            with contextlib.suppress(OSError):  # a hint: a kernel built without huge pages refuses it (EINVAL)
+                pages.madvise(mmap.MADV_HUGEPAGE if huge else mmap.MADV_NOHUGEPAGE)
         raw = np.frombuffer(pages, np.uint8)
     start = -raw.ctypes.data % step
     return raw[start : start + size].view(kind).reshape(shape)
