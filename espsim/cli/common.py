@@ -73,6 +73,14 @@ def width_options(function: _F) -> _F:
     )(function)  # fmt: skip
 
 
+lookup_option = click.option(
+    "--lookup",
+    type=click.Choice(["triple", "longest"]),
+    help="How an inbound SA is found: by (destination, SPI, protocol) as Linux does, or by RFC 4301's longest match.",
+)
+"""`--lookup`; None where it is not given, which is `triple` but for scenarios that say otherwise."""
+
+
 def model_options(multiple: bool) -> Callable[[_F], _F]:
     """`--model` (once or repeated) and `--assume`."""
 
@@ -146,10 +154,11 @@ def reporting(*outputs: str | None) -> Iterator[None]:
         yield
 
 
-def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False) -> Sad:
+def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None) -> Sad:
     """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
     from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.association import PROTO_ESP
+    from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
     from espsim.xfrm.load import load
     from espsim.xfrm.parse import read_sad
@@ -162,6 +171,8 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}, ignored")
     sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
+    if lookup == LONGEST:
+        sad.policy = LongestLookup(sad.policy)
     load(sad, text.sas, path, keep_window=keep_window)
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
         warn(f"note: {path}: no ESP SA in it, so no packet finds one")

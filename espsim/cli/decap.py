@@ -42,6 +42,7 @@ class Files:
     type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )
+@common.lookup_option
 @packets.way_options
 @common.model_options(multiple=False)
 @common.width_options
@@ -53,6 +54,7 @@ def decap(
     keep_window: bool,
     verdicts: str | None,
     options: tuple[str, ...],
+    lookup: str | None,
     reference: bool,
     engine: str | None,
     workers: int | None,
@@ -69,15 +71,15 @@ def decap(
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
-    every duplicate. Without --model SAs are found as Linux finds them; with one the modelled device looks first, and
-    the software lookup says where it was wrong.
+    every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with
+    one the modelled device looks first, and the software lookup says where it was wrong.
     """
     from espsim.io.atomic import Outputs
 
     writes = {"-o": output, "--verdicts": verdicts}
     common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
     way = packets.way(reference, engine, workers)
-    sad = common.load_sad(sad_path, keep_window=keep_window, strict_windows="strict-windows" in options)
+    sad = common.load_sad(sad_path, keep_window=keep_window, strict_windows="strict-windows" in options, lookup=lookup)
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
     common.note_rings(sad)

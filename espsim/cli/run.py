@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
 @click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
+@common.lookup_option
 @common.model_options(multiple=True)
 @common.width_options
 @common.json_option
@@ -45,6 +46,7 @@ def run(
     policies: tuple[str, ...],
     options: tuple[str, ...],
     seed: int,
+    lookup: str | None,
     models: tuple[str, ...],
     assume: tuple[str, ...],
     as_json: bool,
@@ -83,7 +85,14 @@ def run(
     if assume and not models:
         _needs_models(scenarios)
     answers = run_named(
-        scenarios, names, options=options, models=models, assume=assume, seed=seed, traced=trace or pcap is not None
+        scenarios,
+        names,
+        options=options,
+        models=models,
+        assume=assume,
+        seed=seed,
+        lookup=lookup,
+        traced=trace or pcap is not None,
     )
     if pcap is not None:
         _write_packets(pcap, answers)

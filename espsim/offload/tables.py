@@ -22,6 +22,7 @@ from espsim.offload.keys import FieldValues, PacketKey, of_packet, of_sa, words
 from espsim.offload.model import Model
 from espsim.offload.schema import Aux, Index, Lookup
 from espsim.sad.association import SecurityAssociation
+from espsim.sad.longest import Rule, longest_match
 
 _FIRST = "inbound.lookup.0"
 
@@ -260,6 +261,7 @@ class ExactTable(Table):
         self._free: list[int] = []
         self._next = 0
         self._by_key: dict[Signature, dict[FieldValues, list[int]]] = {}
+        self._by_spi: dict[int, dict[int, Rule]] = {}
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The lowest free row; None: the table is full."""
@@ -269,11 +271,12 @@ class ExactTable(Table):
 
     def find(self, key: PacketKey) -> list[int]:
         """The rows that match, lowest first."""
+        if self.longest:
+            rules = self._by_spi.get(key.spi, {}) if self._answers else {}
+            return sorted(longest_match(((rule, place) for place, rule in rules.items()), key.src, key.dst))
         found: list[int] = []
         for fields, mask in self.signatures:
             found += self._by_key[fields, mask].get(of_packet(key, fields, mask), ())
-            if found and self.longest:
-                break
         return sorted(found)
 
     @property
@@ -301,6 +304,10 @@ class ExactTable(Table):
             self._next += 1
         signature, values = self._rule(row.entry.sa, row.entry.port)
         self._by_key.setdefault(signature, {}).setdefault(values, []).append(place)
+        if self.longest:
+            sa, fields = row.entry.sa, signature[0]
+            rule = Rule(sa.dst if "dst" in fields else None, sa.src if "src" in fields else None)
+            self._by_spi.setdefault(sa.spi, {})[place] = rule
 
     def clear(self, place: int) -> Row | None:
         """Empty a row and give it back."""
@@ -312,6 +319,8 @@ class ExactTable(Table):
                 del self._by_key[signature][values]
             if not self._by_key[signature]:
                 del self._by_key[signature]
+            if self.longest:
+                self._by_spi[row.entry.sa.spi].pop(place)
             heapq.heappush(self._free, place)
         return row
 

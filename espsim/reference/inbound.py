@@ -114,9 +114,9 @@ class Inbound:
 
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""
-        daddr, spi = arrival.outer.dst, arrival.spi
+        daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None
-        while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port)) is not None:
+        while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port, saddr)) is not None:
             sa = entry.sa
             if not sa.limited or not hard_time_passed(sa.limits, arrival.now, entry.added, entry.used):
                 break

@@ -55,6 +55,7 @@ def run_scenario(
     assume: Sequence[str] = (),
     seed: int = 1,
     traced: bool = False,
+    lookup: str | None = None,
 ) -> list[Cell]:
     """Every variant under every policy (or kernel) and model: `models`, else the scenario's, else the variant's.
 
@@ -74,7 +75,7 @@ def run_scenario(
         cells += [
             run_cell(
                 scenario, groups, name, model=model, assume=assumed, seed=seed, options=options, variant=variant,
-                where=where, traced=traced,
+                where=where, traced=traced, lookup=lookup,
             )
             for name in policies
             for model, assumed in cases or [(None, {})]

@@ -24,6 +24,7 @@ from espsim.reference.outbound import Outbound
 from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang
+from espsim.sad.longest import LONGEST, TRIPLE, LongestLookup
 from espsim.sad.netns import Netns
 from espsim.sad.request import SpiRequest, StateKey
 from espsim.sad.sad import Sad
@@ -261,6 +262,7 @@ def run_cell(
     variant: Variant = PLAIN,
     where: str | None = None,
     traced: bool = False,
+    lookup: str | None = None,
 ) -> Cell:
     """Run every step under one policy (or kernel, by name) and one model, and compare with what is expected.
 
@@ -273,6 +275,9 @@ def run_cell(
         options=all_options, seed=seed, policy=None if isinstance(policy, str) else policy,
     )  # fmt: skip
     own = netns.sad.policy.name
+    lookup = lookup or variant.lookup or TRIPLE
+    if lookup == LONGEST:
+        netns.sad.policy = LongestLookup(netns.sad.policy)
     names = (policy, own) if isinstance(policy, str) else (own,)
     device = None if model is None else Device(model, assume or {})
     host = Host(tuple(scenario.local), scenario.party)
@@ -289,7 +294,9 @@ def run_cell(
         steps.append(result)
     runner.facts.close(netns)
     expected = None
-    if all_options == set(variant.options) and model_name == (variant.model or SOFTWARE):
+    if (all_options, lookup) == (set(variant.options), variant.lookup or TRIPLE) and model_name == (
+        variant.model or SOFTWARE
+    ):
         expected = next((variant.expect[name] for name in names if name in variant.expect), None)
     return Cell(
         names[0], model_name, steps, runner.assumptions, variant.name, expected,

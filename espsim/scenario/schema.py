@@ -54,6 +54,7 @@ options = ["acquire-uapi"]              # as --option
 model = "marvell-cn10k-dpdk"            # where the user names none
 assume = ["model"]                      # as --assume
 refusal = "EOPNOTSUPP"                  # what the driver answers where it would say anything but yes
+lookup = "longest"                      # as --lookup
 
   [variant.expect]                      # the outcome as a whole, by policy or kernel
   rfc2401 = "OK x5"                     # "fail" stands for any errno, "..." at the end for anything
@@ -81,6 +82,7 @@ Names = str | list[str]
 Counts = dict[str, int]
 Spi = Annotated[int, Field(ge=0, lt=1 << 32)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Lookup = Literal["triple", "longest"]
 Show = Literal["results", "nothing", "count", "spis", "zeros", "states"]
 
 
@@ -170,6 +172,7 @@ class Variant(_Strict):
     model: str | None = None
     assume: list[str] = []
     refusal: str | None = None
+    lookup: Lookup | None = None
     expect: dict[str, str | dict[str, float]] = {}
 
 

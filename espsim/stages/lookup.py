@@ -32,11 +32,15 @@ def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
     """A policy with a lookup of its own is asked row by row."""
     batch.sa_index[:] = -1
     for row in np.flatnonzero(batch.verdict == 0).tolist():
-        high, low = batch.daddr[row].tolist()
-        daddr = low.to_bytes(4) if batch.family[row] == 4 else (high << 64 | low).to_bytes(16)
+        daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
         port = int(batch.dport[row])
         found = sad.input(
-            daddr, int(batch.spi[row]), PROTO_ESP, int(batch.mark[row]), None if port == NO_PORT else port
+            daddr, int(batch.spi[row]), PROTO_ESP, int(batch.mark[row]), None if port == NO_PORT else port, saddr
         )
         if found is not None:
             batch.sa_index[row] = columns.rows[found.sa_index]
+
+
+def _address(words: list[int], family: int) -> bytes:
+    """An address from its two words, high and low."""
+    return words[1].to_bytes(4) if family == 4 else (words[0] << 64 | words[1]).to_bytes(16)

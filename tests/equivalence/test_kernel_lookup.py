@@ -1,4 +1,4 @@
-"""kernels.lookup against the SAD's own index and the reference path's checks; kernels.longest against its twin."""
+"""kernels.lookup against the SAD's own index and the reference path's checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.verdict import Verdict
-from espsim.kernels import longest as kernel_longest
 from espsim.kernels.lookup import (
     ANY_PORT,
     ENCAPSULATED,
@@ -23,8 +22,6 @@ from espsim.kernels.lookup import (
     triple_tables,
     usable,
 )  # fmt: skip
-from espsim.kernels.memory import zeros
-from espsim.reference.lookup import Level, LongestMatch
 from espsim.sad.association import Encap, Mark, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex
@@ -217,32 +214,3 @@ def test_usable_in_the_order_of_xfrm_input():
     verdict[:] = Verdict.FRAGMENT
     usable(sa_index, dport, standing, verdict)
     assert set(verdict) == {Verdict.FRAGMENT}
-
-
-LEVELS = st.sampled_from(list(Level))
-
-
-@quick
-@given(
-    st.lists(st.tuples(LEVELS, st.sampled_from([0, 1, 7, 0xFFFFFFFF]), ADDRESSES, ADDRESSES), max_size=60),
-    st.lists(st.tuples(st.sampled_from([0, 1, 7, 8, 0xFFFFFFFF]), ADDRESSES, ADDRESSES, st.booleans()), max_size=60),
-)
-def test_longest_match(sas, packets):
-    sas = [sa for sa in sas if len(sa[2]) == len(sa[3])]
-    packets = [p for p in packets if len(p[1]) == len(p[2])] + [(spi, d, s, False) for _, spi, d, s in sas]
-    twin = LongestMatch()
-    for n, (level, spi, daddr, saddr) in enumerate(sas):
-        twin.insert(n, level, spi, daddr, saddr)
-    of = columns([(d, spi, 50) for _, spi, d, _ in sas])
-    saddr = np.array([pair(s) for *_, s in sas], np.uint64).reshape(len(sas), 2)
-    table = zeros((2 * len(sas) + 1, 8), np.uint64)
-    level = np.array([sa[0] for sa in sas], np.uint8)
-    kernel_longest.longest_insert(level, of.family, of.spi, of.daddr, saddr, table)
-    rows = columns([(d, spi, 50) for spi, d, _, _ in packets])
-    saddr = np.array([pair(s) for _, _, s, _ in packets], np.uint64).reshape(len(packets), 2)
-    verdict = np.array([3 * done for *_, done in packets], np.uint8)
-    found = np.full(len(packets), 77, np.int32)
-    kernel_longest.longest(verdict, rows.family, rows.spi, rows.daddr, saddr, table, found)
-    for n, (spi, daddr, source, done) in enumerate(packets):
-        want = None if done else twin.lookup(spi, daddr, source)
-        assert found[n] == (-1 if want is None else want)

@@ -102,7 +102,9 @@ def test_a_bad_scenario_is_one_line(tmp_path, old, new, line, words):
 
 
 def test_a_missing_scenario_names_the_nearest_and_how_to_list_all():
-    with pytest.raises(InputError, match=r"^no scenario 'duplicates'; did you mean duplicate-spi\? espsim run --list"):
+    with pytest.raises(
+        InputError, match=r"^no scenario 'duplicates'; did you mean duplicate-spi or multicast\? espsim run --list"
+    ):
         load_scenario("duplicates")
     with pytest.raises(InputError, match=r"^no scenario '%%'; espsim run --list lists all"):
         load_scenario("%%")

@@ -1,0 +1,93 @@
+"""RFC 4301's SA lookup (section 4.1): of the rules that match a packet, the longest wins.
+
+    SPI, destination, source      a multicast group with one sender
+    SPI, destination              a multicast group
+    SPI                           a unicast SA: the receiver chose its SPI, so nothing else is asked
+
+One implementation for everything that looks so: the SAD under `--lookup longest`, and devices and libraries whose table
+is of that kind (DPDK's librte_ipsec). Linux looks a unicast SA up by the triple instead (index.py), and has no groups.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from espsim.core.address import Address
+from espsim.sad.association import Direction, SecurityAssociation
+from espsim.sad.entry import SadEntry
+from espsim.sad.spi import Free, SpiPolicy, Triple
+
+if TYPE_CHECKING:
+    from espsim.sad.sad import Sad
+
+TRIPLE, LONGEST = "triple", "longest"
+"""The words of `--lookup`: Linux's lookup, and RFC 4301's."""
+
+_T = TypeVar("_T")
+
+
+class Rule(NamedTuple):
+    """What a packet with the SPI must have besides. None: it is not looked at."""
+
+    dst: Address | None = None
+    src: Address | None = None
+
+
+def longest_match(rules: Iterable[tuple[Rule, _T]], src: Address, dst: Address) -> list[_T]:
+    """What the longest matching rule names, in the order given; of equally long ones all."""
+    best: list[_T] = []
+    longest = -1
+    for rule, item in rules:
+        if rule.dst not in (None, dst) or rule.src not in (None, src):
+            continue
+        length = (rule.dst is not None) + (rule.src is not None)
+        if length > longest:
+            best, longest = [], length
+        if length == longest:
+            best.append(item)
+    return best
+
+
+def rule_of(sa: SecurityAssociation) -> Rule:
+    """The rule of an SA in a SAD: a group's has its destination, and its source where one is stated."""
+    if not is_group(sa.dst):
+        return Rule()
+    return Rule(sa.dst, sa.src if any(sa.src) else None)
+
+
+def is_group(address: Address) -> bool:
+    """Whether an address is multicast: 224.0.0.0/4, ff00::/8."""
+    return address[0] >> 4 == 0xE if len(address) == 4 else address[:1] == b"\xff"
+
+
+class LongestLookup(SpiPolicy):
+    """A policy whose inbound packets are looked up by longest match; what it gives and refuses stays its own."""
+
+    def __init__(self, policy: SpiPolicy) -> None:
+        self._policy = policy
+        self.name = policy.name
+        self.summary, self.effect, self.by, self.where = policy.summary, policy.effect, policy.by, policy.where
+        self.hands_out_zero = policy.hands_out_zero
+        self.drawn_zero_ends = policy.drawn_zero_ends
+        self.names_the_taken = policy.names_the_taken
+
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+        """As the policy has it."""
+        return self._policy.taken(sad, spi, entry, direction)
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """As the policy has it."""
+        return self._policy.refuses(sad, sa, replaced)
+
+    def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
+        """As the policy has it."""
+        return self._policy.draw(rng, low, high, free)
+
+    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+        """The longest match among the states of the SPI and protocol whose mark fits; of equal rules the newest."""
+        daddr, spi, proto = triple
+        states = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.mark.matches(mark)]
+        found = longest_match(((rule_of(entry.sa), entry) for entry in states), saddr, daddr)
+        return found[-1] if found else None
