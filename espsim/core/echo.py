@@ -23,6 +23,7 @@ KEYED = ("enc", "auth", "auth-trunc", "aead")
 LONGEST = 2000
 """Characters of a message; what is longer is cut in the middle."""
 
+_LEAST_ALONE, _LEAST_BESIDE = 9, 6
 _WORD = re.compile(r"\S+")
 _TOKEN = re.compile(r"[0-9A-Za-z]+")
 _PREFIX = re.compile(r"0[xX]")
@@ -50,22 +51,23 @@ def hide_keys(text: str) -> str:
     """A text with each word's key digits replaced.
 
     Digits of a key: 16 or more hex digits together, or 9 or more after `0x`, also where a few of them are mistyped;
-    a word of 8 to 15 hex digits, letters among them, which may be the rest of a key that was cut.
+    a word of 9 to 15 hex digits, letters among them, which may be the rest of a key that was cut; beside a key, of 6.
     """
-    if len(text) < 8:
+    if len(text) < _LEAST_ALONE:
         return text
-    return _WORD.sub(lambda match: _hide_in_word(match[0]), _GROUPS.sub(HIDDEN, text))
+    hidden = _WORD.sub(lambda match: _hide_in_word(match[0], _LEAST_ALONE), _GROUPS.sub(HIDDEN, text))
+    return hidden if hidden == text else _WORD.sub(lambda match: _hide_in_word(match[0], _LEAST_BESIDE), hidden)
 
 
-def _hide_in_word(word: str) -> str:
+def _hide_in_word(word: str, least: int) -> str:
     """A word without its key. Where one token is a key's, what is glued to it may be its rest: both go."""
-    if len(word) < 8:
+    if len(word) < least:
         return word
     tokens = list(_TOKEN.finditer(word))
     found = [token for token in tokens if _is_key(token[0])]
     if not found:
         bare = word.strip("'\"`.,;:!?()[]{}")
-        cut = len(bare) >= 8 and _ALL_HEX.fullmatch(bare) and not bare.isdecimal() and not bare.isalpha()
+        cut = len(bare) >= least and _ALL_HEX.fullmatch(bare) and not bare.isdecimal() and not bare.isalpha()
         return word.replace(bare, HIDDEN) if cut else word
     start = next(t.start() for t in tokens if t is found[0] or _PREFIX.match(t[0]) or _long_hex(t[0]))
     end = tokens[-1].end()
@@ -139,6 +141,8 @@ def _name_end(word: str) -> int | None:
 
 
 def _without_glued(word: str) -> str:
+    if len(word) < _LEAST_ALONE and "(" not in word and "=" not in word:
+        return word
     found = _KEY_VALUE.fullmatch(word)
     if found is not None:
         return found[1] + HIDDEN

@@ -21,19 +21,32 @@ from typing import BinaryIO, Self, cast
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.batch import I32, I64, U8, U64
+from espsim.core.batch import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.intake import NOTHING, Intake
-from espsim.io.linktype import ip_packet, supported
+from espsim.io.linktype import ip_packet, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
-from espsim.io.pcapng import Interface, Pcapng
+from espsim.io.pcapng import Interface, Pcapng, interface_of
 from espsim.io.source import Record
-from espsim.kernels.capture import FULL, LONGEST, ODD, classic, gather
-from espsim.kernels.capture_ng import MOST_SECONDS, MOST_UNITS, enhanced, skim
+from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather
+from espsim.kernels.capture_ng import (
+    BIG,
+    COUNT,
+    FINER,
+    LINKTYPE,
+    MOST_SECONDS,
+    MOST_UNITS,
+    OFFSET,
+    SECTIONS,
+    SNAPLEN,
+    UNITS,
+    blocks,
+    skim,
+)
 
 _LEAST_READ = 1 << 16
 _BUFFER = 1 << 20
@@ -91,40 +104,63 @@ class _ClassicWalk:
         slot = to.slot
         return classic(slot.arena, to.at, to.end, *self._facts, slot.offset, slot.length, slot.time_ns, to.row)
 
+    def tell(self) -> None:
+        """As _NgWalk: the plain code has nothing to be told."""
+
+    def learn(self) -> None:
+        """As _NgWalk: nor has the kernel."""
+
 
 class _NgWalk:
-    """The enhanced packet blocks of a pcapng, with its interfaces in columns."""
+    """The blocks of a pcapng, with its section and interfaces in columns (kernels.capture_ng)."""
 
     def __init__(self, form: Pcapng) -> None:
         self._form = form
         self._interfaces: list[Interface] = []
-        self._known = 0
-        self._linktypes: I64 = np.zeros(4, np.int64)
-        self._units: U64 = np.zeros(4, np.uint64)
-        self._offsets: I64 = np.zeros(4, np.int64)
+        self._sections = 0
+        self._section: I64 = np.zeros(3, np.int64)
+        self._table: I64 = np.zeros((4, 4), np.int64)
+        self._linktypes: I64 = np.array(supported_linktypes(), np.int64)
+        self.learn()
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
         """As kernels.capture says."""
-        self._learn()
         slot = to.slot
-        return enhanced(
-            slot.arena, to.at, to.end, self._form.order == ">",
-            self._linktypes, self._units, self._offsets, self._known,
+        return blocks(
+            slot.arena, to.at, to.end, self._section, self._table, self._linktypes,
             slot.offset, slot.length, slot.time_ns, to.row,
         )  # fmt: skip
 
-    def _learn(self) -> None:
-        if self._form.interfaces is not self._interfaces:  # a new section
-            self._interfaces, self._known = self._form.interfaces, 0
-        for row in range(self._known, len(self._interfaces)):
-            if row == len(self._units):
-                self._linktypes = np.resize(self._linktypes, 2 * row)
-                self._units, self._offsets = np.resize(self._units, 2 * row), np.resize(self._offsets, 2 * row)
+    def tell(self) -> None:
+        """What the kernel walked over, to the plain code."""
+        form, section = self._form, self._section
+        if section[SECTIONS] != self._sections:
+            self._sections = int(section[SECTIONS])
+            form.order, form.interfaces = ">" if section[BIG] else "<", []
+            self._interfaces = form.interfaces
+        for row in self._table[len(self._interfaces) : section[COUNT]].tolist():
+            self._interfaces.append(interface_of(row[LINKTYPE], row[SNAPLEN], row[UNITS], row[OFFSET]))
+
+    def learn(self) -> None:
+        """What the plain code read, to the kernel."""
+        form, section = self._form, self._section
+        if form.interfaces is not self._interfaces:  # a new section
+            self._interfaces = form.interfaces
+            section[BIG], section[COUNT] = form.order == ">", 0
+        for row in range(section[COUNT], len(self._interfaces)):
             found = self._interfaces[row]
-            usual = found.units <= MOST_UNITS and abs(found.offset) <= MOST_SECONDS
-            self._linktypes[row] = found.linktype if supported(found.linktype) else -1
-            self._units[row], self._offsets[row] = (found.units, found.offset) if usual else (0, 0)
-        self._known = len(self._interfaces)
+            usual = found.units <= MOST_UNITS and abs(found.offset) <= MOST_SECONDS and supported(found.linktype)
+            units, offset = (found.units, found.offset) if usual else (0, 0)
+            self._make_room(row)
+            self._table[row] = found.linktype if usual else ~found.linktype, units, offset, found.snaplen
+        section[COUNT] = len(self._interfaces)
+        self._make_room(len(self._interfaces))
+
+    def _make_room(self, row: int) -> None:
+        if row >= len(self._table):
+            larger = np.zeros((row + row // 2 + 1, 4), np.int64)
+            larger[: len(self._table)] = self._table
+            self._table = larger
 
 
 class BatchReader(Closing):
@@ -201,12 +237,14 @@ class BatchReader(Closing):
 
     def _plain(self, to: _Filling) -> bool:
         """One record by the plain code; False: the end. A frame takes the place of its record in the arena."""
+        self._walk.tell()
         start, self._source.window = to.at, to.memory[to.at : to.end]
         try:
             record = next(self._steps, _END)
         finally:
             to.at = to.end - len(self._source.window)
             self._source.window = NOTHING
+        self._walk.learn()
         if record is None or record is _END:
             return record is None
         ip = (ip_packet(record.linktype, record.data) or b"")[:LONGEST]
@@ -243,16 +281,17 @@ def _is_regular(file: BinaryIO) -> bool:
         return True
 
 
-def _skim(file: BinaryIO, order: str) -> None:
-    """To the next block of a pcapng that says what later ones mean, or to the end."""
-    at, size = file.tell(), _FIRST_LOOK
+def _skim(file: BinaryIO, order: str) -> tuple[str, bool]:
+    """To a block of a pcapng that the plain code has to look at, or to the end, or to a clock that is finer."""
+    at, size, big, row = file.tell(), _FIRST_LOOK, order == ">", np.zeros(4, np.int64)
     while True:
         data = np.frombuffer(file.read(size), np.uint8)
-        passed = skim(data, len(data), order == ">")
+        passed, big, why = skim(data, len(data), big, row)
         at += passed
         file.seek(at)
-        if not passed or passed + 8 <= len(data):
-            return
+        stuck = not passed and (len(data) < size or size == _LOOK)
+        if why != MORE or stuck:
+            return ">" if big else "<", why == FINER
         size = min(2 * size, _LOOK)
 
 

@@ -97,6 +97,11 @@ _NAMES = {
 }
 
 
+def supported_linktypes() -> list[int]:
+    """The link types in whose frames packets can be found."""
+    return list(_FINDERS)
+
+
 def supported(linktype: int) -> bool:
     """Whether packets can be found in frames of this link type."""
     return linktype in _FINDERS

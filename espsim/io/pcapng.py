@@ -12,6 +12,7 @@ Interfaces are numbered anew in every section. Blocks of other types are passed 
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,8 +48,15 @@ class Interface:
         return (high << 32 | low) * 1_000_000_000 // self.units + self.offset * 1_000_000_000
 
 
-Skim = Callable[[BinaryIO, str], None]
-"""Given a file at a block and the byte order: moves it on to a later block, but not past an interface or a section."""
+@functools.lru_cache(256)
+def interface_of(linktype: int, snaplen: int, units: int, offset: int) -> Interface:
+    """An Interface; equal ones are one object, because a section may have millions."""
+    return Interface(linktype, snaplen, units, offset)
+
+
+Skim = Callable[[BinaryIO, str], tuple[str, bool]]
+"""Given a file at a block and the byte order: moves it on to a later block. The order there, and whether the clock of
+an interface before it has ticks between microseconds."""
 
 
 class Pcapng:
@@ -147,7 +155,7 @@ class Pcapng:
                 units = 1 << (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
             elif code == _OPT_TSOFFSET and len(value) == 8:
                 (offset,) = struct.unpack(self.order + "q", value)
-        return Interface(linktype, snaplen, units, offset)
+        return interface_of(linktype, snaplen, units, offset)
 
     def _options(self, body: bytes, at: int) -> Iterator[tuple[int, bytes]]:
         while at + 4 <= len(body):
@@ -207,7 +215,9 @@ class Pcapng:
         source = self._source
         while True:
             if skim is not None:
-                skim(source.file, self.order)
+                self.order, finer = skim(source.file, self.order)
+                if finer:
+                    return True
             head = source.read(8)
             if len(head) < 8:
                 break

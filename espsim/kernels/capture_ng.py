@@ -1,59 +1,86 @@
-"""pcapng in an arena: its usual block, the enhanced packet, becomes rows; all other blocks are the plain code's.
+"""pcapng in an arena: packet blocks become rows, interfaces and sections are noted, blocks of other types passed over.
 
-    enhanced   enhanced packet blocks           io/pcapng.py, Pcapng.steps
-    skim       to the next block that says what later ones mean
+    blocks    every block that is as usual      io/pcapng.py, Pcapng.steps
+    skim      what looking ahead asks           io/pcapng.py, Pcapng._finer_than_microseconds
 
-See `capture` for what a walk returns.
+See `capture` for what a walk returns. What is not usual is the plain code's: a block that is damaged or longer than the
+arena, a clock or an offset beyond MOST_UNITS and MOST_SECONDS, a link type that is not supported.
+
+A section is a column of three: BIG (1: big-endian), COUNT (of its interfaces), SECTIONS (how many section headers were
+walked over so far). An interface is a row of four: LINKTYPE (`~linktype` where the plain code has to read its packets),
+UNITS of a second, OFFSET in seconds, SNAPLEN.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel
+from espsim.kernels._jit import I32, I64, U8, Int, inlined, kernel
 from espsim.kernels.capture import FULL, MAX_RECORD, MORE, ODD, number, put_row
 
-SECTION, INTERFACE, ENHANCED_PACKET = 0x0A0D0D0A, 1, 6
+SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
+BIG, COUNT, SECTIONS = 0, 1, 2
+LINKTYPE, UNITS, OFFSET, SNAPLEN = 0, 1, 2, 3
 
 MOST_UNITS = 1 << 34
 """Units of a second up to which a kernel makes nanoseconds of them: below a second, units times 10^9 are 64 bits."""
 MOST_SECONDS = 1 << 32
 """Seconds (and seconds of an interface's offset, either way) up to which it does."""
 
+FINER = 3
+"""Why `skim` stopped, beside MORE and ODD: a clock with ticks between microseconds."""
+
 _SECOND = 1_000_000_000
+_MICROSECONDS = 1_000_000
 _NS = np.uint64(_SECOND)
 _32 = np.uint64(32)
 _MOST = np.uint64(MOST_SECONDS)
-_NONE = np.uint64(0)
+_MOST_TEN, _MOST_TWO = 10, 34
+"""10^10 and 2^34 are the most units that are not above MOST_UNITS."""
+_DAMAGED, _UNUSUAL, _USUAL = 0, 1, 2
 
 
 @inlined
-def _extent(arena: U8, at: Int, end: Int, big: bool) -> tuple[int, int, int]:
-    """(type, bytes of the block, why not) of the block at `at`; `why not` is FULL where it is whole and may be one."""
+def _half(arena: U8, at: Int, big: bool) -> int:
+    """A u16 of the file."""
+    a, b = np.int64(arena[at]), np.int64(arena[at + 1])
+    return a << 8 | b if big else b << 8 | a
+
+
+@inlined
+def _order(arena: U8, at: Int, big: bool) -> tuple[bool, bool]:
+    """(big-endian, whether it says so) of the section header at `at`, whose first 12 bytes are there."""
+    if number(arena, at + 8, True) == 0x1A2B3C4D:
+        return True, True
+    if number(arena, at + 8, False) == 0x1A2B3C4D:
+        return False, True
+    return big, False
+
+
+@inlined
+def _extent(arena: U8, at: Int, end: Int, big: bool) -> tuple[int, int, bool, int]:
+    """(type, bytes, byte order, why not) of the block at `at`; `why not` is FULL where it is whole and may be one."""
     if at + 8 > end:
-        return 0, 0, MORE
-    head = arena[at : at + 12]
-    kind = number(head, 0, big)
+        return 0, 0, big, MORE
+    kind = number(arena, at, big)
     if kind == SECTION:  # the same in either order
         if at + 12 > end:
-            return kind, 0, MORE
-        if number(head, 8, True) == 0x1A2B3C4D:
-            big = True
-        elif number(head, 8, False) == 0x1A2B3C4D:
-            big = False
-        else:
-            return kind, 0, ODD
-    total = number(head, 4, big)
-    if total < 12 or total & 3 or (kind == ENHANCED_PACKET and total > MAX_RECORD):
-        return kind, total, ODD
-    return kind, total, MORE if at + total > end else FULL
+            return kind, 0, big, MORE
+        big, known = _order(arena, at, big)
+        if not known:
+            return kind, 0, big, ODD
+    total = number(arena, at + 4, big)
+    if total < 12 or total & 3:
+        return kind, total, big, ODD
+    wanted = kind in (INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET)
+    if wanted and total > MAX_RECORD:
+        return kind, total, big, ODD
+    return kind, total, big, MORE if at + total > end else FULL
 
 
 @inlined
 def _nanoseconds(arena: U8, at: Int, big: bool, units: np.uint64, offset_s: Int) -> int:
     """Nanoseconds since the epoch of the ticks at `at`; -1: not here."""
-    if units == _NONE:
-        return -1
     ticks = np.uint64(number(arena, at, big)) << _32 | np.uint64(number(arena, at + 4, big))
     seconds = ticks // units
     if seconds > _MOST:
@@ -63,44 +90,183 @@ def _nanoseconds(arena: U8, at: Int, big: bool, units: np.uint64, offset_s: Int)
     return total if total >= 0 else -1
 
 
+# -- interfaces -------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _units_of(resolution: Int) -> int:
+    """Units of a second by if_tsresol; 0: more than MOST_UNITS."""
+    power = resolution & 0x7F
+    if resolution & 0x80:
+        return 1 << power if power <= _MOST_TWO else 0
+    if power > _MOST_TEN:
+        return 0
+    units = 1
+    for _ in range(power):
+        units *= 10
+    return units
+
+
+@inlined
+def _seconds_of(arena: U8, at: Int, big: bool) -> int:
+    """if_tsoffset: an i64."""
+    first, second = number(arena, at, big), number(arena, at + 4, big)
+    high, low = (first, second) if big else (second, first)
+    if high >= 1 << 31:
+        high -= 1 << 32
+    return (high << 32) + low
+
+
+@inlined
+def _interface(arena: U8, at: Int, end: Int, big: bool, row: I64) -> int:
+    """The body of an interface block, from `at` to `end`, into a row: _USUAL, or why the plain code has to read it.
+
+    UNITS is 0 where there are more than MOST_UNITS.
+    """
+    if end - at < 8:
+        return _DAMAGED
+    row[LINKTYPE], row[SNAPLEN] = _half(arena, at, big), number(arena, at + 4, big)
+    units, seconds = _MICROSECONDS, 0
+    at += 8
+    while at + 4 <= end:
+        code, length = _half(arena, at, big), _half(arena, at + 2, big)
+        if code == 0:
+            break
+        if at + 4 + length > end:
+            return _DAMAGED
+        if code == 9 and length == 1:
+            units = _units_of(np.int64(arena[at + 4]))
+        elif code == 14 and length == 8:
+            seconds = _seconds_of(arena, at + 4, big)
+        at += 4 + (length + 3 & ~3)
+    row[UNITS], row[OFFSET] = units, seconds
+    return _USUAL if units > 0 and -MOST_SECONDS <= seconds <= MOST_SECONDS else _UNUSUAL
+
+
+@inlined
+def _add_interface(
+    arena: U8, at: Int, end: Int, big: bool, section: I64, interfaces: I64, linktypes: I64
+) -> bool:  # fmt: skip
+    """One more interface of the section; False: there is no room for it, or it is the plain code's."""
+    count = section[COUNT]
+    if count == len(interfaces) or _interface(arena, at, end, big, interfaces[count]) != _USUAL:
+        return False
+    for linktype in linktypes:
+        if linktype == interfaces[count, LINKTYPE]:
+            section[COUNT] = count + 1
+            return True
+    return False
+
+
+@inlined
+def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> bool:
+    """The section whose header is at `at`; False: the plain code refuses it."""
+    if total < 28 or _half(arena, at + 12, big) != 1:
+        return False
+    section[BIG], section[COUNT] = 1 if big else 0, 0
+    section[SECTIONS] += 1
+    return True
+
+
+# -- packets ----------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _simple(
+    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64,
+    offset: I64, length: I32, time_ns: I64, row: Int,
+) -> bool:  # fmt: skip
+    """A simple packet block as a row. It has no time, and does not say how much was captured."""
+    if total < 16 or section[COUNT] == 0 or interfaces[0, LINKTYPE] < 0:
+        return False
+    captured, snaplen = number(arena, at + 8, big), interfaces[0, SNAPLEN]
+    if snaplen > 0 and snaplen < captured:
+        captured = snaplen
+    if captured > total - 16:
+        return False
+    time_ns[row] = 0
+    put_row(arena, at + 12, captured, interfaces[0, LINKTYPE], offset, length, row)
+    return True
+
+
+@inlined
+def _packet(
+    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64,
+    offset: I64, length: I32, time_ns: I64, row: Int,
+) -> bool:  # fmt: skip
+    """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
+    if total < 32 or which >= section[COUNT]:
+        return False
+    head, interface = arena[at : at + 28], interfaces[which]
+    captured = number(head, 20, big)
+    if interface[LINKTYPE] < 0 or captured > total - 32:
+        return False
+    time = _nanoseconds(head, 12, big, np.uint64(interface[UNITS]), interface[OFFSET])
+    if time < 0:
+        return False
+    time_ns[row] = time
+    put_row(arena, at + 28, captured, interface[LINKTYPE], offset, length, row)
+    return True
+
+
 @kernel
-def enhanced(
-    arena: U8, at: Int, end: Int, big: bool, linktypes: I64, units: U64, offsets: I64, interfaces: Int,
+def blocks(
+    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64,
     offset: I64, length: I32, time_ns: I64, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Frames of enhanced packet blocks, up to the first block that is none.
+    """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
 
-    Of the first `interfaces` interfaces: link type (-1: not supported), units of a second (0: not for a kernel, else at
-    most MOST_UNITS) and seconds to add (at most MOST_SECONDS either way).
+    `linktypes` are those that are supported. MORE with no row may come after many blocks that make none.
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
-        kind, total, why = _extent(arena, at, end, big)
+        kind, total, big, why = _extent(arena, at, end, section[BIG] == 1)
         if why != FULL:
             return row, at, why
-        if kind != ENHANCED_PACKET or total < 32 or number(arena, at + total - 4, big) != total:
+        if number(arena, at + total - 4, big) != total:
             return row, at, ODD
-        head = arena[at : at + 28]
-        interface, captured = number(head, 8, big), number(head, 20, big)
-        if interface >= interfaces or linktypes[interface] < 0 or captured > total - 32:
+        good, packets = True, 0
+        if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
+            which = number(arena, at + 8, big) if kind == ENHANCED_PACKET else _half(arena, at + 8, big)
+            good = _packet(arena, at, total, big, which, section, interfaces, offset, length, time_ns, row)
+            packets = 1
+        elif kind == SIMPLE_PACKET:
+            good = _simple(arena, at, total, big, section, interfaces, offset, length, time_ns, row)
+            packets = 1
+        elif kind == INTERFACE:
+            good = _add_interface(arena, at + 8, at + total - 4, big, section, interfaces, linktypes)
+        elif kind == SECTION:
+            good = _begin_section(arena, at, total, big, section)
+        if not good:
             return row, at, ODD
-        time = _nanoseconds(head, 12, big, units[interface], offsets[interface])
-        if time < 0:
-            return row, at, ODD
-        time_ns[row] = time
-        put_row(arena, at + 28, captured, linktypes[interface], offset, length, row)
         at += total
-        row += 1
+        row += packets
     return row, at, FULL
 
 
 @kernel
-def skim(data: U8, size: Int, big: bool) -> int:
-    """Bytes of the blocks at the start of `data` that are neither interfaces nor sections: maybe more than `size`."""
+def skim(data: U8, size: Int, big: bool, interface: I64) -> tuple[int, bool, int]:
+    """(bytes of the blocks that were passed, byte order there, why): MORE, ODD for the plain code, or FINER.
+
+    The bytes may be more than `size`: a block's header is all that is needed of most. `interface` is a row to work in.
+    """
     at = np.int64(0)
     while at + 8 <= size:
-        kind, total = number(data, at, big), number(data, at + 4, big)
-        if kind in (SECTION, INTERFACE) or total < 12:
-            break
+        kind = number(data, at, big)
+        if kind == SECTION:
+            if at + 12 > size:
+                return at, big, MORE
+            big, _ = _order(data, at, big)
+        total = number(data, at + 4, big)
+        if total < 12:
+            return at, big, ODD
+        if kind == INTERFACE and total <= MAX_RECORD:
+            if at + total - 4 > size:
+                return at, big, MORE
+            if _interface(data, at + 8, at + total - 4, big, interface) == _DAMAGED:
+                return at, big, ODD
+            units = interface[UNITS]
+            if units == 0 or _MICROSECONDS % units != 0:
+                return at, big, FINER
         at += total
-    return at
+    return at, big, MORE

@@ -52,13 +52,22 @@ class Outcome:
     `result` is OK, the errno's name, REFUSED, or HANG. `stdout` and `stderr` are what `ip` prints, with line feeds.
     """
 
-    line: int
-    command: str
+    _line: BatchLine
     errno: int | None
     result: str
     extack: str | None
     stdout: str
     stderr: str
+
+    @property
+    def line(self) -> int:
+        """The number of the line."""
+        return self._line.number
+
+    @property
+    def command(self) -> str:
+        """The command, without keys."""
+        return self._line.shown
 
     @property
     def ok(self) -> bool:
@@ -106,7 +115,7 @@ class Batch:
         else:
             answer, why = (0, "OK", None), ""
         stderr = "".join(self._notes) + (f"{line.hide(why)}\n" if why else "")
-        return Outcome(line.number, line.shown, *answer, "".join(printed), stderr)
+        return Outcome(line, *answer, "".join(printed), stderr)
 
     def _command(self, words: list[str], printed: list[str]) -> None:
         if words[0] == "pfkey":

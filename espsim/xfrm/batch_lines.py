@@ -5,11 +5,12 @@ Nothing here looks at what the words mean. A file that is no text, or a line tha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from espsim.core.echo import hide_keys, hide_words
+from espsim.core.echo import hide_keys
 from espsim.core.errors import InputError
 from espsim.xfrm.iproute import Args, IpRefusal
 from espsim.xfrm.lexer import MAX_LINE
@@ -20,7 +21,7 @@ _SHORT = 5
 """Characters of a hidden word that is replaced in quotes alone: elsewhere it is too likely to be another word."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class BatchLine:
     """One command: its words and the number of its (last) line. It has no repr: there are keys in it."""
 
@@ -32,12 +33,11 @@ class BatchLine:
         """The command as it may be shown: every key is replaced."""
         return " ".join(_requote(word) for word in self._seen)
 
-    @property
+    @functools.cached_property
     def _seen(self) -> list[str]:
         """Its words as they may be shown. A word beside a key that may be a part of it is replaced too."""
         args = Args(self.words)
-        both = zip(self.words, hide_words(self.words), strict=True)
-        return [args.seen(word) if seen == word else seen for word, seen in both]
+        return [args.seen(word) for word in self.words]
 
     def hide(self, text: str) -> str:
         """What was said of this line, without its keys."""

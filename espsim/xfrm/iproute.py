@@ -43,9 +43,7 @@ class Args:
         self.words = list(words)
         self.family = family
         self._at = 0
-        hidden = hide_words(self.words)
-        self._hidden = {word: seen for word, seen in zip(self.words, hidden, strict=True) if seen != word}
-        self._keyed = bool(self._hidden) or any(word in KEYED for word in self.words)
+        self._hidden: dict[str, str] | None = None  # worked out for the first error
 
     @property
     def left(self) -> bool:
@@ -81,9 +79,13 @@ class Args:
 
     def seen(self, word: str) -> str:
         """A word as an error may show it: what may be (a part of) a key is not shown."""
+        if self._hidden is None:
+            both = zip(self.words, hide_words(self.words), strict=True)
+            self._hidden = {word: shown for word, shown in both if shown != word}
         if word in self._hidden:
             return self._hidden[word]
-        return HIDDEN if self._keyed and _doubtful(word) and not _plain(word) else hide_keys(word)
+        keyed = self._hidden or any(word in KEYED for word in self.words)
+        return HIDDEN if keyed and _doubtful(word) and not _plain(word) else hide_keys(word)
 
     def wrong(self, why: str, word: str | None = None) -> IpRefusal:
         """invarg()."""

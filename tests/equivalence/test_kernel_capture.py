@@ -19,7 +19,7 @@ from espsim.io.pcapng import Interface, Pcapng
 from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
 from espsim.kernels import capture
 from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather
-from espsim.kernels.capture_ng import MOST_SECONDS, MOST_UNITS, enhanced, skim
+from espsim.kernels.capture_ng import FINER, MOST_SECONDS, MOST_UNITS, blocks, skim
 from tests.equivalence.kernel_settings import quick
 
 LINKTYPES = [n for n in range(400) if supported(n)]
@@ -163,61 +163,125 @@ def enhanced_block(order, interface, ticks, data, captured=None, **harm):
     )
 
 
-HARM = st.sampled_from([{}, {}, {}, {"total": 11}, {"total": 30}, {"total": 31}, {"again": 4}, {"captured": 99}])
-BLOCKS = st.one_of(
-    st.tuples(st.just("packet"), st.integers(0, 4), TICKS, FRAMES, HARM),
-    st.tuples(st.just("other"), st.sampled_from([0, 1, 2, 3, 5, 0x0A0D0D0A, 0xBAD]), st.binary(max_size=30)),
+def section_block(order, version=1, **harm):
+    return block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, version, 0, -1), **harm)
+
+
+def interface_block(order, linktype, snaplen=0, *options, **harm):
+    body = struct.pack(order + "HHI", linktype, 0, snaplen)
+    for code, value in options:
+        body += struct.pack(order + "HH", code, len(value)) + value + bytes(-len(value) % 4)
+    return block(order, 1, body, **harm)
+
+
+HARM = st.sampled_from([{}] * 6 + [{"total": 11}, {"total": 30}, {"total": 31}, {"again": 4}])
+OPTIONS = st.one_of(
+    st.builds(lambda n: (9, bytes([n])), st.integers(0, 255)),
+    st.builds(lambda n: (14, n.to_bytes(8, "little", signed=True)), st.integers(-(2**63), 2**63 - 1)),
+    st.builds(
+        lambda n, order: (14, n.to_bytes(8, order, signed=True)), st.integers(-9, 9), st.sampled_from(["little", "big"])
+    ),
+    st.tuples(st.sampled_from([0, 2, 9, 14]), st.binary(max_size=9)),
 )
+BLOCKS = st.one_of(
+    st.tuples(st.just("packet"), st.integers(0, 4), TICKS, FRAMES, HARM | st.just({"captured": 99})),
+    st.tuples(
+        st.just("interface"), st.sampled_from([1, 101, 113, 105]), st.sampled_from([0, 9]),
+        st.lists(OPTIONS, max_size=3), HARM,
+    ),
+    st.tuples(st.just("section"), st.sampled_from("<>"), st.sampled_from([1, 1, 1, 2]), HARM),
+    st.tuples(st.just("simple"), st.integers(0, 70), FRAMES),
+    st.tuples(st.just("obsolete"), st.integers(0, 2), TICKS, FRAMES),
+    st.tuples(st.just("other"), st.sampled_from([0, 1, 2, 3, 5, 0x0A0D0D0A, 0xBAD]), st.binary(max_size=30)),
+)  # fmt: skip
 PACKETS = st.tuples(st.just("packet"), st.integers(0, 2), TICKS, FRAMES, st.just({}))
 INTERFACES = st.tuples(
     st.sampled_from([1, 101, 0, 113, 105]), st.sampled_from(UNITS), st.integers(-10, 10) | st.just(MOST_SECONDS)
 )
 
 
-def laid_out(order, blocks):
+def laid_out(order, contents):
+    """Blocks one after the other; each section's order is that of what follows it."""
     out = b""
-    for what in blocks:
-        out += enhanced_block(order, *what[1:4], **what[4]) if what[0] == "packet" else block(order, what[1], what[2])
+    for what, *facts in contents:
+        match what:
+            case "packet":
+                out += enhanced_block(order, *facts[:3], **facts[3])
+            case "interface":
+                out += interface_block(order, facts[0], facts[1], *facts[2], **facts[3])
+            case "section":
+                order = facts[0]
+                out += section_block(order, facts[1], **facts[2])
+            case "simple":
+                out += block(order, 3, struct.pack(order + "I", facts[0]) + facts[1])
+            case "obsolete":
+                ticks, data = facts[1:]
+                head = struct.pack(order + "HHIIII", facts[0], 0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), 9)
+                out += block(order, 2, head + data)
+            case _:
+                out += block(order, *facts)
     return out
 
 
-def plain_steps(order, interfaces, data):
-    """The plain reader behind a section header, with these interfaces."""
-    section = block(order, 0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
-    source = ByteSource(io.BytesIO(section + data), "x")
+def plain_form(order, interfaces, data):
+    """The plain reader after a section header, with these interfaces."""
+    source = ByteSource(io.BytesIO(section_block(order) + data), "x")
     source.read(4)
     form = Pcapng(source)
     form.interfaces.extend(Interface(linktype, 0, units, offset) for linktype, units, offset in interfaces)
-    return source, form.steps()
+    return source, form
+
+
+def table_of(interfaces, room):
+    table = np.full((len(interfaces) + room, 4), 77, np.int64)
+    for row, (linktype, units, offset) in enumerate(interfaces):
+        table[row] = linktype if supported(linktype) else ~linktype, units, offset, 0
+    return table
+
+
+SUPPORTED = np.array(LINKTYPES, np.int64)
 
 
 @quick
 @given(
-    st.lists(PACKETS, max_size=4), st.lists(BLOCKS, max_size=2), st.booleans(), st.lists(INTERFACES, max_size=3),
-    st.integers(0, 400), st.integers(1, 7), st.binary(max_size=20),
+    st.lists(PACKETS, max_size=4), st.lists(BLOCKS, max_size=6), st.booleans(), st.lists(INTERFACES, max_size=3),
+    st.integers(0, 600), st.integers(1, 7), st.integers(0, 3), st.binary(max_size=20),
 )  # fmt: skip
-@example([("packet", 0, 2**64 - 1, b"\x45", {})], [], True, [(101, MOST_UNITS, MOST_SECONDS)], 400, 2, b"")
-@example([("packet", 0, (2**32 + 1) * 10**6, b"\x45", {})], [], True, [(101, 10**6, 0)], 400, 2, b"")
-@example([("packet", 0, 5, b"\x45", {})], [], True, [(101, 1, -6)], 400, 2, b"")
-@example([], [("packet", 0, 5, b"\x45", {"total": MAX_RECORD + 4})], True, [(101, 1, 0)], 400, 2, b"")
-def test_enhanced(packets, blocks, big, interfaces, cut, rows, rest):
+@example([("packet", 0, 2**64 - 1, b"\x45", {})], [], True, [(101, MOST_UNITS, MOST_SECONDS)], 400, 2, 0, b"")
+@example([("packet", 0, (2**32 + 1) * 10**6, b"\x45", {})], [], True, [(101, 10**6, 0)], 400, 2, 0, b"")
+@example([("packet", 0, 5, b"\x45", {})], [], True, [(101, 1, -6)], 400, 2, 0, b"")
+@example([], [("packet", 0, 5, b"\x45", {"total": MAX_RECORD + 4})], True, [(101, 1, 0)], 400, 2, 0, b"")
+@example([], [("section", ">", 1, {}), ("interface", 101, 0, [(9, b"\x0a")], {}), ("packet", 0, 5, b"\x45", {})],
+         False, [], 400, 2, 1, b"")  # fmt: skip
+def test_blocks(packets, contents, big, interfaces, cut, rows, room, rest):
     order = ">" if big else "<"
-    data = (laid_out(order, packets + blocks) + rest)[:cut]
+    data = (laid_out(order, packets + contents) + rest)[:cut]
     arena = array(data + laid_out(order, [("packet", 0, 1, b"\x45", {})]))
-    linktypes = np.array([kind if supported(kind) else -1 for kind, _, _ in interfaces], np.int64)
-    units = np.array([units for _, units, _ in interfaces], np.uint64)
-    offsets = np.array([offset for _, _, offset in interfaces], np.int64)
-    table = (linktypes, units, offsets)
+    section = np.array([big, len(interfaces), 5], np.int64)
+    table = table_of(interfaces, room)
     offset, length, time_ns = columns(rows)
-    row, at, why = enhanced(arena, 0, len(data), big, *table, len(interfaces), offset, length, time_ns, 0)
+    row, at, why = blocks(arena, 0, len(data), section, table, SUPPORTED, offset, length, time_ns, 0)
 
-    source, steps = plain_steps(order, interfaces, data)
-    for n in range(row):
+    source, form = plain_form(order, interfaces, data)
+    before, sections, steps = form.interfaces, 0, form.steps()
+    found = []
+    while source.at - SECTION_SIZE < at:
         record = next(steps)
-        assert record is not None
+        sections += form.interfaces is not before
+        before = form.interfaces
+        if record is not None:
+            found.append(record)
+    assert source.at - SECTION_SIZE == at
+    assert len(found) == row
+    for n, record in enumerate(found):
         assert time_ns[n] == record.time_ns
         row_is(arena, int(offset[n]), int(length[n]), record.linktype, record.data)
-    assert source.at - SECTION_SIZE == at
+    assert section.tolist() == [form.order == ">", len(form.interfaces), 5 + sections]
+    for noted, interface in zip(table.tolist(), form.interfaces, strict=False):
+        linktype = noted[0] if noted[0] >= 0 else ~noted[0]
+        assert (linktype, noted[3], noted[1], noted[2]) == (
+            interface.linktype, interface.snaplen, interface.units, interface.offset
+        )  # fmt: skip
     if why == FULL:
         assert row == rows
     elif why == MORE:
@@ -232,29 +296,50 @@ def test_enhanced(packets, blocks, big, interfaces, cut, rows, rest):
                 pytest.fail("a block that is not whole is not for the plain code")
 
 
-def test_usual_packets_are_all_the_kernel_s():
+def usual(order, units=9):
+    """Blocks of every kind as they usually are, and the frames in them."""
+    clock = (9, bytes([units])), (14, struct.pack(order + "q", -3))
+    out = interface_block(order, 101, 7, *clock) + block(order, 0xBAD, b"") + interface_block(order, 1)
+    for n in range(9):
+        out += enhanced_block(order, 0, 1_700_000_000 * 10**units + n, b"\x45" * n) + block(order, 5, bytes(n))
+    head = struct.pack(order + "HHIIII", 1, 0, 0, 1, 20, 20)
+    return out + block(order, 3, struct.pack(order + "I", 20) + b"\x45" * 7) + block(order, 2, head + bytes(20))
+
+
+def test_usual_blocks_are_all_the_kernel_s():
     """Every usual clock and both orders, or the plain code would do all the work unseen."""
     for order in "<>":
-        for units in (10**3, 10**6, 10**9):
-            data = b"".join(enhanced_block(order, 0, 1_700_000_000 * units + n, b"\x45" * n) for n in range(9))
-            offset, length, time_ns = columns(9)
-            table = (np.array([101], np.int64), np.array([units], np.uint64), np.array([-3], np.int64))
-            found = enhanced(array(data), 0, len(data), order == ">", *table, 1, offset, length, time_ns, 0)
-            assert found == (9, len(data), FULL)
-            assert length.tolist() == list(range(9))
-            assert time_ns.tolist() == [1_699_999_997 * 10**9 + n * (10**9 // units) for n in range(9)]
+        for units in (3, 6, 9):
+            other = ">" if order == "<" else "<"
+            data = usual(order, units) + section_block(other) + usual(other, units) + section_block(order)
+            offset, length, time_ns = columns(30)
+            section, table = np.array([order == ">", 0, 0], np.int64), table_of([], 2)
+            found = blocks(array(data), 0, len(data), section, table, SUPPORTED, offset, length, time_ns, 0)
+            assert found == (22, len(data), MORE)
+            assert section.tolist() == [order == ">", 0, 2]
+            one = [*(1_699_999_997 * 10**9 + n * (10**9 // 10**units) for n in range(9)), 0, 1000]
+            assert time_ns[:22].tolist() == one + one
+            assert length[:22].tolist() == ([*range(9), 7, 0]) * 2
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("stop", [1, 0x0A0D0D0A])
-def test_skim(order, stop):
-    other = block(order, 6, bytes(40)) + block(order, 0xBAD, b"") + block(order, 3, bytes(9))
-    data = array(other + block(order, stop, bytes(16)) + other)
-    assert skim(data, len(data), order == ">") == len(other)
-    assert skim(data, len(other) - 4, order == ">") == len(other)  # its last block goes on behind what is there
-    assert skim(data, len(other) + 7, order == ">") == len(other)
-    assert skim(array(other + block(order, 7, b"", total=8)), len(other) + 12, order == ">") == len(other)
-    assert skim(array(block(order, 6, b"", total=0xFFFFFFFC)), 12, order == ">") == 0xFFFFFFFC
+def test_skim(order):
+    other, row = ">" if order == "<" else "<", np.zeros(4, np.int64)
+    passed = block(order, 6, bytes(40)) + block(order, 0xBAD, b"") + interface_block(order, 1, 0, (9, b"\x03"))
+    passed += section_block(other) + interface_block(other, 1) + block(other, 3, bytes(9))
+
+    def looked(data, size=None):
+        return skim(array(data), len(data) if size is None else size, order == ">", row)
+
+    assert looked(passed) == (len(passed), other == ">", MORE)
+    assert looked(passed, len(passed) - 4) == (len(passed), other == ">", MORE)  # the last block goes on after that
+    fine = interface_block(other, 1, 0, (9, b"\x09"))
+    for clock in (b"\x09", b"\x07", b"\xff", b"\x8a", b"\x7f"):
+        assert looked(passed + interface_block(other, 1, 0, (9, clock))) == (len(passed), other == ">", FINER)
+    assert looked(passed + fine, len(passed) + len(fine) - 5) == (len(passed), other == ">", MORE)  # not all of it
+    assert looked(passed + block(other, 1, bytes(4))) == (len(passed), other == ">", ODD)
+    assert looked(passed + block(other, 7, b"", total=8)) == (len(passed), other == ">", ODD)
+    assert looked(block(order, 6, b"", total=0xFFFFFFFC)) == (0xFFFFFFFC, order == ">", MORE)
 
 
 # -- out --------------------------------------------------------------------------------------------------------------
