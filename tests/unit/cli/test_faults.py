@@ -78,7 +78,6 @@ def test_bad_input_is_one_line(monkeypatch, capsys, batch):
         (["decap", "--\x1b[31m\u202e"], r"--\x1b[31m\u202e"),
         (["decap"], "Missing argument 'IN'"),
         (["bench", "\nx"], r"'\\nx' is not one of"),
-        (["spi", "--range", "1-2", "--sas", "9" * 5000], "--sas"),
         (["demo", "x" * 100_000], "unexpected extra argument"),
     ],
 )
