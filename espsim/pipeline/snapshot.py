@@ -194,7 +194,7 @@ def _packets(
         np.zeros(rows, np.uint32), np.zeros(rows, np.uint8), np.zeros((rows, 2), np.uint64),
         np.zeros((rows, 2), np.uint64), np.full(rows, NO_PORT), np.full(rows, NO_PORT), np.zeros(rows, np.uint32),
     )  # fmt: skip
-    for field, column in columns.items():
+    for field, column in sorted(columns.items(), key=lambda of: of[0] == "spi"):  # all of an SPI after its low bits
         _set(made, field, column)
     return made, np.array(kept, np.int64)
 

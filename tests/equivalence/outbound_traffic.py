@@ -59,12 +59,12 @@ LIMITS = st.sampled_from(
      Limits(soft_bytes=50)]
 )  # fmt: skip
 LATE_LIMITS = st.one_of(
-    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(6, 20),
+    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(7, 14),
               st.sampled_from([None, 1, 4])),
-    st.builds(lambda n: Limits(hard_bytes=n), st.integers(300, 1500)),
-    st.builds(lambda n: Limits(soft_bytes=n), st.integers(200, 900)),
-    st.builds(lambda n: Limits(hard_add=n), st.integers(3, 15)),
-    st.builds(lambda n: Limits(hard_use=n), st.integers(2, 10)),
+    st.builds(lambda n: Limits(hard_bytes=n), st.integers(500, 900)),
+    st.builds(lambda n: Limits(soft_bytes=n), st.integers(400, 700)),
+    st.builds(lambda n: Limits(hard_add=n), st.integers(3, 8)),
+    st.builds(lambda n: Limits(hard_use=n), st.integers(2, 6)),
 )  # fmt: skip
 """Limits that a run meets after some batches: kernels run the SA until then, and the reference path from then on."""
 ENCAPS = st.sampled_from(
@@ -177,7 +177,7 @@ PLAIN = st.builds(
     st.integers(0, 60),
 )  # fmt: skip
 LONG_TRAFFIC = st.lists(
-    st.tuples(st.one_of(PLAIN, PLAIN, PLAIN, PACKETS), st.sampled_from([0.0, 0.25, 0.5])), min_size=30, max_size=60
+    st.tuples(st.one_of(PLAIN, PLAIN, PLAIN, PACKETS), st.sampled_from([0.25, 0.5, 0.0])), min_size=50, max_size=60
 )
 """Packets that some SA mostly takes: so that limits which are not near are met."""
 

@@ -26,7 +26,7 @@ from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
 from tests.equivalence.inbound_traffic import (
     DATA,
-    LATE_LIMITS,
+    LASTING,
     LONG_RUNS,
     RUNS,
     SUITES,
@@ -90,15 +90,15 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
     """Limits beyond the first batches: an SA is the kernels' at first and the reference path's later, one state."""
     handed: list[int] = []
 
-    @settings(deadline=None, max_examples=8 if UNJITTED else 25)
-    @given(st.lists(sas(limits=LATE_LIMITS), min_size=1, max_size=3), LONG_RUNS, st.sampled_from([2, 3, 5, 7]),
+    @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
+    @given(st.lists(LASTING, min_size=1, max_size=3), LONG_RUNS, st.sampled_from([2, 3, 5, 7]),
            st.sampled_from([False, False, True]))  # fmt: skip
     def check(chosen, arrivals, cut, write_back):
         packets, times = packets_of(make(chosen), arrivals)
         both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)
 
     check()
-    assert sum(map(bool, handed)) > len(handed) / 4
+    assert sum(map(bool, handed)) >= 2, handed
 
 
 @EXAMPLES
