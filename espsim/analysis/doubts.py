@@ -70,6 +70,10 @@ def _slot_mask(model: Model) -> int:
     """The bits of the SPI that may decide which SAs meet: those that index a table, or all."""
     inbound = model.spec.inbound
     index = inbound.lookup[0].index
+    if not {"spi", "spi24", "slot", "none"} & set(inbound.program.identity):
+        return 0  # what the driver takes for the same SA may have any SPI
+    if "spi24" in inbound.program.identity:
+        return _LOW24
     if len(inbound.lookup) > 1 and inbound.program.slot == "spi_low24":
         return _LOW24
     if index is None or inbound.lookup[0].kind != "direct":

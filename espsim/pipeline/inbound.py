@@ -64,10 +64,14 @@ class OneAnswer(Protocol):
 
 
 class OnePacketPath(Protocol):
-    """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't."""
+    """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
+
+    `ports` are the UDP ports at which ESP is expected.
+    """
 
     sad: Sad
     mark: int
+    ports: frozenset[int]
 
     def receive(self, packet: bytes, now: float) -> OneAnswer | None:
         """Process one IP packet."""
@@ -101,6 +105,7 @@ class BatchInbound(Closing):
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
         self.columns = SadColumns.of(one.sad, self.engine)
+        self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the one-packet path opened or refused by their ICV."""
 

@@ -70,6 +70,7 @@ class OffloadedPath(Protocol):
     sad: Sad
     device: Device
     mark: int
+    ports: frozenset[int]
 
     def receive(self, packet: bytes, now: float) -> OffloadedAnswer | None:
         """Process one IP packet."""
