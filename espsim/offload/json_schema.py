@@ -16,7 +16,7 @@ _ALWAYS = ["schema", "id"]
 
 def json_schema() -> dict[str, Any]:
     """The schema as a JSON document (draft 2020-12)."""
-    whole = Spec.model_json_schema(by_alias=True)
+    whole = _one_spelling(Spec.model_json_schema(by_alias=True))
     definitions = whole.pop("$defs")
     for definition in (whole, *definitions.values()):
         _strip(definition)
@@ -34,6 +34,25 @@ def json_schema() -> dict[str, Any]:
         "else": whole,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _one_spelling(value: Any) -> Any:
+    """A copy that is the same for pydantic 2.7 and later, which say a few things in other words."""
+    if isinstance(value, list):
+        return [_one_spelling(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    copy: dict[str, Any] = {}
+    for key, inner in value.items():
+        if key == "allOf" and len(inner) == 1:
+            copy |= _one_spelling(inner[0])
+        else:
+            copy[key] = _one_spelling(inner)
+    if "const" in copy and copy.get("enum") == [copy["const"]]:
+        del copy["enum"]
+    if copy.get("additionalProperties") is True:  # what is true of every object
+        del copy["additionalProperties"]
+    return copy
 
 
 def _strip(schema: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ class Refused(mmap.mmap):
 
     asked = 0
 
-    def madvise(self, *_: int) -> None:  # type: ignore[override]
+    def madvise(self, *_: int) -> None:
         Refused.asked += 1
         raise OSError(errno.EINVAL, "Invalid argument")
 
@@ -32,7 +32,7 @@ def test_zeros(monkeypatch, huge, refused, shape):
         monkeypatch.setattr(mmap, "mmap", Refused)
         Refused.asked = 0
     array = memory.zeros(shape, np.uint64, huge=huge)
-    assert (array.shape, array.dtype) == (shape, np.uint64)
+    assert (array.shape, array.dtype) == (shape, np.dtype(np.uint64))
     assert not array.any()
     array[...] = 7
     assert array.ctypes.data % (HUGE if array.nbytes >= HUGE else memory.LINE) == 0

@@ -1,0 +1,12 @@
+"""What every test may rely on, whichever version of a library within the floors of pyproject.toml is there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, cast
+
+from click.testing import CliRunner
+
+if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later ones always keep the two apart
+    cast(Any, CliRunner).__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
