@@ -108,8 +108,11 @@ class Draft:
             return "src and dst are of different families"
         return ""
 
-    def hide_damaged_keys(self, notes: Notes) -> None:
-        """A key of a length that its algorithm does not take stands for one that is not in the text."""
+    def judge_keys(self, notes: Notes) -> None:
+        """A key of a length that its algorithm does not take stands for one that is not in the text.
+
+        A MAC takes any key, and an empty one is worth a note.
+        """
         for algorithm in list(self.algorithms) if self.proto == PROTO_ESP else ():
             name, size = ALIASES.get(algorithm.name, algorithm.name), len(algorithm.key)
             suite, cipher = AEADS.get(name), CIPHERS.get(name)
@@ -118,6 +121,8 @@ class Draft:
             elif algorithm.kind == "enc" and cipher is not None:
                 sizes = list(cipher[0])
             else:
+                if algorithm.kind in ("auth", "auth-trunc") and not size and name != "digest_null":
+                    notes.add(f"{name} has an empty key, with which anyone can forge packets", self.algorithm_line)
                 continue
             if size not in sizes:
                 self.algorithms.remove(algorithm)

@@ -56,6 +56,9 @@ _SETKEY_ROW = re.compile(
     r"[ \t]*(?:(?:esp|ah|ipcomp|tcp|esp-udp|esp-old|ah-old|unknown)[ \t]+mode=|[EAC]:|NAT:|seq=0x|replay=|created:"
     r"|diff:|last:|current:|allocated:|sadb_seq=|(?:[0-9a-f]{2,8}[ \t]*)+$)"
 )
+_SPD = re.compile(r"[ \t]*[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+\w+[ \t]*")
+"""The first line of a policy of `setkey -DP`."""
+
 _ESP_SA = re.compile(r"[ \t]*(#?)[ \t]*(\"IPv[46]\",.*)")
 _HINT = re.compile(r"# (0x[0-9a-f]{8})@(\S+): (mode .*)")
 """What `io.esp_sa` says above a row of what the row can't say."""
@@ -66,6 +69,9 @@ _VERBS = (
     "help",
 )  # fmt: skip
 _SILENT = ("setkey", "EOF", "/sbin/setkey", "/usr/sbin/setkey")
+_WRAPPERS = ("ip", "xfrm", "sudo", "doas", "ssh", "nsenter", "docker", "podman", "kubectl", "adb", "vtysh", "chroot")
+"""What a command that is typed starts with; a comment about one starts with other words."""
+
 _SEPARATORS = ("|", "||", "&&", "&", ";", ">", ">>", "2>", "2>&1", "<", ")")
 
 JUNK = "a line that is no part of an SA, passed over"
@@ -176,6 +182,10 @@ class Paste:
         elif SETKEY_HEAD.fullmatch(text):
             yield from self._close()
             self._entry = Entry(Form.SETKEY_DUMP, "dump", line.number, [], text=text)
+        elif _SPD.fullmatch(text):
+            yield from self._close()
+            self._policy = True
+            self.notes.add(POLICY, line.number)
         elif _SETKEY.match(text):
             yield from self._close()
             self._setkey = ([], line.number)
@@ -222,11 +232,11 @@ class Paste:
             return
         words = line.words(rest)
         commands = list(_commands(words))
-        if mark == "#" and not (commands and commands[0][0] == 0):
+        if mark == "#" and not (commands and words[0].text.rsplit("/", 1)[-1] in _WRAPPERS):
             return
         if commands:
             yield from self._close()
-            for _, command in commands:
+            for command in commands:
                 yield from self._command(command, mark == "#")
         elif mark or (words and words[0].text in ("ip", "sudo", "xfrm")):
             yield from self._close()
@@ -292,13 +302,13 @@ class Paste:
             self.notes.add(POLICY if verb.startswith("spd") else "a command that makes no SA, passed over", line)
 
 
-def _commands(words: list[Word]) -> Iterator[tuple[int, list[Word]]]:
-    """The `ip xfrm` commands of a line: where each starts, and its words after `xfrm`."""
+def _commands(words: list[Word]) -> Iterator[list[Word]]:
+    """The `ip xfrm` commands of a line, each from after `xfrm` on. What is before `ip` is skipped."""
     at = 0
     while at < len(words):
         text = words[at].text
         if " " in text and "xfrm" in text:  # ssh host "ip xfrm state add ..."
-            yield from ((at, found) for _, found in _commands(words_of(text, words[at].line, words[at].row)))
+            yield from _commands(words_of(text, words[at].line, words[at].row))
         elif text.rsplit("/", 1)[-1] == "ip" or (text == "xfrm" and at == 0):
             after = _after_options(words, at)
             if (
@@ -308,7 +318,7 @@ def _commands(words: list[Word]) -> Iterator[tuple[int, list[Word]]]:
                 and len(words) > after + 1
             ):
                 end = _end_of(words, after + 1)
-                yield (at if at == 0 or words[0].text != "sudo" else 0), _cut(words[after + 1 : end])
+                yield _cut(words[after + 1 : end])
                 at = end
                 continue
         at += 1

@@ -236,7 +236,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
     if missing := draft.no_identity:
         notes.add(f"an SA that is not whole ({missing}), passed over", entry.line)
         return None
-    draft.hide_damaged_keys(notes)
+    draft.judge_keys(notes)
     what = draft.fault.what if draft.fault is not None else draft.unmodelled
     if not what:
         try:

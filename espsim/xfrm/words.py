@@ -23,7 +23,7 @@ from espsim.xfrm.selector import read_device, read_selector
 Handler = Callable[[Cursor, Draft], None]
 
 _MODES = ("transport", "tunnel", "ro", "in_trigger", "beet", "iptfs")
-_MASK = re.compile(r"\(0x[01]{8}\)")
+_MASK = re.compile(r"\(0x[0-9a-f]+\)")
 _ALL = 0xFFFFFFFF
 
 
