@@ -7,18 +7,23 @@ patterns here take no number that the parser would refuse. What fits no pattern 
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 import re
 import socket
+import sys
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Mark
-from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of, key_print
+from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of
 from espsim.xfrm.notes import Notes
 from espsim.xfrm.parse import parse_entries
-from espsim.xfrm.survey import NO_PRINT, Template, template_of
+from espsim.xfrm.survey import NO_PRINT, Columns, Template, template_of
 
 _MAX_FORMS = 1 << 14
 _TRIED = 8
@@ -64,23 +69,11 @@ _VARYING = re.compile(
 _ZERO_SELECTORS = ("src 0.0.0.0/0 dst 0.0.0.0/0", "src ::/0 dst ::/0")
 
 
-class Numbers(NamedTuple):
-    """What one SA has for itself. `print` as Crypto's; NO_PRINT where the form shows no keys."""
-
-    src: Address
-    dst: Address
-    spi: int
-    reqid: int
-    print: int
-    mark: Mark
-    ports: tuple[int, int] | None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
     """A form that the parser has read.
 
-    `pattern` takes a whole text of it without its last line feed; `run` takes one where another state follows. `size`,
+    `pattern` takes a whole text of it; `run` takes one where another state follows in a longer text. `size`,
     `inner`: bytes of an address, of the selector's (0: none varies). `lines`: line feeds. `notes`: what was passed
     over, and how many lines below the first. `keys`: the names of the groups that are keys.
     """
@@ -96,30 +89,37 @@ class Form:
     keys: tuple[str, ...]
     plain: bool
 
-    def read(self, text: str) -> Numbers | None:
-        """The numbers of a text of this form; None: it is of another."""
-        found = self.pattern.fullmatch(text)
-        return self.numbers(found) if found is not None else None
-
-    def numbers(self, found: re.Match[str]) -> Numbers | None:
-        """The numbers of a match; None: it has a number that is none, and the parser may say so."""
-        source, destination, spi, reqid = found.group(1, 2, 3, 4)
-        src, dst, number = packed(source), packed(destination), int(reqid)
-        if src is None or dst is None or len(src) != self.size or len(dst) != self.size or number >> 32:
-            return None
-        keys = (
-            key_print(found.group(*self.keys) if len(self.keys) > 1 else (found[self.keys[0]],))
-            if self.keys
-            else NO_PRINT
-        )
-        if self.plain:
-            return Numbers(src, dst, int(spi, 16), number, keys, NO_MARK, None)
-        if self.inner and (self.inner != _inner(found, "src") or self.inner != _inner(found, "dst")):
+    def columns(self, found: list[re.Match[str]]) -> Columns | None:
+        """The numbers of matches of this form; None: one has a number that is none, and the parser may say so."""
+        groups: tuple[int | str, ...] = (1, 2, 3, 4, *self.keys)
+        source, destination, spi, reqid, *keys = zip(*[match.group(*groups) for match in found], strict=True)
+        try:
+            src, dst = _packed_all(source, self.size), _packed_all(destination, self.size)
+            numbers = array("I", map(int, reqid))
+            if self.inner:
+                for side in ("src", "dst"):
+                    _packed_all([match[side] for match in found], self.inner)
+                    if max(int(match[f"{side}_len"]) for match in found) > 8 * self.inner:
+                        return None
+        except (OSError, OverflowError):
             return None
         names = self.pattern.groupindex
-        mark = Mark(int(found["value"], 16), int(found["mask"], 16)) if "value" in names else NO_MARK
-        ports = (int(found["sport"]), int(found["dport"])) if "sport" in names else None
-        return None if ports and max(ports) > 0xFFFF else Numbers(src, dst, int(spi, 16), number, keys, mark, ports)
+        marks = [_mark(match["value"], match["mask"]) for match in found] if "value" in names else None
+        ports = [(int(match["sport"]), int(match["dport"])) for match in found] if "sport" in names else None
+        if ports is not None and max(map(max, ports)) > 0xFFFF:
+            return None
+        spis = array("I", bytes.fromhex("".join(spi)))
+        if sys.byteorder == "little":
+            spis.byteswap()
+        prints = list(map(hash, keys[0])) if keys else [NO_PRINT] * len(found)
+        for column in keys[1:]:
+            prints = list(map(operator.xor, prints, map(hash, column)))
+        return Columns(src, dst, spis, numbers, prints, marks, ports)
+
+    def read(self, text: str) -> Columns | None:
+        """The numbers of a text of this form; None: it is of another."""
+        found = self.pattern.fullmatch(text)
+        return self.columns([found]) if found is not None else None
 
 
 class Forms:
@@ -130,17 +130,31 @@ class Forms:
         self._known: dict[str, Form] = {}
 
     @property
-    def latest(self) -> Form | None:
-        """The form that was met last."""
-        return self._latest[0] if self._latest else None
+    def latest(self) -> list[Form]:
+        """The forms that were met last, the latest first."""
+        return self._latest
 
-    def read(self, text: str) -> tuple[Form, Numbers] | None:
+    def other(self, form: Form, text: str, at: int) -> tuple[Form | None, re.Match[str] | None]:
+        """A form but this one of which an SA starts at a place of a text, and its match; (None, None): none that is
+        known.
+        """
+        for number, other in enumerate(self._latest):
+            match = other.run.match(text, at) if other is not form else None
+            if match is not None:
+                self._met(number)
+                return other, match
+        return None, None
+
+    def _met(self, number: int) -> None:
+        if number:
+            self._latest.insert(0, self._latest.pop(number))
+
+    def read(self, text: str) -> tuple[Form, Columns] | None:
         """A state's form and numbers. None: it is the parser's."""
         for n, form in enumerate(self._latest):
             numbers = form.read(text)
             if numbers is not None:
-                if n:
-                    self._latest.insert(0, self._latest.pop(n))
+                self._met(n)
                 return form, numbers
         form_of = self._find(text)
         numbers = form_of.read(text) if form_of is not None else None
@@ -157,14 +171,14 @@ class Forms:
         zero = "0.0.0.0" if size == 4 else "::"  # noqa: S104 - an address of an SA, not of a socket
         start = f"src {zero} dst {zero}\n\tproto {head['proto']} spi 0x00000100 reqid 0"
         rest, pattern, inner = _blanked(text[head.end() :])
-        known = self._known.get(start + rest)
+        known = self._known.get(start + pattern)
         if known is not None or len(self._known) >= _MAX_FORMS:
             return known
         address = _ADDRESS[size]
         begin = rf"src ({address}) dst ({address}) ?\n\tproto {head['proto']} spi 0x([0-9a-f]{{8}}){_IDENTITY}"
         form = _judged(start + rest, begin + pattern, size, inner)
         if form is not None:
-            self._known[form.text] = form
+            self._known[start + pattern] = form
         return form
 
 
@@ -184,8 +198,8 @@ def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
     keys = tuple(name for name in names if name.startswith("key")) if crypto_of(found).print is not None else ()
     remarks = tuple((note.what, note.first - 1) for note in notes for _ in range(note.count))
     return Form(
-        template_of(found), text, whole, re.compile(rf"{pattern}\n(?=src [0-9a-f:.])"), size, inner,
-        text.count("\n") + 1, remarks, keys, not names.keys() - {"proto"} - set(keys),
+        template_of(found), text, whole, re.compile(rf"{pattern}(?<=\n)(?=src [0-9a-f:.])"), size, inner,
+        max(1, text.count("\n")), remarks, keys, not names.keys() - {"proto"} - set(keys),
     )  # fmt: skip
 
 
@@ -227,10 +241,14 @@ def _part(found: re.Match[str], number: int) -> tuple[str, str]:
     return f"{found['window']} 0x00000000", re.escape(found["window"]) + " 0x[0-9]{8}"
 
 
-def _inner(found: re.Match[str], side: str) -> int:
-    """The length of a selector's address; 0 where address and prefix length are none."""
-    address = packed(found[side])
-    return len(address) if address is not None and int(found[f"{side}_len"]) <= 8 * len(address) else 0
+@functools.lru_cache(maxsize=4096)
+def _mark(value: str, mask: str) -> Mark:
+    return Mark(int(value, 16), int(mask, 16))
+
+
+def _packed_all(texts: Iterable[str], size: int) -> list[Address]:
+    """Addresses of `size` bytes each. OSError where one is none."""
+    return list(map(socket.inet_pton, itertools.repeat(socket.AF_INET6 if size == 16 else socket.AF_INET), texts))
 
 
 def packed(text: str) -> Address | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias
@@ -132,4 +134,4 @@ def _name(algorithm: Algorithm | Hidden) -> str:
 
 def key_print(keys: Iterable[bytes | str]) -> int:
     """A number for some keys (bytes, or hex in lower case), in any order; of this process alone, and no key in it."""
-    return hash(tuple(sorted(key if isinstance(key, str) else key.hex() for key in keys)))
+    return functools.reduce(operator.xor, (hash(key if isinstance(key, str) else key.hex()) for key in keys), 0)

@@ -6,6 +6,8 @@ also settles what all of it means together. Keys are not kept.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable
 
 from espsim.xfrm.forms import Form, Forms
@@ -40,6 +42,7 @@ class _Scan:
         self._where = where
         self._reader = Reader(where, self.survey.notes)
         self._forms = Forms()
+        self._next: dict[Form, Form] = {}
         self._places: dict[Form, tuple[int, Ending]] = {}
         self._held = ""
         self._line = 1
@@ -73,27 +76,46 @@ class _Scan:
         return survey
 
     def _run(self, text: str, at: int) -> int:
-        """SAs of the form that was met last, as many as follow each other; where the next block starts."""
-        form = self._forms.latest
-        if form is None:
-            return at
-        number, ending = self._place(form)
-        start, line = at, self._line
-        match, numbers, add = form.run.match, form.numbers, self.survey.add
-        lines = form.lines
-        while (found := match(text, at)) is not None:
-            values = numbers(found)
-            if values is None:
-                break
-            add(number, line, *values)
-            line += lines
-            at = found.end()
-        if at > start:
-            count = (line - self._line) // lines
-            self._note(form, self._line, line - lines, count)
-            self._reader.ended(ending, count=count)
-            self._line = line
+        """SAs of the forms that were met last, as many as follow each other; where the next block starts."""
+        found: list[re.Match[str]] = []
+        forms: list[Form] = []
+        form = before = self._forms.latest[0] if self._forms.latest else None
+        while form is not None and before is not None:
+            match = form.run.match(text, at)
+            if match is None:
+                form, match = self._forms.other(form, text, at)
+                if form is None or match is None:
+                    break
+            found.append(match)
+            forms.append(form)
+            at = match.end()
+            self._next[before] = before = form
+            form = self._next.get(form, form)  # what came after it the last time: SAs in and out take turns
+        if found:
+            kept = self._add_rows(forms, found)
+            at = found[kept].start() if kept < len(found) else at
         return at
+
+    def _add_rows(self, forms: list[Form], found: list[re.Match[str]]) -> int:
+        """Matches of forms into the survey, as many as have numbers that are some; how many."""
+        rows: dict[Form, list[int]] = {}
+        for row, form in enumerate(forms):
+            rows.setdefault(form, []).append(row)
+        columns = {form: form.columns([found[row] for row in of]) for form, of in rows.items()}
+        if None in columns.values():
+            kept = next(n for n, match in enumerate(found) if forms[n].columns([match]) is None)
+            return self._add_rows(forms[:kept], found[:kept]) if kept else 0
+        lines = list(itertools.accumulate((form.lines for form in forms), initial=self._line))
+        self.survey.extend(
+            [self._place(form)[0] for form in rows], list(rows.values()), lines[:-1],
+            [c for c in columns.values() if c is not None],
+        )  # fmt: skip
+        for form in sorted(rows, key=lambda form: form is forms[-1]):
+            of = rows[form]
+            self._note(form, lines[of[0]], lines[of[-1]], len(of))
+            self._reader.ended(self._place(form)[1], count=len(of))
+        self._line = lines[-1]
+        return len(found)
 
     def _block(self, text: str) -> None:
         """One block: an SA in most cases."""
@@ -106,9 +128,9 @@ class _Scan:
         known = self._forms.read(_unfolded(text))
         if known is None:
             return False
-        form, numbers = known
+        form, columns = known
         number, ending = self._place(form)
-        self.survey.add(number, self._line, *numbers)
+        self.survey.extend([number], [[0]], [self._line], [columns])
         self._note(form, self._line, self._line, 1)
         self._reader.ended(ending)
         return True

@@ -6,11 +6,13 @@ protocol, mode, direction, algorithms, window, ESN, encapsulation, mark, reqid. 
 
 from __future__ import annotations
 
+import itertools
 import operator
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, format_address
@@ -65,6 +67,29 @@ def template_of(parsed: ParsedSa | Unmodelled) -> Template:
     return Template(bare, parsed.hidden, dump, update, "", sa.mode.value, names)
 
 
+class Columns(NamedTuple):
+    """What some SAs of a form have for themselves, a column a field.
+
+    `print` as Crypto's; NO_PRINT where the form shows no keys. `marks`, `ports`: None where the form has none.
+    """
+
+    src: list[Address]
+    dst: list[Address]
+    spi: array[int]
+    reqid: array[int]
+    print: list[int]
+    marks: list[Mark] | None
+    ports: list[tuple[int, int]] | None
+
+
+def _place(column: Any, places: slice | list[int], values: Any) -> None:
+    if isinstance(places, slice):
+        column[places] = values
+        return
+    for place, value in zip(places, values, strict=True):
+        column[place] = value
+
+
 class Survey:
     """The SAs of a text in its order, by index from 0: all of ESP, AH and IPComp, unmodelled ones too.
 
@@ -115,6 +140,30 @@ class Survey:
         self.line.append(line)
         self.template.append(template)
         self.key_print.append(key_print)
+
+    def extend(
+        self, templates: list[int], rows: list[list[int]], lines: list[int], columns: Sequence[Columns]
+    ) -> None:  # fmt: skip
+        """As many more SAs as there are lines. Those of `templates[n]` are at `rows[n]`, in `columns[n]`."""
+        start, more = len(self), len(lines)
+        self.line.extend(lines)
+        for column in (self.spi, self.reqid, self.template, self.key_print):
+            column.extend(itertools.repeat(0, more))
+        self.src += [b""] * more
+        self.dst += [b""] * more
+        for template, at, of in zip(templates, rows, columns, strict=True):
+            places = slice(start, None) if len(at) == more else [start + row for row in at]
+            dst = list(map(self._destinations.setdefault, of.dst, of.dst))  # a host has few, each in many SAs
+            put = (
+                (self.src, of.src), (self.dst, dst), (self.spi, of.spi), (self.reqid, of.reqid),
+                (self.template, array("I", [template]) * len(at)), (self.key_print, array("q", of.print)),
+            )  # fmt: skip
+            for where, values in put:
+                _place(where, places, values)
+            if of.marks is not None:
+                self._marks.update(zip((start + row for row in at), of.marks, strict=True))
+            if of.ports is not None:
+                self._ports.update(zip((start + row for row in at), of.ports, strict=True))
 
     def add_parsed(self, parsed: ParsedSa | Unmodelled, line: int) -> None:
         """One more SA, as the parser gives it."""
