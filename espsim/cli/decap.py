@@ -64,10 +64,10 @@ def decap(
 ) -> None:
     """Open the ESP packets of a capture.
 
-    IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback), of any length. OUT gets the inner
-    IP packets, in order of arrival, with the outer packets' times. FILE is what `ip xfrm state` or `ip -s xfrm state`
-    prints, with keys, or `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged,
-    policies are not.
+    IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback), of any length; - is standard
+    input. OUT gets the inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and
+    the report then goes to standard error. FILE is what `ip xfrm state` or `ip -s xfrm state` prints, with keys, or
+    `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged, policies are not.
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses

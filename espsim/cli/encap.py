@@ -63,11 +63,14 @@ def encap(
 ) -> None:
     """Seal the IP packets of a capture.
 
+    IN and FILE may be - (standard input), OUT or the rows of --esp-sa too (standard output; the report then goes to
+    standard error).
+
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
     specific selector wins, then the newest SA. SAs with `dir in` or a mark are passed over. Sequence numbers go on from
     FILE's replay-oseq (or its dump's oseq). Packets that no SA takes are counted as no_sa and left out.
 
-    --esp-sa holds the SAs' keys: keep it as you keep FILE.
+    --esp-sa holds the SAs' keys: its file becomes readable for its owner alone; keep it as you keep FILE.
     """
     from espsim.io.atomic import Outputs
     from espsim.reference.outbound import Outbound
