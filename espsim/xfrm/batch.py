@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import EspsimError, XfrmError
@@ -176,16 +178,26 @@ class Batch:
 
     def _deleteall(self, command: Listing, options: Options) -> None:
         """The states that a dump shows, deleted one by one: one with SPI 0 cannot be, and ends it after the others."""
+        found = [view for view in self.netns.dump() if passes(view, command.filter)]
+        keys = [StateKey(v.sa.dst, v.sa.proto, v.sa.spi, v.sa.mark, family=v.af, srcaddr=v.sa.src) for v in found]
+        refused = self._delete_each([partial(self.netns.delsa, key) for key in keys], options)
+        if refused is not None:
+            raise _Terminated(refused, f"Failed to send delete-all request\n: {os.strerror(refused.errno)}")
+
+    def _delete_each(self, deletions: Sequence[Callable[[], object]], options: Options) -> XfrmError | None:
+        """All of a dump in one round, and a second one that finds nothing more; the first refusal if there is one."""
         refused: XfrmError | None = None
-        for view in [view for view in self.netns.dump() if passes(view, command.filter)]:
-            sa = view.sa
+        for delete in deletions:
             try:
-                self.netns.delsa(StateKey(sa.dst, sa.proto, sa.spi, sa.mark, srcaddr=sa.src))
+                delete()
             except XfrmError as error:
                 refused = refused or error
-        if refused is not None:
-            self._notes += ["Delete-all round = 0\n"] * (options.stats > 1)
-            raise _Terminated(refused, f"Failed to send delete-all request\n: {os.strerror(refused.errno)}")
+        if options.stats > 1:
+            self._notes.append("Delete-all round = 0\n")
+            if refused is None:
+                again = f"Delete-all nlmsg count = {len(deletions)}\nDelete-all round = 1\n" if deletions else ""
+                self._notes.append(f"{again}Delete-all completed\n")
+        return refused
 
     def _count(self, options: Options) -> str:
         count = self.netns.count()
@@ -199,7 +211,7 @@ class Batch:
     def _policy(self, words: list[str], options: Options, printed: list[str]) -> None:
         command = parse_policy_words(words, options.family)
         if command.verb == "deleteall":
-            self._deleteall_policies(command)
+            self._deleteall_policies(command, options)
             return
         if command.verb == "flush" and options.stats > 1:
             self._notes.append("Flush policy\n")
@@ -214,19 +226,13 @@ class Batch:
                 text = format_policy(policy, stats=bool(options.stats))
                 printed.append(oneline(text) if options.oneline else text)
 
-    def _deleteall_policies(self, command: PolicyCommand) -> None:
+    def _deleteall_policies(self, command: PolicyCommand, options: Options) -> None:
         """One by one, by direction and index: iproute2 does not send the type, so those of type sub stay."""
-        refused: XfrmError | None = None
-        for policy in reversed(apply_policy(self.netns, replace(command, verb="list"))):
-            try:
-                apply_policy(
-                    self.netns,
-                    PolicyCommand(
-                        "delete", None, policy.dir, None, None, policy.index, mark=policy.mark, if_id=policy.if_id
-                    ),
-                )
-            except XfrmError as error:
-                refused = refused or error
+        found = reversed(apply_policy(self.netns, replace(command, verb="list")))
+        commands = [
+            PolicyCommand("delete", None, p.dir, None, None, p.index, mark=p.mark, if_id=p.if_id) for p in found
+        ]  # fmt: skip
+        refused = self._delete_each([partial(apply_policy, self.netns, each) for each in commands], options)
         if refused is not None:
             raise _Terminated(refused, f"Failed to send delete-all request: {os.strerror(refused.errno)}")
 
@@ -248,7 +254,8 @@ class Batch:
         for event in self.netns.events():
             if monitor.takes(event):
                 text = monitor.show(event, stats=bool(options.stats))
-                printed.append(oneline(text) if options.oneline else text)
+                one = options.oneline and event.kind != "GETDEFAULT"
+                printed.append(oneline(text) if one else text)
 
     # -- what is not iproute2's ---------------------------------------------------------------------------------------
 

@@ -1,0 +1,114 @@
+"""Random requests and batches on this machine's kernel and on the model: no answer differs.
+
+A few seconds of them here, and minutes under the marker `long`. What the running kernel cannot do (no ESP type, no such
+algorithm) is not compared, and the model is not asked it, so that both sides go on from the same states.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import time
+from typing import Any
+
+import pytest
+
+from espsim.sad.netns import Netns
+from espsim.xfrm.batch_lines import read_batch
+from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, unavailable
+from espsim.xfrm.requests import run_requests
+from tests.interop.live_netlink import LiveKernel
+from tests.interop.random_xfrm import a_command, a_request
+
+pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
+
+KERNEL = kernel_of(os.uname().release)
+NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"
+RCU = 0.1
+"""Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def live() -> None:
+    """Skips, with the reason, where there is nothing to compare with."""
+    why = unavailable()
+    if why is None:
+        (line,) = run_live(list(read_batch(io.BytesIO(b"xfrm state count\n"), "-"))).lines
+        why = line.why if line.verdict == NOT_COMPARABLE else None
+    if why is not None:
+        pytest.skip(f"no live kernel to compare with: {why}")
+
+
+def cannot(line: str, answer: dict[str, Any]) -> bool:
+    """Whether this kernel lacks what the line asks for; `no(such)` no kernel has."""
+    text = answer["extack"] or ""
+    return text == NO_TYPE or (NO_ALGORITHM in text and "no(such)" not in line)
+
+
+def without_windows(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of the model as `state_from` reads the kernel's."""
+    answer = json.loads(json.dumps(answer))
+    for state in (*answer.get("states", ()), answer.get("reply", {})):
+        for context in ("replay", "replay_esn"):
+            state.pop(context, None)
+    return answer
+
+
+def requests_agree(seed: int, count: int) -> int:
+    """Ask both sides; how many answers were compared. Fails at the first that differs, with what led to it."""
+    rng, model, told = random.Random(seed), Netns(KERNEL), []
+    with LiveKernel.made() as kernel:
+        for _ in range(count):
+            line = a_request(rng)
+            theirs = kernel.ask(line)
+            if cannot(line, theirs):
+                continue
+            told.append(line)
+            [ours] = run_requests(model, [line])
+            assert without_windows(ours) == theirs, told
+            if "proto=comp" in line and line.startswith(("NEWSA", "UPDSA")):
+                time.sleep(RCU)
+    return len(told)
+
+
+def lines_agree(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    text = "\n".join(a_command(rng) for _ in range(count))
+    result = run_live(list(read_batch(io.BytesIO(text.encode()), "-")))
+    assert [(c.line, c.command, c.live, c.model) for c in result.differences] == []
+    assert sum(c.verdict == SAME for c in result.lines) > 0.9 * count
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_requests_at_random_are_answered_alike(seed: int):
+    assert requests_agree(seed, 400) > 300
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_batches_at_random_are_answered_alike(seed: int):
+    lines_agree(seed, 70)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, 400, 100))
+def test_many_requests_at_random_are_answered_alike(first: int):
+    for seed in range(1000 + first, 1100 + first):
+        requests_agree(seed, 300)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_many_batches_at_random_are_answered_alike(first: int):
+    for seed in range(1000 + first, 1010 + first):
+        lines_agree(seed, 150)
+
+
+def test_the_comparison_can_fail():
+    """What another kernel answers is told apart."""
+    with LiveKernel.made() as kernel:
+        lines = [f"ALLOCSPI src=10.0.0.1 dst=10.0.0.{n} proto=esp min=5 max=5" for n in (2, 3)]
+        theirs = [kernel.ask(line) for line in lines]
+    other = "rfc2401" if theirs[1]["result"] == "ENOENT" else "rfc4301"
+    assert [without_windows(answer) for answer in run_requests(Netns(other), lines)] != theirs
