@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
 @click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
+@click.option("--live", is_flag=True, help="Ask this machine's kernel too, in a namespace of its own (root).")
 @click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
 @click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's hosts got (pcap, raw IP).")
 @click.option("--show", metavar="NAME", help="Print a scenario's file.")
@@ -39,6 +40,7 @@ def run(
     scenarios: tuple[str, ...],
     list_only: bool,
     thread: bool,
+    live: bool,
     trace: bool,
     pcap: str | None,
     show: str | None,
@@ -71,7 +73,7 @@ def run(
     if thread:
         if scenarios or options or models or assume or trace or pcap:
             raise InputError("--thread runs its own scenarios, options and models; it takes --policy and --seed")
-        _finish(run_thread(names, seed), seed, as_json, thread=True)
+        _finish(run_thread(names, seed), seed, as_json, thread=True, live=live)
         return
     if "default" in scenarios:
         _default(scenarios, names, options, models, seed, as_json)
@@ -101,7 +103,7 @@ def run(
             for cell in answered.cells:
                 cell.traced = None
     with common.reporting(pcap):
-        _finish(answers, seed, as_json)
+        _finish(answers, seed, as_json, live=live)
 
 
 def _keep_apart(scenarios: Iterable[str], models: Iterable[str], pcap: str | None) -> None:
@@ -156,20 +158,26 @@ def _needs_models(scenarios: Iterable[str]) -> None:
         raise InputError("--assume goes with --model")
 
 
-def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bool = False) -> None:
-    """Print the answers; exit status 1 where one is not as expected."""
+def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bool = False, live: bool = False) -> None:
+    """Print the answers, the running kernel's among them; exit status 1 where one is not as expected."""
+    from espsim.scenario.live import run_live
     from espsim.scenario.matrix import thread_row
 
+    concluded = _conclude(answers) if thread else None
+    kernel = run_live(answers, seed).as_dict() if live else None
     cells = [cell.as_dict() for answered in answers for cell in answered.cells]
     ok = all(answered.ok for answered in answers)
     engine = common.reference_engine()
     if as_json:
         rows = [thread_row(answered) if thread else answered.about() for answered in answers]
-        one = {} if thread or len(answers) != 1 else {"scenario": rows[0]["name"], "question": rows[0]["question"]}
-        concluded = {"conclusion": [{"policy": p, "meaning": text} for p, text in _conclude(answers)]} if thread else {}
-        common.print_json({**one, "seed": seed, "ok": ok, **engine, "scenarios": rows, "cells": cells, **concluded})
+        result: dict[str, Any] = {"seed": seed, "ok": ok, **engine, "scenarios": rows, "cells": cells}
+        if not thread and len(answers) == 1:
+            result = {"scenario": rows[0]["name"], "question": rows[0]["question"], **result}
+        if concluded is not None:
+            result["conclusion"] = [{"policy": policy, "meaning": text} for policy, text in concluded]
+        common.print_json(result if kernel is None else {**result, "live": kernel})
     else:
-        _print(answers, engine, thread=thread)
+        _print(answers, engine, concluded, kernel)
     if not ok:
         sys.exit(1)
 
@@ -228,11 +236,16 @@ def _android_and_marvell(
 def _conclude(answers: Sequence[Answered]) -> list[tuple[str, str]]:
     from espsim.scenario.conclusion import conclude
 
-    return conclude(cell for answered in answers for cell in answered.cells)
+    return conclude(cell for answered in answers for cell in answered.cells)  # before the kernel's cells are there
 
 
-def _print(answers: Sequence[Answered], engine: dict[str, Any], *, thread: bool) -> None:
-    from espsim.report.scenario import print_conclusion, print_scenario, print_verdict
+def _print(
+    answers: Sequence[Answered],
+    engine: dict[str, Any],
+    concluded: list[tuple[str, str]] | None,
+    kernel: dict[str, Any] | None,
+) -> None:
+    from espsim.report.scenario import print_conclusion, print_live, print_scenario, print_verdict
     from espsim.report.terminal import console, print_engine
 
     for number, answered in enumerate(answers):
@@ -240,8 +253,10 @@ def _print(answers: Sequence[Answered], engine: dict[str, Any], *, thread: bool)
             click.echo()
         print_scenario(answered.about(), [cell.as_dict() for cell in answered.cells])
     click.echo()
-    if thread:
-        print_conclusion(_conclude(answers))
+    if concluded is not None:
+        print_conclusion(concluded)
+    if kernel is not None:
+        print_live(kernel)
     print_engine(console(), engine)
     print_verdict([cell.as_dict() for answered in answers for cell in answered.cells])
 

@@ -43,6 +43,22 @@ def print_conclusion(conclusion: Sequence[tuple[str, str]]) -> None:
     out.print()
 
 
+def print_live(kernel: Mapping[str, Any]) -> None:
+    """How far the running kernel agrees with the model of it, and what it was not asked, a line a reason."""
+    out = console()
+    asked = kernel["agree"] + kernel["differ"]
+    out.print(
+        f"live: kernel {kernel['kernel']} beside the model's {kernel['model']}: {asked} asked, {kernel['agree']} agree,"
+        f" {kernel['differ']} differ",
+        markup=False,
+        style=_BAD if kernel["differ"] else _GOOD if asked else "",
+    )
+    for reason in kernel["not_asked"]:
+        names = ", ".join(f"{c['scenario']} {c['variant'].strip('-')}".strip() for c in reason["cells"])
+        out.print(f"not asked, {reason['reason']}: {names}", markup=False)
+    out.print()
+
+
 def print_verdict(cells: Sequence[Cell]) -> None:
     """What was expected and did not come, and how many cells were compared."""
     out = console()
@@ -66,7 +82,7 @@ def print_verdict(cells: Sequence[Cell]) -> None:
 def notes_for(choice: str, policies: Collection[str]) -> Iterator[str]:
     """The sentences of a scenario's `choice` that are about no policy, or about one that runs."""
     names = r"rfc2401|rfc4301(?:-spi0)?|sa-dir|split|full-4301|freebsd|openbsd|linux-[\d.]+|FreeBSD|OpenBSD"
-    for sentence in re.split(r"(?<=[.;]) +", choice):
+    for sentence in re.split(r"(?<=\.) +", choice):
         named = {name.lower() for name in re.findall(rf"(?<![\w-])(?:{names})(?![\w-])", sentence)}
         if sentence and (not named or named & set(policies)):
             yield sentence

@@ -77,7 +77,7 @@ def ask(
             )
         else:
             answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
-        asked.parts = _parts(netns, step, answers, names)
+        asked.parts = parts_of(step, answers, names, _counted(netns))
         if asked.parts:
             asked.outcomes[sequence(asked.parts)] += 1
         if trial == 0 and step.show in ("zeros", "states"):
@@ -151,15 +151,20 @@ def _verb(line: str) -> str:
     return line.split(None, 1)[0]
 
 
-def _parts(netns: Netns, step: Step, answers: list[tuple[str, Answer]], names: Mapping[str, int]) -> list[str]:
-    """The parts of the outcome that a step shows."""
+def _counted(netns: Netns) -> tuple[int, int]:
+    """(states, larval ones with SPI 0)."""
+    return len(netns.sad), sum(not e.sa.spi and e.state is State.LARVAL for e in netns.sad)
+
+
+def parts_of(
+    step: Step, answers: list[tuple[str, Answer]], names: Mapping[str, int], counted: tuple[int, int]
+) -> list[str]:
+    """The parts of the outcome that a step shows. `counted`: the states after it, and those with SPI 0."""
     told = [answer for line, answer in answers if _verb(line) in _SHOWN]
     if step.show == "nothing":
         return []
-    if step.show == "zeros":
-        return [f"+{sum(not e.sa.spi and e.state is State.LARVAL for e in netns.sad)}"]
-    if step.show == "states":
-        return [f"={len(netns.sad)}"]
+    if step.show in ("zeros", "states"):
+        return [f"+{counted[1]}" if step.show == "zeros" else f"={counted[0]}"]
     if step.show == "count":
         return [f"{sum(answer['result'] == 'OK' for answer in told)} OK"]
     if step.show == "spis":

@@ -137,6 +137,23 @@ def run_live(lines: Sequence[BatchLine], *, policy: str | None = None, seed: int
     return result
 
 
+@contextlib.contextmanager
+def namespace_holder() -> Iterator[int]:
+    """A process that holds a new network namespace until the context ends: its number."""
+    command = [_path("unshare"), "-n", "cat"]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - fixed words
+    stdin, stdout = cast(IO[bytes], holder.stdin), cast(IO[bytes], holder.stdout)
+    try:
+        stdin.write(b"\n")
+        stdin.flush()
+        stdout.read(1)  # cat answers: it is in its namespace now
+        yield holder.pid
+    finally:
+        stdin.close()
+        holder.wait()
+        stdout.close()
+
+
 def _program(name: str) -> str | None:
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
 
@@ -160,8 +177,8 @@ class _Ran:
 class _Namespace:
     """A network namespace of the running kernel, held by a process that waits for us to go."""
 
-    def __init__(self, holder: subprocess.Popen[bytes], folder: Path) -> None:
-        self._enter = [_path("nsenter"), f"--net=/proc/{holder.pid}/ns/net"]
+    def __init__(self, pid: int, folder: Path) -> None:
+        self._enter = [_path("nsenter"), f"--net=/proc/{pid}/ns/net"]
         self._folder = folder
         self._monitors: dict[tuple[str, ...], tuple[subprocess.Popen[bytes], Path]] = {}
         self._read: dict[tuple[str, ...], int] = {}
@@ -170,21 +187,12 @@ class _Namespace:
     @contextlib.contextmanager
     def made(cls) -> Iterator[_Namespace]:
         """A new one, gone afterwards."""
-        command = [_path("unshare"), "-n", "cat"]
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - fixed words
-        stdin, stdout = cast(IO[bytes], holder.stdin), cast(IO[bytes], holder.stdout)
-        with tempfile.TemporaryDirectory() as folder:
-            namespace = cls(holder, Path(folder))
+        with namespace_holder() as pid, tempfile.TemporaryDirectory() as folder:
+            namespace = cls(pid, Path(folder))
             try:
-                stdin.write(b"\n")
-                stdin.flush()
-                stdout.read(1)  # cat answers: it is in its namespace now
                 yield namespace
             finally:
                 namespace._close()
-                stdin.close()
-                holder.wait()
-                stdout.close()
 
     def run(self, words: Sequence[str], *, program: str = "ip") -> _Ran:
         """Run a program with these words in the namespace."""

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import itertools
 import os
 import socket
 import struct
-import subprocess
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from espsim.core.address import format_address
+from espsim.core.errors import EspsimError, InputError, errno_name
 from espsim.sad.association import NO_MARK, Limits, Mark, Selector
 from espsim.sad.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.xfrm.live import namespace_holder
 from espsim.xfrm.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, bits_of
 from espsim.xfrm.request_line import Words, split_line
 from espsim.xfrm.request_sa import ae_key, sa_request, spi_request, state_key
@@ -38,6 +38,10 @@ _TYPES = {
     "FLUSHSA": FLUSHSA, "NEWAE": NEWAE, "GETAE": GETAE, "DUMP": GETSA, "GETDEFAULT": GETDEFAULT,
     "SETDEFAULT": SETDEFAULT,
 }  # fmt: skip
+
+
+class NotAskable(EspsimError):  # noqa: N818 - an outcome, more than a fault
+    """A line of the request language that is the model's own: packets, clocks, policies."""
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -212,32 +216,27 @@ class LiveKernel:
     @contextlib.contextmanager
     def made(cls) -> Iterator[LiveKernel]:
         """A new namespace, gone afterwards."""
-        holder = subprocess.Popen(["unshare", "-n", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        try:
-            holder.stdin.write(b"\n")
-            holder.stdin.flush()
-            holder.stdout.read(1)
-            kernel = cls(holder.pid)
-            yield kernel
-            kernel._socket.close()
-        finally:
-            holder.stdin.close()
-            holder.wait()
-            holder.stdout.close()
+        with namespace_holder() as pid:
+            kernel = cls(pid)
+            try:
+                yield kernel
+            finally:
+                kernel._socket.close()
 
     def ask(self, line: str) -> dict[str, Any]:
         """The answer to one request line, as `run_requests` gives it."""
         split = split_line(line, None, 1)
-        assert split is not None
+        if split is None:
+            raise InputError("an empty line is no request")
         verb, words = split
         if verb == "GETSA" and words == ["dump"]:
             verb, words = "DUMP", []
+        if verb not in _TYPES:
+            raise NotAskable(f"{verb} is no request to a kernel")
         number, flags, body = message_of(verb, Words.parse(words, WORDS_OF[verb], None, 1))
         code, extack, replies = self._talk(number, flags, body)
         if code:
-            return {"errno": code, "result": errno.errorcode[code], "extack": extack}
+            return {"errno": code, "result": errno_name(code), "extack": extack}
         answer: dict[str, Any] = {"errno": 0, "result": "OK", "extack": extack}
         if verb == "DUMP":
             states = [state_from(body) for _, body in replies]
@@ -317,21 +316,27 @@ def state_from(body: bytes) -> dict[str, Any]:
 
 
 def _socket_in(pid: int) -> socket.socket:
-    """A netlink socket of the namespace of a process."""
-    made: list[socket.socket] = []
+    """A netlink socket of the namespace of a process. InputError: this kernel has no xfrm."""
+    made: list[socket.socket | OSError] = []
 
     def enter() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
         try:
-            if libc.setns(descriptor, 0x40000000):
-                raise OSError(ctypes.get_errno(), "setns")
-            made.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM))
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            try:
+                if libc.setns(descriptor, 0x40000000):
+                    raise OSError(ctypes.get_errno(), "setns")
+                made.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_XFRM))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            made.append(error)
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    made[0].bind((0, 0))
-    return made[0]
+    found = made[0]
+    if isinstance(found, OSError):
+        raise InputError(f"--live cannot run here: this kernel gives no xfrm socket ({found.strerror})")
+    found.bind((0, 0))
+    return found
