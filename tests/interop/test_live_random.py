@@ -18,8 +18,8 @@ import pytest
 from espsim.sad.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, unavailable
+from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
-from tests.interop.live_netlink import LiveKernel
 from tests.interop.random_xfrm import a_command, a_request
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]

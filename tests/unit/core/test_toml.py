@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_refused(text: str, error: str):
 
 def test_taken():
     text = ".".join(["a"] * DEEPEST) + " = 18446744073709551615"
-    value = parse_toml(text, "f")
+    value: Any = parse_toml(text, "f")
     for _ in range(DEEPEST):
         value = value["a"]
     assert value == 2**64 - 1
