@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PR_SET_PDEATHSIG = 1
 _SWALLOWED = 0.01  # seconds until Stopped is raised again where Python is known to have swallowed it
 _AGAIN = 2.0  # and where the run goes on though it was raised: some library's `except` took it, or wrapped it
 
@@ -121,3 +122,11 @@ def forked() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if came and came != signal.SIGINT:
         os._exit(128 + came)
+
+
+def die_with_parent() -> None:
+    """In a process just forked: it is killed when its parent ends, whatever ends that (prctl(2), on Linux)."""
+    import ctypes  # noqa: PLC0415 - signals are heard before it is there
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

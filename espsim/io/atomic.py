@@ -44,7 +44,8 @@ class _Raw(io.FileIO):
         try:
             return super().write(data)  # type: ignore[arg-type]
         except BrokenPipeError:
-            raise
+            # Without an errno: click takes one with it for its own standard output's, and ends with status 1.
+            raise BrokenPipeError(f"{self._where}: no one reads it") from None
         except OSError as error:
             raise _unwritable(self._where, error) from None
 

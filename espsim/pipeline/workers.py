@@ -8,7 +8,6 @@ killed is noticed, and the run ends with one clear line; so is a system that has
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import mmap
 import multiprocessing
 import os
@@ -24,11 +23,10 @@ import numpy.typing as npt
 
 from espsim.core.closing import Closing
 from espsim.core.errors import EspsimError, InputError
-from espsim.core.stopping import forked, uncut
+from espsim.core.stopping import die_with_parent, forked, uncut
 
 _T = TypeVar("_T", bound=np.generic)
 _OURS_TOO = 0.5  # seconds
-_PR_SET_PDEATHSIG = 1
 
 SPARE = 16
 """File descriptors that must be left when all workers run: what is opened after that finds room."""
@@ -184,7 +182,9 @@ def _serve(
 ) -> None:
     """A worker's life. An end of pipe is the parent's end, so no other worker may hold one open."""
     forked()
-    _die_with_parent()
+    die_with_parent()
+    if os.getppid() != getattr(multiprocessing.parent_process(), "pid", None):  # it had gone before
+        os._exit(1)
     for other in others:
         other.close()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
@@ -204,12 +204,3 @@ def _attempt(do: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
         return _REFUSED, str(error)
     except Exception as error:
         return _FAILED, (type(error).__name__, traceback.format_exc())
-
-
-def _die_with_parent() -> None:
-    """A worker that is busy does not see its parent's end of the pipe close; the kernel tells it (prctl(2))."""
-    with contextlib.suppress(OSError, AttributeError):  # another system
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    parent = multiprocessing.parent_process()
-    if parent is None or os.getppid() != parent.pid:  # it had gone before
-        os._exit(1)

@@ -19,11 +19,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, cast
 
 from espsim.core.echo import printable
 from espsim.core.errors import InputError
+from espsim.core.stopping import die_with_parent, uncut
 from espsim.sad.netns import Netns
 from espsim.sad.request import SpiRequest
 from espsim.xfrm.batch import Batch, Outcome, read_sysctl
@@ -149,9 +149,10 @@ def namespace_holder() -> Iterator[int]:
         stdout.read(1)  # cat answers: it is in its namespace now
         yield holder.pid
     finally:
-        stdin.close()
-        holder.wait()
-        stdout.close()
+        with uncut():
+            stdin.close()
+            holder.wait()
+            stdout.close()
 
 
 def _program(name: str) -> str | None:
@@ -177,18 +178,17 @@ class _Ran:
 class _Namespace:
     """A network namespace of the running kernel, held by a process that waits for us to go."""
 
-    def __init__(self, pid: int, folder: Path) -> None:
+    def __init__(self, pid: int) -> None:
         self._enter = [_path("nsenter"), f"--net=/proc/{pid}/ns/net"]
-        self._folder = folder
-        self._monitors: dict[tuple[str, ...], tuple[subprocess.Popen[bytes], Path]] = {}
+        self._monitors: dict[tuple[str, ...], tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
         self._read: dict[tuple[str, ...], int] = {}
 
     @classmethod
     @contextlib.contextmanager
     def made(cls) -> Iterator[_Namespace]:
         """A new one, gone afterwards."""
-        with namespace_holder() as pid, tempfile.TemporaryDirectory() as folder:
-            namespace = cls(pid, Path(folder))
+        with namespace_holder() as pid:
+            namespace = cls(pid)
             try:
                 yield namespace
             finally:
@@ -211,30 +211,33 @@ class _Namespace:
             words = monitor_words(line.words)
             if words is None or words in self._monitors:
                 continue
-            path = self._folder / f"monitor{len(self._monitors)}"
-            with path.open("wb") as output:
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - without a name, for keys may come there
+            with uncut():
                 process = subprocess.Popen(  # noqa: S603 - as above
-                    [*self._enter, _path("ip"), *words], stdout=output, stderr=output, stdin=subprocess.DEVNULL
-                )
-            self._monitors[words] = process, path
+                    [*self._enter, _path("ip"), *words], stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                    preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads here
+                )  # fmt: skip
+                self._monitors[words] = process, output
         if self._monitors:
             time.sleep(_SETTLE)
 
     def heard(self, words: tuple[str, ...]) -> _Ran:
         """What the monitor of these words printed since the last time any was asked."""
         time.sleep(_SETTLE)
-        process, path = self._monitors[words]
-        data = path.read_bytes()
-        text = data[self._read.get(words, 0) :].decode("utf-8", "replace")
+        process, output = self._monitors[words]
+        at = self._read.get(words, 0)
+        text = os.pread(output.fileno(), os.fstat(output.fileno()).st_size - at, at).decode("utf-8", "replace")
         for other, (_, place) in self._monitors.items():
-            self._read[other] = place.stat().st_size
+            self._read[other] = os.fstat(place.fileno()).st_size
         status = process.poll()
         return _Ran(0, text, "") if status is None else _Ran(status, "", text)
 
     def _close(self) -> None:
-        for process, _ in self._monitors.values():
-            process.terminate()
-            process.wait()
+        with uncut():
+            for process, output in self._monitors.values():
+                process.kill()
+                process.wait()
+                output.close()
 
 
 def monitor_words(words: Sequence[str]) -> tuple[str, ...] | None:

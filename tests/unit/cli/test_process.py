@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from espsim.io.pcap import file_header
+from espsim.xfrm.live import unavailable
 from tests.unit.cli.test_decap_ways import children, frames, opened, sad_file
 
 ESPSIM = [sys.executable, "-m", "espsim"]
@@ -153,6 +154,32 @@ def ready(process, tmp_path, *, workers):
             continue
     mine = [link for link in links if link.startswith(str(tmp_path)) and not link.endswith("/in")]
     return len(mine) == 2 and (not workers or len(children(process.pid)) == 2)
+
+
+@pytest.mark.skipif(unavailable() is not None, reason=f"no batch runs on this kernel: {unavailable()}")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_live_batch_leaves_no_process(tmp_path, number):
+    """A monitor of `ip` would wait for ever, and keep the namespace."""
+    batch = tmp_path / "batch"
+    batch.write_text("xfrm monitor all\n" * 50)
+    process = subprocess.Popen([*ESPSIM, "xfrm", "--live", batch], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not (monitors := [pid for pid in children(process.pid) if b"monitor" in command_of(pid)]):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    others = children(process.pid)
+    assert len(others) > len(monitors)  # what holds the namespace
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (143 if number == signal.SIGTERM else -9, b"", b"")
+    while any(Path(f"/proc/{pid}").exists() for pid in others):
+        time.sleep(0.01)
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @pytest.mark.long
