@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from espsim.scenario.matrix import Answered
 
 
+_STUDIES = ("default", "android-and-marvell")
+"""Questions that are answered from many runs, in tables of their own."""
+
+
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
@@ -71,15 +75,17 @@ def run(
     names = _split(policies)
     _check_names(names, options)
     if thread:
-        if scenarios or options or models or assume or trace or pcap:
-            raise InputError("--thread runs its own scenarios, options and models; it takes --policy and --seed")
+        if scenarios or options or models or assume or trace or pcap or lookup:
+            raise InputError(
+                "--thread runs its own scenarios, options and models; it takes --policy, --live and --seed"
+            )
         _finish(run_thread(names, seed), seed, as_json, thread=True, live=live)
         return
-    if "default" in scenarios:
-        _default(scenarios, names, options, models, seed, as_json)
-        return
-    if scenarios == ("android-and-marvell",):
-        _android_and_marvell(names, options, models, assume, seed, as_json)
+    study = next((name for name in scenarios if name.lower() in _STUDIES), None)
+    if study is not None:
+        if len(scenarios) > 1 or options or live or trace or pcap or lookup:
+            raise InputError("it runs alone, without --option, --live, --trace, --pcap and --lookup", where=study)
+        (_default if study.lower() == "default" else _android_and_marvell)(names, models, assume, seed, as_json)
         return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
@@ -96,12 +102,7 @@ def run(
         lookup=lookup,
         traced=trace or pcap is not None,
     )
-    if pcap is not None:
-        _write_packets(pcap, answers)
-    if not trace:
-        for answered in answers:
-            for cell in answered.cells:
-                cell.traced = None
+    _write_packets(pcap, answers, keep=trace)
     with common.reporting(pcap):
         _finish(answers, seed, as_json, live=live)
 
@@ -113,16 +114,20 @@ def _keep_apart(scenarios: Iterable[str], models: Iterable[str], pcap: str | Non
         common.keep_apart({"--model": common.model_files(*models)}, {"--pcap": pcap})
 
 
-def _write_packets(path: str, answers: Sequence[Answered]) -> None:
-    """Every cell's packets in the order of the cells, each cell a minute after the one before."""
+def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool) -> None:
+    """Every cell's packets in the order of the cells, each cell a minute after the one before; then they may go."""
     from espsim.io.capture import CaptureWriter
 
-    with CaptureWriter(path, nanosecond=True) as writer:
-        for minute, cell in enumerate(cell for answered in answers for cell in answered.cells):
-            for number, packet in enumerate(cell.traced or ()):
-                # The model's clock stands still between packets: a microsecond each keeps their order.
-                writer.write(packet.wire, int((60 * minute + packet.time) * 1e9) + 1000 * number)
-        writer.commit()
+    cells = [cell for answered in answers for cell in answered.cells]
+    if path is not None:
+        with CaptureWriter(path, nanosecond=True) as writer:
+            for minute, cell in enumerate(cells):
+                for number, packet in enumerate(cell.traced or ()):
+                    # The model's clock stands still between packets: a microsecond each keeps their order.
+                    writer.write(packet.wire, int((60 * minute + packet.time) * 1e9) + 1000 * number)
+            writer.commit()
+    for cell in cells:
+        cell.traced = cell.traced if keep else None
 
 
 def _print_about(show: str | None, schema: bool, as_json: bool) -> None:
@@ -183,15 +188,14 @@ def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bo
 
 
 def _default(
-    scenarios: tuple[str, ...], policies: tuple[str, ...], options: tuple[str, ...], models: tuple[str, ...],
-    seed: int, as_json: bool,
-) -> None:  # fmt: skip
+    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool
+) -> None:
     """Which rule should be the default: a table of its own, from runs of other scenarios."""
     from espsim.core.errors import InputError
     from espsim.report.questions import print_default
     from espsim.scenario import default_rule
 
-    if len(scenarios) > 1 or policies or options or models:
+    if policies or models or assume:
         raise InputError("it runs its own scenarios, policies and models; it takes --seed", where="default")
     fits = default_rule.run(seed)
     result = {
@@ -205,17 +209,13 @@ def _default(
 
 
 def _android_and_marvell(
-    policies: tuple[str, ...], options: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...],
-    seed: int, as_json: bool,
-) -> None:  # fmt: skip
+    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool
+) -> None:
     """The thread's two parties on one host, and the conclusion."""
     from espsim.analysis.occupancy import shared_across
-    from espsim.core.errors import InputError
     from espsim.report.questions import print_both
     from espsim.scenario import android_marvell
 
-    if options:
-        raise InputError("it takes --policy, --model, --assume and --seed, no --option", where=android_marvell.NAME)
     answered = android_marvell.run(policies, models, assume, seed)
     odds = android_marvell.odds_of(shared_across, seed)
     intended = android_marvell.intended_api(list(dict.fromkeys(cell.policy for cell in answered.cells)))

@@ -131,5 +131,8 @@ class TestDefault:
         text = invoke("default", "--width", "72").output
         assert max(map(len, text.splitlines())) <= 72
         assert "split: breaks no one" in text
+        for more in (("s01",), ("--trace",), ("--live",), ("--lookup", "longest")):
+            with pytest.raises(InputError, match="runs alone"):
+                invoke("default", *more)
         with pytest.raises(InputError, match="runs its own"):
-            invoke("default", "s01")
+            invoke("default", "--policy", "rfc2401")
