@@ -13,6 +13,9 @@ from collections.abc import Callable
 
 from espsim.sad.entry import SadEntry, State
 
+END_OF_TIME = 1 << 53
+"""From here on a float does not tell one second from the next."""
+
 _SOFT, _HARD = 0, 1
 _FEW = 64
 """So many timers are kept without asking which of them are out of date."""

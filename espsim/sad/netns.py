@@ -15,9 +15,9 @@ from typing import Any
 
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import in_family
-from espsim.core.errors import XfrmError
+from espsim.core.errors import InputError, XfrmError
 from espsim.sad.association import MODE_NUMBERS, Direction, Mode, SecurityAssociation
-from espsim.sad.clock import Timers
+from espsim.sad.clock import END_OF_TIME, Timers
 from espsim.sad.construct import POSSIBLE_CPUS, accept
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
@@ -228,9 +228,11 @@ class Netns:
     # -- time and messages --------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; timers fire in order, each at its own time."""
+        """Let time pass; timers fire in order, each at its own time. InputError: no saved state could hold the time."""
         self._alive()
         end = self.now + seconds
+        if not end < END_OF_TIME:
+            raise InputError(f"seconds: the namespace's clock ends before {END_OF_TIME}")
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
                 self._timers.watch(entry)

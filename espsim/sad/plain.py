@@ -24,6 +24,7 @@ from typing import Any
 from espsim.aead.suites import Algorithm
 from espsim.core.errors import InputError
 from espsim.sad.association import Encap, Mark, Offload, ReplayState, SecurityAssociation, Selector
+from espsim.sad.clock import END_OF_TIME
 from espsim.sad.spd import DIRECTIONS, Policy, Template
 
 _BITS: dict[type, dict[str, int]] = {
@@ -128,7 +129,7 @@ def number(plain: Any, at: str, bits: int = 64) -> int:
 
 def seconds(plain: Any, at: str) -> float:
     """A time: not negative, and so small that seconds are told apart."""
-    if type(plain) not in (int, float) or not 0 <= plain < 1 << 53:
+    if type(plain) not in (int, float) or not 0 <= plain < END_OF_TIME:
         raise wrong(at, "not a time in seconds")
     return float(plain)
 

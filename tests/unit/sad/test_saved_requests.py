@@ -5,14 +5,17 @@ Windows are of every kind (legacy, bitmap, ring, ESN), and numbers lie near 0, 2
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from espsim.core.errors import InputError
 from espsim.sad.netns import Netns
-from tests.unit.sad.saved_namespaces import QUESTIONS, REQUESTS, answers, asked, reloaded, whole
+from tests.interop.random_xfrm import a_command, a_request
+from tests.unit.sad.saved_namespaces import LINES, QUESTIONS, REQUESTS, answers, asked, reloaded, told, whole
 
 LOW = 0xFFFFFFFF
 NEAR = st.sampled_from([0, 0, 0, 1000, LOW - 20, LOW, (1 << 64) - 30, (1 << 64) - 1])
@@ -157,3 +160,32 @@ def test_every_request_of_the_whole_was_carried_out():
     netns = Netns("linux-6.12", options=("acquire-uapi",), seed=5)
     failed = [(line, a["result"]) for line, a in zip(REQUESTS, asked(netns, REQUESTS), strict=True) if a["errno"]]
     assert [result for _, result in failed] == ["ENOENT"]  # the ALLOCSPI of an SPI that is taken
+
+
+KERNELS = ("linux-6.1", "linux-6.1.192", "linux-6.12", "rfc2401", "split", "freebsd", "openbsd", "sa-dir", "full-4301")
+
+
+@pytest.mark.parametrize("seed", range(27))
+def test_random_namespaces(seed):
+    """Whatever is asked of a namespace, in either language: it can be saved, and goes on as if it had not been."""
+    rng = random.Random(seed)
+    kept, loaded = (Netns(KERNELS[seed % len(KERNELS)], seed=1) for _ in range(2))
+    for _ in range(4):
+        requests = [a_request(rng) for _ in range(rng.randint(1, 12))]
+        assert asked(loaded, [*requests, "EVENTS"]) == asked(kept, [*requests, "EVENTS"])
+        loaded = reloaded(loaded)
+        commands = [a_command(rng) for _ in range(rng.randint(1, 12))]
+        assert told(loaded, [*commands, "xfrm monitor"]) == told(kept, [*commands, "xfrm monitor"])
+        loaded = reloaded(loaded)
+    last = ["DUMP", "STAT", "GETDEFAULT", "ADVANCE seconds=40", "EVENTS", "DUMP"]
+    assert asked(loaded, last) == asked(kept, last)
+    assert told(loaded, LINES) == told(kept, LINES)
+
+
+def test_a_time_that_no_saved_state_could_hold_is_refused_by_name():
+    netns = Netns()
+    netns.advance((1 << 53) - 1)
+    assert reloaded(netns).now == netns.now
+    for seconds in (1, 1e300, float("inf"), float("nan")):
+        with pytest.raises(InputError, match="seconds: the namespace's clock ends"):
+            netns.advance(seconds)

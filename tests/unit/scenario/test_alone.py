@@ -58,3 +58,34 @@ def test_a_policy_without_an_answer_is_run_and_marked():
     assert [(cell["policy"], cell["outcome"], cell["expected"], cell["ok"]) for cell in cells] == [
         ("rfc2401", "OK", "OK", True), ("rfc4301", "OK", None, True)
     ]  # fmt: skip
+
+
+RING = """schema = 1
+name = "ring"
+question = "What does a window of 33 do with a duplicate of a fresh SA's first packet?"
+[[sa]]
+name = "A"
+line = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel replay-window 33 aead rfc4106(gcm(aes)) 0x{key} 128"
+[[step]]
+do = "newsa"
+sa = "A"
+[[step]]
+do = "send"
+sa = "A"
+seqs = [1, 1, 1]
+  [[step.expect]]
+  option = "strict-windows"
+  delivered = 1
+  [[step.expect]]
+  delivered = 2
+"""
+
+
+@pytest.mark.parametrize(("options", "delivered"), [([], 2), (["ring-windows"], 2), (["strict-windows"], 1)])
+def test_rings_and_strict_windows(tmp_path, options, delivered):
+    path = tmp_path / "ring.toml"
+    path.write_text(RING.format(key="07" * 20))
+    result = invoke(path, "--json", *(f"--option={option}" for option in options))
+    assert result.exit_code == 0, result.output
+    (cell,) = json.loads(result.stdout)["cells"]
+    assert cell["steps"][1]["got"]["delivered"] == delivered
