@@ -65,7 +65,7 @@ name = "ring"
 question = "What does a window of 33 do with a duplicate of a fresh SA's first packet?"
 [[sa]]
 name = "A"
-line = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel replay-window 33 aead rfc4106(gcm(aes)) 0x{key} 128"
+line = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel replay-window 33 {aead}"
 [[step]]
 do = "newsa"
 sa = "A"
@@ -84,7 +84,7 @@ seqs = [1, 1, 1]
 @pytest.mark.parametrize(("options", "delivered"), [([], 2), (["ring-windows"], 2), (["strict-windows"], 1)])
 def test_rings_and_strict_windows(tmp_path, options, delivered):
     path = tmp_path / "ring.toml"
-    path.write_text(RING.format(key="07" * 20))
+    path.write_text(RING.format(aead=f"aead rfc4106(gcm(aes)) 0x{'07' * 20} 128"))
     result = invoke(path, "--json", *(f"--option={option}" for option in options))
     assert result.exit_code == 0, result.output
     (cell,) = json.loads(result.stdout)["cells"]
