@@ -236,6 +236,11 @@ class Netns:
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
                 self._timers.watch(entry)
+        while (due := self.spd.next_timer()) <= end:
+            self._timers.run(due, self._fire)
+            self.now = due
+            for policy, hard in self.spd.look(due):
+                self._note("POLEXPIRE", None, hard=hard, extra={"policy": policy})
         self._timers.run(end, self._fire)
         self.now = end
 

@@ -160,12 +160,14 @@ class Sad(StateIndex):
             self.kill(found)
             self._tell("UPDSA", entry, 0)
             return entry
-        return self._renew(found, sa, now)
+        self._renew(found, sa, now)
+        self._tell("UPDSA", self._make(sa, True, now, bmp_len, af, index=found.sa_index), 0)
+        return found
 
-    def _renew(self, found: SadEntry, sa: SecurityAssociation, now: float) -> SadEntry:
+    def _renew(self, found: SadEntry, sa: SecurityAssociation, now: float) -> None:
         """xfrm_state_update of a valid state: keys, reqid and mode stay, and so does what is not stated.
 
-        A state that has carried packets is measured by its new limits at once.
+        A state that has carried packets is measured by its new limits at once. The message shows what the request said.
         """
         old = found.sa
         if sa.dir is not old.dir:
@@ -188,8 +190,6 @@ class Sad(StateIndex):
         found.renewed = now
         if found.used is not None:
             self.check_expire(found)
-        self._tell("UPDSA", found, 0)
-        return found
 
     def delsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None) -> SadEntry:
         """XFRM_MSG_DELSA. ESRCH: no such state (SPI 0 never matches). Returns what was deleted."""
@@ -318,7 +318,16 @@ class Sad(StateIndex):
             join_tunnel(self, entry)
         self.insert(entry)
 
-    def _make(self, sa: SecurityAssociation, keep_window: bool, now: float, bmp_len: int, af: int | None) -> SadEntry:
+    def _make(
+        self,
+        sa: SecurityAssociation,
+        keep_window: bool,
+        now: float,
+        bmp_len: int,
+        af: int | None,
+        *,
+        index: int | None = None,
+    ) -> SadEntry:
         transform = self.engine.transform(sa.keys) if sa.keys is not None else None
         replay = sa.replay
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
@@ -330,7 +339,8 @@ class Sad(StateIndex):
             window = self.window_of(sa, bmp_len, resume=(top or oseq) or None)
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
-        entry = SadEntry(self.take_index(), sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
+        index = self.take_index() if index is None else index
+        entry = SadEntry(index, sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
         entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
         if keep_window:

@@ -27,7 +27,7 @@ from espsim.sad.verify import MAX_ESN_WORDS
 _WHOLE = (
     "kernel", "options", "now", "counters", "listening", "sysctl", "acquire_seq", "hung", "random", "ivs", "masks",
     "android_resources", "next_index", "zeros_linked", "looped", *tables.NAMES, "states", "policies", "generator",
-    "defaults", "thresholds", "policy_buckets",
+    "defaults", "thresholds", "policy_buckets", "policy_timers",
 )  # fmt: skip
 
 _KEPT: dict[str, Any] = {
@@ -76,6 +76,7 @@ def pack(netns: Netns) -> dict[str, Any]:
         "defaults": dict(spd.defaults),
         "thresholds": {str(family): list(lengths) for family, lengths in spd.thresholds.items()},
         "policy_buckets": {"index": spd.buckets, **spd._by_dst},
+        "policy_timers": {str(index): when for index, when in spd._timers.items()},
     }
 
 
@@ -250,6 +251,10 @@ def _without_policies(netns: Netns, said: Mapping[str, Any]) -> None:
         spd.thresholds[family] = a_pair(prefixes[str(family)], at)
         if max(spd.thresholds[family]) > longest:
             raise wrong(at, "longer than an address")
+    indices = {str(policy.index) for policy in spd}
+    if not isinstance(said["policy_timers"], dict) or not said["policy_timers"].keys() <= indices:
+        raise wrong("policy_timers", "not by the indices of policies")
+    spd._timers = {int(index): seconds(when, "policy_timers") for index, when in said["policy_timers"].items()}
     sizes = fields_of(said["policy_buckets"], ["index", *spd._by_dst], "policy_buckets")
     for name, size in sizes.items():
         if number(size, f"policy_buckets.{name}") not in tables.SIZES:

@@ -10,6 +10,7 @@ A policy's selector is its key, octet by octet: addresses of prefix length 0 are
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,7 @@ LOCALOK, ICMP = 1, 2
 
 _SMALLEST, _LARGEST = 8, 1 << 20
 _U32 = 0xFFFFFFFF
+_KM_TIMEOUT = 30  # XFRM_KM_TIMEOUT: seconds until a key manager is told of a soft limit again
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Spd:
         self.thresholds = {AF_INET: (32, 32), AF_INET6: (128, 128)}
         self.buckets = _SMALLEST
         self._by_dst = dict.fromkeys(DIRECTIONS, _SMALLEST)
+        self._timers: dict[int, float] = {}  # by index: when a policy with lifetimes in seconds is looked at next
 
     def __len__(self) -> int:
         return len(self._policies)
@@ -115,9 +118,8 @@ class Spd:
         old = self._find(policy)
         if old is None:
             return self._insert(policy)
-        self._policies.remove(old)
-        self._policies.append(replace(policy, index=old.index))
-        return self._policies[-1]
+        self.remove(old)
+        return self._append(replace(policy, index=old.index))
 
     def get(self, wanted: Policy) -> Policy:
         """XFRM_MSG_GETPOLICY, by index where one is given, else by selector. ENOENT: there is none."""
@@ -129,14 +131,8 @@ class Spd:
     def delete(self, wanted: Policy) -> Policy:
         """XFRM_MSG_DELPOLICY. ENOENT: there is none."""
         found = self.get(wanted)
-        self._policies.remove(found)
+        self.remove(found)
         return found
-
-    def flush(self) -> int:
-        """XFRM_MSG_FLUSHPOLICY: how many went."""
-        count = len(self._policies)
-        self._policies.clear()
-        return count
 
     def lookup(self, direction: str, flow: Flow, mark: int = 0) -> Policy | None:
         """xfrm_policy_lookup: the policy of a packet, None where nobody has one for it."""
@@ -154,10 +150,40 @@ class Spd:
     def remove(self, policy: Policy) -> None:
         """Take out a policy that is here."""
         self._policies.remove(policy)
+        self._timers.pop(policy.index, None)
+
+    def next_timer(self) -> float:
+        """When the next policy is to be looked at for its lifetimes (`look`), in seconds; never: infinity."""
+        return min(self._timers.values(), default=math.inf)
+
+    def look(self, now: float) -> list[tuple[Policy, int]]:
+        """xfrm_policy_timer of those whose time it is: (policy, hard) for each that has met a limit.
+
+        At a hard limit a policy goes. A soft one is told of every 30 seconds from then on.
+        """
+        found = []
+        for policy in [p for p in self._policies if self._timers.get(p.index, math.inf) <= now]:
+            limits, age = policy.limits, now - policy.added
+            hard = [left - age for left in (limits.hard_add, limits.hard_use) if left is not None]
+            soft = [left - age for left in (limits.soft_add, limits.soft_use) if left is not None]
+            if min(hard, default=1) <= 0:
+                self.remove(policy)
+                found.append((policy, 1))
+                continue
+            if min(soft, default=1) <= 0:
+                found.append((policy, 0))
+            self._timers[policy.index] = now + min(*hard, *(left if left > 0 else _KM_TIMEOUT for left in soft), 1e18)
+        return found
+
+    def _append(self, policy: Policy) -> Policy:
+        self._policies.append(policy)
+        limits = policy.limits
+        if any(limit is not None for limit in (limits.hard_add, limits.hard_use, limits.soft_add, limits.soft_use)):
+            self._timers[policy.index] = policy.added + 1
+        return policy
 
     def _insert(self, policy: Policy) -> Policy:
-        policy = replace(policy, index=self._index_for(policy))
-        self._policies.append(policy)
+        policy = self._append(replace(policy, index=self._index_for(policy)))
         self._grow(policy.dir)
         return policy
 

@@ -100,8 +100,15 @@ def unavailable() -> str | None:
     return None
 
 
+def running_release() -> str:
+    """This kernel's version: what a distribution's `uname -v` says, as Debian's does (its -r is 6.1.0-56), else -r."""
+    uname = os.uname()
+    said = re.search(r"Debian (\d+\.\d+\.\d+)", uname.version)
+    return said[1] if said else uname.release
+
+
 def kernel_of(release: str) -> str:
-    """The name, for the model, of a kernel by its uname -r: which stable releases have 94f39804d891, and which habits.
+    """The name, for the model, of a kernel by its version: which stable releases have 94f39804d891, and which habits.
 
     6.13 to 6.17 and 7.1 were not run: each counts as the one before it that was.
     """
@@ -125,7 +132,7 @@ def run_live(lines: Sequence[BatchLine], *, policy: str | None = None, seed: int
     why = unavailable()
     if why is not None:
         raise InputError(f"--live cannot run here: {why}")
-    release = os.uname().release
+    release = running_release()
     against = policy or kernel_of(release)
     batch = Batch(Netns(against, seed=seed))
     version = subprocess.run([_path("ip"), "-V"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603

@@ -55,6 +55,8 @@ class Monitor:
         if kind == "GETDEFAULT":
             return format_defaults(event.extra)
         policy = event.extra.get("policy")
+        if kind == "POLEXPIRE" and isinstance(policy, Policy):
+            return f"Expired {format_policy(policy, stats=stats)}\thard {event.hard}\n"
         if kind in _POLICY_TITLES and isinstance(policy, Policy):
             return _POLICY_TITLES[kind] + format_policy(policy, stats=stats)
         if kind == "ACQUIRE" and view is not None:

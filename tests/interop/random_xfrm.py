@@ -164,7 +164,8 @@ def state_filter(rng: random.Random) -> list[str]:
 def a_state(rng: random.Random) -> str:
     """`xfrm state ...`."""
     verb = rng.choices(
-        ("allocspi", "get", "delete", "list", "deleteall", "flush", "count", "add"), (45, 12, 8, 14, 3, 2, 6, 10)
+        ("allocspi", "get", "delete", "list", "deleteall", "flush", "count", "add", "update"),
+        (45, 12, 8, 14, 3, 2, 6, 7, 5),
     )[0]
     mark = words(rng, 0.3, "mark", ("1 mask 0xff", "0x105 mask 0xff", "5 mask 0xff", "7", "0 mask 0", "3 mask 0"))
     if verb == "allocspi":
@@ -175,7 +176,7 @@ def a_state(rng: random.Random) -> str:
         said = [*state_id(rng), "spi", str(rng.choice(SPIS)), *mark]
     elif verb in ("list", "deleteall"):
         said = state_filter(rng) + (["nokeys"] if verb == "list" and rng.random() < 0.2 else [])
-    elif verb == "add":
+    elif verb in ("add", "update"):
         said = [*state_id(rng), "spi", str(rng.choice(SPIS[:6])), "enc", "ecb(cipher_null)", "''", "auth"]
         said += ["hmac(sha1)", "0x" + "01" * 20, *mark, *words(rng, 0.4, "mode", ("tunnel", "ro", "beet"))]
         said += words(rng, 0.3, "sel src", NETWORKS6 + NETWORKS4)

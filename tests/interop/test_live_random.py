@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import time
 from typing import Any
@@ -18,14 +17,14 @@ from tests.interop.live_netlink import LiveKernel
 
 from espsim.sad.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
-from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, unavailable
+from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, running_release, unavailable
 from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
 from tests.interop.random_xfrm import a_command, a_request
 
 pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
 
-KERNEL = kernel_of(os.uname().release)
+KERNEL = kernel_of(running_release())
 NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"
 RCU = 0.1
 """Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""

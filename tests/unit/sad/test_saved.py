@@ -112,7 +112,15 @@ def test_nothing_new_is_forgotten():
     }
     indices = {"_entries", "_by_triple", "_by_pair", "_by_spi", "_acquires", "_by_seq", "buckets", "tunnel_spi"}
     assert set(vars(netns.sad)) == sad | indices | {"engine", "listener"}
-    assert set(vars(netns.spd)) == {"_policies", "_generator", "defaults", "thresholds", "buckets", "_by_dst"}
+    assert set(vars(netns.spd)) == {
+        "_policies",
+        "_generator",
+        "_timers",
+        "defaults",
+        "thresholds",
+        "buckets",
+        "_by_dst",
+    }
     assert set(SadEntry.__dataclass_fields__) == {
         "sa_index", "sa", "state", "window", "transform", "oseq", "bytes", "packets", "added", "used", "stats", "seq",
         "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",

@@ -318,6 +318,25 @@ class TestUpdatesOfASaThatHasCarriedPackets:  # M
         assert before["count"] == 1
         assert [(e["event"], e["t"]) for e in events["events"]] == [("EXPIRE", 11.0)]
 
+    def test_the_message_shows_what_the_request_said(self) -> None:
+        """km_state_notify() is given the new state, which is thrown away, and not the one that was renewed."""
+        netns = Netns()
+        update = f"{ESP.replace('NEWSA', 'UPDSA')} reqid=9 mode=tunnel"
+        *_, events, got = asked(ESP, "EVENTS", update, "EVENTS", "GETSA dst=10.0.0.2 proto=esp spi=0x1000", netns=netns)
+        [told] = events["events"]
+        assert (told["event"], told["sa"]["reqid"], told["sa"]["mode"]) == ("UPDSA", 9, 1)
+        assert (got["reply"]["reqid"], got["reply"]["mode"]) == (0, 0)
+
+
+class TestPoliciesWithLifetimes:
+    def test_what_is_told(self) -> None:
+        add = "xfrm policy add src 10.0.0.1 dir in limit time-soft 1 limit time-hard 40"
+        outcomes = run(
+            add, "xfrm monitor", "sleep 1.5", "xfrm monitor", "sleep 30", "xfrm monitor", "sleep 9", "xfrm monitor"
+        )
+        shown = "Expired src 10.0.0.1/32 dst 0.0.0.0/0 \n\tdir in priority 0 ptype main \n\thard {}\n"
+        assert [o.stdout for o in outcomes[3::2]] == [shown.format(0), shown.format(0), shown.format(1)]
+
 
 class TestIpcompInTunnelMode:  # P
     NEW = f"NEWSA {TO} proto=comp spi=5 comp=deflate mode=tunnel reqid=3 if_id=4"
