@@ -6,7 +6,6 @@ algorithm that it lacks) is said once for each reason, and counts neither as agr
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import Scenario, Step, Variant
 from espsim.scenario.traffic import expand
 from espsim.xfrm.answers import Answer
-from espsim.xfrm.live import kernel_of, unavailable
+from espsim.xfrm.live import kernel_of, running_release, unavailable
 from espsim.xfrm.live_netlink import LiveKernel, NotAskable
 
 LIVE = "live"
@@ -76,7 +75,7 @@ def run_live(answers: Iterable[Answered], seed: int = 1) -> LiveRun:
     why = unavailable()
     if why is not None:
         raise InputError(f"--live cannot run here: {why}")
-    release = os.uname().release
+    release = running_release()
     result = LiveRun(release, kernel_of(release))
     for answered in answers:
         scenario = answered.scenario

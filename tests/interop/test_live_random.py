@@ -13,7 +13,6 @@ import time
 from typing import Any
 
 import pytest
-from tests.interop.live_netlink import LiveKernel
 
 from espsim.sad.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
