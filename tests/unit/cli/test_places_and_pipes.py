@@ -254,6 +254,16 @@ def packets_of(data):
     return found
 
 
+def test_an_output_that_no_one_reads_any_more_ends_the_run_as_sigpipe_does(here):
+    os.mkfifo("pipe")
+    reader = threading.Thread(target=lambda: (here / "pipe").open("rb").close())
+    reader.start()
+    write_raw_capture(here / "long.pcap", [ipv4(bytes(1400))] * 200)
+    ended = espsim("encap", "long.pcap", "-o", "pipe", "--sad", "sad", "--reference")
+    reader.join()
+    assert (ended.returncode, ended.stdout, ended.stderr) == (141, b"", b"")
+
+
 def test_a_capture_is_cut_in_a_pipe(here):
     data = (here / "esp.pcap").read_bytes()
     for way in (["--reference"], []):

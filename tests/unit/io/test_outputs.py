@@ -180,6 +180,32 @@ def test_a_file_that_grows_too_large(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+IN_A_MOUNT = """
+mount -t tmpfs -o size=100k none "$1" && cd "$1" && head -c 40000 /dev/zero > old && "$2" -c "$3"; ls -A; stat -c %s old
+"""
+TWO_OUTPUTS = """
+from espsim.io.atomic import Outputs
+from espsim.core.errors import InputError
+try:
+    with Outputs() as outputs:
+        outputs.text("first").write("new")
+        outputs.open("old").file.write(bytes(300_000))
+        outputs.commit()
+except InputError as error: print(error)
+"""
+
+
+def test_a_full_disk(tmp_path):
+    """A small file system: what was there stays, and of the other output nothing comes."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", IN_A_MOUNT, "sh", tmp_path, sys.executable, TWO_OUTPUTS],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["old: cannot be written: No space left on device", "old", "40000"]
+
+
 def test_a_capture_is_not_written_to_a_terminal():
     master, slave = pty.openpty()
     try:
