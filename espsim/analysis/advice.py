@@ -94,9 +94,11 @@ def _aliases(inventory: Inventory, audit: Audit, model: Model) -> Iterator[str]:
 
 def _bits_apart(inventory: Inventory, bits: int) -> int | None:
     """The fewest low bits, up to 24, in which all SPIs that differ at all differ."""
-    spis = np.unique(np.array([inventory.survey.spi[i] for i in inventory.offered], dtype=np.uint32))
-    for more in range(bits + 1, 25):
-        if len(np.unique(spis & np.uint32((1 << more) - 1))) == len(spis):
+    spis = np.unique(inventory.spis())
+    for more in range(max(bits + 1, (len(spis) - 1).bit_length()), 25):
+        taken = np.zeros(1 << more, np.bool_)
+        taken[spis & np.uint32((1 << more) - 1)] = True
+        if np.count_nonzero(taken) == len(spis):
             return more
     return None
 

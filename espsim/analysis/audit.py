@@ -172,6 +172,8 @@ class _Run:
         spis, numbers, doubts = self.survey.spi, self.survey.template, self._doubts
         mask = self._mask if _turns_away(self.device) else None
         away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whatever comes, with one errno
+        full: dict[int, str] = {}  # a table that is full, by the length of its addresses, turns away all that come
+        fills = _fills(self.device)
         for position, index in enumerate(self.offered):
             errno = away.get((spis[index] & mask, numbers[index])) if mask is not None else None
             if errno is not None:
@@ -183,6 +185,10 @@ class _Run:
                 continue
             if offer.unknown is not None or doubts.closed is not None:
                 doubts.leave_open(position, index, offer.unknown or doubts.closed or "")
+                continue
+            size = len(self.survey.dst[index])
+            if size in full:
+                self._errnos[index] = full[size]
                 continue
             sa = offer.make(index)
             try:
@@ -196,6 +202,8 @@ class _Run:
                 self._reasons[index] = self._range(errno)
             elif mask is not None and sa.encap is None and sa.offload is None:
                 away[sa.spi & mask, numbers[index]] = errno
+            elif fills is not None and len(self.device.hardware.table(0, sa.dst).rows) >= fills:
+                full[size] = errno
         doubts.settle(self.device.counts().accepted, self.offered)
         self.result.hidden = self._offers.hidden
 
@@ -457,6 +465,15 @@ def _finds_by_spi(device: Device) -> bool:
     comes = classify.rule == "any" or classify.kind == "none" or decides
     by_spi = first.kind != "direct" and all(isinstance(fields, list) and "spi" in fields for fields in lists)
     return comes and (first.kind == "none" or by_spi)
+
+
+def _fills(device: Device) -> int | None:
+    """The rows of a table that takes whatever comes until it is full, and then nothing; None: it is not that simple."""
+    inbound = device.model.spec.inbound
+    first, span = inbound.lookup[0], inbound.program.spi_range
+    simple = len(inbound.lookup) == 1 and first.kind in ("exact", "none") and first.multi_match != "impossible"
+    plain = inbound.program.identity == ["none"] and inbound.classify.rule == "any" and span is None
+    return first.capacity if simple and plain and isinstance(first.capacity, int) else None
 
 
 def _turns_away(device: Device) -> bool:

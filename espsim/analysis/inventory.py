@@ -20,6 +20,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from espsim.core.address import Address, format_address, prefix_match
 from espsim.core.errors import InputError
@@ -29,8 +33,11 @@ from espsim.xfrm.survey import Survey, Template
 WAYS = ("dir", "offload", "local", "pairs", "none")
 """What said the direction of an SA."""
 
-Tuple = tuple[Address, Address, int]
-"""(source, destination, reqid)."""
+NEITHER, IN, OUT = 0, 1, 2
+"""A direction as a number."""
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +92,12 @@ class Inventory:
     @property
     def span(self) -> tuple[int, int] | None:
         """The lowest and the highest SPI of the offered SAs; None where none is offered."""
-        spis = self.survey.spi
-        if not self.offered:
-            return None
-        return min(spis[i] for i in self.offered), max(spis[i] for i in self.offered)
+        spis = self.spis()
+        return (int(spis.min()), int(spis.max())) if len(spis) else None
+
+    def spis(self) -> npt.NDArray[np.uint32]:
+        """The SPIs of the offered SAs, in their order."""
+        return np.asarray(self.survey.spi, np.uint32)[np.asarray(self.offered, np.int64)]
 
     def destinations(self) -> list[int]:
         """How many SAs each destination has: within one the kernel gives no SPI twice."""
@@ -100,105 +109,102 @@ def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
     result = Inventory(survey, array("I"))
     for proto, count in survey.ignored.items():
         result.left_out[f"protocol {proto}"] += count
+    order = np.fromiter(survey.installing_order(), np.int64)
     stated = [_stated(template) for template in survey.templates]
-    order = array("I", survey.installing_order())
-    undirected = any(way is None for _, _, way in stated)
-    pairs = Pairs(survey, _candidates(order, survey, stated)) if undirected and not local else None
-    own: dict[Address, Direction] = {}
-    for index in order:
-        reason, direction, way = stated[survey.template[index]]
+    numbers = np.asarray(survey.template, np.int64)[order]
+    for number, count in zip(*np.unique(numbers, return_counts=True), strict=True):
+        reason = stated[number].left_out
         if reason is not None:
-            result.left_out[reason] += 1
-            result.sas += reason == "larval"
-            continue
-        result.sas += 1
-        if way is None:
-            if pairs is not None:
-                direction = pairs.direction(index)
-                way = "pairs" if direction is not None else "none"
-            else:
-                dst = survey.dst[index]
-                if dst not in own:
-                    own[dst] = Direction.IN if any(prefix.holds(dst) for prefix in local) else Direction.OUT
-                direction, way = own[dst], "local"
-        result.ways[way] += 1
-        if direction is Direction.OUT:
-            result.outbound += 1
-            continue
-        result.undirected += direction is None
-        result.offered.append(index)
-    result.own = [Own(str(p), "--local") for p in local] if local else list(pairs.own()) if pairs is not None else []
+            result.left_out[reason] += int(count)
+        result.sas += int(count) if reason in (None, "larval") else 0
+    kept = np.array([reason.left_out is None for reason in stated], np.bool_)[numbers]
+    order, numbers = order[kept], numbers[kept]
+    direction = np.array([reason.direction for reason in stated], np.int8)[numbers]
+    way = np.array([WAYS.index(reason.way) for reason in stated], np.int8)[numbers]
+    _direct(result, local, order, direction, way)
+    result.ways.update({WAYS[n]: int(count) for n, count in enumerate(np.bincount(way, minlength=len(WAYS)))})
+    result.outbound = int((direction == OUT).sum())
+    result.undirected = int((direction == NEITHER).sum())
+    result.offered.extend(order[direction != OUT].tolist())
     return result
 
 
-def _stated(template: Template) -> tuple[str | None, Direction | None, str | None]:
-    """(why SAs of this template are not offered, their direction, what says it); None: nothing."""
+def _direct(result: Inventory, local: Sequence[Prefix], order: Ints, direction: Codes, way: Codes) -> None:
+    """Fill in the directions that no SA states itself."""
+    open_ = direction == NEITHER
+    if local:
+        own = {dst: IN if any(prefix.holds(dst) for prefix in local) else OUT for dst in set(result.survey.dst)}
+        direction[open_] = [own[result.survey.dst[i]] for i in order[open_].tolist()]
+        way[open_] = WAYS.index("local")
+        result.own = [Own(str(prefix), "--local") for prefix in local]
+    elif open_.any():
+        pairs = Pairs(result.survey, order)
+        direction[open_] = pairs.direction[open_]
+        way[open_ & (direction != NEITHER)] = WAYS.index("pairs")
+        result.own = list(pairs.own())
+
+
+class _Stated(NamedTuple):
+    """Why SAs of a form are not offered, or their direction and what says it."""
+
+    left_out: str | None
+    direction: int = NEITHER
+    way: str = "none"
+
+
+def _stated(template: Template) -> _Stated:
     sa = template.sa
     if sa.proto != PROTO_ESP:
-        return PROTO_NAMES[sa.proto], None, None
+        return _Stated(PROTO_NAMES[sa.proto])
     if sa.keys is None and not template.hidden and not template.unmodelled:
-        return "larval", None, None
+        return _Stated("larval")
     if sa.direction is None:
-        return None, None, None
-    return None, sa.direction, "dir" if sa.dir is not None else "offload"
-
-
-def _candidates(
-    order: array[int], survey: Survey, stated: Sequence[tuple[str | None, Direction | None, str | None]]
-) -> Sequence[int]:
-    """The SAs that may be of a pair: all that can be offered, those whose direction is known too."""
-    if all(reason is None for reason, _, _ in stated):
-        return order
-    return [index for index in order if stated[survey.template[index]][0] is None]
+        return _Stated(None)
+    return _Stated(None, OUT if sa.direction is Direction.OUT else IN, "dir" if sa.dir is not None else "offload")
 
 
 class Pairs:
-    """SAs with swapped addresses and one reqid, and which address of each pair is the host's own."""
+    """SAs with swapped addresses and one reqid, and which address of each pair is the host's own.
 
-    def __init__(self, survey: Survey, indices: Sequence[int]) -> None:
-        self._survey = survey
-        self._of: Counter[Address] = Counter()
-        self._tuples: Counter[Tuple] = Counter()
-        self._best: dict[Address, int] = {}
-        sources = {survey.src[i] for i in indices}
-        if not sources.isdisjoint(survey.dst[i] for i in indices):  # of SAs of one direction there is no pair
-            self._count(indices)
+    `direction` (IN, OUT, NEITHER) of each SA: of one in a pair by the pair's own address, of another by whether one of
+    its addresses is such a one. Addresses are numbered; `_of` counts the pairs that each is in.
+    """
 
-    def _count(self, indices: Sequence[int]) -> None:
-        src, dst, reqid = self._survey.src, self._survey.dst, self._survey.reqid
-        self._tuples.update((src[i], dst[i], reqid[i]) for i in indices)
-        pairs = [(a, b, n) for a, b, n in self._paired() if a < b]
-        for a, b, count in pairs:
-            self._of[a] += count
-            self._of[b] += count
-        for a, b, _ in pairs:
-            for mine, other in ((a, b), (b, a)):
-                if self._of[mine] > self._of[other]:
-                    self._best[mine] = max(self._best.get(mine, 0), self._of[other])
-
-    def _paired(self) -> Iterator[tuple[Address, Address, int]]:
-        """(source, destination, pairs) of every tuple whose opposite is there: as many pairs as the fewer have SAs."""
-        for (a, b, reqid), count in self._tuples.items():
-            back = self._tuples.get((b, a, reqid), 0)
-            if back and a != b:
-                yield a, b, min(count, back)
-
-    def direction(self, index: int) -> Direction | None:
-        """Of an SA in a pair, by the pair's own address; of another, by whether one of its addresses is such a one."""
-        survey = self._survey
-        src, dst = survey.src[index], survey.dst[index]
-        if (dst, src, survey.reqid[index]) in self._tuples and src != dst:
-            here, there = self._of[dst], self._of[src]
-        else:
-            here, there = dst in self._best, src in self._best
-        if here == there:
-            return None
-        return Direction.IN if here > there else Direction.OUT
+    def __init__(self, survey: Survey, indices: Ints) -> None:
+        numbers: dict[Address, int] = {}
+        src = np.array([numbers.setdefault(a, len(numbers)) for a in survey.src], np.int64)[indices]
+        dst = np.array([numbers.setdefault(a, len(numbers)) for a in survey.dst], np.int64)[indices]
+        self._addresses, size = list(numbers), len(numbers)
+        ways, way = np.unique(src * size + dst, return_inverse=True)
+        opposite = _place_of(ways % size * size + ways // size, ways)  # of each (source, destination), -1: not there
+        reqids, reqid = np.unique(np.asarray(survey.reqid, np.int64)[indices], return_inverse=True)
+        kinds, kind, sas = np.unique(way * len(reqids) + reqid, return_inverse=True, return_counts=True)
+        there = kinds // len(reqids) if len(reqids) else kinds
+        back = _place_of(opposite[there] * len(reqids) + kinds % max(1, len(reqids)), kinds)
+        a, b = ways[there] // size, ways[there] % size
+        paired = (opposite[there] >= 0) & (back >= 0) & (a != b)
+        once = paired & (a < b)
+        pairs = np.minimum(sas, sas[back])[once]
+        self._of = np.bincount(a[once], pairs, size) + np.bincount(b[once], pairs, size)
+        self._peer = np.zeros(size)  # of an address that some pair took for the host's own: its busiest peer's pairs
+        for mine, other in ((a[once], b[once]), (b[once], a[once])):
+            more = self._of[mine] > self._of[other]
+            np.maximum.at(self._peer, mine[more], self._of[other[more]])
+        own = np.sign(self._peer)
+        here = np.where(paired[kind], self._of[dst] - self._of[src], own[dst] - own[src])
+        self.direction: Codes = np.select([here > 0, here < 0], [IN, OUT], NEITHER).astype(np.int8)
 
     def own(self) -> Iterator[Own]:
         """The addresses taken for the host's own, the most frequent first."""
-        for address, peer in sorted(self._best.items(), key=lambda item: (-self._of[item[0]], item[0])):
-            why = (
-                f"in {self._of[address]} pairs of SAs with swapped addresses and one reqid, each peer in at most {peer}"
-            )
-            yield Own(format_address(address), why)
+        own = np.flatnonzero(self._peer).tolist()
+        for n in sorted(own, key=lambda n: (-self._of[n], self._addresses[n])):
+            pairs = f"in {int(self._of[n])} pairs of SAs with swapped addresses and one reqid"
+            yield Own(format_address(self._addresses[n]), f"{pairs}, its peers in at most {int(self._peer[n])} each")
+
+
+def _place_of(wanted: Ints, among: Ints) -> Ints:
+    """Where each number is among sorted ones; -1: it is not."""
+    if not len(among):
+        return np.full(len(wanted), -1)
+    place = np.minimum(np.searchsorted(among, wanted), len(among) - 1)
+    return np.where(among[place] == wanted, place, -1)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from espsim.analysis.advice import advice
 from espsim.analysis.audit import FATES, SEVERITY, WORKS, Audit, Finding, Traffic
 from espsim.analysis.inventory import WAYS, Inventory
@@ -27,7 +29,7 @@ def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0) -> 
     """Everything that an audit found. Chances are of the range that the present SPIs span."""
     survey, sas = inventory.survey, len(inventory.offered)
     spis = Range(*inventory.span) if inventory.span is not None else None
-    times = Counter(survey.spi[i] for i in inventory.offered)
+    times = np.unique(inventory.spis(), return_counts=True)[1]
     groups = inventory.destinations()
     return {
         "dump": survey.where,
@@ -41,7 +43,7 @@ def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0) -> 
         "local_count": len(inventory.own),
         "lost": max((audit.lost for audit in audits), default=0),
         "spi_range": {"low": spis.low, "high": spis.high, "size": len(spis)} if spis is not None else None,
-        "shared_spis": sum(n > 1 for n in times.values()),
+        "shared_spis": int((times > 1).sum()),
         "destinations": len(groups),
         "odds": [
             _odds(sas, groups, spis), _odds(10 * sas, [10 * n for n in groups], spis)
