@@ -73,6 +73,7 @@ def audit(
     from espsim.analysis.inventory import parse_prefix, take_inventory
     from espsim.analysis.summary import summary
     from espsim.core.errors import InputError
+    from espsim.io.atomic import Outputs
     from espsim.offload.compare import with_assumptions
     from espsim.offload.device import Device
     from espsim.xfrm.scan import survey_file
@@ -82,9 +83,10 @@ def audit(
     if not models:
         how = "`espsim models find x520` looks for a device, `espsim models` lists all"
         raise InputError(f"which device? --model NAME, which may be repeated; {how}")
-    with _no_collector():
+    with _no_collector(), Outputs() as outputs:
         loaded = with_assumptions(common.named_models(models), assume)
         common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
+        page = outputs.text(html_path) if html_path is not None else None  # refused before the work, not after it
         devices = [Device(model, seed=seed) for model in loaded]
         prefixes = [parse_prefix(text) for text in local]
         survey = survey_file(dump)
@@ -94,7 +96,11 @@ def audit(
             raise InputError("no ESP SA in it", where=dump)
         audits = [run_audit(inventory, device, most=most) for device in devices]
         result = summary(inventory, audits, seed=seed)
-        _show(result, audits, html_path, as_json, odds)
+        if page is not None:
+            page.write(_page(result, audits))
+        outputs.commit()
+    with common.reporting(html_path):
+        _show(result, as_json, odds)
     if result["lost"]:
         sys.exit(1)
 
@@ -114,17 +120,17 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _show(result: dict[str, Any], audits: Sequence[Audit], html_path: str | None, as_json: bool, odds: bool) -> None:
+def _page(result: dict[str, Any], audits: Sequence[Audit]) -> str:
     from espsim.analysis.summary import cells
-    from espsim.io.atomic import atomic_output
-    from espsim.report.audit import print_audit
     from espsim.report.audit_html import Drawing, audit_html
 
-    if html_path is not None:
-        with atomic_output(html_path) as file:
-            file.write(audit_html(result, [Drawing(*cells(audit)) for audit in audits]))
-    with common.reporting(html_path):
-        if as_json:
-            common.print_json(result)
-        else:
-            print_audit(result, odds=odds)
+    return audit_html(result, [Drawing(*cells(audit)) for audit in audits])
+
+
+def _show(result: dict[str, Any], as_json: bool, odds: bool) -> None:
+    if as_json:
+        common.print_json(result)
+        return
+    from espsim.report.audit import print_audit
+
+    print_audit(result, odds=odds)
