@@ -17,6 +17,7 @@ from espsim.cli.run import run as run_scenario
 from espsim.cli.samples import samples
 from espsim.cli.spi import spi
 from espsim.cli.start import run
+from espsim.cli.window import window
 from espsim.cli.xfrm import xfrm
 
 __all__ = ["main", "run"]
@@ -40,5 +41,5 @@ def main() -> None:
     """
 
 
-for _command in (demo, samples, run_scenario, policies, decap, encap, models, audit, spi, engines, bench, xfrm):
+for _command in (demo, samples, run_scenario, policies, decap, encap, window, models, audit, spi, engines, bench, xfrm):
     main.add_command(_command)

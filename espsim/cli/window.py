@@ -1,0 +1,101 @@
+"""`espsim window`: which replay window a capture needs. No keys are needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from espsim.cli import common, packets
+from espsim.cli.numbers import Number
+
+if TYPE_CHECKING:
+    from espsim.analysis.window import Configured, Key
+
+
+@click.command()
+@click.argument("capture", metavar="CAPTURE")
+@click.option("--sad", "sad_path", metavar="FILE", help="SAs: their windows, and whether numbers are extended.")
+@click.option(
+    "--list",
+    "most",
+    default=20,
+    show_default=True,
+    type=Number(0, 1 << 20, "a number of streams"),
+    metavar="N",
+    help="SPIs and destinations to show; JSON has all of them.",
+)
+@click.option("--plot", metavar="FILE", help="Draw packets lost against the window (.png or .svg; needs matplotlib).")
+@common.width_options
+@common.json_option
+def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_json: bool) -> None:  # fmt: skip
+    """Say which replay window a capture needs, from the sequence numbers alone.
+
+    For each SPI and destination: packets, numbers that never came, duplicates, how far late packets were behind, how
+    many a window of 32 to 4096 refuses, and each shipped device's largest, and the smallest window that refuses none.
+    A sender that begins anew is told apart. CAPTURE is as decap's; - is standard input. With --sad the SAs' own windows
+    are judged too, and the counter that shows a loss is known: XfrmInStateSeqError, or with extended numbers
+    XfrmInStateProtoError, because the packet is taken for one of the next 2^32 and its ICV fails.
+    """
+    from espsim.analysis.window import Streams, device_windows, summary
+    from espsim.io.batches import open_batches
+    from espsim.io.capture import CaptureCut
+    from espsim.pipeline.numbers import numbers
+    from espsim.report.plots import image_format, need_matplotlib
+
+    if plot is not None:
+        image_format(plot)
+        need_matplotlib()
+    common.keep_apart({"CAPTURE": capture, "--sad": sad_path}, {"--plot": plot})
+    configured, ports = _configured(sad_path)
+    streams, cut = Streams(), None
+    with open_batches(capture) as reader, packets.progress(capture) as advance:
+        try:
+            for spi, dst, seq in numbers(reader, ports, advance):
+                streams.add(spi, dst, seq)
+        except CaptureCut as error:
+            cut = error
+    streams.finish()
+    result = summary(streams, configured, device_windows())
+    if plot is not None:
+        _draw(plot, result)
+    with common.reporting(plot):
+        if as_json:
+            common.print_json(result)
+        else:
+            from espsim.report.window import print_window
+
+            print_window(result, most)
+    if cut is not None:
+        raise cut
+
+
+def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int]]:
+    """What the SAD says of each SPI and destination, and the UDP ports that carry ESP."""
+    from espsim.analysis.window import Configured
+    from espsim.reference.inbound import encap_ports
+    from espsim.sad.association import PROTO_ESP
+    from espsim.wire.udp import PORT_NAT_T
+
+    if path is None:
+        return {}, frozenset({PORT_NAT_T})
+    sad = common.load_sad(path)
+    found = {
+        (entry.sa.spi, entry.sa.dst): Configured(entry.sa.window, entry.sa.esn)
+        for entry in sad
+        if entry.sa.proto == PROTO_ESP
+    }
+    return found, encap_ports(sad)
+
+
+def _draw(path: str, result: dict[str, object]) -> None:
+    from espsim.io.atomic import OutputFile
+    from espsim.report.plots import image_format
+    from espsim.report.window import draw_window
+
+    output = OutputFile(path)
+    try:
+        output.file.write(draw_window(result, image_format(path)))
+        output.commit()
+    finally:
+        output.discard()
