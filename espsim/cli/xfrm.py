@@ -119,7 +119,9 @@ def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: boo
         if not outcome.ok:
             ok = False
             if not as_json:
-                click.echo(f"{outcome.stderr}Command failed {printable(where)}:{line.number}", err=True)
+                click.echo(
+                    printable(f"{outcome.stderr}Command failed {printable(where)}:{line.number}", keep="\n"), err=True
+                )
             if not force:
                 break
     return ok

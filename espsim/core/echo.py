@@ -12,6 +12,7 @@ or colons, and no long run of digits. What prints keys on purpose (`ip xfrm stat
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -66,13 +67,19 @@ def _hide_in_word(word: str, least: int) -> str:
     tokens = list(_TOKEN.finditer(word))
     found = [token for token in tokens if _is_key(token[0])]
     if not found:
-        bare = word.strip("'\"`.,;:!?()[]{}")
-        cut = len(bare) >= least and _ALL_HEX.fullmatch(bare) and not bare.isdecimal() and not bare.isalpha()
-        return word.replace(bare, HIDDEN) if cut else word
+        rest = (t[0] for t in tokens if len(t[0]) >= least and _may_be_rest(word, t))
+        return functools.reduce(lambda text, token: text.replace(token, HIDDEN), rest, word)
     start = next(t.start() for t in tokens if t is found[0] or _PREFIX.match(t[0]) or _long_hex(t[0]))
     end = tokens[-1].end()
     prefix = _before_digits(word[start:end]) if word[start:end] == found[0][0] else ""
     return word[:start] + prefix + HIDDEN + word[end:]
+
+
+def _may_be_rest(word: str, token: re.Match[str]) -> bool:
+    """Whether a token may be the rest of a key: hex digits, letters among them, and no part of a name with dashes."""
+    text, around = token[0], word[max(0, token.start() - 1) : token.start()] + word[token.end() : token.end() + 1]
+    plain = _ALL_HEX.fullmatch(text) and not text.isdecimal() and not text.isalpha()
+    return bool(plain) and not set(around) & set("-_@")
 
 
 def _long_hex(token: str) -> bool:
@@ -108,7 +115,7 @@ def hide_words(words: Sequence[str]) -> list[str]:
     Beside `hide_keys`, hidden is whatever follows an algorithm's name, in the same word or as the next one: a word
     with brackets is such a name, and so is the word after one of KEYED. `NAME_key=VALUE` has a key too.
     """
-    shown = [_without_glued(word) for word in words]
+    shown = [hide_in_name(word) for word in words]
     for at, word in enumerate(words):
         named = at + 1 if word in KEYED else at if names_algorithm(word) else None
         if named is None:
@@ -140,7 +147,8 @@ def _name_end(word: str) -> int | None:
     return closed + 1 if closed > 0 else len(word)
 
 
-def _without_glued(word: str) -> str:
+def hide_in_name(word: str) -> str:
+    """An algorithm's name, or another word, without a key that is glued to it."""
     if len(word) < _LEAST_ALONE and "(" not in word and "=" not in word:
         return word
     found = _KEY_VALUE.fullmatch(word)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm, resolve
 from espsim.core.address import Address
+from espsim.core.echo import hide_in_name
 from espsim.core.errors import InputError
 from espsim.sad.association import (
     NO_MARK,
@@ -141,7 +142,7 @@ class Draft:
         named = [(a.kind, a.name) for a in self.algorithms] + [(h.kind, h.name) for h in self.hidden]
         for kind, name in named if self.proto == PROTO_ESP else ():
             if kind in _KNOWN and ALIASES.get(name, name) not in _KNOWN[kind]:
-                return f"{kind} {name}"
+                return f"{kind} {hide_in_name(name)}"
         return ""
 
     def stand_in(self) -> SecurityAssociation:

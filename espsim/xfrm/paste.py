@@ -28,7 +28,9 @@ from espsim.xfrm.words import ROW_WORDS
 _MAX_WORDS = 4096
 
 _SA_START = re.compile(r"[ \t]*(?:src|dst)[ \t]+[0-9a-fA-F:.]")
-_ANOTHER_SA = re.compile(r"(?<!sel)(?<!tmpl)[ \t]+(?=src \S+ dst \S+[ \t]+proto (?:esp|ah|comp|[0-9]+) spi )")
+_ANOTHER_SA = re.compile(
+    r"(?<!sel)(?<!tmpl)(?<![ \t])[ \t]++(?=src \S+ dst \S+[ \t]+proto (?:esp|ah|comp|[0-9]+) spi )"
+)
 _NETWORK = re.compile(r"[0-9a-fA-F:.]+/[0-9]+")
 _EVENT = re.compile(
     r"[ \t]*(?:\[nsid [^\]]*\])?(Updated|Deleted|Expired|acquire|Async event|Mapping change|Flushed)\b[ \t]*"
@@ -54,12 +56,12 @@ _SETKEY = re.compile(
 )
 _SETKEY_ROW = re.compile(
     r"[ \t]*(?:(?:esp|ah|ipcomp|tcp|esp-udp|esp-old|ah-old|unknown)[ \t]+mode=|[EAC]:|NAT:|seq=0x|replay=|created:"
-    r"|diff:|last:|current:|allocated:|sadb_seq=|(?:[0-9a-f]{2,8}[ \t]*)+$)"
+    r"|diff:|last:|current:|allocated:|sadb_seq=|[0-9a-f]{2}[0-9a-f \t]*$)"
 )
 _SPD = re.compile(r"[ \t]*[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+\w+[ \t]*")
 """The first line of a policy of `setkey -DP`."""
 
-_ESP_SA = re.compile(r"[ \t]*(#?)[ \t]*(\"IPv[46]\",.*)")
+_ESP_SA = re.compile(r"[ \t]*+(#?)[ \t]*+(\"IPv[46]\",.*)")
 _HINT = re.compile(r"# (0x[0-9a-f]{8})@(\S+): (mode .*)")
 """What `io.esp_sa` says above a row of what the row can't say."""
 
