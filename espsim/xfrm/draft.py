@@ -216,7 +216,7 @@ class Draft:
         if not self.replay and self.circular is None:
             return ReplayState()
         fields = dict(self.replay)
-        bitmap = fields.pop("bitmap", 0) & (1 << max(0, window)) - 1 if window <= 4096 else 0
+        bitmap = fields.pop("bitmap", 0) & (1 << min(max(0, window), MAX_WINDOW)) - 1
         if self.circular is not None and 0 < window <= 4096:
             bitmap = from_circular(self.circular, fields.get("seq", 0), window)
         return ReplayState(**fields, bitmap=bitmap, stated=True, context=self.circular is not None)

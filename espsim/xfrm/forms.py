@@ -22,10 +22,12 @@ from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Mark
 from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of
 from espsim.xfrm.notes import Notes
-from espsim.xfrm.parse import parse_entries
+from espsim.xfrm.pieces import Block
+from espsim.xfrm.reader import Reader
 from espsim.xfrm.survey import NO_PRINT, Columns, Template, template_of
 
 _MAX_FORMS = 1 << 14
+_MAX_NOTES = 8
 _TRIED = 8
 """Forms that are tried by their own pattern, the latest first; further ones are found by their text."""
 
@@ -185,18 +187,21 @@ class Forms:
 def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
     """A form, as the parser reads its text; None where it is not one SA of a dump, or has what numbers can't say."""
     notes = Notes()
+    reader = Reader(None, notes)
     try:
-        (found,) = parse_entries(text, notes=notes)
+        (found,) = reader.read(Block(text, 1))
         whole = re.compile(pattern)
     except (InputError, ValueError, re.error):  # a damaged key; no SA or two; a selector, mark or encapsulation twice
         return None
-    if not isinstance(found, ParsedSa | Unmodelled) or found.verb != "dump":
+    if not isinstance(found, ParsedSa | Unmodelled) or found.verb != "dump" or not reader.inert:
+        return None
+    if len(notes) > _MAX_NOTES or any(note.count > 2 for note in notes):
         return None
     names = whole.groupindex
     if (found.sa.encap and "sport" not in names) or (found.sa.mark != NO_MARK and "value" not in names):
         return None  # ports beside an original address, a mark in decimal: rare, and the parser's
     keys = tuple(name for name in names if name.startswith("key")) if crypto_of(found).print is not None else ()
-    remarks = tuple((note.what, note.first - 1) for note in notes for _ in range(note.count))
+    remarks = tuple((note.what, at - 1) for note in notes for at in (note.first, note.last)[: note.count])
     return Form(
         template_of(found), text, whole, re.compile(rf"{pattern}(?<=\n)(?=src [0-9a-f:.])"), size, inner,
         max(1, text.count("\n")), remarks, keys, not names.keys() - {"proto"} - set(keys),

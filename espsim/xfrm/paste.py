@@ -56,7 +56,7 @@ _SETKEY = re.compile(
 )
 _SETKEY_ROW = re.compile(
     r"[ \t]*(?:(?:esp|ah|ipcomp|tcp|esp-udp|esp-old|ah-old|unknown)[ \t]+mode=|[EAC]:|NAT:|seq=0x|replay=|created:"
-    r"|diff:|last:|current:|allocated:|sadb_seq=|[0-9a-f]{2}[0-9a-f \t]*$)"
+    r"|diff:|last:|current:|allocated:|sadb_seq=|[0-9a-f]{2,8}(?:[ \t]+[0-9a-f]{2,8})*[ \t]*$)"
 )
 _SPD = re.compile(r"[ \t]*[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+\w+[ \t]*")
 """The first line of a policy of `setkey -DP`."""
@@ -105,6 +105,11 @@ class Paste:
         self._hint: re.Match[str] | None = None
         self._esn_row = ""
         self._setkey: tuple[list[str], int] | None = None
+
+    @property
+    def carries(self) -> bool:
+        """Whether what was read means something for what comes."""
+        return self.script or self._hint is not None
 
     def statements(self, text: str, first: int) -> Iterator[Statement]:
         """What a block holds, whose first line has the number `first`."""
@@ -198,9 +203,11 @@ class Paste:
             yield from self._typed(line)
 
     def _esp_sa(self, text: str, number: int) -> None:
-        """A row. Of the rows of one SA that differ in the high half of its numbers alone, the first counts."""
-        front, esn, _ = text.partition('"64-bit"')
-        if esn and front == self._esn_row:
+        """A row. Of the rows of one SA that differ in the high half of its numbers alone, the first counts; one without
+        a high half after these is the same SA for an older Wireshark.
+        """
+        front, esn, _ = text.partition(',"64-bit"')
+        if front == self._esn_row:
             return
         self._esn_row = front if esn else ""
         hint = self._hint

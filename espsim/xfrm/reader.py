@@ -7,8 +7,9 @@ of every SA) and `scan` (a million SAs in columns); each is a `Rows`.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from espsim.core.address import Address
@@ -30,8 +31,9 @@ TWICE = "an SA that is in the text before; the later one counts"
 NOT_ADDED = "an `add` that the kernel refuses (EEXIST), because an SA above has its SPI and takes its mark, passed over"
 _HIDDEN_KEY = "{} {}: the key is hidden, or not hex; print it with `ip xfrm state list`, as root, without nokeys"
 
-ENDINGS = ("anti-replay", "sel", "config:", "current:", "stats:")
+ENDINGS = ("anti-replay", "sel")
 """Words of lines that iproute2 prints for every SA or for none: what all others have, the last one has, if it is whole.
+Lines after these are statistics.
 
 (Of `sel` that is nearly true: it is left out where it is all zeros, which af-unspec makes possible.)
 """
@@ -117,7 +119,7 @@ class Reader:
             if row and statement.commented:
                 self._commented.append(self.count)
             if statement.form is Form.DUMP:
-                self.ended(ending_of(word.text for word in statement.words), count=int(row))
+                self.ended(ending_of([word.text for word in statement.words]), count=int(row))
             elif row:
                 self.count += 1
                 self._last = None
@@ -138,6 +140,11 @@ class Reader:
             self._common = endings
         elif self._common is not endings:
             self._common &= endings
+
+    @property
+    def inert(self) -> bool:
+        """Whether nothing that was read means anything for other SAs."""
+        return not self._acts and not self._paste.carries
 
     def _act(self, act: Act) -> None:
         removal = removal_of(act.words, setkey=act.setkey)
@@ -200,11 +207,11 @@ def _is_row(found: Found | None) -> bool:
     return found is not None and not isinstance(found, Ignored)
 
 
-def ending_of(words: Iterable[str]) -> Ending:
+def ending_of(words: Sequence[str]) -> Ending:
     """How an SA ends whose words these are."""
     seen = frozenset(words)
     rows = frozenset(word for word in seen if word in _FIRST_ROWS or word in _ROWS)
-    esn_cut = "esn" in seen and "context:" in seen and "replay_window" not in seen
+    esn_cut = ("esn", "context:") in itertools.pairwise(words) and "replay_window" not in seen
     return Ending(seen & frozenset(ENDINGS), rows, "af-unspec" in seen, esn_cut)
 
 
@@ -276,7 +283,7 @@ def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[i
             if theirs == mark:
                 loser = _loser(rows, other, index, where)
                 twice.add(loser)
-                notes.add(TWICE, rows.line_of(index))
+                notes.add(NOT_ADDED if loser == index and rows.verb_of(index) == "add" else TWICE, rows.line_of(index))
                 if loser == index:
                     break
                 others.remove(other)
@@ -292,12 +299,14 @@ def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[i
 
 
 def _loser(rows: Rows, first: int, second: int, where: str | None) -> int:
-    """Which of two rows of one SA does not count: the one without keys, else the earlier."""
+    """Which of two rows of one SA does not count: the one without keys, else the earlier; an `add` comes too late."""
     _compare(rows, first, second, where)
     a, b = rows.crypto(first), rows.crypto(second)
     if bool(a.names) != bool(b.names):
         return second if a.names else first
-    return second if a.print is not None and b.print is None else first
+    if (a.print is None) != (b.print is None):
+        return first if a.print is None else second
+    return second if rows.verb_of(second) == "add" else first
 
 
 def _compare(rows: Rows, first: int, second: int, where: str | None) -> None:

@@ -125,10 +125,13 @@ class _Scan:
 
     def _glance(self, text: str) -> bool:
         """Whether the block is an SA of a form that is known, or could be learnt; then it is in the survey."""
-        known = self._forms.read(_unfolded(text))
+        rows = _unfolded(text)
+        known = self._forms.read(rows)
         if known is None:
             return False
         form, columns = known
+        if form.notes and rows is not text:  # their lines are not the rows of the form
+            return False
         number, ending = self._place(form)
         self.survey.extend([number], [[0]], [self._line], [columns])
         self._note(form, self._line, self._line, 1)

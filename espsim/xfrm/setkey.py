@@ -48,7 +48,11 @@ _FLAGS = {0x400: "esn", 0x20000000: "nopmtudisc", 0x40000000: "decap-dscp", 0x80
 _ESN = 0x400
 
 _PROTOCOL = re.compile(r"^[ \t]*([a-z0-9-]+)[ \t]+mode=([a-z0-9]+)[ \t]+spi=([0-9]+)", re.MULTILINE)
-_KEY = re.compile(r"^[ \t]*([EA]):[ \t]*(\S+)[ \t]*(.*(?:\n[ \t]*[0-9a-f]{2}[0-9a-f \t]*$)*)", re.MULTILINE)
+_KEY = re.compile(
+    r"^[ \t]*([EA]):[ \t]*(\S+)[ \t]*"  # E: aes-cbc
+    r"(.*(?:\n[ \t]*[0-9a-f]{2,8}(?:[ \t]+[0-9a-f]{2,8})*[ \t]*$)*)",  # digits, 32 bytes a line
+    re.MULTILINE,
+)
 _FIELD = re.compile(r"\b(reqid|seq|replay|flags|state|refcnt|OAI)=([\w.:]+)")
 _ENDPOINT = re.compile(r"([0-9a-fA-F:.]+)(?:%[\w.-]+)?(?:\[(\d{1,5})\])?")
 _ASSUMED = "setkey does not say how long the ICV is: {} bits are taken for {}"

@@ -59,7 +59,7 @@ def read_words(cursor: Cursor, notes: Notes) -> Draft:
 
 def _unknown(cursor: Cursor, draft: Draft, word: Word, notes: Notes) -> None:
     error = cursor.unknown("word", word)
-    if cursor.form is Form.DUMP or word.text in _NEWER:
+    if cursor.form is Form.DUMP or word.text in _NEWER or word.line != cursor.entry.line:
         notes.add(f"{error.what}, passed over with what follows it", word.line)
     elif draft.fault is None:
         draft.fault = error
