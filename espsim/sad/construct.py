@@ -40,6 +40,7 @@ _COMPRESSIONS = ("deflate",)
 _KNOWN: dict[str, Collection[str]] = {"aead": AEADS, "enc": CIPHERS, "comp": _COMPRESSIONS}
 _KEY_WORDS = {"aead": "AEAD", "enc": "CRYPT", "auth": "AUTH", "auth-trunc": "AUTH_TRUNC", "comp": "COMP"}
 _ORDER = ("aead", "auth-trunc", "auth", "enc", "comp")
+_NON_IKE = "espinudp-nonike"
 _LEAST_ESN_ICV = 4  # bytes: crypto_authenc_esn_setauthsize
 _UNABLE = "Kernel was unable to initialize cryptographic operations"
 
@@ -77,7 +78,7 @@ def _attach_algorithms(request: SaRequest) -> None:
 def _init_state(kernel: Kernel, request: SaRequest, direction: int) -> None:
     mode = _mode_of(request)
     if request.proto == PROTO_ESP:
-        _init_esp(request)
+        _init_esp(kernel, request)
     elif request.proto == PROTO_AH:
         _init_ah(request, mode)
     elif request.proto == PROTO_COMP:
@@ -110,13 +111,14 @@ def _selector_family(request: SaRequest) -> int:
     return 0 if "af-unspec" in request.flags else request.af
 
 
-def _init_esp(request: SaRequest) -> None:
+def _init_esp(kernel: Kernel, request: SaRequest) -> None:
     """esp_init_state, with esp_init_aead and esp_init_authenc."""
     kinds = {algorithm.kind for algorithm in request.algorithms}
     if not kinds & {"aead", "enc"}:
         raise XfrmError(errno.EINVAL, "ESP: AEAD or CRYPT must be provided")
     _check_keys(request)
-    if request.encap is not None and request.encap.kind != ESPINUDP:
+    encap = request.encap.kind if request.encap is not None else ESPINUDP
+    if encap != ESPINUDP and not (encap == _NON_IKE and kernel.non_ike):
         # espintcp needs CONFIG_INET_ESPINTCP, which the kernels that were asked do not have.
         raise XfrmError(errno.EINVAL, "Unsupported encapsulation type for ESP")
 

@@ -40,6 +40,11 @@ class Kernel:
     iptfs: bool = False
     newest_texts: bool = False
 
+    @property
+    def non_ike(self) -> bool:
+        """Whether ESP takes the encapsulation espinudp-nonike, which went in 6.10, when SA_DIR came."""
+        return not self.sa_dir
+
     def error(self, errno: int, extack: str) -> XfrmError:
         """An error whose text only later kernels send."""
         return XfrmError(errno, extack if self.texts else None)

@@ -249,6 +249,8 @@ class TestWhatNewsaIsRefusedFor:
     def test_encapsulation_that_esp_does_not_know(self, encap: str) -> None:  # N
         assert refusal(f"{ESP} encap={encap}") == ("EINVAL", "Unsupported encapsulation type for ESP")
         assert refusal(f"{ESP} encap=2,4500,4500") == OK
+        before = ("OK", None) if encap.startswith("1,") else ("EINVAL", "Unsupported encapsulation type for ESP")
+        assert refusal(f"{ESP} encap={encap}", "linux-6.1") == before
 
     def test_encapsulation_of_ah_and_ipcomp(self) -> None:  # N
         ah, comp = f"NEWSA {TO} proto=ah spi=5 auth=hmac(sha1)", f"NEWSA {TO} proto=comp spi=5 comp=deflate"
