@@ -155,7 +155,17 @@ def reporting(*outputs: str | None) -> Iterator[None]:
 
 
 def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None) -> Sad:
-    """The SAD of a file in the words of `ip xfrm state`; InputError with file and line where it can't be."""
+    """The SAD of a file, as `load_sads`, which says what can't be used too."""
+    return load_sads(path, keep_window=keep_window, strict_windows=strict_windows, lookup=lookup)[0]
+
+
+def load_sads(
+    path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
+) -> tuple[Sad, list[dict[str, Any]]]:
+    """The SAD of a file that people paste, and the SAs of it that can't be used (sa, line, why), for a report.
+
+    Warnings say both, and what was passed over. InputError with file and line where there is no SA, or a contradiction.
+    """
     from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.association import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
@@ -164,8 +174,9 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
     from espsim.xfrm.parse import read_sad
 
     text = read_sad(path)
+    unused = list(text.unused())
     warn_of_text(path, text.notes.lines())
-    _warn_unused(path, list(text.unused()))
+    _warn_unused(path, unused)
     for proto, states in itertools.groupby(sorted(text.ignored, key=lambda i: str(i.proto)), lambda i: i.proto):
         lines = [state.line for state in states]
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
@@ -175,8 +186,8 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
         sad.policy = LongestLookup(sad.policy)
     load(sad, text.sas, path, keep_window=keep_window)
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
-        warn(f"note: {path}: no ESP SA in it, so no packet finds one")
-    return sad
+        warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
+    return sad, [{"sa": one.name, "line": one.line, "why": one.why} for one in unused]
 
 
 def warn_of_text(path: str, notes: Iterable[str]) -> None:

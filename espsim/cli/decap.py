@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -32,7 +32,9 @@ class Files:
 @click.command()
 @click.argument("capture", metavar="IN")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where the inner packets go (pcap, raw IP).")
-@click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
+@click.option(
+    "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
+)
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
 @click.option(
@@ -66,8 +68,10 @@ def decap(
 
     IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback), of any length; - is standard
     input. OUT gets the inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and
-    the report then goes to standard error. FILE is what `ip xfrm state` or `ip -s xfrm state` prints, with keys, or
-    `[ip] xfrm state add|update ...` lines; comments are allowed. SA selectors are judged, policies are not.
+    the report then goes to standard error. FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state`
+    prints, with keys, `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table.
+    Prompts, policies and other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled,
+    are named and not used. SA selectors are judged, policies are not.
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
@@ -79,7 +83,8 @@ def decap(
     writes = {"-o": output, "--verdicts": verdicts}
     common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
     way = packets.way(reference, engine, workers)
-    sad = common.load_sad(sad_path, keep_window=keep_window, strict_windows="strict-windows" in options, lookup=lookup)
+    strict = "strict-windows" in options
+    sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
     common.warn_open_windows(sad)
     inbound = _path(sad, model, assume)
     common.note_rings(sad)
@@ -89,7 +94,7 @@ def decap(
         files = Files(capture, output, lines, outputs)
         stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
     with common.reporting(output, verdicts):
-        _report(stats, inbound, as_json)
+        _report(stats, inbound, unused, as_json)
     if cut is not None:
         raise cut
 
@@ -210,10 +215,10 @@ def _batch_path(inbound: Inbound, way: packets.Way) -> tuple[BatchInbound, bool]
     return BatchOffloaded(inbound, way.engine), True
 
 
-def _report(stats: InboundStats, inbound: Inbound, as_json: bool) -> None:
+def _report(stats: InboundStats, inbound: Inbound, unused: list[dict[str, Any]], as_json: bool) -> None:
     from espsim.reference.offloaded import OffloadedInbound
 
-    result = stats.as_dict()
+    result = stats.as_dict() | {"unused": unused}
     if isinstance(inbound, OffloadedInbound):
         result.setdefault("device", {})
         result["model"] = inbound.device.model.id

@@ -37,7 +37,9 @@ class Files:
 @click.command()
 @click.argument("capture", metavar="IN")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Where the ESP packets go (pcap, raw IP).")
-@click.option("--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state` prints or takes them.")
+@click.option(
+    "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
+)
 @click.option("--esp-sa", metavar="FILE", help="Write the rows of Wireshark's esp_sa table that decrypt OUT.")
 @click.option(
     "--mtu",
@@ -68,7 +70,8 @@ def encap(
 
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
     specific selector wins, then the newest SA. SAs with `dir in` or a mark are passed over. Sequence numbers go on from
-    FILE's replay-oseq (or its dump's oseq). Packets that no SA takes are counted as no_sa and left out.
+    FILE's replay-oseq (or its dump's oseq). Packets that no SA takes are counted as no_sa and left out. FILE is what
+    people paste, as `espsim decap --help` says.
 
     --esp-sa holds the SAs' keys: its file becomes readable for its owner alone; keep it as you keep FILE.
     """
@@ -77,7 +80,7 @@ def encap(
 
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
     way = packets.way(reference, engine, workers)
-    sad = common.load_sad(sad_path)
+    sad, unused = common.load_sads(sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu)
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
@@ -85,7 +88,7 @@ def encap(
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
-    result = stats.as_dict()
+    result = stats.as_dict() | {"unused": unused}
     with common.reporting(output, esp_sa):
         if as_json:
             common.print_json(result)
