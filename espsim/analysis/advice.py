@@ -135,9 +135,11 @@ def _deletion(audit: Audit, model: Model) -> Iterator[str]:
 def _refused(row: Refused) -> str:
     """What to do about SAs that the driver refuses, and what becomes of them until then."""
     if not row.lost:
-        return f"to have {row.sas} more in hardware: {row.change} ({row.why}); until then they work in software"
+        return f"to have {row.sas} more in hardware, {row.change} ({row.why}); until then they work in software"
     what = row.change or "keep these SAs off this device"
-    return f"{what}: {row.why}, and {row.lost} of these {row.sas} SAs lose their packets"
+    whose = f"{row.lost} of {row.sas} such SAs" if row.lost < row.sas else f"{row.sas} such SAs"
+    loses = f"{whose} lose their packets" if row.sas > 1 else "this SA loses its packets"
+    return f"{what}: {row.why}, and {loses}"
 
 
 def _unknown(audit: Audit, model: Model) -> Iterator[str]:

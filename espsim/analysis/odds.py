@@ -190,6 +190,8 @@ def _shape(model: Model, spis: Range) -> _Shape | None:
     limit = _limit(model)
     if inbound.classify.rule != "any" and isinstance(inbound.classify.capacity, int):
         return None
+    if first.kind == "none":
+        return _Shape(limit=limit, addressed=True)  # no packet is looked up: SAs do not meet
     behind = 24 if len(inbound.lookup) > 1 and program.slot == "spi_low24" else None
     index = first.index
     if first.kind == "direct" and index is not None and index.fn == "mask" and isinstance(index.bits, int):

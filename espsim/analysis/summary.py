@@ -21,12 +21,14 @@ from espsim.xfrm.survey import Survey
 
 _DRAWN_UP_TO = 1000
 """SAs up to which odds without a closed form are drawn."""
+_ADDS = 6000
+"""Adds of a draw in all: enough for a first look; `espsim spi` draws more."""
 _OWN = 20
 """The host's own addresses that are named; the count is always of all."""
 
 
-def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0) -> dict[str, Any]:
-    """Everything that an audit found. Chances are of the range that the present SPIs span."""
+def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0, odds: bool = True) -> dict[str, Any]:
+    """Everything that an audit found. Chances are of the range that the present SPIs span; without `odds`, none."""
     survey, sas = inventory.survey, len(inventory.offered)
     spis = Range(*inventory.span) if inventory.span is not None else None
     times = np.unique(inventory.spis(), return_counts=True)[1]
@@ -47,8 +49,8 @@ def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0) -> 
         "destinations": len(groups),
         "odds": [
             _odds(sas, groups, spis), _odds(10 * sas, [10 * n for n in groups], spis)
-        ] if spis is not None else [],
-        "models": [_model(inventory, audit, spis, seed) for audit in audits],
+        ] if spis is not None and odds else [],
+        "models": [_model(inventory, audit, spis if odds else None, seed) for audit in audits],
         "collision": any(audit.collides for audit in audits),
         "notes": survey.notes.lines(),
     }  # fmt: skip
@@ -148,7 +150,8 @@ def _chances(model: Model, sas: int, spis: Range, seed: int) -> dict[str, Any]:
     """The chances in the device; `any` is None where they are not known: what the audit did not need may be unknown."""
     found: dict[str, Chance] | None = None
     with contextlib.suppress(UnknownReached, InputError):
-        found = chances(model, sas, spis, seed=seed, draw=sas <= _DRAWN_UP_TO)
+        draws = max(30, _ADDS // max(1, sas))
+        found = chances(model, sas, spis, seed=seed, draws=draws, draw=sas <= _DRAWN_UP_TO)
     return {name: chance.as_dict() for name, chance in found.items()} if found is not None else {"any": None}
 
 

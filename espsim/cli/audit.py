@@ -95,7 +95,8 @@ def audit(
         if not inventory.sas:
             raise InputError("no ESP SA in it", where=dump)
         audits = [run_audit(inventory, device, most=most) for device in devices]
-        result = summary(inventory, audits, seed=seed)
+        wanted = odds or as_json or html_path is not None
+        result = summary(inventory, audits, seed=seed, odds=wanted)
         if page is not None:
             page.write(_page(result, audits))
         outputs.commit()

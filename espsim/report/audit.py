@@ -94,8 +94,6 @@ def heading(result: Mapping[str, Any]) -> Iterator[str]:
             f" {_count(result['destinations'], 'destination')},"
             f" {_count(result['shared_spis'], 'SPI')} in more than one inbound SA"
         )
-    for note in result["notes"]:
-        yield f"note: {note}"
 
 
 def _print_model(out: Console, model: Mapping[str, Any]) -> None:
@@ -111,10 +109,11 @@ def _print_model(out: Console, model: Mapping[str, Any]) -> None:
         out.print(table(REFUSED_HEAD, refused_rows(model)))
     if model["unknown_keys"]:
         out.print(table(UNKNOWN_HEAD, unknown_rows(model)))
-    if model["findings"]:
-        out.print(table(FINDINGS_HEAD, finding_rows(model["findings"])))
+    told = telling(model["findings"])
+    if told:
+        out.print(table(FINDINGS_HEAD, finding_rows(told)))
     for fate, n in model["findings_left_out"].items():
-        out.print(f"  and {n} more that are of {fate!r}: --list shows more", markup=False)
+        out.print(f"  and {n} more that are of {fate!r}: --list and --json show more", markup=False)
     for sentence in model["advice"]:
         out.print(f"  to do: {sentence}", markup=False)
 
@@ -151,6 +150,11 @@ def unknown_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """What is not public, and the line that assumes it."""
     for row in model["unknown_keys"]:
         yield row["sas"], row["key"], row["assume"], f"{row['first']['sa']}, line {row['first']['line']}"
+
+
+def telling(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The findings to be named: all but SAs that are refused and work in software, of which the refusal says enough."""
+    return [row for row in findings if (row["fate"], row["works"]) != ("refused", "software")]
 
 
 def finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:

@@ -41,6 +41,7 @@ def audit_html(result: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
         f'<h1>SAs in hardware: <span class="{"bad" if lost else ""}">{verdict}</span></h1>',
         *(f"<p><strong>{escape(line)}</strong></p>" for line in audit.answers(result)),
         *(f"<p>{escape(line)}</p>" for line in audit.heading(result)),
+        *(f'<p class="n">{escape(note)}</p>' for note in result["notes"]),
     ]
     for model, drawing in zip(result["models"], drawings, strict=True):
         parts += _model(model, drawing)
@@ -61,8 +62,9 @@ def _model(model: Mapping[str, Any], drawing: Drawing) -> Iterator[str]:
         yield _table(audit.REFUSED_HEAD, audit.refused_rows(model))
     if model["unknown_keys"]:
         yield _table(audit.UNKNOWN_HEAD, audit.unknown_rows(model))
-    if model["findings"]:
-        yield _table(audit.FINDINGS_HEAD, audit.finding_rows(model["findings"]))
+    told = audit.telling(model["findings"])
+    if told:
+        yield _table(audit.FINDINGS_HEAD, audit.finding_rows(told))
     for fate, n in model["findings_left_out"].items():
         yield f'<p class="n">and {n} more that are of “{escape(fate)}”</p>'
     if model["advice"]:
