@@ -75,7 +75,8 @@ def heading(result: Mapping[str, Any]) -> Iterator[str]:
     others = [f"{n} {what}" for what, n in result["left_out"].items()]
     more = f", not offered: {', '.join(others)}" if others else ""
     sas = _count(result["sas"], "ESP SA")
-    yield f"{result['dump']}: {sas}, {result['inbound']} inbound, {result['outbound']} outbound{more}"
+    dump = "standard input" if result["dump"] == "-" else result["dump"]
+    yield f"{dump}: {sas}, {result['inbound']} inbound, {result['outbound']} outbound{more}"
     for own in result["local"]:
         yield f"{own['address']} is taken for this host's own: {own['why']}"
     if result["local_count"] > len(result["local"]):

@@ -55,7 +55,10 @@ def at(result: Any, path: str) -> Any:
     return result
 
 
-@pytest.mark.parametrize("case", json.loads((CASES / "audit.json").read_text()), ids=lambda case: case["id"])
+ASKED = [case for case in json.loads((CASES / "cases.json").read_text()) if case["run"][0] == "audit"]
+
+
+@pytest.mark.parametrize("case", ASKED, ids=lambda case: case["id"])
 def test_the_case_is_answered_right(case):
     words = [str(CASES / word[1:]) if word.startswith("@") else word for word in case["run"]]
     done = run(*words, "--json")
