@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from espsim.cli.numbers import Number
+from espsim.core.echo import printable
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def model_options(multiple: bool) -> Callable[[_F], _F]:
 
 def warn(text: str) -> None:
     """One line on standard error."""
-    click.echo(f"espsim: {text}", err=True)
+    click.echo(f"espsim: {printable(text)}", err=True)
 
 
 def print_json(result: Any) -> None:

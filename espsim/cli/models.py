@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from espsim.cli.common import assume_option, json_option, keep_apart, print_json, width_options
+from espsim.core.echo import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,7 +247,7 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         between = " | " if value and isinstance(value[0], list) else ", "
         return between.join(map(_words, value)) if value else "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 
 def _table(*columns: str, rows: list[list[str]], fewer: bool = False) -> None:
@@ -260,7 +261,7 @@ def _say(text: str) -> None:
     """A sentence, in lines that fit."""
     from espsim.report.terminal import console
 
-    console().print(text, markup=False)
+    console().print(printable(text), markup=False)
 
 
 def _print_list(rows: list[dict[str, Any]]) -> None:

@@ -15,7 +15,8 @@ import difflib
 import functools
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 HIDDEN = "<<Keys hidden>>"
 KEYED = ("enc", "auth", "auth-trunc", "aead")
@@ -178,6 +179,17 @@ def _escaped(character: str) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def printable_values(value: Any, keep: str = "") -> Any:
+    """The lists and dictionaries of a result with every text in them printable, names too."""
+    if isinstance(value, str):
+        return printable(value, keep)
+    if isinstance(value, Mapping):
+        return {printable_values(name, keep): printable_values(item, keep) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(item, keep) for item in value]
+    return value
 
 
 def message(text: str) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from espsim.core.echo import printable
+
 if TYPE_CHECKING:
     from espsim.offload.model import Model
 
@@ -93,4 +95,4 @@ def words(value: Any) -> str:
     """A fact as a person reads it."""
     if isinstance(value, list):
         return "+".join(map(words, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else printable(str(value))

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
+from espsim.core.echo import printable_values
 from espsim.core.verdict import DeviceOutcome, Surfacing
 from espsim.report.terminal import console, table
 
@@ -35,13 +37,13 @@ ODDS_HEAD = ("SAs", "where", *ODDS, "how")
 
 def print_audit(result: Mapping[str, Any], *, odds: bool = False) -> None:
     """What works and what is lost, what the dump holds, each model, and, if they are asked for, the odds."""
-    out = console()
+    out, result = console(), printable_values(result)
     for line in (*answers(result), *heading(result)):
         out.print(line, markup=False)
     for model in result["models"]:
         _print_model(out, model)
     if odds and result["odds"]:
-        out.print("\n[bold]If these SPIs were drawn anew[/bold], uniformly from their range")
+        out.print("\n[bold]If these SPIs were drawn anew[/bold], uniformly from their range", markup=True)
         out.print(table(ODDS_HEAD, odds_rows(result)))
 
 
@@ -98,8 +100,12 @@ def heading(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _print_model(out: Console, model: Mapping[str, Any]) -> None:
-    used, of = model["table"]["used"], model["table"]["capacity"]
-    out.print(f"\n[bold]{model['model']}[/bold]: {used} entries written, table {model['table']['kind']}, capacity {of}")
+    about = model["table"]
+    facts = f"{about['used']} entries written, table {about['kind']}, capacity {about['capacity']}"
+    out.print(
+        f"\n[bold]{escape(model['model'])}[/bold]: {facts}",
+        markup=True,
+    )
     for assumption in model["assumptions"]:
         out.print(f"  assumed: {assumption}", markup=False)
     for note in model["hidden_keys"]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from espsim.core.echo import printable_values
 from espsim.report import audit
 
 _STYLE = """
@@ -32,6 +33,7 @@ class Drawing(NamedTuple):
 
 def audit_html(result: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
     """The whole page; one drawing a model."""
+    result = printable_values(result)
     lost = result["lost"]
     verdict = f"{lost} {'does' if lost == 1 else 'do'} not work" if lost else "none is lost, none meets a wrong SA"
     parts = [

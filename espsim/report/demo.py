@@ -21,10 +21,10 @@ NEXT = (
 def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
     """The trace, the table of models, a sentence a model (from the demo's JSON), what to run next."""
     out = console(most=80)
-    out.print("[bold]One ESP packet through the reference path[/bold]")
+    out.print("[bold]One ESP packet through the reference path[/bold]", markup=True)
     out.print(table(("step", "what happens", "source"), [(step, text, section) for section, step, text in steps]))
     out.print()
-    out.print("[bold]Two inbound SAs with one SPI[/bold]")
+    out.print("[bold]Two inbound SAs with one SPI[/bold]", markup=True)
     out.print(f"A on 192.0.2.1, B on 192.0.2.2; {rows[0]['sent']} packets each; wrong: met the other's keys")
     out.print(
         table(
@@ -41,7 +41,7 @@ def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str
     out.print()
     out.print(table(("model", "in a sentence"), [(row["model"], row["sentence"]) for row in rows]))
     out.print()
-    out.print("[bold]Go on with[/bold]")
+    out.print("[bold]Go on with[/bold]", markup=True)
     for command, what in NEXT:
         out.print(f"  {what}:", markup=False)
         out.print(f"    {command}", markup=False, soft_wrap=True)

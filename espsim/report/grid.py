@@ -14,6 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from espsim.core.echo import printable
+
 _ENDLESS = 100_000
 _GAP = 2
 """Blanks between two columns."""
@@ -36,7 +38,7 @@ class Grid:
         fewer: bool = False,
     ) -> None:  # fmt: skip
         self.headers = [Text(header, style="bold") for header in headers]
-        self.rows = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in rows]
+        self.rows = [[_cell(cell) for cell in row] for row in rows]
         self.title = title
         self.notes = list(notes) or [""] * len(self.rows)
         self.fewer = fewer
@@ -111,6 +113,11 @@ class Grid:
 
 def _note(note: str, room: int) -> Iterator[Text]:
     yield from _wrapped(note, room, "    ") if note else ()
+
+
+def _cell(cell: Any) -> Text:
+    """A cell's text, with its control characters escaped; a line feed in it begins a line."""
+    return cell if isinstance(cell, Text) else Text(printable(str(cell), keep="\n"))
 
 
 def _longest_word(cells: Iterable[Text]) -> int:

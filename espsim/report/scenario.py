@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
+from espsim.core.echo import printable_values
 from espsim.report.terminal import Page, console, table
 
 Cell = Mapping[str, Any]
@@ -20,7 +21,7 @@ _GOOD, _BAD = "green", "red"
 
 def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     """One scenario: `about` has name, question, source and choice."""
-    out = console()
+    out, about, cells = console(), printable_values(about), printable_values(cells)
     name = about["name"]
     if re.fullmatch(r"s\d\d[a-z]?", name):
         name = name[0].upper() + name[1:]
@@ -61,7 +62,7 @@ def print_live(kernel: Mapping[str, Any]) -> None:
 
 def print_verdict(cells: Sequence[Cell]) -> None:
     """What was expected and did not come, and how many cells were compared."""
-    out = console()
+    out, cells = console(), printable_values(cells)
     for cell in cells:
         for line in _failures(cell):
             out.print(line, markup=False, style=_BAD)

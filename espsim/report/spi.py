@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from espsim.core.echo import printable_values
 from espsim.report.audit import interval
 from espsim.report.terminal import console, table
 
@@ -19,7 +20,7 @@ _MEANING = {
 
 def print_spi(result: Mapping[str, Any]) -> None:
     """The chances, the SAs that make a duplicate likely, and what a hash loses."""
-    out = console()
+    out, result = console(), printable_values(result)
     span = result["spi_range"]
     out.print(
         f"{result['sas']} SAs, each with a destination of its own, SPIs uniform in 0x{span['low']:x}-0x{span['high']:x}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from espsim.core.echo import printable, printable_values
 from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.report.grid import Grid
 
@@ -39,7 +40,11 @@ class Page(Console):
     endless = False
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As Console.print, but that a word which is longer than a line stays whole."""
+        """As Console.print, but that a word which is longer than a line stays whole, and markup is asked for.
+
+        Control characters are shown escaped.
+        """
+        objects = tuple(printable(item, keep="\n") if isinstance(item, str) else item for item in objects)
         if self.is_terminal:
             self._print(*objects, **options)
             return
@@ -47,7 +52,7 @@ class Page(Console):
             self._print(*objects, **options)
         self.file.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
-    def _print(self, *objects: Any, markup: bool = True, **options: Any) -> None:
+    def _print(self, *objects: Any, markup: bool = False, **options: Any) -> None:
         if options.get("soft_wrap", False) or not (objects and isinstance(objects[0], str)):
             super().print(*objects, markup=markup, crop=False, **options)
             return
@@ -93,7 +98,7 @@ def table(
 
 def print_inbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim decap`."""
-    out = console()
+    out, result = console(), printable_values(result)
     out.print(
         f"{result['packets']} ESP packets, {result['delivered']} delivered;"
         f" {result['ignored']} frames ignored (not ESP)"
@@ -115,7 +120,7 @@ def print_inbound(result: Mapping[str, Any]) -> None:
 
 def print_outbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim encap`."""
-    out = console()
+    out, result = console(), printable_values(result)
     out.print(
         f"{result['packets']} packets, {result['sealed']} sealed, {result['no_sa']} without an SA;"
         f" {result['ignored']} frames ignored (not IP)"
