@@ -109,11 +109,8 @@ class Draft:
             return "src and dst are of different families"
         return ""
 
-    def judge_keys(self, notes: Notes) -> None:
-        """A key of a length that its algorithm does not take stands for one that is not in the text.
-
-        A MAC takes any key, and an empty one is worth a note.
-        """
+    def hide_damaged_keys(self, notes: Notes) -> None:
+        """A key of a length that its algorithm does not take stands for one that is not in the text."""
         for algorithm in list(self.algorithms) if self.proto == PROTO_ESP else ():
             name, size = ALIASES.get(algorithm.name, algorithm.name), len(algorithm.key)
             suite, cipher = AEADS.get(name), CIPHERS.get(name)
@@ -122,9 +119,7 @@ class Draft:
             elif algorithm.kind == "enc" and cipher is not None:
                 sizes = list(cipher[0])
             else:
-                if algorithm.kind in ("auth", "auth-trunc") and not size and name != "digest_null":
-                    notes.add(f"{name} has an empty key, with which anyone can forge packets", self.algorithm_line)
-                continue
+                continue  # a MAC takes any key
             if size not in sizes:
                 self.algorithms.remove(algorithm)
                 self.hidden.append(Hidden(algorithm.kind, algorithm.name, algorithm.bits))
@@ -133,6 +128,13 @@ class Draft:
                     f" {8 * size}: it counts as hidden",
                     self.algorithm_line,
                 )
+
+    def note_empty_keys(self, notes: Notes) -> None:
+        """A MAC takes an empty key too, and that is worth a note."""
+        for algorithm in self.algorithms if self.proto == PROTO_ESP else ():
+            name = ALIASES.get(algorithm.name, algorithm.name)
+            if algorithm.kind in ("auth", "auth-trunc") and not algorithm.key and name != "digest_null":
+                notes.add(f"{name} has an empty key, with which anyone can forge packets", self.algorithm_line)
 
     @property
     def unmodelled(self) -> str:

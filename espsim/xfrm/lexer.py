@@ -37,6 +37,11 @@ class Form(Enum):
         """Whether it is what a system printed of its SAs, not what someone asks of it."""
         return self in (Form.DUMP, Form.SETKEY_DUMP, Form.ESP_SA)
 
+    @property
+    def typed(self) -> bool:
+        """Whether a user wrote it in iproute2's words: then a mistake in it is an error."""
+        return self in (Form.COMMAND, Form.BARE)
+
 
 class Word(NamedTuple):
     """One word without its quotes. `line` counts from 1; `row` tells a dump's lines apart, though -o join them."""

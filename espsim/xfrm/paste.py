@@ -23,7 +23,7 @@ from typing import TypeAlias
 from espsim.xfrm.lexer import Entry, Form, Line, Word, logical_lines, shown, words_of
 from espsim.xfrm.notes import Notes
 from espsim.xfrm.pieces import SETKEY_HEAD
-from espsim.xfrm.words import ROW_WORDS
+from espsim.xfrm.words import DUMP_WORDS, ROW_WORDS
 
 _MAX_WORDS = 4096
 
@@ -173,7 +173,7 @@ class Paste:
         if "spi" not in texts and any(_NETWORK.fullmatch(text) for text in texts[1:4:2]):
             self._policy = True
             self.notes.add(POLICY, line.number)
-        elif header or line.oneline:
+        elif header or line.oneline or any(text in DUMP_WORDS for text in texts):
             self._entry = Entry(Form.DUMP, verb, line.number, words)
         elif any(text in ROW_WORDS for text in texts[2:]):
             self._entry = Entry(Form.BARE, "add" if verb == "dump" else verb, line.number, words)

@@ -229,7 +229,9 @@ _READERS: dict[Form, Callable[[Entry, str | None, Notes], Draft]] = {
 
 
 def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False) -> Found | None:
-    """One SA of a text by itself. None: it is none, and a note says so. Contradiction: no reader can know what it is.
+    """One SA of a text by itself. None: it is none, and a note says so.
+
+    Contradiction: no reader can know what it is; or a user typed it (a command), and iproute2 would refuse it.
 
     `strict`: InputError for everything that is not read or not modelled.
     """
@@ -243,13 +245,19 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
     if missing := draft.no_identity:
         notes.add(f"an SA that is not whole ({missing}), passed over", entry.line)
         return None
-    draft.judge_keys(notes)
-    what = draft.fault.what if draft.fault is not None else draft.unmodelled
-    if not what:
+    if not entry.form.typed:
+        draft.hide_damaged_keys(notes)
+    draft.note_empty_keys(notes)
+    fault, what = draft.fault, draft.unmodelled
+    if fault is None and not what:
         try:
             return ParsedSa(draft.build(entry, where), entry.line, verb, draft.all_hidden)
         except InputError as error:
-            what = error.what
+            fault = error
+    if fault is not None:
+        if entry.form.typed:  # a mistake of whoever typed it: without this SA an answer would be wrong
+            raise Contradiction(fault.what, where=where, line=fault.line)
+        what = fault.what
     return Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb, crypto(draft.algorithms, draft.hidden))
 
 

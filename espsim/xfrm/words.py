@@ -116,7 +116,7 @@ def _mode(cursor: Cursor, draft: Draft) -> None:
         draft.mode = _MODES[int(word.text)]
         return
     mode = next((m for m in _MODES if word.text and m.startswith(word.text)), None)
-    if mode is None and not re.fullmatch("[0-9]{1,3}", word.text):
+    if mode is None and not re.fullmatch("[0-9]{1,3}|[a-z][a-z_-]{1,14}", word.text):
         raise cursor.unknown("mode", word)
     draft.mode = mode or word.text
 
@@ -203,7 +203,7 @@ def _flag_list(cursor: Cursor, draft: Draft, flags: set[str], known: tuple[str, 
 def _is_bits(cursor: Cursor, word: Word) -> bool:
     """Whether a dump prints bits here."""
     before = cursor.peek(-1)
-    same_row = before is not None and before.row == word.row
+    same_row = before is not None and before.row == word.row and word.text not in _EVERY  # aead is a number too
     return cursor.form is Form.DUMP and same_row and re.fullmatch("[0-9a-f]{1,8}", word.text) is not None
 
 
@@ -463,6 +463,9 @@ _OF_NO_ACCOUNT = frozenset({
 _NEWER = frozenset({"nat-keepalive-interval", "iptfs-opts", "drop-time", "reorder-window", "init-delay", "pkt-size",
                     "max-queue-size", "dont-frag"})  # fmt: skip
 """Words of newer commands that the model has no use for."""
+
+DUMP_WORDS = frozenset({"anti-replay", "lifetime", "limit:", "stats:", "lastused", "replay_window", "bitmap-length"})
+"""Words that only a dump has."""
 
 ROW_WORDS = (_EVERY.keys() | {"flag", "add", "use", "bitmap", "hard", "soft"}) - {"src", "dst"}
 """What the rows of an SA start with."""

@@ -171,6 +171,9 @@ def test_empty_keys_of_macs_are_keys():
         (SA + OTHER + SA.replace("0x0001", "0x0002"), f"f:11: 0x00001001{ALREADY} another key"),
         (SA + SA.replace("rfc4106(gcm(aes))", "rfc4543(gcm(aes))"), f"f:6: 0x00001001{ALREADY} other algorithms"),
         (f"{ADD}\n{ADD.replace('0x0001', '0x0002')}", f"f:2: 0x00000099{ALREADY} another key"),
+        (f"{SA}{ADD} colour blue\n", "f:6: unknown word 'colour'"),
+        (f"{SA}{ADD[:-4]}\n", "f:6: aead rfc4106(gcm(aes)) needs an ICV length in bits after its key"),
+        (f"{ADD.replace(KEY, KEY[2:])}\n", "f:1: rfc4106(gcm(aes)) takes a key of 128 or 192 or 256 bits"),
         ("", "f: no SA in it; it wants"),
         ("hello\n", "f: no SA in it (line 1: a line that is no part of an SA, passed over); it wants"),
         ("ip xfrm policy flush\n", "f: no SA in it (line 1: a policy, passed over"),
@@ -183,6 +186,11 @@ def test_what_stops(text: str, error: str):
 
 
 # -- one SA twice -----------------------------------------------------------------------------------------------------
+
+
+def test_prose_about_commands_is_junk():
+    found = parse_sad(f"Then I ran ip xfrm state add and it failed.\n# run `ip xfrm state add` first\n{SA}")
+    assert (len(found.sas), len(found.notes)) == (1, 1)
 
 
 def test_two_dumps_in_one_file():
