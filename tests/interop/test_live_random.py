@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
 
 KERNEL = kernel_of(running_release())
 NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"
+RESIZE = 0.04
+"""Seconds within which a resize is done (xfrm_hash_resize is queued work); asked for meanwhile, a second follows."""
 _PAST_ITS_TYPE = {"OK", "EEXIST", "ESRCH"}
 RCU = 0.1
 """Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""
@@ -112,3 +114,17 @@ def test_the_comparison_can_fail():
         theirs = [kernel.ask(line) for line in lines]
     other = "rfc2401" if theirs[1]["result"] == "ENOENT" else "rfc4301"
     assert [without_windows(answer) for answer in run_requests(Netns(other), lines)] != theirs
+
+
+@pytest.mark.parametrize("others", [7, 8, 20])
+def test_a_resize_turns_the_order_of_a_chain_round(others: int):
+    """Of two acquires that a request fits the newer is found first, and after a resize of the tables the older."""
+    to = "ALLOCSPI src=10.0.0.1 dst=10.0.0.2 proto=esp"
+    lines = [f"{to} min=0 max=0 mark={mark}/{mark}" for mark in (1, 2)]
+    lines += [f"{to} min={n + 10} max={n + 10} reqid={n + 1}" for n in range(others)] + [f"{to} min=5 max=5 mark=3/3"]
+    with LiveKernel.made() as kernel:
+        for line in lines:
+            theirs = kernel.ask(line)
+            time.sleep(RESIZE)
+    *_, ours = run_requests(Netns(KERNEL), lines)
+    assert without_windows(ours) == theirs

@@ -178,6 +178,16 @@ class TestHashTables:
         assert buckets(range(8)) == "\t SAD count 8 (buckets count 8 Max 1048576)\n"
         assert buckets(range(9)) == "\t SAD count 9 (buckets count 16 Max 1048576)\n"
 
+    @pytest.mark.parametrize(("others", "found"), [(0, "2"), (7, "2"), (8, "1"), (20, "2"), (40, "1")])
+    def test_a_resize_turns_the_order_of_a_chain_round(self, others: int, found: str) -> None:
+        """Which of two acquires a third request adopts: as 6.18.44 did, with time for each resize."""
+        to = f"ALLOCSPI {TO} proto=esp"
+        lines = [f"{to} min=0 max=0 mark={mark}/{mark}" for mark in (1, 2)]
+        lines += [f"{to} min={n + 10} max={n + 10} reqid={n + 1}" for n in range(others)]
+        netns = Netns()
+        *_, adopted = asked(*lines, f"{to} min=5 max=5 mark=3/3", netns=netns)
+        assert adopted["reply"]["mark"] == f"0x{found}/0x{found}"
+
     def test_policies_double_theirs_as_they_come(self) -> None:  # I
         def buckets(count: int) -> str:
             lines = [f"xfrm policy add src 10.0.0.{n} dir out" for n in range(count)]
