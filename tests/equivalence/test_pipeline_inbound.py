@@ -92,10 +92,10 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
 
     @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
     @given(st.lists(LASTING, min_size=1, max_size=3), LONG_RUNS, st.sampled_from([2, 3, 5, 7]),
-           st.sampled_from([False, False, True]))  # fmt: skip
-    def check(chosen, arrivals, cut, write_back):
-        packets, times = packets_of(make(chosen), arrivals)
-        both(lambda: make(chosen), packets, times, cut=cut, write_back=write_back, handed=handed)
+           st.sampled_from([False, False, True]), st.sampled_from(["rfc4301", "full-4301"]))  # fmt: skip
+    def check(chosen, arrivals, cut, write_back, policy):
+        packets, times = packets_of(make(chosen, policy), arrivals)
+        both(lambda: make(chosen, policy), packets, times, cut=cut, write_back=write_back, handed=handed)
 
     check()
     assert sum(map(bool, handed)) >= 2, handed
