@@ -38,33 +38,46 @@ _HEX = "0x[0-9a-f]{1,8}"
 _TIME = "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}"
 _IDENTITY = r"(?:\([0-9]{1,10}\))? reqid (0|[1-9][0-9]{0,9})(?:\(0x[0-9a-f]{8}\))?(?= mode )"
 _HEAD = re.compile(
-    rf"src ({_ANY_ADDRESS}) dst ({_ANY_ADDRESS}) ?\n\tproto (?P<proto>esp|ah) spi 0x([0-9a-f]{{8}}){_IDENTITY}"
+    rf"src ({_ANY_ADDRESS}) dst ({_ANY_ADDRESS}) ?\n"
+    rf"(?P<indent>[ \t]*)proto (?P<proto>esp|ah) spi 0x([0-9a-f]{{8}}){_IDENTITY}"
 )
 
-# What varies, as it starts a row (after a line feed and a tab): the pattern, and zeros of the same kind.
+# What varies, as it starts a row after its indentation: the pattern, and zeros of the same kind.
+_AMOUNT = r"(?:\(INF\)|[0-9]{1,19})"
 _PLAIN = {
     "replay": (f"anti-replay context: seq {_HEX}, oseq {_HEX}, bitmap {_HEX}(?=\n)",
                "anti-replay context: seq 0x0, oseq 0x0, bitmap 0x0"),
-    "esn": (f" seq-hi {_HEX}, seq {_HEX}, oseq-hi {_HEX}, oseq {_HEX}(?=\n)",
-            " seq-hi 0x0, seq 0x0, oseq-hi 0x0, oseq 0x0"),
+    "esn": (f"seq-hi {_HEX}, seq {_HEX}, oseq-hi {_HEX}, oseq {_HEX}(?=\n)",
+            "seq-hi 0x0, seq 0x0, oseq-hi 0x0, oseq 0x0"),
     "interface": (f"if_id {_HEX}(?=\n)", "if_id 0x1"),
     "lastused": (f"lastused {_TIME}(?=\n)", "lastused -"),
-    "carried": (r"  [0-9]{1,19}\(bytes\), [0-9]{1,19}\(packets\)(?=\n)", "  0(bytes), 0(packets)"),
-    "added": (f"  add {_TIME} use (?:-|{_TIME})(?=\n)", "  add - use -"),
-    "stats": ("  replay-window [0-9]{1,9} replay [0-9]{1,9} failed [0-9]{1,9}(?=\n)",
-              "  replay-window 0 replay 0 failed 0"),
+    "bytes": (rf"limit: soft {_AMOUNT}\(bytes\), hard {_AMOUNT}\(bytes\)(?=\n)",
+              "limit: soft (INF)(bytes), hard (INF)(bytes)"),
+    "packets": (rf"limit: soft {_AMOUNT}\(packets\), hard {_AMOUNT}\(packets\)(?=\n)",
+                "limit: soft (INF)(packets), hard (INF)(packets)"),
+    "since_add": (r"expire add: soft [0-9]{1,19}\(sec\), hard [0-9]{1,19}\(sec\)(?=\n)",
+                  "expire add: soft 0(sec), hard 0(sec)"),
+    "since_use": (r"expire use: soft [0-9]{1,19}\(sec\), hard [0-9]{1,19}\(sec\)(?=\n)",
+                  "expire use: soft 0(sec), hard 0(sec)"),
+    "carried": (r"[0-9]{1,19}\(bytes\), [0-9]{1,19}\(packets\)(?=\n)", "0(bytes), 0(packets)"),
+    "added": (f"add {_TIME} use (?:-|{_TIME})(?=\n)", "add - use -"),
+    "stats": ("replay-window [0-9]{1,9} replay [0-9]{1,9} failed [0-9]{1,9}(?=\n)",
+              "replay-window 0 replay 0 failed 0"),
 }  # fmt: skip
-_MARK = r"mark (?P<value>0|0x[0-9a-f]{1,8})/(?P<mask>0x[1-9a-f][0-9a-f]{0,7})(?=[ \n])"
+_MARK = r"mark (?P<value>0|0x[0-9a-f]{1,8})/(?P<mask>0x[1-9a-f][0-9a-f]{0,7})"
+_OUTPUT = f" ?output-mark {_HEX}/{_HEX}"
 _PORTS = r" sport (?P<sport>0|[1-9][0-9]{0,4}) dport (?P<dport>0|[1-9][0-9]{0,4})(?= addr (?:0\.0\.0\.0|::)\n)"
 _SEL = (
     rf"sel src (?P<src>{_ANY_ADDRESS})/(?P<src_len>{_PREFIX})"
     rf" dst (?P<dst>{_ANY_ADDRESS})/(?P<dst_len>{_PREFIX})(?=[ \n])"
 )
+_KEYED = r"(?:aead|auth-trunc|auth|enc) \S+"
+_SHORT = r"[0-9a-f]*(?:\.{2,}|\u2026)[0-9a-f]*"
 _VARYING = re.compile(
-    r"(?<=\n\t)(?:(?P<key>(?:aead|auth-trunc|auth|enc) \S+ 0x)(?P<digits>[0-9a-f]+)(?=[ \n])"
-    r"|(?P<hash>(?:aead|auth-trunc|auth|enc) \S+ \[hash:)[0-9a-f]+(?=\])"
-    + rf"|{_SEL}|{_MARK}|(?P<kind>encap type [a-z-]+){_PORTS}"
-    + r"|(?P<bitmap>(?: [0-9a-f]{8})+)(?= ?\n)|(?P<window>replay-window [0-9]+ seq) 0x[0-9]{8}(?= )|"
+    rf"(?<=\n)(?P<indent>[ \t]*)(?:(?P<key>{_KEYED} 0x)(?P<digits>[0-9a-f]+)(?=[ \n])"
+    rf"|(?P<hash>{_KEYED} \[hash:)[0-9a-f]+(?=\])|(?P<short>{_KEYED} 0x){_SHORT}(?=[ \n])"
+    rf"|{_SEL}|{_MARK}(?P<output>{_OUTPUT})?(?=[ \n])|(?P<kind>encap type [a-z-]+){_PORTS}"
+    r"|(?P<bitmap>[0-9a-f]{8}(?: [0-9a-f]{8})*)(?= ?\n)|(?P<window>replay-window [0-9]+ seq) 0x[0-9]{8}(?= )|"
     + "|".join(f"(?P<{name}>{pattern})" for name, (pattern, _) in _PLAIN.items())
     + ")"
 )
@@ -171,13 +184,14 @@ class Forms:
         if head is None or not size:
             return None
         zero = "0.0.0.0" if size == 4 else "::"  # noqa: S104 - an address of an SA, not of a socket
-        start = f"src {zero} dst {zero}\n\tproto {head['proto']} spi 0x00000100 reqid 0"
+        indent = head["indent"]
+        start = f"src {zero} dst {zero}\n{indent}proto {head['proto']} spi 0x00000100 reqid 0"
         rest, pattern, inner = _blanked(text[head.end() :])
         known = self._known.get(start + pattern)
         if known is not None or len(self._known) >= _MAX_FORMS:
             return known
         address = _ADDRESS[size]
-        begin = rf"src ({address}) dst ({address}) ?\n\tproto {head['proto']} spi 0x([0-9a-f]{{8}}){_IDENTITY}"
+        begin = rf"src ({address}) dst ({address}) ?\n{indent}proto {head['proto']} spi 0x([0-9a-f]{{8}}){_IDENTITY}"
         form = _judged(start + rest, begin + pattern, size, inner)
         if form is not None:
             self._known[start + pattern] = form
@@ -215,6 +229,7 @@ def _blanked(text: str) -> tuple[str, str, int]:
         literal = text[at : found.start()]
         at = found.end()
         zeros, part = _part(found, number)
+        literal += found["indent"]
         if part == _SEL:
             inner = len(packed(found["src"]) or b"")
         blank += literal + zeros
@@ -232,17 +247,22 @@ def _part(found: re.Match[str], number: int) -> tuple[str, str]:
         return found["key"] + "0" * size, re.escape(found["key"]) + f"(?P<key{number}>[0-9a-f]{{{size}}})"
     if found["hash"]:
         return found["hash"] + "0", re.escape(found["hash"]) + "[0-9a-f]+"
+    if found["short"]:
+        return found["short"] + "0...0", re.escape(found["short"]) + _SHORT
     if found["src"]:
-        if found[0].removeprefix("sel ") in _ZERO_SELECTORS:
-            return found[0], re.escape(found[0])
+        row = found[0].lstrip()
+        if row.removeprefix("sel ") in _ZERO_SELECTORS:
+            return row, re.escape(row)
         return f"sel {_ZERO_SELECTORS[':' in found['src']]}", _SEL
     if found["mask"]:
-        return "mark 0x1/0x1", _MARK
+        output = found["output"]
+        zeros = "mark 0x1/0x1" + (" output-mark 0x1/0x1" if output else "")
+        return zeros, f"{_MARK}{_OUTPUT if output else ''}(?=[ \\n])"
     if found["kind"]:
         return f"{found['kind']} sport 1 dport 1", re.escape(found["kind"]) + _PORTS
     if found["bitmap"]:
-        count = len(found["bitmap"]) // 9
-        return " 00000000" * count, f"(?: [0-9a-f]{{8}}){{{count}}}"
+        more = len(found["bitmap"]) // 9
+        return "00000000" + " 00000000" * more, f"[0-9a-f]{{8}}(?: [0-9a-f]{{8}}){{{more}}}"
     return f"{found['window']} 0x00000000", re.escape(found["window"]) + " 0x[0-9]{8}"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
 from espsim.sad.association import Direction, SecurityAssociation
-from espsim.xfrm import parse
+from espsim.xfrm import parse, scan
 from espsim.xfrm.found import ParsedSa, SadText, Unmodelled
 from espsim.xfrm.pieces import text_pieces
 from espsim.xfrm.scan import survey_pieces
@@ -51,6 +51,11 @@ def parse_sad(text: str) -> SadText:
     every: list[ParsedSa | Unmodelled] = [*found.sas, *found.hidden, *found.unmodelled]
     rows = sorted(every, key=lambda item: item.line)
     assert [(survey.name(i), survey.line[i]) for i in range(len(survey))] == [(r.sa.name, r.line) for r in rows]
+    for index, row in enumerate(rows):
+        sa, made = row.sa, survey.maker(survey.templates[survey.template[index]].sa)(index)
+        for name in ("src", "dst", "spi", "proto", "reqid", "mark", "dir", "window", "esn", "offload", "mode"):
+            assert getattr(made, name) == getattr(sa, name), name
+        assert survey.ports(index) == ((sa.encap.sport, sa.encap.dport) if sa.encap else None)
     whats = [survey.templates[number].unmodelled for number in survey.template]
     assert whats == [getattr(row, "what", "") for row in rows]
     assert [survey.templates[n].hidden for n in survey.template] == [getattr(row, "hidden", ()) for row in rows]
@@ -415,6 +420,23 @@ def test_dumps_of_hosts(kind: str):
 )
 def test_cases_are_read_by_both(path: Path):
     assert len(parse_sad(path.read_text()).sas) == USABLE.get(path.name, 2)
+
+
+@pytest.mark.parametrize("indent", ["\t", "", "        "])
+@pytest.mark.parametrize("kind", dumps.DUMPS)
+def test_dumps_of_hosts_are_read_by_their_forms(monkeypatch: pytest.MonkeyPatch, kind: str, indent: str):
+    """The parser gets what is not an SA, and an SA with a prompt below it; else a million SAs would take minutes."""
+    blocks = []
+    parse_block = scan._Scan._parse
+
+    def counted(self: scan._Scan, text: str) -> None:
+        blocks.append(text)
+        parse_block(self, text)
+
+    monkeypatch.setattr(scan._Scan, "_parse", counted)
+    text = dumps.DUMPS[kind]().text.replace("\t", indent)
+    assert len(scan.survey_pieces([text], "f")) == dumps.SAS
+    assert len([block for block in blocks if "\n\tdir out priority" not in block]) <= 8, blocks
 
 
 def test_many_notes_are_few_lines():
