@@ -22,8 +22,9 @@ own SA opens. SAs go in oldest first, as the kernel got them.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from espsim.analysis.doubts import Doubts
 from espsim.analysis.inventory import Inventory
 from espsim.analysis.odds import out_of_range
 from espsim.analysis.offers import Offers
+from espsim.analysis.shortcuts import finds_by_spi, has_room, mask_of, rows_that_fill, turns_away
 from espsim.core.address import Address
 from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing
@@ -151,29 +153,32 @@ class _Run:
         fields = {name for part in first.key for name in ([part] if isinstance(part, str) else part)}
         self._addressed = bool(fields & {"src", "dst"})
         self._indexed = first.kind == "direct" and first.index is not None and first.index.fn == "mask"
-        self._mask = _mask_of(device)
+        self._mask = mask_of(device)
         self._marked = "mark" in fields or "mark" in inbound.classify.key
         self._mismatched: dict[int, Answer] = {}
-        self._by_spi = _finds_by_spi(device)
+        self._by_spi = finds_by_spi(device)
         self._missed: dict[bool, Answer] = {}
         self._found: dict[tuple[str, str], list[Finding]] = {}
-        self._offer()
-        places = {index: place for place, index in device.occupancy()}
-        self._written = set(places)
-        self._repeated = self._repeated_spis()
         self._answered: dict[PacketKey, Answer] = {}
         self._newest: _Newest | None = None
         self._refused_lost: Counter[Refusal] = Counter()
+        self._tally: Counter[tuple[str, str, str | None, DeviceOutcome | None, Surfacing | None]] = Counter()
+        # 1 for an SA that goes into a table with room for all, where no other SA has its SPI: there is nothing to try.
+        self._alone = bytearray(len(self.survey))
+        self._repeated = self._repeated_spis()
+        self._offer()
+        places = {index: place for place, index in device.occupancy()}
+        self._written = set(places)
         self._judge_all(places)
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
     def _offer(self) -> None:
         spis, numbers, doubts = self.survey.spi, self.survey.template, self._doubts
-        mask = self._mask if _turns_away(self.device) else None
+        mask = self._mask if turns_away(self.device) else None
         away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whatever comes, with one errno
         full: dict[int, str] = {}  # a table that is full, by the length of its addresses, turns away all that come
-        fills = _fills(self.device)
+        fills, roomy = rows_that_fill(self.device), has_room(self.device, len(self.offered))
         for position, index in enumerate(self.offered):
             errno = away.get((spis[index] & mask, numbers[index])) if mask is not None else None
             if errno is not None:
@@ -185,6 +190,9 @@ class _Run:
                 continue
             if offer.unknown is not None or doubts.closed is not None:
                 doubts.leave_open(position, index, offer.unknown or doubts.closed or "")
+                continue
+            if roomy and spis[index] not in self._repeated:
+                self._alone[index] = 1
                 continue
             size = len(self.survey.dst[index])
             if size in full:
@@ -200,7 +208,7 @@ class _Run:
             self._errnos[index] = errno
             if out_of_range(self.device.model, sa.spi):
                 self._reasons[index] = self._range(errno)
-            elif mask is not None and sa.encap is None and sa.offload is None:
+            elif mask is not None and self._offers.alike(numbers[index]):
                 away[sa.spi & mask, numbers[index]] = errno
             elif fills is not None and len(self.device.hardware.table(0, sa.dst).rows) >= fills:
                 full[size] = errno
@@ -228,8 +236,11 @@ class _Run:
     def _judge_all(self, places: dict[int, int]) -> None:
         spis, written, repeated = self.survey.spi, self._written, self._repeated
         works = "software" if self._software else "hardware"
-        plain, wanted = 0, Counter[int]()
+        plain, wanted = self._alone.count(1), Counter[int]()
+        free = range(len(places), len(places) + plain)  # rows are taken in turn: which of them is whose is all the same
         for index in sorted(self.offered):
+            if self._alone[index]:
+                continue
             if self._looks and index in written and spis[index] not in repeated and not self._doubts.about(index):
                 plain += 1  # it is in a table that packets are looked up in, and no other SA has its SPI
                 continue
@@ -240,7 +251,9 @@ class _Run:
             self.result.fates["installed"] += plain
             self.result.works[works] += plain
             self.result.traffic[Traffic(works, "installed", None, DeviceOutcome.HIT, Surfacing.NONE)] += plain
-        self.result.places = [(place, wanted[place]) for place in sorted(places.values())]
+        for row, count in self._tally.items():
+            self.result.traffic[Traffic(*row)] += count
+        self.result.places = [(place, wanted[place]) for place in (*sorted(places.values()), *free)]
         self.result.refused = list(self._grouped())
         self._list_findings()
 
@@ -253,7 +266,7 @@ class _Run:
         result.works[met.works] += 1
         if index in self._reasons and met.works in ("lost", "wrong_sa"):
             self._refused_lost[self._reasons[index]] += 1
-        result.traffic[Traffic(met.works, fate, errno, met.outcome, met.surfacing)] += 1
+        self._tally[met.works, fate, errno, met.outcome, met.surfacing] += 1
         if met.other >= 0:
             result.conflicts[self._apart(index, met.other), met.works] += 1
         if fate != "installed" or met.works in ("lost", "wrong_sa", "unknown"):
@@ -320,17 +333,21 @@ class _Run:
         """As `reference.offloaded` has it, for a packet that only its own SA opens."""
         if answer.action == "use":
             if answer.sa_index == index:
-                return Met("hardware" if self.device.mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
+                return Met("hardware" if self._mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
             wrong = DeviceOutcome.SHADOWED if answer.shadowed else DeviceOutcome.WRONG_SA
             return Met("wrong_sa", wrong, self._failing(index), answer.sa_index)
         other = answer.sa_index if answer.sa_index != index else -1
         if answer.action == "software":
             outcome = DeviceOutcome.MISS if answer.reached is Reached.MISS else _ABSENT[answer.reached]
             return self._in_software(index, outcome, other)
-        if self.device.mode == "":
+        if self._mode == "":
             return Met("lost", _ABSENT[answer.reached], Surfacing.COUNTED, other)
         surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
         return Met("lost", _ABSENT[answer.reached], surfacing, other)
+
+    @functools.cached_property
+    def _mode(self) -> str:
+        return self.device.mode
 
     def _failing(self, index: int) -> Surfacing | None:
         """How a wrong key comes to light; None: not public, which changes nothing of where the packets go."""
@@ -440,45 +457,3 @@ class _Newest:
 
 def _severity(finding: Finding) -> tuple[int, int]:
     return SEVERITY[finding.works], finding.sa
-
-
-def _mask_of(device: Device) -> int | None:
-    """The mask of a table that the SPI alone indexes; None: packets are told apart by more than that."""
-    inbound = device.model.spec.inbound
-    index = inbound.lookup[0].index
-    plain = inbound.classify.rule == "any" and len(inbound.lookup) == 1 and inbound.verify.always in ([], ["spi"])
-    plain = plain and inbound.lookup[0].per_family is False
-    if not plain or index is None or index.fn != "mask" or index.subtract_min or not isinstance(index.bits, int):
-        return None
-    return (1 << index.bits) - 1
-
-
-def _finds_by_spi(device: Device) -> bool:
-    """Whether all packets meet the same whose SPI no entry has.
-
-    They do where the SPI is in its key, and nothing but the SPI, and whether the SA was taken, brings packets to it.
-    """
-    inbound = device.model.spec.inbound
-    first, classify = inbound.lookup[0], inbound.classify
-    lists: Sequence[object] = first.key if first.kind == "longest" else [first.key]
-    decides = "spi" in classify.key and "mark" not in classify.key
-    comes = classify.rule == "any" or classify.kind == "none" or decides
-    by_spi = first.kind != "direct" and all(isinstance(fields, list) and "spi" in fields for fields in lists)
-    return comes and (first.kind == "none" or by_spi)
-
-
-def _fills(device: Device) -> int | None:
-    """The rows of a table that takes whatever comes until it is full, and then nothing; None: it is not that simple."""
-    inbound = device.model.spec.inbound
-    first, span = inbound.lookup[0], inbound.program.spi_range
-    simple = len(inbound.lookup) == 1 and first.kind in ("exact", "none") and first.multi_match != "impossible"
-    plain = inbound.program.identity == ["none"] and inbound.classify.rule == "any" and span is None
-    return first.capacity if simple and plain and isinstance(first.capacity, int) else None
-
-
-def _turns_away(device: Device) -> bool:
-    """Whether the driver refuses with one errno whatever meets an SA in its slot, and looks at nothing else."""
-    program = device.model.spec.inbound.program
-    duplicate, alias = program.duplicate, program.alias
-    same = duplicate.policy == alias.policy == "reject" and duplicate.errno == alias.errno != UNKNOWN
-    return same and (program.spi_range is None or program.spi_range.outside == "ignore")

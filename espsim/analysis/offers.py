@@ -39,6 +39,10 @@ class Offers:
         self._varies = [t.sa.encap is not None or t.sa.offload is not None or reqid for t in survey.templates]
         self._known: dict[int | tuple[int, bool, bool], Offer] = {}
 
+    def alike(self, number: int) -> bool:
+        """Whether all SAs of a form, by the number of its template, are judged alike."""
+        return not self._varies[number]
+
     def of(self, index: int) -> Offer:
         """The offer of an SA."""
         number = self._survey.template[index]
