@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -66,12 +67,13 @@ def decap(
 ) -> None:
     """Open the ESP packets of a capture.
 
-    IN is a pcap or pcapng capture (Ethernet, raw IP, Linux cooked, null or loopback), of any length; - is standard
-    input. OUT gets the inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and
-    the report then goes to standard error. FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state`
-    prints, with keys, `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table.
-    Prompts, policies and other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled,
-    are named and not used. SA selectors are judged, policies are not.
+    IN is a pcap or pcapng capture (Ethernet with VLANs, MPLS or PPPoE; PPP, NFLOG, raw IP, Linux cooked, null or
+    loopback), of any length; - is standard input. Frames that are not ESP are counted by what they are. OUT gets the
+    inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and the report then goes
+    to standard error. FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
+    `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
+    other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
+    used. SA selectors are judged, policies are not.
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
@@ -133,6 +135,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
     from espsim.aead.engines import engine_by_name
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.pipeline.stats import InboundStats, verdict_line
+    from espsim.reference.layers import layer_of
 
     engine = engine_by_name("cryptography")
     stats, cut = InboundStats(), None
@@ -145,11 +148,14 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
                 if frame.number == 1:
                     packets.begin(inbound.sad, frame.time_ns / 1e9)
                 received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
-                stats.count(received)
+                layer = frame.link
+                if received is None and frame.ip is not None:
+                    layer = layer_of(frame.ip, inbound.ports)
+                stats.count(received, layer)
                 if received is not None and received.inner is not None:
                     writer.write(received.inner, frame.time_ns)
                 if files.lines is not None:
-                    files.lines.write(json.dumps(verdict_line(frame.number, received)) + "\n")
+                    files.lines.write(json.dumps(verdict_line(frame.number, received, layer)) + "\n")
         except CaptureCut as error:
             cut = error
         writer.commit()
@@ -159,6 +165,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
 
 def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[InboundStats, CaptureCut | None]:
     """The batch path, which gives the same answers."""
+    from espsim.core.layers import Layer
     from espsim.core.verdict import Verdict
     from espsim.io.batches import BatchWriter, open_batches
     from espsim.io.capture import CaptureCut
@@ -181,12 +188,13 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
                 keep = batch.verdict == Verdict.DELIVERED
                 writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
                 answers = path.answers(batch) if by_row or files.lines is not None else []
+                layers = list(map(Layer, batch.kind.tolist())) if answers else []
                 if files.lines is not None:
-                    numbered = enumerate(answers, piece.first)
-                    files.lines.writelines(f"{json.dumps(verdict_line(n, answer))}\n" for n, answer in numbered)
+                    numbered = zip(itertools.count(piece.first), answers, layers, strict=False)
+                    files.lines.writelines(f"{json.dumps(verdict_line(*line))}\n" for line in numbered)
                 if by_row:
-                    for answer in answers:
-                        stats.count(answer)
+                    for answer, layer in zip(answers, layers, strict=True):
+                        stats.count(answer, layer)
                 else:
                     counts.count(batch)
                 advance(reader.at)

@@ -28,6 +28,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     # parse: what the outer headers say; offsets in `where` count from the packet's start
     "family": (np.uint8, 1),  # 4, 6
     "flags": (np.uint8, 1),  # kernels.parse.CUT
+    "kind": (np.uint8, 1),  # core.layers.Layer of what is not ESP
     "proto": (np.uint8, 1),
     "tos": (np.uint8, 1),
     "where": (np.int32, 4),  # end of the IP headers, ESP header, end, the byte that names what follows the IP headers
@@ -74,13 +75,15 @@ def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8
 class PacketBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
-    `time` is when each arrived, in seconds; `mark` its mark. Stages work in place: bytes of opened packets in the arena
-    are plaintext afterwards. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run again
-    with other packets: stages write every row of their columns.
+    `time` is when each arrived, in seconds; `mark` its mark; `link` what it is where it is not IP (core.layers.Layer).
+    Stages work in place: bytes of opened packets in the arena are plaintext afterwards. `memory(shape, dtype)` makes
+    the columns that stages write, zeroed. A batch may run again with other packets: stages write every row of their
+    columns.
     """
 
     family: U8
     flags: U8
+    kind: U8
     proto: U8
     tos: U8
     where: I32
@@ -106,12 +109,14 @@ class PacketBatch:
     verdict: U8
 
     def __init__(  # noqa: PLR0917
-        self, arena: U8, offset: I64, length: I32, time: F64, mark: U32, memory: Callable[..., Any] = np.zeros
-    ) -> None:
+        self, arena: U8, offset: I64, length: I32, time: F64, mark: U32, memory: Callable[..., Any] = np.zeros,
+        link: U8 | None = None,
+    ) -> None:  # fmt: skip
         rows = len(offset)
         if not len(length) == len(time) == len(mark) == rows:
             raise ValueError("the columns of a batch must have one length")
         self.arena, self.offset, self.length, self.time, self.mark = arena, offset, length, time, mark
+        self.link: U8 = np.zeros(rows, np.uint8) if link is None else link
         for name, (kind, width) in COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 

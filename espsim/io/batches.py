@@ -28,7 +28,7 @@ from espsim.core.inputs import open_input
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.intake import NOTHING, Intake
-from espsim.io.linktype import ip_packet, supported, supported_linktypes
+from espsim.io.linktype import ip_packet, link_layer, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
 from espsim.io.source import Record
@@ -60,19 +60,21 @@ class FrameSlot:
 
     A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
     header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
-    nanoseconds since the epoch. ValueError where they don't fit each other.
+    nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER).
+    ValueError where they don't fit each other.
     """
 
     arena: U8
     offset: I64
     length: I32
     time_ns: I64
+    link: U8
 
     def __post_init__(self) -> None:
-        kinds = [column.dtype.name for column in (self.arena, self.offset, self.length, self.time_ns)]
-        if kinds != ["uint8", "int64", "int32", "int64"]:
+        kinds = [column.dtype.name for column in (self.arena, self.offset, self.length, self.time_ns, self.link)]
+        if kinds != ["uint8", "int64", "int32", "int64", "uint8"]:
             raise ValueError(f"a slot of {', '.join(kinds)}")
-        if not len(self.offset) == len(self.length) == len(self.time_ns) > 0:
+        if not len(self.offset) == len(self.length) == len(self.time_ns) == len(self.link) > 0:
             raise ValueError("the columns of a slot must have one length, and a row")
         if self.arena.nbytes < LONGEST or not self.arena.flags.c_contiguous:
             raise ValueError(f"an arena must be contiguous and have {LONGEST} bytes")
@@ -81,7 +83,7 @@ class FrameSlot:
     def of(cls, rows: int = 4096, size: int = 4 << 20) -> Self:
         """A slot of so many rows and bytes."""
         columns = np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int64)
-        return cls(np.empty(size, np.uint8), *columns)
+        return cls(np.empty(size, np.uint8), *columns, np.empty(rows, np.uint8))
 
 
 class _Filling:
@@ -102,7 +104,9 @@ class _ClassicWalk:
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
         """As kernels.capture says."""
         slot = to.slot
-        return classic(slot.arena, to.at, to.end, *self._facts, slot.offset, slot.length, slot.time_ns, to.row)
+        return classic(
+            slot.arena, to.at, to.end, *self._facts, slot.offset, slot.length, slot.time_ns, slot.link, to.row
+        )  # fmt: skip
 
     def tell(self) -> None:
         """As _NgWalk: the plain code has nothing to be told."""
@@ -128,7 +132,7 @@ class _NgWalk:
         slot = to.slot
         return blocks(
             slot.arena, to.at, to.end, self._section, self._table, self._linktypes,
-            slot.offset, slot.length, slot.time_ns, to.row,
+            slot.offset, slot.length, slot.time_ns, slot.link, to.row,
         )  # fmt: skip
 
     def tell(self) -> None:
@@ -251,6 +255,7 @@ class BatchReader(Closing):
         to.memory[start : start + len(ip)] = ip
         slot, row = to.slot, to.row
         slot.offset[row], slot.length[row] = start, len(ip)
+        slot.link[row] = link_layer(record.linktype, record.data)
         slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
         to.row += 1
         return True

@@ -16,9 +16,10 @@ from typing import Self
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
+from espsim.core.layers import Layer
 from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
-from espsim.io.linktype import RAW, ip_packet
+from espsim.io.linktype import RAW, ip_packet, link_layer
 from espsim.io.pcap import file_header, frame_header
 from espsim.io.source import ByteSource, CaptureCut, Format
 
@@ -30,14 +31,15 @@ class Frame:
     """One frame of a capture.
 
     `number` counts from 1; `time_ns` is nanoseconds since the epoch; `ip` goes from the first byte of the IP header to
-    the end of what was captured (Ethernet padding included), None where it is not IP; `snapped`: less was captured than
-    was on the wire.
+    the end of what was captured (Ethernet padding included), None where it is not IP, and then `link` is what it is, as
+    far as the link layer says; `snapped`: less was captured than was on the wire.
     """
 
     number: int
     time_ns: int
     ip: bytes | None
     snapped: bool
+    link: Layer = Layer.OTHER
 
 
 class CaptureReader:
@@ -89,7 +91,9 @@ def _frames(form: Format) -> Iterator[Frame]:
     for record in form.steps():
         if record is not None:
             number += 1
-            yield Frame(number, record.time_ns, ip_packet(record.linktype, record.data), record.snapped)
+            ip = ip_packet(record.linktype, record.data)
+            link = Layer.OTHER if ip is not None else link_layer(record.linktype, record.data)
+            yield Frame(number, record.time_ns, ip, record.snapped, link)
 
 
 class CaptureWriter:

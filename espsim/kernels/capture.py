@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, Int, inlined, kernel
+from espsim.kernels._jit import I32, I64, U8, Int, helper, inlined, kernel
+from espsim.kernels.layers import ARP, OTHER
 
 FULL, MORE, ODD = 0, 1, 2
 """Why a walk stopped: no row left; what starts at `at` goes on behind `end`; for the plain code, and if it is a record
@@ -27,7 +28,11 @@ MAX_RECORD = 16 << 20
 _SECOND = 1_000_000_000
 _LAST_SECOND = 0xFFFFFFFF
 _V4, _V6 = 0x0800, 0x86DD
-_EITHER = -1
+_NONE, _EITHER, _ARP = 0, -1, -2
+"""In place of a version: nothing is known here; 4 or 6; ARP."""
+
+NOT_IP, IS_ARP = -1, -2
+"""In place of a start, as io/linktype.py has it."""
 
 
 @inlined
@@ -45,20 +50,93 @@ def _version_of_family(family: Int) -> int:
     return 6 if family in (10, 24, 28, 30) else 0
 
 
+@helper
+def _behind_mpls(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) behind a stack of labels."""
+    while start + 4 <= size:
+        start += 4
+        if arena[at + start - 2] & 1:
+            return _EITHER, start
+    return _NONE, start
+
+
+@helper
+def _behind_ppp(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) behind PPP's address, control and protocol."""
+    if start + 2 <= size and arena[at + start] == 0xFF and arena[at + start + 1] == 0x03:
+        start += 2
+    if size < start + 2:
+        return _NONE, start
+    protocol = np.int64(arena[at + start])
+    start += 1
+    if protocol & 1 == 0:
+        protocol = protocol << 8 | np.int64(arena[at + start])
+        start += 1
+    if protocol == 0x21:
+        return 4, start
+    if protocol == 0x57:
+        return 6, start
+    if protocol in (0x281, 0x283):
+        return _behind_mpls(arena, at, size, start)
+    return _NONE, start
+
+
+@helper
+def _behind_pppoe(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) behind PPPoE's header and PPP's."""
+    if size < start + 6 or arena[at + start] != 0x11 or arena[at + start + 1] != 0:
+        return _NONE, start
+    return _behind_ppp(arena, at, size, start + 6)
+
+
+@helper
+def _behind_nflog(arena: U8, at: Int, size: Int) -> tuple[int, int]:
+    """(version, start) of the packet among NFLOG's fields."""
+    if size < 8:
+        return _NONE, 0
+    low = 0 if arena[at + 7] == 0 else 1  # where the low byte of a length lies
+    arp, start = arena[at] == 3, 4
+    while start + 4 <= size:
+        here = at + start
+        length = np.int64(arena[here + low]) | np.int64(arena[here + 1 - low]) << 8
+        kind = np.int64(arena[here + 2 + low]) | np.int64(arena[here + 3 - low]) << 8
+        if length < 4:
+            break
+        if kind == 9:
+            version = _version_of_family(np.int64(arena[at]))
+            return _ARP if arp else version if version != _NONE else _EITHER, start + 4
+        if kind == 1 and start + 6 <= size and arena[here + 4] == 0x08 and arena[here + 5] == 0x06:
+            arp = True
+        start += length + 3 & ~3
+    return _NONE, 0
+
+
+@helper
+def _behind_odd_type(arena: U8, at: Int, size: Int, kind: Int, start: Int) -> tuple[int, int]:
+    """(version, start) behind a type that is neither IP nor a VLAN tag."""
+    if kind in (0x8847, 0x8848):
+        return _behind_mpls(arena, at, size, start)
+    if kind == 0x8864:
+        return _behind_pppoe(arena, at, size, start)
+    return _ARP if kind == 0x0806 else _NONE, start
+
+
 @inlined
 def _behind_ethertype(arena: U8, at: Int, size: Int, field: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind the type at `field` and VLAN tags; version 0: none."""
+    """(version, start) behind the type at `field` and VLAN tags."""
     kind = np.int64(arena[at + field]) << 8 | np.int64(arena[at + field + 1])
     while kind in (0x8100, 0x88A8, 0x9100):
         if size < start + 4:
-            return 0, start
+            return _NONE, start
         kind = np.int64(arena[at + start + 2]) << 8 | np.int64(arena[at + start + 3])
         start += 4
-    version = 0
+    version = _NONE
     if kind == _V4:
         version = 4
     elif kind == _V6:
         version = 6
+    else:
+        version, start = _behind_odd_type(arena, at, size, kind, start)
     return version, start
 
 
@@ -73,13 +151,34 @@ def _behind_family(arena: U8, at: Int, either: bool) -> int:
     return version
 
 
+@helper
+def _behind_others(arena: U8, at: Int, size: Int, linktype: Int) -> tuple[int, int]:
+    """(version, start) of PPP, PPPoE and NFLOG."""
+    if linktype == 51:
+        return _behind_pppoe(arena, at, size, 0)
+    if linktype == 239:
+        return _behind_nflog(arena, at, size)
+    if linktype == 50 and size > 0 and arena[at] in (0x0F, 0x8F):
+        return _behind_ethertype(arena, at, size, 2, 4) if size > 4 else (_NONE, 0)
+    return _behind_ppp(arena, at, size, 0) if linktype in (9, 50) else (_NONE, 0)
+
+
+@inlined
+def _type_field(linktype: Int) -> tuple[int, int]:
+    """Where Ethernet, SLL and SLL2 have their type, and what follows their header."""
+    if linktype == 1:
+        return 12, 14
+    return (14, 16) if linktype == 113 else (0, 20)
+
+
 @inlined
 def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
-    """Bytes before the IP packet in a frame of `size` bytes at `at`; -1: not IP. The rules of io/linktype.py."""
-    start, version = 0, 0
-    if linktype == 1:
-        if size > 14:
-            version, start = _behind_ethertype(arena, at, size, 12, 14)
+    """Bytes before the IP packet in a frame of `size` bytes at `at`; NOT_IP or IS_ARP. The rules of io/linktype.py."""
+    start, version = 0, _NONE
+    if linktype in (1, 113, 276):
+        field, start = _type_field(linktype)
+        if size > start:
+            version, start = _behind_ethertype(arena, at, size, field, start)
     elif linktype in (12, 14, 101):
         version = _EITHER
     elif linktype in (228, 229):
@@ -88,23 +187,25 @@ def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
         start = 4
         if size > 4:
             version = _behind_family(arena, at, linktype == 0)
-    elif linktype == 113:
-        if size > 16:
-            version, start = _behind_ethertype(arena, at, size, 14, 16)
-    elif linktype == 276 and size > 20:
-        version, start = _behind_ethertype(arena, at, size, 0, 20)
-    if version == 0 or size <= start:
-        return -1
+    else:
+        version, start = _behind_others(arena, at, size, linktype)
+    if version == _ARP:
+        return IS_ARP
+    if version == _NONE or size <= start:
+        return NOT_IP
     nibble = np.int64(arena[at + start] >> 4)
     if nibble == version or (version == _EITHER and nibble in (4, 6)):
         return start
-    return -1
+    return NOT_IP
 
 
 @inlined
-def put_row(arena: U8, at: Int, size: Int, linktype: Int, offset: I64, length: I32, row: Int) -> None:
-    """Where the IP packet of a frame of `size` bytes at `at` lies; its length is 0 where it is not IP."""
+def put_row(
+    arena: U8, at: Int, size: Int, linktype: Int, offset: I64, length: I32, link: U8, row: Int
+) -> None:  # fmt: skip
+    """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind."""
     start = ip_start(arena, at, size, linktype)
+    link[row] = ARP if start == IS_ARP else OTHER
     if start < 0:
         offset[row], length[row] = at, 0
     else:
@@ -113,8 +214,9 @@ def put_row(arena: U8, at: Int, size: Int, linktype: Int, offset: I64, length: I
 
 @kernel
 def classic(
-    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int, offset: I64, length: I32, time_ns: I64, row: Int
-) -> tuple[int, int, int]:
+    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
+) -> tuple[int, int, int]:  # fmt: skip
     """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds."""
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
@@ -127,7 +229,7 @@ def classic(
         if at + 16 + captured > end:
             return row, at, MORE
         time_ns[row] = number(head, 0, big) * _SECOND + number(head, 4, big) * unit
-        put_row(arena, at + 16, captured, linktype, offset, length, row)
+        put_row(arena, at + 16, captured, linktype, offset, length, link, row)
         at += 16 + captured
         row += 1
     return row, at, FULL

@@ -174,7 +174,7 @@ def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> b
 @inlined
 def _simple(
     arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64,
-    offset: I64, length: I32, time_ns: I64, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
 ) -> bool:  # fmt: skip
     """A simple packet block as a row. It has no time, and does not say how much was captured."""
     if total < 16 or section[COUNT] == 0 or interfaces[0, LINKTYPE] < 0:
@@ -185,14 +185,14 @@ def _simple(
     if captured > total - 16:
         return False
     time_ns[row] = 0
-    put_row(arena, at + 12, captured, interfaces[0, LINKTYPE], offset, length, row)
+    put_row(arena, at + 12, captured, interfaces[0, LINKTYPE], offset, length, link, row)
     return True
 
 
 @inlined
 def _packet(
     arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64,
-    offset: I64, length: I32, time_ns: I64, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
 ) -> bool:  # fmt: skip
     """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
     if total < 32 or which >= section[COUNT]:
@@ -205,14 +205,14 @@ def _packet(
     if time < 0:
         return False
     time_ns[row] = time
-    put_row(arena, at + 28, captured, interface[LINKTYPE], offset, length, row)
+    put_row(arena, at + 28, captured, interface[LINKTYPE], offset, length, link, row)
     return True
 
 
 @kernel
 def blocks(
     arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64,
-    offset: I64, length: I32, time_ns: I64, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
 
@@ -228,10 +228,10 @@ def blocks(
         good, packets = True, 0
         if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
             which = number(arena, at + 8, big) if kind == ENHANCED_PACKET else _half(arena, at + 8, big)
-            good = _packet(arena, at, total, big, which, section, interfaces, offset, length, time_ns, row)
+            good = _packet(arena, at, total, big, which, section, interfaces, offset, length, time_ns, link, row)
             packets = 1
         elif kind == SIMPLE_PACKET:
-            good = _simple(arena, at, total, big, section, interfaces, offset, length, time_ns, row)
+            good = _simple(arena, at, total, big, section, interfaces, offset, length, time_ns, link, row)
             packets = 1
         elif kind == INTERFACE:
             good = _add_interface(arena, at + 8, at + total - 4, big, section, interfaces, linktypes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from espsim.core.batch import I32, NOT_ESP, U8, PacketBatch
+from espsim.core.layers import Layer
 from espsim.core.out_batch import NOT_IP, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.kernels.parse import CUT
@@ -59,17 +60,20 @@ class InboundCounts:
 
     def __init__(self, entries: Sequence[SadEntry]) -> None:
         self._verdicts = np.zeros((256, 2), np.int64)
+        self._ignored = np.zeros(len(Layer), np.int64)
         self._sas = SaTally(entries, len(Verdict))
 
     def count(self, batch: PacketBatch) -> None:
         """Count every row of a batch."""
         cut = (batch.flags & CUT != 0).view(np.uint8)
         np.add.at(self._verdicts, (batch.verdict, cut), 1)
+        self._ignored += np.bincount(batch.kind[batch.verdict == NOT_ESP], minlength=len(Layer))
         self._sas.count(batch.sa_index, batch.verdict)
 
     def stats(self) -> InboundStats:
         """What `InboundStats.count` would have made of the same packets."""
         stats = InboundStats(ignored=int(self._verdicts[NOT_ESP].sum()))
+        stats.ignored_by.update({layer: int(self._ignored[layer]) for layer in Layer})
         for verdict in Verdict:
             whole, cut = self._verdicts[verdict].tolist()
             stats.packets += whole + cut

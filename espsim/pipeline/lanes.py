@@ -21,7 +21,7 @@ from espsim.stages.policy import policy
 class InboundLane:
     """Packets of a capture through a `BatchInbound`."""
 
-    KEPT = ("verdict", "flags", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length")
+    KEPT = ("verdict", "flags", "kind", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length")
     """The columns that counts, answers and writers read."""
 
     def __init__(self, path: BatchInbound) -> None:
@@ -35,7 +35,7 @@ class InboundLane:
         """A batch over a slot's memory."""
         mark: U32 = memory((len(time),), np.uint32)
         mark[:] = self.path.one.mark
-        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory)
+        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, slot.link)
 
     def run(self, batch: PacketBatch) -> None:
         """Run every row."""
@@ -49,7 +49,8 @@ class InboundLane:
     def run_part(self, batch: PacketBatch, mine: U8, worker: int) -> None:
         """Run a worker's rows; the arena is shared, so inner packets are where they are."""
         rows = np.flatnonzero(mine == worker)
-        part = PacketBatch(batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.mark[rows])
+        columns = batch.offset[rows], batch.length[rows], batch.time[rows], batch.mark[rows]
+        part = PacketBatch(batch.arena, *columns, link=batch.link[rows])
         self.path.run(part)
         for name in self.KEPT:
             getattr(batch, name)[rows] = getattr(part, name)

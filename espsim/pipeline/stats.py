@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from espsim.core.address import format_address
+from espsim.core.layers import Layer
 from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
@@ -99,13 +100,15 @@ class EngineUse:
 
 @dataclass(slots=True)
 class InboundStats:
-    """Counts of an inbound run. `ignored`: packets that are not ESP; `by_sa`: by sa_index, in the order they came.
+    """Counts of an inbound run. `by_sa`: by sa_index, in the order they came.
 
+    `ignored`: packets that are not ESP, and by what they are instead.
     `opened`: by sa_index of the SA whose keys were used, the packets that an engine opened or refused by their ICV.
     """
 
     packets: int = 0
     ignored: int = 0
+    ignored_by: Counter[Layer] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     counters: Counter[str] = field(default_factory=Counter)
     device: Counter[str] = field(default_factory=Counter)
@@ -120,10 +123,11 @@ class InboundStats:
         """Packets that were delivered."""
         return self.verdicts[Verdict.DELIVERED.name]
 
-    def count(self, received: ReceivedLike | None) -> None:
-        """Count one packet; None is one that is not ESP."""
+    def count(self, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> None:
+        """Count one packet; None is one that is not ESP, and `layer` what it is."""
         if received is None:
             self.ignored += 1
+            self.ignored_by[layer] += 1
             return
         self.packets += 1
         self.verdicts[received.verdict.name] += 1
@@ -149,6 +153,7 @@ class InboundStats:
         result: dict[str, Any] = {
             "packets": self.packets,
             "ignored": self.ignored,
+            "ignored_by": _sorted(Counter({layer.label: n for layer, n in self.ignored_by.items()})),
             "delivered": self.delivered,
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
@@ -224,10 +229,14 @@ class OutboundStats:
         }
 
 
-def verdict_line(frame: int, received: ReceivedLike | None) -> dict[str, Any]:
-    """One packet's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place."""
+def verdict_line(frame: int, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> dict[str, Any]:
+    """One packet's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
+
+    `kind` says what an ignored frame is (`layer`).
+    """
     if received is None:
-        return {"frame": frame, "verdict": "ignored", "linux_counter": None, "spi": None, "seq64": None, "sa": None}
+        nothing = dict.fromkeys(("linux_counter", "spi", "seq64", "sa"))
+        return {"frame": frame, "verdict": "ignored", "kind": layer.label, **nothing}
     line: dict[str, Any] = {
         "frame": frame,
         "verdict": received.verdict.name,

@@ -110,7 +110,7 @@ class _Slots(Generic[_B]):
         self.slots = [
             FrameSlot(
                 memory((ARENA,), np.uint8), memory((ROWS,), np.int64), memory((ROWS,), np.int32),
-                memory((ROWS,), np.int64),
+                memory((ROWS,), np.int64), memory((ROWS,), np.uint8),
             )
             for _ in range(count)
         ]  # fmt: skip

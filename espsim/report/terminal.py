@@ -101,7 +101,7 @@ def print_inbound(result: Mapping[str, Any]) -> None:
     out, result = console(), printable_values(result)
     out.print(
         f"{result['packets']} ESP packets, {result['delivered']} delivered;"
-        f" {result['ignored']} frames ignored (not ESP)"
+        f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
     out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], Verdict)))
     _print_counters(out, result["linux_counters"])
@@ -116,6 +116,12 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         for row in result.get("wrong_keys", ()):
             out.print(f"{row['packets']} packets of {row['sa']} met the keys of {row['keys_of']}")
     _print_by_sa(out, result["by_sa"], "delivered")
+
+
+def _kinds(ignored_by: Mapping[str, int]) -> str:
+    """`: arp 3, gre 1`, the most first; "" where nothing was ignored."""
+    ordered = sorted(ignored_by.items(), key=lambda kind: (-kind[1], kind[0]))
+    return ": " + ", ".join(f"{kind} {n}" for kind, n in ordered) if ordered else ""
 
 
 def print_outbound(result: Mapping[str, Any]) -> None:

@@ -215,7 +215,7 @@ class CellRunner:
                     self.tracer.after(last.to, wire, received, last.verdict, last.linux_counter)
         self.facts.add(packets=packets, setup=step.show == "nothing")
         got = stats.as_dict()
-        for key in ("packets", "ignored", "by_sa"):
+        for key in ("packets", "ignored", "ignored_by", "by_sa"):
             del got[key]
         return StepResult(step, got, parts=[] if step.show == "nothing" else [_arrived(got)])
 

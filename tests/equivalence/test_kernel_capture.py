@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from espsim.core.batch import I32, I64
+from espsim.core.batch import I32, I64, U8
 from espsim.core.errors import InputError
-from espsim.io.linktype import ip_packet, supported
+from espsim.core.layers import Layer
+from espsim.io.linktype import ip_packet, link_layer, supported
 from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng
 from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
@@ -25,7 +26,32 @@ from tests.equivalence.kernel_settings import quick
 LINKTYPES = [n for n in range(400) if supported(n)]
 # What link headers are made of, so that random bytes hit the rules.
 PIECES = st.sampled_from(
-    [b"\x08\x00", b"\x86\xdd", b"\x81\x00", b"\x88\xa8\0\7", b"\x91\0\0\7", b"\x45", b"\x60", b"\x4f", b"\0", b"\x05"]
+    [
+        b"\x08\x00",
+        b"\x86\xdd",
+        b"\x88\x47",
+        b"\x88\x48\0\0\1\x40",
+        b"\0\1\1\x40",
+        b"\x88\x64\x11\0\0\1\0\x16",
+        b"\0\x21",
+        b"\x57",
+        b"\x02\x81",
+        b"\xff\x03",
+        b"\x08\x06",
+        b"\x02\0\0\0",
+        b"\x08\0\1\0\x08\6\0\0",
+        b"\0\x05\0\1\0\0\0\0",
+        b"\x18\0\x09\0",
+        b"\0\x18\0\x09",
+        b"\x81\x00",
+        b"\x88\xa8\0\7",
+        b"\x91\0\0\7",
+        b"\x45",
+        b"\x60",
+        b"\x4f",
+        b"\0",
+        b"\x05",
+    ]
     + [n.to_bytes(4, order) for n in (2, 10, 24, 28, 30, 1) for order in ("little", "big")]
 )
 FRAMES = st.one_of(
@@ -39,8 +65,9 @@ FRAMES = st.one_of(
 )
 
 
-def columns(rows: int) -> tuple[I64, I32, I64]:
-    return np.full(rows, 77, np.int64), np.full(rows, 77, np.int32), np.full(rows, 77, np.int64)
+def columns(rows: int) -> tuple[I64, I32, I64, U8]:
+    kinds = np.int64, np.int32, np.int64, np.uint8
+    return tuple(np.full(rows, 77, kind) for kind in kinds)  # type: ignore[return-value]
 
 
 def row_is(arena, offset, length, linktype, data):
@@ -71,13 +98,33 @@ def test_the_numbers_of_other_rooms():
 @example(113, bytes(14) + b"\x08\0\x45")
 @example(276, b"\x86\xdd" + bytes(18) + b"\x60")
 @example(276, b"\x86\xdd" + bytes(18))
+@example(1, bytes(12) + b"\x08\6\x45")
+@example(1, bytes(12) + b"\x88\x47\0\0\0\x40\0\0\1\x40\x60")
+@example(1, bytes(12) + b"\x88\x47\0\0\1\x40")
+@example(1, bytes(12) + b"\x88\x64\x11\0\0\1\0\2\0\x21\x45")
+@example(1, bytes(12) + b"\x88\x64\x11\x09\0\1\0\2\0\x21\x45")
+@example(1, bytes(12) + b"\x88\x64\x11\0\0\1\0\2\0")
+@example(9, b"\xff\3\x21\x45")
+@example(9, b"\x02\x81\0\0\1\0\x45")
+@example(9, b"\xff\3\0")
+@example(50, b"\x0f\0\x08\0\x45")
+@example(50, b"\x8f")
+@example(51, b"\x11\0\0\1\0\2\0\x57\x60")
+@example(239, b"\2\0\0\0\5\0\3\0\1\0\0\0\x05\0\x09\0\x45")
+@example(239, b"\x0a\0\0\0\0\5\0\x09\x60")
+@example(239, b"\x0a\0\0\0\0\5\0\x09\x45")
+@example(239, b"\7\0\0\0\x08\0\1\0\x08\6\0\0\x05\0\x09\0\x45")
+@example(239, b"\3\0\0\0\5\0\x09\0\x45")
+@example(239, b"\2\0\0\0\3\0\1\0\5\0\x09\0\x45")
+@example(239, b"\2\0\0\0\x08\0\1\0\x08")
 def test_link_types(linktype, data):
     # Between frames that would be IP, so that a step over the edge shows.
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data + b"\x45\0\x08\0\x45\0")
-    offset, length, time_ns = columns(1)
-    found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, 0)
+    offset, length, time_ns, link = columns(1)
+    found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, link, 0)
     assert found == (1, 16 + len(data), FULL)
     row_is(arena, int(offset[0]), int(length[0]), linktype, data)
+    assert link[0] == (link_layer(linktype, data) if ip_packet(linktype, data) is None else Layer.OTHER)
     assert offset[0] >= 16
     assert offset[0] + length[0] <= 16 + len(data)
 
@@ -86,8 +133,8 @@ def test_every_other_link_type_is_not_ip():
     data = bytes(12) + b"\x08\0\x45\0\x08\0\x45\0\x08\0" + b"\x45" * 30
     for linktype in set(range(400)) - set(LINKTYPES):
         arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
-        offset, length, time_ns = columns(1)
-        classic(arena, 0, len(arena), False, 1, linktype, offset, length, time_ns, 0)
+        offset, length, time_ns, link = columns(1)
+        classic(arena, 0, len(arena), False, 1, linktype, offset, length, time_ns, link, 0)
         assert length[0] == 0
 
 
@@ -105,8 +152,8 @@ def test_classic(frames, big, unit, cut, rows, first, rest):
     data = b"".join(struct.pack(order + "IIII", s, f, len(d), 9) + d for s, f, d in frames) + rest
     head = struct.pack(order + "IHHiIII", 0xA1B23C4D if unit == 1 else 0xA1B2C3D4, 2, 4, 0, 0, 0, 101)
     arena, end = array(bytes(first) + data), first + min(cut, len(data))
-    offset, length, time_ns = columns(rows)
-    row, at, why = classic(arena, first, end, big, unit, 101, offset, length, time_ns, 0)
+    offset, length, time_ns, link = columns(rows)
+    row, at, why = classic(arena, first, end, big, unit, 101, offset, length, time_ns, link, 0)
 
     source = ByteSource(io.BytesIO(head + data[: end - first]), "x")
     steps = ClassicPcap(source, source.read(4)).steps()
@@ -138,8 +185,8 @@ def test_classic_goes_on_where_it_stopped():
 def test_a_row_is_cut_behind_what_ip_can_be():
     data = bytes(12) + b"\x08\0" + b"\x45" * 70_000
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
-    offset, length, time_ns = columns(1)
-    classic(arena, 0, len(arena), False, 1, 1, offset, length, time_ns, 0)
+    offset, length, time_ns, link = columns(1)
+    classic(arena, 0, len(arena), False, 1, 1, offset, length, time_ns, link, 0)
     assert (offset[0], length[0]) == (30, LONGEST)
 
 
@@ -259,8 +306,8 @@ def test_blocks(packets, contents, big, interfaces, cut, rows, room, rest):
     arena = array(data + laid_out(order, [("packet", 0, 1, b"\x45", {})]))
     section = np.array([big, len(interfaces), 5], np.int64)
     table = table_of(interfaces, room)
-    offset, length, time_ns = columns(rows)
-    row, at, why = blocks(arena, 0, len(data), section, table, SUPPORTED, offset, length, time_ns, 0)
+    offset, length, time_ns, link = columns(rows)
+    row, at, why = blocks(arena, 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, 0)
 
     source, form = plain_form(order, interfaces, data)
     before, sections, steps = form.interfaces, 0, form.steps()
@@ -312,9 +359,9 @@ def test_usual_blocks_are_all_the_kernel_s():
         for units in (3, 6, 9):
             other = ">" if order == "<" else "<"
             data = usual(order, units) + section_block(other) + usual(other, units) + section_block(order)
-            offset, length, time_ns = columns(30)
+            offset, length, time_ns, link = columns(30)
             section, table = np.array([order == ">", 0, 0], np.int64), table_of([], 2)
-            found = blocks(array(data), 0, len(data), section, table, SUPPORTED, offset, length, time_ns, 0)
+            found = blocks(array(data), 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, 0)
             assert found == (22, len(data), MORE)
             assert section.tolist() == [order == ">", 0, 2]
             one = [*(1_699_999_997 * 10**9 + n * (10**9 // 10**units) for n in range(9)), 0, 1000]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.core.layers import Layer
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.pipeline import stream as streams
@@ -20,10 +21,11 @@ from espsim.pipeline.stats import InboundStats
 from espsim.pipeline.stream import stream
 from espsim.pipeline.workers import WorkerFailedError
 from espsim.reference.inbound import Inbound
+from espsim.reference.layers import layer_of
 from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples
-from tests.support import Peer, gcm_sa, ipv4, new_sad
+from tests.support import Peer, gcm_sa, ipv4, new_sad, udp
 
 
 def capture(path, packets, times):
@@ -40,8 +42,9 @@ def by_reference(path, sad):
     with open_capture(path) as reader:
         for frame in reader:
             received = one.receive(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
-            stats.count(received)
-            answers.append(shown(received))
+            layer = frame.link if frame.ip is None else layer_of(frame.ip, one.ports)
+            stats.count(received, layer)
+            answers.append((shown(received), layer if received is None else Layer.OTHER))
     return answers, stats.as_dict(), {index: count.passed for index, count in stats.opened.items()}
 
 
@@ -55,7 +58,7 @@ def in_batches(path, sad, workers):
         for piece in stream(reader, lane, workers):
             counts.count(piece.batch)
             numbers += range(piece.first, piece.first + len(piece.batch))
-            answers += map(shown, batches.answers(piece.batch))
+            answers += zip(map(shown, batches.answers(piece.batch)), piece.batch.kind.tolist(), strict=True)
     assert numbers == list(range(1, len(answers) + 1))
     stats = counts.stats()
     opened = {index: count.passed for index, count in stats.opened.items()}
@@ -93,6 +96,31 @@ def many(path, sad, count):
 
 def some_sad(sas=8):
     return new_sad(*(gcm_sa(spi=0x1000 + n, key_byte=n) for n in range(sas)))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_not_esp_is_named_by_every_path(tmp_path, workers):
+    """Ethernet: ARP, LLDP, and one packet of each kind beside ESP."""
+    ethernet = bytes(12) + b"\x08\x00"
+    packets = [
+        ipv4(bytes(28), proto=proto) if isinstance(proto, int) else ipv4(udp(*proto)) for proto in
+        (1, 6, 47, 51, (b"\xff", 4500, 4500), (bytes(40), 4500, 4500), (bytes(28), 500, 500), (b"x" * 20, 9, 4789),
+         (b"x" * 20, 9, 6081), (b"x" * 20, 9, 2152), (b"x" * 20, 9, 53))
+    ]  # fmt: skip
+    packets = [packet[:9] + b"\x11" + packet[10:] if n >= 4 else packet for n, packet in enumerate(packets)]
+    frames = [bytes(12) + b"\x08\x06" + bytes(28), bytes(12) + b"\x88\xcc" + bytes(28)]
+    frames += [ethernet + packet for packet in (*packets, Peer(gcm_sa()).packet(1, ipv4(bytes(60))))]
+    path = str(tmp_path / "in.pcap")
+    with CaptureWriter(path, linktype=1) as writer:
+        for n, frame in enumerate(frames):
+            writer.write(frame, n)
+        writer.commit()
+    want, found = by_reference(path, new_sad(gcm_sa())), in_batches(path, new_sad(gcm_sa()), workers)
+    assert found == want
+    stats = found[1]
+    assert stats["ignored_by"] == {layer.label: 1 for layer in Layer} | {"ike": 2}
+    assert stats["ignored"] == sum(stats["ignored_by"].values()) == len(frames) - 1
+    assert stats["delivered"] == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

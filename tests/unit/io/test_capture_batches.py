@@ -34,7 +34,7 @@ def plain(path):
             nanosecond = reader.nanosecond
             for frame in reader:
                 ip = None if frame.ip is None else frame.ip[:LONGEST]
-                frames.append((frame.number, max(-NS - 1, min(frame.time_ns, NS)), ip))
+                frames.append((frame.number, max(-NS - 1, min(frame.time_ns, NS)), ip, int(frame.link)))
     except InputError as caught:
         error = (type(caught), str(caught))
     return nanosecond, frames, error
@@ -54,8 +54,9 @@ def batches(reader, slots):
             for row in range(rows):
                 at, size = int(slot.offset[row]), int(slot.length[row])
                 assert 0 <= at <= len(slot.arena) - size
-                frames.append((first + row, int(slot.time_ns[row]), slot.arena[at : at + size].tobytes() or None))
-            for column in (slot.arena, slot.offset, slot.length, slot.time_ns):
+                ip = slot.arena[at : at + size].tobytes() or None
+                frames.append((first + row, int(slot.time_ns[row]), ip, int(slot.link[row])))
+            for column in (slot.arena, slot.offset, slot.length, slot.time_ns, slot.link):
                 column[:] = 0x45
             turn += 1
     except InputError as caught:
@@ -238,7 +239,7 @@ def test_captures_of_others(path):
     for slot in (FrameSlot.of(), FrameSlot.of(3, LONGEST)):
         _, frames, error = same(str(path), slot)
         assert error is None
-        assert sum(ip is not None for _, _, ip in frames) > 5
+        assert sum(ip is not None for _, _, ip, _ in frames) > 5
 
 
 @pytest.mark.parametrize("data", [
@@ -289,7 +290,7 @@ def test_a_frame_larger_than_the_arena(tmp_path):
     path.write_bytes(classic([(1, 0, V4), (2, 0, V4 + bytes((16 << 20) - 20)), (3, 0, V4)]))
     _, frames, error = same(str(path), FrameSlot.of(8, LONGEST))
     assert error is None
-    assert [len(ip) for _, _, ip in frames] == [20, LONGEST, 20]
+    assert [len(ip) for _, _, ip, _ in frames] == [20, LONGEST, 20]
 
 
 def test_blocks_that_are_no_frames_are_passed_over_whatever_their_size(tmp_path):
@@ -372,7 +373,7 @@ def test_interfaces_are_the_section_s(tmp_path):
     two = section(">") + interface(">", 1, 9, 5) + interface(">", 101) + enhanced(">", ETHERNET + V4, 10**9)
     path.write_bytes(one + two + one)
     _, frames, _ = same(str(path))
-    assert [(time, ip) for _, time, ip in frames] == [(10**9, V4), (6 * 10**9, V4), (10**9, V4)]
+    assert [(time, ip) for _, time, ip, _ in frames] == [(10**9, V4), (6 * 10**9, V4), (10**9, V4)]
 
 
 @pytest.mark.parametrize("path", ["none.pcap", ".", "a\0b"])
@@ -393,9 +394,9 @@ def test_slots_that_do_not_fit():
         {"arena": np.empty(LONGEST, np.int8)},
         {"offset": good.offset[1:]},
         {"length": good.length.astype(np.int64)},
-        {"offset": good.offset[:0], "length": good.length[:0], "time_ns": good.time_ns[:0]},
+        {"offset": good.offset[:0], "length": good.length[:0], "time_ns": good.time_ns[:0], "link": good.link[:0]},
     ):
-        columns = {name: getattr(good, name) for name in ("arena", "offset", "length", "time_ns")} | change
+        columns = {name: getattr(good, name) for name in ("arena", "offset", "length", "time_ns", "link")} | change
         with pytest.raises(ValueError, match=r"slot|arena"):
             FrameSlot(**columns)
 

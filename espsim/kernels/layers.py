@@ -1,0 +1,88 @@
+"""What the rows are that are not ESP: `reference/layers.py` over columns. The numbers are core.layers.Layer's.
+
+A test holds the two equal. Of a packet's bytes nothing outside its own row is read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.kernels._bytes import be16, be32
+from espsim.kernels._jit import I32, I64, U8, Int, helper, kernel
+from espsim.kernels.codes import NOT_ESP
+
+OTHER, ARP, IP, TCP, UDP, AH, GRE, KEEPALIVE, IKE, VXLAN, GENEVE, GTP_U = range(12)
+
+_FRAGMENT_HEADER = 44
+_0 = np.uint64(0)
+
+
+@helper
+def _in_udp(arena: U8, at: Int, size: Int, ports: U8) -> int:
+    """By ports, of a datagram of which `size` bytes (8 or more) were captured."""
+    sport, dport, length = be16(arena, at), be16(arena, at + 2), be16(arena, at + 4)
+    if ports[sport] != 0 or ports[dport] != 0:
+        if length == 9 and size >= 9 and arena[at + 8] == 0xFF:
+            return KEEPALIVE
+        if length >= 12 and size >= 12 and be32(arena, at + 8) == _0:
+            return IKE
+    if sport == 500 or dport == 500:
+        return IKE
+    if dport in (4789, 8472):
+        return VXLAN
+    if dport == 6081:
+        return GENEVE
+    return GTP_U if dport == 2152 else UDP
+
+
+@helper
+def _protocol6(arena: U8, at: Int, size: Int) -> tuple[int, int, bool]:
+    """(protocol, -1 where the headers are not whole; where it begins; not the first fragment) of IPv6."""
+    kind, here, later = np.int64(arena[at + 6]), 40, False
+    while kind in (0, 43, 44, 60):
+        if later or here + 8 > size:
+            return -1, here, later
+        following = np.int64(arena[at + here])
+        if kind == _FRAGMENT_HEADER:
+            later = be16(arena, at + here + 2) & 0xFFF8 != 0
+            here += 8
+        else:
+            here += (np.int64(arena[at + here + 1]) + 1) * 8
+        kind = following
+    return kind, here, later
+
+
+@helper
+def _layer(arena: U8, at: Int, size: Int, ports: U8) -> int:
+    """The kind of one packet of `size` bytes."""
+    version = arena[at] >> 4 if size > 0 else 0
+    if version not in (4, 6):
+        return OTHER
+    if version == 4:
+        here = np.int64(arena[at] & 15) * 4
+        if size < 20 or here < 20:
+            return IP
+        kind, later = np.int64(arena[at + 9]), be16(arena, at + 6) & 0x1FFF != 0
+    else:
+        if size < 40:
+            return IP
+        kind, here, later = _protocol6(arena, at, size)
+    if kind == 17:
+        return UDP if later or here + 8 > size else _in_udp(arena, at + here, size - here, ports)
+    if kind == 6:
+        return TCP
+    if kind == 47:
+        return GRE
+    return AH if kind == 51 else IP
+
+
+@kernel
+def name(arena: U8, offset: I64, length: I32, link: U8, ports: U8, verdict: U8, kind: U8) -> None:
+    """Fill `kind` of the rows whose verdict is NOT_ESP; 0 for the others.
+
+    `link` is what the link layer says of a frame that is not IP (OTHER or ARP). `ports` as kernels/parse.py has them.
+    """
+    for i in range(len(offset)):
+        kind[i] = OTHER
+        if verdict[i] == NOT_ESP:
+            kind[i] = link[i] if length[i] <= 0 else _layer(arena, offset[i], np.int64(length[i]), ports)
