@@ -35,7 +35,8 @@ def test_zeros(monkeypatch, huge, refused, shape):
     assert (array.shape, array.dtype) == (shape, np.dtype(np.uint64))
     assert not array.any()
     array[...] = 7
-    assert array.ctypes.data % (HUGE if array.nbytes >= HUGE else memory.LINE) == 0
+    if array.size:  # else numpy 2.0 says some address
+        assert array.ctypes.data % (HUGE if array.nbytes >= HUGE else memory.LINE) == 0
     if refused:
         assert Refused.asked == (array.nbytes >= HUGE)
 
