@@ -34,6 +34,7 @@ from espsim.offload.schema import UNKNOWN, Spec
 _MERGED = ("device", "caps", "outbound")
 _NOT_INHERITED = ("id", "extends", "perf", "assume")
 _OPEN = (UNKNOWN, "config")
+_IDENT = re.compile(r"[\w.+-]{1,100}", re.ASCII)
 _FEW = 8
 """Names that a message lists."""
 _ALL = "`espsim models` lists all"
@@ -185,6 +186,8 @@ def shipped_models() -> list[str]:
 
 
 def _shipped(ident: str) -> Path | None:
+    if not _IDENT.fullmatch(ident):
+        return None
     folder = shipped_folder()
     paths = (folder / f"{ident}.toml", folder / "base" / f"{ident}.toml")
     return next((path for path in paths if path.is_file()), None)
@@ -302,7 +305,7 @@ def _load(path: Path, name: str, chain: tuple[str, ...]) -> Model:
 def _find_parent(document: Document, path: Path, parent_id: str) -> tuple[Path, str]:
     """A file beside the model first, so that a copied folder is complete in itself, then the shipped ones."""
     beside = path.parent / f"{parent_id}.toml"
-    if re.fullmatch(r"[\w.+-]+", parent_id):
+    if _IDENT.fullmatch(parent_id):
         if beside.is_file():
             return beside, str(beside)
         shipped = _shipped(parent_id)

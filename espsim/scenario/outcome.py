@@ -33,6 +33,8 @@ LEGEND = {
 _FULL = {**LEGEND, "HANG": "HANG", "silent": "wrong keys, silently", "devdrop": "dropped in the device"}
 _SIGMAS = 4
 
+_TIMES = re.compile("x[0-9]{1,6}", re.ASCII)
+
 
 def short_result(result: str) -> str:
     """A request's result: `OK`, `E2`, `HANG`; what is no errno stays as it is."""
@@ -97,7 +99,7 @@ def _parts(text: str) -> list[str]:
     for group in text.split(", "):
         name, *rest = group.split(" ")
         times = 1
-        if rest and rest[0][:1] == "x" and rest[0][1:].isdigit():
+        if rest and _TIMES.fullmatch(rest[0]):
             times = int(rest.pop(0)[1:])
         parts += [name] * times + rest
     return parts

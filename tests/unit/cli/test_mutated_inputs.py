@@ -200,6 +200,39 @@ def two_ways(rng: random.Random, folder: Path) -> list[list[Any]]:
     return [[*command, "--json", "--reference"], [*command, "--json"]]
 
 
+def sad(rng: random.Random, folder: Path) -> list[list[Any]]:
+    """A wrong SAD for a good capture, both ways."""
+    data = rng.choice((SA * 2, DUMP)).encode()
+    (folder / "in.pcap").write_bytes(a_capture())
+    (folder / "sad").write_bytes(mutated(rng, data, words_of(data)))
+    command = ["decap", folder / "in.pcap", "--sad", folder / "sad", "-o", folder / "out", "--json"]
+    return [[*command, "--reference"], command]
+
+
+def options(rng: random.Random, folder: Path) -> list[list[Any]]:
+    """Wrong values of options, as far as a command line can hold them."""
+    (folder / "dump").write_text(DUMP)
+    word = os.fsdecode(mutated(rng, rng.choice((b"caps.esn=true", b"1k", b"0x100-0xffff", b"s1")), []))
+    word = word.replace("\0", "0")[:9000]
+    dump = str(folder / "dump")
+    out = str(folder / "out")
+    command = rng.choice(OPTIONS)
+    names = {"IT": word, "DUMP": dump, "OUT": out, "MODEL": "sw-linux-xfrm"}
+    return [[names.get(part, part) for part in command.split()]]
+
+
+OPTIONS = [
+    "audit DUMP --model MODEL --assume IT", "audit DUMP --model IT", "audit DUMP --model MODEL --list IT",
+    "audit DUMP --model MODEL --local IT", "audit DUMP --model MODEL --seed IT", "audit IT --model MODEL", "audit IT",
+    "spi --model MODEL --sas 9 --range IT", "spi --model MODEL --sas IT --range 1-99", "IT", "--debug IT", "audit --IT",
+    "run IT", "run s02 --policy IT", "run s02 --option IT", "run s02 --seed IT", "run duplicate-spi --model IT",
+    "xfrm /dev/null --policy IT", "xfrm /dev/null --option IT", "xfrm IT", "models show IT", "models find IT",
+    "models compare MODEL --case IT", "models check IT", "decap DUMP --sad IT -o OUT", "decap IT --sad DUMP -o OUT",
+    "decap DUMP --sad DUMP -o OUT --engine IT", "decap DUMP --sad DUMP -o OUT --workers IT", "bench IT",
+    "bench --sas IT,",
+]  # fmt: skip
+
+
 CASES: dict[str, Case] = {
     "batch": with_file(BATCH, ["xfrm", "-force", "IT"], ["xfrm", "IT"], ["xfrm", "--json", "-force", "IT"]),
     "requests": with_file(REQUESTS, ["xfrm", "--requests", "IT"]),
@@ -209,6 +242,8 @@ CASES: dict[str, Case] = {
     "model": with_file(MODEL, ["models", "check", "IT"], ["models", "show", "IT"], ["models", "compare", "IT"]),
     "state": digest_mended,
     "capture": two_ways,
+    "sad": sad,
+    "options": options,
 }
 
 
