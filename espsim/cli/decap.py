@@ -45,6 +45,7 @@ class Files:
     type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )
+@packets.mark_options
 @common.lookup_option
 @packets.way_options
 @common.model_options(multiple=False)
@@ -57,6 +58,8 @@ def decap(
     keep_window: bool,
     verdicts: str | None,
     options: tuple[str, ...],
+    mark: int | None,
+    any_mark: bool,
     lookup: str | None,
     reference: bool,
     engine: str | None,
@@ -75,6 +78,9 @@ def decap(
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
     used. SA selectors are judged, policies are not.
 
+    A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
+    SPI and destination whatever its mark is.
+
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
     every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with
@@ -88,7 +94,7 @@ def decap(
     strict = "strict-windows" in options
     sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
     common.warn_open_windows(sad)
-    inbound = _path(sad, model, assume)
+    inbound = _path(sad, packets.mark_of(mark, any_mark), model, assume)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     with Outputs() as outputs:
@@ -101,7 +107,7 @@ def decap(
         raise cut
 
 
-def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
+def _path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
     from espsim.core.errors import InputError
     from espsim.offload.caps import stays_in_software
     from espsim.reference.inbound import Inbound
@@ -111,8 +117,10 @@ def _path(sad: Sad, model: str | None, assume: tuple[str, ...]) -> Inbound:
     if model is None:
         if assume:
             raise InputError("--assume goes with --model")
-        return Inbound(sad)
-    inbound = OffloadedInbound(sad, common.make_device(model, assume))
+        return Inbound(sad, mark=mark)
+    if mark is None:
+        raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
+    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark)
     for entry in list(sad):
         sa = entry.sa
         if sa.proto == PROTO_ESP and entry.transform is not None and sa.direction is not Direction.OUT:

@@ -49,6 +49,7 @@ class Files:
     metavar="N",
     help="Bounds TFC padding.",
 )
+@packets.mark_options
 @packets.way_options
 @common.width_options
 @common.json_option
@@ -58,6 +59,8 @@ def encap(
     sad_path: str,
     esp_sa: str | None,
     mtu: int,
+    mark: int | None,
+    any_mark: bool,
     reference: bool,
     engine: str | None,
     workers: int | None,
@@ -69,9 +72,10 @@ def encap(
     standard error).
 
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
-    specific selector wins, then the newest SA. SAs with `dir in` or a mark are passed over. Sequence numbers go on from
-    FILE's replay-oseq (or its dump's oseq). Packets that no SA takes are counted as no_sa and left out. FILE is what
-    people paste, as `espsim decap --help` says.
+    specific selector wins, then the newest SA. SAs with `dir in` are passed over, and those with a mark that is not the
+    packets' (--mark; --any-mark asks no marks). Sequence numbers go on from FILE's replay-oseq (or its dump's oseq).
+    Packets that no SA takes are counted as no_sa and left out. FILE is what people paste, as `espsim decap --help`
+    says.
 
     --esp-sa holds the SAs' keys: its file becomes readable for its owner alone; keep it as you keep FILE.
     """
@@ -81,7 +85,7 @@ def encap(
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
     way = packets.way(reference, engine, workers)
     sad, unused = common.load_sads(sad_path)
-    outbound = Outbound(sad, os.urandom, mtu=mtu)
+    outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
         files = Files(capture, output, rows, outputs)

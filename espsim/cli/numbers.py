@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -9,6 +10,8 @@ import click
 from espsim.core.counts import parse_count
 from espsim.core.echo import shortened
 from espsim.core.errors import InputError
+
+_MARK = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
@@ -50,6 +53,20 @@ class Numbers(Number):
         """The numbers that the user wrote."""
         parts = str(value).split(",")
         return list(dict.fromkeys(part if part in self.words else self.number(part, param) for part in parts))
+
+
+class Mark(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
+    """A packet's mark as `ip` writes it: 32 bits, decimal or 0x and hex digits. Raises InputError."""
+
+    name = "mark"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The mark that the user wrote."""
+        found = _MARK.fullmatch(str(value))
+        mark = -1 if found is None else int(found[0], 16 if found[0][:2] in ("0x", "0X") else 10)
+        if not 0 <= mark <= 0xFFFFFFFF:
+            raise InputError(f"--mark: {shortened(str(value))!r} is not a mark from 0 to 0xffffffff")
+        return mark
 
 
 SEED = Number(0, 2**64 - 1, "a seed")

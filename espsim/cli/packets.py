@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from espsim.cli.numbers import Number
+from espsim.cli.numbers import Mark, Number
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
@@ -50,6 +50,25 @@ def way_options(function: _F) -> _F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def mark_options(function: _F) -> _F:
+    """`--mark` and `--any-mark`."""
+    function = click.option("--any-mark", is_flag=True, help="Ask no marks: SAs are found whatever their mark is.")(
+        function
+    )
+    return click.option(
+        "--mark", type=Mark(), metavar="VALUE", help="The mark of every packet, which SAs compare.  [default: 0]"
+    )(function)
+
+
+def mark_of(mark: int | None, any_mark: bool) -> int | None:
+    """The packets' mark, None where marks are not asked. InputError where the options contradict each other."""
+    from espsim.core.errors import InputError
+
+    if any_mark and mark is not None:
+        raise InputError("--mark and --any-mark contradict each other: give one of them")
+    return None if any_mark else mark or 0
 
 
 def way(reference: bool, engine: str | None, workers: int | None) -> Way:

@@ -66,11 +66,11 @@ class OneAnswer(Protocol):
 class OnePacketPath(Protocol):
     """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
 
-    `ports` are the UDP ports at which ESP is expected.
+    `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected.
     """
 
     sad: Sad
-    mark: int
+    mark: int | None
     ports: frozenset[int]
 
     def receive(self, packet: bytes, now: float) -> OneAnswer | None:
@@ -104,7 +104,7 @@ class BatchInbound(Closing):
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = SadColumns.of(one.sad, self.engine)
+        self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None)
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the one-packet path opened or refused by their ICV."""
@@ -115,7 +115,7 @@ class BatchInbound(Closing):
 
     def receive(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[ReceivedRow | None]:
         """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all."""
-        batch = PacketBatch.of(packets, times, self.one.mark)
+        batch = PacketBatch.of(packets, times, self.one.mark or 0)
         self.run(batch)
         return self.answers(batch)
 

@@ -34,7 +34,7 @@ class InboundLane:
     def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], _workers: int) -> PacketBatch:
         """A batch over a slot's memory."""
         mark: U32 = memory((len(time),), np.uint32)
-        mark[:] = self.path.one.mark
+        mark[:] = self.path.one.mark or 0
         return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, slot.link)
 
     def run(self, batch: PacketBatch) -> None:

@@ -69,7 +69,7 @@ class OffloadedPath(Protocol):
 
     sad: Sad
     device: Device
-    mark: int
+    mark: int | None
     ports: frozenset[int]
 
     def receive(self, packet: bytes, now: float) -> OffloadedAnswer | None:

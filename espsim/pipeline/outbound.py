@@ -54,13 +54,14 @@ class OneSent(Protocol):
 
 
 class OnePacketOut(Protocol):
-    """`espsim.reference.outbound.Outbound`: it names the SAD and the MTU, draws, and seals what kernels can't.
+    """`espsim.reference.outbound.Outbound`: it names SAD, MTU and mark, draws, and seals what kernels can't.
 
     Masks are shared with it, so that an SA which both paths use, one after the other, goes on under one mask.
     """
 
     sad: Sad
     mtu: int
+    mark: int | None
     random_bytes: Callable[[int], bytes]
     masks: dict[int, int]
 
@@ -98,7 +99,7 @@ class BatchOutbound(Closing):
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = OutColumns.of(one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu)
+        self.columns = OutColumns.of(one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, mark=one.mark)
         self._out = np.empty(0, np.uint8)
         self._tied = False
         self.alone: Counter[int] = Counter()

@@ -76,9 +76,9 @@ def encap_ports(sad: Sad) -> frozenset[int]:
 
 
 class Inbound:
-    """The software path. `mark` is the packets' mark; `trace` hears every step."""
+    """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step."""
 
-    def __init__(self, sad: Sad, *, mark: int = 0, trace: Trace | None = None) -> None:
+    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace | None = None) -> None:
         self.sad = sad
         self.mark = mark
         self.trace = trace

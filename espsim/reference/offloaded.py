@@ -69,7 +69,9 @@ class OffloadedInbound(Inbound):
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
         """As `Inbound.receive_for`, with the device's answer first and its outcome beside the verdict."""
         outer = arrival.outer
-        key = PacketKey(outer.src, outer.dst, arrival.spi, mark=self.mark, port=arrival.port, udp_ports=outer.ports)
+        key = PacketKey(
+            outer.src, outer.dst, arrival.spi, mark=self.mark or 0, port=arrival.port, udp_ports=outer.ports
+        )
         answer = self.device.lookup(key)
         if self.trace:
             self.trace("hardware", "device", f"{answer.reached.name}, then {answer.action}")

@@ -48,11 +48,16 @@ class Sent:
 class Outbound:
     """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
 
+    `mark` is the packets' (None: marks are not asked). Without policies it is what a policy's mark would be.
+
     `masks` are those of counter-mode IVs by sa_index, drawn once an SA; whoever else seals for these SAs must use them.
     """
 
-    def __init__(self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU) -> None:
+    def __init__(
+        self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0
+    ) -> None:  # fmt: skip
         self.sad = sad
+        self.mark = mark
         self.mtu = mtu
         self.random_bytes = random_bytes
         self.masks: dict[int, int] = {}
@@ -116,7 +121,9 @@ class Outbound:
         tied = False
         for entry in self.sad:
             sa = entry.sa
-            if sa.proto != PROTO_ESP or sa.dir is Direction.IN or entry.state is not State.VALID or sa.mark.value:
+            if sa.proto != PROTO_ESP or sa.dir is Direction.IN or entry.state is not State.VALID:
+                continue
+            if not sa.mark.matches(self.mark):
                 continue
             if sa.mode is Mode.TRANSPORT and (sa.src, sa.dst) != facts[:2]:
                 continue

@@ -61,9 +61,9 @@ class Mark:
     value: int = 0
     mask: int = 0
 
-    def matches(self, mark: int) -> bool:
-        """Whether a packet's mark matches (__xfrm_state_lookup)."""
-        return mark & self.mask == self.value
+    def matches(self, mark: int | None) -> bool:
+        """Whether a packet's mark matches (__xfrm_state_lookup); None: marks are not asked."""
+        return mark is None or mark & self.mask == self.value
 
 
 NO_MARK = Mark()

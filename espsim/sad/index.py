@@ -57,11 +57,12 @@ class StateIndex:
     def __contains__(self, entry: object) -> bool:
         return isinstance(entry, SadEntry) and self._entries.get(entry.sa_index) is entry
 
-    def lookup(self, daddr: Address, spi: int, proto: int, mark: int = 0, port: int | None = None) -> SadEntry | None:
-        """The state of a triple under a mark (__xfrm_state_lookup): newest first, first match wins."""
+    def lookup(
+        self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
+    ) -> SadEntry | None:  # fmt: skip
+        """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
         for entry in self._by_triple.get((daddr, spi, proto), ()):
-            sa_mark = entry.sa.mark
-            if mark & sa_mark.mask == sa_mark.value and not (self.port_key and _port(entry.sa) != port):
+            if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
 

@@ -85,7 +85,9 @@ class LongestLookup(SpiPolicy):
         """As the policy has it."""
         return self._policy.draw(rng, low, high, free)
 
-    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+    def input(
+        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+    ) -> SadEntry | None:
         """The longest match among the states of the SPI and protocol whose mark fits; of equal rules the newest."""
         daddr, spi, proto = triple
         states = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.mark.matches(mark)]

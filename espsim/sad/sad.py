@@ -81,7 +81,13 @@ class Sad(StateIndex):
     # -- what the datapath asks ---------------------------------------------------------------------------------
 
     def input(  # noqa: PLR0917 - a packet's facts in the order of a lookup
-        self, daddr: Address, spi: int, proto: int, mark: int = 0, port: int | None = None, saddr: Address = b""
+        self,
+        daddr: Address,
+        spi: int,
+        proto: int,
+        mark: int | None = 0,
+        port: int | None = None,
+        saddr: Address = b"",
     ) -> SadEntry | None:
         """The SA of an inbound packet, as the policy finds it (xfrm_input_state_lookup)."""
         return self.policy.input(self, (daddr, spi, proto), mark, port, saddr)

@@ -53,7 +53,9 @@ class SpiPolicy(abc.ABC):
         """Whether NEWSA or UPDSA of `sa` is refused beyond the triple; `replaced` is the state that it replaces."""
         return False
 
-    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+    def input(
+        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+    ) -> SadEntry | None:
         """The SA of an inbound packet; `port` is its UDP destination port, None where it is plain ESP."""
         return sad.lookup(*triple, mark, port)
 
@@ -175,7 +177,9 @@ class Split(SpiPolicy):
         """NEWSA with dir in: (SPI, protocol) among the inbound table."""
         return self.check_newsa and sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
 
-    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+    def input(
+        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+    ) -> SadEntry | None:
         """Outbound states are in the other table: they are not found."""
         entry = sad.lookup(*triple, mark, port)
         return None if entry is None or entry.sa.dir is Direction.OUT else entry
@@ -198,7 +202,9 @@ class Full4301(Rfc4301):
         """NEWSA or UPDSA with dir in of an SPI that another inbound state has."""
         return sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
 
-    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+    def input(
+        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+    ) -> SadEntry | None:
         """(SPI, protocol), the newest; an outbound state is no candidate."""
         _daddr, spi, proto = triple
         found = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.dir is not Direction.OUT]
@@ -223,7 +229,9 @@ class FreeBsd(SpiPolicy):
         """ADD of an SPI that any other state has."""
         return any(e is not replaced for e in sad.with_spi(sa.spi))
 
-    def input(self, sad: Sad, triple: Triple, mark: int, port: int | None, saddr: Address = b"") -> SadEntry | None:
+    def input(
+        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+    ) -> SadEntry | None:
         """key_allocsa: the one SA with the SPI, if it isn't larval and has the packet's protocol and destination."""
         daddr, spi, proto = triple
         entry = next(iter(sad.with_spi(spi)), None)

@@ -22,7 +22,7 @@ from espsim.kernels import replay
 from espsim.kernels.decap import BYTES, DSCP, DUPLICATES, FORGED, NO_ECN, PACKETS, SINCE, TOO_OLD, TUNNEL, USED
 from espsim.kernels.lookup import ANY_PORT, ENCAPSULATED, NO_PORT, PLAIN, triple_insert, triple_tables
 from espsim.kernels.memory import zeros
-from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import ESPINUDP, NO_MARK, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import daddr_key
 from espsim.sad.replay import RingWindow, Window
@@ -59,15 +59,19 @@ class SadColumns:
     entries: list[SadEntry] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
     asked: Sad | None = None
+    any_mark: bool = False
     lifetimes: Lifetimes | None = None
 
     @classmethod
-    def of(cls, sad: Sad, engine: BatchEngine) -> SadColumns:
-        """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine."""
+    def of(cls, sad: Sad, engine: BatchEngine, *, any_mark: bool = False) -> SadColumns:
+        """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
+
+        `any_mark`: the lookup asks no marks, whatever the packets' are.
+        """
         entries = _linked(sad)
         standing = np.array([_standing(e) for e in entries], np.uint8)
         shape, bits = _windows(entries)
-        tables = _tables(entries, port_key=sad.port_key)
+        tables = _tables(entries, port_key=sad.port_key, any_mark=any_mark)
         counts = zeros((len(entries), 8), np.int64)
         counts[:, USED] = [e.used is not None for e in entries]
         return cls(
@@ -84,6 +88,7 @@ class SadColumns:
             entries,
             {e.sa_index: row for row, e in enumerate(entries)},
             None if type(sad.policy).input is SpiPolicy.input else sad,
+            any_mark,
         )
 
     def begin(self, batch: PacketBatch) -> None:
@@ -207,7 +212,7 @@ def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
     return shape, bits
 
 
-def _tables(entries: list[SadEntry], *, port_key: bool) -> tuple[U64, U64, U32]:
+def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple[U64, U64, U32]:
     """The tables and chains of kernels/lookup.py. A state of an odd family is in none of them: nothing finds it."""
     count = len(entries)
     family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
@@ -218,7 +223,8 @@ def _tables(entries: list[SadEntry], *, port_key: bool) -> tuple[U64, U64, U32]:
         sa, number = entry.sa, int.from_bytes(entry.sa.dst)
         daddr[row] = number >> 64, number & _M64
         port = (int(NO_PORT) if sa.encap is None else sa.encap.dport) if port_key else int(ANY_PORT)
-        chain[row, :4] = sa.proto, sa.mark.value, sa.mark.mask, port
+        mark = NO_MARK if any_mark else sa.mark
+        chain[row, :4] = sa.proto, mark.value, mark.mask, port
     v4 = int(np.count_nonzero(family == 4))
     tables = triple_tables(v4, count - v4)
     found = [row for row, e in enumerate(entries) if daddr_key(e.sa.dst, e.af) == e.sa.dst]

@@ -34,9 +34,8 @@ def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
     for row in np.flatnonzero(batch.verdict == 0).tolist():
         daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
         port = int(batch.dport[row])
-        found = sad.input(
-            daddr, int(batch.spi[row]), PROTO_ESP, int(batch.mark[row]), None if port == NO_PORT else port, saddr
-        )
+        mark = None if columns.any_mark else int(batch.mark[row])
+        found = sad.input(daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port == NO_PORT else port, saddr)
         if found is not None:
             batch.sa_index[row] = columns.rows[found.sa_index]
 

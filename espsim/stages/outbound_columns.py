@@ -64,13 +64,14 @@ class OutColumns:
         masks: dict[int, int] | None = None,
         *,
         mtu: int = DEFAULT_MTU,
+        mark: int | None = 0,
     ) -> OutColumns:
         """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
 
         `masks` (by sa_index) are those of counter-mode IVs that were drawn before, and those drawn here are put in.
-        `mtu` bounds TFC padding.
+        `mtu` bounds TFC padding; `mark` is the packets' (None: marks are not asked).
         """
-        entries = [e for e in sad if _outbound(e)]
+        entries = [e for e in sad if _outbound(e, mark)]
         standing = np.array(_standings(entries), np.uint8)
         masks = {} if masks is None else masks
         _draw(masks, (e for e, s in zip(entries, standing, strict=True) if not s and _counts_up(e.sa)), random_bytes)
@@ -128,11 +129,11 @@ class OutColumns:
 # -- which SAs --------------------------------------------------------------------------------------------------------
 
 
-def _outbound(entry: SadEntry) -> bool:
-    """Whether an outbound packet may choose this state."""
+def _outbound(entry: SadEntry, mark: int | None) -> bool:
+    """Whether an outbound packet of this mark may choose this state."""
     sa = entry.sa
     valid = entry.state is State.VALID and sa.proto == PROTO_ESP
-    return valid and sa.dir is not Direction.IN and not sa.mark.value
+    return valid and sa.dir is not Direction.IN and sa.mark.matches(mark)
 
 
 def _runs(entry: SadEntry) -> bool:
