@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import signal
+import sys
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from espsim.cli import common, packets
+from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from espsim.core.stopping import gently
     from espsim.io.atomic import Outputs
-    from espsim.io.capture import CaptureCut
+    from espsim.io.capture import CaptureCut, CaptureWriter, NoWriter
     from espsim.pipeline.inbound import BatchInbound
     from espsim.pipeline.stats import InboundStats
     from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
+
+_W = TypeVar("_W", bound="CaptureWriter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +34,28 @@ class Files:
     """The capture, where the inner packets go, and where a line for every packet goes; all outputs together."""
 
     capture: str
-    output: str
+    output: str | None
     lines: IO[str] | None
     outputs: Outputs
+
+    def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
+        """Where the inner packets go."""
+        from espsim.io.capture import NoWriter
+
+        if self.output is None:
+            return NoWriter(self.outputs)
+        return kind(self.output, nanosecond=nanosecond, outputs=self.outputs)
 
 
 @click.command()
 @click.argument("capture", metavar="IN")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Where the inner packets go (pcap, raw IP).")
+@click.option("-o", "--output", metavar="OUT", help="Where the inner packets go (pcap, raw IP).  [default: nowhere]")
 @click.option(
     "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
 )
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
+@click.option("--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed.")
 @click.option(
     "--option",
     "options",
@@ -53,10 +71,11 @@ class Files:
 @common.json_option
 def decap(
     capture: str,
-    output: str,
+    output: str | None,
     sad_path: str,
     keep_window: bool,
     verdicts: str | None,
+    fail_on_drop: bool,
     options: tuple[str, ...],
     mark: int | None,
     any_mark: bool,
@@ -73,7 +92,8 @@ def decap(
     IN is a pcap or pcapng capture (Ethernet with VLANs, MPLS or PPPoE; PPP, NFLOG, raw IP, Linux cooked, null or
     loopback), of any length; - is standard input. Frames that are not ESP are counted by what they are. OUT gets the
     inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and the report then goes
-    to standard error. FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
+    to standard error; without -o nothing is written. ^C ends reading standard input, and the report of what came is
+    printed (exit status 130). FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
     `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
     used. SA selectors are judged, policies are not.
@@ -86,6 +106,7 @@ def decap(
     every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with
     one the modelled device looks first, and the software lookup says where it was wrong.
     """
+    from espsim.core.stopping import gently
     from espsim.io.atomic import Outputs
 
     writes = {"-o": output, "--verdicts": verdicts}
@@ -97,14 +118,33 @@ def decap(
     inbound = _path(sad, packets.mark_of(mark, any_mark), model, assume)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
-    with Outputs() as outputs:
+    with Outputs() as outputs, gently(capture == STANDARD) as reading:
         lines = outputs.text(verdicts) if verdicts is not None else None
         files = Files(capture, output, lines, outputs)
-        stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
+        with _ended_by(reading):
+            stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
     with common.reporting(output, verdicts):
         _report(stats, inbound, unused, as_json)
+    if reading.asked:
+        sys.exit(128 + signal.SIGINT)
     if cut is not None:
         raise cut
+    if fail_on_drop and stats.failed:
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _ended_by(reading: gently) -> Iterator[None]:
+    """^C before the capture has begun: there is nothing to report, and nothing wrong with it."""
+    from espsim.core.errors import InputError
+    from espsim.core.stopping import Stopped
+
+    try:
+        yield
+    except InputError as error:
+        if reading.asked and error.where == STANDARD:
+            raise Stopped(signal.SIGINT) from None
+        raise
 
 
 def _path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
@@ -149,7 +189,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
     stats, cut = InboundStats(), None
     with (
         open_capture(files.capture) as reader,
-        CaptureWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+        files.writer(CaptureWriter, nanosecond=reader.nanosecond) as writer,
     ):
         try:
             for frame in reader:
@@ -187,7 +227,7 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
     lane = InboundLane(path)
     with (
         open_batches(files.capture) as reader,
-        BatchWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+        files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
         packets.progress(files.capture) as advance,
     ):
         try:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 from espsim.core.errors import InputError
+from espsim.core.stopping import readable
 
 STANDARD = "-"
 """The path that means standard input where a file is read, and standard output where one is written."""
@@ -93,9 +94,12 @@ class _Raw(io.FileIO):
     def __init__(self, path: str, fd: int | None) -> None:
         super().__init__(path if fd is None else fd, "rb", closefd=fd is None)
         self._where = path
+        self._standard = fd is not None
 
     def readinto(self, buffer: Any) -> int | None:
-        """As FileIO; InputError where the system refuses."""
+        """As FileIO; InputError where the system refuses. Standard input ends where ^C ends it (`stopping.gently`)."""
+        if self._standard and not readable(self.fileno()):
+            return 0
         try:
             return super().readinto(buffer)
         except OSError as error:

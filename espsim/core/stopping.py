@@ -4,6 +4,8 @@
         ...                     # ^C, TERM or HUP raises Stopped here
         with uncut():
             ...                 # not here: at the end of the block
+    with gently() as reading:
+        ...                 # the first ^C ends standard input and raises nothing: `reading.asked`
 
 Only the main thread hears signals, so only its blocks count. A signal that the process was started to ignore (nohup, a
 background job of a shell script) stays ignored. After the first signal no other one is heard; its exception is raised
@@ -14,9 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -24,6 +28,8 @@ from typing import Any
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _SWALLOWED = 0.01  # seconds until Stopped is raised again where Python is known to have swallowed it
+GRACE = 0.5
+"""Seconds for what is on its way when ^C ends reading."""
 _AGAIN = 2.0  # and where the run goes on though it was raised: some library's `except` took it, or wrapped it
 
 
@@ -48,6 +54,7 @@ class _State:
         self.came = 0
         self.waits = False
         self.ended = False
+        self.gently: gently | None = None
 
 
 _state = _State()
@@ -84,7 +91,9 @@ def insist() -> None:
 
 
 def _heard(signum: int, _frame: FrameType | None) -> None:
-    if not _state.came and not _state.ended:
+    if _state.gently is not None and signum == signal.SIGINT and not _state.gently.asked:
+        _state.gently.ask()
+    elif not _state.came and not _state.ended:
         _state.came = signum
         signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
         _raise()
@@ -112,6 +121,55 @@ class uncut:  # noqa: N801 - reads as a statement: `with uncut():`
         _state.uncut -= self._counts
         if self._counts and _state.waits and not _state.uncut:
             _raise()
+
+
+class gently:  # noqa: N801 - reads as a statement: `with gently():`
+    """A block in which the first ^C ends reading standard input, and not the run; a second one ends the run.
+
+    After the first one what is on its way is still read (a `tcpdump` that hears the same ^C writes its last packets
+    then), for GRACE seconds at most. `on` False: a block like any other.
+    """
+
+    def __init__(self, on: bool = True) -> None:
+        self.asked = False
+        self._on = on
+        self._until = 0.0
+
+    def __enter__(self) -> gently:
+        if self._on:
+            self._hears, self._says = os.pipe()
+            os.set_blocking(self._says, False)
+            _state.gently = self
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._on:
+            _state.gently = None
+            os.close(self._hears)
+            os.close(self._says)
+
+    def ask(self) -> None:
+        """^C came. The pipe wakes a wait that is under way or begins now."""
+        self._until = time.monotonic() + GRACE
+        self.asked = True
+        os.write(self._says, b"^")
+
+    def readable(self, descriptor: int) -> bool:
+        """Wait until a descriptor has bytes, or is at its end. False: reading is over."""
+        waits = select.poll()
+        waits.register(descriptor, select.POLLIN)
+        if not self.asked:
+            waits.register(self._hears, select.POLLIN)
+            if any(number == descriptor for number, _ in waits.poll()):
+                return True
+            waits.unregister(self._hears)
+        left = self._until - time.monotonic()
+        return left > 0 and bool(waits.poll(1000 * left))
+
+
+def readable(descriptor: int) -> bool:
+    """Whether standard input may be read on: inside `gently` it waits, and ^C ends it; elsewhere at once."""
+    return _state.gently is None or _state.gently.readable(descriptor)
 
 
 def forked() -> None:

@@ -96,6 +96,31 @@ def _frames(form: Format) -> Iterator[Frame]:
             yield Frame(number, record.time_ns, ip, record.snapped, link)
 
 
+class NoWriter:
+    """In a CaptureWriter's place where no capture is wanted: nothing is written, `commit` puts the outputs in place."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def write(self, data: bytes, time_ns: int) -> None:
+        """As CaptureWriter."""
+
+    def write_rows(self, *_columns: object) -> None:
+        """As batches.BatchWriter."""
+
+    def commit(self) -> None:
+        """As CaptureWriter."""
+        self._outputs.commit()
+
+
 class CaptureWriter:
     """A classic little-endian pcap that appears whole at `commit`, or not at all.
 

@@ -123,6 +123,11 @@ class InboundStats:
         """Packets that were delivered."""
         return self.verdicts[Verdict.DELIVERED.name]
 
+    @property
+    def failed(self) -> int:
+        """Packets that were neither delivered nor this host's own."""
+        return self.packets - self.delivered - self.verdicts["SENT"]
+
     def count(self, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> None:
         """Count one packet; None is one that is not ESP, and `layer` what it is."""
         if received is None:
