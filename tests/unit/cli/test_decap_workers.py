@@ -87,7 +87,7 @@ def test_a_sad_without_esp_sas(files, way):
     args = ["decap", files / "esp.pcap", "-o", files / "out.pcap", "--sad", files / "sad", *options]
     result = CliRunner().invoke(main, list(map(str, args)))
     assert result.exit_code == 0
-    assert result.stderr == f"espsim: note: {files / 'sad'}: no ESP SA in it, so no packet finds one\n"
+    assert result.stderr == f"espsim: note: {files / 'sad'}: no ESP SA in it that can be used, so no packet finds one\n"
     told = json.loads(result.stdout)
     assert (told["packets"], told["verdicts"], told["by_sa"]) == (20, {"NO_SA": 20}, [])
     assert told["engine"]
