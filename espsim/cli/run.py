@@ -133,19 +133,28 @@ def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool)
 def _print_about(show: str | None, schema: bool, as_json: bool) -> None:
     """The list of scenarios, one scenario's file, or the schema of all."""
     from espsim.core.echo import printable
+    from espsim.core.errors import InputError
+    from espsim.scenario import default_rule
     from espsim.scenario.schema import json_schema, load_scenario
 
     if schema:
         common.print_json(json_schema())
     elif show is not None:
+        if show.lower() == default_rule.NAME:
+            raise InputError("no file: its cells are runs of other scenarios, which `--json` names", where=show)
         click.echo(printable(load_scenario(show)[2], keep="\n\t").rstrip("\n"))
     else:
         _list(as_json)
 
 
 def _split(names: Iterable[str]) -> tuple[str, ...]:
-    """`--policy A,B --policy C` as A, B, C, each once."""
-    return tuple(dict.fromkeys(name.strip() for text in names for name in text.split(",") if name.strip()))
+    """`--policy A,B --policy C` as A, B, C, each once. InputError where an option names none."""
+    from espsim.core.errors import InputError
+
+    lists = [[name.strip() for name in text.split(",") if name.strip()] for text in names]
+    if not all(lists):
+        raise InputError("--policy names no policy; espsim policies lists them")
+    return tuple(dict.fromkeys(name for some in lists for name in some))
 
 
 def _check_names(policies: Sequence[str], options: tuple[str, ...]) -> None:
@@ -200,7 +209,7 @@ def _default(
     fits = default_rule.run(seed)
     result = {
         "scenario": default_rule.NAME, "question": default_rule.QUESTION, "seed": seed, "ok": True,
-        "rows": [fit.as_dict() for fit in fits], "conclusion": default_rule.conclude(fits),
+        **common.reference_engine(), "rows": [fit.as_dict() for fit in fits], "conclusion": default_rule.conclude(fits),
     }  # fmt: skip
     if as_json:
         common.print_json(result)
@@ -222,7 +231,7 @@ def _android_and_marvell(
     conclusion = android_marvell.conclude(answered.cells, odds, intended)
     result = {
         "scenario": android_marvell.NAME, "question": answered.scenario.question, "seed": seed, "ok": answered.ok,
-        "scenarios": [answered.about()],
+        **common.reference_engine(), "scenarios": [answered.about()],
         "cells": [{**cell.as_dict(), "second": android_marvell.second_fate(cell)} for cell in answered.cells],
         "odds": [line.as_dict() for line in odds],
         "conclusion": [{"topic": topic, "meaning": text} for topic, text in conclusion],

@@ -122,7 +122,9 @@ def hide_words(words: Sequence[str]) -> list[str]:
         if named is None:
             continue
         for follow in range(named + 1, len(words)):
-            if follow > named + 1 and not _GOES_ON.fullmatch(words[follow]):
+            # A name that has blanks in it goes on: `cbc (aes) KEY`.
+            after_bracket = follow > named + 1 and not set(words[follow - 1]).isdisjoint("()")
+            if follow > named + 1 and not after_bracket and not _GOES_ON.fullmatch(words[follow]):
                 break
             shown[follow] = HIDDEN
     return shown

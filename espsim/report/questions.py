@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from espsim.report.terminal import Page, console, table
+from espsim.report.terminal import Page, console, print_engine, table
 
 _FATES = {
     "not given": "ALLOCSPI refuses its SPI",
@@ -40,6 +40,8 @@ def print_both(result: Mapping[str, Any]) -> None:
     out.print()
     for line in result["conclusion"]:
         out.print(f"{line['topic']}: {line['meaning']}", markup=False)
+    out.print()
+    print_engine(out, result)
 
 
 def print_default(result: Mapping[str, Any]) -> None:
@@ -57,6 +59,8 @@ def print_default(result: Mapping[str, Any]) -> None:
     out.print("A toggle is for the whole host: once it is set, the others fare as under the rule that it sets.")
     for sentence in result["conclusion"]:
         out.print(sentence, markup=False)
+    out.print()
+    print_engine(out, result)
 
 
 def _head(out: Page, result: Mapping[str, Any]) -> None:

@@ -78,6 +78,15 @@ def test_what_follows_an_algorithms_name_is_hidden(words: str, shown: str):
     assert " ".join(hide_words(words.split())) == shown.replace("<<>>", HIDDEN)
 
 
+@pytest.mark.parametrize(
+    "name", ["enc cbc (aes)", "aead rfc4106(gcm (aes))", "aead rfc4106( gcm(aes) )", "x cbc(aes )"]
+)
+def test_a_name_with_blanks_hides_what_follows_it(name: str):
+    words = [*name.split(), "my-secret", "mode", "tunnel"]
+    assert "my-secret" not in " ".join(hide_words(words))
+    assert hide_words(words)[-2:] == ["mode", "tunnel"]
+
+
 def test_controls_are_escaped():
     text = "a\x1b[31m\x00\x7f\x85\u202e\u2028\ufeff\u2066é\n\tb\ud800"
     assert printable(text) == r"a\x1b[31m\x00\x7f\x85\u202e\u2028\ufeff\u2066é\n\tb\ud800"

@@ -90,7 +90,10 @@ class TestAndroidAndMarvell:
         assert {line["topic"] for line in report["conclusion"]} == {
             "Android", "duplicates", "hardware", "how often", "what to change"
         }  # fmt: skip
+        assert report["engine"] == "cryptography"
+        assert {"engine_version", "engine_isa"} <= set(report)
         text = invoke(*args, "--width", "72").output
+        assert "engine: cryptography" in text
         assert "SILENTLY: 1" in text
         assert max(map(len, text.splitlines())) <= 72
 
@@ -128,7 +131,10 @@ class TestDefault:
     def test_text_and_json(self):
         report = json.loads(invoke("default", "--json").stdout)
         assert len(report["rows"]) == 13 * 6
+        assert report["engine"] == "cryptography"
+        assert {"engine_version", "engine_isa"} <= set(report)
         text = invoke("default", "--width", "72").output
+        assert "engine: cryptography" in text
         assert max(map(len, text.splitlines())) <= 72
         assert "split: breaks no one" in text
         for more in (("s01",), ("--trace",), ("--live",), ("--lookup", "longest")):

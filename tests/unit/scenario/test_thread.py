@@ -166,6 +166,9 @@ class TestTheTable:
         (["--thread", "s01"], "--thread runs its own"),
         (["--thread", "--policy", "nope"], "no policy 'nope'"),
         (["s01", "--option", "nope"], "no option 'nope'"),
+        (["s01", "--policy", ","], "--policy names no policy"),
+        (["s01", "--policy", "rfc2401", "--policy", ""], "--policy names no policy"),
+        (["--show", "default"], "default: no file"),
     ],
 )
 def test_a_wrong_word_is_one_line(args, words):
@@ -173,6 +176,16 @@ def test_a_wrong_word_is_one_line(args, words):
 
     with pytest.raises(InputError, match=words):
         invoke(*args)
+
+
+def test_ring_windows_changes_no_cell():
+    plain, ring, strict = (
+        json.loads(invoke("s02", "--policy", "rfc2401", "--json", *more).stdout)["cells"]
+        for more in ((), ("--option", "ring-windows"), ("--option", "strict-windows"))
+    )
+    assert ring == plain
+    assert [cell["as_expected"] for cell in plain] == [True, True]
+    assert [cell["as_expected"] for cell in strict] == [None, None]  # another question, whose answer is not fixed
 
 
 def test_names_in_any_case_and_by_file():
