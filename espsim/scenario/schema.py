@@ -77,6 +77,7 @@ from espsim.core.errors import InputError, InputErrors
 from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
+from espsim.scenario.check import faults
 
 Names = str | list[str]
 Counts = dict[str, int]
@@ -279,9 +280,13 @@ def parse_scenario(text: str, where: str) -> Scenario:
     """A scenario from TOML text. InputErrors with the line, the key and what is legal for everything that is wrong."""
     data = parse_toml(text, where)
     try:
-        return Scenario.model_validate(data)
+        scenario = Scenario.model_validate(data)
     except ValidationError as error:
         raise InputErrors(list(_wrong(error, text, data, where))) from None
+    found = sorted(dict.fromkeys(faults(scenario, text)))
+    if found:
+        raise InputErrors([InputError(what, where=where, line=line or None) for line, what in found])
+    return scenario
 
 
 def json_schema() -> dict[str, Any]:

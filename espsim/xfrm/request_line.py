@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from espsim.core.address import Address, parse_address
+from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Limits, Mark
 from espsim.sad.request import DIRECTIONS, MODES, EsnState, ReplayVal
@@ -70,7 +71,8 @@ class Words:
         for word in words:
             key, _, value = word.partition("=")
             if key not in known:
-                raise InputError(f"unknown word {shown(key)}", where=where, line=line)
+                like = did_you_mean(key, known, f"known: {', '.join(sorted(known))}")
+                raise InputError(f"unknown word {shown(key)}; {like}", where=where, line=line)
             if key in values:
                 raise InputError(f"{key} is given twice", where=where, line=line)
             values[key] = value

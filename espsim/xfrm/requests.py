@@ -92,6 +92,21 @@ def run_requests(
             yield session.answer(*split, where, number)
 
 
+def check_request(line: str) -> None:
+    """InputError where a line is no request, or one of its words is none of its verb's; nothing is asked."""
+    split = split_line(line, None, 1)
+    if split is None or split == ("GETSA", ["dump"]):
+        return
+    verb, words = split
+    try:
+        if verb in WORDS_OF:
+            Words.parse(words, WORDS_OF[verb], None, 1)
+        if verb not in _FREE and verb not in ("RX", "TX"):  # theirs look at the SAs that are there by then
+            _Session(Netns(), None)._prepare(verb, words, None, 1)
+    except InputError as error:
+        raise InputError(error.what) from None
+
+
 class _Session:
     """One namespace that is being asked, and the traffic through it."""
 

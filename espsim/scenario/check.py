@@ -1,0 +1,79 @@
+"""What a scenario's shape cannot say: names that are not known, lines that are no request or no SA.
+
+All of it is found before anything runs, each with its line of the file. What only a run can know (an SPI that has no
+name yet, a packet for an SA that is not there) is not looked for here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from string import Template
+from typing import TYPE_CHECKING
+
+from espsim.core.echo import did_you_mean, shortened
+from espsim.core.errors import InputError
+from espsim.offload.locate import Place, locate, nearest
+from espsim.sad.kernel import KERNELS, OPTIONS
+from espsim.sad.spi import POLICIES
+from espsim.xfrm.parse import parse_sa_line
+from espsim.xfrm.requests import check_request
+
+if TYPE_CHECKING:
+    from espsim.scenario.schema import Scenario
+
+Path = tuple[str | int, ...]
+_RULES = (*POLICIES, *KERNELS)
+
+
+def faults(scenario: Scenario, text: str) -> Iterator[tuple[int, str]]:
+    """(line, what is wrong) of everything, the lines from 1; 0 where a key's line is not known."""
+    places = locate(text)
+    yield from _unknown_names(scenario, places)
+    for number, sa in enumerate(scenario.sa):
+        path: Path = ("sa", number, "line")
+        yield from _each(scenario, sa.line, path, places, parse_sa_line)
+    source = text.split("\n")
+    for number, step in enumerate(scenario.step):
+        path = ("step", number, "lines")
+        first = _line(places, path)
+        # A text of several lines starts below its key, unless it starts beside it.
+        many = (first and '"""' in source[first - 1]) or (first and "'''" in source[first - 1])
+        below = 1 if many and source[first - 1].rstrip().endswith(('"""', "'''")) else 0
+        for offset, line in enumerate((step.lines or "").split("\n")):
+            at = first + below + offset if many else first
+            yield from _each(scenario, line, path, {path: Place(at)}, check_request)
+
+
+def _each(
+    scenario: Scenario, line: str, path: Path, places: dict[Path, Place], check: Callable[[str], object]
+) -> Iterator[tuple[int, str]]:
+    """What is wrong with a line in any variant, once."""
+    texts = [Template(line).substitute(variant.words) for variant in scenario.variants]
+    parts = [part.strip() for text in texts for part in text.splitlines()]  # a word may hold lines
+    for part in dict.fromkeys(parts):
+        try:
+            check(part)
+        except InputError as error:
+            yield _line(places, path), f"{_key(path)}: {error.what}"
+
+
+def _unknown_names(scenario: Scenario, places: dict[Path, Place]) -> Iterator[tuple[int, str]]:
+    named: list[tuple[Path, str]] = [(("policies", n), name) for n, name in enumerate(scenario.policies)]
+    options: list[tuple[Path, str]] = []
+    for number, variant in enumerate(scenario.variant):
+        named += [(("variant", number, "expect", name), name) for name in variant.expect]
+        options += [(("variant", number, "options", n), name) for n, name in enumerate(variant.options)]
+    for what, names, legal in (("policy", named, _RULES), ("option", options, tuple(OPTIONS))):
+        for path, name in names:
+            if name not in legal:
+                like = did_you_mean(name, legal, f"legal: {', '.join(legal)}")
+                yield _line(places, path), f"{_key(path)}: no {what} {shortened(name)!r}; {like}"
+
+
+def _line(places: dict[Path, Place], path: Path) -> int:
+    place = nearest(places, path)
+    return place.line if place else 0
+
+
+def _key(path: Path) -> str:
+    return ".".join(map(str, path))
