@@ -47,9 +47,7 @@ def libreswan() -> Dump:
                 rows.append("\tsel src 0.0.0.0/0 dst 0.0.0.0/0 ")
             else:
                 rows.append(f"\tdir {way}")
-    return Dump(
-        "\n".join(["[root@east ~]# ip xfrm state", *rows, "[root@east ~]# ip xfrm policy", *_policies(), ""]), 0, 2
-    )
+    return Dump("\n".join(["[root@east ~]# ip xfrm state", *rows, "[root@east ~]# ip xfrm policy", *_policies(), ""]))
 
 
 def strongswan() -> Dump:
@@ -112,7 +110,7 @@ def android() -> Dump:
                 rows.append(f"\tif_id 0x{n + 1:x}")
                 rows.append("\tmapping-maxage 300")
             rows.append(f"\tsel src {src}/32 dst {dst}/32 " if ims else "\tsel src 0.0.0.0/0 dst 0.0.0.0/0 ")
-    return Dump("\n".join(["generic_x86_64:/ # ip xfrm state", *rows, "generic_x86_64:/ # ", ""]), 0, 6)
+    return Dump("\n".join(["generic_x86_64:/ # ip xfrm state", *rows, "generic_x86_64:/ # ", ""]))
 
 
 DUMPS = {"libreswan": libreswan, "strongswan": strongswan, "cilium": cilium, "android": android}

@@ -12,6 +12,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
 
+try:
+    from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+except ImportError:  # before 43
+    from cryptography.hazmat.primitives.ciphers.algorithms import TripleDES
+
 from espsim.aead.engine import BlockError, Transform
 from espsim.aead.suites import HASHES, Kind, SuiteKeys, aad
 
@@ -108,7 +113,8 @@ class _Authenc:
     """Encrypt, then MAC (RFC 4303 3.3.2, 3.4.4): the ICV over header, IV, ciphertext, ESN's high half comes first."""
 
     def __init__(self, keys: SuiteKeys) -> None:
-        self._cbc = AES(keys.key) if keys.suite.block == 16 else None
+        self._block = keys.suite.block
+        self._cbc = {16: AES, 8: TripleDES}[self._block](keys.key) if self._block > 1 else None
         digest = HASHES[keys.suite.auth or "digest_null"].digest
         # One keyed state an SA; each packet copies it, so the key is hashed once.
         self._mac = hmac.new(keys.auth_key, digestmod=getattr(hashlib, digest)) if digest else None
@@ -128,7 +134,7 @@ class _Authenc:
             return None
         if self._cbc is None:
             return ciphertext
-        if split % 16:
+        if split % self._block:
             raise BlockError
         decryptor = Cipher(self._cbc, CBC(iv)).decryptor()
         return decryptor.update(ciphertext) + decryptor.finalize()

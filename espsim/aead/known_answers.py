@@ -212,6 +212,32 @@ KNOWN_ANSWERS = (
             "28292a2b2c2d2e2f30313233343536370102030405060708090a0b0c0d0e0e01"
         ),
     ),
+    KnownAnswer(
+        "linux-crypto, authenc(hmac(md5),cbc(des3_ede)) for crypto/testmgr.h",
+        (
+            Algorithm("enc", "cbc(des3_ede)", _hex("e9c0ff2e760b6424444d995a12d640c0eac284e81495dbe8")),
+            Algorithm("auth-trunc", "hmac(md5)", _hex("112233445566778899aabbccddeeff11"), 128),
+        ),
+        None,
+        _hex(
+            "00004321000000017d3388930f93b2420e2db6973c5633f4671721c76e8ad54974b34905c51cd0ed12565c5396b6007d"
+            "9048fcf58d2939cc8ad5351836234ed776d1da0c9467bb048bf2036ca8cfb6ea226447aa8f7513bf9fc2c3f0c956c57a"
+            "71632e897b1e12cae25fafd8a4f8c97ad6f92131624445a6d6bc5ad32d5443cc9ddea570e942458a6bfab19113b0d919"
+            "9909fb0535c8cc38c31e5ee1e69684c8"
+        ),
+        _hex(
+            "6f54206f614d796e532063656572737454206f6f4d206e61207965537263746520736f54206f614d796e532063656572"
+            "737454206f6f4d206e61207965537263746520736f54206f614d796e532063656572737454206f6f4d206e6120796553"
+            "7263746520736f54206f614d796e532063656572737454206f6f4d206e610a79"
+        ),
+    ),
+    KnownAnswer(
+        "Linux crypto/testmgr.h, authenc(hmac(md5),ecb(cipher_null))",  # its eight bytes are a header here
+        (Algorithm("enc", "ecb(cipher_null)", b""), Algorithm("auth-trunc", "hmac(md5)", bytes(16), 128)),
+        None,
+        _hex("0123456789abcdefaa42fe438deaa35ab93d9fb1a38e9bae"),
+        b"",
+    ),
 )
 
 
@@ -257,4 +283,5 @@ def suites() -> Iterator[tuple[Algorithm, ...]]:
             auth = Algorithm("auth-trunc" if bits else "auth", name, rng.randbytes(bits // 4), bits)
             for size in (16, 24, 32):
                 yield (Algorithm("enc", "cbc(aes)", rng.randbytes(size)), auth)
+            yield (Algorithm("enc", "cbc(des3_ede)", rng.randbytes(24)), auth)
             yield (Algorithm("enc", "ecb(cipher_null)", b""), auth)

@@ -1,6 +1,7 @@
 """The `libcrypto` engine: OpenSSL 3's EVP, called from compiled kernels with no interpreter in between.
 
-AES-GCM, AES-GMAC, ChaCha20-Poly1305, AES-CBC and NULL with any HMAC. CCM is `cryptography`'s to do.
+AES-GCM, AES-GMAC, ChaCha20-Poly1305, AES-CBC and NULL with any HMAC. CCM, 3DES and HMAC-MD5 are left
+to `cryptography`.
 HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has gone into once an SA.
 """
 
@@ -20,7 +21,7 @@ from espsim.aead.batch import BatchEngine, Bytes, Int64s, Opener, Sealer, SlotKe
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError
 from espsim.aead.isa import CPU_INFO, openssl_isa
-from espsim.aead.suites import HASHES, Kind, SuiteKeys
+from espsim.aead.suites import HASHES, OBSOLETE, Kind, SuiteKeys
 
 LIBRARY = "libcrypto.so.3"
 OLDEST = 0x30000000
@@ -65,8 +66,10 @@ class LibcryptoEngine:
         return other
 
     def supports(self, keys: SuiteKeys) -> bool:
-        """All but CCM."""
-        return keys.suite.kind is Kind.AUTHENC or keys.suite.name in _CIPHERS
+        """All but CCM, and but for what is obsolete."""
+        if keys.suite.kind is not Kind.AUTHENC:
+            return keys.suite.name in _CIPHERS
+        return OBSOLETE.isdisjoint(keys.suite.name.split("+"))
 
     def engine_for(self, keys: SuiteKeys) -> BatchEngine:
         """Itself, or its fallback's choice."""

@@ -3,8 +3,8 @@
 `resolve` turns what `ip xfrm state` says (aead, or enc with auth) into `SuiteKeys`; an engine (engine.py) makes a
 `Transform` of that. Key material is `bytes`, is checked here once, and never shows in a repr or an error.
 
-Sources: RFC 4106 (GCM), RFC 4309 (CCM), RFC 4543 (GMAC), RFC 7634 (ChaCha20-Poly1305), RFC 3602 (CBC), RFC 2410 (NULL),
-RFC 2404 and 4868 (HMAC), RFC 4303 2.2.1 and 3.3.2 (ESN's high half in the AAD and in the MAC).
+Sources: RFC 4106 (GCM), RFC 4309 (CCM), RFC 4543 (GMAC), RFC 7634 (ChaCha20-Poly1305), RFC 3602 (CBC), RFC 2451 (3DES),
+RFC 2410 (NULL), RFC 2403, 2404 and 4868 (HMAC), RFC 4303 2.2.1 and 3.3.2 (ESN's high half in the AAD and in the MAC).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ AEADS: dict[str, Suite] = {
 CIPHERS: dict[str, tuple[tuple[int, ...], int, int]] = {
     # name: key lengths, IV length, block
     "cbc(aes)": (_AES, 16, 16),
+    "cbc(des3_ede)": ((24,), 8, 8),
     "ecb(cipher_null)": ((0,), 0, 1),
 }
 
@@ -97,6 +98,7 @@ class Hash:
 
 HASHES: dict[str, Hash] = {
     # net/xfrm/xfrm_algo.c aalg_list: `auth hmac(sha256)` without a length still means the old 96 bits.
+    "hmac(md5)": Hash("md5", 128, (96, 128), 96),
     "hmac(sha1)": Hash("sha1", 160, (96, 160), 96),
     "hmac(sha256)": Hash("sha256", 256, (96, 128, 256), 96),
     "hmac(sha384)": Hash("sha384", 384, (192, 384), 192),
@@ -104,8 +106,12 @@ HASHES: dict[str, Hash] = {
     "digest_null": Hash("", 0, (0,), 0),
 }
 
+OBSOLETE = frozenset({"cbc(des3_ede)", "hmac(md5)"})
+"""For old captures and IMS (3GPP TS 33.203) only: RFC 8221 says SHOULD NOT of 3DES and MUST NOT of HMAC-MD5."""
+
 # The kernel's aliases (`compat` in xfrm_algo.c), as old tools still write them.
 ALIASES = {"aes": "cbc(aes)", "cipher_null": "ecb(cipher_null)", "sha1": "hmac(sha1)", "sha256": "hmac(sha256)",
+           "des3_ede": "cbc(des3_ede)", "md5": "hmac(md5)",
            "rfc7539esp(chacha20,poly1305-generic)": "rfc7539esp(chacha20,poly1305)"}  # fmt: skip
 
 

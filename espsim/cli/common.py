@@ -188,7 +188,18 @@ def load_sads(
     load(sad, text.sas, path, keep_window=keep_window)
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
         warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
+    _note_obsolete(sad)
     return sad, [{"sa": one.name, "line": one.line, "why": one.why} for one in unused]
+
+
+def _note_obsolete(sad: Sad) -> None:
+    """Say which SAs have algorithms that are there for old captures only."""
+    from espsim.aead.suites import OBSOLETE
+
+    found = [(e.sa.name, OBSOLETE.intersection(e.sa.keys.suite.name.split("+"))) for e in sad if e.sa.keys is not None]
+    if names := [name for name, old in found if old]:
+        algorithms = " and ".join(sorted(frozenset().union(*(old for _, old in found))))
+        warn(f"note: obsolete, for old captures and IMS only (RFC 8221): {algorithms}: {_shortened(names)}")
 
 
 def warn_of_text(path: str, notes: Iterable[str]) -> None:

@@ -15,13 +15,16 @@ from espsim.core.address import format_address
 from espsim.sad.association import PROTO_ESP, Mode, SecurityAssociation
 
 _NULL = "NULL"
-_CIPHERS = {"cbc(aes)": "AES-CBC [RFC3602]", "ecb(cipher_null)": _NULL}
+_CIPHERS = {
+    "cbc(aes)": "AES-CBC [RFC3602]", "cbc(des3_ede)": "TripleDES-CBC [RFC2451]", "ecb(cipher_null)": _NULL
+}  # fmt: skip
 _GCM = "rfc4106(gcm(aes))"
 _CHACHA = "rfc7539esp(chacha20,poly1305)"
 _CHACHA_ROW = "ChaCha20 with Poly1305 [RFC7634]"
 _AUTHENTICATION = {
     # by MAC and ICV length in bytes; esp_authentication_type_vals
     ("digest_null", 0): _NULL,
+    ("hmac(md5)", 12): "HMAC-MD5-96 [RFC2403]",
     ("hmac(sha1)", 12): "HMAC-SHA-1-96 [RFC2404]",
     ("hmac(sha256)", 12): "HMAC-SHA-256-96 [draft-ietf-ipsec-ciph-sha-256-00]",
     ("hmac(sha256)", 16): "HMAC-SHA-256-128 [RFC4868]",
@@ -30,12 +33,10 @@ _AUTHENTICATION = {
 }
 CIPHER_OF_ROW = {
     row.partition(" [")[0]: name for name, row in _CIPHERS.items()
-} | {"TripleDES-CBC": "cbc(des3_ede)", "DES-CBC": "cbc(des)", "AES-CTR": "rfc3686(ctr(aes))"}  # fmt: skip
+} | {"DES-CBC": "cbc(des)", "AES-CTR": "rfc3686(ctr(aes))"}  # fmt: skip
 """Linux's names of encryptions, by Wireshark's without the RFC that it names."""
 
-AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()} | {
-    "HMAC-MD5-96": ("hmac(md5)", 12)
-}
+AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()}
 """Linux's names of MACs and their ICV's length in bytes, by Wireshark's."""
 
 _ANY_LENGTHS = (8, 12, 16, 24, 32)

@@ -35,7 +35,7 @@ LAST, LIMIT, WRAPS, PACKETS, BYTES, USED, SINCE = range(7)
 ALIGN = 16
 """Sealed packets begin at multiples of this."""
 IV_ROOM = 16
-"""Bytes of a CBC IV."""
+"""Bytes of the longest CBC IV, AES's; 3DES's has 8."""
 
 AHEAD = 16
 _TTL = 64
@@ -297,9 +297,9 @@ def encap(
         put32(row, 4, seq64[i])
         here += 8
         if form & RANDOM_IV:
-            _copy(ivs, drawn * IV_ROOM, out, here, IV_ROOM)
+            _copy(ivs, drawn * IV_ROOM, out, here, form >> 16 & 0xFF)
             drawn += 1
-            here += IV_ROOM
+            here += form >> 16 & 0xFF
         elif form >> 16 & 0xFF:
             put64(row, 8, facts[sa, 6] ^ seq64[i])
             here += 8

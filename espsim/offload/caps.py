@@ -38,6 +38,7 @@ _CIPHER_NAMES = {
     "rfc4309(ccm(aes))": "aes-ccm",
     "rfc7539esp(chacha20,poly1305)": "chacha20-poly1305",
     "cbc(aes)": "aes-cbc",
+    "cbc(des3_ede)": "3des-cbc",
     "ecb(cipher_null)": "null",
 }
 
@@ -237,6 +238,8 @@ def cipher_name(keys: SuiteKeys) -> str:
     """The word of caps.algs for a suite: aes-gcm, aes-cbc+hmac, null+hmac ..."""
     cipher, _, auth = keys.suite.name.partition("+")
     name = _CIPHER_NAMES.get(cipher, cipher)
+    if auth == "hmac(md5)":  # no model says that its device takes it
+        return f"{name}+{auth}"
     return f"{name}+hmac" if auth.startswith("hmac") else name
 
 

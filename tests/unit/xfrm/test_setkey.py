@@ -76,14 +76,14 @@ def test_linux_truncates_sha256_to_96_bits_and_prints_packets():
 
 
 def test_what_is_not_modelled_or_not_of_ipsec():
-    old = BSD.replace("aes-gcm-16", "3des-cbc").replace("4097", "6")
+    old = BSD.replace("aes-gcm-16", "blowfish-cbc").replace("4097", "6")
     comp = BSD.replace("esp mode", "ipcomp mode").replace("E: aes-gcm-16  ", "C: deflate  ").replace("4097", "7")
     larval = re.sub(r"\tE:.*\n", "", BSD.replace("mature", "larval").replace("4097", "8"))
     tcp = BSD.replace("esp mode", "tcp mode").replace("4097", "9")
     spd = "10.24.4.119[any] 10.22.4.118[any] any\n\tin ipsec\n\tesp/tunnel/10.23.4.204-10.23.4.104/require\n\tspid=1\n"
     found = parse_sad(old + comp + larval + tcp + spd + BSD)
     assert names(found) == ["0x00000007@192.0.2.2", "0x00000008@192.0.2.2", "0x00001001@192.0.2.2"]
-    assert [(u.sa.spi, u.what) for u in found.unmodelled] == [(6, "enc cbc(des3_ede)")]
+    assert [(u.sa.spi, u.what) for u in found.unmodelled] == [(6, "enc cbc(blowfish)")]
     assert [ignored.proto for ignored in found.ignored] == ["tcp"]
     assert found.sas[1].sa.algorithms == ()
 
@@ -95,7 +95,7 @@ def test_commands():
         "\t-A hmac-sha2-256 0x000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f;\n"
         'add -6n 2001:db8::1 2001:db8::2 esp 4098 -E aes-gcm-16 "12345678901234567890"; # strings are keys too\n'
         "spdadd 10.0.0.0/8 10.1.0.0/16 any -P out ipsec\n\tesp/tunnel/192.0.2.1-192.0.2.2/require;\n"
-        "add 192.0.2.1 192.0.2.3 esp 9 -E 3des-cbc 0x001122;\nadd host.example other.example esp 9 -E null;\n"
+        "add 192.0.2.1 192.0.2.3 esp 9 -E blowfish-cbc 0x001122;\nadd host.example other.example esp 9 -E null;\n"
     )
     first, second = found.sas
     assert (first.line, first.verb, first.sa.mode, first.sa.window, first.sa.reqid) == (5, "add", Mode.TUNNEL, 32, 7)
