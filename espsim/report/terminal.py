@@ -81,7 +81,11 @@ def console(most: int | None = None) -> Page:
     if width is None and os.environ.get("COLUMNS", "").isdecimal():
         width = max(1, int(os.environ["COLUMNS"]))
     endless = width is None and most is None and not sys.stdout.isatty()
-    page = Page(highlight=False, width=_PIPE_WIDTH if endless else width, soft_wrap=False)
+    plain = bool(os.environ.get("NO_COLOR"))  # no bold either: not one escape
+    page = Page(
+        highlight=False, width=_PIPE_WIDTH if endless else width, soft_wrap=False,
+        color_system=None if plain else "auto",
+    )  # fmt: skip
     page.endless = endless
     if most is not None and _asked is None:
         page.width = min(page.width, most)

@@ -80,3 +80,12 @@ def test_no_word_is_cut_or_broken(command, columns, places):
     for line in lines:
         indent = len(line) - len(line.lstrip())
         assert len(line) <= columns or " " not in line.strip() or line[indent:].startswith("espsim "), line
+
+
+def test_no_color_leaves_no_escape(monkeypatch):
+    for name in ("NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    runner, terminal = CliRunner(), {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    words = ["run", "s02", "--policy", "rfc4301"]
+    assert "\x1b[" in runner.invoke(main, words, env=terminal).stdout
+    assert "\x1b" not in runner.invoke(main, words, env={**terminal, "NO_COLOR": "1"}).stdout
