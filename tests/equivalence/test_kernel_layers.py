@@ -117,3 +117,5 @@ def test_the_numbers_are_the_enumerations():
 )  # fmt: skip
 def test_kinds(packet, layer):
     assert layer_of(packet, PORTS).label == layer
+    if packet:
+        assert Layer(named([packet, bytes(40)], [0, 0])[0]).label == layer

@@ -61,10 +61,11 @@ def delivered_seq(*args):
     return [line["seq64"] for line in found if line["verdict"] == "DELIVERED"]
 
 
+@pytest.mark.parametrize("way", WAYS, ids=["batches", "reference", "workers", "longest"])
 @pytest.mark.parametrize(
     ("words", "found"), [((), 0), (("--mark", "0xd00"), 1), (("--mark", "3328"), 1), (("--any-mark",), 1)]
 )
-def test_the_case(tmp_path, words, found):
+def test_the_case(tmp_path, words, found, way):
     result = run(
         "decap", CASES / "r13-mark.pcap", "--sad", CASES / "r13-mark.sad", "-o", tmp_path / "o", "--json", *words
     )
