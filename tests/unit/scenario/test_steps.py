@@ -85,7 +85,7 @@ class TestAsk:
         assert [failure[0] for failure in bad.steps[0].failures] == ["result"]
 
     def test_a_line_that_is_no_request_names_its_step(self):
-        with pytest.raises(InputError, match="t:8: step.0.lines: unknown request FROB"):
+        with pytest.raises(InputError, match=r"t:8: step\.0\.lines: unknown request FROB"):
             cell(step(ALLOC, "FROB x=1"))
 
 
