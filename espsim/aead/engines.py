@@ -100,7 +100,8 @@ def _make(name: str) -> BatchEngine:
         from espsim.aead.ipsec_mb_engine import IpsecMbEngine  # noqa: PLC0415
         from espsim.aead.libcrypto_engine import LibcryptoEngine  # noqa: PLC0415
     except ImportError as error:
-        raise EngineError(f"numba cannot be imported: {error}") from None
+        # numba is a dependency, so this is a broken installation, and no engine that is merely not there.
+        raise WrongEngineError(f"its module cannot be imported: {error}") from None
     config: Any = numba.config
     if config.DISABLE_JIT:
         raise EngineError("numba's compiler is switched off (NUMBA_DISABLE_JIT), and this engine needs it")

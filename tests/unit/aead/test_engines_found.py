@@ -294,3 +294,21 @@ def test_no_keys_in_a_repr():
     for answer in KNOWN_ANSWERS:
         for algorithm in answer.algorithms:
             assert algorithm.key.hex()[:16] not in repr(answer)
+
+
+def test_a_module_that_cannot_be_imported_is_loud(monkeypatch, capsys):
+    """numba is a dependency: where it is broken the engine is wrong, and not simply somewhere else."""
+    import sys
+
+    from espsim.aead import engines
+
+    monkeypatch.setitem(sys.modules, "espsim.aead.libcrypto_engine", None)
+    for function in (engines.find, engines._fastest, engines._say):
+        function.cache_clear()
+    try:
+        assert engines.find("libcrypto").wrong
+        assert engines.engine_by_name("auto").name == "cryptography"
+        assert "engine libcrypto is there, but what it does is wrong" in capsys.readouterr().err
+    finally:
+        for function in (engines.find, engines._fastest, engines._say):
+            function.cache_clear()
