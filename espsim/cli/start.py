@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from espsim.core.stopping import Stopped, insist, signals
+from espsim.core.stopping import Stopped, deafen, insist, signals
 
 if TYPE_CHECKING:
     import click
@@ -32,6 +32,7 @@ def run() -> None:
     except Stopped as stopped:
         status = stopped.status
         _drop()
+    deafen()
     sys.exit(status)
 
 

@@ -84,6 +84,15 @@ def signals() -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def deafen() -> None:
+    """Ignore the signals of `ENDING` until the process is gone: it has its status already.
+
+    Python's own end puts its handlers back to "end the process", a while before the process ends.
+    """
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def insist() -> None:
     """Raise Stopped where a signal came. Some code wraps what it catches: what is caught may have been Stopped."""
     if _state.came:

@@ -31,6 +31,23 @@ def shell(line, *words):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_python_takes_itself_down_changes_no_status(number):
+    code = f"""
+import os, sys
+from espsim.cli import start
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, {int(number)})
+last = Last()
+sys.argv = ["espsim", "--version"]
+start.run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "espsim" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [("espsim --help >/dev/full", FULL), ("espsim models --json >&-", CLOSED), ("espsim --version >&-", CLOSED)],
