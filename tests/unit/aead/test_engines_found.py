@@ -70,7 +70,7 @@ def leave_zeros(arena, esp, end, slot, seq64, result):
 @pytest.mark.parametrize(
     ("verb", "spoil", "says"),
     [
-        ("open", flip_plaintext, "opens .* wrongly"),
+        ("open", flip_plaintext, "(opens .* wrongly|writes past its rows)"),  # one plaintext is empty
         ("seal", flip_plaintext, "seals a published packet wrongly"),
         ("open", accept_forgeries, "accepts a forged packet of"),
         ("open", write_past, "writes past its rows"),
@@ -125,7 +125,7 @@ def test_a_sound_engine_is_proved_on_every_suite():
 
 def test_known_answers_are_the_published_ones():
     published = set()
-    for name in ("draft_mcgrew_gcm_test_01", "rfc7634_appendix_a", "linux_testmgr_authenc_cbc"):
+    for name in ("draft_mcgrew_gcm_test_01", "rfc7634_appendix_a", "linux_testmgr_authenc_cbc", "linux_md5"):
         published |= {(v["packet"], v["plaintext"]) for v in vectors(f"{name}.json")["vectors"]}
     by_hand = [a for a in KNOWN_ANSWERS if "ccm" in a.algorithms[0].name]  # test_ccm_by_hand.py
     assert {(a.packet.hex(), a.plaintext.hex()) for a in KNOWN_ANSWERS if a not in by_hand} <= published
@@ -293,7 +293,7 @@ def test_an_old_libcrypto_is_refused(monkeypatch):
 def test_no_keys_in_a_repr():
     for answer in KNOWN_ANSWERS:
         for algorithm in answer.algorithms:
-            assert algorithm.key.hex()[:16] not in repr(answer)
+            assert not any(algorithm.key) or algorithm.key.hex()[:16] not in repr(answer)
 
 
 def test_a_module_that_cannot_be_imported_is_loud(monkeypatch, capsys):
