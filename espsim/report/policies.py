@@ -11,12 +11,12 @@ from espsim.report.terminal import console, table
 def print_policies(
     rules: Sequence[Mapping[str, Any]], kernels: Sequence[Mapping[str, Any]], options: Mapping[str, str]
 ) -> None:
-    """A paragraph a rule, then the kernels and the options."""
+    """A paragraph a rule (by what ALLOCSPI refuses, what follows, who, where), then the kernels and the options."""
     out = console()
     for rule in rules:
         out.print(rule["name"], style="bold", markup=False)
         for line in (
-            f"ALLOCSPI refuses an SPI by {rule['refuses_by']}.",
+            f"refuses by: {rule['refuses_by']}",
             rule["effect"],
             f"{rule['proposed_by']} ({rule['where']})",
         ):
