@@ -117,10 +117,11 @@ def test_some_mutations_of_a_saved_state():
 
 @pytest.mark.long
 def test_every_field_of_a_saved_state():
-    """Each with a third of the values, at each place another third."""
-    refused, taken = tried(list(itertools.product(PLACES, VALUES))[::3])
-    assert refused > 10_000
-    assert taken > 500
+    """Each with some of the values, at each place others."""
+    assert len(VALUES) > 13
+    refused, taken = tried(list(itertools.product(PLACES, VALUES))[::13])
+    assert refused > 2_000
+    assert taken > 100
 
 
 @pytest.mark.parametrize(
