@@ -14,7 +14,7 @@ import pytest
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, running_release, unavailable
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.interop
 
 
 @pytest.fixture(scope="module")

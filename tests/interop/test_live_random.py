@@ -21,7 +21,7 @@ from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
 from tests.interop.random_xfrm import a_command, a_request
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.interop
 
 KERNEL = kernel_of(running_release())
 NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"

@@ -12,7 +12,7 @@ from espsim.core.errors import InputError
 from espsim.scenario import live
 from espsim.xfrm.live import unavailable
 
-pytestmark = [pytest.mark.interop, pytest.mark.xdist_group("live")]
+pytestmark = pytest.mark.interop
 WHY = unavailable()
 needs_a_kernel = pytest.mark.skipif(WHY is not None, reason=f"no live kernel: {WHY}")
 

@@ -97,7 +97,6 @@ def decoded(tmp_path_factory):
     return {case: said[n * len(SIZES) : (n + 1) * len(SIZES)] for n, case in enumerate(CASES)}
 
 
-@pytest.mark.xdist_group("tshark")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_every_icv_is_good_and_every_payload_right(decoded, case):
     _, mode, outer, _ = case

@@ -16,8 +16,6 @@ from espsim.aead.known_answers import Rows, suites
 from espsim.aead.suites import Algorithm, pack_seq_hi, resolve
 from tests.support import usable
 
-pytestmark = pytest.mark.xdist_group("engines")  # one process compiles, the others would wait for it
-
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(range(20)), 128),)
 CHACHA = (Algorithm("aead", "rfc7539esp(chacha20,poly1305)", bytes(range(36)), 128),)
 CCM = (Algorithm("aead", "rfc4309(ccm(aes))", bytes(range(19)), 128),)

@@ -19,8 +19,6 @@ from espsim.aead.proof import prove
 from espsim.cli.main import main
 from tests.support import CAPTURES, usable
 
-pytestmark = pytest.mark.xdist_group("engines")
-
 INT64 = ctypes.c_int64
 
 

@@ -21,8 +21,6 @@ from espsim.core.errors import InputError
 from espsim.core.verdict import Verdict
 from tests.support import engines_there, usable, vectors
 
-pytestmark = pytest.mark.xdist_group("engines")
-
 
 class Spoilt(CryptographyBatch):
     """Does what `spoil` says to each batch after the work is done."""

@@ -13,8 +13,6 @@ from espsim.aead.known_answers import Rows
 from espsim.aead.suites import Algorithm, resolve
 from tests.support import usable
 
-pytestmark = pytest.mark.xdist_group("engines")
-
 KEYS = [
     (Algorithm("aead", "rfc4106(gcm(aes))", b"\xa5" * 20, 128),),
     (Algorithm("aead", "rfc7539esp(chacha20,poly1305)", b"\xa5" * 36, 128),),

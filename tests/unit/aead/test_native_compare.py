@@ -12,7 +12,6 @@ import pytest
 from espsim.aead import _native
 
 pytestmark = [
-    pytest.mark.xdist_group("engines"),
     pytest.mark.skipif(
         bool(cast(Any, numba.config).DISABLE_JIT), reason="there is no compiled function without a compiler"
     ),
