@@ -69,7 +69,6 @@ def test_changed_constants_and_helpers_run(tmp_path):
     first = copy.run("-c", RUN)
     verdict = first.split()[0]
     assert first == f"{verdict} True 0 0\n"
-    assert copy.run("-c", RUN) == f"{verdict} True 1 1\n"
     copy.edit("kernels/codes.py", number[0], "TRAILER = np.uint8(99)")
     copy.edit("aead/_native.py", "return found", "return 0")
     assert copy.run("-c", RUN) == "99 False 0 0\n"
