@@ -55,7 +55,7 @@ def test_which_sa_a_mark_finds(folder, way):
 
 
 def delivered_seq(*args):
-    lines = Path(args[4]).with_name("lines")
+    lines = Path(args[3]).with_name("lines")  # beside the SAD
     verdicts(*args, "--verdicts", lines)
     found = map(json.loads, lines.read_text().splitlines())
     return [line["seq64"] for line in found if line["verdict"] == "DELIVERED"]
