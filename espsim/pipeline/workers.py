@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import traceback
@@ -108,7 +109,8 @@ class Workers(Closing):
         """Hand a job to every worker. Raises what `wait` raises where one is gone."""
         for number, connection in enumerate(self._ours):
             try:
-                connection.send(job)
+                # Connection.send would keep a view of a BytesIO, which Python 3.13 tells of where the pipe is broken.
+                connection.send_bytes(pickle.dumps(job))
             except OSError:
                 while True:  # it may have said why before it went
                     self._answer(number)
