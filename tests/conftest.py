@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import signal
 from typing import Any, cast
 
 from click.testing import CliRunner
@@ -15,3 +16,7 @@ if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later 
 # pytest-xdist sets these in its workers: tables would be narrower there than in a run without it.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+# Under nohup a hangup is ignored, and so it would be in every process that a test starts and then hangs up on.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
