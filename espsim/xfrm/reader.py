@@ -212,7 +212,9 @@ def ending_of(words: Sequence[str]) -> Ending:
     seen = frozenset(words)
     rows = frozenset(word for word in seen if word in _FIRST_ROWS or word in _ROWS)
     esn_cut = ("esn", "context:") in itertools.pairwise(words) and "replay_window" not in seen
-    return Ending(seen & frozenset(ENDINGS), rows, "af-unspec" in seen, esn_cut)
+    # iproute2 puts no space before `extra_flag`, so with -s the word is af-unspecextra_flag.
+    af_unspec = any(word.startswith("af-unspec") for word in seen)
+    return Ending(seen & frozenset(ENDINGS), rows, af_unspec, esn_cut)
 
 
 _ROWS = frozenset({

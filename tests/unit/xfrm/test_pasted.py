@@ -126,6 +126,13 @@ def test_flags_as_numbers(printed: str, names: set[str]):
     assert len(found.notes) == (printed == "100")
 
 
+@pytest.mark.parametrize("flags", ["af-unspec", "af-unspec extra_flag dont-encap-dscp", "af-unspecextra_flag 0x2"])
+def test_the_last_sa_is_whole_without_a_selector_where_its_flag_allows_none(flags: str):
+    """With af-unspec a selector of zeros is not printed, and `ip -s` prints the extra flags with no space before."""
+    last = re.sub(r"(replay-window \d+).*", rf"\1 seq 0x00000000 flag {flags}", OTHER)
+    assert len(parse_sad(SA + "\tsel src 0.0.0.0/0 dst 0.0.0.0/0 \n" + last).sas) == 2
+
+
 # -- keys -------------------------------------------------------------------------------------------------------------
 
 ALREADY = "@192.0.2.2 is on line 1 already, with"
