@@ -1,6 +1,6 @@
 """How many examples a property test gets: in the suite what fits in a second or two, in CI ESPSIM_EXAMPLES times that.
 
-`.ci/run` runs the property tests once more with ESPSIM_EXAMPLES=10.
+`.ci/run` runs the property tests once more with ESPSIM_EXAMPLES=4.
 """
 
 from __future__ import annotations
