@@ -8,7 +8,7 @@ What the driver did with an SA is its fate:
     overflows   there is no room for it
     refused     the driver does not take such an SA, or its SPI lies outside of the driver's range
 
-What then happens to its packets is told by one of WORKS:
+One of WORKS says what then happens to its packets:
 
     hardware    the device opens them with the SA's own context
     software    they go on to software, which has the SA (or the model is of software)

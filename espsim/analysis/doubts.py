@@ -2,7 +2,7 @@
 
 An SA that is in doubt may be in the device or not. Another SA's answer could then be another where the two would meet:
 they have one SPI, or one slot of a table that the SPI indexes; or where a table could be full. Such answers are unknown
-too: none is claimed that a value which nobody published could refute.
+too, because a value that nobody published could prove them wrong.
 """
 
 from __future__ import annotations

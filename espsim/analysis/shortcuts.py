@@ -12,7 +12,7 @@ from espsim.offload.schema import UNKNOWN
 
 
 def mask_of(device: Device) -> int | None:
-    """The mask of a table that the SPI alone indexes; None: packets are told apart by more than that."""
+    """The mask that makes a row of an SPI, where the device looks at nothing else; None: it looks at more."""
     inbound = device.model.spec.inbound
     index = inbound.lookup[0].index
     plain = inbound.classify.rule == "any" and len(inbound.lookup) == 1 and inbound.verify.always in ([], ["spi"])

@@ -16,6 +16,7 @@ from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, ReplayS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
+from tests.equivalence.any_traffic import LATE_LIMITS
 from tests.support import Peer, extension, fragment_header, ipv4, ipv6, suites, udp
 
 SUITES = suites()
@@ -60,15 +61,6 @@ STARTS = st.sampled_from([0, 1, 40, 1000, WRAP // 2, WRAP - 40, WRAP - 1, WRAP, 
 NEAR_LIMITS = [
     Limits(hard_packets=3, soft_packets=2), Limits(hard_bytes=99), Limits(hard_add=4), Limits(hard_use=2),
 ]  # fmt: skip
-LATE_LIMITS = st.one_of(
-    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(8, 16),
-              st.sampled_from([None, 1, 5])),
-    st.builds(lambda n: Limits(hard_bytes=n), st.integers(600, 1200)),
-    st.builds(lambda n: Limits(soft_bytes=n), st.integers(500, 900)),
-    st.builds(lambda n: Limits(hard_add=n), st.integers(3, 8)),
-    st.builds(lambda n: Limits(hard_use=n), st.integers(2, 6)),
-)  # fmt: skip
-"""Limits that a run meets after some batches: kernels run the SA until then, and the reference path from then on."""
 
 
 @st.composite

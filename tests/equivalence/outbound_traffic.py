@@ -14,6 +14,7 @@ from espsim.core.errors import XfrmError
 from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
+from tests.equivalence.any_traffic import LATE_LIMITS
 from tests.support import extension, fragment_header, ipv4, ipv6, suites, udp
 
 SUITES = suites()
@@ -58,15 +59,6 @@ LIMITS = st.sampled_from(
     [Limits(hard_packets=2, soft_packets=1), Limits(hard_bytes=99), Limits(hard_add=4), Limits(hard_use=2),
      Limits(soft_bytes=50)]
 )  # fmt: skip
-LATE_LIMITS = st.one_of(
-    st.builds(lambda n, soft: Limits(hard_packets=n, soft_packets=soft and n - soft), st.integers(7, 14),
-              st.sampled_from([None, 1, 4])),
-    st.builds(lambda n: Limits(hard_bytes=n), st.integers(500, 900)),
-    st.builds(lambda n: Limits(soft_bytes=n), st.integers(400, 700)),
-    st.builds(lambda n: Limits(hard_add=n), st.integers(3, 8)),
-    st.builds(lambda n: Limits(hard_use=n), st.integers(2, 6)),
-)  # fmt: skip
-"""Limits that a run meets after some batches: kernels run the SA until then, and the reference path from then on."""
 ENCAPS = st.sampled_from(
     [None] * 4 + [Encap("espinudp", 4500, 4500, bytes(16)), Encap("espinudp", 1000, 2000, bytes(16)),
                   Encap("espintcp", 9, 9, bytes(16))]

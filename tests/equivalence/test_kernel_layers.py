@@ -13,6 +13,7 @@ from espsim.core.layers import Layer
 from espsim.kernels import layers
 from espsim.kernels.codes import DELIVERED, NOT_ESP
 from espsim.reference.layers import layer_of
+from tests.equivalence.any_traffic import harmed, with_extensions
 from tests.equivalence.kernel_settings import quick
 from tests.support import extension, fragment_header, ipv4, ipv6
 
@@ -53,18 +54,9 @@ def packets(draw: st.DrawFn) -> bytes:
         flags = draw(st.sampled_from([0, 0, 0x2000, 1, 0x2001]))
         packet = ipv4(payload, proto=proto, flags=flags, options=bytes(draw(st.sampled_from([0, 0, 8]))))
     else:
-        for kind in draw(st.lists(st.sampled_from([0, 43, 44, 60]), max_size=3)):
-            if kind == 44:
-                offset, more = draw(st.sampled_from([(0, False), (0, True), (1, False)]))
-                payload = fragment_header(proto, offset, more=more) + payload
-            else:
-                payload = extension(proto, draw(st.sampled_from([8, 16]))) + payload
-            proto = kind
+        proto, payload = draw(with_extensions(proto, payload))
         packet = ipv6(payload, next_header=proto)
-    harm = bytearray(packet)
-    for at, value in draw(st.lists(st.tuples(st.integers(0, len(harm) - 1), st.integers(0, 255)), max_size=2)):
-        harm[at] = value
-    return bytes(harm[: draw(st.sampled_from([None, None, *range(0, len(harm), 3)]))])
+    return draw(harmed(packet))
 
 
 @quick

@@ -16,6 +16,7 @@ from espsim.kernels.lookup import NO_PORT
 from espsim.kernels.parse import CUT, parse
 from espsim.reference.outer import parse_outer
 from espsim.wire import esp
+from tests.equivalence.any_traffic import harmed, with_extensions
 from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.support import extension, fragment_header, ipv4, ipv6, udp
 
@@ -80,20 +81,9 @@ def packets(draw: st.DrawFn) -> bytes:
         packet = ipv4(payload, proto=proto, tos=draw(st.integers(0, 255)), flags=flags,
                       options=bytes(draw(st.sampled_from([0, 0, 4, 40]))))  # fmt: skip
     else:
-        for kind in draw(st.lists(st.sampled_from([0, 43, 44, 60]), max_size=3)):
-            if kind == 44:
-                offset, more = draw(st.sampled_from([(0, False), (0, True), (1, False)]))
-                payload = fragment_header(proto, offset, more=more) + payload
-            else:
-                payload = extension(proto, draw(st.sampled_from([8, 16, 24]))) + payload
-            proto = kind
+        proto, payload = draw(with_extensions(proto, payload))
         packet = ipv6(payload, next_header=proto, traffic_class=draw(st.integers(0, 255)))
-    harm = bytearray(packet)
-    for at, value in draw(st.lists(st.tuples(st.integers(0, len(harm) - 1), st.integers(0, 255)), max_size=2)):
-        harm[at] = value
-    return bytes(harm[: draw(st.sampled_from([None, None, None, *range(0, len(harm), 3)]))]) + bytes(
-        draw(st.sampled_from([0, 0, 6]))
-    )
+    return draw(harmed(packet)) + bytes(draw(st.sampled_from([0, 0, 6])))
 
 
 def check(batch: list[bytes], before: bytes = b"") -> None:

@@ -17,17 +17,6 @@ from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, running_
 pytestmark = pytest.mark.interop
 
 
-@pytest.fixture(scope="module")
-def live() -> None:
-    """Skips, with the reason, where there is nothing to compare with."""
-    why = unavailable()
-    if why is None:
-        (line,) = run_live(list(read_batch(io.BytesIO(b"xfrm state count\n"), "-"))).lines
-        why = line.why if line.verdict == NOT_COMPARABLE else None
-    if why is not None:
-        pytest.skip(f"no live kernel to compare with: {why}")
-
-
 needs_a_kernel = pytest.mark.usefixtures("live")
 
 TO = "xfrm state allocspi src 10.0.0.1 dst {} proto {} min {} max {}"

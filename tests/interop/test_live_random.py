@@ -16,12 +16,12 @@ import pytest
 
 from espsim.sad.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
-from espsim.xfrm.live import NOT_COMPARABLE, SAME, kernel_of, run_live, running_release, unavailable
+from espsim.xfrm.live import SAME, kernel_of, run_live, running_release
 from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
 from tests.interop.random_xfrm import a_command, a_request
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("live")]
 
 KERNEL = kernel_of(running_release())
 NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"
@@ -30,17 +30,6 @@ RESIZE = 0.04
 _PAST_ITS_TYPE = {"OK", "EEXIST", "ESRCH"}
 RCU = 0.1
 """Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def live() -> None:
-    """Skips, with the reason, where there is nothing to compare with."""
-    why = unavailable()
-    if why is None:
-        (line,) = run_live(list(read_batch(io.BytesIO(b"xfrm state count\n"), "-"))).lines
-        why = line.why if line.verdict == NOT_COMPARABLE else None
-    if why is not None:
-        pytest.skip(f"no live kernel to compare with: {why}")
 
 
 def cannot(line: str, answer: dict[str, Any]) -> bool:
