@@ -38,7 +38,7 @@ Key = tuple[int, Address]
 
 @dataclass(slots=True)
 class Stream:
-    """What is counted of one SPI and destination. `late[n]`: packets whose number was n below `top`, the highest so far.
+    """What is counted of one SPI and destination. `late[n]`: packets whose number was n below `top`, the highest yet.
 
     A low number far behind the highest is held until the next one: where that rises from it, the sender began anew.
     """
