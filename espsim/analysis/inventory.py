@@ -61,7 +61,7 @@ def parse_prefix(text: str) -> Prefix:
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
-        raise InputError(f"{text!r} is neither an address nor a prefix; say 192.0.2.0/24", where="--local") from None
+        raise InputError(f"{text!r} is neither an address nor a prefix like 192.0.2.0/24", where="--local") from None
     return Prefix(interface.network.network_address.packed, interface.network.prefixlen)
 
 
