@@ -17,6 +17,8 @@ if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later 
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
 
-# Under nohup a hangup is ignored, and so it would be in every process that a test starts and then hangs up on.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A shell may have made these ignored (nohup a hangup, `&` in a script an interrupt): so they would be in every process
+# that a test starts and then sends one.
+for _signal, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _usual)
