@@ -14,24 +14,20 @@ may have moved it meanwhile; with one packet at a time the second answer is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from espsim.aead.engine import BlockError
-from espsim.aead.suites import Kind, aad, nonce, pack_seq_hi
-from espsim.core.address import format_address
+from espsim.aead.suites import pack_seq_hi
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.reference.inner import from_transport, from_tunnel, selector_refuses
 from espsim.reference.outer import Outer, parse_outer
-from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
+from espsim.reference.trace import SILENT, Trace
+from espsim.sad.association import ESPINUDP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.wire import esp
 from espsim.wire.udp import PORT_NAT_T
-
-Trace = Callable[[str, str, str], None]
-"""Told of every step: (section, name, what it found). Never given key bytes."""
 
 
 @dataclass(slots=True)
@@ -78,7 +74,7 @@ def encap_ports(sad: Sad) -> frozenset[int]:
 class Inbound:
     """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step."""
 
-    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace | None = None) -> None:
+    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT) -> None:
         self.sad = sad
         self.mark = mark
         self.trace = trace
@@ -99,8 +95,7 @@ class Inbound:
             return Received(Verdict.HEADER, None if outer.cut else Verdict.HEADER.counter)
         spi, seq = esp.parse(packet, outer.esp)
         arrival = Arrival(packet, outer, spi, seq, now, port)
-        if self.trace:
-            self._trace_parse(arrival)
+        self.trace.parsed(arrival)
         return self.receive_for(self.find(arrival), arrival)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
@@ -121,9 +116,7 @@ class Inbound:
             if not sa.limited or not hard_time_passed(sa.limits, arrival.now, entry.added, entry.used):
                 break
             self.sad.expire(entry)
-        if self.trace:
-            key = f"(0x{spi:08x}, esp, {format_address(daddr)})"
-            self.trace("RFC 4303 3.4.2", "lookup", f"{key} -> {entry.sa.name if entry else 'no SA'}")
+        self.trace.looked_up(arrival, entry)
         return entry
 
     def accept(
@@ -135,9 +128,11 @@ class Inbound:
         where nobody asks (`check_replay` False) the window stays as it is.
         """
         verdict = self._usable(entry, arrival.outer)
+        self.trace.usable(entry, arrival, verdict)
         if verdict is not Verdict.DELIVERED:
             return verdict, None, None
         seq64 = entry.window.infer(arrival.seq)
+        self.trace.inferred(entry, arrival, seq64)
         if check_replay and not icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
@@ -154,16 +149,16 @@ class Inbound:
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
         split = esp.split_trailer(plaintext)
+        self.trace.trailer(plaintext, split)
         if split is None or split[1] == esp.NEXT_HEADER_NONE:
             return Verdict.TRAILER, seq64, None
         length, next_header = split
-        if self.trace:
-            pad = len(plaintext) - 2 - length
-            self.trace("RFC 4303 2.4-2.6", "trailer", f"{length} bytes, padding {pad}, next header {next_header}")
         if check_replay:
             entry.window.advance(seq64)
-        self._count(entry, length)
-        verdict, inner = self._decap(entry.sa, arrival, plaintext[:length], next_header)
+        entry.packets += 1  # authentic, and the window has moved (3.4.3): the SA counts what was inside
+        entry.bytes += length
+        self.trace.advanced(entry, seq64)
+        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
         return verdict, seq64, inner
 
     # -- the steps ----------------------------------------------------------------------------------------------
@@ -188,12 +183,7 @@ class Inbound:
             entry.stats.replay += 1
         elif verdict is Verdict.REPLAY_TOO_OLD:
             entry.stats.replay_window += 1
-        if self.trace:
-            window = entry.window
-            low = max(window.top - window.size + 1, 0)
-            span = f"{low}..{window.top} of {window.size}" if window.size else "off: replays are not refused"
-            answer = "may pass" if verdict is Verdict.DELIVERED else verdict.name
-            self.trace("RFC 4303 3.4.3", "window", f"seq64 {seq64} against window {span}: {answer}")
+        self.trace.checked(entry, seq64, verdict)
         return verdict
 
     def _open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
@@ -208,63 +198,31 @@ class Inbound:
             return Verdict.TRUNCATED, None
         header, iv = packet[outer.esp : start], packet[start:body_at]
         seq_hi = pack_seq_hi(seq64) if entry.sa.esn else b""
-        if self.trace:
-            self._trace_crypto(entry, header, iv, seq_hi)
+        body = packet[body_at : outer.end]
+        self.trace.opening(entry, header, seq_hi, iv, body)
         try:
-            plaintext = transform.open(header, seq_hi, iv, packet[body_at : outer.end])
+            plaintext = transform.open(header, seq_hi, iv, body)
         except BlockError:
             return Verdict.TRUNCATED, None
-        if self.trace:
-            good = "wrong" if plaintext is None else "good"
-            icv = packet[outer.end - keys.icv_length : outer.end].hex()
-            self.trace("RFC 4303 3.4.4", "ICV", f"{icv} is {good}")
+        self.trace.opened(entry, plaintext)
         if plaintext is None:
             entry.stats.integrity_failed += 1
             return Verdict.INTEGRITY, None
         return Verdict.DELIVERED, plaintext
 
-    def _count(self, entry: SadEntry, length: int) -> None:
-        """The packet is authentic and the window has moved (3.4.3): the SA counts what was inside."""
-        entry.packets += 1
-        entry.bytes += length
-        if self.trace:
-            self.trace("RFC 4303 3.4.3", "advance", f"window top {entry.window.top}, SA {entry.packets} packets")
-
     def _decap(
-        self, sa: SecurityAssociation, arrival: Arrival, payload: bytes, next_header: int
+        self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int
     ) -> tuple[Verdict, bytes | None]:
         """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
+        sa = entry.sa
         inner: bytes | None
         if sa.mode is Mode.TUNNEL:
             inner = from_tunnel(sa, arrival.outer, payload, next_header)
-            if inner is None:
-                return Verdict.MODE, None
         else:
             inner = from_transport(arrival.packet, arrival.outer, payload, next_header)
-        if self.trace:
-            self.trace(
-                "RFC 4301 5.2", "inner packet", f"{sa.mode.value} mode, {len(inner)} bytes: {inner[:20].hex()}..."
-            )
+        self.trace.decapsulated(entry, arrival, inner)
+        if inner is None:
+            return Verdict.MODE, None
         if sa.selective and selector_refuses(sa.selector, inner):
             return Verdict.POLICY, None
         return Verdict.DELIVERED, inner
-
-    # -- for the reader's eyes ----------------------------------------------------------------------------------
-
-    def _trace_parse(self, arrival: Arrival) -> None:
-        if self.trace:
-            outer, spi, seq = arrival.outer, arrival.spi, arrival.seq
-            udp = f", UDP {outer.ports[0]} > {outer.ports[1]}" if outer.ports else ""
-            where = f"{format_address(outer.src)} > {format_address(outer.dst)}{udp}"
-            length = outer.end - outer.esp
-            self.trace("RFC 4303 2.1-2.2", "parse", f"{where}: ESP of {length} bytes, SPI 0x{spi:08x}, seq {seq}")
-
-    def _trace_crypto(self, entry: SadEntry, header: bytes, iv: bytes, seq_hi: bytes) -> None:
-        keys = entry.sa.keys
-        if self.trace and keys is not None:
-            if keys.suite.kind is Kind.AUTHENC:
-                self.trace("RFC 4303 3.4.4", "IV, MAC", f"IV {iv.hex()}, MAC over SPI..ciphertext {seq_hi.hex()}")
-                return
-            # The salt is key material: the trace shows its place, not its bytes.
-            shown = "*" * (2 * len(keys.salt)) + nonce(b"", iv).hex()
-            self.trace("RFC 4106 4-5", "nonce, AAD", f"nonce {shown} (salt, IV), AAD {aad(header, seq_hi).hex()}")

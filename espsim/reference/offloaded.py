@@ -25,7 +25,8 @@ from dataclasses import replace
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.offload.caps import stays_in_software
 from espsim.offload.device import Device, Installed, PacketKey, Reached
-from espsim.reference.inbound import Arrival, Inbound, Received, Trace
+from espsim.reference.inbound import Arrival, Inbound, Received
+from espsim.reference.trace import SILENT, Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -37,7 +38,7 @@ _WITHOUT_CONTEXT = {Reached.MISS: DeviceOutcome.DROPPED, Reached.EMPTY_SLOT: Dev
 class OffloadedInbound(Inbound):
     """An `Inbound` whose lookup goes through a device. Give it SAs with `offload`, take them away with `withdraw`."""
 
-    def __init__(self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace | None = None) -> None:
+    def __init__(self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace = SILENT) -> None:
         super().__init__(sad, mark=mark, trace=trace)
         self.device = device
         # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
@@ -73,8 +74,7 @@ class OffloadedInbound(Inbound):
             outer.src, outer.dst, arrival.spi, mark=self.mark or 0, port=arrival.port, udp_ports=outer.ports
         )
         answer = self.device.lookup(key)
-        if self.trace:
-            self.trace("hardware", "device", f"{answer.reached.name}, then {answer.action}")
+        self.trace.steered(key, answer)
         if answer.action == "use":
             return self._with_context(self._contexts[answer.sa_index], answer.shadowed, entry, arrival)
         outcome = _WITHOUT_CONTEXT[answer.reached]

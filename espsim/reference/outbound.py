@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from espsim.aead.suites import Kind, pack_seq_hi
 from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
+from espsim.reference.trace import OUT_SILENT, OutTrace
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
@@ -54,9 +55,11 @@ class Outbound:
     """
 
     def __init__(
-        self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0
+        self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0,
+        trace: OutTrace = OUT_SILENT,
     ) -> None:  # fmt: skip
         self.sad = sad
+        self.trace = trace
         self.mark = mark
         self.mtu = mtu
         self.random_bytes = random_bytes
@@ -74,6 +77,7 @@ class Outbound:
         if facts is None:
             return None
         entry = self._choose(facts)
+        self.trace.chosen(packet, entry)
         if entry is None:
             return Sent(OutVerdict.NO_SA)
         return self.send_with(entry, packet, now)
@@ -95,11 +99,13 @@ class Outbound:
         payload, next_header = split
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
         plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
+        self.trace.padded(entry, payload, next_header, plaintext)
         if _wrapped_length(sa, packet, len(plaintext)) > 0xFFFF:
             return Sent(OutVerdict.TOO_BIG, entry)
         if sa.limited and self.sad.check_expire(entry):
             return Sent(OutVerdict.EXPIRED, entry)
         seq64 = self._next_sequence(entry)
+        self.trace.numbered(entry, seq64)
         if seq64 is None:
             return Sent(OutVerdict.SEQ_OVERFLOW, entry)
         entry.packets += 1
@@ -109,8 +115,11 @@ class Outbound:
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
         seq_hi = pack_seq_hi(seq64) if sa.esn else b""
-        sealed = header + iv + entry.transform.seal(header, seq_hi, iv, plaintext)
-        return Sent(OutVerdict.SEALED, entry, seq64, _wrap(sa, packet, sealed, seq64))
+        body = entry.transform.seal(header, seq_hi, iv, plaintext)
+        self.trace.sealed(entry, header, seq_hi, iv, body)
+        wire = _wrap(sa, packet, header + iv + body, seq64)
+        self.trace.wrapped(entry, wire)
+        return Sent(OutVerdict.SEALED, entry, seq64, wire)
 
     # -- the steps ----------------------------------------------------------------------------------------------
 

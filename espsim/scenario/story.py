@@ -7,9 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.aead.suites import aad
+from espsim.core.address import format_address
+from espsim.core.verdict import Verdict
 from espsim.offload.model import load_model
-from espsim.reference.inbound import Inbound
+from espsim.reference.inbound import Arrival, Inbound
 from espsim.reference.outbound import Outbound
+from espsim.reference.trace import Trace
+from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES
 from espsim.scenario.cell import SOFTWARE, Cell
@@ -55,6 +60,57 @@ class Row:
         return asdict(self)
 
 
+class _Lines(Trace):
+    """A line for each step of one packet: (section, step, what it found). For AEADs only, as TRACED_SA is one."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+
+    def _line(self, section: str, step: str, text: str) -> None:
+        self.lines.append((section, step, text))
+
+    def parsed(self, arrival: Arrival) -> None:
+        outer = arrival.outer
+        where, length = f"{format_address(outer.src)} > {format_address(outer.dst)}", outer.end - outer.esp
+        self._line(
+            "RFC 4303 2.1-2.2", "parse", f"{where}: ESP of {length} bytes, SPI 0x{arrival.spi:08x}, seq {arrival.seq}"
+        )
+
+    def looked_up(self, arrival: Arrival, entry: SadEntry | None) -> None:
+        key = f"(0x{arrival.spi:08x}, esp, {format_address(arrival.outer.dst)})"
+        self._line("RFC 4303 3.4.2", "lookup", f"{key} -> {entry.sa.name if entry else 'no SA'}")
+
+    def checked(self, entry: SadEntry, seq64: int, verdict: Verdict) -> None:
+        window = entry.window
+        span = f"{max(window.top - window.size + 1, 0)}..{window.top} of {window.size}"
+        answer = "may pass" if verdict is Verdict.DELIVERED else verdict.name
+        self._line("RFC 4303 3.4.3", "window", f"seq64 {seq64} against window {span}: {answer}")
+
+    def opening(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
+        keys = entry.sa.keys
+        if keys is not None:
+            # The salt is key material: the line shows its place, not its bytes.
+            shown = "*" * (2 * len(keys.salt)) + iv.hex()
+            self._line("RFC 4106 4-5", "nonce, AAD", f"nonce {shown} (salt, IV), AAD {aad(header, seq_hi).hex()}")
+            self._icv = body[len(body) - keys.icv_length :]
+
+    def opened(self, entry: SadEntry, plaintext: bytes | None) -> None:
+        self._line("RFC 4303 3.4.4", "ICV", f"{self._icv.hex()} is {'wrong' if plaintext is None else 'good'}")
+
+    def trailer(self, plaintext: bytes, split: tuple[int, int] | None) -> None:
+        if split is not None:
+            pad = len(plaintext) - 2 - split[0]
+            self._line("RFC 4303 2.4-2.6", "trailer", f"{split[0]} bytes, padding {pad}, next header {split[1]}")
+
+    def advanced(self, entry: SadEntry, seq64: int) -> None:
+        self._line("RFC 4303 3.4.3", "advance", f"window top {entry.window.top}, SA {entry.packets} packets")
+
+    def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
+        if inner is not None:
+            mode = entry.sa.mode.value
+            self._line("RFC 4301 5.2", "inner packet", f"{mode} mode, {len(inner)} bytes: {inner[:20].hex()}...")
+
+
 def trace_one_packet() -> list[tuple[str, str, str]]:
     """One real packet through the reference path: (section, step, what it found), a row a step."""
     sa = parse_sa_line(TRACED_SA)
@@ -63,11 +119,11 @@ def trace_one_packet() -> list[tuple[str, str, str]]:
     entry = peer.newsa(sa)
     host.newsa(sa)
     sent = Outbound(peer, rng.randbytes).send_with(entry, clear_packet(sa, 10))
-    steps: list[tuple[str, str, str]] = []
-    received = Inbound(host, trace=lambda *step: steps.append(step)).receive(sent.packet or b"")
+    heard = _Lines()
+    received = Inbound(host, trace=heard).receive(sent.packet or b"")
     if received is not None:
-        steps.append(("", "verdict", f"{received.verdict.name}: {received.verdict.sentence}"))
-    return steps
+        heard.lines.append(("", "verdict", f"{received.verdict.name}: {received.verdict.sentence}"))
+    return heard.lines
 
 
 def duplicate_spi_rows() -> list[Row]:
