@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import signal
 import sys
@@ -195,6 +194,8 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
             for frame in reader:
                 if frame.number == 1:
                     packets.begin(inbound.sad, frame.time_ns / 1e9)
+                if frame.part:
+                    continue
                 received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
                 layer = frame.link
                 if received is None and frame.ip is not None:
@@ -213,6 +214,7 @@ def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCu
 
 def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[InboundStats, CaptureCut | None]:
     """The batch path, which gives the same answers."""
+    from espsim.core.batch import PART
     from espsim.core.layers import Layer
     from espsim.core.verdict import Verdict
     from espsim.io.batches import BatchWriter, open_batches
@@ -237,12 +239,14 @@ def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[Inbou
                 writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
                 answers = path.answers(batch) if by_row or files.lines is not None else []
                 layers = list(map(Layer, batch.kind.tolist())) if answers else []
+                whole = (batch.verdict != PART).tolist()
                 if files.lines is not None:
-                    numbered = zip(itertools.count(piece.first), answers, layers, strict=False)
-                    files.lines.writelines(f"{json.dumps(verdict_line(*line))}\n" for line in numbered)
+                    lines = zip(piece.frames.tolist(), answers, layers, whole, strict=True)
+                    files.lines.writelines(f"{json.dumps(verdict_line(*line))}\n" for *line, one in lines if one)
                 if by_row:
-                    for answer, layer in zip(answers, layers, strict=True):
-                        stats.count(answer, layer)
+                    for answer, layer, one in zip(answers, layers, whole, strict=True):
+                        if one:
+                            stats.count(answer, layer)
                 else:
                     counts.count(batch)
                 advance(reader.at)

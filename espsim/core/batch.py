@@ -23,6 +23,9 @@ NOT_ESP = 255
 """Of the verdict column alone: the packet is not ESP, and nobody counts it."""
 ONE_BY_ONE = 254
 """Of the verdict column, while a batch runs: this packet's SA is the one-packet path's to judge."""
+PART = 253
+"""Of the verdict column alone: an outer fragment that completes no datagram in this frame. No one counts the row; what
+becomes of the datagram is counted once, by whoever puts datagrams together (io.fragments)."""
 
 COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     # parse: what the outer headers say; offsets in `where` count from the packet's start
@@ -75,7 +78,11 @@ def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8
 class PacketBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
-    `time` is when each arrived, in seconds; `mark` its mark; `link` what it is where it is not IP (core.layers.Layer).
+    `time` is when each arrived, in seconds; `mark` its mark; `link` what it is where it is not IP, or bits about it
+    (core.layers). `frame` (int64) is the number of each row's frame, from 1; `captured` and `wire` (int32) how many
+    bytes of that frame were captured and were on the wire. Where they are not given, every row is a frame of its own
+    that holds the packet alone.
+
     Stages work in place: bytes of opened packets in the arena are plaintext afterwards. `memory(shape, dtype)` makes
     the columns that stages write, zeroed. A batch may run again with other packets: stages write every row of their
     columns.
@@ -110,13 +117,16 @@ class PacketBatch:
 
     def __init__(  # noqa: PLR0917
         self, arena: U8, offset: I64, length: I32, time: F64, mark: U32, memory: Callable[..., Any] = np.zeros,
-        link: U8 | None = None,
+        link: U8 | None = None, frame: I64 | None = None, captured: I32 | None = None, wire: I32 | None = None,
     ) -> None:  # fmt: skip
         rows = len(offset)
         if not len(length) == len(time) == len(mark) == rows:
             raise ValueError("the columns of a batch must have one length")
         self.arena, self.offset, self.length, self.time, self.mark = arena, offset, length, time, mark
         self.link: U8 = np.zeros(rows, np.uint8) if link is None else link
+        self.frame: I64 = np.arange(1, rows + 1) if frame is None else frame
+        self.captured: I32 = length if captured is None else captured
+        self.wire: I32 = self.captured if wire is None else wire
         for name, (kind, width) in COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 

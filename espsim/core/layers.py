@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+PART = 0x40
+"""Of the `link` column, where a row has no packet: an outer fragment that completes no datagram in this frame."""
+OUTGOING = 0x80
+"""Of the `link` column, a bit of rows that have a packet: the capture says that this host sent the frame."""
+
 
 class Layer(IntEnum):
     """The innermost kind of a frame that was ignored. Kernels write these numbers (kernels/layers.py)."""

@@ -14,9 +14,9 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,13 @@ from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
+from espsim.io.fragments import Joiner
 from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, link_layer, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
 from espsim.io.source import Record
-from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather
+from espsim.kernels.capture import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
 from espsim.kernels.capture_ng import (
     BIG,
     COUNT,
@@ -53,6 +54,12 @@ _BUFFER = 1 << 20
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
 _MOST_NS = (1 << 63) - 1
 
+COLUMNS: dict[str, type[np.generic]] = {
+    "offset": np.int64, "length": np.int32, "time_ns": np.int64, "link": np.uint8,
+    "frame": np.int64, "captured": np.int32, "wire": np.int32,
+}  # fmt: skip
+"""The columns of a slot."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSlot:
@@ -60,8 +67,9 @@ class FrameSlot:
 
     A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
     header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
-    nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER).
-    ValueError where they don't fit each other.
+    nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER), or
+    core.layers.PART, or bits about a row that is IP. `frame` (int64) is the number of the frame, from 1; `captured` and
+    `wire` (int32) its bytes, captured and on the wire. ValueError where they don't fit each other.
     """
 
     arena: U8
@@ -69,30 +77,43 @@ class FrameSlot:
     length: I32
     time_ns: I64
     link: U8
+    frame: I64
+    captured: I32
+    wire: I32
 
     def __post_init__(self) -> None:
-        kinds = [column.dtype.name for column in (self.arena, self.offset, self.length, self.time_ns, self.link)]
-        if kinds != ["uint8", "int64", "int32", "int64", "uint8"]:
-            raise ValueError(f"a slot of {', '.join(kinds)}")
-        if not len(self.offset) == len(self.length) == len(self.time_ns) == len(self.link) > 0:
+        columns = [getattr(self, name) for name in COLUMNS]
+        kinds = [column.dtype for column in columns]
+        if self.arena.dtype != np.uint8 or kinds != [np.dtype(kind) for kind in COLUMNS.values()]:
+            raise ValueError(f"a slot of {self.arena.dtype.name}, {', '.join(kind.name for kind in kinds)}")
+        if not len({len(column) for column in columns}) == 1 or not len(self.offset):
             raise ValueError("the columns of a slot must have one length, and a row")
         if self.arena.nbytes < LONGEST or not self.arena.flags.c_contiguous:
             raise ValueError(f"an arena must be contiguous and have {LONGEST} bytes")
 
     @classmethod
-    def of(cls, rows: int = 4096, size: int = 4 << 20) -> Self:
-        """A slot of so many rows and bytes."""
-        columns = np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int64)
-        return cls(np.empty(size, np.uint8), *columns, np.empty(rows, np.uint8))
+    def of(cls, rows: int = 4096, size: int = 4 << 20, memory: Callable[..., Any] = np.empty) -> Self:
+        """A slot of so many rows and bytes, made by `memory(shape, dtype)`."""
+        return cls(memory((size,), np.uint8), *(memory((rows,), kind) for kind in COLUMNS.values()))
 
 
 class _Filling:
-    """A slot on the way: rows below `row` are done; bytes from `at` to `end` of the arena are read and not used."""
+    """A slot on the way: rows below `row` are done; bytes from `at` to `end` of the arena are read and not used.
 
-    def __init__(self, slot: FrameSlot) -> None:
+    `frames` were read before, of the whole capture.
+    """
+
+    def __init__(self, slot: FrameSlot, frames: int) -> None:
         self.slot = slot
         self.memory = slot.arena.data
         self.row = self.at = self.end = 0
+        self.frames = frames
+
+    def number(self, rows: int) -> None:
+        """Rows up to `rows` are frames of their own."""
+        new = rows - self.row
+        self.slot.frame[self.row : rows] = np.arange(self.frames + 1, self.frames + new + 1)
+        self.row, self.frames = rows, self.frames + new
 
 
 class _ClassicWalk:
@@ -105,7 +126,8 @@ class _ClassicWalk:
         """As kernels.capture says."""
         slot = to.slot
         return classic(
-            slot.arena, to.at, to.end, *self._facts, slot.offset, slot.length, slot.time_ns, slot.link, to.row
+            slot.arena, to.at, to.end, *self._facts,
+            slot.offset, slot.length, slot.time_ns, slot.link, slot.captured, slot.wire, to.row,
         )  # fmt: skip
 
     def tell(self) -> None:
@@ -132,7 +154,7 @@ class _NgWalk:
         slot = to.slot
         return blocks(
             slot.arena, to.at, to.end, self._section, self._table, self._linktypes,
-            slot.offset, slot.length, slot.time_ns, slot.link, to.row,
+            slot.offset, slot.length, slot.time_ns, slot.link, slot.captured, slot.wire, to.row,
         )  # fmt: skip
 
     def tell(self) -> None:
@@ -174,8 +196,10 @@ class BatchReader(Closing):
         """`waits`: reading may wait for who writes, so frames that are there are not held back for more."""
         self.path = source.path
         self.nanosecond = form.nanosecond
+        self.joiner: Joiner | None = None
+        """Who puts fragments together; None: they come as they are."""
         self.frames = 0
-        """Frames delivered so far: row r of the next batch is frame number `frames` + 1 + r."""
+        """Frames read so far."""
         self._source = source
         self._waits = waits
         self._walk = _ClassicWalk(form) if isinstance(form, ClassicPcap) else _NgWalk(form)
@@ -199,7 +223,7 @@ class BatchReader(Closing):
         """
         if self._failure is not None:
             raise self._failure
-        to, before = _Filling(slot), self._source.at
+        to, before = _Filling(slot, self.frames), self._source.at
         try:
             while self._step(to):
                 pass
@@ -208,7 +232,7 @@ class BatchReader(Closing):
             if not to.row:
                 raise
         self._source.put_back(to.memory[to.at : to.end])
-        self.frames += to.row
+        self.frames = to.frames
         if to.row:
             self._size = -(-(self._source.at - before) // to.row)
         return to.row
@@ -218,7 +242,8 @@ class BatchReader(Closing):
         row, at, why = self._walk(to)
         self._source.passed(row - to.row)
         self._source.at += at - to.at
-        to.row, to.at = row, at
+        to.number(row)
+        to.at = at
         if why == FULL:
             return False
         if why == ODD:
@@ -257,11 +282,12 @@ class BatchReader(Closing):
         slot.offset[row], slot.length[row] = start, len(ip)
         slot.link[row] = link_layer(record.linktype, record.data)
         slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
-        to.row += 1
+        slot.captured[row], slot.wire[row] = len(record.data), min(record.wire, MOST_ON_WIRE)
+        to.number(row + 1)
         return True
 
 
-_END = Record(-1, None, 0, b"", False)
+_END = Record(-1, None, 0, b"", 0)
 
 
 def open_batches(path: str) -> BatchReader:

@@ -19,6 +19,7 @@ from espsim.core.inputs import open_input
 from espsim.core.layers import Layer
 from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
+from espsim.io.fragments import Joiner
 from espsim.io.linktype import RAW, ip_packet, link_layer
 from espsim.io.pcap import file_header, frame_header
 from espsim.io.source import ByteSource, CaptureCut, Format
@@ -32,14 +33,24 @@ class Frame:
 
     `number` counts from 1; `time_ns` is nanoseconds since the epoch; `ip` goes from the first byte of the IP header to
     the end of what was captured (Ethernet padding included), None where it is not IP, and then `link` is what it is, as
-    far as the link layer says; `snapped`: less was captured than was on the wire.
+    far as the link layer says. `captured` and `wire` are bytes of the frame: captured, and on the wire. `outgoing`: the
+    capture says that this host sent it. `part`: it is an outer fragment that completes no datagram here, and `ip` is
+    None.
     """
 
     number: int
     time_ns: int
     ip: bytes | None
-    snapped: bool
+    captured: int
+    wire: int
     link: Layer = Layer.OTHER
+    outgoing: bool = False
+    part: bool = False
+
+    @property
+    def snapped(self) -> bool:
+        """Less was captured than was on the wire."""
+        return self.captured < self.wire
 
 
 class CaptureReader:
@@ -52,6 +63,8 @@ class CaptureReader:
     def __init__(self, source: ByteSource, form: Format) -> None:
         self.path = source.path
         self.nanosecond = form.nanosecond
+        self.joiner: Joiner | None = None
+        """Who puts fragments together; None: they come as they are."""
         self._file = source.file
         self._frames = _frames(form)
 
@@ -93,7 +106,7 @@ def _frames(form: Format) -> Iterator[Frame]:
             number += 1
             ip = ip_packet(record.linktype, record.data)
             link = Layer.OTHER if ip is not None else link_layer(record.linktype, record.data)
-            yield Frame(number, record.time_ns, ip, record.snapped, link)
+            yield Frame(number, record.time_ns, ip, len(record.data), record.wire, link)
 
 
 class NoWriter:

@@ -18,13 +18,16 @@ class CaptureCut(InputError):  # noqa: N818 - it says what has happened, and wha
 
 
 class Record(NamedTuple):
-    """One frame as the capture holds it. `interface` is its number in pcapng; time in nanoseconds of the epoch."""
+    """One frame as the capture holds it. `interface` is its number in pcapng; time in nanoseconds of the epoch.
+
+    `wire`: its bytes on the wire, as the capture says; they are more than `data` where a snap length cut it.
+    """
 
     linktype: int
     interface: int | None
     time_ns: int
     data: bytes
-    snapped: bool
+    wire: int
 
 
 class Format(Protocol):

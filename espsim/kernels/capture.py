@@ -22,6 +22,9 @@ at all it ends before `end`."""
 LONGEST = 65_600
 """Bytes of a row. No IP packet is longer than 65,575; of a longer frame what lies behind means nothing."""
 
+MOST_ON_WIRE = (1 << 31) - 1
+"""Bytes on the wire that a column takes; of more it says this."""
+
 MAX_RECORD = 16 << 20
 """Bytes of a record, as io/source.py has it."""
 
@@ -201,9 +204,14 @@ def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
 
 @inlined
 def put_row(
-    arena: U8, at: Int, size: Int, linktype: Int, offset: I64, length: I32, link: U8, row: Int
+    arena: U8, at: Int, size: Int, wire: Int, linktype: Int,
+    offset: I64, length: I32, link: U8, captured: I32, on_wire: I32, row: Int,
 ) -> None:  # fmt: skip
-    """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind."""
+    """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind.
+
+    `wire`: the frame's bytes on the wire.
+    """
+    captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
     start = ip_start(arena, at, size, linktype)
     link[row] = ARP if start == IS_ARP else OTHER
     if start < 0:
@@ -215,7 +223,7 @@ def put_row(
 @kernel
 def classic(
     arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int,
-    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds."""
     rows, at, row = len(offset), np.int64(at), np.int64(row)
@@ -223,14 +231,15 @@ def classic(
         if at + 16 > end:
             return row, at, MORE
         head = arena[at : at + 16]
-        captured = number(head, 8, big)
-        if captured > MAX_RECORD:
+        size = number(head, 8, big)
+        if size > MAX_RECORD:
             return row, at, ODD
-        if at + 16 + captured > end:
+        if at + 16 + size > end:
             return row, at, MORE
         time_ns[row] = number(head, 0, big) * _SECOND + number(head, 4, big) * unit
-        put_row(arena, at + 16, captured, linktype, offset, length, link, row)
-        at += 16 + captured
+        on_wire = number(head, 12, big)
+        put_row(arena, at + 16, size, on_wire, linktype, offset, length, link, captured, wire, row)
+        at += 16 + size
         row += 1
     return row, at, FULL
 

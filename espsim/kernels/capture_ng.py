@@ -174,45 +174,45 @@ def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> b
 @inlined
 def _simple(
     arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64,
-    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """A simple packet block as a row. It has no time, and does not say how much was captured."""
     if total < 16 or section[COUNT] == 0 or interfaces[0, LINKTYPE] < 0:
         return False
-    captured, snaplen = number(arena, at + 8, big), interfaces[0, SNAPLEN]
-    if snaplen > 0 and snaplen < captured:
-        captured = snaplen
-    if captured > total - 16:
+    on_wire, snaplen = number(arena, at + 8, big), interfaces[0, SNAPLEN]
+    size = snaplen if 0 < snaplen < on_wire else on_wire
+    if size > total - 16:
         return False
     time_ns[row] = 0
-    put_row(arena, at + 12, captured, interfaces[0, LINKTYPE], offset, length, link, row)
+    linktype = interfaces[0, LINKTYPE]
+    put_row(arena, at + 12, size, on_wire, linktype, offset, length, link, captured, wire, row)
     return True
 
 
 @inlined
 def _packet(
     arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64,
-    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
     if total < 32 or which >= section[COUNT]:
         return False
     head, interface = arena[at : at + 28], interfaces[which]
-    captured = number(head, 20, big)
-    if interface[LINKTYPE] < 0 or captured > total - 32:
+    size, on_wire = number(head, 20, big), number(head, 24, big)
+    if interface[LINKTYPE] < 0 or size > total - 32:
         return False
     time = _nanoseconds(head, 12, big, np.uint64(interface[UNITS]), interface[OFFSET])
     if time < 0:
         return False
     time_ns[row] = time
-    put_row(arena, at + 28, captured, interface[LINKTYPE], offset, length, link, row)
+    put_row(arena, at + 28, size, on_wire, interface[LINKTYPE], offset, length, link, captured, wire, row)
     return True
 
 
 @kernel
 def blocks(
     arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64,
-    offset: I64, length: I32, time_ns: I64, link: U8, row: Int,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
 
@@ -228,10 +228,15 @@ def blocks(
         good, packets = True, 0
         if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
             which = number(arena, at + 8, big) if kind == ENHANCED_PACKET else _half(arena, at + 8, big)
-            good = _packet(arena, at, total, big, which, section, interfaces, offset, length, time_ns, link, row)
+            good = _packet(
+                arena, at, total, big, which, section, interfaces,
+                offset, length, time_ns, link, captured, wire, row,
+            )  # fmt: skip
             packets = 1
         elif kind == SIMPLE_PACKET:
-            good = _simple(arena, at, total, big, section, interfaces, offset, length, time_ns, link, row)
+            good = _simple(
+                arena, at, total, big, section, interfaces, offset, length, time_ns, link, captured, wire, row
+            )
             packets = 1
         elif kind == INTERFACE:
             good = _add_interface(arena, at + 8, at + total - 4, big, section, interfaces, linktypes)

@@ -19,3 +19,5 @@ TRAILER = np.uint8(14)
 
 NOT_ESP = np.uint8(255)
 """Of the verdict column alone: the packet is not ESP, and nobody counts it."""
+PART = np.uint8(253)
+"""Of the verdict column alone: an outer fragment that completes no datagram in this frame."""

@@ -11,11 +11,14 @@ import numpy as np
 
 from espsim.kernels._bytes import be16, be32, be64
 from espsim.kernels._jit import I32, I64, U8, U32, U64, Int, inlined, kernel
-from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, NOT_ESP
+from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, NOT_ESP, PART
 from espsim.kernels.lookup import NO_PORT
 
 CUT = np.uint8(1)
 """Flag: the packet goes on past what was captured (a snap length)."""
+
+LINK_PART = np.uint8(0x40)
+"""core.layers.PART."""
 
 _ESP, _UDP = 50, 17
 _HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION = 0, 43, 44, 60
@@ -101,12 +104,13 @@ def _locate(arena: U8, at: Int, length: Int, ports: U8) -> tuple[np.uint8, int, 
 
 @kernel
 def parse(
-    arena: U8, offset: I64, length: I32, ports: U8,
+    arena: U8, offset: I64, length: I32, link: U8, ports: U8,
     verdict: U8, flags: U8, family: U8, proto: U8, tos: U8, where: I32, sport: U32, dport: U32,
     spi: U32, seq: U32, daddr: U64, saddr: U64,
 ) -> None:  # fmt: skip
     """Fill every column after `ports` for the packets at `offset`, `length` bytes long, from the IP header on.
 
+    `link`: core.layers.PART where a row has no packet because its frame is a part of a datagram; its verdict is PART.
     `ports` (65,536) is not 0 at the UDP ports that carry ESP. `where` (rows, 4): end of the IP headers, ESP header,
     end, and the byte that names what follows the IP headers. `daddr` and `saddr` are (rows, 2), high and low; an IPv4
     address is in the low one. `sport` and `dport` are NO_PORT without UDP. `family` is 4 or 6, `proto` 50.
@@ -116,6 +120,8 @@ def parse(
         found, headers, esp, end, pointer, in_udp, cut = HEADER, 0, 0, 0, 0, False, False
         if at >= 0 and size >= 0 and at <= len(arena) - size:
             found, headers, esp, end, pointer, in_udp, cut = _locate(arena, at, size, ports)
+        if size == 0 and link[i] == LINK_PART:
+            found = PART
         verdict[i] = found
         flags[i] = CUT if cut and found != NOT_ESP else 0
         if found != DELIVERED:

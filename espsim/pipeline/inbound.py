@@ -18,7 +18,7 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
-from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PacketBatch
+from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PART, PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.kernels.parse import CUT
@@ -48,6 +48,7 @@ _CUT = int(CUT)
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
 _NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
+_NO_ANSWER = frozenset((NOT_ESP, PART))
 _NO_SEQ64 = _NO_SPI | frozenset(
     map(int, (Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH))
 )
@@ -128,13 +129,13 @@ class BatchInbound(Closing):
                 self._one_by_one(batch, row)
 
     def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
-        """The rows of a batch that has run."""
+        """The rows of a batch that has run; None for what is not ESP, or only a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)  # type: ignore[arg-type]
         facts = (batch.verdict, batch.flags, batch.spi, batch.seq, batch.seq64, batch.sa_index)
         inners = (batch.inner_at, batch.inner_length)
         found: list[ReceivedRow | None] = []
         for number, flags, spi, seq, seq64, sa, at, size in zip(*(c.tolist() for c in facts + inners), strict=True):
-            if number == NOT_ESP:
+            if number in _NO_ANSWER:
                 found.append(None)
                 continue
             verdict = _VERDICTS[number]

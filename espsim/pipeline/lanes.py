@@ -35,7 +35,8 @@ class InboundLane:
         """A batch over a slot's memory."""
         mark: U32 = memory((len(time),), np.uint32)
         mark[:] = self.path.one.mark or 0
-        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, slot.link)
+        facts = slot.link, slot.frame, slot.captured, slot.wire
+        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, *facts)
 
     def run(self, batch: PacketBatch) -> None:
         """Run every row."""
@@ -50,7 +51,10 @@ class InboundLane:
         """Run a worker's rows; the arena is shared, so inner packets are where they are."""
         rows = np.flatnonzero(mine == worker)
         columns = batch.offset[rows], batch.length[rows], batch.time[rows], batch.mark[rows]
-        part = PacketBatch(batch.arena, *columns, link=batch.link[rows])
+        part = PacketBatch(
+            batch.arena, *columns,
+            link=batch.link[rows], frame=batch.frame[rows], captured=batch.captured[rows], wire=batch.wire[rows],
+        )  # fmt: skip
         self.path.run(part)
         for name in self.KEPT:
             getattr(batch, name)[rows] = getattr(part, name)

@@ -26,11 +26,11 @@ def numbers(
     slot = FrameSlot.of(ROWS)
     expected = np.zeros(1 << 16, np.uint8)
     expected[list(ports)] = 1
-    batch = PacketBatch(slot.arena, slot.offset, slot.length, np.zeros(ROWS), np.zeros(ROWS, np.uint32))
+    batch = PacketBatch(slot.arena, slot.offset, slot.length, np.zeros(ROWS), np.zeros(ROWS, np.uint32), link=slot.link)
     while rows := reader.read_into(slot):
         part = batch.head(rows)
         kernel.parse(
-            part.arena, part.offset, part.length, expected,
+            part.arena, part.offset, part.length, part.link, expected,
             part.verdict, part.flags, part.family, part.proto, part.tos, part.where, part.sport, part.dport,
             part.spi, part.seq, part.daddr, part.saddr,
         )  # fmt: skip

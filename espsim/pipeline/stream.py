@@ -79,10 +79,10 @@ class Lane(Protocol[_B]):
 
 @dataclass(slots=True)
 class Piece(Generic[_B]):
-    """A batch that has run. Its first row is frame `first` (from 1); `time_ns` are the frames' times."""
+    """A batch that has run. `frames` are the numbers of the rows' frames, from 1; `time_ns` the frames' times."""
 
     batch: _B
-    first: int
+    frames: I64
     time_ns: I64
 
 
@@ -105,15 +105,8 @@ class _Slots(Generic[_B]):
         self, reader: BatchReader, lane: Lane[_B], count: int, memory: Callable[..., Any], workers: int
     ) -> None:
         self._reader = reader
-        self._frames = 0
         self.failure: EspsimError | None = None
-        self.slots = [
-            FrameSlot(
-                memory((ARENA,), np.uint8), memory((ROWS,), np.int64), memory((ROWS,), np.int32),
-                memory((ROWS,), np.int64), memory((ROWS,), np.uint8),
-            )
-            for _ in range(count)
-        ]  # fmt: skip
+        self.slots = [FrameSlot.of(ROWS, ARENA, memory) for _ in range(count)]
         self._times: list[F64] = [memory((ROWS,), np.float64) for _ in range(count)]
         self.batches = [
             lane.batch(slot, time, memory, workers) for slot, time in zip(self.slots, self._times, strict=True)
@@ -132,9 +125,7 @@ class _Slots(Generic[_B]):
         if not rows:
             return None
         np.divide(slot.time_ns[:rows], 1e9, out=self._times[number][:rows])
-        first = self._frames + 1
-        self._frames += rows
-        return Piece(self.batches[number].head(rows), first, slot.time_ns[:rows])
+        return Piece(self.batches[number].head(rows), slot.frame[:rows], slot.time_ns[:rows])
 
     def check(self) -> None:
         """Raise what reading raised."""
@@ -144,9 +135,11 @@ class _Slots(Generic[_B]):
 
 def _one(reader: BatchReader, lane: Lane[_B], begin: Callable[[float], None]) -> Iterator[Piece[_B]]:
     slots = _Slots(reader, lane, 1, np.zeros, 1)
+    begun = False
     while (piece := slots.fill(0)) is not None:
-        if piece.first == 1:
+        if not begun:
             begin(int(piece.time_ns[0]) / 1e9)
+            begun = True
         lane.run(piece.batch)
         yield piece
     lane.close()

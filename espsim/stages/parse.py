@@ -15,7 +15,7 @@ WRITES = frozenset(
 def parse(batch: PacketBatch, columns: SadColumns) -> None:
     """RFC 4303 3.4.1 and 2: where ESP is, or what is there instead."""
     kernel.parse(
-        batch.arena, batch.offset, batch.length, columns.ports,
+        batch.arena, batch.offset, batch.length, batch.link, columns.ports,
         batch.verdict, batch.flags, batch.family, batch.proto, batch.tos, batch.where, batch.sport, batch.dport,
         batch.spi, batch.seq, batch.daddr, batch.saddr,
     )  # fmt: skip

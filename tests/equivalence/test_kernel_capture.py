@@ -65,8 +65,8 @@ FRAMES = st.one_of(
 )
 
 
-def columns(rows: int) -> tuple[I64, I32, I64, U8]:
-    kinds = np.int64, np.int32, np.int64, np.uint8
+def columns(rows: int) -> tuple[I64, I32, I64, U8, I32, I32]:
+    kinds = np.int64, np.int32, np.int64, np.uint8, np.int32, np.int32
     return tuple(np.full(rows, 77, kind) for kind in kinds)  # type: ignore[return-value]
 
 
@@ -120,8 +120,8 @@ def test_the_numbers_of_other_rooms():
 def test_link_types(linktype, data):
     # Between frames that would be IP, so that a step over the edge shows.
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data + b"\x45\0\x08\0\x45\0")
-    offset, length, time_ns, link = columns(1)
-    found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, link, 0)
+    offset, length, time_ns, link, captured, wire = columns(1)
+    found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, link, captured, wire, 0)
     assert found == (1, 16 + len(data), FULL)
     row_is(arena, int(offset[0]), int(length[0]), linktype, data)
     assert link[0] == (link_layer(linktype, data) if ip_packet(linktype, data) is None else Layer.OTHER)
@@ -133,8 +133,8 @@ def test_every_other_link_type_is_not_ip():
     data = bytes(12) + b"\x08\0\x45\0\x08\0\x45\0\x08\0" + b"\x45" * 30
     for linktype in set(range(400)) - set(LINKTYPES):
         arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
-        offset, length, time_ns, link = columns(1)
-        classic(arena, 0, len(arena), False, 1, linktype, offset, length, time_ns, link, 0)
+        offset, length, time_ns, link, captured, wire = columns(1)
+        classic(arena, 0, len(arena), False, 1, linktype, offset, length, time_ns, link, captured, wire, 0)
         assert length[0] == 0
 
 
@@ -152,14 +152,14 @@ def test_classic(frames, big, unit, cut, rows, first, rest):
     data = b"".join(struct.pack(order + "IIII", s, f, len(d), 9) + d for s, f, d in frames) + rest
     head = struct.pack(order + "IHHiIII", 0xA1B23C4D if unit == 1 else 0xA1B2C3D4, 2, 4, 0, 0, 0, 101)
     arena, end = array(bytes(first) + data), first + min(cut, len(data))
-    offset, length, time_ns, link = columns(rows)
-    row, at, why = classic(arena, first, end, big, unit, 101, offset, length, time_ns, link, 0)
+    offset, length, time_ns, link, captured, wire = columns(rows)
+    row, at, why = classic(arena, first, end, big, unit, 101, offset, length, time_ns, link, captured, wire, 0)
 
     source = ByteSource(io.BytesIO(head + data[: end - first]), "x")
     steps = ClassicPcap(source, source.read(4)).steps()
     for n in range(row):
         record = next(steps)
-        assert time_ns[n] == record.time_ns
+        assert (time_ns[n], captured[n], wire[n]) == (record.time_ns, len(record.data), record.wire)
         row_is(arena, int(offset[n]), int(length[n]), 101, record.data)
     assert source.at - len(head) == at - first
     if why == FULL:
@@ -185,8 +185,8 @@ def test_classic_goes_on_where_it_stopped():
 def test_a_row_is_cut_behind_what_ip_can_be():
     data = bytes(12) + b"\x08\0" + b"\x45" * 70_000
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
-    offset, length, time_ns, link = columns(1)
-    classic(arena, 0, len(arena), False, 1, 1, offset, length, time_ns, link, 0)
+    offset, length, time_ns, link, captured, wire = columns(1)
+    classic(arena, 0, len(arena), False, 1, 1, offset, length, time_ns, link, captured, wire, 0)
     assert (offset[0], length[0]) == (30, LONGEST)
 
 
@@ -306,8 +306,10 @@ def test_blocks(packets, contents, big, interfaces, cut, rows, room, rest):
     arena = array(data + laid_out(order, [("packet", 0, 1, b"\x45", {})]))
     section = np.array([big, len(interfaces), 5], np.int64)
     table = table_of(interfaces, room)
-    offset, length, time_ns, link = columns(rows)
-    row, at, why = blocks(arena, 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, 0)
+    offset, length, time_ns, link, captured, wire = columns(rows)
+    row, at, why = blocks(
+        arena, 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, captured, wire, 0
+    )
 
     source, form = plain_form(order, interfaces, data)
     before, sections, steps = form.interfaces, 0, form.steps()
@@ -321,7 +323,7 @@ def test_blocks(packets, contents, big, interfaces, cut, rows, room, rest):
     assert source.at - SECTION_SIZE == at
     assert len(found) == row
     for n, record in enumerate(found):
-        assert time_ns[n] == record.time_ns
+        assert (time_ns[n], captured[n], wire[n]) == (record.time_ns, len(record.data), record.wire)
         row_is(arena, int(offset[n]), int(length[n]), record.linktype, record.data)
     assert section.tolist() == [form.order == ">", len(form.interfaces), 5 + sections]
     for noted, interface in zip(table.tolist(), form.interfaces, strict=False):
@@ -359,9 +361,11 @@ def test_usual_blocks_are_all_the_kernel_s():
         for units in (3, 6, 9):
             other = ">" if order == "<" else "<"
             data = usual(order, units) + section_block(other) + usual(other, units) + section_block(order)
-            offset, length, time_ns, link = columns(30)
+            offset, length, time_ns, link, captured, wire = columns(30)
             section, table = np.array([order == ">", 0, 0], np.int64), table_of([], 2)
-            found = blocks(array(data), 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, 0)
+            found = blocks(
+                array(data), 0, len(data), section, table, SUPPORTED, offset, length, time_ns, link, captured, wire, 0
+            )
             assert found == (22, len(data), MORE)
             assert section.tolist() == [order == ">", 0, 2]
             one = [*(1_699_999_997 * 10**9 + n * (10**9 // 10**units) for n in range(9)), 0, 1000]

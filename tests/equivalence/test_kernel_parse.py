@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.core import layers
 from espsim.core.verdict import Verdict
-from espsim.kernels.codes import NOT_ESP
+from espsim.kernels.codes import DELIVERED, NOT_ESP, PART
 from espsim.kernels.lookup import NO_PORT
 from espsim.kernels.parse import CUT, parse
 from espsim.reference.outer import parse_outer
@@ -28,13 +29,14 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def parsed(arena: bytes, rows: list[tuple[int, int]]) -> dict[str, Any]:
+def parsed(arena: bytes, rows: list[tuple[int, int]], *, part: bool = False) -> dict[str, Any]:
     """Every column, which held rubbish before."""
     ports = np.zeros(65536, np.uint8)
     ports[list(PORTS)] = 1
     columns = {name: np.full((len(rows), *more), 77, kind) for name, (kind, more) in COLUMNS.items()}
     offset, length = np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], np.int32)
-    parse(np.frombuffer(arena, np.uint8), offset, length, ports, *columns.values())
+    link = np.full(len(rows), layers.PART if part else 0, np.uint8)
+    parse(np.frombuffer(arena, np.uint8), offset, length, link, ports, *columns.values())
     return columns
 
 
@@ -150,3 +152,11 @@ def test_a_row_that_leaves_the_arena_is_not_read(offset, length):
 def test_rows_at_the_end_of_the_numbers_are_not_read():
     for row in ((2**63 - 1, 100), (2**63 - 1, 2**31 - 1), (-(2**63), 2**31 - 1), (0, -1)):
         assert parsed(bytes(100), [row])["verdict"][0] == Verdict.HEADER
+
+
+def test_a_part_of_a_datagram_is_told_by_the_link_column():
+    """Only where the row has no packet; of a row that has one the bits of `link` mean other things."""
+    packet = ipv4(bytes(range(40)), proto=50)
+    columns = parsed(packet, [(0, 0), (0, len(packet))], part=True)
+    assert columns["verdict"].tolist() == [PART, DELIVERED]
+    assert columns["flags"].tolist() == [0, 0]

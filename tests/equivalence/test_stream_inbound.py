@@ -57,7 +57,7 @@ def in_batches(path, sad, workers):
     with open_batches(path) as reader:
         for piece in stream(reader, lane, workers):
             counts.count(piece.batch)
-            numbers += range(piece.first, piece.first + len(piece.batch))
+            numbers += piece.frames.tolist()
             answers += zip(map(shown, batches.answers(piece.batch)), piece.batch.kind.tolist(), strict=True)
     assert numbers == list(range(1, len(answers) + 1))
     stats = counts.stats()

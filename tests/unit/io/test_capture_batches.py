@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.io.batches import BatchReader, BatchWriter, FrameSlot, open_batches
+from espsim.io.batches import COLUMNS, BatchReader, BatchWriter, FrameSlot, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format
 from espsim.io.intake import Intake
-from espsim.kernels.capture import LONGEST
+from espsim.kernels.capture import LONGEST, MOST_ON_WIRE
 from tests.support import CAPTURES
 
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
@@ -34,7 +34,8 @@ def plain(path):
             nanosecond = reader.nanosecond
             for frame in reader:
                 ip = None if frame.ip is None else frame.ip[:LONGEST]
-                frames.append((frame.number, max(-NS - 1, min(frame.time_ns, NS)), ip, int(frame.link)))
+                time, wire = max(-NS - 1, min(frame.time_ns, NS)), min(frame.wire, MOST_ON_WIRE)
+                frames.append((frame.number, time, ip, int(frame.link), frame.captured, wire))
     except InputError as caught:
         error = (type(caught), str(caught))
     return nanosecond, frames, error
@@ -46,7 +47,6 @@ def batches(reader, slots):
     try:
         while True:
             slot = slots[turn % len(slots)]
-            first = reader.frames + 1
             rows = reader.read_into(slot)
             if not rows:
                 assert reader.read_into(slot) == 0
@@ -55,9 +55,10 @@ def batches(reader, slots):
                 at, size = int(slot.offset[row]), int(slot.length[row])
                 assert 0 <= at <= len(slot.arena) - size
                 ip = slot.arena[at : at + size].tobytes() or None
-                frames.append((first + row, int(slot.time_ns[row]), ip, int(slot.link[row])))
-            for column in (slot.arena, slot.offset, slot.length, slot.time_ns, slot.link):
-                column[:] = 0x45
+                facts = (slot.link, slot.captured, slot.wire)
+                frames.append((slot.frame[row], slot.time_ns[row], ip, *(fact[row] for fact in facts)))
+            for name in ("arena", *COLUMNS):
+                getattr(slot, name)[:] = 0x45
             turn += 1
     except InputError as caught:
         error = (type(caught), str(caught))
@@ -239,7 +240,7 @@ def test_captures_of_others(path):
     for slot in (FrameSlot.of(), FrameSlot.of(3, LONGEST)):
         _, frames, error = same(str(path), slot)
         assert error is None
-        assert sum(ip is not None for _, _, ip, _ in frames) > 5
+        assert sum(ip is not None for _, _, ip, *_ in frames) > 5
 
 
 @pytest.mark.parametrize("data", [
@@ -290,7 +291,7 @@ def test_a_frame_larger_than_the_arena(tmp_path):
     path.write_bytes(classic([(1, 0, V4), (2, 0, V4 + bytes((16 << 20) - 20)), (3, 0, V4)]))
     _, frames, error = same(str(path), FrameSlot.of(8, LONGEST))
     assert error is None
-    assert [len(ip) for _, _, ip, _ in frames] == [20, LONGEST, 20]
+    assert [len(ip) for _, _, ip, *_ in frames] == [20, LONGEST, 20]
 
 
 def test_blocks_that_are_no_frames_are_passed_over_whatever_their_size(tmp_path):
@@ -373,7 +374,7 @@ def test_interfaces_are_the_section_s(tmp_path):
     two = section(">") + interface(">", 1, 9, 5) + interface(">", 101) + enhanced(">", ETHERNET + V4, 10**9)
     path.write_bytes(one + two + one)
     _, frames, _ = same(str(path))
-    assert [(time, ip) for _, time, ip, _ in frames] == [(10**9, V4), (6 * 10**9, V4), (10**9, V4)]
+    assert [(time, ip) for _, time, ip, *_ in frames] == [(10**9, V4), (6 * 10**9, V4), (10**9, V4)]
 
 
 @pytest.mark.parametrize("path", ["none.pcap", ".", "a\0b"])
@@ -394,9 +395,12 @@ def test_slots_that_do_not_fit():
         {"arena": np.empty(LONGEST, np.int8)},
         {"offset": good.offset[1:]},
         {"length": good.length.astype(np.int64)},
-        {"offset": good.offset[:0], "length": good.length[:0], "time_ns": good.time_ns[:0], "link": good.link[:0]},
+        {"captured": good.captured.astype(np.int64)},
+        {"wire": good.wire[:3]},
+        {"frame": good.frame.astype(np.int32)},
+        {name: getattr(good, name)[:0] for name in COLUMNS},
     ):
-        columns = {name: getattr(good, name) for name in ("arena", "offset", "length", "time_ns", "link")} | change
+        columns = {name: getattr(good, name) for name in ("arena", *COLUMNS)} | change
         with pytest.raises(ValueError, match=r"slot|arena"):
             FrameSlot(**columns)
 
