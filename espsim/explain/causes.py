@@ -1,0 +1,268 @@
+"""One function a verdict or cause, in the order in which the first that holds is taken (facts.CAUSES).
+
+A detail is one sentence or two: the fact, and what to do. It has no key and nothing that was inside a packet.
+"""
+
+from __future__ import annotations
+
+from espsim.core.address import format_address
+from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Verdict
+from espsim.explain.facts import Answer, Failure
+from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
+from espsim.explain.known import Known
+from espsim.explain.trials import Trials
+from espsim.sad.association import Mark, Mode, Selector
+from espsim.sad.entry import SadEntry, State
+from espsim.wire import esp
+
+_NEEDS_BYTES = REPLAY_VERDICTS | {Verdict.HEADER, Verdict.TRUNCATED, Verdict.INTEGRITY, Verdict.FRAGMENT}
+"""Verdicts that could be others had all of the packet been captured."""
+_WHOLE_MARK = 0xFFFFFFFF
+
+KEY, DAMAGED, TOO_OLD = "key", "damaged", "too-old"
+"""What a later packet may still change: `key` becomes `damaged`, `too-old` becomes `restart` (watch.py)."""
+
+
+class Judge:
+    """Finds the cause of a packet that failed. `tops` says where an SA's window stands at that packet."""
+
+    def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
+        self.known, self.trials, self.tops = known, trials, tops
+        self._wrong_icv = WrongIcv(known, trials, tops)
+
+    def cause(self, failure: Failure, habit: Habit) -> Answer:
+        """The first cause that holds. `habit`: what explained others of its group.
+
+        KEY and TOO_OLD may turn out to be `damaged` and `restart`, which one packet cannot tell.
+        """
+        fate = failure.fate
+        if fate.used is not None and fate.used is not fate.entry:
+            return _wrong_context(failure, fate.used)
+        if fate.verdict is Verdict.NO_SA and fate.entry is not None:
+            return _device(fate.entry, fate.device)
+        if fate.verdict in _NEEDS_BYTES and failure.cut and failure.seen.captured < failure.seen.wire:
+            return snap(failure.seen.captured, failure.seen.wire)
+        if fate.verdict is Verdict.NO_SA:
+            return self.no_sa(failure)
+        if fate.entry is None:
+            return _no_header(failure)
+        if fate.verdict in REPLAY_VERDICTS:
+            return self.replay(failure, fate.entry)
+        if fate.verdict is Verdict.INTEGRITY:
+            found = self._wrong_icv.explain(failure, fate.entry, habit)
+            return found or Answer(KEY, key_detail(fate.entry))
+        if fate.verdict is Verdict.TRUNCATED:
+            return icv_length(failure, fate.entry, self.trials) or _short(failure, fate.entry)
+        return _plain(failure, fate.entry)
+
+    # -- NO_SA ----------------------------------------------------------------------------------------------------
+
+    def no_sa(self, failure: Failure) -> Answer:
+        """What the lookup would have had to ask less of."""
+        spi, outer, known = failure.fate.spi or 0, failure.outer, self.known
+        src, dst, ports = (outer.src, outer.dst, outer.ports) if outer is not None else (b"", b"", None)
+        port = None if ports is None else ports[1]
+        same_spi = known.by_spi.get(spi, [])
+        mine = [entry for entry in reversed(same_spi) if known.asks(entry, src, dst)]
+        here = [e for e in mine if not known.port_key or port == (e.sa.encap.dport if e.sa.encap else None)]
+        for entry in here:
+            if not entry.sa.mark.matches(known.mark):
+                return _marked(entry)
+        if here:
+            return _gone(here[0])
+        if mine:
+            return _encap(mine[0], port)
+        if same_spi:
+            return _elsewhere(same_spi, dst)
+        return self._not_known(spi, dst)
+
+    def _not_known(self, spi: int, dst: bytes) -> Answer:
+        passed_over = self.known.unusable(spi, dst)
+        if passed_over is not None:
+            return Answer(
+                "unusable",
+                f"its SA {passed_over.name} (line {passed_over.line}) is not used, because {passed_over.why}",
+            )
+        return Answer(
+            "unknown-spi",
+            f"no SA has SPI 0x{spi:08x}: it is older or newer than the list of SAs, or of another host. List the SAs"
+            " while capturing",
+        )
+
+    # -- replay -----------------------------------------------------------------------------------------------------
+
+    def replay(self, failure: Failure, own: SadEntry) -> Answer:
+        """The window refused the number; whether the packet is the SA's at all, its ICV says."""
+        fate, top = failure.fate, self.tops(own)
+        right = failure.seen.opened
+        if right is None:
+            right = self.trials.opens(own, failure.esp, fate.seq64 or 0)
+        if right is False:
+            return Answer(
+                "rekeyed",
+                f"the window refused number {fate.seq}, and the ICV is wrong under this SA's key: another SA with the"
+                " same SPI and destination sent it, after a rekey or a restart. Give the SAs of that time",
+            )
+        if fate.verdict is Verdict.REPLAY_ZERO:
+            return Answer(TOO_OLD, "number 0 is never sent: a sender starts at 1 (RFC 4303 3.3.3)")
+        if fate.verdict is Verdict.REPLAY_TOO_OLD:
+            return Answer(
+                TOO_OLD,
+                f"number {fate.seq} came {top.number - (fate.seq64 or 0)} after the highest, left of the window of"
+                f" {own.window.size}. Set a larger replay-window (`espsim window` says how large)",
+            )
+        return Answer(
+            "duplicate",
+            f"number {fate.seq} came before: the packet was doubled on the way, sent again, or captured twice",
+        )
+
+
+# -- facts that need no trial -----------------------------------------------------------------------------------------
+
+
+def snap(captured: int, wire: int) -> Answer:
+    """The capture is too short for the packet."""
+    return Answer("snap", f"captured {captured} of {wire} bytes: capture whole packets, tcpdump -s 0")
+
+
+def restart_detail(first: int, top: int) -> str:
+    """Of `restart`: the number it began with, and the highest before."""
+    return (
+        f"the ICV is right, and numbers begin again at {first} after {top}: the peer lost its counter and kept the key,"
+        " which must not be (RFC 4303 3.3.3). Set up new SAs"
+    )
+
+
+def damaged_detail(own: SadEntry) -> str:
+    """Of `damaged`."""
+    return (
+        f"other packets of {own.sa.name} opened, and no other key or number opens this one: it was changed on the way"
+    )
+
+
+def key_detail(own: SadEntry) -> str:
+    """Of `key`."""
+    return (
+        f"no packet of {own.sa.name} opened, and no other SA's key does: this SA's key or algorithm is not the peer's"
+    )
+
+
+def _marked(entry: SadEntry) -> Answer:
+    shown = shown_mark(entry.sa.mark)
+    return Answer(
+        "mark",
+        f"{entry.sa.name} wants mark {shown}, which a capture does not have: run with"
+        f" --mark 0x{entry.sa.mark.value:x}, or --any-mark",
+    )
+
+
+def shown_mark(mark: Mark) -> str:
+    """`0xd00/0xf00`; the mask is left out where it is whole."""
+    return f"0x{mark.value:x}" if mark.mask == _WHOLE_MARK else f"0x{mark.value:x}/0x{mark.mask:x}"
+
+
+def _gone(entry: SadEntry) -> Answer:
+    if not entry.sa.limited:
+        return Answer(None, f"{entry.sa.name} was there when the run began, and is not found for this packet")
+    return Answer("expired", f"{entry.sa.name} met its hard lifetime and was gone: rekey earlier, or raise its limit")
+
+
+def _encap(entry: SadEntry, port: int | None) -> Answer:
+    wants = f"UDP port {entry.sa.encap.dport}" if entry.sa.encap is not None else "no UDP"
+    came = f"to UDP port {port}" if port is not None else "without UDP"
+    return Answer(
+        "encap", f"{entry.sa.name} wants {wants}, and the packet came {came}: NAT changed since the SA was made"
+    )
+
+
+def _elsewhere(entries: list[SadEntry], dst: bytes) -> Answer:
+    names = ", ".join(dict.fromkeys(format_address(entry.sa.dst) for entry in entries[:3]))
+    more = " and others" if len(entries) > 3 else ""
+    return Answer(
+        "other-destination",
+        f"SPI 0x{entries[0].sa.spi:08x} is known to {names}{more} only, and the packet went to"
+        f" {format_address(dst)}: NAT, or SAs of another host",
+    )
+
+
+def _wrong_context(failure: Failure, used: SadEntry) -> Answer:
+    own = failure.fate.entry
+    whose = f"the packet is {own.sa.name}'s" if own is not None else "no SA of the packet is there"
+    return Answer(
+        "other-sa", f"the device used the keys of {used.sa.name}, and {whose}: its table does not tell them apart"
+    )
+
+
+def _device(own: SadEntry, outcome: DeviceOutcome | None) -> Answer:
+    said = outcome.sentence if outcome is not None else "the device dropped the packet"
+    return Answer(None, f"{said}; software finds {own.sa.name}")
+
+
+def _no_header(failure: Failure) -> Answer:
+    if failure.fate.verdict is Verdict.FRAGMENT:
+        return FRAGMENT
+    return Answer("header", "the packet ends before the 8 bytes of SPI and sequence number: it is damaged, or not ESP")
+
+
+FRAGMENT = Answer(
+    "fragment", "an outer fragment whose other parts did not come: look for loss, or a path MTU that is too small"
+)
+
+
+def _short(failure: Failure, own: SadEntry) -> Answer:
+    keys, size = own.sa.keys, len(failure.esp) - esp.HEADER_LENGTH
+    if keys is None:
+        return Answer(None, "the SA has no keys")
+    if failure.cut:
+        return Answer(None, "the IP header states more bytes than the frame had, and the capture did not cut it")
+    room = keys.suite.iv_length + keys.icv_length
+    if size < room:
+        return Answer(
+            None, f"{size} bytes follow the ESP header, and IV and ICV take {room}: it is not a packet of this suite"
+        )
+    return Answer(
+        None, f"the ICV is right, and the ciphertext is not whole blocks of {keys.suite.block}: the peer pads wrongly"
+    )
+
+
+def _plain(failure: Failure, own: SadEntry) -> Answer:
+    """The verdicts whose cause is in the verdict's name."""
+    sa, outer = own.sa, failure.outer
+    if failure.fate.verdict is Verdict.ENCAP_MISMATCH:
+        return _encap(own, outer.ports[1] if outer is not None and outer.ports else None)
+    return {
+        Verdict.SA_LARVAL: Answer(
+            "larval", f"{sa.name} is larval: its negotiation has not ended. Look at the key manager's log"
+        ),
+        Verdict.DIRECTION: Answer(
+            "direction",
+            f"{sa.name} is an outbound SA (dir out), and the packet did not come from its source: give the inbound SA",
+        ),
+        Verdict.EXPIRED: Answer("expired", f"{sa.name} met its hard lifetime: rekey earlier, or raise the limit"),
+        Verdict.SA_INVALID: Answer(
+            "expired", f"{sa.name} is no longer valid ({State(own.state).value}): give the SA that replaced it"
+        ),
+        Verdict.MODE: Answer(
+            "mode",
+            f"{sa.name} is in {sa.mode.value} mode, and what is inside is not"
+            f" {'an IP packet' if sa.mode is Mode.TUNNEL else 'a payload'}: set the peer's mode",
+        ),
+        Verdict.POLICY: Answer(
+            "selector", f"{sa.name} takes {shown_selector(sa.selector)} only, and the inner packet is another"
+        ),
+        Verdict.TRAILER: Answer(
+            "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
+        ),
+    }.get(failure.fate.verdict, Answer(None, failure.fate.verdict.sentence))
+
+
+def shown_selector(selector: Selector) -> str:
+    """`10.0.0.0/8 > 10.2.0.0/16 proto 17 dport 53`."""
+
+    def net(address: bytes, prefix: int) -> str:
+        return f"{format_address(address)}/{prefix}" if prefix else "any"
+
+    words = f"{net(selector.src, selector.src_prefix)} > {net(selector.dst, selector.dst_prefix)}"
+    words += f" proto {selector.proto}" if selector.proto else ""
+    words += f" sport {selector.sport}" if selector.sport_mask else ""
+    return words + (f" dport {selector.dport}" if selector.dport_mask else "")

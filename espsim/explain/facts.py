@@ -1,0 +1,91 @@
+"""What is known of one packet that failed, and the answer: a cause of the closed list, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from espsim.core.verdict import DeviceOutcome, Verdict
+from espsim.reference.outer import Outer, parse_outer
+from espsim.sad.entry import SadEntry
+
+CAUSES = (
+    "snap", "mark", "encap", "other-destination", "unusable", "unknown-spi", "rekeyed", "restart", "duplicate",
+    "too-old", "late", "esn-flag", "esn-high", "icv-length", "other-sa", "damaged", "key", "larval", "direction",
+    "expired", "mode", "selector", "trailer", "header", "fragment",
+)  # fmt: skip
+"""The closed list. Of one verdict's causes the first that holds is taken."""
+
+_SENT = frozenset(verdict for verdict in Verdict if verdict.name == "SENT")
+PASSED = frozenset({Verdict.DELIVERED}) | _SENT
+"""Verdicts of packets that did not fail."""
+MOVED = frozenset({Verdict.DELIVERED, Verdict.MODE, Verdict.POLICY})
+"""Verdicts of packets whose number the window has taken."""
+AUTHENTIC = MOVED | {Verdict.TRAILER} | _SENT
+"""Verdicts of packets whose ICV was right."""
+
+
+class Answer(NamedTuple):
+    """A cause (None: none of the list), and a sentence with the fact and what to do."""
+
+    cause: str | None
+    detail: str
+
+
+class Top(NamedTuple):
+    """How far an SA's window has come: the highest number it took. `known` False: it waits for its first packet."""
+
+    number: int
+    known: bool = True
+
+
+class Fate(Protocol):
+    """What a path says of one packet (`espsim.reference.inbound.Received`)."""
+
+    verdict: Verdict
+    spi: int | None
+    seq: int | None
+    seq64: int | None
+    entry: SadEntry | None
+    used: SadEntry | None
+    device: DeviceOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, link layer too.
+
+    `packet`: from the IP header on. Of a packet that was opened, `opened` is whether the ICV was right under the number
+    that its verdict was given for, and then the bytes are not looked at; None: it was not opened.
+    """
+
+    packet: bytes
+    frame: int = 1
+    captured: int = 0
+    wire: int = 0
+    opened: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One packet that failed: what a path said, what the capture says, and `outer`, where ESP is in it."""
+
+    fate: Fate
+    seen: Seen
+    outer: Outer | None
+
+    @classmethod
+    def of(cls, fate: Fate, seen: Seen, ports: Collection[int]) -> Failure:
+        """`ports`: the UDP ports at which ESP is expected."""
+        return cls(fate, seen, parse_outer(seen.packet, ports))
+
+    @property
+    def cut(self) -> bool:
+        """Whether bytes of the packet itself are not there; those of padding around it don't count."""
+        return self.outer is not None and self.outer.cut
+
+    @property
+    def esp(self) -> bytes:
+        """From the SPI to the ICV, as far as it is there."""
+        return b"" if self.outer is None else self.seen.packet[self.outer.esp : self.outer.end]

@@ -1,0 +1,98 @@
+"""The SAs that a run began with, found in ways that the lookup does not look: by SPI alone, by addresses alone.
+
+The list is made before the first packet, so that SAs which expire on the way are still known, and the same for any
+number of workers. The dictionaries are made when the first packet fails.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+
+from espsim.core.address import Address, format_address
+from espsim.explain.facts import Top
+from espsim.sad.association import PROTO_ESP
+from espsim.sad.entry import SadEntry
+from espsim.sad.longest import LongestLookup, rule_of
+from espsim.sad.replay import Window
+from espsim.sad.sad import Sad
+from espsim.xfrm.found import Unused
+
+MORE = 256
+"""SAs tried that have neither the packet's SPI nor its addresses."""
+
+
+class Known:
+    """The ESP SAs of `sad`, those of its text that can't be used, and the packets' mark (None: not asked)."""
+
+    def __init__(self, sad: Sad, unused: Iterable[Unused] = (), mark: int | None = 0) -> None:
+        self.mark = mark
+        self.port_key = sad.port_key
+        self._longest = isinstance(sad.policy, LongestLookup)
+        self.entries = [entry for entry in sad if entry.sa.proto == PROTO_ESP and entry.sa.spi]
+        self._unused = tuple(unused)
+
+    def tops(self) -> dict[int, Top]:
+        """Where every window stands, by sa_index."""
+        return {entry.sa_index: top_of(entry) for entry in self.entries}
+
+    @functools.cached_property
+    def by_spi(self) -> dict[int, list[SadEntry]]:
+        """The SAs of each SPI, the newest last."""
+        found: dict[int, list[SadEntry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.sa.spi, []).append(entry)
+        return found
+
+    @functools.cached_property
+    def by_ends(self) -> dict[frozenset[Address], list[SadEntry]]:
+        """The SAs between two addresses, either way round."""
+        found: dict[frozenset[Address], list[SadEntry]] = {}
+        for entry in self.entries:
+            found.setdefault(frozenset((entry.sa.src, entry.sa.dst)), []).append(entry)
+        return found
+
+    @functools.cached_property
+    def unused(self) -> dict[str, Unused]:
+        """The SAs that can't be used, by name."""
+        return {one.name: one for one in reversed(self._unused)}
+
+    def asks(self, entry: SadEntry, src: Address, dst: Address) -> bool:
+        """Whether an SA's addresses let it be found for a packet of its SPI (sad/longest.py; else its destination)."""
+        if not self._longest:
+            return entry.sa.dst == dst
+        rule = rule_of(entry.sa)
+        return rule.dst in (None, dst) and rule.src in (None, src)
+
+    def unusable(self, spi: int, dst: Address) -> Unused | None:
+        """What was passed over of an SPI and destination."""
+        return self.unused.get(f"0x{spi:08x}@{format_address(dst)}")
+
+    def related(self, own: SadEntry | None, spi: int | None, ends: frozenset[Address]) -> list[SadEntry]:
+        """Other SAs whose keys a packet may have been sealed with: of its SPI, then between its addresses."""
+        near = [*self.by_spi.get(spi or 0, ()), *self.by_ends.get(ends, ())]
+        return [entry for entry in dict.fromkeys(near) if entry is not own and can_judge(entry)]
+
+    @functools.cached_property
+    def some(self) -> list[SadEntry]:
+        """The first MORE SAs that have an ICV to judge by."""
+        return [entry for _, entry in zip(range(MORE), self._judges(), strict=False)]
+
+    def _judges(self) -> Iterator[SadEntry]:
+        return (entry for entry in self.entries if can_judge(entry))
+
+
+def can_judge(entry: SadEntry) -> bool:
+    """Whether an SA has keys and an ICV: without one every packet opens."""
+    return entry.transform is not None and entry.sa.keys is not None and entry.sa.keys.icv_length > 0
+
+
+def top_of(entry: SadEntry) -> Top:
+    """Where an SA's window stands now."""
+    return Top(entry.window.top, entry.window.resume is None)
+
+
+def number_under(entry: SadEntry, top: Top, seq: int) -> int:
+    """The 64-bit number that an SA would infer for a packet, its window being at `top`."""
+    resume = None if top.known else entry.window.resume
+    return Window(entry.window.size, esn=entry.sa.esn, top=top.number, resume=resume).infer(seq)

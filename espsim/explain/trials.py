@@ -1,0 +1,116 @@
+"""Keys tried on a packet that failed, within a budget. What opens is thrown away: only that it opened is told.
+
+    opens         one SA's transform, one number
+    high_half     one SA's keys, many high halves of ESN's number (or none: without ESN)
+    keys_of       many SAs' keys
+
+The engine that ran the packets tries many at a time. All engines agree, so whichever it is, the answers are the same,
+and so is what they cost: the budget counts trials, not seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from espsim.aead.batch import DONE, WAITING, BatchEngine, Int32s, Opener, SlotKeys, UInt64s
+from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.aead.engine import BlockError, Transform
+from espsim.aead.suites import SuiteKeys, pack_seq_hi
+from espsim.sad.entry import SadEntry
+
+BUDGET = 200_000
+"""Trials of a run, and one more for each `FRAMES` frames so far. The second half is for the first of each group."""
+FRAMES = 4
+_ALONE, _SAMPLE = 8, 30
+"""What a trial by itself costs, and whatever else a packet takes that is looked at, in trials among many."""
+
+
+class Trials:
+    """Tries keys with `engine`; counts what that costs."""
+
+    def __init__(self, engine: BatchEngine) -> None:
+        self._engine = engine
+        self._openers: dict[int, Opener] = {}
+        self._many: Opener | None = None
+        self.spent = 0
+
+    def may(self, frame: int, *, first: bool) -> bool:
+        """Whether another packet may be looked at; it is charged for. `first`: nothing is known of its group."""
+        budget = BUDGET + frame // FRAMES
+        if self.spent > (budget if first else budget // 2):
+            return False
+        self.spent += _SAMPLE
+        return True
+
+    def opens(self, entry: SadEntry, esp: bytes, seq64: int, *, esn: bool | None = None) -> bool | None:
+        """Whether a packet, from the SPI on, opens with an SA's keys; None: no room for IV and ICV, or no whole blocks.
+
+        `esn`: with the number's high half, or without; None: as the SA says.
+        """
+        keys, transform = entry.sa.keys, entry.transform
+        if keys is None or transform is None:
+            return None
+        return self._opens(keys, transform, esp, pack_seq_hi(seq64) if (entry.sa.esn if esn is None else esn) else b"")
+
+    def icv_of(self, entry: SadEntry, esp: bytes, seq64: int, lengths: Iterable[int]) -> int | None:
+        """The first of some ICV lengths (bytes) under which a packet opens with an SA's keys; None: no one."""
+        keys = entry.sa.keys
+        if keys is None:
+            return None
+        for length in lengths:
+            other = replace(keys, icv_length=length)
+            transform = CryptographyEngine().transform(other)
+            if self._opens(other, transform, esp, pack_seq_hi(seq64) if entry.sa.esn else b"", whole=True):
+                return length
+        return None
+
+    def _opens(
+        self, keys: SuiteKeys, transform: Transform, esp: bytes, seq_hi: bytes, *, whole: bool = False
+    ) -> bool | None:
+        body = 8 + keys.suite.iv_length
+        if len(esp) < body + keys.icv_length:
+            return None
+        self.spent += _ALONE * _weight(esp)
+        try:
+            return transform.open(esp[:8], seq_hi, esp[8:body], esp[body:]) is not None
+        except BlockError:
+            return True if whole else None
+
+    def high_half(self, entry: SadEntry, esp: bytes, highs: UInt64s, *, esn: bool = True) -> int | None:
+        """The first of some high halves under which a packet opens with an SA's keys, with ESN or (`esn`) without."""
+        keys = entry.sa.keys
+        if keys is None or len(highs) == 0:
+            return None
+        opener = self._openers.get(entry.sa_index)
+        if opener is None:
+            slots = [SlotKeys(keys, esn=False), SlotKeys(keys, esn=True)]
+            opener = self._openers[entry.sa_index] = self._engine.opener(slots)
+        found = self._sweep(opener, esp, np.full(len(highs), int(esn), np.int32), highs << np.uint64(32))
+        return None if found is None else int(highs[found])
+
+    def keys_of(self, entries: Sequence[SadEntry], esp: bytes, numbers: Sequence[int]) -> int | None:
+        """Which of the SAs a packet opens under, under its number for each. Always with the same SAs."""
+        if self._many is None:
+            self._many = self._engine.opener([SlotKeys(e.sa.keys, e.sa.esn) if e.sa.keys else None for e in entries])
+        slots = np.arange(len(entries), dtype=np.int32)
+        return self._sweep(self._many, esp, slots, np.array(numbers, np.uint64))
+
+    def _sweep(self, opener: Opener, esp: bytes, slots: Int32s, seq64: UInt64s) -> int | None:
+        """The row under which the packet opens. All rows are the same bytes: one that does not open leaves them."""
+        rows = len(slots)
+        if not rows:
+            return None
+        self.spent += rows * _weight(esp)
+        arena = np.frombuffer(bytearray(esp), np.uint8)
+        result = np.full(rows, WAITING, np.uint8)
+        opener.open(arena, np.zeros(rows, np.int64), np.full(rows, len(esp), np.int64), slots, seq64, result)
+        arena[:] = 0  # what opened is nobody's to see
+        found = np.flatnonzero(result == DONE)
+        return int(found[0]) if len(found) else None
+
+
+def _weight(esp: bytes) -> int:
+    return 1 + (len(esp) >> 10)

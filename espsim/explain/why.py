@@ -1,0 +1,41 @@
+"""The cause of one packet by itself, for whoever tells one packet's story."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from espsim.aead.engines import engine_by_name
+from espsim.explain.causes import DAMAGED, KEY, Judge, damaged_detail
+from espsim.explain.facts import PASSED, Answer, Failure, Fate, Seen
+from espsim.explain.integrity import Habit
+from espsim.explain.known import Known, top_of
+from espsim.explain.trials import Trials
+from espsim.sad.sad import Sad
+from espsim.xfrm.found import Unused
+
+
+class Path(Protocol):
+    """What ran the packet: `espsim.reference.inbound.Inbound`."""
+
+    sad: Sad
+    mark: int | None
+    ports: frozenset[int]
+
+
+def why_one(
+    path: Path, fate: Fate, seen: Seen, unused: Iterable[Unused] = ()
+) -> Answer | None:  # fmt: skip
+    """Why one packet failed; None: it did not.
+
+    `path` is what ran it, `fate` what that said (`Received`), `seen` the packet's bytes and what the capture says of
+    them, `unused` the SAs that were passed over. Ask before another packet moves the windows. `restart` takes
+    two packets, so here such a packet is `too-old`; `damaged` is said where the SA has opened others.
+    """
+    if fate.verdict in PASSED:
+        return None
+    judge = Judge(Known(path.sad, unused, path.mark), Trials(engine_by_name("cryptography")), top_of)
+    answer = judge.cause(Failure.of(fate, seen, path.ports), Habit())
+    if answer.cause == KEY and fate.entry is not None and fate.entry.packets:
+        return Answer(DAMAGED, damaged_detail(fate.entry))
+    return answer
