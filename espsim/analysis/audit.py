@@ -23,16 +23,17 @@ own SA opens. SAs go in oldest first, as the kernel got them.
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from espsim.analysis.doubts import Doubts
 from espsim.analysis.inventory import Inventory
 from espsim.analysis.odds import out_of_range
 from espsim.analysis.offers import Offers
-from espsim.analysis.shortcuts import finds_by_spi, has_room, mask_of, rows_that_fill, turns_away
+from espsim.analysis.shortcuts import finds_by_spi, has_room, mask_of, mask_of_vacant, rows_that_fill, turns_away
 from espsim.core.address import Address
 from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing
@@ -51,6 +52,9 @@ _ABSENT = {
     Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH,
 }
 _UNKNOWN_FATE = "unknown"
+
+_Kind: TypeAlias = tuple[int, str | None, int, bool]
+"""What decides how SAs fare whose SPIs no entry has: template, errno, the refusal's id, whether they were written."""
 
 
 class Met(NamedTuple):
@@ -157,8 +161,10 @@ class _Run:
         self._marked = "mark" in fields or "mark" in inbound.classify.key
         self._mismatched: dict[int, Answer] = {}
         self._by_spi = finds_by_spi(device)
+        self._vacant = mask_of_vacant(device)
         self._missed: dict[bool, Answer] = {}
-        self._found: dict[tuple[str, str], list[Finding]] = {}
+        self._range = functools.cache(self._out_of_range)
+        self._found: dict[tuple[str, str, _Kind | None], list[Finding]] = {}
         self._answered: dict[PacketKey, Answer] = {}
         self._newest: _Newest | None = None
         self._refused_lost: Counter[Refusal] = Counter()
@@ -169,6 +175,7 @@ class _Run:
         self._offer()
         places = {index: place for place, index in device.occupancy()}
         self._written = set(places)
+        self._slots = {self.survey.spi[index] & (self._vacant or 0) for index in places}
         self._judge_all(places)
 
     # -- adding -------------------------------------------------------------------------------------------------------
@@ -215,7 +222,7 @@ class _Run:
         doubts.settle(self.device.counts().accepted, self.offered)
         self.result.hidden = self._offers.hidden
 
-    def _range(self, errno: str) -> Refusal:
+    def _out_of_range(self, errno: str) -> Refusal:
         span = self.device.model.spec.inbound.program.spi_range
         low, high = (span.min, span.max) if span is not None else (0, 0)
         return Refusal(
@@ -238,15 +245,22 @@ class _Run:
         works = "software" if self._software else "hardware"
         plain, wanted = self._alone.count(1), Counter[int]()
         free = range(len(places), len(places) + plain)  # rows are taken in turn: which of them is whose is all the same
+        alike: defaultdict[_Kind, array[int]] = defaultdict(lambda: array("I"))
         for index in sorted(self.offered):
             if self._alone[index]:
                 continue
             if self._looks and index in written and spis[index] not in repeated and not self._doubts.about(index):
                 plain += 1  # it is in a table that packets are looked up in, and no other SA has its SPI
                 continue
-            other = self._judge(index)
+            kind = self._kind(index)
+            if kind is not None:
+                alike[kind].append(index)
+                continue
+            other = self._judge([index])
             if other in places:
                 wanted[places[other]] += 1
+        for kind, sas in alike.items():
+            self._judge(sas, kind)
         if plain:
             self.result.fates["installed"] += plain
             self.result.works[works] += plain
@@ -257,22 +271,33 @@ class _Run:
         self.result.refused = list(self._grouped())
         self._list_findings()
 
-    def _judge(self, index: int) -> int:
-        """What became of an SA; the other SA that its packets meet, or -1."""
-        result, errno = self.result, self._errnos.get(index)
+    def _kind(self, index: int) -> _Kind | None:
+        """SAs of one kind fare alike, and meet no other SA; None: this one is judged by itself."""
+        if self.survey.spi[index] in self._repeated or not self._is_nobodys(index) or self._doubts.about(index):
+            return None
+        reason = self._reasons.get(index)
+        return self.survey.template[index], self._errnos.get(index), id(reason), index in self._written
+
+    def _judge(self, sas: Sequence[int], kind: _Kind | None = None) -> int:
+        """What became of SAs that fare as the first does; the other SA that its packets meet, or -1."""
+        result, index, errno = self.result, sas[0], self._errnos.get(sas[0])
         met = self._meet(index)
+        if met.works == "unknown" and len(sas) > 1:  # each counts what it needs
+            for one in sas[1:]:
+                self._judge([one], kind)
+            sas = sas[:1]
         fate = self._fate(index, met, errno)
-        result.fates[fate] += 1
-        result.works[met.works] += 1
+        result.fates[fate] += len(sas)
+        result.works[met.works] += len(sas)
         if index in self._reasons and met.works in ("lost", "wrong_sa"):
-            self._refused_lost[self._reasons[index]] += 1
-        self._tally[met.works, fate, errno, met.outcome, met.surfacing] += 1
+            self._refused_lost[self._reasons[index]] += len(sas)
+        self._tally[met.works, fate, errno, met.outcome, met.surfacing] += len(sas)
         if met.other >= 0:
-            result.conflicts[self._apart(index, met.other), met.works] += 1
+            result.conflicts[self._apart(index, met.other), met.works] += len(sas)
         if fate != "installed" or met.works in ("lost", "wrong_sa", "unknown"):
-            kept = self._found.setdefault((fate, met.works), [])
-            if len(kept) < self.most:
-                kept.append(Finding(index, fate, errno, met.other, met.outcome, met.surfacing, met.works))
+            kept = self._found.setdefault((fate, met.works, kind), [])
+            for one in sas[: self.most - len(kept)]:
+                kept.append(Finding(one, fate, errno, met.other, met.outcome, met.surfacing, met.works))
         return met.other
 
     def _meet(self, index: int) -> Met:
@@ -292,10 +317,16 @@ class _Run:
         found = self.result.unknown.setdefault(key, [0, index])
         found[0] += 1
 
+    def _is_nobodys(self, index: int) -> bool:
+        """Whether no entry has the SPI, or the row, of an SA that was not written, and nothing else finds one."""
+        spi = self.survey.spi[index]
+        if self._by_spi and spi not in self._repeated:
+            return True
+        return self._vacant is not None and spi & self._vacant not in self._slots
+
     def _nobodys(self, index: int) -> Answer | None:
         """The answer to a packet whose SPI no entry has: where nothing else counts, one is asked for all of them."""
-        spi = self.survey.spi[index]
-        if not self._by_spi or spi in self._repeated:
+        if not self._is_nobodys(index):
             return None
         refused = index in self._errnos
         if refused not in self._missed:
@@ -429,8 +460,8 @@ class _Run:
     def _list_findings(self) -> None:
         """Of each fate the most severe, and all by severity, then as the dump has them."""
         listed: list[Finding] = []
-        for fate in dict.fromkeys(fate for fate, _ in self._found):
-            mine = [f for (of, _), found in self._found.items() if of == fate for f in found]
+        for fate in dict.fromkeys(fate for fate, *_ in self._found):
+            mine = [f for (of, *_), found in self._found.items() if of == fate for f in found]
             listed += sorted(mine, key=_severity)[: self.most]
         self.result.findings = sorted(listed, key=_severity)
 

@@ -16,6 +16,7 @@ states are counted and not offered.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -171,10 +172,9 @@ class Pairs:
     """
 
     def __init__(self, survey: Survey, indices: Ints) -> None:
-        numbers: dict[Address, int] = {}
-        src = np.array([numbers.setdefault(a, len(numbers)) for a in survey.src], np.int64)[indices]
-        dst = np.array([numbers.setdefault(a, len(numbers)) for a in survey.dst], np.int64)[indices]
-        self._addresses, size = list(numbers), len(numbers)
+        self._addresses = list(dict.fromkeys(itertools.chain(survey.src, survey.dst)))
+        number, size = {a: n for n, a in enumerate(self._addresses)}.__getitem__, len(self._addresses)
+        src, dst = (np.fromiter(map(number, of), np.int64)[indices] for of in (survey.src, survey.dst))
         ways, way = np.unique(src * size + dst, return_inverse=True)
         opposite = _place_of(ways % size * size + ways // size, ways)  # of each (source, destination), -1: not there
         reqids, reqid = np.unique(np.asarray(survey.reqid, np.int64)[indices], return_inverse=True)

@@ -6,6 +6,7 @@ Balls are independent and uniform. Exact but for rounding; `draw_losses` is the 
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,8 @@ def shared_across(groups: list[int], bins: int) -> float:
     total = log_all_differ(sum(groups), bins)
     if math.isinf(total):
         return 1.0
-    return min(1.0, max(0.0, 0.0 - math.expm1(min(0.0, total - sum(log_all_differ(size, bins) for size in groups)))))
+    within = sum(times * log_all_differ(size, bins) for size, times in Counter(groups).items())
+    return min(1.0, max(0.0, 0.0 - math.expm1(min(0.0, total - within))))
 
 
 def balls_for(chance: float, bins: int) -> int:

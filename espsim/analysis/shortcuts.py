@@ -22,6 +22,12 @@ def mask_of(device: Device) -> int | None:
     return (1 << index.bits) - 1
 
 
+def mask_of_vacant(device: Device) -> int | None:
+    """As `mask_of`, where all SPIs whose row is empty meet the same; None: some rows lie behind the table's end."""
+    mask, capacity = mask_of(device), device.model.spec.inbound.lookup[0].capacity
+    return None if mask is None or (isinstance(capacity, int) and capacity <= mask) else mask
+
+
 def finds_by_spi(device: Device) -> bool:
     """Whether all packets meet the same whose SPI no entry has.
 

@@ -217,9 +217,10 @@ class Survey:
         """
         everyone = range(len(self))
         dump = [t.dump for t in self.templates]
-        yield from (i for i in reversed(everyone) if dump[self.template[i]])
         if all(dump):
+            yield from reversed(everyone)
             return
+        yield from (i for i in reversed(everyone) if dump[self.template[i]])
         updates = any(t.update for t in self.templates)
         seen = {self.identity(i) for i in everyone if dump[self.template[i]]} if updates else set()
         for index in everyone:

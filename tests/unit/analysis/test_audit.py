@@ -183,6 +183,32 @@ def test_what_is_not_public_stops_nothing(tmp_path):
     assert found.findings[0].outcome is DeviceOutcome.SHADOWED
 
 
+def test_each_sa_that_fares_alike_counts_what_is_not_public(tmp_path):
+    model = tmp_path / "mine.toml"
+    text = f'schema = 1\nid = "mine"\nextends = "{DPDK}"\n[inbound.verify]\non_invalid = "unknown"\n'
+    model.write_text(text + '[[inbound.lookup]]\nkind = "direct"\nkey = ["spi"]\n'
+                     'index = { fn = "mask", bits = 8, subtract_min = false }\ncapacity = 256\nscope = "device"\n'
+                     'multi_match = "impossible"\nmiss = "unknown"\n')  # fmt: skip
+    refused = (sa(n, 0x100 + n, window=32) for n in range(1, 5))
+    found = audit(inventory_of(tmp_path, sa(9, 0x90), *refused), Device(load_model(str(model))))
+    assert works(found) == {"hardware": 1, "unknown": 4}
+    assert [count for count, _ in found.unknown.values()] == [4]
+    assert [finding.sa for finding in found.findings] == [0, 1, 2, 3]
+
+
+def test_sas_of_one_form_that_are_refused_for_two_reasons_are_counted_apart(tmp_path):
+    """SPI and ports are no part of an SA's form."""
+    encap = Encap("espinudp", 4500, 4500, bytes(4))
+    refused = [(0x9999, 4500), (0x31, 4501), (0x9998, 4500), (0x32, 4501), (0x33, 4501)]
+    sas = [sa(n, spi, encap=replace(encap, dport=port)) for n, (spi, port) in enumerate(refused, 1)]
+    model = tmp_path / "mine.toml"
+    text = f'schema = 1\nid = "mine"\nextends = "{VPP}"\n[inbound.program]\n'
+    model.write_text(text + 'spi_range = { min = 0, max = 8192, outside = "reject", errno = "EINVAL" }\n')
+    found = audit(inventory_of(tmp_path, *sas), device_of(str(model)))
+    assert {r.errno for r in found.refused} == {"EINVAL"}
+    assert [(r.sas, r.lost) for r in found.refused] == [(3, 3), (2, 2)]
+
+
 # -- which SAs are inbound ----------------------------------------------------------------------------------------
 
 
