@@ -11,6 +11,7 @@ from espsim.cli.decap import decap
 from espsim.cli.demo import demo
 from espsim.cli.encap import encap
 from espsim.cli.engines import engines
+from espsim.cli.explain import explain
 from espsim.cli.models import models
 from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
@@ -41,5 +42,20 @@ def main() -> None:
     """
 
 
-for _command in (demo, samples, run_scenario, policies, decap, encap, window, models, audit, spi, engines, bench, xfrm):
+for _command in (
+    demo,
+    samples,
+    run_scenario,
+    policies,
+    decap,
+    encap,
+    explain,
+    window,
+    models,
+    audit,
+    spi,
+    engines,
+    bench,
+    xfrm,
+):
     main.add_command(_command)

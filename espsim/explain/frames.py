@@ -1,0 +1,143 @@
+"""The frames of a capture with the bytes that they were read from, and hex digits as a capture of one frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from espsim.core.errors import InputError
+from espsim.explain.steps import Places
+from espsim.io.capture import CaptureReader, Frame
+from espsim.io.formats import read_format
+from espsim.io.linktype import ETHERNET, RAW, ip_packet, ip_start
+from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
+from espsim.wire import ipv4, ipv6
+
+_PUNCTUATION = re.compile(r"0[xX]|[\s:,]")
+_HEX = re.compile(r"[0-9a-fA-F]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame, and the record that it was made from (of a datagram in fragments: its last fragment)."""
+
+    frame: Frame
+    record: Record
+
+    @property
+    def places(self) -> Places:
+        """Where the packet's bytes are in the record."""
+        return places_of(self.record, self.frame.ip or b"")
+
+
+class _Remembering:
+    """A format that keeps its last record."""
+
+    def __init__(self, form: Format) -> None:
+        self.nanosecond = form.nanosecond
+        self.last: Record | None = None
+        self._form = form
+
+    def steps(self) -> Iterator[Record | None]:
+        for record in self._form.steps():
+            self.last = record or self.last
+            yield record
+
+
+def seen_frames(file: BinaryIO, path: str) -> Iterator[Seen]:
+    """Every frame of an open capture, in order; nothing is read before it is asked for. Errors as CaptureReader."""
+    source = ByteSource(file, path)
+    form = _Remembering(read_format(source))
+    reader = CaptureReader(source, form)
+    for frame in reader:
+        if form.last is not None:
+            yield Seen(frame, form.last)
+
+
+def places_of(record: Record, packet: bytes) -> Places:
+    """Where a packet is in the frame that it came with; of a datagram put together, this frame's fragment of it."""
+    start = max(ip_start(record.linktype, record.data), 0)
+    if record.data.startswith(packet[:_COMPARED], start) and len(packet) <= len(record.data) - start:
+        return Places(((0, start, len(packet)),))
+    return Places(_fragment(record.data[start:], start, packet))
+
+
+_COMPARED = 8
+"""Bytes of a packet that say whether it is the frame's own: a datagram put together has another length or offset."""
+
+
+def _fragment(part: bytes, start: int, packet: bytes) -> tuple[tuple[int, int, int], ...]:
+    """The place of a fragment's payload in the datagram."""
+    if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4 and part[:1] and part[0] >> 4 == 4:
+        own, whole = (part[0] & 15) * 4, (packet[0] & 15) * 4
+        offset, length = (int.from_bytes(part[6:8]) & 0x1FFF) * 8, int.from_bytes(part[2:4]) - own
+        return ((whole + offset, start + own, max(length, 0)),)
+    found = _v6_fragment(part) if part[:1] and part[0] >> 4 == 6 else None
+    if found is None:
+        return ()
+    header, own, offset, length = found
+    return ((header + offset, start + own, length),)
+
+
+def _v6_fragment(part: bytes) -> tuple[int, int, int, int] | None:
+    """(the fragment header, its payload, the payload's offset in the datagram, its length)."""
+    kind, at = part[6], ipv6.HEADER_LENGTH
+    while kind in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS) and at + 8 <= len(part):
+        kind, at = part[at], at + (part[at + 1] + 1) * 8
+    if kind != ipv6.FRAGMENT or at + 8 > len(part):
+        return None
+    end = ipv6.HEADER_LENGTH + int.from_bytes(part[4:6])
+    return at, at + 8, int.from_bytes(part[at + 2 : at + 4]) & 0xFFF8, max(end - at - 8, 0)
+
+
+# -- hex --------------------------------------------------------------------------------------------------------------
+
+
+def looks_like_hex(text: str) -> bool:
+    """Whether a text is hex digits, with blanks, colons, commas and 0x between them, or nearly so."""
+    digits = _PUNCTUATION.sub("", text)
+    if not digits:
+        return False
+    if _HEX.fullmatch(digits):
+        return True
+    wrong = len(re.sub(r"[0-9a-fA-F]", "", digits))
+    return len(digits) >= 40 and wrong <= len(digits) // 20 and "/" not in text  # mistyped
+
+
+def hex_frame(text: str) -> Seen:
+    """The frame that hex digits say: an IP packet, or an Ethernet frame. InputError: an odd number, or no digits."""
+    digits = _PUNCTUATION.sub("", text)
+    good = _HEX.match(digits)
+    count = len(good[0]) if good is not None else 0
+    if count < len(digits):
+        raise InputError(f"{digits[count]!r} after {count} hex digits is no hex digit", where="IN")
+    if count % 2:
+        raise InputError(f"{count} hex digits: a byte has two, so one is missing or too many", where="IN")
+    if count > 2 * MAX_RECORD:
+        raise InputError(f"{count // 2} bytes are more than a frame can have", where="IN")
+    data = bytes.fromhex(digits)
+    record = Record(RAW if _is_ip(data) else ETHERNET, None, 0, data, len(data))
+    ip = ip_packet(record.linktype, data)
+    if ip is None:
+        raise InputError(f"{len(data)} bytes that are neither an IP packet nor an Ethernet frame with one", where="IN")
+    return Seen(Frame(1, 0, ip, len(data), len(data)), record)
+
+
+def _is_ip(data: bytes) -> bool:
+    """Whether bytes are an IP packet more than they are an Ethernet frame, whose first byte may be 0x45 too."""
+    framed = ip_packet(ETHERNET, data)
+    version = data[0] >> 4 if data else 0
+    if version not in (4, 6):
+        return False
+    if framed is None:
+        return True
+    return _length(data) == len(data)
+
+
+def _length(packet: bytes) -> int:
+    """What an IP header says of its packet's length."""
+    if packet[0] >> 4 == 4:
+        return int.from_bytes(packet[2:4])
+    return ipv6.HEADER_LENGTH + int.from_bytes(packet[4:6])

@@ -1,0 +1,144 @@
+"""IP and UDP headers, field by field: of the packet on the wire, and of the one that was inside."""
+
+from __future__ import annotations
+
+from espsim.core.address import format_address
+from espsim.explain.steps import Bytes, Field, Places, Repeat, Step
+from espsim.wire import ipv4, ipv6, udp
+from espsim.wire.checksum import internet_checksum
+
+PROTOCOLS = {0: "hop-by-hop options", 1: "ICMP", 4: "IPv4", 6: "TCP", 17: "UDP", 41: "IPv6", 43: "routing header",
+             44: "fragment header", 47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 59: "no next header", 60:
+             "destination options", 132: "SCTP"}  # fmt: skip
+_ECN = ("not ECN-capable", "ECT(1)", "ECT(0)", "CE: congestion")
+_EXTENSIONS = {ipv6.HOP_BY_HOP: "hop-by-hop options", ipv6.ROUTING: "routing header", ipv6.FRAGMENT: "fragment header",
+               ipv6.DESTINATION_OPTIONS: "destination options"}  # fmt: skip
+_OPTIONS = {0: "end of options", 1: "no operation", 7: "record route", 68: "timestamp", 131: "loose source route",
+            137: "strict source route", 148: "router alert", 130: "security"}  # fmt: skip
+
+
+def protocol(number: int) -> str:
+    """`50, ESP`."""
+    return f"{number}, {PROTOCOLS[number]}" if number in PROTOCOLS else str(number)
+
+
+def ip_steps(packet: bytes, places: Places | None, prefix: str = "") -> list[Step]:
+    """The IP header and, in steps of their own, IPv6's extension headers; `prefix` comes before each step's name.
+
+    Nothing where it is no IP packet; as much as there is where it is cut.
+    """
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
+        return [_v4(Bytes(packet, places), prefix)]
+    if version == 6 and len(packet) >= ipv6.HEADER_LENGTH:
+        return _v6(Bytes(packet, places), prefix)
+    return []
+
+
+def _ends(packet: bytes) -> str:
+    src, dst = (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+    return f"{format_address(src)} > {format_address(dst)}"
+
+
+def _v4(it: Bytes, prefix: str) -> Step:
+    packet = it.data
+    size = min(max((packet[0] & 15) * 4, ipv4.HEADER_LENGTH), len(packet))
+    header = packet[:size]
+    clear = header[: ipv4.CHECKSUM] + b"\0\0" + header[ipv4.CHECKSUM + 2 :]
+    wanted, stated = internet_checksum(clear), int.from_bytes(header[ipv4.CHECKSUM : ipv4.CHECKSUM + 2])
+    right = "right" if wanted == stated else f"not the header's, which is 0x{wanted:04x}; it is not judged"
+    flags = int.from_bytes(packet[6:8])
+    named = [name for bit, name in ((0x8000, "reserved"), (ipv4.DF, "DF"), (ipv4.MF, "MF")) if flags & bit]
+    fields = [
+        it.field("version, length", 0, 1, f"4, {(packet[0] & 15) * 4} bytes"),
+        it.field("DSCP, ECN", 1, 1, f"{packet[1] >> 2}, {_ECN[packet[1] & 3]}"),
+        it.field("total length", 2, 2),
+        it.field("identification", 4, 2),
+        it.field("flags, offset", 6, 2, f"{' '.join(named) or '-'}, {(flags & 0x1FFF) * 8}"),
+        it.field("TTL", 8, 1),
+        it.field("protocol", 9, 1, protocol(packet[9])),
+        it.field("checksum", 10, 2, f"0x{stated:04x}, {right}"),
+        it.field("source", 12, 4, format_address(packet[12:16])),
+        it.field("destination", 16, 4, format_address(packet[16:20])),
+        *_v4_options(it, size),
+    ]
+    says = f"{_ends(packet)}, {protocol(packet[9]).rpartition(', ')[2]}"
+    return Step(f"{prefix}IPv4 header", "RFC 791 3.1", says, tuple(fields), (_checksum_again(clear),))
+
+
+def _v4_options(it: Bytes, end: int) -> list[Field]:
+    fields, at = [], ipv4.HEADER_LENGTH
+    while at < end:
+        kind = it.data[at]
+        length = 1 if kind <= 1 else max(it.data[at + 1], 2) if at + 1 < end else 1
+        length = min(length, end - at)
+        fields.append(it.field("option", at, length, f"{kind & 0xFF}, {_OPTIONS.get(kind, 'option')}"))
+        at += length
+    return fields
+
+
+def _checksum_again(clear: bytes) -> Repeat:
+    return Repeat(
+        "checksum",
+        "python3 -c '\n"
+        "s = int.from_bytes(bytes.fromhex(\"" + clear.hex() + "\")) % 0xffff\n"
+        "print(f\"{~(s or 0xffff) & 0xffff:04x}\")'",
+    )  # fmt: skip
+
+
+def _v6(it: Bytes, prefix: str) -> list[Step]:
+    packet = it.data
+    tos = ipv6.traffic_class(packet)
+    flow = int.from_bytes(packet[1:4]) & 0xFFFFF
+    fields = [
+        it.field("version, class, flow", 0, 4, f"6, DSCP {tos >> 2} {_ECN[tos & 3]}, flow 0x{flow:05x}"),
+        it.field("payload length", 4, 2),
+        it.field("next header", 6, 1, protocol(packet[6])),
+        it.field("hop limit", 7, 1),
+        it.field("source", 8, 16, format_address(packet[8:24])),
+        it.field("destination", 24, 16, format_address(packet[24:40])),
+    ]
+    says = f"{_ends(packet)}, {protocol(packet[6]).rpartition(', ')[2]}"
+    steps = [Step(f"{prefix}IPv6 header", "RFC 8200 3", says, tuple(fields))]
+    kind, at = packet[6], ipv6.HEADER_LENGTH
+    while kind in _EXTENSIONS and at + 8 <= len(packet):
+        size = 8 if kind == ipv6.FRAGMENT else (packet[at + 1] + 1) * 8
+        steps.append(_extension(it, kind, at, min(size, len(packet) - at), prefix))
+        kind, at = packet[at], at + size
+    return steps
+
+
+def _extension(it: Bytes, kind: int, at: int, size: int, prefix: str) -> Step:
+    follows = it.data[at]
+    fields = [it.field("next header", at, 1, protocol(follows))]
+    if kind == ipv6.FRAGMENT:
+        offset = int.from_bytes(it.data[at + 2 : at + 4])
+        fields += [
+            it.field("reserved", at + 1, 1),
+            it.field("offset, more", at + 2, 2, f"{offset & 0xFFF8}, {'more follow' if offset & 1 else 'the last'}"),
+            it.field("identification", at + 4, 4),
+        ]
+    else:
+        fields += [
+            it.field("length", at + 1, 1, f"{size} bytes"),
+            it.field("content", at + 2, size - 2, f"{size - 2} bytes"),
+        ]
+    return Step(f"{prefix}{_EXTENSIONS[kind]}", "RFC 8200 4", f"then {protocol(follows)}", tuple(fields))
+
+
+def udp_step(packet: bytes, at: int, places: Places | None, prefix: str = "", *, esp: bool = False) -> Step | None:
+    """The UDP header at an offset; `esp`: it carries ESP. None where it is cut."""
+    if at + udp.HEADER_LENGTH > len(packet):
+        return None
+    it = Bytes(packet, places)
+    sport, dport, length = udp.parse(packet, at)
+    checksum = int.from_bytes(packet[at + 6 : at + 8])
+    fields = (
+        it.field("source port", at, 2),
+        it.field("destination port", at + 2, 2),
+        it.field("length", at + 4, 2),
+        it.field("checksum", at + 6, 2, "0, none" if not checksum else f"0x{checksum:04x}, not judged"),
+    )
+    inside = "; ESP follows: the first four bytes are no zeros" if esp else ""
+    source = "RFC 3948 2.1" if esp else "RFC 768"
+    return Step(f"{prefix}UDP header", source, f"port {sport} > {dport}, {length} bytes{inside}", fields)

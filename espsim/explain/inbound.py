@@ -1,0 +1,308 @@
+"""One inbound packet as steps: what `Trace` hears of the run becomes sentences, bytes, and lines that repeat them.
+
+Headers come first (`header_steps`), because a packet may be refused before ESP is looked at; then the reference path's
+own steps as they run; `verdict_step` is the last. A plaintext is told only after its ICV was right.
+"""
+
+from __future__ import annotations
+
+from espsim.aead.icv import computed_icv
+from espsim.aead.suites import Kind, aad, nonce
+from espsim.core.address import format_address
+from espsim.core.verdict import Verdict
+from espsim.explain import repeat
+from espsim.explain.headers import ip_steps, protocol, udp_step
+from espsim.explain.keys import Shown
+from espsim.explain.steps import Bytes, Field, Places, Repeat, Step, Tell, fact
+from espsim.explain.windows import advance_step, check_step, esn_step
+from espsim.offload.device import Answer, Device, PacketKey
+from espsim.offload.told import told
+from espsim.reference.inbound import Arrival, Inbound, Received
+from espsim.reference.offloaded import OffloadedInbound
+from espsim.reference.outer import Outer, parse_outer
+from espsim.reference.trace import Trace
+from espsim.sad.association import Mode
+from espsim.sad.entry import SadEntry
+from espsim.wire import esp, udp
+
+_MOST_OTHERS = 8
+"""SAs with the packet's SPI that a lookup names."""
+
+
+def header_steps(packet: bytes, inbound: Inbound, places: Places) -> list[Step]:
+    """The headers before ESP, field by field."""
+    steps = ip_steps(packet, places)
+    outer = parse_outer(packet, inbound.ports)
+    if outer is not None and outer.ports is not None:
+        header = udp_step(packet, outer.headers, places, esp=True)
+        steps += [header] if header else []
+    return steps
+
+
+class InboundSteps(Trace):
+    """Makes steps of one packet's run through `inbound`, and keeps what a result wants of them.
+
+    `nonce`, `aad`, `icv`, `expected` and `plaintext` are None as long as the run has not come to them.
+    """
+
+    def __init__(self, inbound: Inbound, tell: Tell, places: Places, *, show_keys: bool) -> None:
+        self.nonce: bytes | None = None
+        self.aad: bytes | None = None
+        self.icv: bytes | None = None
+        self.expected: bytes | None = None
+        self.plaintext: bytes | None = None
+        self._inbound = inbound
+        self._tell = tell
+        self._places = places
+        self._show = show_keys
+        self._top = 0
+        self._wire = Bytes(b"", places)
+        self._at = 0
+        self._decrypt: Repeat | None = None
+
+    # -- before the packet is opened --------------------------------------------------------------------------------
+
+    def parsed(self, arrival: Arrival) -> None:
+        """SPI and sequence number."""
+        self._wire, self._at = Bytes(arrival.packet, self._places), arrival.outer.esp
+        length = arrival.outer.end - self._at
+        protected = length - esp.HEADER_LENGTH
+        fields = (
+            self._wire.field("SPI", self._at, 4, f"0x{arrival.spi:08x}"),
+            self._wire.field("sequence number", self._at + 4, 4),
+            fact("IV, ciphertext, ICV", f"{protected} bytes, told apart by the SA"),
+        )
+        says = f"{length} bytes of ESP: SPI 0x{arrival.spi:08x}, sequence number {arrival.seq}"
+        self._tell(Step("ESP header", "RFC 4303 2.1-2.2", says, fields))
+
+    def looked_up(self, arrival: Arrival, entry: SadEntry | None) -> None:
+        """The key, the SA, and the others that have the SPI."""
+        sad, outer = self._inbound.sad, arrival.outer
+        key = f"(0x{arrival.spi:08x}, esp, {format_address(outer.dst)})"
+        mark = "not asked" if self._inbound.mark is None else f"0x{self._inbound.mark:x}"
+        fields = [
+            self._destination(outer),
+            self._wire.field("SPI", self._at, 4, f"0x{arrival.spi:08x}"),
+            fact("protocol", protocol(esp.PROTO_ESP)),
+            fact("mark", mark),
+            fact("SAs in the SAD", len(sad)),
+        ]
+        others = [other for other in sad.with_spi(arrival.spi) if other is not entry]
+        fields += [fact("also has this SPI", _other(other, outer)) for other in others[:_MOST_OTHERS]]
+        if len(others) > _MOST_OTHERS:
+            fields.append(fact("also have this SPI", f"{len(others) - _MOST_OTHERS} more"))
+        says = f"{key} -> {entry.sa.name if entry else 'no SA'}"
+        self._tell(Step("lookup", "RFC 4303 3.4.2", says, tuple(fields)))
+
+    def steered(self, key: PacketKey, answer: Answer) -> None:
+        """What the modelled device looked at, and whose context it found."""
+        if not isinstance(self._inbound, OffloadedInbound):
+            return
+        device = self._inbound.device
+        facts = told(device, key, answer)
+        says = f"{answer.reached.name}: {_what_next(device, answer)}"
+        self._tell(Step("device", f"model {device.model.id}", says, tuple(fact(*each) for each in facts)))
+
+    def usable(self, entry: SadEntry, arrival: Arrival, verdict: Verdict) -> None:
+        """The SA that is used, and whether it may be."""
+        sa = entry.sa
+        fields = [fact("SA", sa.name), fact("mode", sa.mode.value), fact("state", entry.state.value)]
+        if sa.direction is not None:
+            fields.append(fact("direction", sa.direction.value))
+        if sa.encap is not None:
+            fields.append(fact("encapsulation", f"{sa.encap.kind} {sa.encap.sport} > {sa.encap.dport}"))
+        if sa.keys is not None:
+            fields.append(fact("algorithm", f"{sa.keys.suite.name}, ICV of {8 * sa.keys.icv_length} bits"))
+            fields += Shown(sa.keys, self._show).fields()
+        fields.append(fact("replay window", f"{sa.window}{', ESN' if sa.esn else ''}"))
+        fine = "direction, state and encapsulation are the packet's"
+        says = fine if verdict is Verdict.DELIVERED else verdict.sentence
+        self._tell(Step("SA", "RFC 4301 4.4.2", says, tuple(fields)))
+
+    def inferred(self, entry: SadEntry, arrival: Arrival, seq64: int) -> None:
+        """ESN's high half, which is not on the wire."""
+        self._top = entry.window.top
+        if entry.sa.esn:
+            self._tell(esn_step(entry.window, arrival.seq, seq64))
+
+    def checked(self, entry: SadEntry, seq64: int, verdict: Verdict) -> None:
+        """The window before the packet."""
+        self._tell(check_step(entry, seq64, verdict))
+
+    # -- the ICV and what is inside ---------------------------------------------------------------------------------
+
+    def opening(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
+        """IV, ciphertext and ICV; nonce and AAD, or what is MACed; the ICV that was received and the one computed."""
+        keys, transform = entry.sa.keys, entry.transform
+        if keys is None or transform is None:
+            return
+        shown = Shown(keys, self._show)
+        split = len(body) - keys.icv_length
+        start = self._at + esp.HEADER_LENGTH + len(iv)
+        self._tell(self._payload(shown, len(iv), start, split))
+        parts = self._covered(shown, header, seq_hi, iv, body[:split])
+        covered = b"".join(parts)
+        self.icv = body[split:]
+        self.expected = computed_icv(keys, transform, header, seq_hi, iv, ciphertext=body[:split])
+        self._decrypt = repeat.decrypt(shown, iv, body, covered)
+        self._tell(self._icv_step(shown, start + split, repeat.icv(shown, iv, body[:split], covered)))
+
+    def opened(self, entry: SadEntry, plaintext: bytes | None) -> None:
+        """The plaintext, of a packet whose ICV is right; what came of a wrong one stays where it is."""
+        self.plaintext = plaintext
+        if plaintext is None:
+            return
+        says = f"{len(plaintext)} bytes: payload, padding, pad length, next header"
+        fields = (Field("plaintext", None, len(plaintext), plaintext.hex(), f"{len(plaintext)} bytes"),)
+        again = (self._decrypt,) if self._decrypt else ()
+        self._tell(Step("decryption", "RFC 4303 3.4.4", says, fields, again))
+
+    def trailer(self, plaintext: bytes, split: tuple[int, int] | None) -> None:
+        """Padding, pad length and next header."""
+        it = Bytes(plaintext)
+        pad, end = plaintext[-2] if len(plaintext) > 1 else 0, max(len(plaintext) - 2, 0)
+        length = end - pad if split is None else split[0]
+        fields = [it.field("payload", 0, max(length, 0), f"{max(length, 0)} bytes")]
+        if 0 < pad <= end:
+            usual = plaintext[length:end] == bytes(range(1, pad + 1))
+            fields.append(it.field("padding", length, pad, "1, 2, 3, ..." if usual else "not 1, 2, 3, ...; accepted"))
+        fields += [it.field("pad length", end, 1), it.field("next header", end + 1, 1, protocol(plaintext[-1]))]
+        if split is None:
+            says = f"pad length {pad} leaves no payload of {end} bytes"
+        elif split[1] == esp.NEXT_HEADER_NONE:
+            says = "next header 59: a dummy packet, which is dropped"
+        else:
+            says = f"{length} bytes of payload, {pad} of padding, next header {protocol(split[1])}"
+        self._tell(Step("trailer", "RFC 4303 2.4-2.6", says, tuple(fields)))
+
+    def advanced(self, entry: SadEntry, seq64: int) -> None:
+        """The window after the packet."""
+        self._tell(advance_step(entry, seq64, self._top))
+
+    def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
+        """The packet inside, its headers field by field."""
+        mode = entry.sa.mode
+        if inner is None:
+            says = "tunnel mode wants next header 4 or 41 and an IP header behind it"
+            self._tell(Step("inner packet", "RFC 4301 5.2", says))
+            return
+        how = "what was encrypted" if mode is Mode.TUNNEL else "the payload behind the packet's own IP header again"
+        says = f"{mode.value} mode: {len(inner)} bytes, {how}"
+        whole = Field("inner packet", None, len(inner), inner.hex(), f"{len(inner)} bytes")
+        self._tell(Step("inner packet", "RFC 4301 5.2", says, (whole,)))
+        for step in inner_steps(inner):
+            self._tell(step)
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    def _destination(self, outer: Outer) -> Field:
+        at = 16 if len(outer.dst) == 4 else 24
+        return self._wire.field("destination", at, len(outer.dst), format_address(outer.dst))
+
+    def _payload(self, shown: Shown, iv: int, start: int, length: int) -> Step:
+        keys = shown.keys
+        clear = keys.suite.kind is Kind.GMAC or (keys.suite.kind is Kind.AUTHENC and keys.suite.block == 1)
+        what = "payload and trailer, in clear" if clear else "ciphertext"
+        fields = [
+            self._wire.field("IV", start - iv, iv, f"{iv} bytes"),
+            self._wire.field(what, start, length, f"{length} bytes"),
+            self._wire.field("ICV", start + length, keys.icv_length, f"{8 * keys.icv_length} bits"),
+        ]
+        says = f"IV of {iv} bytes, {what} of {length}, ICV of {keys.icv_length}"
+        return Step("ESP payload", "RFC 4303 2.3-2.8", says, tuple(f for f in fields if f.length))
+
+    def _covered(self, shown: Shown, header: bytes, seq_hi: bytes, iv: bytes, ciphertext: bytes) -> list[bytes]:
+        """Tells nonce and AAD, or what is MACed; gives the parts of the AAD, or of what is MACed."""
+        keys, at = shown.keys, self._at
+        iv_field = self._wire.field("IV", at + esp.HEADER_LENGTH, len(iv), f"{len(iv)} bytes")
+        spi = self._wire.field("SPI", at, 4, f"0x{int.from_bytes(header[:4]):08x}")
+        seq = self._wire.field("sequence number", at + 4, 4)
+        high = [Field("ESN's high half", None, 4, seq_hi.hex(), int.from_bytes(seq_hi))] if seq_hi else []
+        covered = self._wire.field("ciphertext", at + 8 + len(iv), len(ciphertext), f"{len(ciphertext)} bytes")
+        if keys.suite.kind is Kind.AUTHENC:
+            fields = [spi, seq, *([iv_field] if iv else []), covered, *high]
+            says = "the MAC is over SPI, sequence number, IV, ciphertext" + (", ESN's high half last" if high else "")
+            self._tell(Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields)))
+            return [header, iv, ciphertext, seq_hi] if seq_hi else [header, iv, ciphertext]
+        self.nonce, self.aad = nonce(keys.salt, iv), aad(header, seq_hi)
+        self._tell(
+            Step("nonce", _SOURCES[keys.suite.name][0], f"salt of {len(keys.salt)} bytes, then the IV",
+                 (shown.salt_field(), iv_field), (repeat.nonce(shown, iv),))
+        )  # fmt: skip
+        fields, parts = [spi, *high, seq], [header[:4], seq_hi, header[4:]] if seq_hi else [header[:4], header[4:]]
+        says = "SPI, ESN's high half, sequence number" if high else "SPI, sequence number"
+        if keys.suite.kind is Kind.GMAC:
+            self.aad += iv + ciphertext
+            fields, parts = [*fields, iv_field, covered], [*parts, iv, ciphertext]
+            says += ", IV, payload and trailer: nothing is encrypted"
+        self._tell(Step("AAD", _SOURCES[keys.suite.name][1], says, tuple(fields), (repeat.aad(parts),)))
+        return parts
+
+    def _icv_step(self, shown: Shown, at: int, again: Repeat) -> Step:
+        icv, expected = self.icv or b"", self.expected or b""
+        source = f"RFC 4303 3.4.4.{1 if shown.keys.suite.kind is Kind.AUTHENC else 2}"
+        if not icv:
+            return Step("ICV", source, "none: the SA authenticates nothing, so anything passes")
+        good = "right" if icv == expected else "WRONG"
+        fields = (
+            self._wire.field("received", at, len(icv), good),
+            Field("computed", None, len(expected), expected.hex(), f"{8 * len(expected)} bits"),
+        )
+        says = f"received {icv.hex()}, computed {expected.hex()}: {good}"
+        return Step("ICV", source, says, fields, (again,))
+
+
+_SOURCES = {
+    "rfc4106(gcm(aes))": ("RFC 4106 4", "RFC 4106 5"),
+    "rfc7539esp(chacha20,poly1305)": ("RFC 7634 2", "RFC 7634 2.1"),
+    "rfc4309(ccm(aes))": ("RFC 4309 4", "RFC 4309 5"),
+    "rfc4543(gcm(aes))": ("RFC 4543 3.2", "RFC 4543 3.3"),
+}
+"""Where each suite's nonce and AAD are specified."""
+
+
+def inner_steps(inner: bytes) -> list[Step]:
+    """The headers of a packet that was inside, or is to go inside."""
+    steps = ip_steps(inner, None, "inner ")
+    size = (inner[0] & 15) * 4 if inner and inner[0] >> 4 == 4 else 40
+    v4 = bool(inner) and inner[0] >> 4 == 4
+    first = not v4 or not (inner[6] << 8 | inner[7]) & 0x1FFF if len(inner) > 20 else False
+    kind = inner[9 if v4 else 6] if len(inner) > 20 else 0
+    if kind == udp.PROTO_UDP and first:
+        header = udp_step(inner, size, None, "inner ")
+        steps += [header] if header else []
+    return steps
+
+
+def verdict_step(received: Received, cause: str | None, detail: str | None) -> Step:
+    """What became of it: the verdict's sentence, the counter, and the cause where one is known."""
+    verdict = received.verdict
+    fields = [fact("Linux counter", received.counter or "none moves")]
+    if received.entry is not None:
+        fields.append(fact("SA", received.entry.sa.name))
+    if received.device is not None:
+        fields.append(fact("device", f"{received.device.name}: {received.device.sentence}"))
+        fields.append(fact("surfacing", f"{received.surfacing.name}: {received.surfacing.sentence}"))
+        if received.used is not None and received.used is not received.entry:
+            fields.append(fact("keys of", received.used.sa.name))
+    if cause is not None:
+        fields.append(fact("cause", cause))
+    says = f"{verdict.name}: {verdict.sentence}" + (f". {detail}" if detail else "")
+    return Step("verdict", "net/xfrm/xfrm_input.c", says, tuple(fields))
+
+
+def _other(other: SadEntry, outer: Outer) -> str:
+    sa = other.sa
+    why = "another destination" if sa.dst != outer.dst else "another mark" if sa.mark.mask else "older"
+    return f"{sa.name}, {why}"
+
+
+def _what_next(device: Device, answer: Answer) -> str:
+    """What the device does with the packet, in words."""
+    found = next((e.sa.name for e in device.held() if e.sa_index == answer.sa_index), "the SA that was there")
+    return {
+        "use": f"it uses the context of {found}",
+        "software": "the packet goes on to software",
+        "drop": "it drops the packet",
+        "fail_flag": "it hands the packet on with an error flag",
+    }.get(answer.action, answer.action)

@@ -1,0 +1,152 @@
+"""One packet explained: run through the path that gives its verdict, with every step of the run kept.
+
+    steps: list[Step] = []
+    received = open_packet(sad, packet, trace=steps.append)
+
+`explain_packet` is the same with a frame around it, and gives what `espsim explain --json` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from espsim.explain.facts import Seen as Facts
+from espsim.explain.frames import Seen
+from espsim.explain.inbound import InboundSteps, header_steps, verdict_step
+from espsim.explain.link import link_step
+from espsim.explain.steps import Places, Step, Tell
+from espsim.explain.why import why_one
+from espsim.io.source import Record
+from espsim.reference.inbound import Inbound, Received
+from espsim.sad.sad import Sad
+from espsim.xfrm.found import Unused
+
+
+@dataclass(slots=True)
+class Explained:
+    """What was found out of one ESP packet. Bytes are None where the run did not come to them, or does not have them.
+
+    `frames`: those whose fragments the packet was put together from; empty where it came whole. `icv` is as received,
+    `icv_expected` as computed; `plaintext` is all that was decrypted, of a packet whose ICV is right.
+    """
+
+    frame: int
+    record: Record
+    received: Received
+    steps: list[Step]
+    nonce: bytes | None = None
+    aad: bytes | None = None
+    icv: bytes | None = None
+    icv_expected: bytes | None = None
+    plaintext: bytes | None = None
+    cause: str | None = None
+    detail: str | None = None
+    frames: list[int] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of `espsim explain`, the engine left out. `bytes` is the frame."""
+        received = self.received
+        result: dict[str, Any] = {
+            "frame": self.frame,
+            "frames": self.frames or [self.frame],
+            "verdict": received.verdict.name,
+            "linux_counter": received.counter,
+            "cause": self.cause,
+            "detail": self.detail,
+            "sa": received.entry.sa.name if received.entry is not None else None,
+            "spi": received.spi,
+            "spi_hex": f"0x{received.spi:08x}" if received.spi is not None else None,
+            "seq": received.seq,
+            "seq64": received.seq64,
+            "nonce": _hex(self.nonce),
+            "aad": _hex(self.aad),
+            "icv": _hex(self.icv),
+            "icv_expected": _hex(self.icv_expected),
+            "plaintext": _hex(self.plaintext),
+            "inner": _hex(received.inner),
+            "steps": [step.as_dict() for step in self.steps],
+            "bytes": self.record.data.hex(),
+            "wire_length": self.record.wire,
+        }
+        if received.device is not None:
+            result["device"] = received.device.name
+            result["surfacing"] = received.surfacing.name
+            if received.used is not None and received.used is not received.entry:
+                result["keys_of"] = received.used.sa.name
+        return result
+
+
+def _hex(data: bytes | None) -> str | None:
+    return None if data is None else data.hex()
+
+
+def open_packet(
+    sad: Sad, packet: bytes, *, mark: int | None = 0, now: float = 0.0, trace: Tell | None = None,
+    show_keys: bool = False,
+) -> Received | None:  # fmt: skip
+    """Open one IP packet under a SAD's SAs, whose windows and counters move; None: it is not ESP.
+
+    `now` in seconds; `mark` None asks no marks. `trace` is called with every `Step` of the run, the verdict last; keys
+    are in them as fingerprints unless `show_keys`.
+    """
+    tell = trace or _nobody
+    inbound = Inbound(sad, mark=mark)
+    _told, received = _run(inbound, (packet, now), tell, Places(), show_keys)
+    if received is not None:
+        tell(verdict_step(received, None, None))
+    return received
+
+
+def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> Explained | None:
+    """Run a frame's packet through `inbound` and tell its steps, the link layer's first and the verdict left out.
+
+    None: it is not ESP. `explain_why` adds the verdict.
+    """
+    record, packet = seen.record, seen.frame.ip
+    if packet is None:
+        return None
+    steps: list[Step] = []
+    link = link_step(record.linktype, record.data)
+    if link is not None:
+        steps.append(link)
+    told, received = _run(inbound, (packet, record.time_ns / 1e9), steps.append, seen.places, show_keys)
+    if received is None:
+        return None
+    return Explained(
+        seen.frame.number, record, received, steps, told.nonce, told.aad, told.icv, told.expected, told.plaintext
+    )
+
+
+def explain_why(inbound: Inbound, explained: Explained, seen: Seen, unused: Iterable[Unused] = ()) -> None:
+    """The verdict as the last step, with the cause where the packet failed."""
+    frame = seen.frame
+    facts = Facts(frame.ip or b"", frame.number, frame.captured, frame.wire)
+    answer = why_one(inbound, explained.received, facts, unused)
+    if answer is not None:
+        explained.cause, explained.detail = answer.cause, answer.detail
+    explained.steps.append(verdict_step(explained.received, explained.cause, explained.detail))
+
+
+def _run(
+    inbound: Inbound, arrived: tuple[bytes, float], tell: Tell, places: Places, show_keys: bool
+) -> tuple[InboundSteps, Received | None]:
+    """A packet and its time through the path; its steps are told once it is known to be ESP."""
+    packet, now = arrived
+    heard: list[Step] = []
+    told = InboundSteps(inbound, heard.append, places, show_keys=show_keys)
+    before, inbound.trace = inbound.trace, told
+    headers = header_steps(packet, inbound, places)  # with the ports as they are before the packet
+    try:
+        received = inbound.receive(packet, now)
+    finally:
+        inbound.trace = before
+    if received is not None:
+        for step in [*headers, *heard]:
+            tell(step)
+    return told, received
+
+
+def _nobody(_step: Step) -> None:
+    """No trace was asked for."""

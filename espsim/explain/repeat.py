@@ -1,0 +1,164 @@
+"""Lines for a shell that compute a value again without espsim: openssl, or a few lines of Python with `cryptography`.
+
+Each prints one value in lower-case hex. Keys stand in them as $KEY, $SALT and $AUTH_KEY (hex digits), unless they are
+to be shown (`keys.Shown`). Hex is broken into lines of 64 digits, which bytes.fromhex passes over.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from espsim.aead.suites import HASHES, Kind
+from espsim.explain.keys import Shown
+from espsim.explain.steps import Repeat
+
+_DIGITS = 64
+_HEX = "h = bytes.fromhex"
+_AEAD = "from cryptography.hazmat.primitives.ciphers.aead import "
+_CIPHER = "from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes"
+_CLASSES = {"rfc4106(gcm(aes))": "AESGCM", "rfc4543(gcm(aes))": "AESGCM", "rfc4309(ccm(aes))": "AESCCM",
+            "rfc7539esp(chacha20,poly1305)": "ChaCha20Poly1305"}  # fmt: skip
+
+
+def _python(lines: list[str], *words: str) -> str:
+    """`words` reach the script as sys.argv[1:]."""
+    return " ".join(["python3 -c '\n" + "\n".join(lines) + "'", *words])
+
+
+def _h(data: bytes) -> str:
+    """An expression for these bytes, in lines that fit."""
+    digits = data.hex()
+    if len(digits) <= _DIGITS // 2:
+        return f'h("{digits}")'
+    rows = "\n".join(digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS))
+    return f'h("""\n{rows}\n""")'
+
+
+def esn(low: int, high: int, size: int, seq: int) -> Repeat:
+    """RFC 4303 appendix A2.2 as arithmetic: the whole 64-bit number."""
+    lines = [
+        f"Tl, Th, W, Seql = {low}, {high}, {size}, {seq}",
+        "if Tl >= W - 1: Seqh = Th if Seql >= Tl - W + 1 else Th + 1",
+        "else: Seqh = Th - 1 if Seql >= Tl - W + 1 + 2**32 else Th",
+        'print(f"{(Seqh % 2**32 << 32) + Seql:016x}")',
+    ]
+    return Repeat("seq64", _python(lines))
+
+
+def nonce(shown: Shown, iv: bytes) -> Repeat:
+    """Salt, then IV."""
+    return Repeat("nonce", f"echo {shown.salt}{iv.hex()}")
+
+
+def aad(parts: list[bytes]) -> Repeat:
+    """The parts one after another."""
+    if sum(map(len, parts)) > _DIGITS // 4:
+        joined = " + ".join(map(_h, parts))
+        return Repeat("AAD", _python([_HEX, f"print(({joined}).hex())"]))
+    return Repeat("AAD", "printf '" + "%s" * len(parts) + "\\n' " + " ".join(part.hex() for part in parts))
+
+
+def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
+    """The ICV over a ciphertext; `whole_aad` of a MAC is all that it covers."""
+    keys = shown.keys
+    if keys.suite.kind is Kind.AUTHENC:
+        digest = HASHES[keys.suite.auth or "digest_null"].digest
+        lines = [
+            "import hmac, sys",
+            _HEX,
+            f'print(hmac.digest(h(sys.argv[1]), {_h(whole_aad)}, "{digest}")[:{keys.icv_length}].hex())',
+        ]
+        return Repeat("ICV", _python(lines, shown.auth_key))
+    name = _CLASSES[keys.suite.name]
+    lines = ["import sys", _AEAD + name, _CIPHER, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
+    if keys.suite.kind is Kind.GMAC:
+        lines.remove(_CIPHER)
+        lines.append(f'print(AESGCM(key).encrypt(n, b"", {_h(whole_aad)}).hex())')
+        return Repeat("ICV", _python(lines, shown.key, shown.salt))
+    made, tag = _made(shown)
+    lines += [
+        f"c = {_keystream(name)}.decryptor()",
+        f"p = c.update({_h(ciphertext)})  # not verified",
+        f"t = {made}.encrypt(n, p, {_h(whole_aad)})[-{tag}:]",
+        f"print(t[:{keys.icv_length}].hex())",
+    ]
+    return Repeat("ICV", _python(lines, shown.key, shown.salt))
+
+
+def _made(shown: Shown) -> tuple[str, int]:
+    """The package's object, and the length of its tags."""
+    keys = shown.keys
+    name = _CLASSES[keys.suite.name]
+    if name == "AESCCM":
+        return f"AESCCM(key, tag_length={keys.icv_length})", keys.icv_length
+    return f"{name}(key)", 16
+
+
+def _keystream(name: str) -> str:
+    """The cipher that takes an AEAD's keystream off (aead/icv.py)."""
+    if name == "ChaCha20Poly1305":
+        return 'Cipher(algorithms.ChaCha20(key, h("01000000") + n), None)'
+    if name == "AESCCM":
+        return 'Cipher(algorithms.AES(key), modes.CTR(h("03") + n + h("00000001")))'
+    return 'Cipher(algorithms.AES(key), modes.CTR(n + h("00000002")))'
+
+
+def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | None:
+    """The plaintext of ciphertext and ICV; None where nothing is encrypted."""
+    keys = shown.keys
+    if keys.suite.kind is Kind.AUTHENC:
+        return _openssl(shown, iv, body[: len(body) - keys.icv_length], decrypting=True)
+    if keys.suite.kind is Kind.GMAC:
+        return None
+    name = _CLASSES[keys.suite.name]
+    lines = ["import sys", _AEAD + name, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
+    if name == "AESGCM" and keys.icv_length < 16:
+        split = len(body) - keys.icv_length
+        lines[1] = _CIPHER
+        lines += [
+            f"m = modes.GCM(n, {_h(body[split:])}, {keys.icv_length})",
+            "d = Cipher(algorithms.AES(key), m).decryptor()",
+            f"d.authenticate_additional_data({_h(whole_aad)})",
+            f"p = d.update({_h(body[:split])})",
+            "print((p + d.finalize()).hex())",
+        ]
+    else:
+        lines.append(f"print({_made(shown)[0]}.decrypt(n, {_h(body)}, {_h(whole_aad)}).hex())")
+    return Repeat("plaintext", _python(lines, shown.key, shown.salt))
+
+
+def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repeat | None:
+    """The ciphertext, of an AEAD with its ICV; None where nothing is encrypted."""
+    keys = shown.keys
+    if keys.suite.kind is Kind.AUTHENC:
+        return _openssl(shown, iv, plaintext, decrypting=False)
+    if keys.suite.kind is Kind.GMAC:
+        return None
+    name = _CLASSES[keys.suite.name]
+    made, tag = _made(shown)
+    cut = f"[:-{tag - keys.icv_length}]" if tag > keys.icv_length else ""
+    lines = [
+        "import sys",
+        _AEAD + name,
+        _HEX,
+        "key, salt = map(h, sys.argv[1:])",
+        f"n = salt + {_h(iv)}",
+        f"print({made}.encrypt(n, {_h(plaintext)}, {_h(whole_aad)}){cut}.hex())",
+    ]
+    return Repeat("ciphertext", _python(lines, shown.key, shown.salt))
+
+
+def _openssl(shown: Shown, iv: bytes, data: bytes, *, decrypting: bool) -> Repeat | None:
+    """CBC, by `openssl enc`, which takes its input in base64."""
+    keys = shown.keys
+    if keys.suite.block == 1:
+        return None
+    cipher = f"aes-{8 * len(keys.key)}-cbc" if keys.suite.block == 16 else "des-ede3-cbc"
+    text = base64.b64encode(data).decode()
+    rows = "\n".join(text[at : at + _DIGITS] for at in range(0, len(text), _DIGITS))
+    to_bytes, act = ("", "-d -a") if decrypting else ("openssl base64 -d | ", "-e")
+    return Repeat(
+        "plaintext" if decrypting else "ciphertext",
+        f"echo '{rows}' |\n{to_bytes}openssl enc {act} -{cipher} -nopad -K {shown.key} -iv {iv.hex()} |\n"
+        "od -An -v -tx1 | tr -d ' \\n'",
+    )

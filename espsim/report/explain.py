@@ -1,0 +1,97 @@
+"""`espsim explain` for people: the frame's bytes, then a block for every step, from what --json prints."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from espsim.core.echo import printable, printable_values
+from espsim.report.hexdump import colour_of, hexdump
+from espsim.report.terminal import Page, console, print_engine
+
+_BYTES = 8
+"""Bytes of a field in a line."""
+_MOST_LINES = 4
+"""Lines of one field; what is longer is shortened in the middle. The plaintext, which is nowhere else, has more."""
+_MOST_OF_PLAINTEXT = 24
+_NAME = 22
+_LEAST_WIDTH = 40
+
+
+def print_explained(result: Mapping[str, Any], source: str) -> None:
+    """One packet. `source` is where it came from."""
+    out, result = console(most=100), printable_values(result, keep="\n")
+    frame = bytes.fromhex(result["bytes"])
+    cut = f", {len(frame)} of them captured" if result["wire_length"] > len(frame) else ""
+    joined = "" if len(result["frames"]) < 2 else f", put together from frames {_list(result['frames'])}"
+    out.print(f"frame {result['frame']} of {printable(source)}: {result['wire_length']} bytes{cut}{joined}")
+    out.print()
+    for line in hexdump(frame, result["steps"]):
+        out.print(line, soft_wrap=True)
+    for number, step in enumerate(result["steps"]):
+        _print_step(out, number, step)
+    out.print()
+    if "model" in result:
+        for assumption in result["assumptions"]:
+            out.print(f"assumed: {assumption}")
+    print_engine(out, result)
+
+
+def _list(frames: list[int]) -> str:
+    return ", ".join(map(str, frames))
+
+
+def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
+    width = max(out.width, _LEAST_WIDTH)
+    out.print()
+    title = f"{number + 1}. {step['step']}"
+    room = max(width - len(title) - len(step["source"]), 2)
+    out.print(Text.assemble((title, f"bold {colour_of(number)}"), " " * room, (step["source"], "dim")), soft_wrap=True)
+    for said in _wrapped(step["says"], width - 3):
+        out.print(Text(f"   {said}"), soft_wrap=True)
+    bytes_too = any(field["length"] for field in step["fields"])
+    for field in step["fields"]:
+        for line in _field_lines(field, width, colour_of(number), bytes_too):
+            out.print(line, soft_wrap=True)
+    for repeat in step["repeat"]:
+        out.print(Text(f"   to repeat it ({repeat['of']}):", style="dim"), soft_wrap=True)
+        for word in repeat["command"].split("\n"):
+            out.print(Text(word, style="dim"), soft_wrap=True)
+
+
+def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: bool) -> Iterator[Text]:
+    """Offset, bytes, name, value: what does not fit goes on in the next lines. `bytes_too`: the step has some bytes."""
+    rows = _rows(field)
+    place = f"{field['offset']:04x}" if field["offset"] is not None else ""
+    value = "" if field["value"] is None else str(field["value"])
+    column = 9 + (3 * _BYTES + 1 if bytes_too else 0)
+    names = textwrap.wrap(field["name"], _NAME - 1) or [""]
+    values = [value] if value[:1] in (" ", "#", ".", "_") else _wrapped(value, width - column - _NAME)
+    for n in range(max(len(rows), len(names), len(values), 1)):
+        line = Text(f"   {place if n == 0 else '':<4}  ", style="dim")
+        if bytes_too:
+            line.append(f"{rows[n] if n < len(rows) else '':<{3 * _BYTES - 1}}  ", style=colour)
+        line.append(f"{names[n] if n < len(names) else '':<{_NAME}}")
+        line.append(values[n] if n < len(values) else "", style="bold")
+        line.rstrip()
+        yield line
+
+
+def _rows(field: Mapping[str, Any]) -> list[str]:
+    """A field's bytes, eight a line; stars for those that are hidden."""
+    if field["hex"] is None:
+        return [" ".join(["**"] * min(field["length"], _BYTES))] if field["length"] else []
+    data = bytes.fromhex(field["hex"])
+    rows = [data[at : at + _BYTES].hex(" ") for at in range(0, len(data), _BYTES)]
+    most = _MOST_OF_PLAINTEXT if field["name"] == "plaintext" else _MOST_LINES
+    if len(rows) <= most:
+        return rows
+    left = (len(rows) - most + 1) * _BYTES
+    return [*rows[: most - 2], f"... {left:,} bytes ...", rows[-1]]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(width, 10), break_long_words=True, break_on_hyphens=False) or [""]
