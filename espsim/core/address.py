@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import socket
 
 Address = bytes
 """A packed address, network byte order; its length (4 or 16) is its family."""
@@ -15,6 +16,14 @@ AF_INET6 = 10
 def parse_address(text: str) -> Address:
     """The packed form of an address in text. Raises ValueError."""
     return ipaddress.ip_address(text).packed
+
+
+def packed(text: str) -> Address | None:
+    """An address, None where it is none: inet_pton takes nothing that `parse_address` does not."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except OSError:
+        return None
 
 
 @functools.lru_cache(maxsize=65536)

@@ -334,7 +334,6 @@ class Sad(StateIndex):
         *,
         index: int | None = None,
     ) -> SadEntry:
-        transform = self.engine.transform(sa.keys) if sa.keys is not None else None
         replay = sa.replay
         top = replay.seq_hi << 32 | replay.seq if sa.esn else replay.seq
         oseq = replay.oseq_hi << 32 | replay.oseq if sa.esn else replay.oseq
@@ -346,7 +345,7 @@ class Sad(StateIndex):
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
         index = self.take_index() if index is None else index
-        entry = SadEntry(index, sa, state, window, transform, oseq=oseq, added=now, seq=sa.seq)
+        entry = SadEntry(index, sa, state, window, self.engine, oseq=oseq, added=now, seq=sa.seq)
         entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
         if keep_window:

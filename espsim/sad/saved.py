@@ -35,7 +35,7 @@ _KEPT: dict[str, Any] = {
     "added": float, "used": float | None, "stats": SaStats, "seq": int, "af": int,
     "odd_mode": int | None, "bmp_len": int, "dying": bool, "hard_add": int, "renewed": float, "tunnel_users": int,
 }  # fmt: skip
-"""The fields of a state that are kept as they are. Its window is written apart; its transform is made of its keys."""
+"""The fields of a state that are kept as they are. Its window is written apart; so are its keys set up, when used."""
 
 _WINDOW = ("size", "esn", "top", "seen", "resume")
 """`seen` has bit i for top-i, whether the window is a ring or not."""
@@ -187,8 +187,7 @@ def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
         raise wrong(f"{at}.oseq", "without ESN a number has 32 bits")
     _bitmap_words(sa, values["bmp_len"], f"{at}.bmp_len")
     window = _window(netns, sa, values["bmp_len"], kept["window"], f"{at}.window")
-    transform = netns.sad.engine.transform(sa.keys) if sa.keys is not None else None
-    return SadEntry(window=window, transform=transform, **values)
+    return SadEntry(window=window, engine=netns.sad.engine, **values)
 
 
 def _bitmap_words(sa: SecurityAssociation, words: int, at: str) -> None:

@@ -158,7 +158,7 @@ def _standing(entry: SadEntry) -> int:
     encap = entry.sa.encap
     if entry.sa.dir is Direction.OUT:
         return Verdict.DIRECTION
-    if entry.state is not State.VALID or entry.transform is None:
+    if entry.state is not State.VALID or not entry.keyed:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
     if encap is None:
         return int(PLAIN)

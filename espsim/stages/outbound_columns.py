@@ -140,7 +140,7 @@ def _runs(entry: SadEntry) -> bool:
     """Whether packets can be sealed under it; else STATE_INVALID."""
     sa = entry.sa
     encapsulates = sa.encap is None or sa.encap.kind == ESPINUDP
-    return entry.transform is not None and sa.keys is not None and encapsulates
+    return entry.keyed and encapsulates
 
 
 def _standings(entries: list[SadEntry]) -> list[int]:

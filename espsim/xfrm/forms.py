@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from espsim.core.address import Address
+from espsim.core.address import Address, packed
 from espsim.core.errors import InputError
 from espsim.sad.association import NO_MARK, Mark
 from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of
@@ -274,11 +274,3 @@ def _mark(value: str, mask: str) -> Mark:
 def _packed_all(texts: Iterable[str], size: int) -> list[Address]:
     """Addresses of `size` bytes each. OSError where one is none."""
     return list(map(socket.inet_pton, itertools.repeat(socket.AF_INET6 if size == 16 else socket.AF_INET), texts))
-
-
-def packed(text: str) -> Address | None:
-    """An address, None where it is none: inet_pton takes nothing that `parse_address` does not."""
-    try:
-        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except OSError:
-        return None

@@ -19,6 +19,7 @@ MAX_LINE = 65536
 
 _WORD = re.compile(r"""\s++|(\#.*)|((?:[^\s'"\\]++|\\.|'[^']*+'|"(?:[^"\\]++|\\.)*+")++)""", re.DOTALL)
 _PIECE = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
+_QUOTED = re.compile(r"""'[^'"]+'|"[^'"]+\"""")
 _ESCAPED = re.compile(r'\\([\\"$`])')
 
 
@@ -117,8 +118,9 @@ def logical_lines(text: str, first: int) -> Iterator[Line]:
 
 def words_of(line: str, number: int, row: int) -> list[Word]:
     """The words of a line as a shell has them; where a quote is not closed, the words as they are."""
-    if not any(c in line for c in "'\"\\#"):
-        return [Word(w, number, row) for w in line.split()]
+    plain = _plain_words(line)
+    if plain is not None:
+        return [Word(w, number, row) for w in plain]
     words = []
     at = 0
     while at < len(line):
@@ -128,6 +130,20 @@ def words_of(line: str, number: int, row: int) -> list[Word]:
         if found[2] is not None:
             words.append(Word(_unquote(found[2]), number, row))
         at = found.end()
+    return words
+
+
+def _plain_words(line: str) -> list[str] | None:
+    """The words of a line whose quotes each hold one word and nothing odd, as 'rfc4106(gcm(aes))'; None: not so."""
+    if "\\" in line or "#" in line:
+        return None
+    words = line.split()
+    if "'" in line or '"' in line:
+        for n, word in enumerate(words):
+            if "'" in word or '"' in word:
+                if _QUOTED.fullmatch(word) is None:
+                    return None
+                words[n] = word[1:-1]
     return words
 
 

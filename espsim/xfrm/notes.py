@@ -39,10 +39,13 @@ class Notes:
     def __init__(self) -> None:
         self._notes: dict[str, Note] = {}
         self._more = 0
+        self.places = 0
+        """All the places that the sentences are about."""
 
     def add(self, what: str, line: int, last: int = 0, count: int = 1) -> None:
         """One more place that a sentence is about, or `count` from a line to the last."""
         what = message(what)
+        self.places += count
         note = self._notes.get(what)
         if note is not None:
             note.count += count

@@ -23,6 +23,7 @@ from espsim.xfrm.notes import Notes
 from espsim.xfrm.paste import COMMENTED, Act, Paste
 from espsim.xfrm.pieces import Block
 from espsim.xfrm.removal import Identity, Removal, removal_of
+from espsim.xfrm.siblings import Siblings
 from espsim.xfrm.words import read_words
 
 Found: TypeAlias = ParsedSa | Unmodelled | Ignored
@@ -103,6 +104,7 @@ class Reader:
         self.strict = strict
         self.count = 0
         self._paste = Paste(notes)
+        self._siblings = Siblings()
         self._acts: list[tuple[int, Act, Removal]] = []
         self._commented: list[int] = []
         self._common: frozenset[str] | None = None
@@ -114,7 +116,7 @@ class Reader:
             if isinstance(statement, Act):
                 self._act(statement)
                 continue
-            found = judge(statement, self.where, self.notes, strict=self.strict)
+            found = self._judged(statement)
             row = _is_row(found)
             if row and statement.commented:
                 self._commented.append(self.count)
@@ -125,6 +127,18 @@ class Reader:
                 self._last = None
             if found is not None:
                 yield found
+
+    def _judged(self, entry: Entry) -> Found | None:
+        if self.strict or entry.form is not Form.COMMAND:
+            return judge(entry, self.where, self.notes, strict=self.strict)
+        sibling = self._siblings.find(entry)
+        if sibling is not None:
+            return sibling
+        said = self.notes.places
+        found = judge(entry, self.where, self.notes)
+        if isinstance(found, ParsedSa) and self.notes.places == said:
+            self._siblings.learn(entry, found)
+        return found
 
     def ended(self, ending: Ending, count: int = 1) -> None:
         """`count` states of a dump, which end alike, are over: the next rows. `_common` is what all before end with."""

@@ -122,8 +122,8 @@ def test_nothing_new_is_forgotten():
         "_by_dst",
     }
     assert set(SadEntry.__dataclass_fields__) == {
-        "sa_index", "sa", "state", "window", "transform", "oseq", "bytes", "packets", "added", "used", "stats", "seq",
-        "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",
+        "sa_index", "sa", "state", "window", "engine", "_transform", "oseq", "bytes", "packets", "added", "used",
+        "stats", "seq", "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",
     }  # fmt: skip
 
 
