@@ -162,8 +162,8 @@ def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = Fal
 
 def load_sads(
     path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
-) -> tuple[Sad, list[dict[str, Any]]]:
-    """The SAD of a file that people paste, and the SAs of it that can't be used (sa, line, why), for a report.
+) -> tuple[Sad, list[Unused]]:
+    """The SAD of a file that people paste, and the SAs of it that can't be used.
 
     Warnings say both, and what was passed over. InputError with file and line where there is no SA, or a contradiction.
     """
@@ -189,7 +189,12 @@ def load_sads(
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
         warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
     _note_obsolete(sad)
-    return sad, [{"sa": one.name, "line": one.line, "why": one.why} for one in unused]
+    return sad, unused
+
+
+def unused_json(unused: Iterable[Unused]) -> list[dict[str, Any]]:
+    """The SAs that can't be used, for a report."""
+    return [{"sa": one.name, "line": one.line, "why": one.why} for one in unused]
 
 
 def _note_obsolete(sad: Sad) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,32 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from espsim.core.stopping import gently
-    from espsim.io.atomic import Outputs
-    from espsim.io.capture import CaptureCut, CaptureWriter, NoWriter
-    from espsim.pipeline.inbound import BatchInbound
-    from espsim.pipeline.stats import InboundStats
+    from espsim.explain.known import Known
+    from espsim.explain.run import Files, Ran
     from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
-
-_W = TypeVar("_W", bound="CaptureWriter")
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together."""
-
-    capture: str
-    output: str | None
-    lines: IO[str] | None
-    outputs: Outputs
-
-    def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
-        """Where the inner packets go."""
-        from espsim.io.capture import NoWriter
-
-        if self.output is None:
-            return NoWriter(self.outputs)
-        return kind(self.output, nanosecond=nanosecond, outputs=self.outputs)
+    from espsim.xfrm.found import Unused
 
 
 @click.command()
@@ -106,6 +83,8 @@ def decap(
     one the modelled device looks first, and the software lookup says where it was wrong.
     """
     from espsim.core.stopping import gently
+    from espsim.explain.known import Known
+    from espsim.explain.run import Files
     from espsim.io.atomic import Outputs
 
     writes = {"-o": output, "--verdicts": verdicts}
@@ -119,16 +98,16 @@ def decap(
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     with Outputs() as outputs, gently(capture == STANDARD) as reading:
         lines = outputs.text(verdicts) if verdicts is not None else None
-        files = Files(capture, output, lines, outputs)
+        files = Files(capture, output, verdicts, lines, outputs)
         with _ended_by(reading):
-            stats, cut = _one_by_one(files, inbound) if way.reference else _in_batches(files, inbound, way)
+            ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
     with common.reporting(output, verdicts):
-        _report(stats, inbound, unused, as_json)
+        _report(ran, inbound, unused, as_json)
     if reading.asked:
         sys.exit(128 + signal.SIGINT)
-    if cut is not None:
-        raise cut
-    if fail_on_drop and stats.failed:
+    if ran.cut is not None:
+        raise ran.cut
+    if fail_on_drop and ran.stats.failed:
         sys.exit(1)
 
 
@@ -177,108 +156,23 @@ def _model_files(inbound: Inbound) -> list[str]:
     return [d.name for d in inbound.device.model.documents] if isinstance(inbound, OffloadedInbound) else []
 
 
-def _one_by_one(files: Files, inbound: Inbound) -> tuple[InboundStats, CaptureCut | None]:
-    """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
-    from espsim.aead.engines import engine_by_name
-    from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
-    from espsim.pipeline.stats import InboundStats, verdict_line
-    from espsim.reference.layers import layer_of
+def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
+    """The capture, through the path that was asked for."""
+    from espsim.explain.run import in_batches, one_by_one
 
-    engine = engine_by_name("cryptography")
-    stats, cut = InboundStats(), None
-    with (
-        open_capture(files.capture) as reader,
-        files.writer(CaptureWriter, nanosecond=reader.nanosecond) as writer,
-    ):
-        try:
-            for frame in reader:
-                if frame.number == 1:
-                    packets.begin(inbound.sad, frame.time_ns / 1e9)
-                if frame.part:
-                    continue
-                received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
-                layer = frame.link
-                if received is None and frame.ip is not None:
-                    layer = layer_of(frame.ip, inbound.ports)
-                stats.count(received, layer)
-                if received is not None and received.inner is not None:
-                    writer.write(received.inner, frame.time_ns)
-                if files.lines is not None:
-                    files.lines.write(json.dumps(verdict_line(frame.number, received, layer)) + "\n")
-        except CaptureCut as error:
-            cut = error
-        writer.commit()
-    stats.ran_on(engine, {})
-    return stats, cut
+    def begin(now: float) -> None:
+        packets.begin(inbound.sad, now)
+
+    if way.reference:
+        return one_by_one(files, inbound, known, begin)
+    with packets.progress(files.capture) as advance:
+        return in_batches(files, inbound, known, begin, engine=way.engine, workers=way.workers, advance=advance)
 
 
-def _in_batches(files: Files, inbound: Inbound, way: packets.Way) -> tuple[InboundStats, CaptureCut | None]:
-    """The batch path, which gives the same answers."""
-    from espsim.core.batch import PART
-    from espsim.core.layers import Layer
-    from espsim.core.verdict import Verdict
-    from espsim.io.batches import BatchWriter, open_batches
-    from espsim.io.capture import CaptureCut
-    from espsim.pipeline.counts import InboundCounts
-    from espsim.pipeline.lanes import InboundLane
-    from espsim.pipeline.stats import InboundStats, verdict_line
-    from espsim.pipeline.stream import stream
-
-    path, by_row = _batch_path(inbound, way)
-    counts, stats, cut = InboundCounts(path.columns.entries), InboundStats(), None
-    lane = InboundLane(path)
-    with (
-        open_batches(files.capture) as reader,
-        files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
-        packets.progress(files.capture) as advance,
-    ):
-        try:
-            for piece in stream(reader, lane, way.workers, lambda now: packets.begin(inbound.sad, now)):
-                batch = piece.batch
-                keep = batch.verdict == Verdict.DELIVERED
-                writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
-                answers = path.answers(batch) if by_row or files.lines is not None else []
-                layers = list(map(Layer, batch.kind.tolist())) if answers else []
-                whole = (batch.verdict != PART).tolist()
-                if files.lines is not None:
-                    lines = zip(piece.frames.tolist(), answers, layers, whole, strict=True)
-                    files.lines.writelines(f"{json.dumps(verdict_line(*line))}\n" for *line, one in lines if one)
-                if by_row:
-                    for answer, layer, one in zip(answers, layers, whole, strict=True):
-                        if one:
-                            stats.count(answer, layer)
-                else:
-                    counts.count(batch)
-                advance(reader.at)
-        except CaptureCut as error:
-            cut = error
-        writer.commit()
-    stats = stats if by_row else counts.stats()
-    stats.ran_on(path.engine, lane.alone)
-    return stats, cut
-
-
-def _batch_path(inbound: Inbound, way: packets.Way) -> tuple[BatchInbound, bool]:
-    """The path, and whether its answers are to be counted row by row: what a device did is in no column."""
-    from espsim.core.errors import InputError
-    from espsim.pipeline.inbound import BatchInbound
-    from espsim.pipeline.offloaded import BatchOffloaded
+def _report(ran: Ran, inbound: Inbound, unused: list[Unused], as_json: bool) -> None:
     from espsim.reference.offloaded import OffloadedInbound
 
-    if not isinstance(inbound, OffloadedInbound):
-        return BatchInbound(inbound, way.engine), False
-    if way.workers > 1:
-        raise InputError(
-            "a device may open a packet with another SA's keys, so SAs cannot be shared out: --model runs one worker",
-            where="--workers",
-        )
-    return BatchOffloaded(inbound, way.engine), True
-
-
-def _report(stats: InboundStats, inbound: Inbound, unused: list[dict[str, Any]], as_json: bool) -> None:
-    from espsim.reference.offloaded import OffloadedInbound
-
-    result = stats.as_dict() | {"unused": unused}
+    result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
     if isinstance(inbound, OffloadedInbound):
         result.setdefault("device", {})
         result["model"] = inbound.device.model.id

@@ -92,7 +92,7 @@ def encap(
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
-    result = stats.as_dict() | {"unused": unused}
+    result = stats.as_dict() | {"unused": common.unused_json(unused)}
     with common.reporting(output, esp_sa):
         if as_json:
             common.print_json(result)

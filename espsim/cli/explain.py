@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from espsim.explain.frames import Seen
     from espsim.explain.packet import Explained
     from espsim.reference.inbound import Inbound
+    from espsim.xfrm.found import Unused
 
 
 @click.command()
@@ -84,7 +85,7 @@ def explain(
 def _inbound(
     sad_path: str, keep_window: bool, strict: bool, lookup: str | None,
     way: tuple[int | None, str | None, tuple[str, ...]],
-) -> tuple[Inbound, list[dict[str, Any]]]:  # fmt: skip
+) -> tuple[Inbound, list[Unused]]:  # fmt: skip
     """The path that decap would run, and the SAs that can't be used. `way`: mark, model and assumptions."""
     from espsim.cli.decap import _path
 

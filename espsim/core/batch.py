@@ -55,6 +55,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "payload": (np.int32, 1),
     "pad": (np.uint8, 1),
     "next_header": (np.uint8, 1),
+    "odd_padding": (np.uint8, 1),  # 1: the padding is not 1, 2, 3
     # decap: the inner packet in the arena
     "inner_at": (np.int64, 1),
     "inner_length": (np.int32, 1),
@@ -111,6 +112,7 @@ class PacketBatch:
     payload: I32
     pad: U8
     next_header: U8
+    odd_padding: U8
     inner_at: I64
     inner_length: I32
     verdict: U8

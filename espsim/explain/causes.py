@@ -19,7 +19,7 @@ _NEEDS_BYTES = REPLAY_VERDICTS | {Verdict.HEADER, Verdict.TRUNCATED, Verdict.INT
 """Verdicts that could be others had all of the packet been captured."""
 _WHOLE_MARK = 0xFFFFFFFF
 
-KEY, DAMAGED, TOO_OLD = "key", "damaged", "too-old"
+KEY, DAMAGED, TOO_OLD, RESTART = "key", "damaged", "too-old", "restart"
 """What a later packet may still change: `key` becomes `damaged`, `too-old` becomes `restart` (watch.py)."""
 
 

@@ -50,6 +50,7 @@ class Fate(Protocol):
     entry: SadEntry | None
     used: SadEntry | None
     device: DeviceOutcome | None
+    odd_padding: bool
 
 
 @dataclass(frozen=True, slots=True)

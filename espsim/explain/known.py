@@ -84,7 +84,7 @@ class Known:
 
 def can_judge(entry: SadEntry) -> bool:
     """Whether an SA has keys and an ICV: without one every packet opens."""
-    return entry.transform is not None and entry.sa.keys is not None and entry.sa.keys.icv_length > 0
+    return entry.sa.keys is not None and entry.sa.keys.icv_length > 0
 
 
 def top_of(entry: SadEntry) -> Top:

@@ -25,7 +25,7 @@ from espsim.kernels.decap import (
     TRUNCATED,
     USED,
 )
-from espsim.kernels.replay import RESUMED, _infer, _judge, _move
+from espsim.kernels.replay import OTHERWISE, RESUMED, _infer, _judge, _move
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
 """Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""
@@ -47,6 +47,8 @@ def advance(
         now, ahead = _infer(form, bits, number)
         refused = DELIVERED if order[i] == NOBODY else _judge(form, bits, number, now, ahead)
         if refused != DELIVERED and order[i] == WINDOW_FIRST:
+            if seq64[i] != now and opened[i] in (DELIVERED, TRAILER):
+                opened[i] = OTHERWISE
             verdict[i] = replay[i] = refused
             seq64[i] = now
         elif replay[i] != DELIVERED or seq64[i] != now:

@@ -20,11 +20,14 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, U8, U32, U64, inlined, kernel, prefetch
-from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO
+from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 
 ESN, RESUMED, RING = np.uint64(1 << 13), np.uint64(1 << 14), np.uint64(1 << 15)
 WHERE = 32
 """The bit of `shape` from which on stands the place in `bits`."""
+
+OTHERWISE = np.uint8(252)
+"""In `opened`: it was opened under another number than the one that the window then refused."""
 
 NEAR, FAR = 16, 32
 """Rows between asking for a window's bits, for its shape, and reading them."""
@@ -179,7 +182,8 @@ def advance(
     """Settle rows from `first` on, in arrival order, for those without a verdict; the row that must be opened, or -1.
 
     `opened` is what became of rows that `replay` lets pass: 0 where ICV and trailer were good, else the verdict. The
-    window is asked again; it may refuse now (the row's verdict, whatever its ICV), or stand elsewhere by now, so that
+    window is asked again; it may refuse now (the row's verdict, whatever its ICV; `opened` becomes OTHERWISE where the
+    row was opened under another number than the one that is refused), or stand elsewhere by now, so that
     the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number
     is returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
     """
@@ -192,6 +196,8 @@ def advance(
         now, ahead = _infer(form, bits, number)
         refused = _judge(form, bits, number, now, ahead)
         if refused != DELIVERED:
+            if seq64[i] != now and opened[i] in (DELIVERED, TRAILER):
+                opened[i] = OTHERWISE
             verdict[i] = replay[i] = refused
             seq64[i] = now
         elif replay[i] != DELIVERED or seq64[i] != now:

@@ -11,14 +11,15 @@ _DUMMY = np.uint8(59)
 
 
 @kernel
-def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: U8, next_header: U8) -> None:
+def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: U8, next_header: U8, odd: U8) -> None:
     """Of rows whose `opened` is 0: payload length, pad length and next header; else, and where refused, zeros.
 
     `offset` and `length` are the plaintext's in the arena, in bytes. `opened` becomes TRAILER where the pad length
-    leaves no payload or next header 59 says that it is a dummy (RFC 4303 2.6); the padding's bytes are not looked at.
+    leaves no payload or next header 59 says that it is a dummy (RFC 4303 2.6). `odd` is 1 where the padding is not
+    1, 2, 3 (2.4), which no one refuses.
     """
     for i in range(len(offset)):
-        payload[i], pad[i], next_header[i] = 0, 0, 0
+        payload[i], pad[i], next_header[i], odd[i] = 0, 0, 0, 0
         if opened[i] != DELIVERED:
             continue
         last = offset[i] + length[i] - 1
@@ -27,3 +28,7 @@ def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: 
             continue
         pad[i], next_header[i] = arena[last - 1], arena[last]
         payload[i] = length[i] - 2 - np.int64(pad[i])
+        for n in range(np.int64(pad[i])):
+            if arena[offset[i] + payload[i] + n] != n + 1:
+                odd[i] = 1
+                break

@@ -62,6 +62,7 @@ class OneAnswer(Protocol):
     seq64: int | None
     entry: SadEntry | None
     inner: bytes | None
+    odd_padding: bool
 
 
 class OnePacketPath(Protocol):
@@ -92,6 +93,7 @@ class ReceivedRow:
     inner: bytes | None = None
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
+    odd_padding: bool = False
 
 
 class BatchInbound(Closing):
@@ -128,13 +130,14 @@ class BatchInbound(Closing):
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
 
-    def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
-        """The rows of a batch that has run; None for what is not ESP, or only a part of a datagram."""
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[ReceivedRow | None]:
+        """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)  # type: ignore[arg-type]
-        facts = (batch.verdict, batch.flags, batch.spi, batch.seq, batch.seq64, batch.sa_index)
+        facts = (batch.verdict, batch.flags, batch.odd_padding, batch.spi, batch.seq, batch.seq64, batch.sa_index)
         inners = (batch.inner_at, batch.inner_length)
         found: list[ReceivedRow | None] = []
-        for number, flags, spi, seq, seq64, sa, at, size in zip(*(c.tolist() for c in facts + inners), strict=True):
+        columns = (column[rows].tolist() for column in facts + inners)
+        for number, flags, odd, spi, seq, seq64, sa, at, size in zip(*columns, strict=True):
             if number in _NO_ANSWER:
                 found.append(None)
                 continue
@@ -147,6 +150,7 @@ class BatchInbound(Closing):
                 answer.seq64 = seq64
             if sa >= 0:
                 answer.entry = answer.used = entries[sa]
+            answer.odd_padding = odd != 0
             if not number:
                 answer.inner = bytes(memory[at : at + size])
             found.append(answer)
@@ -163,6 +167,7 @@ class BatchInbound(Closing):
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0
+        batch.odd_padding[row] = answer.odd_padding
         if answer.inner is not None:  # never longer than the packet around it
             at, size = int(batch.offset[row]), len(answer.inner)
             batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)

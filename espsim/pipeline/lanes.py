@@ -21,8 +21,9 @@ from espsim.stages.policy import policy
 class InboundLane:
     """Packets of a capture through a `BatchInbound`."""
 
-    KEPT = ("verdict", "flags", "kind", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length")
-    """The columns that counts, answers and writers read."""
+    KEPT = ("verdict", "flags", "kind", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length",
+            "opened", "odd_padding")  # fmt: skip
+    """The columns that counts, answers, writers and who explains failures read."""
 
     def __init__(self, path: BatchInbound) -> None:
         self.path = path

@@ -62,6 +62,7 @@ class OffloadedAnswer(Protocol):
     inner: bytes | None
     device: DeviceOutcome | None
     surfacing: Surfacing
+    odd_padding: bool
 
 
 class OffloadedPath(Protocol):
@@ -105,16 +106,17 @@ class BatchOffloaded(BatchInbound):
             beside.asked[row] = None if answer is None else ReceivedRow(*map(answer.__getattribute__, _FACTS))
             self._put(batch, row, beside.asked[row])
 
-    def answers(self, batch: PacketBatch) -> list[ReceivedRow | None]:
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[ReceivedRow | None]:
         """The rows of a batch that has run."""
         beside = self._beside[batch]
-        found = super().answers(batch)
+        found = super().answers(batch, rows)
         facts = (beside.own, beside.rows.action, beside.rows.reached, beside.rows.shadowed)
         surfacing = functools.cache(self._surfacing)
-        for row, (own, *did) in enumerate(zip(*(c.tolist() for c in facts), strict=True)):
-            answer = found[row]
-            if row in beside.asked:
-                found[row] = beside.asked[row]
+        first = rows.indices(len(batch))[0]
+        for at, (own, *did) in enumerate(zip(*(c[rows].tolist() for c in facts), strict=True)):
+            answer = found[at]
+            if first + at in beside.asked:
+                found[at] = beside.asked[first + at]
             elif answer is not None and answer.spi is not None:
                 self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfacing)
         return found

@@ -25,6 +25,7 @@ class ReceivedLike(Protocol):
     verdict: Verdict
     counter: str | None
     spi: int | None
+    seq: int | None
     seq64: int | None
     entry: SadEntry | None
     used: SadEntry | None
@@ -234,28 +235,57 @@ class OutboundStats:
         }
 
 
-def verdict_line(frame: int, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> dict[str, Any]:
-    """One packet's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What a line of `--verdicts` says of a frame: its number, time, captured bytes, and IP addresses as text."""
 
-    `kind` says what an ignored frame is (`layer`).
+    number: int
+    time_ns: int
+    captured: int
+    src: str | None
+    dst: str | None
+
+
+def verdict_line(frame: FrameFacts, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> dict[str, Any]:
+    """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
+
+    `kind` says what an ignored frame is (`layer`). `cause` is null and comes last: it is for `espsim.explain` to say.
     """
+    line: dict[str, Any] = {"frame": frame.number}
     if received is None:
-        nothing = dict.fromkeys(("linux_counter", "spi", "seq64", "sa"))
-        return {"frame": frame, "verdict": "ignored", "kind": layer.label, **nothing}
-    line: dict[str, Any] = {
-        "frame": frame,
-        "verdict": received.verdict.name,
-        "linux_counter": received.counter,
-        "spi": received.spi,
-        "seq64": received.seq64,
-        "sa": received.entry.sa.name if received.entry is not None else None,
+        line |= {"verdict": "ignored", "kind": layer.label}
+    else:
+        line |= {"verdict": received.verdict.name}
+    spi = None if received is None else received.spi
+    seconds, fraction = divmod(abs(frame.time_ns), 10**9)
+    line |= {
+        "linux_counter": None if received is None else received.counter,
+        "spi": spi,
+        "spi_hex": None if spi is None else f"0x{spi:08x}",
+        "seq": None if received is None else received.seq,
+        "seq64": None if received is None else received.seq64,
+        "sa": received.entry.sa.name if received is not None and received.entry is not None else None,
+        "src": frame.src,
+        "dst": frame.dst,
+        "time": f"{'-' if frame.time_ns < 0 else ''}{seconds}.{fraction:09d}",
+        "length": frame.captured,
     }
-    if received.device is not None:
-        line["device"] = received.device.name
-        line["surfacing"] = received.surfacing.name
+    if received is not None and received.device is not None:
+        line |= {"device": received.device.name, "surfacing": received.surfacing.name}
         if received.used is not None and received.used is not received.entry:
             line["keys_of"] = received.used.sa.name
+    line["cause"] = None
     return line
+
+
+def ends_of(packet: bytes) -> tuple[str | None, str | None]:
+    """Source and destination of an IP packet as text; None, None where its header is not there."""
+    version = packet[0] >> 4 if packet else 0
+    if version == 4 and len(packet) >= 20:
+        return format_address(packet[12:16]), format_address(packet[16:20])
+    if version == 6 and len(packet) >= 40:
+        return format_address(packet[8:24]), format_address(packet[24:40])
+    return None, None
 
 
 def _sorted(counter: Counter[str]) -> dict[str, int]:

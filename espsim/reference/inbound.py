@@ -48,6 +48,7 @@ class Received:
     inner: bytes | None = None
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
+    odd_padding: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ class Arrival:
     seq: int
     now: float
     port: int = 0
+    odd_padding: bool = False
 
 
 def encap_ports(sad: Sad) -> frozenset[int]:
@@ -105,7 +107,9 @@ class Inbound:
         verdict, seq64, inner = self.accept(entry, arrival)
         # A capture that was cut short would never have reached xfrm: no counter of it moves.
         counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
-        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner)
+        return Received(
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding
+        )
 
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""
@@ -153,6 +157,7 @@ class Inbound:
         if split is None or split[1] == esp.NEXT_HEADER_NONE:
             return Verdict.TRAILER, seq64, None
         length, next_header = split
+        arrival.odd_padding = esp.odd_padding(plaintext, length)
         if check_replay:
             entry.window.advance(seq64)
         entry.packets += 1  # authentic, and the window has moved (3.4.3): the SA counts what was inside

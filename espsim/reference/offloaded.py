@@ -101,7 +101,10 @@ class OffloadedInbound(Inbound):
         )
         surfacing = self._surfacing(verdict)
         counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
-        return Received(verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing)
+        return Received(
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing,
+            arrival.odd_padding,
+        )  # fmt: skip
 
     def _surfacing(self, verdict: Verdict) -> Surfacing:
         if verdict is Verdict.DELIVERED:

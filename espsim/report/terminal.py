@@ -17,6 +17,8 @@ from espsim.report.grid import Grid
 _PIPE_WIDTH = 200
 """Columns of a sentence in a pipe or a file, where nothing says how many there are."""
 _WIDE = 100_000
+_MOST_SHOWN = 40
+"""Causes and notes of a summary; a run over thousands of SAs has thousands."""
 _asked: int | None = None
 
 
@@ -107,7 +109,8 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         f"{result['packets']} ESP packets, {result['delivered']} delivered;"
         f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
-    out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], Verdict)))
+    out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
+    _print_why(out, result["why"], result["notes"])
     _print_counters(out, result["linux_counters"])
     print_engine(out, result)
     if "model" in result:
@@ -120,6 +123,19 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         for row in result.get("wrong_keys", ()):
             out.print(f"{row['packets']} packets of {row['sa']} met the keys of {row['keys_of']}")
     _print_by_sa(out, result["by_sa"], "delivered")
+
+
+def _print_why(out: Console, why: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any]]) -> None:
+    """Why packets failed, the most first, each with its sentence; then what was odd but accepted."""
+    if why:
+        shown = why[:_MOST_SHOWN]
+        rows = [(one["cause"] or "-", one["packets"], one["sa"] or "-", one["verdict"], one["tried"]) for one in shown]
+        headers = ("cause", "packets", "SA", "verdict", "tried")
+        out.print(table(headers, rows, title="why they failed", notes=[one["detail"] for one in shown]))
+    for one in notes[:_MOST_SHOWN]:
+        out.print(f"note: {one['sa']}: {one['note']}: {one['packets']} packet{'s' * (one['packets'] != 1)}")
+    if len(why) > _MOST_SHOWN or len(notes) > _MOST_SHOWN:
+        out.print("more of these are in --json")
 
 
 def _kinds(ignored_by: Mapping[str, int]) -> str:

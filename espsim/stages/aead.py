@@ -33,13 +33,12 @@ def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
 def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
     """Open one row under the seq64 that it has now.
 
-    One that opened under another number does not open under this one, because an ICV fits one number; its plaintext
-    is wiped. Where the SA has no ICV the number is not part of anything, and what was opened stays.
+    One that opened under another number does not open under this one, because an ICV fits one number; its ciphertext
+    is put back. Where the SA has no ICV the number is not part of anything, and what was opened stays.
     """
     if batch.opened[row] in (Verdict.DELIVERED, Verdict.TRAILER):
         if columns.extent[batch.sa_index[row], 1]:
-            at = batch.plain_at[row]
-            batch.arena[at : at + batch.plain_length[row]] = 0
+            _close(batch, columns, row)
             batch.opened[row] = Verdict.INTEGRITY
         else:
             batch.opened[row] = Verdict.DELIVERED  # for the trailer to be judged again
@@ -50,6 +49,21 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
         batch.arena, batch.esp_at[this], batch.end_at[this], batch.sa_index[this], batch.seq64[this], batch.opened[this]
     )  # fmt: skip
     _refuse_broken(batch.opened[this])
+
+
+def _close(batch: PacketBatch, columns: SadColumns, row: int) -> None:
+    """Ciphertext again where a row's plaintext lies; zeros where the keys are not at hand (`columns.entries`).
+
+    The number is part of the ICV alone, in every suite, and the ICV was left where it is.
+    """
+    at, size = int(batch.plain_at[row]), int(batch.plain_length[row])
+    esp, plaintext = int(batch.esp_at[row]), batch.arena[at : at + size]
+    transform = columns.entries[batch.sa_index[row]].transform if columns.entries else None
+    if transform is None:
+        plaintext[:] = 0
+        return
+    header, iv = batch.arena[esp : esp + 8].tobytes(), batch.arena[esp + 8 : at].tobytes()
+    plaintext[:] = np.frombuffer(transform.seal(header, b"", iv, plaintext.tobytes()), np.uint8)[:size]
 
 
 def _refuse_broken(opened: U8) -> None:

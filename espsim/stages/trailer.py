@@ -6,13 +6,14 @@ from espsim.core.batch import PacketBatch
 from espsim.kernels import trailer as kernel
 from espsim.stages.columns import SadColumns
 
-WRITES = frozenset({"opened", "payload", "pad", "next_header"})
+WRITES = frozenset({"opened", "payload", "pad", "next_header", "odd_padding"})
 
 
 def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
     """RFC 4303 2.4 to 2.6, for every row."""
     kernel.trailer(
-        batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header
+        batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header,
+        batch.odd_padding,
     )  # fmt: skip
 
 
@@ -21,5 +22,5 @@ def trailer_again(batch: PacketBatch, row: int) -> None:
     this = slice(row, row + 1)
     kernel.trailer(
         batch.arena, batch.plain_at[this], batch.plain_length[this], batch.opened[this],
-        batch.payload[this], batch.pad[this], batch.next_header[this],
+        batch.payload[this], batch.pad[this], batch.next_header[this], batch.odd_padding[this],
     )  # fmt: skip

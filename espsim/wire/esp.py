@@ -48,3 +48,9 @@ def split_trailer(plaintext: bytes) -> tuple[int, int] | None:
         return None
     payload_length = len(plaintext) - 2 - plaintext[-2]
     return (payload_length, plaintext[-1]) if payload_length > 0 else None
+
+
+def odd_padding(plaintext: bytes, payload_length: int) -> bool:
+    """Whether the padding of an opened packet is not 1, 2, 3 ..., as RFC 4303 2.4 says that it must be."""
+    padding = plaintext[payload_length:-2]
+    return padding != _MONOTONIC[: len(padding)]

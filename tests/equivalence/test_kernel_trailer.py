@@ -12,7 +12,8 @@ from espsim.kernels.trailer import trailer
 from espsim.wire import esp
 from tests.equivalence.kernel_settings import quick
 
-PLAINTEXTS = st.binary(max_size=12) | st.builds(
+PLAINTEXTS = st.binary(max_size=12) | st.builds(lambda n, pad: bytes(n) + bytes(range(1, pad + 1)) + bytes((pad, 4)),
+                                                st.integers(0, 9), st.integers(0, 255)) | st.builds(
     lambda n, pad, nh: bytes(n) + bytes((pad, nh)),
     st.integers(0, 300),
     st.integers(0, 255),
@@ -29,16 +30,17 @@ def test_trailer(rows):
     offset = np.cumsum(length, dtype=np.int64) - length
     opened = np.array([verdict for _, verdict in rows], np.uint8)
     payload = np.full(len(rows), 7, np.int32)
-    pad, next_header = np.full(len(rows), 7, np.uint8), np.full(len(rows), 7, np.uint8)
-    trailer(arena, offset, length, opened, payload, pad, next_header)
+    pad, next_header, odd = (np.full(len(rows), 7, np.uint8) for _ in range(3))
+    trailer(arena, offset, length, opened, payload, pad, next_header, odd)
     for n, (text, verdict) in enumerate(rows):
         split = esp.split_trailer(text)
         if verdict or split is None or split[1] == esp.NEXT_HEADER_NONE:
             assert opened[n] == (verdict or Verdict.TRAILER)
-            assert (payload[n], pad[n], next_header[n]) == (0, 0, 0)
+            assert (payload[n], pad[n], next_header[n], odd[n]) == (0, 0, 0, 0)
         else:
             assert opened[n] == 0
             assert (payload[n], pad[n], next_header[n]) == (split[0], text[-2], split[1])
+            assert odd[n] == esp.odd_padding(text, split[0])
 
 
 def test_the_numbers_of_verdicts():

@@ -172,7 +172,7 @@ from espsim.kernels.trailer import trailer
 numba.njit(lambda x: x + 1)(np.zeros(1))  # loads the rest of numba, which may lie where only root may look
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 verdict, zero = np.zeros(1, np.uint8), np.zeros(1, np.int32)
-trailer(verdict, zero.astype(np.int64), zero, verdict, zero, verdict.copy(), verdict.copy())
+trailer(verdict, zero.astype(np.int64), zero, verdict, zero, verdict.copy(), verdict.copy(), verdict.copy())
 print(verdict[0] > 0, sum(trailer.stats.cache_hits.values()))
 """
 

@@ -31,7 +31,7 @@ import numpy as np
 from espsim.aead.probe import forged
 from espsim.kernels.trailer import trailer
 pad_of_nine, verdict, zero = np.array([9, 59], np.uint8), np.zeros(1, np.uint8), np.zeros(1, np.int32)
-trailer(pad_of_nine, zero.astype(np.int64), zero + 2, verdict, zero, verdict.copy(), verdict.copy())
+trailer(pad_of_nine, zero.astype(np.int64), zero + 2, verdict, zero, verdict.copy(), verdict.copy(), verdict.copy())
 different = forged(pad_of_nine, pad_of_nine + np.uint8(1))
 print(verdict[0], different, *(len(kernel.stats.cache_hits) for kernel in (trailer, forged)))
 """

@@ -1,0 +1,51 @@
+"""Outer fragments that complete nothing: they wait until the reader's joiner says what became of their datagram.
+
+How many wait is bounded, because the joiner's memory is. With several workers the reader is ahead of the rows, so what
+is settled may wait too, until the rows have come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from espsim.explain.causes import FRAGMENT, snap
+from espsim.explain.lines import Settling, VerdictLines
+from espsim.explain.watch import Collector
+from espsim.io.fragments import Settled
+
+
+class Parts:
+    """Tells the collector of datagrams that were never completed, and the lines (None: there are none) of all."""
+
+    def __init__(self, collector: Collector, lines: VerdictLines | None) -> None:
+        self._collector, self._lines = collector, lines
+        self._sizes: dict[int, tuple[int, int]] = {}
+        self._early: list[Settled] = []
+
+    def part(self, frame: int, captured: int, wire: int, line: dict[str, Any] | None) -> None:
+        """A frame of the capture that completes nothing, and its line."""
+        self._sizes[frame] = captured, wire
+        if self._lines is not None and line is not None:
+            self._lines.part(line)
+
+    def settle(self, settled: Iterable[Settled]) -> None:
+        """What became of datagrams, in the joiner's order."""
+        all_of_them, self._early = [*self._early, *settled], []
+        for one in all_of_them:
+            if all(frame in self._sizes for frame in one.frames):
+                self._settle(one)
+            else:
+                self._early.append(one)
+
+    def _settle(self, one: Settled) -> None:
+        sizes = [self._sizes.pop(frame) for frame in one.frames]
+        cause = None
+        if one.datagram is None and one.layer is None:
+            cut = next((size for size in sizes if size[0] < size[1]), None)
+            answer = FRAGMENT if cut is None else snap(*cut)
+            self._collector.fragments(answer)
+            cause = answer.cause
+        if self._lines is not None:
+            for frame in one.frames:
+                self._lines.settle(frame, Settling(one.datagram, one.layer, cause))

@@ -1,0 +1,253 @@
+"""A capture through an inbound path, with all that is said of it: counts, causes, notes, a line a frame, inner packets.
+
+one_by_one   the reference path                  in_batches   the batch path, which says the same
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, TypeVar
+
+from espsim.aead.engines import engine_by_name
+from espsim.core.address import format_address
+from espsim.core.batch import PART, PacketBatch
+from espsim.core.errors import InputError
+from espsim.core.layers import Layer
+from espsim.core.verdict import Verdict
+from espsim.explain.entries import notes, why
+from espsim.explain.facts import PASSED, Seen
+from espsim.explain.known import Known
+from espsim.explain.lines import VerdictLines
+from espsim.explain.parts import Parts
+from espsim.explain.sift import Sift, seen_in
+from espsim.explain.watch import Collector, Token, Watch
+from espsim.io.atomic import Outputs
+from espsim.io.batches import BatchReader, BatchWriter, open_batches
+from espsim.io.capture import CaptureCut, CaptureReader, CaptureWriter, Frame, NoWriter, open_capture
+from espsim.pipeline.counts import InboundCounts
+from espsim.pipeline.inbound import BatchInbound, ReceivedRow
+from espsim.pipeline.lanes import InboundLane
+from espsim.pipeline.offloaded import BatchOffloaded
+from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
+from espsim.pipeline.stream import Piece, stream
+from espsim.reference.inbound import Inbound, Received
+from espsim.reference.layers import layer_of
+from espsim.reference.offloaded import OffloadedInbound
+
+_W = TypeVar("_W", bound=CaptureWriter)
+
+Begin = Callable[[float], None]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together."""
+
+    capture: str
+    output: str | None
+    verdicts: str | None
+    lines: IO[str] | None
+    outputs: Outputs
+
+    def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
+        """Where the inner packets go."""
+        if self.output is None:
+            return NoWriter(self.outputs)
+        return kind(self.output, nanosecond=nanosecond, outputs=self.outputs)
+
+    def verdict_lines(self) -> VerdictLines | None:
+        """Where the lines go."""
+        return None if self.lines is None else VerdictLines(self.lines, self.verdicts or "")
+
+
+@dataclass(slots=True)
+class Ran:
+    """What came of a capture. `cut`: it ends in the middle of a frame, and what was whole is counted."""
+
+    stats: InboundStats = field(default_factory=InboundStats)
+    cut: CaptureCut | None = None
+    why: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    def end(self, collector: Collector, parts: Parts, lines: VerdictLines | None) -> None:
+        """The capture is over."""
+        collector.end()
+        self.why, self.notes = why(collector, self.stats), notes(collector, self.stats)
+        if lines is not None:
+            lines.finish()
+
+
+def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ran:
+    """The reference path. `begin` hears the first frame's time in seconds."""
+    engine, ran, lines = engine_by_name("cryptography"), Ran(), files.verdict_lines()
+    watch = Watch(known, engine, inbound.ports)
+    parts = Parts(watch, lines)
+    with (
+        open_capture(files.capture) as reader,
+        files.writer(CaptureWriter, nanosecond=reader.nanosecond) as writer,
+    ):
+        try:
+            for frame in reader:
+                if frame.number == 1:
+                    begin(frame.time_ns / 1e9)
+                if frame.part:
+                    parts.part(frame.number, frame.captured, frame.wire, _line(frame, None, Layer.OTHER))
+                else:
+                    received = _one(frame, inbound, watch, ran.stats, lines)
+                    if received is not None and received.inner is not None:
+                        writer.write(received.inner, frame.time_ns)
+                _settle(reader, parts)
+        except CaptureCut as error:
+            ran.cut = error
+        _settle(reader, parts)
+        ran.stats.ran_on(engine, {})
+        ran.end(watch, parts, lines)
+        writer.commit()
+    return ran
+
+
+def _one(
+    frame: Frame, inbound: Inbound, watch: Watch, stats: InboundStats, lines: VerdictLines | None
+) -> Received | None:
+    """One frame of the reference path: counted, explained, its line written."""
+    received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
+    layer, token = frame.link, None
+    if received is None and frame.ip is not None:
+        layer = layer_of(frame.ip, inbound.ports)
+    stats.count(received, layer)
+    if received is not None and frame.ip is not None:
+        if received.verdict in PASSED:
+            watch.passed(received)
+        else:
+            token = watch.failed(received, Seen(frame.ip, frame.number, frame.captured, frame.wire))
+    if lines is not None:
+        lines.write(_line(frame, received, layer), token)
+    return received
+
+
+def _line(frame: Frame, received: Received | None, layer: Layer) -> dict[str, Any]:
+    facts = FrameFacts(frame.number, frame.time_ns, frame.captured, *ends_of(frame.ip or b""))
+    return verdict_line(facts, received, layer)
+
+
+def in_batches(
+    files: Files, inbound: Inbound, known: Known, begin: Begin, *, engine: str, workers: int, advance: Advance
+) -> Ran:  # fmt: skip
+    """The batch path by an engine and some workers. `advance` hears how many bytes of the capture are done."""
+    path = _batch_path(inbound, engine, workers)
+    run = _Batches(path, known, files.verdict_lines())
+    lane = InboundLane(path)
+    with (
+        open_batches(files.capture) as reader,
+        files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
+    ):
+        try:
+            for piece in stream(reader, lane, workers, begin):
+                batch = piece.batch
+                keep = batch.verdict == Verdict.DELIVERED
+                writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
+                run.take(piece)
+                _settle(reader, run.parts)
+                advance(reader.at)
+        except CaptureCut as error:
+            run.ran.cut = error
+        _settle(reader, run.parts)
+        ran = run.end(lane)
+        writer.commit()
+    return ran
+
+
+def _settle(reader: CaptureReader | BatchReader, parts: Parts) -> None:
+    if reader.joiner is not None:
+        parts.settle(reader.joiner.settled())
+
+
+def _batch_path(inbound: Inbound, engine: str, workers: int) -> BatchInbound:
+    if not isinstance(inbound, OffloadedInbound):
+        return BatchInbound(inbound, engine)
+    if workers > 1:
+        raise InputError(
+            "a device may open a packet with another SA's keys, so SAs cannot be shared out: --model runs one worker",
+            where="--workers",
+        )
+    return BatchOffloaded(inbound, engine)
+
+
+class _Batches:
+    """Pieces as they come. What a device did is in no column, so then answers are counted row by row."""
+
+    def __init__(self, path: BatchInbound, known: Known, lines: VerdictLines | None) -> None:
+        self.ran = Ran()
+        self._path, self._lines = path, lines
+        self._counts = InboundCounts(path.columns.entries)
+        self._sift = None if isinstance(path, BatchOffloaded) else Sift(known, path)
+        self._watch = Watch(known, path.engine, path.one.ports) if self._sift is None else None
+        self._collector: Collector = self._sift or self._watch  # type: ignore[assignment]
+        self.parts = Parts(self._collector, lines)
+
+    def take(self, piece: Piece[PacketBatch]) -> None:
+        """A batch that has run."""
+        batch = piece.batch
+        answers: list[ReceivedRow | None] = []
+        tokens: list[Token] = []
+        if self._sift is not None:
+            looked = self._sift.take(batch)
+            self._counts.count(batch)
+            if self._lines is not None:
+                answers, tokens = self._path.answers(batch), self._sift.tokens(batch, looked)
+        else:
+            answers = self._path.answers(batch)
+            tokens = [self._by_row(batch, row, answer) for row, answer in enumerate(answers)]
+        if self._lines is not None:
+            self._write(piece, answers, tokens, self._lines)
+        elif PART in batch.verdict.tobytes():
+            for row in (batch.verdict == PART).nonzero()[0].tolist():
+                self.parts.part(int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row]), None)
+
+    def _by_row(self, batch: PacketBatch, row: int, answer: ReceivedRow | None) -> Token:
+        if batch.verdict[row] == PART:
+            return None
+        self.ran.stats.count(answer, Layer(batch.kind[row]))
+        if answer is None or self._watch is None:
+            return None
+        if answer.verdict in PASSED:
+            self._watch.passed(answer)
+            return None
+        return self._watch.failed(answer, seen_in(batch, row, answer))
+
+    def _write(
+        self, piece: Piece[PacketBatch], answers: list[ReceivedRow | None], tokens: list[Token], lines: VerdictLines
+    ) -> None:  # fmt: skip
+        """A line for each row, or for a fragment one that waits."""
+        batch = piece.batch
+        columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
+        facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, tokens, strict=True)
+        for number, time_ns, captured, wire, kind, part, ends, answer, token in facts:
+            frame = FrameFacts(number, time_ns, captured, *ends)
+            if part:
+                self.parts.part(number, captured, wire, verdict_line(frame, None))
+            else:
+                lines.write(verdict_line(frame, answer, Layer(kind)), token)
+
+    def end(self, lane: InboundLane) -> Ran:
+        """The capture is over."""
+        if self._sift is not None:
+            self.ran.stats = self._counts.stats()
+        self.ran.stats.ran_on(self._path.engine, lane.alone)
+        self.ran.end(self._collector, self.parts, self._lines)
+        return self.ran
+
+
+def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:
+    """Source and destination of every row: as parsed, because where a packet was opened its headers may have moved."""
+    words = zip(*(column.tolist() for column in (batch.family, batch.saddr, batch.daddr)), strict=True)
+    for row, (family, saddr, daddr) in enumerate(words):
+        if family:
+            size = 4 if family == 4 else 16
+            src, dst = (int(high << 64 | low).to_bytes(size) for high, low in (saddr, daddr))
+            yield format_address(src), format_address(dst)
+        else:
+            at = int(batch.offset[row])
+            yield ends_of(batch.arena[at : at + min(int(batch.length[row]), 40)].tobytes())

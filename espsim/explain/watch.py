@@ -1,0 +1,220 @@
+"""The collector of a run: packets in arrival order in, the causes of those that failed out.
+
+    passed      a packet whose ICV was right: the SA's highest number so far
+    failed      a packet that failed: its group, and where that has room it is looked at
+    end         no more packets come: what only the whole run says is settled
+
+At most LOOKS packets of a group are looked at, and GROUPS groups are made; packets of later ones are counted by their
+verdict alone and have no cause. Nothing is kept of a packet but its cause and its number, so memory is bounded.
+
+`Watch` is the readable one, which `sift.Sift` equals, batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from espsim.aead.batch import BatchEngine
+from espsim.core.verdict import REPLAY_VERDICTS, Verdict
+from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, Judge, damaged_detail, restart_detail
+from espsim.explain.facts import AUTHENTIC, MOVED, Answer, Failure, Fate, Seen, Top
+from espsim.explain.integrity import Habit
+from espsim.explain.known import Known
+from espsim.explain.trials import Trials
+from espsim.sad.entry import SadEntry
+
+LOOKS, GROUPS = 32, 1024
+"""Packets of a group that are looked at, and groups."""
+_FIRST_NUMBERS = range(1, 65)
+"""Where numbers begin again after a restart; a few of the first may be lost."""
+_M64, _HALF = 0xFFFFFFFFFFFFFFFF, 1 << 63
+
+_Key: TypeAlias = tuple[object, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Sample:
+    """A packet that was looked at. `answer` may change until `end`; `own`: its SA."""
+
+    answer: Answer
+    own: SadEntry | None
+    number: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Packets that failed alike: how many, those that were looked at, and how many more may be."""
+
+    verdict: Verdict
+    own: SadEntry | None
+    packets: int = 0
+    room: int = LOOKS
+    samples: list[Sample] = field(default_factory=list)
+    habit: Habit = field(default_factory=Habit)
+
+    @property
+    def whole(self) -> Answer | None:
+        """What all that were looked at have in common, and so the group; None: nothing."""
+        first = self.samples[0].answer if self.samples else None
+        same = first is not None and all(sample.answer.cause == first.cause for sample in self.samples)
+        return first if same else None
+
+
+Token: TypeAlias = Sample | Group | None
+"""By which a packet's cause is asked for: it was looked at, or its group was, or neither."""
+
+
+def cause_of(token: Token) -> str | None:
+    """A packet's own cause where it was looked at, else its group's where that is one; final after `end`."""
+    if isinstance(token, Sample):
+        return token.answer.cause
+    whole = token.whole if token is not None else None
+    return None if whole is None else whole.cause
+
+
+def is_final(token: Token) -> bool:
+    """Whether `cause_of` will not change before `end`."""
+    return token is None or (isinstance(token, Sample) and token.answer.cause not in (KEY, TOO_OLD))
+
+
+@dataclass(slots=True)
+class _Run:
+    """Numbers of an SA that rise from a small one on: the last, and the first as long as it is alone."""
+
+    last: int
+    begun: str
+    first: Sample | None
+
+
+class Collector:
+    """What both collectors share: looking at packets, and what the whole run says. `ports`: where ESP in UDP comes."""
+
+    def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
+        self.known = known
+        self.groups: list[Group] = []
+        self.odd: dict[int, int] = {}
+        """After `end`, by sa_index: packets that were delivered with padding other than 1, 2, 3."""
+        self._ports = ports
+        self._trials = Trials(engine)
+        self._judge = Judge(known, self._trials, self.top)
+        self._runs: dict[int, _Run] = {}
+        self._right: set[int] = set()
+
+    def top(self, entry: SadEntry) -> Top:
+        """Where an SA's window stands after the packets so far."""
+        raise NotImplementedError
+
+    def authentic(self, entry: SadEntry) -> bool:
+        """Whether any of an SA's packets had a right ICV."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """No more packets come: what was `key` is `damaged` where others of the SA opened."""
+        for group in self.groups:
+            for sample in group.samples:
+                own = sample.own if sample.answer.cause == KEY else None
+                if own is not None and (own.sa_index in self._right or self.authentic(own)):
+                    sample.answer = Answer(DAMAGED, damaged_detail(own))
+
+    def fragments(self, answer: Answer) -> Group:
+        """The group of datagrams that were never completed and have this cause; one more of them came."""
+        for group in self.groups:
+            if group.verdict is Verdict.FRAGMENT and group.whole is not None and group.whole.cause == answer.cause:
+                break
+        else:
+            group = Group(Verdict.FRAGMENT, None)
+            self.groups.append(group)
+        group.packets += 1
+        if len(group.samples) < LOOKS:
+            group.samples.append(Sample(answer, None))
+        return group
+
+    def _look(self, group: Group, fate: Fate, seen: Seen) -> Token:
+        """Look at a packet for which its group has room; where the budget is used up the group gets no more."""
+        if not self._trials.may(seen.frame, first=not group.samples):
+            group.room = 0
+            return group
+        answer = self._judge.cause(Failure.of(fate, seen, self._ports), group.habit)
+        sample = Sample(answer, fate.entry, fate.seq or 0)
+        group.samples.append(sample)
+        if fate.verdict in REPLAY_VERDICTS and fate.entry is not None and answer.cause in ("duplicate", TOO_OLD):
+            self._right.add(fate.entry.sa_index)
+            if fate.verdict is Verdict.REPLAY_TOO_OLD:
+                self._follow(sample, fate.entry)
+        return sample
+
+    def _follow(self, sample: Sample, own: SadEntry) -> None:
+        """A number too old: part of a restart, where one before it began small and this one is above it."""
+        run = self._runs.get(own.sa_index)
+        if run is not None and sample.number > run.last:
+            run.last = sample.number
+            for one in (run.first, sample):
+                if one is not None:
+                    one.answer = Answer(RESTART, run.begun)
+            run.first = None
+        elif sample.number in _FIRST_NUMBERS:
+            begun = restart_detail(sample.number, self.top(own).number)
+            self._runs[own.sa_index] = _Run(sample.number, begun, sample)
+
+
+class Watch(Collector):
+    """The collector one packet at a time; where windows stand is worked out from what passes."""
+
+    def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
+        super().__init__(known, engine, ports)
+        self._tops = known.tops()
+        self._authentic: set[int] = set()
+        self._found: dict[_Key, Group] = {}
+
+    def top(self, entry: SadEntry) -> Top:
+        """As Collector."""
+        return self._tops.get(entry.sa_index) or Top(0, known=False)
+
+    def authentic(self, entry: SadEntry) -> bool:
+        """As Collector."""
+        return entry.sa_index in self._authentic
+
+    def passed(self, fate: Fate) -> None:
+        """A packet that did not fail, in arrival order with the others."""
+        used = fate.used
+        if used is not None:
+            self._passed(fate, used)
+
+    def failed(self, fate: Fate, seen: Seen) -> Token:
+        """A packet that failed; None: no group is left for it."""
+        if fate.used is not None and fate.verdict in AUTHENTIC:
+            self._passed(fate, fate.used)
+        key = self._key(fate, seen)
+        group = self._found.get(key)
+        if group is None:
+            if len(self._found) == GROUPS:
+                return None
+            group = self._found[key] = Group(fate.verdict, fate.entry)
+            self.groups.append(group)
+        group.packets += 1
+        if not group.room:
+            return group
+        group.room -= 1
+        return self._look(group, fate, seen)
+
+    def _passed(self, fate: Fate, used: SadEntry) -> None:
+        index = used.sa_index
+        self._authentic.add(index)
+        if fate.verdict not in MOVED or fate.seq64 is None:
+            return
+        top, known = self._tops.get(index, (0, False))
+        ahead = 0 < (fate.seq64 - top & _M64) < _HALF
+        if ahead or not known:
+            self._tops[index] = Top(fate.seq64)
+        if fate.odd_padding and fate.verdict is Verdict.DELIVERED:
+            self.odd[index] = self.odd.get(index, 0) + 1
+
+    def _key(self, fate: Fate, seen: Seen) -> _Key:
+        if fate.entry is not None:
+            return fate.verdict, fate.entry.sa_index
+        if fate.verdict is not Verdict.NO_SA:
+            return (fate.verdict,)
+        outer = Failure.of(fate, seen, self._ports).outer
+        return (fate.verdict, fate.spi, outer.dst, outer.ports is not None) if outer is not None else (fate.verdict,)
