@@ -132,7 +132,7 @@ def _about(asked: Asked) -> dict[str, Any]:
     from bench.clock import clock
     from bench.interleave import machine
     from bench.traffic import BATCH
-    from espsim import __version__
+    from espsim.version import __version__
 
     versions = {name: importlib.metadata.version(name) for name in ("numba", "numpy")}
     return {

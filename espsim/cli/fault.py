@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from traceback import extract_tb, format_exception
 
-import espsim
 from espsim.core.echo import hide_keys, printable
 
 _BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
-_PACKAGE = Path(espsim.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def fault(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from espsim import __version__
 from espsim.cli.audit import audit
 from espsim.cli.bench import bench
 from espsim.cli.decap import decap
@@ -20,6 +19,7 @@ from espsim.cli.spi import spi
 from espsim.cli.start import run
 from espsim.cli.window import window
 from espsim.cli.xfrm import xfrm
+from espsim.version import __version__
 
 __all__ = ["main", "run"]
 

@@ -15,8 +15,8 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-from espsim import __version__
 from espsim.jit import sources
+from espsim.version import __version__
 
 # These change where numba keeps things or what it prints, and no code.
 _HARMLESS = ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "NUMBA_DEBUG_CACHE", "NUMBA_NUM_THREADS")

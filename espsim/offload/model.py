@@ -21,7 +21,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-import espsim
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.core.inputs import STANDARD
@@ -175,7 +174,7 @@ def parse_assumptions(model: Model, texts: Iterable[str], among: Sequence[Model]
 
 def shipped_folder() -> Path:
     """hwmodels/ at the top of a checkout, or inside the package of a wheel."""
-    package = Path(espsim.__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / "hwmodels"
     return inside if inside.is_dir() else package.parent / "hwmodels"
 

@@ -1,0 +1,225 @@
+"""The front door: what a program imports from espsim. The names in `espsim.__all__` are stable; nothing else is.
+
+    load_sad, Sad, SecurityAssociation, Namespace    SAs from text; the SAD; one network namespace with its policies
+    open_packet, seal_packet                         one packet, by the readable path, with every step if asked
+    open_batch, seal_batch                           many packets, by the batch path, answers as numpy columns
+    read_capture, write_capture                      pcap and pcapng in, pcap out
+    LookupTable                                      SAs by SPI and destination, on arrays: software's, or a model's
+    load_model, Device                               hardware models
+    audit, odds, run_scenario                        what the commands of these names answer
+
+Everything is imported when it is first used: `import espsim` loads neither numpy nor numba. Bad input is an InputError
+(espsim.core.errors); a packet never raises, it gets a verdict.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from espsim.explain.steps import Step
+    from espsim.io.capture import Frame
+    from espsim.offload.model import Model
+    from espsim.pipeline.as_columns import OpenedBatch, SealedBatch
+    from espsim.reference.inbound import Received
+    from espsim.reference.outbound import Sent
+    from espsim.sad.sad import Sad
+    from espsim.scenario.matrix import Answered
+
+Path: TypeAlias = "str | os.PathLike[str]"
+
+
+def load_sad(
+    path: Path, *, keep_window: bool = False, strict_windows: bool = False, notes: list[str] | None = None
+) -> Sad:
+    """The SAs of a file: what `ip xfrm state` prints or takes, setkey's words, Wireshark's esp_sa table.
+
+    Windows and counters start empty (with ESN at the file's high half), or where it has them (`keep_window`). What was
+    passed over, and SAs that can't be used (hidden keys, what espsim does not run), are appended to `notes`.
+    InputError with file and line: no SA at all, two keys for one SA, a damaged key.
+    """
+    from espsim.aead.cryptography_engine import CryptographyEngine
+    from espsim.sad.sad import Sad
+    from espsim.xfrm.load import load
+    from espsim.xfrm.parse import read_sad
+
+    where = os.fspath(path)
+    text = read_sad(where)
+    if notes is not None:
+        notes += text.notes.lines()
+        notes += [f"line {one.line}: {one.name} is not used, because {one.why}" for one in text.unused()]
+    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
+    load(sad, text.sas, where, keep_window=keep_window)
+    return sad
+
+
+def open_packet(
+    sad: Sad,
+    packet: bytes,
+    *,
+    now: float = 0.0,
+    mark: int | None = 0,
+    trace: Callable[[Step], None] | None = None,
+) -> Received | None:
+    """Open one IP packet that holds ESP, at `now` (seconds): windows and counters move. None: it is not ESP.
+
+    `mark`: the packet's (None: marks are not asked). `trace` is called with each step, as `espsim explain` shows them;
+    no step holds a key. For many packets `open_batch` is a hundred times as fast.
+    """
+    from espsim.reference.inbound import Inbound
+
+    if trace is None:
+        return Inbound(sad, mark=mark).receive(packet, now)
+    from espsim.explain.packet import open_packet as explained
+
+    return explained(sad, packet, now=now, mark=mark, trace=trace)
+
+
+def seal_packet(
+    sad: Sad,
+    packet: bytes,
+    *,
+    now: float = 0.0,
+    mark: int | None = 0,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Sent | None:
+    """Seal one clear IP packet under the outbound SA whose selector takes it. None: it is not IP.
+
+    `random_bytes` draws IVs (CBC) and the mask of counter IVs, once an SA. An IV is never used twice with one key as
+    long as one function seals for a SAD: for a stream of packets keep an `espsim.reference.outbound.Outbound`, or use
+    `seal_batch`.
+    """
+    from espsim.reference.outbound import Outbound
+
+    return Outbound(sad, random_bytes, mark=mark).send(packet, now)
+
+
+def open_batch(
+    sad: Sad,
+    packets: Sequence[bytes],
+    *,
+    times: Sequence[float] | float = 0.0,
+    mark: int | None = 0,
+    engine: str = "auto",
+) -> OpenedBatch:
+    """Open IP packets in order of arrival: the answers of `open_packet`, packet for packet, as numpy columns.
+
+    `times` in seconds, one for each packet or one for all; `engine` as `espsim engines` lists them.
+    """
+    from espsim.pipeline.as_columns import opened
+    from espsim.pipeline.inbound import BatchInbound
+    from espsim.reference.inbound import Inbound
+
+    with BatchInbound(Inbound(sad, mark=mark), engine) as path:
+        return opened(path, packets, times, mark or 0)
+
+
+def seal_batch(
+    sad: Sad,
+    packets: Sequence[bytes],
+    *,
+    times: Sequence[float] | float = 0.0,
+    mark: int | None = 0,
+    engine: str = "auto",
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> SealedBatch:
+    """Seal clear IP packets in their order, as numpy columns; arguments as `seal_packet` and `open_batch` have them."""
+    from espsim.pipeline.as_columns import sealed
+    from espsim.pipeline.outbound import BatchOutbound
+    from espsim.reference.outbound import Outbound
+
+    with BatchOutbound(Outbound(sad, random_bytes, mark=mark), engine) as path:
+        return sealed(path, packets, times)
+
+
+def read_capture(path: Path) -> Iterator[Frame]:
+    """The frames of a pcap or pcapng, one at a time; outer fragments are put together. `Frame.ip` is the IP packet.
+
+    InputError: it can't be read, is cut short (after its last whole frame), or has a link type that is not known.
+    """
+    from espsim.io.capture import open_capture
+
+    with open_capture(os.fspath(path)) as reader:
+        yield from reader
+
+
+def write_capture(path: Path, packets: Iterable[bytes | tuple[bytes, int]]) -> int:
+    """Write IP packets into a pcap (link type raw IP, nanoseconds), which appears whole or not at all; how many.
+
+    A packet is its bytes, or (bytes, nanoseconds since the epoch); those without a time come a microsecond apart.
+    """
+    from espsim.io.capture import CaptureWriter
+
+    count = 0
+    with CaptureWriter(os.fspath(path), nanosecond=True) as writer:
+        for packet in packets:
+            data, time_ns = packet if isinstance(packet, tuple) else (packet, 1000 * count)
+            writer.write(data, time_ns)
+            count += 1
+        writer.commit()
+    return count
+
+
+def audit(
+    path: Path,
+    models: str | Sequence[str],
+    *,
+    local: Sequence[str] = (),
+    assume: Sequence[str] = (),
+    most: int = 20,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """What devices do with the SAs of a host's dump: the dictionary that `espsim audit --json` prints.
+
+    `models` are ids, names of devices or TOML files; `local` the host's own addresses or prefixes; `assume` as on the
+    command line. InputError as the command.
+    """
+    from espsim.analysis.audit import audit as run_audit
+    from espsim.analysis.inventory import parse_prefix, take_inventory
+    from espsim.analysis.summary import summary
+    from espsim.offload.compare import with_assumptions
+    from espsim.offload.device import Device
+    from espsim.offload.model import load_models
+    from espsim.xfrm.scan import survey_file
+
+    names = [models] if isinstance(models, str) else list(models)
+    loaded = with_assumptions([model for _, model in load_models(names)], assume)
+    inventory = take_inventory(survey_file(os.fspath(path)), [parse_prefix(text) for text in local])
+    audits = [run_audit(inventory, Device(model, seed=seed), most=most) for model in loaded]
+    return summary(inventory, audits, seed=seed)
+
+
+def odds(model: Model | str, sas: int, spis: str = "0x100-0xffffffff", *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """The chance of a duplicate, an alias, an overflow, a refusal, or any of them, among `sas` SAs with random SPIs.
+
+    `spis` is MIN-MAX. Each is {chance, low, high, how}: exact, or drawn with a 95 % interval.
+    """
+    from espsim.analysis.odds import chances, parse_range
+    from espsim.offload.model import load_model
+
+    loaded = load_model(model) if isinstance(model, str) else model
+    found = chances(loaded, sas, parse_range(spis, "spis"), seed=seed)
+    return {name: chance.as_dict() for name, chance in (found or {}).items()}
+
+
+def run_scenario(
+    name: Path,
+    policies: Sequence[str] = (),
+    *,
+    models: Sequence[str] = (),
+    options: Sequence[str] = (),
+    assume: Sequence[str] = (),
+    seed: int = 1,
+) -> Answered:
+    """Run a built-in scenario, or a TOML file, under SPI policies (its own where none is named) and models.
+
+    `.cells` are the answers, each with `as_dict()`; `.ok` says whether all is as expected. InputError as `espsim run`.
+    """
+    from espsim.scenario.matrix import run_named
+
+    (answered,) = run_named([os.fspath(name)], policies, options=options, models=models, assume=assume, seed=seed)
+    return answered
