@@ -10,12 +10,12 @@ import click
 
 from espsim.cli import common, packets
 from espsim.cli.numbers import Number
-from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
     from espsim.explain.frames import Seen
     from espsim.explain.packet import Explained
     from espsim.reference.inbound import Inbound
+    from espsim.reference.outbound import Outbound
     from espsim.xfrm.found import Unused
 
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "--frame", "number", type=Number(1, 1 << 62, "a frame"), metavar="N", help="Which frame.  [default: the first ESP]"
 )
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
+@click.option("--seal", is_flag=True, help="Explain the way out: how a clear IP packet is sealed, as encap does.")
 @click.option("--show-keys", is_flag=True, help="Show keys and salts, not their fingerprints.")
 @click.option(
     "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows"]),
@@ -41,6 +42,7 @@ def explain(
     sad_path: str | None,
     number: int | None,
     keep_window: bool,
+    seal: bool,
     show_keys: bool,
     options: tuple[str, ...],
     mark: int | None,
@@ -53,8 +55,8 @@ def explain(
     """Explain one ESP packet, byte by byte.
 
     IN is a capture, - for standard input, or hex digits of an IP packet or an Ethernet frame (blanks, colons and 0x are
-    passed over). Frames before N are run first, so that the verdict is `espsim decap`'s for that frame; nothing behind
-    N is read.
+    passed over; a file may have them too). Frames before N are run first, so that the verdict is `espsim decap`'s for
+    that frame; nothing behind N is read.
 
     Each step of the run names its source and shows its bytes (offsets from the frame's first byte), and lines for a
     shell that compute a value again with openssl or a few lines of Python. In them $KEY, $SALT and $AUTH_KEY are the
@@ -62,24 +64,66 @@ def explain(
     its fingerprint, the first 8 hex digits of its SHA-256: who can guess a key can check the guess by that, as by the
     packet's ICV. `nonce` of --json is whole, its salt included.
 
+    Where IN is the text of `ip xfrm state`, each of its lines is explained: what reads it and what it changes.
+
     The options are those of `espsim decap`. Exit status 0: a packet was explained, also one that failed.
     """
     from espsim.core.errors import InputError
+    from espsim.explain.frames import open_source
+    from espsim.reference.outbound import Outbound
 
-    if sad_path is None:
-        raise InputError("--sad FILE is needed: the SAs with their keys")
-    common.keep_apart({"IN": source, "--sad": sad_path, "--model": common.by_path(model)}, {})
-    inbound, _unused = _inbound(sad_path, keep_window, "strict-windows" in options, lookup,
-                               (packets.mark_of(mark, any_mark), model, assume))  # fmt: skip
-    explained = _explained(inbound, source, number, show_keys)
-    result = explained.as_dict() | common.reference_engine()
-    _add_model(result, inbound)
+    common.keep_apart({"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}, {})
+    with open_source(source) as found:
+        if isinstance(found, str):
+            _explain_dump(found, source, as_json)
+            return
+        if sad_path is None:
+            raise InputError("the SAs with their keys are needed to open a packet: --sad FILE")
+        asked = packets.mark_of(mark, any_mark)
+        if seal:
+            _refuse_with_seal({"--keep-window": keep_window, "--option": options, "--lookup": lookup, "--model": model})
+            outbound = Outbound(common.load_sad(sad_path), os.urandom, mark=asked)
+            result = _sealed(outbound, found, source, number, show_keys)
+        else:
+            strict = "strict-windows" in options
+            inbound, _unused = _inbound(sad_path, keep_window, strict, lookup, (asked, model, assume))
+            result = _explained(inbound, found, source, number, show_keys).as_dict()
+            _add_model(result, inbound)
+    _print(result, source, as_json)
+
+
+def _file(source: str) -> str | None:
+    """IN where it is a path."""
+    from espsim.explain.frames import is_digits
+
+    return None if is_digits(source) else source
+
+
+def _name(source: str) -> str:
+    """What messages call IN: digits are not repeated."""
+    return _file(source) or "the digits"
+
+
+def _explain_dump(text: str, source: str, as_json: bool) -> None:
+    from espsim.explain.dump import explain_dump
+
+    lines = [line.as_dict() for line in explain_dump(text, source)]
+    if as_json:
+        common.print_json({"lines": lines})
+        return
+    from espsim.report.explain_dump import print_dump
+
+    print_dump(lines)
+
+
+def _print(result: dict[str, Any], source: str, as_json: bool) -> None:
+    result = result | common.reference_engine()
     if as_json:
         common.print_json(result)
         return
     from espsim.report.explain import print_explained
 
-    print_explained(result, "the digits" if _is_hex(source) else source)
+    print_explained(result, _name(source))
 
 
 def _inbound(
@@ -96,32 +140,14 @@ def _inbound(
     return inbound, unused
 
 
-def _is_hex(source: str) -> bool:
-    """Whether IN is digits: no file has that name, and it looks like them."""
-    from espsim.explain.frames import looks_like_hex
-
-    return source != STANDARD and looks_like_hex(source) and not os.path.exists(source)
-
-
-def _frames(source: str) -> Iterator[Seen]:
-    from espsim.core.inputs import open_input
-    from espsim.explain.frames import hex_frame, seen_frames
-
-    if _is_hex(source):
-        yield hex_frame(source)
-        return
-    with open_input(source, buffering=1 << 16) as file:
-        yield from seen_frames(file, source)
-
-
-def _explained(inbound: Inbound, source: str, number: int | None, show_keys: bool) -> Explained:
+def _explained(inbound: Inbound, frames: Iterator[Seen], source: str, number: int | None, show_keys: bool) -> Explained:
     """Frames one after another up to the one that is wanted. InputError: it is not there, or not ESP."""
     from espsim.core.errors import InputError
     from espsim.explain.packet import explain_packet, explain_why
     from espsim.reference.outer import parse_outer
 
-    seen, where = None, "IN" if _is_hex(source) else source
-    for seen in _frames(source):
+    seen, where = None, _name(source)
+    for seen in frames:
         frame, now = seen.frame, seen.frame.time_ns / 1e9
         if frame.number == 1:
             packets.begin(inbound.sad, now)
@@ -135,10 +161,48 @@ def _explained(inbound: Inbound, source: str, number: int | None, show_keys: boo
             return explained
         if frame.ip is not None:
             inbound.receive(frame.ip, now)
-    had = f"it has {seen.frame.number}" if seen is not None else "it has none"
+    raise _no_frame(seen, number, where, "ESP")
+
+
+def _refuse_with_seal(given: dict[str, Any]) -> None:
+    """InputError for what says how packets are opened."""
+    from espsim.core.errors import InputError
+
+    for name, value in given.items():
+        if value:
+            raise InputError(f"{name} says how packets are opened, and --seal explains how one is sealed")
+
+
+def _sealed(
+    outbound: Outbound, frames: Iterator[Seen], source: str, number: int | None, show_keys: bool
+) -> dict[str, Any]:
+    """Frames before the one that is wanted are sealed first, so that its number is encap's."""
+    from espsim.core.errors import InputError
+    from espsim.explain.outbound import seal_frame
+
+    seen, where = None, _name(source)
+    for seen in frames:
+        now = seen.frame.time_ns / 1e9
+        if seen.frame.number == 1:
+            packets.begin(outbound.sad, now)
+        if seen.frame.number == number or (number is None and seen.frame.ip is not None):
+            sealed = seal_frame(outbound, seen, show_keys=show_keys)
+            if sealed is None:
+                raise InputError(f"is not IP, but {seen.frame.link.label}", where=where, frame=seen.frame.number)
+            return sealed.as_dict()
+        if seen.frame.ip is not None:
+            outbound.send(seen.frame.ip, now)
+    raise _no_frame(seen, number, where, "IP")
+
+
+def _no_frame(seen: Seen | None, number: int | None, where: str, what: str) -> Exception:
+    """The capture has no such frame."""
+    from espsim.core.errors import InputError
+
+    frames = seen.frame.number if seen is not None else 0
     if number is not None:
-        raise InputError(f"there is no frame {number}: {had}", where=where)
-    raise InputError(f"no ESP packet in {had.removeprefix('it has ')} frames", where=where)
+        return InputError(f"there is no frame {number}: it has {frames}", where=where)
+    return InputError(f"no {what} packet in {frames} frames", where=where)
 
 
 def _not_esp(seen: Seen, inbound: Inbound) -> str:

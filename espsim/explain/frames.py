@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from espsim.core.errors import InputError
+from espsim.core.inputs import STANDARD, open_input
 from espsim.explain.steps import Places
 from espsim.io.capture import CaptureReader, Frame
 from espsim.io.formats import read_format
@@ -44,6 +48,53 @@ class _Remembering:
         for record in self._form.steps():
             self.last = record or self.last
             yield record
+
+
+@contextlib.contextmanager
+def open_source(source: str) -> Iterator[Iterator[Seen] | str]:
+    """What IN is: the frames of a capture, the one of hex digits (on the command line or in a file), or another text.
+
+    InputError: it can't be read, or is none of these.
+    """
+    if is_digits(source):
+        yield iter([hex_frame(source)])
+        return
+    with open_input(source, buffering=1 << 16) as file:
+        head = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else _start(file)
+        if not _is_text(head):
+            yield seen_frames(file, source)
+            return
+        text = _text(file, source)
+        yield iter([hex_frame(text, source)]) if looks_like_hex(text) else text
+
+
+def is_digits(source: str) -> bool:
+    """Whether IN is hex digits itself: no file has that name."""
+    return source != STANDARD and looks_like_hex(source) and not os.path.exists(source)
+
+
+def _start(file: BinaryIO) -> bytes:
+    head = file.read(4)
+    file.seek(0)
+    return head
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a file that starts like this is text. Both formats of captures have bytes that no text starts with."""
+    if head in _BLANKS_OF_PCAPNG:
+        return False
+    return bool(head) and all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in head)
+
+
+_BLANKS_OF_PCAPNG = (b"\n\r", b"\n\r\r", b"\n\r\r\n")
+_MOST_TEXT = 16 << 20
+
+
+def _text(file: BinaryIO, path: str) -> str:
+    data = file.read(_MOST_TEXT + 1)
+    if len(data) > _MOST_TEXT:
+        raise InputError(f"is a text of more than {_MOST_TEXT:,} bytes: explain a few of its SAs", where=path)
+    return data.decode("utf-8", "surrogateescape")
 
 
 def seen_frames(file: BinaryIO, path: str) -> Iterator[Seen]:
@@ -97,6 +148,8 @@ def _v6_fragment(part: bytes) -> tuple[int, int, int, int] | None:
 
 def looks_like_hex(text: str) -> bool:
     """Whether a text is hex digits, with blanks, colons, commas and 0x between them, or nearly so."""
+    if len(text) > _MOST_TEXT:
+        return False
     digits = _PUNCTUATION.sub("", text)
     if not digits:
         return False
@@ -106,22 +159,22 @@ def looks_like_hex(text: str) -> bool:
     return len(digits) >= 40 and wrong <= len(digits) // 20 and "/" not in text  # mistyped
 
 
-def hex_frame(text: str) -> Seen:
+def hex_frame(text: str, where: str = "IN") -> Seen:
     """The frame that hex digits say: an IP packet, or an Ethernet frame. InputError: an odd number, or no digits."""
     digits = _PUNCTUATION.sub("", text)
     good = _HEX.match(digits)
     count = len(good[0]) if good is not None else 0
     if count < len(digits):
-        raise InputError(f"{digits[count]!r} after {count} hex digits is no hex digit", where="IN")
+        raise InputError(f"{digits[count]!r} after {count} hex digits is no hex digit", where=where)
     if count % 2:
-        raise InputError(f"{count} hex digits: a byte has two, so one is missing or too many", where="IN")
+        raise InputError(f"{count} hex digits: a byte has two, so one is missing or too many", where=where)
     if count > 2 * MAX_RECORD:
-        raise InputError(f"{count // 2} bytes are more than a frame can have", where="IN")
+        raise InputError(f"{count // 2} bytes are more than a frame can have", where=where)
     data = bytes.fromhex(digits)
     record = Record(RAW if _is_ip(data) else ETHERNET, None, 0, data, len(data))
     ip = ip_packet(record.linktype, data)
     if ip is None:
-        raise InputError(f"{len(data)} bytes that are neither an IP packet nor an Ethernet frame with one", where="IN")
+        raise InputError(f"{len(data)} bytes that are neither an IP packet nor an Ethernet frame with one", where=where)
     return Seen(Frame(1, 0, ip, len(data), len(data)), record)
 
 

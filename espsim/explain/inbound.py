@@ -7,13 +7,12 @@ own steps as they run; `verdict_step` is the last. A plaintext is told only afte
 from __future__ import annotations
 
 from espsim.aead.icv import computed_icv
-from espsim.aead.suites import Kind, aad, nonce
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
-from espsim.explain import repeat
+from espsim.explain.crypto import Crypto
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
-from espsim.explain.steps import Bytes, Field, Places, Repeat, Step, Tell, fact
+from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
 from espsim.offload.device import Answer, Device, PacketKey
 from espsim.offload.told import told
@@ -27,6 +26,8 @@ from espsim.wire import esp, udp
 
 _MOST_OTHERS = 8
 """SAs with the packet's SPI that a lookup names."""
+_TRAILER = 2
+"""Bytes of pad length and next header."""
 
 
 def header_steps(packet: bytes, inbound: Inbound, places: Places) -> list[Step]:
@@ -58,7 +59,7 @@ class InboundSteps(Trace):
         self._top = 0
         self._wire = Bytes(b"", places)
         self._at = 0
-        self._decrypt: Repeat | None = None
+        self._crypto: Crypto | None = None
 
     # -- before the packet is opened --------------------------------------------------------------------------------
 
@@ -105,19 +106,10 @@ class InboundSteps(Trace):
 
     def usable(self, entry: SadEntry, arrival: Arrival, verdict: Verdict) -> None:
         """The SA that is used, and whether it may be."""
-        sa = entry.sa
-        fields = [fact("SA", sa.name), fact("mode", sa.mode.value), fact("state", entry.state.value)]
-        if sa.direction is not None:
-            fields.append(fact("direction", sa.direction.value))
-        if sa.encap is not None:
-            fields.append(fact("encapsulation", f"{sa.encap.kind} {sa.encap.sport} > {sa.encap.dport}"))
-        if sa.keys is not None:
-            fields.append(fact("algorithm", f"{sa.keys.suite.name}, ICV of {8 * sa.keys.icv_length} bits"))
-            fields += Shown(sa.keys, self._show).fields()
-        fields.append(fact("replay window", f"{sa.window}{', ESN' if sa.esn else ''}"))
+        fields = sa_fields(entry, show_keys=self._show)
         fine = "direction, state and encapsulation are the packet's"
         says = fine if verdict is Verdict.DELIVERED else verdict.sentence
-        self._tell(Step("SA", "RFC 4301 4.4.2", says, tuple(fields)))
+        self._tell(Step("SA", "RFC 4301 4.4.2.1", says, tuple(fields)))
 
     def inferred(self, entry: SadEntry, arrival: Arrival, seq64: int) -> None:
         """ESN's high half, which is not on the wire."""
@@ -136,44 +128,26 @@ class InboundSteps(Trace):
         keys, transform = entry.sa.keys, entry.transform
         if keys is None or transform is None:
             return
-        shown = Shown(keys, self._show)
-        split = len(body) - keys.icv_length
-        start = self._at + esp.HEADER_LENGTH + len(iv)
-        self._tell(self._payload(shown, len(iv), start, split))
-        parts = self._covered(shown, header, seq_hi, iv, body[:split])
-        covered = b"".join(parts)
-        self.icv = body[split:]
-        self.expected = computed_icv(keys, transform, header, seq_hi, iv, ciphertext=body[:split])
-        self._decrypt = repeat.decrypt(shown, iv, body, covered)
-        self._tell(self._icv_step(shown, start + split, repeat.icv(shown, iv, body[:split], covered)))
+        crypto = Crypto(Shown(keys, self._show), self._wire, self._at, header, seq_hi, iv, body)
+        self._crypto = crypto
+        self.nonce, self.aad, self.icv = crypto.nonce, crypto.aad, crypto.icv
+        self.expected = computed_icv(keys, transform, header, seq_hi, iv, ciphertext=crypto.ciphertext)
+        for step in (crypto.payload_step(), *crypto.input_steps(), crypto.icv_step(self.expected)):
+            self._tell(step)
 
     def opened(self, entry: SadEntry, plaintext: bytes | None) -> None:
         """The plaintext, of a packet whose ICV is right; what came of a wrong one stays where it is."""
         self.plaintext = plaintext
-        if plaintext is None:
+        if plaintext is None or self._crypto is None:
             return
         says = f"{len(plaintext)} bytes: payload, padding, pad length, next header"
         fields = (Field("plaintext", None, len(plaintext), plaintext.hex(), f"{len(plaintext)} bytes"),)
-        again = (self._decrypt,) if self._decrypt else ()
-        self._tell(Step("decryption", "RFC 4303 3.4.4", says, fields, again))
+        again = self._crypto.decrypt_again()
+        self._tell(Step("decryption", "RFC 4303 3.4.4", says, fields, (again,) if again else ()))
 
     def trailer(self, plaintext: bytes, split: tuple[int, int] | None) -> None:
         """Padding, pad length and next header."""
-        it = Bytes(plaintext)
-        pad, end = plaintext[-2] if len(plaintext) > 1 else 0, max(len(plaintext) - 2, 0)
-        length = end - pad if split is None else split[0]
-        fields = [it.field("payload", 0, max(length, 0), f"{max(length, 0)} bytes")]
-        if 0 < pad <= end:
-            usual = plaintext[length:end] == bytes(range(1, pad + 1))
-            fields.append(it.field("padding", length, pad, "1, 2, 3, ..." if usual else "not 1, 2, 3, ...; accepted"))
-        fields += [it.field("pad length", end, 1), it.field("next header", end + 1, 1, protocol(plaintext[-1]))]
-        if split is None:
-            says = f"pad length {pad} leaves no payload of {end} bytes"
-        elif split[1] == esp.NEXT_HEADER_NONE:
-            says = "next header 59: a dummy packet, which is dropped"
-        else:
-            says = f"{length} bytes of payload, {pad} of padding, next header {protocol(split[1])}"
-        self._tell(Step("trailer", "RFC 4303 2.4-2.6", says, tuple(fields)))
+        self._tell(trailer_step(plaintext, split))
 
     def advanced(self, entry: SadEntry, seq64: int) -> None:
         """The window after the packet."""
@@ -199,66 +173,41 @@ class InboundSteps(Trace):
         at = 16 if len(outer.dst) == 4 else 24
         return self._wire.field("destination", at, len(outer.dst), format_address(outer.dst))
 
-    def _payload(self, shown: Shown, iv: int, start: int, length: int) -> Step:
-        keys = shown.keys
-        clear = keys.suite.kind is Kind.GMAC or (keys.suite.kind is Kind.AUTHENC and keys.suite.block == 1)
-        what = "payload and trailer, in clear" if clear else "ciphertext"
-        fields = [
-            self._wire.field("IV", start - iv, iv, f"{iv} bytes"),
-            self._wire.field(what, start, length, f"{length} bytes"),
-            self._wire.field("ICV", start + length, keys.icv_length, f"{8 * keys.icv_length} bits"),
-        ]
-        says = f"IV of {iv} bytes, {what} of {length}, ICV of {keys.icv_length}"
-        return Step("ESP payload", "RFC 4303 2.3-2.8", says, tuple(f for f in fields if f.length))
 
-    def _covered(self, shown: Shown, header: bytes, seq_hi: bytes, iv: bytes, ciphertext: bytes) -> list[bytes]:
-        """Tells nonce and AAD, or what is MACed; gives the parts of the AAD, or of what is MACed."""
-        keys, at = shown.keys, self._at
-        iv_field = self._wire.field("IV", at + esp.HEADER_LENGTH, len(iv), f"{len(iv)} bytes")
-        spi = self._wire.field("SPI", at, 4, f"0x{int.from_bytes(header[:4]):08x}")
-        seq = self._wire.field("sequence number", at + 4, 4)
-        high = [Field("ESN's high half", None, 4, seq_hi.hex(), int.from_bytes(seq_hi))] if seq_hi else []
-        covered = self._wire.field("ciphertext", at + 8 + len(iv), len(ciphertext), f"{len(ciphertext)} bytes")
-        if keys.suite.kind is Kind.AUTHENC:
-            fields = [spi, seq, *([iv_field] if iv else []), covered, *high]
-            says = "the MAC is over SPI, sequence number, IV, ciphertext" + (", ESN's high half last" if high else "")
-            self._tell(Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields)))
-            return [header, iv, ciphertext, seq_hi] if seq_hi else [header, iv, ciphertext]
-        self.nonce, self.aad = nonce(keys.salt, iv), aad(header, seq_hi)
-        self._tell(
-            Step("nonce", _SOURCES[keys.suite.name][0], f"salt of {len(keys.salt)} bytes, then the IV",
-                 (shown.salt_field(), iv_field), (repeat.nonce(shown, iv),))
-        )  # fmt: skip
-        fields, parts = [spi, *high, seq], [header[:4], seq_hi, header[4:]] if seq_hi else [header[:4], header[4:]]
-        says = "SPI, ESN's high half, sequence number" if high else "SPI, sequence number"
-        if keys.suite.kind is Kind.GMAC:
-            self.aad += iv + ciphertext
-            fields, parts = [*fields, iv_field, covered], [*parts, iv, ciphertext]
-            says += ", IV, payload and trailer: nothing is encrypted"
-        self._tell(Step("AAD", _SOURCES[keys.suite.name][1], says, tuple(fields), (repeat.aad(parts),)))
-        return parts
-
-    def _icv_step(self, shown: Shown, at: int, again: Repeat) -> Step:
-        icv, expected = self.icv or b"", self.expected or b""
-        source = f"RFC 4303 3.4.4.{1 if shown.keys.suite.kind is Kind.AUTHENC else 2}"
-        if not icv:
-            return Step("ICV", source, "none: the SA authenticates nothing, so anything passes")
-        good = "right" if icv == expected else "WRONG"
-        fields = (
-            self._wire.field("received", at, len(icv), good),
-            Field("computed", None, len(expected), expected.hex(), f"{8 * len(expected)} bits"),
-        )
-        says = f"received {icv.hex()}, computed {expected.hex()}: {good}"
-        return Step("ICV", source, says, fields, (again,))
+def trailer_step(plaintext: bytes, split: tuple[int, int] | None) -> Step:
+    """Payload, padding, pad length and next header of what was decrypted."""
+    source = "RFC 4303 2.4-2.6"
+    if len(plaintext) < _TRAILER:
+        return Step("trailer", source, f"{len(plaintext)} bytes have no room for pad length and next header")
+    it, end, pad = Bytes(plaintext), len(plaintext) - _TRAILER, plaintext[-2]
+    length = max(end - pad, 0)
+    fields = [it.field("payload", 0, length, f"{length} bytes")]
+    if 0 < pad <= end:
+        usual = plaintext[length:end] == bytes(range(1, pad + 1))
+        fields.append(it.field("padding", length, pad, "1, 2, 3, ..." if usual else "not 1, 2, 3, ...; accepted"))
+    fields += [it.field("pad length", end, 1), it.field("next header", end + 1, 1, protocol(plaintext[-1]))]
+    if split is None:
+        says = f"pad length {pad} leaves no payload of {end} bytes"
+    elif split[1] == esp.NEXT_HEADER_NONE:
+        says = "next header 59: a dummy packet, which is dropped"
+    else:
+        says = f"{length} bytes of payload, {pad} of padding, next header {protocol(split[1])}"
+    return Step("trailer", source, says, tuple(fields))
 
 
-_SOURCES = {
-    "rfc4106(gcm(aes))": ("RFC 4106 4", "RFC 4106 5"),
-    "rfc7539esp(chacha20,poly1305)": ("RFC 7634 2", "RFC 7634 2.1"),
-    "rfc4309(ccm(aes))": ("RFC 4309 4", "RFC 4309 5"),
-    "rfc4543(gcm(aes))": ("RFC 4543 3.2", "RFC 4543 3.3"),
-}
-"""Where each suite's nonce and AAD are specified."""
+def sa_fields(entry: SadEntry, *, show_keys: bool) -> list[Field]:
+    """What an SA is, its keys by their fingerprints."""
+    sa = entry.sa
+    fields = [fact("SA", sa.name), fact("mode", sa.mode.value), fact("state", entry.state.value)]
+    if sa.direction is not None:
+        fields.append(fact("direction", sa.direction.value))
+    if sa.encap is not None:
+        fields.append(fact("encapsulation", f"{sa.encap.kind} {sa.encap.sport} > {sa.encap.dport}"))
+    if sa.keys is not None:
+        fields.append(fact("algorithm", f"{sa.keys.suite.name}, ICV of {8 * sa.keys.icv_length} bits"))
+        fields += Shown(sa.keys, show_keys).fields()
+    fields.append(fact("replay window", f"{sa.window}{', ESN' if sa.esn else ''}"))
+    return fields
 
 
 def inner_steps(inner: bytes) -> list[Step]:

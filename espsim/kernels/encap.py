@@ -1,6 +1,6 @@
 """From the SA chosen to the packet that the engine seals: lengths, numbers, headers, padding; then UDP's checksum.
 
-    measure     what goes inside, and how long the packet will be    reference/outbound.py, _trim, _payload_of
+    measure     what goes inside, and how long the packet will be    reference/outbound.py, trimmed, _payload_of
     number      the sequence number, in arrival order                _next_sequence, and what SAs count
     lay_out     where each packet goes
     encap       all of it but ciphertext and ICV                     _wrap, _tunnel_header

@@ -84,7 +84,7 @@ class Outbound:
 
     def send_with(self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None) -> Sent:
         """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one."""
-        packet = _trim(packet)
+        packet = trimmed(packet)
         sa = entry.sa
         if entry.state is not State.VALID or entry.transform is None or sa.keys is None:
             return Sent(OutVerdict.STATE_INVALID, entry)
@@ -180,7 +180,7 @@ class Outbound:
         return (mask ^ seq64).to_bytes(8)
 
 
-def _trim(packet: bytes) -> bytes:
+def trimmed(packet: bytes) -> bytes:
     """The IP packet without what a link layer padded it with."""
     if packet[0] >> 4 == 4:
         return packet[: packet[2] << 8 | packet[3]] if packet[2] << 8 | packet[3] >= ipv4.HEADER_LENGTH else packet

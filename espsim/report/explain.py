@@ -50,7 +50,7 @@ def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
     title = f"{number + 1}. {step['step']}"
     room = max(width - len(title) - len(step["source"]), 2)
     out.print(Text.assemble((title, f"bold {colour_of(number)}"), " " * room, (step["source"], "dim")), soft_wrap=True)
-    for said in _wrapped(step["says"], width - 3):
+    for said in wrapped(step["says"], width - 3):
         out.print(Text(f"   {said}"), soft_wrap=True)
     bytes_too = any(field["length"] for field in step["fields"])
     for field in step["fields"]:
@@ -69,7 +69,7 @@ def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: b
     value = "" if field["value"] is None else str(field["value"])
     column = 9 + (3 * _BYTES + 1 if bytes_too else 0)
     names = textwrap.wrap(field["name"], _NAME - 1) or [""]
-    values = [value] if value[:1] in (" ", "#", ".", "_") else _wrapped(value, width - column - _NAME)
+    values = [value] if value[:1] in (" ", "#", ".", "_") else wrapped(value, width - column - _NAME)
     for n in range(max(len(rows), len(names), len(values), 1)):
         line = Text(f"   {place if n == 0 else '':<4}  ", style="dim")
         if bytes_too:
@@ -93,5 +93,6 @@ def _rows(field: Mapping[str, Any]) -> list[str]:
     return [*rows[: most - 2], f"... {left:,} bytes ...", rows[-1]]
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` columns, a word that is longer broken; one at least."""
     return textwrap.wrap(text, max(width, 10), break_long_words=True, break_on_hyphens=False) or [""]

@@ -13,7 +13,7 @@ from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.kernels import encap as kernel
-from espsim.reference.outbound import Outbound, _payload_of, _sa_mtu, _trim, _wrapped_length
+from espsim.reference.outbound import Outbound, _payload_of, _sa_mtu, _wrapped_length, trimmed
 from espsim.sad.association import NO_LIMITS, Encap, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry
 from espsim.stages import encap, policy, seqno
@@ -48,7 +48,7 @@ def test_measure(sa, packets, mtu):
         if batch.verdict[row] not in (0, OutVerdict.FRAGMENT, OutVerdict.TOO_BIG):
             assert batch.out_length[row] == batch.payload[row] == 0
             continue
-        split = _payload_of(sa, _trim(packet))
+        split = _payload_of(sa, trimmed(packet))
         if split is None:
             assert batch.verdict[row] == OutVerdict.FRAGMENT
             continue
@@ -58,11 +58,13 @@ def test_measure(sa, packets, mtu):
         assert batch.verdict[row] == 0
         assert (batch.payload[row], batch.next_header[row]) == (len(payload), next_header)
         assert batch.plain_length[row] == plain
-        says = _wrapped_length(sa, _trim(packet), plain)  # the outer header's length field: of IPv6 without the header
+        says = _wrapped_length(
+            sa, trimmed(packet), plain
+        )  # the outer header's length field: of IPv6 without the header
         assert batch.out_length[row] == says + (0 if len(sa.dst) == 4 else 40)
         if sa.mode is Mode.TRANSPORT:
             assert packet[batch.pointer[row]] == next_header
-            assert batch.headers[row] == len(_trim(packet)) - len(payload)
+            assert batch.headers[row] == len(trimmed(packet)) - len(payload)
 
 
 @given(OPEN, st.integers(0, 70000))

@@ -110,7 +110,8 @@ def some_suites():
     """One of each kind of line; the others take long."""
     chosen = ("'rfc4106(gcm(aes))' 0x0102030405060708090a0b0c0d0e0f1011121314 64", "chacha", "16171819 96", "rfc4543",
               "cbc(aes)", "des3", "null", "md5")  # fmt: skip
-    some, seen = [], set[str]()
+    some: list[object] = []
+    seen: set[str] = set()
     for words in every_suite():
         kinds = {kind for kind in chosen if kind in words} - seen
         seen |= kinds

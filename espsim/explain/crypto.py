@@ -1,0 +1,147 @@
+"""IV, nonce, AAD, ICV of one ESP packet as steps: the same bytes whichever way the packet goes."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from espsim.aead.suites import Kind, aad, nonce
+from espsim.explain import repeat
+from espsim.explain.keys import Shown
+from espsim.explain.steps import Bytes, Field, Repeat, Step
+from espsim.wire import esp
+
+_SOURCES = {
+    "rfc4106(gcm(aes))": ("RFC 4106 4", "RFC 4106 5"),
+    "rfc7539esp(chacha20,poly1305)": ("RFC 7634 2", "RFC 7634 2.1"),
+    "rfc4309(ccm(aes))": ("RFC 4309 4", "RFC 4309 5"),
+    "rfc4543(gcm(aes))": ("RFC 4543 3.2", "RFC 4543 3.3"),
+}
+"""Where each suite's nonce and AAD are specified."""
+
+
+@dataclass(frozen=True)
+class Crypto:
+    """One packet's arguments of `Transform.open`, and where its ESP header is: `at` in `wire`."""
+
+    shown: Shown
+    wire: Bytes
+    at: int
+    header: bytes
+    seq_hi: bytes
+    iv: bytes
+    body: bytes
+
+    @property
+    def ciphertext(self) -> bytes:
+        """Without the ICV."""
+        return self.body[: len(self.body) - self.shown.keys.icv_length]
+
+    @property
+    def icv(self) -> bytes:
+        """As the packet has it."""
+        return self.body[len(self.ciphertext) :]
+
+    @property
+    def authenc(self) -> bool:
+        """Whether a MAC goes over the ciphertext, and there is no nonce and no AAD."""
+        return self.shown.keys.suite.kind is Kind.AUTHENC
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing is encrypted."""
+        keys = self.shown.keys
+        return keys.suite.kind is Kind.GMAC or (self.authenc and keys.suite.block == 1)
+
+    @functools.cached_property
+    def nonce(self) -> bytes | None:
+        """Salt and IV."""
+        return None if self.authenc else nonce(self.shown.keys.salt, self.iv)
+
+    @functools.cached_property
+    def parts(self) -> list[bytes]:
+        """What the ICV covers beside an AEAD's ciphertext; of a MAC, all that it covers."""
+        if self.authenc:
+            return [self.header, self.iv, self.ciphertext, *([self.seq_hi] if self.seq_hi else [])]
+        head = [self.header[:4], *([self.seq_hi] if self.seq_hi else []), self.header[4:]]
+        return [*head, self.iv, self.ciphertext] if self.shown.keys.suite.kind is Kind.GMAC else head
+
+    @functools.cached_property
+    def aad(self) -> bytes | None:
+        """The AEAD's additional data."""
+        if self.authenc:
+            return None
+        more = self.iv + self.ciphertext if self.shown.keys.suite.kind is Kind.GMAC else b""
+        return aad(self.header, self.seq_hi) + more
+
+    # -- steps ------------------------------------------------------------------------------------------------------
+
+    def payload_step(self) -> Step:
+        """IV, ciphertext and ICV in the packet."""
+        fields = (self._iv(), self._ciphertext(), self._icv("ICV", f"{8 * len(self.icv)} bits"))
+        sizes = f"IV of {len(self.iv)} bytes, {self._what} of {len(self.ciphertext)}, ICV of {len(self.icv)}"
+        return Step("ESP payload", "RFC 4303 2.3-2.8", sizes, tuple(f for f in fields if f.length))
+
+    def input_steps(self) -> list[Step]:
+        """Nonce and AAD, or what is MACed and in which order."""
+        spi = self.wire.field("SPI", self.at, 4, f"0x{int.from_bytes(self.header[:4]):08x}")
+        seq = self.wire.field("sequence number", self.at + 4, 4)
+        high = [Field("ESN's high half", None, 4, self.seq_hi.hex(), int.from_bytes(self.seq_hi))]
+        high = high if self.seq_hi else []
+        iv = [self._iv()] if self.iv else []
+        if self.authenc:
+            says = "the MAC is over SPI, sequence number, IV, ciphertext" + (", ESN's high half last" if high else "")
+            fields = [spi, seq, *iv, self._ciphertext(), *high]
+            return [Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields))]
+        suite, salt = self.shown.keys.suite, self.shown.salt_field()
+        sources = _SOURCES[suite.name]
+        says = f"salt of {salt.length} bytes, then the IV"
+        first = Step("nonce", sources[0], says, (salt, *iv), (repeat.nonce(self.shown, self.iv),))
+        says = "SPI, ESN's high half, sequence number" if high else "SPI, sequence number"
+        fields = [spi, *high, seq]
+        if suite.kind is Kind.GMAC:
+            says += ", IV, payload and trailer: nothing is encrypted"
+            fields += [*iv, self._ciphertext()]
+        return [first, Step("AAD", sources[1], says, tuple(fields), (repeat.aad(self.parts),))]
+
+    def icv_step(self, expected: bytes) -> Step:
+        """The ICV that was received and the one that was computed."""
+        source = f"RFC 4303 3.4.4.{1 if self.authenc else 2}"
+        if not self.icv:
+            return Step("ICV", source, "none: the SA authenticates nothing, so anything passes")
+        good = "right" if self.icv == expected else "WRONG"
+        fields = (
+            self._icv("received", good),
+            Field("computed", None, len(expected), expected.hex(), f"{8 * len(expected)} bits"),
+        )
+        says = f"received {self.icv.hex()}, computed {expected.hex()}: {good}"
+        return Step("ICV", source, says, fields, (self.icv_again(),))
+
+    def icv_again(self) -> Repeat:
+        """The line that computes the ICV."""
+        return repeat.icv(self.shown, self.iv, self.ciphertext, b"".join(self.parts))
+
+    def decrypt_again(self) -> Repeat | None:
+        """The line that decrypts."""
+        return repeat.decrypt(self.shown, self.iv, self.body, b"".join(self.parts))
+
+    def encrypt_again(self, plaintext: bytes) -> Repeat | None:
+        """The line that encrypts."""
+        return repeat.encrypt(self.shown, self.iv, plaintext, b"".join(self.parts))
+
+    # -- parts ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _what(self) -> str:
+        return "payload and trailer, in clear" if self.clear else "ciphertext"
+
+    def _iv(self) -> Field:
+        return self.wire.field("IV", self.at + esp.HEADER_LENGTH, len(self.iv), f"{len(self.iv)} bytes")
+
+    def _ciphertext(self) -> Field:
+        start, size = self.at + esp.HEADER_LENGTH + len(self.iv), len(self.ciphertext)
+        return self.wire.field(self._what, start, size, f"{size} bytes")
+
+    def _icv(self, name: str, value: str) -> Field:
+        start = self.at + esp.HEADER_LENGTH + len(self.iv) + len(self.ciphertext)
+        return self.wire.field(name, start, len(self.icv), value)

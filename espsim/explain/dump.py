@@ -1,0 +1,119 @@
+"""A dump told line by line: what reads each word of `ip xfrm state`, and what it changes (words: dump_words.py).
+
+The reader that decap uses says which blocks of the text are SAs; words that are not known, and all of a block that is
+none (a policy, a prompt), are named as passed over. Keys are not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from espsim.core.echo import HIDDEN, hide_words, printable
+from espsim.core.errors import InputError
+from espsim.explain.dump_words import MEANINGS, SELECTOR, TOP, Meaning
+from espsim.xfrm.found import ParsedSa, Unmodelled
+from espsim.xfrm.lexer import logical_lines
+from espsim.xfrm.notes import Notes
+from espsim.xfrm.pieces import Block, blocks, text_pieces
+from espsim.xfrm.reader import Reader
+
+PASSED_OVER = "passed over"
+_HIDDEN = HIDDEN.replace(" ", "\0")
+"""The same as one word; no text has a NUL."""
+_COMMANDS = frozenset({"ip", "xfrm", "state", "add", "update", "sudo", "#", "$"})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A word with its values, what reads it, and what it changes."""
+
+    word: str
+    reads: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True)
+class DumpLine:
+    """One line of the text, without keys."""
+
+    line: int
+    text: str
+    words: tuple[Told, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        words = [{"word": w.word, "reads": w.reads, "changes": w.changes} for w in self.words]
+        return {"line": self.line, "text": self.text, "words": words}
+
+
+def explain_dump(text: str, where: str | None = None) -> list[DumpLine]:
+    """Every line that is not empty. InputError: no SA in it, or a key that is damaged."""
+    reader, told, states = Reader(where, Notes()), [], 0
+    for block in blocks(text_pieces(text, where)):
+        found = list(reader.read(block))
+        states += len(found)
+        sas = [one for one in found if isinstance(one, ParsedSa | Unmodelled)]
+        why = "" if sas else "a state of another protocol" if found else PASSED_OVER
+        told += list(_block(block, why))
+    if not states:
+        raise InputError("no SA in it that could be explained", where=where)
+    return told
+
+
+def _block(block: Block, why: str) -> Iterator[DumpLine]:
+    """A block's lines; `why`: it is no SA."""
+    section = TOP
+    for line in logical_lines(block.text, block.line):
+        for row, number in line.rows:
+            shown = hide_words(row.split())
+            if not shown:
+                continue
+            indent = row[: len(row) - len(row.lstrip())].expandtabs(8)
+            text = printable(indent + " ".join(shown))
+            if why:
+                yield DumpLine(number, text, (Told(_first(shown), "-", why),))
+                continue
+            words, section = _words(shown, section)
+            yield DumpLine(number, text, tuple(words))
+
+
+def _first(words: list[str]) -> str:
+    return printable(" ".join(words[:2]))
+
+
+def _words(words: list[str], section: int) -> tuple[list[Told], int]:
+    """The words of a row, and the section that the next row begins in."""
+    text = " ".join(word.replace(HIDDEN, _HIDDEN) for word in words)
+    section = _of_row(text, section)
+    told: list[Told] = []
+    while text:
+        meaning = _meaning(text, section)
+        if meaning is None:
+            word, _, rest = text.partition(" ")
+            section = TOP if section == SELECTOR else section
+            if word not in _COMMANDS and word.strip(","):
+                told.append(Told(_shown(word), "-", PASSED_OVER))
+            text = rest.lstrip(", ")
+            continue
+        match = meaning.pattern.match(text)
+        size = match.end() if match is not None else len(text)
+        if meaning.changes:
+            told.append(Told(_shown(text[:size]), meaning.reads, meaning.changes))
+        text = text[size:].lstrip(", ")
+        section = meaning.opens if meaning.opens is not None else section
+    return told, TOP if section == SELECTOR else section
+
+
+def _shown(word: str) -> str:
+    return printable(word.replace(_HIDDEN, HIDDEN))
+
+
+def _of_row(text: str, section: int) -> int:
+    """A row that no word of the section begins is the SA's own again."""
+    return section if _meaning(text, section) is not None else TOP
+
+
+def _meaning(text: str, section: int) -> Meaning | None:
+    return next((m for m in MEANINGS if m.section == section and m.pattern.match(text)), None)

@@ -1,0 +1,197 @@
+"""One outbound packet as steps: a clear packet in, the packet on the wire out (`OutTrace`).
+
+Offsets count from the first byte of the packet on the wire; the clear packet's bytes have none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from espsim.core.verdict import OutVerdict
+from espsim.explain.causes import shown_selector
+from espsim.explain.crypto import Crypto
+from espsim.explain.frames import Seen
+from espsim.explain.headers import ip_steps, protocol, udp_step
+from espsim.explain.inbound import inner_steps, sa_fields
+from espsim.explain.keys import Shown
+from espsim.explain.steps import Bytes, Field, Places, Step, fact
+from espsim.reference.outbound import Outbound, Sent, trimmed
+from espsim.reference.trace import OutTrace
+from espsim.sad.association import ESPINUDP, Mode
+from espsim.sad.entry import SadEntry
+from espsim.wire import esp, udp
+
+_LOW = 0xFFFFFFFF
+_OUTPUT = "RFC 4303 3.3"
+
+
+class OutboundSteps(OutTrace):
+    """Makes steps of one packet's run through `outbound`, and keeps what a result wants of them."""
+
+    def __init__(self, outbound: Outbound, *, show_keys: bool) -> None:
+        self.steps: list[Step] = []
+        self.crypto: Crypto | None = None
+        self.plaintext: bytes | None = None
+        self._outbound = outbound
+        self._show = show_keys
+        self._sealed: tuple[bytes, bytes, bytes, bytes] | None = None
+
+    def chosen(self, packet: bytes, entry: SadEntry | None) -> None:
+        """The SA, by selector."""
+        self.steps += inner_steps(trimmed(packet))
+        mark = self._outbound.mark
+        fields = [
+            fact("SAs in the SAD", len(self._outbound.sad)),
+            fact("mark", "not asked" if mark is None else f"0x{mark:x}"),
+        ]
+        if entry is None:
+            says = "no SA that is not inbound has a selector (and in transport mode the addresses) for it"
+        else:
+            fields.append(fact("selector", shown_selector(entry.sa.selector)))
+            says = f"{entry.sa.name}: the most specific selector that takes it, of equals the newest"
+        self.steps.append(Step("policy", "RFC 4301 5.1, RFC 4303 3.3.1", says, tuple(fields)))
+        if entry is not None:
+            fields = sa_fields(entry, show_keys=self._show)
+            self.steps.append(Step("SA", "RFC 4301 4.4.2.1", f"{entry.sa.mode.value} mode", tuple(fields)))
+
+    def padded(self, entry: SadEntry, payload: bytes, next_header: int, plaintext: bytes) -> None:
+        """Payload, TFC padding, padding, pad length, next header."""
+        self.plaintext = plaintext
+        it, pad, end = Bytes(plaintext), plaintext[-2], len(plaintext) - 2
+        tfc = end - pad - len(payload)
+        fields = [
+            it.field("payload", 0, len(payload), f"{len(payload)} bytes"),
+            *([it.field("TFC padding", len(payload), tfc, f"{tfc} bytes")] if tfc else []),
+            *([it.field("padding", end - pad, pad, "1, 2, 3, ...")] if pad else []),
+            it.field("pad length", end, 1),
+            it.field("next header", end + 1, 1, protocol(next_header)),
+        ]
+        what = "the whole packet" if entry.sa.mode is Mode.TUNNEL else "what follows the IP header"
+        says = f"{what}, padded to a multiple of {entry.sa.aligned}: {len(plaintext)} bytes"
+        whole = Field("plaintext", None, len(plaintext), plaintext.hex(), f"{len(plaintext)} bytes")
+        self.steps.append(Step("payload and trailer", f"{_OUTPUT}.2, 2.4-2.7", says, (*fields, whole)))
+
+    def numbered(self, entry: SadEntry, seq64: int | None) -> None:
+        """The sequence number, one more than the last."""
+        limit = "2^64" if entry.sa.esn else "2^32"
+        if seq64 is None:
+            says = f"the counter is at its end ({limit} - 1), and a number is never used twice"
+            self.steps.append(Step("sequence number", f"{_OUTPUT}.3", says))
+            return
+        fields = [fact("seq64", seq64), fact("on the wire", seq64 & _LOW)]
+        if entry.sa.esn:
+            fields.append(fact("ESN's high half", seq64 >> 32))
+        says = f"{seq64}, one more than the SA's last"
+        self.steps.append(Step("sequence number", f"{_OUTPUT}.3", says, tuple(fields)))
+
+    def sealed(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
+        """Kept until the packet around it is there, because that says where these bytes are."""
+        self._sealed = header, seq_hi, iv, body
+
+    def wrapped(self, entry: SadEntry, packet: bytes) -> None:
+        """IV, nonce, AAD, ICV, and the packet's headers."""
+        keys = entry.sa.keys
+        if keys is None or self._sealed is None or self.plaintext is None:
+            return
+        header, seq_hi, iv, body = self._sealed
+        wire = Bytes(packet, Places())
+        at = len(packet) - len(header) - len(iv) - len(body)
+        crypto = self.crypto = Crypto(Shown(keys, self._show), wire, at, header, seq_hi, iv, body)
+        again = crypto.encrypt_again(self.plaintext)
+        payload, icv = crypto.payload_step(), crypto.icv_step(crypto.icv)
+        self.steps += [_header_step(wire, at), _iv_step(crypto, wire), *crypto.input_steps()]
+        sealed = Step("encryption", f"{_OUTPUT}.2", payload.says, payload.fields, (again,) if again else ())
+        fields = tuple(field for field in icv.fields if field.name == "received")
+        fields = tuple(Field("ICV", f.offset, f.length, f.hex, f"{8 * f.length} bits") for f in fields)
+        says = f"{crypto.icv.hex()} goes behind the ciphertext" if crypto.icv else "none: nothing is authenticated"
+        self.steps += [sealed, Step("ICV", f"{_OUTPUT}.2", says, fields, icv.repeat)]
+        self._outer(entry, wire, at)
+
+    def _outer(self, entry: SadEntry, wire: Bytes, at: int) -> None:
+        """The headers in front of ESP."""
+        encap = entry.sa.encap
+        if encap is not None and encap.kind == ESPINUDP:
+            header = udp_step(wire.data, at - udp.HEADER_LENGTH, wire.places, "outer ", esp=True)
+            self.steps += [header] if header else []
+        prefix = "outer " if entry.sa.mode is Mode.TUNNEL else "changed "
+        self.steps += ip_steps(wire.data, wire.places, prefix)
+
+
+def _header_step(wire: Bytes, at: int) -> Step:
+    spi, seq = esp.parse(wire.data, at)
+    fields = (wire.field("SPI", at, 4, f"0x{spi:08x}"), wire.field("sequence number", at + 4, 4, seq))
+    return Step("ESP header", "RFC 4303 2.1-2.2", f"SPI 0x{spi:08x}, sequence number {seq}", fields)
+
+
+def _iv_step(crypto: Crypto, wire: Bytes) -> Step:
+    if not crypto.iv:
+        return Step("IV", "RFC 2410 3.1", "none")
+    field = wire.field("IV", crypto.at + esp.HEADER_LENGTH, len(crypto.iv), f"{len(crypto.iv)} bytes")
+    if crypto.authenc:
+        return Step("IV", "RFC 3602 3", "random for each packet", (field,))
+    says = "the sequence number under a random mask, so that none comes twice with one key (Linux's seqiv)"
+    return Step("IV", "RFC 4106 3.1", says, (field,))
+
+
+@dataclass(slots=True)
+class Sealed:
+    """What was found out of one clear packet; as `packet.Explained`, and `sent.packet` is what goes to the wire."""
+
+    seen: Seen
+    sent: Sent
+    told: OutboundSteps
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON of `espsim explain --seal`, the engine left out. `bytes` is the wire's packet, if there is one."""
+        sent, crypto = self.sent, self.told.crypto
+        spi = sent.entry.sa.spi if sent.entry is not None else None
+        wire = sent.packet
+        return {
+            "frame": self.seen.frame.number,
+            "frames": [self.seen.frame.number],
+            "verdict": sent.verdict.name,
+            "linux_counter": sent.counter,
+            "cause": None,
+            "detail": None,
+            "sa": sent.entry.sa.name if sent.entry is not None else None,
+            "spi": spi,
+            "spi_hex": f"0x{spi:08x}" if spi is not None else None,
+            "seq": sent.seq64 & _LOW if sent.seq64 is not None else None,
+            "seq64": sent.seq64,
+            "nonce": _hex(crypto.nonce if crypto else None),
+            "aad": _hex(crypto.aad if crypto else None),
+            "icv": _hex(crypto.icv if crypto else None),
+            "icv_expected": _hex(crypto.icv if crypto else None),
+            "plaintext": _hex(self.told.plaintext),
+            "inner": _hex(trimmed(self.seen.frame.ip or b"")),
+            "packet": _hex(wire),
+            "steps": [step.as_dict() for step in self.told.steps],
+            "bytes": (wire if wire is not None else self.seen.record.data).hex(),
+            "wire_length": len(wire) if wire is not None else self.seen.record.wire,
+        }
+
+
+def _hex(data: bytes | None) -> str | None:
+    return None if data is None else data.hex()
+
+
+def seal_frame(outbound: Outbound, seen: Seen, *, show_keys: bool = False) -> Sealed | None:
+    """Seal a frame's packet through `outbound` and tell the steps, the verdict last. None: it is not IP."""
+    packet = seen.frame.ip
+    if packet is None:
+        return None
+    told = OutboundSteps(outbound, show_keys=show_keys)
+    before, outbound.trace = outbound.trace, told
+    try:
+        sent = outbound.send(packet, seen.record.time_ns / 1e9)
+    finally:
+        outbound.trace = before
+    if sent is None:
+        return None
+    fields = (fact("Linux counter", sent.counter or "none moves"),)
+    says = f"{sent.verdict.name}: {sent.verdict.sentence}"
+    if sent.verdict is OutVerdict.SEALED and sent.packet is not None:
+        says += f"; {len(sent.packet)} bytes on the wire"
+    told.steps.append(Step("verdict", "net/xfrm/xfrm_output.c", says, fields))
+    return Sealed(seen, sent, told)
