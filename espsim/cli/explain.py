@@ -100,8 +100,10 @@ def _file(source: str) -> str | None:
 
 
 def _name(source: str) -> str:
-    """What messages call IN: digits are not repeated."""
-    return _file(source) or "the digits"
+    """What messages call IN."""
+    from espsim.explain.frames import DIGITS
+
+    return _file(source) or DIGITS
 
 
 def _explain_dump(text: str, source: str, as_json: bool) -> None:
@@ -161,6 +163,8 @@ def _explained(inbound: Inbound, frames: Iterator[Seen], source: str, number: in
             return explained
         if frame.ip is not None:
             inbound.receive(frame.ip, now)
+    if seen is not None and seen.frame.number == 1 and number is None:
+        raise InputError(_not_esp(seen, inbound), where=where, frame=1)
     raise _no_frame(seen, number, where, "ESP")
 
 
@@ -202,7 +206,7 @@ def _no_frame(seen: Seen | None, number: int | None, where: str, what: str) -> E
     frames = seen.frame.number if seen is not None else 0
     if number is not None:
         return InputError(f"there is no frame {number}: it has {frames}", where=where)
-    return InputError(f"no {what} packet in {frames} frames", where=where)
+    return InputError(f"no {what} packet in its {frames} frames", where=where)
 
 
 def _not_esp(seen: Seen, inbound: Inbound) -> str:

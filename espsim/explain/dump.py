@@ -6,11 +6,12 @@ none (a policy, a prompt), are named as passed over. Keys are not shown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from espsim.core.echo import HIDDEN, hide_words, printable
+from espsim.core.echo import HIDDEN, hide_keys, hide_words, printable
 from espsim.core.errors import InputError
 from espsim.explain.dump_words import MEANINGS, SELECTOR, TOP, Meaning
 from espsim.xfrm.found import ParsedSa, Unmodelled
@@ -22,6 +23,7 @@ from espsim.xfrm.reader import Reader
 PASSED_OVER = "passed over"
 _HIDDEN = HIDDEN.replace(" ", "\0")
 """The same as one word; no text has a NUL."""
+_LIMITS = re.compile(r"\s*(?:limit:|expire (?:add|use):|\d+\(bytes\))")
 _COMMANDS = frozenset({"ip", "xfrm", "state", "add", "update", "sudo", "#", "$"})
 
 
@@ -67,7 +69,8 @@ def _block(block: Block, why: str) -> Iterator[DumpLine]:
     section = TOP
     for line in logical_lines(block.text, block.line):
         for row, number in line.rows:
-            shown = hide_words(row.split())
+            # Limits look like algorithms' names, 5(bytes), and a key follows those.
+            shown = hide_keys(row).split() if _LIMITS.match(row) else hide_words(row.split())
             if not shown:
                 continue
             indent = row[: len(row) - len(row.lstrip())].expandtabs(8)

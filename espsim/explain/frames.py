@@ -19,6 +19,9 @@ from espsim.io.linktype import ETHERNET, RAW, ip_packet, ip_start
 from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
 from espsim.wire import ipv4, ipv6
 
+DIGITS = "the digits"
+"""What messages call IN where it is hex digits: they are not repeated."""
+
 _PUNCTUATION = re.compile(r"0[xX]|[\s:,]")
 _HEX = re.compile(r"[0-9a-fA-F]*")
 
@@ -159,7 +162,7 @@ def looks_like_hex(text: str) -> bool:
     return len(digits) >= 40 and wrong <= len(digits) // 20 and "/" not in text  # mistyped
 
 
-def hex_frame(text: str, where: str = "IN") -> Seen:
+def hex_frame(text: str, where: str = DIGITS) -> Seen:
     """The frame that hex digits say: an IP packet, or an Ethernet frame. InputError: an odd number, or no digits."""
     digits = _PUNCTUATION.sub("", text)
     good = _HEX.match(digits)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from espsim.core.address import format_address
-from espsim.explain.steps import Bytes, Field, Places, Repeat, Step
+from espsim.explain import repeat
+from espsim.explain.steps import Bytes, Field, Places, Step
 from espsim.wire import ipv4, ipv6, udp
 from espsim.wire.checksum import internet_checksum
 
@@ -63,7 +64,7 @@ def _v4(it: Bytes, prefix: str) -> Step:
         *_v4_options(it, size),
     ]
     says = f"{_ends(packet)}, {protocol(packet[9]).rpartition(', ')[2]}"
-    return Step(f"{prefix}IPv4 header", "RFC 791 3.1", says, tuple(fields), (_checksum_again(clear),))
+    return Step(f"{prefix}IPv4 header", "RFC 791 3.1", says, tuple(fields), (repeat.checksum(clear),))
 
 
 def _v4_options(it: Bytes, end: int) -> list[Field]:
@@ -75,15 +76,6 @@ def _v4_options(it: Bytes, end: int) -> list[Field]:
         fields.append(it.field("option", at, length, f"{kind & 0xFF}, {_OPTIONS.get(kind, 'option')}"))
         at += length
     return fields
-
-
-def _checksum_again(clear: bytes) -> Repeat:
-    return Repeat(
-        "checksum",
-        "python3 -c '\n"
-        "s = int.from_bytes(bytes.fromhex(\"" + clear.hex() + "\")) % 0xffff\n"
-        "print(f\"{~(s or 0xffff) & 0xffff:04x}\")'",
-    )  # fmt: skip
 
 
 def _v6(it: Bytes, prefix: str) -> list[Step]:

@@ -13,6 +13,8 @@ from espsim.explain.keys import Shown
 from espsim.explain.steps import Repeat
 
 _DIGITS = 64
+_SHORT = 40
+"""Digits that stand in a line with other things."""
 _HEX = "h = bytes.fromhex"
 _AEAD = "from cryptography.hazmat.primitives.ciphers.aead import "
 _CIPHER = "from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes"
@@ -28,10 +30,21 @@ def _python(lines: list[str], *words: str) -> str:
 def _h(data: bytes) -> str:
     """An expression for these bytes, in lines that fit."""
     digits = data.hex()
-    if len(digits) <= _DIGITS // 2:
+    if len(digits) <= _SHORT:
         return f'h("{digits}")'
     rows = "\n".join(digits[at : at + _DIGITS] for at in range(0, len(digits), _DIGITS))
     return f'h("""\n{rows}\n""")'
+
+
+def checksum(header: bytes) -> Repeat:
+    """An IPv4 header's checksum (RFC 1071); `header` has zeros in its place."""
+    lines = [
+        _HEX,
+        f"b = {_h(header)}",
+        "s = int.from_bytes(b) % 0xffff",
+        'print(f"{~(s or 0xffff) & 0xffff:04x}")',
+    ]
+    return Repeat("checksum", _python(lines))
 
 
 def esn(low: int, high: int, size: int, seq: int) -> Repeat:
@@ -53,8 +66,8 @@ def nonce(shown: Shown, iv: bytes) -> Repeat:
 def aad(parts: list[bytes]) -> Repeat:
     """The parts one after another."""
     if sum(map(len, parts)) > _DIGITS // 4:
-        joined = " + ".join(map(_h, parts))
-        return Repeat("AAD", _python([_HEX, f"print(({joined}).hex())"]))
+        lines = [f"a += {_h(part)}" for part in parts]
+        return Repeat("AAD", _python([_HEX, 'a = b""', *lines, "print(a.hex())"]))
     return Repeat("AAD", "printf '" + "%s" * len(parts) + "\\n' " + " ".join(part.hex() for part in parts))
 
 
@@ -73,13 +86,14 @@ def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
     lines = ["import sys", _AEAD + name, _CIPHER, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
     if keys.suite.kind is Kind.GMAC:
         lines.remove(_CIPHER)
-        lines.append(f'print(AESGCM(key).encrypt(n, b"", {_h(whole_aad)}).hex())')
+        lines += [f"a = {_h(whole_aad)}", 'print(AESGCM(key).encrypt(n, b"", a).hex())']
         return Repeat("ICV", _python(lines, shown.key, shown.salt))
     made, tag = _made(shown)
     lines += [
-        f"c = {_keystream(name)}.decryptor()",
-        f"p = c.update({_h(ciphertext)})  # not verified",
-        f"t = {made}.encrypt(n, p, {_h(whole_aad)})[-{tag}:]",
+        f"a = {_h(whole_aad)}",
+        f"c = {_keystream(name)}",
+        f"p = c.decryptor().update({_h(ciphertext)})  # not verified",
+        f"t = {made}.encrypt(n, p, a)[-{tag}:]",
         f"print(t[:{keys.icv_length}].hex())",
     ]
     return Repeat("ICV", _python(lines, shown.key, shown.salt))
@@ -123,7 +137,7 @@ def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | 
             "print((p + d.finalize()).hex())",
         ]
     else:
-        lines.append(f"print({_made(shown)[0]}.decrypt(n, {_h(body)}, {_h(whole_aad)}).hex())")
+        lines += [f"a = {_h(whole_aad)}", f"c = {_made(shown)[0]}", f"print(c.decrypt(n, {_h(body)}, a).hex())"]
     return Repeat("plaintext", _python(lines, shown.key, shown.salt))
 
 
@@ -143,7 +157,9 @@ def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repe
         _HEX,
         "key, salt = map(h, sys.argv[1:])",
         f"n = salt + {_h(iv)}",
-        f"print({made}.encrypt(n, {_h(plaintext)}, {_h(whole_aad)}){cut}.hex())",
+        f"a = {_h(whole_aad)}",
+        f"c = {made}",
+        f"print(c.encrypt(n, {_h(plaintext)}, a){cut}.hex())",
     ]
     return Repeat("ciphertext", _python(lines, shown.key, shown.salt))
 
@@ -159,6 +175,6 @@ def _openssl(shown: Shown, iv: bytes, data: bytes, *, decrypting: bool) -> Repea
     to_bytes, act = ("", "-d -a") if decrypting else ("openssl base64 -d | ", "-e")
     return Repeat(
         "plaintext" if decrypting else "ciphertext",
-        f"echo '{rows}' |\n{to_bytes}openssl enc {act} -{cipher} -nopad -K {shown.key} -iv {iv.hex()} |\n"
+        f"echo '{rows}' |\n{to_bytes}openssl enc {act} -{cipher} -nopad \\\n-K {shown.key} -iv {iv.hex()} |\n"
         "od -An -v -tx1 | tr -d ' \\n'",
     )

@@ -12,12 +12,11 @@ from espsim.core.echo import printable, printable_values
 from espsim.report.hexdump import colour_of, hexdump
 from espsim.report.terminal import Page, console, print_engine
 
-_BYTES = 8
-"""Bytes of a field in a line."""
+_SHAPES = ((80, 8, 22), (60, 4, 22), (0, 2, 14))
+"""From so many columns on: bytes of a field in a line, columns of its name."""
 _MOST_LINES = 4
 """Lines of one field; what is longer is shortened in the middle. The plaintext, which is nowhere else, has more."""
 _MOST_OF_PLAINTEXT = 24
-_NAME = 22
 _LEAST_WIDTH = 40
 
 
@@ -29,7 +28,7 @@ def print_explained(result: Mapping[str, Any], source: str) -> None:
     joined = "" if len(result["frames"]) < 2 else f", put together from frames {_list(result['frames'])}"
     out.print(f"frame {result['frame']} of {printable(source)}: {result['wire_length']} bytes{cut}{joined}")
     out.print()
-    for line in hexdump(frame, result["steps"]):
+    for line in hexdump(frame, result["steps"], out.width):
         out.print(line, soft_wrap=True)
     for number, step in enumerate(result["steps"]):
         _print_step(out, number, step)
@@ -64,32 +63,33 @@ def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
 
 def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: bool) -> Iterator[Text]:
     """Offset, bytes, name, value: what does not fit goes on in the next lines. `bytes_too`: the step has some bytes."""
-    rows = _rows(field)
+    _, size, room = next(shape for shape in _SHAPES if width >= shape[0])
+    rows = _rows(field, size)
     place = f"{field['offset']:04x}" if field["offset"] is not None else ""
     value = "" if field["value"] is None else str(field["value"])
-    column = 9 + (3 * _BYTES + 1 if bytes_too else 0)
-    names = textwrap.wrap(field["name"], _NAME - 1) or [""]
-    values = [value] if value[:1] in (" ", "#", ".", "_") else wrapped(value, width - column - _NAME)
+    column = 9 + (3 * size + 1 if bytes_too else 0)
+    names = textwrap.wrap(field["name"], room - 1) or [""]
+    values = [value] if value[:1] in (" ", "#", ".", "_") else wrapped(value, width - column - room)
     for n in range(max(len(rows), len(names), len(values), 1)):
         line = Text(f"   {place if n == 0 else '':<4}  ", style="dim")
         if bytes_too:
-            line.append(f"{rows[n] if n < len(rows) else '':<{3 * _BYTES - 1}}  ", style=colour)
-        line.append(f"{names[n] if n < len(names) else '':<{_NAME}}")
+            line.append(f"{rows[n] if n < len(rows) else '':<{3 * size - 1}}  ", style=colour)
+        line.append(f"{names[n] if n < len(names) else '':<{room}}")
         line.append(values[n] if n < len(values) else "", style="bold")
         line.rstrip()
         yield line
 
 
-def _rows(field: Mapping[str, Any]) -> list[str]:
-    """A field's bytes, eight a line; stars for those that are hidden."""
+def _rows(field: Mapping[str, Any], size: int) -> list[str]:
+    """A field's bytes, `size` a line; stars for those that are hidden."""
     if field["hex"] is None:
-        return [" ".join(["**"] * min(field["length"], _BYTES))] if field["length"] else []
+        return [" ".join(["**"] * min(field["length"], size))] if field["length"] else []
     data = bytes.fromhex(field["hex"])
-    rows = [data[at : at + _BYTES].hex(" ") for at in range(0, len(data), _BYTES)]
+    rows = [data[at : at + size].hex(" ") for at in range(0, len(data), size)]
     most = _MOST_OF_PLAINTEXT if field["name"] == "plaintext" else _MOST_LINES
     if len(rows) <= most:
         return rows
-    left = (len(rows) - most + 1) * _BYTES
+    left = (len(rows) - most + 1) * size
     return [*rows[: most - 2], f"... {left:,} bytes ...", rows[-1]]
 
 

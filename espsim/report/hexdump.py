@@ -8,14 +8,19 @@ Lines that lie in the middle of one long field are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.text import Text
 
-_ROW = 16
+_ROW, _NARROW_ROW = 16, 8
+_ENOUGH = 80
+"""Columns that the longer lines need."""
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")
 _LEAST_FOLDED = 4
 """Lines of one field that are worth leaving out."""
+_NAMES = 25
+"""Columns of the names on the right."""
 
 
 def colour_of(step: int) -> str:
@@ -23,20 +28,18 @@ def colour_of(step: int) -> str:
     return _COLOURS[step % len(_COLOURS)]
 
 
-def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]]) -> list[Text]:
-    """Lines of at most 80 columns; a field belongs to the first step that has it."""
-    owner, borders, names = _owners(len(frame), steps)
+def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]], columns: int = _ENOUGH) -> list[Text]:
+    """Lines of at most 80 columns, or 56; a field belongs to the first step that has it."""
+    page = _Page(frame, *_owners(len(frame), steps), _ROW if columns >= _ENOUGH else _NARROW_ROW)
     lines: list[Text] = []
     folded = 0
-    rows = range(0, len(frame), _ROW)
-    for row in rows:
-        inside = row + _ROW <= len(frame) and not any(at in borders for at in range(row, row + _ROW + 1))
-        if inside and lines and row + _ROW < len(frame):
+    for row in range(0, len(frame), page.size):
+        if lines and page.inside(row):
             folded += 1
             continue
-        lines += _fold(frame, row, folded, owner)
+        lines += page.fold(row, folded)
         folded = 0
-        lines.append(_line(frame, row, owner, borders, names))
+        lines.append(page.line(row))
     return lines
 
 
@@ -57,23 +60,37 @@ def _owners(length: int, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[int, 
     return owner, borders, {start: name for start, name in names.items() if name}
 
 
-def _fold(frame: bytes, row: int, folded: int, owner: Mapping[int, int]) -> list[Text]:
-    """The lines that were left out before `row`: themselves where they are few."""
-    first = row - folded * _ROW
-    if folded < _LEAST_FOLDED:
-        return [_line(frame, at, owner, set(), {}) for at in range(first, row, _ROW)]
-    return [Text(f"     ... {folded * _ROW:,} bytes more of it", style="dim")]
+@dataclass(frozen=True)
+class _Page:
+    """A frame with who owns each byte, where fields begin or end, and the names of steps where they begin."""
 
+    frame: bytes
+    owner: Mapping[int, int]
+    borders: set[int]
+    names: Mapping[int, str]
+    size: int
 
-def _line(frame: bytes, row: int, owner: Mapping[int, int], borders: set[int], names: Mapping[int, str]) -> Text:
-    line = Text(f"{row:04x} ", style="dim")
-    for at in range(row, min(row + _ROW, len(frame))):
-        line.append("|" if at in borders else " ", style="bold")
-        line.append(f"{frame[at]:02x}", style=colour_of(owner[at]) if at in owner else "")
-    line.append("|" if min(row + _ROW, len(frame)) in borders else "", style="bold")
-    here = [names[at] for at in range(row, min(row + _ROW, len(frame))) if at in names]
-    if here:
-        line.append(" " * (55 - len(line)))
-        said = ", ".join(here)
-        line.append(said if len(said) <= 80 - 55 else said[: 80 - 58] + "...", style="bold")
-    return line
+    def inside(self, row: int) -> bool:
+        """Whether a line lies in the middle of one field."""
+        end = row + self.size
+        return end < len(self.frame) and not any(at in self.borders for at in range(row, end + 1))
+
+    def fold(self, row: int, folded: int) -> list[Text]:
+        """The lines that were left out before `row`: themselves where they are few."""
+        if folded < _LEAST_FOLDED:
+            return [self.line(at) for at in range(row - folded * self.size, row, self.size)]
+        return [Text(f"     ... {folded * self.size:,} bytes more of it", style="dim")]
+
+    def line(self, row: int) -> Text:
+        """One line."""
+        end = min(row + self.size, len(self.frame))
+        line = Text(f"{row:04x} ", style="dim")
+        for at in range(row, end):
+            line.append("|" if at in self.borders else " ", style="bold")
+            line.append(f"{self.frame[at]:02x}", style=colour_of(self.owner[at]) if at in self.owner else "")
+        line.append("|" if end in self.borders else "", style="bold")
+        said = ", ".join(self.names[at] for at in range(row, end) if at in self.names)
+        if said:
+            line.append(" " * (5 + 3 * self.size + 2 - len(line)))
+            line.append(said if len(said) <= _NAMES else f"{said[: _NAMES - 3]}...", style="bold")
+        return line

@@ -134,6 +134,7 @@ def repeated(result, keys):
     """What every printed line prints, run by a shell: {of: [output, ...]}."""
     lines = [repeat for step in result["steps"] for repeat in step["repeat"]]
     script = "\necho\n".join(line["command"] for line in lines)
+    assert max(map(len, script.splitlines())) <= 80 or "KEY" not in keys
     ended = subprocess.run(["bash", "-ec", script], env=keys, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, ""), script
     return list(zip((line["of"] for line in lines), ended.stdout.split(), strict=True))

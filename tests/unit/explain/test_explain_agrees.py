@@ -1,0 +1,100 @@
+"""explain's verdict, counter and cause are decap's for every frame; the text fits and has no escapes in a pipe."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from espsim.xfrm.show import format_sa_line
+from tests.command import espsim, espsim_text
+from tests.support import CAPTURES, VECTORS, sa_of
+
+CASES = VECTORS / "cases"
+MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
+
+
+def sources():
+    """(name, capture, SAD, more options)."""
+    for capture in MANIFEST["captures"]:
+        words = "\n".join(format_sa_line(sa_of(sa)) for sa in capture["sas"])
+        yield pytest.param(CAPTURES / f"{capture['name']}.pcap", words, (), id=capture["name"])
+    for event in MANIFEST["events"]:
+        words = event["sa"]["ip_xfrm_state"]
+        yield pytest.param(CAPTURES / f"{event['name']}.pcap", words, (), id=event["name"])
+        model = ("--model", "marvell-cn10k-linux-v5", "--assume", "model")
+        yield pytest.param(CAPTURES / f"{event['name']}.pcap", words, model, id=f"{event['name']}, a device")
+    for name, sad, more in (
+        ("a1-esn-wrap", "a1-esn-wrap", ("--keep-window",)),
+        ("d01-both", "d01-both-dir", ()),
+        ("d01-both", "d01-both-nodir", ()),
+        ("d02-ims", "d02-ims-md5", ()),
+        ("l01-nflog", "link", ()),
+        ("l04-pppoe", "link", ()),
+        ("l14-gre", "link", ()),
+        ("r13-mark", "r13-mark", ()),
+        ("r13-mark", "r13-mark", ("--any-mark",)),
+    ):
+        sas = (CASES / f"{sad}.sad").read_text()
+        yield pytest.param(CASES / f"{name}.pcap", sas, more, id=" ".join((name, sad, *more)))
+
+
+@pytest.mark.parametrize(("capture", "sas", "more"), list(sources()))
+def test_every_frame(capture, sas, more, tmp_path):
+    (tmp_path / "sad").write_text(sas)
+    words = (capture, "--sad", tmp_path / "sad", *more)
+    lines = tmp_path / "lines"
+    ended = espsim("decap", *words, "--verdicts", lines, "--reference")
+    assert ended.returncode == 0, ended.stderr
+    verdicts = [json.loads(line) for line in lines.read_text().splitlines()]
+    for line in verdicts:
+        ended = espsim("explain", *words, "--frame", line["frame"], "--json")
+        if line["verdict"] == "ignored":
+            assert ended.returncode == 2
+            assert f"is not ESP, but {line['kind']}" in ended.stderr.decode()
+            continue
+        assert ended.returncode == 0, ended.stderr
+        told = json.loads(ended.stdout)
+        same = line.keys() & {"frame", "verdict", "linux_counter", "spi", "seq", "seq64", "sa", "cause", "device",
+                              "surfacing", "keys_of"}  # fmt: skip
+        assert {key: told[key] for key in same} == {key: line[key] for key in same}
+        assert (told["inner"] is not None) == (line["verdict"] == "DELIVERED")
+        frame = bytes.fromhex(told["bytes"])
+        for step in told["steps"]:
+            assert step["says"]
+            assert step["source"]
+            for field in step["fields"]:
+                if field["offset"] is not None:
+                    assert frame[field["offset"] :][: field["length"]].hex() == field["hex"], field
+        assert told["steps"][-1]["step"] == "verdict"
+    first = next((line["frame"] for line in verdicts if line["verdict"] != "ignored"), None)
+    if first is not None:
+        assert json.loads(espsim("explain", *words, "--json").stdout)["frame"] == first
+
+
+@pytest.mark.parametrize("seal", [False, True], ids=["opened", "sealed"])
+@pytest.mark.parametrize("name", ["demo", "esn", "nat", "two-peers"])
+def test_the_text_fits(name, seal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert espsim_text("samples", tmp_path)[0] == 0
+    capture, sad = ("clear", "clear") if seal else (name, name)
+    words = ("explain", f"{capture}.pcap", "--sad", f"{sad}.sad", *(["--seal"] if seal else []))
+    for columns in (80, 60):
+        status, text, _ = espsim_text(*words, "--width", columns)
+        assert status == 0
+        assert "\x1b" not in text
+        told = [line for line in text.splitlines() if re.match(r"\d+\. |   |[0-9a-f]{4} ", line)]
+        assert max(map(len, told)) <= columns  # lines for a shell have 80 columns whatever the width
+        assert max(map(len, text.splitlines())) <= 80
+    result = json.loads(espsim_text(*words, "--json")[1])
+    for number, step in enumerate(result["steps"], 1):
+        assert f"\n{number}. {step['step']}" in text
+
+
+def test_a_terminal_gets_colours(monkeypatch, tmp_path):
+    espsim_text("samples", tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    text = espsim_text("explain", tmp_path / "esn.pcap", "--sad", tmp_path / "esn.sad")[1]
+    assert "\x1b[" in text
