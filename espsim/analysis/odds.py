@@ -104,7 +104,7 @@ def chances(
     `model` has its assumptions filled in (`Model.assuming`). InputError: it takes no inbound SAs; UnknownReached: the
     answer is not public.
     """
-    _acceptable(model)
+    acceptable(model)
     shape = _shape(model, spis)
     exact = _exact(shape, sas, spis) if shape is not None else None
     if exact is not None or not draw:
@@ -116,7 +116,7 @@ def curve(
     model: Model, sizes: Sequence[int], spis: Range, *, seed: int = 0, draws: int | None = None
 ) -> list[dict[str, Chance]]:
     """`chances` for several numbers of SAs; a Monte Carlo draws once for all of them."""
-    _acceptable(model)
+    acceptable(model)
     shape = _shape(model, spis)
     exact = [None if shape is None else _exact(shape, size, spis) for size in sizes]
     if all(found is not None for found in exact):
@@ -306,7 +306,7 @@ def out_of_range(model: Model, spi: int) -> bool:
 # -- drawing ----------------------------------------------------------------------------------------------------------
 
 
-def _acceptable(model: Model) -> SecurityAssociation:
+def acceptable(model: Model) -> SecurityAssociation:
     """An SA that the model takes, its window the smallest, whose addresses and SPI are then replaced."""
     first: Refusal | None = None
     for mode in (Mode.TRANSPORT, Mode.TUNNEL):
@@ -328,7 +328,7 @@ def _simulated(
 ) -> list[dict[str, Chance]]:
     most = max(sizes)
     count = draws or min(1000, max(30, _BUDGET // max(1, most)))
-    template, rng = _acceptable(model), random.Random(seed)
+    template, rng = acceptable(model), random.Random(seed)
     firsts = [_first_events(model, template, most, spis, rng) for _ in range(count)]
     result = []
     for size in sizes:

@@ -17,6 +17,7 @@ from espsim.cli.run import run as run_scenario
 from espsim.cli.samples import samples
 from espsim.cli.spi import spi
 from espsim.cli.start import run
+from espsim.cli.sweep import sweep
 from espsim.cli.window import window
 from espsim.cli.xfrm import xfrm
 from espsim.version import __version__
@@ -54,6 +55,7 @@ for _command in (
     models,
     audit,
     spi,
+    sweep,
     engines,
     bench,
     xfrm,

@@ -1,0 +1,10 @@
+"""The kinds of questions that a study may ask, by name."""
+
+from __future__ import annotations
+
+from espsim.analysis.sweep.questions import allocspi, audit, odds, scenario, window
+from espsim.analysis.sweep.questions.kind import Kind
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (audit.KIND, odds.KIND, window.KIND, allocspi.KIND, scenario.KIND)
+}

@@ -1,0 +1,129 @@
+"""What ALLOCSPI costs as a SAD fills: draws, failures, and what the kernel walks.
+
+The namespace has `fill` times as many states as the range has SPIs: half of them inbound ones of the host's one
+address, each with an SPI of its own, half outbound ones to as many peers, whose SPIs the peers drew from the same
+range. Then an SPI is asked for `asks` times, always from this same state.
+
+`walked` counts the buckets and states that a request's lookups pass, on average. A policy that looks the triple up
+passes one bucket of the table for each draw: 1 + states / buckets. One that looks at the SPI whatever its destination
+passes every bucket until it finds a state (94f39804d891, xfrm_state_lookup_spi_proto): buckets + states where the SPI
+is free, half of that where it is taken. FreeBSD hashes by the SPI, so its lookup is one bucket too. `split`, `sa-dir`
+and `full-4301` are proposals: they are taken to walk as the code that they build on does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+
+from espsim.analysis.odds import Range
+from espsim.analysis.sweep.questions.kind import (
+    Axis,
+    Given,
+    Kind,
+    Params,
+    Result,
+    number,
+    policy,
+    range_of,
+    spi_range,
+    whole,
+)
+from espsim.core.errors import InputError, XfrmError
+from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
+from espsim.sad.entry import SadEntry
+from espsim.sad.netns import Netns
+from espsim.sad.request import DIR_IN, SpiRequest
+from espsim.sad.sad import Sad
+from espsim.sad.spi import Free, SpiPolicy
+
+OWN, PEER = bytes((10, 0, 0, 1)), bytes((10, 9, 0, 1))
+_MOST = 1 << 20
+_ONE_BUCKET = frozenset({"rfc2401", "openbsd", "freebsd"})
+
+
+class _Counted(SpiPolicy):
+    """A policy whose draws are counted: `free` and `taken_` SPIs that it looked at since the last `reset`."""
+
+    def __init__(self, inner: SpiPolicy) -> None:
+        self._inner = inner
+        self.name, self.hands_out_zero = inner.name, inner.hands_out_zero
+        self.drawn_zero_ends, self.names_the_taken = inner.drawn_zero_ends, inner.names_the_taken
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from 0."""
+        self.free = self.taken_ = 0
+
+    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+        """As the policy says."""
+        return self._inner.taken(sad, spi, entry, direction)
+
+    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+        """As the policy says."""
+        return self._inner.refuses(sad, sa, replaced)
+
+    def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
+        """As the policy says, counted."""
+
+        def counted(spi: int) -> bool:
+            found = free(spi)
+            self.free, self.taken_ = self.free + found, self.taken_ + (not found)
+            return found
+
+        return self._inner.draw(rng, low, high, counted)
+
+
+def run(params: Params, seed: int, _given: Given) -> Result:
+    """Fill the SAD, and ask."""
+    rng = random.Random(seed)
+    span = range_of(params["range"])
+    netns = Netns(params["policy"], seed=rng.getrandbits(64))
+    counted = netns.sad.policy = _Counted(netns.sad.policy)
+    states = _fill(netns.sad, round(params["fill"] * len(span)), span, rng)
+    asks, failed, draws, worst, walked = params["asks"], 0, 0, 0, 0.0
+    one_bucket, whole_table = 1 + states / netns.buckets(), netns.buckets() + states
+    direction = DIR_IN if netns.kernel.sa_dir else None
+    for _ in range(asks):
+        counted.reset()
+        try:
+            view = netns.allocspi(SpiRequest(PEER, OWN, PROTO_ESP, span.low, span.high, dir=direction))
+            netns.sad.kill(next(e for e in netns.sad.with_spi(view.sa.spi) if e.sa_index == view.sa_index))
+        except XfrmError:
+            failed += 1
+        tries = counted.free + counted.taken_
+        draws, worst = draws + tries, max(worst, tries)
+        if counted.name in _ONE_BUCKET:
+            walked += tries * one_bucket
+        else:
+            walked += counted.free * whole_table + counted.taken_ * whole_table / 2
+    answer = "always finds one" if not failed else "never finds one" if failed == asks else "fails at times"
+    return Result(answer, {
+        "states": states, "tries": draws / asks, "most_tries": worst, "failed_share": failed / asks,
+        "walked": walked / asks,
+    })  # fmt: skip
+
+
+def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
+    """Half inbound, half outbound. Returns how many there are."""
+    if states > _MOST:
+        raise InputError(f"{states:,} states; a namespace of more than {_MOST:,} is not filled")
+    inbound = min(states // 2 + states % 2, len(span))
+    for spi in rng.sample(range(span.low, span.high + 1), inbound):
+        sad.newsa(SecurityAssociation(PEER, OWN, spi, dir=Direction.IN))
+    for n in range(states - inbound):
+        peer = (10 << 24 | 1 << 20 | n).to_bytes(4)
+        spi = rng.randint(span.low, span.high)
+        with contextlib.suppress(XfrmError):  # FreeBSD refuses a peer's SPI that it has
+            sad.newsa(SecurityAssociation(OWN, peer, spi, dir=Direction.OUT))
+    return len(sad)
+
+
+KIND = Kind(
+    "allocspi", "tries and cost of ALLOCSPI as the SAD fills", {
+        "policy": Axis("an SPI policy, or a kernel", policy),
+        "fill": Axis("states, as a share of the range's SPIs", number(0, 64)),
+        "range": Axis("SPIs that are asked for, MIN-MAX", spi_range, "0x1000-0x13ff"),
+        "asks": Axis("requests", whole(1, 1_000_000), 64),
+    }, run, headline="tries", shown=("tries", "failed_share", "walked"), along="fill",
+)  # fmt: skip

@@ -1,0 +1,183 @@
+"""What a kind of question is: its axes, what one task of it does, and what is told of many.
+
+A task gets the value of each axis, a seed, and what belongs to the whole study (`Given`). It returns a `Result`: named
+numbers and texts, and an answer in a few words, by which a report says where the answer changes. Numbers are rounded
+to ten digits, because the last bits of a logarithm are not the same on every processor.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from espsim.analysis.odds import Range, parse_range
+from espsim.core.echo import did_you_mean, shortened
+from espsim.core.errors import InputError
+from espsim.offload.model import Model, load_model, shipped_models
+from espsim.sad.kernel import KERNELS
+from espsim.sad.spi import POLICIES
+
+Value = bool | int | float | str
+Params = Mapping[str, Any]
+UNKNOWN = "unknown"
+"""The answer where a model's value is not public."""
+
+LOSES_NONE, LOSES_SOME = "loses none", "loses some"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis: `read` makes a value of what the study says, or raises ValueError with what is legal.
+
+    `default` None: a study must have it.
+    """
+
+    what: str
+    read: Callable[[Value], Value]
+    default: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What all tasks of a study have in common. `models`: those that are named by path, as they were read.
+
+    `assumed`: what the study assumes of each model, by its name. `text` is the scenario's file.
+    """
+
+    assumed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    models: Mapping[str, Model] = field(default_factory=dict)
+    text: str = ""
+
+    def model(self, name: str) -> Model:
+        """A model by its id or path, with the study's assumptions."""
+        return (self.models.get(name) or _shipped(name)).assuming(self.assumed.get(name, {}))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one task. `values` by name: numbers, texts, None where there is none."""
+
+    answer: str
+    values: dict[str, Any]
+
+    def rounded(self) -> dict[str, Any]:
+        """`values` as they are kept."""
+        return {name: _rounded(value) for name, value in self.values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of question. `shown` are the values that a terminal shows, `headline` the one that is drawn."""
+
+    name: str
+    what: str
+    axes: Mapping[str, Axis]
+    run: Callable[[Params, int, Given], Result]
+    headline: str
+    shown: tuple[str, ...]
+    along: str
+    needs_scenario: bool = False
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.10g}") if math.isfinite(value) else None
+    return value
+
+
+@functools.cache
+def _shipped(name: str) -> Model:
+    return load_model(name)
+
+
+# -- values of axes ---------------------------------------------------------------------------------------------------
+
+
+def whole(low: int, high: int) -> Callable[[Value], Value]:
+    """A whole number from low to high."""
+
+    def read(value: Value) -> Value:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{_said(value)} is not a whole number from {low:,} to {high:,}")
+        return value
+
+    return read
+
+
+def number(low: float, high: float) -> Callable[[Value], Value]:
+    """A number from low to high."""
+
+    def read(value: Value) -> Value:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"{_said(value)} is not a number from {low:g} to {high:g}")
+        return float(value)
+
+    return read
+
+
+def word(*legal: str) -> Callable[[Value], Value]:
+    """One of some words."""
+
+    def read(value: Value) -> Value:
+        if value not in legal:
+            raise ValueError(f"{_said(value)} is not legal; legal: {', '.join(legal)}")
+        return value
+
+    return read
+
+
+def yes_or_no(value: Value) -> Value:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{_said(value)} is neither true nor false")
+    return value
+
+
+def policy(value: Value) -> Value:
+    """A policy of SPIs, or a kernel."""
+    names = (*POLICIES, *KERNELS)
+    if value not in names:
+        like = did_you_mean(str(value), names, f"there are {', '.join(names)}")
+        raise ValueError(f"no policy {_said(value)}; {like}")
+    return value
+
+
+def model_name(value: Value) -> Value:
+    """A hardware model: its id, or a path. A name that one model is of becomes that model's id."""
+    if not isinstance(value, str):
+        raise ValueError(f"{_said(value)} is not a model's id")
+    if by_path(value) or value in shipped_models():
+        return value
+    try:
+        return load_model(value).id
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+def by_path(name: str) -> bool:
+    """Whether a model is named by its file."""
+    return "/" in name or name.endswith(".toml")
+
+
+def spi_range(value: Value) -> Value:
+    """MIN-MAX, as `espsim spi --range` has it."""
+    try:
+        return str(parse_range(str(value)))
+    except InputError as error:
+        raise ValueError(error.what) from None
+
+
+def range_of(value: str) -> Range:
+    """The SPIs of a value that `spi_range` has read."""
+    return parse_range(value)
+
+
+SPAN = re.compile(r"([0-9.]{1,20})(?:-([0-9.]{1,20}))?", re.ASCII)
+
+
+def _said(value: Value) -> str:
+    return repr(shortened(str(value)))

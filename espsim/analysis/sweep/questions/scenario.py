@@ -1,0 +1,47 @@
+"""A scenario (`espsim run`) under a policy and a model: its outcome, and what became of its packets.
+
+Every variant of the scenario is run; `outcome` has them in their order.
+"""
+
+from __future__ import annotations
+
+from espsim.analysis.sweep.questions.kind import Axis, Given, Kind, Params, Result, Value, model_name, policy
+from espsim.scenario.cell import SOFTWARE
+from espsim.scenario.runner import run_cell
+from espsim.scenario.schema import parse_scenario
+from espsim.scenario.traffic import expand
+
+WHERE = "the scenario"
+
+
+def run(params: Params, seed: int, given: Given) -> Result:
+    """One cell for each variant."""
+    scenario = parse_scenario(given.text, WHERE)
+    model = None if params["model"] == SOFTWARE else given.model(params["model"])
+    cells = [
+        run_cell(
+            scenario, expand(scenario, WHERE, variant.words), params["policy"], model=model, seed=seed, variant=variant
+        )
+        for variant in scenario.variants
+    ]
+    packets = [packet for cell in cells for packet in cell.facts.packets]
+    sent = sum(packet.count for packet in packets)
+    lost = sum(packet.count for packet in packets if not packet.good)
+    outcome = "; ".join(cell.outcome for cell in cells)
+    compared = [cell for cell in cells if cell.compared]
+    return Result(outcome, {
+        "outcome": outcome, "packets": sent, "lost": lost,
+        "as_expected": all(cell.ok for cell in compared) if compared else None,
+    })  # fmt: skip
+
+
+def _model(value: Value) -> Value:
+    return value if value == SOFTWARE else model_name(value)
+
+
+KIND = Kind(
+    "scenario", "a scenario of `espsim run`", {
+        "policy": Axis("an SPI policy, or a kernel", policy, "rfc4301"),
+        "model": Axis("a hardware model, or software", _model, SOFTWARE),
+    }, run, headline="lost", shown=("outcome", "lost"), along="policy", needs_scenario=True,
+)  # fmt: skip
