@@ -12,12 +12,17 @@ from espsim.kernels.trailer import trailer
 from espsim.wire import esp
 from tests.equivalence.kernel_settings import quick
 
-PLAINTEXTS = st.binary(max_size=12) | st.builds(lambda n, pad: bytes(n) + bytes(range(1, pad + 1)) + bytes((pad, 4)),
-                                                st.integers(0, 9), st.integers(0, 255)) | st.builds(
-    lambda n, pad, nh: bytes(n) + bytes((pad, nh)),
-    st.integers(0, 300),
-    st.integers(0, 255),
-    st.sampled_from([4, 41, 59]),
+PLAINTEXTS = (
+    st.binary(max_size=12)
+    | st.builds(
+        lambda n, pad: bytes(n) + bytes(range(1, pad + 1)) + bytes((pad, 4)), st.integers(0, 9), st.integers(0, 255)
+    )
+    | st.builds(
+        lambda n, pad, nh: bytes(n) + bytes((pad, nh)),
+        st.integers(0, 300),
+        st.integers(0, 255),
+        st.sampled_from([4, 41, 59]),
+    )
 )
 
 

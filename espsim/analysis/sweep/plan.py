@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import espsim
 from espsim.analysis.sweep.questions import KINDS
 from espsim.analysis.sweep.questions.kind import UNKNOWN, Given, Value, by_path
 from espsim.analysis.sweep.study import Study
 from espsim.core.errors import EspsimError, InputError, UnknownReached
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.scenario.schema import load_scenario
+from espsim.version import __version__
 
 
 class Row(NamedTuple):
@@ -103,7 +103,7 @@ def _digest(
     study: Study, seed: int, models: Mapping[str, Model], assumed: Mapping[str, Mapping[str, object]], text: str
 ) -> str:
     everything = [
-        espsim.__version__, study.kind, study.repeats, list(study.axes.items()), seed, text,
+        __version__, study.kind, study.repeats, list(study.axes.items()), seed, text,
         {name: model.raw for name, model in models.items()}, assumed,
     ]  # fmt: skip
     return hashlib.blake2b(json.dumps(everything, default=str).encode(), digest_size=16).hexdigest()
