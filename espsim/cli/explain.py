@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +12,7 @@ from espsim.cli import common, packets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
-    from espsim.explain.frames import Seen
-    from espsim.explain.packet import Explained
     from espsim.reference.inbound import Inbound
-    from espsim.reference.outbound import Outbound
     from espsim.xfrm.found import Unused
 
 
@@ -70,6 +67,8 @@ def explain(
     """
     from espsim.core.errors import InputError
     from espsim.explain.frames import open_source
+    from espsim.explain.known import Known
+    from espsim.explain.single import Single
     from espsim.reference.outbound import Outbound
 
     common.keep_apart({"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}, {})
@@ -83,11 +82,14 @@ def explain(
         if seal:
             _refuse_with_seal({"--keep-window": keep_window, "--option": options, "--lookup": lookup, "--model": model})
             outbound = Outbound(common.load_sad(sad_path), os.urandom, mark=asked)
-            result = _sealed(outbound, found, source, number, show_keys)
+            begin = functools.partial(packets.begin, outbound.sad)
+            result = Single(found, _name(source), begin, show_keys=show_keys).sealed(outbound, number).as_dict()
         else:
             strict = "strict-windows" in options
-            inbound, _unused = _inbound(sad_path, keep_window, strict, lookup, (asked, model, assume))
-            result = _explained(inbound, found, source, number, show_keys).as_dict()
+            inbound, unused = _inbound(sad_path, keep_window, strict, lookup, (asked, model, assume))
+            known = Known(inbound.sad, unused, inbound.mark)
+            begin = functools.partial(packets.begin, inbound.sad)
+            result = Single(found, _name(source), begin, show_keys=show_keys).opened(inbound, known, number).as_dict()
             _add_model(result, inbound)
     _print(result, source, as_json)
 
@@ -142,32 +144,6 @@ def _inbound(
     return inbound, unused
 
 
-def _explained(inbound: Inbound, frames: Iterator[Seen], source: str, number: int | None, show_keys: bool) -> Explained:
-    """Frames one after another up to the one that is wanted. InputError: it is not there, or not ESP."""
-    from espsim.core.errors import InputError
-    from espsim.explain.packet import explain_packet, explain_why
-    from espsim.reference.outer import parse_outer
-
-    seen, where = None, _name(source)
-    for seen in frames:
-        frame, now = seen.frame, seen.frame.time_ns / 1e9
-        if frame.number == 1:
-            packets.begin(inbound.sad, now)
-        if frame.number == number or (
-            number is None and frame.ip is not None and parse_outer(frame.ip, inbound.ports) is not None
-        ):
-            explained = explain_packet(inbound, seen, show_keys=show_keys)
-            if explained is None:
-                raise InputError(_not_esp(seen, inbound), where=where, frame=frame.number)
-            explain_why(inbound, explained, seen)
-            return explained
-        if frame.ip is not None:
-            inbound.receive(frame.ip, now)
-    if seen is not None and seen.frame.number == 1 and number is None:
-        raise InputError(_not_esp(seen, inbound), where=where, frame=1)
-    raise _no_frame(seen, number, where, "ESP")
-
-
 def _refuse_with_seal(given: dict[str, Any]) -> None:
     """InputError for what says how packets are opened."""
     from espsim.core.errors import InputError
@@ -175,46 +151,6 @@ def _refuse_with_seal(given: dict[str, Any]) -> None:
     for name, value in given.items():
         if value:
             raise InputError(f"{name} says how packets are opened, and --seal explains how one is sealed")
-
-
-def _sealed(
-    outbound: Outbound, frames: Iterator[Seen], source: str, number: int | None, show_keys: bool
-) -> dict[str, Any]:
-    """Frames before the one that is wanted are sealed first, so that its number is encap's."""
-    from espsim.core.errors import InputError
-    from espsim.explain.outbound import seal_frame
-
-    seen, where = None, _name(source)
-    for seen in frames:
-        now = seen.frame.time_ns / 1e9
-        if seen.frame.number == 1:
-            packets.begin(outbound.sad, now)
-        if seen.frame.number == number or (number is None and seen.frame.ip is not None):
-            sealed = seal_frame(outbound, seen, show_keys=show_keys)
-            if sealed is None:
-                raise InputError(f"is not IP, but {seen.frame.link.label}", where=where, frame=seen.frame.number)
-            return sealed.as_dict()
-        if seen.frame.ip is not None:
-            outbound.send(seen.frame.ip, now)
-    raise _no_frame(seen, number, where, "IP")
-
-
-def _no_frame(seen: Seen | None, number: int | None, where: str, what: str) -> Exception:
-    """The capture has no such frame."""
-    from espsim.core.errors import InputError
-
-    frames = seen.frame.number if seen is not None else 0
-    if number is not None:
-        return InputError(f"there is no frame {number}: it has {frames}", where=where)
-    return InputError(f"no {what} packet in its {frames} frames", where=where)
-
-
-def _not_esp(seen: Seen, inbound: Inbound) -> str:
-    from espsim.reference.layers import layer_of
-
-    frame = seen.frame
-    kind = frame.link if frame.ip is None else layer_of(frame.ip, inbound.ports)
-    return f"is not ESP, but {kind.label}"
 
 
 def _add_model(result: dict[str, Any], inbound: Inbound) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from espsim.core.inputs import STANDARD, open_input
 from espsim.explain.steps import Places
 from espsim.io.capture import CaptureReader, Frame
 from espsim.io.formats import read_format
+from espsim.io.fragments import Settled
 from espsim.io.linktype import ETHERNET, RAW, ip_packet, ip_start
 from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
 from espsim.wire import ipv4, ipv6
@@ -28,10 +30,14 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame, and the record that it was made from (of a datagram in fragments: its last fragment)."""
+    """A frame, and the record that it was made from (of a datagram in fragments: its last fragment).
+
+    `settled`: what became of fragments with this frame.
+    """
 
     frame: Frame
     record: Record
+    settled: list[Settled]
 
     @property
     def places(self) -> Places:
@@ -54,21 +60,21 @@ class _Remembering:
 
 
 @contextlib.contextmanager
-def open_source(source: str) -> Iterator[Iterator[Seen] | str]:
+def open_source(source: str) -> Iterator[Frames | str]:
     """What IN is: the frames of a capture, the one of hex digits (on the command line or in a file), or another text.
 
     InputError: it can't be read, or is none of these.
     """
     if is_digits(source):
-        yield iter([hex_frame(source)])
+        yield Frames(iter([hex_frame(source)]))
         return
     with open_input(source, buffering=1 << 16) as file:
         head = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else _start(file)
         if not _is_text(head):
-            yield seen_frames(file, source)
+            yield Frames.of(file, source)
             return
         text = _text(file, source)
-        yield iter([hex_frame(text, source)]) if looks_like_hex(text) else text
+        yield Frames(iter([hex_frame(text, source)])) if looks_like_hex(text) else text
 
 
 def is_digits(source: str) -> bool:
@@ -100,14 +106,41 @@ def _text(file: BinaryIO, path: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def seen_frames(file: BinaryIO, path: str) -> Iterator[Seen]:
-    """Every frame of an open capture, in order; nothing is read before it is asked for. Errors as CaptureReader."""
-    source = ByteSource(file, path)
-    form = _Remembering(read_format(source))
-    reader = CaptureReader(source, form)
+class Frames:
+    """The frames of a capture, in order, once; nothing is read before it is asked for. Errors as CaptureReader's.
+
+    `ends`: reading does not wait for who writes, so that one may look ahead.
+    """
+
+    def __init__(self, frames: Iterator[Seen], reader: CaptureReader | None = None, *, ends: bool = True) -> None:
+        self._frames, self._reader, self._ends = frames, reader, ends
+
+    @classmethod
+    def of(cls, file: BinaryIO, path: str) -> Frames:
+        """Those of an open capture."""
+        source = ByteSource(file, path)
+        form = _Remembering(read_format(source))
+        reader = CaptureReader(source, form)
+        return cls(_seen(reader, form), reader, ends=file.seekable())
+
+    def __iter__(self) -> Iterator[Seen]:
+        return self._frames
+
+    def ahead(self, most: int) -> Iterator[Seen]:
+        """So many frames more of a file, none of a pipe; what is damaged ends them."""
+        with contextlib.suppress(InputError):
+            yield from itertools.islice(self._frames, most if self._ends else 0)
+
+    def rest(self) -> list[Settled]:
+        """What became of fragments at the end of the capture."""
+        joiner = self._reader.joiner if self._reader is not None else None
+        return [] if joiner is None else joiner.settled()
+
+
+def _seen(reader: CaptureReader, form: _Remembering) -> Iterator[Seen]:
     for frame in reader:
         if form.last is not None:
-            yield Seen(frame, form.last)
+            yield Seen(frame, form.last, reader.joiner.settled() if reader.joiner is not None else [])
 
 
 def places_of(record: Record, packet: bytes) -> Places:
@@ -178,7 +211,7 @@ def hex_frame(text: str, where: str = DIGITS) -> Seen:
     ip = ip_packet(record.linktype, data)
     if ip is None:
         raise InputError(f"{len(data)} bytes that are neither an IP packet nor an Ethernet frame with one", where=where)
-    return Seen(Frame(1, 0, ip, len(data), len(data)), record)
+    return Seen(Frame(1, 0, ip, len(data), len(data)), record, [])
 
 
 def _is_ip(data: bytes) -> bool:

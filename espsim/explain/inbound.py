@@ -6,6 +6,8 @@ own steps as they run; `verdict_step` is the last. A plaintext is told only afte
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from espsim.aead.icv import computed_icv
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
@@ -30,10 +32,10 @@ _TRAILER = 2
 """Bytes of pad length and next header."""
 
 
-def header_steps(packet: bytes, inbound: Inbound, places: Places) -> list[Step]:
-    """The headers before ESP, field by field."""
+def header_steps(packet: bytes, ports: Collection[int], places: Places) -> list[Step]:
+    """The headers before ESP, field by field; `ports` are the UDP ports that carry ESP."""
     steps = ip_steps(packet, places)
-    outer = parse_outer(packet, inbound.ports)
+    outer = parse_outer(packet, ports)
     if outer is not None and outer.ports is not None:
         header = udp_step(packet, outer.headers, places, esp=True)
         steps += [header] if header else []

@@ -8,27 +8,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from espsim.explain.facts import Seen as Facts
+from espsim.core.verdict import Verdict
 from espsim.explain.frames import Seen
 from espsim.explain.inbound import InboundSteps, header_steps, verdict_step
 from espsim.explain.link import link_step
 from espsim.explain.steps import Places, Step, Tell
-from espsim.explain.why import why_one
+from espsim.io.linktype import ip_packet
 from espsim.io.source import Record
 from espsim.reference.inbound import Inbound, Received
 from espsim.sad.sad import Sad
-from espsim.xfrm.found import Unused
 
 
 @dataclass(slots=True)
 class Explained:
     """What was found out of one ESP packet. Bytes are None where the run did not come to them, or does not have them.
 
-    `frames`: those whose fragments the packet was put together from; empty where it came whole. `icv` is as received,
+    `frames`: those whose fragments the packet was put together from; empty where it came whole. `datagram`: of an outer
+    fragment, the frame that completes its datagram. `icv` is as received,
     `icv_expected` as computed; `plaintext` is all that was decrypted, of a packet whose ICV is right.
     """
 
@@ -44,6 +44,7 @@ class Explained:
     cause: str | None = None
     detail: str | None = None
     frames: list[int] = field(default_factory=list)
+    datagram: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON of `espsim explain`, the engine left out. `bytes` is the frame."""
@@ -70,6 +71,8 @@ class Explained:
             "bytes": self.record.data.hex(),
             "wire_length": self.record.wire,
         }
+        if received.verdict is Verdict.FRAGMENT:
+            result["datagram"] = self.datagram
         if received.device is not None:
             result["device"] = received.device.name
             result["surfacing"] = received.surfacing.name
@@ -102,7 +105,7 @@ def open_packet(
 def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> Explained | None:
     """Run a frame's packet through `inbound` and tell its steps, the link layer's first and the verdict left out.
 
-    None: it is not ESP. `explain_why` adds the verdict.
+    None: it is not ESP. `finish` adds the verdict.
     """
     record, packet = seen.record, seen.frame.ip
     if packet is None:
@@ -119,14 +122,20 @@ def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> 
     )
 
 
-def explain_why(inbound: Inbound, explained: Explained, seen: Seen, unused: Iterable[Unused] = ()) -> None:
-    """The verdict as the last step, with the cause where the packet failed."""
-    frame = seen.frame
-    facts = Facts(frame.ip or b"", frame.number, frame.captured, frame.wire)
-    answer = why_one(inbound, explained.received, facts, unused)
-    if answer is not None:
-        explained.cause, explained.detail = answer.cause, answer.detail
-    explained.steps.append(verdict_step(explained.received, explained.cause, explained.detail))
+def explain_part(seen: Seen, ports: Collection[int]) -> Explained:
+    """An outer fragment that completes no datagram: its headers."""
+    record = seen.record
+    link = link_step(record.linktype, record.data)
+    packet = ip_packet(record.linktype, record.data) or b""
+    places = Places(((0, len(record.data) - len(packet), len(packet)),))
+    steps = [*([link] if link is not None else []), *header_steps(packet, ports, places)]
+    return Explained(seen.frame.number, record, Received(Verdict.FRAGMENT, None), steps)
+
+
+def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
+    """The verdict as the last step, with the cause and its sentence where the packet failed."""
+    explained.cause, explained.detail = cause, detail
+    explained.steps.append(verdict_step(explained.received, cause, detail))
 
 
 def _run(
@@ -137,7 +146,7 @@ def _run(
     heard: list[Step] = []
     told = InboundSteps(inbound, heard.append, places, show_keys=show_keys)
     before, inbound.trace = inbound.trace, told
-    headers = header_steps(packet, inbound, places)  # with the ports as they are before the packet
+    headers = header_steps(packet, inbound.ports, places)  # with the ports as they are before the packet
     try:
         received = inbound.receive(packet, now)
     finally:

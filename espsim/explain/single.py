@@ -1,0 +1,159 @@
+"""One frame of a capture explained as the run of the whole capture would judge it.
+
+Frames before it are run first, through the same path and past the same collector of causes. What comes behind it is not
+read, with one exception: where a packet's ICV is wrong or its number too old, or it is a fragment, up to AHEAD frames
+of a file may still tell (others of its SA open: damage; numbers rise again: a restart; the other fragments come).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from espsim.aead.engines import engine_by_name
+from espsim.core.errors import InputError
+from espsim.explain.causes import FRAGMENT, snap
+from espsim.explain.facts import PASSED, Answer
+from espsim.explain.facts import Seen as Facts
+from espsim.explain.frames import Frames, Seen
+from espsim.explain.known import Known
+from espsim.explain.outbound import Sealed, seal_frame
+from espsim.explain.packet import Explained, explain_packet, explain_part, finish
+from espsim.explain.watch import Group, Sample, Token, Watch, is_final
+from espsim.io.fragments import Settled
+from espsim.reference.inbound import Inbound, Received
+from espsim.reference.layers import layer_of
+from espsim.reference.outbound import Outbound
+from espsim.reference.outer import parse_outer
+
+AHEAD = 1024
+"""Frames of a file that may be looked at behind the one that is explained."""
+
+Begin = Callable[[float], None]
+
+
+class Single:
+    """Explains one of `frames`. `begin` hears the first frame's time in seconds; `where` is the capture's name."""
+
+    def __init__(self, frames: Frames, where: str, begin: Begin, *, show_keys: bool = False) -> None:
+        self._frames, self._where, self._begin, self._show = frames, where, begin, show_keys
+
+    def opened(self, inbound: Inbound, known: Known, number: int | None) -> Explained:
+        """Frame `number`, or the first that has ESP. InputError: it is not there, or not ESP."""
+        watch = Watch(known, engine_by_name("cryptography"), inbound.ports)
+        seen = None
+        for seen in self._frames:
+            if seen.frame.number == 1:
+                self._begin(seen.frame.time_ns / 1e9)
+            if seen.frame.number == number or (number is None and _has_esp(seen, inbound)):
+                return self._part(seen, inbound) if seen.frame.part else self._packet(seen, inbound, watch)
+            _run(seen, inbound, watch)
+        if seen is not None and seen.frame.number == 1 and number is None:
+            raise self._not_esp(seen, inbound)
+        raise self._no_frame(seen, number, "ESP")
+
+    def sealed(self, outbound: Outbound, number: int | None) -> Sealed:
+        """Frame `number`, or the first that is IP, sealed as `encap` would. InputError: it is not there, or not IP."""
+        seen = None
+        for seen in self._frames:
+            frame = seen.frame
+            if frame.number == 1:
+                self._begin(frame.time_ns / 1e9)
+            if frame.number == number or (number is None and frame.ip is not None):
+                sealed = seal_frame(outbound, seen, show_keys=self._show)
+                if sealed is None:
+                    raise InputError(f"is not IP, but {frame.link.label}", where=self._where, frame=frame.number)
+                return sealed
+            if frame.ip is not None:
+                outbound.send(frame.ip, frame.time_ns / 1e9)
+        raise self._no_frame(seen, number, "IP")
+
+    # -- the frame that was asked for -------------------------------------------------------------------------------
+
+    def _packet(self, seen: Seen, inbound: Inbound, watch: Watch) -> Explained:
+        explained = explain_packet(inbound, seen, show_keys=self._show)
+        if explained is None:
+            raise self._not_esp(seen, inbound)
+        token = _tell(explained.received, seen, watch)
+        if not is_final(token):
+            for later in self._ahead():
+                _run(later, inbound, watch)
+        watch.end()
+        explained.frames = _joined(seen)
+        answer = _answer(token)
+        finish(explained, answer.cause if answer else None, answer.detail if answer else None)
+        return explained
+
+    def _part(self, seen: Seen, inbound: Inbound) -> Explained:
+        """An outer fragment that completes nothing: what becomes of it, a later frame may say."""
+        number = seen.frame.number
+        settled = _settled_in(number, seen.settled)
+        if settled is None:
+            settled = next((s for later in self._ahead() if (s := _settled_in(number, later.settled))), None)
+        settled = settled or _settled_in(number, self._frames.rest())
+        if settled is not None and settled.layer is not None:
+            raise InputError(f"is not ESP, but {settled.layer.label}", where=self._where, frame=number)
+        explained = explain_part(seen, inbound.ports)
+        if settled is None:
+            detail = "an outer fragment: the rest of its datagram comes later, or never"
+            finish(explained, None, detail)
+        elif settled.datagram is not None:
+            explained.datagram = settled.datagram
+            finish(explained, None, f"an outer fragment: frame {settled.datagram} completes its datagram")
+        else:
+            cut = seen.frame.captured < seen.frame.wire
+            answer = snap(seen.frame.captured, seen.frame.wire) if cut else FRAGMENT
+            finish(explained, answer.cause, answer.detail)
+        return explained
+
+    def _ahead(self) -> Iterator[Seen]:
+        return self._frames.ahead(AHEAD)
+
+    def _not_esp(self, seen: Seen, inbound: Inbound) -> InputError:
+        frame = seen.frame
+        kind = frame.link if frame.ip is None else layer_of(frame.ip, inbound.ports)
+        return InputError(f"is not ESP, but {kind.label}", where=self._where, frame=frame.number)
+
+    def _no_frame(self, seen: Seen | None, number: int | None, what: str) -> InputError:
+        frames = seen.frame.number if seen is not None else 0
+        if number is not None:
+            return InputError(f"there is no frame {number}: it has {frames}", where=self._where)
+        return InputError(f"no {what} packet in its {frames} frames", where=self._where)
+
+
+def _has_esp(seen: Seen, inbound: Inbound) -> bool:
+    return seen.frame.ip is not None and parse_outer(seen.frame.ip, inbound.ports) is not None
+
+
+def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
+    """A frame that is not the one: the path and the collector see it."""
+    if seen.frame.ip is not None:
+        received = inbound.receive(seen.frame.ip, seen.frame.time_ns / 1e9)
+        if received is not None:
+            _tell(received, seen, watch)
+
+
+def _tell(received: Received, seen: Seen, watch: Watch) -> Token:
+    frame = seen.frame
+    if received.verdict in PASSED:
+        watch.passed(received)
+        return None
+    return watch.failed(received, Facts(frame.ip or b"", frame.number, frame.captured, frame.wire))
+
+
+def _answer(token: Token) -> Answer | None:
+    """The packet's own cause where it was looked at, else its group's where that is one."""
+    if isinstance(token, Sample):
+        return token.answer
+    return token.whole if isinstance(token, Group) else None
+
+
+def _joined(seen: Seen) -> list[int]:
+    """The frames that a datagram was put together from."""
+    for one in seen.settled:
+        if one.datagram == seen.frame.number:
+            return sorted((*one.frames, one.datagram))
+    return []
+
+
+def _settled_in(number: int, settled: list[Settled]) -> Settled | None:
+    return next((one for one in settled if number in one.frames), None)
