@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espsim.core.verdict import Verdict
+from espsim.explain.facts import Seen as Facts
 from espsim.explain.frames import Seen
 from espsim.explain.inbound import InboundSteps, header_steps, verdict_step
 from espsim.explain.link import link_step
 from espsim.explain.steps import Places, Step, Tell
+from espsim.explain.why import why_one
 from espsim.io.linktype import ip_packet
 from espsim.io.source import Record
 from espsim.reference.inbound import Inbound, Received
@@ -94,11 +96,13 @@ def open_packet(
     `now` in seconds; `mark` None asks no marks. `trace` is called with every `Step` of the run, the verdict last; keys
     are in them as fingerprints unless `show_keys`.
     """
-    tell = trace or _nobody
     inbound = Inbound(sad, mark=mark)
-    _told, received = _run(inbound, (packet, now), tell, Places(), show_keys)
+    if trace is None:
+        return inbound.receive(packet, now)
+    _, received = _run(inbound, (packet, now), trace, Places(), show_keys)
     if received is not None:
-        tell(verdict_step(received, None, None))
+        answer = why_one(inbound, received, Facts(packet, captured=len(packet), wire=len(packet)))
+        trace(verdict_step(received, answer.cause if answer else None, answer.detail if answer else None))
     return received
 
 
@@ -155,7 +159,3 @@ def _run(
         for step in [*headers, *heard]:
             tell(step)
     return told, received
-
-
-def _nobody(_step: Step) -> None:
-    """No trace was asked for."""

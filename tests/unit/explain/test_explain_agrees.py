@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import subprocess
+import sys
 
 import pytest
 
+from espsim.reference.outbound import Outbound
+from espsim.sad.association import Mark
 from espsim.xfrm.show import format_sa_line
 from tests.command import espsim, espsim_text
-from tests.support import CAPTURES, VECTORS, sa_of
+from tests.support import CAPTURES, VECTORS, gcm_sa, ipv4, new_sad, sa_of, udp
 
 CASES = VECTORS / "cases"
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
@@ -71,6 +76,79 @@ def test_every_frame(capture, sas, more, tmp_path):
     first = next((line["frame"] for line in verdicts if line["verdict"] != "ignored"), None)
     if first is not None:
         assert json.loads(espsim("explain", *words, "--json").stdout)["frame"] == first
+
+
+def pcap(*frames):
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101)
+    return head + b"".join(struct.pack("<IIII", 1, n, len(f), len(f)) + f for n, f in enumerate(frames))
+
+
+def flipped(packet):
+    return packet[:-1] + bytes((packet[-1] ^ 1,))
+
+
+def sent(seqs, **options):
+    """Packets of one SA, by number."""
+    sa = gcm_sa(**options)
+    sad = new_sad(sa)
+    (entry,) = sad
+    outbound = Outbound(sad, bytes)
+    packets = []
+    for seq in seqs:
+        entry.oseq = seq - 1
+        packets.append(outbound.send_with(entry, ipv4(udp(b"inner"))).packet or b"")
+    return packets
+
+
+def failing():
+    """Packets that fail, and why; each list is a capture."""
+    good = sent(range(1, 4))
+    yield "damaged", [flipped(good[0]), flipped(good[1]), good[2]]
+    yield "damaged", [good[0], *map(flipped, good[1:])]
+    yield "key", [flipped(packet) for packet in good]
+    yield "restart", sent([100_000, 1, 2, 3, 4])
+    yield "too-old", sent([100_000, 70, 65, 66])
+    yield "duplicate", [*good, *good]
+    yield "other-sa", sent(range(1, 4), key_byte=9)
+    yield "mark", sent([1], spi=0x1002)
+    yield "unknown-spi", sent([1], spi=0x1003)
+    yield "other-destination", sent([1], dst="192.0.2.9")
+    yield "esn-flag", sent([1], flags=frozenset({"esn"}))
+    yield "icv-length", [packet[:2] + (len(packet) - 4).to_bytes(2) + packet[4:-4] for packet in sent([1, 2])]
+    yield "key", [flipped(packet) for packet in sent(range(1, 60))]  # more than are looked at
+
+
+@pytest.mark.parametrize(
+    ("cause", "packets"), list(failing()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_cause(cause, packets, tmp_path):
+    sas = [gcm_sa(), gcm_sa(spi=0x1002, key_byte=9, mark=Mark(5, 0xFF))]
+    (tmp_path / "sad").write_text("".join(f"{format_sa_line(sa)}\n" for sa in sas))
+    (tmp_path / "c.pcap").write_bytes(pcap(*packets))
+    words = (tmp_path / "c.pcap", "--sad", tmp_path / "sad")
+    assert espsim("decap", *words, "--verdicts", tmp_path / "lines").returncode == 0
+    lines = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert cause in {line["cause"] for line in lines}
+    for line in lines:
+        told = json.loads(espsim("explain", *words, "--frame", line["frame"], "--json").stdout)
+        assert (told["verdict"], told["cause"]) == (line["verdict"], line["cause"])
+        assert (told["detail"] is None) == (told["verdict"] == "DELIVERED")
+        assert told["detail"] is None or told["detail"] in told["steps"][-1]["says"]
+
+
+def test_from_a_pipe_nothing_more_is_read(tmp_path):
+    """A fragment of the pipe's end would be waited for; here the pipe has what comes behind, and it is left alone."""
+    (tmp_path / "sad").write_text(f"{format_sa_line(gcm_sa())}\n")
+    words = ["explain", "-", "--sad", str(tmp_path / "sad"), "--frame", "1", "--json"]
+    command = [sys.executable, "-m", "espsim", *words]
+    first = pcap(flipped(sent([1])[0]))
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(first)
+        process.stdin.flush()
+        told = json.loads(process.stdout.read())  # standard input is still open
+    assert (process.returncode, told["verdict"], told["cause"]) == (0, "INTEGRITY", "key")
 
 
 @pytest.mark.parametrize("seal", [False, True], ids=["opened", "sealed"])

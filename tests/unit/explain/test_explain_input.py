@@ -14,12 +14,23 @@ from espsim.explain.packet import open_packet
 from espsim.explain.steps import Step
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, Encap, Limits, Mark, Selector
+from espsim.xfrm.parse import parse_sa_line
 from espsim.xfrm.show import format_dump, format_sa_line
 from tests.command import espsim, espsim_text
 from tests.support import VECTORS, gcm_sa, ipv4, new_sad, udp
 
 CASES = VECTORS / "cases"
 SA = gcm_sa()
+SUITES = [
+    f"aead rfc4106(gcm(aes)) 0x{'11' * 20} 64",
+    f"aead rfc7539esp(chacha20,poly1305) 0x{'22' * 36} 128",
+    f"aead rfc4309(ccm(aes)) 0x{'33' * 19} 96",
+    f"aead rfc4543(gcm(aes)) 0x{'44' * 20} 128",
+    f"enc cbc(aes) 0x{'55' * 16} auth-trunc hmac(sha256) 0x{'66' * 32} 128",
+    f"enc cbc(des3_ede) 0x{'55' * 24} auth-trunc hmac(md5) 0x{'66' * 16} 96",
+    f"enc ecb(cipher_null) '' auth-trunc hmac(sha1) 0x{'66' * 20} 96",
+    f"enc cbc(aes) 0x{'77' * 16}",
+]
 
 
 def wire(payload=b"0123456789", seq=1, sa=SA):
@@ -206,11 +217,16 @@ class TestHostile:
         assert result["verdict"] == ("TRUNCATED" if length == 8 else "HEADER")
         assert result["plaintext"] is None
 
-    def test_any_cut_and_any_bit(self):
-        packet, sad = wire(), new_sad(SA)
+    @pytest.mark.parametrize("words", SUITES, ids=lambda words: words.split()[1])
+    def test_any_cut_and_many_bits(self, words):
+        head = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1001 mode tunnel replay-window 64 flag esn "
+        sa = parse_sa_line(head + words)
+        packet, sad = wire(sa=sa), new_sad(sa)
         for end in range(len(packet)):
-            open_packet(sad, packet[:end])
-        for at in range(len(packet) * 8):
+            open_packet(sad, packet[:end], trace=list[Step]().append)
+            shorter = packet[:2] + end.to_bytes(2) + packet[4:end]  # the header says so too
+            open_packet(sad, shorter, trace=list[Step]().append)
+        for at in range(0, len(packet) * 8, 5):
             flipped = bytearray(packet)
             flipped[at // 8] ^= 1 << at % 8
             steps: list[Step] = []
