@@ -14,6 +14,7 @@ NEXT = (
         "espsim samples esp && espsim decap esp/esn.pcap --sad esp/esn.sad -o o.pcap",
         "a capture, and a verdict for every packet",
     ),
+    ("espsim explain esp/esn.pcap --sad esp/esn.sad", "one of its packets, byte by byte"),
 )
 """Commands that work as they are, and what each shows."""
 

@@ -28,6 +28,17 @@ def test_the_demo_is_shown_as_it_is():
     assert f"```text\n{shown}\n```" in TEXT
 
 
+def test_the_explained_packet_is_shown_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert espsim_text("samples", "esp")[0] == 0
+    said = espsim_text("explain", "esp/esn.pcap", "--sad", "esp/esn.sad", "--width", "80")[1]
+    block = next(b for b in re.findall(r"```text\n(.*?)\n```", TEXT, re.DOTALL) if b.startswith("frame 1 of"))
+    parts = block.split("\n...\n")
+    assert len(parts) == 3
+    for part in parts:
+        assert part in said
+
+
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_is_in_the_table(verdict):
     assert f"| {verdict.name} | {verdict.sentence} | {verdict.counter or 'none'} |" in TEXT
