@@ -24,6 +24,7 @@ from espsim.reference.outer import Outer, parse_outer
 from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
+from espsim.sad.longest import LongestLookup
 from espsim.wire import esp, udp
 
 _MOST_OTHERS = 8
@@ -94,8 +95,12 @@ class InboundSteps(Trace):
         fields += [fact("also has this SPI", _other(other, outer)) for other in others[:_MOST_OTHERS]]
         if len(others) > _MOST_OTHERS:
             fields.append(fact("also have this SPI", f"{len(others) - _MOST_OTHERS} more"))
-        says = f"{key} -> {entry.sa.name if entry else 'no SA'}"
-        self._tell(Step("lookup", "RFC 4303 3.4.2", says, tuple(fields)))
+        longest = isinstance(sad.policy, LongestLookup)
+        if longest:
+            fields.insert(1, self._wire.field("source", *_source(outer), format_address(outer.src)))
+        how = "longest match of destination and source" if longest else "newest first"
+        says = f"{key}, {how} -> {entry.sa.name if entry else 'no SA'}"
+        self._tell(Step("lookup", "RFC 4303 3.4.2" if not longest else "RFC 4301 4.1", says, tuple(fields)))
 
     def steered(self, key: PacketKey, answer: Answer) -> None:
         """What the modelled device looked at, and whose context it found."""
@@ -240,6 +245,11 @@ def verdict_step(received: Received, cause: str | None, detail: str | None) -> S
         fields.append(fact("cause", cause))
     says = f"{verdict.name}: {verdict.sentence}" + (f". {detail}" if detail else "")
     return Step("verdict", "net/xfrm/xfrm_input.c", says, tuple(fields))
+
+
+def _source(outer: Outer) -> tuple[int, int]:
+    """Where the source address is in the IP header, and its length."""
+    return (12, 4) if len(outer.src) == 4 else (8, 16)
 
 
 def _other(other: SadEntry, outer: Outer) -> str:

@@ -26,26 +26,40 @@ _WAYS = 8
 
 def told(device: Device, key: PacketKey, answer: Answer) -> list[Fact]:
     """The facts of one lookup, in order: classifier rule, key, index, places, row, occupant, check, answer."""
-    facts: list[Fact] = [("model", device.model.id)]
-    table = device.hardware.table(key.port, key.dst)
-    if device.hardware.has_rules:
-        fields = tuple(device.model.spec.inbound.classify.key)
-        known = "a rule" if of_packet(key, fields) in device.hardware.rules else "no rule"
-        facts.append(("classifier", f"{known} for {_named(fields, of_packet(key, fields))}"))
-    facts += _index(table, key)
-    places = table.find(key)
-    facts.append(("places that answer", ", ".join(map(str, places[:_WAYS])) or "none"))
-    for place in places[:_WAYS]:
-        row = table.rows[place]
-        slot = f", names slot {row.target} of the SA array" if row.target is not None else ""
-        facts.append((f"row {place}", f"{row.entry.sa.name}{slot}"))
-        if row.target is not None:
-            facts.append((f"slot {row.target}", _occupant(device.hardware.array(key.port).slots.get(row.target))))
+    taken, facts = _classifier(device, key)
+    facts = [("model", device.model.id), *facts]
+    if taken:
+        facts += _table(device, key)
     if answer.sa_index >= 0:
         facts += _check(device, key, answer)
     shadowed = ", other entries have an equal key" if answer.shadowed else ""
-    facts.append(("answer", f"{answer.reached.name}, then {answer.action}{shadowed}"))
-    return facts
+    return [*facts, ("answer", f"{answer.reached.name}, then {answer.action}{shadowed}")]
+
+
+def _classifier(device: Device, key: PacketKey) -> tuple[bool, list[Fact]]:
+    """Whether the packet goes on to the key table; a rule for each SA or policy says so, where there are such."""
+    classify = device.model.spec.inbound.classify
+    if classify.kind == "none":
+        return False, [("classifier", "none: no packet goes to IPsec")]
+    if not device.hardware.has_rules:
+        return True, []
+    values = of_packet(key, classify.key)
+    taken = values in device.hardware.rules
+    return taken, [("classifier", f"{'a' if taken else 'no'} rule for {_named(classify.key, values)}")]
+
+
+def _table(device: Device, key: PacketKey) -> Iterator[Fact]:
+    """The key table, and the array behind it where there is one."""
+    table = device.hardware.table(key.port, key.dst)
+    yield from _index(table, key)
+    places = table.find(key)
+    yield "places that answer", ", ".join(map(str, places[:_WAYS])) or "none"
+    for place in places[:_WAYS]:
+        row = table.rows[place]
+        slot = f", names slot {row.target} of the SA array" if row.target is not None else ""
+        yield f"row {place}", f"{row.entry.sa.name}{slot}"
+        if row.target is not None:
+            yield f"slot {row.target}", _occupant(device.hardware.array(key.port).slots.get(row.target))
 
 
 def _index(table: Table, key: PacketKey) -> Iterator[Fact]:

@@ -22,7 +22,7 @@ _LEAST_WIDTH = 40
 
 def print_explained(result: Mapping[str, Any], source: str) -> None:
     """One packet. `source` is where it came from."""
-    out, result = console(most=100), printable_values(result, keep="\n")
+    out, result = console(most=80), printable_values(result, keep="\n")
     frame = bytes.fromhex(result["bytes"])
     cut = f", {len(frame)} of them captured" if result["wire_length"] > len(frame) else ""
     joined = "" if len(result["frames"]) < 2 else f", put together from frames {_list(result['frames'])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ from espsim.report.terminal import console
 _NUMBER = 5
 _WORD, _READS = 22, 21
 _LEAST = 20
+_MOST, _PIPE = 120, 80
+"""Columns on a terminal, and where nothing says how many there are."""
 
 
 def print_dump(lines: Sequence[Mapping[str, Any]]) -> None:
     """The table; `reads` is the kernel's field or attribute (include/uapi/linux/xfrm.h)."""
-    out = console(most=120)
+    out = console(most=_MOST if sys.stdout.isatty() else _PIPE)
     room = max(out.width - _NUMBER - _WORD - _READS, _LEAST)
     heading = f"{'':{_NUMBER}}{'word':<{_WORD}}{'read as':<{_READS}}what it changes"
     out.print(Text(heading, style="bold"), soft_wrap=True)
