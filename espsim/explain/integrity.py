@@ -124,13 +124,20 @@ class WrongIcv:
         return Answer("other-sa", f"opens with the keys of {_named(found)}, and {_named(own)} was found: {_MIXED}")
 
     def _whose(self, failure: Failure, own: SadEntry, first: list[SadEntry]) -> SadEntry | None:
-        """The other SA whose keys open it: those that share something with it, then some more."""
-        for other in first + self._known.related(own, failure.fate.spi, _ends(failure)):
+        """The other SA whose keys open it: of the same SPI, then any of some, then the rest between its addresses."""
+        found = self._first(failure, first + self._known.of_spi(own, failure.fate.spi or 0))
+        if found is None:
+            some = self._known.some
+            which = self._trials.keys_of(some, failure.esp, [self._number(other, failure) for other in some])
+            found = some[which] if which is not None and some[which] is not own else None
+        return found or self._first(failure, self._known.between(own, _ends(failure)))
+
+    def _first(self, failure: Failure, others: list[SadEntry]) -> SadEntry | None:
+        """The first of some SAs whose keys open it."""
+        for other in others:
             if self._trials.opens(other, failure.esp, self._number(other, failure)):
                 return other
-        some = self._known.some
-        which = self._trials.keys_of(some, failure.esp, [self._number(other, failure) for other in some])
-        return some[which] if which is not None and some[which] is not own else None
+        return None
 
     def _number(self, other: SadEntry, failure: Failure) -> int:
         seq = failure.fate.seq or 0

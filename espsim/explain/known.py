@@ -7,7 +7,8 @@ number of workers. The dictionaries are made when the first packet fails.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable
 
 from espsim.core.address import Address, format_address
 from espsim.explain.facts import Top
@@ -68,18 +69,19 @@ class Known:
         """What was passed over of an SPI and destination."""
         return self.unused.get(f"0x{spi:08x}@{format_address(dst)}")
 
-    def related(self, own: SadEntry | None, spi: int | None, ends: frozenset[Address]) -> list[SadEntry]:
-        """Other SAs whose keys a packet may have been sealed with: of its SPI, then between its addresses."""
-        near = [*self.by_spi.get(spi or 0, ()), *self.by_ends.get(ends, ())]
-        return [entry for entry in dict.fromkeys(near) if entry is not own and can_judge(entry)]
+    def of_spi(self, own: SadEntry, spi: int) -> list[SadEntry]:
+        """Other SAs of an SPI, by whose keys a packet can be judged."""
+        return [entry for entry in self.by_spi.get(spi, ()) if entry is not own and can_judge(entry)]
 
     @functools.cached_property
     def some(self) -> list[SadEntry]:
-        """The first MORE SAs that have an ICV to judge by."""
-        return [entry for _, entry in zip(range(MORE), self._judges(), strict=False)]
+        """The first MORE SAs by whose keys a packet can be judged."""
+        return list(itertools.islice((entry for entry in self.entries if can_judge(entry)), MORE))
 
-    def _judges(self) -> Iterator[SadEntry]:
-        return (entry for entry in self.entries if can_judge(entry))
+    def between(self, own: SadEntry, ends: frozenset[Address]) -> list[SadEntry]:
+        """Those between two addresses, either way round, that are not among `some`."""
+        some = {entry.sa_index for entry in self.some}
+        return [e for e in self.by_ends.get(ends, ()) if e is not own and e.sa_index not in some and can_judge(e)]
 
 
 def can_judge(entry: SadEntry) -> bool:

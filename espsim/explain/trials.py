@@ -21,10 +21,10 @@ from espsim.aead.engine import BlockError, Transform
 from espsim.aead.suites import SuiteKeys, pack_seq_hi
 from espsim.sad.entry import SadEntry
 
-BUDGET = 200_000
+BUDGET = 100_000
 """Trials of a run, and one more for each `FRAMES` frames so far. The second half is for the first of each group."""
 FRAMES = 4
-_ALONE, _SAMPLE = 8, 30
+_ALONE, _SAMPLE = 8, 60
 """What a trial by itself costs, and whatever else a packet takes that is looked at, in trials among many."""
 
 
@@ -35,6 +35,7 @@ class Trials:
         self._engine = engine
         self._openers: dict[int, Opener] = {}
         self._many: Opener | None = None
+        self._cut: dict[tuple[int, int], tuple[SuiteKeys, Transform]] = {}
         self.spent = 0
 
     def may(self, frame: int, *, first: bool) -> bool:
@@ -61,9 +62,11 @@ class Trials:
         if keys is None:
             return None
         for length in lengths:
-            other = replace(keys, icv_length=length)
-            transform = CryptographyEngine().transform(other)
-            if self._opens(other, transform, esp, pack_seq_hi(seq64) if entry.sa.esn else b"", whole=True):
+            made = self._cut.get((entry.sa_index, length))
+            if made is None:
+                other = replace(keys, icv_length=length)
+                made = self._cut[entry.sa_index, length] = other, CryptographyEngine().transform(other)
+            if self._opens(*made, esp, pack_seq_hi(seq64) if entry.sa.esn else b"", whole=True):
                 return length
         return None
 
