@@ -1,0 +1,125 @@
+"""Why packets failed, notes and lines: both paths say the same, for any cut, engine and number of workers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espsim.explain import trials
+from espsim.explain.facts import CAUSES
+from espsim.explain.known import Known
+from espsim.explain.run import Files, in_batches, one_by_one
+from espsim.io.atomic import Outputs
+from espsim.offload.model import Model, shipped_models
+from espsim.pipeline import stream as streams
+from espsim.reference.inbound import Inbound
+from espsim.sad.association import ReplayState, SecurityAssociation
+from tests.equivalence.device_models import SHAPES, filled, load
+from tests.equivalence.inbound_traffic import RUNS, SUITES, make, packets_of, sas
+from tests.equivalence.kernel_settings import UNJITTED
+from tests.equivalence.test_pipeline_offloaded import CHOSEN, offloaded
+from tests.equivalence.test_stream_inbound import capture
+from tests.examples import examples
+from tests.support import engines_there
+
+Chosen = tuple[SecurityAssociation, bool]
+EXAMPLES = settings(deadline=None, max_examples=8 if UNJITTED else examples(15))
+
+
+@st.composite
+def mistaken(draw: st.DrawFn, chosen: list[Chosen]) -> list[Chosen]:
+    """The same SAs as someone has them who got something wrong: ESN, its high half, an ICV's length, a key."""
+    return [(_mistaken(draw, sa), keep) for sa, keep in chosen]
+
+
+def _mistaken(draw: st.DrawFn, sa: SecurityAssociation) -> SecurityAssociation:
+    change = draw(st.sampled_from(["", "", "esn", "high", "algorithms"]))
+    if change == "esn" and sa.window:
+        return replace(sa, flags=sa.flags ^ {"esn"}, replay=ReplayState(sa.replay.seq))
+    if change == "high" and sa.esn:
+        high = sa.replay.seq_hi + draw(st.integers(1, 99)) & 0xFFFFFFFF
+        return replace(sa, replay=replace(sa.replay, seq_hi=high))
+    if change == "algorithms" and sa.keys is not None:
+        return replace(sa, algorithms=SUITES[draw(st.sampled_from(sorted(SUITES)))])
+    return sa
+
+
+def answers(path, folder, run) -> Any:
+    """All that is said of a run."""
+    lines = folder / "lines"
+    with Outputs() as outputs:
+        ran = run(Files(path, None, str(lines), outputs.text(str(lines)), outputs))
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    for one in ran.why:
+        assert one["cause"] is None or one["cause"] in CAUSES
+        assert 0 <= one["tried"] <= one["packets"]
+    assert sum(one["packets"] for one in ran.why) == ran.stats.failed
+    return ran.why, ran.notes, told
+
+
+def by_reference(path, folder, inbound):
+    known = Known(inbound.sad, (), inbound.mark)
+    return answers(path, folder, lambda files: one_by_one(files, inbound, known, lambda now: None))
+
+
+def by_batches(path, folder, inbound, engine="cryptography", workers=1):
+    known = Known(inbound.sad, (), inbound.mark)
+    way: dict[str, Any] = {"engine": engine, "workers": workers, "advance": lambda done: None}
+    return answers(path, folder, lambda files: in_batches(files, inbound, known, lambda now: None, **way))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("why")
+
+
+@pytest.mark.parametrize(("engine", "workers"), [*((name, 1) for name in engines_there()), ("cryptography", 3)])
+def test_both_paths_say_the_same(folder, engine, workers):
+    causes: set[str | None] = set()
+
+    @EXAMPLES
+    @given(st.data(), st.lists(sas(), min_size=1, max_size=6), RUNS, st.sampled_from([1, 3, 64]))
+    def check(data, chosen, arrivals, rows):
+        packets, times = packets_of(make(chosen), arrivals)
+        path = capture(folder / "in.pcap", packets, times)
+        had = data.draw(mistaken(chosen))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(streams, "ROWS", rows)
+            want = by_reference(path, folder, Inbound(make(had)))
+            assert by_batches(path, folder, Inbound(make(had)), engine, workers) == want
+        causes.update(one["cause"] for one in want[0])
+
+    check()
+    assert len(causes) >= 8, causes
+
+
+@EXAMPLES
+@given(st.lists(sas(), min_size=1, max_size=3), RUNS, st.integers(0, 3000), st.sampled_from([1, 3, 64]))
+def test_the_same_where_the_budget_is_used_up(folder, chosen, arrivals, budget, rows):
+    packets, times = packets_of(make(chosen), arrivals)
+    path = capture(folder / "in.pcap", packets, times)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "ROWS", rows)
+        patch.setattr(trials, "BUDGET", budget)
+        want = by_reference(path, folder, Inbound(make(chosen)))
+        assert by_batches(path, folder, Inbound(make(chosen))) == want
+
+
+@settings(deadline=None, max_examples=8 if UNJITTED else examples(20))
+@given(CHOSEN, RUNS, st.sampled_from([*shipped_models(), *SHAPES]), st.integers(0, 9), st.sampled_from([1, 7, 64]))
+def test_the_same_with_a_device(folder, chosen, arrivals, name, seed, rows):
+    packets, times = packets_of(make(chosen), arrivals)
+    path = capture(folder / "in.pcap", packets, times)
+
+    def check(model: Model) -> None:
+        want = by_reference(path, folder, offloaded(chosen, model, seed, 0))
+        assert by_batches(path, folder, offloaded(chosen, model, seed, 0)) == want
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "ROWS", rows)
+        filled(SHAPES[name]() if name in SHAPES else load(name), seed, check)
