@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import STANDARD, open_input
@@ -106,6 +106,17 @@ def _text(file: BinaryIO, path: str) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+class _Forward:
+    """A file that can't be sought in: the reader of pcapng looks through all of one that can."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.close = file.read, file.close
+
+    def seekable(self) -> bool:
+        """It is not."""
+        return False
+
+
 class Frames:
     """The frames of a capture, in order, once; nothing is read before it is asked for. Errors as CaptureReader's.
 
@@ -118,7 +129,7 @@ class Frames:
     @classmethod
     def of(cls, file: BinaryIO, path: str) -> Frames:
         """Those of an open capture."""
-        source = ByteSource(file, path)
+        source = ByteSource(cast(BinaryIO, _Forward(file)), path)
         form = _Remembering(read_format(source))
         reader = CaptureReader(source, form)
         return cls(_seen(reader, form), reader, ends=file.seekable())

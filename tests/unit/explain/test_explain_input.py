@@ -146,6 +146,21 @@ class TestFrames:
         assert espsim("explain", tmp_path / "c.pcap", "--sad", sad, *more).returncode == 0
         assert espsim("explain", tmp_path / "c.pcap", "--sad", sad, "--frame", 3).returncode == 2
 
+    def test_a_pcapng_is_not_looked_through(self, sad, tmp_path):
+        def block(kind, body):
+            body += bytes(-len(body) % 4)
+            size = struct.pack("<I", 12 + len(body))
+            return struct.pack("<I", kind) + size + body + size
+
+        packet = wire()
+        section = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+        packets = block(6, struct.pack("<IIIII", 0, 0, 0, len(packet), len(packet)) + packet)
+        damaged = struct.pack("<II", 6, 3) + b"damaged"
+        (tmp_path / "c.pcapng").write_bytes(section + block(1, struct.pack("<HHI", 101, 0, 0)) + packets + damaged)
+        words = ("explain", tmp_path / "c.pcapng", "--sad", sad, "--json")
+        assert json.loads(espsim(*words).stdout)["verdict"] == "DELIVERED"
+        assert espsim("explain", tmp_path / "c.pcapng", "--sad", sad, "--frame", 2).returncode == 2
+
     def test_frames_before_it_are_run(self, sad, tmp_path):
         (tmp_path / "c.pcap").write_bytes(pcap(wire(seq=7), wire(seq=7)))
         result = json.loads(espsim("explain", tmp_path / "c.pcap", "--sad", sad, "--frame", 2, "--json").stdout)
