@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from espsim.explain.known import Known
     from espsim.explain.run import Files, Ran
     from espsim.reference.inbound import Inbound
-    from espsim.sad.sad import Sad
     from espsim.xfrm.found import Unused
 
 
@@ -93,7 +92,7 @@ def decap(
     strict = "strict-windows" in options
     sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
     common.warn_open_windows(sad)
-    inbound = _path(sad, packets.mark_of(mark, any_mark), model, assume)
+    inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     with Outputs() as outputs, gently(capture == STANDARD) as reading:
@@ -123,30 +122,6 @@ def _ended_by(reading: gently) -> Iterator[None]:
         if reading.asked and error.where == STANDARD:
             raise Stopped(signal.SIGINT) from None
         raise
-
-
-def _path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
-    from espsim.core.errors import InputError
-    from espsim.offload.caps import stays_in_software
-    from espsim.reference.inbound import Inbound
-    from espsim.reference.offloaded import OffloadedInbound
-    from espsim.sad.association import PROTO_ESP, Direction
-
-    if model is None:
-        if assume:
-            raise InputError("--assume goes with --model")
-        return Inbound(sad, mark=mark)
-    if mark is None:
-        raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
-    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark)
-    for entry in list(sad):
-        sa = entry.sa
-        if sa.proto == PROTO_ESP and entry.keyed and sa.direction is not Direction.OUT:
-            installed = inbound.offload(entry)
-            if installed.errno is not None:
-                gone = "" if stays_in_software(sa, installed.errno) else ", so the kernel does not have this SA"
-                common.warn(f"{sa.name}: the device answers {installed.errno}: {installed.note}{gone}")
-    return inbound
 
 
 def _model_files(inbound: Inbound) -> list[str]:

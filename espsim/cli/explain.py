@@ -135,11 +135,9 @@ def _inbound(
     way: tuple[int | None, str | None, tuple[str, ...]],
 ) -> tuple[Inbound, list[Unused]]:  # fmt: skip
     """The path that decap would run, and the SAs that can't be used. `way`: mark, model and assumptions."""
-    from espsim.cli.decap import _path
-
     sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
     common.warn_open_windows(sad)
-    inbound = _path(sad, *way)
+    inbound = packets.inbound_path(sad, *way)
     common.note_rings(sad)
     return inbound, unused
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from espsim.cli import common
 from espsim.cli.numbers import Mark, Number
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
+    from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -79,6 +81,34 @@ def way(reference: bool, engine: str | None, workers: int | None) -> Way:
         if reference and value is not None:
             raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
     return Way(reference, engine or "auto", workers or 1)
+
+
+def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
+    """The reference path that opens packets, with a device before it where a model is named, and its SAs installed.
+
+    What a device refuses is said on standard error. InputError where the options contradict each other.
+    """
+    from espsim.core.errors import InputError
+    from espsim.offload.caps import stays_in_software
+    from espsim.reference.inbound import Inbound
+    from espsim.reference.offloaded import OffloadedInbound
+    from espsim.sad.association import PROTO_ESP, Direction
+
+    if model is None:
+        if assume:
+            raise InputError("--assume goes with --model")
+        return Inbound(sad, mark=mark)
+    if mark is None:
+        raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
+    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark)
+    for entry in list(sad):
+        sa = entry.sa
+        if sa.proto == PROTO_ESP and entry.keyed and sa.direction is not Direction.OUT:
+            installed = inbound.offload(entry)
+            if installed.errno is not None:
+                gone = "" if stays_in_software(sa, installed.errno) else ", so the kernel does not have this SA"
+                common.warn(f"{sa.name}: the device answers {installed.errno}: {installed.note}{gone}")
+    return inbound
 
 
 def begin(sad: Sad, now: float) -> None:
