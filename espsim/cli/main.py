@@ -11,6 +11,7 @@ from espsim.cli.demo import demo
 from espsim.cli.encap import encap
 from espsim.cli.engines import engines
 from espsim.cli.explain import explain
+from espsim.cli.kit import kit
 from espsim.cli.models import models
 from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
@@ -59,5 +60,6 @@ for _command in (
     engines,
     bench,
     xfrm,
+    kit,
 ):
     main.add_command(_command)

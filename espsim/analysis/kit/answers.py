@@ -1,0 +1,125 @@
+"""The right answers to a case: what the reference path says, and what each modelled device does.
+
+Read from the case's files as they are on the disk, frame by frame, as `espsim decap --reference` reads them. Nothing is
+typed in by hand; where an answer is published, the two are compared before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.analysis.kit.packets import Case
+from espsim.core.errors import UnknownReached
+from espsim.core.layers import Layer
+from espsim.core.verdict import Verdict
+from espsim.io.capture import open_capture
+from espsim.offload.device import Device
+from espsim.offload.model import load_model
+from espsim.reference.inbound import Inbound, Received
+from espsim.reference.layers import layer_of
+from espsim.reference.offloaded import OffloadedInbound
+from espsim.sad.sad import Sad
+from espsim.xfrm.load import load
+from espsim.xfrm.parse import parse_sad_text
+
+
+@dataclass(slots=True)
+class Answers:
+    """A verdict line for every frame, and the delivered packets in order, each with its time in nanoseconds."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    delivered: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DeviceAnswers:
+    """What a modelled device answers. `installed`: the driver's answer to each add, in order.
+
+    `unknown`: the first value that the run reached and nobody has published; then there are no answers.
+    """
+
+    model: str
+    answers: Answers
+    installed: list[str]
+    assumptions: list[str]
+    unknown: str | None = None
+
+
+def software(capture: str, sad_text: str) -> Answers:
+    """The reference path without a device, for the SAs of a text."""
+    sad = Sad(CryptographyEngine())
+    load(sad, parse_sad_text(sad_text))
+    return _run(capture, Inbound(sad))
+
+
+def check_known(case: Case, answers: Answers) -> None:
+    """Compare with what is published. ValueError, with the case, where the reference path says something else."""
+    times = {line["frame"] - 1: n for n, line in enumerate(_delivered_lines(answers))}
+    for index, inside in case.known.items():
+        if index not in times or answers.delivered[times[index]][1] != inside:
+            raise ValueError(f"{case.ident}: frame {index + 1} is not what {case.source} says")
+
+
+def _delivered_lines(answers: Answers) -> Iterator[dict[str, Any]]:
+    return (line for line in answers.lines if line["verdict"] == Verdict.DELIVERED.name)
+
+
+def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
+    """What the device of a model answers, with the model's own suggestions for what is not public."""
+    model = load_model(ident)
+    device = Device(model, model.suggestions)
+    inbound = OffloadedInbound(Sad(CryptographyEngine()), device)
+    result = DeviceAnswers(ident, Answers(), [], device.assumptions)
+    try:
+        for step in case.steps:
+            if step.verb == "add":
+                installed = inbound.offload(inbound.sad.newsa(step.sa))
+                result.installed.append(installed.errno or "0")
+            else:
+                inbound.withdraw(inbound.sad.delsa(step.sa.dst, step.sa.spi, step.sa.proto))
+        inbound.refresh_ports()
+        result.answers = _run(capture, inbound)
+    except UnknownReached as error:
+        result.unknown, result.answers = str(error), Answers()
+    return result
+
+
+def _run(capture: str, inbound: Inbound) -> Answers:
+    answers = Answers()
+    with open_capture(capture) as reader:
+        for frame in reader:
+            if frame.number == 1:
+                for entry in inbound.sad:
+                    entry.added = frame.time_ns / 1e9
+            if frame.part:
+                continue
+            received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
+            layer = frame.link
+            if received is None and frame.ip is not None:
+                layer = layer_of(frame.ip, inbound.ports)
+            answers.lines.append(_line(frame.number, received, layer))
+            if received is not None and received.inner is not None:
+                answers.delivered.append((frame.time_ns, received.inner))
+    return answers
+
+
+def _line(frame: int, received: Received | None, layer: Layer) -> dict[str, Any]:
+    """A frame's line of verdicts.jsonl: the keys belong to version 1 of the kit, whatever `decap --verdicts` writes."""
+    if received is None:
+        return {"frame": frame, "verdict": "ignored", "kind": layer.label}
+    line: dict[str, Any] = {
+        "frame": frame,
+        "verdict": received.verdict.name,
+        "linux_counter": received.counter,
+        "spi": received.spi,
+        "seq64": received.seq64,
+        "sa": received.entry.sa.name if received.entry is not None else None,
+    }
+    if received.device is not None:
+        line |= {"device": received.device.name, "surfacing": received.surfacing.name}
+        if received.used is not None and received.used is not received.entry:
+            line["keys_of"] = received.used.sa.name
+    return line

@@ -1,0 +1,51 @@
+"""The groups of a kit, in order. A group is DPDK's inline IPsec tests of one kind, or what DPDK has none of.
+
+Names: app/test/test_security_inline_proto.c and test_cryptodev_security_ipsec.c of DPDK. Tests of sealing have no case
+here, except where what a receiver makes of the field is a question too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from espsim.analysis.kit import devices, fragments, headers, known, numbers, refusals
+from espsim.analysis.kit.packets import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases of one kind; `dpdk`: whether DPDK has tests of it."""
+
+    ident: str
+    title: str
+    dpdk: bool
+    makers: tuple[Callable[[], Iterator[Case]], ...]
+
+    def cases(self) -> Iterator[Case]:
+        """The cases, in order."""
+        for maker in self.makers:
+            yield from maker()
+
+
+GROUPS = (
+    Group("known-vectors", "Inbound known vectors", True, (known.known_vectors,)),
+    Group("algorithms", "Combined test alg list", True, (known.algorithms,)),
+    Group("modes", "Tunnel and transport", True, (headers.modes,)),
+    Group("udp", "UDP encapsulation", True, (headers.encapsulation,)),
+    Group("icv", "ICV corruption", True, (known.icv_corruption,)),
+    Group("tunnel-header", "Tunnel addr verification", True, (headers.tunnel_addresses, known.unknown_spi)),
+    Group("df", "Tunnel header DF", True, (headers.dont_fragment,)),
+    Group("dscp", "Tunnel header DSCP and ECN", True, (headers.dscp_and_ecn,)),
+    Group("flow-label", "Tunnel header FLABEL", True, (headers.flow_label,)),
+    Group("ttl", "Tunnel header TTL and hop limit", True, (headers.ttl,)),
+    Group("lifetimes", "SA soft and hard expiry", True, (refusals.lifetimes,)),
+    Group("windows", "Antireplay", True, (numbers.windows, refusals.transport_refusals)),
+    Group("esn", "ESN and Antireplay", True, (numbers.extended,)),
+    Group("fragments", "Fragments", True, (fragments.outer_fragments, fragments.inner_fragments)),
+    Group("malformed", "Malformed packets", False, (refusals.malformed,)),
+    Group("duplicates", "Duplicate SPI and delete of a twin", False, (devices.duplicates,)),
+    Group("aliases", "Alias of an SPI", False, (devices.aliases,)),
+    Group("full-table", "Full table", False, (devices.full_tables,)),
+    Group("rekey", "Rekey overlap", False, (devices.rekeys,)),
+)

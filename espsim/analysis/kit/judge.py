@@ -1,0 +1,207 @@
+"""A program beside a kit: every case run, what it delivered compared with what it should have.
+
+    PROGRAM {in} {sad} {out} [{verdicts}] [{model}]
+
+For each case the program gets a capture and the SAs by path, and writes the inner packets, in the order of their outer
+ones, to {out} (pcap or pcapng; raw IP or Ethernet). {verdicts} is for programs that can say what became of each frame:
+one JSON line a frame. A program that cannot do what a case needs ends with exit status 77, and says why in its last
+line; the case is skipped then. Any other status but 0 fails the case, as do a crash and an overrun.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from espsim.analysis.kit.differ import difference, of_lines
+from espsim.analysis.kit.manifest import CaseEntry, DeviceEntry, Manifest
+from espsim.core.echo import did_you_mean, shortened
+from espsim.core.errors import InputError
+from espsim.io.program import Ran, run_programs
+
+PASS, FAIL, SKIP = "pass", "fail", "skip"
+SKIPPED_STATUS = 77
+"""As automake's and DPDK's TEST_SKIPPED."""
+
+_NEEDED = ("in", "sad", "out")
+_PLACES = (*_NEEDED, "verdicts", "model")
+_PLACE = re.compile(r"\{([^{}]*)\}")
+Heard = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One case: PASS, FAIL with the first difference in words, or SKIP with the reason."""
+
+    case: CaseEntry
+    result: str
+    why: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """For JSON."""
+        return {
+            "id": self.case.id,
+            "group": self.case.group,
+            "name": self.case.name,
+            "result": self.result,
+            "why": self.why,
+        }
+
+
+class Command:
+    """A command line with placeholders. InputError: it can't be split, lacks one, or has one that is not known."""
+
+    def __init__(self, text: str) -> None:
+        where = "--command"
+        try:
+            self.words = shlex.split(text)
+        except ValueError as error:
+            raise InputError(f"cannot be split into words: {error}", where=where) from None
+        if not self.words:
+            raise InputError("is empty: it wants a program and its words", where=where)
+        self.places = {name for word in self.words for name in _PLACE.findall(word)}
+        all_places = ", ".join(f"{{{name}}}" for name in _PLACES)
+        for name in sorted(self.places - {*_PLACES}):
+            like = did_you_mean(name, _PLACES, f"there are {all_places}")
+            raise InputError(f"{{{shortened(name)}}} is no placeholder; {like}", where=where)
+        missing = [f"{{{name}}}" for name in _NEEDED if name not in self.places]
+        if missing:
+            raise InputError(f"has no {' and no '.join(missing)}: {all_places} stand for files", where=where)
+        if shutil.which(self.words[0]) is None:
+            raise InputError("there is no such program that can be run", where=self.words[0])
+
+    def fill(self, values: dict[str, str]) -> list[str]:
+        """The words for one case."""
+        return [_PLACE.sub(lambda found: values[found[1]], word) for word in self.words]
+
+
+def chosen_cases(manifest: Manifest, wanted: Sequence[str]) -> list[CaseEntry]:
+    """The cases of these groups, and those of these ids; all where none is wanted. InputError: there is no such one."""
+    if not wanted:
+        return manifest.cases
+    known = {group.id for group in manifest.groups} | {case.id for case in manifest.cases}
+    for name in wanted:
+        if name not in known:
+            groups = ", ".join(group.id for group in manifest.groups)
+            like = did_you_mean(name, known, f"the groups are {groups}")
+            raise InputError(f"the kit has no group or case {shortened(repr(name))}; {like}", where="--only")
+    return [case for case in manifest.cases if case.group in wanted or case.id in wanted]
+
+
+def judge(
+    folder: str,
+    cases: Sequence[CaseEntry],
+    command: Command,
+    *,
+    model: str | None = None,
+    at_once: int = 1,
+    timeout: float = 60.0,
+    tell: Heard = lambda _case: None,
+) -> list[Judged]:
+    """Run the command for every case, and judge each. In the order of the cases, however many run at once.
+
+    `model`: judge by what the device of this model answers; cases without an answer of it are skipped. `tell` hears
+    the id of each case when it is done.
+    """
+    run = _Run(folder, command, model, timeout)
+    judged: dict[str, Judged] = {}
+    asked = []
+    for case in cases:
+        why = _no_answer(case, model)
+        if why:
+            judged[case.id] = Judged(case, SKIP, why)
+        else:
+            asked.append(case)
+    with tempfile.TemporaryDirectory(prefix="espsim-kit-") as work:
+        commands = [run.prepare(os.path.join(work, str(n)), case) for n, case in enumerate(asked)]
+        for n, ran in run_programs(commands, at_once=at_once, timeout=timeout):
+            at = os.path.join(work, str(n))
+            judged[asked[n].id] = run.judged(at, asked[n], ran)
+            shutil.rmtree(at, ignore_errors=True)
+            tell(asked[n].id)
+    return [judged[case.id] for case in cases]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One command for many cases. Each has a folder of its own with copies of its files.
+
+    So a program cannot change the kit, and no path has a blank in it.
+    """
+
+    folder: str
+    command: Command
+    model: str | None
+    timeout: float
+
+    def prepare(self, at: str, case: CaseEntry) -> list[str]:
+        """Make the folder of one case; the words that run the program in it."""
+        os.mkdir(at)
+        values = {
+            "in": f"{at}/in.pcap", "sad": f"{at}/sad.txt", "out": f"{at}/out.pcap",
+            "verdicts": f"{at}/verdicts.jsonl", "model": self.model or "",
+        }  # fmt: skip
+        shutil.copyfile(os.path.join(self.folder, case.capture), values["in"])
+        shutil.copyfile(os.path.join(self.folder, case.sad), values["sad"])
+        return self.command.fill(values)
+
+    def judged(self, at: str, case: CaseEntry, ran: Ran) -> Judged:
+        """What became of one case."""
+        said = f": {shortened(ran.said, 200)}" if ran.said else ""
+        if ran.status == SKIPPED_STATUS:
+            return Judged(case, SKIP, shortened(ran.said, 200) or "the program says that it can't (exit status 77)")
+        if ran.status is None:
+            return Judged(case, FAIL, f"not done after {self.timeout:g} seconds, and killed{said}")
+        if ran.status:
+            how = f"exit status {ran.status}" if ran.status > 0 else f"ended by signal {-ran.status}"
+            return Judged(case, FAIL, f"{how}{said}")
+        device = _device(case, self.model)
+        out, verdicts = (case.out, case.verdicts) if device is None else (device.out or "", device.verdicts or "")
+        lines = read_lines(os.path.join(self.folder, verdicts))
+        why = difference(os.path.join(self.folder, out), f"{at}/out.pcap", lines)
+        if why is None and "verdicts" in self.command.places:
+            why = of_lines(lines, f"{at}/verdicts.jsonl")
+        return Judged(case, PASS if why is None else FAIL, why or "")
+
+
+def _no_answer(case: CaseEntry, model: str | None) -> str:
+    if model is None:
+        return ""
+    device = _device(case, model)
+    if device is None:
+        return f"the kit has no answer of {model} to it"
+    return f"{model}: {device.unknown}" if device.unknown is not None else ""
+
+
+def _device(case: CaseEntry, model: str | None) -> DeviceEntry | None:
+    return next((device for device in case.devices if device.model == model), None)
+
+
+def read_lines(path: str) -> list[dict[str, Any]]:
+    """The lines of a kit's own verdicts file."""
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def summary(manifest: Manifest, judged: Sequence[Judged], command: str) -> dict[str, Any]:
+    """The JSON of `espsim kit run`."""
+    groups = []
+    for group in manifest.groups:
+        of_group = [one.result for one in judged if one.case.group == group.id]
+        if of_group:
+            counts = {key: of_group.count(result) for key, result in _COUNTS.items()}
+            groups.append({"id": group.id, "title": group.title, "dpdk": group.dpdk, **counts})
+    results = [one.result for one in judged]
+    totals = {key: results.count(result) for key, result in _COUNTS.items()}
+    cases = [one.as_dict() for one in judged]
+    return {"kit": manifest.kit, "command": command, **totals, "groups": groups, "cases": cases}
+
+
+_COUNTS = {"passed": PASS, "failed": FAIL, "skipped": SKIP}
