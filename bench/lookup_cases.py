@@ -153,12 +153,13 @@ def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
     of = stream(count, window=window, esn=esn, seed=seed)
     rows = len(of.sa)
     seq64, passed, opened, verdict = np.zeros(rows, np.uint64), *(np.zeros(rows, np.uint8) for _ in range(3))
+    flags, sent = np.zeros(rows, np.uint8), np.zeros((0, 2), np.uint64)  # no packet is this host's own
     fresh = of.shape.copy()
 
     def call(cut: slice) -> None:
         sa, seq, out = of.sa[cut], of.seq[cut], (seq64[cut], passed[cut])
-        replay.check(sa, seq, verdict[cut], of.shape, of.bits, *out)
-        row = replay.advance(0, sa, seq, opened[cut], of.shape, of.bits, *out, verdict[cut])
+        replay.check(sa, seq, flags[cut], verdict[cut], of.shape, of.bits, sent, *out)
+        row = replay.advance(0, sa, seq, flags[cut], opened[cut], of.shape, of.bits, sent, *out, verdict[cut])
         if row != -1:
             raise AssertionError("a packet was to be opened again")
 

@@ -121,7 +121,7 @@ def stage_of(filled: Filled) -> Callable[[PacketBatch, SadColumns], None]:
 
     def lookup(batch: PacketBatch, columns: SadColumns) -> None:
         filled.find(batch, batch.sa_index)
-        usable(batch.sa_index, batch.dport, columns.standing, batch.verdict)
+        usable(batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict)
 
     return lookup
 

@@ -76,6 +76,10 @@ def decap(
     A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
     SPI and destination whatever its mark is.
 
+    What this host sent itself is SENT: a frame with the source and destination of an outbound SA (dir out, or offload
+    dir out), and an outgoing one of a Linux cooked capture whose SA is not dir in. It is opened, its inner packet goes
+    to OUT, no window is asked and no Linux counter moves.
+
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
     every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with

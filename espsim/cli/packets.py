@@ -97,10 +97,10 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
     if model is None:
         if assume:
             raise InputError("--assume goes with --model")
-        return Inbound(sad, mark=mark)
+        return Inbound(sad, mark=mark, own_traffic=True)
     if mark is None:
         raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
-    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark)
+    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark, own_traffic=True)
     for entry in list(sad):
         sa = entry.sa
         if sa.proto == PROTO_ESP and entry.keyed and sa.direction is not Direction.OUT:

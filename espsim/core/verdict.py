@@ -46,8 +46,11 @@ class Verdict(_Answer):
     TRAILER = 14, "pad length too long, nothing inside, or a dummy packet", "XfrmInStateProtoError"
     MODE = 15, "the inner packet does not fit the SA's mode", "XfrmInStateModeError"
     POLICY = 16, "the SA's selector refuses the inner packet", "XfrmInStateMismatch"
+    SENT = 17, "this host sent it (a capture shows both directions): opened, no window asked"
 
 
+PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
+"""Verdicts of packets whose inner packet is handed on."""
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 

@@ -56,6 +56,7 @@ class InboundSteps(Trace):
         self.expected: bytes | None = None
         self.plaintext: bytes | None = None
         self._inbound = inbound
+        self._own = False
         self._tell = tell
         self._places = places
         self._show = show_keys
@@ -102,6 +103,13 @@ class InboundSteps(Trace):
         says = f"{key}, {how} -> {entry.sa.name if entry else 'no SA'}"
         self._tell(Step("lookup", "RFC 4303 3.4.2" if not longest else "RFC 4301 4.1", says, tuple(fields)))
 
+    def own(self, arrival: Arrival, _entry: SadEntry | None) -> None:
+        """Why no window is asked."""
+        self._own = True
+        how = "the capture says outgoing" if arrival.outgoing else "its addresses are the outbound SA's"
+        says = f"this host sent it ({how}): no window, no lifetime, no counter of Linux's"
+        self._tell(Step("own traffic", "packet(7), PACKET_OUTGOING", says, ()))
+
     def steered(self, key: PacketKey, answer: Answer) -> None:
         """What the modelled device looked at, and whose context it found."""
         if not isinstance(self._inbound, OffloadedInbound):
@@ -121,7 +129,11 @@ class InboundSteps(Trace):
     def inferred(self, entry: SadEntry, arrival: Arrival, seq64: int) -> None:
         """ESN's high half, which is not on the wire."""
         self._top = entry.window.top
-        if entry.sa.esn:
+        if self._own:
+            if entry.sa.esn:
+                says = f"the number nearest to what this host has sent: {seq64}"
+                self._tell(Step("ESN", "RFC 4303 2.2.1", says, (fact("high half", seq64 >> 32),)))
+        elif entry.sa.esn:
             self._tell(esn_step(entry.window, arrival.seq, seq64))
 
     def checked(self, entry: SadEntry, seq64: int, verdict: Verdict) -> None:

@@ -99,7 +99,7 @@ def open_packet(
     inbound = Inbound(sad, mark=mark)
     if trace is None:
         return inbound.receive(packet, now)
-    _, received = _run(inbound, (packet, now), trace, Places(), show_keys)
+    _, received = _run(inbound, (packet, now, False), trace, Places(), show_keys)
     if received is not None:
         answer = why_one(inbound, received, Facts(packet, captured=len(packet), wire=len(packet)))
         trace(verdict_step(received, answer.cause if answer else None, answer.detail if answer else None))
@@ -118,7 +118,8 @@ def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> 
     link = link_step(record.linktype, record.data)
     if link is not None:
         steps.append(link)
-    told, received = _run(inbound, (packet, record.time_ns / 1e9), steps.append, seen.places, show_keys)
+    arrived = packet, record.time_ns / 1e9, seen.frame.outgoing
+    told, received = _run(inbound, arrived, steps.append, seen.places, show_keys)
     if received is None:
         return None
     return Explained(
@@ -143,16 +144,16 @@ def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
 
 
 def _run(
-    inbound: Inbound, arrived: tuple[bytes, float], tell: Tell, places: Places, show_keys: bool
+    inbound: Inbound, arrived: tuple[bytes, float, bool], tell: Tell, places: Places, show_keys: bool
 ) -> tuple[InboundSteps, Received | None]:
-    """A packet and its time through the path; its steps are told once it is known to be ESP."""
-    packet, now = arrived
+    """A packet, its time and whether it is outgoing, through the path; the steps are told once it is known as ESP."""
+    packet, now, outgoing = arrived
     heard: list[Step] = []
     told = InboundSteps(inbound, heard.append, places, show_keys=show_keys)
     before, inbound.trace = inbound.trace, told
     headers = header_steps(packet, inbound.ports, places)  # with the ports as they are before the packet
     try:
-        received = inbound.receive(packet, now)
+        received = inbound.receive(packet, now, outgoing=outgoing)
     finally:
         inbound.trace = before
     if received is not None:

@@ -112,7 +112,9 @@ def _one(
     frame: Frame, inbound: Inbound, watch: Watch, stats: InboundStats, lines: VerdictLines | None
 ) -> Received | None:
     """One frame of the reference path: counted, explained, its line written."""
-    received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
+    received = None
+    if frame.ip is not None:
+        received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing)
     layer, token = frame.link, None
     if received is None and frame.ip is not None:
         layer = layer_of(frame.ip, inbound.ports)
@@ -146,7 +148,7 @@ def in_batches(
         try:
             for piece in stream(reader, lane, workers, begin):
                 batch = piece.batch
-                keep = batch.verdict == Verdict.DELIVERED
+                keep = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
                 writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
                 run.take(piece)
                 _settle(reader, run.parts)

@@ -127,7 +127,7 @@ def _has_esp(seen: Seen, inbound: Inbound) -> bool:
 def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
     """A frame that is not the one: the path and the collector see it."""
     if seen.frame.ip is not None:
-        received = inbound.receive(seen.frame.ip, seen.frame.time_ns / 1e9)
+        received = inbound.receive(seen.frame.ip, seen.frame.time_ns / 1e9, outgoing=seen.frame.outgoing)
         if received is not None:
             _tell(received, seen, watch)
 

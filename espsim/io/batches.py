@@ -25,11 +25,12 @@ from espsim.core.batch import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
+from espsim.core.layers import OUTGOING
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
 from espsim.io.intake import NOTHING, Intake
-from espsim.io.linktype import ip_packet, link_layer, supported, supported_linktypes
+from espsim.io.linktype import ip_packet, link_layer, outgoing, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
 from espsim.io.source import Record
@@ -281,6 +282,8 @@ class BatchReader(Closing):
         slot, row = to.slot, to.row
         slot.offset[row], slot.length[row] = start, len(ip)
         slot.link[row] = link_layer(record.linktype, record.data)
+        if len(ip) and outgoing(record.linktype, record.data):
+            slot.link[row] = OUTGOING
         slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
         slot.captured[row], slot.wire[row] = len(record.data), min(record.wire, MOST_ON_WIRE)
         to.number(row + 1)

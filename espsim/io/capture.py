@@ -20,7 +20,7 @@ from espsim.core.layers import Layer
 from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
-from espsim.io.linktype import RAW, ip_packet, link_layer
+from espsim.io.linktype import RAW, ip_packet, link_layer, outgoing
 from espsim.io.pcap import file_header, frame_header
 from espsim.io.source import ByteSource, CaptureCut, Format
 
@@ -106,7 +106,8 @@ def _frames(form: Format) -> Iterator[Frame]:
             number += 1
             ip = ip_packet(record.linktype, record.data)
             link = Layer.OTHER if ip is not None else link_layer(record.linktype, record.data)
-            yield Frame(number, record.time_ns, ip, len(record.data), record.wire, link)
+            sent = ip is not None and outgoing(record.linktype, record.data)
+            yield Frame(number, record.time_ns, ip, len(record.data), record.wire, link, sent)
 
 
 class NoWriter:

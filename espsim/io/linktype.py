@@ -12,6 +12,8 @@ null 0          address family 4, in the byte order of the machine that captured
 loopback 108    address family 4, network order
 raw 101, 12, 14, IPv4 228, IPv6 229             nothing
 
+The packet type of SLL and SLL2 is 4 where this host sent the frame (PACKET_OUTGOING, linux/if_packet.h).
+
 By type: VLAN tags 2, type 2; MPLS labels 4 up to the one with the bottom bit (RFC 3032 2.1); PPPoE; IP.
 Types of no IP are not opened: only ARP has a name.
 """
@@ -39,6 +41,8 @@ _VERSION_OF_PPP = {0x0021: 4, 0x0057: 6}
 _MPLS_IN_PPP = frozenset({0x0281, 0x0283})
 # AF_INET is 2 everywhere; AF_INET6 is Linux's, NetBSD's and OpenBSD's, FreeBSD's, Darwin's.
 _VERSION_OF_FAMILY = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}
+_SLL, _SLL2 = 113, 276
+_PACKET_OUTGOING = 4
 _NFLOG_HEADER, _NFLOG_PACKET = 1, 9  # NFULA_PACKET_HDR, NFULA_PAYLOAD
 _NF_ARP = 3  # NFPROTO_ARP
 
@@ -154,11 +158,11 @@ _FINDERS: dict[int, Callable[[bytes], int]] = {
     51: lambda data: _pppoe(data, 0),
     RAW: lambda data: _packet(data, 0, None),
     108: _loopback,
-    113: _sll,
+    _SLL: _sll,
     228: lambda data: _packet(data, 0, 4),
     229: lambda data: _packet(data, 0, 6),
     239: _nflog,
-    276: _sll2,
+    _SLL2: _sll2,
 }
 
 # Those that people have: a number alone sends them to a table.
@@ -204,6 +208,13 @@ def ip_packet(linktype: int, data: bytes) -> bytes | None:
     """From the first byte of the IP header to the end of the frame; None: not IP. `linktype` has been checked."""
     at = ip_start(linktype, data)
     return None if at < 0 else data[at:] if at else data
+
+
+def outgoing(linktype: int, data: bytes) -> bool:
+    """Whether the frame says that the host that captured it sent it: Linux's cooked headers do, others don't tell."""
+    if linktype == _SLL:
+        return data[:2] == bytes((0, _PACKET_OUTGOING))
+    return linktype == _SLL2 and data[10:11] == bytes((_PACKET_OUTGOING,))
 
 
 def link_layer(linktype: int, data: bytes) -> Layer:

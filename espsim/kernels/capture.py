@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, Int, helper, inlined, kernel
+from espsim.kernels.codes import OUTGOING
 from espsim.kernels.layers import ARP, OTHER
 
 FULL, MORE, ODD = 0, 1, 2
@@ -203,21 +204,31 @@ def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
 
 
 @inlined
+def _outgoing(arena: U8, at: Int, linktype: Int) -> bool:
+    """Whether a frame whose IP packet was found says that this host sent it: PACKET_OUTGOING of cooked headers."""
+    if linktype == 113:
+        return bool(arena[at] == 0 and arena[at + 1] == 4)
+    return bool(linktype == 276 and arena[at + 10] == 4)
+
+
+@inlined
 def put_row(
     arena: U8, at: Int, size: Int, wire: Int, linktype: Int,
     offset: I64, length: I32, link: U8, captured: I32, on_wire: I32, row: Int,
 ) -> None:  # fmt: skip
     """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind.
 
-    `wire`: the frame's bytes on the wire.
+    Of an IP packet `link` is OUTGOING where the frame says so, else 0. `wire`: the frame's bytes on the wire.
     """
     captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
     start = ip_start(arena, at, size, linktype)
     link[row] = ARP if start == IS_ARP else OTHER
     if start < 0:
         offset[row], length[row] = at, 0
-    else:
-        offset[row], length[row] = at + start, min(size - start, LONGEST)
+        return
+    offset[row], length[row] = at + start, min(size - start, LONGEST)
+    if _outgoing(arena, at, linktype):
+        link[row] = OUTGOING
 
 
 @kernel

@@ -16,8 +16,14 @@ REPLAY_DUPLICATE = np.uint8(8)
 REPLAY_TOO_OLD = np.uint8(9)
 REPLAY_ZERO = np.uint8(10)
 TRAILER = np.uint8(14)
+SENT = np.uint8(17)
 
 NOT_ESP = np.uint8(255)
 """Of the verdict column alone: the packet is not ESP, and nobody counts it."""
 PART = np.uint8(253)
 """Of the verdict column alone: an outer fragment that completes no datagram in this frame."""
+
+OWN = np.uint8(2)
+"""Flag of a packet: this host sent it. The other one is parse.CUT."""
+OUTGOING = np.uint8(0x80)
+"""core.layers.OUTGOING: of the link column."""

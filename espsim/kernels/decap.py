@@ -13,7 +13,7 @@ import numpy as np
 
 from espsim.kernels._bytes import be16, fold, put16
 from espsim.kernels._jit import I32, I64, U8, inlined, kernel, prefetch
-from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
+from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
 from espsim.kernels.parse import CUT
 
 TRUNCATED, INTEGRITY, MODE, POLICY = np.uint8(12), np.uint8(13), np.uint8(15), np.uint8(16)
@@ -134,14 +134,17 @@ def decap(
 
 
 @kernel
-def tally(verdict: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
-    """Count settled rows for their SAs. `time` is what SINCE shall be for the first that came to the engine."""
+def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
+    """Count settled rows for their SAs. `time` is what SINCE shall be for the first that came to the engine.
+
+    What this host sent (`flags` has OWN) counts for none.
+    """
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:
             prefetch(counts, max(sa_index[i + AHEAD], 0))
         sa, found = sa_index[i], verdict[i]
-        if sa < 0:
+        if sa < 0 or flags[i] & OWN:
             continue
         if found in (DELIVERED, MODE, POLICY):
             counts[sa, PACKETS] += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, U32, U64, kernel
-from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
+from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 from espsim.kernels.decap import (
     BYTES,
     DUPLICATES,
@@ -25,7 +25,7 @@ from espsim.kernels.decap import (
     TRUNCATED,
     USED,
 )
-from espsim.kernels.replay import OTHERWISE, RESUMED, _infer, _judge, _move
+from espsim.kernels.replay import OTHERWISE, RESUMED, _infer, _judge, _move, settle_sent
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
 """Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""
@@ -36,7 +36,7 @@ _0 = np.uint64(0)
 
 @kernel
 def advance(
-    first: int, order: U8, sa_index: I32, seq: U32, opened: U8, shape: U64, bits: U64,
+    first: int, order: U8, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
     seq64: U64, replay: U8, verdict: U8,
 ) -> int:  # fmt: skip
     """Settle rows from `first` on; the row that must be opened, or -1. Columns as `kernels.replay.advance` has them."""
@@ -44,6 +44,10 @@ def advance(
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
         form, number = shape[sa_index[i]], np.uint64(seq[i])
+        if flags[i] & OWN:
+            if settle_sent(i, sa_index[i], form, number, opened, sent, seq64, verdict):
+                continue
+            return i
         now, ahead = _infer(form, bits, number)
         refused = DELIVERED if order[i] == NOBODY else _judge(form, bits, number, now, ahead)
         if refused != DELIVERED and order[i] == WINDOW_FIRST:
@@ -56,10 +60,8 @@ def advance(
             return i
         elif opened[i] in (TRUNCATED, INTEGRITY):
             verdict[i] = opened[i]
-        elif refused != DELIVERED:
-            verdict[i] = refused
-        elif opened[i] != DELIVERED:
-            verdict[i] = opened[i]
+        elif refused != DELIVERED or opened[i] != DELIVERED:
+            verdict[i] = refused if refused != DELIVERED else opened[i]
         elif order[i] != NOBODY and form & _SIZE != _0:
             _move(form, bits, number, now, ahead)
             if form & RESUMED != _0:
@@ -68,11 +70,11 @@ def advance(
 
 
 @kernel
-def tally(verdict: U8, order: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
+def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
     """Count settled rows for the SAs whose context was used; columns as `kernels.decap.tally` has them."""
     for i in range(len(verdict)):
         sa, found = sa_index[i], verdict[i]
-        if sa < 0:
+        if sa < 0 or flags[i] & OWN:
             continue
         refused = found in (REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO)
         if found in (DELIVERED, MODE, POLICY):

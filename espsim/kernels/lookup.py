@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
-from espsim.kernels.codes import DELIVERED, ENCAP_MISMATCH, NO_SA
+from espsim.kernels.codes import DELIVERED, ENCAP_MISMATCH, NO_SA, OWN
 from espsim.kernels.memory import zeros
 
 ANY_PORT = np.uint32(0xFFFFFFFE)
@@ -243,10 +243,11 @@ ENCAPSULATED = np.uint8(255)
 
 
 @kernel
-def usable(sa_index: I32, dport: U32, standing: U8, verdict: U8) -> None:
+def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verdict: U8) -> None:
     """NO_SA, or what xfrm_input says of the SA found: direction, state, encapsulation; rows with a verdict keep it.
 
-    `standing` has a number for each SA: PLAIN, ENCAPSULATED, or the verdict that every packet of it gets.
+    `standing` has a number for each SA: PLAIN, ENCAPSULATED, or the verdict that every packet of it gets; `sending` the
+    same for packets that this host sent (`flags` has OWN), and is empty where none is looked for.
     """
     for i in range(len(sa_index)):
         if verdict[i] != DELIVERED:
@@ -254,7 +255,7 @@ def usable(sa_index: I32, dport: U32, standing: U8, verdict: U8) -> None:
         if sa_index[i] < 0:
             verdict[i] = NO_SA
             continue
-        stands = standing[sa_index[i]]
+        stands = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
         if stands not in (PLAIN, ENCAPSULATED):
             verdict[i] = stands
         elif (stands == ENCAPSULATED) != (dport[i] != NO_PORT):

@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, U8, U32, U64, inlined, kernel, prefetch
-from espsim.kernels.codes import DELIVERED, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
+from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 
 ESN, RESUMED, RING = np.uint64(1 << 13), np.uint64(1 << 14), np.uint64(1 << 15)
 WHERE = 32
@@ -54,15 +54,22 @@ def shape_of(size: int, *, esn: bool, resumed: bool = False, ring: bool = False)
 
 
 @inlined
+def _nearest(top: np.uint64, seq: np.uint64) -> np.uint64:
+    """The number with the low half `seq` that is nearest to `top`, of two the lower one; none is below 0."""
+    high, low = top >> _32, top & _LOW
+    if seq >= low + _HALF and high > _0:
+        high = high - _1
+    elif seq + _HALF < low:
+        high = (high + _1) & _LOW
+    return high << _32 | seq
+
+
+@inlined
 def _resumed(hint: np.uint64, seq: np.uint64) -> np.uint64:
     """The high half of a window that does not know its top: the dump's, or what puts the packet nearest to it."""
-    high, low = hint >> _32, hint & _LOW
-    if low != _0:
-        if seq >= low + _HALF and high > _0:
-            high = high - _1
-        elif seq + _HALF < low:
-            high = (high + _1) & _LOW
-    return high << _32 | seq
+    if hint & _LOW == _0:
+        return hint | seq
+    return _nearest(hint, seq)
 
 
 @inlined
@@ -159,26 +166,57 @@ def _ask(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
         prefetch(bits, shape[max(sa_index[i + NEAR], 0)] >> _32)
 
 
+@inlined
+def sent_number(shape: np.uint64, highest: np.uint64, seq: np.uint64) -> np.uint64:
+    """The number of a packet that this host sent (sad/sent.py)."""
+    return _nearest(highest, seq) if shape & ESN != _0 else seq
+
+
 @kernel
-def check(sa_index: I32, seq: U32, verdict: U8, shape: U64, bits: U64, seq64: U64, replay: U8) -> None:
+def check(
+    sa_index: I32, seq: U32, flags: U8, verdict: U8, shape: U64, bits: U64, sent: U64, seq64: U64, replay: U8
+) -> None:
     """For rows without a verdict: `seq64` and in `replay` DELIVERED or the verdict that the window gives now.
 
-    Other rows get 0 in both. What `advance` will say later may differ, so this is no verdict yet.
+    Other rows get 0 in both. What `advance` will say later may differ, so this is no verdict yet. Of packets that this
+    host sent (`flags` has OWN) no window is asked. `sent` (SAs, 2) is what their numbers are nearest to: the highest
+    that was authentic, and 1; or the dump's, and 0. It is empty where no such packet is looked for.
     """
     rows = len(sa_index)
     for i in range(rows):
         _ask(i, rows, sa_index, shape, bits)
         seq64[i], replay[i] = _0, DELIVERED
-        if verdict[i] == DELIVERED and sa_index[i] >= 0:
-            form, number = shape[sa_index[i]], np.uint64(seq[i])
+        if verdict[i] != DELIVERED or sa_index[i] < 0:
+            continue
+        form, number = shape[sa_index[i]], np.uint64(seq[i])
+        if flags[i] & OWN:
+            seq64[i] = sent_number(form, sent[sa_index[i], 0], number)
+        else:
             seq64[i], ahead = _infer(form, bits, number)
             replay[i] = _judge(form, bits, number, seq64[i], ahead)
 
 
+@inlined
+def settle_sent(
+    i: int, sa: int, form: np.uint64, number: np.uint64, opened: U8, sent: U64, seq64: U64, verdict: U8
+) -> bool:
+    """Settle a row that this host sent; False: its number is another by now, and it must be opened with that."""
+    now = sent_number(form, sent[sa, 0], number)
+    if seq64[i] != now:
+        seq64[i] = now
+        return False
+    if opened[i] != DELIVERED:
+        verdict[i] = opened[i]
+    elif form & ESN != _0 and (sent[sa, 1] == _0 or now > sent[sa, 0]):
+        sent[sa, 0], sent[sa, 1] = now, _1
+    return True
+
+
 @kernel
 def advance(
-    first: int, sa_index: I32, seq: U32, opened: U8, shape: U64, bits: U64, seq64: U64, replay: U8, verdict: U8
-) -> int:
+    first: int, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
+    seq64: U64, replay: U8, verdict: U8,
+) -> int:  # fmt: skip
     """Settle rows from `first` on, in arrival order, for those without a verdict; the row that must be opened, or -1.
 
     `opened` is what became of rows that `replay` lets pass: 0 where ICV and trailer were good, else the verdict. The
@@ -186,6 +224,7 @@ def advance(
     row was opened under another number than the one that is refused), or stand elsewhere by now, so that
     the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number
     is returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
+    Of packets that this host sent (OWN) only the high half is asked again, and what is authentic moves `sent`.
     """
     rows = len(sa_index)
     for i in range(first, rows):
@@ -193,6 +232,10 @@ def advance(
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
         form, number = shape[sa_index[i]], np.uint64(seq[i])
+        if flags[i] & OWN:
+            if settle_sent(i, sa_index[i], form, number, opened, sent, seq64, verdict):
+                continue
+            return i
         now, ahead = _infer(form, bits, number)
         refused = _judge(form, bits, number, now, ahead)
         if refused != DELIVERED:

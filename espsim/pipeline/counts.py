@@ -10,6 +10,7 @@ from espsim.core.batch import I32, NOT_ESP, U8, PacketBatch
 from espsim.core.layers import Layer
 from espsim.core.out_batch import NOT_IP, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
+from espsim.kernels.codes import OWN
 from espsim.kernels.parse import CUT
 from espsim.pipeline.stats import ENGINE_VERDICTS, InboundStats, OutboundStats, SaCount
 from espsim.sad.entry import SadEntry
@@ -44,7 +45,9 @@ class SaTally:
         for row in self._order:
             counts = self._counts[row].tolist()
             count = SaCount(self._entries[row], counts[0])
-            count.dropped.update({verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]})
+            dropped = {verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]}
+            count.sent = dropped.pop(Verdict.SENT.name, 0)  # no outbound verdict has this name
+            count.dropped.update(dropped)
             result[count.entry.sa_index] = count
         return result
 
@@ -59,14 +62,13 @@ class InboundCounts:
     """Counts inbound batches that have run; `entries` are the SAs by `sa_index` (`SadColumns.entries`)."""
 
     def __init__(self, entries: Sequence[SadEntry]) -> None:
-        self._verdicts = np.zeros((256, 2), np.int64)
+        self._verdicts = np.zeros((256, 4), np.int64)  # by flags: CUT is 1, OWN 2
         self._ignored = np.zeros(len(Layer), np.int64)
         self._sas = SaTally(entries, len(Verdict))
 
     def count(self, batch: PacketBatch) -> None:
         """Count every row of a batch."""
-        cut = (batch.flags & CUT != 0).view(np.uint8)
-        np.add.at(self._verdicts, (batch.verdict, cut), 1)
+        np.add.at(self._verdicts, (batch.verdict, batch.flags & (CUT | OWN)), 1)
         self._ignored += np.bincount(batch.kind[batch.verdict == NOT_ESP], minlength=len(Layer))
         self._sas.count(batch.sa_index, batch.verdict)
 
@@ -75,9 +77,9 @@ class InboundCounts:
         stats = InboundStats(ignored=int(self._verdicts[NOT_ESP].sum()))
         stats.ignored_by.update({layer: int(self._ignored[layer]) for layer in Layer})
         for verdict in Verdict:
-            whole, cut = self._verdicts[verdict].tolist()
-            stats.packets += whole + cut
-            stats.verdicts[verdict.name] += whole + cut
+            whole, cut, *own = self._verdicts[verdict].tolist()
+            stats.packets += whole + cut + sum(own)
+            stats.verdicts[verdict.name] += whole + cut + sum(own)
             if verdict.counter is not None:
                 stats.counters[verdict.counter] += whole + (0 if verdict in _CUT_COUNTS_NOT else cut)
         stats.by_sa, stats.opened = self._sas.by_sa(list(Verdict)), self._sas.opened()

@@ -1,6 +1,7 @@
 """The batch path inbound: the order of the stages, and nothing else.
 
-    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> admit -> count
+    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> admit
+      -> sent -> count
 
 It gives the one-packet path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
 their end (stages/lifetimes.py) go to the one-packet path, in their order. That is sound because SAs share no state:
@@ -20,12 +21,14 @@ from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PART, PacketBatch
 from espsim.core.closing import Closing
-from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.core.verdict import PASSED, DeviceOutcome, Surfacing, Verdict
+from espsim.kernels.codes import OUTGOING, OWN
 from espsim.kernels.parse import CUT
 from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
 
@@ -40,11 +43,12 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
     (replay.settle, replay.SETTLE_WRITES),
     (decap.decap, decap.WRITES),
     (decap.admit, decap.ADMIT_WRITES),
+    (decap.sent, decap.SENT_WRITES),
     (decap.count, frozenset()),
 )
 """Each stage with the columns of the batch that it writes."""
 
-_CUT = int(CUT)
+_CUT, _OWN, _OUTGOING = int(CUT), int(OWN), int(OUTGOING)
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
 _NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
@@ -53,6 +57,7 @@ _NO_SEQ64 = _NO_SPI | frozenset(
     map(int, (Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH))
 )
 _CUT_COUNTS_NOT = frozenset(map(int, (Verdict.HEADER, Verdict.TRUNCATED)))
+_PASSED = frozenset(map(int, PASSED))
 
 
 class OneAnswer(Protocol):
@@ -63,19 +68,22 @@ class OneAnswer(Protocol):
     entry: SadEntry | None
     inner: bytes | None
     odd_padding: bool
+    own: bool
 
 
 class OnePacketPath(Protocol):
     """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
 
-    `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected.
+    `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected. `sent` is None where
+    packets that this host sent are not looked for.
     """
 
     sad: Sad
     mark: int | None
     ports: frozenset[int]
+    sent: SentNumbers | None
 
-    def receive(self, packet: bytes, now: float) -> OneAnswer | None:
+    def receive(self, packet: bytes, now: float, *, outgoing: bool) -> OneAnswer | None:
         """Process one IP packet."""
 
 
@@ -94,6 +102,7 @@ class ReceivedRow:
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
     odd_padding: bool = False
+    own: bool = False
 
 
 class BatchInbound(Closing):
@@ -107,7 +116,7 @@ class BatchInbound(Closing):
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None)
+        self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the one-packet path opened or refused by their ICV."""
@@ -116,9 +125,15 @@ class BatchInbound(Closing):
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
         self.columns.write_back()
 
-    def receive(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[ReceivedRow | None]:
-        """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all."""
+    def receive(
+        self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, outgoing: Sequence[bool] = ()
+    ) -> list[ReceivedRow | None]:
+        """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all.
+
+        `outgoing`: of each, whether the capture says that this host sent it; empty: it says nothing.
+        """
         batch = PacketBatch.of(packets, times, self.one.mark or 0)
+        batch.link[: len(outgoing)] = np.where(outgoing, OUTGOING, 0)
         self.run(batch)
         return self.answers(batch)
 
@@ -143,7 +158,8 @@ class BatchInbound(Closing):
                 continue
             verdict = _VERDICTS[number]
             # A capture that was cut short would never have reached xfrm: no counter of it moves.
-            answer = ReceivedRow(verdict, None if flags & _CUT and number in _CUT_COUNTS_NOT else verdict.counter)
+            uncounted = flags & _OWN or (flags & _CUT and number in _CUT_COUNTS_NOT)
+            answer = ReceivedRow(verdict, None if uncounted else verdict.counter, own=bool(flags & _OWN))
             if number not in _NO_SPI:
                 answer.spi, answer.seq = spi, seq
             if number not in _NO_SEQ64:
@@ -151,17 +167,18 @@ class BatchInbound(Closing):
             if sa >= 0:
                 answer.entry = answer.used = entries[sa]
             answer.odd_padding = odd != 0
-            if not number:
+            if number in _PASSED:
                 answer.inner = bytes(memory[at : at + size])
             found.append(answer)
         return found
 
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
         """Ask the one-packet path about a row, and write its answer into the columns."""
-        answer = self.one.receive(batch.packet(row), float(batch.time[row]))
+        answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=bool(batch.link[row] & _OUTGOING))
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
             return
+        batch.flags[row] = batch.flags[row] & _CUT | _OWN * answer.own
         if answer.entry is not None and answer.verdict in ENGINE_VERDICTS:
             self.alone[answer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict

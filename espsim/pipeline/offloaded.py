@@ -1,6 +1,6 @@
 """The batch path inbound with a modelled device before it: `reference/offloaded.py`, batch by batch.
 
-    parse -> lookup and hardware -> replay check -> AEAD open -> trailer -> settle -> decap -> admit -> count
+    parse -> lookup and hardware -> replay check -> AEAD open -> trailer -> settle -> decap -> admit -> sent -> count
 
 The device's answer takes the place of the lookup's and nothing else differs: `sa_index` is the SA whose context was
 used. The packet's own SA, which the software lookup finds, and what the device did stand beside the batch.
@@ -25,6 +25,7 @@ from espsim.aead.engines import AUTO
 from espsim.core.batch import I32, NOT_ESP, ONE_BY_ONE, U8, PacketBatch
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.kernels import device_replay
+from espsim.kernels.codes import OUTGOING, OWN
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import usable
 from espsim.offload.device import Device, Reached
@@ -34,6 +35,7 @@ from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
 from espsim.stages.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
@@ -63,6 +65,7 @@ class OffloadedAnswer(Protocol):
     device: DeviceOutcome | None
     surfacing: Surfacing
     odd_padding: bool
+    own: bool
 
 
 class OffloadedPath(Protocol):
@@ -72,8 +75,9 @@ class OffloadedPath(Protocol):
     device: Device
     mark: int | None
     ports: frozenset[int]
+    sent: SentNumbers | None
 
-    def receive(self, packet: bytes, now: float) -> OffloadedAnswer | None:
+    def receive(self, packet: bytes, now: float, *, outgoing: bool) -> OffloadedAnswer | None:
         """Process one IP packet."""
 
 
@@ -102,7 +106,8 @@ class BatchOffloaded(BatchInbound):
         beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
         run_stages(beside.stages(), batch, self.columns, debug=self.debug)
         for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
-            answer = self.one.receive(batch.packet(row), float(batch.time[row]))
+            outgoing = bool(batch.link[row] & OUTGOING)
+            answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing)
             beside.asked[row] = None if answer is None else ReceivedRow(*map(answer.__getattribute__, _FACTS))
             self._put(batch, row, beside.asked[row])
 
@@ -117,7 +122,7 @@ class BatchOffloaded(BatchInbound):
             answer = found[at]
             if first + at in beside.asked:
                 found[at] = beside.asked[first + at]
-            elif answer is not None and answer.spi is not None:
+            elif answer is not None and answer.spi is not None and not answer.own:
                 self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfacing)
         return found
 
@@ -193,22 +198,30 @@ class _Beside:
         yield self.settle, replay.SETTLE_WRITES
         yield decap.decap, decap.WRITES
         yield decap.admit, decap.ADMIT_WRITES
+        yield decap.sent, decap.SENT_WRITES
         yield self.count, frozenset()
 
     def look(self, batch: PacketBatch, columns: SadColumns) -> None:
-        """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2)."""
+        """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2).
+
+        What this host sent never came to the device: the software lookup alone says whose it is.
+        """
         parsed = batch.verdict.copy()
         lookup.lookup(batch, columns)
         hardware(batch, self._tables, self.rows)
         self.own[:] = batch.sa_index
-        esp, rows = parsed == Verdict.DELIVERED, self.rows
+        sent = batch.flags & OWN != 0
+        esp, rows = (parsed == Verdict.DELIVERED) & ~sent, self.rows
         ask_device(batch, self._tables, rows, np.flatnonzero(esp & (rows.step == ASK)).tolist())
         use = esp & (rows.action == USE)
         alone = self._lend(columns, esp, use) | (use & (rows.sa_index == GONE))
         batch.sa_index[:] = np.where(use, rows.sa_index, np.where(rows.action == SOFTWARE, self.own, -1))
         batch.sa_index[alone | ~esp] = -1
+        batch.sa_index[sent] = self.own[sent]
         batch.verdict[:] = parsed
-        usable(batch.sa_index, batch.dport, columns.standing, batch.verdict)
+        usable(
+            batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
+        )  # fmt: skip
         batch.verdict[alone] = ONE_BY_ONE
         if use.any() and self._device.mode != "":
             nobody = self._device.replay_checked_by == "nobody"
@@ -227,9 +240,9 @@ class _Beside:
                 break
             lent |= new
             mates = [row for row, entry in enumerate(columns.entries) if entry.sa.spi in new]
-            columns.standing[mates] = ONE_BY_ONE
+            columns.lend(np.array(mates))
         if lent:
-            columns.write_back()
+            columns.write_back()  # so that lifetimes are looked at anew
         return alone
 
     def check(self, batch: PacketBatch, columns: SadColumns) -> None:
@@ -242,8 +255,8 @@ class _Beside:
         row = 0
         while True:
             row = device_replay.advance(
-                row, self.order, batch.sa_index, batch.seq, batch.opened, columns.shape, columns.bits,
-                batch.seq64, batch.replay, batch.verdict,
+                row, self.order, batch.sa_index, batch.seq, batch.flags, batch.opened,
+                columns.shape, columns.bits, columns.own.sent, batch.seq64, batch.replay, batch.verdict,
             )  # fmt: skip
             if row < 0:
                 return
@@ -253,5 +266,6 @@ class _Beside:
     def count(self, batch: PacketBatch, columns: SadColumns) -> None:
         """As stages/decap.py, for the SAs whose contexts were used."""
         device_replay.tally(
-            batch.verdict, self.order, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts
+            batch.verdict, self.order, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64),
+            columns.counts,
         )  # fmt: skip

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from espsim.core.address import format_address
 from espsim.core.layers import Layer
-from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import PASSED, DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
     from espsim.aead.batch import BatchEngine
 
-ENGINE_VERDICTS = frozenset({Verdict.DELIVERED, Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY})
+ENGINE_VERDICTS = PASSED | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
 """Of an inbound packet that an engine has opened, or refused by its ICV."""
 
 
@@ -46,19 +46,21 @@ class SentLike(Protocol):
 
 @dataclass(slots=True)
 class SaCount:
-    """One SA's packets: those that passed, and the others by verdict."""
+    """One SA's packets: those that passed, the others by verdict, and those that this host sent."""
 
     entry: SadEntry
     passed: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
 
     def as_dict(self, passed: str) -> dict[str, Any]:
-        """`{spi, daddr, <passed>, dropped}`; `spi` is an integer."""
+        """`{spi, daddr, <passed>, dropped}`, and `sent` where this host sent some; `spi` is an integer."""
         sa = self.entry.sa
         return {
             "spi": sa.spi,
             "daddr": format_address(sa.dst),
             passed: self.passed,
+            **({"sent": self.sent} if self.sent else {}),
             "dropped": dict(sorted(self.dropped.items())),
         }
 
@@ -125,9 +127,14 @@ class InboundStats:
         return self.verdicts[Verdict.DELIVERED.name]
 
     @property
+    def sent(self) -> int:
+        """Packets that this host sent."""
+        return self.verdicts[Verdict.SENT.name]
+
+    @property
     def failed(self) -> int:
         """Packets that were neither delivered nor this host's own."""
-        return self.packets - self.delivered - self.verdicts["SENT"]
+        return self.packets - self.delivered - self.sent
 
     def count(self, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> None:
         """Count one packet; None is one that is not ESP, and `layer` what it is."""
@@ -161,6 +168,7 @@ class InboundStats:
             "ignored": self.ignored,
             "ignored_by": _sorted(Counter({layer.label: n for layer, n in self.ignored_by.items()})),
             "delivered": self.delivered,
+            "sent": self.sent,
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),
@@ -186,6 +194,8 @@ class InboundStats:
         count = self.by_sa.setdefault(entry.sa_index, SaCount(entry))
         if verdict is Verdict.DELIVERED:
             count.passed += 1
+        elif verdict is Verdict.SENT:
+            count.sent += 1
         else:
             count.dropped[verdict.name] += 1
 

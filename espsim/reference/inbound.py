@@ -8,6 +8,9 @@
     3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
            trailer, window advance, decapsulation, selector
 
+Where a capture shows what this host sent too (`own_traffic`), such packets are opened under their outbound SA, and
+neither window nor lifetime is asked: nothing counts but that it was SENT.
+
 Every packet gets a verdict; nothing raises. Linux asks the window a second time after decryption, because other CPUs
 may have moved it meanwhile; with one packet at a time the second answer is the first, so it isn't asked.
 """
@@ -26,6 +29,7 @@ from espsim.sad.association import ESPINUDP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers, sent_under
 from espsim.wire import esp
 from espsim.wire.udp import PORT_NAT_T
 
@@ -35,7 +39,8 @@ class Received:
     """What happened to one ESP packet.
 
     `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
-    without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the delivered packet.
+    without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
+    delivered or sent. `own`: this host sent it, as far as is known; no counter moves then.
     """
 
     verdict: Verdict
@@ -49,11 +54,15 @@ class Received:
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
     odd_padding: bool = False
+    own: bool = False
 
 
 @dataclass(slots=True)
 class Arrival:
-    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came."""
+    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
+
+    `outgoing`: the capture says that this host sent it.
+    """
 
     packet: bytes
     outer: Outer
@@ -61,6 +70,7 @@ class Arrival:
     seq: int
     now: float
     port: int = 0
+    outgoing: bool = False
     odd_padding: bool = False
 
 
@@ -74,31 +84,45 @@ def encap_ports(sad: Sad) -> frozenset[int]:
 
 
 class Inbound:
-    """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step."""
+    """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step.
 
-    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT) -> None:
+    `own_traffic`: packets that this host sent, which a capture has too, are SENT. Without it they are what they would
+    be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
+    """
+
+    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT, own_traffic: bool = False) -> None:
         self.sad = sad
         self.mark = mark
         self.trace = trace
+        self.sent = SentNumbers() if own_traffic else None
         self.ports = encap_ports(sad)
 
     def refresh_ports(self) -> None:
         """Look again which UDP ports the SAs name, after the SAD has changed."""
         self.ports = encap_ports(self.sad)
 
-    def receive(self, packet: bytes, now: float = 0.0, port: int = 0) -> Received | None:
-        """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP."""
+    def receive(
+        self, packet: bytes, now: float = 0.0, port: int = 0, *, outgoing: bool = False
+    ) -> Received | None:  # fmt: skip
+        """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP.
+
+        `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers).
+        """
         outer = parse_outer(packet, self.ports)
         if outer is None:
             return None
+        own = outgoing and self.sent is not None
         if outer.fragment:  # 3.4.1
-            return Received(Verdict.FRAGMENT, None)
+            return Received(Verdict.FRAGMENT, None, own=own)
         if outer.end - outer.esp < esp.HEADER_LENGTH:
-            return Received(Verdict.HEADER, None if outer.cut else Verdict.HEADER.counter)
+            return Received(Verdict.HEADER, None if outer.cut or own else Verdict.HEADER.counter, own=own)
         spi, seq = esp.parse(packet, outer.esp)
-        arrival = Arrival(packet, outer, spi, seq, now, port)
+        arrival = Arrival(packet, outer, spi, seq, now, port, outgoing)
         self.trace.parsed(arrival)
-        return self.receive_for(self.find(arrival), arrival)
+        entry = self.find(arrival)
+        if self.sent is not None and (own if entry is None else self.sent_under(entry, arrival)):
+            return self._own(entry, arrival, self.sent)
+        return self.receive_for(entry, arrival)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
         """From the SA lookup's answer on; a path with a device in it (`offloaded.py`) starts here too."""
@@ -112,16 +136,32 @@ class Inbound:
         )
 
     def find(self, arrival: Arrival) -> SadEntry | None:
-        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone."""
+        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone.
+
+        An SA under which this host sent is found by all three, whatever the policy looks at.
+        """
         daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None
-        while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port, saddr)) is not None:
-            sa = entry.sa
-            if not sa.limited or not hard_time_passed(sa.limits, arrival.now, entry.added, entry.used):
-                break
-            self.sad.expire(entry)
+        entry = self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark, port) if self.sent is not None else None
+        if entry is None or not self.sent_under(entry, arrival):
+            while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port, saddr)) is not None:
+                if not self._over(entry, arrival):
+                    break
+                self.sad.expire(entry)
         self.trace.looked_up(arrival, entry)
         return entry
+
+    def sent_under(self, entry: SadEntry, arrival: Arrival) -> bool:
+        """Whether this host sent the packet, under the SA that was found (sad/sent.py)."""
+        outer = arrival.outer
+        return self.sent is not None and sent_under(entry.sa, outer.src, outer.dst, outgoing=arrival.outgoing)
+
+    def _over(self, entry: SadEntry, arrival: Arrival) -> bool:
+        """Whether the SA's time is over, by the hard limits."""
+        sa = entry.sa
+        if not sa.limited or (self.sent is not None and sa.dir is Direction.OUT) or self.sent_under(entry, arrival):
+            return False
+        return hard_time_passed(sa.limits, arrival.now, entry.added, entry.used)
 
     def accept(
         self, entry: SadEntry, arrival: Arrival, *, check_replay: bool = True, icv_first: bool = False
@@ -147,14 +187,14 @@ class Inbound:
             entry.used = arrival.now  # before decryption: a forged packet starts the clock of use too
         verdict, plaintext = self._open(entry, arrival, seq64)
         if plaintext is None:
+            entry.stats.integrity_failed += verdict is Verdict.INTEGRITY
             return verdict, seq64, None
         if check_replay and icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
-        split = esp.split_trailer(plaintext)
-        self.trace.trailer(plaintext, split)
-        if split is None or split[1] == esp.NEXT_HEADER_NONE:
+        split = self._trailer(plaintext)
+        if split is None:
             return Verdict.TRAILER, seq64, None
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
@@ -166,13 +206,48 @@ class Inbound:
         verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
         return verdict, seq64, inner
 
+    def _own(self, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers) -> Received:
+        """A packet that this host sent: it never came to xfrm_input, so no counter moves."""
+        self.trace.own(arrival, entry)
+        verdict, seq64, inner = Verdict.NO_SA, None, None
+        if entry is not None:
+            verdict, seq64, inner = self._accept_own(entry, arrival, sent)
+        return Received(
+            verdict, None, arrival.spi, arrival.seq, seq64, entry, entry, inner,
+            odd_padding=arrival.odd_padding, own=True,
+        )  # fmt: skip
+
+    def _accept_own(
+        self, entry: SadEntry, arrival: Arrival, sent: SentNumbers
+    ) -> tuple[Verdict, int | None, bytes | None]:
+        """As `accept`, without what belongs to the receiver; the high half goes by what was sent before."""
+        verdict = self._ready(entry, arrival.outer)
+        self.trace.usable(entry, arrival, verdict)
+        if verdict is not Verdict.DELIVERED:
+            return verdict, None, None
+        seq64 = sent.infer(entry, arrival.seq)
+        self.trace.inferred(entry, arrival, seq64)
+        verdict, plaintext = self._open(entry, arrival, seq64)
+        if plaintext is None:
+            return verdict, seq64, None
+        split = self._trailer(plaintext)
+        if split is None:
+            return Verdict.TRAILER, seq64, None
+        sent.advance(entry, seq64)
+        length, next_header = split
+        arrival.odd_padding = esp.odd_padding(plaintext, length)
+        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
+        return Verdict.SENT if verdict is Verdict.DELIVERED else verdict, seq64, inner
+
     # -- the steps ----------------------------------------------------------------------------------------------
 
     def _usable(self, entry: SadEntry, outer: Outer) -> Verdict:
         """xfrm_input: direction, state, encapsulation, in this order."""
+        return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else self._ready(entry, outer)
+
+    def _ready(self, entry: SadEntry, outer: Outer) -> Verdict:
+        """State and encapsulation."""
         sa = entry.sa
-        if sa.dir is Direction.OUT:
-            return Verdict.DIRECTION
         if entry.state is not State.VALID or entry.transform is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
         if sa.encap is None:
@@ -210,10 +285,13 @@ class Inbound:
         except BlockError:
             return Verdict.TRUNCATED, None
         self.trace.opened(entry, plaintext)
-        if plaintext is None:
-            entry.stats.integrity_failed += 1
-            return Verdict.INTEGRITY, None
-        return Verdict.DELIVERED, plaintext
+        return (Verdict.INTEGRITY, None) if plaintext is None else (Verdict.DELIVERED, plaintext)
+
+    def _trailer(self, plaintext: bytes) -> tuple[int, int] | None:
+        """2.4 to 2.6: (length of the payload, next header). None: damaged, or a dummy packet."""
+        split = esp.split_trailer(plaintext)
+        self.trace.trailer(plaintext, split)
+        return None if split is None or split[1] == esp.NEXT_HEADER_NONE else split
 
     def _decap(
         self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int

@@ -36,10 +36,15 @@ _WITHOUT_CONTEXT = {Reached.MISS: DeviceOutcome.DROPPED, Reached.EMPTY_SLOT: Dev
 
 
 class OffloadedInbound(Inbound):
-    """An `Inbound` whose lookup goes through a device. Give it SAs with `offload`, take them away with `withdraw`."""
+    """An `Inbound` whose lookup goes through a device. Give it SAs with `offload`, take them away with `withdraw`.
 
-    def __init__(self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace = SILENT) -> None:
-        super().__init__(sad, mark=mark, trace=trace)
+    What this host sent (`own_traffic`) never came to the device's inbound table: software judges it.
+    """
+
+    def __init__(
+        self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace = SILENT, own_traffic: bool = False
+    ) -> None:
+        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic)
         self.device = device
         # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
         self._contexts: dict[int, SadEntry] = {}

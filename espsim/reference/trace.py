@@ -25,6 +25,9 @@ class Trace:
     def looked_up(self, arrival: Arrival, entry: SadEntry | None) -> None:
         """Software's lookup found this SA, or none."""
 
+    def own(self, arrival: Arrival, entry: SadEntry | None) -> None:
+        """This host sent the packet, which never came to xfrm_input: no window is asked, no lifetime, no device."""
+
     def steered(self, key: PacketKey, answer: Answer) -> None:
         """A modelled device looked too, and this is its answer; before it uses any SA."""
 

@@ -105,8 +105,9 @@ def table(
 def print_inbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim decap`."""
     out, result = console(), printable_values(result)
+    sent = f", {result['sent']} sent by this host" if result["sent"] else ""
     out.print(
-        f"{result['packets']} ESP packets, {result['delivered']} delivered;"
+        f"{result['packets']} ESP packets, {result['delivered']} delivered{sent};"
         f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
     out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
@@ -177,8 +178,12 @@ def _print_counters(out: Console, counters: Mapping[str, int]) -> None:
 
 def _print_by_sa(out: Console, by_sa: Sequence[Mapping[str, Any]], passed: str) -> None:
     if by_sa:
+        numbers = (passed, "sent") if any("sent" in count for count in by_sa) else (passed,)
         rows = [
-            (f"0x{c['spi']:08x}@{c['daddr']}", c[passed], ", ".join(f"{k} {v}" for k, v in c["dropped"].items()) or "-")
+            (
+                f"0x{c['spi']:08x}@{c['daddr']}", *(c.get(number, 0) for number in numbers),
+                ", ".join(f"{k} {v}" for k, v in c["dropped"].items()) or "-",
+            )
             for c in by_sa
-        ]
-        out.print(table(("SA", passed, "dropped"), rows))
+        ]  # fmt: skip
+        out.print(table(("SA", *numbers, "dropped"), rows))

@@ -28,6 +28,13 @@ _ALL = 0xFFFFFFFFFFFFFFFF
 _HALF = 1 << 63
 
 
+def nearest(hint: int, seq: int) -> int:
+    """The number whose low half is `seq` that is nearest to `hint`, of two the lower one; modulo 2^64."""
+    base = hint & ~_LOW
+    candidates = (c for c in (base + seq - _LOW - 1, base + seq, base + seq + _LOW + 1) if c >= 0)
+    return min(candidates, key=lambda c: abs(c - hint)) & _ALL
+
+
 class Window:
     """One SA's receive window. `top` is the highest accepted number (64 bits with ESN); bit i of `bitmap` is top-i."""
 
@@ -112,11 +119,7 @@ class Window:
 
     def _infer_resumed(self, seq: int) -> int:
         hint = self.resume or 0
-        base = hint & ~_LOW
-        if hint & _LOW == 0:
-            return base + seq
-        candidates = (c for c in (base + seq - _LOW - 1, base + seq, base + seq + _LOW + 1) if c >= 0)
-        return min(candidates, key=lambda c: abs(c - hint)) & _ALL
+        return hint + seq if hint & _LOW == 0 else nearest(hint, seq)
 
 
 class RingWindow(Window):

@@ -27,8 +27,10 @@ from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import daddr_key
 from espsim.sad.replay import RingWindow, Window
 from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
 from espsim.sad.spi import SpiPolicy
 from espsim.stages.lifetimes import Lifetimes
+from espsim.stages.own import OwnColumns
 from espsim.stages.selectors import selector_words
 from espsim.wire.udp import PORT_NAT_T
 
@@ -61,15 +63,22 @@ class SadColumns:
     asked: Sad | None = None
     any_mark: bool = False
     lifetimes: Lifetimes | None = None
+    own: OwnColumns = field(default_factory=OwnColumns)
 
     @classmethod
-    def of(cls, sad: Sad, engine: BatchEngine, *, any_mark: bool = False) -> SadColumns:
+    def of(
+        cls, sad: Sad, engine: BatchEngine, *, any_mark: bool = False, sent: SentNumbers | None = None
+    ) -> SadColumns:
         """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
 
-        `any_mark`: the lookup asks no marks, whatever the packets' are.
+        `any_mark`: the lookup asks no marks, whatever the packets' are. `sent`: packets that this host sent are looked
+        for, and their numbers kept there (None: they aren't).
         """
         entries = _linked(sad)
         standing = np.array([_standing(e) for e in entries], np.uint8)
+        ready = [_ready(e) for e in entries]
+        own = OwnColumns() if sent is None else OwnColumns.of(entries, ready, sent)
+        used = standing if sent is None else np.array(ready)
         shape, bits = _windows(entries)
         tables = _tables(entries, port_key=sad.port_key, any_mark=any_mark)
         counts = zeros((len(entries), 8), np.int64)
@@ -83,18 +92,19 @@ class SadColumns:
             bits,
             counts,
             _ports(e.sa for e in sad),
-            engine.opener([_slot(e, int(s)) for e, s in zip(entries, standing, strict=True)]),
+            engine.opener([_slot(e, int(s)) for e, s in zip(entries, used, strict=True)]),
             *_selectors(entries),
             entries,
             {e.sa_index: row for row, e in enumerate(entries)},
             None if type(sad.policy).input is SpiPolicy.input else sad,
             any_mark,
+            own=own,
         )
 
     def begin(self, batch: PacketBatch) -> None:
         """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
         if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
         if not len(self.lifetimes.rows):
             return
         counts = self.counts[self.lifetimes.rows]
@@ -103,9 +113,15 @@ class SadColumns:
         if not len(due):
             return
         mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
-        self._write_back(mates)
-        self.standing[mates] = ONE_BY_ONE
+        self.lend(mates)
         self.lifetimes.without(mates)
+
+    def lend(self, rows: I64) -> None:
+        """All packets of these SAs are the one-packet path's from now on, and their state is."""
+        self._write_back(rows)
+        self.standing[rows] = ONE_BY_ONE
+        if self.own.numbers is not None:
+            self.own.standing[rows] = ONE_BY_ONE
 
     def write_back(self) -> None:
         """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""
@@ -118,6 +134,7 @@ class SadColumns:
         self.shape, self.bits = _windows(self.entries)
 
     def _write_back(self, rows: I64) -> None:
+        self.own.write_back(self.entries, rows)
         counted = self.counts[rows]
         moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)
         for row in rows[moved].tolist():
@@ -155,9 +172,12 @@ def _linked(sad: Sad) -> list[SadEntry]:
 
 def _standing(entry: SadEntry) -> int:
     """What xfrm_input says of a state: direction, state, encapsulation, in this order."""
+    return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else _ready(entry)
+
+
+def _ready(entry: SadEntry) -> int:
+    """The same but for the direction."""
     encap = entry.sa.encap
-    if entry.sa.dir is Direction.OUT:
-        return Verdict.DIRECTION
     if entry.state is not State.VALID or not entry.keyed:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
     if encap is None:

@@ -7,10 +7,11 @@ import numpy as np
 from espsim.core.batch import PacketBatch
 from espsim.kernels import admit as kernel_admit
 from espsim.kernels import decap as kernel
+from espsim.stages import own
 from espsim.stages.columns import SadColumns
 
 WRITES = frozenset({"arena", "inner_at", "inner_length", "verdict"})
-ADMIT_WRITES = frozenset({"verdict"})
+ADMIT_WRITES = SENT_WRITES = frozenset({"verdict"})
 
 
 def decap(batch: PacketBatch, columns: SadColumns) -> None:
@@ -30,6 +31,11 @@ def admit(batch: PacketBatch, columns: SadColumns) -> None:
         )  # fmt: skip
 
 
+def sent(batch: PacketBatch, columns: SadColumns) -> None:
+    """SENT in the place of DELIVERED for what this host sent."""
+    own.tell(batch, columns.own)
+
+
 def count(batch: PacketBatch, columns: SadColumns) -> None:
     """Packets, bytes, refusals and first use of every SA; writes no column of the batch."""
-    kernel.tally(batch.verdict, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)
+    kernel.tally(batch.verdict, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from espsim.core.batch import F64, I32, I64, U32
+from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 
 _NEVER = 1 << 62
@@ -21,11 +22,15 @@ _NEVER = 1 << 62
 class Lifetimes:
     """Those of the SAs `entries` that have lifetimes, as they stand now; `rows` are their places, `spis` those of all.
 
-    Where `kernels` is False an SA is the one-packet path's already.
+    Where `kernels` is False an SA is the one-packet path's already. `outbound`: SAs with dir out end too; else they
+    are only looked at, and how long they live is their sender's.
     """
 
-    def __init__(self, entries: Sequence[SadEntry], kernels: npt.NDArray[np.bool_]) -> None:
-        rows = [row for row, entry in enumerate(entries) if entry.sa.limited and kernels[row]]
+    def __init__(self, entries: Sequence[SadEntry], kernels: npt.NDArray[np.bool_], *, outbound: bool = True) -> None:
+        rows = [
+            row for row, entry in enumerate(entries)
+            if entry.sa.limited and kernels[row] and (outbound or entry.sa.dir is not Direction.OUT)
+        ]  # fmt: skip
         self.rows: I64 = np.array(rows, np.int64)
         self.spis: U32 = np.array([entry.sa.spi for entry in entries], np.uint32)
         limited = [entries[row] for row in rows]

@@ -8,12 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.batch import PacketBatch
+from espsim.kernels.codes import OUTGOING
 from espsim.kernels.lookup import NO_PORT, triple, usable
 from espsim.sad.association import PROTO_ESP
 from espsim.sad.sad import Sad
+from espsim.sad.sent import sent_under
+from espsim.stages import own
 from espsim.stages.columns import SadColumns
 
-WRITES = frozenset({"sa_index", "verdict"})
+WRITES = frozenset({"sa_index", "flags", "verdict"})
 
 
 def lookup(batch: PacketBatch, columns: SadColumns) -> None:
@@ -25,7 +28,10 @@ def lookup(batch: PacketBatch, columns: SadColumns) -> None:
             batch.verdict, batch.family, batch.proto, batch.spi, batch.daddr, batch.mark, batch.dport,
             columns.table4, columns.table6, columns.chain, batch.sa_index,
         )  # fmt: skip
-    usable(batch.sa_index, batch.dport, columns.standing, batch.verdict)
+    own.find(batch, columns.own)
+    usable(
+        batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
+    )  # fmt: skip
 
 
 def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
@@ -35,7 +41,11 @@ def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
         daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
         port = int(batch.dport[row])
         mark = None if columns.any_mark else int(batch.mark[row])
-        found = sad.input(daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port == NO_PORT else port, saddr)
+        wanted = daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port == NO_PORT else port
+        outgoing = bool(batch.link[row] & OUTGOING)
+        found = sad.lookup(*wanted) if columns.own.numbers is not None else None
+        if found is None or not sent_under(found.sa, saddr, daddr, outgoing=outgoing):
+            found = sad.input(*wanted, saddr)
         if found is not None:
             batch.sa_index[row] = columns.rows[found.sa_index]
 

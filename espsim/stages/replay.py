@@ -24,9 +24,13 @@ SETTLE_WRITES = frozenset(
 
 
 def check(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4303 3.4.3 and A2.2: the 64-bit number, and whether the window lets it pass. Writes no window."""
+    """RFC 4303 3.4.3 and A2.2: the 64-bit number, and whether the window lets it pass. Writes no window.
+
+    What this host sent has a number too, and passes.
+    """
     kernel.check(
-        batch.sa_index, batch.seq, batch.verdict, columns.shape, columns.bits, batch.seq64, batch.replay
+        batch.sa_index, batch.seq, batch.flags, batch.verdict, columns.shape, columns.bits, columns.own.sent,
+        batch.seq64, batch.replay,
     )  # fmt: skip
 
 
@@ -35,7 +39,7 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
     row = 0
     while True:
         row = kernel.advance(
-            row, batch.sa_index, batch.seq, batch.opened, columns.shape, columns.bits,
+            row, batch.sa_index, batch.seq, batch.flags, batch.opened, columns.shape, columns.bits, columns.own.sent,
             batch.seq64, batch.replay, batch.verdict,
         )  # fmt: skip
         if row < 0:

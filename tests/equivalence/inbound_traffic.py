@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,7 +49,7 @@ def shown(received: Any) -> Any:
     sa = None if received.entry is None else received.entry.sa_index
     used = None if received.used is None else received.used.sa_index
     facts = received.verdict, received.counter, received.spi, received.seq, received.seq64, sa, used, received.inner
-    return *facts, received.device, received.surfacing
+    return *facts, received.device, received.surfacing, received.own
 
 
 # -- any SAs ----------------------------------------------------------------------------------------------------------
@@ -205,12 +206,14 @@ def sealed(peer: Peer, sent: Sent, seq64: int) -> bytes:
     return peer.around(esp, **fields)
 
 
-def packets_of(sad: Sad, arrivals: list[Sent]) -> tuple[list[bytes], list[float]]:
-    """The bytes, each SA's numbers starting at its own window."""
+def packets_of(
+    sad: Sad, arrivals: list[Sent], start: Callable[[SadEntry], int] = lambda e: e.window.resume or e.window.top
+) -> tuple[list[bytes], list[float]]:  # fmt: skip
+    """The bytes, each SA's numbers from `start` on: where its own window is."""
     entries = list(sad)
     packets, times, now = [], [], 0.0
     peers = {e.sa_index: Peer(e.sa) for e in entries if e.sa.keys is not None}
-    numbers = {e.sa_index: e.window.resume or e.window.top for e in entries}
+    numbers = {e.sa_index: start(e) for e in entries}
     for sent in arrivals:
         entry = entries[sent.sa % len(entries)]
         now += sent.wait

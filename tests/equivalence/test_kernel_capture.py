@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from espsim.core.batch import I32, I64, U8
 from espsim.core.errors import InputError
-from espsim.core.layers import Layer
-from espsim.io.linktype import ip_packet, link_layer, supported
+from espsim.core.layers import OUTGOING
+from espsim.io.linktype import ip_packet, link_layer, outgoing, supported
 from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng
 from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
@@ -98,6 +98,11 @@ def test_the_numbers_of_other_rooms():
 @example(113, bytes(14) + b"\x08\0\x45")
 @example(276, b"\x86\xdd" + bytes(18) + b"\x60")
 @example(276, b"\x86\xdd" + bytes(18))
+@example(113, b"\0\4" + bytes(12) + b"\x08\0\x45")
+@example(113, b"\4\4" + bytes(12) + b"\x08\0\x45")
+@example(113, b"\0\4" + bytes(12) + b"\x08\0\x65")
+@example(276, b"\x86\xdd" + bytes(8) + b"\4" + bytes(9) + b"\x60")
+@example(276, b"\x86\xdd" + bytes(8) + b"\3" + bytes(9) + b"\x60")
 @example(1, bytes(12) + b"\x08\6\x45")
 @example(1, bytes(12) + b"\x88\x47\0\0\0\x40\0\0\1\x40\x60")
 @example(1, bytes(12) + b"\x88\x47\0\0\1\x40")
@@ -124,7 +129,10 @@ def test_link_types(linktype, data):
     found = classic(arena, 0, 16 + len(data), False, 1, linktype, offset, length, time_ns, link, captured, wire, 0)
     assert found == (1, 16 + len(data), FULL)
     row_is(arena, int(offset[0]), int(length[0]), linktype, data)
-    assert link[0] == (link_layer(linktype, data) if ip_packet(linktype, data) is None else Layer.OTHER)
+    if ip_packet(linktype, data) is None:
+        assert link[0] == link_layer(linktype, data)
+    else:
+        assert link[0] == (OUTGOING if outgoing(linktype, data) else 0)
     assert offset[0] >= 16
     assert offset[0] + length[0] <= 16 + len(data)
 

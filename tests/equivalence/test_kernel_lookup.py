@@ -205,12 +205,12 @@ def test_a_table_that_is_full_says_so(family):
 def test_usable_in_the_order_of_xfrm_input():
     standing = np.array([PLAIN, ENCAPSULATED, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.ENCAP_MISMATCH], np.uint8)
     rows = [(n, port) for n in (-1, 0, 1, 2, 3, 4) for port in (NO_PORT, 4500)]
-    verdict = np.zeros(len(rows), np.uint8)
+    verdict, none = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.uint8)
     sa_index, dport = np.array([r[0] for r in rows], np.int32), np.array([r[1] for r in rows], np.uint32)
-    usable(sa_index, dport, standing, verdict)
+    usable(sa_index, dport, none, standing, standing[:0], verdict)
     want = ["NO_SA", "NO_SA", "DELIVERED", "ENCAP_MISMATCH", "ENCAP_MISMATCH", "DELIVERED", "DIRECTION", "DIRECTION",
             "SA_LARVAL", "SA_LARVAL", "ENCAP_MISMATCH", "ENCAP_MISMATCH"]  # fmt: skip
     assert verdict.tolist() == [Verdict[name] for name in want]
     verdict[:] = Verdict.FRAGMENT
-    usable(sa_index, dport, standing, verdict)
+    usable(sa_index, dport, none, standing, standing[:0], verdict)
     assert set(verdict) == {Verdict.FRAGMENT}

@@ -16,6 +16,7 @@ from espsim.sad.replay import RingWindow, Window, make_window
 from tests.equivalence.kernel_settings import quick
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+SENT = np.zeros((0, 2), np.uint64)  # none of these packets is this host's own
 SIZES = [0, 1, 2, 7, 32, 33, 63, 64, 65, 100, 128, 1000, 1024, 4095, 4096]
 
 
@@ -88,14 +89,14 @@ def in_batches(windows: Windows, arrivals: list[Arrival], cut: int) -> list[tupl
         batch = arrivals[start : start + cut]
         sa = np.array([a.sa for a in batch], np.int32)
         seq = np.array([a.sent & M32 for a in batch], np.uint32)
-        verdict, passed, opened = (np.zeros(len(batch), np.uint8) for _ in range(3))
+        verdict, passed, opened, own = (np.zeros(len(batch), np.uint8) for _ in range(4))
         seq64 = np.zeros(len(batch), np.uint64)
-        replay.check(sa, seq, verdict, windows.shape, windows.bits, seq64, passed)
+        replay.check(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
         for n, arrival in enumerate(batch):
             opened[n] = 99 if passed[n] else arrival.opens(int(seq64[n]), windows.twins[arrival.sa].esn)
         first = 0
         while True:
-            row = replay.advance(first, sa, seq, opened, windows.shape, windows.bits, seq64, passed, verdict)
+            row = replay.advance(first, sa, seq, own, opened, windows.shape, windows.bits, SENT, seq64, passed, verdict)
             if row < 0:
                 break
             assert row >= first
@@ -216,12 +217,13 @@ def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
     sa, seq = np.array([0, 0, -1, 0], np.int32), np.array([11, 10, 12, 0], np.uint32)
     verdict = np.array([0, 0, 0, Verdict.FRAGMENT], np.uint8)
     seq64, passed = np.full(4, 9, np.uint64), np.full(4, 9, np.uint8)
-    replay.check(sa, seq, verdict, windows.shape, windows.bits, seq64, passed)
+    opened, own = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
+    replay.check(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
     assert passed.tolist() == [0, Verdict.REPLAY_DUPLICATE, 0, 0]
     assert seq64.tolist() == [11, 10, 0, 0]
     assert (windows.shape == before[0]).all()
     assert (windows.bits == before[1]).all()
-    assert replay.advance(0, sa, seq, np.zeros(4, np.uint8), windows.shape, windows.bits, seq64, passed, verdict) == -1
+    assert replay.advance(0, sa, seq, own, opened, windows.shape, windows.bits, SENT, seq64, passed, verdict) == -1
     assert verdict.tolist() == [0, Verdict.REPLAY_DUPLICATE, 0, Verdict.FRAGMENT]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from espsim.core.address import parse_address
 from espsim.core.batch import COLUMNS, NOT_ESP, PacketBatch
 from espsim.core.errors import InputError
+from espsim.core.layers import OUTGOING
 from espsim.core.verdict import Verdict
 from espsim.kernels import codes, decap
 from espsim.pipeline.counts import InboundCounts
@@ -22,8 +23,10 @@ from espsim.pipeline.stages import checked
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
+from espsim.sad.longest import LONGEST, LongestLookup
 from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
+from tests.equivalence import own_traffic
 from tests.equivalence.inbound_traffic import (
     DATA,
     LASTING,
@@ -46,25 +49,30 @@ M32, WRAP = 0xFFFFFFFF, 1 << 32
 
 
 def both(
-    make_sad, packets, times, *, cut=1000, engine="cryptography", mark=0, write_back=False, handed=None
+    make_sad, packets, times, *, cut=1000, engine="cryptography", mark=0, write_back=False, handed=None, outgoing=None
 ) -> list[Any]:
     """Run both paths, compare all that can be seen, and return the reference's answers.
 
-    `handed` gets the number of SAs whose packets kernels opened first and the reference path after them.
+    `handed` gets the number of SAs whose packets kernels opened first and the reference path after them. `outgoing`:
+    the host's own traffic is looked for, and what the capture says of each packet.
     """
+    own, outgoing = outgoing is not None, outgoing or [False] * len(packets)
     sad, other = make_sad(), make_sad()
     events, other_events = [], []
     sad.listener = lambda *event: events.append((event[1].sa_index, event[0], event[2]))
     other.listener = lambda *event: other_events.append((event[1].sa_index, event[0], event[2]))
     entries, others = list(sad), list(other)
-    reference = Inbound(sad, mark=mark)
-    want = [reference.receive(packet, now) for packet, now in zip(packets, times, strict=True)]
+    reference, one = (Inbound(of, mark=mark, own_traffic=own) for of in (sad, other))
+    arrivals = list(zip(packets, times, outgoing, strict=True))
+    want = [reference.receive(packet, now, outgoing=sent) for packet, now, sent in arrivals]
     found = []
-    with BatchInbound(Inbound(other, mark=mark), engine, debug=True) as batches:
+    with BatchInbound(one, engine, debug=True) as batches:
         for at in range(0, len(packets), cut):
-            found += batches.receive(packets[at : at + cut], times[at : at + cut])
+            found += batches.receive(packets[at : at + cut], times[at : at + cut], outgoing[at : at + cut])
             if write_back:
                 batches.close()
+    if reference.sent is not None and one.sent is not None:
+        assert one.sent.highest == reference.sent.highest
     assert [shown(r) for r in found] == [shown(r) for r in want]
     assert state_of(other, others) == state_of(sad, entries)
     # Only between SAs may the order of what a listener hears differ.
@@ -128,6 +136,89 @@ def test_equal_under_every_policy(policy, port_key, chosen, arrivals, cut):
 def test_equal_for_any_bytes(packets, cut):
     sa = gcm_sa()
     both(lambda: new_sad(sa), packets, [0.0] * len(packets), cut=cut)
+
+
+# -- both directions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@EXAMPLES
+@given(own_traffic.WAYS, own_traffic.RUNS, st.sampled_from(CUTS), st.sampled_from([0, 0, 5, None]), st.booleans())
+def test_equal_for_any_traffic_of_the_host_itself(engine, chosen, arrivals, cut, mark, write_back):
+    packets, times, outgoing = own_traffic.capture_of(make(chosen), arrivals)
+    options = {"cut": cut, "engine": engine, "mark": mark, "write_back": write_back, "outgoing": outgoing}
+    both(lambda: make(chosen), packets, times, **options)
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, LONGEST])
+@settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
+@given(own_traffic.WAYS, own_traffic.RUNS, st.sampled_from(CUTS))
+def test_equal_for_own_traffic_under_every_policy(policy, chosen, arrivals, cut):
+    def sad() -> Sad:
+        made = make(chosen, "rfc4301" if policy == LONGEST else policy)
+        made.policy = LongestLookup(made.policy) if policy == LONGEST else made.policy
+        return made
+
+    packets, times, outgoing = own_traffic.capture_of(sad(), arrivals)
+    both(sad, packets, times, cut=cut, outgoing=outgoing)
+
+
+def out_sa(oseq: int = 0, **options: Any) -> SecurityAssociation:
+    replay = ReplayState(oseq=oseq & M32, oseq_hi=oseq >> 32)
+    return gcm_sa(dir=Direction.OUT, window=0, replay=replay, **options)
+
+
+def own_verdicts(sa: SecurityAssociation, numbers: list[int], engine: str, cut: int) -> list[str]:
+    """Of packets that this host sent with these numbers."""
+    packets = [Peer(sa).packet(n, ipv4(DATA)) for n in numbers]
+    answers = both(
+        lambda: new_sad(sa), packets, [0.0] * len(packets), cut=cut, engine=engine, outgoing=[False] * len(packets)
+    )
+    return [answer.verdict.name for answer in answers]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("cut", CUTS)
+class TestOwnTraffic:
+    ESN = frozenset({"esn"})
+
+    def test_no_window_is_asked(self, engine, cut):
+        assert own_verdicts(out_sa(), [5, 5, 1, 0, 900, 2], engine, cut) == ["SENT"] * 6
+
+    def test_across_the_wrap(self, engine, cut):
+        numbers = [*range(WRAP - 70, WRAP + 70), WRAP + 3, WRAP - 2, WRAP, WRAP - 1]
+        assert own_verdicts(out_sa(WRAP - 71, flags=self.ESN), numbers, engine, cut) == ["SENT"] * 144
+
+    def test_another_high_half_by_then(self, engine, cut):
+        numbers = [1 << 31, WRAP - 10, WRAP + 990]
+        assert own_verdicts(out_sa(1000, flags=self.ESN), numbers, engine, cut) == ["SENT"] * 3
+
+    def test_opened_at_first_and_not_authentic_by_then(self, engine, cut):
+        """The last one's nearest number is in the next 2^32 by then."""
+        numbers = [1 << 31, WRAP - 1, WRAP + 2000, 1001]
+        found = own_verdicts(out_sa(1000, flags=self.ESN), numbers, engine, cut)
+        assert found == ["SENT", "SENT", "SENT", "INTEGRITY"]
+
+    def test_the_first_one_seen_counts_more_than_the_dump(self, engine, cut):
+        """A capture older than its dump: the second number is nearer to the first than to the dump's."""
+        start = 3 * WRAP
+        numbers = [start + 7 - WRAP // 2, start + 3 - WRAP // 2]
+        assert own_verdicts(out_sa(start + 6, flags=self.ESN), numbers, engine, cut) == ["SENT", "SENT"]
+
+    def test_the_high_half_alone_is_stated(self, engine, cut):
+        assert own_verdicts(out_sa(3 * WRAP, flags=self.ESN), [4 * WRAP - 1, 4 * WRAP + 1], engine, cut) == ["SENT"] * 2
+
+    def test_an_sa_with_limits_that_an_inbound_one_of_its_spi_meets(self, engine, cut):
+        """The inbound one's limits put both into the reference path's hands, the numbers sent too."""
+        out = out_sa(WRAP - 3, flags=self.ESN, limits=Limits(hard_packets=1))
+        back = gcm_sa("192.0.2.2", "192.0.2.1", limits=Limits(hard_add=3))
+        packets = [Peer(out).packet(WRAP - 2 + n, ipv4(DATA)) for n in range(6)]
+        packets[2:2] = [Peer(back).packet(n, ipv4(DATA)) for n in (1, 2)]
+        answers = both(
+            lambda: new_sad(back, out), packets, [float(n) for n in range(8)], cut=cut, engine=engine,
+            outgoing=[False] * 8,
+        )  # fmt: skip
+        assert [a.verdict.name for a in answers] == ["SENT", "SENT", "DELIVERED", "NO_SA", *["SENT"] * 4]
 
 
 # -- within one batch -------------------------------------------------------------------------------------------------
@@ -232,7 +323,7 @@ def test_what_the_reference_path_calls_no_esp_leaves_no_sa_in_the_row(counts):
     sa = gcm_sa(limits=Limits(hard_packets=1))
     inbound = Inbound(new_sad(sa))
     if not counts:
-        inbound.receive = lambda packet, now: None  # type: ignore[method-assign, assignment, misc]
+        inbound.receive = lambda packet, now, outgoing: None  # type: ignore[method-assign, assignment, misc]
     path = BatchInbound(inbound, "cryptography", debug=True)
     batch = PacketBatch.of([Peer(sa).packet(1, ipv4(DATA))])
     path.run(batch)
@@ -295,6 +386,6 @@ def test_a_stage_that_writes_what_is_not_its_own_is_caught():
 
 
 def test_the_kernels_numbers_are_the_verdicts():
-    numbers = [int(n) for n in (decap.TRUNCATED, decap.INTEGRITY, decap.MODE)]
-    assert numbers == [Verdict.TRUNCATED, Verdict.INTEGRITY, Verdict.MODE]
-    assert int(codes.NOT_ESP) == NOT_ESP
+    numbers = [int(n) for n in (decap.TRUNCATED, decap.INTEGRITY, decap.MODE, codes.SENT)]
+    assert numbers == [Verdict.TRUNCATED, Verdict.INTEGRITY, Verdict.MODE, Verdict.SENT]
+    assert (int(codes.NOT_ESP), int(codes.OUTGOING)) == (NOT_ESP, OUTGOING)

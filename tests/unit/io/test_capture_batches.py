@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
+from espsim.core.layers import OUTGOING
 from espsim.io.batches import COLUMNS, BatchReader, BatchWriter, FrameSlot, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format
@@ -35,7 +36,8 @@ def plain(path):
             for frame in reader:
                 ip = None if frame.ip is None else frame.ip[:LONGEST]
                 time, wire = max(-NS - 1, min(frame.time_ns, NS)), min(frame.wire, MOST_ON_WIRE)
-                frames.append((frame.number, time, ip, int(frame.link), frame.captured, wire))
+                link = frame.link | (OUTGOING if frame.outgoing else 0)
+                frames.append((frame.number, time, ip, link, frame.captured, wire))
     except InputError as caught:
         error = (type(caught), str(caught))
     return nanosecond, frames, error
@@ -152,11 +154,15 @@ def obsolete(order, data, ticks):
 # -- any capture ------------------------------------------------------------------------------------------------------
 
 LINKTYPES = st.sampled_from([0, 1, 12, 14, 101, 108, 113, 228, 229, 276])
+HEADS = [
+    b"", ETHERNET, VLAN, b"\2\0\0\0", bytes(14) + b"\x08\0", b"\x86\xdd" + bytes(18),
+    b"\0\4" + bytes(12) + b"\x08\0", b"\x86\xdd" + bytes(8) + b"\4" + bytes(9),
+]  # fmt: skip
 DATA = st.one_of(
     st.binary(max_size=50),
     st.builds(
         lambda head, size, seed: head + bytes([seed]) * size,
-        st.sampled_from([b"", ETHERNET, VLAN, b"\2\0\0\0", bytes(14) + b"\x08\0", b"\x86\xdd" + bytes(18)]),
+        st.sampled_from(HEADS),
         st.integers(0, 90) | st.sampled_from([1500, 9000, 33_000, LONGEST - 17, LONGEST, LONGEST + 1, 70_000, 140_000]),
         st.sampled_from([0x45, 0x60, 0x4F, 0]),
     ),

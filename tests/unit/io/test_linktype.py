@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espsim.core.layers import Layer
-from espsim.io.linktype import ip_packet, link_layer
+from espsim.io.linktype import ip_packet, link_layer, outgoing
 
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
 V6 = bytes.fromhex("6000000000003b40") + bytes(32)
@@ -121,6 +121,17 @@ def test_frames(linktype, frame, packet):
 )
 def test_frames_that_are_not_ip(linktype, frame, layer):
     assert (ip_packet(linktype, frame), link_layer(linktype, frame)) == (None, layer)
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 5, 255])
+def test_cooked_frames_say_which_are_outgoing(kind):
+    """PACKET_OUTGOING is 4: the first two bytes of SLL, the eleventh of SLL2."""
+    assert outgoing(113, bytes((0, kind)) + SLL[2:] + b"\x08\x00" + V4) == (kind == 4)
+    assert outgoing(276, b"\x08\x00" + SLL2[:8] + bytes((kind,)) + SLL2[9:] + V4) == (kind == 4)
+    assert not outgoing(113, bytes((1, kind)) + SLL[2:] + b"\x08\x00" + V4)
+    assert not outgoing(1, bytes((0, kind)) * 6 + b"\x08\x00" + V4)
+    assert not outgoing(113, b"\0")
+    assert not outgoing(276, bytes(10))
 
 
 @given(st.sampled_from([0, 1, 9, 50, 51, 239, 12, 14, 101, 108, 113, 228, 229, 276]), st.binary(max_size=60))
