@@ -125,13 +125,13 @@ def _one(
         else:
             token = watch.failed(received, Seen(frame.ip, frame.number, frame.captured, frame.wire))
     if lines is not None:
-        lines.write(_line(frame, received, layer), token)
+        lines.write(_line(frame, received, layer, modelled=isinstance(inbound, OffloadedInbound)), token)
     return received
 
 
-def _line(frame: Frame, received: Received | None, layer: Layer) -> dict[str, Any]:
+def _line(frame: Frame, received: Received | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:
     facts = FrameFacts(frame.number, frame.time_ns, frame.captured, *ends_of(frame.ip or b""))
-    return verdict_line(facts, received, layer)
+    return verdict_line(facts, received, layer, modelled=modelled)
 
 
 def in_batches(
@@ -231,7 +231,8 @@ class _Batches:
             if part:
                 self.parts.part(number, captured, wire, verdict_line(frame, None))
             else:
-                lines.write(verdict_line(frame, answer, Layer(kind)), token)
+                modelled = isinstance(self._path, BatchOffloaded)
+                lines.write(verdict_line(frame, answer, Layer(kind), modelled=modelled), token)
 
     def end(self, lane: InboundLane) -> Ran:
         """The capture is over."""

@@ -31,6 +31,7 @@ class ReceivedLike(Protocol):
     used: SadEntry | None
     device: DeviceOutcome | None
     surfacing: Surfacing
+    own: bool
 
 
 class SentLike(Protocol):
@@ -256,9 +257,12 @@ class FrameFacts:
     dst: str | None
 
 
-def verdict_line(frame: FrameFacts, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> dict[str, Any]:
+def verdict_line(
+    frame: FrameFacts, received: ReceivedLike | None, layer: Layer = Layer.OTHER, *, modelled: bool = False
+) -> dict[str, Any]:  # fmt: skip
     """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
 
+    `modelled`: a device ran; `device` is null then for what this host sent, of which it says nothing.
     `kind` says what an ignored frame is (`layer`). `cause` is null and comes last: it is for `espsim.explain` to say.
     """
     line: dict[str, Any] = {"frame": frame.number}
@@ -284,6 +288,8 @@ def verdict_line(frame: FrameFacts, received: ReceivedLike | None, layer: Layer 
         line |= {"device": received.device.name, "surfacing": received.surfacing.name}
         if received.used is not None and received.used is not received.entry:
             line["keys_of"] = received.used.sa.name
+    elif received is not None and received.own and modelled:
+        line["device"] = None
     line["cause"] = None
     return line
 

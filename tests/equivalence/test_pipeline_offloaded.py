@@ -20,6 +20,7 @@ from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.replay import RingWindow, Window
+from tests.equivalence import own_traffic
 from tests.equivalence.device_models import SHAPES, filled, load, twin
 from tests.equivalence.inbound_traffic import DATA, M32, M64, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
@@ -56,9 +57,11 @@ def plain_sas(draw: st.DrawFn) -> Chosen:
 CHOSEN = st.lists(st.one_of(plain_sas(), plain_sas(), plain_sas(), sas()), min_size=2, max_size=7)
 
 
-def offloaded(chosen: list[Chosen], model: Model, seed: int, mark: int) -> OffloadedInbound:
+def offloaded(
+    chosen: list[Chosen], model: Model, seed: int, mark: int, *, own_traffic: bool = False
+) -> OffloadedInbound:  # fmt: skip
     """A SAD with what a device takes of it; of some SAs the one or the other then no longer knows."""
-    inbound = OffloadedInbound(make(chosen), Device(model, seed=seed), mark=mark)
+    inbound = OffloadedInbound(make(chosen), Device(model, seed=seed), mark=mark, own_traffic=own_traffic)
     entries, rng = list(inbound.sad), random.Random(seed)
     for entry in entries:
         if entry.transform is not None and rng.random() < 0.9:
@@ -74,18 +77,20 @@ def offloaded(chosen: list[Chosen], model: Model, seed: int, mark: int) -> Offlo
 
 def both(
     chosen: list[Chosen], arrivals: list[Any], model: Model, *, seed: int = 0, cut: int = 1000, mark: int = 0,
-    engine: str = "cryptography",
+    engine: str = "cryptography", own: bool = False,
 ) -> list[Any]:  # fmt: skip
-    """Run both paths, compare all that can be seen, and return the reference's answers."""
-    packets, times = packets_of(make(chosen), arrivals)
-    one, other = (offloaded(chosen, model, seed, mark) for _ in range(2))
+    """Run both paths, compare all that can be seen, and return the reference's answers. `own`: of own_traffic.RUNS."""
+    packets, times = (own_traffic.capture_of if own else packets_of)(make(chosen), arrivals)[:2]
+    outgoing = [own and arrival.outgoing for arrival in arrivals]
+    one, other = (offloaded(chosen, model, seed, mark, own_traffic=own) for _ in range(2))
     entries, others = (_known(inbound) for inbound in (one, other))
-    want = [one.receive(packet, now) for packet, now in zip(packets, times, strict=True)]
+    shown_as = zip(packets, times, outgoing, strict=True)
+    want = [one.receive(packet, now, outgoing=sent) for packet, now, sent in shown_as]
     found: list[Any] = []
     try:
         with BatchOffloaded(other, engine, debug=True) as batches:
             for at in range(0, len(packets), cut):
-                found += batches.receive(packets[at : at + cut], times[at : at + cut])
+                found += batches.receive(packets[at : at + cut], times[at : at + cut], outgoing[at : at + cut])
     except UnknownReached as reached:
         raise AssertionError("the reference did not need this") from reached
     assert [shown(r) for r in found] == [shown(r) for r in want]
@@ -125,6 +130,16 @@ def test_equal_with_every_engine(engine, chosen, arrivals, cut, mark, seed):
         return both(chosen, arrivals, model, seed=seed, cut=cut, mark=mark, engine=engine)
 
     filled(load("marvell-cn10k-dpdk-alg4"), 0, run)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@EXAMPLES
+@given(st.lists(st.one_of(own_traffic.both_ways(), plain_sas()), min_size=2, max_size=7), own_traffic.RUNS, *WHOLE[2:])
+def test_equal_for_own_traffic(shape, chosen, arrivals, cut, mark, seed):
+    def run(model: Model) -> list[Any]:
+        return both(chosen, arrivals, model, seed=seed, cut=cut, mark=mark, own=True)
+
+    filled(SHAPES[shape](), 0, run)
 
 
 # -- by hand ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from espsim.pipeline.stream import stream
 from espsim.pipeline.workers import WorkerFailedError
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
+from tests.equivalence import own_traffic
 from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples
@@ -36,20 +37,22 @@ def capture(path, packets, times):
     return str(path)
 
 
-def by_reference(path, sad):
+def by_reference(path, sad, own_traffic=False):
     stats, answers = InboundStats(), []
-    one = Inbound(sad)
+    one = Inbound(sad, own_traffic=own_traffic)
     with open_capture(path) as reader:
         for frame in reader:
-            received = one.receive(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
+            received = None
+            if frame.ip is not None:
+                received = one.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing)
             layer = frame.link if frame.ip is None else layer_of(frame.ip, one.ports)
             stats.count(received, layer)
             answers.append((shown(received), layer if received is None else Layer.OTHER))
     return answers, stats.as_dict(), {index: count.passed for index, count in stats.opened.items()}
 
 
-def in_batches(path, sad, workers):
-    batches = BatchInbound(Inbound(sad), "cryptography")
+def in_batches(path, sad, workers, own_traffic=False):
+    batches = BatchInbound(Inbound(sad, own_traffic=own_traffic), "cryptography")
     lane = InboundLane(batches)
     counts = InboundCounts(batches.columns.entries)
     answers: list[Any] = []
@@ -82,6 +85,28 @@ def test_equal_for_any_number_of_workers(folder, workers, chosen, arrivals, rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "ROWS", rows)  # so that a small capture is many batches
         want, found = by_reference(path, sad), in_batches(path, other, workers)
+    assert found == want
+    assert state_of(other, others) == state_of(sad, entries)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
+@given(chosen=own_traffic.WAYS, arrivals=own_traffic.RUNS, rows=st.sampled_from([1, 5, 64]))
+def test_equal_for_own_traffic_and_any_number_of_workers(folder, workers, chosen, arrivals, rows):
+    """A cooked capture, which says of each frame whether it is outgoing."""
+    packets, times, outgoing = own_traffic.capture_of(make(chosen), arrivals)
+    path = str(folder / f"own{workers}.pcap")
+    with CaptureWriter(path, linktype=276, nanosecond=True) as writer:
+        for packet, now, sent in zip(packets, times, outgoing, strict=True):
+            ethertype = b"\x86\xdd" if packet[:1] >= b"\x60" else b"\x08\0"
+            header = ethertype + bytes(6) + b"\0\1" + bytes((4 if sent else 0, 6)) + bytes(8)
+            writer.write(header + packet, round(now * 1e9))
+        writer.commit()
+    sad, other = make(chosen), make(chosen)
+    entries, others = list(sad), list(other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "ROWS", rows)
+        want, found = by_reference(path, sad, own_traffic=True), in_batches(path, other, workers, own_traffic=True)
     assert found == want
     assert state_of(other, others) == state_of(sad, entries)
 
