@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
@@ -16,7 +16,7 @@ from espsim.core.inputs import STANDARD, open_input
 from espsim.explain.steps import Places
 from espsim.io.capture import CaptureReader, Frame
 from espsim.io.formats import read_format
-from espsim.io.fragments import Settled
+from espsim.io.fragments import Joiner, Settled
 from espsim.io.linktype import ETHERNET, RAW, ip_packet, ip_start
 from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
 from espsim.wire import ipv4, ipv6
@@ -63,18 +63,18 @@ class _Remembering:
 def open_source(source: str) -> Iterator[Frames | str]:
     """What IN is: the frames of a capture, the one of hex digits (on the command line or in a file), or another text.
 
-    InputError: it can't be read, or is none of these.
+    InputError: it can't be read, or is none of these; of a capture when its frames are asked for.
     """
     if is_digits(source):
-        yield Frames(iter([hex_frame(source)]))
+        yield Frames([hex_frame(source)])
         return
     with open_input(source, buffering=1 << 16) as file:
         head = file.peek(4)[:4] if isinstance(file, io.BufferedReader) else _start(file)
         if not _is_text(head):
-            yield Frames.of(file, source)
+            yield Frames(file=file, path=source)
             return
         text = _text(file, source)
-        yield Frames(iter([hex_frame(text, source)])) if looks_like_hex(text) else text
+        yield Frames([hex_frame(text, source)]) if looks_like_hex(text) else text
 
 
 def is_digits(source: str) -> bool:
@@ -120,38 +120,39 @@ class _Forward:
 class Frames:
     """The frames of a capture, in order, once; nothing is read before it is asked for. Errors as CaptureReader's.
 
-    `ends`: reading does not wait for who writes, so that one may look ahead.
+    Those of hex digits are given, one; those of a capture come from `file`, at `path`.
     """
 
-    def __init__(self, frames: Iterator[Seen], reader: CaptureReader | None = None, *, ends: bool = True) -> None:
-        self._frames, self._reader, self._ends = frames, reader, ends
+    def __init__(self, given: Iterable[Seen] = (), file: BinaryIO | None = None, path: str = "") -> None:
+        self._frames = iter(given)
+        self._file, self._path = file, path
+        self._joiner: Joiner | None = None
 
-    @classmethod
-    def of(cls, file: BinaryIO, path: str) -> Frames:
-        """Those of an open capture."""
-        source = ByteSource(cast(BinaryIO, _Forward(file)), path)
-        form = _Remembering(read_format(source))
-        reader = CaptureReader(source, form)
-        return cls(_seen(reader, form), reader, ends=file.seekable())
+    def join(self, joiner: Joiner | None) -> None:
+        """Before the first frame: `joiner` puts outer fragments together; without, they come as they are."""
+        if self._file is not None:
+            self._joiner = joiner
+            self._frames = _seen(self._file, self._path, joiner)
 
     def __iter__(self) -> Iterator[Seen]:
         return self._frames
 
     def ahead(self, most: int) -> Iterator[Seen]:
-        """So many frames more of a file, none of a pipe; what is damaged ends them."""
+        """So many frames more of a file, none of a pipe, which may wait for who writes; what is damaged ends them."""
         with contextlib.suppress(InputError):
-            yield from itertools.islice(self._frames, most if self._ends else 0)
+            yield from itertools.islice(self._frames, most if self._file is not None and self._file.seekable() else 0)
 
     def rest(self) -> list[Settled]:
         """What became of fragments at the end of the capture."""
-        joiner = self._reader.joiner if self._reader is not None else None
-        return [] if joiner is None else joiner.settled()
+        return [] if self._joiner is None else self._joiner.settled()
 
 
-def _seen(reader: CaptureReader, form: _Remembering) -> Iterator[Seen]:
-    for frame in reader:
+def _seen(file: BinaryIO, path: str, joiner: Joiner | None) -> Iterator[Seen]:
+    source = ByteSource(cast(BinaryIO, _Forward(file)), path)
+    form = _Remembering(read_format(source))
+    for frame in CaptureReader(source, form):
         if form.last is not None:
-            yield Seen(frame, form.last, reader.joiner.settled() if reader.joiner is not None else [])
+            yield Seen(frame, form.last, [] if joiner is None else joiner.settled())
 
 
 def places_of(record: Record, packet: bytes) -> Places:
@@ -167,11 +168,14 @@ _COMPARED = 8
 
 
 def _fragment(part: bytes, start: int, packet: bytes) -> tuple[tuple[int, int, int], ...]:
-    """The place of a fragment's payload in the datagram."""
+    """The place of a fragment's payload in the datagram; of another packet that was put together, of its payload."""
     if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4 and part[:1] and part[0] >> 4 == 4:
         own, whole = (part[0] & 15) * 4, (packet[0] & 15) * 4
-        offset, length = (int.from_bytes(part[6:8]) & 0x1FFF) * 8, int.from_bytes(part[2:4]) - own
-        return ((whole + offset, start + own, max(length, 0)),)
+        flags, length = int.from_bytes(part[6:8]), int.from_bytes(part[2:4]) - own
+        if flags & ipv4.FRAGMENT_MASK:
+            return ((whole + (flags & 0x1FFF) * 8, start + own, max(length, 0)),)
+        at = part.find(packet[whole:]) if len(packet) >= whole + _COMPARED else -1
+        return ((whole, start + at, len(packet) - whole),) if at >= 0 else ()
     found = _v6_fragment(part) if part[:1] and part[0] >> 4 == 6 else None
     if found is None:
         return ()

@@ -39,6 +39,7 @@ class Single:
 
     def opened(self, inbound: Inbound, known: Known, number: int | None) -> Explained:
         """Frame `number`, or the first that has ESP. InputError: it is not there, or not ESP."""
+        self._frames.join(None)
         watch = Watch(known, engine_by_name("cryptography"), inbound.ports)
         seen = None
         for seen in self._frames:
@@ -53,6 +54,7 @@ class Single:
 
     def sealed(self, outbound: Outbound, number: int | None) -> Sealed:
         """Frame `number`, or the first that is IP, sealed as `encap` would. InputError: it is not there, or not IP."""
+        self._frames.join(None)
         seen = None
         for seen in self._frames:
             frame = seen.frame
