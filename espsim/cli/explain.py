@@ -52,8 +52,9 @@ def explain(
     """Explain one ESP packet, byte by byte.
 
     IN is a capture, - for standard input, or hex digits of an IP packet or an Ethernet frame (blanks, colons and 0x are
-    passed over; a file may have them too). Frames before N are run first, so that the verdict is `espsim decap`'s for
-    that frame; nothing behind N is read.
+    passed over; a file may have them too). Frames before N are run first, so that verdict, counter and cause are
+    `espsim decap`'s for that frame. Nothing behind N is read, but up to 1,024 frames of a file where only they tell the
+    cause (damage or a wrong key, a restart) or complete a fragment's datagram.
 
     Each step of the run names its source and shows its bytes (offsets from the frame's first byte), and lines for a
     shell that compute a value again with openssl or a few lines of Python. In them $KEY, $SALT and $AUTH_KEY are the

@@ -17,7 +17,7 @@ _SHAPES = ((80, 8, 22), (60, 4, 22), (0, 2, 14))
 _MOST_LINES = 4
 """Lines of one field; what is longer is shortened in the middle. The plaintext, which is nowhere else, has more."""
 _MOST_OF_PLAINTEXT = 24
-_LEAST_WIDTH = 40
+_LEAST_WIDTH, _MOST_WIDTH = 40, 120
 
 
 def print_explained(result: Mapping[str, Any], source: str) -> None:
@@ -44,7 +44,7 @@ def _list(frames: list[int]) -> str:
 
 
 def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
-    width = max(out.width, _LEAST_WIDTH)
+    width = min(max(out.width, _LEAST_WIDTH), _MOST_WIDTH)
     out.print()
     title = f"{number + 1}. {step['step']}"
     room = max(width - len(title) - len(step["source"]), 2)

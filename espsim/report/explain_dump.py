@@ -22,11 +22,12 @@ _MOST, _PIPE = 120, 80
 def print_dump(lines: Sequence[Mapping[str, Any]]) -> None:
     """The table; `reads` is the kernel's field or attribute (include/uapi/linux/xfrm.h)."""
     out = console(most=_MOST if sys.stdout.isatty() else _PIPE)
-    room = max(out.width - _NUMBER - _WORD - _READS, _LEAST)
+    width = min(out.width, 200)
+    room = max(width - _NUMBER - _WORD - _READS, _LEAST)
     heading = f"{'':{_NUMBER}}{'word':<{_WORD}}{'read as':<{_READS}}what it changes"
     out.print(Text(heading, style="bold"), soft_wrap=True)
     for line in printable_values(lines):
-        for n, part in enumerate(wrapped(line["text"].strip(), out.width - _NUMBER)):
+        for n, part in enumerate(wrapped(line["text"].strip(), width - _NUMBER)):
             number = f"{line['line']:<{_NUMBER}}" if n == 0 else " " * _NUMBER
             out.print(Text.assemble((number, "dim"), (part, "bold")), soft_wrap=True)
         for word in line["words"]:
