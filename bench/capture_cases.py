@@ -16,7 +16,8 @@ import numpy as np
 
 from bench.cases import Case, Clocked, Group, ready
 from bench.peers import Peer, Unavailable
-from espsim.io.batches import FrameSlot, open_batches
+from espsim.io.batches import open_batches
+from espsim.io.slots import FrameSlot
 
 PACKETS = 1_000_000
 SIZE = 120

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 )
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
+@click.option(
+    "--no-reassemble", is_flag=True, help="Outer fragments are not put together: each is FRAGMENT (RFC 4303 3.4.1)."
+)
 @click.option("--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed.")
 @click.option(
     "--option",
@@ -50,6 +53,7 @@ def decap(
     sad_path: str,
     keep_window: bool,
     verdicts: str | None,
+    no_reassemble: bool,
     fail_on_drop: bool,
     options: tuple[str, ...],
     mark: int | None,
@@ -72,6 +76,9 @@ def decap(
     `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
     used. SA selectors are judged, policies are not.
+
+    Outer fragments are put together before anything is looked up, as Linux does: a datagram is one packet, in the place
+    and at the time of the frame that completes it, and one that is never completed counts as FRAGMENT.
 
     A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
     SPI and destination whatever its mark is.
@@ -101,7 +108,7 @@ def decap(
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     with Outputs() as outputs, gently(capture == STANDARD) as reading:
         lines = outputs.text(verdicts) if verdicts is not None else None
-        files = Files(capture, output, verdicts, lines, outputs)
+        files = Files(capture, output, verdicts, lines, outputs, reassemble=not no_reassemble)
         with _ended_by(reading):
             ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
     with common.reporting(output, verdicts):

@@ -40,7 +40,9 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
     from espsim.analysis.window import Streams, device_windows, summary
     from espsim.io.batches import open_batches
     from espsim.io.capture import CaptureCut
+    from espsim.io.fragments import Joiner
     from espsim.pipeline.numbers import numbers
+    from espsim.reference.layers import judge
     from espsim.report.plots import image_format, need_matplotlib
 
     if plot is not None:
@@ -49,7 +51,7 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
     common.keep_apart({"CAPTURE": capture, "--sad": sad_path}, {"--plot": plot})
     configured, ports = _configured(sad_path)
     streams, cut = Streams(), None
-    with open_batches(capture) as reader, packets.progress(capture) as advance:
+    with open_batches(capture, Joiner(judge(ports))) as reader, packets.progress(capture) as advance:
         try:
             for spi, dst, seq in numbers(reader, ports, advance):
                 streams.add(spi, dst, seq)

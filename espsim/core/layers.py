@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+MAY_JOIN = 0x20
+"""Of the `link` column, while a batch is read: what wire/fragments.py may have to put together with others."""
 PART = 0x40
 """Of the `link` column, where a row has no packet: an outer fragment that completes no datagram in this frame."""
 OUTGOING = 0x80

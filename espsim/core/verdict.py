@@ -31,7 +31,7 @@ class Verdict(_Answer):
 
     DELIVERED = 0, "opened, accepted, handed on"
     HEADER = 1, "SPI and sequence number cannot be read", "XfrmInHdrError"
-    FRAGMENT = 2, "an outer fragment that nobody reassembled (RFC 4303 3.4.1)"
+    FRAGMENT = 2, "an outer datagram that was never completed, or fragments stay apart (RFC 4303 3.4.1)"
     NO_SA = 3, "lookup found nothing", "XfrmInNoStates"
     SA_LARVAL = 4, "the SA found is larval: it has no keys yet", "XfrmAcquireError"
     SA_INVALID = 5, "the SA found is expired or dead", "XfrmInStateInvalid"

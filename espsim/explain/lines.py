@@ -110,5 +110,6 @@ def _of_part(line: dict[str, Any], kind: int, number: int, causes: list[str]) ->
     if kind == _IGNORED:
         line["verdict"], line["kind"] = "ignored", Layer(number).label
         return {**line, "cause": None}
+    del line["kind"]
     line["verdict"], line["datagram"] = Verdict.FRAGMENT.name, number >> 4 or None
     return {**line, "cause": causes[(number & 15) - 1] if number & 15 else None}

@@ -25,6 +25,7 @@ from espsim.explain.watch import Collector, Token, Watch
 from espsim.io.atomic import Outputs
 from espsim.io.batches import BatchReader, BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, CaptureReader, CaptureWriter, Frame, NoWriter, open_capture
+from espsim.io.fragments import Fragments, Joiner
 from espsim.pipeline.counts import InboundCounts
 from espsim.pipeline.inbound import BatchInbound, ReceivedRow
 from espsim.pipeline.lanes import InboundLane
@@ -32,7 +33,7 @@ from espsim.pipeline.offloaded import BatchOffloaded
 from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
 from espsim.pipeline.stream import Piece, stream
 from espsim.reference.inbound import Inbound, Received
-from espsim.reference.layers import layer_of
+from espsim.reference.layers import judge, layer_of
 from espsim.reference.offloaded import OffloadedInbound
 
 _W = TypeVar("_W", bound=CaptureWriter)
@@ -43,13 +44,21 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together."""
+    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together.
+
+    `reassemble`: outer fragments are put together.
+    """
 
     capture: str
     output: str | None
     verdicts: str | None
     lines: IO[str] | None
     outputs: Outputs
+    reassemble: bool = True
+
+    def joiner(self, inbound: Inbound) -> Joiner | None:
+        """Who puts outer fragments together."""
+        return Joiner(judge(inbound.ports)) if self.reassemble else None
 
     def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
         """Where the inner packets go."""
@@ -85,7 +94,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
     watch = Watch(known, engine, inbound.ports)
     parts = Parts(watch, lines)
     with (
-        open_capture(files.capture) as reader,
+        open_capture(files.capture, files.joiner(inbound)) as reader,
         files.writer(CaptureWriter, nanosecond=reader.nanosecond) as writer,
     ):
         try:
@@ -102,6 +111,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
         except CaptureCut as error:
             ran.cut = error
         _settle(reader, parts)
+        ran.stats.add_fragments(_fragments(reader))
         ran.stats.ran_on(engine, {})
         ran.end(watch, parts, lines)
         writer.commit()
@@ -130,7 +140,7 @@ def _one(
 
 
 def _line(frame: Frame, received: Received | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:
-    facts = FrameFacts(frame.number, frame.time_ns, frame.captured, *ends_of(frame.ip or b""))
+    facts = FrameFacts(frame.number, frame.time_ns, frame.captured, *ends_of(frame.ip or frame.fragment or b""))
     return verdict_line(facts, received, layer, modelled=modelled)
 
 
@@ -142,7 +152,7 @@ def in_batches(
     run = _Batches(path, known, files.verdict_lines())
     lane = InboundLane(path)
     with (
-        open_batches(files.capture) as reader,
+        open_batches(files.capture, files.joiner(inbound)) as reader,
         files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
     ):
         try:
@@ -156,7 +166,7 @@ def in_batches(
         except CaptureCut as error:
             run.ran.cut = error
         _settle(reader, run.parts)
-        ran = run.end(lane)
+        ran = run.end(lane, _fragments(reader))
         writer.commit()
     return ran
 
@@ -164,6 +174,10 @@ def in_batches(
 def _settle(reader: CaptureReader | BatchReader, parts: Parts) -> None:
     if reader.joiner is not None:
         parts.settle(reader.joiner.settled())
+
+
+def _fragments(reader: CaptureReader | BatchReader) -> Fragments | None:
+    return None if reader.joiner is None else reader.joiner.fragments
 
 
 def _batch_path(inbound: Inbound, engine: str, workers: int) -> BatchInbound:
@@ -234,10 +248,11 @@ class _Batches:
                 modelled = isinstance(self._path, BatchOffloaded)
                 lines.write(verdict_line(frame, answer, Layer(kind), modelled=modelled), token)
 
-    def end(self, lane: InboundLane) -> Ran:
+    def end(self, lane: InboundLane, fragments: Fragments | None) -> Ran:
         """The capture is over."""
         if self._sift is not None:
             self.ran.stats = self._counts.stats()
+        self.ran.stats.add_fragments(fragments)
         self.ran.stats.ran_on(self._path.engine, lane.alone)
         self.ran.end(self._collector, self.parts, self._lines)
         return self.ran
@@ -253,4 +268,5 @@ def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:
             yield format_address(src), format_address(dst)
         else:
             at = int(batch.offset[row])
-            yield ends_of(batch.arena[at : at + min(int(batch.length[row]), 40)].tobytes())
+            size = 40 if batch.verdict[row] == PART else min(int(batch.length[row]), 40)
+            yield ends_of(batch.arena[at : at + size].tobytes())

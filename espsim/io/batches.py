@@ -14,9 +14,9 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Self, cast
+from collections import deque
+from collections.abc import Iterator
+from typing import BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from espsim.core.batch import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
-from espsim.core.layers import OUTGOING
+from espsim.core.layers import MAY_JOIN, OUTGOING
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
@@ -33,6 +33,7 @@ from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
+from espsim.io.slots import FrameSlot, Row, give, join
 from espsim.io.source import Record
 from espsim.kernels.capture import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
 from espsim.kernels.capture_ng import (
@@ -54,48 +55,6 @@ _LEAST_READ = 1 << 16
 _BUFFER = 1 << 20
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
 _MOST_NS = (1 << 63) - 1
-
-COLUMNS: dict[str, type[np.generic]] = {
-    "offset": np.int64, "length": np.int32, "time_ns": np.int64, "link": np.uint8,
-    "frame": np.int64, "captured": np.int32, "wire": np.int32,
-}  # fmt: skip
-"""The columns of a slot."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameSlot:
-    """Memory for one batch of frames: `arena` (uint8, contiguous, at least LONGEST bytes) and columns of one length.
-
-    A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
-    header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
-    nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER), or
-    core.layers.PART, or bits about a row that is IP. `frame` (int64) is the number of the frame, from 1; `captured` and
-    `wire` (int32) its bytes, captured and on the wire. ValueError where they don't fit each other.
-    """
-
-    arena: U8
-    offset: I64
-    length: I32
-    time_ns: I64
-    link: U8
-    frame: I64
-    captured: I32
-    wire: I32
-
-    def __post_init__(self) -> None:
-        columns = [getattr(self, name) for name in COLUMNS]
-        kinds = [column.dtype for column in columns]
-        if self.arena.dtype != np.uint8 or kinds != [np.dtype(kind) for kind in COLUMNS.values()]:
-            raise ValueError(f"a slot of {self.arena.dtype.name}, {', '.join(kind.name for kind in kinds)}")
-        if not len({len(column) for column in columns}) == 1 or not len(self.offset):
-            raise ValueError("the columns of a slot must have one length, and a row")
-        if self.arena.nbytes < LONGEST or not self.arena.flags.c_contiguous:
-            raise ValueError(f"an arena must be contiguous and have {LONGEST} bytes")
-
-    @classmethod
-    def of(cls, rows: int = 4096, size: int = 4 << 20, memory: Callable[..., Any] = np.empty) -> Self:
-        """A slot of so many rows and bytes, made by `memory(shape, dtype)`."""
-        return cls(memory((size,), np.uint8), *(memory((rows,), kind) for kind in COLUMNS.values()))
 
 
 class _Filling:
@@ -120,8 +79,8 @@ class _Filling:
 class _ClassicWalk:
     """The frames of a classic pcap."""
 
-    def __init__(self, form: ClassicPcap) -> None:
-        self._facts = form.order == ">", form.unit, form.linktype
+    def __init__(self, form: ClassicPcap, joins: bool) -> None:
+        self._facts = form.order == ">", form.unit, form.linktype, joins
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
         """As kernels.capture says."""
@@ -141,8 +100,9 @@ class _ClassicWalk:
 class _NgWalk:
     """The blocks of a pcapng, with its section and interfaces in columns (kernels.capture_ng)."""
 
-    def __init__(self, form: Pcapng) -> None:
+    def __init__(self, form: Pcapng, joins: bool) -> None:
         self._form = form
+        self._joins = joins
         self._interfaces: list[Interface] = []
         self._sections = 0
         self._section: I64 = np.zeros(3, np.int64)
@@ -154,7 +114,7 @@ class _NgWalk:
         """As kernels.capture says."""
         slot = to.slot
         return blocks(
-            slot.arena, to.at, to.end, self._section, self._table, self._linktypes,
+            slot.arena, to.at, to.end, self._section, self._table, self._linktypes, self._joins,
             slot.offset, slot.length, slot.time_ns, slot.link, slot.captured, slot.wire, to.row,
         )  # fmt: skip
 
@@ -193,17 +153,21 @@ class _NgWalk:
 class BatchReader(Closing):
     """A capture, batch by batch. `nanosecond`: some times may fall between microseconds."""
 
-    def __init__(self, source: Intake, form: ClassicPcap | Pcapng, *, waits: bool) -> None:
+    def __init__(
+        self, source: Intake, form: ClassicPcap | Pcapng, joiner: Joiner | None = None, *, waits: bool
+    ) -> None:
         """`waits`: reading may wait for who writes, so frames that are there are not held back for more."""
         self.path = source.path
         self.nanosecond = form.nanosecond
-        self.joiner: Joiner | None = None
-        """Who puts fragments together; None: they come as they are."""
+        self.joiner = joiner
+        """Who puts fragments together, finished at the end; None: they come as they are."""
         self.frames = 0
         """Frames read so far."""
         self._source = source
         self._waits = waits
-        self._walk = _ClassicWalk(form) if isinstance(form, ClassicPcap) else _NgWalk(form)
+        joins = joiner is not None
+        self._walk = _ClassicWalk(form, joins) if isinstance(form, ClassicPcap) else _NgWalk(form, joins)
+        self._held: deque[Row] = deque()
         self._steps: Iterator[Record | None] = form.steps()
         self._failure: InputError | None = None
         self._size = 128  # bytes that a row takes in the file, as far as one can tell
@@ -222,20 +186,26 @@ class BatchReader(Closing):
 
         Raises what CaptureReader raises, behind the last whole frame: where there are some, by the next call.
         """
-        if self._failure is not None:
-            raise self._failure
         to, before = _Filling(slot, self.frames), self._source.at
+        to.row, to.at = give(self._held, slot)
+        to.end, held = to.at, to.row
         try:
-            while self._step(to):
+            if self._failure is not None:
+                raise self._failure
+            while not self._held and self._step(to):
                 pass
         except InputError as error:
             self._failure = error.with_traceback(None)  # which would keep the slot's memory
-            if not to.row:
-                raise
         self._source.put_back(to.memory[to.at : to.end])
         self.frames = to.frames
-        if to.row:
-            self._size = -(-(self._source.at - before) // to.row)
+        if to.row > held:
+            self._size = -(-(self._source.at - before) // (to.row - held))
+            return to.row if self.joiner is None else join(self.joiner, slot, to.row, to.at, self._held)
+        if not to.row:
+            if self.joiner is not None:
+                self.joiner.finish()
+            if self._failure is not None:
+                raise self._failure
         return to.row
 
     def _step(self, to: _Filling) -> bool:
@@ -282,8 +252,10 @@ class BatchReader(Closing):
         slot, row = to.slot, to.row
         slot.offset[row], slot.length[row] = start, len(ip)
         slot.link[row] = link_layer(record.linktype, record.data)
-        if len(ip) and outgoing(record.linktype, record.data):
-            slot.link[row] = OUTGOING
+        if ip:
+            slot.link[row] = (OUTGOING if outgoing(record.linktype, record.data) else 0) | (
+                MAY_JOIN if self.joiner is not None else 0
+            )
         slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
         slot.captured[row], slot.wire[row] = len(record.data), min(record.wire, MOST_ON_WIRE)
         to.number(row + 1)
@@ -293,8 +265,8 @@ class BatchReader(Closing):
 _END = Record(-1, None, 0, b"", 0)
 
 
-def open_batches(path: str) -> BatchReader:
-    """Open a classic pcap or a pcapng, or standard input for `-`.
+def open_batches(path: str, joiner: Joiner | None = None) -> BatchReader:
+    """Open a classic pcap or a pcapng, or standard input for `-`. Without `joiner` fragments come as they are.
 
     InputError: it can't be read, is empty, or is no capture that is known here.
     """
@@ -302,7 +274,7 @@ def open_batches(path: str) -> BatchReader:
     try:
         source = Intake(file, path)
         waits = not _is_regular(file)
-        return BatchReader(source, read_format(source, _skim), waits=waits)
+        return BatchReader(source, read_format(source, _skim), joiner, waits=waits)
     except BaseException:
         file.close()
         raise

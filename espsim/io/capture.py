@@ -22,7 +22,7 @@ from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
 from espsim.io.linktype import RAW, ip_packet, link_layer, outgoing
 from espsim.io.pcap import file_header, frame_header
-from espsim.io.source import ByteSource, CaptureCut, Format
+from espsim.io.source import ByteSource, CaptureCut, Format, Record
 
 __all__ = ["CaptureCut", "CaptureReader", "CaptureWriter", "Frame", "open_capture"]
 
@@ -33,9 +33,9 @@ class Frame:
 
     `number` counts from 1; `time_ns` is nanoseconds since the epoch; `ip` goes from the first byte of the IP header to
     the end of what was captured (Ethernet padding included), None where it is not IP, and then `link` is what it is, as
-    far as the link layer says. `captured` and `wire` are bytes of the frame: captured, and on the wire. `outgoing`: the
-    capture says that this host sent it. `part`: it is an outer fragment that completes no datagram here, and `ip` is
-    None.
+    far as the link layer says. `captured` and `wire` are bytes of the frame: those captured, those on the wire.
+    `outgoing`: the capture says that this host sent it. `part`: it is an outer fragment that completes no datagram in
+    this frame, and `ip` is None, `fragment` its packet; of one that does, `ip` is the datagram.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Frame:
     link: Layer = Layer.OTHER
     outgoing: bool = False
     part: bool = False
+    fragment: bytes | None = None
 
     @property
     def snapped(self) -> bool:
@@ -56,17 +57,17 @@ class Frame:
 class CaptureReader:
     """The frames of a capture, in order, once. `nanosecond`: some times may fall between microseconds.
 
+    `joiner` puts fragments together, and is finished at the end; None: they come as they are.
     Iterating raises CaptureCut (an InputError) behind the last whole frame where the capture is cut, InputError where
     it is damaged or a frame's link type is not supported; all name the frame.
     """
 
-    def __init__(self, source: ByteSource, form: Format) -> None:
+    def __init__(self, source: ByteSource, form: Format, joiner: Joiner | None = None) -> None:
         self.path = source.path
         self.nanosecond = form.nanosecond
-        self.joiner: Joiner | None = None
-        """Who puts fragments together; None: they come as they are."""
+        self.joiner = joiner
         self._file = source.file
-        self._frames = _frames(form)
+        self._frames = _frames(form, joiner)
 
     def __iter__(self) -> Iterator[Frame]:
         return self._frames
@@ -85,29 +86,44 @@ class CaptureReader:
         self._file.close()
 
 
-def open_capture(path: str) -> CaptureReader:
-    """Open a classic pcap or a pcapng, or standard input for `-`.
+def open_capture(path: str, joiner: Joiner | None = None) -> CaptureReader:
+    """Open a classic pcap or a pcapng, or standard input for `-`. Without `joiner` fragments come as they are.
 
     InputError: it can't be read, is empty, or is no capture that is known here.
     """
     file = open_input(path, buffering=1 << 18)
     try:
         source = ByteSource(file, path)
-        return CaptureReader(source, read_format(source))
+        return CaptureReader(source, read_format(source), joiner)
     except BaseException:
         file.close()
         raise
 
 
-def _frames(form: Format) -> Iterator[Frame]:
+def _frames(form: Format, joiner: Joiner | None) -> Iterator[Frame]:
     number = 0
-    for record in form.steps():
-        if record is not None:
-            number += 1
-            ip = ip_packet(record.linktype, record.data)
-            link = Layer.OTHER if ip is not None else link_layer(record.linktype, record.data)
-            sent = ip is not None and outgoing(record.linktype, record.data)
-            yield Frame(number, record.time_ns, ip, len(record.data), record.wire, link, sent)
+    try:
+        for record in form.steps():
+            if record is not None:
+                number += 1
+                yield _frame(number, record, joiner)
+    finally:
+        if joiner is not None:
+            joiner.finish()
+
+
+def _frame(number: int, record: Record, joiner: Joiner | None) -> Frame:
+    ip = ip_packet(record.linktype, record.data)
+    time_ns, size, wire = record.time_ns, len(record.data), record.wire
+    if ip is None:
+        return Frame(number, time_ns, None, size, wire, link_layer(record.linktype, record.data))
+    sent = outgoing(record.linktype, record.data)
+    taken = None if joiner is None else joiner.take(ip, number, time_ns)
+    if taken is None:
+        return Frame(number, time_ns, ip, size, wire, outgoing=sent)
+    if not taken.packets:
+        return Frame(number, time_ns, None, size, wire, part=True, fragment=ip)
+    return Frame(number, time_ns, taken.packets[0], size, wire, outgoing=sent)
 
 
 class NoWriter:

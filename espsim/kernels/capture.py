@@ -20,6 +20,9 @@ FULL, MORE, ODD = 0, 1, 2
 """Why a walk stopped: no row left; what starts at `at` goes on behind `end`; for the plain code, and if it is a record
 at all it ends before `end`."""
 
+MAY_JOIN = np.uint8(0x20)
+"""core.layers.MAY_JOIN."""
+
 LONGEST = 65_600
 """Bytes of a row. No IP packet is longer than 65,575; of a longer frame what lies behind means nothing."""
 
@@ -203,6 +206,30 @@ def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
     return NOT_IP
 
 
+@helper
+def _fragment6(arena: U8, at: Int, size: Int) -> bool:
+    """Whether IPv6's headers have a fragment header, and other fragments belong to it."""
+    kind, here = np.int64(arena[at + 6]), 40
+    while here + 8 <= size:
+        if kind == 44:
+            return bool(arena[at + here + 2] != 0 or arena[at + here + 3] & 0xF9 != 0)
+        if kind not in (0, 43, 60):
+            break
+        kind = np.int64(arena[at + here])
+        here += (np.int64(arena[at + here + 1]) + 1) * 8
+    return False
+
+
+@inlined
+def _is_fragment(arena: U8, at: Int, size: Int) -> bool:
+    """Whether an IP packet may be a fragment that wire/fragments.py takes; where it says no, it is none."""
+    if arena[at] >> 4 == 4:
+        if size < 20 or (arena[at + 6] & 0x3F == 0 and arena[at + 7] == 0):
+            return False
+        return arena[at + 9] in (50, 17)
+    return size >= 48 and arena[at + 6] in (0, 43, 44, 60) and _fragment6(arena, at, size)
+
+
 @inlined
 def _outgoing(arena: U8, at: Int, linktype: Int) -> bool:
     """Whether a frame whose IP packet was found says that this host sent it: PACKET_OUTGOING of cooked headers."""
@@ -213,12 +240,13 @@ def _outgoing(arena: U8, at: Int, linktype: Int) -> bool:
 
 @inlined
 def put_row(
-    arena: U8, at: Int, size: Int, wire: Int, linktype: Int,
+    arena: U8, at: Int, size: Int, wire: Int, linktype: Int, joins: bool,
     offset: I64, length: I32, link: U8, captured: I32, on_wire: I32, row: Int,
 ) -> None:  # fmt: skip
     """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind.
 
-    Of an IP packet `link` is OUTGOING where the frame says so, else 0. `wire`: the frame's bytes on the wire.
+    Of an IP packet `link` is OUTGOING where the frame says so; with `joins` what may be a fragment is marked, too.
+    `wire`: the frame's bytes on the wire.
     """
     captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
     start = ip_start(arena, at, size, linktype)
@@ -229,14 +257,19 @@ def put_row(
     offset[row], length[row] = at + start, min(size - start, LONGEST)
     if _outgoing(arena, at, linktype):
         link[row] = OUTGOING
+    if joins and _is_fragment(arena, at + start, size - start):
+        link[row] |= MAY_JOIN
 
 
 @kernel
 def classic(
-    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int,
+    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int, joins: bool,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
-    """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds."""
+    """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds.
+
+    `joins`: mark what may be a fragment.
+    """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
         if at + 16 > end:
@@ -249,7 +282,7 @@ def classic(
             return row, at, MORE
         time_ns[row] = number(head, 0, big) * _SECOND + number(head, 4, big) * unit
         on_wire = number(head, 12, big)
-        put_row(arena, at + 16, size, on_wire, linktype, offset, length, link, captured, wire, row)
+        put_row(arena, at + 16, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
         at += 16 + size
         row += 1
     return row, at, FULL

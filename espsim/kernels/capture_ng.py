@@ -173,7 +173,7 @@ def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> b
 
 @inlined
 def _simple(
-    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64,
+    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64, joins: bool,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """A simple packet block as a row. It has no time, and does not say how much was captured."""
@@ -185,13 +185,13 @@ def _simple(
         return False
     time_ns[row] = 0
     linktype = interfaces[0, LINKTYPE]
-    put_row(arena, at + 12, size, on_wire, linktype, offset, length, link, captured, wire, row)
+    put_row(arena, at + 12, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
     return True
 
 
 @inlined
 def _packet(
-    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64,
+    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64, joins: bool,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
@@ -205,18 +205,19 @@ def _packet(
     if time < 0:
         return False
     time_ns[row] = time
-    put_row(arena, at + 28, size, on_wire, interface[LINKTYPE], offset, length, link, captured, wire, row)
+    put_row(arena, at + 28, size, on_wire, interface[LINKTYPE], joins, offset, length, link, captured, wire, row)
     return True
 
 
 @kernel
 def blocks(
-    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64,
+    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64, joins: bool,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
 
-    `linktypes` are those that are supported. MORE with no row may come after many blocks that make none.
+    `linktypes` are those that are supported; `joins`: what may be a fragment is marked. MORE
+    with no row may come after many blocks that make none.
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
@@ -229,13 +230,13 @@ def blocks(
         if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
             which = number(arena, at + 8, big) if kind == ENHANCED_PACKET else _half(arena, at + 8, big)
             good = _packet(
-                arena, at, total, big, which, section, interfaces,
+                arena, at, total, big, which, section, interfaces, joins,
                 offset, length, time_ns, link, captured, wire, row,
             )  # fmt: skip
             packets = 1
         elif kind == SIMPLE_PACKET:
             good = _simple(
-                arena, at, total, big, section, interfaces, offset, length, time_ns, link, captured, wire, row
+                arena, at, total, big, section, interfaces, joins, offset, length, time_ns, link, captured, wire, row
             )
             packets = 1
         elif kind == INTERFACE:

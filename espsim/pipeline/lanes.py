@@ -10,7 +10,7 @@ import numpy as np
 
 from espsim.core.batch import F64, ONE_BY_ONE, U8, U32, PacketBatch
 from espsim.core.out_batch import OVERHEAD, OutBatch
-from espsim.io.batches import FrameSlot
+from espsim.io.slots import FrameSlot
 from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.outbound import BatchOutbound
 from espsim.stages.outbound_columns import stand_ins

@@ -8,7 +8,8 @@ import numpy as np
 
 from espsim.core.address import Address
 from espsim.core.batch import PacketBatch
-from espsim.io.batches import BatchReader, FrameSlot
+from espsim.io.batches import BatchReader
+from espsim.io.slots import FrameSlot
 from espsim.kernels import parse as kernel
 from espsim.wire.udp import PORT_NAT_T
 
@@ -39,4 +40,6 @@ def numbers(
         spis, seqs, families, daddrs = (column[kept].tolist() for column in columns)
         for spi, seq, family, (high, low) in zip(spis, seqs, families, daddrs, strict=True):
             yield spi, low.to_bytes(4) if family == 4 else (high << 64 | low).to_bytes(16), seq
+        if reader.joiner is not None:
+            reader.joiner.settled()  # no one asks, and it would only grow
         advance(reader.at)

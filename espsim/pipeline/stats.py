@@ -34,6 +34,16 @@ class ReceivedLike(Protocol):
     own: bool
 
 
+class FragmentsLike(Protocol):
+    """Counts of fragments (`espsim.io.fragments.Fragments`)."""
+
+    incomplete: int
+    ignored: Counter[Layer]
+
+    def as_dict(self) -> dict[str, int]:
+        """The JSON `fragments`."""
+
+
 class SentLike(Protocol):
     """What a path says of one outbound packet (`espsim.reference.outbound.Sent`)."""
 
@@ -106,7 +116,7 @@ class EngineUse:
 class InboundStats:
     """Counts of an inbound run. `by_sa`: by sa_index, in the order they came.
 
-    `ignored`: packets that are not ESP, and by what they are instead.
+    `ignored`: packets that are not ESP, and by what they are instead; `fragments`: as JSON has them.
     `opened`: by sa_index of the SA whose keys were used, the packets that an engine opened or refused by their ICV.
     """
 
@@ -120,6 +130,7 @@ class InboundStats:
     wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
     by_sa: dict[int, SaCount] = field(default_factory=dict)
     opened: dict[int, SaCount] = field(default_factory=dict)
+    fragments: dict[str, int] = field(default_factory=lambda: {"seen": 0, "datagrams": 0, "incomplete": 0})
     engine: EngineUse | None = None
 
     @property
@@ -154,6 +165,20 @@ class InboundStats:
         if received.used is not None and received.verdict in ENGINE_VERDICTS:
             self.opened.setdefault(received.used.sa_index, SaCount(received.used)).passed += 1
 
+    def add_fragments(self, joined: FragmentsLike | None) -> None:
+        """Count what was joined, at the end; None: nothing was, and each fragment counted for itself (RFC 4303 3.4.1).
+
+        What the datagrams were that came together has been counted.
+        """
+        if joined is None:
+            self.fragments["seen"] = self.verdicts[Verdict.FRAGMENT.name]
+            return
+        self.fragments = joined.as_dict()
+        self.packets += joined.incomplete
+        self.verdicts[Verdict.FRAGMENT.name] += joined.incomplete
+        self.ignored += joined.ignored.total()
+        self.ignored_by.update(joined.ignored)
+
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
         """Name the engine that ran all this; `alone` counts what the reference path did, by sa_index."""
         self.engine = EngineUse.count(engine, self.opened.values(), alone)
@@ -170,6 +195,7 @@ class InboundStats:
             "ignored_by": _sorted(Counter({layer.label: n for layer, n in self.ignored_by.items()})),
             "delivered": self.delivered,
             "sent": self.sent,
+            "fragments": self.fragments,
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),

@@ -18,7 +18,8 @@ import numpy as np
 
 from espsim.core.batch import F64, I32, I64, U8, U32
 from espsim.core.errors import EspsimError
-from espsim.io.batches import BatchReader, FrameSlot
+from espsim.io.batches import BatchReader
+from espsim.io.slots import FrameSlot
 from espsim.pipeline.workers import Workers, shared_zeros
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad

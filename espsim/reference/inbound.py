@@ -1,6 +1,6 @@
 """Inbound ESP, one packet at a time: RFC 4303 section 3.4, in Linux's order of checks (net/xfrm/xfrm_input.c).
 
-    3.4.1  reassembly               fragments are refused, not reassembled
+    3.4.1  reassembly               done by who reads (io/fragments.py); what is still a fragment is refused
     3.4.2  SA lookup                by (destination, SPI, protocol), or by what a modelled device finds
            direction, state, encapsulation
     3.4.3  sequence number          the window is asked (never moved), ESN's high half inferred

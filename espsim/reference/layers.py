@@ -7,9 +7,10 @@ Of UDP the ports of ESP are looked at first (keepalive, IKE), then 500, then the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from espsim.core.layers import Layer
+from espsim.reference.outer import parse_outer
 from espsim.wire import ipv4, ipv6, udp
 
 _EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
@@ -17,6 +18,15 @@ _BY_PROTOCOL = {6: Layer.TCP, 17: Layer.UDP, 47: Layer.GRE, 51: Layer.AH}
 _BY_PORT = {4789: Layer.VXLAN, 8472: Layer.VXLAN, 6081: Layer.GENEVE, 2152: Layer.GTP_U}
 """IANA's ports, and 8472: VXLAN's in Linux where no port is given."""
 _IKE_PORT = 500
+
+
+def judge(encap_ports: Collection[int]) -> Callable[[bytes], Layer | None]:
+    """Who says what a packet is: None where it is ESP, or a fragment of ESP."""
+
+    def layer_or_esp(packet: bytes) -> Layer | None:
+        return layer_of(packet, encap_ports) if parse_outer(packet, encap_ports) is None else None
+
+    return layer_or_esp
 
 
 def layer_of(packet: bytes, encap_ports: Collection[int]) -> Layer:

@@ -1,8 +1,8 @@
 """The headers around ESP: find it in an IP packet, plain or UDP-encapsulated, or say that it isn't there.
 
 What Linux's IPv4, IPv6 and UDP layers do before xfrm_input sees a packet (udp.c's encap_rcv, RFC 3948), without
-reassembly: a fragment of an ESP packet is told as such. Checksums of the outer headers are not judged, because
-captures taken on the sending host carry unfinished ones.
+reassembly (io/fragments.py): a fragment of an ESP packet is told as such. Checksums of the outer headers are not
+judged, because captures taken on the sending host carry unfinished ones.
 """
 
 from __future__ import annotations

@@ -110,6 +110,10 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         f"{result['packets']} ESP packets, {result['delivered']} delivered{sent};"
         f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
+    if result["fragments"]["seen"]:
+        out.print(
+            "{seen} outer fragments: {datagrams} datagrams, {incomplete} incomplete".format(**result["fragments"])
+        )
     out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
     _print_why(out, result["why"], result["notes"])
     _print_counters(out, result["linux_counters"])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 
 from espsim.core.address import Address
-from espsim.wire.checksum import internet_checksum
+from espsim.wire.checksum import internet_checksum, ones_complement_sum
 
 HEADER_LENGTH = 8
 PROTO_UDP = 17
@@ -24,6 +24,15 @@ def parse(data: bytes, at: int) -> tuple[int, int, int]:
     """(source port, destination port, length) of the header at an offset; at least 8 bytes must be there."""
     sport, dport, length, _checksum = _HEADER.unpack_from(data, at)
     return sport, dport, length
+
+
+def checksum_is_wrong(packet: bytes, at: int, addresses: tuple[Address, Address]) -> bool:
+    """Whether the datagram at an offset has a checksum (it is not zero) that is not right; it must be there whole."""
+    length = packet[at + 4] << 8 | packet[at + 5]
+    if packet[at + 6 : at + 8] == b"\0\0":
+        return False
+    pseudo = addresses[0] + addresses[1] + struct.pack("!II", length, PROTO_UDP)
+    return ones_complement_sum(pseudo + packet[at : at + length]) != 0xFFFF
 
 
 def emit(sport: int, dport: int, payload: bytes, addresses: tuple[Address, Address] | None = None) -> bytes:

@@ -275,7 +275,8 @@ def test_a_capture_is_cut_in_a_pipe(here):
 
 MIDDLE = """
 import os
-from espsim.io.batches import FrameSlot, open_batches
+from espsim.io.batches import open_batches
+from espsim.io.slots import FrameSlot
 from espsim.io.capture import open_capture
 os.lseek(0, 1000, os.SEEK_SET)
 with open_capture("-") as reader: print(len(list(reader)), reader.nanosecond)

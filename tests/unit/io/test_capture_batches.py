@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
 from espsim.core.layers import OUTGOING
-from espsim.io.batches import COLUMNS, BatchReader, BatchWriter, FrameSlot, open_batches
+from espsim.io.batches import BatchReader, BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format
 from espsim.io.intake import Intake
+from espsim.io.slots import COLUMNS, FrameSlot
 from espsim.kernels.capture import LONGEST, MOST_ON_WIRE
 from tests.support import CAPTURES
 

@@ -9,9 +9,10 @@ import struct
 
 import pytest
 
-from espsim.io.batches import BatchReader, FrameSlot, open_batches
+from espsim.io.batches import BatchReader, open_batches
 from espsim.io.capture import open_capture
 from espsim.io.pcapng import Pcapng, interface_of
+from espsim.io.slots import FrameSlot
 
 MANY = 20_000
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
