@@ -150,7 +150,7 @@ class Frames:
 def _seen(file: BinaryIO, path: str, joiner: Joiner | None) -> Iterator[Seen]:
     source = ByteSource(cast(BinaryIO, _Forward(file)), path)
     form = _Remembering(read_format(source))
-    for frame in CaptureReader(source, form):
+    for frame in CaptureReader(source, form, joiner):
         if form.last is not None:
             yield Seen(frame, form.last, [] if joiner is None else joiner.settled())
 
