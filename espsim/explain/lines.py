@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 from typing import IO, Any
 
+from espsim.core.closing import Closing
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain.watch import Token, cause_of, is_final
@@ -34,7 +35,7 @@ class Settling:
     cause: str | None
 
 
-class VerdictLines:
+class VerdictLines(Closing):
     """Writes lines to `out`, which is at `path`. `close` forgets those that wait."""
 
     def __init__(self, out: IO[str], path: str) -> None:

@@ -6,6 +6,7 @@ one_by_one   the reference path                  in_batches   the batch path, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
@@ -66,9 +67,9 @@ class Files:
             return NoWriter(self.outputs)
         return kind(self.output, nanosecond=nanosecond, outputs=self.outputs)
 
-    def verdict_lines(self) -> VerdictLines | None:
+    def verdict_lines(self) -> AbstractContextManager[VerdictLines | None]:
         """Where the lines go."""
-        return None if self.lines is None else VerdictLines(self.lines, self.verdicts or "")
+        return nullcontext() if self.lines is None else VerdictLines(self.lines, self.verdicts or "")
 
 
 @dataclass(slots=True)
@@ -90,13 +91,14 @@ class Ran:
 
 def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ran:
     """The reference path. `begin` hears the first frame's time in seconds."""
-    engine, ran, lines = engine_by_name("cryptography"), Ran(), files.verdict_lines()
+    engine, ran = engine_by_name("cryptography"), Ran()
     watch = Watch(known, engine, inbound.ports)
-    parts = Parts(watch, lines)
     with (
         open_capture(files.capture, files.joiner(inbound)) as reader,
         files.writer(CaptureWriter, nanosecond=reader.nanosecond) as writer,
+        files.verdict_lines() as lines,
     ):
+        parts = Parts(watch, lines)
         try:
             for frame in reader:
                 if frame.number == 1:
@@ -149,12 +151,13 @@ def in_batches(
 ) -> Ran:  # fmt: skip
     """The batch path by an engine and some workers. `advance` hears how many bytes of the capture are done."""
     path = _batch_path(inbound, engine, workers)
-    run = _Batches(path, known, files.verdict_lines())
     lane = InboundLane(path)
     with (
         open_batches(files.capture, files.joiner(inbound)) as reader,
         files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
+        files.verdict_lines() as lines,
     ):
+        run = _Batches(path, known, lines)
         try:
             for piece in stream(reader, lane, workers, begin):
                 batch = piece.batch
