@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     "--frame", "number", type=Number(1, 1 << 62, "a frame"), metavar="N", help="Which frame.  [default: the first ESP]"
 )
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
+@click.option("--no-reassemble", is_flag=True, help="Outer fragments are not put together (RFC 4303 3.4.1).")
 @click.option("--seal", is_flag=True, help="Explain the way out: how a clear IP packet is sealed, as encap does.")
 @click.option("--show-keys", is_flag=True, help="Show keys and salts, not their fingerprints.")
 @click.option(
@@ -39,6 +40,7 @@ def explain(
     sad_path: str | None,
     number: int | None,
     keep_window: bool,
+    no_reassemble: bool,
     seal: bool,
     show_keys: bool,
     options: tuple[str, ...],
@@ -81,7 +83,15 @@ def explain(
             raise InputError("the SAs with their keys are needed to open a packet: --sad FILE")
         asked = packets.mark_of(mark, any_mark)
         if seal:
-            _refuse_with_seal({"--keep-window": keep_window, "--option": options, "--lookup": lookup, "--model": model})
+            _refuse_with_seal(
+                {
+                    "--keep-window": keep_window,
+                    "--no-reassemble": no_reassemble,
+                    "--option": options,
+                    "--lookup": lookup,
+                    "--model": model,
+                }
+            )
             outbound = Outbound(common.load_sad(sad_path), os.urandom, mark=asked)
             begin = functools.partial(packets.begin, outbound.sad)
             result = Single(found, _name(source), begin, show_keys=show_keys).sealed(outbound, number).as_dict()
@@ -90,7 +100,8 @@ def explain(
             inbound, unused = _inbound(sad_path, keep_window, strict, lookup, (asked, model, assume))
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)
-            result = Single(found, _name(source), begin, show_keys=show_keys).opened(inbound, known, number).as_dict()
+            single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble)
+            result = single.opened(inbound, known, number).as_dict()
             _add_model(result, inbound)
     _print(result, source, as_json)
 

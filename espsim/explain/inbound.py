@@ -99,7 +99,7 @@ class InboundSteps(Trace):
         longest = isinstance(sad.policy, LongestLookup)
         if longest:
             fields.insert(1, self._wire.field("source", *_source(outer), format_address(outer.src)))
-        how = "longest match of destination and source" if longest else "newest first"
+        how = "longest match of destination and source" if longest else "of equals the newest"
         says = f"{key}, {how} -> {entry.sa.name if entry else 'no SA'}"
         self._tell(Step("lookup", "RFC 4303 3.4.2" if not longest else "RFC 4301 4.1", says, tuple(fields)))
 
@@ -242,8 +242,8 @@ def inner_steps(inner: bytes) -> list[Step]:
     return steps
 
 
-def verdict_step(received: Received, cause: str | None, detail: str | None) -> Step:
-    """What became of it: the verdict's sentence, the counter, and the cause where one is known."""
+def verdict_step(received: Received, cause: str | None, detail: str | None, sentence: str | None = None) -> Step:
+    """What became of it: the verdict's sentence (or another), the counter, and the cause where one is known."""
     verdict = received.verdict
     fields = [fact("Linux counter", received.counter or "none moves")]
     if received.entry is not None:
@@ -255,7 +255,7 @@ def verdict_step(received: Received, cause: str | None, detail: str | None) -> S
             fields.append(fact("keys of", received.used.sa.name))
     if cause is not None:
         fields.append(fact("cause", cause))
-    says = f"{verdict.name}: {verdict.sentence}" + (f". {detail}" if detail else "")
+    says = f"{verdict.name}: {sentence or verdict.sentence}" + (f". {detail}" if detail else "")
     return Step("verdict", "net/xfrm/xfrm_input.c", says, tuple(fields))
 
 

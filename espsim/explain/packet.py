@@ -140,7 +140,10 @@ def explain_part(seen: Seen, ports: Collection[int]) -> Explained:
 def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
     """The verdict as the last step, with the cause and its sentence where the packet failed."""
     explained.cause, explained.detail = cause, detail
-    explained.steps.append(verdict_step(explained.received, cause, detail))
+    sentence = None
+    if explained.datagram is not None:
+        sentence = f"an outer fragment; frame {explained.datagram} completes its datagram"
+    explained.steps.append(verdict_step(explained.received, cause, detail, sentence))
 
 
 def _run(

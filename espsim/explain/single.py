@@ -19,9 +19,9 @@ from espsim.explain.known import Known
 from espsim.explain.outbound import Sealed, seal_frame
 from espsim.explain.packet import Explained, explain_packet, explain_part, finish
 from espsim.explain.watch import Group, Sample, Token, Watch, is_final
-from espsim.io.fragments import Settled
+from espsim.io.fragments import Joiner, Settled
 from espsim.reference.inbound import Inbound, Received
-from espsim.reference.layers import layer_of
+from espsim.reference.layers import judge, layer_of
 from espsim.reference.outbound import Outbound
 from espsim.reference.outer import parse_outer
 
@@ -32,14 +32,20 @@ Begin = Callable[[float], None]
 
 
 class Single:
-    """Explains one of `frames`. `begin` hears the first frame's time in seconds; `where` is the capture's name."""
+    """Explains one of `frames`. `begin` hears the first frame's time in seconds; `where` is the capture's name.
 
-    def __init__(self, frames: Frames, where: str, begin: Begin, *, show_keys: bool = False) -> None:
-        self._frames, self._where, self._begin, self._show = frames, where, begin, show_keys
+    `reassemble`: outer fragments are put together.
+    """
+
+    def __init__(
+        self, frames: Frames, where: str, begin: Begin, *, show_keys: bool = False, reassemble: bool = True
+    ) -> None:
+        self._frames, self._where, self._begin = frames, where, begin
+        self._show, self._reassemble = show_keys, reassemble
 
     def opened(self, inbound: Inbound, known: Known, number: int | None) -> Explained:
         """Frame `number`, or the first that has ESP. InputError: it is not there, or not ESP."""
-        self._frames.join(None)
+        self._frames.join(Joiner(judge(inbound.ports)) if self._reassemble else None)
         watch = Watch(known, engine_by_name("cryptography"), inbound.ports)
         seen = None
         for seen in self._frames:
@@ -100,7 +106,7 @@ class Single:
             finish(explained, None, detail)
         elif settled.datagram is not None:
             explained.datagram = settled.datagram
-            finish(explained, None, f"an outer fragment: frame {settled.datagram} completes its datagram")
+            finish(explained, None, None)
         else:
             cut = seen.frame.captured < seen.frame.wire
             answer = snap(seen.frame.captured, seen.frame.wire) if cut else FRAGMENT

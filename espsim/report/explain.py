@@ -51,7 +51,7 @@ def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
     out.print(Text.assemble((title, f"bold {colour_of(number)}"), " " * room, (step["source"], "dim")), soft_wrap=True)
     for said in wrapped(step["says"], width - 3):
         out.print(Text(f"   {said}"), soft_wrap=True)
-    bytes_too = any(field["length"] for field in step["fields"])
+    bytes_too = any(field["hex"] for field in step["fields"])
     for field in step["fields"]:
         for line in _field_lines(field, width, colour_of(number), bytes_too):
             out.print(line, soft_wrap=True)

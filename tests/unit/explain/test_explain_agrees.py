@@ -17,6 +17,7 @@ from tests.command import espsim, espsim_text
 from tests.support import CAPTURES, VECTORS, gcm_sa, ipv4, new_sad, sa_of, udp
 
 CASES = VECTORS / "cases"
+FRAGMENTS = VECTORS / "fragments"
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
 
 
@@ -30,6 +31,10 @@ def sources():
         yield pytest.param(CAPTURES / f"{event['name']}.pcap", words, (), id=event["name"])
         model = ("--model", "marvell-cn10k-linux-v5", "--assume", "model")
         yield pytest.param(CAPTURES / f"{event['name']}.pcap", words, model, id=f"{event['name']}, a device")
+    for capture in json.loads((FRAGMENTS / "manifest.json").read_text())["captures"]:
+        words = "\n".join(format_sa_line(sa_of(sa)) for sa in capture["sas"])
+        for more in ((), ("--no-reassemble",)):
+            yield pytest.param(FRAGMENTS / capture["file"], words, more, id=" ".join((capture["name"], *more)))
     for name, sad, more in (
         ("a1-esn-wrap", "a1-esn-wrap", ("--keep-window",)),
         ("d01-both", "d01-both-dir", ()),
@@ -61,8 +66,8 @@ def test_every_frame(capture, sas, more, tmp_path):
             continue
         assert ended.returncode == 0, ended.stderr
         told = json.loads(ended.stdout)
-        same = line.keys() & {"frame", "verdict", "linux_counter", "spi", "seq", "seq64", "sa", "cause", "device",
-                              "surfacing", "keys_of"}  # fmt: skip
+        same = line.keys() & {"frame", "verdict", "linux_counter", "spi", "seq", "seq64", "sa", "cause", "datagram",
+                              "device", "surfacing", "keys_of"}  # fmt: skip
         assert {key: told[key] for key in same} == {key: line[key] for key in same}
         assert (told["inner"] is not None) == (line["verdict"] in ("DELIVERED", "SENT"))
         frame = bytes.fromhex(told["bytes"])
@@ -76,6 +81,24 @@ def test_every_frame(capture, sas, more, tmp_path):
     first = next((line["frame"] for line in verdicts if line["verdict"] != "ignored"), None)
     if first is not None:
         assert json.loads(espsim("explain", *words, "--json").stdout)["frame"] == first
+
+
+def test_a_datagram_in_fragments(tmp_path):
+    """The frame that completes it is told as the datagram: bytes of other frames have no offset."""
+    capture = json.loads((FRAGMENTS / "manifest.json").read_text())["captures"][0]
+    (tmp_path / "sad").write_text("\n".join(format_sa_line(sa_of(sa)) for sa in capture["sas"]))
+    words = ("explain", FRAGMENTS / capture["file"], "--sad", tmp_path / "sad", "--json", "--frame")
+    part = next(n for n in range(1, 23) if b'"verdict": "FRAGMENT"' in espsim(*words, n).stdout)
+    first = json.loads(espsim(*words, part).stdout)
+    assert (first["linux_counter"], first["cause"], first["frames"]) == (None, None, [part])
+    told = json.loads(espsim(*words, first["datagram"]).stdout)
+    assert (told["verdict"], told["frames"][0], told["frames"][-1]) == ("DELIVERED", part, told["frame"])
+    fields = {f["name"]: f for step in told["steps"] if step["step"] in ("ESP header", "ESP payload", "ICV")
+              for f in step["fields"]}  # fmt: skip
+    assert fields["SPI"]["offset"] is None
+    assert fields["ICV"]["offset"] is not None
+    alone = json.loads(espsim(*words, first["datagram"], "--no-reassemble").stdout)
+    assert (alone["verdict"], alone["plaintext"]) == ("FRAGMENT", None)
 
 
 def pcap(*frames):
