@@ -155,6 +155,18 @@ def reporting(*outputs: str | None) -> Iterator[None]:
         yield
 
 
+def write_file(path: str, content: bytes) -> None:
+    """An output file, whole or not at all. InputError where it cannot be written."""
+    from espsim.io.atomic import OutputFile
+
+    output = OutputFile(path)
+    try:
+        output.file.write(content)
+        output.commit()
+    finally:
+        output.discard()
+
+
 def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None) -> Sad:
     """The SAD of a file, as `load_sads`, which says what can't be used too."""
     return load_sads(path, keep_window=keep_window, strict_windows=strict_windows, lookup=lookup)[0]

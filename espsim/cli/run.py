@@ -9,6 +9,7 @@ import click
 
 from espsim.cli import common
 from espsim.cli.numbers import ANY_SEED
+from espsim.cli.storms import load_storms, run_storms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ _STUDIES = ("default", "android-and-marvell")
 @click.option("--live", is_flag=True, help="Ask this machine's kernel too, in a namespace of its own (root).")
 @click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
 @click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's hosts got (pcap, raw IP).")
+@click.option("--plot", metavar="FILE", help="Draw a storm: drops over time, SAs in the device (.png or .svg).")
 @click.option("--show", metavar="NAME", help="Print a scenario's file.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files.")
 @click.option(
@@ -47,6 +49,7 @@ def run(
     live: bool,
     trace: bool,
     pcap: str | None,
+    plot: str | None,
     show: str | None,
     schema: bool,
     policies: tuple[str, ...],
@@ -65,6 +68,9 @@ def run(
     and packets are shown apart, and below each row what they mean. Exit status 1 where an expectation is not met.
 
     S01 to S27 are the questions of the netdev thread; --thread runs them all. --width 72 fits a mail.
+
+    A scenario with [storm] replaces the SAs of many nodes while packets flow: what was lost when and why, the most SAs
+    in the device, and what would have lost nothing. --trace tells of every node that lost packets.
     """
     from espsim.core.errors import InputError
     from espsim.scenario.matrix import run_named, run_thread
@@ -75,7 +81,7 @@ def run(
     names = _split(policies)
     _check_names(names, options)
     if thread:
-        if scenarios or options or models or assume or trace or pcap or lookup:
+        if scenarios or options or models or assume or trace or pcap or plot or lookup:
             raise InputError(
                 "--thread runs its own scenarios, options and models; it takes --policy, --live and --seed"
             )
@@ -83,13 +89,23 @@ def run(
         return
     study = next((name for name in scenarios if name.lower() in _STUDIES), None)
     if study is not None:
-        if len(scenarios) > 1 or options or live or trace or pcap or lookup:
-            raise InputError("it runs alone, without --option, --live, --trace, --pcap and --lookup", where=study)
+        if len(scenarios) > 1 or options or live or trace or pcap or plot or lookup:
+            raise InputError(
+                "it runs alone, without --option, --live, --trace, --pcap, --plot and --lookup", where=study
+            )
         (_default if study.lower() == "default" else _android_and_marvell)(names, models, assume, seed, as_json)
         return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
     _keep_apart(scenarios, models, pcap)
+    storms = load_storms(scenarios)
+    if storms:
+        if live or pcap or lookup:
+            raise InputError("a storm runs without --live, --pcap and --lookup", where=storms[0][1])
+        run_storms(storms, names, options, models, assume, seed, trace, plot, as_json)
+        return
+    if plot is not None:
+        raise InputError("--plot draws storms, and this scenario is none", where=scenarios[0])
     if assume and not models:
         _needs_models(scenarios)
     answers = run_named(

@@ -134,11 +134,11 @@ def report(
     common.keep_apart({"FILE": file}, {"--csv": csv_path, "--html": html_path, "--plot": plot})
     result = summary(Saved(file))
     if csv_path is not None:
-        _write(csv_path, shown.csv_text(result).encode())
+        common.write_file(csv_path, shown.csv_text(result).encode())
     if html_path is not None:
-        _write(html_path, sweep_html(result).encode())
+        common.write_file(html_path, sweep_html(result).encode())
     if plot is not None:
-        _write(plot, shown.draw_sweep(result, image_format(plot)))
+        common.write_file(plot, shown.draw_sweep(result, image_format(plot)))
     printed_already = "-" in (csv_path, html_path)
     with common.reporting(plot):
         if as_json and not printed_already:
@@ -217,17 +217,6 @@ def _progress(plan: Plan, landed: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
 
-def _write(path: str, content: bytes) -> None:
-    from espsim.io.atomic import OutputFile
-
-    output = OutputFile(path)
-    try:
-        output.file.write(content)
-        output.commit()
-    finally:
-        output.discard()
-
-
 def _print_about(show: str | None, kinds: bool, as_json: bool) -> None:
     """The built-in studies, one study's file, or the kinds of questions."""
     from espsim.analysis.sweep.questions import KINDS
@@ -239,7 +228,14 @@ def _print_about(show: str | None, kinds: bool, as_json: bool) -> None:
         click.echo(printable(study_text(show), keep="\n\t").rstrip("\n"))
     elif kinds:
         rows = [
-            {"kind": kind.name, "what": kind.what, "axis": name, "means": axis.what, "default": axis.default}
+            {
+                "kind": kind.name,
+                "what": kind.what,
+                "axis": name,
+                "means": axis.what,
+                "default": axis.default,
+                "optional": axis.optional,
+            }
             for kind in KINDS.values()
             for name, axis in kind.axes.items()
         ]

@@ -36,12 +36,14 @@ def print_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
     for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind]
         out.print(f"{kind}: {own[0]['what']}", markup=False, style="bold")
-        out.print(table(("axis", "default", "means"), [(r["axis"], _default(r["default"]), r["means"]) for r in own]))
+        out.print(table(("axis", "default", "means"), [(r["axis"], _default(r), r["means"]) for r in own]))
         out.print()
 
 
-def _default(value: Any) -> str:
-    return "must be given" if value is None else text_of(value)
+def _default(row: Mapping[str, Any]) -> str:
+    if row["default"] is not None:
+        return text_of(row["default"])
+    return "the scenario's" if row["optional"] else "must be given"
 
 
 def print_sweep(result: Mapping[str, Any], most: int) -> None:

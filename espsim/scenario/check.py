@@ -60,6 +60,9 @@ def _each(
 def _unknown_names(scenario: Scenario, places: dict[Path, Place]) -> Iterator[tuple[int, str]]:
     named: list[tuple[Path, str]] = [(("policies", n), name) for n, name in enumerate(scenario.policies)]
     options: list[tuple[Path, str]] = []
+    for number, expect in enumerate(scenario.storm.expect if scenario.storm is not None else ()):
+        wanted = expect.policy if isinstance(expect.policy, list) else [expect.policy] if expect.policy else []
+        named += [(("storm", "expect", number, "policy"), name) for name in wanted]
     for number, variant in enumerate(scenario.variant):
         named += [(("variant", number, "expect", name), name) for name in variant.expect]
         options += [(("variant", number, "options", n), name) for n, name in enumerate(variant.options)]

@@ -61,6 +61,8 @@ def run_scenario(
 
     InputError: a line of the scenario is wrong, or there is no such model or option.
     """
+    if scenario.storm is not None:
+        raise InputError("is a storm, and has no steps to run: `espsim run` alone runs storms", where=where)
     named = [load_model(name) for name in models or scenario.models]
     cells = []
     for variant in scenario.variants:

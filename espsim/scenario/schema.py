@@ -47,6 +47,9 @@ show = "results"                        # what the outcome has of it: results (t
   result = "OK"                         # requests: "OK" or an errno's name for every copy, or a table of counts
   offload = "0"                         # newsa, updsa with a model: "0" or "-EEXIST", or a table of counts
 
+[storm]                                 # instead of steps and variants: SAs of many nodes are replaced while packets
+nodes = 1000                            # flow (storm/spec.py has all its words)
+
 [[variant]]                             # the scenario once more: every variant is run
 name = "dir in"
 words = { in = "dir=in" }               # what stands for $in in lines of SAs and requests
@@ -78,6 +81,7 @@ from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
 from espsim.scenario.check import faults
+from espsim.scenario.storm.spec import Storm, StormExpect
 
 Names = str | list[str]
 Counts = dict[str, int]
@@ -195,13 +199,27 @@ class Scenario(_Strict):
     models: list[str] = []
     names: dict[str, Spi] = {}
     sa: list[Sa] = []
-    step: list[Step] = Field(min_length=1)
+    step: list[Step] = []
+    storm: Storm | None = None
     variant: list[Variant] = []
 
     @property
     def variants(self) -> list[Variant]:
         """The variants, or the plain one."""
         return self.variant or [PLAIN]
+
+    @model_validator(mode="after")
+    def _steps_or_a_storm(self) -> Scenario:
+        if self.storm is None and not self.step:
+            raise ValueError("no step, and no storm: a scenario has one or the other")
+        if self.storm is not None and (self.step or self.variant):
+            raise ValueError("a storm has neither steps nor variants")
+        if self.storm is not None and self.storm.sa is not None:
+            known = {sa.name for sa in self.sa}
+            if self.storm.sa not in known:
+                like = did_you_mean(self.storm.sa, known, f"there are {len(known)} SAs")
+                raise ValueError(f"the storm names SA {shortened(self.storm.sa)!r}, which is not there; {like}")
+        return self
 
     @model_validator(mode="after")
     def _steps_name_sas(self) -> Scenario:
@@ -327,9 +345,11 @@ def _sentence(path: tuple[str | int, ...], detail: Any) -> str:
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are legal in the table at a path."""
-    models: dict[str, type[BaseModel]] = {"sa": Sa, "step": Step, "variant": Variant}
+    models: dict[str, type[BaseModel]] = {"sa": Sa, "step": Step, "variant": Variant, "storm": Storm}
     names = [part for part in path if isinstance(part, str)]
     model: type[BaseModel] = models.get(names[0], Scenario) if names else Scenario
     if names[:1] == ["step"] and "expect" in names:
         model = Expect
+    if names[:1] == ["storm"] and "expect" in names:
+        model = StormExpect
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -8,7 +8,7 @@ kind = "audit"                          # audit odds window allocspi scenario st
 repeats = 5                             # how often each point of the axes is asked, each time with draws of its own
 along = "sas"                           # optional: the axis along which the answer is said to change, and is drawn
 assume = ["model"]                      # optional, as --assume
-scenario = "s02"                        # kind scenario: a built-in one, or a path; kind storm: optional, likewise
+scenario = "s02"                        # kind scenario: a built-in one, or a path; kind storm: may have one, likewise
 
 [axes]                                  # every combination of their values is a point; what is left out has a default
 model = ["marvell-cn10k-dpdk", "intel-82599-linux"]     # ["*"]: every shipped model, or every policy
@@ -231,14 +231,14 @@ def _faults(file: StudyFile, places: dict[Path, Place]) -> Iterator[tuple[int, s
         for name, given in axes.items():
             yield from _axis_faults(kind.axes, (*table, "axes", name), given, places)
     for name, axis in kind.axes.items():
-        if axis.default is None and name not in file.axes:
+        if axis.default is None and not axis.optional and name not in file.axes:
             yield _line(places, ("axes",)), f"axes.{name} is missing: {axis.what}"
     if file.along is not None and file.along not in kind.axes:
         like = did_you_mean(file.along, kind.axes, f"legal: {', '.join(kind.axes)}")
         yield _line(places, ("along",)), f"along: no axis {shortened(file.along)!r}; {like}"
-    if kind.needs_scenario and file.scenario is None:
+    if kind.scenario == "must" and file.scenario is None:
         yield _line(places, ("kind",)), f"scenario is missing: kind {file.kind} runs one"
-    if file.scenario is not None and not kind.needs_scenario:
+    if file.scenario is not None and kind.scenario == "no":
         yield _line(places, ("scenario",)), f"scenario: kind {file.kind} runs none"
 
 

@@ -25,7 +25,10 @@ def invoke(*args):
     return CliRunner().invoke(main, ["run", *map(str, args)], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("name", [name for name in builtin_names() if name != "android-and-marvell"])
+STORMS = {"rotation"}  # test_storm.py
+
+
+@pytest.mark.parametrize("name", [name for name in builtin_names() if name not in {"android-and-marvell", *STORMS}])
 def test_a_scenario_by_itself(name, monkeypatch):
     cells: list[Cell] = []
 

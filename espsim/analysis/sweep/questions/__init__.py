@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from espsim.analysis.sweep.questions import allocspi, audit, odds, scenario, window
+from espsim.analysis.sweep.questions import allocspi, audit, odds, scenario, storm, window
 from espsim.analysis.sweep.questions.kind import Kind
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (audit.KIND, odds.KIND, window.KIND, allocspi.KIND, scenario.KIND)
+    kind.name: kind for kind in (audit.KIND, odds.KIND, window.KIND, allocspi.KIND, scenario.KIND, storm.KIND)
 }

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from espsim.analysis.odds import Range, parse_range
 from espsim.core.echo import did_you_mean, shortened
@@ -20,6 +20,7 @@ from espsim.core.errors import InputError
 from espsim.offload.model import Model, load_model, shipped_models
 from espsim.sad.kernel import KERNELS
 from espsim.sad.spi import POLICIES
+from espsim.scenario.cell import SOFTWARE
 
 Value = bool | int | float | str
 Params = Mapping[str, Any]
@@ -33,12 +34,13 @@ LOSES_NONE, LOSES_SOME = "loses none", "loses some"
 class Axis:
     """One axis: `read` makes a value of what the study says, or raises ValueError with what is legal.
 
-    `default` None: a study must have it.
+    `default` None: a study must have it, unless it is `optional`.
     """
 
     what: str
     read: Callable[[Value], Value]
     default: Value | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of question. `shown` are the values that a terminal shows, `headline` the one that is drawn."""
+    """One kind of question. `shown` are the values that a terminal shows, `headline` the one that is drawn.
+
+    `scenario`: whether a study names one.
+    """
 
     name: str
     what: str
@@ -80,7 +85,7 @@ class Kind:
     headline: str
     shown: tuple[str, ...]
     along: str
-    needs_scenario: bool = False
+    scenario: Literal["no", "may", "must"] = "no"
 
 
 def _rounded(value: Any) -> Any:
@@ -156,6 +161,11 @@ def model_name(value: Value) -> Value:
         return load_model(value).id
     except InputError as error:
         raise ValueError(str(error)) from None
+
+
+def software_or_model(value: Value) -> Value:
+    """A hardware model, or software alone."""
+    return value if value == SOFTWARE else model_name(value)
 
 
 def by_path(name: str) -> bool:

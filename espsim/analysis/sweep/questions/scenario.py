@@ -5,7 +5,7 @@ Every variant of the scenario is run; `outcome` has them in their order.
 
 from __future__ import annotations
 
-from espsim.analysis.sweep.questions.kind import Axis, Given, Kind, Params, Result, Value, model_name, policy
+from espsim.analysis.sweep.questions.kind import Axis, Given, Kind, Params, Result, policy, software_or_model
 from espsim.scenario.cell import SOFTWARE
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import parse_scenario
@@ -35,13 +35,9 @@ def run(params: Params, seed: int, given: Given) -> Result:
     })  # fmt: skip
 
 
-def _model(value: Value) -> Value:
-    return value if value == SOFTWARE else model_name(value)
-
-
 KIND = Kind(
     "scenario", "a scenario of `espsim run`", {
         "policy": Axis("an SPI policy, or a kernel", policy, "rfc4301"),
-        "model": Axis("a hardware model, or software", _model, SOFTWARE),
-    }, run, headline="lost", shown=("outcome", "lost"), along="policy", needs_scenario=True,
+        "model": Axis("a hardware model, or software", software_or_model, SOFTWARE),
+    }, run, headline="lost", shown=("outcome", "lost"), along="policy", scenario="must",
 )  # fmt: skip

@@ -1,0 +1,72 @@
+"""What `espsim run` does with scenarios that are storms."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from espsim.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from espsim.scenario.schema import Scenario
+
+
+def load_storms(scenarios: Sequence[str]) -> list[tuple[Scenario, str]]:
+    """The scenarios, where they are storms. InputError: some are and some are not."""
+    from espsim.core.errors import InputError
+    from espsim.scenario.schema import load_scenario
+
+    loaded = [load_scenario(name)[:2] for name in dict.fromkeys(scenarios)]
+    storms = [(scenario, where) for scenario, where in loaded if scenario.storm is not None]
+    if storms and len(storms) < len(loaded):
+        raise InputError("a storm runs beside other storms alone", where=storms[0][1])
+    return storms
+
+
+def run_storms(
+    storms: Sequence[tuple[Scenario, str]], policies: Sequence[str], options: Sequence[str], models: Sequence[str],
+    assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Every storm under every policy and model; exit status 1 where one is not as expected."""
+    from espsim.core.errors import InputError
+    from espsim.report.plots import image_format, need_matplotlib
+    from espsim.report.storm import draw_storm, print_storm
+    from espsim.scenario.storm.cells import run_cells
+
+    if plot is not None:
+        image_format(plot)
+        need_matplotlib()
+        common.keep_apart({"SCENARIO": common.by_path(*(w for _, w in storms)), "--model": common.by_path(*models)},
+                          {"--plot": plot})  # fmt: skip
+        if len(storms) > 1:
+            raise InputError("--plot draws one storm")
+    answers = []
+    for scenario, where in storms:
+        cells = run_cells(
+            scenario, where, policies or scenario.policies, models=models, assume=assume, options=options, seed=seed,
+            traced=trace,
+        )  # fmt: skip
+        about = {
+            "name": scenario.name,
+            "question": scenario.question,
+            "source": scenario.source,
+            "choice": scenario.choice,
+        }
+        answers.append((about, [cell.as_dict() for cell in cells]))
+    ok = all(cell["as_expected"] is not False for _about, rows in answers for cell in rows)
+    if plot is not None:
+        common.write_file(plot, draw_storm(*answers[0], image_format(plot)))
+    with common.reporting(plot):
+        if as_json:
+            result = {
+                "seed": seed, "ok": ok, **common.reference_engine(), "scenarios": [about for about, _ in answers],
+                "cells": [{"scenario": about["name"], **cell} for about, rows in answers for cell in rows],
+            }  # fmt: skip
+            common.print_json({"scenario": answers[0][0]["name"], **result} if len(answers) == 1 else result)
+        else:
+            for about, rows in answers:
+                print_storm(about, rows)
+    if not ok:
+        sys.exit(1)

@@ -1,0 +1,125 @@
+"""The table [storm] of a scenario file.
+
+[storm]
+event = "rotation"          # a new key is published: host and nodes hear of it, each after its propagation delay
+                            # "rekey": the host goes SA by SA; a node hears of its own `propagation` after that
+nodes = 1000                # each has an SA to the host and one from it
+rate = 500                  # requests (NEWSA, DELSA) that the host's control plane makes in a second, one after another
+propagation = [0.2, 1.5]    # seconds, or from and to: uniform, drawn for each node
+spread = 0.0                # seconds over which the host begins with its nodes, one after another; 0: with all at once
+overlap = 4.0               # seconds from a side's first step to its last; the middle step lies in the middle
+order = ["in", "out", "delete"]     # what a side does with an SA of its own: install the new inbound one; send with
+                            # the new outbound one; delete the old ones. Another order breaks before it makes
+spi = "new"                 # of new SAs. "same": the old one's; "freed": inbound, a deleted one's, where there is one
+range = "0x100-0xffff"      # optional: the host draws inbound SPIs there (ALLOCSPI, under the policy), not one by one
+packets = 10                # a second, for each node and direction
+size = 64                   # bytes of payload
+flight = 0.001              # seconds that a packet is on its way
+lead = 0.5                  # seconds before the storm, and after it
+sa = "A"                    # optional: the [[sa]] whose algorithms, mode, window and offload line the SAs have
+
+  [[storm.expect]]          # the first that fits the cell is compared
+  policy = "rfc4301"        # optional, a name or a list; so is model ("software" is the run without one)
+  lost = 0                  # packets; also delivered, peak (SAs in the device), drops (a table of counts)
+
+The nodes' own control planes have one SA pair each to replace, and take 1/rate for each request. Nothing is
+retransmitted, and no side waits for the other: what the two know of each other is what the delays say.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+STEPS = ("in", "out", "delete")
+MOST_PACKETS = 5_000_000
+"""Packets of a storm that is run."""
+
+Names = str | list[str]
+Seconds = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StormExpect(_Strict):
+    """What a storm should come to in the cells that it fits."""
+
+    policy: Names | None = None
+    model: Names | None = None
+    lost: int | None = None
+    delivered: int | None = None
+    peak: int | None = None
+    drops: dict[str, int] | None = None
+
+    def fits(self, policies: tuple[str, ...], model: str) -> bool:
+        """Whether this expectation is about a cell; `policies` are the names that fit it."""
+        return (self.policy is None or any(_names(self.policy, name) for name in policies)) and (
+            self.model is None or _names(self.model, model)
+        )
+
+
+def _names(wanted: Names, name: str) -> bool:
+    return name == wanted or (isinstance(wanted, list) and name in wanted)
+
+
+class Storm(_Strict):
+    """The table [storm]."""
+
+    event: Literal["rotation", "rekey"] = "rotation"
+    nodes: Annotated[int, Field(ge=1, le=100_000)]
+    rate: Annotated[float, Field(gt=0, le=1e9)] = 1000.0
+    propagation: Seconds | Annotated[list[Seconds], Field(min_length=2, max_length=2)] = 0.1
+    spread: Seconds = 0.0
+    overlap: Seconds = 2.0
+    order: Annotated[list[Literal["in", "out", "delete"]], Field(min_length=3, max_length=3)] = ["in", "out", "delete"]
+    spi: Literal["new", "same", "freed"] = "new"
+    range: str | None = None
+    packets: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    size: Annotated[int, Field(ge=1, le=65000)] = 64
+    flight: Seconds = 0.001
+    lead: Seconds = 0.5
+    sa: str | None = None
+    expect: list[StormExpect] = []
+
+    @field_validator("order")
+    @classmethod
+    def _each_once(cls, order: list[str]) -> list[str]:
+        if set(order) != set(STEPS):
+            raise ValueError("in, out and delete, each once")
+        return order
+
+    @field_validator("range")
+    @classmethod
+    def _a_range(cls, text: str | None) -> str | None:
+        if text is not None:
+            span_of(text)
+        return text
+
+    @model_validator(mode="after")
+    def _delays_go_up(self) -> Storm:
+        if self.delays[0] > self.delays[1]:
+            raise ValueError("propagation: its first number must not be above the second")
+        if self.range is not None and self.spi != "new":
+            raise ValueError('range goes with spi = "new": other SPIs are not drawn')
+        return self
+
+    @property
+    def delays(self) -> tuple[float, float]:
+        """The shortest and the longest propagation delay."""
+        p = self.propagation
+        return (p[0], p[1]) if isinstance(p, list) else (p, p)
+
+
+def span_of(text: str) -> tuple[int, int]:
+    """MIN-MAX of SPIs. ValueError: it is none."""
+    low_text, dash, high_text = text.partition("-")
+    try:
+        low, high = int(low_text, 0), int(high_text, 0)
+    except ValueError:
+        dash = ""
+    if not dash or not 0 < low <= high <= 0xFFFFFFFF:
+        raise ValueError("MIN-MAX of SPIs, such as 0x100-0xffff")
+    return low, high
