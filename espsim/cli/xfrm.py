@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from espsim.cli import common
-from espsim.cli.numbers import ANY_SEED
+from espsim.cli import common, fuzz_command
+from espsim.cli.numbers import ANY_SEED, Number
 
 if TYPE_CHECKING:
     from espsim.sad.netns import Netns
 
 
 @click.command()
-@click.argument("file", metavar="FILE|-")
+@click.argument("file", metavar="FILE|-", required=False)
 @click.option("-batch", "--batch", is_flag=True, help="As in `ip -batch FILE`; FILE is a batch anyway.")
 @click.option("-force", "--force", is_flag=True, help="Go on after a line that fails.")
 @click.option("--requests", is_flag=True, help="FILE holds requests (ALLOCSPI src=.. dst=..), one a line.")
@@ -32,10 +32,18 @@ if TYPE_CHECKING:
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
 @click.option("--seed", type=ANY_SEED, metavar="N", help="Where all draws come from.  [default: 0]")
+@click.option("--fuzz", "fuzzes", is_flag=True, help="Draw batches until two sides answer differently; no FILE.")
+@click.option("--policies", metavar="A,B", help="With --fuzz: the two policies or kernels to compare.")
+@click.option(
+    "--seconds",
+    type=Number(1, 86_400, "a number of seconds"),
+    metavar="N",
+    help="With --fuzz: how long.  [default: 20]",
+)
 @click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")
 @common.json_option
 def xfrm(
-    file: str,
+    file: str | None,
     batch: bool,
     force: bool,
     requests: bool,
@@ -43,6 +51,9 @@ def xfrm(
     policy: str | None,
     options: tuple[str, ...],
     seed: int | None,
+    fuzzes: bool,
+    policies: str | None,
+    seconds: int | None,
     state: str | None,
     as_json: bool,
 ) -> None:
@@ -58,10 +69,26 @@ def xfrm(
 
     With --live every line also runs on the running kernel, in a network namespace made for it; lines whose answers
     differ are shown, and the exit status is 1 if there are any.
+
+    With --fuzz there is no FILE. Batches at random run on both of --policies A,B, or with --live on the running kernel
+    and the model (--policy, else the kernel's own), until one line is answered differently. What is left when every
+    line and word that does not matter is gone is printed as a script for `sh` with both answers, and the exit status
+    is 1; it is 0 where --seconds pass without a difference. --seed chooses the batches. Of two policies the wording of
+    refusals is not compared.
     """
     from espsim.core.errors import InputError
     from espsim.core.inputs import STANDARD, open_input
 
+    if fuzzes:
+        other = {"FILE": file, "-batch": batch, "-force": force, "--requests": requests, "--state": state,
+                 "--option": options}  # fmt: skip
+        fuzz_command.check([name for name, value in other.items() if value], live, policy, policies)
+        fuzz_command.run(live, policy, policies, seed or 0, seconds or fuzz_command.SECONDS, as_json=as_json)
+        return
+    if file is None:
+        raise click.UsageError("Missing argument 'FILE|-'.")
+    if policies is not None or seconds is not None:
+        raise InputError("--policies and --seconds go with --fuzz")
     if live and (requests or state is not None or options):
         raise InputError("--live goes with a batch alone, without --requests, --state and --option")
     if batch and requests:

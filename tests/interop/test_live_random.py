@@ -16,10 +16,10 @@ import pytest
 
 from espsim.sad.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
+from espsim.xfrm.fuzz.draw import a_command, a_request
 from espsim.xfrm.live import SAME, kernel_of, run_live, running_release
 from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
-from tests.interop.random_xfrm import a_command, a_request
 
 pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("live")]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
 from espsim.sad.netns import Netns
-from tests.interop.random_xfrm import a_command, a_request
+from espsim.xfrm.fuzz.draw import a_command, a_request
 from tests.unit.sad.saved_namespaces import LINES, QUESTIONS, REQUESTS, answers, asked, reloaded, told, whole
 
 LOW = 0xFFFFFFFF

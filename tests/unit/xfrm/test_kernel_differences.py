@@ -1,7 +1,7 @@
 """Where the model once answered otherwise than Linux, one test a kind. The answers are those of running kernels.
 
 What needs no type of SA was asked of 6.18.44; what needs ESP, AH or IPComp of 6.12.117 (Debian), whose random requests
-`tests/interop/random_xfrm.py` makes too.
+`espsim/xfrm/fuzz/draw.py` makes too.
 """
 
 from __future__ import annotations

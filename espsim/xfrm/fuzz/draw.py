@@ -135,6 +135,22 @@ def a_request(rng: random.Random) -> str:
     return line + (f" length={rng.choice((0, 1, 20))}" if verb != "DUMP" and rng.random() < 0.02 else "")
 
 
+def a_near_request(rng: random.Random) -> str:
+    """A request that mostly succeeds, about few SPIs and addresses, with directions: what SPI policies differ by."""
+    spi = rng.choice((0x1000, 0x1000, 0x1001))
+    words = [f"src=10.0.1.{rng.choice((1, 2))}", f"dst=10.0.0.{rng.choice((1, 2, 3))}", "proto=esp"]
+    direction = some(rng, 0.6, "dir", ("in", "in", "out"))
+    verb = rng.choices(("ALLOCSPI", "NEWSA", "UPDSA", "DELSA", "GETSA", "EXPIRE"), (30, 25, 10, 8, 5, 2))[0]
+    if verb == "ALLOCSPI":
+        words += [f"min={spi}", f"max={spi}", *direction, *some(rng, 0.5, "reqid", (1, 2, 3, 4))]
+    elif verb in ("NEWSA", "UPDSA"):
+        words += [f"spi={spi}", "mode=tunnel", "aead=rfc4106(gcm(aes))", *direction]
+        words += some(rng, 0.15, "encap", ("2,4500,4500", "2,31002,4500"))
+    else:
+        words += [f"spi={spi}", *(["hard=1"] if verb == "EXPIRE" else [])]
+    return " ".join([verb, *words, *some(rng, 0.1, "mark", ("1/0xff", "2/0xff"))])
+
+
 # -- lines of `ip` ----------------------------------------------------------------------------------------------------
 
 NETWORKS4 = ("10.0.0.1", "10.0.0.2", "10.0.1.0/24", "10.0.0.1/0", "10.0.0.3/0", "any", "0.0.0.0/0", "10.0.0.0/8")
