@@ -16,14 +16,18 @@ from espsim.core.errors import UnknownReached
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.io.capture import open_capture
+from espsim.io.fragments import Joiner, Settled
 from espsim.offload.device import Device
 from espsim.offload.model import load_model
 from espsim.reference.inbound import Inbound, Received
-from espsim.reference.layers import layer_of
+from espsim.reference.layers import judge, layer_of
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.sad import Sad
 from espsim.xfrm.load import load
 from espsim.xfrm.parse import parse_sad_text
+
+WRITTEN = frozenset({Verdict.DELIVERED.name, Verdict.SENT.name})
+"""Verdicts of frames whose inner packets are in what a program writes."""
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ def software(capture: str, sad_text: str) -> Answers:
     """The reference path without a device, for the SAs of a text."""
     sad = Sad(CryptographyEngine())
     load(sad, parse_sad_text(sad_text))
-    return _run(capture, Inbound(sad))
+    return _run(capture, Inbound(sad, own_traffic=True))
 
 
 def check_known(case: Case, answers: Answers) -> None:
@@ -64,14 +68,14 @@ def check_known(case: Case, answers: Answers) -> None:
 
 
 def _delivered_lines(answers: Answers) -> Iterator[dict[str, Any]]:
-    return (line for line in answers.lines if line["verdict"] == Verdict.DELIVERED.name)
+    return (line for line in answers.lines if line["verdict"] in WRITTEN)
 
 
 def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
     """What the device of a model answers, with the model's own suggestions for what is not public."""
     model = load_model(ident)
     device = Device(model, model.suggestions)
-    inbound = OffloadedInbound(Sad(CryptographyEngine()), device)
+    inbound = OffloadedInbound(Sad(CryptographyEngine()), device, own_traffic=True)
     result = DeviceAnswers(ident, Answers(), [], device.assumptions)
     try:
         for step in case.steps:
@@ -88,22 +92,31 @@ def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
 
 
 def _run(capture: str, inbound: Inbound) -> Answers:
-    answers = Answers()
-    with open_capture(capture) as reader:
+    answers, joiner = Answers(), Joiner(judge(inbound.ports))
+    with open_capture(capture, joiner) as reader:
         for frame in reader:
             if frame.number == 1:
                 for entry in inbound.sad:
                     entry.added = frame.time_ns / 1e9
-            if frame.part:
-                continue
-            received = None if frame.ip is None else inbound.receive(frame.ip, frame.time_ns / 1e9)
-            layer = frame.link
-            if received is None and frame.ip is not None:
-                layer = layer_of(frame.ip, inbound.ports)
+            received, layer = None, frame.link
+            if frame.ip is not None:
+                received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing)
+                layer = layer if received is not None else layer_of(frame.ip, inbound.ports)
             answers.lines.append(_line(frame.number, received, layer))
             if received is not None and received.inner is not None:
                 answers.delivered.append((frame.time_ns, received.inner))
+    for settled in joiner.settled():
+        for number in settled.frames:
+            answers.lines[number - 1] = _part(number, settled)
     return answers
+
+
+def _part(frame: int, settled: Settled) -> dict[str, Any]:
+    """The line of a fragment that completed nothing; `datagram` is the frame that completed its datagram, or null."""
+    if settled.layer is not None:
+        return _line(frame, None, settled.layer)
+    nothing = dict.fromkeys(("linux_counter", "spi", "seq64", "sa"))
+    return {"frame": frame, "verdict": Verdict.FRAGMENT.name, **nothing, "datagram": settled.datagram}
 
 
 def _line(frame: int, received: Received | None, layer: Layer) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from espsim.analysis.kit.answers import WRITTEN
 from espsim.core.echo import shortened
 from espsim.core.errors import InputError
 from espsim.core.inputs import read_whole
@@ -14,7 +15,6 @@ from espsim.core.verdict import Verdict
 from espsim.io.capture import open_capture
 from espsim.wire import ipv4, ipv6
 
-_DELIVERED = Verdict.DELIVERED.name
 _COMPARED = ("verdict", "linux_counter", "spi", "seq64", "device", "surfacing")
 """What of a verdict line is compared, where the program's line has it; names of SAs are its own affair."""
 
@@ -56,7 +56,7 @@ def difference(right: str, got: str, lines: Sequence[dict[str, Any]]) -> str | N
         found = _packets(got) if os.path.getsize(got) else []
     except InputError as error:
         return f"{{out}} can't be read: {shortened(error.what, 200)}"
-    frames = [line for line in lines if line["verdict"] == _DELIVERED]
+    frames = [line for line in lines if line["verdict"] in WRITTEN]
     for n, (packet, line) in enumerate(zip(wanted, frames, strict=True)):
         if n >= len(found):
             more = f" ({len(found)} of {len(wanted)} packets are there)"

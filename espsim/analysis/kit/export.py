@@ -34,6 +34,7 @@ from espsim.core.address import format_address
 from espsim.core.errors import InputError
 from espsim.core.stopping import uncut
 from espsim.io.pcap import file_header, frame_header
+from espsim.sad.association import Direction
 from espsim.version import __version__
 from espsim.xfrm.show import format_sa_line
 
@@ -199,6 +200,7 @@ def _needs(group: Group, case: Case) -> list[str]:
                 ("udp-encap", sa.encap is not None),
                 ("lifetimes", sa.limited),
                 ("selectors", sa.selective),
+                ("own traffic", sa.dir is Direction.OUT),
             )
             if has
         }

@@ -43,6 +43,7 @@ GROUPS = (
     Group("windows", "Antireplay", True, (numbers.windows, refusals.transport_refusals)),
     Group("esn", "ESN and Antireplay", True, (numbers.extended,)),
     Group("fragments", "Fragments", True, (fragments.outer_fragments, fragments.inner_fragments)),
+    Group("own-traffic", "Own traffic in a capture", False, (headers.own_traffic,)),
     Group("malformed", "Malformed packets", False, (refusals.malformed,)),
     Group("duplicates", "Duplicate SPI and delete of a twin", False, (devices.duplicates,)),
     Group("aliases", "Alias of an SPI", False, (devices.aliases,)),

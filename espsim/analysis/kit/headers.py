@@ -20,7 +20,7 @@ from espsim.analysis.kit.packets import (
     make_case,
     make_sa,
 )
-from espsim.sad.association import Mode
+from espsim.sad.association import Direction, Mode
 from espsim.wire import ipv4, ipv6, udp
 
 DF = ipv4.DF
@@ -276,6 +276,28 @@ def encapsulation() -> Iterator[Case]:
         (wrapped, bare),
         frames,
     )
+
+
+def own_traffic() -> Iterator[Case]:
+    """A capture taken on the host itself has what it sent, too."""
+    ours, theirs = ENDS[4][1], ENDS[4][0]
+    inbound = make_sa(0x1001, label="in", dir=Direction.IN)
+    outbound = make_sa(0x2002, label="out", dir=Direction.OUT, src=ours, dst=theirs, window=0)
+    receive, send = Sealer(inbound), Sealer(outbound)
+    frames = [
+        send.packet(7, clear("own 7", ends=INSIDE[4][::-1])),
+        receive.packet(1, clear("received 1")),
+        send.packet(8, clear("own 8", ends=INSIDE[4][::-1])),
+        send.packet(7, clear("own 7", ends=INSIDE[4][::-1])),
+        receive.packet(1, clear("received 1")),
+        send.packet(9, clear("from elsewhere", ends=INSIDE[4][::-1]), src="203.0.113.9"),
+        receive.packet(2, clear("received 2")),
+    ]
+    about = (
+        "What the host sent is opened under its outbound SA (`dir out`), no window is asked and no counter moves; the"
+        " outbound SA opens nothing that came from elsewhere."
+    )
+    yield make_case("both-directions", "Own traffic in the capture", about, (inbound, outbound), frames)
 
 
 def tunnel_addresses() -> Iterator[Case]:

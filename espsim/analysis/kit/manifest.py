@@ -53,8 +53,8 @@ class CaseEntry(_Part):
     sad: str = Field(description="the SAs, as `ip xfrm state` commands, in order; all of them come before the packets")
     out: str = Field(description="what is to be delivered, in order (pcap, raw IP)")
     verdicts: str = Field(description="one JSON line for every frame: its verdict and Linux counter")
-    frames: int
-    delivered: int
+    frames: int = Field(description="packets of the capture")
+    delivered: int = Field(description="packets of `out`")
     devices: list[DeviceEntry]
 
 
