@@ -144,13 +144,16 @@ def _model_files(inbound: Inbound) -> list[str]:
 
 def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
     """The capture, through the path that was asked for."""
-    from espsim.explain.run import in_batches, one_by_one
 
     def begin(now: float) -> None:
         packets.begin(inbound.sad, now)
 
     if way.reference:
+        from espsim.explain.run import one_by_one
+
         return one_by_one(files, inbound, known, begin)
+    from espsim.explain.run_batches import in_batches
+
     with packets.progress(files.capture) as advance:
         return in_batches(files, inbound, known, begin, engine=way.engine, workers=way.workers, advance=advance)
 

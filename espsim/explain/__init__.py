@@ -6,6 +6,7 @@
     causes      one function a cause; integrity.py has those of a wrong ICV
     watch       the collector of a run, packet by packet: groups, samples, the tops of windows
     sift        the same from the columns of a batch (kernels/sift.py)
+    run         a capture through a path, with all that is said of it (run_batches.py: the batch path)
     entries     what comes out: `why` and `notes`
 
 Both paths feed the collector in arrival order, so it says the same for any cut into batches and any number of workers.

@@ -1,38 +1,27 @@
-"""A capture through an inbound path, with all that is said of it: counts, causes, notes, a line a frame, inner packets.
+"""A capture through the reference path, with all that is said of it: counts, causes, notes, lines, inner packets.
 
-one_by_one   the reference path                  in_batches   the batch path, which says the same
+run_batches.py takes one through the batch path, which says the same; this file needs no kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from espsim.aead.engines import engine_by_name
-from espsim.core.address import format_address
-from espsim.core.batch import PART, PacketBatch
-from espsim.core.errors import InputError
 from espsim.core.layers import Layer
-from espsim.core.verdict import Verdict
 from espsim.explain.entries import notes, why
 from espsim.explain.facts import PASSED, Seen
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
-from espsim.explain.sift import Sift, seen_in
-from espsim.explain.watch import Collector, Token, Watch
+from espsim.explain.watch import Collector, Watch
 from espsim.io.atomic import Outputs
-from espsim.io.batches import BatchReader, BatchWriter, open_batches
-from espsim.io.capture import CaptureCut, CaptureReader, CaptureWriter, Frame, NoWriter, open_capture
+from espsim.io.capture import CaptureCut, CaptureWriter, Frame, NoWriter, open_capture
 from espsim.io.fragments import Fragments, Joiner
-from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound, ReceivedRow
-from espsim.pipeline.lanes import InboundLane
-from espsim.pipeline.offloaded import BatchOffloaded
 from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
-from espsim.pipeline.stream import Piece, stream
 from espsim.reference.inbound import Inbound, Received
 from espsim.reference.layers import judge, layer_of
 from espsim.reference.offloaded import OffloadedInbound
@@ -40,7 +29,6 @@ from espsim.reference.offloaded import OffloadedInbound
 _W = TypeVar("_W", bound=CaptureWriter)
 
 Begin = Callable[[float], None]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +97,11 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
                     received = _one(frame, inbound, watch, ran.stats, lines)
                     if received is not None and received.inner is not None:
                         writer.write(received.inner, frame.time_ns)
-                _settle(reader, parts)
+                settle(reader.joiner, parts)
         except CaptureCut as error:
             ran.cut = error
-        _settle(reader, parts)
-        ran.stats.add_fragments(_fragments(reader))
+        settle(reader.joiner, parts)
+        ran.stats.add_fragments(fragments_of(reader.joiner))
         ran.stats.ran_on(engine, {})
         ran.end(watch, parts, lines)
         writer.commit()
@@ -146,130 +134,12 @@ def _line(frame: Frame, received: Received | None, layer: Layer, *, modelled: bo
     return verdict_line(facts, received, layer, modelled=modelled)
 
 
-def in_batches(
-    files: Files, inbound: Inbound, known: Known, begin: Begin, *, engine: str, workers: int, advance: Advance
-) -> Ran:  # fmt: skip
-    """The batch path by an engine and some workers. `advance` hears how many bytes of the capture are done."""
-    path = _batch_path(inbound, engine, workers)
-    lane = InboundLane(path)
-    with (
-        open_batches(files.capture, files.joiner(inbound)) as reader,
-        files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
-        files.verdict_lines() as lines,
-    ):
-        run = _Batches(path, known, lines)
-        try:
-            for piece in stream(reader, lane, workers, begin):
-                batch = piece.batch
-                keep = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
-                writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
-                run.take(piece)
-                _settle(reader, run.parts)
-                advance(reader.at)
-        except CaptureCut as error:
-            run.ran.cut = error
-        _settle(reader, run.parts)
-        ran = run.end(lane, _fragments(reader))
-        writer.commit()
-    return ran
+def settle(joiner: Joiner | None, parts: Parts) -> None:
+    """Hand on what the reader's joiner has settled."""
+    if joiner is not None:
+        parts.settle(joiner.settled())
 
 
-def _settle(reader: CaptureReader | BatchReader, parts: Parts) -> None:
-    if reader.joiner is not None:
-        parts.settle(reader.joiner.settled())
-
-
-def _fragments(reader: CaptureReader | BatchReader) -> Fragments | None:
-    return None if reader.joiner is None else reader.joiner.fragments
-
-
-def _batch_path(inbound: Inbound, engine: str, workers: int) -> BatchInbound:
-    if not isinstance(inbound, OffloadedInbound):
-        return BatchInbound(inbound, engine)
-    if workers > 1:
-        raise InputError(
-            "a device may open a packet with another SA's keys, so SAs cannot be shared out: --model runs one worker",
-            where="--workers",
-        )
-    return BatchOffloaded(inbound, engine)
-
-
-class _Batches:
-    """Pieces as they come. What a device did is in no column, so then answers are counted row by row."""
-
-    def __init__(self, path: BatchInbound, known: Known, lines: VerdictLines | None) -> None:
-        self.ran = Ran()
-        self._path, self._lines = path, lines
-        self._counts = InboundCounts(path.columns.entries)
-        self._sift = None if isinstance(path, BatchOffloaded) else Sift(known, path)
-        self._watch = Watch(known, path.engine, path.one.ports) if self._sift is None else None
-        self._collector: Collector = self._sift or self._watch  # type: ignore[assignment]
-        self.parts = Parts(self._collector, lines)
-
-    def take(self, piece: Piece[PacketBatch]) -> None:
-        """A batch that has run."""
-        batch = piece.batch
-        answers: list[ReceivedRow | None] = []
-        tokens: list[Token] = []
-        if self._sift is not None:
-            looked = self._sift.take(batch)
-            self._counts.count(batch)
-            if self._lines is not None:
-                answers, tokens = self._path.answers(batch), self._sift.tokens(batch, looked)
-        else:
-            answers = self._path.answers(batch)
-            tokens = [self._by_row(batch, row, answer) for row, answer in enumerate(answers)]
-        if self._lines is not None:
-            self._write(piece, answers, tokens, self._lines)
-        elif PART in batch.verdict.tobytes():
-            for row in (batch.verdict == PART).nonzero()[0].tolist():
-                self.parts.part(int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row]), None)
-
-    def _by_row(self, batch: PacketBatch, row: int, answer: ReceivedRow | None) -> Token:
-        if batch.verdict[row] == PART:
-            return None
-        self.ran.stats.count(answer, Layer(batch.kind[row]))
-        if answer is None or self._watch is None:
-            return None
-        if answer.verdict in PASSED:
-            self._watch.passed(answer)
-            return None
-        return self._watch.failed(answer, seen_in(batch, row, answer))
-
-    def _write(
-        self, piece: Piece[PacketBatch], answers: list[ReceivedRow | None], tokens: list[Token], lines: VerdictLines
-    ) -> None:  # fmt: skip
-        """A line for each row, or for a fragment one that waits."""
-        batch = piece.batch
-        columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
-        facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, tokens, strict=True)
-        for number, time_ns, captured, wire, kind, part, ends, answer, token in facts:
-            frame = FrameFacts(number, time_ns, captured, *ends)
-            if part:
-                self.parts.part(number, captured, wire, verdict_line(frame, None))
-            else:
-                modelled = isinstance(self._path, BatchOffloaded)
-                lines.write(verdict_line(frame, answer, Layer(kind), modelled=modelled), token)
-
-    def end(self, lane: InboundLane, fragments: Fragments | None) -> Ran:
-        """The capture is over."""
-        if self._sift is not None:
-            self.ran.stats = self._counts.stats()
-        self.ran.stats.add_fragments(fragments)
-        self.ran.stats.ran_on(self._path.engine, lane.alone)
-        self.ran.end(self._collector, self.parts, self._lines)
-        return self.ran
-
-
-def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:
-    """Source and destination of every row: as parsed, because where a packet was opened its headers may have moved."""
-    words = zip(*(column.tolist() for column in (batch.family, batch.saddr, batch.daddr)), strict=True)
-    for row, (family, saddr, daddr) in enumerate(words):
-        if family:
-            size = 4 if family == 4 else 16
-            src, dst = (int(high << 64 | low).to_bytes(size) for high, low in (saddr, daddr))
-            yield format_address(src), format_address(dst)
-        else:
-            at = int(batch.offset[row])
-            size = 40 if batch.verdict[row] == PART else min(int(batch.length[row]), 40)
-            yield ends_of(batch.arena[at : at + size].tobytes())
+def fragments_of(joiner: Joiner | None) -> Fragments | None:
+    """What the reader's joiner has counted."""
+    return None if joiner is None else joiner.fragments

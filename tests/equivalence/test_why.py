@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from espsim.explain import trials
 from espsim.explain.facts import CAUSES
 from espsim.explain.known import Known
-from espsim.explain.run import Files, in_batches, one_by_one
+from espsim.explain.run import Files, one_by_one
+from espsim.explain.run_batches import in_batches
 from espsim.io.atomic import Outputs
 from espsim.offload.model import Model, shipped_models
 from espsim.pipeline import stream as streams
