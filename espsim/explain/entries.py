@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from espsim.explain.facts import PASSED, Answer
+from espsim.core.verdict import PASSED
+from espsim.explain.facts import Answer
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group
 from espsim.pipeline.stats import InboundStats
 from espsim.sad.association import Direction

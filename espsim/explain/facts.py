@@ -17,12 +17,9 @@ CAUSES = (
 )  # fmt: skip
 """The closed list. Of one verdict's causes the first that holds is taken."""
 
-_SENT = frozenset(verdict for verdict in Verdict if verdict.name == "SENT")
-PASSED = frozenset({Verdict.DELIVERED}) | _SENT
-"""Verdicts of packets that did not fail."""
 MOVED = frozenset({Verdict.DELIVERED, Verdict.MODE, Verdict.POLICY})
-"""Verdicts of packets whose number the window has taken."""
-AUTHENTIC = MOVED | {Verdict.TRAILER} | _SENT
+"""Verdicts of packets whose number the window has taken, but of those that this host sent."""
+AUTHENTIC = MOVED | {Verdict.TRAILER, Verdict.SENT}
 """Verdicts of packets whose ICV was right."""
 
 
@@ -51,6 +48,7 @@ class Fate(Protocol):
     used: SadEntry | None
     device: DeviceOutcome | None
     odd_padding: bool
+    own: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class WrongIcv:
         """RFC 4303 A2.2 takes a number left of the window for one of the next 2^32."""
         seq64, top = failure.fate.seq64 or 0, self._tops(own)
         real = seq64 - (1 << 32)
-        if not own.sa.esn or real < 0 or not top.known or top.number - real < own.window.size:
+        if failure.fate.own or not own.sa.esn or real < 0 or not top.known or top.number - real < own.window.size:
             return None
         if not self._trials.opens(own, failure.esp, real):
             return None

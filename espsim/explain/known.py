@@ -12,11 +12,12 @@ from collections.abc import Iterable
 
 from espsim.core.address import Address, format_address
 from espsim.explain.facts import Top
-from espsim.sad.association import PROTO_ESP
+from espsim.sad.association import PROTO_ESP, Direction
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup, rule_of
-from espsim.sad.replay import Window
+from espsim.sad.replay import Window, nearest
 from espsim.sad.sad import Sad
+from espsim.sad.sent import before
 from espsim.xfrm.found import Unused
 
 MORE = 256
@@ -95,6 +96,8 @@ def top_of(entry: SadEntry) -> Top:
 
 
 def number_under(entry: SadEntry, top: Top, seq: int) -> int:
-    """The 64-bit number that an SA would infer for a packet, its window being at `top`."""
+    """The 64-bit number that an SA would infer for a packet, its window being at `top`; an outbound SA has none."""
+    if entry.sa.direction is Direction.OUT:
+        return nearest(before(entry), seq) if entry.sa.esn else seq
     resume = None if top.known else entry.window.resume
     return Window(entry.window.size, esn=entry.sa.esn, top=top.number, resume=resume).infer(seq)

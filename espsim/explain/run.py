@@ -12,8 +12,9 @@ from typing import IO, Any, TypeVar
 
 from espsim.aead.engines import engine_by_name
 from espsim.core.layers import Layer
+from espsim.core.verdict import PASSED
 from espsim.explain.entries import notes, why
-from espsim.explain.facts import PASSED, Seen
+from espsim.explain.facts import Seen
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts

@@ -62,8 +62,8 @@ class Sift(Collector):
         row = -1
         while True:
             row = kernel.sift(
-                row + 1, batch.verdict, batch.sa_index, batch.seq64, batch.odd_padding, batch.family, batch.spi,
-                batch.daddr, batch.dport,
+                row + 1, batch.verdict, batch.flags, batch.sa_index, batch.seq64, batch.odd_padding,
+                batch.family, batch.spi, batch.daddr, batch.dport,
                 self._state, self._keys, self._slots, self._counts, self._used, self._group_of,
             )  # fmt: skip
             if row < 0:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 from espsim.aead.engines import engine_by_name
 from espsim.core.errors import InputError
+from espsim.core.verdict import PASSED
 from espsim.explain.causes import FRAGMENT, snap
-from espsim.explain.facts import PASSED, Answer
+from espsim.explain.facts import Answer
 from espsim.explain.facts import Seen as Facts
 from espsim.explain.frames import Frames, Seen
 from espsim.explain.known import Known

@@ -202,7 +202,7 @@ class Watch(Collector):
     def _passed(self, fate: Fate, used: SadEntry) -> None:
         index = used.sa_index
         self._authentic.add(index)
-        if fate.verdict not in MOVED or fate.seq64 is None:
+        if fate.own or fate.verdict not in MOVED or fate.seq64 is None:
             return
         top, known = self._tops.get(index, (0, False))
         ahead = 0 < (fate.seq64 - top & _M64) < _HALF

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from espsim.aead.engines import engine_by_name
+from espsim.core.verdict import PASSED
 from espsim.explain.causes import DAMAGED, KEY, Judge, damaged_detail
-from espsim.explain.facts import PASSED, Answer, Failure, Fate, Seen
+from espsim.explain.facts import Answer, Failure, Fate, Seen
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known, top_of
 from espsim.explain.trials import Trials

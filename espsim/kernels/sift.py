@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
-from espsim.kernels.codes import DELIVERED, NO_SA, TRAILER
+from espsim.kernels.codes import DELIVERED, NO_SA, OWN, SENT, TRAILER
 from espsim.kernels.decap import MODE, POLICY
 from espsim.kernels.lookup import NO_PORT
 
@@ -31,7 +31,6 @@ TOP, FLAGS, ODD = 0, 1, 2
 AUTHENTIC, RESUMED = np.uint64(1), np.uint64(2)
 """Flags: some ICV was right; the window waits for its first packet."""
 
-SENT = np.uint8(17)
 _LAST = np.uint8(32)
 """From this verdict on a row is no packet: NOT_ESP, PART."""
 
@@ -45,10 +44,10 @@ _MIX_C, _MIX_D = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
 
 
 @inlined
-def _passed(state: U64, sa: int, found: np.uint8, seq64: np.uint64, odd: np.uint8) -> None:
+def _passed(state: U64, sa: int, found: np.uint8, own: bool, seq64: np.uint64, odd: np.uint8) -> None:
     """A row whose ICV was right: the highest number, where the window took it; what is odd, where it was delivered."""
     state[sa, FLAGS] |= AUTHENTIC
-    if found in (TRAILER, SENT):
+    if own or found == TRAILER:
         return
     top = state[sa, TOP]
     # Ahead of the top, modulo 2^64.
@@ -82,7 +81,8 @@ def _group(keys: U64, slots: I32, used: I64, first: np.uint64, high: np.uint64, 
 
 @kernel
 def sift(
-    start: int, verdict: U8, sa_index: I32, seq64: U64, odd_padding: U8, family: U8, spi: U32, daddr: U64, dport: U32,
+    start: int, verdict: U8, flags: U8, sa_index: I32, seq64: U64, odd_padding: U8,
+    family: U8, spi: U32, daddr: U64, dport: U32,
     state: U64, keys: U64, slots: I32, groups: I64, used: I64, group_of: I32,
 ) -> int:  # fmt: skip
     """Go through the rows from `start` on: the first that is to be looked at, or -1 after the last.
@@ -98,7 +98,7 @@ def sift(
         if found >= _LAST:
             continue
         if sa >= 0 and found in (DELIVERED, TRAILER, MODE, POLICY, SENT):
-            _passed(state, sa, found, seq64[i], odd_padding[i])
+            _passed(state, sa, found, flags[i] & OWN != 0, seq64[i], odd_padding[i])
         if found in (DELIVERED, SENT):
             continue
         first, high, low = np.uint64(found) << _56, _0, _0

@@ -84,15 +84,15 @@ def test_both_paths_say_the_same(folder, engine, workers):
     causes: set[str | None] = set()
 
     @EXAMPLES
-    @given(st.data(), st.lists(sas(), min_size=1, max_size=6), RUNS, st.sampled_from([1, 3, 64]))
-    def check(data, chosen, arrivals, rows):
+    @given(st.data(), st.lists(sas(), min_size=1, max_size=6), RUNS, st.sampled_from([1, 3, 64]), st.booleans())
+    def check(data, chosen, arrivals, rows, own):
         packets, times = packets_of(make(chosen), arrivals)
         path = capture(folder / "in.pcap", packets, times)
         had = data.draw(mistaken(chosen))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(streams, "ROWS", rows)
-            want = by_reference(path, folder, Inbound(make(had)))
-            assert by_batches(path, folder, Inbound(make(had)), engine, workers) == want
+            want = by_reference(path, folder, Inbound(make(had), own_traffic=own))
+            assert by_batches(path, folder, Inbound(make(had), own_traffic=own), engine, workers) == want
         causes.update(one["cause"] for one in want[0])
 
     check()
