@@ -35,7 +35,7 @@ def test_cases(case: dict[str, Any], tmp_path: Path):
     words: list[Any] = [str(CASES / word[1:]) if word.startswith("@") else word for word in case["run"]]
     is_decap = words[0] == "decap"
     words += ["-o", tmp_path / "out.pcap"] if is_decap else []
-    for way in ((), ("--reference",), ("--workers", "2")) if is_decap else ((),):
+    for way in ((), ("--reference",)) if is_decap else ((),):
         ended = espsim(*words, *way, "--json")
         assert ended.returncode == case.get("rc", ended.returncode)
         assert ended.returncode in (0, 1)

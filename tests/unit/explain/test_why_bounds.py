@@ -175,9 +175,9 @@ class TestLines:
         parts.settle([Settled((6,), 9, Layer.UDP), Settled((3,), None, None), Settled((4, 5), None, None)])
         lines.finish()
         told = [json.loads(text) for text in out.getvalue().splitlines()]
-        assert [(line["verdict"], line.get("datagram", "-"), line["kind"], line["cause"]) for line in told] == [
-            ("FRAGMENT", 7, "", None), ("FRAGMENT", 7, "", None), ("FRAGMENT", None, "", "fragment"),
-            ("FRAGMENT", None, "", "snap"), ("FRAGMENT", None, "", "snap"), ("ignored", "-", "udp", None),
+        assert [(line["verdict"], line.get("datagram", "-"), line.get("kind"), line["cause"]) for line in told] == [
+            ("FRAGMENT", 7, None, None), ("FRAGMENT", 7, None, None), ("FRAGMENT", None, None, "fragment"),
+            ("FRAGMENT", None, None, "snap"), ("FRAGMENT", None, None, "snap"), ("ignored", "-", "udp", None),
         ]  # fmt: skip
         assert [(g.whole, g.packets) for g in watch.groups] == [(FRAGMENT, 1), (snap(60, 90), 1)]
 

@@ -1,6 +1,6 @@
 """Each cause of `why`, and where it must not be claimed, with packets of tests/foreign.py.
 
-Every case runs on the reference path, in batches, and with two workers, which must say the same.
+Every case runs on the reference path and in batches, which must say the same; tests/equivalence has workers too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ PEER, OTHER, ESN = Sealer(), Sealer(OTHER_KEY), Sealer(hi=0)
 PLAIN = sa_line(GCM)
 ESN_SA = sa_line(GCM, more="replay-window 32 flag esn")
 ELSEWHERE = "192.0.2.77"
-WAYS = (("--reference",), (), ("--workers", "2"))
 
 
 def flipped(packet: bytes) -> bytes:
@@ -165,9 +164,8 @@ def test_causes(case, tmp_path):
     shown = json.dumps([why, lines])
     assert GCM_KEY.hex()[:16] not in shown
     assert "for no one to see" not in shown
-    for way in WAYS:
-        again, its_lines = ran(case, tmp_path, way)
-        assert (again["why"], again["notes"], its_lines) == (why, result["notes"], lines), way
+    again, its_lines = ran(case, tmp_path, ("--reference",))
+    assert (again["why"], again["notes"], its_lines) == (why, result["notes"], lines)
 
 
 def test_every_cause_has_a_case():
