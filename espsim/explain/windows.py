@@ -19,6 +19,9 @@ def esn_step(window: Window, seq: int, seq64: int) -> Step:
     top_low, top_high, size = window.top & _LOW, window.top >> 32, window.size
     facts = [fact("Seql", seq), fact("Tl", top_low), fact("Th", top_high), fact("W", size), fact("seq64", seq64)]
     got = f"so Seqh = {seq64 >> 32} and seq64 = {seq64}"
+    if not size:
+        near = f"the one nearest to the last, {window.resume}, " if window.resume else ""
+        return Step("ESN", "RFC 4303 A2.2", f"no window, which A2.2 goes by: {near}{got}", tuple(facts))
     if window.resume is not None:
         return Step(
             "ESN", "RFC 4303 A2.2",
