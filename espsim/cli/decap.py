@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
 )
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
-@click.option("--verdicts", metavar="FILE", help="Write one JSON line for every packet of the capture.")
+@click.option("--verdicts", metavar="FILE", help="Write one JSON line for every frame of the capture.")
 @click.option(
     "--no-reassemble", is_flag=True, help="Outer fragments are not put together: each is FRAGMENT (RFC 4303 3.4.1)."
 )
@@ -86,6 +86,10 @@ def decap(
     What this host sent itself is SENT: a frame with the source and destination of an outbound SA (dir out, or offload
     dir out), and an outgoing one of a Linux cooked capture whose SA is not dir in. It is opened, its inner packet goes
     to OUT, no window is asked and no Linux counter moves.
+
+    What failed is explained (`why` in --json): one cause of a closed list for each SA and verdict, found by trying with
+    the keys that are there. Up to 32 packets of each are tried; nothing that opens under another assumption is
+    delivered. `notes` has what was odd but accepted.
 
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
