@@ -102,7 +102,8 @@ def explain(
             begin = functools.partial(packets.begin, inbound.sad)
             single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble)
             result = single.opened(inbound, known, number).as_dict()
-            _add_model(result, inbound)
+            if model is not None:
+                _add_model(result, inbound)
     _print(result, source, as_json)
 
 

@@ -89,9 +89,7 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
     What a device refuses is said on standard error. InputError where the options contradict each other.
     """
     from espsim.core.errors import InputError
-    from espsim.offload.caps import stays_in_software
     from espsim.reference.inbound import Inbound
-    from espsim.reference.offloaded import OffloadedInbound
     from espsim.sad.association import PROTO_ESP, Direction
 
     if model is None:
@@ -100,6 +98,9 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
         return Inbound(sad, mark=mark, own_traffic=True)
     if mark is None:
         raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
+    from espsim.offload.caps import stays_in_software
+    from espsim.reference.offloaded import OffloadedInbound
+
     inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark, own_traffic=True)
     for entry in list(sad):
         sa = entry.sa

@@ -7,6 +7,7 @@ own steps as they run; `verdict_step` is the last. A plaintext is told only afte
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from espsim.aead.icv import computed_icv
 from espsim.core.address import format_address
@@ -16,16 +17,16 @@ from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
-from espsim.offload.device import Answer, Device, PacketKey
-from espsim.offload.told import told
 from espsim.reference.inbound import Arrival, Inbound, Received
-from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outer import Outer, parse_outer
 from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup
 from espsim.wire import esp, udp
+
+if TYPE_CHECKING:
+    from espsim.offload.device import Answer, Device, PacketKey
 
 _MOST_OTHERS = 8
 """SAs with the packet's SPI that a lookup names."""
@@ -110,12 +111,9 @@ class InboundSteps(Trace):
         says = f"this host sent it ({how}): no window, no lifetime, no counter of Linux's"
         self._tell(Step("own traffic", "packet(7), PACKET_OUTGOING", says, ()))
 
-    def steered(self, key: PacketKey, answer: Answer) -> None:
+    def steered(self, device: Device, key: PacketKey, answer: Answer) -> None:
         """What the modelled device looked at, and whose context it found."""
-        if not isinstance(self._inbound, OffloadedInbound):
-            return
-        device = self._inbound.device
-        facts = told(device, key, answer)
+        facts = device.told(key, answer)
         says = f"{answer.reached.name}: {_what_next(device, answer)}"
         self._tell(Step("device", f"model {device.model.id}", says, tuple(fact(*each) for each in facts)))
 

@@ -27,6 +27,7 @@ from espsim.offload.keys import PacketKey, of_packet, of_sa
 from espsim.offload.model import Model
 from espsim.offload.schema import UNKNOWN
 from espsim.offload.tables import DirectTable, Entry, Row, Table
+from espsim.offload.told import told
 from espsim.sad.association import SecurityAssociation
 
 __all__ = ["Answer", "Counts", "Device", "Installed", "PacketKey", "Reached"]
@@ -161,6 +162,10 @@ class Device:
         row = self._winner(table, places)
         entry = row.entry if row.target is None else self.hardware.array(key.port).slots.get(row.target)
         return self._empty_slot() if entry is None else self._verified(entry, key, len(places) > 1)
+
+    def told(self, key: PacketKey, answer: Answer) -> list[tuple[str, str]]:
+        """What `lookup` looked at to give this answer, in order: names and what they say (told.py)."""
+        return told(self, key, answer)
 
     def _classified(self, key: PacketKey) -> bool:
         classify = self._inbound.classify

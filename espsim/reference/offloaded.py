@@ -79,7 +79,7 @@ class OffloadedInbound(Inbound):
             outer.src, outer.dst, arrival.spi, mark=self.mark or 0, port=arrival.port, udp_ports=outer.ports
         )
         answer = self.device.lookup(key)
-        self.trace.steered(key, answer)
+        self.trace.steered(self.device, key, answer)
         if answer.action == "use":
             return self._with_context(self._contexts[answer.sa_index], answer.shadowed, entry, arrival)
         outcome = _WITHOUT_CONTEXT[answer.reached]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from espsim.core.verdict import Verdict
-    from espsim.offload.device import Answer, PacketKey
+    from espsim.offload.device import Answer, Device, PacketKey
     from espsim.reference.inbound import Arrival
     from espsim.sad.entry import SadEntry
 
@@ -28,7 +28,7 @@ class Trace:
     def own(self, arrival: Arrival, entry: SadEntry | None) -> None:
         """This host sent the packet, which never came to xfrm_input: no window is asked, no lifetime, no device."""
 
-    def steered(self, key: PacketKey, answer: Answer) -> None:
+    def steered(self, device: Device, key: PacketKey, answer: Answer) -> None:
         """A modelled device looked too, and this is its answer; before it uses any SA."""
 
     def usable(self, entry: SadEntry, arrival: Arrival, verdict: Verdict) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from espsim.offload.device import Device, PacketKey, Reached
 from espsim.offload.model import load_model, parse_assumptions
-from espsim.offload.told import told
 from tests.support import gcm_sa
 
 MODELS = ["marvell-cn10k-dpdk", "marvell-cn10k-dpdk-alg1", "marvell-cn10k-linux-v5", "intel-82599-linux",
@@ -23,7 +22,7 @@ def test_the_occupant_is_the_one_that_answers(name):
     for sa in [*sas, gcm_sa(dst="192.0.2.9", spi=0x9999)]:
         key = PacketKey(sa.src, sa.dst, sa.spi)
         answer = device.lookup(key)
-        facts = told(device, key, answer)
+        facts = device.told(key, answer)
         assert facts[0] == ("model", name)
         assert facts[-1][1].startswith(f"{answer.reached.name}, then {answer.action}")
         rows = [text for what, text in facts if what.startswith(("row ", "slot "))]
