@@ -9,7 +9,7 @@ import click
 
 from espsim.cli import common
 from espsim.cli.numbers import ANY_SEED
-from espsim.cli.storms import load_storms, run_storms
+from espsim.cli.storms import changed, load_storms, run_storms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,7 @@ _STUDIES = ("default", "android-and-marvell")
 @click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
 @click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's hosts got (pcap, raw IP).")
 @click.option("--plot", metavar="FILE", help="Draw a storm: drops over time, SAs in the device (.png or .svg).")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a word of [storm]: --set overlap=4.")
 @click.option("--show", metavar="NAME", help="Print a scenario's file.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files.")
 @click.option(
@@ -50,6 +51,7 @@ def run(
     trace: bool,
     pcap: str | None,
     plot: str | None,
+    changes: tuple[str, ...],
     show: str | None,
     schema: bool,
     policies: tuple[str, ...],
@@ -81,7 +83,7 @@ def run(
     names = _split(policies)
     _check_names(names, options)
     if thread:
-        if scenarios or options or models or assume or trace or pcap or plot or lookup:
+        if scenarios or options or models or assume or trace or pcap or plot or changes or lookup:
             raise InputError(
                 "--thread runs its own scenarios, options and models; it takes --policy, --live and --seed"
             )
@@ -89,9 +91,9 @@ def run(
         return
     study = next((name for name in scenarios if name.lower() in _STUDIES), None)
     if study is not None:
-        if len(scenarios) > 1 or options or live or trace or pcap or plot or lookup:
+        if len(scenarios) > 1 or options or live or trace or pcap or plot or changes or lookup:
             raise InputError(
-                "it runs alone, without --option, --live, --trace, --pcap, --plot and --lookup", where=study
+                "it runs alone, without --option, --live, --trace, --pcap, --plot, --set and --lookup", where=study
             )
         (_default if study.lower() == "default" else _android_and_marvell)(names, models, assume, seed, as_json)
         return
@@ -102,10 +104,10 @@ def run(
     if storms:
         if live or pcap or lookup:
             raise InputError("a storm runs without --live, --pcap and --lookup", where=storms[0][1])
-        run_storms(storms, names, options, models, assume, seed, trace, plot, as_json)
+        run_storms(changed(storms, changes), names, options, models, assume, seed, trace, plot, as_json)
         return
-    if plot is not None:
-        raise InputError("--plot draws storms, and this scenario is none", where=scenarios[0])
+    if plot is not None or changes:
+        raise InputError("--plot and --set are for storms, and this scenario is none", where=scenarios[0])
     if assume and not models:
         _needs_models(scenarios)
     answers = run_named(

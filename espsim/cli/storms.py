@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from espsim.cli import common
 
@@ -23,6 +23,28 @@ def load_storms(scenarios: Sequence[str]) -> list[tuple[Scenario, str]]:
     if storms and len(storms) < len(loaded):
         raise InputError("a storm runs beside other storms alone", where=storms[0][1])
     return storms
+
+
+def changed(storms: Sequence[tuple[Scenario, str]], changes: Sequence[str]) -> list[tuple[Scenario, str]]:
+    """The storms with `--set KEY=VALUE`; values are TOML, or a word. InputError: what is not legal."""
+    from espsim.core.errors import InputError
+    from espsim.core.toml import parse_toml
+    from espsim.scenario.storm.spec import changed_storm
+
+    values: dict[str, Any] = {}
+    for text in changes:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise InputError(f"{text!r} is not KEY=VALUE", where="--set")
+        try:
+            values[key.strip()] = parse_toml(f"value = {value}", "--set")["value"]
+        except InputError:
+            values[key.strip()] = value.strip()
+    return [
+        (scenario.model_copy(update={"storm": changed_storm(scenario.storm, values)}), where)
+        for scenario, where in storms
+        if scenario.storm is not None
+    ]
 
 
 def run_storms(

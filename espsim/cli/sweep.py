@@ -69,6 +69,7 @@ def run_study(
     from espsim.analysis.sweep.plan import make_plan
     from espsim.analysis.sweep.study import load_study
     from espsim.core.errors import InputError
+    from espsim.io.places import is_standard_output
 
     if list_only or kinds or show is not None:
         _print_about(show, kinds, as_json)
@@ -80,6 +81,8 @@ def run_study(
     loaded = load_study(study, quick=quick)
     path = output or f"{loaded.name}{'-quick' if quick else ''}.sqlite"
     common.keep_apart({"STUDY": common.by_path(study), "a model": _models(loaded)}, {"-o": path})
+    if is_standard_output(path):
+        raise InputError("rows need a file: standard output cannot hold them", where="-o")
     _check_size(loaded, most)
     result = _run(make_plan(loaded, seed), path, workers, dask)
     if as_json:

@@ -35,11 +35,10 @@ class Cluster(Closing):
         self._library: Any = distributed
         self._client: Any = None
         self._died = died
-        for name in (
-            "distributed",
-            "tornado",
-        ):  # their loggers tell of a lost scheduler in many lines; we say it in one
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        # Their loggers tell of a lost scheduler in many lines, and we say it in one. Each has a level of its own.
+        for name in [*logging.root.manager.loggerDict, "distributed", "tornado"]:
+            if name.partition(".")[0] in ("distributed", "tornado"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # on versions that differ a little

@@ -28,9 +28,13 @@ retransmitted, and no side waits for the other: what the two know of each other 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from espsim.core.echo import did_you_mean, shortened
+from espsim.core.errors import InputError
 
 STEPS = ("in", "out", "delete")
 MOST_PACKETS = 5_000_000
@@ -111,6 +115,21 @@ class Storm(_Strict):
         """The shortest and the longest propagation delay."""
         p = self.propagation
         return (p[0], p[1]) if isinstance(p, list) else (p, p)
+
+
+def changed_storm(storm: Storm, values: Mapping[str, Any]) -> Storm:
+    """A storm with some of its words changed. InputError: no such word, or a value that is not legal."""
+    for name in values:
+        if name not in Storm.model_fields:
+            known = list(Storm.model_fields)
+            raise InputError(f"no word {shortened(name)!r} of [storm]; {did_you_mean(name, known, ', '.join(known))}")
+    try:
+        return Storm.model_validate({**storm.model_dump(exclude_unset=True), **values})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(next(iter(first["loc"]), "storm"))
+        what = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+        raise InputError(f"storm.{key}: {shortened(str(first['input']))!r} is not legal: {what}") from None
 
 
 def span_of(text: str) -> tuple[int, int]:

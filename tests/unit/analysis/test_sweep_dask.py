@@ -7,7 +7,7 @@ import pytest
 from espsim.analysis.sweep.cluster import Cluster
 from espsim.core.errors import InputError
 from tests.command import espsim, espsim_text
-from tests.unit.analysis.sweeps import SMALL
+from tests.unit.analysis.sweeps import SMALL, small_plan
 
 distributed = pytest.importorskip("distributed", reason="the extra `sweep` is not installed")
 
@@ -32,6 +32,21 @@ def test_the_rows_of_a_cluster_are_those_of_this_machine(cluster, tmp_path):
         assert (status, told) == (0, "")
         reports.append(espsim("sweep", "report", tmp_path / name, "--json").stdout)
     assert reports[0] == reports[1]
+
+
+def test_a_scheduler_that_goes_away(monkeypatch):
+    monkeypatch.setattr("espsim.analysis.sweep.cluster.LOOK", 0.2)
+    plan = small_plan(text=SMALL.replace("repeats = 4", "repeats = 400"))
+    running = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    )
+    with Cluster(running.scheduler_address) as cluster:
+        rows = cluster.rows(plan.task(place) for place in range(plan.tasks))
+        assert next(rows)
+        running.close()
+        with pytest.raises(InputError, match="the scheduler went away"):
+            for _ in rows:
+                pass
 
 
 def test_no_scheduler(monkeypatch):

@@ -114,6 +114,7 @@ def test_a_billion_tasks_are_said_before_anything_starts(tmp_path):
         (("run", "no.toml"), "no.toml: cannot be read: No such file"),
         (("run", "window", "--workers", "2", "--dask", "x:1"), "give one of them"),
         (("run", "window", "--quick", "-o", "/nowhere/a.sqlite"), "/nowhere/a.sqlite: cannot be written"),
+        (("run", "window", "--quick", "-o", "-"), "rows need a file"),
         (("report",), "which file?"),
         (("report", "nowhere.sqlite"), "nowhere.sqlite: no such file"),
     ],

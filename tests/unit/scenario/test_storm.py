@@ -253,6 +253,21 @@ def test_the_trace_tells_of_every_packet_that_was_lost(little):
         assert sum("lost" not in event["what"] for event in story["events"]) == 6
 
 
+def test_words_can_be_changed_on_the_command_line(little):
+    words = ("--set", "overlap=9", "--set", 'order=["in", "out", "delete"]', "--set", "event=rekey")
+    (cell,) = json.loads(espsim_text("run", little, "--json", *words)[1])["cells"]
+    assert cell["packets"]["lost"] == 0
+    for word, said in (
+        ("overlap", "is not KEY=VALUE"),
+        ("overlp=1", "did you mean overlap"),
+        ("rate=0", "storm.rate"),
+    ):
+        status, _out, told = espsim_text("run", little, "--set", word)
+        assert (status, len(told.splitlines())) == (2, 1)
+        assert said in told
+    assert espsim_text("run", "s02", "--set", "overlap=1")[0] == 2
+
+
 def test_expectations_and_what_does_not_go_with_a_storm(little):
     little.write_text(SMALL + "\n[[storm.expect]]\nlost = 0\n")
     status, said, _told = espsim_text("run", little)

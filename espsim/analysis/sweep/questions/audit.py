@@ -57,7 +57,8 @@ def run(params: Params, seed: int, given: Given) -> Result:
     lost, unknown = found.lost, works["unknown"]
     answer = LOSES_SOME if lost else UNKNOWN if unknown else LOSES_NONE
     return Result(answer, {
-        "lost": lost, "lost_share": lost / sas, "wrong_sa": works["wrong_sa"], "hardware": works["hardware"],
+        "lost": lost, "lost_share": None if unknown else lost / sas, "wrong_sa": works["wrong_sa"],
+        "hardware": works["hardware"],
         "software": works["software"], "unknown": unknown, "collides": fates["collides"], "aliases": fates["aliases"],
         "overflows": fates["overflows"], "refused": fates["refused"],
     })  # fmt: skip

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
 from espsim.analysis.sweep.questions.kind import (
     LOSES_NONE,
     LOSES_SOME,
@@ -31,7 +29,7 @@ from espsim.scenario.cell import SOFTWARE
 from espsim.scenario.schema import parse_scenario
 from espsim.scenario.storm.run import CAUSES, Outcome, run_storm
 from espsim.scenario.storm.schedule import smallest_overlap
-from espsim.scenario.storm.spec import STEPS, Storm, span_of
+from espsim.scenario.storm.spec import STEPS, Storm, changed_storm, span_of
 from espsim.scenario.traffic import expand
 
 WHERE = "the scenario"
@@ -40,18 +38,15 @@ WHERE = "the scenario"
 def run(params: Params, seed: int, given: Given) -> Result:
     """One storm."""
     like = None
-    base: dict[str, Any] = {"nodes": 100}
+    storm = Storm(nodes=100)
     if given.text:
         scenario = parse_scenario(given.text, WHERE)
         if scenario.storm is None:
             raise InputError("the study's scenario has no [storm]")
-        base = scenario.storm.model_dump(exclude_unset=True)
+        storm = scenario.storm
         like = expand(scenario, WHERE)[scenario.storm.sa][0] if scenario.storm.sa is not None else None
-    changed = {name: _read(name, value) for name, value in params.items() if name not in ("model", "policy")}
-    try:
-        storm = Storm.model_validate({**base, **changed})
-    except ValidationError as error:
-        raise InputError(str(error.errors()[0]["msg"]).removeprefix("Value error, ")) from None
+    changes = {name: _read(name, value) for name, value in params.items() if name not in ("model", "policy")}
+    storm = changed_storm(storm, changes)
     model = None if params["model"] == SOFTWARE else given.model(params["model"])
     return _result(storm, run_storm(storm, params["policy"], like=like, model=model, seed=seed), seed)
 
