@@ -71,7 +71,7 @@ def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: b
     names = textwrap.wrap(field["name"], room - 1) or [""]
     values = [value] if value[:1] in (" ", "#", ".", "_") else wrapped(value, width - column - room)
     for n in range(max(len(rows), len(names), len(values), 1)):
-        line = Text(f"   {place if n == 0 else '':<4}  ", style="dim")
+        line = Text.assemble((f"   {place if n == 0 else '':<4}  ", "dim"))
         if bytes_too:
             line.append(f"{rows[n] if n < len(rows) else '':<{3 * size - 1}}  ", style=colour)
         line.append(f"{names[n] if n < len(names) else '':<{room}}")

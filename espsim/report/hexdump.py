@@ -84,7 +84,7 @@ class _Page:
     def line(self, row: int) -> Text:
         """One line."""
         end = min(row + self.size, len(self.frame))
-        line = Text(f"{row:04x} ", style="dim")
+        line = Text.assemble((f"{row:04x} ", "dim"))
         for at in range(row, end):
             line.append("|" if at in self.borders else " ", style="bold")
             line.append(f"{self.frame[at]:02x}", style=colour_of(self.owner[at]) if at in self.owner else "")
