@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import itertools
@@ -92,6 +93,8 @@ def _is_text(head: bytes) -> bool:
     """Whether a file that starts like this is text. Both formats of captures have bytes that no text starts with."""
     if head in _BLANKS_OF_PCAPNG:
         return False
+    if head.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
     return bool(head) and all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in head)
 
 
@@ -103,7 +106,9 @@ def _text(file: BinaryIO, path: str) -> str:
     data = file.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
         raise InputError(f"is a text of more than {_MOST_TEXT:,} bytes: explain a few of its SAs", where=path)
-    return data.decode("utf-8", "surrogateescape")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 class _Forward:

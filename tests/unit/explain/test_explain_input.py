@@ -303,6 +303,13 @@ class TestDump:
         passed = [word.word for line in told for word in line.words if word.changes == "passed over"]
         assert passed == ["policy"]
 
+    @pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16"])
+    def test_encodings(self, form, tmp_path):
+        text = (CASES / "c19-packet-on-crypto-only.txt").read_text()
+        (tmp_path / "text").write_bytes(text.encode(form))
+        lines = json.loads(espsim("explain", tmp_path / "text", "--json").stdout)["lines"]
+        assert len(lines) == len(text.splitlines())
+
     def test_no_dump(self, tmp_path):
         (tmp_path / "text").write_text("hello\n")
         status, _, said = espsim_text("explain", tmp_path / "text")
