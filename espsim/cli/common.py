@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from espsim.offload.model import Model
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
-    from espsim.xfrm.found import Unused
+    from espsim.xfrm.found import SadText, Unused
 
 _NAMED, _REASONS = 5, 10
 """SAs of one reason that a warning names, and reasons that get a warning."""
@@ -179,14 +179,21 @@ def load_sads(
 
     Warnings say both, and what was passed over. InputError with file and line where there is no SA, or a contradiction.
     """
+    from espsim.xfrm.parse import read_sad
+
+    return sad_of_text(read_sad(path), path, keep_window=keep_window, strict_windows=strict_windows, lookup=lookup)
+
+
+def sad_of_text(
+    text: SadText, path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
+) -> tuple[Sad, list[Unused]]:
+    """The same of a text that was read; `path` is its name in messages."""
     from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.association import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
     from espsim.xfrm.load import load
-    from espsim.xfrm.parse import read_sad
 
-    text = read_sad(path)
     unused = list(text.unused())
     warn_of_text(path, text.notes.lines())
     _warn_unused(path, unused)
@@ -216,7 +223,7 @@ def _note_obsolete(sad: Sad) -> None:
     found = [(e.sa.name, OBSOLETE.intersection(e.sa.keys.suite.name.split("+"))) for e in sad if e.sa.keys is not None]
     if names := [name for name, old in found if old]:
         algorithms = " and ".join(sorted(frozenset().union(*(old for _, old in found))))
-        warn(f"note: obsolete, for old captures and IMS only (RFC 8221): {algorithms}: {_shortened(names)}")
+        warn(f"note: obsolete, for old captures and IMS only (RFC 8221): {algorithms}: {shortened(names)}")
 
 
 def warn_of_text(path: str, notes: Iterable[str]) -> None:
@@ -242,7 +249,7 @@ def warn_open_windows(sad: Sad) -> None:
     """Say loudly which inbound SAs refuse no replays."""
     names = [entry.sa.name for entry in _inbound(sad) if not entry.sa.window]
     if names:
-        warn(f"WARNING: replay window 0, replays are NOT refused: {_shortened(names)}")
+        warn(f"WARNING: replay window 0, replays are NOT refused: {shortened(names)}")
 
 
 def note_rings(sad: Sad) -> None:
@@ -253,7 +260,7 @@ def note_rings(sad: Sad) -> None:
     if names:
         warn(
             "note: the replay window's size does not divide 2^32, so one duplicate of the first packet passes, as in"
-            f" Linux; --option strict-windows refuses every duplicate: {_shortened(names)}"
+            f" Linux; --option strict-windows refuses every duplicate: {shortened(names)}"
         )
 
 
@@ -264,7 +271,8 @@ def _inbound(sad: Sad) -> list[SadEntry]:
     return [e for e in sad if e.sa.proto == PROTO_ESP and e.sa.keys and e.sa.direction is not Direction.OUT]
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from espsim.cli import common, packets
+from espsim.cli import common, packets, secrets
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 @click.argument("capture", metavar="IN")
 @click.option("-o", "--output", metavar="OUT", help="Where the inner packets go (pcap, raw IP).  [default: nowhere]")
 @click.option(
-    "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
-)
+    "--sad", "sad_path", metavar="FILE",
+    help="SAs as `ip xfrm state`, setkey or Wireshark have them.  [default: IN's own secrets block]",
+)  # fmt: skip
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every frame of the capture.")
 @click.option(
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 def decap(
     capture: str,
     output: str | None,
-    sad_path: str,
+    sad_path: str | None,
     keep_window: bool,
     verdicts: str | None,
     no_reassemble: bool,
@@ -76,6 +77,11 @@ def decap(
     `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
     used. SA selectors are judged, policies are not.
+
+    Without --sad the SAs are those of IN's Decryption Secrets Blocks before its first frame (pcapng; encap --secrets
+    writes one, Wireshark 4.7 reads it), rows of Wireshark's esp_sa table. They say no mode (a packet whose next header
+    is 4 or 41 is in tunnel mode, any other in transport mode), no encapsulation (it may be in UDP, on port 4500) and no
+    replay window. With --sad such blocks are passed over.
 
     Outer fragments are put together before anything is looked up, as Linux does: a datagram is one packet, in the place
     and at the time of the frame that completes it, and one that is never completed counts as FRAGMENT.
@@ -105,8 +111,10 @@ def decap(
     common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
     way = packets.way(reference, engine, workers)
     strict = "strict-windows" in options
-    sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
-    common.warn_open_windows(sad)
+    brought = secrets.brought_along(capture, sad_path)
+    sad, unused = secrets.load_sads_or_secrets(
+        capture, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
+    )
     inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
@@ -115,6 +123,7 @@ def decap(
         files = Files(capture, output, verdicts, lines, outputs, reassemble=not no_reassemble)
         with _ended_by(reading):
             ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
+    secrets.note_secrets(capture, ran.secrets, ran.late_secrets, sad_path)
     with common.reporting(output, verdicts):
         _report(ran, inbound, unused, as_json)
     if reading.asked:

@@ -12,12 +12,10 @@ from espsim.cli import common, packets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from espsim.core.batch import U64
     from espsim.core.out_batch import OutBatch
     from espsim.io.atomic import Outputs
-    from espsim.io.capture import CaptureCut
+    from espsim.io.capture import CaptureCut, CaptureWriter
     from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
@@ -26,21 +24,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The capture, where the ESP packets go, and where the rows of esp_sa go; all outputs together."""
+    """The capture, where the ESP packets go (with their `secrets` or not), and where the rows of esp_sa go; all outputs
+    together.
+    """
 
     capture: str
     output: str
     rows: TextIO | None
+    secrets: bool
     outputs: Outputs
+
+    @property
+    def wants_epochs(self) -> bool:
+        """Whether someone is to be told of the high halves of sequence numbers."""
+        return self.secrets or self.rows is not None
 
 
 @click.command()
 @click.argument("capture", metavar="IN")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Where the ESP packets go (pcap, raw IP).")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Where the ESP packets go (pcap; raw IP).")
 @click.option(
     "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
 )
 @click.option("--esp-sa", metavar="FILE", help="Write the rows of Wireshark's esp_sa table that decrypt OUT.")
+@click.option(
+    "--secrets", is_flag=True, help="Write OUT as pcapng with the keys in it, so that decap and Wireshark 4.7 open it."
+)
 @click.option(
     "--mtu",
     default=1500,
@@ -58,6 +67,7 @@ def encap(
     output: str,
     sad_path: str,
     esp_sa: str | None,
+    secrets: bool,
     mtu: int,
     mark: int | None,
     any_mark: bool,
@@ -77,7 +87,11 @@ def encap(
     Packets that no SA takes are counted as no_sa and left out. FILE is what people paste, as `espsim decap --help`
     says.
 
-    --esp-sa holds the SAs' keys: its file becomes readable for its owner alone; keep it as you keep FILE.
+    --secrets puts the rows of the SAs that sealed packets into OUT itself, in a Decryption Secrets Block before the
+    packets; Wireshark before 4.7 passes over it. OUT is put together at the end, so that a pipe gets it then.
+
+    --esp-sa and --secrets write the SAs' keys: that file becomes readable for its owner alone; keep it as you keep
+    FILE.
     """
     from espsim.io.atomic import Outputs
     from espsim.reference.outbound import Outbound
@@ -88,7 +102,7 @@ def encap(
     outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
-        files = Files(capture, output, rows, outputs)
+        files = Files(capture, output, rows, secrets, outputs)
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
@@ -126,15 +140,19 @@ class Epochs:
             self.note(entries[batch.sa_index[row]], int(batch.seq64[row]))
         last[batch.sa_index[rows]] = epoch
 
-    def write(self, file: TextIO | None, sad: Sad) -> None:
-        """The rows of esp_sa into a file, where there is one."""
-        from espsim.io.esp_sa import esp_sa_rows
+    def write(self, file: TextIO | None, writer: CaptureWriter, sad: Sad) -> None:
+        """The rows of esp_sa into a file, where there is one, and into the capture, where it has secrets."""
+        from espsim.io.esp_sa import esp_sa_rows, secret_rows
+        from espsim.io.secrets_writer import SecretsWriter
 
-        if file is None:
-            return
-        used = [entry for entry in sad if entry.sa_index in self._seen]
-        lines: Iterable[str] = esp_sa_rows([(e.sa, self._seen[e.sa_index]) for e in used])
-        file.writelines(f"{line}\n" for line in lines)
+        used = [(entry.sa, self._seen[entry.sa_index]) for entry in sad if entry.sa_index in self._seen]
+        if file is not None:
+            file.writelines(f"{line}\n" for line in esp_sa_rows(used))
+        if isinstance(writer, SecretsWriter):
+            rows = secret_rows(used)
+            for note, names in rows.notes.items():
+                common.warn(f"--secrets: {note}" + (f": {common.shortened(names)}" if names else ""))
+            writer.rows, writer.comments = rows.rows, rows.comments
 
 
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
@@ -144,13 +162,15 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
+    from espsim.io.secrets_writer import SecretsWriter
     from espsim.pipeline.stats import OutboundStats
 
     engine = engine_by_name("cryptography")
     stats, epochs, cut = OutboundStats(), Epochs(), None
+    kind = SecretsWriter if files.secrets else CaptureWriter
     with (
         open_capture(files.capture) as reader,
-        CaptureWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+        kind(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
     ):
         try:
             for frame in reader:
@@ -163,7 +183,7 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
                     epochs.note(sent.entry, sent.seq64 or 0)
         except CaptureCut as error:
             cut = error
-        epochs.write(files.rows, outbound.sad)
+        epochs.write(files.rows, writer, outbound.sad)
         writer.commit()
     stats.ran_on(engine, {})
     return stats, cut, outbound.ambiguous
@@ -174,7 +194,7 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
     import numpy as np
 
     from espsim.core.verdict import OutVerdict
-    from espsim.io.batches import BatchWriter, open_batches
+    from espsim.io.batches import BatchWriter, SecretsBatchWriter, open_batches
     from espsim.io.capture import CaptureCut
     from espsim.pipeline.counts import OutboundCounts
     from espsim.pipeline.lanes import OutboundLane
@@ -185,9 +205,10 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
     lane = OutboundLane(path)
     counts, epochs, cut = OutboundCounts(lane.entries), Epochs(), None
     last = np.zeros(len(lane.entries), np.uint64)
+    kind = SecretsBatchWriter if files.secrets else BatchWriter
     with (
         open_batches(files.capture) as reader,
-        BatchWriter(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
+        kind(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
         packets.progress(files.capture) as advance,
     ):
         try:
@@ -196,12 +217,12 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
                 counts.count(batch)
                 keep = batch.verdict == OutVerdict.SEALED
                 writer.write_rows(batch.out, batch.out_at, batch.out_length, piece.time_ns, keep)
-                if files.rows is not None:
+                if files.wants_epochs:
                     epochs.note_rows(lane.entries, batch, last)
                 advance(reader.at)
         except CaptureCut as error:
             cut = error
-        epochs.write(files.rows, outbound.sad)
+        epochs.write(files.rows, writer, outbound.sad)
         writer.commit()
     stats = counts.stats()
     stats.ran_on(path.engine, lane.alone)

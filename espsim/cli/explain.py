@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli import common, packets
+from espsim.cli import common, packets, secrets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
     from espsim.reference.inbound import Inbound
-    from espsim.xfrm.found import Unused
 
 
 @click.command()
 @click.argument("source", metavar="IN")
-@click.option("--sad", "sad_path", metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them.")
+@click.option(
+    "--sad", "sad_path", metavar="FILE",
+    help="SAs as `ip xfrm state`, setkey or Wireshark have them.  [default: IN's own secrets block]",
+)  # fmt: skip
 @click.option(
     "--frame", "number", type=Number(1, 1 << 62, "a frame"), metavar="N", help="Which frame.  [default: the first ESP]"
 )
@@ -75,11 +77,13 @@ def explain(
     from espsim.reference.outbound import Outbound
 
     common.keep_apart({"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}, {})
+    path = _file(source)
+    brought = secrets.brought_along(path, sad_path) if path is not None and not seal else None
     with open_source(source) as found:
         if isinstance(found, str):
             _explain_dump(found, source, as_json)
             return
-        if sad_path is None:
+        if sad_path is None and not (brought is not None and brought.blocks):
             raise InputError("the SAs with their keys are needed to open a packet: --sad FILE")
         asked = packets.mark_of(mark, any_mark)
         if seal:
@@ -92,12 +96,16 @@ def explain(
                     "--model": model,
                 }
             )
-            outbound = Outbound(common.load_sad(sad_path), os.urandom, mark=asked)
+            outbound = Outbound(common.load_sad(str(sad_path)), os.urandom, mark=asked)
             begin = functools.partial(packets.begin, outbound.sad)
             result = Single(found, _name(source), begin, show_keys=show_keys).sealed(outbound, number).as_dict()
         else:
             strict = "strict-windows" in options
-            inbound, unused = _inbound(sad_path, keep_window, strict, lookup, (asked, model, assume))
+            sad, unused = secrets.load_sads_or_secrets(
+                source, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
+            )
+            inbound = packets.inbound_path(sad, asked, model, assume)
+            common.note_rings(sad)
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)
             single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble)
@@ -141,18 +149,6 @@ def _print(result: dict[str, Any], source: str, as_json: bool) -> None:
     from espsim.report.explain import print_explained
 
     print_explained(result, _name(source))
-
-
-def _inbound(
-    sad_path: str, keep_window: bool, strict: bool, lookup: str | None,
-    way: tuple[int | None, str | None, tuple[str, ...]],
-) -> tuple[Inbound, list[Unused]]:  # fmt: skip
-    """The path that decap would run, and the SAs that can't be used. `way`: mark, model and assumptions."""
-    sad, unused = common.load_sads(sad_path, keep_window=keep_window, strict_windows=strict, lookup=lookup)
-    common.warn_open_windows(sad)
-    inbound = packets.inbound_path(sad, *way)
-    common.note_rings(sad)
-    return inbound, unused
 
 
 def _refuse_with_seal(given: dict[str, Any]) -> None:

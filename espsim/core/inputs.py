@@ -25,6 +25,8 @@ _PIECE = 1 << 20
 _BUFFER = 1 << 16
 _kept: list[object] = []
 """The standard input that `read_start` has read, and its bytes."""
+_handed: dict[str, tuple[object, BinaryIO]] = {}
+"""Files that `hand_on` keeps, each with the standard input of that time."""
 
 
 def open_input(path: str, *, buffering: int = -1) -> BinaryIO:
@@ -35,13 +37,34 @@ def open_input(path: str, *, buffering: int = -1) -> BinaryIO:
     """
     if path == STANDARD and sys.stdin is None:
         raise InputError("cannot be read: standard input is closed", where=path)
+    stdin, handed = _handed.pop(path, (None, None))
+    if handed is not None and stdin is sys.stdin:
+        return _buffered(handed, buffering)
     try:
         raw = _Raw(path, sys.stdin.fileno() if path == STANDARD else None)
     except io.UnsupportedOperation:  # a test's standard input, in memory
         return io.BytesIO(sys.stdin.buffer.read())
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
-    return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, _BUFFER)))
+    return _buffered(cast(BinaryIO, raw), buffering)
+
+
+def _buffered(raw: BinaryIO, buffering: int) -> BinaryIO:
+    if buffering == 0 or not isinstance(raw, _Raw):
+        return raw
+    return cast(BinaryIO, io.BufferedReader(raw, max(buffering, _BUFFER)))
+
+
+def hand_on(path: str, file: BinaryIO, start: bytes) -> None:
+    """Make the next `open_input` of `path` go on with a file that it gave without a buffer, as if `start` was not read.
+
+    For what can't be opened twice: standard input, a pipe.
+    """
+    if isinstance(file, _Raw):
+        file.start = memoryview(start)
+    else:
+        file.seek(-len(start), io.SEEK_CUR)
+    _handed[path] = (sys.stdin, file)
 
 
 def read_pieces(path: str, size: int = _PIECE) -> Iterator[bytes]:
@@ -95,9 +118,15 @@ class _Raw(io.FileIO):
         super().__init__(path if fd is None else fd, "rb", closefd=fd is None)
         self._where = path
         self._standard = fd is not None
+        self.start = memoryview(b"")
+        """Bytes that come before those of the file."""
 
     def readinto(self, buffer: Any) -> int | None:
         """As FileIO; InputError where the system refuses. Standard input ends where ^C ends it (`stopping.gently`)."""
+        if self.start:
+            part = self.start[: len(buffer)]
+            buffer[: len(part)], self.start = part, self.start[len(part) :]
+            return len(part)
         if self._standard and not readable(self.fileno()):
             return 0
         try:
@@ -107,6 +136,9 @@ class _Raw(io.FileIO):
 
     def read(self, size: int | None = -1) -> bytes:
         """As FileIO; InputError where the system refuses."""
+        if self.start and size is not None and size >= 0:
+            part, self.start = self.start[:size], self.start[size:]
+            return bytes(part)
         try:
             return super().read(-1 if size is None else size) or b""
         except OSError as error:

@@ -245,7 +245,9 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
         Verdict.MODE: Answer(
             "mode",
             f"{sa.name} is in {sa.mode.value} mode, and what is inside is not"
-            f" {'an IP packet' if sa.mode is Mode.TUNNEL else 'a payload'}: set the peer's mode",
+            f" {'an IP packet' if sa.mode is Mode.TUNNEL else 'a payload'}: set the peer's mode"
+            if sa.mode is not Mode.ANY
+            else f"its next header says tunnel mode, and what is inside is not an IP packet: say {sa.name}'s mode",
         ),
         Verdict.POLICY: Answer(
             "selector", f"{sa.name} takes {shown_selector(sa.selector)} only, and the inner packet is another"

@@ -18,6 +18,7 @@ from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
 from espsim.reference.inbound import Arrival, Inbound, Received
+from espsim.reference.inner import mode_of
 from espsim.reference.outer import Outer, parse_outer
 from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
@@ -62,6 +63,7 @@ class InboundSteps(Trace):
         self._places = places
         self._show = show_keys
         self._top = 0
+        self._next_header = 0
         self._wire = Bytes(b"", places)
         self._at = 0
         self._crypto: Crypto | None = None
@@ -164,6 +166,7 @@ class InboundSteps(Trace):
 
     def trailer(self, plaintext: bytes, split: tuple[int, int] | None) -> None:
         """Padding, pad length and next header."""
+        self._next_header = split[1] if split is not None else 0
         self._tell(trailer_step(plaintext, split))
 
     def advanced(self, entry: SadEntry, seq64: int) -> None:
@@ -172,7 +175,7 @@ class InboundSteps(Trace):
 
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         """The packet inside, its headers field by field."""
-        mode = entry.sa.mode
+        mode = mode_of(entry.sa, self._next_header)
         if inner is None:
             says = "tunnel mode wants next header 4 or 41 and an IP header behind it"
             self._tell(Step("inner packet", "RFC 4301 5.2", says))

@@ -63,12 +63,17 @@ class Files:
 
 @dataclass(slots=True)
 class Ran:
-    """What came of a capture. `cut`: it ends in the middle of a frame, and what was whole is counted."""
+    """What came of a capture. `cut`: it ends in the middle of a frame, and what was whole is counted.
+
+    `secrets` counts blocks of ESP's secrets in it, `late_secrets` those of them after a frame.
+    """
 
     stats: InboundStats = field(default_factory=InboundStats)
     cut: CaptureCut | None = None
     why: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    secrets: int = 0
+    late_secrets: int = 0
 
     def end(self, collector: Collector, parts: Parts, lines: VerdictLines | None) -> None:
         """The capture is over."""
@@ -103,6 +108,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
             ran.cut = error
         settle(reader.joiner, parts)
         ran.stats.add_fragments(fragments_of(reader.joiner))
+        ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         ran.stats.ran_on(engine, {})
         ran.end(watch, parts, lines)
         writer.commit()

@@ -54,6 +54,7 @@ def in_batches(
             run.ran.cut = error
         settle(reader.joiner, run.parts)
         ran = run.end(lane, fragments_of(reader.joiner))
+        ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         writer.commit()
     return ran
 

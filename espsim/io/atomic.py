@@ -15,6 +15,7 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import IO, TextIO
 
@@ -202,6 +203,42 @@ class OutputFile:
             _sync(copy.fileno())
 
 
+class Spool(Closing):
+    """Bytes that wait until what comes before them is known: `file` takes them, `pour` gives them to another.
+
+    They lie in a file without a name: in the folder of `path` where that is a file's name, else where the system has
+    its temporary files. InputError names `path`, also where the disk is full.
+    """
+
+    def __init__(self, path: str) -> None:
+        folder = os.path.dirname(os.path.realpath(path)) if _is_plain(path) else None
+        try:
+            self._kept = tempfile.TemporaryFile(dir=folder, prefix=".espsim-", buffering=0)  # noqa: SIM115 - see close
+            self.file = io.BufferedWriter(_Raw(os.dup(self._kept.fileno()), path), buffer_size=1 << 16)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    def pour(self, into: IO[bytes]) -> None:
+        """Write them all."""
+        self.file.flush()
+        at = 0
+        while piece := os.pread(self._kept.fileno(), _PIECE, at):
+            at += into.write(piece)
+
+    def close(self) -> None:
+        """Forget them; may be repeated."""
+        with contextlib.suppress(OSError, InputError):
+            self.file.close()
+        self._kept.close()
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path names a file, or nothing yet."""
+    if path == STANDARD or descriptor(path) is not None:
+        return False
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
 class Outputs(Closing):
     """Outputs that come into their places together: all are complete before one is named.
 
@@ -214,6 +251,7 @@ class Outputs(Closing):
     def __init__(self) -> None:
         self._all: list[OutputFile] = []
         self._texts: list[TextIO] = []  # one that is garbage would close its file
+        self._spools: list[Spool] = []
 
     def open(self, path: str, *, private: bool = False) -> OutputFile:
         """As OutputFile."""
@@ -226,6 +264,12 @@ class Outputs(Closing):
         text = _as_text(self.open(path, private=private))
         self._texts.append(text)
         return text
+
+    def spool(self, path: str) -> Spool:
+        """A file without a name, for what goes to the output `path` later."""
+        spool = Spool(path)
+        self._spools.append(spool)
+        return spool
 
     def commit(self) -> None:
         """Every output is in its place from here on. InputError where the system refuses: then none is, as a rule."""
@@ -241,6 +285,8 @@ class Outputs(Closing):
         """Forget what was not committed."""
         for output in self._all:
             output.discard()
+        for spool in self._spools:
+            spool.close()
 
 
 @contextlib.contextmanager

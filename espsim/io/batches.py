@@ -33,6 +33,7 @@ from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
+from espsim.io.secrets_writer import SecretsWriter
 from espsim.io.slots import FrameSlot, Row, give, join
 from espsim.io.source import Record
 from espsim.kernels.capture import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
@@ -48,11 +49,13 @@ from espsim.kernels.capture_ng import (
     SNAPLEN,
     UNITS,
     blocks,
+    gather_ng,
     skim,
 )
 
 _LEAST_READ = 1 << 16
 _BUFFER = 1 << 20
+_AROUND = 64  # bytes, no fewer than a format puts around a frame
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
 _MOST_NS = (1 << 63) - 1
 
@@ -176,6 +179,16 @@ class BatchReader(Closing):
     def at(self) -> int:
         """Bytes of the file up to the end of the last frame delivered."""
         return self._source.at
+
+    @property
+    def secrets(self) -> int:
+        """As CaptureReader."""
+        return self._source.secrets
+
+    @property
+    def late_secrets(self) -> int:
+        """As CaptureReader."""
+        return self._source.late_secrets
 
     def close(self) -> None:
         """Close the file; may be repeated."""
@@ -305,21 +318,22 @@ class BatchWriter(CaptureWriter):
     """A CaptureWriter that takes columns too; the bytes are the same."""
 
     _buffer: U8 = np.empty(0, np.uint8)
+    _gather = staticmethod(gather)
 
     def write_rows(self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]) -> None:
         """Frames of the rows whose `keep` is not 0: `length` bytes from `at` in `arena`, at `time_ns`, in their order.
 
         ValueError where such a row leaves the arena, or the columns differ in length.
         """
-        if self._output is None:
+        if self._frames is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
         if not len(at) == len(length) == len(time_ns) == len(keep):
             raise ValueError("columns must have one length")
         row, kept = 0, keep.view(np.uint8)
         while row < len(at):
-            row, size = gather(arena, at, length, time_ns, kept, self.nanosecond, row, self._buffer)
+            row, size = self._gather(arena, at, length, time_ns, kept, self.nanosecond, row, self._buffer)
             if size:
-                self._output.file.write(self._buffer[:size].data)
+                self._frames.write(self._buffer[:size].data)
             elif row < len(at):
                 self._make_room(len(arena), int(at[row]), int(length[row]))
 
@@ -327,4 +341,10 @@ class BatchWriter(CaptureWriter):
         """A buffer that takes this row, at which the kernel stopped."""
         if at < 0 or length < 0 or at > arena - length:
             raise ValueError(f"a row of {length} bytes at {at} in an arena of {arena}")
-        self._buffer = np.empty(max(_BUFFER, length + 16), np.uint8)
+        self._buffer = np.empty(max(_BUFFER, length + _AROUND), np.uint8)
+
+
+class SecretsBatchWriter(SecretsWriter, BatchWriter):
+    """A SecretsWriter that takes columns too; the bytes are the same."""
+
+    _gather = staticmethod(gather_ng)

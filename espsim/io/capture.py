@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
@@ -66,7 +66,7 @@ class CaptureReader:
         self.path = source.path
         self.nanosecond = form.nanosecond
         self.joiner = joiner
-        self._file = source.file
+        self._source = source
         self._frames = _frames(form, joiner)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -83,7 +83,17 @@ class CaptureReader:
 
     def close(self) -> None:
         """Close the file; may be repeated."""
-        self._file.close()
+        self._source.file.close()
+
+    @property
+    def secrets(self) -> int:
+        """Blocks of ESP's secrets that were met so far (`io.secrets`)."""
+        return self._source.secrets
+
+    @property
+    def late_secrets(self) -> int:
+        """Those of them that came after a frame."""
+        return self._source.late_secrets
 
 
 def open_capture(path: str, joiner: Joiner | None = None) -> CaptureReader:
@@ -158,6 +168,9 @@ class CaptureWriter:
     the format's unit. With `outputs` it comes into its place with those, at their commit.
     """
 
+    private = False
+    """No one but the owner may read the file."""
+
     def __init__(
         self, path: str, *, linktype: int = RAW, nanosecond: bool = False, outputs: Outputs | None = None
     ) -> None:
@@ -166,14 +179,27 @@ class CaptureWriter:
         self.nanosecond = nanosecond
         self._outputs = outputs
         self._output: OutputFile | None = None
+        self._frames: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._output = OutputFile(self.path) if self._outputs is None else self._outputs.open(self.path)
+        if self._outputs is None:
+            self._output = OutputFile(self.path, private=self.private)
+        else:
+            self._output = self._outputs.open(self.path, private=self.private)
         if self._output.file.isatty():
             self._output.discard()
             raise InputError("a capture is not written to a terminal: name a file, or a pipe", where=self.path)
-        self._output.file.write(file_header(self.linktype, self.nanosecond))
+        self._frames = self._begin(self._output)
         return self
+
+    def _begin(self, output: OutputFile) -> IO[bytes]:
+        """Write what comes before the frames; where these go."""
+        output.file.write(file_header(self.linktype, self.nanosecond))
+        return output.file
+
+    def _record(self, data: bytes, time_ns: int) -> bytes:
+        """The bytes of a frame."""
+        return frame_header(time_ns, len(data), self.nanosecond) + data
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -183,9 +209,9 @@ class CaptureWriter:
 
     def write(self, data: bytes, time_ns: int) -> None:
         """One whole frame at `time_ns`, cut to microseconds without `nanosecond`; seconds go from 0 to 2^32-1."""
-        if self._output is None:
+        if self._frames is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
-        self._output.file.write(frame_header(time_ns, len(data), self.nanosecond) + data)
+        self._frames.write(self._record(data, time_ns))
 
     def commit(self) -> None:
         """Put the capture (and the outputs that come with it) into place; nothing can be written after it."""

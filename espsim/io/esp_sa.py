@@ -8,7 +8,7 @@ of rows with them. So a row here has eight, and what 4.0 would complain of is a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from espsim.aead.suites import Kind, SuiteKeys
 from espsim.core.address import format_address
@@ -43,6 +43,8 @@ _ANY_LENGTHS = (8, 12, 16, 24, 32)
 _UDPENCAP_PORT = 4500
 
 _CHACHA_NOTE = "Wireshark 4.0 has no ChaCha20-Poly1305, and complains of it; for a newer one, take off the next #"
+_TWIN = "another SA above has its addresses and SPI, and Wireshark takes the first row"
+_NO_KEYS = "no ESP keys, no row"
 _ESN_NOTE = "4.0 can't check its ICV; 4.4 can, with one of these rows in place of the one below:"
 _GCM_ESN_NOTE = "4.0 can't check its ICV, and calls it bad; 4.4 can, with one of these rows in place of the one below:"
 
@@ -75,11 +77,71 @@ def esp_sa_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> lis
     for sa, epochs in pairs:
         key = (sa.src, sa.dst, sa.spi)
         if key in seen:
-            lines.append(f"# {sa.name}: another SA above has its addresses and SPI, and Wireshark takes the first row")
+            lines.append(f"# {sa.name}: {_TWIN}")
             continue
         seen.add(key)
         lines += _lines_of(sa, epochs)
     return lines
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRows:
+    """What a secrets block holds of some SAs: `rows`, with keys, and `comments` about their ports, without.
+
+    `notes` are sentences for a user, each with the names of the SAs that it is about: what has no row, and what a row
+    can't do.
+    """
+
+    rows: list[str] = field(default_factory=list, repr=False)
+    comments: list[str] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
+
+
+def secret_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> SecretRows:
+    """The rows of a secrets block (`io.secrets`), for Wireshark 4.7 and later; arguments as of `esp_sa_rows`.
+
+    No comments are among them. With ESN there is a row for each high half, and it says which.
+    """
+    pairs = list(sas)
+    found = SecretRows()
+    seen: set[tuple[bytes, bytes, int]] = set()
+    for sa, epochs in pairs:
+        key = (sa.src, sa.dst, sa.spi)
+        if key in seen:
+            found.notes.setdefault(_TWIN, []).append(sa.name)
+            continue
+        seen.add(key)
+        crypto, note = _whole(sa)
+        if note:
+            found.notes.setdefault(note, []).append(sa.name)
+        if crypto is None:
+            continue
+        found.rows.extend(_with_epochs(sa, crypto, epochs) if sa.esn else [_row(sa, crypto)])
+        if sa.encap is not None and sa.encap.dport != _UDPENCAP_PORT:
+            found.comments.append(f"{sa.name}: {_not_in_a_row(sa)}")
+    found.notes.update((hint.removeprefix("# "), []) for hint in _port_hints(sa for sa, _ in pairs))
+    return found
+
+
+def _whole(sa: SecurityAssociation) -> tuple[_Crypto | None, str]:
+    """A row's columns for the newest Wireshark, None where it has none for an SA; and what has to be said of them."""
+    keys = sa.keys
+    if sa.proto != PROTO_ESP or keys is None:
+        return None, _NO_KEYS
+    if keys.suite.name == _CHACHA:
+        return _Crypto(_CHACHA_ROW, keys.key + keys.salt, _NULL, b""), ""
+    crypto = _crypto(keys)
+    if crypto is None:
+        return None, _no_row(keys)
+    return crypto, "" if crypto.checked else _not_checked(keys)
+
+
+def _no_row(keys: SuiteKeys) -> str:
+    return f"Wireshark has no {keys.suite.name} with an ICV of {8 * keys.icv_length} bits, no row"
+
+
+def _not_checked(keys: SuiteKeys) -> str:
+    return f"Wireshark has no {keys.suite.name} with {8 * keys.icv_length} bits: the ICV is not checked"
 
 
 def _port_hints(sas: Iterable[SecurityAssociation]) -> Iterator[str]:
@@ -93,7 +155,7 @@ def _port_hints(sas: Iterable[SecurityAssociation]) -> Iterator[str]:
 def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
     keys = sa.keys
     if sa.proto != PROTO_ESP or keys is None:
-        yield f"# {sa.name}: no ESP keys, no row"
+        yield f"# {sa.name}: {_NO_KEYS}"
         return
     if words := _not_in_a_row(sa):
         yield f"# {sa.name}: {words}"
@@ -103,7 +165,7 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
         return
     crypto = _crypto(keys)
     if crypto is None:
-        yield f"# {sa.name}: Wireshark has no {keys.suite.name} with an ICV of {8 * keys.icv_length} bits, no row"
+        yield f"# {sa.name}: {_no_row(keys)}"
         return
     if sa.esn:
         yield f"# {sa.name}: ESN, this row is for high 32 bits {_epochs(epochs)}"
@@ -112,7 +174,7 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
             yield from _newer(sa, crypto, epochs)
             crypto = _unchecked(crypto, keys)
     if not crypto.checked and not sa.esn:
-        yield f"# {sa.name}: Wireshark has no {keys.suite.name} with {8 * keys.icv_length} bits: the ICV is not checked"
+        yield f"# {sa.name}: {_not_checked(keys)}"
     yield _row(sa, crypto)
 
 
@@ -159,8 +221,14 @@ def _newer(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> I
     """Rows of 4.4 as comments: with ESN the ninth and tenth columns, one row an epoch."""
     if not sa.esn:
         yield f"# {_row(sa, crypto)}"
-    for epoch in sorted(set(epochs)) if sa.esn else ():
-        yield f'# {_row(sa, crypto)},"64-bit","{epoch:08x}"'
+    for row in _with_epochs(sa, crypto, epochs) if sa.esn else ():
+        yield f"# {row}"
+
+
+def _with_epochs(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> Iterator[str]:
+    """Rows of ten columns, one an epoch."""
+    for epoch in sorted(set(epochs)):
+        yield f'{_row(sa, crypto)},"64-bit","{epoch:08x}"'
 
 
 def _epochs(epochs: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from espsim.io.linktype import check_linktype
-from espsim.io.source import MAX_RECORD, ByteSource, Record
+from espsim.io.source import MAX_RECORD, SNAPLEN, ByteSource, Record
 
 MICROSECONDS = 0xA1B2C3D4
 NANOSECONDS = 0xA1B23C4D
@@ -25,7 +25,6 @@ _MAGICS = {
 }
 _HEADER_REST = 20
 _LINKTYPE_MASK = 0x03FFFFFF  # the bits above say whether frames end in an FCS (libpcap LT_FCS_LENGTH)
-_SNAPLEN = 262144
 
 
 class ClassicPcap:
@@ -68,7 +67,7 @@ class ClassicPcap:
 
 def file_header(linktype: int, nanosecond: bool) -> bytes:
     """The header of a classic little-endian pcap."""
-    return struct.pack("<IHHiIII", NANOSECONDS if nanosecond else MICROSECONDS, 2, 4, 0, 0, _SNAPLEN, linktype)
+    return struct.pack("<IHHiIII", NANOSECONDS if nanosecond else MICROSECONDS, 2, 4, 0, 0, SNAPLEN, linktype)
 
 
 def frame_header(time_ns: int, length: int, nanosecond: bool) -> bytes:

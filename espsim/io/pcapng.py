@@ -6,6 +6,7 @@
     packet    6 (enhanced): interface u32, time high u32, time low u32, captured u32, length u32, data
               2 (obsolete): interface u16, drops u16, then as 6
               3 (simple): length u32, data; interface 0, no time
+    secrets   10: see io/secrets.py
 
 Interfaces are numbered anew in every section. Blocks of other types are passed over.
 """
@@ -20,7 +21,8 @@ from typing import BinaryIO, Final
 
 from espsim.core.errors import InputError
 from espsim.io.linktype import check_linktype
-from espsim.io.source import MAX_RECORD, ByteSource, Record
+from espsim.io.secrets import SECRETS, SecretsBlock, block, read_body
+from espsim.io.source import MAX_RECORD, SNAPLEN, ByteSource, Record
 
 SECTION_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _SECTION = 0x0A0D0D0A
@@ -70,6 +72,9 @@ class Pcapng:
         self._source = source
         self.order = "<"
         self.interfaces: list[Interface] = []
+        self.secrets: list[SecretsBlock] = []
+        """Blocks of ESP's secrets that were met, as far as `room` bytes of text go: 0 unless someone wants them."""
+        self.room = 0
         self._section()
         # Whether times are finer than microseconds decides what is written, before the first frame is read.
         self.nanosecond = self._scan(skim) if source.file.seekable() else True
@@ -107,6 +112,9 @@ class Pcapng:
         head = start + source.exactly(8 - len(start), "a block's header")
         kind, total = struct.unpack(self.order + "II", head)
         self._check_length(total, 12)
+        if kind == SECRETS:
+            self._secrets(total)
+            return None, b""
         if kind not in _WANTED:
             source.skip(total - 12, "a block")
             self._close(total)
@@ -133,6 +141,19 @@ class Pcapng:
         source.skip(total - 20, "a section header")
         self._close(total)
         self.interfaces = []
+
+    def _secrets(self, total: int) -> None:
+        """A block of secrets: counted where they are ESP's, and kept where there is room."""
+        source = self._source
+        found = read_body(source, self.order, total - 12, self.room)
+        self._close(total)
+        if found is None:
+            return
+        source.secrets += 1
+        source.late_secrets += (source.frame or 1) > 1
+        if self.room:
+            self.room = max(self.room - len(found.text), 1)
+            self.secrets.append(found)
 
     def _check_length(self, total: int, least: int) -> None:
         if total < least or total % 4:
@@ -234,3 +255,20 @@ class Pcapng:
             else:
                 source.file.seek(total - 8, 1)
         return False
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def section_start(linktype: int, nanosecond: bool) -> bytes:
+    """A little-endian section with one interface, whose times are nanoseconds or microseconds."""
+    section = block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    resolution = struct.pack("<HHBxxxHH", _OPT_TSRESOL, 1, 9, _OPT_END, 0) if nanosecond else b""
+    return section + block(_INTERFACE, struct.pack("<HHI", linktype, 0, SNAPLEN) + resolution)
+
+
+def packet_block(data: bytes, time_ns: int, nanosecond: bool) -> bytes:
+    """One whole frame of interface 0. A time before the epoch becomes the epoch."""
+    ticks = max(time_ns, 0) // (1 if nanosecond else 1000)
+    head = struct.pack("<IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data))
+    return block(_ENHANCED_PACKET, head + data + bytes(-len(data) % 4))

@@ -10,6 +10,9 @@ from espsim.core.errors import InputError
 MAX_RECORD = 16 << 20
 """Bytes of one frame. libpcap's own bound is 256 KiB; captures of USB and of offloads go beyond it."""
 
+SNAPLEN = 262144
+"""Bytes of a frame that a capture written here says it may have: libpcap's most."""
+
 _CHUNK = 1 << 16
 
 
@@ -47,6 +50,8 @@ class ByteSource:
         self.path = path
         self.at = 0
         self.frame: int | None = None
+        self.secrets = self.late_secrets = 0
+        """Blocks of ESP's secrets that were met (`io.secrets`), and how many of them came after a frame."""
 
     def passed(self, frames: int) -> None:
         """So many frames have been read, whole."""

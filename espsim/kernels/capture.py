@@ -289,7 +289,7 @@ def classic(
 
 
 @inlined
-def _put32(out: U8, at: Int, value: Int) -> None:
+def put32(out: U8, at: Int, value: Int) -> None:
     """A little-endian u32."""
     out[at], out[at + 1] = value & 0xFF, value >> 8 & 0xFF
     out[at + 2], out[at + 3] = value >> 16 & 0xFF, value >> 24 & 0xFF
@@ -320,10 +320,10 @@ def gather(
             seconds, fraction = _LAST_SECOND, _SECOND - 1
         # Views of known extent, so that the compiler makes words and vectors of bytes.
         head, body, source = out[done : done + 16], out[done + 16 : done + 16 + size], arena[start : start + size]
-        _put32(head, 0, seconds)
-        _put32(head, 4, fraction if nanosecond else fraction // 1000)
-        _put32(head, 8, size)
-        _put32(head, 12, size)
+        put32(head, 0, seconds)
+        put32(head, 4, fraction if nanosecond else fraction // 1000)
+        put32(head, 8, size)
+        put32(head, 12, size)
         for n in range(size):
             body[n] = source[n]
         done += 16 + size

@@ -2,9 +2,10 @@
 
     blocks    every block that is as usual      io/pcapng.py, Pcapng.steps
     skim      what looking ahead asks           io/pcapng.py, Pcapng._finer_than_microseconds
+    gather_ng enhanced packet blocks of rows    io/pcapng.py, packet_block
 
 See `capture` for what a walk returns. What is not usual is the plain code's: a block that is damaged or longer than the
-arena, a clock or an offset beyond MOST_UNITS and MOST_SECONDS, a link type that is not supported.
+arena, a clock or an offset beyond MOST_UNITS and MOST_SECONDS, a link type that is not supported, secrets.
 
 A section is a column of three: BIG (1: big-endian), COUNT (of its interfaces), SECTIONS (how many section headers were
 walked over so far). An interface is a row of four: LINKTYPE (`~linktype` where the plain code has to read its packets),
@@ -16,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.kernels._jit import I32, I64, U8, Int, inlined, kernel
-from espsim.kernels.capture import FULL, MAX_RECORD, MORE, ODD, number, put_row
+from espsim.kernels.capture import FULL, MAX_RECORD, MORE, ODD, number, put32, put_row
 
-SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
+SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
 BIG, COUNT, SECTIONS = 0, 1, 2
 LINKTYPE, UNITS, OFFSET, SNAPLEN = 0, 1, 2, 3
 
@@ -73,7 +74,7 @@ def _extent(arena: U8, at: Int, end: Int, big: bool) -> tuple[int, int, bool, in
     if total < 12 or total & 3:
         return kind, total, big, ODD
     wanted = kind in (INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET)
-    if wanted and total > MAX_RECORD:
+    if kind == SECRETS or (wanted and total > MAX_RECORD):
         return kind, total, big, ODD
     return kind, total, big, MORE if at + total > end else FULL
 
@@ -276,3 +277,38 @@ def skim(data: U8, size: Int, big: bool, interface: I64) -> tuple[int, bool, int
                 return at, big, FINER
         at += total
     return at, big, MORE
+
+
+@kernel
+def gather_ng(
+    arena: U8, at: I64, length: I32, time_ns: I64, keep: U8, nanosecond: bool, row: Int, out: U8
+) -> tuple[int, int]:  # fmt: skip
+    """As capture.gather: little-endian packet blocks of interface 0. A time before the epoch becomes the epoch."""
+    rows, done, row = len(at), 0, np.int64(row)
+    while row < rows:
+        if keep[row] == 0:
+            row += 1
+            continue
+        start, size = at[row], np.int64(length[row])
+        padded = size + 3 & ~3
+        if start < 0 or size < 0 or start > len(arena) - size or padded + 32 > len(out) - done:
+            break
+        time = max(time_ns[row], 0)
+        ticks = time if nanosecond else time // 1000
+        # Views of known extent, so that the compiler makes words and vectors of bytes.
+        head, body, source = out[done : done + 28], out[done + 28 : done + 28 + size], arena[start : start + size]
+        put32(head, 0, ENHANCED_PACKET)
+        put32(head, 4, padded + 32)
+        put32(head, 8, 0)
+        put32(head, 12, ticks >> 32)
+        put32(head, 16, ticks & 0xFFFFFFFF)
+        put32(head, 20, size)
+        put32(head, 24, size)
+        for n in range(size):
+            body[n] = source[n]
+        tail = out[done + 28 + size : done + 32 + padded]
+        tail[:] = 0
+        put32(tail, padded - size, padded + 32)
+        done += 32 + padded
+        row += 1
+    return row, done

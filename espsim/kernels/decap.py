@@ -23,8 +23,8 @@ WAITING = np.uint8(255)
 UNOPENED = np.uint8(253)
 """In `opened`: nobody has tried."""
 
-TUNNEL, DSCP, NO_ECN = np.uint8(1), np.uint8(2), np.uint8(4)
-"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn."""
+TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
+"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY."""
 
 PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
 """Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it, first at SINCE."""
@@ -120,7 +120,7 @@ def decap(
             continue
         kind, at, size = form[sa_index[i]], plain_at[i], np.int64(payload[i])
         following = np.int64(next_header[i])
-        if kind & TUNNEL:
+        if kind & TUNNEL or (kind & BY_NEXT_HEADER and following in (_IPIP, _IPV6)):
             size = _inside(arena, at, size, following)
             if size < 0:
                 verdict[i] = MODE

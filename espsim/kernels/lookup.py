@@ -240,14 +240,16 @@ PLAIN = np.uint8(0)
 """Standing of an SA: valid, inbound, without UDP encapsulation."""
 ENCAPSULATED = np.uint8(255)
 """Standing of an SA: valid, inbound, ESP in UDP."""
+EITHER = np.uint8(252)
+"""Standing of an SA: valid, inbound, in UDP or not."""
 
 
 @kernel
 def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verdict: U8) -> None:
     """NO_SA, or what xfrm_input says of the SA found: direction, state, encapsulation; rows with a verdict keep it.
 
-    `standing` has a number for each SA: PLAIN, ENCAPSULATED, or the verdict that every packet of it gets; `sending` the
-    same for packets that this host sent (`flags` has OWN), and is empty where none is looked for.
+    `standing` has a number for each SA: PLAIN, ENCAPSULATED, EITHER, or the verdict of all its packets; `sending` has
+    the same for packets that this host sent (`flags` has OWN), and is empty where none is looked for.
     """
     for i in range(len(sa_index)):
         if verdict[i] != DELIVERED:
@@ -256,6 +258,8 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
             verdict[i] = NO_SA
             continue
         stands = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
+        if stands == EITHER:
+            continue
         if stands not in (PLAIN, ENCAPSULATED):
             verdict[i] = stands
         elif (stands == ENCAPSULATED) != (dport[i] != NO_PORT):

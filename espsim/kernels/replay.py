@@ -12,7 +12,7 @@ lines whatever the number of SAs:
 The number top is at place (top-1) mod places, counted in 32 bits as Linux does. A window has 64 places or the next
 power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
 (`RingWindow`). With ESN numbers are modulo 2^64. `shape_of` gives the number and the words needed; `advance` clears
-the resumed bit.
+the resumed bit, but for a window of size 0, which keeps the last authentic number in place of the dump's.
 """
 
 from __future__ import annotations
@@ -252,6 +252,8 @@ def advance(
             _move(form, bits, number, now, ahead)
             if form & RESUMED != _0:
                 shape[sa_index[i]] = form & ~RESUMED
+        elif form & RESUMED != _0 and number != _0:
+            bits[(form >> _32) + _1] = now
     return -1
 
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from espsim.aead.engine import BlockError
 from espsim.aead.suites import pack_seq_hi
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
-from espsim.reference.inner import from_transport, from_tunnel, selector_refuses
+from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Outer, parse_outer
 from espsim.reference.trace import SILENT, Trace
-from espsim.sad.association import ESPINUDP, Direction, Mode
+from espsim.sad.association import ANY_ENCAP, ESPINUDP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
@@ -250,6 +250,8 @@ class Inbound:
         sa = entry.sa
         if entry.state is not State.VALID or entry.transform is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
+        if sa.encap is not None and sa.encap.kind == ANY_ENCAP:
+            return Verdict.DELIVERED
         if sa.encap is None:
             return Verdict.DELIVERED if outer.ports is None else Verdict.ENCAP_MISMATCH
         if sa.encap.kind != ESPINUDP or outer.ports is None:
@@ -299,7 +301,7 @@ class Inbound:
         """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
         sa = entry.sa
         inner: bytes | None
-        if sa.mode is Mode.TUNNEL:
+        if mode_of(sa, next_header) is Mode.TUNNEL:
             inner = from_tunnel(sa, arrival.outer, payload, next_header)
         else:
             inner = from_transport(arrival.packet, arrival.outer, payload, next_header)

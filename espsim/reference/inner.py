@@ -9,12 +9,19 @@ from __future__ import annotations
 
 from espsim.core.address import Address
 from espsim.reference.outer import Outer
-from espsim.sad.association import SecurityAssociation, Selector
+from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6
 
 _ECN_CE = 3
 _WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 _ICMP, _ICMPV6 = 1, 58
+
+
+def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
+    """The mode of a packet: its SA's, or what its next header says where no one said the SA's (Mode.ANY)."""
+    if sa.mode is not Mode.ANY:
+        return sa.mode
+    return Mode.TUNNEL if next_header in (ipv4.PROTO_IPIP, ipv4.PROTO_IPV6) else Mode.TRANSPORT
 
 
 def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int) -> bytes | None:

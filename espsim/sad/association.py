@@ -27,13 +27,16 @@ PROTO_IPIP = 4
 PROTO_IPV6 = 41
 
 ESPINUDP = "espinudp"
+ANY_ENCAP = "any"
+"""Kind of the encapsulation of an SA of which no one said whether its packets come in UDP: they may, or not."""
 
 
 class Mode(Enum):
     """RFC 4301 4.1: what an SA protects, a payload or a whole packet.
 
-    The other three are Linux's (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is run
-    under them.
+    RO, IN_TRIGGER and BEET are Linux's (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is
+    run under them. ANY is KAME's (IPSEC_MODE_ANY), for an SA of which no one said the mode: each packet's next header
+    says it, tunnel mode for 4 and 41, else transport mode. Inbound only.
     """
 
     TRANSPORT = "transport"
@@ -41,10 +44,11 @@ class Mode(Enum):
     RO = "ro"
     IN_TRIGGER = "in_trigger"
     BEET = "beet"
+    ANY = "any"
 
 
 MODE_NUMBERS = {Mode.TRANSPORT: 0, Mode.TUNNEL: 1, Mode.RO: 2, Mode.IN_TRIGGER: 3, Mode.BEET: 4}
-"""XFRM_MODE_* (include/uapi/linux/xfrm.h)."""
+"""XFRM_MODE_* (include/uapi/linux/xfrm.h). ANY has none, and stands as -1 where a number is wanted."""
 
 
 class Direction(Enum):
@@ -71,7 +75,7 @@ NO_MARK = Mark()
 
 @dataclass(frozen=True, slots=True)
 class Encap:
-    """XFRMA_ENCAP: ports in the SA's own direction; `kind` is espinudp, espinudp-nonike or espintcp."""
+    """XFRMA_ENCAP: ports in the SA's own direction; `kind` is espinudp, espinudp-nonike, espintcp, or ANY_ENCAP."""
 
     kind: str
     sport: int
@@ -217,11 +221,11 @@ class SecurityAssociation:
         object.__setattr__(self, "esn", "esn" in self.flags)
         object.__setattr__(self, "limited", self.limits is not NO_LIMITS and self.limits != NO_LIMITS)
         object.__setattr__(self, "selective", self.selector is not ANY and not self.selector.is_any)
-        if self.esn and self.window == 0 and self.dir is not Direction.OUT:
+        if self.esn and self.window == 0 and self.dir is not Direction.OUT and self.mode is not Mode.ANY:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:
             raise ValueError("TFC padding can only be used in tunnel mode")
-        if self.proto == PROTO_ESP and self.algorithms and self.mode in (Mode.TRANSPORT, Mode.TUNNEL):
+        if self.proto == PROTO_ESP and self.algorithms and self.mode in (Mode.TRANSPORT, Mode.TUNNEL, Mode.ANY):
             self._set_keys()
 
     def _set_keys(self) -> None:

@@ -79,8 +79,8 @@ class SadEntry:
 
     @property
     def mode(self) -> int:
-        """The mode's number (XFRM_MODE_*), or whatever number the request for a larval state had in its place."""
-        return MODE_NUMBERS[self.sa.mode] if self.odd_mode is None else self.odd_mode
+        """The mode's number (XFRM_MODE_*), or whatever number the request for a larval state had; -1: it has none."""
+        return MODE_NUMBERS.get(self.sa.mode, -1) if self.odd_mode is None else self.odd_mode
 
     @property
     def touched(self) -> bool:

@@ -182,7 +182,7 @@ def _port(sa: SecurityAssociation) -> int | None:
 
 def _tuple_of(sa: SecurityAssociation, af: int | None, mode: int | None) -> tuple[object, ...]:
     """What __find_acq_core compares, but for the mark; if_id is not among it."""
-    number = MODE_NUMBERS[sa.mode] if mode is None else mode
+    number = MODE_NUMBERS.get(sa.mode, -1) if mode is None else mode
     return (sa.reqid, number, sa.proto, daddr_key(sa.dst, af), daddr_key(sa.src, af), sa.pcpu)
 
 

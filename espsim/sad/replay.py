@@ -17,6 +17,9 @@ right. W = 0 switches the check off. Rules that are Linux's and not the RFC's (n
 A window that starts empty from a dump that had moved (`resume`) does not know its top. Until its first authenticated
 packet it takes the high half from the dump: the one stated, or, where the dump states the low half too, the one that
 puts the packet nearest to it.
+
+With ESN and no window (an SA that says its numbers' high half and no window) there is no top: a number stands for the
+one nearest to the last authenticated one, which is kept in `resume`.
 """
 
 from __future__ import annotations
@@ -86,6 +89,9 @@ class Window:
     def advance(self, seq64: int) -> None:
         """Mark an authenticated packet's number as seen, and move the window right where it is the highest."""
         if self.size == 0:
+            # A low half of 0 says in `resume` that only the high half is known.
+            if self.resume is not None and seq64 & _LOW:
+                self.resume = seq64
             return
         if self.resume is not None:
             self.resume = None

@@ -341,7 +341,8 @@ class Sad(StateIndex):
             window = self.window_of(sa, bmp_len, top=top, bitmap=replay.bitmap)
         else:
             # An outbound SA's dump states oseq alone; its high half is the one that its packets carry.
-            window = self.window_of(sa, bmp_len, resume=(top or oseq) or None)
+            start = top or oseq
+            window = self.window_of(sa, bmp_len, resume=start if start or not sa.window else None)
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
         index = self.take_index() if index is None else index

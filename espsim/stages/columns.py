@@ -19,10 +19,22 @@ from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.core.batch import I32, I64, ONE_BY_ONE, U8, U32, U64, PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.kernels import replay
-from espsim.kernels.decap import BYTES, DSCP, DUPLICATES, FORGED, NO_ECN, PACKETS, SINCE, TOO_OLD, TUNNEL, USED
-from espsim.kernels.lookup import ANY_PORT, ENCAPSULATED, NO_PORT, PLAIN, triple_insert, triple_tables
+from espsim.kernels.decap import (
+    BY_NEXT_HEADER,
+    BYTES,
+    DSCP,
+    DUPLICATES,
+    FORGED,
+    NO_ECN,
+    PACKETS,
+    SINCE,
+    TOO_OLD,
+    TUNNEL,
+    USED,
+)
+from espsim.kernels.lookup import ANY_PORT, EITHER, ENCAPSULATED, NO_PORT, PLAIN, triple_insert, triple_tables
 from espsim.kernels.memory import zeros
-from espsim.sad.association import ESPINUDP, NO_MARK, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import ANY_ENCAP, ESPINUDP, NO_MARK, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import daddr_key
 from espsim.sad.replay import RingWindow, Window
@@ -153,6 +165,8 @@ class SadColumns:
 
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
+            if window.resume is not None:
+                window.resume = int(self.bits[(int(shape) >> replay.WHERE) + 1])
             return
         seen = np.zeros(window.size, np.uint8)
         replay.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
@@ -182,6 +196,8 @@ def _ready(entry: SadEntry) -> int:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
     if encap is None:
         return int(PLAIN)
+    if encap.kind == ANY_ENCAP:
+        return int(EITHER)
     return int(ENCAPSULATED) if encap.kind == ESPINUDP else Verdict.ENCAP_MISMATCH
 
 
@@ -190,6 +206,7 @@ def _form(sa: SecurityAssociation) -> int:
         int(TUNNEL) * (sa.mode is Mode.TUNNEL)
         | int(DSCP) * ("decap-dscp" in sa.flags)
         | int(NO_ECN) * ("noecn" in sa.flags)
+        | int(BY_NEXT_HEADER) * (sa.mode is Mode.ANY)
     )
 
 
@@ -199,7 +216,7 @@ def _extent(entry: SadEntry) -> tuple[int, int]:
 
 
 def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
-    if standing not in (PLAIN, ENCAPSULATED) or entry.sa.keys is None:
+    if standing not in (PLAIN, ENCAPSULATED, EITHER) or entry.sa.keys is None:
         return None
     return SlotKeys(entry.sa.keys, entry.sa.esn)
 

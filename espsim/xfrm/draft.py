@@ -9,6 +9,7 @@ from espsim.core.address import Address
 from espsim.core.echo import hide_in_name
 from espsim.core.errors import InputError
 from espsim.sad.association import (
+    ANY_ENCAP,
     NO_MARK,
     PROTO_AH,
     PROTO_COMP,
@@ -25,6 +26,7 @@ from espsim.sad.association import (
     SecurityAssociation,
     Selector,
 )  # fmt: skip
+from espsim.wire.udp import PORT_NAT_T
 from espsim.xfrm.algorithms import Hidden, stand_ins
 from espsim.xfrm.bitmap import from_circular
 from espsim.xfrm.lexer import Entry, Form
@@ -47,7 +49,8 @@ _KINDS = {
 class Draft:
     """Every field as far as it was said. `circular` is the bitmap of an ESN context, in the kernel's own order.
 
-    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over.
+    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over. `unsaid`: no one
+    said a mode or an encapsulation, and each packet shows them.
     """
 
     src: Address | None = None
@@ -55,6 +58,7 @@ class Draft:
     spi: int | None = None
     proto: int | None = None
     mode: str = "transport"
+    unsaid: bool = False
     algorithms: list[Algorithm] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     algorithm_line: int = 0
@@ -204,11 +208,14 @@ class Draft:
     def _association(self) -> SecurityAssociation:
         src, dst = self.src or b"", self.dst or b""
         window = self.window if self.context_window is None else self.context_window
+        mode, encap = Mode(self.mode), self.encap
+        if self.unsaid:
+            mode, encap = Mode.ANY, Encap(ANY_ENCAP, PORT_NAT_T, PORT_NAT_T, b"")
         return SecurityAssociation(
-            src, dst, self.spi or 0, self.proto or 0, Mode(self.mode), () if self.hidden else tuple(self.algorithms),
+            src, dst, self.spi or 0, self.proto or 0, mode, () if self.hidden else tuple(self.algorithms),
             reqid=self.reqid, mark=self.mark if self.mark.mask else NO_MARK, if_id=self.if_id, pcpu=self.pcpu,
             dir=self.dir, window=window, flags=frozenset(self.flags), extra_flags=frozenset(self.extra_flags),
-            encap=_fit(self.encap, len(dst)), coa=self.coa, tfcpad=self.tfcpad,
+            encap=_fit(encap, len(dst)), coa=self.coa, tfcpad=self.tfcpad,
             selector=self.selector.build(len(dst)) if self.selector else Selector(),
             limits=Limits(**self.limits), output_mark=self.output_mark, offload=self.offload,
             replay=self._replay(window), current=self.current, seq=self.seq, label=self.label,

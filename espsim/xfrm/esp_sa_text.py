@@ -3,6 +3,9 @@
 A row says no mode, no window and no encapsulation. What `encap --esp-sa` wrote says them in a comment above the row, in
 the words of `ip xfrm state`; any other row is taken for tunnel mode. A row of 4.4 says that numbers have 64 bits, and
 their high half; then the widest window is taken, because the numbers of a capture may start anywhere.
+
+A row in a capture's secrets block is taken for what it says: each packet shows its mode and its encapsulation, and
+there is no window.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ _TUNNEL = "esp_sa says no mode: tunnel mode is taken"
 def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
     """A row. Contradiction: a damaged key."""
     cells = _CELL.findall(entry.text)
-    if entry.words:
+    if entry.form is Form.SECRETS:
+        draft = Draft(unsaid=True)
+    elif entry.words:
         words = Entry(Form.DUMP, "dump", entry.line, entry.words)
         draft = read_words(Cursor(words, where), notes)
     else:
@@ -42,7 +47,7 @@ def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
         _crypto(draft, cells, where, entry.line)
         if len(cells) > 9 and cells[8] == "64-bit":
             draft.flags.add("esn")
-            draft.window = draft.window or MAX_WINDOW
+            draft.window = draft.window or (0 if draft.unsaid else MAX_WINDOW)
             draft.replay["seq_hi"] = draft.replay["oseq_hi"] = int(cells[9] or "0", 16)
     except Contradiction:
         raise

@@ -32,11 +32,12 @@ class Form(Enum):
     SETKEY_DUMP = "setkey -D"  # A B, then rows
     SETKEY_ADD = "setkey -c"  # add A B esp X ... ;
     ESP_SA = "esp_sa"  # a row of Wireshark's table
+    SECRETS = "secrets"  # the same in a capture's secrets block
 
     @property
     def printed(self) -> bool:
         """Whether it is what a system printed of its SAs, not what someone asks of it."""
-        return self in (Form.DUMP, Form.SETKEY_DUMP, Form.ESP_SA)
+        return self in (Form.DUMP, Form.SETKEY_DUMP, Form.ESP_SA, Form.SECRETS)
 
     @property
     def typed(self) -> bool:

@@ -2,6 +2,7 @@
 
     a SAD's text        `parse_sad`, `read_sad`: what people paste (paste.py says what that may be); an SA that espsim
                         can't run is `Unmodelled`, one without its keys is `hidden`, the rest is passed over with notes
+    a secrets block     `parse_secrets`: rows of `esp_sa` in a capture
     one SA of a user    `parse_sa_line`: everything that is not understood is an error
 
 What stops a SAD: no SA at all, one SA with two keys, a damaged key. `scan` reads a million SAs the same way, and keeps
@@ -16,6 +17,7 @@ from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import SecurityAssociation
 from espsim.xfrm.found import Crypto, Ignored, ParsedSa, SadText, Unmodelled, Unused, Verb, crypto_of, cut_off
+from espsim.xfrm.lexer import Form
 from espsim.xfrm.notes import Notes, Refuse
 from espsim.xfrm.pieces import blocks, file_pieces, text_pieces
 from espsim.xfrm.reader import Reader
@@ -23,7 +25,7 @@ from espsim.xfrm.removal import Identity
 
 __all__ = [
     "Ignored", "ParsedSa", "SadText", "Unmodelled", "Unused", "Verb", "parse_entries", "parse_sa_line", "parse_sad",
-    "parse_sad_text", "read_sad", "read_sad_file",
+    "parse_sad_text", "parse_secrets", "read_sad", "read_sad_file",
 ]  # fmt: skip
 
 
@@ -62,6 +64,15 @@ def parse_sad(text: str, where: str | None = None, *, strict: bool = False) -> S
     return _settled(text_pieces(text, where), where, Refuse(where) if strict else Notes(), strict=strict)
 
 
+def parse_secrets(text: str, where: str | None = None) -> SadText:
+    """What the text of a capture's secrets block holds. Raises as `parse_sad`.
+
+    Its rows say neither mode nor encapsulation nor window, and nothing is taken for granted: each packet shows the
+    first two (Mode.ANY, ANY_ENCAP), and there is no window.
+    """
+    return _settled(text_pieces(text, where), where, Notes(), rows=Form.SECRETS)
+
+
 def parse_entries(
     text: str, where: str | None = None, notes: Notes | None = None
 ) -> Iterator[ParsedSa | Unmodelled | Ignored]:
@@ -71,15 +82,17 @@ def parse_entries(
         yield from reader.read(block)
 
 
-def _settled(pieces: Iterable[str], where: str | None, notes: Notes, *, strict: bool = False) -> SadText:
+def _settled(
+    pieces: Iterable[str], where: str | None, notes: Notes, *, strict: bool = False, rows: Form = Form.ESP_SA
+) -> SadText:
     result = SadText(notes=notes)
-    reader = Reader(where, notes, strict=strict)
-    rows = _Items([])
+    reader = Reader(where, notes, strict=strict, rows=rows)
+    items = _Items([])
     for block in blocks(pieces):
         for found in reader.read(block):
-            (result.ignored if isinstance(found, Ignored) else rows.items).append(found)  # type: ignore[arg-type]
-    gone = reader.settle(rows)
-    for index, item in enumerate(rows.items):
+            (result.ignored if isinstance(found, Ignored) else items.items).append(found)  # type: ignore[arg-type]
+    gone = reader.settle(items)
+    for index, item in enumerate(items.items):
         if index in gone:
             continue
         if isinstance(item, Unmodelled):

@@ -97,8 +97,10 @@ Statement: TypeAlias = Entry | Act
 class Paste:
     """A reader of one text, block after block. `script`: a command stood without a prompt, or with one that is no #."""
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, rows: Form = Form.ESP_SA) -> None:
+        """`rows` is the form of rows of `esp_sa`."""
         self.notes = notes
+        self._rows = rows
         self.script = False
         self._entry: Entry | None = None
         self._policy = False
@@ -143,7 +145,7 @@ class Paste:
         first = line.text.split(None, 1)[0]
         if self._policy:
             return line.text[0] in " \t" or first in ROW_WORDS or first in ("tmpl", "socket", "action")
-        if entry is None or entry.form in (Form.COMMAND, Form.ESP_SA, Form.SETKEY_ADD):
+        if entry is None or entry.form in (Form.COMMAND, self._rows, Form.SETKEY_ADD):
             return False
         if entry.form is Form.SETKEY_DUMP:
             belongs = _SETKEY_ROW.match(line.text) is not None
@@ -212,7 +214,7 @@ class Paste:
         self._esn_row = front if esn else ""
         hint = self._hint
         words = words_of(hint[3], number, number) if hint and hint[1] in text and f'"{hint[2]}"' in text else []
-        self._entry = Entry(Form.ESP_SA, "dump", number, words, text=text)
+        self._entry = Entry(self._rows, "dump", number, words, text=text)
 
     def _monitored(self, line: Line, event: re.Match[str]) -> Iterator[Statement]:
         """`ip xfrm monitor` says Updated or Deleted before a state, and other things that are passed over."""

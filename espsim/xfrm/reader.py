@@ -98,12 +98,12 @@ class Ending(NamedTuple):
 class Reader:
     """A reader of one text. `strict`: for an SA that a user wrote; what else is passed over is an InputError."""
 
-    def __init__(self, where: str | None, notes: Notes, *, strict: bool = False) -> None:
+    def __init__(self, where: str | None, notes: Notes, *, strict: bool = False, rows: Form = Form.ESP_SA) -> None:
         self.where = where
         self.notes = notes
         self.strict = strict
         self.count = 0
-        self._paste = Paste(notes)
+        self._paste = Paste(notes, rows)
         self._siblings = Siblings()
         self._acts: list[tuple[int, Act, Removal]] = []
         self._commented: list[int] = []
@@ -241,6 +241,7 @@ _ROWS = frozenset({
 
 _READERS: dict[Form, Callable[[Entry, str | None, Notes], Draft]] = {
     Form.SETKEY_DUMP: setkey.read_dump, Form.SETKEY_ADD: setkey.read_add, Form.ESP_SA: esp_sa_text.read_row,
+    Form.SECRETS: esp_sa_text.read_row,
 }  # fmt: skip
 
 

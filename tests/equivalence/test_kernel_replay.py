@@ -43,6 +43,7 @@ class Windows:
     def same(self) -> None:
         for n, twin in enumerate(self.twins):
             if not twin.size:
+                assert int(self.bits[self.at[n] + 1]) == (twin.resume or 0)
                 continue
             assert int(self.bits[self.at[n]]) == twin.top
             assert bool(self.shape[n] & replay.RESUMED) == (twin.resume is not None)
@@ -112,11 +113,11 @@ def runs(draw: st.DrawFn) -> tuple[list[tuple[Window, Window]], list[Arrival]]:
     pairs, places = [], []
     for _ in range(draw(st.integers(1, 3))):
         size, esn = draw(st.sampled_from(SIZES)), draw(st.booleans())
-        size = max(size, 1) if esn else size
         near = draw(st.sampled_from([0, 0, 300, 1 << 31, M32 - 40, 1 << 32, 5 << 32, M64 - 40, 1 << 64]))
         top = max(near + draw(st.integers(-2 * size - 2, size)), 0)
         top = top if esn else min(top, M32)
         resume = draw(st.sampled_from([None, None, near & M64 or None])) if esn else None
+        resume = near & M64 if esn and not size else resume  # no window: it is the last number, 0 before the first
         bitmap = draw(st.integers(0, (1 << size) - 1)) if resume is None else 0
         ring = draw(st.booleans())
         top = 0 if resume is not None else top
@@ -176,6 +177,21 @@ def test_across_2_32_and_2_64(size, edge, ring, seed, cut):
     windows.twins = [twin]
     assert in_batches(windows, arrivals, cut) == want
     windows.same()
+
+
+def test_without_a_window_esn_goes_by_the_last_number():
+    """Nothing is refused, and a number is taken for the nearest to the last authentic one, whatever was forged."""
+    sent = [(1 << 32) + n for n in (-90, -9, -90, 7, 0, -8, 7)]
+    arrivals = [Arrival(0, (7 << 32) + n) for n in sent] + [Arrival(0, 8 << 32, forged=True)]
+    for cut in (1, 3, 100):
+        twin, loaded = (Window(0, esn=True, resume=7 << 32) for _ in range(2))
+        want = one_by_one([twin], arrivals)
+        assert [v.name for v, _ in want] == ["DELIVERED"] * 7 + ["INTEGRITY"]
+        assert twin.resume == (8 << 32) + 7
+        windows = Windows([loaded])
+        assert in_batches(windows, arrivals, cut) == want
+        windows.twins = [twin]
+        windows.same()
 
 
 def test_where_batching_could_change_the_answer():

@@ -121,3 +121,35 @@ def test_esn_is_decrypted_and_its_epoch_is_named(tmp_path):
     assert "high 32 bits 0x00000007" in (tmp_path / "esp_sa").read_text()
     rows = tshark(tmp_path, tmp_path / "esp.pcap")
     assert [row[2] for row in rows] == [packet[-size:].hex() for packet, size in zip(clear, SIZES, strict=True)]
+
+
+def test_a_capture_with_secrets_is_read_without_complaint(tmp_path):
+    """Versions before 4.7 pass over the block; every packet is there, at its time."""
+    lines = []
+    for spi, (suite, version) in enumerate([(s, v) for s in SUITES for v in ENDS], 0x1001):
+        src, dst = ENDS[version]
+        sel = f"sel src 10.1.0.1/32 dst 10.2.0.{spi & 255}/32"
+        lines.append(f"src {src} dst {dst} proto esp spi {spi:#x} mode tunnel replay-window 64 {SUITES[suite]} {sel}")
+    (tmp_path / "sad").write_text("".join(f"ip xfrm state add {line}\n" for line in lines))
+    clear = [udp_packet(4, "10.1.0.1", f"10.2.0.{spi & 255}", 40) for spi in range(0x1001, 0x1001 + len(lines))]
+    write_raw_capture(tmp_path / "clear.pcap", clear)
+    args = ["encap", tmp_path / "clear.pcap", "-o", tmp_path / "esp.pcapng", "--sad", tmp_path / "sad", "--secrets"]
+    assert CliRunner().invoke(main, list(map(str, args)), catch_exceptions=False).exit_code == 0
+    command = [
+        str(TSHARK),
+        "-n",
+        "-r",
+        str(tmp_path / "esp.pcapng"),
+        "-T",
+        "fields",
+        "-e",
+        "frame.time_epoch",
+        "-e",
+        "esp.spi",
+    ]
+    environment = os.environ | {"WIRESHARK_CONFIG_DIR": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Running as user")] == []
+    seen = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [int(spi, 16) for _, spi in seen] == list(range(0x1001, 0x1001 + len(lines)))
+    assert [round(float(time)) for time, _ in seen] == [1_700_000_000 + n for n in range(len(lines))]
