@@ -17,11 +17,6 @@ CAUSES = (
 )  # fmt: skip
 """The closed list. Of one verdict's causes the first that holds is taken."""
 
-MOVED = frozenset({Verdict.DELIVERED, Verdict.MODE, Verdict.POLICY})
-"""Verdicts of packets whose number the window has taken, but of those that this host sent."""
-AUTHENTIC = MOVED | {Verdict.TRAILER, Verdict.SENT}
-"""Verdicts of packets whose ICV was right."""
-
 
 class Answer(NamedTuple):
     """A cause (None: none of the list), and a sentence with the fact and what to do."""

@@ -12,7 +12,7 @@ from typing import IO, Any, TypeVar
 
 from espsim.aead.engines import engine_by_name
 from espsim.core.layers import Layer
-from espsim.core.verdict import PASSED
+from espsim.core.verdict import Verdict
 from espsim.explain.entries import notes, why
 from espsim.explain.facts import Seen
 from espsim.explain.known import Known
@@ -127,7 +127,7 @@ def _one(
         layer = layer_of(frame.ip, inbound.ports)
     stats.count(received, layer)
     if received is not None and frame.ip is not None:
-        if received.verdict in PASSED:
+        if received.verdict is Verdict.DELIVERED or received.verdict is Verdict.SENT:
             watch.passed(received)
         else:
             token = watch.failed(received, Seen(frame.ip, frame.number, frame.captured, frame.wire))

@@ -19,7 +19,7 @@ from typing import TypeAlias
 from espsim.aead.batch import BatchEngine
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, Judge, damaged_detail, restart_detail
-from espsim.explain.facts import AUTHENTIC, MOVED, Answer, Failure, Fate, Seen, Top
+from espsim.explain.facts import Answer, Failure, Fate, Seen, Top
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
@@ -30,6 +30,9 @@ LOOKS, GROUPS = 32, 1024
 _FIRST_NUMBERS = range(1, 65)
 """Where numbers begin again after a restart; a few of the first may be lost."""
 _M64, _HALF = 0xFFFFFFFFFFFFFFFF, 1 << 63
+
+_AUTHENTIC = frozenset({Verdict.TRAILER, Verdict.MODE, Verdict.POLICY})
+"""Verdicts of packets that failed and whose ICV was right; but for TRAILER the window has taken their number."""
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -164,28 +167,40 @@ class Watch(Collector):
 
     def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
         super().__init__(known, engine, ports)
-        self._tops = known.tops()
+        tops = known.tops()
+        self._tops = {index: top.number for index, top in tops.items()}
+        self._waits = {index for index, top in tops.items() if not top.known}
         self._authentic: set[int] = set()
         self._found: dict[_Key, Group] = {}
 
     def top(self, entry: SadEntry) -> Top:
         """As Collector."""
-        return self._tops.get(entry.sa_index) or Top(0, known=False)
+        index = entry.sa_index
+        return Top(self._tops.get(index, 0), index in self._tops and index not in self._waits)
 
     def authentic(self, entry: SadEntry) -> bool:
         """As Collector."""
         return entry.sa_index in self._authentic
 
     def passed(self, fate: Fate) -> None:
-        """A packet that did not fail, in arrival order with the others."""
-        used = fate.used
-        if used is not None:
-            self._passed(fate, used)
+        """A packet whose ICV was right, in arrival order with the others."""
+        if fate.used is None:
+            return
+        index, seq64 = fate.used.sa_index, fate.seq64
+        self._authentic.add(index)
+        # Not a set of verdicts: an Enum's hash is a Python function, and most packets of most captures come here.
+        if fate.own or fate.verdict is Verdict.TRAILER or seq64 is None:
+            return
+        if 0 < (seq64 - self._tops.get(index, 0) & _M64) < _HALF or index in self._waits:
+            self._tops[index] = seq64
+            self._waits.discard(index)
+        if fate.odd_padding and fate.verdict is Verdict.DELIVERED:
+            self.odd[index] = self.odd.get(index, 0) + 1
 
     def failed(self, fate: Fate, seen: Seen) -> Token:
         """A packet that failed; None: no group is left for it."""
-        if fate.used is not None and fate.verdict in AUTHENTIC:
-            self._passed(fate, fate.used)
+        if fate.verdict in _AUTHENTIC:
+            self.passed(fate)
         key = self._key(fate, seen)
         group = self._found.get(key)
         if group is None:
@@ -198,18 +213,6 @@ class Watch(Collector):
             return group
         group.room -= 1
         return self._look(group, fate, seen)
-
-    def _passed(self, fate: Fate, used: SadEntry) -> None:
-        index = used.sa_index
-        self._authentic.add(index)
-        if fate.own or fate.verdict not in MOVED or fate.seq64 is None:
-            return
-        top, known = self._tops.get(index, (0, False))
-        ahead = 0 < (fate.seq64 - top & _M64) < _HALF
-        if ahead or not known:
-            self._tops[index] = Top(fate.seq64)
-        if fate.odd_padding and fate.verdict is Verdict.DELIVERED:
-            self.odd[index] = self.odd.get(index, 0) + 1
 
     def _key(self, fate: Fate, seen: Seen) -> _Key:
         if fate.entry is not None:
