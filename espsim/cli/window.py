@@ -75,7 +75,7 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
 def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int]]:
     """What the SAD says of each SPI and destination, and the UDP ports that carry ESP."""
     from espsim.analysis.window import Configured
-    from espsim.reference.inbound import encap_ports
+    from espsim.reference.outer import encap_ports
     from espsim.sad.association import PROTO_ESP
     from espsim.wire.udp import PORT_NAT_T
 

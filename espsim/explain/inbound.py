@@ -17,9 +17,9 @@ from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
-from espsim.reference.inbound import Arrival, Inbound, Received
+from espsim.reference.inbound import Inbound, Received
 from espsim.reference.inner import mode_of
-from espsim.reference.outer import Outer, parse_outer
+from espsim.reference.outer import Arrival, Outer, parse_outer
 from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry

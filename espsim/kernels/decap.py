@@ -1,10 +1,11 @@
 """From the lookup's answer to the inner packet, around the engine: where a row's plaintext lies, decapsulation, counts.
 
-    aim      where engines find a row and leave its plaintext    reference/inbound.py, _open
-    decap    tunnel and transport mode, in place                 reference/inner.py
-    tally    what SAs count                                      reference/inbound.py, _check_sequence, _open, _count
+1. aim      where engines find a row and leave its plaintext    reference/inbound.py, _open
+2. decap    tunnel and transport mode, in place                 reference/inner.py
+3. tally    what SAs count                                      reference/inbound.py, _check_sequence, accept
 
-Nothing outside a row's own bytes is read or written.
+Does not decrypt (aead/), judge the trailer (trailer.py) or selectors (admit.py), or touch a byte outside a row's own.
+Sources: RFC 4303 3.4.4, RFC 4301 5.1.2 and 5.2, RFC 1624 3; Linux net/xfrm/xfrm_input.c.
 """
 
 from __future__ import annotations

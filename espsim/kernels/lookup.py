@@ -2,6 +2,11 @@
 
     triple    (SPI, protocol, destination[, mark, UDP port]): Linux's, newest first, first match wins   sad/index.py
 
+1. The hash of SPI and destination names a bucket, AHEAD rows early, so that its cache line is on the way.
+2. A slot of the bucket whose key is equal says the SA, or says to ask the chain.
+3. The chain is followed, newest first, to the first SA whose protocol, mark and port fit.
+4. `usable` judges the SA found: direction, state, encapsulation.
+
 The table of a triple is open addressing in buckets of one cache line. An IPv4 bucket holds four slots, words 0 to 3
 their keys (SPI << 32 | address) and words 4 to 7 what each says; an IPv6 bucket two slots of (address high, address
 low, SPI, says). `says` is
@@ -12,6 +17,9 @@ low, SPI, says). `says` is
 `chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must
 be equal), and the SA of the same SPI and address that came before it (sa_index + 1; 0: none). A lookup works on rows
 `AHEAD` of the one it answers, so that their cache lines are on the way; the bucket's number waits in `sa_index`.
+
+Does not do RFC 4301's longest match (stages/lookup.py asks the SAD then) or a device's tables (tables.py, device.py).
+Sources: RFC 4303 3.4.2; Linux __xfrm_state_lookup (net/xfrm/xfrm_state.c), xfrm_input.
 """
 
 from __future__ import annotations

@@ -1,8 +1,15 @@
 """The outer headers of a batch, equal to `reference/outer.py` for any bytes; then SPI and sequence number.
 
-Of a packet's bytes nothing outside its own row is read, and of a row that leaves the arena nothing at all: such a row
-is HEADER. Offsets that are written count from the start of the packet, as in `Outer`. Rows with a verdict hold 0 in
-every column but the verdict (and for HEADER the flags).
+1. A row that leaves the arena is HEADER, and no byte of it is read.
+2. IPv4 or IPv6: the end of the headers and of the packet; a fragment is FRAGMENT.
+3. UDP to a port of ESP: ESP lies after it, but for keepalives and IKE. What holds no ESP is NOT_ESP.
+4. SPI, sequence number and addresses into their columns.
+
+Offsets that are written count from the start of the packet, as in `Outer`. Rows with a verdict hold 0 in every column
+but the verdict (and for HEADER the flags).
+
+Does not read a byte outside a packet's own row, put fragments together, or check the checksums of the outer headers.
+Sources: RFC 4303 2 and 3.4.1, RFC 3948 2, RFC 8200 4.
 """
 
 from __future__ import annotations

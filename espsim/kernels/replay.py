@@ -1,7 +1,7 @@
 """The anti-replay windows of all SAs over columns: the three verbs of `sad/replay.py`, verdict for verdict.
 
-    check     rows as the windows stand now; writes no window
-    advance   rows in arrival order: check again, and move the window for each that is authentic
+1. check     infers each row's number and asks the window as it stands now; writes no window
+2. advance   goes through rows in arrival order: checks again, and moves the window for each that is authentic
 
 An SA's window is one number in `shape` (uint64) and a few words of `bits` (uint64), so that a packet touches two cache
 lines whatever the number of SAs:
@@ -13,6 +13,9 @@ The number top is at place (top-1) mod places, counted in 32 bits as Linux does.
 power of two, which never jumps; an odd ring has as many as its size and jumps where the kernel's does
 (`RingWindow`). With ESN numbers are modulo 2^64. `shape_of` gives the number and the words needed; `advance` clears
 the resumed bit, but for a window of size 0, which keeps the last authentic number in place of the dump's.
+
+Does not open a row again where the high half has changed: `advance` stops there, and stages/replay.py does that.
+Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 """
 
 from __future__ import annotations

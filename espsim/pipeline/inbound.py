@@ -1,11 +1,20 @@
 """The batch path inbound: the order of the stages, and nothing else.
 
-    parse -> lookup -> replay check -> AEAD open -> trailer -> settle (check again, advance) -> decap -> admit
-      -> sent -> count
+1. parse     where ESP is, SPI and sequence number              RFC 4303 2, 3.4.1
+2. lookup    the SA, and whether it may be used                 3.4.2
+3. check     the window as the batch finds it; not moved        3.4.3
+4. open      ICV and decryption, in place, by the engine        3.4.4
+5. trailer   pad length, next header                            2.4 to 2.6
+6. settle    in arrival order: the window again, and it moves   Linux xfrm_replay_recheck, _advance
+7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
+8. sent      what this host sent; count: what the SAs count
 
-It gives the one-packet path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
-their end (stages/lifetimes.py) go to the one-packet path, in their order. That is sound because SAs share no state:
-only what a listener of the SAD hears may come in another order than with one packet at a time.
+It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
+their end (stages/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
+what a listener of the SAD hears may come in another order than with one packet at a time.
+
+Does not read captures (stream.py), share work among processes (workers.py), or model a device (offloaded.py).
+Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c).
 """
 
 from __future__ import annotations
@@ -61,7 +70,7 @@ _PASSED = frozenset(map(int, PASSED))
 
 
 class OneAnswer(Protocol):
-    """What the one-packet path says (`espsim.reference.inbound.Received`)."""
+    """What the reference path says (`espsim.reference.inbound.Received`)."""
 
     verdict: Verdict
     seq64: int | None
@@ -119,7 +128,7 @@ class BatchInbound(Closing):
         self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
-        """By sa_index, the packets that the one-packet path opened or refused by their ICV."""
+        """By sa_index, the packets that the reference path opened or refused by their ICV."""
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -173,7 +182,7 @@ class BatchInbound(Closing):
         return found
 
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
-        """Ask the one-packet path about a row, and write its answer into the columns."""
+        """Ask the reference path about a row, and write its answer into the columns."""
         answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=bool(batch.link[row] & _OUTGOING))
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1

@@ -1,18 +1,20 @@
-"""Inbound ESP, one packet at a time: RFC 4303 section 3.4, in Linux's order of checks (net/xfrm/xfrm_input.c).
+"""Inbound ESP, one packet at a time, from its bytes to its verdict, in Linux's order of checks.
 
-    3.4.1  reassembly               done by who reads (io/fragments.py); what is still a fragment is refused
-    3.4.2  SA lookup                by (destination, SPI, protocol), or by what a modelled device finds
-           direction, state, encapsulation
-    3.4.3  sequence number          the window is asked (never moved), ESN's high half inferred
-           lifetime
-    3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
-           trailer, window advance, decapsulation, selector
+1. 3.4.1  reassembly               a packet that is still a fragment is refused
+2. 3.4.2  SA lookup                by (destination, SPI, protocol), or by what a modelled device finds
+3.        direction, state, encapsulation of the SA
+4. 3.4.3  sequence number          ESN's high half is inferred; the window is asked, never moved
+5.        lifetime
+6. 3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
+7.        trailer, window advance, decapsulation, selector
 
-Where a capture shows what this host sent too (`own_traffic`), such packets are opened under their outbound SA, and
-neither window nor lifetime is asked: nothing counts but that it was SENT.
+Every packet gets a verdict; nothing raises. What this host sent (`own_traffic`: a capture shows it too) is opened under
+its outbound SA and is SENT; neither window nor lifetime is asked.
 
-Every packet gets a verdict; nothing raises. Linux asks the window a second time after decryption, because other CPUs
-may have moved it meanwhile; with one packet at a time the second answer is the first, so it isn't asked.
+Does not put fragments together (whoever reads does: io/fragments.py), judge policies (host.py), or ask the window again
+after decryption as Linux does: with one packet at a time the second answer is the first.
+
+Sources: RFC 4303 3.4, RFC 4301 5.2; Linux net/xfrm/xfrm_input.c, net/ipv4/esp4.c.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from espsim.aead.engine import BlockError
 from espsim.aead.suites import pack_seq_hi
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
-from espsim.reference.outer import Outer, parse_outer
+from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.trace import SILENT, Trace
 from espsim.sad.association import ANY_ENCAP, ESPINUDP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
@@ -31,7 +33,6 @@ from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers, sent_under
 from espsim.wire import esp
-from espsim.wire.udp import PORT_NAT_T
 
 
 @dataclass(slots=True)
@@ -55,32 +56,6 @@ class Received:
     surfacing: Surfacing = Surfacing.NONE
     odd_padding: bool = False
     own: bool = False
-
-
-@dataclass(slots=True)
-class Arrival:
-    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
-
-    `outgoing`: the capture says that this host sent it.
-    """
-
-    packet: bytes
-    outer: Outer
-    spi: int
-    seq: int
-    now: float
-    port: int = 0
-    outgoing: bool = False
-    odd_padding: bool = False
-
-
-def encap_ports(sad: Sad) -> frozenset[int]:
-    """The UDP ports at which ESP is expected: 4500 and every port that an SA names (in either direction)."""
-    ports = {PORT_NAT_T}
-    for entry in sad:
-        if entry.sa.encap is not None:
-            ports |= {entry.sa.encap.sport, entry.sa.encap.dport}
-    return frozenset(ports)
 
 
 class Inbound:

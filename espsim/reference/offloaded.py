@@ -25,7 +25,8 @@ from dataclasses import replace
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.offload.caps import stays_in_software
 from espsim.offload.device import Device, Installed, PacketKey, Reached
-from espsim.reference.inbound import Arrival, Inbound, Received
+from espsim.reference.inbound import Inbound, Received
+from espsim.reference.outer import Arrival
 from espsim.reference.trace import SILENT, Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad

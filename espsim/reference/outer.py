@@ -1,8 +1,16 @@
 """The headers around ESP: find it in an IP packet, plain or UDP-encapsulated, or say that it isn't there.
 
-What Linux's IPv4, IPv6 and UDP layers do before xfrm_input sees a packet (udp.c's encap_rcv, RFC 3948), without
-reassembly (io/fragments.py): a fragment of an ESP packet is told as such. Checksums of the outer headers are not
-judged, because captures taken on the sending host carry unfinished ones.
+1. The version: IPv4 or IPv6. A packet that is too short for its header is not ESP.
+2. The end of the IP headers: IPv4 options, IPv6 extension headers. A fragment is marked as one.
+3. The end of the IP packet. Where it lies past the captured bytes, the packet is `cut`.
+4. Protocol 50: ESP begins here.
+5. Protocol 17 to a port of `encap_ports`: ESP begins after the UDP header, but for keepalives and IKE.
+
+Does not put fragments together (io/fragments.py), read SPI or sequence number (wire/esp.py), or check the checksums of
+the outer headers: captures taken on the sending host carry unfinished ones.
+
+Sources: RFC 4303 3.1, RFC 3948 2, RFC 8200 4; Linux udp.c encap_rcv, and what its IPv4 and IPv6 layers do before
+xfrm_input sees a packet.
 """
 
 from __future__ import annotations
@@ -11,7 +19,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from espsim.core.address import Address
+from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
+from espsim.wire.udp import PORT_NAT_T
 
 _V6_EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
 
@@ -112,3 +122,29 @@ def _find_esp(
         return None
     outer.esp, outer.ports = start, (sport, dport)
     return outer
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
+
+    `outgoing`: the capture says that this host sent it.
+    """
+
+    packet: bytes
+    outer: Outer
+    spi: int
+    seq: int
+    now: float
+    port: int = 0
+    outgoing: bool = False
+    odd_padding: bool = False
+
+
+def encap_ports(sad: Sad) -> frozenset[int]:
+    """The UDP ports at which ESP is expected: 4500 and every port that an SA names (in either direction)."""
+    ports = {PORT_NAT_T}
+    for entry in sad:
+        if entry.sa.encap is not None:
+            ports |= {entry.sa.encap.sport, entry.sa.encap.dport}
+    return frozenset(ports)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from espsim.core.verdict import Verdict
     from espsim.offload.device import Answer, Device, PacketKey
-    from espsim.reference.inbound import Arrival
+    from espsim.reference.outer import Arrival
     from espsim.sad.entry import SadEntry
 
 

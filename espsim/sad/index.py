@@ -5,6 +5,11 @@
 3. Larval states with SPI 0 are found by their tuple (the newest first) or their sequence number, never by SPI 0.
 4. States of protocols without an SPI are in `_by_pair` under their two addresses, newest first.
 5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
+
+Does not say whether a state that was found may be used, and which SPIs may be in twice: spi.py and sad.py decide that.
+RFC 4301's longest match is longest.py; a device's tables are offload/tables.py.
+
+Sources: RFC 4301 4.1, RFC 4303 3.4.2; Linux net/xfrm/xfrm_state.c, the functions named below.
 """
 
 from __future__ import annotations

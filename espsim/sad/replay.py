@@ -1,11 +1,11 @@
-"""The anti-replay window: three verbs, of which only one writes.
+"""The anti-replay window of one SA: three verbs, of which only the last one writes.
 
-    infer(seq)         the 64-bit sequence number that a 32-bit one stands for   RFC 4303 A2.2, xfrm_replay_seqhi
-    check(seq64, seq)  may this packet pass?                                     RFC 4303 3.4.3, xfrm_replay_check_*
-    advance(seq64)     an authenticated packet moves the window                  xfrm_replay_advance_*
+1. infer(seq)         the 64-bit sequence number that a 32-bit one stands for   RFC 4303 A2.2, xfrm_replay_seqhi
+2. check(seq64, seq)  may this packet pass?                                     RFC 4303 3.4.3, xfrm_replay_check_*
+3. advance(seq64)     an authenticated packet moves the window                  xfrm_replay_advance_*
 
 A window of size W whose last (highest) accepted number is `top` takes top-W+1 .. top once each and everything to the
-right. W = 0 switches the check off. Rules that are Linux's and not the RFC's (net/xfrm/xfrm_replay.c):
+right. W = 0 switches the check off. Rules that are Linux's and not the RFC's:
 
 * with ESN a number left of the window is taken for one of the next 2^32, passes the check and fails its ICV;
 * sequence number 0 is refused (with ESN only in the first 2^32), and moves no counter of the SA;
@@ -20,6 +20,9 @@ puts the packet nearest to it.
 
 With ESN and no window (an SA that says its numbers' high half and no window) there is no top: a number stands for the
 one nearest to the last authenticated one, which is kept in `resume`.
+
+Does not count (the caller does), know keys, or tell a forged packet from a real one: whoever calls `advance` has
+verified the ICV. Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 """
 
 from __future__ import annotations

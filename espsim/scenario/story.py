@@ -11,8 +11,9 @@ from espsim.aead.suites import aad
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
 from espsim.offload.model import load_model
-from espsim.reference.inbound import Arrival, Inbound
+from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
+from espsim.reference.outer import Arrival
 from espsim.reference.trace import Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
