@@ -86,6 +86,9 @@ def decap(
     Outer fragments are put together before anything is looked up, as Linux does: a datagram is one packet, in the place
     and at the time of the frame that completes it, and one that is never completed counts as FRAGMENT.
 
+    ESP in TCP (RFC 9329) is opened, too: streams of port 4500, of the ports of SAs with encap type espintcp, and those
+    that begin with IKETCP are put together, and each ESP packet in them is one packet of the frame that completes it.
+
     A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
     SPI and destination whatever its mark is.
 

@@ -11,6 +11,7 @@ from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
     from espsim.analysis.window import Configured, Key
+    from espsim.io.tcp import Streams as TcpStreams
 
 
 @click.command()
@@ -49,9 +50,13 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
         image_format(plot)
         need_matplotlib()
     common.keep_apart({"CAPTURE": capture, "--sad": sad_path}, {"--plot": plot})
-    configured, ports = _configured(sad_path)
+    configured, ports, in_tcp = _configured(sad_path)
+    joiner = Joiner(judge(ports), streams=in_tcp)
     streams, cut = Streams(), None
-    with open_batches(capture, Joiner(judge(ports))) as reader, packets.progress(capture) as advance:
+    with (
+        open_batches(capture, joiner) as reader,
+        packets.progress(capture) as advance,
+    ):
         try:
             for spi, dst, seq in numbers(reader, ports, advance):
                 streams.add(spi, dst, seq)
@@ -72,22 +77,24 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
         raise cut
 
 
-def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int]]:
-    """What the SAD says of each SPI and destination, and the UDP ports that carry ESP."""
+def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int], TcpStreams]:
+    """What the SAD says of each SPI and destination, the UDP ports that carry ESP, and the TCP streams that may."""
     from espsim.analysis.window import Configured
+    from espsim.io.tcp import Streams as TcpStreams
+    from espsim.io.tcp import streams_of
     from espsim.reference.outer import encap_ports
     from espsim.sad.association import PROTO_ESP
     from espsim.wire.udp import PORT_NAT_T
 
     if path is None:
-        return {}, frozenset({PORT_NAT_T})
+        return {}, frozenset({PORT_NAT_T}), TcpStreams()
     sad = common.load_sad(path)
     found = {
         (entry.sa.spi, entry.sa.dst): Configured(entry.sa.window, entry.sa.esn)
         for entry in sad
         if entry.sa.proto == PROTO_ESP
     }
-    return found, encap_ports(sad)
+    return found, encap_ports(sad), streams_of(sad)
 
 
 def _draw(path: str, result: dict[str, object]) -> None:

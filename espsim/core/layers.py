@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+IN_TCP = 0x10
+"""Of the `link` column, a bit of rows that have a packet: ESP out of a TCP stream, whose header is not here."""
 MAY_JOIN = 0x20
-"""Of the `link` column, while a batch is read: what wire/fragments.py may have to put together with others."""
+"""Of the `link` column, while a batch is read: what the joiner may have to put together with others."""
 PART = 0x40
 """Of the `link` column, where a row has no packet: an outer fragment that completes no datagram in this frame."""
 OUTGOING = 0x80

@@ -99,7 +99,7 @@ def open_packet(
     inbound = Inbound(sad, mark=mark)
     if trace is None:
         return inbound.receive(packet, now)
-    _, received = _run(inbound, (packet, now, False), trace, Places(), show_keys)
+    _, received = _run(inbound, (packet, now, False, False), trace, Places(), show_keys)
     if received is not None:
         answer = why_one(inbound, received, Facts(packet, captured=len(packet), wire=len(packet)))
         trace(verdict_step(received, answer.cause if answer else None, answer.detail if answer else None))
@@ -118,7 +118,7 @@ def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> 
     link = link_step(record.linktype, record.data)
     if link is not None:
         steps.append(link)
-    arrived = packet, record.time_ns / 1e9, seen.frame.outgoing
+    arrived = packet, record.time_ns / 1e9, seen.frame.outgoing, seen.frame.in_tcp
     told, received = _run(inbound, arrived, steps.append, seen.places, show_keys)
     if received is None:
         return None
@@ -147,16 +147,16 @@ def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
 
 
 def _run(
-    inbound: Inbound, arrived: tuple[bytes, float, bool], tell: Tell, places: Places, show_keys: bool
+    inbound: Inbound, arrived: tuple[bytes, float, bool, bool], tell: Tell, places: Places, show_keys: bool
 ) -> tuple[InboundSteps, Received | None]:
-    """A packet, its time and whether it is outgoing, through the path; the steps are told once it is known as ESP."""
-    packet, now, outgoing = arrived
+    """A packet, its time, whether it is outgoing and came in TCP, through the path; told once it is known as ESP."""
+    packet, now, outgoing, in_tcp = arrived
     heard: list[Step] = []
     told = InboundSteps(inbound, heard.append, places, show_keys=show_keys)
     before, inbound.trace = inbound.trace, told
     headers = header_steps(packet, inbound.ports, places)  # with the ports as they are before the packet
     try:
-        received = inbound.receive(packet, now, outgoing=outgoing)
+        received = inbound.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
     finally:
         inbound.trace = before
     if received is not None:

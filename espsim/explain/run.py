@@ -15,6 +15,7 @@ from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain.entries import notes, why
 from espsim.explain.facts import Seen
+from espsim.explain.joining import joiner_for
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
@@ -24,7 +25,7 @@ from espsim.io.capture import CaptureCut, CaptureWriter, Frame, NoWriter, open_c
 from espsim.io.fragments import Fragments, Joiner
 from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
 from espsim.reference.inbound import Inbound, Received
-from espsim.reference.layers import judge, layer_of
+from espsim.reference.layers import layer_of
 from espsim.reference.offloaded import OffloadedInbound
 
 _W = TypeVar("_W", bound=CaptureWriter)
@@ -46,9 +47,9 @@ class Files:
     outputs: Outputs
     reassemble: bool = True
 
-    def joiner(self, inbound: Inbound) -> Joiner | None:
-        """Who puts outer fragments together."""
-        return Joiner(judge(inbound.ports)) if self.reassemble else None
+    def joiner(self, inbound: Inbound) -> Joiner:
+        """Who puts outer fragments and TCP streams together."""
+        return joiner_for(inbound, reassemble=self.reassemble)
 
     def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
         """Where the inner packets go."""
@@ -121,7 +122,7 @@ def _one(
     """One frame of the reference path: counted, explained, its line written."""
     received = None
     if frame.ip is not None:
-        received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing)
+        received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing, in_tcp=frame.in_tcp)
     layer, token = frame.link, None
     if received is None and frame.ip is not None:
         layer = layer_of(frame.ip, inbound.ports)
@@ -148,5 +149,5 @@ def settle(joiner: Joiner | None, parts: Parts) -> None:
 
 
 def fragments_of(joiner: Joiner | None) -> Fragments | None:
-    """What the reader's joiner has counted."""
-    return None if joiner is None else joiner.fragments
+    """What the reader's joiner has counted; None where fragments stayed apart."""
+    return joiner.fragments if joiner is not None and joiner.reassembles else None

@@ -16,13 +16,14 @@ from espsim.explain.causes import FRAGMENT, snap
 from espsim.explain.facts import Answer
 from espsim.explain.facts import Seen as Facts
 from espsim.explain.frames import Frames, Seen
+from espsim.explain.joining import joiner_for
 from espsim.explain.known import Known
 from espsim.explain.outbound import Sealed, seal_frame
 from espsim.explain.packet import Explained, explain_packet, explain_part, finish
 from espsim.explain.watch import Group, Sample, Token, Watch, is_final
-from espsim.io.fragments import Joiner, Settled
+from espsim.io.fragments import Settled
 from espsim.reference.inbound import Inbound, Received
-from espsim.reference.layers import judge, layer_of
+from espsim.reference.layers import layer_of
 from espsim.reference.outbound import Outbound
 from espsim.reference.outer import parse_outer
 
@@ -46,7 +47,7 @@ class Single:
 
     def opened(self, inbound: Inbound, known: Known, number: int | None) -> Explained:
         """Frame `number`, or the first that has ESP. InputError: it is not there, or not ESP."""
-        self._frames.join(Joiner(judge(inbound.ports)) if self._reassemble else None)
+        self._frames.join(joiner_for(inbound, reassemble=self._reassemble))
         watch = Watch(known, engine_by_name("cryptography"), inbound.ports)
         seen = None
         for seen in self._frames:
@@ -136,7 +137,8 @@ def _has_esp(seen: Seen, inbound: Inbound) -> bool:
 def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
     """A frame that is not the one: the path and the collector see it."""
     if seen.frame.ip is not None:
-        received = inbound.receive(seen.frame.ip, seen.frame.time_ns / 1e9, outgoing=seen.frame.outgoing)
+        frame = seen.frame
+        received = inbound.receive(seen.frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing, in_tcp=frame.in_tcp)
         if received is not None:
             _tell(received, seen, watch)
 

@@ -82,7 +82,7 @@ class _Filling:
 class _ClassicWalk:
     """The frames of a classic pcap."""
 
-    def __init__(self, form: ClassicPcap, joins: bool) -> None:
+    def __init__(self, form: ClassicPcap, joins: U8) -> None:
         self._facts = form.order == ">", form.unit, form.linktype, joins
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
@@ -103,7 +103,7 @@ class _ClassicWalk:
 class _NgWalk:
     """The blocks of a pcapng, with its section and interfaces in columns (kernels.capture_ng)."""
 
-    def __init__(self, form: Pcapng, joins: bool) -> None:
+    def __init__(self, form: Pcapng, joins: U8) -> None:
         self._form = form
         self._joins = joins
         self._interfaces: list[Interface] = []
@@ -168,7 +168,7 @@ class BatchReader(Closing):
         """Frames read so far."""
         self._source = source
         self._waits = waits
-        joins = joiner is not None
+        joins = np.zeros(0, np.uint8) if joiner is None else np.frombuffer(joiner.tcp_ports, np.uint8)
         self._walk = _ClassicWalk(form, joins) if isinstance(form, ClassicPcap) else _NgWalk(form, joins)
         self._held: deque[Row] = deque()
         self._steps: Iterator[Record | None] = form.steps()
@@ -266,6 +266,8 @@ class BatchReader(Closing):
         slot.offset[row], slot.length[row] = start, len(ip)
         slot.link[row] = link_layer(record.linktype, record.data)
         if ip:
+            if self.joiner is not None:
+                self.joiner.see(ip)
             slot.link[row] = (OUTGOING if outgoing(record.linktype, record.data) else 0) | (
                 MAY_JOIN if self.joiner is not None else 0
             )

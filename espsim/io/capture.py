@@ -16,7 +16,7 @@ from typing import IO, Self
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
-from espsim.core.layers import Layer
+from espsim.core.layers import IN_TCP, Layer
 from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
@@ -35,7 +35,8 @@ class Frame:
     the end of what was captured (Ethernet padding included), None where it is not IP, and then `link` is what it is, as
     far as the link layer says. `captured` and `wire` are bytes of the frame: those captured, those on the wire.
     `outgoing`: the capture says that this host sent it. `part`: it is an outer fragment that completes no datagram in
-    this frame, and `ip` is None, `fragment` its packet; of one that does, `ip` is the datagram.
+    this frame, and `ip` is None, `fragment` its packet; of one that does, `ip` is the datagram. `in_tcp`: `ip` is ESP
+    out of a TCP stream, behind the IP headers of the segment that completed it; several may have one number.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Frame:
     link: Layer = Layer.OTHER
     outgoing: bool = False
     part: bool = False
+    in_tcp: bool = False
     fragment: bytes | None = None
 
     @property
@@ -116,24 +118,27 @@ def _frames(form: Format, joiner: Joiner | None) -> Iterator[Frame]:
         for record in form.steps():
             if record is not None:
                 number += 1
-                yield _frame(number, record, joiner)
+                yield from _frames_of(number, record, joiner)
     finally:
         if joiner is not None:
             joiner.finish()
 
 
-def _frame(number: int, record: Record, joiner: Joiner | None) -> Frame:
+def _frames_of(number: int, record: Record, joiner: Joiner | None) -> Iterator[Frame]:
     ip = ip_packet(record.linktype, record.data)
     time_ns, size, wire = record.time_ns, len(record.data), record.wire
     if ip is None:
-        return Frame(number, time_ns, None, size, wire, link_layer(record.linktype, record.data))
+        yield Frame(number, time_ns, None, size, wire, link_layer(record.linktype, record.data))
+        return
     sent = outgoing(record.linktype, record.data)
     taken = None if joiner is None else joiner.take(ip, number, time_ns)
     if taken is None:
-        return Frame(number, time_ns, ip, size, wire, outgoing=sent)
-    if not taken.packets:
-        return Frame(number, time_ns, None, size, wire, part=True, fragment=ip)
-    return Frame(number, time_ns, taken.packets[0], size, wire, outgoing=sent)
+        yield Frame(number, time_ns, ip, size, wire, outgoing=sent)
+    elif not taken.packets:
+        yield Frame(number, time_ns, None, size, wire, part=True, fragment=ip)
+    else:
+        for packet in taken.packets:
+            yield Frame(number, time_ns, packet, size, wire, outgoing=sent, in_tcp=taken.link == IN_TCP)
 
 
 class NoWriter:

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from espsim.core.layers import PART, Layer
+from espsim.core.layers import IN_TCP, PART, Layer
+from espsim.io.tcp import Streams
 from espsim.wire import fragments as wire
 
 MOST_MEMORY = 4 << 20
@@ -65,7 +66,7 @@ class Fragments:
 
 
 class Taken(NamedTuple):
-    """What comes of a frame that was taken: packets, and the bits of their `link` (core.layers)."""
+    """What comes of a frame that was taken: packets (several in TCP only), and the bits of their `link` column."""
 
     packets: tuple[bytes, ...]
     link: int
@@ -178,24 +179,36 @@ class _Store:
 
 
 class Joiner:
-    """Puts datagrams together; `judge` says what they are. `fragments` counts what was settled.
+    """Puts datagrams together, and TCP streams that hold ESP. `judge` says what datagrams are, `fragments` counts them.
+
+    `reassembles` False: fragments stay apart. Without `streams` TCP is not looked into.
 
     `settled` must be called now and then, for it holds a line for every datagram since the last time.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, *, reassembles: bool = True, streams: Streams | None = None) -> None:
         self.fragments = Fragments()
+        self.reassembles = reassembles
         self._judge = judge
+        self._streams = streams
+        self.tcp_ports = bytearray(1 << 16) if streams is None else streams.marked
+        """Not 0 at the TCP ports whose segments `take` has to see; a reader's walk adds those of IKETCP."""
         self._stores = {4: _Store(30), 6: _Store(60)}
         self._settled: list[Settled] = []
 
     def take(self, packet: bytes, number: int, time_ns: int) -> Taken | None:
         """Take the IP packet of a frame; None: it is an ordinary packet."""
-        fragment = wire.parse(packet)
+        fragment = wire.parse(packet) if self.reassembles else None
         if fragment is None:
-            return None
+            found = None if self._streams is None else self._streams.take(packet, time_ns)
+            return Taken(tuple(found), IN_TCP) if found else None
         whole = self._join(fragment, packet, number, time_ns)
         return NOTHING if whole is None else Taken((whole,), 0)
+
+    def see(self, packet: bytes) -> None:
+        """An IP packet that `take` will get later: packets after it may be its stream's."""
+        if self._streams is not None:
+            self._streams.see(packet)
 
     def settled(self) -> list[Settled]:
         """What was settled since this was last called."""

@@ -20,6 +20,9 @@ FULL, MORE, ODD = 0, 1, 2
 """Why a walk stopped: no row left; what starts at `at` goes on behind `end`; for the plain code, and if it is a record
 at all it ends before `end`."""
 
+PREFIX = (0x49, 0x4B, 0x45, 0x54, 0x43, 0x50)
+"""IKETCP, as wire/tcp.py has it."""
+
 MAY_JOIN = np.uint8(0x20)
 """core.layers.MAY_JOIN."""
 
@@ -220,14 +223,39 @@ def _fragment6(arena: U8, at: Int, size: Int) -> bool:
     return False
 
 
-@inlined
-def _is_fragment(arena: U8, at: Int, size: Int) -> bool:
-    """Whether an IP packet may be a fragment that wire/fragments.py takes; where it says no, it is none."""
-    if arena[at] >> 4 == 4:
-        if size < 20 or (arena[at + 6] & 0x3F == 0 and arena[at + 7] == 0):
+@helper
+def _in_stream(arena: U8, at: Int, here: Int, size: Int, ports: U8) -> bool:
+    """Whether a segment, with TCP's header at `here`, has one of `ports`, or begins with IKETCP: it adds its port."""
+    if here + 20 > size:
+        return False
+    here += at
+    dport = np.int64(arena[here + 2]) << 8 | np.int64(arena[here + 3])
+    if ports[np.int64(arena[here]) << 8 | np.int64(arena[here + 1])] != 0 or ports[dport] != 0:
+        return True
+    data = here + np.int64(arena[here + 12] >> 4) * 4
+    if data + len(PREFIX) > at + size:
+        return False
+    for n in range(len(PREFIX)):
+        if arena[data + n] != PREFIX[n]:
             return False
-        return arena[at + 9] in (50, 17)
-    return size >= 48 and arena[at + 6] in (0, 43, 44, 60) and _fragment6(arena, at, size)
+    ports[dport] = 1
+    return True
+
+
+@inlined
+def _may_join(arena: U8, at: Int, size: Int, ports: U8) -> bool:
+    """Whether an IP packet may be one that io/fragments.py takes; where it says no, it is none."""
+    if arena[at] >> 4 == 4:
+        if size < 20:
+            return False
+        if arena[at + 6] & 0x3F != 0 or arena[at + 7] != 0:
+            return arena[at + 9] in (50, 17)
+        return arena[at + 9] == 6 and _in_stream(arena, at, np.int64(arena[at] & 15) * 4, size, ports)
+    if size < 48:
+        return False
+    if arena[at + 6] == 6:
+        return _in_stream(arena, at, 40, size, ports)
+    return arena[at + 6] in (0, 43, 44, 60) and _fragment6(arena, at, size)
 
 
 @inlined
@@ -240,12 +268,13 @@ def _outgoing(arena: U8, at: Int, linktype: Int) -> bool:
 
 @inlined
 def put_row(
-    arena: U8, at: Int, size: Int, wire: Int, linktype: Int, joins: bool,
+    arena: U8, at: Int, size: Int, wire: Int, linktype: Int, joins: U8,
     offset: I64, length: I32, link: U8, captured: I32, on_wire: I32, row: Int,
 ) -> None:  # fmt: skip
     """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind.
 
-    Of an IP packet `link` is OUTGOING where the frame says so; with `joins` what may be a fragment is marked, too.
+    Of an IP packet `link` is OUTGOING where the frame says so; and MAY_JOIN of what the joiner may take: `joins`
+    (65,536) is not 0 at the TCP ports that it looks at; empty where there is no joiner.
     `wire`: the frame's bytes on the wire.
     """
     captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
@@ -257,18 +286,18 @@ def put_row(
     offset[row], length[row] = at + start, min(size - start, LONGEST)
     if _outgoing(arena, at, linktype):
         link[row] = OUTGOING
-    if joins and _is_fragment(arena, at + start, size - start):
+    if len(joins) > 0 and _may_join(arena, at + start, size - start, joins):
         link[row] |= MAY_JOIN
 
 
 @kernel
 def classic(
-    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int, joins: bool,
+    arena: U8, at: Int, end: Int, big: bool, unit: Int, linktype: Int, joins: U8,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds.
 
-    `joins`: mark what may be a fragment.
+    `joins` as put_row has it.
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:

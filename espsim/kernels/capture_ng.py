@@ -174,7 +174,7 @@ def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> b
 
 @inlined
 def _simple(
-    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64, joins: bool,
+    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64, joins: U8,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """A simple packet block as a row. It has no time, and does not say how much was captured."""
@@ -192,7 +192,7 @@ def _simple(
 
 @inlined
 def _packet(
-    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64, joins: bool,
+    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64, joins: U8,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> bool:  # fmt: skip
     """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
@@ -212,13 +212,13 @@ def _packet(
 
 @kernel
 def blocks(
-    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64, joins: bool,
+    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64, joins: U8,
     offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
 
-    `linktypes` are those that are supported; `joins`: what may be a fragment is marked. MORE
-    with no row may come after many blocks that make none.
+    `linktypes` are those that are supported; `joins` as capture.put_row has it. MORE with no row
+    may come after many blocks that make none.
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:

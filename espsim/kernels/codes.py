@@ -27,3 +27,5 @@ OWN = np.uint8(2)
 """Flag of a packet: this host sent it. The other one is parse.CUT."""
 OUTGOING = np.uint8(0x80)
 """core.layers.OUTGOING: of the link column."""
+IN_TCP = np.uint8(0x10)
+"""core.layers.IN_TCP: of the link column."""

@@ -34,6 +34,8 @@ ANY_PORT = np.uint32(0xFFFFFFFE)
 """In a chain row: the UDP port is not part of the key."""
 NO_PORT = np.uint32(0xFFFFFFFF)
 """In a packet's port column and a chain row: no UDP encapsulation."""
+TCP_PORT = np.uint32(0xFFFFFFFD)
+"""In a packet's port column: it came in a TCP stream."""
 
 AHEAD = 32
 """Rows between asking for a cache line and reading it: enough for memory, few enough for the line fill buffers."""
@@ -249,15 +251,18 @@ PLAIN = np.uint8(0)
 ENCAPSULATED = np.uint8(255)
 """Standing of an SA: valid, inbound, ESP in UDP."""
 EITHER = np.uint8(252)
-"""Standing of an SA: valid, inbound, in UDP or not."""
+"""Standing of an SA: valid, inbound, in UDP, in TCP or not."""
+ENCAPSULATED_TCP = np.uint8(251)
+"""Standing of an SA: valid, inbound, ESP in TCP."""
 
 
 @kernel
 def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verdict: U8) -> None:
     """NO_SA, or what xfrm_input says of the SA found: direction, state, encapsulation; rows with a verdict keep it.
 
-    `standing` has a number for each SA: PLAIN, ENCAPSULATED, EITHER, or the verdict of all its packets; `sending` has
-    the same for packets that this host sent (`flags` has OWN), and is empty where none is looked for.
+    `standing` has a number for each SA: PLAIN, ENCAPSULATED, ENCAPSULATED_TCP, EITHER, or the verdict of all its
+    packets; `sending` has the same for packets that this host sent (`flags` has OWN), and is empty where none is looked
+    for.
     """
     for i in range(len(sa_index)):
         if verdict[i] != DELIVERED:
@@ -268,7 +273,11 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
         stands = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
         if stands == EITHER:
             continue
-        if stands not in (PLAIN, ENCAPSULATED):
+        if stands not in (PLAIN, ENCAPSULATED, ENCAPSULATED_TCP):
             verdict[i] = stands
-        elif (stands == ENCAPSULATED) != (dport[i] != NO_PORT):
+            continue
+        came = PLAIN
+        if dport[i] != NO_PORT:
+            came = ENCAPSULATED_TCP if dport[i] == TCP_PORT else ENCAPSULATED
+        if stands != came:
             verdict[i] = ENCAP_MISMATCH

@@ -18,8 +18,8 @@ import numpy as np
 
 from espsim.kernels._bytes import be16, be32, be64
 from espsim.kernels._jit import I32, I64, U8, U32, U64, Int, inlined, kernel
-from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, NOT_ESP, PART
-from espsim.kernels.lookup import NO_PORT
+from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, IN_TCP, NOT_ESP, PART
+from espsim.kernels.lookup import NO_PORT, TCP_PORT
 
 CUT = np.uint8(1)
 """Flag: the packet goes on past what was captured (a snap length)."""
@@ -120,7 +120,8 @@ def parse(
     `link`: core.layers.PART where a row has no packet because its frame is a part of a datagram; its verdict is PART.
     `ports` (65,536) is not 0 at the UDP ports that carry ESP. `where` (rows, 4): end of the IP headers, ESP header,
     end, and the byte that names what follows the IP headers. `daddr` and `saddr` are (rows, 2), high and low; an IPv4
-    address is in the low one. `sport` and `dport` are NO_PORT without UDP. `family` is 4 or 6, `proto` 50.
+    address is in the low one. `sport` and `dport` are NO_PORT without UDP, and `dport` TCP_PORT of what came in TCP.
+    `family` is 4 or 6, `proto` 50.
     """
     for i in range(len(offset)):
         at, size = offset[i], np.int64(length[i])
@@ -151,4 +152,6 @@ def parse(
         sport[i] = dport[i] = NO_PORT
         if in_udp:
             sport[i], dport[i] = be16(arena, at + headers), be16(arena, at + headers + 2)
+        elif link[i] & IN_TCP:
+            dport[i] = TCP_PORT
         spi[i], seq[i] = be32(arena, at + esp), be32(arena, at + esp + 4)

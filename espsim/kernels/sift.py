@@ -20,7 +20,7 @@ import numpy as np
 from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
 from espsim.kernels.codes import DELIVERED, NO_SA, OWN, SENT, TRAILER
 from espsim.kernels.decap import MODE, POLICY
-from espsim.kernels.lookup import NO_PORT
+from espsim.kernels.lookup import TCP_PORT
 
 GROUPS, SLOTS = 1024, 4096
 LOOKS = 32
@@ -105,7 +105,7 @@ def sift(
         if sa >= 0:
             first |= _OF_SA | np.uint64(sa)
         elif found == NO_SA:
-            first |= np.uint64(family[i]) << _40 | np.uint64(dport[i] != NO_PORT) << _32 | np.uint64(spi[i])
+            first |= np.uint64(family[i]) << _40 | np.uint64(dport[i] < TCP_PORT) << _32 | np.uint64(spi[i])
             high, low = daddr[i, 0], daddr[i, 1]
         group = _group(keys, slots, used, first, high, low)
         if group < 0:

@@ -31,7 +31,7 @@ from espsim.aead.engines import AUTO, engine_by_name
 from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PART, PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.verdict import PASSED, DeviceOutcome, Surfacing, Verdict
-from espsim.kernels.codes import OUTGOING, OWN
+from espsim.kernels.codes import IN_TCP, OUTGOING, OWN
 from espsim.kernels.parse import CUT
 from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
@@ -57,7 +57,7 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
 )
 """Each stage with the columns of the batch that it writes."""
 
-_CUT, _OWN, _OUTGOING = int(CUT), int(OWN), int(OUTGOING)
+_CUT, _OWN, _OUTGOING, _IN_TCP = int(CUT), int(OWN), int(OUTGOING), int(IN_TCP)
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
 _NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
@@ -92,7 +92,7 @@ class OnePacketPath(Protocol):
     ports: frozenset[int]
     sent: SentNumbers | None
 
-    def receive(self, packet: bytes, now: float, *, outgoing: bool) -> OneAnswer | None:
+    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> OneAnswer | None:
         """Process one IP packet."""
 
 
@@ -183,7 +183,10 @@ class BatchInbound(Closing):
 
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
         """Ask the reference path about a row, and write its answer into the columns."""
-        answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=bool(batch.link[row] & _OUTGOING))
+        link = int(batch.link[row])
+        answer = self.one.receive(
+            batch.packet(row), float(batch.time[row]), outgoing=bool(link & _OUTGOING), in_tcp=bool(link & _IN_TCP)
+        )
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
             return

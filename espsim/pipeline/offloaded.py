@@ -77,7 +77,9 @@ class OffloadedPath(Protocol):
     ports: frozenset[int]
     sent: SentNumbers | None
 
-    def receive(self, packet: bytes, now: float, *, outgoing: bool) -> OffloadedAnswer | None:
+    def receive(
+        self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool = False
+    ) -> OffloadedAnswer | None:  # fmt: skip
         """Process one IP packet."""
 
 

@@ -27,7 +27,7 @@ from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.trace import SILENT, Trace
-from espsim.sad.association import ANY_ENCAP, ESPINUDP, Direction, Mode
+from espsim.sad.association import ANY_ENCAP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
@@ -77,15 +77,17 @@ class Inbound:
         self.ports = encap_ports(self.sad)
 
     def receive(
-        self, packet: bytes, now: float = 0.0, port: int = 0, *, outgoing: bool = False
+        self, packet: bytes, now: float = 0.0, port: int = 0, *, outgoing: bool = False, in_tcp: bool = False
     ) -> Received | None:  # fmt: skip
         """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP.
 
-        `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers).
+        `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers). `in_tcp`: it came
+        in a TCP stream, and is ESP behind that stream's IP headers here.
         """
         outer = parse_outer(packet, self.ports)
         if outer is None:
             return None
+        outer.in_tcp = in_tcp
         own = outgoing and self.sent is not None
         if outer.fragment:  # 3.4.1
             return Received(Verdict.FRAGMENT, None, own=own)
@@ -225,13 +227,8 @@ class Inbound:
         sa = entry.sa
         if entry.state is not State.VALID or entry.transform is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
-        if sa.encap is not None and sa.encap.kind == ANY_ENCAP:
-            return Verdict.DELIVERED
-        if sa.encap is None:
-            return Verdict.DELIVERED if outer.ports is None else Verdict.ENCAP_MISMATCH
-        if sa.encap.kind != ESPINUDP or outer.ports is None:
-            return Verdict.ENCAP_MISMATCH
-        return Verdict.DELIVERED
+        kind = None if sa.encap is None else sa.encap.kind
+        return Verdict.DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
 
     def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
         """3.4.3: may this number pass? Only looked at; a forged packet must not move the window."""

@@ -19,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from espsim.core.address import Address
+from espsim.sad.association import ESPINTCP, ESPINUDP
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.wire.udp import PORT_NAT_T
@@ -32,7 +33,7 @@ class Outer:
 
     `headers` is the end of the IP headers (UDP or ESP starts there), `esp` the ESP header, `end` the end of the IP
     packet, `next_header_at` the byte that names what follows the IP headers. `cut`: the packet goes on past what
-    was captured. `ports`: the UDP ports where it is UDP-encapsulated.
+    was captured. `ports`: the UDP ports where it is UDP-encapsulated. `in_tcp`: it came in a TCP stream.
     """
 
     src: Address
@@ -45,6 +46,12 @@ class Outer:
     ports: tuple[int, int] | None = None
     fragment: bool = False
     cut: bool = False
+    in_tcp: bool = False
+
+    @property
+    def encap(self) -> str | None:
+        """In what it came, in the word that an SA has for it (`Encap.kind`)."""
+        return ESPINUDP if self.ports is not None else ESPINTCP if self.in_tcp else None
 
 
 def parse_outer(packet: bytes, encap_ports: Collection[int]) -> Outer | None:

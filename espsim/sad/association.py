@@ -27,6 +27,7 @@ PROTO_IPIP = 4
 PROTO_IPV6 = 41
 
 ESPINUDP = "espinudp"
+ESPINTCP = "espintcp"
 ANY_ENCAP = "any"
 """Kind of the encapsulation of an SA of which no one said whether its packets come in UDP: they may, or not."""
 

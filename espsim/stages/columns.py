@@ -32,9 +32,27 @@ from espsim.kernels.decap import (
     TUNNEL,
     USED,
 )
-from espsim.kernels.lookup import ANY_PORT, EITHER, ENCAPSULATED, NO_PORT, PLAIN, triple_insert, triple_tables
+from espsim.kernels.lookup import (
+    ANY_PORT,
+    EITHER,
+    ENCAPSULATED,
+    ENCAPSULATED_TCP,
+    NO_PORT,
+    PLAIN,
+    triple_insert,
+    triple_tables,
+)
 from espsim.kernels.memory import zeros
-from espsim.sad.association import ANY_ENCAP, ESPINUDP, NO_MARK, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import (
+    ANY_ENCAP,
+    ESPINTCP,
+    ESPINUDP,
+    NO_MARK,
+    PROTO_ESP,
+    Direction,
+    Mode,
+    SecurityAssociation,
+)
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import daddr_key
 from espsim.sad.replay import RingWindow, Window
@@ -47,6 +65,8 @@ from espsim.stages.selectors import selector_words
 from espsim.wire.udp import PORT_NAT_T
 
 _M64 = 0xFFFFFFFFFFFFFFFF
+
+_ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), ANY_ENCAP: int(EITHER)}
 
 
 @dataclass(slots=True)
@@ -196,9 +216,7 @@ def _ready(entry: SadEntry) -> int:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
     if encap is None:
         return int(PLAIN)
-    if encap.kind == ANY_ENCAP:
-        return int(EITHER)
-    return int(ENCAPSULATED) if encap.kind == ESPINUDP else Verdict.ENCAP_MISMATCH
+    return _ENCAPSULATED.get(encap.kind, int(Verdict.ENCAP_MISMATCH))
 
 
 def _form(sa: SecurityAssociation) -> int:
@@ -216,7 +234,7 @@ def _extent(entry: SadEntry) -> tuple[int, int]:
 
 
 def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
-    if standing not in (PLAIN, ENCAPSULATED, EITHER) or entry.sa.keys is None:
+    if standing not in (PLAIN, *_ENCAPSULATED.values()) or entry.sa.keys is None:
         return None
     return SlotKeys(entry.sa.keys, entry.sa.esn)
 

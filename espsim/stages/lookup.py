@@ -9,7 +9,7 @@ import numpy as np
 
 from espsim.core.batch import PacketBatch
 from espsim.kernels.codes import OUTGOING
-from espsim.kernels.lookup import NO_PORT, triple, usable
+from espsim.kernels.lookup import TCP_PORT, triple, usable
 from espsim.sad.association import PROTO_ESP
 from espsim.sad.sad import Sad
 from espsim.sad.sent import sent_under
@@ -41,7 +41,7 @@ def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
         daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
         port = int(batch.dport[row])
         mark = None if columns.any_mark else int(batch.mark[row])
-        wanted = daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port == NO_PORT else port
+        wanted = daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port >= TCP_PORT else port
         outgoing = bool(batch.link[row] & OUTGOING)
         found = sad.lookup(*wanted) if columns.own.numbers is not None else None
         if found is None or not sent_under(found.sa, saddr, daddr, outgoing=outgoing):

@@ -24,6 +24,7 @@ from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather, nu
 from espsim.kernels.capture_ng import FINER, MOST_SECONDS, MOST_UNITS, SECRETS, blocks, gather_ng, skim
 from tests.equivalence.kernel_settings import quick
 
+ALONE = np.zeros(0, np.uint8)  # nothing is joined
 LINKTYPES = [n for n in range(400) if supported(n)]
 # What link headers are made of, so that random bytes hit the rules.
 PIECES = st.sampled_from(
@@ -128,7 +129,7 @@ def test_link_types(linktype, data):
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data + b"\x45\0\x08\0\x45\0")
     offset, length, time_ns, link, captured, wire = columns(1)
     found = classic(
-        arena, 0, 16 + len(data), False, 1, linktype, False, offset, length, time_ns, link, captured, wire, 0
+        arena, 0, 16 + len(data), False, 1, linktype, ALONE, offset, length, time_ns, link, captured, wire, 0
     )
     assert found == (1, 16 + len(data), FULL)
     row_is(arena, int(offset[0]), int(length[0]), linktype, data)
@@ -145,7 +146,7 @@ def test_every_other_link_type_is_not_ip():
     for linktype in set(range(400)) - set(LINKTYPES):
         arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
         offset, length, time_ns, link, captured, wire = columns(1)
-        classic(arena, 0, len(arena), False, 1, linktype, False, offset, length, time_ns, link, captured, wire, 0)
+        classic(arena, 0, len(arena), False, 1, linktype, ALONE, offset, length, time_ns, link, captured, wire, 0)
         assert length[0] == 0
 
 
@@ -164,7 +165,7 @@ def test_classic(frames, big, unit, cut, rows, first, rest):
     head = struct.pack(order + "IHHiIII", 0xA1B23C4D if unit == 1 else 0xA1B2C3D4, 2, 4, 0, 0, 0, 101)
     arena, end = array(bytes(first) + data), first + min(cut, len(data))
     offset, length, time_ns, link, captured, wire = columns(rows)
-    row, at, why = classic(arena, first, end, big, unit, 101, False, offset, length, time_ns, link, captured, wire, 0)
+    row, at, why = classic(arena, first, end, big, unit, 101, ALONE, offset, length, time_ns, link, captured, wire, 0)
 
     source = ByteSource(io.BytesIO(head + data[: end - first]), "x")
     steps = ClassicPcap(source, source.read(4)).steps()
@@ -185,11 +186,11 @@ def test_classic_goes_on_where_it_stopped():
     """Any two walks are one: `row` and `at` are where the second begins."""
     data = b"".join(struct.pack("<IIII", n, 0, n, n) + b"\x45" * n for n in range(20))
     whole, parts = columns(20), columns(20)
-    classic(array(data), 0, len(data), False, 1, 101, False, *whole, 0)
+    classic(array(data), 0, len(data), False, 1, 101, ALONE, *whole, 0)
     for cut in range(len(data)):
-        row, at, why = classic(array(data), 0, cut, False, 1, 101, False, *parts, 0)
+        row, at, why = classic(array(data), 0, cut, False, 1, 101, ALONE, *parts, 0)
         assert why == MORE
-        assert classic(array(data), at, len(data), False, 1, 101, False, *parts, row) == (20, len(data), FULL)
+        assert classic(array(data), at, len(data), False, 1, 101, ALONE, *parts, row) == (20, len(data), FULL)
         assert [column.tolist() for column in whole] == [column.tolist() for column in parts]
 
 
@@ -197,7 +198,7 @@ def test_a_row_is_cut_behind_what_ip_can_be():
     data = bytes(12) + b"\x08\0" + b"\x45" * 70_000
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data)
     offset, length, time_ns, link, captured, wire = columns(1)
-    classic(arena, 0, len(arena), False, 1, 1, False, offset, length, time_ns, link, captured, wire, 0)
+    classic(arena, 0, len(arena), False, 1, 1, ALONE, offset, length, time_ns, link, captured, wire, 0)
     assert (offset[0], length[0]) == (30, LONGEST)
 
 
@@ -322,7 +323,7 @@ def test_blocks(packets, contents, big, interfaces, cut, rows, room, rest):
     table = table_of(interfaces, room)
     offset, length, time_ns, link, captured, wire = columns(rows)
     row, at, why = blocks(
-        arena, 0, len(data), section, table, SUPPORTED, False, offset, length, time_ns, link, captured, wire, 0
+        arena, 0, len(data), section, table, SUPPORTED, ALONE, offset, length, time_ns, link, captured, wire, 0
     )
 
     source, form = plain_form(order, interfaces, data)
@@ -385,7 +386,7 @@ def test_usual_blocks_are_all_the_kernel_s():
                 section,
                 table,
                 SUPPORTED,
-                False,
+                ALONE,
                 offset,
                 length,
                 time_ns,

@@ -14,8 +14,10 @@ from espsim.core.verdict import Verdict
 from espsim.kernels.lookup import (
     ANY_PORT,
     ENCAPSULATED,
+    ENCAPSULATED_TCP,
     NO_PORT,
     PLAIN,
+    TCP_PORT,
     triple,
     triple_insert,
     triple_remove,
@@ -203,13 +205,16 @@ def test_a_table_that_is_full_says_so(family):
 
 
 def test_usable_in_the_order_of_xfrm_input():
-    standing = np.array([PLAIN, ENCAPSULATED, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.ENCAP_MISMATCH], np.uint8)
+    refused = Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.ENCAP_MISMATCH
+    standing = np.array([PLAIN, ENCAPSULATED, *refused, ENCAPSULATED_TCP], np.uint8)
     rows = [(n, port) for n in (-1, 0, 1, 2, 3, 4) for port in (NO_PORT, 4500)]
+    rows += [(n, TCP_PORT) for n in (-1, 0, 1, 2, 5)] + [(5, NO_PORT), (5, 4500)]
     verdict, none = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.uint8)
     sa_index, dport = np.array([r[0] for r in rows], np.int32), np.array([r[1] for r in rows], np.uint32)
     usable(sa_index, dport, none, standing, standing[:0], verdict)
     want = ["NO_SA", "NO_SA", "DELIVERED", "ENCAP_MISMATCH", "ENCAP_MISMATCH", "DELIVERED", "DIRECTION", "DIRECTION",
-            "SA_LARVAL", "SA_LARVAL", "ENCAP_MISMATCH", "ENCAP_MISMATCH"]  # fmt: skip
+            "SA_LARVAL", "SA_LARVAL", "ENCAP_MISMATCH", "ENCAP_MISMATCH", "NO_SA", "ENCAP_MISMATCH", "ENCAP_MISMATCH",
+            "DIRECTION", "DELIVERED", "ENCAP_MISMATCH", "ENCAP_MISMATCH"]  # fmt: skip
     assert verdict.tolist() == [Verdict[name] for name in want]
     verdict[:] = Verdict.FRAGMENT
     usable(sa_index, dport, none, standing, standing[:0], verdict)
