@@ -8,7 +8,7 @@ import struct
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
@@ -58,6 +58,7 @@ TEXT = b"IKETCP" + message(bytes(4) + b"IKE") + b"".join(map(message, PACKETS[:6
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(1, len(TEXT) - 1)), st.integers(0, 2**32 - 1), st.randoms(use_true_random=False), st.data())
 def test_any_segments_in_any_order(cuts, isn, shuffled, data):
     """Some come twice, some longer than they were; every message comes out once, in its order."""
@@ -163,6 +164,7 @@ def test_a_new_connection_of_the_same_ports():
     assert not found._streams
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=90), st.integers(0, 1))
 def test_any_bytes(data, kind):
     packet = ipv6(data, next_header=6) if kind else ipv4(data, proto=6)
