@@ -21,19 +21,21 @@ from espsim.core.errors import InputError
 from espsim.core.stopping import die_with_parent, uncut
 
 _TAIL = 2000
+_MOST_PRINTED = 64 << 20
 _POLL = 0.005  # seconds
 _POLL_MOST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a program ended. `status`: its exit status, negative for a signal, None where it was killed for its time.
+    """How a program ended. `status`: its exit status, negative for a signal, None where it was killed.
 
-    `said`: the last line that it printed, on standard output or standard error.
+    `killed` says why, "" where it ended by itself. `said`: the last line that it printed, on either stream.
     """
 
     status: int | None
     said: str
+    killed: str = ""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,20 @@ class _Running:
     index: int
     process: subprocess.Popen[bytes]
     output: IO[bytes]
+    timeout: float
     until: float
+
+    def over(self) -> bool:
+        """Whether it has ended, or has to."""
+        return self.process.poll() is not None or bool(self.too_much())
+
+    def too_much(self) -> str:
+        """Why it has to end, "" where it may go on."""
+        if time.monotonic() >= self.until:
+            return f"not done after {self.timeout:g} seconds"
+        if os.fstat(self.output.fileno()).st_size > _MOST_PRINTED:
+            return f"it printed more than {_MOST_PRINTED >> 20} MiB"
+        return ""
 
 
 def run_programs(commands: Sequence[Sequence[str]], *, at_once: int, timeout: float) -> Iterator[tuple[int, Ran]]:
@@ -58,7 +73,7 @@ def run_programs(commands: Sequence[Sequence[str]], *, at_once: int, timeout: fl
                 index, words = waiting.pop()
                 with uncut():
                     running.append(_start(index, words, timeout))
-            ended = [each for each in running if _over(each)]
+            ended = [each for each in running if each.over()]
             pause = _POLL if ended else min(2 * pause, _POLL_MOST)
             for each in ended:
                 running.remove(each)
@@ -81,17 +96,14 @@ def _start(index: int, words: Sequence[str], timeout: float) -> _Running:
         output.close()
         reason = error.strerror if isinstance(error, OSError) else "no program has such a name"
         raise InputError(f"cannot be run: {reason or error}", where=words[0]) from None
-    return _Running(index, process, output, time.monotonic() + timeout)
-
-
-def _over(running: _Running) -> bool:
-    return running.process.poll() is not None or time.monotonic() >= running.until
+    return _Running(index, process, output, timeout, time.monotonic() + timeout)
 
 
 def _finish(running: _Running) -> Ran:
     """End what still runs, and read the last line of what it printed."""
     with uncut():
         status = running.process.poll()
+        killed = "" if status is not None else running.too_much()
         with contextlib.suppress(OSError):  # the group may be gone
             os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait()
@@ -102,4 +114,4 @@ def _finish(running: _Running) -> Ran:
         finally:
             running.output.close()
     said = [line.strip() for line in lines if line.strip()]
-    return Ran(status, said[-1] if said else "")
+    return Ran(status, said[-1] if said else "", killed)

@@ -6,6 +6,7 @@ typed in by hand; where an answer is published, the two are compared before anyt
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,9 +72,12 @@ def _delivered_lines(answers: Answers) -> Iterator[dict[str, Any]]:
     return (line for line in answers.lines if line["verdict"] in WRITTEN)
 
 
+_model = functools.cache(load_model)
+
+
 def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
     """What the device of a model answers, with the model's own suggestions for what is not public."""
-    model = load_model(ident)
+    model = _model(ident)
     device = Device(model, model.suggestions)
     inbound = OffloadedInbound(Sad(CryptographyEngine()), device, own_traffic=True)
     result = DeviceAnswers(ident, Answers(), [], device.assumptions)

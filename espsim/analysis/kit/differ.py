@@ -57,6 +57,8 @@ def difference(right: str, got: str, lines: Sequence[dict[str, Any]]) -> str | N
     except InputError as error:
         return f"{{out}} can't be read: {shortened(error.what, 200)}"
     frames = [line for line in lines if line["verdict"] in WRITTEN]
+    if len(frames) != len(wanted):
+        raise InputError(f"has {len(wanted)} packets, and its verdicts say {len(frames)}", where=right)
     for n, (packet, line) in enumerate(zip(wanted, frames, strict=True)):
         if n >= len(found):
             more = f" ({len(found)} of {len(wanted)} packets are there)"

@@ -10,7 +10,6 @@ line; the case is skipped then. Any other status but 0 fails the case, as do a c
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,16 +19,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from espsim.analysis.kit.differ import difference, of_lines
 from espsim.analysis.kit.manifest import CaseEntry, DeviceEntry, Manifest
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
+from espsim.core.inputs import read_whole
 from espsim.io.program import Ran, run_programs
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
 SKIPPED_STATUS = 77
 """As automake's and DPDK's TEST_SKIPPED."""
 
+_MOST = 64 << 20
 _NEEDED = ("in", "sad", "out")
 _PLACES = (*_NEEDED, "verdicts", "model")
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -110,7 +113,7 @@ def judge(
     `model`: judge by what the device of this model answers; cases without an answer of it are skipped. `tell` hears
     the id of each case when it is done.
     """
-    run = _Run(folder, command, model, timeout)
+    run = _Run(folder, command, model)
     judged: dict[str, Judged] = {}
     asked = []
     for case in cases:
@@ -139,7 +142,6 @@ class _Run:
     folder: str
     command: Command
     model: str | None
-    timeout: float
 
     def prepare(self, at: str, case: CaseEntry) -> list[str]:
         """Make the folder of one case; the words that run the program in it."""
@@ -158,7 +160,7 @@ class _Run:
         if ran.status == SKIPPED_STATUS:
             return Judged(case, SKIP, shortened(ran.said, 200) or "the program says that it can't (exit status 77)")
         if ran.status is None:
-            return Judged(case, FAIL, f"not done after {self.timeout:g} seconds, and killed{said}")
+            return Judged(case, FAIL, f"{ran.killed}, and was killed{said}")
         if ran.status:
             how = f"exit status {ran.status}" if ran.status > 0 else f"ended by signal {-ran.status}"
             return Judged(case, FAIL, f"{how}{said}")
@@ -185,9 +187,28 @@ def _device(case: CaseEntry, model: str | None) -> DeviceEntry | None:
 
 
 def read_lines(path: str) -> list[dict[str, Any]]:
-    """The lines of a kit's own verdicts file."""
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The lines of a kit's own verdicts file. InputError where it is no such file."""
+    text = read_whole(path, most=_MOST).decode("utf-8", "replace")
+    found: list[dict[str, Any]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            found.append(_Line.model_validate_json(line).model_dump(exclude_unset=True))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            at = ".".join(map(str, first["loc"]))
+            raise InputError(f"{at}: {first['msg']}" if at else first["msg"], where=path, line=number) from None
+    return found
+
+
+class _Line(BaseModel):
+    """What a line of verdicts.jsonl has to be for a case to be judged by it; more keys may be there."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    frame: int
+    verdict: str
+    spi: int | None = None
+    seq64: int | None = None
 
 
 def summary(manifest: Manifest, judged: Sequence[Judged], command: str) -> dict[str, Any]:

@@ -187,6 +187,29 @@ def test_a_damaged_kit_is_one_line(small, harm, said):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("verdicts.jsonl", b"[]\n", "verdicts.jsonl:1: "),
+        ("verdicts.jsonl", b'{"frame": 1, "verdict": "DELIVERED", "spi": "x"}\n', "verdicts.jsonl:1: spi: "),
+        ("verdicts.jsonl", b'{"frame": 1, "verdict": "DELIVERED"}\n', "has 2 packets, and its verdicts say 1"),
+        ("verdicts.jsonl", b"\xff\n", "verdicts.jsonl:1: "),
+        ("out.pcap", b"nothing", "out.pcap: "),
+    ],
+)
+def test_a_kit_of_others_that_contradicts_itself_is_one_line(small, name, data, said):
+    """Its digests are right: whoever wrote it made the mistake."""
+    path = f"df/outer-0-inner-0/{name}"
+    (small / path).write_bytes(data)
+    files = json.loads((small / "manifest.json").read_text())["files"]
+    change(small, files={**files, path: hashlib.sha256(data).hexdigest()})
+    program = "sh -c 'cp {in} {out}; : {sad}'"
+    status, out, err = espsim_text("kit", "run", small, "--command", program, "--only", "df/outer-0-inner-0")
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
 def test_no_such_folder(tmp_path):
     status, _out, err = espsim_text("kit", "run", tmp_path / "none", "--command", "true {in} {sad} {out}")
     assert status == 2

@@ -204,10 +204,18 @@ time.sleep(600)"""
     folder, manifest = kit()
     command = Command(program(tmp_path, text))
     found = judge(str(folder), chosen_cases(manifest, ["ttl"]), command, timeout=1.5, at_once=2)
-    assert [one.why for one in found] == ["not done after 1.5 seconds, and killed"] * 2
+    assert [one.why for one in found] == ["not done after 1.5 seconds, and was killed"] * 2
     for child in tmp_path.glob("child*"):
         stat_of = Path("/proc", child.read_text(), "stat")  # one that was killed may wait for whoever adopted it
         assert not stat_of.exists() or stat_of.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def test_a_program_that_prints_without_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr("espsim.io.program._MOST_PRINTED", 1 << 20)
+    _status, found = run(tmp_path, "while True: print('x' * 1000)", "--only", "ttl/ttl-ipv4")
+    for case in found["cases"]:
+        assert case["why"].startswith("it printed more than 1 MiB, and was killed: x")
+        assert len(case["why"]) < 300
 
 
 def test_what_is_printed_is_escaped(tmp_path):
