@@ -53,9 +53,9 @@ class DeviceAnswers:
     unknown: str | None = None
 
 
-def software(capture: str, sad_text: str) -> Answers:
+def software(capture: str, sad_text: str, *, strict_windows: bool = False) -> Answers:
     """The reference path without a device, for the SAs of a text."""
-    sad = Sad(CryptographyEngine())
+    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
     load(sad, parse_sad_text(sad_text))
     return _run(capture, Inbound(sad, own_traffic=True))
 

@@ -30,13 +30,12 @@ def windows() -> Iterator[Case]:
         0,
         [5, 5, 1, 0, 900, 2],
     )
-    yield _case(
-        "window-33",
-        "Antireplay with window size 33",
-        "A size that does not divide 2^32: Linux's ring lets one duplicate of the first packet pass.",
-        33,
-        [*_edges(33)],
+    without_the_first_again = [number for n, number in enumerate(_edges(33)) if n != 2]
+    about = (
+        "A size that does not divide 2^32. The first packet does not come again, because Linux's ring would let that"
+        " pass, and others do not."
     )
+    yield _case("window-33", "Antireplay with window size 33", about, 33, without_the_first_again)
     yield _case(
         "reordered",
         "Antireplay, reordered packets",
