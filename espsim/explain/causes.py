@@ -11,7 +11,8 @@ from espsim.explain.facts import Answer, Failure
 from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
-from espsim.sad.association import Mark, Mode, Selector
+from espsim.reference.outer import Outer
+from espsim.sad.association import ESPINTCP, Mark, Mode, Selector
 from espsim.sad.entry import SadEntry, State
 from espsim.wire import esp
 
@@ -71,7 +72,7 @@ class Judge:
         if here:
             return _gone(here[0])
         if mine:
-            return _encap(mine[0], port)
+            return _encap(mine[0], outer)
         if same_spi:
             return _elsewhere(same_spi, dst)
         return self._not_known(spi, dst)
@@ -167,9 +168,15 @@ def _gone(entry: SadEntry) -> Answer:
     return Answer("expired", f"{entry.sa.name} met its hard lifetime and was gone: rekey earlier, or raise its limit")
 
 
-def _encap(entry: SadEntry, port: int | None) -> Answer:
-    wants = f"UDP port {entry.sa.encap.dport}" if entry.sa.encap is not None else "no UDP"
-    came = f"to UDP port {port}" if port is not None else "without UDP"
+def _encap(entry: SadEntry, outer: Outer | None) -> Answer:
+    encap, came = entry.sa.encap, "without UDP"
+    wants = "no UDP"
+    if encap is not None:
+        wants = f"{'TCP' if encap.kind == ESPINTCP else 'UDP'} port {encap.dport}"
+    if outer is not None and outer.ports is not None:
+        came = f"to UDP port {outer.ports[1]}"
+    elif outer is not None and outer.in_tcp:
+        came, wants = "in TCP", wants if encap is not None else "no TCP"
     return Answer(
         "encap", f"{entry.sa.name} wants {wants}, and the packet came {came}: NAT changed since the SA was made"
     )
@@ -229,7 +236,7 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
     """The verdicts whose cause is in the verdict's name."""
     sa, outer = own.sa, failure.outer
     if failure.fate.verdict is Verdict.ENCAP_MISMATCH:
-        return _encap(own, outer.ports[1] if outer is not None and outer.ports else None)
+        return _encap(own, outer)
     return {
         Verdict.SA_LARVAL: Answer(
             "larval", f"{sa.name} is larval: its negotiation has not ended. Look at the key manager's log"

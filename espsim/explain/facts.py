@@ -51,7 +51,8 @@ class Seen:
     """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, link layer too.
 
     `packet`: from the IP header on. Of a packet that was opened, `opened` is whether the ICV was right under the number
-    that its verdict was given for, and then the bytes are not looked at; None: it was not opened.
+    that its verdict was given for, and then the bytes are not looked at; None: it was not opened. `in_tcp`: it came in
+    a TCP stream.
     """
 
     packet: bytes
@@ -59,6 +60,7 @@ class Seen:
     captured: int = 0
     wire: int = 0
     opened: bool | None = None
+    in_tcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ class Failure:
     @classmethod
     def of(cls, fate: Fate, seen: Seen, ports: Collection[int]) -> Failure:
         """`ports`: the UDP ports at which ESP is expected."""
-        return cls(fate, seen, parse_outer(seen.packet, ports))
+        outer = parse_outer(seen.packet, ports)
+        if outer is not None:
+            outer.in_tcp = seen.in_tcp
+        return cls(fate, seen, outer)
 
     @property
     def cut(self) -> bool:

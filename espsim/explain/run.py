@@ -131,7 +131,9 @@ def _one(
         if received.verdict is Verdict.DELIVERED or received.verdict is Verdict.SENT:
             watch.passed(received)
         else:
-            token = watch.failed(received, Seen(frame.ip, frame.number, frame.captured, frame.wire))
+            token = watch.failed(
+                received, Seen(frame.ip, frame.number, frame.captured, frame.wire, in_tcp=frame.in_tcp)
+            )
     if lines is not None:
         lines.write(_line(frame, received, layer, modelled=isinstance(inbound, OffloadedInbound)), token)
     return received

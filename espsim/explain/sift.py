@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.batch import I32, PacketBatch
+from espsim.core.layers import IN_TCP
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Fate, Seen, Top
 from espsim.explain.known import Known
@@ -107,4 +108,5 @@ def seen_in(batch: PacketBatch, row: int, fate: Fate) -> Seen:
             opened = True
         elif code == OTHERWISE:  # an ICV fits one number; where there is none every number does
             opened = own is not None and own.sa.keys is not None and own.sa.keys.icv_length == 0
-    return Seen(batch.packet(row), int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row]), opened)
+    facts = int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row])
+    return Seen(batch.packet(row), *facts, opened, bool(batch.link[row] & IN_TCP))

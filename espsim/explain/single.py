@@ -148,7 +148,8 @@ def _tell(received: Received, seen: Seen, watch: Watch) -> Token:
     if received.verdict in PASSED:
         watch.passed(received)
         return None
-    return watch.failed(received, Facts(frame.ip or b"", frame.number, frame.captured, frame.wire))
+    facts = Facts(frame.ip or b"", frame.number, frame.captured, frame.wire, in_tcp=frame.in_tcp)
+    return watch.failed(received, facts)
 
 
 def _answer(token: Token) -> Answer | None:

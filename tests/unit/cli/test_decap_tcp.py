@@ -45,6 +45,9 @@ def test_an_sa_without_that_encapsulation_refuses_it(tmp_path, way):
         report = decap(CAPTURE, "--sad", tmp_path / "sad", *way)
         assert report["verdicts"] == {"ENCAP_MISMATCH": 11}
         assert report["linux_counters"] == {"XfrmInStateMismatch": 11}
+        wants = "UDP port 4500" if other else "no TCP"
+        assert f"wants {wants}, and the packet came in TCP" in report["why"][0]["detail"]
+        assert [one["cause"] for one in report["why"]] == ["encap", "encap"]
 
 
 def test_a_modelled_device_looks_into_no_stream():
