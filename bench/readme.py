@@ -1,4 +1,4 @@
-"""Writes the README's table of ratios.
+"""Writes the table of ratios in bench/README.md.
 
     espsim bench --peers --json > FILE.jsonl
     python -m bench.readme FILE.jsonl
@@ -20,7 +20,7 @@ from espsim.core.errors import InputError
 from espsim.io.atomic import atomic_output
 
 BEGIN, END = "<!-- bench table -->", "<!-- bench table end -->"
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parent / "README.md"
 _WIDTH = 130
 _NEEDED = ("bench", "what", "sas", "size", "engine", "rate_mps", "peer", "ratio_median", "machine", "versions")
 
@@ -139,7 +139,7 @@ def rewritten(text: str, rows: Sequence[dict[str, Any]], where: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Rewrite the README from a file of records."""
+    """Rewrite bench/README.md from a file of records."""
     if len(arguments) != 1:
         raise InputError("one argument: the file that `espsim bench --peers --json` wrote")
     text = rewritten(README.read_text(encoding="utf-8"), read_rows(Path(arguments[0])), str(README))

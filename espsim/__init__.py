@@ -6,8 +6,8 @@
     'DELIVERED'
 
 The names in `__all__` are the library: stable, typed, documented (espsim/api.py), and loaded when they are first used.
-The rooms of the house, and who may import whom, are in the README and held by the import linter; start reading at
-`espsim.reference`, which handles one packet at a time in the order of RFC 4303.
+The rooms of the house, and who may import whom, are in espsim/README.md and held by the import linter; start reading at
+`espsim.reference`, which handles one packet at a time in the order of RFC 4303 (README, "A reader's hour").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's generated table: what is measured, what is missed, what was lost, and bad input."""
+"""The generated table of bench/README.md: what is measured, what is missed, what was lost, and bad input."""
 
 from __future__ import annotations
 
