@@ -95,10 +95,7 @@ class Judge:
     def replay(self, failure: Failure, own: SadEntry) -> Answer:
         """The window refused the number; whether the packet is the SA's at all, its ICV says."""
         fate, top = failure.fate, self.tops(own)
-        right = failure.seen.opened
-        if right is None:
-            right = self.trials.opens(own, failure.esp, fate.seq64 or 0)
-        if right is False:
+        if not self._is_of(failure, own):
             return Answer(
                 "rekeyed",
                 f"the window refused number {fate.seq}, and the ICV is wrong under this SA's key: another SA with the"
@@ -116,6 +113,17 @@ class Judge:
             "duplicate",
             f"number {fate.seq} came before: the packet was doubled on the way, sent again, or captured twice",
         )
+
+    def _is_of(self, failure: Failure, own: SadEntry) -> bool:
+        """Whether a packet that a window refused is the SA's: its ICV is right under the number, or with ESN under the
+        one 2^32 below, as of a packet older than the window. One that has no room for an ICV is not judged."""
+        if failure.seen.opened is not None:
+            return failure.seen.opened
+        seq64 = failure.fate.seq64 or 0
+        right = self.trials.opens(own, failure.esp, seq64)
+        if right is False and own.sa.esn and seq64 >> 32:
+            right = self.trials.opens(own, failure.esp, seq64 - (1 << 32))
+        return right is not False
 
 
 # -- facts that need no trial -----------------------------------------------------------------------------------------

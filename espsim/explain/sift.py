@@ -101,12 +101,22 @@ class Sift(Collector):
 
 def seen_in(batch: PacketBatch, row: int, fate: Fate) -> Seen:
     """What the capture says of a row that failed. A window may have refused one that is plaintext by then."""
-    opened = None
+    packet, opened = batch.packet(row), None
     if fate.verdict in REPLAY_VERDICTS:
-        code, own = int(batch.opened[row]), fate.entry
-        if code in _RIGHT:
-            opened = True
-        elif code == OTHERWISE:  # an ICV fits one number; where there is none every number does
-            opened = own is not None and own.sa.keys is not None and own.sa.keys.icv_length == 0
+        code = int(batch.opened[row])
+        opened = True if code in _RIGHT else None
+        if code == OTHERWISE and fate.used is not None:
+            packet = _closed(packet, int(batch.where[row, 1]), int(batch.where[row, 2]), fate.used)
     facts = int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row])
-    return Seen(batch.packet(row), *facts, opened, bool(batch.link[row] & IN_TCP))
+    return Seen(packet, *facts, opened, bool(batch.link[row] & IN_TCP))
+
+
+def _closed(packet: bytes, esp: int, end: int, used: SadEntry) -> bytes:
+    """The packet as it came: ciphertext where an engine left plaintext. Only its ICV, which is still there, depends on
+    the number."""
+    keys, transform = used.sa.keys, used.transform
+    if keys is None or transform is None:
+        return packet
+    body, icv = esp + 8 + keys.suite.iv_length, end - keys.icv_length
+    sealed = transform.seal(packet[esp : esp + 8], b"", packet[esp + 8 : body], packet[body:icv])
+    return packet[:body] + sealed[: icv - body] + packet[icv:]

@@ -29,6 +29,7 @@ GCM, CBC = gcm_words(), cbc_words()
 PEER, OTHER, ESN = Sealer(), Sealer(OTHER_KEY), Sealer(hi=0)
 PLAIN = sa_line(GCM)
 ESN_SA = sa_line(GCM, more="replay-window 32 flag esn")
+WRAP = 1 << 32
 ELSEWHERE = "192.0.2.77"
 
 
@@ -77,6 +78,12 @@ CASES = [
          {(NO_SA, "unknown-spi"): 2}, ("0x0000beef",)),
     Case("rekeyed", PLAIN, numbers(PEER, 1, 2) + numbers(OTHER, 1, 2), {(DUPLICATE, "rekeyed"): 2}, ("number 1",)),
     Case("rekeyed, long ago", PLAIN, numbers(PEER, 500) + numbers(OTHER, 1, 2), {(TOO_OLD, "rekeyed"): 2}),
+    Case("no rekeyed: of the high half before, and opened before the window came so far",
+         sa_line(GCM, more="replay-window 32 flag esn replay-seq 1000"),
+         [ESN.packet(1 << 31), ESN.packet(WRAP - 1), *numbers(Sealer(hi=1), 1001, 1010), ESN.packet(1001)],
+         {(DUPLICATE, "duplicate"): 1}, options=("--keep-window",)),
+    Case("rekeyed, with ESN", ESN_SA, numbers(Sealer(hi=0), 1) + numbers(Sealer(OTHER_KEY, hi=0), 1),
+         {(DUPLICATE, "rekeyed"): 1}),
     Case("restart", PLAIN, numbers(PEER, 499, 500, 1, 2, 3), {(TOO_OLD, "restart"): 3}, ("at 1 after 500",)),
     Case("no restart: one packet", PLAIN, numbers(PEER, 500, 1), {(TOO_OLD, "too-old"): 1}),
     Case("no restart: they do not rise", PLAIN, numbers(PEER, 500, 3, 2, 1), {(TOO_OLD, "too-old"): 3}),
