@@ -19,6 +19,7 @@ repeats = 4
 reorder = [8, 100]
 window = [32, 64, 128]
 packets = 400
+loss = 0.1
 
 [quick]
 repeats = 1

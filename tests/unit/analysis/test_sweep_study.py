@@ -23,7 +23,7 @@ WRONG = {
     "a name": (('name = "small"', 'name = "../x"'), "small.toml:2: name: '../x' is not legal: small letters"),
     "missing": (('question = "Which window?"', ""), "small.toml: question is missing"),
     "no toml": (("[axes]", "[axes"), "small.toml:7: not TOML"),
-    "quick": (("repeats = 1\n", "repeats = 1\n[quick.axes]\nwindw = 1\n"), "small.toml:15: quick.axes.windw: no such"),
+    "quick": (("repeats = 1\n", "repeats = 1\n[quick.axes]\nwindw = 1\n"), "small.toml:16: quick.axes.windw: no such"),
     "a scenario": (("repeats = 4", 'scenario = "s02"'), "small.toml:5: scenario: kind window runs none"),
     "along": (("repeats = 4", 'along = "windw"'), "small.toml:5: along: no axis 'windw'; did you mean window?"),
 }  # fmt: skip

@@ -138,6 +138,9 @@ def test_a_table_that_overflows():
     assert (full["node"], full["errno"], full["full"]) == (424, "ENOSPC", True)
     assert told["refused"] == [{"request": "offload", "errno": "ENOSPC", "count": 176}]
     assert max(each["device"] for each in told["timeline"]) == 1024
+    # The old SAs left the device, so what is left is the new ones that it took.
+    assert found.host.device is not None
+    assert len(found.host.device.held()) == len(found.host.in_device) == 424 == told["timeline"][-1]["device"]
 
 
 def test_a_slot_that_another_spi_has():
