@@ -76,25 +76,17 @@ def xfrm(
     is 1; it is 0 where --seconds pass without a difference. --seed chooses the batches. Of two policies the wording of
     refusals is not compared.
     """
-    from espsim.core.errors import InputError
-    from espsim.core.inputs import STANDARD, open_input
+    from espsim.core.inputs import open_input
 
     if fuzzes:
-        other = {"FILE": file, "-batch": batch, "-force": force, "--requests": requests, "--state": state,
-                 "--option": options}  # fmt: skip
-        fuzz_command.check([name for name, value in other.items() if value], live, policy, policies)
+        other = {"FILE": file, "-batch": batch, "-force": force, "--requests": requests, "--state": state}
+        given = [name for name, value in other.items() if value] + (["--option"] if options else [])
+        fuzz_command.check(given, live, policy, policies)
         fuzz_command.run(live, policy, policies, seed or 0, seconds or fuzz_command.SECONDS, as_json=as_json)
         return
     if file is None:
         raise click.UsageError("Missing argument 'FILE|-'.")
-    if policies is not None or seconds is not None:
-        raise InputError("--policies and --seconds go with --fuzz")
-    if live and (requests or state is not None or options):
-        raise InputError("--live goes with a batch alone, without --requests, --state and --option")
-    if batch and requests:
-        raise InputError("-batch and --requests: FILE is one or the other")
-    if state == STANDARD:
-        raise InputError("--state is read and written: it wants a file", where=state)
+    _check(live=live, batch=batch, requests=requests, state=state, options=options, fuzz=(policies, seconds))
     common.keep_apart({"FILE": file}, {"--state": state})
     with open_input(file) as stream:
         if live:
@@ -106,6 +98,24 @@ def xfrm(
                 save()
     if not ok:
         sys.exit(2)
+
+
+def _check(
+    *, live: bool, batch: bool, requests: bool, state: str | None, options: tuple[str, ...],
+    fuzz: tuple[str | None, int | None],
+) -> None:  # fmt: skip
+    """InputError where options contradict each other; `fuzz` are those that go with --fuzz."""
+    from espsim.core.errors import InputError
+    from espsim.core.inputs import STANDARD
+
+    if fuzz != (None, None):
+        raise InputError("--policies and --seconds go with --fuzz")
+    if live and (requests or state is not None or options):
+        raise InputError("--live goes with a batch alone, without --requests, --state and --option")
+    if batch and requests:
+        raise InputError("-batch and --requests: FILE is one or the other")
+    if state == STANDARD:
+        raise InputError("--state is read and written: it wants a file", where=state)
 
 
 @contextlib.contextmanager

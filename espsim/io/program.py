@@ -48,7 +48,11 @@ class _Running:
 
     def over(self) -> bool:
         """Whether it has ended, or has to."""
-        return self.process.poll() is not None or bool(self.too_much())
+        return self.ended() or bool(self.too_much())
+
+    def ended(self) -> bool:
+        """Whether it has ended. It stays a zombie, so that its number, and its group's, is nobody else's yet."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def too_much(self) -> str:
         """Why it has to end, "" where it may go on."""
@@ -102,11 +106,11 @@ def _start(index: int, words: Sequence[str], timeout: float) -> _Running:
 def _finish(running: _Running) -> Ran:
     """End what still runs, and read the last line of what it printed."""
     with uncut():
-        status = running.process.poll()
-        killed = "" if status is not None else running.too_much()
-        with contextlib.suppress(OSError):  # the group may be gone
+        ended = running.ended()
+        killed = "" if ended else running.too_much()
+        with contextlib.suppress(OSError):  # no one of the group may be left who can be killed
             os.killpg(running.process.pid, signal.SIGKILL)
-        running.process.wait()
+        status = running.process.wait()
         try:
             size = os.fstat(running.output.fileno()).st_size
             running.output.seek(max(size - _TAIL, 0))
@@ -114,4 +118,4 @@ def _finish(running: _Running) -> Ran:
         finally:
             running.output.close()
     said = [line.strip() for line in lines if line.strip()]
-    return Ran(status, said[-1] if said else "", killed)
+    return Ran(status if ended else None, said[-1] if said else "", killed)
