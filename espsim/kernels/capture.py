@@ -248,9 +248,10 @@ def _may_join(arena: U8, at: Int, size: Int, ports: U8) -> bool:
     if arena[at] >> 4 == 4:
         if size < 20:
             return False
-        if arena[at + 6] & 0x3F != 0 or arena[at + 7] != 0:
-            return arena[at + 9] in (50, 17)
-        return arena[at + 9] == 6 and _in_stream(arena, at, np.int64(arena[at] & 15) * 4, size, ports)
+        head = arena[at : at + 20]
+        if head[6] & 0x3F | head[7] != 0:
+            return head[9] in (50, 17)
+        return head[9] == 6 and _in_stream(arena, at, np.int64(head[0] & 15) * 4, size, ports)
     if size < 48:
         return False
     if arena[at + 6] == 6:
