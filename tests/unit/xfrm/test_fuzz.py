@@ -273,7 +273,7 @@ def test_every_pair_of_kernels_ends():
 
 
 def test_the_readme_shows_what_it_prints():
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "espsim" / "cli" / "README.md").read_text(encoding="utf-8")
     words = "xfrm --fuzz --policies rfc2401,sa-dir --seed 1"
     _status, out, _err = espsim_text(*words.split())
     shown = "\n".join(f"    {line}".rstrip() for line in (f"$ espsim {words}", *out.splitlines()))
