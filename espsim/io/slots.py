@@ -1,6 +1,6 @@
 """Memory for batches of frames, and rows that are more, fewer or longer than their frames: joined fragments.
 
-A datagram that was put together takes its completing frame's row, and lies behind the frames in the arena. Where there
+A datagram that was put together takes its completing frame's row, and lies after the frames in the arena. Where there
 is no room for it, it waits for the next batch with all rows that come after it.
 """
 

@@ -1,7 +1,7 @@
 """ESP in TCP (RFC 9329): streams put together in order, and cut into messages.
 
 A stream is looked at where a port of it is one of `ports`, or where a segment of it begins with IKETCP: then both
-directions are. Bytes that came first stay; what comes again is passed over. A segment behind a gap waits until the gap
+directions are. Bytes that came first stay; what comes again is passed over. A segment after a gap waits until the gap
 is filled. It never will be where the other side has acknowledged what is missing (the capture lacks it), where too
 much waits, or too long by the capture's clock; then the bytes that are missing are given up. After that, where a
 capture begins in the middle, and after a length that can't be, messages are found again: in a segment whose messages
@@ -24,12 +24,12 @@ from espsim.wire import tcp
 MOST_MEMORY = 8 << 20
 """Bytes that are held of all streams."""
 MOST_WAITING = 1 << 20
-"""Bytes of one stream that wait behind a gap."""
+"""Bytes of one stream that wait after a gap."""
 MOST_STREAMS = 4096
 PATIENCE = 10
 """Seconds that a gap is waited for."""
 
-_FAR = 1 << 24  # bytes behind which a segment is no later part of the same data
+_FAR = 1 << 24  # bytes ahead from which on a segment is no later part of the same data
 _MODULUS, _HALF = 1 << 32, 1 << 31
 _PER_STREAM, _PER_SEGMENT = 512, 128  # bytes of memory beside the data, about
 _SECOND = 1_000_000_000

@@ -1,7 +1,7 @@
 """Fragments of IP datagrams: what one says of itself, and the datagram that they become.
 
 IPv4 (RFC 791)   the offset in units of eight bytes and "more" are in the header (wire/ipv4.py)
-IPv6 (RFC 8200 4.5), behind headers that every fragment has:
+IPv6 (RFC 8200 4.5), after headers that every fragment has:
 |  Next Header  |   Reserved    |      Fragment Offset    |Res|M|   0
 |                         Identification                        |   4
 
@@ -18,7 +18,7 @@ from espsim.wire import esp, ipv4, ipv6, udp
 
 HEADER_LENGTH6 = 8
 MOST = 65535
-"""Bytes of an IPv4 datagram, and of an IPv6 datagram behind its first 40."""
+"""Bytes of an IPv4 datagram, and of an IPv6 datagram after its first 40."""
 
 _EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
 _MAY_HOLD_ESP = (esp.PROTO_ESP, udp.PROTO_UDP, *_EXTENSIONS)
