@@ -25,13 +25,10 @@ from espsim.kernels.decap import (
     TRUNCATED,
     USED,
 )
-from espsim.kernels.replay import OTHERWISE, RESUMED, _infer, _judge, _move, settle_sent
+from espsim.kernels.replay import OTHERWISE, _infer, _judge, accepted, settle_sent
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
 """Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""
-
-_SIZE = np.uint64(0x1FFF)
-_0 = np.uint64(0)
 
 
 @kernel
@@ -62,10 +59,8 @@ def advance(
             verdict[i] = opened[i]
         elif refused != DELIVERED or opened[i] != DELIVERED:
             verdict[i] = refused if refused != DELIVERED else opened[i]
-        elif order[i] != NOBODY and form & _SIZE != _0:
-            _move(form, bits, number, now, ahead)
-            if form & RESUMED != _0:
-                shape[sa_index[i]] = form & ~RESUMED
+        elif order[i] != NOBODY:
+            accepted(sa_index[i], shape, bits, number, now, ahead)
     return -1
 
 

@@ -200,6 +200,17 @@ def check(
 
 
 @inlined
+def accepted(sa: int, shape: U64, bits: U64, number: np.uint64, now: np.uint64, ahead: int) -> None:
+    """An authentic number moves the SA's window; without one it is what the next number is nearest to."""
+    form = shape[sa]
+    if form & _SIZE != _0:
+        _move(form, bits, number, now, ahead)
+        shape[sa] = form & ~RESUMED
+    elif form & RESUMED != _0 and number != _0:
+        bits[(form >> _32) + _1] = now
+
+
+@inlined
 def settle_sent(
     i: int, sa: int, form: np.uint64, number: np.uint64, opened: U8, sent: U64, seq64: U64, verdict: U8
 ) -> bool:
@@ -251,12 +262,8 @@ def advance(
             return i
         elif opened[i] != DELIVERED:
             verdict[i] = opened[i]
-        elif form & _SIZE != _0:
-            _move(form, bits, number, now, ahead)
-            if form & RESUMED != _0:
-                shape[sa_index[i]] = form & ~RESUMED
-        elif form & RESUMED != _0 and number != _0:
-            bits[(form >> _32) + _1] = now
+        else:
+            accepted(sa_index[i], shape, bits, number, now, ahead)
     return -1
 
 

@@ -25,7 +25,7 @@ from espsim.aead.engines import AUTO
 from espsim.core.batch import I32, NOT_ESP, ONE_BY_ONE, U8, PacketBatch
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.kernels import device_replay
-from espsim.kernels.codes import OUTGOING, OWN
+from espsim.kernels.codes import IN_TCP, OUTGOING, OWN
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import usable
 from espsim.offload.device import Device, Reached
@@ -78,7 +78,7 @@ class OffloadedPath(Protocol):
     sent: SentNumbers | None
 
     def receive(
-        self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool = False
+        self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool
     ) -> OffloadedAnswer | None:  # fmt: skip
         """Process one IP packet."""
 
@@ -108,8 +108,8 @@ class BatchOffloaded(BatchInbound):
         beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
         run_stages(beside.stages(), batch, self.columns, debug=self.debug)
         for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
-            outgoing = bool(batch.link[row] & OUTGOING)
-            answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing)
+            outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
+            answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
             beside.asked[row] = None if answer is None else ReceivedRow(*map(answer.__getattribute__, _FACTS))
             self._put(batch, row, beside.asked[row])
 
