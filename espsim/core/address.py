@@ -22,7 +22,7 @@ def packed(text: str) -> Address | None:
     """An address, None where it is none: inet_pton takes nothing that `parse_address` does not."""
     try:
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no text that a system call could take
         return None
 
 

@@ -323,7 +323,7 @@ def test_what_the_reference_path_calls_no_esp_leaves_no_sa_in_the_row(counts):
     sa = gcm_sa(limits=Limits(hard_packets=1))
     inbound = Inbound(new_sad(sa))
     if not counts:
-        inbound.receive = lambda packet, now, outgoing: None  # type: ignore[method-assign, assignment, misc]
+        inbound.receive = lambda packet, now, outgoing, in_tcp: None  # type: ignore[method-assign, assignment, misc]
     path = BatchInbound(inbound, "cryptography", debug=True)
     batch = PacketBatch.of([Peer(sa).packet(1, ipv4(DATA))])
     path.run(batch)

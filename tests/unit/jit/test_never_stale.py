@@ -140,7 +140,7 @@ def test_the_hash_covers_all_that_compiled_code_is_made_of():
         reached.add(name)
         waiting |= {found for found in imports_of(modules[name]) if found in modules} - reached
     outside = {name for name in reached if name.split(".")[1] not in sources.ROOMS}
-    assert outside == set()
+    assert outside == {"espsim.version"}  # which is a part of the key itself
 
 
 def test_compiled_code_is_made_in_one_place():
