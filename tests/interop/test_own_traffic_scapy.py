@@ -76,7 +76,8 @@ def test_ethernet_of_both_directions_with_esn(tmp_path, way):
     sad = ADD.format(
         src=HERE, dst=THERE, spi=0x1001, window="", more=" flag esn replay-oseq 0xfffffff0 replay-oseq-hi 2 dir out"
     ) + ADD.format(src=THERE, dst=HERE, spi=0x2001, window=" replay-window 32", more=" dir in")
-    verdicts, said = decapped(tmp_path, [Ether() / packet for packet in packets], sad, *way)
+    link = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")  # else scapy asks the network, 2 s each
+    verdicts, said = decapped(tmp_path, [link / packet for packet in packets], sad, *way)
     assert verdicts == ["SENT", "SENT", "DELIVERED", "SENT", "SENT", "SENT"]
     assert (said["sent"], said["delivered"], said["linux_counters"]) == (5, 1, {})
     assert inner_packets(tmp_path) == [bytes(clear(n)) for n in range(6)]
