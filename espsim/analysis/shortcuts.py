@@ -23,7 +23,7 @@ def mask_of(device: Device) -> int | None:
 
 
 def mask_of_vacant(device: Device) -> int | None:
-    """As `mask_of`, where all SPIs whose row is empty meet the same; None: some rows lie behind the table's end."""
+    """`mask_of`, where every SPI with an empty row gets the same answer; None: some rows are not in the table."""
     mask, capacity = mask_of(device), device.model.spec.inbound.lookup[0].capacity
     return None if mask is None or (isinstance(capacity, int) and capacity <= mask) else mask
 

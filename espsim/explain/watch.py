@@ -12,6 +12,7 @@ verdict alone and have no cause. Nothing is kept of a packet but its cause and i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -91,7 +92,7 @@ class _Run:
     first: Sample | None
 
 
-class Collector:
+class Collector(ABC):
     """What both collectors share: looking at packets, and what the whole run says. `ports`: where ESP in UDP comes."""
 
     def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
@@ -105,13 +106,13 @@ class Collector:
         self._runs: dict[int, _Run] = {}
         self._right: set[int] = set()
 
+    @abstractmethod
     def top(self, entry: SadEntry) -> Top:
         """Where an SA's window stands after the packets so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def authentic(self, entry: SadEntry) -> bool:
         """Whether any of an SA's packets had a right ICV."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """No more packets come: what was `key` is `damaged` where others of the SA opened."""

@@ -43,7 +43,7 @@ class Answers:
 class DeviceAnswers:
     """What a modelled device answers. `installed`: the driver's answer to each add, in order.
 
-    `unknown`: the first value that the run reached and nobody has published; then there are no answers.
+    `unknown`: a value that is not public and that the run needed; then there are no answers.
     """
 
     model: str

@@ -103,7 +103,7 @@ def extended() -> Iterator[Case]:
     )
     about = "A jump of more than 2^32 cannot be inferred: its ICV fails, and the window stays."
     yield _case("esn-two-wraps", "ESN, a jump of more than 2^32", about, 64, [10, 2 * WRAP + 20, 11, 12], esn=True)
-    about = "The first packets come from before the boundary, the receiver starts behind it."
+    about = "The receiver starts at a multiple of 2^32; a packet from before it comes late."
     yield _case(
         "esn-start",
         "ESN, the start of a receiver",

@@ -52,7 +52,7 @@ class LocalPool(Closing):
             raise InputError(f"a worker cannot be started: {error.strerror}", where="--workers") from None
 
     def rows(self, tasks: Iterator[Task]) -> Iterator[list[Row]]:
-        """The rows of all tasks, as they come; whoever writes them down does it before the next are asked for."""
+        """The rows of all tasks, as they come. Write each down before you ask for the next."""
         again: deque[Task] = deque()
         deaths: dict[int, int] = {}
         while True:

@@ -156,22 +156,21 @@ class StormRun:
     # -- steps --------------------------------------------------------------------------------------------------------
 
     def _host_step(self, now: float, what: object) -> None:
-        node, step = _pair(what)
-        host = self.host
-        said = host.delete_old(node) if step == "delete" else (
-            host.install_in(node, 1) if step == "in" else host.install_out(node, 1)
-        )  # fmt: skip
-        self.result.done.append((now, node, "host", said))
-        if self.result.moments[-1][1] != len(host.in_device):
-            self.result.moments.append((now, len(host.in_device)))
+        self._step(now, what, self.host, "host")
+        if self.result.moments[-1][1] != len(self.host.in_device):
+            self.result.moments.append((now, len(self.host.in_device)))
 
     def _node_step(self, now: float, what: object) -> None:
+        self._step(now, what, self.nodes, "node")
+
+    def _step(self, now: float, what: object, side: Host | Nodes, whose: str) -> None:
+        """A side's next step, and what it said."""
         node, step = _pair(what)
-        nodes = self.nodes
-        said = nodes.delete_old(node) if step == "delete" else (
-            nodes.install_in(node, 1) if step == "in" else nodes.install_out(node, 1)
-        )  # fmt: skip
-        self.result.done.append((now, node, "node", said))
+        if step == "delete":
+            said = side.delete_old(node)
+        else:
+            said = side.install_in(node, 1) if step == "in" else side.install_out(node, 1)
+        self.result.done.append((now, node, whose, said))
 
     # -- packets ------------------------------------------------------------------------------------------------------
 

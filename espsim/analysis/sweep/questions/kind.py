@@ -1,4 +1,4 @@
-"""What a kind of question is: its axes, what one task of it does, and what is told of many.
+"""A kind of question: its axes, what one task of it does, and what is said of many tasks.
 
 A task gets the value of each axis, a seed, and what belongs to the whole study (`Given`). It returns a `Result`: named
 numbers and texts, and an answer in a few words, by which a report says where the answer changes. Numbers are rounded

@@ -54,8 +54,8 @@ def arrivals(packets: int, reorder: int, share: float, loss: float, rng: random.
         lost, late, by = rng.random(), rng.random(), rng.random()
         if lost < loss:
             continue
-        behind = 1 + int(by * reorder) if reorder and late < share else 0
-        placed.append((seq + behind + (0.5 if behind else 0.0), seq))
+        delay = 1 + int(by * reorder) if reorder and late < share else 0
+        placed.append((seq + delay + (0.5 if delay else 0.0), seq))  # a half: after the packet of that place
     return [seq for _at, seq in sorted(placed)]
 
 
