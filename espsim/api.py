@@ -86,16 +86,27 @@ def seal_packet(
     now: float = 0.0,
     mark: int | None = 0,
     random_bytes: Callable[[int], bytes] = os.urandom,
+    trace: Callable[[Step], None] | None = None,
 ) -> Sent | None:
     """Seal one clear IP packet under the outbound SA whose selector takes it. None: it is not IP.
 
+    `trace` is called with each step, as `espsim explain --seal` shows them; no step holds a key.
     `random_bytes` draws IVs (CBC) and the mask of counter IVs, once an SA. An IV is never used twice with one key as
     long as one function seals for a SAD: for a stream of packets keep an `espsim.reference.outbound.Outbound`, or use
     `seal_batch`.
     """
     from espsim.reference.outbound import Outbound
 
-    return Outbound(sad, random_bytes, mark=mark).send(packet, now)
+    outbound = Outbound(sad, random_bytes, mark=mark)
+    if trace is None:
+        return outbound.send(packet, now)
+    from espsim.explain.outbound import OutboundSteps
+
+    told = outbound.trace = OutboundSteps(outbound, show_keys=False)
+    sent = outbound.send(packet, now)
+    for step in told.steps:
+        trace(step)
+    return sent
 
 
 def open_batch(

@@ -14,6 +14,7 @@ import pytest
 
 import espsim
 from espsim.core.verdict import Verdict
+from espsim.explain.steps import Step
 from espsim.offload.compare import association
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import load_model, parse_assumptions
@@ -95,6 +96,16 @@ def test_batches_say_what_single_packets_say():
     assert repr(opened) == "OpenedBatch(6 DELIVERED, 2 not ESP, 1 INTEGRITY, 1 REPLAY_DUPLICATE)"
     assert [entry.window.top for entry in sad] == [entry.window.top for entry in other] == [6, 0]
     assert int(Verdict.DELIVERED) == 0
+
+
+def test_sealing_tells_its_steps_and_no_key():
+    sa = gcm_sa()
+    steps: list[Step] = []
+    sent = espsim.seal_packet(new_sad(sa), ipv4(udp(b"inside")), trace=steps.append)
+    assert sent is not None
+    assert sent.packet is not None
+    assert [step.step for step in steps][-5:] == ["nonce", "AAD", "encryption", "ICV", "outer IPv4 header"]
+    assert bytes([7] * 16).hex() not in repr(steps)
 
 
 # -- lookup tables ------------------------------------------------------------------------------------------------
