@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -215,12 +216,10 @@ def test_a_sweep_killed_at_twenty_moments_ends_with_the_same_rows(slow, number):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_stopped_sweep_keeps_its_rows_and_says_nothing(slow, tmp_path, name):
-    import signal
-
-    folder, _whole = slow
-    rows = tmp_path / "a.sqlite"
-    with start(folder / "slow.toml", rows) as process:
+def test_a_stopped_sweep_keeps_its_rows_and_says_nothing(tmp_path, name):
+    study, rows = tmp_path / "endless.toml", tmp_path / "a.sqlite"
+    study.write_text(SLOW.replace("repeats = 8", "repeats = 800"))  # minutes: it cannot end before the signal
+    with start(study, rows) as process:
         while landed(rows) < 3 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(getattr(signal, name))
