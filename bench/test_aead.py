@@ -9,11 +9,11 @@ import random
 
 import pytest
 
-from bench.aead_cases import SUITES, case_of
-from bench.cases import Clocked, engine_words
-from bench.interleave import machine
 from espsim.aead.engines import ENGINES, NOT_THERE, engine_by_name, find
 from espsim.aead.suites import resolve
+from espsim.measure.aead_cases import SUITES, case_of
+from espsim.measure.cases import Clocked, engine_words
+from espsim.measure.interleave import machine
 
 SIZES = (64, 256, 1024, 1424, "imix")
 

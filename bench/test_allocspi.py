@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from bench.interleave import machine
+from espsim.measure.interleave import machine
 from espsim.sad.spi import POLICIES
 
 REQUESTS = int(os.environ.get("ESPSIM_ALLOCSPI", "1000000"))
@@ -22,7 +22,7 @@ REQUESTS = int(os.environ.get("ESPSIM_ALLOCSPI", "1000000"))
 
 @pytest.mark.parametrize("policy", list(POLICIES))
 def test_many_allocspi(policy, capsys):
-    command = [sys.executable, "-m", "bench.allocspi", policy, str(REQUESTS)]
+    command = [sys.executable, "-m", "espsim.measure.allocspi", policy, str(REQUESTS)]
     done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert done["states"] == REQUESTS
     with capsys.disabled():

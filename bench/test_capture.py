@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.interleave import interleave, machine
 from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.slots import FrameSlot
+from espsim.measure.interleave import interleave, machine
 
 SIZES = [(134, 1_000_000), (1494, 200_000)]
 """Bytes of an Ethernet frame (ESP in a tunnel around 64, and 1424), and how many."""

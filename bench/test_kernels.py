@@ -9,9 +9,9 @@ import functools
 
 import pytest
 
-from bench.cases import Clocked, ready
-from bench.interleave import machine
-from bench.lookup_cases import direct_case, hash_case, triple_case, window_case
+from espsim.measure.cases import Clocked, ready
+from espsim.measure.interleave import machine
+from espsim.measure.lookup_cases import direct_case, hash_case, triple_case, window_case
 
 SAS = (1_000, 100_000, 1_000_000)
 LOOKUPS = {

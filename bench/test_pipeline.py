@@ -9,10 +9,10 @@ import itertools
 
 import pytest
 
-from bench.interleave import machine
-from bench.pipeline_cases import DIRECTIONS, Point, work_of
-from bench.traffic import BATCH
 from espsim.aead.engines import AUTO, ENGINES, NOT_THERE, find
+from espsim.measure.interleave import machine
+from espsim.measure.pipeline_cases import DIRECTIONS, Point, work_of
+from espsim.measure.traffic import BATCH
 
 
 def measure(benchmark, point):

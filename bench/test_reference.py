@@ -9,11 +9,11 @@ import importlib.metadata
 
 import pytest
 
-from bench.interleave import interleave, machine
-from bench.peers import scapy_opener
-from bench.workloads import gcm_tunnel
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.verdict import Verdict
+from espsim.measure.interleave import interleave, machine
+from espsim.measure.peers import scapy_opener
+from espsim.measure.workloads import gcm_tunnel
 from espsim.reference.inbound import Inbound
 from espsim.sad.sad import Sad
 

@@ -19,10 +19,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench.interleave import machine
-from bench.keys import ESP, Keys, keys
 from espsim.kernels import _jit, lookup
 from espsim.kernels.memory import zeros
+from espsim.measure.interleave import machine
+from espsim.measure.keys import ESP, Keys, keys
 
 ROUNDS, BATCH, PACKETS = 7, 4096, 1 << 19
 

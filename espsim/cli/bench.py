@@ -14,11 +14,10 @@ import click
 
 from espsim.cli.common import by_path, keep_apart, model_options, warn, width_options
 from espsim.cli.numbers import Number, Numbers
-from espsim.core.errors import InputError
 
 if TYPE_CHECKING:
-    from bench.cases import Group
-    from bench.plan import Asked, Plan
+    from espsim.measure.cases import Group
+    from espsim.measure.plan import Asked, Plan
 
 _BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
 _SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-SHA256")
@@ -107,13 +106,9 @@ def bench(
 
 
 def _plan(**options: Any) -> Plan:
-    """What is to be measured. InputError where the benchmarks are not there, or an option names what is not."""
-    try:
-        from bench.plan import Asked, Plan
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "bench":
-            raise
-        raise InputError("the benchmarks are in bench/ of a checkout: install with `pip install -e .`") from error
+    """What is to be measured. InputError where an option names what is not there."""
+    from espsim.measure.plan import Asked, Plan
+
     return Plan(Asked(**options))
 
 
@@ -129,9 +124,9 @@ def _measured(plan: Plan) -> Iterator[Group]:
 
 def _about(asked: Asked) -> dict[str, Any]:
     """What a record names besides its figures."""
-    from bench.clock import clock
-    from bench.interleave import machine
-    from bench.traffic import BATCH
+    from espsim.measure.clock import clock
+    from espsim.measure.interleave import machine
+    from espsim.measure.traffic import BATCH
     from espsim.version import __version__
 
     versions = {name: importlib.metadata.version(name) for name in ("numba", "numpy")}

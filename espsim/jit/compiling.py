@@ -10,10 +10,12 @@ atomic operations a row. With NUMBA_DISABLE_JIT=1 each function stays the Python
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 
 from espsim.jit.cache import KernelCache
 
@@ -50,3 +52,11 @@ def inlined(function: _F) -> _F:
 def compiled(*kernels: Callable[..., Any]) -> bool:
     """Whether each of these has run, and so has machine code; a benchmark checks it before it starts its clock."""
     return not JIT or all(cast(Any, function).signatures for function in kernels)
+
+
+@contextlib.contextmanager
+def compile_seconds() -> Iterator[list[float]]:
+    """The list holds seconds of numba's compiler, one for each kernel that came from no cache."""
+    spent: list[float] = []
+    with event.install_timer("numba:compile", spent.append):
+        yield spent

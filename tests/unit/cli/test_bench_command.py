@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 
 import pytest
 from click.testing import CliRunner
 
-from bench import aead_peers, lookup_cases, peers, pipeline_cases
 from espsim.aead.engines import find
 from espsim.cli.bench import bench
 from espsim.core.errors import InputError
+from espsim.measure import aead_peers, lookup_cases, peers, pipeline_cases
 from espsim.pipeline.workers import WorkerLost
 
 KEYS = [
@@ -37,8 +36,8 @@ PNG, SVG = b"\x89PNG\r\n", b"<?xml"
 
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch):
-    monkeypatch.setattr("bench.cases.LEAST", 1e-4)
-    monkeypatch.setattr("bench.path_work.STAGED", 1e-4)
+    monkeypatch.setattr("espsim.measure.cases.LEAST", 1e-4)
+    monkeypatch.setattr("espsim.measure.path_work.STAGED", 1e-4)
 
 
 def records(*arguments):
@@ -99,7 +98,7 @@ def test_our_own_cases_are_peers_of_each_other(monkeypatch):
         raise peers.Unavailable("crypto-perf is not installed")
 
     monkeypatch.setattr(pipeline_cases, "BASE", 5)
-    monkeypatch.setattr("bench.plan.BASE", 5)
+    monkeypatch.setattr("espsim.measure.plan.BASE", 5)
     monkeypatch.setattr(aead_peers, "crypto_perf", absent)
     monkeypatch.setattr(aead_peers, "scapy", absent)
     found = records("pipeline", "--sizes", "64", "--sas", "20", "--peers", "--workers", "2")
@@ -215,7 +214,7 @@ def without_ipsec_mb(monkeypatch):
     def found(name):
         return engines.Found(name, None, why="it is not there") if name == "ipsec-mb" else find(name)
 
-    monkeypatch.setattr("bench.plan.find", found)
+    monkeypatch.setattr("espsim.measure.plan.find", found)
     monkeypatch.setattr(engines, "find", found)
 
 
@@ -234,16 +233,8 @@ def test_an_engine_that_is_missing_is_an_error_where_asked_for(monkeypatch):
     assert str(done.exception) == "ipsec-mb: the engine cannot be used: it is not there"
 
 
-def test_without_a_checkout_one_line_says_what_to_do(monkeypatch):
-    monkeypatch.setitem(sys.modules, "bench", None)
-    monkeypatch.delitem(sys.modules, "bench.plan", raising=False)
-    done = CliRunner().invoke(bench, ["lookup"])
-    assert isinstance(done.exception, InputError)
-    assert "pip install -e ." in str(done.exception)
-
-
 def test_more_sas_than_memory_are_left_out_with_a_word(monkeypatch):
-    monkeypatch.setattr("bench.tunnels._MOST_SA_BYTES", 1 << 50)
+    monkeypatch.setattr("espsim.measure.tunnels._MOST_SA_BYTES", 1 << 50)
     done = CliRunner().invoke(bench, ["pipeline", "--quick", "--engines", "cryptography", "--sizes", "64", "--json"])
     assert done.exit_code == 0
     assert "MiB are needed" in done.stderr
@@ -251,7 +242,7 @@ def test_more_sas_than_memory_are_left_out_with_a_word(monkeypatch):
 
 
 def test_a_worker_that_is_killed_ends_the_run(monkeypatch):
-    from bench.pipeline_cases import work_of
+    from espsim.measure.pipeline_cases import work_of
 
     def killed(point, seed, model=None):
         if seed == 2:  # the second worker's

@@ -45,7 +45,7 @@ def test_a_table_is_filled_and_read_without_huge_pages(monkeypatch):
     from espsim.cli.bench import bench
 
     monkeypatch.setattr(mmap, "mmap", Refused)
-    monkeypatch.setattr("bench.cases.LEAST", 1e-4)
+    monkeypatch.setattr("espsim.measure.cases.LEAST", 1e-4)
     Refused.asked = 0
     done = CliRunner().invoke(bench, ["lookup", "--sas", "100k", "--quick", "--json"])
     assert done.exit_code == 0, done.output

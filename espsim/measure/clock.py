@@ -1,15 +1,11 @@
-"""What time is in records: cycles of the time-stamp counter, and the seconds that went into compiling."""
+"""What time is in records: cycles of the time-stamp counter."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from numba.core import event
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +37,3 @@ def clock(cpuinfo: str = "/proc/cpuinfo") -> Clock:
     if mhz:
         return Clock(float(mhz[1]), "/proc/cpuinfo's cpu MHz, as it was when the run began")
     return Clock(None, "not known")
-
-
-@contextlib.contextmanager
-def compiling() -> Iterator[list[float]]:
-    """The list holds seconds of numba's compiler, one for each kernel that came from no cache."""
-    spent: list[float] = []
-    with event.install_timer("numba:compile", spent.append):
-        yield spent

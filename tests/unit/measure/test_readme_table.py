@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from bench import readme
-from bench.figures import FIGURES
 from espsim.core.errors import InputError
+from espsim.measure import readme
+from espsim.measure.figures import FIGURES
 
 
 def row(bench, what, **more):
@@ -55,17 +56,16 @@ def test_every_figure_has_a_line():
     assert sum(line.startswith("| ") for line in lines) == len(FIGURES) + 1
 
 
-def test_only_the_section_is_written_anew(tmp_path, monkeypatch):
+def test_only_the_section_is_written_anew(tmp_path):
     path, records = tmp_path / "README.md", tmp_path / "rows.jsonl"
     path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     records.write_text("".join(json.dumps(each) + "\n" for each in ROWS))
-    monkeypatch.setattr(readme, "README", path)
-    readme.main([str(records)])
+    readme.main([str(records), str(path)])
     first = path.read_text()
     assert first.startswith(f"before\n{readme.BEGIN}\n\n`espsim bench --peers` on a machine")
     assert first.endswith(f"\n\n{readme.END}\nafter\n")
     assert "old" not in first
-    readme.main([str(records)])
+    readme.main([str(records), str(path)])
     assert path.read_text() == first
 
 
@@ -89,5 +89,13 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_the_readme_has_the_markers():
-    text = readme.README.read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / readme.README).read_text(encoding="utf-8")
     assert text.count(readme.BEGIN) == text.count(readme.END) == 1
+
+
+def test_outside_a_checkout_the_readme_is_to_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"bench/README\.md: cannot be read"):
+        readme.main(["rows.jsonl"])
+    with pytest.raises(InputError, match="the README to change"):
+        readme.main([])

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.keys import Keys, triple_table
-from bench.peers import Unavailable
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.suites import AEADS, SuiteKeys
 from espsim.kernels import replay
 from espsim.kernels.decap import TUNNEL
 from espsim.kernels.lookup import PLAIN
 from espsim.kernels.memory import zeros
+from espsim.measure.keys import Keys, triple_table
+from espsim.measure.peers import Unavailable
 from espsim.stages.columns import SadColumns
 from espsim.wire.udp import PORT_NAT_T
 

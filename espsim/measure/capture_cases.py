@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.cases import Case, Clocked, Group, ready
-from bench.peers import Peer, Unavailable
 from espsim.io.batches import open_batches
 from espsim.io.slots import FrameSlot
+from espsim.measure.cases import Case, Clocked, Group, ready
+from espsim.measure.peers import Peer, Unavailable
 
 PACKETS = 1_000_000
 SIZE = 120

@@ -7,20 +7,20 @@ import random
 import numpy as np
 import pytest
 
-from bench.cases import Case, Clocked, Group
-from bench.clock import clock
-from bench.inbound_work import InboundWork
-from bench.keys import keys
-from bench.outbound_work import OutboundWork, out_columns_for
-from bench.peers import Peer, Unavailable
-from bench.spi_tables import fill
-from bench.traffic import IMIX, clear_chunks, mean_size, sealed_chunks, sizes_of
-from bench.tunnels import SOURCE, columns_for, slots_for
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import Algorithm
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
+from espsim.measure.cases import Case, Clocked, Group
+from espsim.measure.clock import clock
+from espsim.measure.inbound_work import InboundWork
+from espsim.measure.keys import keys
+from espsim.measure.outbound_work import OutboundWork, out_columns_for
+from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.spi_tables import fill
+from espsim.measure.traffic import IMIX, clear_chunks, mean_size, sealed_chunks, sizes_of
+from espsim.measure.tunnels import SOURCE, columns_for, slots_for
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.sad.sad import Sad

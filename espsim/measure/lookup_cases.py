@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bench.cases import Case, Clocked, Group, ready
-from bench.gather import gather
-from bench.keys import PACKETS, dense_keys, keys, stream, triple_table
-from bench.model_tables import ModelTable, find_hashed
-from bench.peers import Peer, dpdk_test_sad
-from bench.spi_tables import direct_table, hash_table
 from espsim.kernels import lookup, replay, tables
 from espsim.kernels.memory import zeros
+from espsim.measure.cases import Case, Clocked, Group, ready
+from espsim.measure.gather import gather
+from espsim.measure.keys import PACKETS, dense_keys, keys, stream, triple_table
+from espsim.measure.model_tables import ModelTable, find_hashed
+from espsim.measure.peers import Peer, dpdk_test_sad
+from espsim.measure.spi_tables import direct_table, hash_table
 
 BATCH = 4096
 """Packets a call of a kernel."""
@@ -87,6 +87,7 @@ def _checked(work: Callable[[], int], found: np.ndarray, want: np.ndarray) -> Ca
 
 
 def triple_case(count: int, family: int, hit: float, seed: int) -> Case:
+    """Software's lookup by SPI, protocol and destination; `family` 4 or 6."""
     of = keys(count, family=family, hit=hit, seed=seed)
     table = triple_table(of)
     rows = len(of.pick)
@@ -116,6 +117,7 @@ def _gathered(sas: int, seed: int) -> Peer:
 
 
 def direct_case(count: int, hit: float, seed: int) -> Case:
+    """A table that the SPI indexes."""
     of = dense_keys(count, hit=hit, seed=seed)
     table, found = direct_table(of), np.empty(len(of.pick), np.int32)
     mask = np.uint64(len(table) - 1)
@@ -128,6 +130,7 @@ def direct_case(count: int, hit: float, seed: int) -> Case:
 
 
 def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> Case:
+    """A hash of the SPI with four ways: of one row, or each of a row of its own where `skewed`."""
     made = hash_table(count, skewed=skewed, hit=hit, seed=seed)
     find, spi, found = find_hashed(made, skewed=skewed), made.of.packet_spi, np.empty(len(made.of.pick), np.int32)
     work = _checked(_batches(len(found), lambda cut: find(spi[cut], found[cut])), found, made.of.pick)
@@ -150,6 +153,7 @@ def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> Case:
 
 
 def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
+    """Check and advance of windows of so many numbers."""
     of = stream(count, window=window, esn=esn, seed=seed)
     rows = len(of.sa)
     seq64, passed, opened, verdict = np.zeros(rows, np.uint64), *(np.zeros(rows, np.uint8) for _ in range(3))

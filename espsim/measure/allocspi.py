@@ -1,6 +1,6 @@
 """One policy's run of many ALLOCSPI, in a process of its own so that its memory can be measured: prints one JSON line.
 
-`python -m bench.allocspi POLICY REQUESTS`
+`python -m espsim.measure.allocspi POLICY REQUESTS`
 """
 
 from __future__ import annotations

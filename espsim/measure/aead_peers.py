@@ -10,9 +10,9 @@ import shutil
 import subprocess
 import time
 
-from bench.peers import Peer, Unavailable, scapy_opener
-from bench.traffic import IMIX, Size
-from bench.workloads import gcm_tunnel
+from espsim.measure.peers import Peer, Unavailable, scapy_opener
+from espsim.measure.traffic import IMIX, Size
+from espsim.measure.workloads import gcm_tunnel
 
 CRYPTO_PERF = "dpdk-test-crypto-perf"
 GCM, MB, OPENSSL = "crypto_aesni_gcm", "crypto_aesni_mb", "crypto_openssl"

@@ -91,7 +91,8 @@ def triple_table(of: Keys) -> TripleTable:
     chain = zeros((sas, 5), np.uint32)
     chain[:, 0], chain[:, 3] = ESP, lookup.ANY_PORT
     family = np.full(sas, of.family, np.uint8)
-    assert lookup.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) == sas
+    if lookup.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) != sas:
+        raise AssertionError("an SA found no room in the software table")
     return TripleTable(table4, table6, chain)
 
 

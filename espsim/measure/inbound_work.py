@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.keys import keys
-from bench.model_tables import ModelTable, stage_of
-from bench.path_work import PathWork
-from bench.traffic import Size, packets_for, sealed_chunks, sizes_of
-from bench.tunnels import columns_for, inbound_bytes, slots_for
 from espsim.aead.batch import BatchEngine
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
+from espsim.measure.keys import keys
+from espsim.measure.model_tables import ModelTable, stage_of
+from espsim.measure.path_work import PathWork
+from espsim.measure.traffic import Size, packets_for, sealed_chunks, sizes_of
+from espsim.measure.tunnels import columns_for, inbound_bytes, slots_for
 from espsim.pipeline.inbound import STAGES, BatchInbound
 from espsim.reference.inbound import Inbound
 from espsim.sad.sad import Sad

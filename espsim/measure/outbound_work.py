@@ -1,7 +1,4 @@
-"""Outbound: clear packets to the addresses that tunnels' selectors name, and the path that seals them.
-
-`espsim bench` does without where the outbound batch path is not there to be imported.
-"""
+"""Outbound: clear packets to the addresses that tunnels' selectors name, and the path that seals them."""
 
 from __future__ import annotations
 
@@ -9,16 +6,16 @@ import os
 
 import numpy as np
 
-from bench.keys import Keys, keys
-from bench.path_work import PathWork
-from bench.traffic import Size, clear_chunks, packets_for, sizes_of
-from bench.tunnels import ENGINE_LINE, GCM, ICV, SOURCE, slots_for
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.kernels import encap, select
 from espsim.kernels.memory import zeros
+from espsim.measure.keys import Keys, keys
+from espsim.measure.path_work import PathWork
+from espsim.measure.traffic import Size, clear_chunks, packets_for, sizes_of
+from espsim.measure.tunnels import ENGINE_LINE, GCM, ICV, SOURCE, slots_for
 from espsim.pipeline.outbound import STAGES, BatchOutbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.sad import Sad

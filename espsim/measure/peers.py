@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import io
 import os
 import re
@@ -12,8 +13,8 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench.workloads import Workload
 from espsim.core.address import format_address
+from espsim.measure.workloads import Workload
 
 
 def scapy_opener(workload: Workload) -> Callable[[Sequence[bytes]], int]:
@@ -22,20 +23,19 @@ def scapy_opener(workload: Workload) -> Callable[[Sequence[bytes]], int]:
     Parsing is inside the timed call, as it is inside ours. Raises ImportError where scapy isn't installed.
     """
     with contextlib.redirect_stderr(io.StringIO()):
-        from scapy.layers.inet import IP
-        from scapy.layers.ipsec import ESP, SecurityAssociation
+        inet, ipsec = importlib.import_module("scapy.layers.inet"), importlib.import_module("scapy.layers.ipsec")
 
     sa = workload.sa
     key = sa.algorithms[0].key
-    peer = SecurityAssociation(
-        ESP, spi=sa.spi, crypt_algo="AES-GCM", crypt_key=key,
-        tunnel_header=IP(src=format_address(sa.src), dst=format_address(sa.dst)),
+    peer = ipsec.SecurityAssociation(
+        ipsec.ESP, spi=sa.spi, crypt_algo="AES-GCM", crypt_key=key,
+        tunnel_header=inet.IP(src=format_address(sa.src), dst=format_address(sa.dst)),
     )  # fmt: skip
 
     def run(packets: Sequence[bytes]) -> int:
         opened = 0
         for packet in packets:
-            opened += len(bytes(peer.decrypt(IP(packet)))) == workload.size
+            opened += len(bytes(peer.decrypt(inet.IP(packet)))) == workload.size
         return opened
 
     return run

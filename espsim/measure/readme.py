@@ -1,7 +1,7 @@
-"""Writes the table of ratios in bench/README.md.
+"""Writes the table of ratios in bench/README.md, from the top of a checkout.
 
     espsim bench --peers --json > FILE.jsonl
-    python -m bench.readme FILE.jsonl
+    python -m espsim.measure.readme FILE.jsonl [README]
 
 What falls short is said below the table, in words, and so is every other row in which a peer was faster.
 """
@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.figures import FIGURES, Figure, Measured
 from espsim.core.errors import InputError
 from espsim.io.atomic import atomic_output
+from espsim.measure.figures import FIGURES, Figure, Measured
 
 BEGIN, END = "<!-- bench table -->", "<!-- bench table end -->"
-README = Path(__file__).parent / "README.md"
+README = Path("bench", "README.md")
 _WIDTH = 130
 _NEEDED = ("bench", "what", "sas", "size", "engine", "rate_mps", "peer", "ratio_median", "machine", "versions")
 
@@ -139,11 +139,16 @@ def rewritten(text: str, rows: Sequence[dict[str, Any]], where: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Rewrite bench/README.md from a file of records."""
-    if len(arguments) != 1:
-        raise InputError("one argument: the file that `espsim bench --peers --json` wrote")
-    text = rewritten(README.read_text(encoding="utf-8"), read_rows(Path(arguments[0])), str(README))
-    with atomic_output(str(README)) as output:
+    """Rewrite a README from a file of records. InputError where either cannot be used."""
+    if not 1 <= len(arguments) <= 2:
+        raise InputError(f"the file that `espsim bench --peers --json` wrote, and the README to change ({README})")
+    readme = Path(arguments[1]) if arguments[1:] else README
+    try:
+        before = readme.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(readme)) from None
+    text = rewritten(before, read_rows(Path(arguments[0])), str(readme))
+    with atomic_output(str(readme)) as output:
         output.write(text)
 
 
@@ -151,5 +156,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except InputError as error:
-        print(f"bench.readme: {error}", file=sys.stderr)
+        print(f"espsim.measure.readme: {error}", file=sys.stderr)
         sys.exit(2)

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bench import aead_peers
-from bench.cases import Case, Clocked, Group, engine_words, ready
-from bench.peers import Peer, Unavailable
-from bench.traffic import Size, mean_size, sizes_of
-from bench.tunnels import room_for
 from espsim.aead.batch import DONE, BatchEngine, SlotKeys
 from espsim.aead.known_answers import Rows
 from espsim.aead.suites import Algorithm, resolve
+from espsim.measure import aead_peers
+from espsim.measure.cases import Case, Clocked, Group, engine_words, ready
+from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.traffic import Size, mean_size, sizes_of
+from espsim.measure.tunnels import room_for
 
 ROWS, SAS = 4096, 100
 SUITES: dict[str, Callable[[random.Random], tuple[Algorithm, ...]]] = {

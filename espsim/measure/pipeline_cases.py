@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from bench import aead_peers
-from bench.cases import Case, Group, engine_words, ready
-from bench.inbound_work import InboundWork
-from bench.model_tables import ModelTable
-from bench.path_work import PathWork
-from bench.peers import Peer, Unavailable
-from bench.sharded import Sharded
-from bench.traffic import Size, mean_size
-from bench.tunnels import room_for
 from espsim.aead.engines import AUTO, engine_by_name
+from espsim.measure import aead_peers
+from espsim.measure.cases import Case, Group, engine_words, ready
+from espsim.measure.inbound_work import InboundWork
+from espsim.measure.model_tables import ModelTable
+from espsim.measure.outbound_work import OutboundWork
+from espsim.measure.path_work import PathWork
+from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.sharded import Sharded
+from espsim.measure.traffic import Size, mean_size
+from espsim.measure.tunnels import room_for
 
 BASE = 100
 """SAs of the case that others are compared with."""
 IN, OUT = "in", "out"
-DIRECTIONS = (IN, OUT) if importlib.util.find_spec("espsim.pipeline.outbound") else (IN,)
-"""Without `out` where the outbound batch path is not there."""
+DIRECTIONS = (IN, OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +42,6 @@ def work_of(point: Point, seed: int, model: ModelTable | None = None) -> PathWor
     engine = engine_by_name(point.engine)
     if point.what == IN:
         return InboundWork(point.sas, point.size, point.hit, engine, seed, model=model)
-    from bench.outbound_work import OutboundWork
-
     return OutboundWork(point.sas, point.size, point.hit, engine, seed)
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.keys import PACKETS, Keys, keys, keys_of
 from espsim.kernels import tables
 from espsim.kernels._jit import kernel
 from espsim.kernels.memory import zeros
+from espsim.measure.keys import PACKETS, Keys, keys, keys_of
 from espsim.offload.hashing import vendor_hash
 
 WAYS = 4

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from bench.clock import clock, compiling
-from bench.peers import Peer, Unavailable
 from espsim.aead.batch import BatchEngine
+from espsim.jit.compiling import compile_seconds
+from espsim.measure.clock import clock
+from espsim.measure.peers import Peer, Unavailable
 
 LEAST = 0.05
 """Seconds that a round of a case lasts at least."""
@@ -172,6 +173,7 @@ class Clocked:
     reset: Callable[[], object] = nothing
 
     def __call__(self) -> tuple[int, float]:
+        """How many packets, in how many seconds."""
         self.reset()
         start = time.perf_counter()
         done = self.work()
@@ -196,7 +198,7 @@ def rate_of(once: Callable[[], tuple[int, float]]) -> float:
 def ready(make: Callable[[], Case]) -> Case:
     """A case set up and run once, so that nothing is left to compile."""
     start = time.perf_counter()
-    with compiling() as spent:
+    with compile_seconds() as spent:
         case = make()
         case.once()
     case.setup_s, case.compile_s = time.perf_counter() - start, sum(spent)

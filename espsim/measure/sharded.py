@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.cases import counted
-from bench.path_work import PathWork
+from espsim.measure.cases import counted
+from espsim.measure.path_work import PathWork
 from espsim.pipeline.workers import Workers, shared_zeros
 
 _PATIENCE = 120.0

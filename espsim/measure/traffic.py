@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.keys import Keys
-from bench.tunnels import GCM, ICV, SOURCE
 from espsim.aead.batch import BatchEngine, Bytes, SlotKeys
 from espsim.core.batch import PacketBatch
 from espsim.core.out_batch import OutBatch
+from espsim.measure.keys import Keys
+from espsim.measure.tunnels import GCM, ICV, SOURCE
 from espsim.wire import esp, ipv4
 
 Size = int | str

@@ -6,20 +6,21 @@ user lists sizes, SAs, engines or workers it is every combination of them.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from bench.cases import Group
-from bench.clock import compiling
-from bench.lookup_cases import GATHERED, lookup_groups, model_groups, replay_groups
-from bench.model_tables import ModelTable, model_table
-from bench.pipeline_cases import BASE, DIRECTIONS, IN, OUT, Point, pipeline_groups
-from bench.traffic import Size
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name, find
 from espsim.core.errors import InputError
+from espsim.jit.compiling import compile_seconds
+from espsim.measure.aead_cases import aead_groups
+from espsim.measure.capture_cases import capture_groups
+from espsim.measure.cases import Group
+from espsim.measure.lookup_cases import GATHERED, lookup_groups, model_groups, replay_groups
+from espsim.measure.model_tables import ModelTable, model_table
+from espsim.measure.pipeline_cases import BASE, DIRECTIONS, IN, Point, pipeline_groups
+from espsim.measure.traffic import Size
 
 BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
 SIZES: list[Size] = [64, 256, 512, 1024, 1424, "imix"]
@@ -68,7 +69,7 @@ class Plan:
         if asked.model is not None:
             self.table = model_table(asked.model, asked.assume)
         if {"aead", "pipeline"} & set(asked.benches):
-            with compiling() as spent:
+            with compile_seconds() as spent:
                 self.engines = self._engines()
             self.compile_s = sum(spent)
 
@@ -112,16 +113,9 @@ class Plan:
         yield from replay_groups(self.asked.sas or [10_000], self.asked.seed, self.asked.peers)
 
     def _capture(self) -> Iterator[Group]:
-        if importlib.util.find_spec("espsim.io.batches") is None:
-            self.notes.append("capture: captures are not read in batches here")
-            return
-        from bench.capture_cases import capture_groups
-
         yield from capture_groups(self.asked.peers, quick=self.asked.quick)
 
     def _aead(self) -> Iterator[Group]:
-        from bench.aead_cases import aead_groups
-
         asked = self.asked
         sizes = asked.sizes or (ENDS if asked.quick else SIZES)
         counts, operations = asked.sas or [BASE], self._operations()
@@ -131,8 +125,6 @@ class Plan:
 
     def _pipeline(self) -> Iterator[Group]:
         asked = self.asked
-        if OUT not in DIRECTIONS:
-            self.notes.append("pipeline out: there is no outbound batch path here")
         if self.table is not None:
             points = [p for p in self._combinations(self._that_fit(self.table, asked.sas or [BASE])) if p.what == IN]
         elif any(listed is not None for listed in (asked.sas, asked.sizes, asked.engines, asked.workers)):

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench import tunnels
-from bench.keys import Keys, dense_keys, keys, keys_of
-from bench.spi_tables import HashTable
 from espsim.core.batch import I32, U32, PacketBatch
 from espsim.core.errors import InputError
 from espsim.kernels import tables
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import NO_PORT, usable
+from espsim.measure import tunnels
+from espsim.measure.keys import Keys, dense_keys, keys, keys_of
+from espsim.measure.spi_tables import HashTable
 from espsim.offload.compare import association
 from espsim.offload.device import Device
 from espsim.offload.model import Model, load_model, parse_assumptions
