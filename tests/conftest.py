@@ -9,9 +9,16 @@ import signal
 from typing import Any, cast
 
 from click.testing import CliRunner
+from hypothesis import settings
+
+from tests.examples import examples
 
 if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later ones always keep the two apart
     cast(Any, CliRunner).__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
+
+# Examples of a property test that asks for no number of its own.
+settings.register_profile("suite", max_examples=examples(40), deadline=None)
+settings.load_profile("suite")
 
 # pytest-xdist sets these in its workers: tables would be narrower there than in a run without it.
 for _name in ("COLUMNS", "LINES"):

@@ -14,6 +14,7 @@ from tests.equivalence.kernel_settings import UNJITTED
 HERE = Path(__file__).parent
 
 
+@pytest.mark.long
 @pytest.mark.skipif(UNJITTED, reason="this run is that run")
 def test_every_kernel_is_its_twin_without_jit():
     tests = sorted(map(str, HERE.glob("test_kernel_*.py")))

@@ -16,6 +16,7 @@ from espsim.core.verdict import Verdict
 from espsim.io.capture import CaptureWriter
 from espsim.sad.replay import Window
 from espsim.wire import ipv4
+from tests.examples import examples
 
 DST = bytes((192, 0, 2, 1))
 
@@ -47,7 +48,7 @@ def reordered(draw):
     return [numbers[0], *sorted(numbers[1:], key=lambda n: n + draw(st.integers(0, 300)))]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(reordered(), st.sampled_from([1, 7, 32, 64, 256]))
 def test_it_counts_what_a_window_refuses(seqs, size):
     stream = stream_of(seqs)
@@ -58,7 +59,7 @@ def test_it_counts_what_a_window_refuses(seqs, size):
     assert stream.duplicates == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(reordered(), st.data())
 def test_duplicates_are_apart(seqs, data):
     twice = data.draw(st.lists(st.sampled_from(seqs), max_size=5))

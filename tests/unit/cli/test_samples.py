@@ -42,6 +42,7 @@ def test_what_the_readme_says_of_the_two_peers(folder):
     assert (software["delivered"], device["delivered"]) == (20, 10)
 
 
+@pytest.mark.long
 def test_the_demos_last_commands_work_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command, _what in NEXT:

@@ -20,6 +20,7 @@ from espsim.io.formats import read_format
 from espsim.io.intake import Intake
 from espsim.io.slots import COLUMNS, FrameSlot
 from espsim.kernels.capture import LONGEST, MOST_ON_WIRE
+from tests.examples import examples
 from tests.support import CAPTURES
 
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
@@ -212,7 +213,7 @@ SLOTS = st.lists(
 )  # fmt: skip
 any_capture = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-    deadline=None, max_examples=150,
+    deadline=None, max_examples=examples(60),
 )  # fmt: skip
 
 
@@ -427,7 +428,7 @@ ROWS = st.tuples(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(
     cuts=st.lists(st.lists(ROWS, max_size=12), max_size=3), nanosecond=st.booleans(), linktype=st.sampled_from([1, 101])
 )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
 from espsim.io.capture import CaptureCut, Frame, open_capture
+from tests.examples import examples
 from tests.support import CAPTURES, ethernet_frames
 
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
@@ -278,7 +279,7 @@ def test_what_editcap_writes(tmp_path, path):
     assert len(read(out)) == len(ethernet_frames(path))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(80))
 @given(st.data())
 def test_any_damage_gives_frames_or_an_input_error(tmp_path, data):
     whole = bytearray(HEAD + W.interface(1, tsresol=9) + W.obsolete(V6, 3) + W.simple(V4, 20) + W.section() + HEAD)

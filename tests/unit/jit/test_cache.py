@@ -167,6 +167,7 @@ print(test_cache.run())
 """
 
 
+@pytest.mark.long
 def test_two_processes_compile_at_once(tmp_path):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SCRIPT.format(here=os.path.dirname(__file__))]

@@ -177,6 +177,7 @@ print(verdict[0] > 0, sum(trailer.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not ROOT, reason="only root can be another user")
 def test_another_user_with_a_read_only_installation():
     """Package and HOME belong to root; what is compiled lies in a folder of the user."""

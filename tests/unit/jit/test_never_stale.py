@@ -62,6 +62,7 @@ class Copy:
         return done.stdout
 
 
+@pytest.mark.long
 def test_changed_constants_and_helpers_run(tmp_path):
     copy = Copy(tmp_path)
     number = re.search(r"^TRAILER = (.*)$", (PACKAGE / "kernels/codes.py").read_text(), re.M)

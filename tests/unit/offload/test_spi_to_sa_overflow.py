@@ -16,7 +16,7 @@ from tests.support import gcm_sa
 WAYS, ROWS = 4, 2048
 MODEL = "marvell-cn10k-dpdk-alg4"
 AT = (2048, 3072, 4096, 5120, 6144, 8192)
-SEEDS = range(12)
+SEEDS = range(6)
 SHARED = """schema = 1
 id = "shared"
 extends = "marvell-cn10k-dpdk-alg4"

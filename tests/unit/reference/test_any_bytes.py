@@ -13,13 +13,14 @@ from espsim.core.verdict import OutVerdict, Verdict
 from espsim.reference.inbound import Inbound, Received
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode, SecurityAssociation, Selector
+from tests.examples import examples
 from tests.support import Peer, extension, gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
 SUITES = suites()
 NATTED = Encap("espinudp", 4500, 4500, bytes(16))
 V4_ENDS, V6_ENDS = ("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")
 DATA = udp(b"some data in a packet")
-MANY = settings(max_examples=250, deadline=None)
+MANY = settings(max_examples=examples(100), deadline=None)
 
 
 def every_kind_of_sa(**options):
@@ -91,7 +92,7 @@ def mutated(data: bytes, at: int, value: int) -> bytes:
 
 
 @given(st.integers(0, len(SAS) - 1), INNER, st.integers(0, 255), st.booleans())
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(240), deadline=None)
 def test_as_plaintext_sealed_with_the_right_key(n, plaintext, tos, selective):
     """Trailer, mode, decapsulation and selector see garbage that is authentic."""
     flags = frozenset({"decap-dscp"} if tos & 4 else ())
@@ -170,7 +171,7 @@ OUTGOING = st.one_of(
 
 
 @given(OUTGOING, st.integers(0, len(SAS) - 1))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(160), deadline=None)
 def test_as_a_packet_to_be_sealed(data, n):
     sad = new_sad(SAS[n])
     sent = Outbound(sad, random.Random(1).randbytes).send(data)

@@ -15,6 +15,7 @@ from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
+from tests.examples import examples
 from tests.support import gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
 SUITES = suites()
@@ -64,7 +65,7 @@ def test_what_is_sealed_opens(suite, shape):
     st.sampled_from(list(SUITES)), st.sampled_from(SHAPES), st.booleans(), st.booleans(), st.binary(max_size=300),
     st.integers(0, 1 << 34),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_payload_at_any_number(suite, shape, esn, encap, payload, oseq):
     mode, outer, inner = shape
     sa = make_sa(suite, mode, outer, esn=esn, encap=encap, oseq=oseq if esn else oseq & 0x7FFFFFFF)

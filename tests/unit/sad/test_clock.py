@@ -11,6 +11,7 @@ from espsim.sad.association import Limits
 from espsim.sad.clock import next_timer
 from espsim.sad.netns import Netns
 from espsim.sad.request import SaRequest, StateKey
+from tests.examples import examples
 
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(20), 128),)
 
@@ -95,7 +96,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_fires_when_is_as_of_a_search_of_all_states(steps):
     fast, slow = Netns(), Netns()
     for netns, advance in ((fast, fast.advance), (slow, Plain(slow).advance)):

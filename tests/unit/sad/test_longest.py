@@ -15,6 +15,7 @@ from espsim.offload.model import load_model
 from espsim.sad.longest import Rule, is_group, longest_match, rule_of
 from espsim.scenario.matrix import run_named
 from espsim.xfrm.parse import parse_sa_line
+from tests.examples import examples
 
 ANY = "0.0.0.0"  # noqa: S104 - an address of an SA, not of a socket
 A, B, C = (bytes((192, 0, 2, n)) for n in (1, 2, 3))
@@ -29,7 +30,7 @@ def plainly(rules, src, dst):
     return [rule for rule, length in zip(fits, lengths, strict=True) if length == max(lengths)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(RULES, max_size=8), ADDRESSES, ADDRESSES)
 def test_the_longest_rule_wins(rules, src, dst):
     assert longest_match([(rule, rule) for rule in rules], src, dst) == plainly(rules, src, dst)

@@ -15,6 +15,7 @@ from espsim.sad.netns import Netns
 from espsim.sad.saved import pack, unpack
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
+from tests.examples import examples
 
 _AEAD = "aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
 _ID = st.builds("src 10.0.0.{} dst 10.0.1.{} proto {}".format, *[st.integers(1, 2)] * 2, st.sampled_from(["esp", "ah"]))
@@ -52,7 +53,7 @@ def put_away(netns: Netns) -> Netns:
     st.lists(_LINES, max_size=12), st.lists(_LINES, max_size=6),
     st.sampled_from(["linux-6.1", "linux-6.1.192", "linux-6.12", "rfc2401", "freebsd", "split"]),
 )  # fmt: skip
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_it_goes_on_as_if_never_put_away(before: list[str], after: list[str], kernel: str):
     kept, loaded = Netns(kernel, seed=4), Netns(kernel, seed=4)
     assert told(kept, before) == told(loaded, before)

@@ -110,9 +110,9 @@ def test_the_whole_namespace_has_every_kind_of_thing():
 def test_some_mutations_of_a_saved_state():
     """A share of them, every kind of value among it; the test below tries all."""
     mutations = list(itertools.product(PLACES, VALUES))
-    refused, taken = tried(mutations[::211])
-    assert refused > 50
-    assert taken > 2
+    refused, taken = tried(mutations[::523])
+    assert refused > 20
+    assert taken > 0
 
 
 @pytest.mark.long

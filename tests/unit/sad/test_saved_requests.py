@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from espsim.core.errors import InputError
 from espsim.sad.netns import Netns
 from espsim.xfrm.fuzz.draw import a_command, a_request
+from tests.examples import examples
 from tests.unit.sad.saved_namespaces import LINES, QUESTIONS, REQUESTS, answers, asked, reloaded, told, whole
 
 LOW = 0xFFFFFFFF
@@ -95,7 +96,7 @@ def in_parts(netns: Netns, script: list[str], cuts: list[int]) -> list[Any]:
 
 @given(RUNS, st.sets(st.integers(1, 40), max_size=4), st.sampled_from(["linux-6.1", "linux-6.12", "split"]),
        st.sampled_from([(), (), ("strict-windows",), ("ring-windows",)]))  # fmt: skip
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @example([RING, *[RX] * 3], {1, 2, 3}, "linux-6.12", ())
 @example(
     [EDGE, *[f"{RX} seq_hi=1".replace("=40", f"={n}") for n in (2, 2, 0)], RX.replace("=40", f"={LOW}")],

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from espsim.core.verdict import Verdict
 from espsim.sad.replay import Window
+from tests.examples import examples
 
 M32 = 0xFFFFFFFF
 M64 = 0xFFFFFFFFFFFFFFFF
@@ -104,7 +105,7 @@ def streams(draw: st.DrawFn, boundary: int) -> tuple[int, int, list[tuple[int, b
 
 
 @given(st.one_of(streams(300), streams(1 << 31), streams(M32 - 5000)))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_plain_windows_answer_as_the_twin(stream):
     size, start, arrivals = stream
     window, twin = Window(size, top=start), Twin(size, False, start)
@@ -114,7 +115,7 @@ def test_plain_windows_answer_as_the_twin(stream):
 
 
 @given(st.one_of(*(streams(n << 32) for n in (0, 1, 2, 5, 1 << 32))), st.booleans())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @example((64, 0, [(0, True), (M32 - 3, True), (1, True)]), True)
 @example((64, (1 << 32) - 1, [(1, True), (0, True), (-1, True), (-63, True), (-64, True)]), True)
 @example((64, M64, [(0, True), (1, True), (1, True), (2, True), (-61, True), (-62, True)]), False)
@@ -128,7 +129,7 @@ def test_esn_windows_answer_as_the_twin_around_2_32_and_2_64(stream, from_top):
 
 
 @given(st.one_of(*(streams(n << 32) for n in (1, 2, 1 << 32))))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_of_an_honest_sender_every_number_passes_at_most_once(stream):
     """And exactly the first time, where it is not left of the window; but 2^64, come late, is taken for number 0."""
     size, start, arrivals = stream
@@ -151,7 +152,7 @@ def test_of_an_honest_sender_every_number_passes_at_most_once(stream):
 
 
 @given(st.lists(st.integers(0, 3 * 33), max_size=120), st.integers(0, 40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_small_numbers_from_an_empty_window(seqs, size):
     window, twin = Window(size), Twin(size, False, 0)
     for seq in seqs:

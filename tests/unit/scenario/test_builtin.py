@@ -25,7 +25,9 @@ def test_the_issues_scenarios_are_there():
         assert load_scenario(name)[0].name == name
 
 
-@pytest.mark.parametrize("name", sorted(WANTED))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "table-full" else ()) for name in sorted(WANTED)]
+)
 def test_every_expectation_is_met(name):
     # Policies differ at ALLOCSPI alone, so the scenarios without it run under one.
     policies = ["rfc2401", "rfc4301"] if name in ("five-addresses", "nat-two-peers") else ["rfc4301"]

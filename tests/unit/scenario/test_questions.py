@@ -83,6 +83,7 @@ class TestAndroidAndMarvell:
         text = by_topic(android_marvell.run(["rfc2401"]).cells, odds)["how often"]
         assert "5 SAs of 3 SPIs show the fault every time" in text
 
+    @pytest.mark.long
     def test_text_and_json(self):
         args = ("android-and-marvell", "--policy", "rfc2401,rfc4301", "--model", "marvell-cn10k-linux-v5")
         report = json.loads(invoke(*args, "--json").stdout)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from espsim.core.errors import InputError
 from espsim.io.esp_sa import esp_sa_rows
 from espsim.sad.association import Mode
+from tests.examples import examples
 from tests.support import gcm_sa
 from tests.unit.xfrm.sa_strategies import associations
 from tests.unit.xfrm.test_pasted import parse_sad
@@ -66,7 +67,7 @@ def test_keys_hidden_and_damaged():
 
 
 @given(associations(proto=50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_our_own_rows_are_read_back(sa):
     """What a row or its comment says: addresses, SPI, keys, mode, encapsulation, and the high half with ESN."""
     sa = replace(sa, spi=sa.spi or 1)

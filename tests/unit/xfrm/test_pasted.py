@@ -18,6 +18,7 @@ from espsim.xfrm.pieces import text_pieces
 from espsim.xfrm.scan import survey_pieces
 from espsim.xfrm.show import format_dump, format_sa_line
 from tests import dumps
+from tests.examples import examples
 from tests.support import gcm_sa
 from tests.unit.xfrm.sa_strategies import associations
 
@@ -389,7 +390,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["add", "dump", "delete", "flush"]), 
 
 
 @given(STEPS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_steps_leave_what_a_dictionary_has(steps: list[tuple[str, int]]):
     text = ""
     there: dict[int, bool] = {}

@@ -21,6 +21,7 @@ from espsim.xfrm.algorithms import Hidden, stand_ins
 from espsim.xfrm.found import ParsedSa, Unmodelled, crypto_of
 from espsim.xfrm.parse import parse_sad
 from espsim.xfrm.show import format_dump
+from tests.examples import examples
 from tests.support import gcm_sa
 from tests.unit.xfrm.sa_strategies import associations
 
@@ -71,7 +72,7 @@ SAS = associations(running=True).map(in_two_modes) | associations().map(in_two_m
 
 
 @given(st.lists(st.tuples(SAS, st.booleans(), st.booleans()), min_size=1, max_size=6), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_any_dump_is_read_as_the_parser_reads_it(tmp_path_factory, items, rng):
     text = "".join(format_dump(sa, stats=stats, nokeys=nokeys) for sa, stats, nokeys in items)
     # Twice, with other numbers of the same form: the second time it is read by its form.

@@ -14,6 +14,7 @@ from espsim.sad.sad import Sad
 from espsim.xfrm.bitmap import from_circular, to_circular
 from espsim.xfrm.parse import parse_sa_line, parse_sad, parse_sad_text
 from espsim.xfrm.show import as_running, format_dump, format_entry, format_sa_line
+from tests.examples import examples
 from tests.unit.xfrm.sa_strategies import associations
 
 ORDER = ("auth", "auth-trunc", "aead", "enc", "comp")
@@ -118,14 +119,14 @@ def refusal_of(text: str) -> str | None:
 @example("src")
 @example("\ufeff")
 @example("src 1.1.1.1 dst 2.2.2.2\n\tproto esp spi 1\n\tbitmap-length 128")
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_text_is_read_or_refused(text: str):
     refusal = refusal_of(text)
     assert refusal is None or (refusal.startswith("any") and "\n" not in refusal)
 
 
 @given(associations(running=True), st.integers(0, 2**16), st.sampled_from(WORDS))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_broken_dump_is_read_or_refused_without_a_key(sa: SecurityAssociation, at: int, word: str):
     words = format_dump(sa, stats=True).replace("\n", " \n ").split(" ")
     words[at % len(words)] = word

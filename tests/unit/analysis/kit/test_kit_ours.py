@@ -48,6 +48,7 @@ def command(*options: str) -> str:
     return " ".join([str(ours), "decap {in} --sad {sad} -o {out}", *options])
 
 
+@pytest.mark.long
 def test_the_command_as_the_readme_has_it():
     folder, _ = kit()
     status, out, err = espsim_text("kit", "run", folder, "--command", command(), "--only", "ttl", "--json")
