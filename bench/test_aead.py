@@ -1,4 +1,4 @@
-"""Opening and sealing alone with pytest-benchmark, 4096 rows a round: `pytest bench/test_aead.py -n0`.
+"""Opening and sealing alone with pytest-benchmark, 4096 rows a round: `pytest bench/test_aead.py`.
 
 `espsim bench aead --peers` runs the same work beside crypto-perf, `openssl speed` and scapy.
 """

@@ -1,4 +1,4 @@
-"""Lookups and replay windows with pytest-benchmark, a million packets a round: `pytest bench/test_kernels.py -n0`.
+"""Lookups and replay windows with pytest-benchmark, a million packets a round: `pytest bench/test_kernels.py`.
 
 `espsim bench lookup replay --peers` runs the same cases beside dpdk-test-sad.
 """

@@ -1,4 +1,4 @@
-"""The whole batch path with pytest-benchmark, a batch a round: `pytest bench/test_pipeline.py -n0`.
+"""The whole batch path with pytest-benchmark, a batch a round: `pytest bench/test_pipeline.py`.
 
 `espsim bench pipeline --peers` runs the same work beside crypto-perf and scapy, and says what each stage takes.
 """

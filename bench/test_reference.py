@@ -1,4 +1,4 @@
-"""The reference path opening AES-128-GCM, beside scapy in the same run: `pytest bench -n0 -s`.
+"""The reference path opening AES-128-GCM, beside scapy in the same run: `pytest bench`.
 
 Prints a ratio and asserts none: how fast a shared machine is on one day is no property of the code.
 """

@@ -1,4 +1,4 @@
-"""What each technique buys, on the triple's lookup: `pytest bench/test_techniques.py -n0 -s`.
+"""What each technique buys, on the triple's lookup: `pytest bench/test_techniques.py`.
 
     as it is       rows asked for ahead, tables in whole cache lines and large pages, thousands of rows a call
     no prefetch    every row waits for its own cache line
