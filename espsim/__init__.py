@@ -31,11 +31,11 @@ if TYPE_CHECKING:
         write_capture,
     )
     from espsim.core.errors import InputError
+    from espsim.netlink.netns import Netns as Namespace
     from espsim.offload.device import Device
     from espsim.offload.model import load_model
     from espsim.pipeline.lookup_table import LookupTable
     from espsim.sad.association import SecurityAssociation
-    from espsim.sad.netns import Netns as Namespace
     from espsim.sad.sad import Sad
 
 __all__ = [
@@ -61,7 +61,7 @@ __all__ = [
 
 _ELSEWHERE = {
     "Device": "offload.device", "InputError": "core.errors", "LookupTable": "pipeline.lookup_table",
-    "Namespace": "sad.netns:Netns", "Sad": "sad.sad", "SecurityAssociation": "sad.association",
+    "Namespace": "netlink.netns:Netns", "Sad": "sad.sad", "SecurityAssociation": "sad.association",
     "load_model": "offload.model",
 }  # fmt: skip
 

@@ -254,7 +254,7 @@ def warn_open_windows(sad: Sad) -> None:
 
 def note_rings(sad: Sad) -> None:
     """Say which inbound SAs have windows that Linux keeps as rings which let some duplicates pass."""
-    from espsim.sad.replay import RingWindow
+    from espsim.sad.window import RingWindow
 
     names = [entry.sa.name for entry in _inbound(sad) if isinstance(entry.window, RingWindow)]
     if names:

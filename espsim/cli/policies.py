@@ -15,7 +15,7 @@ def policies(as_json: bool) -> None:
 
     Each rule says in two lines by what ALLOCSPI refuses an SPI and what follows, who proposed it, and where.
     """
-    from espsim.sad.kernel import DEFAULT_KERNEL, KERNELS, OPTIONS
+    from espsim.sad.linux import DEFAULT_KERNEL, KERNELS, OPTIONS
     from espsim.sad.spi import POLICIES
 
     rules = [

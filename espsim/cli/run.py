@@ -176,7 +176,7 @@ def _split(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _check_names(policies: Sequence[str], options: tuple[str, ...]) -> None:
-    from espsim.sad.kernel import choose
+    from espsim.sad.linux import choose
 
     for name in policies or ("rfc4301",):
         choose(name, options)

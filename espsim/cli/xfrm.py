@@ -14,7 +14,7 @@ from espsim.cli import common, fuzz_command
 from espsim.cli.numbers import ANY_SEED, Number
 
 if TYPE_CHECKING:
-    from espsim.sad.netns import Netns
+    from espsim.netlink.netns import Netns
 
 
 @click.command()
@@ -123,8 +123,8 @@ def _kept(
     state: str | None, policy: str | None, options: tuple[str, ...], seed: int | None
 ) -> Iterator[tuple[Netns, Callable[[], None]]]:
     """The namespace to begin with, and what saves it; nothing is saved otherwise."""
-    from espsim.sad.kernel import DEFAULT_KERNEL
-    from espsim.sad.netns import Netns
+    from espsim.netlink.netns import Netns
+    from espsim.sad.linux import DEFAULT_KERNEL
     from espsim.xfrm.state_file import load_netns, open_state, save_netns
 
     made = Netns(policy or DEFAULT_KERNEL, options=options, seed=seed or 0)  # refuses what it does not know, first

@@ -12,7 +12,7 @@ from espsim.explain.watch import GROUPS, LOOKS, Collector, Group
 from espsim.pipeline.stats import InboundStats
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
-from espsim.sad.replay import RingWindow
+from espsim.sad.window import RingWindow
 
 _UNTRIED = Answer(
     None,

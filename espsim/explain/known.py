@@ -15,9 +15,9 @@ from espsim.explain.facts import Top
 from espsim.sad.association import PROTO_ESP, Direction
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup, rule_of
-from espsim.sad.replay import Window, nearest
 from espsim.sad.sad import Sad
 from espsim.sad.sent import before
+from espsim.sad.window import Window, nearest
 from espsim.xfrm.found import Unused
 
 MORE = 256

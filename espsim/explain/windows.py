@@ -6,7 +6,7 @@ from espsim.core.verdict import Verdict
 from espsim.explain import repeat
 from espsim.explain.steps import Field, Step, fact
 from espsim.sad.entry import SadEntry
-from espsim.sad.replay import RingWindow, Window
+from espsim.sad.window import RingWindow, Window
 
 _LOW = 0xFFFFFFFF
 _ALL = 0xFFFFFFFFFFFFFFFF

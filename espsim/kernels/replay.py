@@ -1,4 +1,4 @@
-"""The anti-replay windows of all SAs over columns: the three verbs of `sad/replay.py`, verdict for verdict.
+"""The anti-replay windows of all SAs over columns: the three verbs of `sad/window.py`, verdict for verdict.
 
 1. check     infers each row's number and asks the window as it stands now; writes no window
 2. advance   goes through rows in arrival order: checks again, and moves the window for each that is authentic

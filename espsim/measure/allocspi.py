@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SpiRequest
 
 LOW, HIGH = 0x100, 0xFFFFFFFF
 OUR_ADDRESSES = [bytes((10, 0, 0, n)) for n in range(1, 6)]

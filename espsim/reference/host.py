@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from espsim.core.verdict import OutVerdict, Verdict
+from espsim.netlink.netns import Netns
+from espsim.netlink.spd import Flow, Policy, Template
 from espsim.reference.inbound import Inbound, Received
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
-from espsim.sad.netns import Netns
-from espsim.sad.spd import Flow, Policy, Template
 
 _MAX_DEPTH = 6
 _SENDER_SEES = {OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE}

@@ -8,7 +8,7 @@ from typing import Any
 
 from espsim.aead.engine import Engine, Transform
 from espsim.sad.association import MODE_NUMBERS, SecurityAssociation
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 
 
 class State(Enum):

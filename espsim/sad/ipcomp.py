@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from espsim.core.address import AF_INET, Address
 from espsim.sad.association import PROTO_IPIP, PROTO_IPV6, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 
 if TYPE_CHECKING:
     from espsim.sad.sad import Sad

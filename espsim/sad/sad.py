@@ -35,10 +35,10 @@ from espsim.sad.association import (
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex, daddr_key
 from espsim.sad.ipcomp import join_tunnel
-from espsim.sad.kernel import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
 from espsim.sad.lifetime import hard_limit_reached, soft_limit_reached
-from espsim.sad.replay import Window, make_window
+from espsim.sad.linux import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
+from espsim.sad.window import Window, make_window
 
 NO_SPI = "No SPI available in the requested range"
 SPI_IN_USE = "Requested SPI is already in use"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from espsim.core.address import Address
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
-from espsim.sad.replay import nearest
+from espsim.sad.window import nearest
 
 _LOW = 0xFFFFFFFF
 _HALF = 1 << 31

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
+from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
 from espsim.sad.entry import State
-from espsim.sad.netns import Netns
 from espsim.scenario.facts import Arrived, Facts, Host, why_refused, without_keys, words_of
 from espsim.scenario.facts import Asked as Request
 from espsim.scenario.outcome import sequence, short_counter, short_result

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.offload.locate import Place, locate, nearest
-from espsim.sad.kernel import KERNELS, OPTIONS
+from espsim.sad.linux import KERNELS, OPTIONS
 from espsim.sad.spi import POLICIES
 from espsim.xfrm.parse import parse_sa_line
 from espsim.xfrm.requests import check_request

@@ -8,7 +8,7 @@ from typing import Any
 
 from espsim.core.errors import InputError
 from espsim.offload.model import Model, load_model, parse_assumptions
-from espsim.sad.kernel import OPTIONS
+from espsim.sad.linux import OPTIONS
 from espsim.scenario.cell import Cell
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import Scenario, load_scenario, thread_names

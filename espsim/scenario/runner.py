@@ -15,6 +15,9 @@ from typing import Any
 from espsim.core.address import format_address
 from espsim.core.errors import InputError, XfrmError
 from espsim.core.verdict import Surfacing
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SpiRequest, StateKey
+from espsim.netlink.view import StateView
 from espsim.offload.device import Device
 from espsim.offload.model import Model
 from espsim.pipeline.stats import InboundStats
@@ -23,13 +26,10 @@ from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry
-from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang
+from espsim.sad.linux import DEFAULT_KERNEL, KernelHang
 from espsim.sad.longest import LONGEST, TRIPLE, LongestLookup
-from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest, StateKey
 from espsim.sad.sad import Sad
 from espsim.sad.spi import SpiPolicy
-from espsim.sad.view import StateView
 from espsim.scenario.ask import ask
 from espsim.scenario.cell import SOFTWARE, Cell, StepResult
 from espsim.scenario.facts import NOBODY, Arrived, Asked, Facts, Host, request_text, why_refused

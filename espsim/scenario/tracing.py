@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from espsim.netlink.netns import Netns
 from espsim.reference.inbound import Received
 from espsim.sad.entry import SadEntry
-from espsim.sad.netns import Netns
 
 _DRAWN = 32
 """The numbers of a window that are drawn: the highest ones."""

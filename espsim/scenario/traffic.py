@@ -8,8 +8,8 @@ from string import Template
 
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError
+from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest
 from espsim.sad.association import Direction, Mode, SecurityAssociation
-from espsim.sad.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest
 from espsim.scenario.schema import Scenario, Step
 from espsim.wire import ipv4, ipv6, udp
 from espsim.xfrm.parse import parse_sa_line

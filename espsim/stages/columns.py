@@ -55,10 +55,10 @@ from espsim.sad.association import (
 )
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import daddr_key
-from espsim.sad.replay import RingWindow, Window
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 from espsim.sad.spi import SpiPolicy
+from espsim.sad.window import RingWindow, Window
 from espsim.stages.lifetimes import Lifetimes
 from espsim.stages.own import OwnColumns
 from espsim.stages.selectors import selector_words

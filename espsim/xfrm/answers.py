@@ -30,9 +30,9 @@ from collections.abc import Iterable
 
 from espsim.core.address import format_address
 from espsim.core.errors import XfrmError
+from espsim.netlink.netns import Event
+from espsim.netlink.view import StateView
 from espsim.sad.association import NO_MARK
-from espsim.sad.netns import Event
-from espsim.sad.view import StateView
 from espsim.xfrm.bitmap import to_circular
 
 Answer = dict[str, object]

@@ -20,10 +20,10 @@ from functools import partial
 
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import EspsimError, XfrmError
-from espsim.sad.kernel import KernelHang
-from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest, StateKey
-from espsim.sad.view import StateView
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SpiRequest, StateKey
+from espsim.netlink.view import StateView
+from espsim.sad.linux import KernelHang
 from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import IpRefusal, matches, not_modelled

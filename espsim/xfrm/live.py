@@ -24,8 +24,8 @@ from typing import IO, cast
 from espsim.core.echo import printable
 from espsim.core.errors import InputError
 from espsim.core.stopping import die_with_parent, uncut
-from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SpiRequest
 from espsim.xfrm.batch import Batch, Outcome, read_sysctl
 from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.iproute import IpRefusal, matches

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from espsim.sad.netns import Event
-from espsim.sad.spd import Policy
+from espsim.netlink.netns import Event
+from espsim.netlink.spd import Policy
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import IpRefusal, matches
 from espsim.xfrm.policy_text import format_defaults, format_policy

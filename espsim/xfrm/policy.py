@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from espsim.core.address import AF_INET, AF_INET6, prefix_match
+from espsim.netlink.netns import Netns
+from espsim.netlink.spd import DIRECTIONS, Policy
 from espsim.sad.association import NO_MARK, Mark, Mode, Selector
-from espsim.sad.netns import Netns
-from espsim.sad.spd import DIRECTIONS, Policy
 
 Verb: TypeAlias = Literal[
     "add", "update", "delete", "get", "deleteall", "list", "count", "flush", "set", "setdefault", "getdefault"

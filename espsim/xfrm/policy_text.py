@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from espsim.core.address import AF_INET6, format_address
+from espsim.netlink.spd import ICMP, LOCALOK, Policy, Template
 from espsim.sad.association import Lifetime
-from espsim.sad.spd import ICMP, LOCALOK, Policy, Template
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.show import lifetime_rows, mark_rows, selector_row
 

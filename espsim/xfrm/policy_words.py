@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from espsim.netlink.spd import Policy, Template
 from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
-from espsim.sad.spd import Policy, Template
 from espsim.xfrm.id_words import MODE_WORDS, Id, read_flag_bits, read_id, read_limit, read_mode, read_selector
 from espsim.xfrm.iproute import Args, IpRefusal, matches, not_modelled
 from espsim.xfrm.policy import PolicyCommand, Verb

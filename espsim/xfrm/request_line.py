@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
+from espsim.netlink.request import DIRECTIONS, MODES, EsnState, ReplayVal
 from espsim.sad.association import NO_MARK, Limits, Mark
-from espsim.sad.request import DIRECTIONS, MODES, EsnState, ReplayVal
 from espsim.xfrm.cursor import up_to
 from espsim.xfrm.lexer import MAX_LINE, shown
 from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS

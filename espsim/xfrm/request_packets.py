@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import errno_name
+from espsim.netlink.netns import Netns
+from espsim.netlink.spd import Policy
 from espsim.reference.host import Host, HostReceived
 from espsim.sad.association import ESPINUDP, PROTO_AH, PROTO_ESP, Mode, SecurityAssociation
-from espsim.sad.netns import Netns
-from espsim.sad.spd import Policy
 from espsim.wire.udp import PROTO_UDP
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.lexer import shown

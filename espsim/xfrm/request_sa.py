@@ -10,8 +10,8 @@ key: the kernel says ENOSYS before it would look at one.
 from __future__ import annotations
 
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
+from espsim.netlink.request import SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Direction, Encap, Offload
-from espsim.sad.request import SaRequest, SpiRequest, StateKey
 from espsim.xfrm.names import ENCAP_TYPES
 from espsim.xfrm.request_line import PROTOCOLS, Words
 

@@ -27,9 +27,9 @@ import errno
 from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.errors import InputError, XfrmError
+from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
-from espsim.sad.kernel import KernelHang
-from espsim.sad.netns import Netns
+from espsim.sad.linux import KernelHang
 from espsim.xfrm import answers
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.iproute import IpRefusal

@@ -14,8 +14,8 @@ from collections.abc import Collection
 
 from espsim.core.errors import InputError
 from espsim.io.atomic import OutputFile
-from espsim.sad.netns import Netns
-from espsim.sad.saved import pack, unpack
+from espsim.netlink.netns import Netns
+from espsim.netlink.saved import pack, unpack
 
 _FORMAT = "espsim xfrm state 1"
 _HEAD = re.compile(rf"{_FORMAT} ([0-9]{{1,10}}) ([0-9a-f]{{64}})\n".encode())

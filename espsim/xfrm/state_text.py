@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from espsim.netlink.view import StateView
 from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
-from espsim.sad.view import StateView
 from espsim.xfrm.id_words import MODE_WORDS
 from espsim.xfrm.show import format_dump
 from espsim.xfrm.state_words import Filter

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
+from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Selector
-from espsim.sad.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.xfrm.id_words import (
     ROUTE_OPTIMIZATION,
     Id,

@@ -22,8 +22,8 @@ from dataclasses import replace
 from espsim.core.address import format_address
 from espsim.core.echo import HIDDEN, hide_keys
 from espsim.core.errors import InputError
+from espsim.netlink.request import MODES, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Mark
-from espsim.sad.request import MODES, SaRequest, SpiRequest, StateKey
 from espsim.xfrm.id_words import proto_name
 from espsim.xfrm.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
 from espsim.xfrm.state_words import Flush, Get, Modify, StateCommand, parse_state

@@ -27,7 +27,7 @@ from espsim.kernels.lookup import (
 from espsim.sad.association import Encap, Mark, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 from tests.equivalence.kernel_settings import quick
 
 V4 = [bytes((10, 0, 0, n)) for n in range(3)] + [bytes(4), b"\xff" * 4]

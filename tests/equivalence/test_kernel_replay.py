@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from espsim.core.verdict import Verdict
 from espsim.kernels import replay
 from espsim.kernels.memory import zeros
-from espsim.sad.replay import RingWindow, Window, make_window
+from espsim.sad.window import RingWindow, Window, make_window
 from tests.equivalence.kernel_settings import quick
 
 M32, M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF

@@ -19,7 +19,7 @@ from espsim.pipeline.stats import InboundStats
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation
 from espsim.sad.entry import SadEntry
-from espsim.sad.replay import RingWindow, Window
+from espsim.sad.window import RingWindow, Window
 from tests.equivalence import own_traffic
 from tests.equivalence.device_models import SHAPES, filled, load, twin
 from tests.equivalence.inbound_traffic import DATA, M32, M64, RUNS, WRAP, Sent, make, packets_of, sas, shown, state_of

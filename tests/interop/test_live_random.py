@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.fuzz.draw import a_command, a_request
 from espsim.xfrm.live import SAME, kernel_of, run_live, running_release

@@ -11,7 +11,7 @@ from espsim.core.errors import InputError
 from espsim.offload.device import Device
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.sad.association import SecurityAssociation
-from espsim.sad.kernel import choose
+from espsim.sad.linux import choose
 from espsim.scenario.cell import SOFTWARE
 from espsim.scenario.schema import Scenario
 from espsim.scenario.storm.answer import answer

@@ -23,12 +23,12 @@ from dataclasses import dataclass, field, replace
 
 from espsim.core.errors import InputError
 from espsim.core.verdict import OutVerdict, Surfacing, Verdict
+from espsim.netlink.netns import Netns
 from espsim.offload.device import Device
 from espsim.offload.model import Model
 from espsim.reference.inbound import Received
 from espsim.sad.association import ANY, SecurityAssociation
-from espsim.sad.kernel import DEFAULT_KERNEL
-from espsim.sad.netns import Netns
+from espsim.sad.linux import DEFAULT_KERNEL
 from espsim.sad.spi import SpiPolicy
 from espsim.scenario.storm.hosts import DEFAULT, Host, Nodes
 from espsim.scenario.storm.schedule import Schedule, schedule

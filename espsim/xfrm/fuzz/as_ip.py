@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from espsim.core.address import format_address
 from espsim.core.errors import InputError
+from espsim.netlink.request import DIRECTIONS, MODES, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import MOBILITY, NO_MARK, Limits, Mark
-from espsim.sad.request import DIRECTIONS, MODES, SaRequest, SpiRequest, StateKey
 from espsim.xfrm.iproute import IpRefusal
 from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, LIMIT_WORDS, XFRM_PROTOCOLS
 from espsim.xfrm.request_line import Words, split_line

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.live import DIFFERS, NOT_COMPARABLE, SAME, run_live

@@ -14,7 +14,7 @@ from espsim.analysis.window import WINDOWS, Configured, Stream, Streams, device_
 from espsim.cli.main import main
 from espsim.core.verdict import Verdict
 from espsim.io.capture import CaptureWriter
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 from espsim.wire import ipv4
 from tests.examples import examples
 

@@ -8,7 +8,7 @@ import pytest
 
 from espsim.cli.start import answer
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 
 CLICK_8_1 = importlib.metadata.version("click").startswith("8.1.")
 KEY = "00112233445566778899aabbccddeeff"

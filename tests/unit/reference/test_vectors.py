@@ -12,7 +12,7 @@ from espsim.core.verdict import REPLAY_VERDICTS, OutVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 from tests.support import gcm_sa, new_sad, vectors
 
 V4 = bytes.fromhex("4500002600004000401166c50a0100010a02000115b31e6100120000") + b"0123456789"

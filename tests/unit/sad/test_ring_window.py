@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from espsim.aead.suites import Algorithm
 from espsim.core.verdict import Verdict
-from espsim.sad.netns import Netns
-from espsim.sad.replay import RingWindow, Window, make_window
-from espsim.sad.request import EsnState, SaRequest, StateKey
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import EsnState, SaRequest, StateKey
+from espsim.sad.window import RingWindow, Window, make_window
 
 U32 = 0xFFFFFFFF
 

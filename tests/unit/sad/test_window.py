@@ -6,7 +6,7 @@ import pytest
 
 from espsim.core.verdict import Verdict
 from espsim.sad.association import ReplayState
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 from tests.support import gcm_sa, new_sad
 
 SIZES = [1, 7, 32, 33, 64, 128, 1024, 4096]

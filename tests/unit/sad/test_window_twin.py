@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.verdict import Verdict
-from espsim.sad.replay import Window
+from espsim.sad.window import Window
 from tests.examples import examples
 
 M32 = 0xFFFFFFFF

@@ -219,7 +219,7 @@ class TestScenarioFiles:
 
 
 def test_policies():
-    from espsim.sad.kernel import KERNELS
+    from espsim.sad.linux import KERNELS
     from espsim.sad.spi import POLICIES
 
     report = json.loads(CliRunner().invoke(main, ["policies", "--json"], catch_exceptions=False).stdout)

@@ -14,7 +14,7 @@ from espsim.analysis.sweep.plan import make_plan, run_task
 from espsim.analysis.sweep.study import load_study
 from espsim.core.errors import InputError
 from espsim.offload.model import load_model
-from espsim.sad.kernel import choose
+from espsim.sad.linux import choose
 from espsim.scenario.schema import load_scenario, parse_scenario
 from espsim.scenario.storm.answer import answer
 from espsim.scenario.storm.lossless import lossless

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.cli.main import main
-from espsim.sad.kernel import KERNELS
+from espsim.sad.linux import KERNELS
 from espsim.sad.spi import POLICIES
 from espsim.scenario.matrix import run_scenario
 from espsim.scenario.outcome import short_result

@@ -9,7 +9,7 @@ import re
 import pytest
 
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.batch import Batch, Outcome
 from espsim.xfrm.batch_lines import read_batch
 from tests.support import VECTORS

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.sad.kernel import KERNELS
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
+from espsim.sad.linux import KERNELS
 from espsim.sad.spi import POLICIES
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch

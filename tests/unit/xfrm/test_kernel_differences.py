@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.batch import Batch, Outcome
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.requests import run_requests

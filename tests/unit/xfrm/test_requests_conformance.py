@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import run_requests
 
 VECTORS = Path(__file__).parents[2] / "vectors"

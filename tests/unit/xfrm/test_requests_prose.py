@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import run_requests
 
 ZEROS = ".".join("0000")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import run_requests
 
 PAIR = "src=10.0.0.1 dst=10.0.0.2 proto=esp"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import WORDS_OF, run_requests
 
 TUPLE = "src=10.0.0.1 dst=10.0.0.2 proto=esp"

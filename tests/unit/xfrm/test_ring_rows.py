@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import run_requests
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "xfrm_conformance_rings.jsonl"

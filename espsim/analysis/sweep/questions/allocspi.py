@@ -30,10 +30,10 @@ from espsim.analysis.sweep.questions.kind import (
     whole,
 )
 from espsim.core.errors import InputError, XfrmError
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import DIR_IN, SpiRequest
 from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
-from espsim.sad.netns import Netns
-from espsim.sad.request import DIR_IN, SpiRequest
 from espsim.sad.sad import Sad
 from espsim.sad.spi import Free, SpiPolicy
 

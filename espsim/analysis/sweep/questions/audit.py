@@ -32,10 +32,10 @@ from espsim.analysis.sweep.questions.kind import (
     whole,
 )
 from espsim.core.errors import InputError
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SpiRequest
 from espsim.offload.device import Device
 from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
-from espsim.sad.netns import Netns
-from espsim.sad.request import SpiRequest
 from espsim.sad.spi import POLICIES
 from espsim.xfrm.survey import Survey, Template
 

@@ -18,7 +18,7 @@ from espsim.analysis.odds import Range, parse_range
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.offload.model import Model, load_model, shipped_models
-from espsim.sad.kernel import KERNELS
+from espsim.sad.linux import KERNELS
 from espsim.sad.spi import POLICIES
 from espsim.scenario.cell import SOFTWARE
 

@@ -1,7 +1,7 @@
 """What a replay window refuses of a stream that was reordered and lost some packets on its way.
 
 A sender numbers its packets from 1. Each is lost with chance `loss`. Of the others a share `share` is late: by a
-number of packets that is uniform in 1 to `reorder`. The window is the reference path's (sad/replay.py), Linux's ring
+number of packets that is uniform in 1 to `reorder`. The window is the reference path's (sad/window.py), Linux's ring
 where `ring` is true. No packet is forged or sent twice, so what it refuses is always a good packet.
 """
 
@@ -22,7 +22,7 @@ from espsim.analysis.sweep.questions.kind import (
     yes_or_no,
 )
 from espsim.core.verdict import Verdict
-from espsim.sad.replay import make_window
+from espsim.sad.window import make_window
 
 
 def run(params: Params, seed: int, _given: Given) -> Result:

@@ -16,8 +16,8 @@ from espsim.analysis.kit.manifest import CaseEntry
 from espsim.core.verdict import Verdict
 from espsim.reference import inbound, inner
 from espsim.sad.entry import SadEntry
-from espsim.sad.replay import Window
 from espsim.sad.sad import Sad
+from espsim.sad.window import Window
 from espsim.wire import esp, ipv4
 from tests.command import espsim, espsim_text
 from tests.kits import failures, kit

@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
+from espsim.netlink.netns import Netns
 from espsim.xfrm.fuzz.draw import a_command, a_request
 from tests.examples import examples
-from tests.unit.sad.saved_namespaces import LINES, QUESTIONS, REQUESTS, answers, asked, reloaded, told, whole
+from tests.unit.netlink.saved_namespaces import LINES, QUESTIONS, REQUESTS, answers, asked, reloaded, told, whole
 
 LOW = 0xFFFFFFFF
 NEAR = st.sampled_from([0, 0, 0, 1000, LOW - 20, LOW, (1 << 64) - 30, (1 << 64) - 1])

@@ -14,15 +14,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from espsim.core.errors import InputError
-from espsim.sad import tables
+from espsim.netlink import tables
+from espsim.netlink.netns import Netns
+from espsim.netlink.plain import a_list, a_pair, fields_of, number, plain_of, seconds, text, truth, value_of, wrong
+from espsim.netlink.spd import Policy
+from espsim.netlink.verify import MAX_ESN_WORDS
 from espsim.sad.association import MOBILITY, SecurityAssociation
 from espsim.sad.entry import SadEntry, SaStats, State
-from espsim.sad.kernel import KernelHang, choose
-from espsim.sad.netns import Netns
-from espsim.sad.plain import a_list, a_pair, fields_of, number, plain_of, seconds, text, truth, value_of, wrong
-from espsim.sad.replay import Window
-from espsim.sad.spd import Policy
-from espsim.sad.verify import MAX_ESN_WORDS
+from espsim.sad.linux import KernelHang, choose
+from espsim.sad.window import Window
 
 _WHOLE = (
     "kernel", "options", "now", "counters", "listening", "sysctl", "acquire_seq", "hung", "random", "ivs", "masks",

@@ -23,9 +23,9 @@ from typing import Any
 
 from espsim.aead.suites import Algorithm
 from espsim.core.errors import InputError
+from espsim.netlink.clock import END_OF_TIME
+from espsim.netlink.spd import DIRECTIONS, Policy, Template
 from espsim.sad.association import Encap, Mark, Offload, ReplayState, SecurityAssociation, Selector
-from espsim.sad.clock import END_OF_TIME
-from espsim.sad.spd import DIRECTIONS, Policy, Template
 
 _BITS: dict[type, dict[str, int]] = {
     Mark: {"value": 32, "mask": 32},

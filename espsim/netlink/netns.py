@@ -16,17 +16,17 @@ from typing import Any
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import in_family
 from espsim.core.errors import InputError, XfrmError
+from espsim.netlink.clock import END_OF_TIME, Timers
+from espsim.netlink.construct import POSSIBLE_CPUS, accept
+from espsim.netlink.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.netlink.spd import Spd
+from espsim.netlink.verify import direction_of
+from espsim.netlink.view import StateView, view_of
 from espsim.sad.association import MODE_NUMBERS, Direction, Mode, SecurityAssociation
-from espsim.sad.clock import END_OF_TIME, Timers
-from espsim.sad.construct import POSSIBLE_CPUS, accept
 from espsim.sad.entry import SadEntry, State
-from espsim.sad.kernel import DEFAULT_KERNEL, KernelHang, choose
-from espsim.sad.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.sad.linux import DEFAULT_KERNEL, KernelHang, choose
 from espsim.sad.sad import IPSEC_PROTO_ANY, Sad, of_protocol, own_selector
-from espsim.sad.spd import Spd
 from espsim.sad.spi import SpiPolicy
-from espsim.sad.verify import direction_of
-from espsim.sad.view import StateView, view_of
 
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
 _MODES = {number: mode for mode, number in MODE_NUMBERS.items()}

@@ -16,6 +16,8 @@ from collections.abc import Collection
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.core.address import AF_INET, AF_INET6, in_family
 from espsim.core.errors import XfrmError
+from espsim.netlink.request import DIR_IN, DIR_OUT, SaRequest
+from espsim.netlink.verify import direction_of, verify_newsa_info
 from espsim.sad.association import (
     ESPINUDP,
     MOBILITY,
@@ -27,9 +29,7 @@ from espsim.sad.association import (
     ReplayState,
     SecurityAssociation,
 )
-from espsim.sad.kernel import Kernel
-from espsim.sad.request import DIR_IN, DIR_OUT, SaRequest
-from espsim.sad.verify import direction_of, verify_newsa_info
+from espsim.sad.linux import Kernel
 
 POSSIBLE_CPUS = 4
 _MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 4: Mode.BEET}

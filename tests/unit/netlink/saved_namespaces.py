@@ -6,8 +6,8 @@ import io
 import json
 from typing import Any
 
-from espsim.sad.netns import Netns
-from espsim.sad.saved import pack, unpack
+from espsim.netlink.netns import Netns
+from espsim.netlink.saved import pack, unpack
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.requests import run_requests

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from espsim.core.errors import InputError
-from espsim.sad.netns import Netns
-from espsim.sad.saved import pack, unpack
-from tests.unit.sad.saved_namespaces import answers, whole
+from espsim.netlink.netns import Netns
+from espsim.netlink.saved import pack, unpack
+from tests.unit.netlink.saved_namespaces import answers, whole
 
 Path = tuple[Any, ...]
 GONE = object()

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from espsim.aead.suites import Algorithm
 from espsim.core.errors import XfrmError
+from espsim.netlink.clock import next_timer
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import SaRequest, StateKey
 from espsim.sad.association import Limits
-from espsim.sad.clock import next_timer
-from espsim.sad.netns import Netns
-from espsim.sad.request import SaRequest, StateKey
 from tests.examples import examples
 
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(20), 128),)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from espsim.netlink.plain import a_list, a_pair, fields_of, number, wrong
 from espsim.sad.association import PROTO_COMP, Mode
 from espsim.sad.buckets import LARGEST, SMALLEST, Buckets
-from espsim.sad.plain import a_list, a_pair, fields_of, number, wrong
 from espsim.sad.sad import Sad
 
 NAMES = ("linked", "chains", "buckets", "tunnels", "tunnel_spi")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
+from espsim.netlink.netns import Netns
+from espsim.netlink.saved import pack, unpack
 from espsim.sad.entry import SadEntry
-from espsim.sad.netns import Netns
-from espsim.sad.saved import pack, unpack
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from tests.examples import examples
