@@ -19,8 +19,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from espsim.kernels import _jit, lookup
-from espsim.kernels.memory import zeros
+from espsim.jit import compiling
+from espsim.jit.memory import zeros
+from espsim.kernels import lookup
 from espsim.measure.interleave import machine
 from espsim.measure.keys import ESP, Keys, keys
 
@@ -31,7 +32,7 @@ def unprefetched():
     """The kernel with a look-ahead of one row: compiled again from its own source."""
     function = cast(Any, lookup.triple).py_func
     near = types.FunctionType(function.__code__, {**function.__globals__, "AHEAD": 1}, function.__name__)
-    return _jit.compiler.njit(**_jit.OPTIONS)(near)
+    return compiling.compiler.njit(**compiling.OPTIONS)(near)
 
 
 def tables(of: Keys, *, huge: bool = True, off: int = 0):

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from espsim.aead._native import Array, helper, load32, load64, prefetch, store32, store32_be, store64
 from espsim.aead._slots import ELSEWHERE, ESN, ICV, IV, KEY, KIND, LINE, NOTHING, SALT
+from espsim.core.arrays import Array
+from espsim.jit.addresses import load32, load64, store32, store32_be, store64
+from espsim.jit.compiling import helper
+from espsim.jit.prefetch import prefetch_at
 
 # What `find` says in place of an address.
 NO_KEYS, NOT_OURS = -1, -2
@@ -44,8 +47,8 @@ def place(line: int, room: int, start: int, stop: int) -> tuple[int, int]:
 @helper
 def ask(line: int, header: int) -> None:
     """Ask for a slot's line and a packet, FAR rows ahead: with many SAs every slot is a cache miss."""
-    prefetch(line)
-    prefetch(header)
+    prefetch_at(line)
+    prefetch_at(header)
 
 
 @helper
@@ -54,7 +57,7 @@ def ask_key(table: int, slots: int, number: int) -> None:
     if 0 <= number < slots:
         key = load64(table + LINE * number + KEY)
         for at in range(0, _SCHEDULE, 64):
-            prefetch(key + at)
+            prefetch_at(key + at)
 
 
 @helper

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from espsim.aead.batch import BatchEngine, Bytes, Int32s, Int64s, SlotKeys, Slots, UInt64s
+from espsim.aead.batch import BatchEngine, SlotKeys, Slots
+from espsim.core.arrays import I32, I64, U8, U64
 
 # A slot's line, offsets in bytes; one int64 each.
 KIND, IV, ICV, ESN, SALT, KEY, MAC, ROUTINE = 0, 8, 16, 24, 32, 40, 48, 56
@@ -31,7 +32,7 @@ KINDS = {
 }
 
 
-def aligned(size: int) -> Bytes:
+def aligned(size: int) -> U8:
     """Zeroed bytes that begin at a cache line."""
     memory = np.zeros(size + LINE, dtype=np.uint8)
     start = -memory.ctypes.data % LINE
@@ -42,12 +43,12 @@ class Secret:
     """Zeroed bytes that begin at a cache line, at the address `at`; zeroed again when they go."""
 
     def __init__(self, size: int) -> None:
-        self.memory: Bytes = aligned(size)
+        self.memory: U8 = aligned(size)
         self.at = self.memory.ctypes.data
         weakref.finalize(self, self.memory.fill, 0)
 
 
-def make_lines(slots: Slots, supports: Callable[[Any], bool]) -> Int64s:
+def make_lines(slots: Slots, supports: Callable[[Any], bool]) -> I64:
     """int64[slots, 8]: kind, lengths, ESN and salt filled in; the keys are the engine's to add."""
     lines = aligned(LINE * len(slots)).view(np.int64).reshape(len(slots), LINE // 8)
     for line, slot in zip(lines, slots, strict=True):
@@ -66,9 +67,7 @@ class NativeRows:
     Slot lines (salts) and scratch memory (nonces, tags, hash states) are zeroed when it goes, as all keys are.
     """
 
-    def __init__(
-        self, kernel: Callable[..., int], functions: Int64s, lines: Int64s, work: Bytes, owner: object
-    ) -> None:
+    def __init__(self, kernel: Callable[..., int], functions: I64, lines: I64, work: U8, owner: object) -> None:
         self._kernel = kernel
         self._functions = functions
         self._lines = lines
@@ -81,7 +80,7 @@ class NativeRows:
         """What to call with the batch when rows are still waiting."""
         self._rest = rest
 
-    def run(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+    def run(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """Open or seal the waiting rows of a batch; batch.py says what the columns are."""
         check_columns(arena, esp, end, slot, seq64, result)
         left = self._kernel(self._functions, self._lines, self._work, arena, esp, end, slot, seq64, result)
@@ -93,12 +92,12 @@ class NativeRows:
     open = seal = run
 
 
-def _wipe(*memory: Int64s | Bytes) -> None:
+def _wipe(*memory: I64 | U8) -> None:
     for array in memory:
         array.fill(0)
 
 
-def check_columns(arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+def check_columns(arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
     """ValueError where columns differ in length or kind: compiled code would walk past the shorter one."""
     rows = len(esp)
     if (arena.dtype, esp.dtype, end.dtype, slot.dtype, seq64.dtype, result.dtype) != _KINDS:

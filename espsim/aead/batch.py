@@ -26,14 +26,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from espsim.aead.suites import SuiteKeys
-
-Bytes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
-Int32s = npt.NDArray[np.int32]
-UInt64s = npt.NDArray[np.uint64]
+from espsim.core.arrays import I32, I64, U8, U64
 
 # What `result` says; opening answers with numbers of `core.verdict.Verdict`.
 WAITING = 255  # to be worked on
@@ -58,14 +53,14 @@ Slots = Sequence[SlotKeys | None]
 class Opener(Protocol):
     """Opens batches with the keys of its slots."""
 
-    def open(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+    def open(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """Open the waiting rows in place (see above). Raises IndexError where a slot is none of this opener's."""
 
 
 class Sealer(Protocol):
     """Seals batches with the keys of its slots."""
 
-    def seal(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+    def seal(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """Seal the waiting rows in place (see above). Raises IndexError where a slot is none of this sealer's."""
 
 
@@ -95,7 +90,7 @@ class BatchEngine(Protocol):
         """A sealer for these slots; the cost of key set-up is paid here."""
 
 
-def lengths(slots: Slots) -> tuple[Int64s, Int64s]:
+def lengths(slots: Slots) -> tuple[I64, I64]:
     """The IV's and the ICV's length of each slot in bytes, 0 where a slot is empty: where a row's plaintext lies."""
     iv = np.array([s.keys.suite.iv_length if s else 0 for s in slots], dtype=np.int64)
     icv = np.array([s.keys.icv_length if s else 0 for s in slots], dtype=np.int64)

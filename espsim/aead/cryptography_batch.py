@@ -12,23 +12,12 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.backends.openssl import backend
 
-from espsim.aead.batch import (
-    DONE,
-    INTEGRITY,
-    TRUNCATED,
-    WAITING,
-    BatchEngine,
-    Bytes,
-    Int32s,
-    Int64s,
-    SlotKeys,
-    Slots,
-    UInt64s,
-)
+from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING, BatchEngine, SlotKeys, Slots
 from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
 from espsim.aead.engine import BlockError
 from espsim.aead.isa import openssl_isa, package_cpu_info
 from espsim.aead.suites import SuiteKeys, aad, pack_seq_hi
+from espsim.core.arrays import I32, I64, U8, U64
 
 
 class CryptographyBatch:
@@ -121,17 +110,17 @@ class _Rows:
     def __init__(self, slots: Slots) -> None:
         self._slots = [_Slot(slot) if slot else None for slot in slots]
 
-    def open(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+    def open(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """See batch.py."""
         self._run(_Slot.open, arena, esp, end, slot, seq64, result)
 
-    def seal(self, arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes) -> None:
+    def seal(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """See batch.py."""
         self._run(_Slot.seal, arena, esp, end, slot, seq64, result)
 
     def _run(
         self, work: Callable[[_Slot, memoryview, int, int, int], int],
-        arena: Bytes, esp: Int64s, end: Int64s, slot: Int32s, seq64: UInt64s, result: Bytes,
+        arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8,
     ) -> None:  # fmt: skip
         memory, slots = memoryview(arena), self._slots  # type: ignore[arg-type]
         room, count = len(memory), len(slots)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.cryptography_batch import CryptographyBatch
@@ -95,15 +94,13 @@ def _make(name: str) -> BatchEngine:
     if name == "cryptography":
         return CryptographyBatch()
     try:
-        import numba  # noqa: PLC0415
-
         from espsim.aead.ipsec_mb_engine import IpsecMbEngine  # noqa: PLC0415
         from espsim.aead.libcrypto_engine import LibcryptoEngine  # noqa: PLC0415
+        from espsim.jit.compiling import JIT  # noqa: PLC0415
     except ImportError as error:
         # numba is a dependency, so this is a broken installation, and no engine that is merely not there.
         raise WrongEngineError(f"its module cannot be imported: {error}") from None
-    config: Any = numba.config
-    if config.DISABLE_JIT:
+    if not JIT:
         raise EngineError("numba's compiler is switched off (NUMBA_DISABLE_JIT), and this engine needs it")
     return LibcryptoEngine() if name == "libcrypto" else IpsecMbEngine()
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from espsim.aead import ipsec_mb_kernels as kernels
 from espsim.aead._slots import KEY, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
-from espsim.aead.batch import BatchEngine, Int64s, Opener, Sealer, Slots
+from espsim.aead.batch import BatchEngine, Opener, Sealer, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError, WrongEngineError
 from espsim.aead.suites import SuiteKeys
+from espsim.core.arrays import I64
 
 LIBRARY = "libIPSec_MB.so.1"
 _KEY_STRIDE = 1024  # struct gcm_key_data has 1008 bytes, aligned to 64
@@ -141,7 +142,7 @@ class _Manager:
             raise EngineError("this CPU is not one for libIPSec_MB (AES-NI is needed)")
         self.architecture = _ARCHITECTURES[used]
 
-    def functions(self, layout: tuple[tuple[int, str], ...], library: str) -> Int64s:
+    def functions(self, layout: tuple[tuple[int, str], ...], library: str) -> I64:
         """The functions of a layout; WrongEngineError where one is not the one that it should be."""
         home = _symbol(ctypes.cast(self._lib.alloc_mb_mgr, ctypes.c_void_p).value or 0)[0]
         found = []

@@ -9,10 +9,12 @@ plain functions of their arguments, so nothing is shared between threads that ha
 
 from __future__ import annotations
 
-from espsim.aead._native import Array, address, call, copy_bytes, differ, helper, kernel, load64
 from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
 from espsim.aead._slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
 from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING
+from espsim.core.arrays import Array
+from espsim.jit.addresses import address, call, copy_bytes, differ, load64
+from espsim.jit.compiling import helper, kernel
 
 # Functions by their place in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
 SEAL_GCM, OPEN_GCM, GMAC_INIT, GMAC_UPDATE, GMAC_FINAL, SET_GCM_KEY = range(0, 144, 24)

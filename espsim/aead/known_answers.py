@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from espsim.aead.batch import WAITING, Bytes, Int32s, Int64s, UInt64s
+from espsim.aead.batch import WAITING
 from espsim.aead.suites import AEADS, HASHES, Algorithm
+from espsim.core.arrays import I32, I64, U8, U64
 
 _hex = bytes.fromhex
 
@@ -245,12 +246,12 @@ KNOWN_ANSWERS = (
 class Rows:
     """A batch made of packets: header, IV, body, room for the ICV, each at a place of its own in the arena."""
 
-    arena: Bytes
-    esp: Int64s
-    end: Int64s
-    slot: Int32s
-    seq64: UInt64s
-    result: Bytes
+    arena: U8
+    esp: I64
+    end: I64
+    slot: I32
+    seq64: U64
+    result: U8
 
     @classmethod
     def of(cls, packets: list[tuple[int, int, bytes]]) -> Rows:
@@ -265,7 +266,7 @@ class Rows:
         seq64 = np.array([hi << 32 for _, hi, _ in packets], dtype=np.uint64)
         return cls(arena, esp, esp + sizes, slot, seq64, np.zeros(len(packets), dtype=np.uint8))
 
-    def columns(self) -> tuple[Bytes, Int64s, Int64s, Int32s, UInt64s, Bytes]:
+    def columns(self) -> tuple[U8, I64, I64, I32, U64, U8]:
         """What `open` and `seal` take; `result` is set to waiting again."""
         self.result[:] = WAITING
         return self.arena, self.esp, self.end, self.slot, self.seq64, self.result

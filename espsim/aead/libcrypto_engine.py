@@ -17,11 +17,12 @@ import numpy as np
 
 from espsim.aead import libcrypto_kernels as kernels
 from espsim.aead._slots import KEY, MAC, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
-from espsim.aead.batch import BatchEngine, Bytes, Int64s, Opener, Sealer, SlotKeys, Slots
+from espsim.aead.batch import BatchEngine, Opener, Sealer, SlotKeys, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError
 from espsim.aead.isa import CPU_INFO, openssl_isa
 from espsim.aead.suites import HASHES, OBSOLETE, Kind, SuiteKeys
+from espsim.core.arrays import I64, U8
 
 LIBRARY = "libcrypto.so.3"
 OLDEST = 0x30000000
@@ -123,7 +124,7 @@ class LibcryptoEngine:
             self._ciphers[name] = cipher
         return self._ciphers[name]
 
-    def _key_mac(self, keys: SuiteKeys, mac: Bytes) -> int:
+    def _key_mac(self, keys: SuiteKeys, mac: U8) -> int:
         """Fill in HMAC's two keyed states (RFC 2104 section 2) and the digest's length; the hash's number."""
         digest = HASHES[keys.suite.auth or ""].digest
         block, size = hashlib.new(digest).block_size, hashlib.new(digest).digest_size
@@ -162,7 +163,7 @@ def _free(lib: ctypes.CDLL, made: list[int]) -> None:
         lib.EVP_CIPHER_CTX_free(context)
 
 
-def _addresses(lib: ctypes.CDLL, names: tuple[str, ...]) -> Int64s:
+def _addresses(lib: ctypes.CDLL, names: tuple[str, ...]) -> I64:
     return np.array([ctypes.cast(getattr(lib, n), ctypes.c_void_p).value for n in names], dtype=np.int64)
 
 
@@ -177,7 +178,7 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.EVP_DecryptInit_ex.argtypes = lib.EVP_EncryptInit_ex.argtypes = (pointer, pointer, pointer, text, text)
 
 
-def _scratch() -> Bytes:
+def _scratch() -> U8:
     """Scratch memory for a kernel, with the OSSL_PARAM arrays in it: {tag, tlsivinv, end} and {tag, end}."""
     work = aligned(kernels.WORK)
     work[kernels.TEXT : kernels.TEXT + 13] = np.frombuffer(b"tag\0tlsivinv\0", dtype=np.uint8)

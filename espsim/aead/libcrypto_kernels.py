@@ -10,22 +10,12 @@ TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third 
 
 from __future__ import annotations
 
-from espsim.aead._native import (
-    Array,
-    address,
-    call,
-    copy_bytes,
-    copy_words,
-    differ,
-    helper,
-    kernel,
-    load64,
-    store32_be,
-    store64,
-)  # fmt: skip
 from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
 from espsim.aead._slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
 from espsim.aead.batch import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
+from espsim.core.arrays import Array
+from espsim.jit.addresses import address, call, copy_bytes, copy_words, differ, load64, store32_be, store64
+from espsim.jit.compiling import helper, kernel
 
 # Functions by their place in `f`, in bytes; FUNCTIONS is in this order.
 OPEN_INIT, OPEN_UPDATE, OPEN_FINAL, SEAL_INIT, SEAL_UPDATE, SEAL_FINAL, SET_PARAMS, GET_PARAMS, HASHES = range(0, 72, 8)

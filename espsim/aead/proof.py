@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from espsim.aead.batch import DONE, INTEGRITY, BatchEngine, Bytes, SlotKeys
+from espsim.aead.batch import DONE, INTEGRITY, BatchEngine, SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import WrongEngineError
 from espsim.aead.known_answers import KNOWN_ANSWERS, Rows, suites
 from espsim.aead.suites import resolve
+from espsim.core.arrays import U8
 
 # Whole blocks, because CBC takes nothing else.
 _SIZES = (0, 16, 32, 48, 64, 112, 128, 144, 256, 272, 512, 784, 1424, 2048)
@@ -76,7 +77,7 @@ def _every_suite(engine: BatchEngine) -> int:
     return 2 * len(packets) + _refuses(engine, slots, [*_forgeries(slots, sealed)])
 
 
-def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: Bytes) -> None:
+def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: U8) -> None:
     """As `cryptography` seals the same rows; that engine itself is asked about the published packets alone."""
     want = Rows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, rows.result.copy())
     if type(engine) is CryptographyBatch:
@@ -86,7 +87,7 @@ def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear:
     _same(engine, slots, rows, want, "seals {suite} unlike cryptography ({size} bytes)")
 
 
-def _check_opened(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: Bytes) -> None:
+def _check_opened(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: U8) -> None:
     """Everything as before sealing, but for the ICVs."""
     want = Rows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, DONE))
     for end, number in zip(rows.end, rows.slot, strict=True):

@@ -12,7 +12,7 @@ from espsim.cli import common, packets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
-    from espsim.core.batch import U64
+    from espsim.core.arrays import U64
     from espsim.core.out_batch import OutBatch
     from espsim.io.atomic import Outputs
     from espsim.io.capture import CaptureCut, CaptureWriter

@@ -10,14 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
-U64 = npt.NDArray[np.uint64]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-F64 = npt.NDArray[np.float64]
+from espsim.core.arrays import F64, I32, I64, U8, U32, U64
 
 NOT_ESP = 255
 """Of the verdict column alone: the packet is not ESP, and nobody counts it."""

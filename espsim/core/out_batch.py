@@ -9,11 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from espsim.core.batch import F64, I32, I64, U8, U64, packed
-
-U16 = npt.NDArray[np.uint16]
+from espsim.core.arrays import F64, I32, I64, U8, U16, U64
+from espsim.core.batch import packed
 
 NOT_IP = 255
 """Of the verdict column alone: the packet has no IP header, and nobody counts it."""

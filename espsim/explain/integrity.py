@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espsim.aead.batch import UInt64s
 from espsim.aead.suites import HASHES, SuiteKeys
 from espsim.core.address import format_address
+from espsim.core.arrays import U64
 from espsim.explain.facts import Answer, Failure, Top
 from espsim.explain.known import Known, number_under
 from espsim.explain.trials import Trials
@@ -103,7 +103,7 @@ class WrongIcv:
             f" counters, or state replay-seq-hi {high}",
         )
 
-    def _swept(self, failure: Failure, own: SadEntry, highs: UInt64s, habit: Habit) -> int | None:
+    def _swept(self, failure: Failure, own: SadEntry, highs: U64, habit: Habit) -> int | None:
         """The high half under which it opens: the one of the packet before first, then a few, then all."""
         before = [] if habit.high is None else [habit.high]
         for some in (np.array(before, np.uint64), highs[:_FLAG_HIGHS], highs[_FLAG_HIGHS:]):
@@ -151,7 +151,7 @@ def stated_high(own: SadEntry) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _near(stated: int) -> UInt64s:
+def _near(stated: int) -> U64:
     """The high halves to try, the nearest to the stated one first."""
     highs = {*range(_HIGHS), *range(max(stated - _NEAR, 0), min(stated + _NEAR, _LOW) + 1)}
     return np.array(sorted(highs, key=lambda high: (abs(high - stated), high)), np.uint64)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.core.batch import I32, PacketBatch
+from espsim.core.arrays import I32
+from espsim.core.batch import PacketBatch
 from espsim.core.layers import IN_TCP
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Fate, Seen, Top

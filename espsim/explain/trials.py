@@ -15,10 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from espsim.aead.batch import DONE, WAITING, BatchEngine, Int32s, Opener, SlotKeys, UInt64s
+from espsim.aead.batch import DONE, WAITING, BatchEngine, Opener, SlotKeys
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import BlockError, Transform
 from espsim.aead.suites import SuiteKeys, pack_seq_hi
+from espsim.core.arrays import I32, U64
 from espsim.sad.entry import SadEntry
 
 BUDGET = 100_000
@@ -82,7 +83,7 @@ class Trials:
         except BlockError:
             return True if whole else None
 
-    def high_half(self, entry: SadEntry, esp: bytes, highs: UInt64s, *, esn: bool = True) -> int | None:
+    def high_half(self, entry: SadEntry, esp: bytes, highs: U64, *, esn: bool = True) -> int | None:
         """The first of some high halves under which a packet opens with an SA's keys, with ESN or (`esn`) without."""
         keys = entry.sa.keys
         if keys is None or len(highs) == 0:
@@ -101,7 +102,7 @@ class Trials:
         slots = np.arange(len(entries), dtype=np.int32)
         return self._sweep(self._many, esp, slots, np.array(numbers, np.uint64))
 
-    def _sweep(self, opener: Opener, esp: bytes, slots: Int32s, seq64: UInt64s) -> int | None:
+    def _sweep(self, opener: Opener, esp: bytes, slots: I32, seq64: U64) -> int | None:
         """The row under which the packet opens. All rows are the same bytes: one that does not open leaves them."""
         rows = len(slots)
         if not rows:

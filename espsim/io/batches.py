@@ -21,7 +21,7 @@ from typing import BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.batch import I32, I64, U8
+from espsim.core.arrays import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input

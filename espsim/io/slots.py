@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from espsim.core.batch import I32, I64, U8
+from espsim.core.arrays import I32, I64, U8
 from espsim.core.layers import MAY_JOIN, OUTGOING, PART
 from espsim.io.fragments import Joiner, Taken
 from espsim.kernels.capture import LONGEST

@@ -1,8 +1,8 @@
 """One hash of the source of every module that holds compiled code, or constants of it.
 
-It is made once, when the first of these rooms is imported and before any module in it is; so the modules in memory are
-never older than the hash. `unchanged` makes it again. Where somebody edits or upgrades the package during a run, the
-modules in memory may be neither the old nor the new ones, and what is compiled of them must not be kept.
+It is made once, when the first of these rooms is imported and before any other module in it is; so the modules in
+memory are never older than the hash. `unchanged` makes it again. Where somebody edits or upgrades the package during a
+run, the modules in memory may be neither the old nor the new ones, and what is compiled of them must not be kept.
 """
 
 from __future__ import annotations

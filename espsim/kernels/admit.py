@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be32, be64
-from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel
+from espsim.core.arrays import I32, I64, U8, U64, Int
+from espsim.jit.bytes import be32, be64
+from espsim.jit.compiling import inlined, kernel
 from espsim.kernels.codes import DELIVERED
 from espsim.kernels.decap import POLICY
 from espsim.kernels.select import ports_of, upper

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, Int, helper, inlined, kernel
+from espsim.core.arrays import I32, I64, U8, Int
+from espsim.jit.compiling import helper, inlined, kernel
 from espsim.kernels.codes import OUTGOING
 from espsim.kernels.layers import ARP, OTHER
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, Int, inlined, kernel
+from espsim.core.arrays import I32, I64, U8, Int
+from espsim.jit.compiling import inlined, kernel
 from espsim.kernels.capture import FULL, MAX_RECORD, MORE, ODD, number, put32, put_row
 
 SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be16, fold, put16
-from espsim.kernels._jit import I32, I64, U8, inlined, kernel, prefetch
+from espsim.core.arrays import I32, I64, U8
+from espsim.jit.bytes import be16, fold, put16
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
 from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
 from espsim.kernels.parse import CUT
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, inlined, kernel, prefetch
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
 
 CLASSIFY, OVER_MAX, MISSED, EMPTY, MISMATCH, HIT = range(6)
 """Ends of a lookup: not classified; an index beyond the end; not in the table; a slot without an SA; refused; found."""

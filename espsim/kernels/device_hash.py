@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, inlined, kernel, prefetch
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
 from espsim.kernels.tables import crc_word, mix64
 
 CONSTANT, SPI, SPI24, FAMILY, MARK, PORTS, DST_HIGH, DST_LOW, SRC_HIGH, SRC_LOW = range(10)

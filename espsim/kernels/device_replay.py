@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, kernel
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.compiling import kernel
 from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 from espsim.kernels.decap import (
     BYTES,

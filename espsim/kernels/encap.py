@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be16, fold, put16, put32, put64
-from espsim.kernels._jit import I32, I64, U8, U64, Int, inlined, kernel, prefetch
+from espsim.core.arrays import I32, I64, U8, U64, Int
+from espsim.jit.bytes import be16, fold, put16, put32, put64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
 
 SEALED, SEQ_OVERFLOW, FRAGMENT, TOO_BIG = np.uint8(0), np.uint8(4), np.uint8(5), np.uint8(6)
 """Numbers of `core.verdict.OutVerdict`; SEALED, while a batch runs: no stage has objected."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be16, be32
-from espsim.kernels._jit import I32, I64, U8, Int, helper, kernel
+from espsim.core.arrays import I32, I64, U8, Int
+from espsim.jit.bytes import be16, be32
+from espsim.jit.compiling import helper, kernel
 from espsim.kernels.codes import NOT_ESP
 
 OTHER, ARP, IP, TCP, UDP, AH, GRE, KEEPALIVE, IKE, VXLAN, GENEVE, GTP_U = range(12)

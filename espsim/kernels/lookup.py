@@ -26,9 +26,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.bytes import mul64
+from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.memory import zeros
+from espsim.jit.prefetch import prefetch
 from espsim.kernels.codes import DELIVERED, ENCAP_MISMATCH, NO_SA, OWN
-from espsim.kernels.memory import zeros
 
 ANY_PORT = np.uint32(0xFFFFFFFE)
 """In a chain row: the UDP port is not part of the key."""

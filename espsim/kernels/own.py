@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, U8, U64, kernel
+from espsim.core.arrays import I32, U8, U64
+from espsim.jit.compiling import kernel
 from espsim.kernels.codes import DELIVERED, NOT_ESP, OUTGOING, OWN, SENT
 
 INWARD, UNDIRECTED, OUTWARD = np.uint8(0), np.uint8(1), np.uint8(2)

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be16, be32, be64
-from espsim.kernels._jit import I32, I64, U8, U32, U64, Int, inlined, kernel
+from espsim.core.arrays import I32, I64, U8, U32, U64, Int
+from espsim.jit.bytes import be16, be32, be64
+from espsim.jit.compiling import inlined, kernel
 from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, IN_TCP, NOT_ESP, PART
 from espsim.kernels.lookup import NO_PORT, TCP_PORT
 

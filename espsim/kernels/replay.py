@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, U8, U32, U64, inlined, kernel, prefetch
+from espsim.core.arrays import I32, U8, U32, U64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
 from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 
 ESN, RESUMED, RING = np.uint64(1 << 13), np.uint64(1 << 14), np.uint64(1 << 15)

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._bytes import be16, be32, be64
-from espsim.kernels._jit import I32, I64, U8, U16, U64, Int, inlined, kernel, mul64, prefetch
-from espsim.kernels.memory import zeros
+from espsim.core.arrays import I32, I64, U8, U16, U64, Int
+from espsim.jit.bytes import be16, be32, be64, mul64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.memory import zeros
+from espsim.jit.prefetch import prefetch
 
 NOT_IP = np.uint8(255)
 """Verdict: the packet has no IP header."""

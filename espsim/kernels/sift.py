@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, U32, U64, helper, inlined, kernel, mul64, prefetch
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.bytes import mul64
+from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.prefetch import prefetch
 from espsim.kernels.codes import DELIVERED, NO_SA, OWN, SENT, TRAILER
 from espsim.kernels.decap import MODE, POLICY
 from espsim.kernels.lookup import TCP_PORT

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U32, U64, helper, inlined, kernel, mul64, prefetch
+from espsim.core.arrays import I32, I64, U32, U64
+from espsim.jit.bytes import mul64
+from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.prefetch import prefetch
 
 AHEAD = 32
 """Rows between asking for a cache line and reading it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.kernels._jit import I32, I64, U8, kernel
+from espsim.core.arrays import I32, I64, U8
+from espsim.jit.compiling import kernel
 from espsim.kernels.codes import DELIVERED, TRAILER
 
 _DUMMY = np.uint8(59)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from espsim.kernels._jit import kernel
+from espsim.jit.compiling import kernel
 
 
 @kernel

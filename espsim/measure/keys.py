@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from espsim.jit.memory import zeros
 from espsim.kernels import lookup, replay
-from espsim.kernels.memory import zeros
 
 PACKETS = 1 << 20
 """Rows of a lookup or replay workload: more than caches hold."""

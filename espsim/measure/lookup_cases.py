@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from espsim.jit.memory import zeros
 from espsim.kernels import lookup, replay, tables
-from espsim.kernels.memory import zeros
 from espsim.measure.cases import Case, Clocked, Group, ready
 from espsim.measure.gather import gather
 from espsim.measure.keys import PACKETS, dense_keys, keys, stream, triple_table

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espsim.core.batch import I32, U32, PacketBatch
+from espsim.core.arrays import I32, U32
+from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
 from espsim.kernels import tables
 from espsim.kernels.device import ASK

@@ -10,8 +10,8 @@ from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
+from espsim.jit.memory import zeros
 from espsim.kernels import encap, select
-from espsim.kernels.memory import zeros
 from espsim.measure.keys import Keys, keys
 from espsim.measure.path_work import PathWork
 from espsim.measure.traffic import Size, clear_chunks, packets_for, sizes_of

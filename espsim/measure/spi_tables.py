@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from espsim.jit.compiling import kernel
+from espsim.jit.memory import zeros
 from espsim.kernels import tables
-from espsim.kernels._jit import kernel
-from espsim.kernels.memory import zeros
 from espsim.measure.keys import PACKETS, Keys, keys, keys_of
 from espsim.offload.hashing import vendor_hash
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from espsim.aead.batch import BatchEngine, Bytes, SlotKeys
+from espsim.aead.batch import BatchEngine, SlotKeys
+from espsim.core.arrays import U8
 from espsim.core.batch import PacketBatch
 from espsim.core.out_batch import OutBatch
 from espsim.measure.keys import Keys
@@ -53,7 +54,7 @@ def sizes_of(size: Size, rows: int, rng: np.random.Generator) -> npt.NDArray[np.
 class Chunk:
     """Packets for a batch of either direction."""
 
-    arena: Bytes
+    arena: U8
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int32]
 
@@ -124,7 +125,7 @@ def _laid_out(length: npt.NDArray[np.int64], daddr: npt.NDArray[np.uint32], *, p
     return Chunk(arena, offset, length.astype(np.int32))
 
 
-def _fill(arena: Bytes, at: npt.NDArray[np.int64], size: npt.NDArray[np.int64], padded: npt.NDArray[np.int64]) -> None:
+def _fill(arena: U8, at: npt.NDArray[np.int64], size: npt.NDArray[np.int64], padded: npt.NDArray[np.int64]) -> None:
     """Clear packets of `size` bytes at `at`, each with padding and trailer up to `padded` bytes."""
     for one in np.unique(size).tolist():
         here = at[size == one]
@@ -139,7 +140,7 @@ def _fill(arena: Bytes, at: npt.NDArray[np.int64], size: npt.NDArray[np.int64], 
     arena[at + padded - 1] = ipv4.PROTO_IPIP
 
 
-def _put(arena: Bytes, at: npt.NDArray[np.int64], value: npt.NDArray[np.generic], width: int) -> None:
+def _put(arena: U8, at: npt.NDArray[np.int64], value: npt.NDArray[np.generic], width: int) -> None:
     """A big-endian number of `width` bytes in every row."""
     numbers = value.astype(np.int64)
     for n in range(width):

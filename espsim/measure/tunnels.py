@@ -13,10 +13,10 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.suites import AEADS, SuiteKeys
+from espsim.jit.memory import zeros
 from espsim.kernels import replay
 from espsim.kernels.decap import TUNNEL
 from espsim.kernels.lookup import PLAIN
-from espsim.kernels.memory import zeros
 from espsim.measure.keys import Keys, triple_table
 from espsim.measure.peers import Unavailable
 from espsim.stages.columns import SadColumns

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espsim.core.batch import I32, I64, U8, U64, PacketBatch
+from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.batch import PacketBatch
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.pipeline.inbound import BatchInbound

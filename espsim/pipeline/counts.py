@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from espsim.core.batch import I32, NOT_ESP, U8, PacketBatch
+from espsim.core.arrays import I32, U8
+from espsim.core.batch import NOT_ESP, PacketBatch
 from espsim.core.layers import Layer
 from espsim.core.out_batch import NOT_IP, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from espsim.core.batch import F64, ONE_BY_ONE, U8, U32, PacketBatch
+from espsim.core.arrays import F64, U8, U32
+from espsim.core.batch import ONE_BY_ONE, PacketBatch
 from espsim.core.out_batch import OVERHEAD, OutBatch
 from espsim.io.slots import FrameSlot
 from espsim.pipeline.inbound import BatchInbound

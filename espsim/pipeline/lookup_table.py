@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.batch import I32, U8, U32, U64
+from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.errors import InputError
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import ANY_PORT, NO_PORT, triple, triple_insert, triple_tables

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO
-from espsim.core.batch import I32, NOT_ESP, ONE_BY_ONE, U8, PacketBatch
+from espsim.core.arrays import I32, U8
+from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PacketBatch
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.kernels import device_replay
 from espsim.kernels.codes import IN_TCP, OUTGOING, OWN

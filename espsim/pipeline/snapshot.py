@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from espsim.core.batch import I32, I64, U8, U64
+from espsim.core.arrays import I32, I64, U8, U64
 from espsim.core.errors import UnknownReached
+from espsim.jit.memory import zeros
 from espsim.kernels import device as steps
 from espsim.kernels import device_hash
 from espsim.kernels.lookup import NO_PORT
-from espsim.kernels.memory import zeros
 from espsim.offload.caps import need
 from espsim.offload.device import Device, PacketKey, Reached
 from espsim.offload.hashing import crc32c

@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from espsim.core.batch import F64, I32, I64, U8, U32
+from espsim.core.arrays import F64, I32, I64, U8, U32
 from espsim.core.errors import EspsimError
 from espsim.io.batches import BatchReader
 from espsim.io.slots import FrameSlot

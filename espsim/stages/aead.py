@@ -9,7 +9,8 @@ import numpy as np
 
 from espsim.aead.batch import BROKEN
 from espsim.aead.engine import EngineError
-from espsim.core.batch import U8, PacketBatch
+from espsim.core.arrays import U8
+from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.kernels.decap import TRUNCATED, WAITING, aim
 from espsim.kernels.parse import CUT

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
-from espsim.core.batch import I32, I64, ONE_BY_ONE, U8, U32, U64, PacketBatch
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.batch import ONE_BY_ONE, PacketBatch
 from espsim.core.verdict import Verdict
+from espsim.jit.memory import zeros
 from espsim.kernels import replay
 from espsim.kernels.decap import (
     BY_NEXT_HEADER,
@@ -42,7 +44,6 @@ from espsim.kernels.lookup import (
     triple_insert,
     triple_tables,
 )
-from espsim.kernels.memory import zeros
 from espsim.sad.association import (
     ANY_ENCAP,
     ESPINTCP,

@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from espsim.core.batch import I32, I64, U8, U32, U64
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.memory import zeros
 from espsim.kernels import device as kernel
 from espsim.kernels import device_hash, tables
-from espsim.kernels.memory import zeros
 
 GONE = -2
 """In place of a row of SadColumns: the device found the context of an SA that is not in them any more."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.batch import F64, I32, I64, U32
+from espsim.core.arrays import F64, I32, I64, U32
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 

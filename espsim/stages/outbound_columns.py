@@ -19,11 +19,12 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
 from espsim.aead.suites import Kind
-from espsim.core.batch import I64, ONE_BY_ONE, U8, U64
+from espsim.core.arrays import I64, U8, U64
+from espsim.core.batch import ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
+from espsim.jit.memory import zeros
 from espsim.kernels import encap, select
-from espsim.kernels.memory import zeros
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from espsim.core.batch import I32, I64, U8
+from espsim.core.arrays import I32, I64, U8
 from espsim.core.errors import InputError
 from espsim.core.layers import OUTGOING
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported

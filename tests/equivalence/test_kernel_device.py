@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
-from espsim.core.batch import U64
+from espsim.core.arrays import U64
 from espsim.core.errors import UnknownReached
 from espsim.kernels.device import ASK, HIT
 from espsim.offload.device import Device, PacketKey

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.core.verdict import Verdict
+from espsim.jit.memory import zeros
 from espsim.kernels import replay
-from espsim.kernels.memory import zeros
 from espsim.sad.window import RingWindow, Window, make_window
 from tests.equivalence.kernel_settings import quick
 

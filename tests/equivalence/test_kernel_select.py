@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.core.batch import ONE_BY_ONE, U64
+from espsim.core.arrays import U64
+from espsim.core.batch import ONE_BY_ONE
 from espsim.core.errors import XfrmError
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict

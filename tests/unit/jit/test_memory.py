@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from espsim.kernels import memory
+from espsim.jit import memory
 
 HUGE = 2 << 20
 

@@ -1,10 +1,17 @@
-"""Numbers in network order in an arena, and the Internet checksum's fold: pasted into the kernels that use them."""
+"""Numbers in network order in an arena, the Internet checksum's fold, and the product that wraps.
+
+Constants beside a uint64 are `np.uint64` names, because a bare literal would make the result signed or a float. All
+works with NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence `mul64`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from espsim.kernels._jit import U8, Int, inlined
+from espsim.core.arrays import U8, Int
+from espsim.jit.compiling import JIT, helper, inlined
 
 _8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
 
@@ -56,3 +63,15 @@ def fold(total: int) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total
+
+
+def _multiply(a: np.uint64, b: np.uint64) -> np.uint64:
+    return a * b
+
+
+def _multiply_unjitted(a: np.uint64, b: np.uint64) -> np.uint64:
+    return np.uint64(int(a) * int(b) & 0xFFFFFFFFFFFFFFFF)
+
+
+mul64: Callable[[np.uint64, np.uint64], np.uint64] = helper(_multiply) if JIT else _multiply_unjitted
+"""a * b modulo 2^64."""

@@ -1,4 +1,4 @@
-"""What the native engines' kernels share: calls of C functions by address, loads and stores.
+"""Memory and C functions by address, for the native engines' kernels: loads and stores, calls, copies, comparison.
 
 Function addresses are arguments of the kernels and not part of their code, so the compiled code can be kept on disk.
 Everything is int64, addresses too: user space ends below 2^47, and int64 mixes with plain literals without surprises.
@@ -15,19 +15,12 @@ import numpy as np
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from espsim.jit.compiling import helper, kernel
-
-__all__ = [
-    "Array", "address", "call", "copy_bytes", "copy_words", "differ", "helper", "kernel",
-    "load8", "load32", "load64", "prefetch", "store8", "store32", "store32_be", "store64",
-]  # fmt: skip
-
-# An array, or one of its elements: whatever numba makes of it, to a type checker it is anything.
-Array = Any
+from espsim.core.arrays import Array
+from espsim.jit.compiling import helper
 
 ir: Any = cast(Any, cgutils).ir  # llvmlite's, by way of numba, so that there is one version of it
 
-_BYTE, _WORD = ir.IntType(8), ir.IntType(64)
+_WORD = ir.IntType(64)
 
 
 def _intrinsic(function: Callable[..., Any]) -> Any:
@@ -85,21 +78,6 @@ def _storer(bits: int) -> Any:
 # loadN(address): N bits, zero-extended; storeN(address, value). The address need not be aligned.
 load8, load32, load64 = _loader(8), _loader(32), _loader(64)
 store8, store32, store64 = _storer(8), _storer(32), _storer(64)
-
-
-@_intrinsic
-def prefetch(typingctx: Any, address: Any) -> Any:
-    """Ask for the cache line at `address`; any address will do, also one that isn't mapped."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _BYTE.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, ir.IntType(32), ir.IntType(32), ir.IntType(32)])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [pointer], fnty=kind)
-        hints = [ir.Constant(ir.IntType(32), n) for n in (0, 3, 1)]  # read, keep, data
-        builder.call(function, [builder.inttoptr(args[0], pointer), *hints])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
 
 
 @helper

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import random
-from typing import Any, cast
 
-import numba
 import numpy as np
 import pytest
 
-from espsim.aead import _native
+from espsim.jit import addresses
+from espsim.jit.compiling import JIT, helper
 
-pytestmark = [
-    pytest.mark.skipif(
-        bool(cast(Any, numba.config).DISABLE_JIT), reason="there is no compiled function without a compiler"
-    ),
-]
+pytestmark = pytest.mark.skipif(not JIT, reason="there is no compiled function without a compiler")
 
 
 @pytest.fixture(scope="module")
 def differ():
     """differ(one, other, size) of two byte strings, each at an odd address of its own."""
 
-    @cast(Any, numba).njit(_nrt=False, nogil=True)
+    @helper
     def compiled(one, other, size):
-        return _native.differ(_native.address(one), _native.address(other), size)
+        return addresses.differ(addresses.address(one), addresses.address(other), size)
 
     def called(one, other, size):
         ours, theirs = (np.frombuffer(bytes(1) + data, np.uint8)[1:] for data in (one, other))

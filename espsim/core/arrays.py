@@ -1,0 +1,22 @@
+"""The types of columns: numpy arrays by what an element is. Kernels, stages and engines use these names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+F64 = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+Int = int | np.int64
+"""A number inside a kernel: to numba the two are one type."""
+Array = Any
+"""An array, or one of its elements, where what numba makes of it has no name that a type checker knows."""
