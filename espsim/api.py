@@ -44,8 +44,8 @@ def load_sad(
     """
     from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.sad import Sad
-    from espsim.xfrm.load import load
-    from espsim.xfrm.parse import read_sad
+    from espsim.text.load import load
+    from espsim.text.parse import read_sad
 
     where = os.fspath(path)
     text = read_sad(where)
@@ -195,7 +195,7 @@ def audit(
     from espsim.offload.compare import with_assumptions
     from espsim.offload.device import Device
     from espsim.offload.model import load_models
-    from espsim.xfrm.scan import survey_file
+    from espsim.text.scan import survey_file
 
     names = [models] if isinstance(models, str) else list(models)
     loaded = with_assumptions([model for _, model in load_models(names)], assume)

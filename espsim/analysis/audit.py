@@ -40,7 +40,7 @@ from espsim.core.verdict import DeviceOutcome, Surfacing
 from espsim.offload.caps import Refusal, stays_in_software
 from espsim.offload.device import Answer, Device, PacketKey, Reached
 from espsim.offload.schema import UNKNOWN
-from espsim.xfrm.survey import Survey
+from espsim.text.survey import Survey
 
 FATES = ("installed", "collides", "aliases", "overflows", "refused")
 WORKS = ("hardware", "software", "lost", "wrong_sa", "unknown")

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from espsim.core.address import Address, format_address, prefix_match
 from espsim.core.errors import InputError
 from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction
-from espsim.xfrm.survey import Survey, Template
+from espsim.text.survey import Survey, Template
 
 WAYS = ("dir", "offload", "local", "pairs", "none")
 """What said the direction of an SA."""

@@ -14,8 +14,8 @@ from espsim.core.errors import UnknownReached
 from espsim.offload.caps import Refusal, refusal
 from espsim.offload.model import Model
 from espsim.sad.association import SecurityAssociation
-from espsim.xfrm.algorithms import stand_ins
-from espsim.xfrm.survey import Survey, Template
+from espsim.text.algorithms import stand_ins
+from espsim.text.survey import Survey, Template
 
 _NATT = (4500, 4500)
 

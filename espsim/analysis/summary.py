@@ -17,7 +17,7 @@ from espsim.analysis.odds import Chance, Range, chances
 from espsim.core.errors import InputError, UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.offload.model import Model
-from espsim.xfrm.survey import Survey
+from espsim.text.survey import Survey
 
 _DRAWN_UP_TO = 1000
 """SAs up to which odds without a closed form are drawn."""

@@ -76,7 +76,7 @@ def audit(
     from espsim.io.atomic import Outputs
     from espsim.offload.compare import with_assumptions
     from espsim.offload.device import Device
-    from espsim.xfrm.scan import survey_file
+    from espsim.text.scan import survey_file
 
     writes = {"--html": html_path}
     common.keep_apart({"DUMP": dump, "--model": common.by_path(*models)}, writes)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from espsim.offload.model import Model
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
-    from espsim.xfrm.found import SadText, Unused
+    from espsim.text.found import SadText, Unused
 
 _NAMED, _REASONS = 5, 10
 """SAs of one reason that a warning names, and reasons that get a warning."""
@@ -179,7 +179,7 @@ def load_sads(
 
     Warnings say both, and what was passed over. InputError with file and line where there is no SA, or a contradiction.
     """
-    from espsim.xfrm.parse import read_sad
+    from espsim.text.parse import read_sad
 
     return sad_of_text(read_sad(path), path, keep_window=keep_window, strict_windows=strict_windows, lookup=lookup)
 
@@ -192,7 +192,7 @@ def sad_of_text(
     from espsim.sad.association import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
-    from espsim.xfrm.load import load
+    from espsim.text.load import load
 
     unused = list(text.unused())
     warn_of_text(path, text.notes.lines())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from espsim.explain.known import Known
     from espsim.explain.run import Files, Ran
     from espsim.reference.inbound import Inbound
-    from espsim.xfrm.found import Unused
+    from espsim.text.found import Unused
 
 
 @click.command()

@@ -142,8 +142,8 @@ class Epochs:
 
     def write(self, file: TextIO | None, writer: CaptureWriter, sad: Sad) -> None:
         """The rows of esp_sa into a file, where there is one, and into the capture, where it has secrets."""
-        from espsim.io.esp_sa import esp_sa_rows, secret_rows
         from espsim.io.secrets_writer import SecretsWriter
+        from espsim.text.esp_sa_write import esp_sa_rows, secret_rows
 
         used = [(entry.sa, self._seen[entry.sa_index]) for entry in sad if entry.sa_index in self._seen]
         if file is not None:

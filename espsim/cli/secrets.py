@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from espsim.io.opening import Secrets
     from espsim.sad.association import SecurityAssociation
     from espsim.sad.sad import Sad
-    from espsim.xfrm.found import Unused
+    from espsim.text.found import Unused
 
 _PORT = re.compile(r"(0x[0-9a-f]{8}@\S+): mode .* dport ([0-9]{1,5}) addr .*")
 """A comment of a secrets block (io/secrets.py)."""
@@ -60,7 +60,7 @@ def load_sads_or_secrets(
 def _load_secrets(
     capture: str, secrets: Secrets, *, strict_windows: bool, lookup: str | None
 ) -> tuple[Sad, list[Unused]]:  # fmt: skip
-    from espsim.xfrm.parse import parse_secrets
+    from espsim.text.parse import parse_secrets
 
     where = f"{capture}: secrets block"
     text = parse_secrets(secrets.text, where)

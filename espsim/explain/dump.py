@@ -14,11 +14,11 @@ from typing import Any
 from espsim.core.echo import HIDDEN, hide_keys, hide_words, printable
 from espsim.core.errors import InputError
 from espsim.explain.dump_words import MEANINGS, SELECTOR, TOP, Meaning
-from espsim.xfrm.found import ParsedSa, Unmodelled
-from espsim.xfrm.lexer import logical_lines
-from espsim.xfrm.notes import Notes
-from espsim.xfrm.pieces import Block, blocks, text_pieces
-from espsim.xfrm.reader import Reader
+from espsim.text.found import ParsedSa, Unmodelled
+from espsim.text.lexer import logical_lines
+from espsim.text.notes import Notes
+from espsim.text.pieces import Block, blocks, text_pieces
+from espsim.text.reader import Reader
 
 PASSED_OVER = "passed over"
 _HIDDEN = HIDDEN.replace(" ", "\0")

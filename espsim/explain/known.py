@@ -18,7 +18,7 @@ from espsim.sad.longest import LongestLookup, rule_of
 from espsim.sad.sad import Sad
 from espsim.sad.sent import before
 from espsim.sad.window import Window, nearest
-from espsim.xfrm.found import Unused
+from espsim.text.found import Unused
 
 MORE = 256
 """SAs tried that have neither the packet's SPI nor its addresses."""

@@ -13,7 +13,7 @@ from espsim.explain.integrity import Habit
 from espsim.explain.known import Known, top_of
 from espsim.explain.trials import Trials
 from espsim.sad.sad import Sad
-from espsim.xfrm.found import Unused
+from espsim.text.found import Unused
 
 
 class Path(Protocol):

@@ -15,7 +15,7 @@ from espsim.core.errors import InputError
 from espsim.offload.locate import Place, locate, nearest
 from espsim.sad.linux import KERNELS, OPTIONS
 from espsim.sad.spi import POLICIES
-from espsim.xfrm.parse import parse_sa_line
+from espsim.text.parse import parse_sa_line
 from espsim.xfrm.requests import check_request
 
 if TYPE_CHECKING:

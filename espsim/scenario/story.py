@@ -22,7 +22,7 @@ from espsim.scenario.cell import SOFTWARE, Cell
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import load_scenario
 from espsim.scenario.traffic import clear_packet, expand
-from espsim.xfrm.parse import parse_sa_line
+from espsim.text.parse import parse_sa_line
 
 SCENARIO = "duplicate-spi"
 # One of each kind of answer, so that it stays one screen; `espsim models compare` has every device.

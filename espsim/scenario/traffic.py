@@ -11,8 +11,8 @@ from espsim.core.errors import InputError
 from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.scenario.schema import Scenario, Step
+from espsim.text.parse import parse_sa_line
 from espsim.wire import ipv4, ipv6, udp
-from espsim.xfrm.parse import parse_sa_line
 
 _MODES = {name: number for number, name in MODES.items()}
 _DIRECTIONS = {Direction.IN: DIR_IN, Direction.OUT: DIR_OUT}

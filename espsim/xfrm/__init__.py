@@ -1,1 +1,1 @@
-"""The language of `ip xfrm state`, read (parse) and written (show). The place for whole `ip xfrm` batches, too."""
+"""iproute2's language and ours beside it: batches of `ip xfrm`, requests, policies, monitor, live kernels, fuzzing."""

@@ -33,7 +33,7 @@ from espsim.core.errors import XfrmError
 from espsim.netlink.netns import Event
 from espsim.netlink.view import StateView
 from espsim.sad.association import NO_MARK
-from espsim.xfrm.bitmap import to_circular
+from espsim.text.bitmap import to_circular
 
 Answer = dict[str, object]
 

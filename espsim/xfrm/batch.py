@@ -24,16 +24,16 @@ from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest, StateKey
 from espsim.netlink.view import StateView
 from espsim.sad.linux import KernelHang
+from espsim.text.id_words import proto_name
+from espsim.text.iproute import IpRefusal, matches, not_modelled
+from espsim.text.state_words import Count, Flush, Get, Listing, Modify, StateCommand, parse_state
 from espsim.xfrm.batch_lines import BatchLine
-from espsim.xfrm.id_words import proto_name
-from espsim.xfrm.iproute import IpRefusal, matches, not_modelled
 from espsim.xfrm.monitor import Monitor
 from espsim.xfrm.options import Options, read_options
 from espsim.xfrm.policy import PolicyCommand, apply_policy
 from espsim.xfrm.policy_text import format_defaults, format_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.state_text import format_view, oneline, passes
-from espsim.xfrm.state_words import Count, Flush, Get, Listing, Modify, StateCommand, parse_state
 from espsim.xfrm.views import android, pfkey
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from espsim.core.echo import hide_keys
 from espsim.core.errors import InputError
-from espsim.xfrm.iproute import Args, IpRefusal
-from espsim.xfrm.lexer import MAX_LINE
+from espsim.text.iproute import Args, IpRefusal
+from espsim.text.lexer import MAX_LINE
 
 MAX_WORDS = 99
 _BLANK = " \t\r\n"

@@ -26,11 +26,11 @@ from espsim.core.errors import InputError
 from espsim.core.stopping import die_with_parent, uncut
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest
+from espsim.text.iproute import IpRefusal, matches
+from espsim.text.state_words import parse_state
 from espsim.xfrm.batch import Batch, Outcome, read_sysctl
 from espsim.xfrm.batch_lines import BatchLine
-from espsim.xfrm.iproute import IpRefusal, matches
 from espsim.xfrm.options import read_options
-from espsim.xfrm.state_words import parse_state
 
 SAME, DIFFERS, NOT_COMPARABLE = "same", "differs", "not comparable"
 

@@ -20,8 +20,8 @@ from espsim.core.address import format_address
 from espsim.core.errors import EspsimError, InputError, errno_name
 from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import NO_MARK, Limits, Mark, Selector
+from espsim.text.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, bits_of
 from espsim.xfrm.live import namespace_holder
-from espsim.xfrm.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, bits_of
 from espsim.xfrm.request_line import Words, split_line
 from espsim.xfrm.request_sa import ae_key, sa_request, spi_request, state_key
 from espsim.xfrm.requests import WORDS_OF

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from espsim.core.address import AF_INET, AF_INET6
-from espsim.xfrm.iproute import INCOMPLETE, IpRefusal, matches
+from espsim.text.iproute import INCOMPLETE, IpRefusal, matches
 
 _FAMILIES = {"inet": AF_INET, "inet6": AF_INET6}
 _IGNORED = (

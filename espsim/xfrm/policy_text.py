@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from espsim.core.address import AF_INET6, format_address
 from espsim.netlink.spd import ICMP, LOCALOK, Policy, Template
 from espsim.sad.association import Lifetime
-from espsim.xfrm.id_words import proto_name
-from espsim.xfrm.show import lifetime_rows, mark_rows, selector_row
+from espsim.text.id_words import proto_name
+from espsim.text.show import lifetime_rows, mark_rows, selector_row
 
 FLAGS = {LOCALOK: "localok", ICMP: "icmp"}
 """The bits of a policy's flags that have a name; any other is printed as a number in hex."""

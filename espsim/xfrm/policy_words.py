@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 from espsim.netlink.spd import Policy, Template
 from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
-from espsim.xfrm.id_words import MODE_WORDS, Id, read_flag_bits, read_id, read_limit, read_mode, read_selector
-from espsim.xfrm.iproute import Args, IpRefusal, matches, not_modelled
+from espsim.text.id_words import MODE_WORDS, Id, read_flag_bits, read_id, read_limit, read_mode, read_selector
+from espsim.text.iproute import Args, IpRefusal, matches, not_modelled
+from espsim.text.selector import SelectorWords
 from espsim.xfrm.policy import PolicyCommand, Verb
-from espsim.xfrm.selector import SelectorWords
 
 _MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
 _FLAGS = ("localok", "icmp")

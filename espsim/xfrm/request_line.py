@@ -17,9 +17,9 @@ from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
 from espsim.netlink.request import DIRECTIONS, MODES, EsnState, ReplayVal
 from espsim.sad.association import NO_MARK, Limits, Mark
-from espsim.xfrm.cursor import up_to
-from espsim.xfrm.lexer import MAX_LINE, shown
-from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS
+from espsim.text.cursor import up_to
+from espsim.text.lexer import MAX_LINE, shown
+from espsim.text.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS
 
 ALL = 0xFFFFFFFF
 IPSEC_ANY = 255

@@ -12,7 +12,7 @@ from __future__ import annotations
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.netlink.request import SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Direction, Encap, Offload
-from espsim.xfrm.names import ENCAP_TYPES
+from espsim.text.names import ENCAP_TYPES
 from espsim.xfrm.request_line import PROTOCOLS, Words
 
 _TUPLE = ("src", "dst", "proto", "mode", "reqid", "mark", "if_id", "pcpu", "dir", "seq", "family")

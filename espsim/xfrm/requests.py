@@ -30,9 +30,9 @@ from espsim.core.errors import InputError, XfrmError
 from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
 from espsim.sad.linux import KernelHang
+from espsim.text.iproute import IpRefusal
 from espsim.xfrm import answers
 from espsim.xfrm.answers import Answer, ok
-from espsim.xfrm.iproute import IpRefusal
 from espsim.xfrm.policy import apply_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.request_line import IPSEC_ANY, Words, split_line

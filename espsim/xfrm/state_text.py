@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from espsim.netlink.view import StateView
 from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
-from espsim.xfrm.id_words import MODE_WORDS
-from espsim.xfrm.show import format_dump
-from espsim.xfrm.state_words import Filter
+from espsim.text.id_words import MODE_WORDS
+from espsim.text.show import format_dump
+from espsim.text.state_words import Filter
 
 _MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
 

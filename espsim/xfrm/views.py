@@ -24,9 +24,9 @@ from espsim.core.echo import HIDDEN, hide_keys
 from espsim.core.errors import InputError
 from espsim.netlink.request import MODES, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Mark
-from espsim.xfrm.id_words import proto_name
-from espsim.xfrm.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
-from espsim.xfrm.state_words import Flush, Get, Modify, StateCommand, parse_state
+from espsim.text.id_words import proto_name
+from espsim.text.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
+from espsim.text.state_words import Flush, Get, Modify, StateCommand, parse_state
 
 ANDROID_LOW, ANDROID_HIGH = 256, 0xFFFFFFFE
 _TRIES = 100_000

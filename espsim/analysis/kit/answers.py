@@ -24,8 +24,8 @@ from espsim.reference.inbound import Inbound, Received
 from espsim.reference.layers import judge, layer_of
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.sad import Sad
-from espsim.xfrm.load import load
-from espsim.xfrm.parse import parse_sad_text
+from espsim.text.load import load
+from espsim.text.parse import parse_sad_text
 
 WRITTEN = frozenset({Verdict.DELIVERED.name, Verdict.SENT.name})
 """Verdicts of frames whose inner packets are in what a program writes."""

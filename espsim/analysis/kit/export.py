@@ -35,8 +35,8 @@ from espsim.core.errors import InputError
 from espsim.core.stopping import uncut
 from espsim.io.pcap import file_header, frame_header
 from espsim.sad.association import Direction
+from espsim.text.show import format_sa_line
 from espsim.version import __version__
-from espsim.xfrm.show import format_sa_line
 
 _START = 1_700_000_000 * 10**9
 _STEP = 10**6

@@ -15,12 +15,12 @@ from espsim.core.address import format_address
 from espsim.core.errors import InputError
 from espsim.netlink.request import DIRECTIONS, MODES, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import MOBILITY, NO_MARK, Limits, Mark
-from espsim.xfrm.iproute import IpRefusal
-from espsim.xfrm.names import EXTRA_FLAGS, FLAGS, LIMIT_WORDS, XFRM_PROTOCOLS
+from espsim.text.iproute import IpRefusal
+from espsim.text.names import EXTRA_FLAGS, FLAGS, LIMIT_WORDS, XFRM_PROTOCOLS
+from espsim.text.state_words import Get, Modify, parse_state
 from espsim.xfrm.request_line import Words, split_line
 from espsim.xfrm.request_sa import sa_request, spi_request, state_key
 from espsim.xfrm.requests import WORDS_OF
-from espsim.xfrm.state_words import Get, Modify, parse_state
 
 _R = TypeVar("_R", SaRequest, SpiRequest, StateKey)
 _PROTOCOLS = {number: name for name, number in XFRM_PROTOCOLS.items()}

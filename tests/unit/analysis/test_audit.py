@@ -21,8 +21,8 @@ from espsim.core.verdict import DeviceOutcome, Surfacing
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import load_model, parse_assumptions, shipped_models
 from espsim.sad.association import Direction, Encap, Mark, Mode, SecurityAssociation
-from espsim.xfrm.scan import survey_file
-from espsim.xfrm.show import format_dump
+from espsim.text.scan import survey_file
+from espsim.text.show import format_dump
 from tests.support import gcm_sa
 
 LINUX_V5, VPP, DPDK, IXGBE = "marvell-cn10k-linux-v5", "marvell-cn10k-vpp", "marvell-cn10k-dpdk", "intel-82599-linux"

@@ -27,8 +27,8 @@ from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Direction, Encap, Mark, Mode, Offload, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
-from espsim.xfrm.scan import survey_file
-from espsim.xfrm.show import format_dump
+from espsim.text.scan import survey_file
+from espsim.text.show import format_dump
 from tests.support import Peer, ipv4, udp
 
 INNER = ipv4(udp(b"payload"))

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from espsim.cli.main import main
 from espsim.sad.association import Direction, Encap, Offload, SecurityAssociation
-from espsim.xfrm.show import format_dump
+from espsim.text.show import format_dump
 from tests.support import Peer, gcm_sa, ipv4, udp, write_raw_capture
 
 IXGBE = "intel-82599-linux"

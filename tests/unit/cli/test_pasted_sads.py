@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.command import espsim
-from tests.unit.xfrm.test_pasted import ADD, OTHER, SA
+from tests.unit.text.test_pasted import ADD, OTHER, SA
 
 CASES = Path(__file__).parents[2] / "vectors" / "cases"
 

@@ -10,8 +10,8 @@ import struct
 import pytest
 
 from espsim.core.address import format_address
-from espsim.io.esp_sa import secret_rows
 from espsim.sad.association import Encap, Mode, SecurityAssociation
+from espsim.text.esp_sa_write import secret_rows
 from tests.command import espsim, espsim_text
 from tests.support import Peer, gcm_sa, ipv4, ipv6, read_raw_capture, suites, udp, write_raw_capture
 

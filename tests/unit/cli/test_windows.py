@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.io.capture import CaptureWriter
-from espsim.xfrm.parse import parse_sa_line
+from espsim.text.parse import parse_sa_line
 from tests.support import Peer, ipv4, udp
 
 CASES = Path(__file__).parents[2] / "vectors" / "cases"

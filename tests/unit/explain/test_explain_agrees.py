@@ -12,7 +12,7 @@ import pytest
 
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mark
-from espsim.xfrm.show import format_sa_line
+from espsim.text.show import format_sa_line
 from tests.command import espsim, espsim_text
 from tests.support import CAPTURES, VECTORS, gcm_sa, ipv4, new_sad, sa_of, udp
 

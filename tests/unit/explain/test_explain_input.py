@@ -14,8 +14,8 @@ from espsim.explain.packet import open_packet
 from espsim.explain.steps import Step
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, Encap, Limits, Mark, Selector
-from espsim.xfrm.parse import parse_sa_line
-from espsim.xfrm.show import format_dump, format_sa_line
+from espsim.text.parse import parse_sa_line
+from espsim.text.show import format_dump, format_sa_line
 from tests.command import espsim, espsim_text
 from tests.support import VECTORS, gcm_sa, ipv4, new_sad, udp
 

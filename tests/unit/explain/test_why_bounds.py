@@ -26,8 +26,8 @@ from espsim.explain.watch import GROUPS, LOOKS, Group, Sample, Watch
 from espsim.io.fragments import Settled
 from espsim.io.spool import Spool
 from espsim.kernels import sift
-from espsim.xfrm.load import load
-from espsim.xfrm.parse import parse_sad
+from espsim.text.load import load
+from espsim.text.parse import parse_sad
 from tests.command import espsim_text
 from tests.foreign import OTHER_KEY, Sealer, around, gcm_words, pcap, sa_line
 from tests.support import new_sad, usable

@@ -14,7 +14,7 @@ from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import load_model
 from espsim.sad.longest import Rule, is_group, longest_match, rule_of
 from espsim.scenario.matrix import run_named
-from espsim.xfrm.parse import parse_sa_line
+from espsim.text.parse import parse_sa_line
 from tests.examples import examples
 
 ANY = "0.0.0.0"  # noqa: S104 - an address of an SA, not of a socket

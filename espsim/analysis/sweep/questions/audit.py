@@ -37,7 +37,7 @@ from espsim.netlink.request import SpiRequest
 from espsim.offload.device import Device
 from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
 from espsim.sad.spi import POLICIES
-from espsim.xfrm.survey import Survey, Template
+from espsim.text.survey import Survey, Template
 
 NO_INBOUND = "takes no inbound SA"
 ALLOCATORS = ("independent", "unique", "sequential")

@@ -1,0 +1,155 @@
+"""Reading one SA's words in order: numbers, addresses, and errors that name file and line and never show a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+from espsim.core.address import Address, parse_address
+from espsim.core.echo import hide_keys
+from espsim.core.errors import InputError
+from espsim.text.lexer import Entry, Form, Word, shown
+
+_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,32}|[0-9]{1,40})(\([0-9a-fA-FxX]+\))?", re.ASCII)
+
+
+class Contradiction(InputError):  # noqa: N818 - the text itself is wrong, and no reader can know what was meant
+    """What stops a reader that passes everything else over: a damaged key, two keys of one SA."""
+
+
+class Cursor:
+    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it."""
+
+    def __init__(self, entry: Entry, where: str | None) -> None:
+        self.entry = entry
+        self.form = entry.form
+        self.where = where
+        self.raw_key = False
+        self._words = entry.words
+        self._at = 0
+
+    def peek(self, ahead: int = 0) -> Word | None:
+        """The word that comes next, or `ahead` words after it; None at the end."""
+        at = self._at + ahead
+        return self._words[at] if at < len(self._words) else None
+
+    def sees(self, *texts: str) -> bool:
+        """Whether these very words come next."""
+        return all((word := self.peek(i)) is not None and word.text == text for i, text in enumerate(texts))
+
+    def skip(self, count: int = 1) -> None:
+        """Leave words behind."""
+        self._at += count
+
+    def accept(self, *texts: str) -> bool:
+        """Leave these words behind if they come next."""
+        seen = self.sees(*texts)
+        if seen:
+            self.skip(len(texts))
+        return seen
+
+    def take(self, what: str) -> Word:
+        """The next word; InputError where there is none: `what` is missing."""
+        word = self.peek()
+        if word is None:
+            raise self.error(f"{what} is missing")
+        self._at += 1
+        return word
+
+    def left_in_row(self, row: int) -> int:
+        """How many of the next words stand on one printed line of a dump."""
+        count = 0
+        while (word := self.peek(count)) is not None and word.row == row:
+            count += 1
+        return count
+
+    def leave_row(self, row: int, known: Container[str]) -> None:
+        """Leave words behind up to a known one, or to the end of the row."""
+        while (word := self.peek()) is not None and word.row == row and word.text not in known:
+            self._at += 1
+
+    @property
+    def line(self) -> int:
+        """The line of the last word read."""
+        at = min(self._at, len(self._words)) - 1
+        return self._words[at].line if at >= 0 else self.entry.line
+
+    def error(self, what: str) -> InputError:
+        """An InputError at the line of the last word read."""
+        return InputError(what, where=self.where, line=self.line)
+
+    def contradiction(self, what: str) -> Contradiction:
+        """As `error`, for what no reader may pass over."""
+        return Contradiction(what, where=self.where, line=self.line)
+
+    def unknown(self, what: str, word: Word) -> InputError:
+        """An InputError that names a word, or its length alone where it may belong to a key."""
+        name = (
+            f"of {len(word.text)} characters (not shown: it may be a part of a key)"
+            if self.raw_key
+            else shown(word.text)
+        )
+        return InputError(f"unknown {what} {name}", where=self.where, line=word.line)
+
+    def number(self, what: str, bits: int = 32) -> int:
+        """A number as strtoul reads it with base 0: decimal, 0x, or octal after a 0; `4096(0x1000)` of `-s` too."""
+        text = self.take(f"the value of {what}").text
+        if self.form is not Form.COMMAND:
+            text = text.removesuffix(",")
+        match = _NUMBER.fullmatch(text)
+        try:
+            value = _strtoul(match[1]) if match else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise self.error(f"the value of {what} is no number")
+        if value >> bits:
+            raise self.error(f"{what} {_short(text)} is not in 0 to {up_to(bits)}")
+        return value
+
+    def address(self, what: str) -> Address:
+        """An IPv4 or IPv6 address; a prefix length is taken where it says the whole address."""
+        address, prefix = self.prefix(what)
+        if prefix != 8 * len(address):
+            raise self.error(f"{what} is a network, not an address (is this a policy?)")
+        return address
+
+    def prefix(self, what: str) -> tuple[Address, int]:
+        """ADDR[/PLEN]: the address as written, host bits too, and its prefix length."""
+        text = self.take(f"the address of {what}").text
+        name, slash, length = text.partition("/")
+        try:
+            address = parse_address(name)
+        except ValueError:
+            raise self.error(f"{what} {shown(text)} is no IP address") from None
+        full = 8 * len(address)
+        if not slash:
+            return address, full
+        if not re.fullmatch("[0-9]{1,3}", length) or int(length) > full:
+            raise self.error(f"the prefix length of {what} is not in 0 to {full}")
+        return address, int(length)
+
+    def choice(self, what: str, choices: dict[str, int]) -> int:
+        """A name of a list, or its number (8 bits)."""
+        word = self.peek()
+        if word is not None and word.text in choices:
+            self.skip()
+            return choices[word.text]
+        if word is not None and not _NUMBER.fullmatch(word.text):
+            raise self.unknown(what, word)
+        return self.number(what, 8)
+
+
+def _strtoul(text: str) -> int:
+    if text[:2] in ("0x", "0X"):
+        return int(text, 16)
+    return int(text, 8) if text[0] == "0" else int(text)
+
+
+def up_to(bits: int) -> str:
+    """The highest number of so many bits, as a message says it."""
+    return str((1 << bits) - 1) if bits <= 32 else f"2^{bits}-1"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 20 and hide_keys(text) == text else f"of {len(text)} characters"

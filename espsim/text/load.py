@@ -1,0 +1,37 @@
+"""SAs from text into a SAD, in the order that gives the SAD the kernel had."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from espsim.core.errors import InputError, XfrmError
+from espsim.sad.sad import Sad
+from espsim.text.parse import ParsedSa
+
+
+def load(sad: Sad, parsed: Iterable[ParsedSa], where: str | None = None, *, keep_window: bool = False) -> None:
+    """Install what a text holds. InputError, with the line, where the SAD refuses an SA.
+
+    A dump lists the newest SA first, so what it lists goes in from its end; `add` and `update` lines go in as they
+    stand. An `update` of an SA that isn't there installs it: logs of key managers show the update alone, because the
+    larval state came from ALLOCSPI.
+    """
+    items = list(parsed)
+    dumped = [item for item in items if item.verb == "dump"]
+    for item in [*reversed(dumped), *(item for item in items if item.verb != "dump")]:
+        try:
+            _install(sad, item, keep_window)
+        except XfrmError as error:
+            raise InputError(f"the SAD refuses this SA: {error}", where=where, line=item.line) from None
+
+
+def _install(sad: Sad, item: ParsedSa, keep_window: bool) -> None:
+    if item.verb == "update":
+        try:
+            sad.updsa(item.sa)
+            return
+        except XfrmError as error:
+            if error.errno != errno.ESRCH:
+                raise
+    sad.newsa(item.sa, keep_window=keep_window)

@@ -1,0 +1,93 @@
+"""Commands in a paste that take SAs away: `ip xfrm state flush`, `delete`, `deleteall`, and those of setkey."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from espsim.core.address import Address, parse_address, prefix_match
+from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Mark
+from espsim.text.id_words import MODE_WORDS
+from espsim.text.iproute import IpRefusal
+from espsim.text.state_words import Filter, Flush, Get, Listing, parse_state
+
+SETKEY_PROTOCOLS = {"esp": PROTO_ESP, "esp-udp": PROTO_ESP, "esp-old": PROTO_ESP, "ah": PROTO_AH, "ah-old": PROTO_AH,
+                    "ipcomp": PROTO_COMP}  # fmt: skip
+
+
+class _Row(Protocol):
+    """What a removal asks of a row beside its identity."""
+
+    def source(self, index: int) -> Address: ...
+    def reqid_of(self, index: int) -> int: ...
+    def mode_of(self, index: int) -> str: ...
+
+
+Identity: TypeAlias = tuple[Address, int, int, Mark]
+"""(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Which rows above are taken. `key` is the (daddr, SPI, protocol) of the only SA that can be, None: of many."""
+
+    key: tuple[Address, int, int] | None
+    takes: Callable[[Identity, _Row, int], bool]
+    """(identity, rows, index): whether the row is taken, where `key` matches."""
+
+
+def removal_of(words: list[str], *, setkey: bool = False) -> Removal | None:
+    """A command's removal from its verb on; None where it is not understood."""
+    if setkey:
+        return _of_setkey(words)
+    try:
+        command = parse_state(words)
+    except IpRefusal:
+        return None
+    match command:
+        case Flush(proto):
+            return _flush(proto)
+        case Get(delete=True, key=key):
+            value = key.mark.value & key.mark.mask
+            return Removal((key.dst, key.spi, key.proto), lambda identity, _r, _i: identity[3].matches(value))
+        case Listing(deleteall=True, filter=wanted) if wanted.flags is None:
+            return Removal(None, lambda identity, rows, index: _passes(wanted, identity, rows, index))
+        case _:
+            return None
+
+
+def _flush(proto: int) -> Removal:
+    return Removal(None, lambda identity, _rows, _index: proto in (0, 255, identity[2]))
+
+
+def _passes(wanted: Filter, identity: Identity, rows: _Row, index: int) -> bool:
+    """xfrm_state_filter_match(), as `state_text.passes` has it for states of a SAD."""
+    ident = wanted.id
+    for address, known, plen in (
+        (rows.source(index), ident.src, ident.src_prefix), (identity[0], ident.dst, ident.dst_prefix),
+    ):  # fmt: skip
+        if plen and not (len(address) == len(known) and prefix_match(address, known, plen)):
+            return False
+    if (ident.proto and ident.proto != identity[2]) or (ident.spi is not None and ident.spi != identity[1]):
+        return False
+    if wanted.mode is not None and MODE_WORDS.get(rows.mode_of(index)) != wanted.mode:
+        return False
+    return wanted.reqid is None or wanted.reqid == rows.reqid_of(index)
+
+
+def _of_setkey(words: list[str]) -> Removal | None:
+    """`flush [proto]`, `delete [-46n] src dst proto spi`, `deleteall [-46n] src dst proto`."""
+    verb, *rest = [word for word in words if not (word.startswith("-") and word[1:].strip("46n") == "")]
+    if verb == "flush":
+        proto = SETKEY_PROTOCOLS.get(rest[0]) if rest else 0
+        return None if proto is None else _flush(proto)
+    try:
+        src, dst = (parse_address(word.partition("[")[0]) for word in rest[:2])
+        proto = SETKEY_PROTOCOLS[rest[2]]
+        spi = int(rest[3], 0) if verb == "delete" else 0
+    except (ValueError, IndexError, KeyError):
+        return None
+    if verb == "delete":
+        return Removal((dst, spi, proto), lambda _identity, rows, index: rows.source(index) == src)
+    return Removal(None, lambda its, rows, index: (its[0], its[2], rows.source(index)) == (dst, proto, src))

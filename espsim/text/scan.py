@@ -1,0 +1,173 @@
+"""A dump of any size into a `Survey`: SA by SA, by its form where that is known, else by the reader of pasted text.
+
+Runs of SAs of one form are read off the text as it is; everything else goes by blocks through `reader.Reader`, which
+also settles what all of it means together. Keys are not kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+
+from espsim.text.forms import Form, Forms
+from espsim.text.found import Ignored
+from espsim.text.parse import no_sa
+from espsim.text.pieces import MAX_BLOCK, ONELINE, START, Block, file_pieces, is_joined
+from espsim.text.reader import Ending, Reader, ending_of
+from espsim.text.survey import Survey
+
+
+def survey_file(path: str) -> Survey:
+    """The SAs of a file, or of standard input for `-`, in the words of `parse`.
+
+    InputError with file and line: no SA at all, one SA with two keys, a damaged key, a file that is no text.
+    """
+    return survey_pieces(file_pieces(path), path)
+
+
+def survey_pieces(pieces: Iterable[str], where: str | None) -> Survey:
+    """As `survey_file`, of a text in whole lines."""
+    scan = _Scan(where)
+    for piece in pieces:
+        scan.feed(piece)
+    return scan.finish()
+
+
+class _Scan:
+    """Whole lines into a survey."""
+
+    def __init__(self, where: str | None) -> None:
+        self.survey = Survey(where)
+        self._where = where
+        self._reader = Reader(where, self.survey.notes)
+        self._forms = Forms()
+        self._next: dict[Form, Form] = {}
+        self._places: dict[Form, tuple[int, Ending]] = {}
+        self._held = ""
+        self._line = 1
+
+    def feed(self, piece: str) -> None:
+        """Some more lines. What may go on in the next piece is held."""
+        text = self._held + piece
+        at = 0
+        while True:
+            at = self._run(text, at)
+            end = _next_start(text, at + 1)
+            if end < 0:
+                break
+            self._block(text[at:end])
+            at = end
+        if len(text) - at > MAX_BLOCK:  # junk without end
+            cut = text.rfind("\n", at) + 1
+            self._block(text[at:cut])
+            at = cut
+        self._held = text[at:]
+
+    def finish(self) -> Survey:
+        """The survey. InputError as `survey_file`."""
+        if self._held:
+            self._block(self._held)
+        survey = self.survey
+        gone = self._reader.settle(survey)
+        survey.drop(gone)
+        if not len(survey):
+            raise no_sa(self._where, survey.ignored.total(), len(gone), survey.notes)
+        return survey
+
+    def _run(self, text: str, at: int) -> int:
+        """SAs of the forms that were met last, as many as follow each other; where the next block starts."""
+        found: list[re.Match[str]] = []
+        forms: list[Form] = []
+        form = before = self._forms.latest[0] if self._forms.latest else None
+        while form is not None and before is not None:
+            match = form.run.match(text, at)
+            if match is None:
+                form, match = self._forms.other(form, text, at)
+                if form is None or match is None:
+                    break
+            found.append(match)
+            forms.append(form)
+            at = match.end()
+            self._next[before] = before = form
+            form = self._next.get(form, form)  # what came after it the last time: SAs in and out take turns
+        if found:
+            kept = self._add_rows(forms, found)
+            at = found[kept].start() if kept < len(found) else at
+        return at
+
+    def _add_rows(self, forms: list[Form], found: list[re.Match[str]]) -> int:
+        """Matches of forms into the survey, as many as have numbers that are some; how many."""
+        rows: dict[Form, list[int]] = {}
+        for row, form in enumerate(forms):
+            rows.setdefault(form, []).append(row)
+        columns = {form: form.columns([found[row] for row in of]) for form, of in rows.items()}
+        if None in columns.values():
+            kept = next(n for n, match in enumerate(found) if forms[n].columns([match]) is None)
+            return self._add_rows(forms[:kept], found[:kept]) if kept else 0
+        lines = list(itertools.accumulate((form.lines for form in forms), initial=self._line))
+        self.survey.extend(
+            [self._place(form)[0] for form in rows], list(rows.values()), lines[:-1],
+            [c for c in columns.values() if c is not None],
+        )  # fmt: skip
+        for form in sorted(rows, key=lambda form: form is forms[-1]):
+            of = rows[form]
+            self._note(form, lines[of[0]], lines[of[-1]], len(of))
+            self._reader.ended(self._place(form)[1], count=len(of))
+        self._line = lines[-1]
+        return len(found)
+
+    def _block(self, text: str) -> None:
+        """One block: an SA in most cases."""
+        if text and not self._glance(text):
+            self._parse(text)
+        self._line += text.count("\n")
+
+    def _glance(self, text: str) -> bool:
+        """Whether the block is an SA of a form that is known, or could be learnt; then it is in the survey."""
+        rows = _unfolded(text)
+        known = self._forms.read(rows)
+        if known is None:
+            return False
+        form, columns = known
+        if form.notes and rows is not text:  # their lines are not the rows of the form
+            return False
+        number, ending = self._place(form)
+        self.survey.extend([number], [[0]], [self._line], [columns])
+        self._note(form, self._line, self._line, 1)
+        self._reader.ended(ending)
+        return True
+
+    def _place(self, form: Form) -> tuple[int, Ending]:
+        place = self._places.get(form)
+        if place is None:
+            place = (self.survey.number_of(form.template), ending_of(form.text.split()))
+            self._places[form] = place
+        return place
+
+    def _note(self, form: Form, first: int, last: int, count: int) -> None:
+        """What was passed over in each of the SAs of a form."""
+        for what, offset in form.notes:
+            self.survey.notes.add(what, first + offset, last + offset, count)
+
+    def _parse(self, text: str) -> None:
+        """The long way."""
+        for found in self._reader.read(Block(text, self._line)):
+            if isinstance(found, Ignored):
+                self.survey.ignored[found.proto] += 1
+            else:
+                self.survey.add_parsed(found, found.line)
+
+
+def _next_start(text: str, at: int) -> int:
+    """Where the next block starts, at or after a place; -1 where none does."""
+    while (found := START.search(text, at)) is not None:
+        if not is_joined(text, found.start()):
+            return found.start()
+        at = found.end()
+    return -1
+
+
+def _unfolded(text: str) -> str:
+    """A line of `ip -o` as the rows that it stands for."""
+    return text.rstrip("\n").replace("\\", "\n") if ONELINE.search(text) else text

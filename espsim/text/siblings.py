@@ -1,0 +1,113 @@
+"""SAs that a script adds differ in addresses, SPI, reqid and keys alone: the words of the first one are read, and of
+the others these values.
+
+A kind is a command's words with blanks for what varies. What the parser said of the first of a kind holds for all,
+because the patterns here take no value that it would refuse or say something else of. Whatever fits no kind, or no
+pattern, is the parser's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from espsim.aead.suites import Algorithm
+from espsim.core.address import packed
+from espsim.sad.association import SecurityAssociation
+from espsim.text.found import ParsedSa
+from espsim.text.lexer import Entry
+
+_MOST = 8
+"""Kinds that are kept, the latest first: an SA in and one out, each with a transport and a tunnel, say."""
+
+_VARIES = ("src", "dst", "spi", "reqid")
+_KEYED = frozenset({"aead", "auth-trunc", "auth", "enc"})
+_SPI = re.compile(r"0x[0-9a-f]{1,8}")
+_REQID = re.compile(r"0|[1-9][0-9]{0,8}")
+_KEY = re.compile(r"0x((?:[0-9a-f]{2})+)")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Kind:
+    """`first` is the SA that was read, of the words `blank` (None where one varies). `at`: where src, dst, spi and
+    reqid (-1: not said) stand; `keys`: where each algorithm's key stands, and its length in characters.
+    """
+
+    first: ParsedSa
+    blank: list[str | None]
+    at: tuple[int, int, int, int]
+    keys: tuple[tuple[int, int], ...]
+
+
+class Siblings:
+    """The kinds of commands that were read last. It has no repr: there are keys in it."""
+
+    def __init__(self) -> None:
+        self._kinds: list[_Kind] = []
+
+    def find(self, entry: Entry) -> ParsedSa | None:
+        """The SA of a command of a kind that is known; None: it is the parser's."""
+        words = [word.text for word in entry.words]
+        for place, kind in enumerate(self._kinds):
+            if len(words) == len(kind.blank) and entry.verb == kind.first.verb:
+                sa = _sibling(kind, words)
+                if sa is not None:
+                    if place:
+                        self._kinds.insert(0, self._kinds.pop(place))
+                    return ParsedSa(sa, entry.line, kind.first.verb)
+        return None
+
+    def learn(self, entry: Entry, found: ParsedSa) -> None:
+        """A command that the parser has read without a word to say."""
+        kind = _kind_of(entry, found)
+        if kind is not None:
+            self._kinds = [kind, *self._kinds[: _MOST - 1]]
+
+
+def _kind_of(entry: Entry, found: ParsedSa) -> _Kind | None:
+    """None where it has no siblings: keys that are hidden, or not all plain digits."""
+    words = [word.text for word in entry.words]
+    # The first src and dst are the SA's own: after `sel` the parser takes no others.
+    at = tuple(words.index(name) + 1 if name in words else -1 for name in _VARIES)
+    keys = tuple((n + 2, len(words[n + 2])) for n, word in enumerate(words[:-2]) if word in _KEYED)
+    if min(at[:3]) < 0 or len(keys) != len(found.sa.algorithms) or max(at) >= len(words):
+        return None
+    kind = _Kind(found, _blanked(words, at, keys), (at[0], at[1], at[2], at[3]), keys)
+    return kind if _sibling(kind, words) == found.sa else None
+
+
+def _blanked(words: list[str], at: tuple[int, ...], keys: tuple[tuple[int, int], ...]) -> list[str | None]:
+    blank: list[str | None] = list(words)
+    for n in (*at, *(n for n, _ in keys)):
+        if n >= 0:
+            blank[n] = None
+    return blank
+
+
+def _sibling(kind: _Kind, words: list[str]) -> SecurityAssociation | None:
+    """The SA of these words; None: they are of another kind, or not as plain as the patterns want them."""
+    if _blanked(words, kind.at, kind.keys) != kind.blank:
+        return None
+    first, (src_at, dst_at, spi_at, reqid_at) = kind.first.sa, kind.at
+    src, dst = packed(words[src_at]), packed(words[dst_at])
+    spi = _SPI.fullmatch(words[spi_at])
+    reqid = _REQID.fullmatch(words[reqid_at]) if reqid_at >= 0 else None
+    algorithms = _algorithms(kind, words)
+    if spi is None or algorithms is None or (reqid is None and reqid_at >= 0):
+        return None
+    if src is None or dst is None or not len(src) == len(dst) == len(first.dst):
+        return None
+    number = first.reqid if reqid is None else int(reqid[0])
+    return dataclasses.replace(first, src=src, dst=dst, spi=int(spi[0], 16), reqid=number, algorithms=algorithms)
+
+
+def _algorithms(kind: _Kind, words: list[str]) -> tuple[Algorithm, ...] | None:
+    """The first one's with these keys, of the same lengths."""
+    result = []
+    for algorithm, (n, size) in zip(kind.first.sa.algorithms, kind.keys, strict=True):
+        key = _KEY.fullmatch(words[n])
+        if key is None or len(words[n]) != size:
+            return None
+        result.append(Algorithm(algorithm.kind, algorithm.name, bytes.fromhex(key[1]), algorithm.bits))
+    return tuple(result)
