@@ -115,7 +115,7 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
 def begin(sad: Sad, now: float) -> None:
     """Time limits count from the first frame, at `now` (seconds): the capture is the only clock there is."""
     for entry in sad:
-        entry.added = now
+        entry.added_at(now)
 
 
 @contextlib.contextmanager

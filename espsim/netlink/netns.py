@@ -177,9 +177,7 @@ class Netns:
         top = (value.seq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0) | value.seq
         high = value.oseq_hi << 32 if isinstance(value, EsnState) and entry.sa.esn else 0
         if esn is bool(entry.bmp_len):
-            kind = type(entry.window)  # the ring of Linux stays one, and a device's window stays even
-            entry.window = kind(entry.window.size, esn=entry.sa.esn, top=top, bitmap=value.bitmap)
-            entry.oseq = high | value.oseq
+            entry.set_replay(top, value.bitmap, high | value.oseq)
         return view_of(entry)
 
     def expire(self, key: StateKey, *, hard: bool) -> None:

@@ -96,7 +96,7 @@ def _join_tunnels(sad: Sad, plain: Any) -> None:
             raise wrong("tunnels", "not pairs of a state and the one beside it")
         if entry.sa.proto != PROTO_COMP or entry.sa.mode is not Mode.TUNNEL:
             raise wrong("tunnels", "not a tunnel of IPComp")
-        entry.tunnel = sad._entries[beside]
+        entry.keep_beside(sad._entries[beside])
         users[beside] -= 1
     if any(left != 1 for left in users.values()):
         raise wrong("tunnels", "not as many as the states beside them count")

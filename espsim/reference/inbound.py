@@ -160,11 +160,10 @@ class Inbound:
                 return verdict, seq64, None
         if entry.sa.limited and self.sad.check_expire(entry):
             return Verdict.EXPIRED, seq64, None
-        if entry.used is None:
-            entry.used = arrival.now  # before decryption: a forged packet starts the clock of use too
+        entry.first_used(arrival.now)  # before decryption
         verdict, plaintext = self._open(entry, arrival, seq64)
         if plaintext is None:
-            entry.stats.integrity_failed += verdict is Verdict.INTEGRITY
+            entry.refused(verdict)
             return verdict, seq64, None
         if check_replay and icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
@@ -175,10 +174,7 @@ class Inbound:
             return Verdict.TRAILER, seq64, None
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
-        if check_replay:
-            entry.window.advance(seq64)
-        entry.packets += 1  # authentic, and the window has moved (3.4.3): the SA counts what was inside
-        entry.bytes += length
+        entry.accepted(length, seq64 if check_replay else None)  # 3.4.3: it is authentic
         self.trace.advanced(entry, seq64)
         verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
         return verdict, seq64, inner
@@ -233,10 +229,8 @@ class Inbound:
     def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
         """3.4.3: may this number pass? Only looked at; a forged packet must not move the window."""
         verdict = entry.window.check(seq64, seq)
-        if verdict is Verdict.REPLAY_DUPLICATE:
-            entry.stats.replay += 1
-        elif verdict is Verdict.REPLAY_TOO_OLD:
-            entry.stats.replay_window += 1
+        if verdict is not Verdict.DELIVERED:
+            entry.refused(verdict)
         self.trace.checked(entry, seq64, verdict)
         return verdict
 

@@ -65,7 +65,7 @@ class OffloadedInbound(Inbound):
         self._contexts[entry.sa_index] = entry
         self._held.add(entry.sa_index)
         if entry.window.size and self.device.replay_checked_by == "device":
-            entry.window = entry.window.even()
+            entry.even_window()
 
     def withdraw(self, entry: SadEntry) -> None:
         """Delete one SA from the device; what that does to others is the driver's doing."""

@@ -104,14 +104,11 @@ class Outbound:
             return Sent(OutVerdict.TOO_BIG, entry)
         if sa.limited and self.sad.check_expire(entry):
             return Sent(OutVerdict.EXPIRED, entry)
-        seq64 = self._next_sequence(entry)
+        seq64 = entry.next_number()  # 3.3.3
         self.trace.numbered(entry, seq64)
         if seq64 is None:
             return Sent(OutVerdict.SEQ_OVERFLOW, entry)
-        entry.packets += 1
-        entry.bytes += len(payload)
-        if entry.used is None:
-            entry.used = now
+        entry.sent(len(payload), now)
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
         seq_hi = pack_seq_hi(seq64) if sa.esn else b""
@@ -154,19 +151,6 @@ class Outbound:
         if not sa.tfcpad:
             return 0
         return max(min(sa.tfcpad, _sa_mtu(sa, self.mtu)) - length, 0)
-
-    def _next_sequence(self, entry: SadEntry) -> int | None:
-        """3.3.3 and xfrm_replay_overflow: the only writer of an SA's counter. None where it would repeat."""
-        sa = entry.sa
-        limit = 0xFFFFFFFFFFFFFFFF if sa.esn else _LOW
-        if entry.oseq >= limit:
-            # Linux lets any suite wrap with the flag; a counter-mode IV would come a second time under its key.
-            aead = sa.keys is not None and sa.keys.suite.kind is not Kind.AUTHENC
-            if sa.esn or aead or "oseq-may-wrap" not in sa.extra_flags:
-                return None
-            entry.oseq = -1
-        entry.oseq += 1
-        return entry.oseq
 
     def _iv(self, entry: SadEntry, seq64: int) -> bytes:
         keys = entry.sa.keys

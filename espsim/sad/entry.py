@@ -1,4 +1,9 @@
-"""A row of the SAD: one SA, its state and its counters. Only `Sad` and the datapath below it write here."""
+"""A row of the SAD: one SA, its state and its counters.
+
+An entry moves by verbs, and nothing outside `sad/` assigns to one. Inbound, a packet is `refused` or `accepted`;
+outbound, it takes a `next_number` and is `sent`; `first_used` starts the clock of use. What many packets did
+elsewhere comes in one step: `ran` from the batch path, `take` from another process.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ from enum import Enum
 from typing import Any
 
 from espsim.aead.engine import Engine, Transform
+from espsim.aead.suites import Kind
+from espsim.core.verdict import Verdict
 from espsim.sad.association import MODE_NUMBERS, SecurityAssociation
 from espsim.sad.window import Window
 
@@ -27,6 +34,10 @@ class SaStats:
     replay: int = 0
     replay_window: int = 0
     integrity_failed: int = 0
+
+
+_NONE = SaStats()
+_M32, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +98,69 @@ class SadEntry:
         """Whether packets have changed anything since the entry was made or loaded."""
         return self.used is not None or self.state is State.EXPIRED or self.dying or self.stats != SaStats()
 
+    # -- one packet ---------------------------------------------------------------------------------------------
+
+    def first_used(self, now: float) -> None:
+        """A packet came to this SA at `now`. The first one starts the clock of use, a forged one too."""
+        if self.used is None:
+            self.used = now
+
+    def refused(self, verdict: Verdict) -> None:
+        """An inbound packet had this verdict: count it where struct xfrm_stats does."""
+        if verdict is Verdict.INTEGRITY:
+            self.stats.integrity_failed += 1
+        elif verdict is Verdict.REPLAY_DUPLICATE:
+            self.stats.replay += 1
+        elif verdict is Verdict.REPLAY_TOO_OLD:
+            self.stats.replay_window += 1
+
+    def accepted(self, length: int, seq64: int | None) -> None:
+        """An authentic packet with `length` bytes inside. Its number moves the window; None: nobody asks the window."""
+        if seq64 is not None:
+            self.window.advance(seq64)
+        self.packets += 1
+        self.bytes += length
+
+    def next_number(self) -> int | None:
+        """Take the next sequence number to send with (xfrm_replay_overflow). None where it would repeat.
+
+        Linux lets any suite wrap with the flag oseq-may-wrap. Here an AEAD does not: its IV would come a second time.
+        """
+        sa = self.sa
+        if self.oseq >= (_M64 if sa.esn else _M32):
+            aead = sa.keys is not None and sa.keys.suite.kind is not Kind.AUTHENC
+            if sa.esn or aead or "oseq-may-wrap" not in sa.extra_flags:
+                return None
+            self.oseq = -1
+        self.oseq += 1
+        return self.oseq
+
+    def sent(self, length: int, now: float) -> None:
+        """A packet with `length` bytes inside is sent at `now`."""
+        self.packets += 1
+        self.bytes += length
+        if self.used is None:
+            self.used = now
+
+    # -- many packets -------------------------------------------------------------------------------------------
+
+    def ran(
+        self, packets: int, length: int, used: float | None = None, *, oseq: int | None = None, refused: SaStats = _NONE
+    ) -> None:
+        """Count what the batch path did since it last told: packets, bytes inside, and what was refused.
+
+        `used`: when the first of them came; `oseq`: the last number that was sent.
+        """
+        self.packets += packets
+        self.bytes += length
+        self.stats.replay += refused.replay
+        self.stats.replay_window += refused.replay_window
+        self.stats.integrity_failed += refused.integrity_failed
+        if used is not None:
+            self.first_used(used)
+        if oseq is not None:
+            self.oseq = oseq
+
     def moved(self) -> tuple[Any, ...]:
         """Everything that packets move, to be `taken` by the same entry in another process."""
         return self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying
@@ -94,3 +168,26 @@ class SadEntry:
     def take(self, moved: tuple[Any, ...]) -> None:
         """Stand where another process's copy stands (`moved`)."""
         self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying = moved
+
+    # -- what its owner says of it ------------------------------------------------------------------------------
+
+    def added_at(self, now: float) -> None:
+        """Time limits count from `now`: the first frame of a capture, which is the only clock there is."""
+        self.added = now
+
+    def send_next(self, seq64: int) -> None:
+        """The next packet has this sequence number."""
+        self.oseq = seq64 - 1
+
+    def set_replay(self, top: int, seen: int, oseq: int) -> None:
+        """Put other replay state in its place (xfrm_replay_state of NEWAE): bit i of `seen` is top-i."""
+        self.window.stand(top, seen)
+        self.oseq = oseq
+
+    def keep_beside(self, tunnel: SadEntry) -> None:
+        """IPComp in tunnel mode keeps this state beside itself (ipcomp.py)."""
+        self.tunnel = tunnel
+
+    def even_window(self) -> None:
+        """A device keeps the window from now on: it is no ring of Linux."""
+        self.window = self.window.even()

@@ -29,7 +29,7 @@ def join_tunnel(sad: Sad, entry: SadEntry) -> None:
         tunnel = _made(sad, entry, spi or _next_spi(sad), proto)
         sad.insert(tunnel)
     tunnel.tunnel_users += 1
-    entry.tunnel = tunnel
+    entry.keep_beside(tunnel)
 
 
 def _made(sad: Sad, entry: SadEntry, spi: int, proto: int) -> SadEntry:

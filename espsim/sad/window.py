@@ -1,4 +1,4 @@
-"""The anti-replay window of one SA: three verbs, of which only the last one writes.
+"""The anti-replay window of one SA: three verbs for a packet, of which only the last one writes.
 
 1. infer(seq)         the 64-bit sequence number that a 32-bit one stands for   RFC 4303 A2.2, xfrm_replay_seqhi
 2. check(seq64, seq)  may this packet pass?                                     RFC 4303 3.4.3, xfrm_replay_check_*
@@ -51,10 +51,14 @@ class Window:
     ) -> None:
         self.size = size
         self.esn = esn
-        self.top = top & _ALL
         self._mask = (1 << size) - 1
-        self.bitmap = bitmap & self._mask
-        self.resume = resume if esn else None
+        self.stand(top, bitmap, resume)
+
+    def stand(self, top: int, seen: int, resume: int | None = None) -> None:
+        """Stand at these numbers, whatever was before: bit i of `seen` is top-i."""
+        self.top = top & _ALL
+        self.bitmap = seen & self._mask
+        self.resume = resume if self.esn else None
 
     def bitmap_from_top(self) -> int:
         """Bit i is top-i."""
@@ -146,12 +150,11 @@ class RingWindow(Window):
 
     __slots__ = ()
 
-    def __init__(
-        self, size: int, *, esn: bool = False, top: int = 0, bitmap: int = 0, resume: int | None = None
-    ) -> None:
-        super().__init__(size, esn=esn, top=top, resume=resume)
+    def stand(self, top: int, seen: int, resume: int | None = None) -> None:
+        """As Window.stand, with each number's bit at its place of the ring."""
+        super().stand(top, 0, resume)
         place = self._place()
-        self.bitmap = sum(1 << (place - i) % size for i in range(size) if bitmap >> i & 1)
+        self.bitmap = sum(1 << (place - i) % self.size for i in range(self.size) if seen >> i & 1)
 
     def advance(self, seq64: int) -> None:
         """As Window.advance, with the ring's bits cleared and set where the kernel does."""

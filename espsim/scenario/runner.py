@@ -200,7 +200,7 @@ class CellRunner:
             clear = clear_packet(entry.sa, step.size)
             for seq in step.seqs if step.seqs is not None else [None] * step.packets:
                 if seq is not None:
-                    entry.oseq = seq - 1
+                    entry.send_next(seq)
                 sent = outbound.send_with(entry, clear)
                 if sent.packet is None:
                     raise InputError(f"the peer of {entry.sa.name} cannot send: {sent.verdict.sentence}")

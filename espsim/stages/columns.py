@@ -54,13 +54,13 @@ from espsim.sad.association import (
     Mode,
     SecurityAssociation,
 )
-from espsim.sad.entry import SadEntry, State
+from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.index import daddr_key
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 from espsim.sad.spi import SpiPolicy
 from espsim.sad.window import RingWindow, Window
-from espsim.stages.lifetimes import Lifetimes
+from espsim.stages.lifetimes import Lifetimes, take_first_use
 from espsim.stages.own import OwnColumns
 from espsim.stages.selectors import selector_words
 from espsim.wire.udp import PORT_NAT_T
@@ -172,31 +172,23 @@ class SadColumns:
         moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)
         for row in rows[moved].tolist():
             entry, counts = self.entries[row], self.counts[row]
-            entry.packets += int(counts[PACKETS])
-            entry.bytes += int(counts[BYTES])
-            entry.stats.replay += int(counts[DUPLICATES])
-            entry.stats.replay_window += int(counts[TOO_OLD])
-            entry.stats.integrity_failed += int(counts[FORGED])
-            if counts[USED] == 2:
-                entry.used = float(counts[SINCE : SINCE + 1].view(np.float64)[0])
-                counts[USED] = 1
             if counts[PACKETS]:
                 self._write_window(entry.window, self.shape[row])
+            refused = SaStats(int(counts[DUPLICATES]), int(counts[TOO_OLD]), int(counts[FORGED]))
+            entry.ran(int(counts[PACKETS]), int(counts[BYTES]), take_first_use(counts, USED, SINCE), refused=refused)
             counts[:USED] = 0
 
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
             if window.resume is not None:
-                window.resume = int(self.bits[(int(shape) >> replay.WHERE) + 1])
+                window.stand(window.top, 0, int(self.bits[(int(shape) >> replay.WHERE) + 1]))
             return
         seen = np.zeros(window.size, np.uint8)
         replay.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
         top = int(self.bits[int(shape) >> replay.WHERE])
-        now = type(window)(window.size, esn=window.esn, top=top, bitmap=bitmap)
         # Where nobody asks the window (a device that checks no replays) packets are counted and it stays as it is.
-        waits = window.resume if int(shape) & int(replay.RESUMED) else None
-        window.top, window.bitmap, window.resume = now.top, now.bitmap, waits
+        window.stand(top, bitmap, window.resume if int(shape) & int(replay.RESUMED) else None)
 
 
 def _linked(sad: Sad) -> list[SadEntry]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.arrays import F64, I32, I64, U32
+from espsim.core.arrays import F64, I32, I64, U32, U64
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 
@@ -64,6 +64,17 @@ class Lifetimes:
         stay = ~np.isin(self.rows, gone)
         self.rows, self._left, self._added = self.rows[stay], self._left[stay], self._added[stay]
         self._hard_add, self._hard_use, self._used = self._hard_add[stay], self._hard_use[stay], self._used[stay]
+
+
+def take_first_use(counts: I64 | U64, used: int, since: int) -> float | None:
+    """When an SA was first used (seconds) in this run, None where it was before or never was; told once.
+
+    `counts` is the SA's row, with the columns USED and SINCE of kernels/decap.py at `used` and `since`.
+    """
+    if counts[used] != 2:
+        return None
+    counts[used] = 1
+    return float(counts[since : since + 1].view(np.float64)[0])
 
 
 def _left(entry: SadEntry) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from espsim.kernels import encap, select
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad
-from espsim.stages.lifetimes import Lifetimes
+from espsim.stages.lifetimes import Lifetimes, take_first_use
 
 DEFAULT_MTU = 1500
 
@@ -117,13 +117,8 @@ class OutColumns:
     def _write_back(self, rows: I64) -> None:
         for row in rows[self.counts[rows, encap.PACKETS] != 0].tolist():
             entry, counts = self.entries[row], self.counts[row]
-            entry.oseq = int(counts[encap.LAST])
-            entry.packets += int(counts[encap.PACKETS])
-            entry.bytes += int(counts[encap.BYTES])
-            if counts[encap.USED] == 2:
-                if entry.used is None:
-                    entry.used = float(counts[encap.SINCE : encap.SINCE + 1].view(np.float64)[0])
-                counts[encap.USED] = 1
+            used = take_first_use(counts, encap.USED, encap.SINCE)
+            entry.ran(int(counts[encap.PACKETS]), int(counts[encap.BYTES]), used, oseq=int(counts[encap.LAST]))
             counts[encap.PACKETS] = counts[encap.BYTES] = 0
 
 

@@ -91,7 +91,7 @@ class Peer:
         )  # fmt: skip
         sad = Sad(self._engine)
         entry = sad.newsa(own)
-        entry.oseq = (shape.seq64 if sa.esn else shape.seq64 & 0xFFFFFFFF) - 1  # without ESN no high half is sealed
+        entry.send_next(shape.seq64 if sa.esn else shape.seq64 & 0xFFFFFFFF)  # without ESN no high half is sealed
         sent = Outbound(sad, self._rng.randbytes).send_with(entry, inner)
         if sent.packet is None:  # only a payload too big for one packet comes here
             raise ValueError(sent.verdict.sentence)

@@ -112,11 +112,11 @@ def test_numbers(count, arrivals, esn, wrap, start):
     time = np.arange(len(arrivals), dtype=np.float64)
     seq64 = np.full(len(arrivals), 77, np.uint64)
     kernel.number(chosen, payload, time.view(np.uint64), columns.counts, seq64, verdict)
-    other, entries = Outbound(sad, constant), list(sad)
+    entries = list(sad)
     want, counted = [], dict.fromkeys(range(count), (0, 0))
     used: dict[int, float] = {}
     for row, (sa, size) in enumerate(arrivals):
-        number = None if size == 0 else other._next_sequence(entries[sa % count])
+        number = None if size == 0 else entries[sa % count].next_number()
         want.append(number)
         if number is not None:
             packets, octets = counted[sa % count]

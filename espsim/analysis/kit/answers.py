@@ -101,7 +101,7 @@ def _run(capture: str, inbound: Inbound) -> Answers:
         for frame in reader:
             if frame.number == 1:
                 for entry in inbound.sad:
-                    entry.added = frame.time_ns / 1e9
+                    entry.added_at(frame.time_ns / 1e9)
             received, layer = None, frame.link
             if frame.ip is not None:
                 received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing)

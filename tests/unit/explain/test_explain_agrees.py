@@ -118,7 +118,7 @@ def sent(seqs, **options):
     outbound = Outbound(sad, bytes)
     packets = []
     for seq in seqs:
-        entry.oseq = seq - 1
+        entry.send_next(seq)
         packets.append(outbound.send_with(entry, ipv4(udp(b"inner"))).packet or b"")
     return packets
 

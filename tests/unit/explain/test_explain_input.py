@@ -36,7 +36,7 @@ SUITES = [
 def wire(payload=b"0123456789", seq=1, sa=SA):
     sad = new_sad(sa)
     (entry,) = sad
-    entry.oseq = seq - 1
+    entry.send_next(seq)
     sent = Outbound(sad, bytes).send_with(entry, ipv4(udp(payload)))
     assert sent.packet is not None
     return sent.packet
