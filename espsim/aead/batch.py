@@ -8,7 +8,8 @@ batch. A batch is one arena and one column a fact, all columns of one length, in
     end      int64[:]    just past its ICV; between them: header 8, IV, ciphertext, ICV
     slot     int32[:]    the row's key slot
     seq64    uint64[:]   its high half is ESN's; not looked at where the slot has no ESN
-    result   uint8[:]    in: WAITING for a row to work on, anything else is left alone; out: what became of the row
+    result   uint8[:]    in: WAITING for a row to work on, anything else is left alone; out: DONE,
+                         TRUNCATED (no room for IV and ICV, or not whole blocks), INTEGRITY (the ICV is wrong), BROKEN
 
 Sealing takes header and IV as they stand in the arena, encrypts what is between IV and ICV, and writes the ICV.
 A row that does not open is as it was before: engines which decrypt before they have checked the ICV put the ciphertext
@@ -29,13 +30,6 @@ import numpy as np
 
 from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I32, I64, U8, U64
-
-# What `result` says; opening answers with numbers of `core.verdict.Verdict`.
-WAITING = 255  # to be worked on
-DONE = 0  # opened, or sealed
-TRUNCATED = 12  # past the arena, no room for IV and ICV, or not whole blocks
-INTEGRITY = 13  # the ICV is wrong
-BROKEN = 254  # the library refused for reasons of its own; the row must not be used
 
 
 @dataclass(frozen=True, slots=True)

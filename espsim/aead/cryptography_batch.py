@@ -12,12 +12,13 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.backends.openssl import backend
 
-from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING, BatchEngine, SlotKeys, Slots
+from espsim.aead.batch import BatchEngine, SlotKeys, Slots
 from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
 from espsim.aead.engine import BlockError
 from espsim.aead.isa import openssl_isa, package_cpu_info
 from espsim.aead.suites import SuiteKeys, aad, pack_seq_hi
 from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 
 
 class CryptographyBatch:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
 from espsim.aead._slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
-from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.core.arrays import Array
+from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.jit.addresses import address, call, copy_bytes, differ, load64
 from espsim.jit.compiling import helper, kernel
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from espsim.aead.batch import WAITING
 from espsim.aead.suites import AEADS, HASHES, Algorithm
 from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.numbers import WAITING
 
 _hex = bytes.fromhex
 

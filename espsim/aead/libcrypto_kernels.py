@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
 from espsim.aead._slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
-from espsim.aead.batch import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.core.arrays import Array
+from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.jit.addresses import address, call, copy_bytes, copy_words, differ, load64, store32_be, store64
 from espsim.jit.compiling import helper, kernel
 

@@ -17,12 +17,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from espsim.aead.batch import DONE, INTEGRITY, BatchEngine, SlotKeys
+from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import WrongEngineError
 from espsim.aead.known_answers import KNOWN_ANSWERS, Rows, suites
 from espsim.aead.suites import resolve
 from espsim.core.arrays import U8
+from espsim.core.numbers import DONE, INTEGRITY
 
 # Whole blocks, because CBC takes nothing else.
 _SIZES = (0, 16, 32, 48, 64, 112, 128, 144, 256, 272, 512, 784, 1424, 2048)

@@ -13,18 +13,10 @@ import numpy as np
 
 from espsim.core.arrays import F64, I32, I64, U8, U32, U64
 
-NOT_ESP = 255
-"""Of the verdict column alone: the packet is not ESP, and nobody counts it."""
-ONE_BY_ONE = 254
-"""Of the verdict column, while a batch runs: this packet's SA is the one-packet path's to judge."""
-PART = 253
-"""Of the verdict column alone: an outer fragment that completes no datagram in this frame. No one counts the row; what
-becomes of the datagram is counted once, by whoever puts datagrams together (io.fragments)."""
-
 COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     # parse: what the outer headers say; offsets in `where` count from the packet's start
     "family": (np.uint8, 1),  # 4, 6
-    "flags": (np.uint8, 1),  # kernels.parse.CUT
+    "flags": (np.uint8, 1),  # core.numbers.CUT
     "kind": (np.uint8, 1),  # core.layers.Layer of what is not ESP
     "proto": (np.uint8, 1),
     "tos": (np.uint8, 1),

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-IN_TCP = 0x10
-"""Of the `link` column, a bit of rows that have a packet: ESP out of a TCP stream, whose header is not here."""
-MAY_JOIN = 0x20
-"""Of the `link` column, while a batch is read: what the joiner may have to put together with others."""
-PART = 0x40
-"""Of the `link` column, where a row has no packet: an outer fragment that completes no datagram in this frame."""
-OUTGOING = 0x80
-"""Of the `link` column, a bit of rows that have a packet: the capture says that this host sent the frame."""
-
 
 class Layer(IntEnum):
-    """The innermost kind of a frame that was ignored. Kernels write these numbers (kernels/layers.py)."""
+    """The innermost kind of a frame that was ignored. Kernels write these numbers (core/numbers.py)."""
 
     OTHER = 0  # not IP, and none of the following
     ARP = 1

@@ -13,9 +13,6 @@ import numpy as np
 from espsim.core.arrays import F64, I32, I64, U8, U16, U64
 from espsim.core.batch import packed
 
-NOT_IP = 255
-"""Of the verdict column alone: the packet has no IP header, and nobody counts it."""
-
 OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
 """The most bytes of `out` that sealing adds to a packet (or to what TFC padding makes of it): tunnel header, UDP, ESP,
 IV, padding, trailer, ICV, and what is left free before the next one."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from espsim.core.address import format_address
-from espsim.core.batch import PART, PacketBatch
+from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.layers import Layer
+from espsim.core.numbers import PART
 from espsim.core.verdict import PASSED, Verdict
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines

@@ -10,13 +10,13 @@ import numpy as np
 
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
-from espsim.core.layers import IN_TCP
+from espsim.core.numbers import IN_TCP, OTHERWISE
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Fate, Seen, Top
 from espsim.explain.known import Known
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group, Token
 from espsim.kernels import sift as kernel
-from espsim.kernels.replay import OTHERWISE, RESUMED, WHERE
+from espsim.kernels.replay import RESUMED, WHERE
 from espsim.pipeline.inbound import BatchInbound
 from espsim.sad.entry import SadEntry
 

@@ -15,11 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from espsim.aead.batch import DONE, WAITING, BatchEngine, Opener, SlotKeys
+from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import BlockError, Transform
 from espsim.aead.suites import SuiteKeys, pack_seq_hi
 from espsim.core.arrays import I32, U64
+from espsim.core.numbers import DONE, WAITING
 from espsim.sad.entry import SadEntry
 
 BUDGET = 100_000

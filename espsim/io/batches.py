@@ -25,7 +25,7 @@ from espsim.core.arrays import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
-from espsim.core.layers import MAY_JOIN, OUTGOING
+from espsim.core.numbers import MAY_JOIN, OUTGOING
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner

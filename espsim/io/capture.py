@@ -16,7 +16,8 @@ from typing import IO, Self
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
-from espsim.core.layers import IN_TCP, Layer
+from espsim.core.layers import Layer
+from espsim.core.numbers import IN_TCP
 from espsim.io.atomic import OutputFile, Outputs
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner

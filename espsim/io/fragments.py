@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from espsim.core.layers import IN_TCP, PART, Layer
+from espsim.core.layers import Layer
+from espsim.core.numbers import IN_TCP, LINK_PART
 from espsim.io.tcp import Streams
 from espsim.wire import fragments as wire
 
@@ -72,7 +73,7 @@ class Taken(NamedTuple):
     link: int
 
 
-NOTHING = Taken((), PART)
+NOTHING = Taken((), LINK_PART)
 """The frame completes no datagram."""
 
 

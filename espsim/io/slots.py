@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.layers import MAY_JOIN, OUTGOING, PART
+from espsim.core.numbers import LINK_PART, MAY_JOIN, OUTGOING
 from espsim.io.fragments import Joiner, Taken
 from espsim.kernels.capture import LONGEST
 
@@ -32,9 +32,9 @@ class FrameSlot:
     A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
     header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
     nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER), or
-    bits about a row that is IP, or core.layers.PART: then the fragment's first header still lies at `offset`. `frame`
-    (int64) is the number of the frame, from 1; `captured` and `wire` (int32) are its bytes, captured and on the wire.
-    ValueError where they don't fit each other.
+    bits about a row that is IP, or core.numbers.LINK_PART: then the fragment's first header still lies at `offset`.
+    `frame` (int64) is the number of the frame, from 1; `captured` and `wire` (int32) are its bytes, captured and on the
+    wire. ValueError where they don't fit each other.
     """
 
     arena: U8
@@ -80,7 +80,7 @@ def give(held: deque[Row], slot: FrameSlot, row: int = 0, at: int = 0) -> tuple[
         _put(slot, row, at, packet)
         for name, value in zip(_FACTS, facts, strict=True):
             getattr(slot, name)[row] = value
-        if slot.link[row] == PART:
+        if slot.link[row] == LINK_PART:
             slot.length[row] = 0
         row, at = row + 1, at + len(packet)
     return row, at

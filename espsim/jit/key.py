@@ -1,7 +1,7 @@
 """What machine code depends on, as one hash: where any of it differs, nothing of an older cache is used.
 
-It covers the sources (`espsim.jit.sources`), the versions of espsim, Python, numba, llvmlite and numpy, the CPU, and
-those environment variables of numba that may change the code it makes.
+It covers the sources (`espsim.jit.sources`), the numbers that kernels freeze (core/numbers.py), the versions of espsim,
+Python, numba, llvmlite and numpy, the CPU, and those environment variables of numba that may change the code it makes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 
+from espsim.core import numbers
 from espsim.jit import sources
 from espsim.version import __version__
 
@@ -28,7 +29,14 @@ def key() -> str | None:
     if source is None:
         return None
     facts = [source, __version__, sys.version, numba.__version__, llvmlite.__version__, np.__version__]
-    return hashlib.sha256("\0".join([*facts, *_cpu(), *_settings()]).encode(errors="replace")).hexdigest()[:32]
+    return hashlib.sha256("\0".join([*facts, *_numbers(), *_cpu(), *_settings()]).encode(errors="replace")).hexdigest()[
+        :32
+    ]
+
+
+def _numbers() -> list[str]:
+    """What core.numbers says in this process: that is what kernels freeze, whatever its file says by now."""
+    return [f"{name}={number}" for name, number in vars(numbers).items() if name.isupper()]
 
 
 def _cpu() -> list[str]:

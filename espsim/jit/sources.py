@@ -1,4 +1,4 @@
-"""One hash of the source of every module that holds compiled code, or constants of it.
+"""One hash of the source of every module that holds compiled code, or constants of it but core.numbers'.
 
 It is made once, when the first of these rooms is imported and before any other module in it is; so the modules in
 memory are never older than the hash. `unchanged` makes it again. Where somebody edits or upgrades the package during a
@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 
 ROOMS = ("aead", "jit", "kernels")
-"""The rooms of the package that hold compiled code, and all that they import of the package."""
+"""The rooms of the package that hold compiled code, and all that they import of the package but `core`."""
 
 PACKAGE = Path(__file__).parents[1]
 

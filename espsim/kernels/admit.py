@@ -10,10 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U64, Int
+from espsim.core.numbers import DELIVERED, POLICY
 from espsim.jit.bytes import be32, be64
 from espsim.jit.compiling import inlined, kernel
-from espsim.kernels.codes import DELIVERED
-from espsim.kernels.decap import POLICY
 from espsim.kernels.select import ports_of, upper
 
 FAMILY_4, FAMILY_6 = np.uint64(1), np.uint64(2)

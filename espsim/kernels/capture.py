@@ -13,9 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
+from espsim.core.numbers import KIND_ARP, KIND_OTHER, OUTGOING
 from espsim.jit.compiling import helper, inlined, kernel
-from espsim.kernels.codes import OUTGOING
-from espsim.kernels.layers import ARP, OTHER
 
 FULL, MORE, ODD = 0, 1, 2
 """Why a walk stopped: no row left; what starts at `at` goes on behind `end`; for the plain code, and if it is a record
@@ -281,7 +280,7 @@ def put_row(
     """
     captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
     start = ip_start(arena, at, size, linktype)
-    link[row] = ARP if start == IS_ARP else OTHER
+    link[row] = KIND_ARP if start == IS_ARP else KIND_OTHER
     if start < 0:
         offset[row], length[row] = at, 0
         return

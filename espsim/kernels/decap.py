@@ -13,18 +13,23 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8
+from espsim.core.numbers import (
+    CUT,
+    DELIVERED,
+    INTEGRITY,
+    MODE,
+    OWN,
+    POLICY,
+    REPLAY_DUPLICATE,
+    REPLAY_TOO_OLD,
+    TRAILER,
+    TRUNCATED,
+    UNOPENED,
+    WAITING,
+)
 from espsim.jit.bytes import be16, fold, put16
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
-from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, TRAILER
-from espsim.kernels.parse import CUT
-
-TRUNCATED, INTEGRITY, MODE, POLICY = np.uint8(12), np.uint8(13), np.uint8(15), np.uint8(16)
-
-WAITING = np.uint8(255)
-"""In `opened`: for the engine to open."""
-UNOPENED = np.uint8(253)
-"""In `opened`: nobody has tried."""
 
 TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
 """Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY."""

@@ -11,22 +11,22 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U32, U64
-from espsim.jit.compiling import kernel
-from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
-from espsim.kernels.decap import (
-    BYTES,
-    DUPLICATES,
-    FORGED,
+from espsim.core.numbers import (
+    DELIVERED,
     INTEGRITY,
     MODE,
-    PACKETS,
+    OTHERWISE,
+    OWN,
     POLICY,
-    SINCE,
-    TOO_OLD,
+    REPLAY_DUPLICATE,
+    REPLAY_TOO_OLD,
+    REPLAY_ZERO,
+    TRAILER,
     TRUNCATED,
-    USED,
 )
-from espsim.kernels.replay import OTHERWISE, _infer, _judge, accepted, settle_sent
+from espsim.jit.compiling import kernel
+from espsim.kernels.decap import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.kernels.replay import _infer, _judge, accepted, settle_sent
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
 """Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""

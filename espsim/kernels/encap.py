@@ -22,12 +22,10 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U64, Int
+from espsim.core.numbers import OUT_FRAGMENT, SEALED, SEQ_OVERFLOW, TOO_BIG
 from espsim.jit.bytes import be16, fold, put16, put32, put64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
-
-SEALED, SEQ_OVERFLOW, FRAGMENT, TOO_BIG = np.uint8(0), np.uint8(4), np.uint8(5), np.uint8(6)
-"""Numbers of `core.verdict.OutVerdict`; SEALED, while a batch runs: no stage has objected."""
 
 TUNNEL, OUTER4, UDP, NO_ECN, NO_DSCP, NO_DF, RANDOM_IV = (1 << n for n in range(7))
 """Bits of `form`: tunnel mode, IPv4 outside, ESP in UDP, the flags noecn, dont-encap-dscp, nopmtudisc, a CBC IV."""
@@ -116,7 +114,7 @@ def measure(
         if not form & TUNNEL:
             place, byte = _split4(arena, at, size) if v4 else _split6(arena, at, size)
             if place < 0:
-                verdict[i] = FRAGMENT
+                verdict[i] = OUT_FRAGMENT
                 continue
             following = np.int64(arena[at + byte])
         padded = max(size - place, facts[sa, 5] & 0xFFFFFFFF)

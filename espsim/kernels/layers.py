@@ -1,6 +1,6 @@
-"""What the rows are that are not ESP: `reference/layers.py` over columns. The numbers are core.layers.Layer's.
+"""What the rows are that are not ESP: `reference/layers.py` over columns.
 
-A test holds the two equal. Of a packet's bytes nothing outside its own row is read.
+Of a packet's bytes nothing outside its own row is read.
 """
 
 from __future__ import annotations
@@ -8,11 +8,22 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
+from espsim.core.numbers import (
+    KIND_AH,
+    KIND_GENEVE,
+    KIND_GRE,
+    KIND_GTP_U,
+    KIND_IKE,
+    KIND_IP,
+    KIND_KEEPALIVE,
+    KIND_OTHER,
+    KIND_TCP,
+    KIND_UDP,
+    KIND_VXLAN,
+    NOT_ESP,
+)
 from espsim.jit.bytes import be16, be32
 from espsim.jit.compiling import helper, kernel
-from espsim.kernels.codes import NOT_ESP
-
-OTHER, ARP, IP, TCP, UDP, AH, GRE, KEEPALIVE, IKE, VXLAN, GENEVE, GTP_U = range(12)
 
 _FRAGMENT_HEADER = 44
 _0 = np.uint64(0)
@@ -24,16 +35,16 @@ def _in_udp(arena: U8, at: Int, size: Int, ports: U8) -> int:
     sport, dport, length = be16(arena, at), be16(arena, at + 2), be16(arena, at + 4)
     if ports[sport] != 0 or ports[dport] != 0:
         if length == 9 and size >= 9 and arena[at + 8] == 0xFF:
-            return KEEPALIVE
+            return KIND_KEEPALIVE
         if length >= 12 and size >= 12 and be32(arena, at + 8) == _0:
-            return IKE
+            return KIND_IKE
     if sport == 500 or dport == 500:
-        return IKE
+        return KIND_IKE
     if dport in (4789, 8472):
-        return VXLAN
+        return KIND_VXLAN
     if dport == 6081:
-        return GENEVE
-    return GTP_U if dport == 2152 else UDP
+        return KIND_GENEVE
+    return KIND_GTP_U if dport == 2152 else KIND_UDP
 
 
 @helper
@@ -58,32 +69,33 @@ def _layer(arena: U8, at: Int, size: Int, ports: U8) -> int:
     """The kind of one packet of `size` bytes."""
     version = arena[at] >> 4 if size > 0 else 0
     if version not in (4, 6):
-        return OTHER
+        return KIND_OTHER
     if version == 4:
         here = np.int64(arena[at] & 15) * 4
         if size < 20 or here < 20:
-            return IP
+            return KIND_IP
         kind, later = np.int64(arena[at + 9]), be16(arena, at + 6) & 0x1FFF != 0
     else:
         if size < 40:
-            return IP
+            return KIND_IP
         kind, here, later = _protocol6(arena, at, size)
     if kind == 17:
-        return UDP if later or here + 8 > size else _in_udp(arena, at + here, size - here, ports)
+        return KIND_UDP if later or here + 8 > size else _in_udp(arena, at + here, size - here, ports)
     if kind == 6:
-        return TCP
+        return KIND_TCP
     if kind == 47:
-        return GRE
-    return AH if kind == 51 else IP
+        return KIND_GRE
+    return KIND_AH if kind == 51 else KIND_IP
 
 
 @kernel
 def name(arena: U8, offset: I64, length: I32, link: U8, ports: U8, verdict: U8, kind: U8) -> None:
     """Fill `kind` of the rows whose verdict is NOT_ESP; 0 for the others.
 
-    `link` is what the link layer says of a frame that is not IP (OTHER or ARP). `ports` as kernels/parse.py has them.
+    `link` is what the link layer says of a frame that is not IP (KIND_OTHER or KIND_ARP). `ports` as kernels/parse.py
+    has them.
     """
     for i in range(len(offset)):
-        kind[i] = OTHER
+        kind[i] = KIND_OTHER
         if verdict[i] == NOT_ESP:
             kind[i] = link[i] if length[i] <= 0 else _layer(arena, offset[i], np.int64(length[i]), ports)

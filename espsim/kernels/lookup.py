@@ -27,11 +27,11 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.numbers import DELIVERED, ENCAP_MISMATCH, NO_SA, OWN
 from espsim.jit.bytes import mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.memory import zeros
 from espsim.jit.prefetch import prefetch
-from espsim.kernels.codes import DELIVERED, ENCAP_MISMATCH, NO_SA, OWN
 
 ANY_PORT = np.uint32(0xFFFFFFFE)
 """In a chain row: the UDP port is not part of the key."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, U8, U64
+from espsim.core.numbers import DELIVERED, NOT_ESP, OUTGOING, OWN, SENT
 from espsim.jit.compiling import kernel
-from espsim.kernels.codes import DELIVERED, NOT_ESP, OUTGOING, OWN, SENT
 
 INWARD, UNDIRECTED, OUTWARD = np.uint8(0), np.uint8(1), np.uint8(2)
 """What an SA says of its direction."""

@@ -17,16 +17,10 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U32, U64, Int
+from espsim.core.numbers import CUT, DELIVERED, FRAGMENT, HEADER, IN_TCP, LINK_PART, NOT_ESP, PART
 from espsim.jit.bytes import be16, be32, be64
 from espsim.jit.compiling import inlined, kernel
-from espsim.kernels.codes import DELIVERED, FRAGMENT, HEADER, IN_TCP, NOT_ESP, PART
 from espsim.kernels.lookup import NO_PORT, TCP_PORT
-
-CUT = np.uint8(1)
-"""Flag: the packet goes on past what was captured (a snap length)."""
-
-LINK_PART = np.uint8(0x40)
-"""core.layers.PART."""
 
 _ESP, _UDP = 50, 17
 _HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION = 0, 43, 44, 60

@@ -23,16 +23,13 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, U8, U32, U64
+from espsim.core.numbers import DELIVERED, OTHERWISE, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
-from espsim.kernels.codes import DELIVERED, OWN, REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO, TRAILER
 
 ESN, RESUMED, RING = np.uint64(1 << 13), np.uint64(1 << 14), np.uint64(1 << 15)
 WHERE = 32
 """The bit of `shape` from which on stands the place in `bits`."""
-
-OTHERWISE = np.uint8(252)
-"""In `opened`: it was opened under another number than the one that the window then refused."""
 
 NEAR, FAR = 16, 32
 """Rows between asking for a window's bits, for its shape, and reading them."""

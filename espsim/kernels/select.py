@@ -21,17 +21,11 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U16, U64, Int
+from espsim.core.numbers import NOT_IP, ONE_BY_ONE, OUT_NO_SA, SEALED
 from espsim.jit.bytes import be16, be32, be64, mul64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.memory import zeros
 from espsim.jit.prefetch import prefetch
-
-NOT_IP = np.uint8(255)
-"""Verdict: the packet has no IP header."""
-ONE_BY_ONE = np.uint8(254)
-"""Verdict: the one-packet path's to judge."""
-NO_SA = np.uint8(1)
-"""`core.verdict.OutVerdict.NO_SA`."""
 
 AHEAD = 32
 """Rows between asking for a cache line and reading it; the length of `ahead`."""
@@ -41,7 +35,6 @@ PORTS, FAMILY, RANK = 4, 5, 6
 GROUP, SAYS = 5, 6
 """Words of a table's row after the five of the key."""
 
-_GOING = np.uint8(0)
 _FEW = 1024
 _0, _1, _8, _16, _24, _29, _32 = (np.uint64(n) for n in (0, 1, 8, 16, 24, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
@@ -121,7 +114,7 @@ def flow(
         ports = (0, 0)
         if not later and version != 0:
             ports = ports_of(arena, at + here, size - here, kind)
-        verdict[i] = _GOING if version != 0 else NOT_IP
+        verdict[i] = SEALED if version != 0 else NOT_IP
         family[i], proto[i], sport[i], dport[i] = version, kind, ports[0], ports[1]
         saddr[i, 0] = saddr[i, 1] = daddr[i, 0] = daddr[i, 1] = _0
         if version == 4:
@@ -194,7 +187,7 @@ def choose(
     waiting = 0
     for i in range(rows):
         sa_index[i], rank[i], tied[i] = -1, -1, 0
-        waiting += verdict[i] == _GOING
+        waiting += verdict[i] == SEALED
     last = 1 << 30
     for g in range(len(groups)):
         grade = np.int64(groups[g, 6])
@@ -223,7 +216,7 @@ def _ask(
         if n < rows:
             j = np.uint64(n)
             ahead[slot] = -1
-            if verdict[j] == _GOING and rank[j] <= grade and (kin == 0 or kin == family[j]):
+            if verdict[j] == SEALED and rank[j] <= grade and (kin == 0 or kin == family[j]):
                 ports = np.uint64(proto[j]) << _32 | np.uint64(sport[j]) << _16 | np.uint64(dport[j])
                 s0 = d0 = _0
                 if kin != 4:
@@ -252,13 +245,13 @@ def _ask(
 
 @kernel
 def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
-    """NO_SA, or what `standing` says of the SA: 0, or the verdict that every packet of it gets; others keep theirs.
+    """OUT_NO_SA, or what `standing` says of the SA: 0, or the verdict that every packet of it gets; others keep theirs.
 
     A row that is ONE_BY_ONE is no longer tied: the one-packet path says it.
     """
     for i in range(len(verdict)):
-        if verdict[i] != _GOING:
+        if verdict[i] != SEALED:
             continue
-        verdict[i] = standing[sa_index[i]] if sa_index[i] >= 0 else NO_SA
+        verdict[i] = standing[sa_index[i]] if sa_index[i] >= 0 else OUT_NO_SA
         if verdict[i] == ONE_BY_ONE:
             tied[i] = 0

@@ -18,11 +18,10 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.numbers import DELIVERED, MODE, NO_SA, OWN, POLICY, SENT, TRAILER
 from espsim.jit.bytes import mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.prefetch import prefetch
-from espsim.kernels.codes import DELIVERED, NO_SA, OWN, SENT, TRAILER
-from espsim.kernels.decap import MODE, POLICY
 from espsim.kernels.lookup import TCP_PORT
 
 GROUPS, SLOTS = 1024, 4096

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8
+from espsim.core.numbers import DELIVERED, TRAILER
 from espsim.jit.compiling import kernel
-from espsim.kernels.codes import DELIVERED, TRAILER
 
 _DUMMY = np.uint8(59)
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from espsim.aead.batch import DONE, BatchEngine, SlotKeys
+from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.known_answers import Rows
 from espsim.aead.suites import Algorithm, resolve
+from espsim.core.numbers import DONE
 from espsim.measure import aead_peers
 from espsim.measure.cases import Case, Clocked, Group, engine_words, ready
 from espsim.measure.peers import Peer, Unavailable

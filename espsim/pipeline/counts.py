@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from espsim.core.arrays import I32, U8
-from espsim.core.batch import NOT_ESP, PacketBatch
+from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
-from espsim.core.out_batch import NOT_IP, OutBatch
+from espsim.core.numbers import CUT, NOT_ESP, NOT_IP, OWN
+from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.kernels.codes import OWN
-from espsim.kernels.parse import CUT
 from espsim.pipeline.stats import ENGINE_VERDICTS, InboundStats, OutboundStats, SaCount
 from espsim.sad.entry import SadEntry
 

@@ -28,11 +28,10 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
-from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PART, PacketBatch
+from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
+from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
 from espsim.core.verdict import PASSED, DeviceOutcome, Surfacing, Verdict
-from espsim.kernels.codes import IN_TCP, OUTGOING, OWN
-from espsim.kernels.parse import CUT
 from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
@@ -57,7 +56,6 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
 )
 """Each stage with the columns of the batch that it writes."""
 
-_CUT, _OWN, _OUTGOING, _IN_TCP = int(CUT), int(OWN), int(OUTGOING), int(IN_TCP)
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
 _NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
@@ -167,8 +165,8 @@ class BatchInbound(Closing):
                 continue
             verdict = _VERDICTS[number]
             # A capture that was cut short would never have reached xfrm: no counter of it moves.
-            uncounted = flags & _OWN or (flags & _CUT and number in _CUT_COUNTS_NOT)
-            answer = ReceivedRow(verdict, None if uncounted else verdict.counter, own=bool(flags & _OWN))
+            uncounted = flags & OWN or (flags & CUT and number in _CUT_COUNTS_NOT)
+            answer = ReceivedRow(verdict, None if uncounted else verdict.counter, own=bool(flags & OWN))
             if number not in _NO_SPI:
                 answer.spi, answer.seq = spi, seq
             if number not in _NO_SEQ64:
@@ -185,12 +183,12 @@ class BatchInbound(Closing):
         """Ask the reference path about a row, and write its answer into the columns."""
         link = int(batch.link[row])
         answer = self.one.receive(
-            batch.packet(row), float(batch.time[row]), outgoing=bool(link & _OUTGOING), in_tcp=bool(link & _IN_TCP)
+            batch.packet(row), float(batch.time[row]), outgoing=bool(link & OUTGOING), in_tcp=bool(link & IN_TCP)
         )
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
             return
-        batch.flags[row] = batch.flags[row] & _CUT | _OWN * answer.own
+        batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
         if answer.entry is not None and answer.verdict in ENGINE_VERDICTS:
             self.alone[answer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict

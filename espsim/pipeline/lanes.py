@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from espsim.core.arrays import F64, U8, U32
-from espsim.core.batch import ONE_BY_ONE, PacketBatch
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import ONE_BY_ONE
 from espsim.core.out_batch import OVERHEAD, OutBatch
 from espsim.io.slots import FrameSlot
 from espsim.pipeline.inbound import BatchInbound

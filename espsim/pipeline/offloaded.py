@@ -23,10 +23,10 @@ import numpy.typing as npt
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO
 from espsim.core.arrays import I32, U8
-from espsim.core.batch import NOT_ESP, ONE_BY_ONE, PacketBatch
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
 from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
 from espsim.kernels import device_replay
-from espsim.kernels.codes import IN_TCP, OUTGOING, OWN
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import usable
 from espsim.offload.device import Device, Reached

@@ -19,9 +19,9 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
-from espsim.core.batch import ONE_BY_ONE
 from espsim.core.closing import Closing
-from espsim.core.out_batch import NOT_IP, OutBatch
+from espsim.core.numbers import NOT_IP, ONE_BY_ONE
+from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.pipeline.stages import run_stages
 from espsim.sad.entry import SadEntry

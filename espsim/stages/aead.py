@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.aead.batch import BROKEN
 from espsim.aead.engine import EngineError
 from espsim.core.arrays import U8
 from espsim.core.batch import PacketBatch
+from espsim.core.numbers import BROKEN, CUT, TRUNCATED, WAITING
 from espsim.core.verdict import Verdict
-from espsim.kernels.decap import TRUNCATED, WAITING, aim
-from espsim.kernels.parse import CUT
+from espsim.kernels.decap import aim
 from espsim.stages.columns import SadColumns
 
 _BROKEN = bytes([BROKEN])

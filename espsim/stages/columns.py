@@ -17,7 +17,8 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.core.arrays import I32, I64, U8, U32, U64
-from espsim.core.batch import ONE_BY_ONE, PacketBatch
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import ONE_BY_ONE
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
 from espsim.kernels import replay

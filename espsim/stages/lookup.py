@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.batch import PacketBatch
-from espsim.kernels.codes import OUTGOING
+from espsim.core.numbers import OUTGOING
 from espsim.kernels.lookup import TCP_PORT, triple, usable
 from espsim.sad.association import PROTO_ESP
 from espsim.sad.sad import Sad

@@ -20,7 +20,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
 from espsim.aead.suites import Kind
 from espsim.core.arrays import I64, U8, U64
-from espsim.core.batch import ONE_BY_ONE
+from espsim.core.numbers import ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.jit.memory import zeros

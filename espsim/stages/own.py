@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espsim.core.arrays import I64, U8, U64
-from espsim.core.batch import ONE_BY_ONE, PacketBatch
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import ONE_BY_ONE
 from espsim.kernels import own as kernel
 from espsim.kernels.own import INWARD, OUTWARD, UNDIRECTED
 from espsim.sad.association import Direction

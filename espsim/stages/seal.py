@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.aead.batch import WAITING
 from espsim.aead.engine import EngineError
+from espsim.core.numbers import SEALED, WAITING
 from espsim.core.out_batch import OutBatch
-from espsim.kernels.encap import SEALED
 from espsim.kernels.encap import checksum as kernel
 from espsim.stages.outbound_columns import OutColumns
 

@@ -12,9 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from espsim.core.batch import PART
-from espsim.core.layers import MAY_JOIN
-from espsim.core.layers import PART as LINK_PART
+from espsim.core.numbers import LINK_PART, MAY_JOIN, PART
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureWriter, open_capture
 from espsim.io.fragments import Joiner

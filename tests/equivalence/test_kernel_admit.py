@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.core.batch import ONE_BY_ONE
+from espsim.core.numbers import ONE_BY_ONE, POLICY
 from espsim.kernels.admit import admit
-from espsim.kernels.decap import POLICY
 from espsim.pipeline.inbound import BatchInbound
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import selector_refuses

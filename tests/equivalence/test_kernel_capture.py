@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.errors import InputError
-from espsim.core.layers import OUTGOING
+from espsim.core.numbers import OUTGOING
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported
 from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng, packet_block

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.core.layers import Layer
+from espsim.core.numbers import DELIVERED, NOT_ESP
 from espsim.kernels import layers
-from espsim.kernels.codes import DELIVERED, NOT_ESP
 from espsim.reference.layers import layer_of
 from tests.equivalence.any_traffic import harmed, with_extensions
 from tests.equivalence.kernel_settings import quick
@@ -74,10 +74,6 @@ def test_rows_of_esp_have_no_kind():
     verdict = np.full(1, DELIVERED, np.uint8)
     layers.name(arena, one, np.array([21], np.int32), verdict, np.zeros(65536, np.uint8), verdict, kind)
     assert kind[0] == 0
-
-
-def test_the_numbers_are_the_enumerations():
-    assert {layer.name: int(layer) for layer in Layer} == {layer.name: getattr(layers, layer.name) for layer in Layer}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.core.arrays import U64
-from espsim.core.batch import ONE_BY_ONE
 from espsim.core.errors import XfrmError
+from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.kernels import select
@@ -62,7 +62,7 @@ def test_flow(packets):
         want = flow(packet)
         family = int(batch.family[row])
         if want is None:
-            assert (batch.verdict[row], family, batch.proto[row]) == (select.NOT_IP, 0, 0)
+            assert (batch.verdict[row], family, batch.proto[row]) == (NOT_IP, 0, 0)
             assert not batch.saddr[row].any()
             assert not batch.daddr[row].any()
             continue
@@ -86,7 +86,7 @@ def both(chosen: list[SecurityAssociation], packets: list[bytes]) -> list[int | 
         assert columns.entries[batch.sa_index[row]] is want if want is not None else batch.sa_index[row] == -1
         found.append(None if want is None else want.sa.spi)
         if facts is None:
-            assert batch.verdict[row] == select.NOT_IP
+            assert batch.verdict[row] == NOT_IP
         elif want is None:
             assert batch.verdict[row] == OutVerdict.NO_SA
         elif batch.verdict[row] != ONE_BY_ONE:

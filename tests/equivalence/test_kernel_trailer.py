@@ -1,4 +1,4 @@
-"""kernels.trailer against wire.esp, and the kernels' numbers against the verdicts."""
+"""kernels.trailer against wire.esp."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.core.verdict import Verdict
-from espsim.kernels import codes
 from espsim.kernels.trailer import trailer
 from espsim.wire import esp
 from tests.equivalence.kernel_settings import quick
@@ -46,12 +45,3 @@ def test_trailer(rows):
             assert opened[n] == 0
             assert (payload[n], pad[n], next_header[n]) == (split[0], text[-2], split[1])
             assert odd[n] == esp.odd_padding(text, split[0])
-
-
-def test_the_numbers_of_verdicts():
-    named = {name: int(value) for name, value in vars(codes).items() if name.isupper()}
-    assert {named.pop(name) for name in ("NOT_ESP", "PART")}.isdisjoint(set(Verdict))
-    for bit in ("OWN", "OUTGOING", "IN_TCP"):  # of the columns flags and link
-        named.pop(bit)
-    assert named
-    assert all(Verdict[name] == value for name, value in named.items())

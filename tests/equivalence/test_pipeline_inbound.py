@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
-from espsim.core.batch import COLUMNS, NOT_ESP, PacketBatch
+from espsim.core.batch import COLUMNS, PacketBatch
 from espsim.core.errors import InputError
-from espsim.core.layers import OUTGOING
+from espsim.core.numbers import NOT_ESP
 from espsim.core.verdict import Verdict
-from espsim.kernels import codes, decap
 from espsim.pipeline.counts import InboundCounts
 from espsim.pipeline.inbound import STAGES, BatchInbound
 from espsim.pipeline.stages import checked
@@ -383,9 +382,3 @@ def test_a_stage_that_writes_what_is_not_its_own_is_caught():
 
     with pytest.raises(AssertionError, match="meddling wrote spi"):
         checked(meddling, frozenset({"seq"}), batch, BatchInbound(Inbound(new_sad())).columns)
-
-
-def test_the_kernels_numbers_are_the_verdicts():
-    numbers = [int(n) for n in (decap.TRUNCATED, decap.INTEGRITY, decap.MODE, codes.SENT)]
-    assert numbers == [Verdict.TRUNCATED, Verdict.INTEGRITY, Verdict.MODE, Verdict.SENT]
-    assert (int(codes.NOT_ESP), int(codes.OUTGOING)) == (NOT_ESP, OUTGOING)

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from espsim.aead.engine import EngineError
 from espsim.aead.engines import engine_by_name
 from espsim.core.address import parse_address
-from espsim.core.batch import ONE_BY_ONE
 from espsim.core.errors import InputError
-from espsim.core.out_batch import NOT_IP, OUT_COLUMNS, OVERHEAD, OutBatch
+from espsim.core.numbers import NOT_IP, ONE_BY_ONE
+from espsim.core.out_batch import OUT_COLUMNS, OVERHEAD, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.kernels import encap, select
 from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.outbound import STAGES, BatchOutbound
 from espsim.pipeline.stages import checked
@@ -409,15 +408,6 @@ def test_a_stage_that_writes_what_is_not_its_own_is_caught():
     path = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
     with pytest.raises(AssertionError, match="meddling wrote seq64"):
         checked(meddling, frozenset({"out"}), OutBatch.of([V4]), path.columns)
-
-
-def test_the_kernels_numbers_are_the_verdicts():
-    numbers = [int(n) for n in (encap.SEALED, select.NO_SA, encap.SEQ_OVERFLOW, encap.FRAGMENT, encap.TOO_BIG)]
-    assert numbers == [
-        OutVerdict.SEALED, OutVerdict.NO_SA, OutVerdict.SEQ_OVERFLOW, OutVerdict.FRAGMENT, OutVerdict.TOO_BIG
-    ]  # fmt: skip
-    assert (int(select.NOT_IP), int(select.ONE_BY_ONE)) == (NOT_IP, ONE_BY_ONE)
-    assert NOT_IP not in set(OutVerdict)
 
 
 def test_windows_stay_as_they_are():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from espsim.core.batch import PART
+from espsim.core.numbers import PART
 from espsim.core.verdict import Verdict
 from espsim.io.batches import open_batches
 from espsim.io.capture import open_capture

@@ -8,12 +8,13 @@ import threading
 import numpy as np
 import pytest
 
-from espsim.aead.batch import DONE, INTEGRITY, TRUNCATED, WAITING, SlotKeys, lengths
+from espsim.aead.batch import SlotKeys, lengths
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name
 from espsim.aead.known_answers import Rows, suites
 from espsim.aead.suites import Algorithm, pack_seq_hi, resolve
+from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 from tests.support import usable
 
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(range(20)), 128),)

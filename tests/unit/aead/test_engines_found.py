@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.aead import engines
-from espsim.aead.batch import DONE, INTEGRITY, WAITING
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError, WrongEngineError
 from espsim.aead.known_answers import KNOWN_ANSWERS, suites
@@ -18,7 +17,7 @@ from espsim.aead.proof import prove
 from espsim.aead.suites import resolve
 from espsim.cli.main import main
 from espsim.core.errors import InputError
-from espsim.core.verdict import Verdict
+from espsim.core.numbers import DONE, INTEGRITY, WAITING
 from tests.support import engines_there, usable, vectors
 
 
@@ -127,15 +126,6 @@ def test_known_answers_are_the_published_ones():
         published |= {(v["packet"], v["plaintext"]) for v in vectors(f"{name}.json")["vectors"]}
     by_hand = [a for a in KNOWN_ANSWERS if "ccm" in a.algorithms[0].name]  # test_ccm_by_hand.py
     assert {(a.packet.hex(), a.plaintext.hex()) for a in KNOWN_ANSWERS if a not in by_hand} <= published
-
-
-def test_answers_are_verdicts():
-    from espsim.aead import batch
-
-    assert (batch.DONE, batch.TRUNCATED, batch.INTEGRITY) == (
-        Verdict.DELIVERED, Verdict.TRUNCATED, Verdict.INTEGRITY
-    )  # fmt: skip
-    assert not {batch.WAITING, batch.BROKEN} & set(Verdict)
 
 
 def test_auto_skips_what_is_missing_and_says_what_is_wrong(only, capsys):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from espsim.aead._slots import KEY, Secret
-from espsim.aead.batch import DONE, SlotKeys
+from espsim.aead.batch import SlotKeys
 from espsim.aead.known_answers import Rows
 from espsim.aead.suites import Algorithm, resolve
+from espsim.core.numbers import DONE
 from tests.support import usable
 
 KEYS = [

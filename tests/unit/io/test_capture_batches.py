@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.core.layers import OUTGOING
+from espsim.core.numbers import OUTGOING
 from espsim.io.batches import BatchReader, BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format

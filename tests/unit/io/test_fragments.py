@@ -10,7 +10,8 @@ import tracemalloc
 
 import pytest
 
-from espsim.core.layers import PART, Layer
+from espsim.core.layers import Layer
+from espsim.core.numbers import LINK_PART
 from espsim.io.fragments import Joiner, Settled
 from espsim.reference.layers import judge
 from tests.fragments import fragment, fragments
@@ -39,7 +40,7 @@ class Wire:
             if taken is None:
                 found.append("ordinary")
             else:
-                assert taken.link == (0 if taken.packets else PART)
+                assert taken.link == (0 if taken.packets else LINK_PART)
                 found.append(taken.packets[0] if taken.packets else None)
         return found
 

@@ -1,0 +1,90 @@
+"""The numbers that rooms share, each written once, as plain ints: to compiled code an Enum's member is not a number.
+
+A verdict's number is written in `core/verdict.py`, beside its sentence; here is the int that kernels freeze into their
+code (`espsim.jit.key` keeps compiled code apart by them). Outbound verdicts whose names are inbound ones too begin
+with OUT_. Numbers that one step alone reads and writes (columns of a table, bits of a form) are that step's.
+"""
+
+from __future__ import annotations
+
+from espsim.core.layers import Layer
+from espsim.core.verdict import OutVerdict, Verdict
+
+# -- the columns `verdict` and `replay` -------------------------------------------------------------------------------
+
+DELIVERED = int(Verdict.DELIVERED)  # while a batch runs: no stage has objected
+HEADER = int(Verdict.HEADER)
+FRAGMENT = int(Verdict.FRAGMENT)
+NO_SA = int(Verdict.NO_SA)
+ENCAP_MISMATCH = int(Verdict.ENCAP_MISMATCH)
+REPLAY_DUPLICATE = int(Verdict.REPLAY_DUPLICATE)
+REPLAY_TOO_OLD = int(Verdict.REPLAY_TOO_OLD)
+REPLAY_ZERO = int(Verdict.REPLAY_ZERO)
+TRUNCATED = int(Verdict.TRUNCATED)
+INTEGRITY = int(Verdict.INTEGRITY)
+TRAILER = int(Verdict.TRAILER)
+MODE = int(Verdict.MODE)
+POLICY = int(Verdict.POLICY)
+SENT = int(Verdict.SENT)
+
+SEALED = int(OutVerdict.SEALED)  # while a batch runs: no stage has objected
+OUT_NO_SA = int(OutVerdict.NO_SA)
+SEQ_OVERFLOW = int(OutVerdict.SEQ_OVERFLOW)
+OUT_FRAGMENT = int(OutVerdict.FRAGMENT)
+TOO_BIG = int(OutVerdict.TOO_BIG)
+
+PART = 253
+"""Sentinel, not a Verdict: an outer fragment that completes no datagram in this frame. No one counts the row; what
+becomes of the datagram is counted once, by whoever puts datagrams together (io.fragments)."""
+ONE_BY_ONE = 254
+"""Sentinel, while a batch runs: the reference path judges this packet's SA."""
+NOT_ESP = 255
+"""Sentinel, not a Verdict: the packet is not ESP, and no one counts it."""
+NOT_IP = 255
+"""Sentinel of an outbound batch, not a Verdict: the packet has no IP header, and no one counts it."""
+
+# -- the column `opened`, and an engine's `result`: also TRUNCATED, INTEGRITY, and after the trailer TRAILER ----------
+
+DONE = 0
+"""Opened, or sealed."""
+OTHERWISE = 252
+"""Opened, and must not be used: the packet's number was another one."""
+UNOPENED = 253
+"""No one has tried."""
+BROKEN = 254
+"""The library refused for reasons of its own; the row must not be used."""
+WAITING = 255
+"""For the engine to work on."""
+
+# -- the column `flags`: bits of an inbound packet --------------------------------------------------------------------
+
+CUT = 1
+"""The packet goes on past what was captured (a snap length)."""
+OWN = 2
+"""This host sent it."""
+
+# -- the column `link`: bits of rows that have a packet; a row that has none holds a core.layers.Layer, or LINK_PART --
+
+IN_TCP = 0x10
+"""ESP out of a TCP stream, whose header is not here."""
+MAY_JOIN = 0x20
+"""While a batch is read: what the joiner may have to put together with others."""
+LINK_PART = 0x40
+"""Where a row has no packet: an outer fragment that completes no datagram in this frame."""
+OUTGOING = 0x80
+"""The capture says that this host sent the frame."""
+
+# -- the column `kind`: what is not ESP -------------------------------------------------------------------------------
+
+KIND_OTHER = int(Layer.OTHER)
+KIND_ARP = int(Layer.ARP)
+KIND_IP = int(Layer.IP)
+KIND_TCP = int(Layer.TCP)
+KIND_UDP = int(Layer.UDP)
+KIND_AH = int(Layer.AH)
+KIND_GRE = int(Layer.GRE)
+KIND_KEEPALIVE = int(Layer.KEEPALIVE)
+KIND_IKE = int(Layer.IKE)
+KIND_VXLAN = int(Layer.VXLAN)
+KIND_GENEVE = int(Layer.GENEVE)
+KIND_GTP_U = int(Layer.GTP_U)
