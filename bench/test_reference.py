@@ -9,7 +9,6 @@ import importlib.metadata
 
 import pytest
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.verdict import Verdict
 from espsim.measure.interleave import interleave, machine
 from espsim.measure.peers import scapy_opener
@@ -25,7 +24,7 @@ def reference_opener(workload):
     """One pass over the packets on a fresh SAD, so that the window takes each of them."""
 
     def run() -> int:
-        sad = Sad(CryptographyEngine())
+        sad = Sad()
         sad.newsa(workload.sa)
         inbound = Inbound(sad)
         done = 0

@@ -42,7 +42,6 @@ def load_sad(
     passed over, and SAs that can't be used (hidden keys, what espsim does not run), are appended to `notes`.
     InputError with file and line: no SA at all, two keys for one SA, a damaged key.
     """
-    from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.sad import Sad
     from espsim.text.load import load
     from espsim.text.parse import read_sad
@@ -52,7 +51,7 @@ def load_sad(
     if notes is not None:
         notes += text.notes.lines()
         notes += [f"line {one.line}: {one.name} is not used, because {one.why}" for one in text.unused()]
-    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
+    sad = Sad(strict_windows=strict_windows)
     load(sad, text.sas, where, keep_window=keep_window)
     return sad
 

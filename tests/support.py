@@ -83,7 +83,7 @@ def sa_of(item: dict[str, Any]) -> SecurityAssociation:
 
 
 def new_sad(*sas: SecurityAssociation, keep_window: bool = False, seed: int = 1) -> Sad:
-    sad = Sad(CryptographyEngine(), rng=random.Random(seed))
+    sad = Sad(rng=random.Random(seed))
     for sa in sas:
         sad.newsa(sa, keep_window=keep_window)
     return sad

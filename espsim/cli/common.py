@@ -188,7 +188,6 @@ def sad_of_text(
     text: SadText, path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
 ) -> tuple[Sad, list[Unused]]:
     """The same of a text that was read; `path` is its name in messages."""
-    from espsim.aead.cryptography_engine import CryptographyEngine
     from espsim.sad.association import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
@@ -201,7 +200,7 @@ def sad_of_text(
         lines = [state.line for state in states]
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
         warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}, ignored")
-    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
+    sad = Sad(strict_windows=strict_windows)
     if lookup == LONGEST:
         sad.policy = LongestLookup(sad.policy)
     load(sad, text.sas, path, keep_window=keep_window)

@@ -104,7 +104,7 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
     inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark, own_traffic=True)
     for entry in list(sad):
         sa = entry.sa
-        if sa.proto == PROTO_ESP and entry.keyed and sa.direction is not Direction.OUT:
+        if sa.proto == PROTO_ESP and sa.keys is not None and sa.direction is not Direction.OUT:
             installed = inbound.offload(entry)
             if installed.errno is not None:
                 gone = "" if stays_in_software(sa, installed.errno) else ", so the kernel does not have this SA"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.icv import computed_icv
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
@@ -144,13 +145,15 @@ class InboundSteps(Trace):
 
     def opening(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
         """IV, ciphertext and ICV; nonce and AAD, or what is MACed; the ICV that was received and the one computed."""
-        keys, transform = entry.sa.keys, entry.transform
-        if keys is None or transform is None:
+        keys = entry.sa.keys
+        if keys is None:
             return
         crypto = Crypto(Shown(keys, self._show), self._wire, self._at, header, seq_hi, iv, body)
         self._crypto = crypto
         self.nonce, self.aad, self.icv = crypto.nonce, crypto.aad, crypto.icv
-        self.expected = computed_icv(keys, transform, header, seq_hi, iv, ciphertext=crypto.ciphertext)
+        self.expected = computed_icv(
+            keys, CryptographyEngine().transform(keys), header, seq_hi, iv, ciphertext=crypto.ciphertext
+        )
         for step in (crypto.payload_step(), *crypto.input_steps(), crypto.icv_step(self.expected)):
             self._tell(step)
 

@@ -29,7 +29,7 @@ class Known:
 
     def __init__(self, sad: Sad, unused: Iterable[Unused] = (), mark: int | None = 0) -> None:
         self.mark = mark
-        self.port_key = sad.port_key
+        self.port_key = sad.index.port_key
         self._longest = isinstance(sad.policy, LongestLookup)
         self.entries = [entry for entry in sad if entry.sa.proto == PROTO_ESP and entry.sa.spi]
         self._unused = tuple(unused)

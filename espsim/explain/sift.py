@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import IN_TCP, OTHERWISE
@@ -115,9 +116,10 @@ def seen_in(batch: PacketBatch, row: int, fate: Fate) -> Seen:
 def _closed(packet: bytes, esp: int, end: int, used: SadEntry) -> bytes:
     """The packet as it came: ciphertext where an engine left plaintext. Only its ICV, which is still there, depends on
     the number."""
-    keys, transform = used.sa.keys, used.transform
-    if keys is None or transform is None:
+    keys = used.sa.keys
+    if keys is None:
         return packet
     body, icv = esp + 8 + keys.suite.iv_length, end - keys.icv_length
-    sealed = transform.seal(packet[esp : esp + 8], b"", packet[esp + 8 : body], packet[body:icv])
+    seal = CryptographyEngine().transform(keys).seal
+    sealed = seal(packet[esp : esp + 8], b"", packet[esp + 8 : body], packet[body:icv])
     return packet[:body] + sealed[: icv - body] + packet[icv:]

@@ -37,7 +37,7 @@ class Trials:
         self._engine = engine
         self._openers: dict[int, Opener] = {}
         self._many: Opener | None = None
-        self._cut: dict[tuple[int, int], tuple[SuiteKeys, Transform]] = {}
+        self._made: dict[tuple[int, int], tuple[SuiteKeys, Transform]] = {}
         self.spent = 0
 
     def may(self, frame: int, *, first: bool) -> bool:
@@ -53,10 +53,12 @@ class Trials:
 
         `esn`: with the number's high half, or without; None: as the SA says.
         """
-        keys, transform = entry.sa.keys, entry.transform
-        if keys is None or transform is None:
+        keys = entry.sa.keys
+        if keys is None:
             return None
-        return self._opens(keys, transform, esp, pack_seq_hi(seq64) if (entry.sa.esn if esn is None else esn) else b"")
+        return self._opens(
+            *self._keyed(entry, keys), esp, pack_seq_hi(seq64) if (entry.sa.esn if esn is None else esn) else b""
+        )
 
     def icv_of(self, entry: SadEntry, esp: bytes, seq64: int, lengths: Iterable[int]) -> int | None:
         """The first of some ICV lengths (bytes) under which a packet opens with an SA's keys; None: no one."""
@@ -64,13 +66,21 @@ class Trials:
         if keys is None:
             return None
         for length in lengths:
-            made = self._cut.get((entry.sa_index, length))
-            if made is None:
-                other = replace(keys, icv_length=length)
-                made = self._cut[entry.sa_index, length] = other, CryptographyEngine().transform(other)
-            if self._opens(*made, esp, pack_seq_hi(seq64) if entry.sa.esn else b"", whole=True):
+            if self._opens(
+                *self._keyed(entry, replace(keys, icv_length=length)),
+                esp,
+                pack_seq_hi(seq64) if entry.sa.esn else b"",
+                whole=True,
+            ):
                 return length
         return None
+
+    def _keyed(self, entry: SadEntry, keys: SuiteKeys) -> tuple[SuiteKeys, Transform]:
+        """An SA's keys, or these with another ICV length, set up once."""
+        made = self._made.get((entry.sa_index, keys.icv_length))
+        if made is None:
+            made = self._made[entry.sa_index, keys.icv_length] = keys, CryptographyEngine().transform(keys)
+        return made
 
     def _opens(
         self, keys: SuiteKeys, transform: Transform, esp: bytes, seq_hi: bytes, *, whole: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.measure.keys import keys
@@ -39,7 +38,7 @@ class InboundWork(PathWork):
         self._made = list(sealed_chunks(of, slots, sizes_of(size, self.rows, rng), engine))
         self.chunks = len(self._made)
         self.columns = columns_for(of, slots, engine)
-        self.path = BatchInbound(Inbound(Sad(CryptographyEngine())), engine)
+        self.path = BatchInbound(Inbound(Sad()), engine)
         self.path.columns = self.columns
         first = self._made[0]
         arena, rows = np.zeros(max(len(one.arena) for one in self._made), np.uint8), len(first.offset)

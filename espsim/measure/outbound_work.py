@@ -7,7 +7,6 @@ import os
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.jit.memory import zeros
@@ -34,7 +33,7 @@ class OutboundWork(PathWork):
         self.rows = packets_for(sas, size)
         of = keys(sas, hit=hit, packets=self.rows, seed=seed)
         self.columns = out_columns_for(of, slots_for(sas, rng), engine, rng)
-        self.path = BatchOutbound(Outbound(Sad(CryptographyEngine()), os.urandom), engine)
+        self.path = BatchOutbound(Outbound(Sad(), os.urandom), engine)
         self.path.columns = self.columns
         self.stages = [stage for stage, _writes in STAGES]
         self._made = list(clear_chunks(of.packet_spi, sizes_of(size, self.rows, rng)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
 from espsim.reference.outbound import Outbound
@@ -36,7 +35,7 @@ def gcm_tunnel(size: int, count: int, *, seed: int = 4106) -> Workload:
         window=64,
         algorithms=(Algorithm("aead", "rfc4106(gcm(aes))", rng.randbytes(20), 128),),
     )
-    sad = Sad(CryptographyEngine())
+    sad = Sad()
     entry = sad.newsa(sa)
     outbound = Outbound(sad, rng.randbytes)
     clear = tuple(_datagram(rng, size) for _ in range(count))

@@ -1,7 +1,7 @@
 """One network namespace's xfrm: the SAD and the SPD behind netlink, on a model clock.
 
-What a key manager says (request.py) is checked as the kernel checks it (verify.py), done by the SAD (sad.py), and told
-of in events. Nothing here reads a clock: `advance` moves time, and the timers fire in order.
+What a key manager says (request.py) is checked as the kernel checks it (verify.py), done by the SAD (sad/sad.py), and
+told of in events. Nothing here reads a clock: `advance` moves time, and the timers fire in order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import in_family
 from espsim.core.errors import InputError, XfrmError
 from espsim.netlink.clock import END_OF_TIME, Timers
@@ -67,7 +66,6 @@ class Netns:
         self.kernel, named = choose(kernel, options)
         self.options = frozenset(options)
         self.sad = Sad(
-            CryptographyEngine(),
             policy or named,
             random.Random(seed),
             kernel=self.kernel,
@@ -83,9 +81,9 @@ class Netns:
         self.offload: OffloadHook | None = None
         self.sysctl: dict[str, int] = {"net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1}
         self._events: list[Event] = []
-        self._timers = Timers(lambda entry: entry in self.sad)
-        self._acquire_seq = 0
-        self._hung: KernelHang | None = None
+        self.timers = Timers(lambda entry: entry in self.sad)
+        self.acquire_seq = 0
+        self.hung: KernelHang | None = None
         self.ivs = random.Random(0)
         self.masks: dict[int, int] = {}
         self.android_resources = 0
@@ -107,7 +105,7 @@ class Netns:
                 dir=_DIRECTIONS.get(direction), seq=request.seq, af=request.af, now=self.now,
             )  # fmt: skip
         except KernelHang as hang:
-            self._hung = hang
+            self.hung = hang
             raise
         finally:
             self._watch_new()
@@ -155,8 +153,8 @@ class Netns:
 
     def buckets(self) -> int:
         """XFRM_MSG_GETSADINFO: how many buckets the tables of states have."""
-        assert self.sad.buckets is not None  # noqa: S101 - a namespace keeps them
-        return self.sad.buckets.size
+        assert self.sad.index.buckets is not None  # noqa: S101 - a namespace keeps them
+        return self.sad.index.buckets.size
 
     def getae(self, key: StateKey) -> StateView:
         """XFRM_MSG_GETAE: the replay and lifetime state."""
@@ -215,11 +213,11 @@ class Netns:
 
         It takes the template's SPI without asking the allocator; `dir` is out where the kernel knows it.
         """
-        self._acquire_seq += 1
+        self.acquire_seq += 1
         direction = Direction.OUT if self.kernel.sa_dir else None
         wanted = replace(wanted, dir=direction, selector=own_selector(wanted.src, wanted.dst))
-        entry = self.sad.larval(wanted, now=self.now, seq=self._acquire_seq)
-        self._timers.watch(entry)
+        entry = self.sad.larval(wanted, now=self.now, seq=self.acquire_seq)
+        self.timers.watch(entry)
         self._note("ACQUIRE", view_of(entry))
         return entry
 
@@ -233,13 +231,13 @@ class Netns:
             raise InputError(f"seconds: the namespace's clock ends before {END_OF_TIME}")
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
-                self._timers.watch(entry)
+                self.timers.watch(entry)
         while (due := self.spd.next_timer()) <= end:
-            self._timers.run(due, self._fire)
+            self.timers.run(due, self._fire)
             self.now = due
             for policy, hard in self.spd.look(due):
                 self._note("POLEXPIRE", None, hard=hard, extra={"policy": policy})
-        self._timers.run(end, self._fire)
+        self.timers.run(end, self._fire)
         self.now = end
 
     def events(self) -> list[Event]:
@@ -274,12 +272,12 @@ class Netns:
         sa = accept(self.kernel, request)
         if sa.offload is not None:
             # What a policy adds to the triple is asked before the driver; the triple itself after it (xfrm_state_add).
-            if sa.spi and self.sad.policy.refuses(self.sad, sa, self.sad.locate(sa, sa.spi, request.af)):
+            if sa.spi and self.sad.policy.refuses(self.sad.index, sa, self.sad.index.locate(sa, sa.spi, request.af)):
                 raise XfrmError(errno.EEXIST)
             self._offer(sa)
         bmp_len = request.esn.bmp_len if request.esn is not None else 0
         entry = put(sa, keep_window=True, now=self.now, af=request.af, bmp_len=bmp_len)
-        self._timers.watch(entry)
+        self.timers.watch(entry)
         return view_of(entry)
 
     def _offer(self, sa: SecurityAssociation) -> None:
@@ -303,7 +301,7 @@ class Netns:
         if key.srcaddr is None:
             raise XfrmError(errno.EINVAL)
         src, mark = in_family(key.srcaddr, key.af), key.mark.value & key.mark.mask
-        found = self.sad.by_addresses(src, key.dst, key.proto, mark, key.af)
+        found = self.sad.index.by_addresses(src, key.dst, key.proto, mark, key.af)
         if found is None:
             raise XfrmError(errno.ESRCH)
         return found
@@ -323,14 +321,14 @@ class Netns:
         if "acquire-uapi" not in self.options:
             raise XfrmError(errno.EINVAL)
         mark = request.mark.value & request.mark.mask
-        entry = self.sad.acquire_by_seq(request.seq, mark, request.pcpu)
+        entry = self.sad.index.acquire_by_seq(request.seq, mark, request.pcpu)
         if entry is None:
             mode = _MODES.get(request.mode, Mode.TRANSPORT)
             wanted = SecurityAssociation(
                 request.src, request.dst, 0, request.proto, mode, reqid=request.reqid, mark=request.mark,
                 pcpu=request.pcpu,
             )  # fmt: skip
-            entry = self.sad.acquire_like(wanted, request.af, request.mode)
+            entry = self.sad.index.acquire_like(wanted, request.af, request.mode)
         if entry is None or entry.sa.spi:
             raise XfrmError(errno.ESRCH)
         return entry
@@ -345,7 +343,7 @@ class Netns:
     def _watch_new(self) -> None:
         newest = self.sad.newest()
         if newest is not None and newest.state is State.LARVAL:
-            self._timers.watch(newest)
+            self.timers.watch(newest)
 
     def _heard(self, kind: str, entry: SadEntry, hard: int) -> None:
         self._note(kind, view_of(entry), hard=hard)
@@ -354,8 +352,8 @@ class Netns:
         self._events.append(Event(kind, self.now, view, hard, extra or {}))
 
     def _alive(self) -> None:
-        if self._hung is not None:
-            raise self._hung
+        if self.hung is not None:
+            raise self.hung
 
 
 def _odd(mode: int) -> int | None:

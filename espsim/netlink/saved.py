@@ -60,23 +60,23 @@ def pack(netns: Netns) -> dict[str, Any]:
         "counters": dict(netns.counters),
         "listening": netns.listening,
         "sysctl": dict(netns.sysctl),
-        "acquire_seq": netns._acquire_seq,
-        "hung": None if netns._hung is None else str(netns._hung),
-        "random": _state_of(sad._rng),
+        "acquire_seq": netns.acquire_seq,
+        "hung": None if netns.hung is None else str(netns.hung),
+        "random": _state_of(sad.rng),
         "ivs": _state_of(netns.ivs),
         "masks": [[entry.sa_index, netns.masks[entry.sa_index]] for entry in sad if entry.sa_index in netns.masks],
         "android_resources": netns.android_resources,
-        "next_index": sad._next_index,
-        "zeros_linked": sorted(sad._zeros_linked),
-        "looped": sad._looped,
+        "next_index": sad.index.next_index,
+        "zeros_linked": sorted(sad.zeros_linked),
+        "looped": sad.looped,
         **tables.pack_tables(sad),
         "states": [_entry(entry) for entry in sad],
         "policies": [plain_of(policy) for policy in spd],
-        "generator": spd._generator,
+        "generator": spd.generator,
         "defaults": dict(spd.defaults),
         "thresholds": {str(family): list(lengths) for family, lengths in spd.thresholds.items()},
-        "policy_buckets": {"index": spd.buckets, **spd._by_dst},
-        "policy_timers": {str(index): when for index, when in spd._timers.items()},
+        "policy_buckets": {"index": spd.buckets, **spd.by_dst},
+        "policy_timers": {str(index): when for index, when in spd.timers.items()},
     }
 
 
@@ -108,16 +108,16 @@ def unpack(
     sad = netns.sad
     drawn = _random(said["random"], "random")
     if seed is None:
-        sad._rng = drawn
+        sad.rng = drawn
     _plain_facts(netns, said)
-    sad._next_index = number(said["next_index"], "next_index")
-    sad.buckets = None  # the states came in another order than that of their chains
+    sad.index.next_index = number(said["next_index"], "next_index")
+    sad.index.buckets = None  # the states came in another order than that of their chains
     for n, state in enumerate(a_list(said["states"], "states")):
         entry = _restored(netns, state, f"states.{n}")
-        if entry.sa_index in sad._entries or entry.sa_index >= sad._next_index:
+        if entry.sa_index in sad.index.entries or entry.sa_index >= sad.index.next_index:
             raise wrong(f"states.{n}.sa_index", "not a number of its own below next_index")
-        sad.insert(entry)
-        netns._timers.watch(entry)
+        sad.index.insert(entry)
+        netns.timers.watch(entry)
     tables.unpack_tables(sad, said)
     _zeros(netns, said)
     _ivs(netns, said)
@@ -142,7 +142,7 @@ def _habits(said: Mapping[str, Any]) -> tuple[str, list[str]]:
 def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
     netns.now = seconds(said["now"], "now")
     netns.listening = truth(said["listening"], "listening")
-    netns._acquire_seq = number(said["acquire_seq"], "acquire_seq", 32)
+    netns.acquire_seq = number(said["acquire_seq"], "acquire_seq", 32)
     netns.android_resources = number(said["android_resources"], "android_resources", 32)
     for name, value in fields_of(said["sysctl"], [*netns.sysctl], "sysctl").items():
         netns.set_sysctl(name, number(value, f"sysctl.{name}", 32))
@@ -153,7 +153,7 @@ def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
             raise wrong("counters", "not a counter of /proc/net/xfrm_stat")
         netns.counters[name] = number(value, f"counters.{name}")
     if said["hung"] is not None:
-        netns._hung = KernelHang(text(said["hung"], "hung"))
+        netns.hung = KernelHang(text(said["hung"], "hung"))
 
 
 def _random(plain: Any, at: str) -> random.Random:
@@ -187,7 +187,7 @@ def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
         raise wrong(f"{at}.oseq", "without ESN a number has 32 bits")
     _bitmap_words(sa, values["bmp_len"], f"{at}.bmp_len")
     window = _window(netns, sa, values["bmp_len"], kept["window"], f"{at}.window")
-    return SadEntry(window=window, engine=netns.sad.engine, **values)
+    return SadEntry(window=window, **values)
 
 
 def _bitmap_words(sa: SecurityAssociation, words: int, at: str) -> None:
@@ -210,17 +210,17 @@ def _window(netns: Netns, sa: SecurityAssociation, bmp_len: int, plain: Any, at:
 def _zeros(netns: Netns, said: Mapping[str, Any]) -> None:
     """Which states were linked under SPI 0, and whether one was twice."""
     zeros = [number(index, "zeros_linked") for index in a_list(said["zeros_linked"], "zeros_linked")]
-    if zeros != sorted(set(zeros)) or (zeros and zeros[-1] >= netns.sad._next_index):
+    if zeros != sorted(set(zeros)) or (zeros and zeros[-1] >= netns.sad.index.next_index):
         raise wrong("zeros_linked", "not states in order")
-    netns.sad._zeros_linked = set(zeros)
-    netns.sad._looped = truth(said["looped"], "looped")
+    netns.sad.zeros_linked = set(zeros)
+    netns.sad.looped = truth(said["looped"], "looped")
 
 
 def _ivs(netns: Netns, said: Mapping[str, Any]) -> None:
     netns.ivs = _random(said["ivs"], "ivs")
     for pair in a_list(said["masks"], "masks"):
         index, mask = a_pair(pair, "masks")
-        if index not in netns.sad._entries or index in netns.masks:
+        if index not in netns.sad.index.entries or index in netns.masks:
             raise wrong("masks", "not a mask of a state")
         netns.masks[index] = mask
 
@@ -231,9 +231,9 @@ def _policies(netns: Netns, said: Mapping[str, Any]) -> None:
         policy: Policy = value_of(plain, Policy, f"policies.{n}")
         if not policy.index:
             raise wrong(f"policies.{n}.index", "0 is no index")
-        spd._policies.append(policy)
-    spd._generator = number(said["generator"], "generator")
-    if spd._generator % 8:
+        spd.policies.append(policy)
+    spd.generator = number(said["generator"], "generator")
+    if spd.generator % 8:
         raise wrong("generator", "not a multiple of 8")
 
 
@@ -253,9 +253,9 @@ def _without_policies(netns: Netns, said: Mapping[str, Any]) -> None:
     indices = {str(policy.index) for policy in spd}
     if not isinstance(said["policy_timers"], dict) or not said["policy_timers"].keys() <= indices:
         raise wrong("policy_timers", "not by the indices of policies")
-    spd._timers = {int(index): seconds(when, "policy_timers") for index, when in said["policy_timers"].items()}
-    sizes = fields_of(said["policy_buckets"], ["index", *spd._by_dst], "policy_buckets")
+    spd.timers = {int(index): seconds(when, "policy_timers") for index, when in said["policy_timers"].items()}
+    sizes = fields_of(said["policy_buckets"], ["index", *spd.by_dst], "policy_buckets")
     for name, size in sizes.items():
         if number(size, f"policy_buckets.{name}") not in tables.SIZES:
             raise wrong(f"policy_buckets.{name}", "not the size of a hash table")
-    spd.buckets, spd._by_dst = sizes["index"], {name: sizes[name] for name in spd._by_dst}
+    spd.buckets, spd.by_dst = sizes["index"], {name: sizes[name] for name in spd.by_dst}

@@ -91,19 +91,19 @@ class Spd:
     """
 
     def __init__(self) -> None:
-        self._policies: list[Policy] = []
-        self._generator = 0
+        self.policies: list[Policy] = []
+        self.generator = 0
         self.defaults = dict.fromkeys(("in", "fwd", "out"), "accept")
         self.thresholds = {AF_INET: (32, 32), AF_INET6: (128, 128)}
         self.buckets = _SMALLEST
-        self._by_dst = dict.fromkeys(DIRECTIONS, _SMALLEST)
-        self._timers: dict[int, float] = {}  # by index: when a policy with lifetimes in seconds is looked at next
+        self.by_dst = dict.fromkeys(DIRECTIONS, _SMALLEST)
+        self.timers: dict[int, float] = {}  # by index: when a policy with lifetimes in seconds is looked at next
 
     def __len__(self) -> int:
-        return len(self._policies)
+        return len(self.policies)
 
     def __iter__(self) -> Iterator[Policy]:
-        return iter(list(self._policies))
+        return iter(list(self.policies))
 
     def add(self, policy: Policy) -> Policy:
         """XFRM_MSG_NEWPOLICY. EEXIST where one of this selector, mark and if_id is there."""
@@ -136,25 +136,25 @@ class Spd:
 
     def lookup(self, direction: str, flow: Flow, mark: int = 0) -> Policy | None:
         """xfrm_policy_lookup: the policy of a packet, None where nobody has one for it."""
-        found = (p for p in self._policies if p.dir == direction and p.takes(flow, mark))
+        found = (p for p in self.policies if p.dir == direction and p.takes(flow, mark))
         return min(found, key=lambda p: p.priority, default=None)
 
     def _find(self, like: Policy) -> Policy | None:
         key = (like.dir, like.selector, like.af, like.mark, like.if_id, like.ptype)
-        return next((p for p in self._policies if (p.dir, p.selector, p.af, p.mark, p.if_id, p.ptype) == key), None)
+        return next((p for p in self.policies if (p.dir, p.selector, p.af, p.mark, p.if_id, p.ptype) == key), None)
 
     def _by_index(self, like: Policy) -> Policy | None:
         key = (like.dir, like.index, like.mark, like.if_id, like.ptype)
-        return next((p for p in self._policies if (p.dir, p.index, p.mark, p.if_id, p.ptype) == key), None)
+        return next((p for p in self.policies if (p.dir, p.index, p.mark, p.if_id, p.ptype) == key), None)
 
     def remove(self, policy: Policy) -> None:
         """Take out a policy that is here."""
-        self._policies.remove(policy)
-        self._timers.pop(policy.index, None)
+        self.policies.remove(policy)
+        self.timers.pop(policy.index, None)
 
     def next_timer(self) -> float:
         """When the next policy is to be looked at for its lifetimes (`look`), in seconds; never: infinity."""
-        return min(self._timers.values(), default=math.inf)
+        return min(self.timers.values(), default=math.inf)
 
     def look(self, now: float) -> list[tuple[Policy, int]]:
         """xfrm_policy_timer of those whose time it is: (policy, hard) for each that has met a limit.
@@ -162,7 +162,7 @@ class Spd:
         At a hard limit a policy goes. A soft one is told of every 30 seconds from then on.
         """
         found = []
-        for policy in [p for p in self._policies if self._timers.get(p.index, math.inf) <= now]:
+        for policy in [p for p in self.policies if self.timers.get(p.index, math.inf) <= now]:
             limits, age = policy.limits, now - policy.added
             hard = [left - age for left in (limits.hard_add, limits.hard_use) if left is not None]
             soft = [left - age for left in (limits.soft_add, limits.soft_use) if left is not None]
@@ -172,14 +172,14 @@ class Spd:
                 continue
             if min(soft, default=1) <= 0:
                 found.append((policy, 0))
-            self._timers[policy.index] = now + min(*hard, *(left if left > 0 else _KM_TIMEOUT for left in soft), 1e18)
+            self.timers[policy.index] = now + min(*hard, *(left if left > 0 else _KM_TIMEOUT for left in soft), 1e18)
         return found
 
     def _append(self, policy: Policy) -> Policy:
-        self._policies.append(policy)
+        self.policies.append(policy)
         limits = policy.limits
         if any(limit is not None for limit in (limits.hard_add, limits.hard_use, limits.soft_add, limits.soft_use)):
-            self._timers[policy.index] = policy.added + 1
+            self.timers[policy.index] = policy.added + 1
         return policy
 
     def _insert(self, policy: Policy) -> Policy:
@@ -192,22 +192,22 @@ class Spd:
 
         An index has its direction in the low three bits; the generator counts in steps of eight, and 0 is no index.
         """
-        taken = {policy.index for policy in self._policies}
+        taken = {policy.index for policy in self.policies}
         index = policy.index
         while not index or index in taken:
-            index = self._generator & _U32 | DIRECTIONS[policy.dir] or 8
-            self._generator += 8
+            index = self.generator & _U32 | DIRECTIONS[policy.dir] or 8
+            self.generator += 8
         return index
 
     def _grow(self, direction: str) -> None:
         """xfrm_bydst_should_resize, asked of a new policy's direction, and then of all (xfrm_hash_resize)."""
-        counts = {d: sum(policy.dir == d for policy in self._policies) for d in DIRECTIONS}
-        if not self._is_full(counts[direction], self._by_dst[direction]):
+        counts = {d: sum(policy.dir == d for policy in self.policies) for d in DIRECTIONS}
+        if not self._is_full(counts[direction], self.by_dst[direction]):
             return
         for other, count in counts.items():
-            if self._is_full(count, self._by_dst[other]):
-                self._by_dst[other] *= 2
-        if self._is_full(len(self._policies), self.buckets):
+            if self._is_full(count, self.by_dst[other]):
+                self.by_dst[other] *= 2
+        if self._is_full(len(self.policies), self.buckets):
             self.buckets *= 2
 
     @staticmethod

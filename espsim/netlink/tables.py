@@ -12,29 +12,26 @@ from typing import Any
 from espsim.netlink.plain import a_list, a_pair, fields_of, number, wrong
 from espsim.sad.association import PROTO_COMP, Mode
 from espsim.sad.buckets import LARGEST, SMALLEST, Buckets
+from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
 NAMES = ("linked", "chains", "buckets", "tunnels", "tunnel_spi")
 """The keys of what `pack_tables` gives."""
 
-_TABLES = ("_by_triple", "_by_pair", "_acquires", "_by_seq")
 SIZES = [1 << n for n in range(SMALLEST.bit_length() - 1, LARGEST.bit_length())]
 """How many buckets a table of the kernel can have."""
 
 
 def pack_tables(sad: Sad) -> dict[str, Any]:
     """The chains with more than one state, each from its head, the kernel's buckets, and IPComp's tunnels."""
-    chains = {
-        name: [[entry.sa_index for entry in chain] for chain in getattr(sad, name).values() if len(chain) > 1]
-        for name in _TABLES
-    }
+    chains = {f"_{name}": [_indices(chain) for chain in chains] for name, chains in sad.index.chains().items()}
     buckets = None
-    if sad.buckets is not None:
-        buckets = {"size": sad.buckets.size, "walk": [entry.sa_index for entry in sad.buckets.walk()]}
+    if sad.index.buckets is not None:
+        buckets = {"size": sad.index.buckets.size, "walk": _indices(sad.index.buckets.walk())}
     # A tunnel that a hard EXPIRE took out of the SAD answers nothing any more.
     tunnels = [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel in sad and entry.tunnel]
     return {
-        "linked": [list(entries) for entries in sad._by_spi.values() if len(entries) > 1],
+        "linked": [list(entries) for entries in sad.index.by_spi.values() if len(entries) > 1],
         "chains": chains,
         "buckets": buckets,
         "tunnels": tunnels,
@@ -45,16 +42,23 @@ def pack_tables(sad: Sad) -> dict[str, Any]:
 def unpack_tables(sad: Sad, said: Mapping[str, Any]) -> None:
     """Put the chains of a SAD that has its states into their order. InputError: the values are not this SAD's."""
     _relink(sad, said["linked"])
-    chains = fields_of(said["chains"], _TABLES, "chains")
-    for name in _TABLES:
-        at = f"chains.{name}"
-        kept = [chain for chain in getattr(sad, name).values() if len(chain) > 1]
-        place = _places(chains[name], ([entry.sa_index for entry in chain] for chain in kept), at)
-        for chain in kept:
-            chain.sort(key=lambda entry, place=place: place[entry.sa_index])
+    kept = sad.index.chains()
+    chains = fields_of(said["chains"], [f"_{name}" for name in kept], "chains")
+    for name, of_table in kept.items():
+        place = _places(chains[f"_{name}"], map(_indices, of_table), f"chains._{name}")
+        for chain in of_table:
+            _put_in_order(chain, place)
     _fill_buckets(sad, said["buckets"])
     _join_tunnels(sad, said["tunnels"])
     sad.tunnel_spi = number(said["tunnel_spi"], "tunnel_spi", 32)
+
+
+def _put_in_order(chain: list[SadEntry], place: Mapping[int, int]) -> None:
+    chain.sort(key=lambda entry: place[entry.sa_index])
+
+
+def _indices(entries: Iterable[SadEntry]) -> list[int]:
+    return [entry.sa_index for entry in entries]
 
 
 def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int]:
@@ -67,22 +71,22 @@ def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int
 
 def _relink(sad: Sad, plain: Any) -> None:
     """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
-    shared = {spi: entries for spi, entries in sad._by_spi.items() if len(entries) > 1}
+    shared = {spi: entries for spi, entries in sad.index.by_spi.items() if len(entries) > 1}
     place = _places(plain, shared.values(), "linked")
     for spi, entries in shared.items():
-        sad._by_spi[spi] = {index: entries[index] for index in sorted(entries, key=place.__getitem__)}
+        sad.index.by_spi[spi] = {index: entries[index] for index in sorted(entries, key=place.__getitem__)}
 
 
 def _fill_buckets(sad: Sad, plain: Any) -> None:
     said = fields_of(plain, ("size", "walk"), "buckets")
     size = number(said["size"], "buckets.size", 32)
     walk = [number(index, "buckets.walk") for index in a_list(said["walk"], "buckets.walk")]
-    if size not in SIZES or sorted(walk) != sorted(sad._entries):
+    if size not in SIZES or sorted(walk) != sorted(sad.index.entries):
         raise wrong("buckets", "not the buckets of these states")
-    sad.buckets = Buckets(size)
+    sad.index.buckets = Buckets(size)
     for index in reversed(walk):
-        sad.buckets.insert(sad._entries[index])
-    if [entry.sa_index for entry in sad.buckets.walk()] != walk:
+        sad.index.buckets.insert(sad.index.entries[index])
+    if _indices(sad.index.buckets.walk()) != walk:
         raise wrong("buckets.walk", "not the order of a resize")
 
 
@@ -91,12 +95,12 @@ def _join_tunnels(sad: Sad, plain: Any) -> None:
     users = {entry.sa_index: entry.tunnel_users for entry in sad if entry.tunnel_users}
     for pair in a_list(plain, "tunnels"):
         index, beside = a_pair(pair, "tunnels")
-        entry = sad._entries.get(index)
+        entry = sad.index.entries.get(index)
         if entry is None or entry.tunnel is not None or beside not in users:
             raise wrong("tunnels", "not pairs of a state and the one beside it")
         if entry.sa.proto != PROTO_COMP or entry.sa.mode is not Mode.TUNNEL:
             raise wrong("tunnels", "not a tunnel of IPComp")
-        entry.keep_beside(sad._entries[beside])
+        entry.keep_beside(sad.index.entries[beside])
         users[beside] -= 1
     if any(left != 1 for left in users.values()):
         raise wrong("tunnels", "not as many as the states beside them count")

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from espsim.aead.engine import BlockError
+from espsim.aead.engine import BlockError, Engine
 from espsim.aead.suites import pack_seq_hi
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.trace import SILENT, Trace
+from espsim.reference.transforms import Transforms
 from espsim.sad.association import ANY_ENCAP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
@@ -60,13 +61,23 @@ class Received:
 
 class Inbound:
     """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step.
+    `engine` opens them (None: cryptography's).
 
     `own_traffic`: packets that this host sent, which a capture has too, are SENT. Without it they are what they would
     be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
     """
 
-    def __init__(self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT, own_traffic: bool = False) -> None:
+    def __init__(
+        self,
+        sad: Sad,
+        *,
+        mark: int | None = 0,
+        trace: Trace = SILENT,
+        own_traffic: bool = False,
+        engine: Engine | None = None,
+    ) -> None:
         self.sad = sad
+        self.transforms = Transforms(engine)
         self.mark = mark
         self.trace = trace
         self.sent = SentNumbers() if own_traffic else None
@@ -221,7 +232,7 @@ class Inbound:
     def _ready(self, entry: SadEntry, outer: Outer) -> Verdict:
         """State and encapsulation."""
         sa = entry.sa
-        if entry.state is not State.VALID or entry.transform is None:
+        if entry.state is not State.VALID or sa.keys is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
         kind = None if sa.encap is None else sa.encap.kind
         return Verdict.DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
@@ -236,8 +247,8 @@ class Inbound:
 
     def _open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
         """3.4.4: verify the ICV, decrypt. None in place of the plaintext where that failed."""
-        keys, transform = entry.sa.keys, entry.transform
-        if keys is None or transform is None:
+        keys = entry.sa.keys
+        if keys is None:
             return Verdict.SA_INVALID, None
         packet, outer = arrival.packet, arrival.outer
         start = outer.esp + esp.HEADER_LENGTH
@@ -249,7 +260,7 @@ class Inbound:
         body = packet[body_at : outer.end]
         self.trace.opening(entry, header, seq_hi, iv, body)
         try:
-            plaintext = transform.open(header, seq_hi, iv, body)
+            plaintext = self.transforms.of(entry, keys).open(header, seq_hi, iv, body)
         except BlockError:
             return Verdict.TRUNCATED, None
         self.trace.opened(entry, plaintext)

@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from espsim.aead.engine import Engine
 from espsim.aead.suites import Kind, pack_seq_hi
 from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
 from espsim.reference.trace import OUT_SILENT, OutTrace
+from espsim.reference.transforms import Transforms
 from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
@@ -48,6 +50,7 @@ class Sent:
 
 class Outbound:
     """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
+    `engine` seals them (None: cryptography's).
 
     `mark` is the packets' (None: marks are not asked). Without policies it is what a policy's mark would be.
 
@@ -56,9 +59,10 @@ class Outbound:
 
     def __init__(
         self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0,
-        trace: OutTrace = OUT_SILENT,
+        trace: OutTrace = OUT_SILENT, engine: Engine | None = None,
     ) -> None:  # fmt: skip
         self.sad = sad
+        self.transforms = Transforms(engine)
         self.trace = trace
         self.mark = mark
         self.mtu = mtu
@@ -86,7 +90,7 @@ class Outbound:
         """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one."""
         packet = trimmed(packet)
         sa = entry.sa
-        if entry.state is not State.VALID or entry.transform is None or sa.keys is None:
+        if entry.state is not State.VALID or sa.keys is None:
             return Sent(OutVerdict.STATE_INVALID, entry)
         if sa.encap is not None and sa.encap.kind != ESPINUDP:
             return Sent(OutVerdict.STATE_INVALID, entry)  # ESP in TCP and non-IKE markers are not made here
@@ -112,7 +116,7 @@ class Outbound:
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
         seq_hi = pack_seq_hi(seq64) if sa.esn else b""
-        body = entry.transform.seal(header, seq_hi, iv, plaintext)
+        body = self.transforms.of(entry, sa.keys).seal(header, seq_hi, iv, plaintext)
         self.trace.sealed(entry, header, seq_hi, iv, body)
         wire = _wrap(sa, packet, header + iv + body, seq64)
         self.trace.wrapped(entry, wire)

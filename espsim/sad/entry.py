@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from espsim.aead.engine import Engine, Transform
 from espsim.aead.suites import Kind
 from espsim.core.verdict import Verdict
 from espsim.sad.association import MODE_NUMBERS, SecurityAssociation
@@ -48,14 +47,13 @@ class SadEntry:
     without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of the replay
     bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
     when UPDSA last gave it new limits. `tunnel` is the state that IPComp in tunnel mode keeps beside itself, and
-    `tunnel_users` counts who keep this one (0: it is no such state). `engine` sets up the keys, None: nobody does.
+    `tunnel_users` counts who keep this one (0: it is no such state).
     """
 
     sa_index: int
     sa: SecurityAssociation
     state: State
     window: Window
-    engine: Engine | None = field(repr=False)
     oseq: int = 0
     bytes: int = 0
     packets: int = 0
@@ -71,22 +69,6 @@ class SadEntry:
     renewed: float = 0.0
     tunnel: SadEntry | None = field(default=None, repr=False)
     tunnel_users: int = 0
-    _transform: Transform | None = field(default=None, init=False, repr=False)
-
-    @property
-    def keyed(self) -> bool:
-        """Whether there is a transform: the SA has keys, and an engine for them."""
-        return self.engine is not None and self.sa.keys is not None
-
-    @property
-    def transform(self) -> Transform | None:
-        """The SA's keys, set up when they are first used: most SAs of a large SAD never see a packet here.
-
-        None: the SA has no keys. They stay, because what an update changes of a state in place are not its keys.
-        """
-        if self._transform is None and self.engine is not None and self.sa.keys is not None:
-            self._transform = self.engine.transform(self.sa.keys)
-        return self._transform
 
     @property
     def mode(self) -> int:

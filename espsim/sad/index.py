@@ -1,9 +1,9 @@
 """The hash tables of the SAD (state_byspi, state_byseq, the search for an acquire): where states are found.
 
-1. Every state with an SPI is in `_by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
-2. The same states are in `_by_spi` under the SPI alone, oldest first.
+1. Every state with an SPI is in `by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
+2. The same states are in `by_spi` under the SPI alone, oldest first.
 3. Larval states with SPI 0 are found by their tuple (the newest first) or their sequence number, never by SPI 0.
-4. States of protocols without an SPI are in `_by_pair` under their two addresses, newest first.
+4. States of protocols without an SPI are in `by_pair` under their two addresses, newest first.
 5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
 
 Does not say whether a state that was found may be used, and which SPIs may be in twice: spi.py and sad.py decide that.
@@ -27,7 +27,7 @@ _K = TypeVar("_K", bound=Hashable)
 
 
 class StateIndex:
-    """Where states are found.
+    """Where states are found. It belongs to a `Sad`, which alone puts states in and takes them out.
 
     `port_key`: the UDP destination port belongs to the triple (`encap-port-key`). `hashed`: keep the kernel's buckets.
     """
@@ -35,38 +35,33 @@ class StateIndex:
     def __init__(self, *, port_key: bool = False, hashed: bool = False) -> None:
         self.port_key = port_key
         self.buckets = Buckets() if hashed else None
-        self._entries: dict[int, SadEntry] = {}
-        self._by_triple: dict[tuple[Address, int, int], list[SadEntry]] = {}
-        self._by_spi: dict[int, dict[int, SadEntry]] = {}
-        self._by_pair: dict[tuple[Address, Address, int], list[SadEntry]] = {}
-        self._acquires: dict[tuple[object, ...], list[SadEntry]] = {}
-        self._by_seq: dict[int, list[SadEntry]] = {}
-        self._next_index = 0
+        self.entries: dict[int, SadEntry] = {}
+        self.by_triple: dict[tuple[Address, int, int], list[SadEntry]] = {}
+        self.by_spi: dict[int, dict[int, SadEntry]] = {}
+        self.by_pair: dict[tuple[Address, Address, int], list[SadEntry]] = {}
+        self.acquires: dict[tuple[object, ...], list[SadEntry]] = {}
+        self.by_seq: dict[int, list[SadEntry]] = {}
+        self.next_index = 0  # the sa_index of the next state
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def __iter__(self) -> Iterator[SadEntry]:
         """Every entry, oldest first."""
-        return iter(list(self._entries.values()))
+        return iter(list(self.entries.values()))
 
     def newest(self) -> SadEntry | None:
         """The state that came last."""
-        return next(reversed(self._entries.values()), None)
-
-    @property
-    def next_index(self) -> int:
-        """The sa_index that the next state will have: whoever must name it before it is there may (a driver)."""
-        return self._next_index
+        return next(reversed(self.entries.values()), None)
 
     def __contains__(self, entry: object) -> bool:
-        return isinstance(entry, SadEntry) and self._entries.get(entry.sa_index) is entry
+        return isinstance(entry, SadEntry) and self.entries.get(entry.sa_index) is entry
 
     def lookup(
         self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
-        for entry in self._by_triple.get((daddr, spi, proto), ()):
+        for entry in self.by_triple.get((daddr, spi, proto), ()):
             if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
@@ -82,26 +77,26 @@ class StateIndex:
         self, src: Address, dst: Address, proto: int, mark: int = 0, af: int | None = None
     ) -> SadEntry | None:
         """The state of a protocol without an SPI under a mark (__xfrm_state_lookup_byaddr)."""
-        for entry in self._by_pair.get((daddr_key(dst, af), src, proto), ()):
+        for entry in self.by_pair.get((daddr_key(dst, af), src, proto), ()):
             if entry.sa.mark.matches(mark):
                 return entry
         return None
 
     def with_spi(self, spi: int) -> ValuesView[SadEntry]:
         """Every state that has an SPI, oldest first, whatever its protocol."""
-        return self._by_spi.get(spi, {}).values()
+        return self.by_spi.get(spi, {}).values()
 
     def acquire_like(self, sa: SecurityAssociation, af: int | None = None, mode: int | None = None) -> SadEntry | None:
         """The SPI-0 larval state of the same tuple (__find_acq_core): the mark is a wildcard, if_id is not compared."""
         mark = sa.mark.value & sa.mark.mask
-        for entry in self._acquires.get(_tuple_of(sa, af, mode), ()):
+        for entry in self.acquires.get(_tuple_of(sa, af, mode), ()):
             if entry.sa.mark.matches(mark):
                 return entry
         return None
 
     def acquire_by_seq(self, seq: int, mark: int, pcpu: int | None) -> SadEntry | None:
         """The larval state of an ACQUIRE (__xfrm_find_acq_byseq), with or without an SPI."""
-        for entry in self._by_seq.get(seq, ()) if seq else ():
+        for entry in self.by_seq.get(seq, ()) if seq else ():
             if entry.state is State.LARVAL and entry.sa.pcpu == pcpu and entry.sa.mark.matches(mark):
                 return entry
         return None
@@ -110,21 +105,21 @@ class StateIndex:
 
     def take_index(self) -> int:
         """The next sa_index; none is given twice."""
-        self._next_index += 1
-        return self._next_index - 1
+        self.next_index += 1
+        return self.next_index - 1
 
     def insert(self, entry: SadEntry) -> SadEntry:
         """Put a new state in, as the newest."""
         sa = entry.sa
-        self._entries[entry.sa_index] = entry
+        self.entries[entry.sa_index] = entry
         if entry.seq:
-            self._by_seq.setdefault(entry.seq, []).insert(0, entry)
+            self.by_seq.setdefault(entry.seq, []).insert(0, entry)
         if sa.proto not in PROTO_NAMES:
-            self._by_pair.setdefault(_pair_of(entry), []).insert(0, entry)
+            self.by_pair.setdefault(_pair_of(entry), []).insert(0, entry)
         if sa.spi:
             self.link_spi(entry)
         elif entry.state is State.LARVAL:
-            self._acquires.setdefault(_tuple_of(sa, entry.af, entry.mode), []).insert(0, entry)
+            self.acquires.setdefault(_tuple_of(sa, entry.af, entry.mode), []).insert(0, entry)
         if self.buckets is not None and self.buckets.insert(entry):
             self._rehash(self.buckets.resize())
         return entry
@@ -132,44 +127,48 @@ class StateIndex:
     def link_spi(self, entry: SadEntry) -> None:
         """A state has an SPI now: it can be found by it."""
         sa = entry.sa
-        self._by_triple.setdefault((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), []).insert(0, entry)
-        self._by_spi.setdefault(sa.spi, {})[entry.sa_index] = entry
+        self.by_triple.setdefault((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), []).insert(0, entry)
+        self.by_spi.setdefault(sa.spi, {})[entry.sa_index] = entry
 
     def unlink_acquire(self, entry: SadEntry) -> None:
         """A larval state is no longer one with SPI 0."""
         key = _tuple_of(entry.sa, entry.af, entry.mode)
-        if entry in self._acquires.get(key, ()):
-            _take_out(self._acquires, key, entry)
+        if entry in self.acquires.get(key, ()):
+            _take_out(self.acquires, key, entry)
+
+    def chains(self) -> dict[str, list[list[SadEntry]]]:
+        """By table, the states that share a key, the one that is found first at the head of each list."""
+        tables: dict[str, Iterable[list[SadEntry]]] = {
+            "by_triple": self.by_triple.values(), "by_pair": self.by_pair.values(),
+            "acquires": self.acquires.values(), "by_seq": self.by_seq.values(),
+        }  # fmt: skip
+        return {name: [chain for chain in chains if len(chain) > 1] for name, chains in tables.items()}
 
     def _rehash(self, moved: list[SadEntry]) -> None:
         """The tables were resized: of the states of one key the one that was taken over last is found first."""
         place = {entry.sa_index: at for at, entry in enumerate(moved)}
-        tables: tuple[Iterable[list[SadEntry]], ...] = (
-            self._by_triple.values(), self._by_pair.values(), self._acquires.values(), self._by_seq.values()
-        )  # fmt: skip
-        for bucket in itertools.chain(*tables):
-            if len(bucket) > 1:
-                bucket.sort(key=lambda entry: -place[entry.sa_index])
+        for chain in itertools.chain(*self.chains().values()):
+            chain.sort(key=lambda entry: -place[entry.sa_index])
 
     def remove(self, entry: SadEntry) -> bool:
         """Take a state out. False: it was not in."""
         sa = entry.sa
-        if self._entries.pop(entry.sa_index, None) is None:
+        if self.entries.pop(entry.sa_index, None) is None:
             return False
         if self.buckets is not None:
             self.buckets.remove(entry)
         if sa.proto not in PROTO_NAMES:
-            _take_out(self._by_pair, _pair_of(entry), entry)
+            _take_out(self.by_pair, _pair_of(entry), entry)
         if entry.seq:
-            _take_out(self._by_seq, entry.seq, entry)
+            _take_out(self.by_seq, entry.seq, entry)
         if not sa.spi:
             self.unlink_acquire(entry)
             return True
-        _take_out(self._by_triple, (daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
-        same = self._by_spi[sa.spi]
+        _take_out(self.by_triple, (daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
+        same = self.by_spi[sa.spi]
         del same[entry.sa_index]
         if not same:
-            del self._by_spi[sa.spi]
+            del self.by_spi[sa.spi]
         return True
 
 

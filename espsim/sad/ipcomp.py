@@ -27,7 +27,7 @@ def join_tunnel(sad: Sad, entry: SadEntry) -> None:
     tunnel = sad.lookup(sa.dst, spi, proto, mark) if spi else None
     if tunnel is None:
         tunnel = _made(sad, entry, spi or _next_spi(sad), proto)
-        sad.insert(tunnel)
+        sad.index.insert(tunnel)
     tunnel.tunnel_users += 1
     entry.keep_beside(tunnel)
 
@@ -40,7 +40,7 @@ def _made(sad: Sad, entry: SadEntry, spi: int, proto: int) -> SadEntry:
         sa.src, sa.dst, spi, proto, sa.mode, mark=sa.mark, if_id=sa.if_id, flags=flags, extra_flags=extra,
         selector=sa.selector,
     )  # fmt: skip
-    made = SadEntry(sad.take_index(), beside, State.VALID, Window(0), None, added=entry.added, tunnel_users=1)
+    made = SadEntry(sad.index.take_index(), beside, State.VALID, Window(0), added=entry.added, tunnel_users=1)
     made.af, made.renewed = entry.af, entry.added
     return made
 

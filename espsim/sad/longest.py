@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from espsim.core.address import Address
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
+from espsim.sad.index import StateIndex
 from espsim.sad.spi import Free, SpiPolicy, Triple
-
-if TYPE_CHECKING:
-    from espsim.sad.sad import Sad
 
 TRIPLE, LONGEST = "triple", "longest"
 """The words of `--lookup`: Linux's lookup, and RFC 4301's."""
@@ -73,23 +71,23 @@ class LongestLookup(SpiPolicy):
         self.drawn_zero_ends = policy.drawn_zero_ends
         self.names_the_taken = policy.names_the_taken
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """As the policy has it."""
-        return self._policy.taken(sad, spi, entry, direction)
+        return self._policy.taken(index, spi, entry, direction)
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """As the policy has it."""
-        return self._policy.refuses(sad, sa, replaced)
+        return self._policy.refuses(index, sa, replaced)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
         """As the policy has it."""
         return self._policy.draw(rng, low, high, free)
 
     def input(
-        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+        self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """The longest match among the states of the SPI and protocol whose mark fits; of equal rules the newest."""
         daddr, spi, proto = triple
-        states = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.mark.matches(mark)]
+        states = [e for e in index.with_spi(spi) if e.sa.proto == proto and e.sa.mark.matches(mark)]
         found = longest_match(((rule_of(entry.sa), entry) for entry in states), saddr, daddr)
         return found[-1] if found else None

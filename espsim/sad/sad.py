@@ -8,17 +8,17 @@ Rules that this file keeps (net/xfrm/xfrm_state.c):
 4. A hard limit makes a state expired, the packet that met it is dropped, and the state is gone for the next one.
 5. Whoever listens is told of what happened, in order.
 
-What netlink checks before it comes to this is in verify.py; the clock, the counters and the policies are netns.py's.
+What netlink checks before it comes to this is in netlink/verify.py; the clock, the counters and the policies are
+netlink/netns.py's.
 """
 
 from __future__ import annotations
 
 import errno
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
-from espsim.aead.engine import Engine
 from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
 from espsim.core.errors import XfrmError
 from espsim.sad.association import (
@@ -49,15 +49,14 @@ Listener = Callable[[str, SadEntry, int], None]
 """Told of (event, state, hard): NEWSA, UPDSA, DELSA, EXPIRE."""
 
 
-class Sad(StateIndex):
-    """SAs and their states. `engine` keys the transforms; `rng` draws SPIs; `policy` says which may repeat.
+class Sad:
+    """SAs and their states. `rng` draws SPIs; `policy` says which may repeat.
 
-    `strict_windows`: no window is Linux's ring (replay.RingWindow), so that every duplicate is refused.
+    `strict_windows`: no window is Linux's ring (window.RingWindow), so that every duplicate is refused.
     """
 
     def __init__(
         self,
-        engine: Engine,
         policy: SpiPolicy | None = None,
         rng: random.Random | None = None,
         *,
@@ -66,17 +65,40 @@ class Sad(StateIndex):
         strict_windows: bool = False,
         hashed: bool = False,
     ) -> None:
-        super().__init__(port_key=port_key, hashed=hashed)
-        self.engine = engine
+        self.index = StateIndex(port_key=port_key, hashed=hashed)
         self.policy = policy or POLICIES[DEFAULT_POLICY]()
         self.kernel = kernel
         self.strict_windows = strict_windows
         self.listener: Listener | None = None
         self.acq_expires = ACQ_EXPIRES
         self.tunnel_spi = 0  # the last SPI of an IPv6 tunnel beside IPComp
-        self._rng = rng or random.Random(0)
-        self._zeros_linked: set[int] = set()
-        self._looped = False
+        self.rng = rng or random.Random(0)
+        self.zeros_linked: set[int] = set()
+        self.looped = False
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[SadEntry]:
+        """Every entry, oldest first."""
+        return iter(self.index)
+
+    def __contains__(self, entry: object) -> bool:
+        return entry in self.index
+
+    def lookup(
+        self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
+    ) -> SadEntry | None:  # fmt: skip
+        """The state of a triple under a mark (None: any): newest first, first match wins."""
+        return self.index.lookup(daddr, spi, proto, mark, port)
+
+    def with_spi(self, spi: int) -> Collection[SadEntry]:
+        """Every state that has an SPI, oldest first, whatever its protocol."""
+        return self.index.with_spi(spi)
+
+    def newest(self) -> SadEntry | None:
+        """The state that came last."""
+        return self.index.newest()
 
     # -- what the datapath asks ---------------------------------------------------------------------------------
 
@@ -90,7 +112,7 @@ class Sad(StateIndex):
         saddr: Address = b"",
     ) -> SadEntry | None:
         """The SA of an inbound packet, as the policy finds it (xfrm_input_state_lookup)."""
-        return self.policy.input(self, (daddr, spi, proto), mark, port, saddr)
+        return self.policy.input(self.index, (daddr, spi, proto), mark, port, saddr)
 
     def check_expire(self, entry: SadEntry) -> bool:
         """xfrm_state_check_expire, before the current packet is counted: whether the hard limit is met.
@@ -133,7 +155,7 @@ class Sad(StateIndex):
         The window starts empty; `keep_window` starts it, and the byte and packet counters, where the SA's text does.
         """
         self._verify(sa)
-        if self.locate(sa, sa.spi, af) is not None or (sa.spi and self.policy.refuses(self, sa, None)):
+        if self.index.locate(sa, sa.spi, af) is not None or (sa.spi and self.policy.refuses(self.index, sa, None)):
             raise XfrmError(errno.EEXIST)
         entry = self._make(sa, keep_window, now, bmp_len, af)
         if sa.proto in PROTO_NAMES:
@@ -153,10 +175,10 @@ class Sad(StateIndex):
     ) -> SadEntry:
         """XFRM_MSG_UPDSA: gives a larval state its keys, or a valid one new lifetimes. ESRCH: no such state."""
         self._verify(sa)
-        found = self.locate(sa, sa.spi, af)
+        found = self.index.locate(sa, sa.spi, af)
         if found is None:
             raise XfrmError(errno.ESRCH)
-        if self.policy.refuses(self, sa, found):
+        if self.policy.refuses(self.index, sa, found):
             raise XfrmError(errno.EEXIST)
         if found.state is State.LARVAL:
             if sa.dir is not None and sa.dir is not found.sa.dir:
@@ -212,7 +234,7 @@ class Sad(StateIndex):
     def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None) -> SadEntry:
         """XFRM_MSG_GETSA. ESRCH: no such state. A port in the key (`encap-port-key`) is not asked: the newest wins."""
         wanted = mark.value & mark.mask
-        for entry in self._by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
+        for entry in self.index.by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
             if entry.sa.mark.matches(wanted):
                 return entry
         raise XfrmError(errno.ESRCH)
@@ -229,7 +251,7 @@ class Sad(StateIndex):
 
     def remove(self, entry: SadEntry) -> bool:
         """Take a state out; with the last that uses it, the state that IPComp keeps beside goes (ipcomp.py)."""
-        removed = super().remove(entry)
+        removed = self.index.remove(entry)
         if removed:
             self.leave_tunnel(entry)
         return removed
@@ -278,9 +300,9 @@ class Sad(StateIndex):
 
     def drop_acquire_of(self, sa: SecurityAssociation, af: int, seq: int = 0) -> None:
         """The larval state that a NEWSA answers goes (xfrm_state_add): by its sequence number, else by its tuple."""
-        acquire = self.acquire_by_seq(seq or sa.seq, sa.mark.value & sa.mark.mask, sa.pcpu)
+        acquire = self.index.acquire_by_seq(seq or sa.seq, sa.mark.value & sa.mark.mask, sa.pcpu)
         if acquire is None or (acquire.sa.proto, acquire.sa.dst) != (sa.proto, sa.dst):
-            acquire = self.acquire_like(sa, af)
+            acquire = self.index.acquire_like(sa, af)
         if acquire is not None:
             self.kill(acquire)
 
@@ -294,9 +316,9 @@ class Sad(StateIndex):
         odd_mode: int | None = None,
     ) -> SadEntry:
         """A new larval state; it lives for acq_expires seconds."""
-        entry = SadEntry(self.take_index(), sa, State.LARVAL, Window(0), None, added=now, seq=seq, odd_mode=odd_mode)
+        entry = SadEntry(self.index.take_index(), sa, State.LARVAL, Window(0), added=now, seq=seq, odd_mode=odd_mode)
         entry.af, entry.hard_add = _family(sa, af), self.acq_expires
-        return self.insert(entry)
+        return self.index.insert(entry)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -322,7 +344,7 @@ class Sad(StateIndex):
             entry.sa = replace(entry.sa, mark=Mark(mark.value & mark.mask, mark.mask))
         if entry.sa.proto == PROTO_COMP and entry.sa.mode is Mode.TUNNEL:
             join_tunnel(self, entry)
-        self.insert(entry)
+        self.index.insert(entry)
 
     def _make(
         self,
@@ -345,8 +367,8 @@ class Sad(StateIndex):
             window = self.window_of(sa, bmp_len, resume=start if start or not sa.window else None)
         # A state without algorithms is what a dump shows of a larval one.
         state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
-        index = self.take_index() if index is None else index
-        entry = SadEntry(index, sa, state, window, self.engine, oseq=oseq, added=now, seq=sa.seq)
+        index = self.index.take_index() if index is None else index
+        entry = SadEntry(index, sa, state, window, oseq=oseq, added=now, seq=sa.seq)
         entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
         if keep_window:
@@ -370,10 +392,10 @@ class Sad(StateIndex):
 
         A new one has addresses and a selector in the families that have addresses (__find_acq_core), zeros in others.
         """
-        found = self.acquire_by_seq(seq, wanted.mark.value & wanted.mark.mask, wanted.pcpu)
+        found = self.index.acquire_by_seq(seq, wanted.mark.value & wanted.mark.mask, wanted.pcpu)
         if found is not None and in_family(found.sa.dst, af) == in_family(wanted.dst, af):
             return found
-        found = self.acquire_like(wanted, af, odd_mode)
+        found = self.index.acquire_like(wanted, af, odd_mode)
         if found is not None:
             return found
         src, dst, selector = bytes(4), bytes(4), Selector()
@@ -385,11 +407,11 @@ class Sad(StateIndex):
 
     def _draw(self, low: int, high: int, entry: SadEntry, direction: Direction | None) -> int:
         def free(spi: int) -> bool:
-            if self._looped:
+            if self.looped:
                 raise KernelHang("this kernel hangs here: the hash chain of SPI 0 is a loop (CVE-2025-39965)")
-            return not self.policy.taken(self, spi, entry, direction)
+            return not self.policy.taken(self.index, spi, entry, direction)
 
-        spi = self.policy.draw(self._rng, low, high, free)
+        spi = self.policy.draw(self.rng, low, high, free)
         if spi is None:
             in_use = low == high != 0 and self.policy.names_the_taken
             raise self.kernel.error(errno.ENOENT, SPI_IN_USE if in_use else NO_SPI)
@@ -400,13 +422,13 @@ class Sad(StateIndex):
         if (
             spi == 0
         ):  # only a policy that hands out zero comes here: linked once more each time, the chain becomes a loop
-            self._looped = entry.sa_index in self._zeros_linked
-            self._zeros_linked.add(entry.sa_index)
+            self.looped = entry.sa_index in self.zeros_linked
+            self.zeros_linked.add(entry.sa_index)
             entry.sa = replace(entry.sa, dir=direction)
             return
-        self.unlink_acquire(entry)
+        self.index.unlink_acquire(entry)
         entry.sa = replace(entry.sa, spi=spi, dir=direction)
-        self.link_spi(entry)
+        self.index.link_spi(entry)
 
     def _tell(self, event: str, entry: SadEntry, hard: int) -> None:
         if self.listener is not None:

@@ -13,15 +13,12 @@ import abc
 import errno
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from espsim.core.address import Address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
-
-if TYPE_CHECKING:
-    from espsim.sad.sad import Sad
+from espsim.sad.index import StateIndex
 
 Free = Callable[[int], bool]
 Triple = tuple[Address, int, int]
@@ -46,18 +43,18 @@ class SpiPolicy(abc.ABC):
     names_the_taken = False
 
     @abc.abstractmethod
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Whether a state forbids `spi` to the larval `entry` (protocol, daddr, mark) and the request's `dir`."""
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """Whether NEWSA or UPDSA of `sa` is refused beyond the triple; `replaced` is the state that it replaces."""
         return False
 
     def input(
-        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+        self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """The SA of an inbound packet; `port` is its UDP destination port, None where it is plain ESP."""
-        return sad.lookup(*triple, mark, port)
+        return index.lookup(*triple, mark, port)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
         """An SPI of low..high that is free, or None (xfrm_alloc_spi).
@@ -89,9 +86,9 @@ class Rfc2401(SpiPolicy):
     drawn_zero_ends = True
     names_the_taken = True
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Taken where a state has the triple and its mark matches."""
-        return sad.locate(entry.sa, spi, entry.af) is not None
+        return index.locate(entry.sa, spi, entry.af) is not None
 
 
 class Rfc4301(SpiPolicy):
@@ -103,9 +100,9 @@ class Rfc4301(SpiPolicy):
     by = "Marvell, for NICs that look at the SPI alone"
     where = '94f39804d891, "xfrm: Duplicate SPI Handling" (2025); RFC 4301 4.1'
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Taken where any state has the SPI and the protocol."""
-        return any(e.sa.proto == entry.sa.proto for e in sad.with_spi(spi))
+        return any(e.sa.proto == entry.sa.proto for e in index.with_spi(spi))
 
 
 class Rfc4301Spi0(Rfc4301):
@@ -136,12 +133,12 @@ class SaDir(SpiPolicy):
     def __init__(self, *, undirected_count: bool = False) -> None:
         self.undirected_count = undirected_count
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """With dir in among the states with dir in, else by the triple."""
         if direction is not Direction.IN:
-            return sad.locate(entry.sa, spi, entry.af) is not None
+            return index.locate(entry.sa, spi, entry.af) is not None
         counted = (Direction.IN, None) if self.undirected_count else (Direction.IN,)
-        return any(e.sa.proto == entry.sa.proto and e.sa.dir in counted for e in sad.with_spi(spi))
+        return any(e.sa.proto == entry.sa.proto and e.sa.dir in counted for e in index.with_spi(spi))
 
 
 class Split(SpiPolicy):
@@ -162,9 +159,9 @@ class Split(SpiPolicy):
     def __init__(self, *, check_newsa: bool = True) -> None:
         self.check_newsa = check_newsa
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """Outbound by the triple among outbound states, else (SPI, protocol) among the others."""
-        states = [e for e in sad.with_spi(spi) if e.sa.proto == entry.sa.proto]
+        states = [e for e in index.with_spi(spi) if e.sa.proto == entry.sa.proto]
         if direction is Direction.OUT:
             mark = entry.sa.mark.value & entry.sa.mark.mask
             return any(
@@ -173,15 +170,15 @@ class Split(SpiPolicy):
             )
         return any(e.sa.dir is not Direction.OUT for e in states)
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """NEWSA with dir in: (SPI, protocol) among the inbound table."""
-        return self.check_newsa and sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
+        return self.check_newsa and sa.dir is Direction.IN and _another_inbound(index, sa, replaced)
 
     def input(
-        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+        self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """Outbound states are in the other table: they are not found."""
-        entry = sad.lookup(*triple, mark, port)
+        entry = index.lookup(*triple, mark, port)
         return None if entry is None or entry.sa.dir is Direction.OUT else entry
 
 
@@ -198,16 +195,16 @@ class Full4301(Rfc4301):
     by = "the letter of RFC 4301; no one proposes it for outbound SAs"
     where = "RFC 4301 4.1 and 4.4.2.1"
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """NEWSA or UPDSA with dir in of an SPI that another inbound state has."""
-        return sa.dir is Direction.IN and _another_inbound(sad, sa, replaced)
+        return sa.dir is Direction.IN and _another_inbound(index, sa, replaced)
 
     def input(
-        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+        self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """(SPI, protocol), the newest; an outbound state is no candidate."""
         _daddr, spi, proto = triple
-        found = [e for e in sad.with_spi(spi) if e.sa.proto == proto and e.sa.dir is not Direction.OUT]
+        found = [e for e in index.with_spi(spi) if e.sa.proto == proto and e.sa.dir is not Direction.OUT]
         return next((e for e in reversed(found) if e.sa.mark.matches(mark)), None)
 
 
@@ -221,20 +218,20 @@ class FreeBsd(SpiPolicy):
     where = "sys/netipsec/key.c, key_checkspidup"
     tries = 1000  # net.key.spi_trycnt
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """key_checkspidup: any state with the SPI."""
-        return any(True for _ in sad.with_spi(spi))
+        return any(True for _ in index.with_spi(spi))
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """ADD of an SPI that any other state has."""
-        return any(e is not replaced for e in sad.with_spi(sa.spi))
+        return any(e is not replaced for e in index.with_spi(sa.spi))
 
     def input(
-        self, sad: Sad, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
+        self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """key_allocsa: the one SA with the SPI, if it isn't larval and has the packet's protocol and destination."""
         daddr, spi, proto = triple
-        entry = next(iter(sad.with_spi(spi)), None)
+        entry = next(iter(index.with_spi(spi)), None)
         if entry is None or entry.state is State.LARVAL or (entry.sa.proto, entry.sa.dst) != (proto, daddr):
             return None
         return entry
@@ -270,8 +267,10 @@ class OpenBsd(Rfc2401):
         return None
 
 
-def _another_inbound(sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
-    return any(e is not replaced and e.sa.proto == sa.proto and e.sa.dir is Direction.IN for e in sad.with_spi(sa.spi))
+def _another_inbound(index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    return any(
+        e is not replaced and e.sa.proto == sa.proto and e.sa.dir is Direction.IN for e in index.with_spi(sa.spi)
+    )
 
 
 POLICIES: dict[str, Callable[[], SpiPolicy]] = {

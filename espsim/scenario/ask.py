@@ -68,7 +68,7 @@ def ask(
     asked = Asked()
     lines = lines_of(step, words)
     for trial in range(step.trials):
-        before = netns.sad.next_index
+        before = netns.sad.index.next_index
         if step.shuffle:
             rng.shuffle(lines)
         if trial == 0:

@@ -68,7 +68,7 @@ class CellRunner:
         for name, sas in groups.items():
             self._peers[name] = []
             for sa in sas:
-                outbound = Outbound(Sad(netns.sad.engine), self.rng.randbytes)
+                outbound = Outbound(Sad(), self.rng.randbytes)
                 self._peers[name].append((outbound, outbound.sad.newsa(replace(sa, dir=None))))
         self._installed: dict[str, list[SadEntry | None]] = {name: [None] * len(sas) for name, sas in groups.items()}
         self._accepted: list[int] = []
@@ -175,7 +175,7 @@ class CellRunner:
     def _driver(self, sa: SecurityAssociation) -> str | None:
         """xdo_dev_state_add: the device is asked before the SAD has the SA."""
         assert isinstance(self.inbound, OffloadedInbound)  # noqa: S101 - nothing else sets this hook
-        index = self.netns.sad.next_index
+        index = self.netns.sad.index.next_index
         refused = self.inbound.device.add(index, sa, self._port).errno
         if refused is None:
             self._accepted.append(index)

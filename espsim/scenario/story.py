@@ -6,7 +6,6 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import aad
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
@@ -116,7 +115,7 @@ def trace_one_packet() -> list[tuple[str, str, str]]:
     """One real packet through the reference path: (section, step, what it found), a row a step."""
     sa = parse_sa_line(TRACED_SA)
     rng = random.Random(4303)
-    peer, host = Sad(CryptographyEngine()), Sad(CryptographyEngine())
+    peer, host = Sad(), Sad()
     entry = peer.newsa(sa)
     host.newsa(sa)
     sent = Outbound(peer, rng.randbytes).send_with(entry, clear_packet(sa, 10))

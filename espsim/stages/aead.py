@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import EngineError
 from espsim.core.arrays import U8
 from espsim.core.batch import PacketBatch
@@ -58,12 +59,13 @@ def _close(batch: PacketBatch, columns: SadColumns, row: int) -> None:
     """
     at, size = int(batch.plain_at[row]), int(batch.plain_length[row])
     esp, plaintext = int(batch.esp_at[row]), batch.arena[at : at + size]
-    transform = columns.entries[batch.sa_index[row]].transform if columns.entries else None
-    if transform is None:
+    keys = columns.entries[batch.sa_index[row]].sa.keys if columns.entries else None
+    if keys is None:
         plaintext[:] = 0
         return
     header, iv = batch.arena[esp : esp + 8].tobytes(), batch.arena[esp + 8 : at].tobytes()
-    plaintext[:] = np.frombuffer(transform.seal(header, b"", iv, plaintext.tobytes()), np.uint8)[:size]
+    sealed = CryptographyEngine().transform(keys).seal(header, b"", iv, plaintext.tobytes())
+    plaintext[:] = np.frombuffer(sealed, np.uint8)[:size]
 
 
 def _refuse_broken(opened: U8) -> None:

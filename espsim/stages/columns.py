@@ -114,7 +114,7 @@ class SadColumns:
         own = OwnColumns() if sent is None else OwnColumns.of(entries, ready, sent)
         used = standing if sent is None else np.array(ready)
         shape, bits = _windows(entries)
-        tables = _tables(entries, port_key=sad.port_key, any_mark=any_mark)
+        tables = _tables(entries, port_key=sad.index.port_key, any_mark=any_mark)
         counts = zeros((len(entries), 8), np.int64)
         counts[:, USED] = [e.used is not None for e in entries]
         return cls(
@@ -206,7 +206,7 @@ def _standing(entry: SadEntry) -> int:
 def _ready(entry: SadEntry) -> int:
     """The same but for the direction."""
     encap = entry.sa.encap
-    if entry.state is not State.VALID or not entry.keyed:
+    if entry.state is not State.VALID or entry.sa.keys is None:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
     if encap is None:
         return int(PLAIN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from espsim.aead.engine import Engine
 from espsim.core.address import Address
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import NO_MARK, PROTO_AH, Direction, Limits, SecurityAssociation, Selector
@@ -58,8 +57,7 @@ def packet_of(src: Address, dst: Address, proto: int, payload: bytes) -> bytes:
 class Peer:
     """Seals packets with the keys of SAs that it is shown. CBC's IVs and the masks of GCM's come from `rng`."""
 
-    def __init__(self, engine: Engine, rng: random.Random) -> None:
-        self._engine = engine
+    def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def esp_packet(self, shape: Shape, sa: SecurityAssociation | None, inner: bytes) -> bytes:
@@ -89,7 +87,7 @@ class Peer:
             sa, dst=shape.dst, src=shape.src, spi=shape.spi, dir=Direction.OUT, mark=NO_MARK, encap=None, offload=None,
             limits=Limits(), selector=Selector(), tfcpad=0,
         )  # fmt: skip
-        sad = Sad(self._engine)
+        sad = Sad()
         entry = sad.newsa(own)
         entry.send_next(shape.seq64 if sa.esn else shape.seq64 & 0xFFFFFFFF)  # without ESN no high half is sealed
         sent = Outbound(sad, self._rng.randbytes).send_with(entry, inner)

@@ -35,7 +35,7 @@ class Traffic:
         self._netns = netns
         self._seen = seen
         self._host = Host(netns)
-        self._peer = Peer(netns.sad.engine, random.Random(0))
+        self._peer = Peer(random.Random(0))
 
     def rx(self, words: Words) -> Callable[[], Answer]:
         """RX: what the line asks for arrives."""

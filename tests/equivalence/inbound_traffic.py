@@ -10,7 +10,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import (
@@ -115,7 +114,7 @@ LASTING = sas(limits=LATE_LIMITS).filter(lambda chosen: chosen[0].keys is not No
 
 def make(chosen: list[tuple[SecurityAssociation, bool]], policy: str = "rfc4301", port_key: bool = False) -> Sad:
     """The same SAD every time; a triple that is there already is left out."""
-    sad = Sad(CryptographyEngine(), POLICIES[policy](), random.Random(1), port_key=port_key)
+    sad = Sad(POLICIES[policy](), random.Random(1), port_key=port_key)
     for sa, keep in chosen:
         if (
             sad.lookup(sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask, sa.encap.dport if sa.encap else None)

@@ -8,7 +8,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation, Selector
@@ -101,7 +100,7 @@ def sads(*, limited: int = 8, most: int = 6, late: bool = False) -> st.SearchStr
 
 def make(chosen: list[SecurityAssociation]) -> Sad:
     """The same SAD every time."""
-    sad = Sad(CryptographyEngine(), rng=random.Random(1))
+    sad = Sad(rng=random.Random(1))
     for sa in chosen:
         with contextlib.suppress(XfrmError):
             sad.newsa(sa)

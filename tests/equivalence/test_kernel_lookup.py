@@ -63,7 +63,7 @@ def entry_of(n: int, key: tuple[bytes, int, int], mark: Mark, port: int | None) 
     daddr, spi, proto = key
     encap = Encap("espinudp", 4500, port, bytes(16)) if port is not None else None
     sa = SecurityAssociation(daddr, daddr, spi, proto, mark=mark, encap=encap)
-    return SadEntry(n, sa, State.VALID, Window(0), None, af=AF_INET if len(daddr) == 4 else AF_INET6)
+    return SadEntry(n, sa, State.VALID, Window(0), af=AF_INET if len(daddr) == 4 else AF_INET6)
 
 
 def chain_of(entries: list[SadEntry], port_key: bool) -> np.ndarray:

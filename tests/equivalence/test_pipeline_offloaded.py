@@ -64,7 +64,7 @@ def offloaded(
     inbound = OffloadedInbound(make(chosen), Device(model, seed=seed), mark=mark, own_traffic=own_traffic)
     entries, rng = list(inbound.sad), random.Random(seed)
     for entry in entries:
-        if entry.transform is not None and rng.random() < 0.9:
+        if entry.sa.keys is not None and rng.random() < 0.9:
             inbound.offload(entry)
     for entry in entries[1:]:
         if rng.random() < 0.1:

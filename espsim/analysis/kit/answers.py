@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.analysis.kit.packets import Case
 from espsim.core.errors import UnknownReached
 from espsim.core.layers import Layer
@@ -55,7 +54,7 @@ class DeviceAnswers:
 
 def software(capture: str, sad_text: str, *, strict_windows: bool = False) -> Answers:
     """The reference path without a device, for the SAs of a text."""
-    sad = Sad(CryptographyEngine(), strict_windows=strict_windows)
+    sad = Sad(strict_windows=strict_windows)
     load(sad, parse_sad_text(sad_text))
     return _run(capture, Inbound(sad, own_traffic=True))
 
@@ -79,7 +78,7 @@ def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
     """What the device of a model answers, with the model's own suggestions for what is not public."""
     model = _model(ident)
     device = Device(model, model.suggestions)
-    inbound = OffloadedInbound(Sad(CryptographyEngine()), device, own_traffic=True)
+    inbound = OffloadedInbound(Sad(), device, own_traffic=True)
     result = DeviceAnswers(ident, Answers(), [], device.assumptions)
     try:
         for step in case.steps:

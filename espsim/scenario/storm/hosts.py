@@ -205,7 +205,7 @@ class Nodes:
     def __init__(self, host: Host, seed: int) -> None:
         self._host = host
         self._rng = random.Random(f"{seed}/nodes")
-        self.sad = Sad(host.netns.sad.engine)
+        self.sad = Sad()
         self.inbound = Inbound(self.sad)
         self.ins: list[Pair] = [[None, None] for _ in host.ins]
         self.outs: list[list[tuple[Outbound, SadEntry] | None]] = [[None, None] for _ in host.ins]
@@ -230,7 +230,7 @@ class Nodes:
         if sa is None:
             return "goes on with the old outbound SA"
         # An SAD for each, because a node's SAs may have one SPI, and the host's address is the destination of all.
-        outbound = Outbound(Sad(self.sad.engine), self._rng.randbytes)
+        outbound = Outbound(Sad(), self._rng.randbytes)
         self.outs[node][generation] = outbound, outbound.sad.newsa(replace(sa, dir=None, offload=None))
         return f"sends with 0x{sa.spi:08x}"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import Algorithm
 from espsim.analysis.audit import WORKS, audit
 from espsim.analysis.inventory import Inventory, take_inventory
@@ -61,7 +60,7 @@ def an_sa(rng: random.Random, number: int) -> SecurityAssociation:
 
 def some_sas(seed: int, count: int = 60) -> list[SecurityAssociation]:
     """SAs that one kernel can hold, oldest first."""
-    rng, sad = random.Random(seed), Sad(CryptographyEngine())
+    rng, sad = random.Random(seed), Sad()
     found = []
     for number in range(1, count + 1):
         sa = an_sa(rng, number)
@@ -91,7 +90,7 @@ def decapped(sas: list[SecurityAssociation], device: Device) -> list[str]:
 
 
 def _host(sas: list[SecurityAssociation], model: Model) -> tuple[OffloadedInbound, list[SadEntry]]:
-    sad = Sad(CryptographyEngine())
+    sad = Sad()
     entries = [sad.newsa(sa) for sa in sas]
     path = OffloadedInbound(sad, Device(model))
     for entry in entries:

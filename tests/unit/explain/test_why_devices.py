@@ -59,7 +59,7 @@ def test_a_device_that_drops_what_software_would_find():
 
 
 def with_port() -> Sad:
-    sad = Sad(new_sad().engine, port_key=True)
+    sad = Sad(port_key=True)
     sad.newsa(gcm_sa(encap=Encap("espinudp", 4500, 4501, bytes(16))))
     return sad
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import Algorithm
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
@@ -38,7 +37,7 @@ def tunnels():
 
 
 def sad_of(of, slots, *, selectors=False) -> Sad:
-    sad = Sad(CryptographyEngine())
+    sad = Sad()
     for (spi, daddr), slot in zip(zip(of.spi.tolist(), of.daddr[:, 1].tolist(), strict=True), slots, strict=True):
         key = (Algorithm("aead", "rfc4106(gcm(aes))", slot.keys.key + slot.keys.salt, 128),)
         selector = Selector(dst=spi.to_bytes(4), dst_prefix=32) if selectors else Selector()

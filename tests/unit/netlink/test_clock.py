@@ -21,7 +21,7 @@ def request(spi: int, **limits: int) -> SaRequest:
 
 
 def timers(netns: Netns) -> int:
-    return len(netns._timers)
+    return len(netns.timers)
 
 
 def test_the_heap_does_not_grow_with_the_clock():

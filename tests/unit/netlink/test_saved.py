@@ -97,33 +97,17 @@ def test_counters_and_options_are_kept():
 def test_nothing_new_is_forgotten():
     """Whoever adds a field that decides what a namespace answers has to save it, and then name it here."""
     netns = Netns()
-    saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "_acquire_seq", "_hung",
+    saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "acquire_seq", "hung",
              "ivs", "masks", "android_resources"}  # fmt: skip
-    assert set(vars(netns)) == saved | {"offload", "_events", "_timers"}
-    sad = {
-        "policy",
-        "kernel",
-        "port_key",
-        "strict_windows",
-        "acq_expires",
-        "_rng",
-        "_zeros_linked",
-        "_looped",
-        "_next_index",
-    }
-    indices = {"_entries", "_by_triple", "_by_pair", "_by_spi", "_acquires", "_by_seq", "buckets", "tunnel_spi"}
-    assert set(vars(netns.sad)) == sad | indices | {"engine", "listener"}
-    assert set(vars(netns.spd)) == {
-        "_policies",
-        "_generator",
-        "_timers",
-        "defaults",
-        "thresholds",
-        "buckets",
-        "_by_dst",
-    }
+    assert set(vars(netns)) == saved | {"offload", "_events", "timers"}
+    sad = {"policy", "kernel", "strict_windows", "acq_expires", "rng", "zeros_linked", "looped", "tunnel_spi", "index"}
+    assert set(vars(netns.sad)) == sad | {"listener"}
+    tables = {"entries", "by_triple", "by_pair", "by_spi", "acquires", "by_seq", "buckets"}
+    assert set(vars(netns.sad.index)) == tables | {"next_index", "port_key"}
+    spd = {"policies", "generator", "timers", "defaults", "thresholds", "buckets", "by_dst"}
+    assert set(vars(netns.spd)) == spd
     assert set(SadEntry.__dataclass_fields__) == {
-        "sa_index", "sa", "state", "window", "engine", "_transform", "oseq", "bytes", "packets", "added", "used",
+        "sa_index", "sa", "state", "window", "oseq", "bytes", "packets", "added", "used",
         "stats", "seq", "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",
     }  # fmt: skip
 

@@ -10,7 +10,6 @@ from collections import Counter
 
 import pytest
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Mark, Mode
@@ -20,7 +19,6 @@ from espsim.sad.spi import POLICIES
 from tests.support import gcm_sa
 
 A = parse_address
-ENGINE = CryptographyEngine()
 SRC, DST, DST2 = A("10.0.0.1"), A("10.0.0.2"), A("10.0.0.3")
 PROTOCOL = (errno.EINVAL, "Invalid protocol, must be one of AH, ESP, IPCOMP")
 RANGE = (errno.EINVAL, "Invalid SPI range: min > max")
@@ -28,7 +26,7 @@ COMP = (errno.EINVAL, "IPCOMP SPI must be <= 65535")
 
 
 def make(policy="rfc4301", seed=1):
-    return Sad(ENGINE, POLICIES[policy](), random.Random(seed))
+    return Sad(POLICIES[policy](), random.Random(seed))
 
 
 @pytest.fixture(params=["rfc2401", "rfc4301"])
@@ -74,7 +72,7 @@ class TestChecks:
     def test_the_larval_state(self, sad):
         entry = sad.allocspi(SRC, DST, PROTO_ESP, 5, 5, mode=Mode.TUNNEL, reqid=9, dir=Direction.IN, now=3.0)
         sa = entry.sa
-        assert (entry.state, entry.transform, entry.added, sa.keys) == (State.LARVAL, None, 3.0, None)
+        assert (entry.state, entry.added, sa.keys) == (State.LARVAL, 3.0, None)
         assert (sa.src, sa.dst, sa.spi, sa.mode, sa.reqid, sa.dir) == (SRC, DST, 5, Mode.TUNNEL, 9, Direction.IN)
         assert sad.lookup(DST, 5, PROTO_ESP) is entry
 

@@ -6,7 +6,6 @@ import errno
 
 import pytest
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Encap, Limits, Mark, Mode, Selector
@@ -17,13 +16,12 @@ from espsim.sad.spi import POLICIES
 from tests.support import gcm_sa
 
 A = parse_address
-ENGINE = CryptographyEngine()
 LOCAL, OTHER, PEER = "192.0.2.2", "192.0.2.3", "192.0.2.1"
 
 
 @pytest.fixture(params=["rfc2401", "rfc4301"])
 def sad(request):
-    return Sad(ENGINE, POLICIES[request.param]())
+    return Sad(POLICIES[request.param]())
 
 
 def refused(call, *args, **options):
@@ -132,7 +130,7 @@ class TestUpdsa:
         alloc(sad, spi=0x1001)
         entry = sad.updsa(gcm_sa(src="198.51.100.9", reqid=77))
         assert entry.state is State.VALID
-        assert entry.transform is not None
+        assert entry.sa.keys is not None
         assert [e.sa.reqid for e in sad] == [77]
         assert sad.lookup(A(LOCAL), 0x1001, 50) is entry
 
@@ -167,7 +165,7 @@ class TestUpdsa:
     def test_a_valid_sa_gets_lifetimes_and_ports_and_keeps_its_keys_reqid_mode_and_selector(self, sad):
         encap = Encap("espinudp", 4500, 4500, bytes(16))
         entry = sad.newsa(gcm_sa(reqid=1, encap=encap))
-        entry.packets, entry.oseq, transform = 5, 9, entry.transform
+        entry.packets, entry.oseq, keys = 5, 9, entry.sa.keys
         moved, limits = Encap("espinudp", 4500, 31002, bytes(16)), Limits(hard_packets=9)
         update = gcm_sa(key_byte=8, reqid=2, mode=Mode.TRANSPORT, encap=moved, limits=limits,
                         selector=Selector(proto=6))  # fmt: skip
@@ -175,7 +173,7 @@ class TestUpdsa:
         sa = entry.sa
         assert (sa.encap, sa.limits, sa.limited) == (moved, limits, True)
         assert (sa.reqid, sa.mode, sa.selector) == (1, Mode.TUNNEL, Selector())
-        assert (sa.algorithms[0].key[0], entry.transform) == (7, transform)
+        assert (sa.algorithms[0].key[0], sa.keys) == (7, keys)
         assert (entry.packets, entry.oseq, len(sad)) == (5, 9, 1)
 
     def test_encapsulation_neither_comes_nor_goes(self, sad):

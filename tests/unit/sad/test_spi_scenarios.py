@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.address import format_address, parse_address
 from espsim.core.errors import XfrmError
 from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Encap, Mark, Mode
@@ -19,7 +18,6 @@ from espsim.sad.spi import POLICIES
 from tests.support import gcm_sa
 
 A = parse_address
-ENGINE = CryptographyEngine()
 OK, E2, E17, E3 = "OK", "ENOENT", "EEXIST", "ESRCH"
 IN, OUT = Direction.IN, Direction.OUT
 NUMBERS = {"esp": PROTO_ESP, "ah": PROTO_AH, "comp": PROTO_COMP}
@@ -148,14 +146,14 @@ SCENARIOS = {
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_scenario(name, policy):
     requests, answers, leftovers = SCENARIOS[name]
-    sad = Sad(ENGINE, POLICIES[policy](), random.Random(1))
+    sad = Sad(POLICIES[policy](), random.Random(1))
     assert [request(sad) for request in requests] == answers[policy]
     assert sum(not entry.sa.spi for entry in sad) == leftovers[policy]
 
 
 def test_s19_deleting_flushing_or_expiring_the_holder_frees_the_spi():
     for release in ("delsa", "flush", "expire"):
-        sad = Sad(ENGINE)
+        sad = Sad()
         entry = sad.newsa(gcm_sa("192.0.2.9", ME, 0x5000))
         assert alloc(PEER1)(sad) == E2
         if release == "delsa":
@@ -219,7 +217,7 @@ def dump(sad: Sad) -> str:
 @pytest.mark.parametrize(("column", "policy"), [(0, "rfc2401"), (1, "rfc4301")])
 @pytest.mark.parametrize("name", list(ROWS))
 def test_rows_of_real_kernels(name, column, policy):
-    sad = Sad(ENGINE, POLICIES[policy](), random.Random(1))
+    sad = Sad(POLICIES[policy](), random.Random(1))
     src = "192.0.2.9" if name == "dup_five_addresses" else "10.0.0.1"
     for row in ROWS[name]:
         if row[0] == D:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.core.errors import InputError
 from espsim.sad.association import ReplayState, SecurityAssociation
 from espsim.sad.sad import Sad
@@ -70,7 +69,7 @@ def test_a_running_entry_prints_its_window():
     line = (
         "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10 mode tunnel replay-window 64 flag esn aead rfc4106(gcm(aes)) "
     )
-    sad = Sad(CryptographyEngine())
+    sad = Sad()
     entry = sad.newsa(parse_sa_line(line + "0x" + "ab" * 20 + " 128"))
     for seq in (1, 2, 5):
         entry.window.advance(seq)

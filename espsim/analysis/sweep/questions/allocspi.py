@@ -34,6 +34,7 @@ from espsim.netlink.netns import Netns
 from espsim.netlink.request import DIR_IN, SpiRequest
 from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
+from espsim.sad.index import StateIndex
 from espsim.sad.sad import Sad
 from espsim.sad.spi import Free, SpiPolicy
 
@@ -55,13 +56,13 @@ class _Counted(SpiPolicy):
         """Count from 0."""
         self.free = self.taken_ = 0
 
-    def taken(self, sad: Sad, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
+    def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
         """As the policy says."""
-        return self._inner.taken(sad, spi, entry, direction)
+        return self._inner.taken(index, spi, entry, direction)
 
-    def refuses(self, sad: Sad, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
+    def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
         """As the policy says."""
-        return self._inner.refuses(sad, sa, replaced)
+        return self._inner.refuses(index, sa, replaced)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
         """As the policy says, counted."""
