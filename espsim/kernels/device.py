@@ -5,6 +5,7 @@
     in_slots            what is in it                                               DirectTable
     better              what several signatures of an exact table find              ExactTable
     conclude            the context that was found, and the device's check of it    offload/device.py Device.lookup
+    conclude_spi        the same, of what kernels/tables.py found and checked in one
 
 `step` says where a packet's lookup ended: PENDING until then. Tables give entries by number; `context` says in which
 row of `facts` the context of an entry stands (-1: in none, its slot of the SA array is empty).
@@ -17,6 +18,7 @@ import numpy as np
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
+from espsim.kernels.tables import OTHER
 
 CLASSIFY, OVER_MAX, MISSED, EMPTY, MISMATCH, HIT = range(6)
 """Ends of a lookup: not classified; an index beyond the end; not in the table; a slot without an SA; refused; found."""
@@ -181,3 +183,19 @@ def conclude(
         reached[i], action[i] = said[end, 0], said[end, 1]
         if end == ASK:
             sa_index[i] = -1
+
+
+@kernel
+def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reached: U8, action: U8) -> None:
+    """As `conclude`, of `sa_index` as `tables.direct`, `spi_shared` and `spi_skewed` fill it.
+
+    `missing` is the end of a packet for whose SPI they found nothing: EMPTY or MISSED.
+    """
+    for i in range(len(step)):
+        found = sa_index[i]
+        pending = step[i] == PENDING
+        end = HIT if found >= 0 else missing if found == -1 else MISMATCH
+        end = ends[end if pending else step[i]]
+        found = found if found >= -1 else OTHER - found
+        sa_index[i] = found if pending and end != ASK else -1
+        step[i], reached[i], action[i] = end, said[end, 0], said[end, 1]

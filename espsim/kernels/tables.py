@@ -3,12 +3,12 @@
     direct             SPI, less an offset, under a mask: an array index               offload/tables.py DirectTable
     spi_shared         an SPI in `ways` places of one row                              HashTable, not skewed
     spi_skewed         an SPI in `ways` places, each in a row of its own hash          HashTable, skewed
-    hash_rows, crc_rows, in_ways    the same for keys of any words and any number of ways
     exact              whole keys of up to seven words                                 ExactTable, one list of fields
 
 A cell of an SPI table is SPI << 32 | sa_index + 1, and 0 where it is empty. Rows of a hash are what
-`offload.hashing` says: `starts` holds, for each way, the hash of no words with the table's seed and the way
-(`vendor_hash((), seed, way)`; one start for all ways where the table isn't skewed).
+`offload.hashing` says of the SPI and the constants `after` it: `starts` holds, for each way, the hash of no words with
+the table's seed and the way (`vendor_hash((), seed, way)`; one start for all ways where the table isn't skewed).
+Other keys, other hashes and other numbers of ways: device_hash.py.
 """
 
 from __future__ import annotations
@@ -72,14 +72,23 @@ def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I
         sa_index[i] = found if cell >> _32 == np.uint64(spi[i]) or found < 0 else OTHER - found
 
 
+@inlined
+def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> np.uint64:
+    """The row of an SPI's hash."""
+    h = mix64(start ^ spi)
+    for n in range(len(after)):
+        h = mix64(h ^ after[n])
+    return _modulo(h, sets)
+
+
 @kernel
-def spi_shared(spi: U32, start: np.uint64, table: U64, sa_index: I32) -> None:
+def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32) -> None:
     """The first way with this SPI in the row of its hash; `table` is (sets, 4) cells."""
     rows, sets = len(spi), np.uint64(len(table))
     for i in range(-AHEAD, rows):
         j = i + AHEAD
         if j < rows:
-            row = _modulo(mix64(start ^ np.uint64(spi[j])), sets)
+            row = _spi_row(start, np.uint64(spi[j]), after, sets)
             prefetch(table, row)
             sa_index[j] = row
         if i < 0:
@@ -94,7 +103,7 @@ def spi_shared(spi: U32, start: np.uint64, table: U64, sa_index: I32) -> None:
 
 
 @kernel
-def spi_skewed(spi: U32, starts: U64, table: U64, scratch: U32, sa_index: I32) -> None:
+def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_index: I32) -> None:
     """The first way with this SPI, each way a row of its own hash; `table` is (4, sets) cells.
 
     `scratch` is (AHEAD, 4): the rows of the packets that are on the way.
@@ -110,10 +119,10 @@ def spi_skewed(spi: U32, starts: U64, table: U64, scratch: U32, sa_index: I32) -
             found = _first(table, key, scratch, slot)
         if j < rows:
             ahead = np.uint64(spi[j])
-            scratch[slot, 0] = _ask(table, 0, _modulo(mix64(s0 ^ ahead), sets))
-            scratch[slot, 1] = _ask(table, 1, _modulo(mix64(s1 ^ ahead), sets))
-            scratch[slot, 2] = _ask(table, 2, _modulo(mix64(s2 ^ ahead), sets))
-            scratch[slot, 3] = _ask(table, 3, _modulo(mix64(s3 ^ ahead), sets))
+            scratch[slot, 0] = _ask(table, 0, _spi_row(s0, ahead, after, sets))
+            scratch[slot, 1] = _ask(table, 1, _spi_row(s1, ahead, after, sets))
+            scratch[slot, 2] = _ask(table, 2, _spi_row(s2, ahead, after, sets))
+            scratch[slot, 3] = _ask(table, 3, _spi_row(s3, ahead, after, sets))
         if i >= 0:
             sa_index[i] = found
 
@@ -138,17 +147,6 @@ def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
     return np.int64(cell & _LOW) - 1
 
 
-@kernel
-def hash_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
-    """Where each key may be: `places` (keys, ways) = way * sets + vendor_hash % sets; `words` is (keys, words)."""
-    for i in range(len(words)):
-        for way in range(places.shape[1]):
-            h = starts[min(way, len(starts) - 1)]
-            for n in range(words.shape[1]):
-                h = mix64(h ^ words[i, n])
-            places[i, way] = way * np.int64(sets) + np.int64(h % sets)
-
-
 @helper
 def crc_word(crc: np.uint64, word: np.uint64) -> np.uint64:
     """`offload.hashing.crc32c`'s register after one more word, in network order."""
@@ -156,32 +154,6 @@ def crc_word(crc: np.uint64, word: np.uint64) -> np.uint64:
         byte = word >> np.uint64(shift) & _BYTE
         crc = crc >> np.uint64(8) ^ _CRC[(crc ^ byte) & _BYTE]
     return crc
-
-
-@kernel
-def crc_rows(words: U64, starts: U64, sets: np.uint64, places: I64) -> None:
-    """As `hash_rows` with crc32c; a start is the register after the seed: `crc32c((), seed, way) ^ 0xFFFFFFFF`."""
-    for i in range(len(words)):
-        for way in range(places.shape[1]):
-            crc = starts[min(way, len(starts) - 1)]
-            for n in range(words.shape[1]):
-                crc = crc_word(crc, words[i, n])
-            places[i, way] = way * np.int64(sets) + np.int64((crc ^ _LOW) % sets)
-
-
-@kernel
-def in_ways(words: U64, places: I64, keys: U64, held: I32, sa_index: I32) -> None:
-    """The SA in the first of a key's places that holds the key; `keys` (places, words), `held` the SA there or -1."""
-    for i in range(len(words)):
-        sa_index[i] = -1
-        for way in range(places.shape[1]):
-            at = places[i, way]
-            same = held[at] >= 0
-            for n in range(words.shape[1]):
-                same = same and keys[at, n] == words[i, n]
-            if same:
-                sa_index[i] = held[at]
-                break
 
 
 @inlined

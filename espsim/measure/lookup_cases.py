@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from espsim.jit.memory import zeros
-from espsim.kernels import lookup, replay, tables
+from espsim.kernels import lookup, replay
 from espsim.measure.cases import Case, Clocked, Group, ready
 from espsim.measure.gather import gather
-from espsim.measure.keys import PACKETS, dense_keys, keys, stream, triple_table
-from espsim.measure.model_tables import ModelTable, find_hashed
+from espsim.measure.keys import PACKETS, keys, stream, triple_table
+from espsim.measure.model_tables import ModelTable
 from espsim.measure.peers import Peer, dpdk_test_sad
-from espsim.measure.spi_tables import direct_table, hash_table
+from espsim.measure.spi_tables import Filled, direct_table, hash_table
+from espsim.stages.hardware import DeviceRows
 
 BATCH = 4096
 """Packets a call of a kernel."""
@@ -81,7 +82,7 @@ def _batches(rows: int, call: Callable[[slice], object]) -> Callable[[], int]:
 def _checked(work: Callable[[], int], found: np.ndarray, want: np.ndarray) -> Callable[[], int]:
     """`work`, having shown once that its answers are right."""
     work()
-    if not (np.maximum(found, -1) == want).all():  # below -1: another SPI's SA, which the device's check refuses
+    if not (found == want).all():
         raise AssertionError("a lookup gave wrong answers")
     return work
 
@@ -117,39 +118,32 @@ def _gathered(sas: int, seed: int) -> Peer:
 
 
 def direct_case(count: int, hit: float, seed: int) -> Case:
-    """A table that the SPI indexes."""
-    of = dense_keys(count, hit=hit, seed=seed)
-    table, found = direct_table(of), np.empty(len(of.pick), np.int32)
-    mask = np.uint64(len(table) - 1)
-
-    def call(cut: slice) -> None:
-        tables.direct(of.packet_spi[cut], np.uint64(0), mask, table, found[cut])
-
-    work = _checked(_batches(len(found), call), found, of.pick)
-    return Case("lookup", "spi-direct", count, Clocked(work), hit=hit, model="direct")
+    """A device's table that the SPI indexes."""
+    filled = direct_table(count, hit=hit, seed=seed)
+    return _device_case(filled, Case("lookup", "spi-direct", count, hit=hit, model="direct"))
 
 
 def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> Case:
-    """A hash of the SPI with four ways: of one row, or each of a row of its own where `skewed`."""
-    made = hash_table(count, skewed=skewed, hit=hit, seed=seed)
-    find, spi, found = find_hashed(made, skewed=skewed), made.of.packet_spi, np.empty(len(made.of.pick), np.int32)
-    work = _checked(_batches(len(found), lambda cut: find(spi[cut], found[cut])), found, made.of.pick)
-    return Case("lookup", "spi-hash", count, Clocked(work), hit=hit, model="4-way skewed" if skewed else "4-way shared")
+    """A device's hash of the SPI with four ways: of one row, or each of a row of its own where `skewed`."""
+    filled, name = hash_table(count, skewed=skewed, hit=hit, seed=seed), "4-way skewed" if skewed else "4-way shared"
+    return _device_case(filled, Case("lookup", "spi-hash", count, hit=hit, model=name))
 
 
 def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> Case:
-    filled = table.make(count, hit, PACKETS, seed)
-    found, whole = np.empty(PACKETS, np.int32), filled.packets()
+    case = Case("lookup", table.what, count, hit=hit, model=table.ident)
+    return _device_case(table.make(count, hit, PACKETS, seed), case)
 
-    def call(cut: slice) -> None:
-        filled.find(whole.cut(cut), found[cut])
 
-    work = _batches(PACKETS, call)
-    work()
+def _device_case(filled: Filled, case: Case) -> Case:
+    """A case whose packets are looked up in a device's tables as in every run with a model."""
+    rows = len(filled.of.pick)
+    found, whole, answers = np.empty(rows, np.int32), filled.packets(), DeviceRows.of(BATCH)
+    _batches(rows, lambda cut: filled.find(whole.cut(cut), answers, found[cut]))()
     missing = filled.of.pick < 0  # a table without the SPI in its rows gives a stranger's packet to somebody
-    if (found != filled.of.pick)[~missing].any() and table.what != "none":
+    if (found != filled.of.pick)[~missing].any() and case.what != "none":
         raise AssertionError("a packet met another SA than its own")
-    return Case("lookup", table.what, count, Clocked(work), hit=hit, model=table.ident)
+    case.once = Clocked(_batches(rows, lambda cut: filled.look_up(whole.cut(cut), answers)))
+    return case
 
 
 def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:

@@ -13,53 +13,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espsim.core.arrays import I32, U32
 from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
-from espsim.kernels import tables
-from espsim.kernels.device import ASK
-from espsim.kernels.lookup import NO_PORT, usable
+from espsim.kernels.lookup import usable
 from espsim.measure import tunnels
-from espsim.measure.keys import Keys, dense_keys, keys, keys_of
-from espsim.measure.spi_tables import HashTable
+from espsim.measure.keys import dense_keys, keys, keys_of
+from espsim.measure.spi_tables import Filled
+from espsim.measure.traffic import BATCH
 from espsim.offload.compare import association
 from espsim.offload.device import Device
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.pipeline.snapshot import device_columns
 from espsim.stages.columns import SadColumns
-from espsim.stages.hardware import USE, DeviceColumns, DeviceRows, PacketColumns, ask_device, hardware
+from espsim.stages.hardware import DeviceRows
 
 MOST = 100_000
 """SAs that a model is measured with at most: each goes through the driver as an object."""
 _SPARE = 8  # a hash leaves some SAs without a place: one in so many more are offered
 
 _NAMES = {"direct": "spi-direct", "hash": "spi-hash"}
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """SAs and packets that fit a device, and its tables with these SAs; their rows are those of `of`."""
-
-    of: Keys
-    columns: DeviceColumns
-
-    def find(self, packets: PacketColumns | PacketBatch, sa_index: I32) -> None:
-        """The SA whose context the device uses for each packet; -1: none. UnknownReached where that is not public."""
-        rows = DeviceRows.of(len(packets))
-        hardware(packets, self.columns, rows)
-        if rows.step.max(initial=0) == ASK:
-            ask_device(packets, self.columns, rows, np.flatnonzero(rows.step == ASK).tolist())
-        sa_index[:] = np.where(rows.action == USE, rows.sa_index, -1)
-
-    def packets(self) -> PacketColumns:
-        """The packets' columns, for a lookup alone."""
-        rows = len(self.of.pick)
-        saddr = np.zeros((rows, 2), np.uint64)
-        saddr[:, 1] = int.from_bytes(tunnels.SOURCE)
-        nothing = np.full(rows, NO_PORT, np.uint32)
-        family = np.full(rows, 4, np.uint8)
-        daddr = self.of.packet_daddr
-        return PacketColumns(self.of.packet_spi, family, daddr, saddr, nothing, nothing, np.zeros(rows, np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +91,10 @@ def model_table(name: str, assume: Iterable[str] = ()) -> ModelTable:
 
 def stage_of(filled: Filled) -> Callable[[PacketBatch, SadColumns], None]:
     """A lookup stage that asks the device; a packet that it leaves to software counts as one without an SA."""
+    rows = DeviceRows.of(BATCH)
 
     def lookup(batch: PacketBatch, columns: SadColumns) -> None:
-        filled.find(batch, batch.sa_index)
+        filled.find(batch, rows, batch.sa_index)
         usable(batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict)
 
     return lookup
-
-
-def find_hashed(made: HashTable, *, skewed: bool) -> Callable[[U32, I32], None]:
-    """find(spi, sa_index) in a table of four ways."""
-    if not skewed:
-        return lambda spi, out: tables.spi_shared(spi, made.starts[0], made.cells, out)
-    scratch = np.zeros((tables.AHEAD, 4), np.uint32)
-    return lambda spi, out: tables.spi_skewed(spi, made.starts, made.cells, scratch, out)

@@ -1,4 +1,8 @@
-"""SPI tables of hardware models, filled for benchmarks: an array that the SPI indexes, and hashes of four ways."""
+"""SAs in a device's tables; and devices that look an SPI up and do nothing else, built from arrays.
+
+A device of a million SAs is not filled through a driver, one object an SA. What looks packets up is the batch path's
+`hardware`, as in every run with a model.
+"""
 
 from __future__ import annotations
 
@@ -7,59 +11,116 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from espsim.core.arrays import I32, U32, U64
+from espsim.core.batch import PacketBatch
 from espsim.jit.compiling import kernel
 from espsim.jit.memory import zeros
-from espsim.kernels import tables
-from espsim.measure.keys import PACKETS, Keys, keys, keys_of
+from espsim.kernels import device_hash
+from espsim.kernels.device import ASK, HIT, PENDING, SPI
+from espsim.kernels.lookup import NO_PORT
+from espsim.measure.keys import PACKETS, Keys, dense_keys, keys, keys_of
+from espsim.measure.tunnels import SOURCE
+from espsim.offload.device import Reached
 from espsim.offload.hashing import vendor_hash
+from espsim.stages.hardware import (
+    SOFTWARE,
+    USE,
+    DeviceColumns,
+    DeviceRows,
+    Key,
+    KeyTable,
+    PacketColumns,
+    Packets,
+    Slots,
+    SpiTable,
+    Ways,
+    ask_device,
+    hardware,
+)
 
 WAYS = 4
-
-
-def direct_table(of: Keys, slots: int | None = None) -> npt.NDArray[np.uint64]:
-    """An array of `slots` (a power of two; else the next one from the SAs), each SA in the slot of its masked SPI."""
-    table = zeros((slots or 1 << (len(of.spi) - 1).bit_length(),), np.uint64)
-    slot = of.spi & np.uint32(len(table) - 1)
-    table[slot] = of.spi.astype(np.uint64) << np.uint64(32) | np.arange(1, len(of.spi) + 1, dtype=np.uint64)
-    return table
+_BY_SPI = Key(SPI)
 
 
 @dataclass(frozen=True, slots=True)
-class HashTable:
-    """Four ways, half full: (sets, 4) cells, or (4, sets) with a hash for each way; `starts` begin the hashes."""
+class Filled:
+    """SAs and packets that fit a device, and its tables with these SAs; their rows are those of `of`."""
 
-    cells: npt.NDArray[np.uint64]
-    starts: npt.NDArray[np.uint64]
     of: Keys
+    columns: DeviceColumns
+
+    def look_up(self, packets: PacketColumns | PacketBatch, rows: DeviceRows) -> None:
+        """What the device does with each packet, in as many rows. UnknownReached where that is not public."""
+        hardware(packets, self.columns, rows)
+        if rows.step.max(initial=0) == ASK:
+            ask_device(packets, self.columns, rows, np.flatnonzero(rows.step == ASK).tolist())
+
+    def find(self, packets: PacketColumns | PacketBatch, rows: DeviceRows, sa_index: I32) -> None:
+        """The same, and the SA whose context it uses for each packet; -1: none."""
+        self.look_up(packets, rows)
+        sa_index[:] = -1
+        np.copyto(sa_index, rows.sa_index, where=rows.action == USE)
+
+    def packets(self) -> PacketColumns:
+        """The packets' columns, for a lookup alone."""
+        return _packets(self.of.packet_spi, self.of.packet_daddr)
 
 
-def hash_table(
-    sas: int, *, skewed: bool, hit: float, seed: int, sets: int | None = None, packets: int = PACKETS
-) -> HashTable:
-    """A table with `sas` SAs, the first of a seeded stream that find a free way; full rows turn a few away.
+def _packets(spi: U32, daddr: U64) -> PacketColumns:
+    """IPv4 packets from the one source, without ports and marks."""
+    rows = len(spi)
+    saddr, nothing = np.zeros((rows, 2), np.uint64), np.full(rows, NO_PORT, np.uint32)
+    saddr[:, 1] = int.from_bytes(SOURCE)
+    return PacketColumns(spi, np.full(rows, 4, np.uint8), daddr, saddr, nothing, nothing, np.zeros(rows, np.uint32))
 
-    `sets` are as many as leave it half full, unless a model says otherwise.
+
+def direct_table(sas: int, *, hit: float, seed: int) -> Filled:
+    """An array of slots, the next power of two from the SAs, each SA in the slot of its masked SPI."""
+    of = dense_keys(sas, hit=hit, seed=seed)
+    cells = np.full(1 << (sas - 1).bit_length(), -1, np.int32)
+    mask = len(cells) - 1
+    cells[of.spi & np.uint32(mask)] = np.arange(sas)
+    return _filled(of, Slots(cells, len(cells), masked=(0, mask)))
+
+
+def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
+    """Four ways of one row, or each of a row of its own hash where `skewed`; half full.
+
+    Its SAs are the first of a seeded stream that find a free way: full rows turn a few away.
     """
     spare = keys(sas + sas // 8 + 64, packets=1, seed=seed)
-    starts = np.array([vendor_hash((), seed, way) for way in range(WAYS)], np.uint64)
-    sets = sets or 1 << max((2 * sas // WAYS - 1).bit_length(), 2)
-    places = np.empty((len(spare.spi), WAYS), np.int64)
-    words = spare.spi.astype(np.uint64)[:, np.newaxis]
-    tables.hash_rows(words, starts if skewed else starts[:1], np.uint64(sets), places)
+    sets = 1 << max((2 * sas // WAYS - 1).bit_length(), 2)
+    starts = np.array([vendor_hash((), seed, way) for way in range(WAYS if skewed else 1)], np.uint64)
+    cells, nobody = zeros((sets * WAYS, 2), np.uint64), np.zeros(1, np.uint64)
+    codes = np.array([device_hash.SPI], np.uint8)
+    table = Ways(_BY_SPI, codes, nobody, starts, sets, WAYS, False, cells, np.arange(sas))
+    row_step, way_step = (1, sets) if skewed else (WAYS, 1)
+    places = table.hashes(_packets(spare.spi, spare.daddr)) * row_step + np.arange(WAYS) * way_step
     held, taken = np.full(sets * WAYS, -1, np.int32), np.empty(sas, np.int64)
     if fill(places, held, taken) < sas:
         raise ValueError(f"{sas} SAs find no room in {sets} sets of {WAYS} ways")
     rng = np.random.default_rng(seed)
     # A miss has an SPI of the reserved range, which no SA has.
-    of = keys_of(rng, spare.spi[taken], np.arange(1, 256, dtype=np.uint32), family=4, hit=hit, packets=packets)
-    cells = zeros((WAYS * sets,), np.uint64)
+    of = keys_of(rng, spare.spi[taken], np.arange(1, 256, dtype=np.uint32), family=4, hit=hit, packets=PACKETS)
     full = held >= 0
-    cells[full] = of.spi[held[full]].astype(np.uint64) << np.uint64(32) | (held[full] + 1).astype(np.uint64)
-    shaped = cells.reshape(WAYS, sets)
-    if not skewed:
-        shaped = zeros((sets, WAYS), np.uint64)
-        shaped[:] = cells.reshape(WAYS, sets).T
-    return HashTable(shaped, starts, of)
+    cells[full, 0], cells[full, 1] = of.spi[held[full]], held[full] + 1
+    return _filled(of, table)
+
+
+def _filled(of: Keys, table: Slots | Ways) -> Filled:
+    """A device with this table, no rule before it, and a context for each SA; software takes what it does not find."""
+    sas = np.arange(len(of.spi), dtype=np.int32)
+    said = np.full((8, 2), [Reached.MISS, SOFTWARE], np.uint8)
+    said[HIT] = Reached.HIT, USE
+    held = _BY_SPI.words(_packets(of.spi, of.daddr))
+    ends, tables = np.arange(8, dtype=np.uint8), [KeyTable(0, table, sas)]
+    columns = DeviceColumns(PENDING, None, tables, _BY_SPI, held, sas, ends, said, _nothing_to_ask)
+    columns.by_spi = SpiTable.of(columns)
+    return Filled(of, columns)
+
+
+def _nothing_to_ask(_packets: Packets, _row: int) -> tuple[int, int, int, bool]:
+    raise AssertionError("this device has no answer that is not public")
 
 
 @kernel

@@ -40,6 +40,7 @@ from espsim.stages.hardware import (
     Packets,
     Rows,
     Slots,
+    SpiTable,
     Ways,
     exact_table,
 )  # fmt: skip
@@ -62,6 +63,7 @@ def device_columns(device: Device, rows: Mapping[int, int], port: int = 0) -> De
         _fill(columns, device, rows, port)
     except UnknownReached:
         columns.begin, columns.classify, columns.tables = steps.ASK, None, []
+    columns.by_spi = SpiTable.of(columns)
     return columns
 
 

@@ -221,6 +221,80 @@ class KeyTable:
     context: I32
 
 
+_BY_SPI = Key(kernel.SPI)
+_WAYS = 4
+
+
+@dataclass(slots=True)
+class SpiTable:
+    """A device's only table, where SPIs alone are looked up and compared: found and checked in one pass.
+
+    `cells` as in kernels/tables.py; `masked` is the slot's (offset, mask), None where it is a hash of four ways.
+    """
+
+    cells: U64
+    masked: tuple[int, int] | None = None
+    starts: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    after: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
+    _scratch: U32 = field(default_factory=lambda: np.zeros((tables.AHEAD, 4), np.uint32))
+
+    @classmethod
+    def of(cls, columns: DeviceColumns) -> SpiTable | None:
+        """The table of these columns; None where it is of another kind, or one answer would differ."""
+        if len(columns.tables) != 1 or columns.tables[0].family or columns.checked not in (None, _BY_SPI):
+            return None
+        table, context = columns.tables[0].table, columns.tables[0].context
+        if isinstance(table, Slots) and columns.checked is not None:
+            return cls._of_slots(table, context, columns)
+        return cls._of_ways(table, context, columns) if isinstance(table, Ways) else None
+
+    @classmethod
+    def _of_slots(cls, table: Slots, context: I32, columns: DeviceColumns) -> SpiTable | None:
+        if table.rules is not None or table.sparse is not None or 0 < table.capacity <= table.masked[1]:
+            return None
+        places = np.flatnonzero(table.cells >= 0)
+        at = context[table.cells[places]]
+        places, at = places[at >= 0], at[at >= 0]
+        if (columns.sa[at] < 0).any():
+            return None
+        return cls(_cells(len(table.cells), places, columns.held[at, 0], columns.sa[at]), table.masked)
+
+    @classmethod
+    def _of_ways(cls, table: Ways, context: I32, columns: DeviceColumns) -> SpiTable | None:
+        if table.key != _BY_SPI or table.crc or table.ways != _WAYS:
+            return None
+        if table.codes[0] != device_hash.SPI or (table.codes[1:] != device_hash.CONSTANT).any():
+            return None
+        places = np.flatnonzero(table.cells[:, 1])
+        spi, at = table.cells[places, 0], context[table.cells[places, 1].astype(np.int64) - 1]
+        if (at < 0).any() or (columns.sa[at] < 0).any() or len(np.unique(spi)) < len(spi):
+            return None
+        if columns.checked is not None and (columns.held[at, 0] != spi).any():
+            return None
+        shape = (_WAYS, table.sets) if len(table.starts) > 1 else (table.sets, _WAYS)
+        cells = _cells(len(table.cells), places, spi, columns.sa[at])
+        return cls(cells.reshape(shape), None, table.starts, table.constants[1:].copy())
+
+    def look_up(self, spi: U32, columns: DeviceColumns, rows: DeviceRows) -> None:
+        """Fill `rows`, of which `step` says whose lookup has not ended yet."""
+        if self.masked is not None:
+            offset, mask = self.masked
+            tables.direct(spi, np.uint64(offset), np.uint64(mask), self.cells, rows.sa_index)
+        elif len(self.starts) == 1:
+            tables.spi_shared(spi, self.starts[0], self.after, self.cells, rows.sa_index)
+        else:
+            tables.spi_skewed(spi, self.starts, self.after, self.cells, self._scratch, rows.sa_index)
+        missing = kernel.MISSED if self.masked is None else kernel.EMPTY
+        kernel.conclude_spi(missing, columns.ends, columns.said, rows.step, rows.sa_index, rows.reached, rows.action)
+
+
+def _cells(count: int, places: I64, spi: U64, sa: I32) -> U64:
+    """So many cells of kernels/tables.py, some with an SPI and its SA."""
+    cells = zeros((count,), np.uint64)
+    cells[places] = spi << np.uint64(32) | (sa.astype(np.int64) + 1).astype(np.uint64)
+    return cells
+
+
 @dataclass(slots=True)
 class DeviceColumns:
     """A device's tables at one moment, seen by packets of one port.
@@ -228,7 +302,8 @@ class DeviceColumns:
     `begin`: PENDING, or the end of every packet; `classify` takes a packet that it finds, None all. `ends` (8) says
     what each end of a lookup counts as, `said` (8, 2) what it is: reached, action. `checked` and `held` are what the
     device compares, None for nothing; `sa` are the SAs of the contexts.
-    `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed).
+    `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed). `by_spi`, where there is one,
+    answers for `tables`, faster.
     """
 
     begin: int
@@ -240,6 +315,7 @@ class DeviceColumns:
     ends: U8
     said: U8
     ask: Callable[[Packets, int], tuple[int, int, int, bool]]
+    by_spi: SpiTable | None = None
 
 
 def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
@@ -251,7 +327,9 @@ def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None
     rows.shadowed[:] = 0
     if columns.classify is not None:
         rows.step[columns.classify.find(packets) < 0] = kernel.CLASSIFY
-    if len(columns.tables) == 1 and not columns.tables[0].family:
+    if columns.by_spi is not None:
+        columns.by_spi.look_up(packets.spi, columns, rows)
+    elif len(columns.tables) == 1 and not columns.tables[0].family:
         _look_up(packets, columns, columns.tables[0], rows)
     else:
         _in_families(packets, columns, rows)

@@ -100,18 +100,21 @@ def play(model: Model, history: Ops, packets: list[PacketKey], seed: int, *, ask
     for port in (0, 1):
         here = [key._replace(port=port) for key in packets]
         want = [device.lookup(key) for key in here]
-        columns = device_columns(device, {n: n + 100 for n in range(len(history)) if n != 2}, port)
-        rows, seen = DeviceRows.of(len(here)), columns_of(here)
-        hardware(seen, columns, rows)
-        which = np.flatnonzero(rows.step == ASK)
-        assert asks or not len(which)
-        ask_device(seen, columns, rows, which.tolist())
-        known = {-1: -1, 2: GONE}
-        assert rows.sa_index.tolist() == [known.get(a.sa_index, a.sa_index + 100) for a in want]
-        assert rows.reached.tolist() == [a.reached for a in want]
-        assert rows.action.tolist() == [ACTIONS[a.action] for a in want]
-        assert rows.shadowed.tolist() == [a.shadowed for a in want]
+        seen = columns_of(here)
         assert [packet_key(seen, n, port) for n in range(len(here))] == here
+        for gone, fast in ((2, True), (-1, True), (-1, False)):
+            columns = device_columns(device, {n: n + 100 for n in range(len(history)) if n != gone}, port)
+            columns.by_spi = columns.by_spi if fast else None
+            rows = DeviceRows.of(len(here))
+            hardware(seen, columns, rows)
+            which = np.flatnonzero(rows.step == ASK)
+            assert asks or not len(which)
+            ask_device(seen, columns, rows, which.tolist())
+            known = {-1: -1, gone: GONE} if gone >= 0 else {-1: -1}
+            assert rows.sa_index.tolist() == [known.get(a.sa_index, a.sa_index + 100) for a in want]
+            assert rows.reached.tolist() == [a.reached for a in want]
+            assert rows.action.tolist() == [ACTIONS[a.action] for a in want]
+            assert rows.shadowed.tolist() == [a.shadowed for a in want]
 
 
 HISTORY = st.lists(ops(), max_size=14)
@@ -147,3 +150,13 @@ def test_what_is_not_public_is_the_devices_to_say():
     assert rows.sa_index.tolist() == [0, -1, -1]
     with pytest.raises(UnknownReached, match="multi_match"):
         ask_device(seen, columns, rows, [1])
+
+
+@pytest.mark.parametrize(("model", "fast"), [
+    ("marvell-cn10k-dpdk", True), ("marvell-cn10k-vpp", True), ("marvell-cn9k-dpdk", True),
+    ("marvell-cn10k-linux-v5", True), ("marvell-cn10k-dpdk-alg1", False), ("sw-vpp-tun-protect", False),
+])  # fmt: skip
+def test_whose_tables_are_spis_alone(model, fast):
+    device = Device(load(model))
+    device.add(0, sa_of(5, "1.1.1.1", "9.9.9.1", Mark(), None, True))
+    assert (device_columns(device, {0: 0}).by_spi is not None) == fast
