@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         seal_packet,
         write_capture,
     )
+    from espsim.core.answers import Received, Sent
     from espsim.core.errors import InputError
     from espsim.netlink.netns import Netns as Namespace
     from espsim.offload.device import Device
@@ -43,8 +44,10 @@ __all__ = [
     "InputError",
     "LookupTable",
     "Namespace",
+    "Received",
     "Sad",
     "SecurityAssociation",
+    "Sent",
     "__version__",
     "audit",
     "load_model",
@@ -61,7 +64,8 @@ __all__ = [
 
 _ELSEWHERE = {
     "Device": "offload.device", "InputError": "core.errors", "LookupTable": "pipeline.lookup_table",
-    "Namespace": "netlink.netns:Netns", "Sad": "sad.sad", "SecurityAssociation": "sad.association",
+    "Namespace": "netlink.netns:Netns", "Received": "core.answers", "Sad": "sad.sad",
+    "SecurityAssociation": "sad.association", "Sent": "core.answers",
     "load_model": "offload.model",
 }  # fmt: skip
 

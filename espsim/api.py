@@ -2,6 +2,7 @@
 
     load_sad, Sad, SecurityAssociation, Namespace    SAs from text; the SAD; one network namespace with its policies
     open_packet, seal_packet                         one packet, by the readable path, with every step if asked
+    Received, Sent                                   their answers: verdict, counter, numbers, the packet
     open_batch, seal_batch                           many packets, by the batch path, answers as numpy columns
     read_capture, write_capture                      pcap and pcapng in, pcap out
     LookupTable                                      SAs by SPI and destination, on arrays: software's, or a model's
@@ -21,12 +22,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from espsim.core.answers import Received, Sent
     from espsim.explain.steps import Step
     from espsim.io.capture import Frame
     from espsim.offload.model import Model
     from espsim.pipeline.as_columns import OpenedBatch, SealedBatch
-    from espsim.reference.inbound import Received
-    from espsim.reference.outbound import Sent
+    from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
     from espsim.scenario.matrix import Answered
 
@@ -63,7 +64,7 @@ def open_packet(
     now: float = 0.0,
     mark: int | None = 0,
     trace: Callable[[Step], None] | None = None,
-) -> Received | None:
+) -> Received[SadEntry] | None:
     """Open one IP packet that holds ESP, at `now` (seconds): windows and counters move. None: it is not ESP.
 
     `mark`: the packet's (None: marks are not asked). `trace` is called with each step, as `espsim explain` shows them;
@@ -86,7 +87,7 @@ def seal_packet(
     mark: int | None = 0,
     random_bytes: Callable[[int], bytes] = os.urandom,
     trace: Callable[[Step], None] | None = None,
-) -> Sent | None:
+) -> Sent[SadEntry] | None:
     """Seal one clear IP packet under the outbound SA whose selector takes it. None: it is not IP.
 
     `trace` is called with each step, as `espsim explain --seal` shows them; no step holds a key.

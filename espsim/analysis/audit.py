@@ -36,9 +36,10 @@ from espsim.analysis.offers import Offers
 from espsim.analysis.shortcuts import finds_by_spi, has_room, mask_of, mask_of_vacant, rows_that_fill, turns_away
 from espsim.core.address import Address
 from espsim.core.errors import UnknownReached
-from espsim.core.verdict import DeviceOutcome, Surfacing
+from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.offload import outcome
 from espsim.offload.caps import Refusal, stays_in_software
-from espsim.offload.device import Answer, Device, PacketKey, Reached
+from espsim.offload.device import Answer, Device, PacketKey
 from espsim.offload.schema import UNKNOWN
 from espsim.text.survey import Survey
 
@@ -46,11 +47,6 @@ FATES = ("installed", "collides", "aliases", "overflows", "refused")
 WORKS = ("hardware", "software", "lost", "wrong_sa", "unknown")
 SEVERITY = {works: n for n, works in enumerate(("lost", "wrong_sa", "unknown", "software", "hardware"))}
 
-_ABSENT = {
-    Reached.MISS: DeviceOutcome.DROPPED,
-    Reached.EMPTY_SLOT: DeviceOutcome.EMPTY_SLOT,
-    Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH,
-}
 _UNKNOWN_FATE = "unknown"
 
 _Kind: TypeAlias = tuple[int, str | None, int, bool]
@@ -364,26 +360,20 @@ class _Run:
         """As `reference.offloaded` has it, for a packet that only its own SA opens."""
         if answer.action == "use":
             if answer.sa_index == index:
-                return Met("hardware" if self._mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
-            wrong = DeviceOutcome.SHADOWED if answer.shadowed else DeviceOutcome.WRONG_SA
+                return Met("hardware" if self.device.mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
+            wrong = outcome.with_context(own=False, shadowed=answer.shadowed)
             return Met("wrong_sa", wrong, self._failing(index), answer.sa_index)
         other = answer.sa_index if answer.sa_index != index else -1
-        if answer.action == "software":
-            outcome = DeviceOutcome.MISS if answer.reached is Reached.MISS else _ABSENT[answer.reached]
-            return self._in_software(index, outcome, other)
-        if self._mode == "":
-            return Met("lost", _ABSENT[answer.reached], Surfacing.COUNTED, other)
-        surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
-        return Met("lost", _ABSENT[answer.reached], surfacing, other)
-
-    @functools.cached_property
-    def _mode(self) -> str:
-        return self.device.mode
+        software = answer.action == "software"
+        absent = outcome.without_context(answer.reached, software=software)
+        if software:
+            return self._in_software(index, absent, other)
+        return Met("lost", absent, outcome.refused(self.device, dropped=answer.action == "drop")[0], other)
 
     def _failing(self, index: int) -> Surfacing | None:
         """How a wrong key comes to light; None: not public, which changes nothing of where the packets go."""
         try:
-            return self.device.surfacing("integrity")
+            return outcome.opened(self.device, Verdict.INTEGRITY)[0]
         except UnknownReached as reached:
             self._needed(reached.key, index)
             return None

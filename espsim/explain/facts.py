@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from espsim.core.verdict import DeviceOutcome, Verdict
+from espsim.core.answers import Received
 from espsim.reference.outer import Outer, parse_outer
 from espsim.sad.entry import SadEntry
 
@@ -32,20 +32,6 @@ class Top(NamedTuple):
     known: bool = True
 
 
-class Fate(Protocol):
-    """What a path says of one packet (`espsim.reference.inbound.Received`)."""
-
-    verdict: Verdict
-    spi: int | None
-    seq: int | None
-    seq64: int | None
-    entry: SadEntry | None
-    used: SadEntry | None
-    device: DeviceOutcome | None
-    odd_padding: bool
-    own: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, link layer too.
@@ -67,12 +53,12 @@ class Seen:
 class Failure:
     """One packet that failed: what a path said, what the capture says, and `outer`, where ESP is in it."""
 
-    fate: Fate
+    fate: Received[SadEntry]
     seen: Seen
     outer: Outer | None
 
     @classmethod
-    def of(cls, fate: Fate, seen: Seen, ports: Collection[int]) -> Failure:
+    def of(cls, fate: Received[SadEntry], seen: Seen, ports: Collection[int]) -> Failure:
         """`ports`: the UDP ports at which ESP is expected."""
         outer = parse_outer(seen.packet, ports)
         if outer is not None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.icv import computed_icv
 from espsim.core.address import format_address
+from espsim.core.answers import Received
 from espsim.core.verdict import Verdict
 from espsim.explain.crypto import Crypto
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.inner import mode_of
 from espsim.reference.outer import Arrival, Outer, parse_outer
 from espsim.reference.trace import Trace
@@ -246,7 +247,9 @@ def inner_steps(inner: bytes) -> list[Step]:
     return steps
 
 
-def verdict_step(received: Received, cause: str | None, detail: str | None, sentence: str | None = None) -> Step:
+def verdict_step(
+    received: Received[SadEntry], cause: str | None, detail: str | None, sentence: str | None = None
+) -> Step:
     """What became of it: the verdict's sentence (or another), the counter, and the cause where one is known."""
     verdict = received.verdict
     fields = [fact("Linux counter", received.counter or "none moves")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from espsim.core.answers import Sent
 from espsim.core.verdict import OutVerdict
 from espsim.explain.causes import shown_selector
 from espsim.explain.crypto import Crypto
@@ -16,7 +17,7 @@ from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.inbound import inner_steps, sa_fields
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Places, Step, fact
-from espsim.reference.outbound import Outbound, Sent, trimmed
+from espsim.reference.outbound import Outbound, trimmed
 from espsim.reference.trace import OutTrace
 from espsim.sad.association import ESPINUDP, Mode
 from espsim.sad.entry import SadEntry
@@ -139,7 +140,7 @@ class Sealed:
     """What was found out of one clear packet; as `packet.Explained`, and `sent.packet` is what goes to the wire."""
 
     seen: Seen
-    sent: Sent
+    sent: Sent[SadEntry]
     told: OutboundSteps
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from espsim.core.answers import Received
 from espsim.core.verdict import Verdict
 from espsim.explain.facts import Seen as Facts
 from espsim.explain.frames import Seen
@@ -21,7 +22,8 @@ from espsim.explain.steps import Places, Step, Tell
 from espsim.explain.why import why_one
 from espsim.io.linktype import ip_packet
 from espsim.io.source import Record
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
+from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
 
@@ -36,7 +38,7 @@ class Explained:
 
     frame: int
     record: Record
-    received: Received
+    received: Received[SadEntry]
     steps: list[Step]
     nonce: bytes | None = None
     aad: bytes | None = None
@@ -90,7 +92,7 @@ def _hex(data: bytes | None) -> str | None:
 def open_packet(
     sad: Sad, packet: bytes, *, mark: int | None = 0, now: float = 0.0, trace: Tell | None = None,
     show_keys: bool = False,
-) -> Received | None:  # fmt: skip
+) -> Received[SadEntry] | None:  # fmt: skip
     """Open one IP packet under a SAD's SAs, whose windows and counters move; None: it is not ESP.
 
     `now` in seconds; `mark` None asks no marks. `trace` is called with every `Step` of the run, the verdict last; keys
@@ -148,7 +150,7 @@ def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
 
 def _run(
     inbound: Inbound, arrived: tuple[bytes, float, bool, bool], tell: Tell, places: Places, show_keys: bool
-) -> tuple[InboundSteps, Received | None]:
+) -> tuple[InboundSteps, Received[SadEntry] | None]:
     """A packet, its time, whether it is outgoing and came in TCP, through the path; told once it is known as ESP."""
     packet, now, outgoing, in_tcp = arrived
     heard: list[Step] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from espsim.aead.engines import engine_by_name
+from espsim.core.answers import Received
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain.entries import notes, why
@@ -24,9 +25,10 @@ from espsim.io.atomic import Outputs
 from espsim.io.capture import CaptureCut, CaptureWriter, Frame, NoWriter, open_capture
 from espsim.io.fragments import Fragments, Joiner
 from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
 from espsim.reference.offloaded import OffloadedInbound
+from espsim.sad.entry import SadEntry
 
 _W = TypeVar("_W", bound=CaptureWriter)
 
@@ -118,7 +120,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
 
 def _one(
     frame: Frame, inbound: Inbound, watch: Watch, stats: InboundStats, lines: VerdictLines | None
-) -> Received | None:
+) -> Received[SadEntry] | None:
     """One frame of the reference path: counted, explained, its line written."""
     received = None
     if frame.ip is not None:
@@ -139,7 +141,7 @@ def _one(
     return received
 
 
-def _line(frame: Frame, received: Received | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:
+def _line(frame: Frame, received: Received[SadEntry] | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:
     facts = FrameFacts(frame.number, frame.time_ns, frame.captured, *ends_of(frame.ip or frame.fragment or b""))
     return verdict_line(facts, received, layer, modelled=modelled)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from espsim.core.address import format_address
+from espsim.core.answers import Received
 from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.layers import Layer
@@ -20,13 +21,14 @@ from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureCut
 from espsim.io.fragments import Fragments
 from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound, ReceivedRow
+from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.lanes import InboundLane
 from espsim.pipeline.offloaded import BatchOffloaded
 from espsim.pipeline.stats import FrameFacts, ends_of, verdict_line
 from espsim.pipeline.stream import Piece, stream
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
+from espsim.sad.entry import SadEntry
 
 Advance = Callable[[int], None]
 
@@ -86,7 +88,7 @@ class _Batches:
     def take(self, piece: Piece[PacketBatch]) -> None:
         """A batch that has run."""
         batch = piece.batch
-        answers: list[ReceivedRow | None] = []
+        answers: list[Received[SadEntry] | None] = []
         tokens: list[Token] = []
         if self._sift is not None:
             looked = self._sift.take(batch)
@@ -102,7 +104,7 @@ class _Batches:
             for row in (batch.verdict == PART).nonzero()[0].tolist():
                 self.parts.part(int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row]), None)
 
-    def _by_row(self, batch: PacketBatch, row: int, answer: ReceivedRow | None) -> Token:
+    def _by_row(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> Token:
         if batch.verdict[row] == PART:
             return None
         self.ran.stats.count(answer, Layer(batch.kind[row]))
@@ -114,7 +116,8 @@ class _Batches:
         return self._watch.failed(answer, seen_in(batch, row, answer))
 
     def _write(
-        self, piece: Piece[PacketBatch], answers: list[ReceivedRow | None], tokens: list[Token], lines: VerdictLines
+        self, piece: Piece[PacketBatch], answers: list[Received[SadEntry] | None], tokens: list[Token],
+        lines: VerdictLines,
     ) -> None:  # fmt: skip
         """A line for each row, or for a fragment one that waits."""
         batch = piece.batch

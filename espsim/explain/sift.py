@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.core.answers import Received
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import IN_TCP, OTHERWISE
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
-from espsim.explain.facts import Fate, Seen, Top
+from espsim.explain.facts import Seen, Top
 from espsim.explain.known import Known
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group, Token
 from espsim.kernels import sift as kernel
@@ -101,7 +102,7 @@ class Sift(Collector):
         return token
 
 
-def seen_in(batch: PacketBatch, row: int, fate: Fate) -> Seen:
+def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> Seen:
     """What the capture says of a row that failed. A window may have refused one that is plaintext by then."""
     packet, opened = batch.packet(row), None
     if fate.verdict in REPLAY_VERDICTS:

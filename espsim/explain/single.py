@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from espsim.aead.engines import engine_by_name
+from espsim.core.answers import Received
 from espsim.core.errors import InputError
 from espsim.core.verdict import PASSED
 from espsim.explain.causes import FRAGMENT, snap
@@ -22,10 +23,11 @@ from espsim.explain.outbound import Sealed, seal_frame
 from espsim.explain.packet import Explained, explain_packet, explain_part, finish
 from espsim.explain.watch import Group, Sample, Token, Watch, is_final
 from espsim.io.fragments import Settled
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
 from espsim.reference.outbound import Outbound
 from espsim.reference.outer import parse_outer
+from espsim.sad.entry import SadEntry
 
 AHEAD = 1024
 """Frames of a file that may be looked at behind the one that is explained."""
@@ -143,7 +145,7 @@ def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
             _tell(received, seen, watch)
 
 
-def _tell(received: Received, seen: Seen, watch: Watch) -> Token:
+def _tell(received: Received[SadEntry], seen: Seen, watch: Watch) -> Token:
     frame = seen.frame
     if received.verdict in PASSED:
         watch.passed(received)

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from espsim.aead.batch import BatchEngine
+from espsim.core.answers import Received
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, Judge, damaged_detail, restart_detail
-from espsim.explain.facts import Answer, Failure, Fate, Seen, Top
+from espsim.explain.facts import Answer, Failure, Seen, Top
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
@@ -135,7 +136,7 @@ class Collector(ABC):
             group.samples.append(Sample(answer, None))
         return group
 
-    def _look(self, group: Group, fate: Fate, seen: Seen) -> Token:
+    def _look(self, group: Group, fate: Received[SadEntry], seen: Seen) -> Token:
         """Look at a packet for which its group has room; where the budget is used up the group gets no more."""
         if not self._trials.may(seen.frame, first=not group.samples):
             group.room = 0
@@ -183,7 +184,7 @@ class Watch(Collector):
         """As Collector."""
         return entry.sa_index in self._authentic
 
-    def passed(self, fate: Fate) -> None:
+    def passed(self, fate: Received[SadEntry]) -> None:
         """A packet whose ICV was right, in arrival order with the others."""
         if fate.used is None:
             return
@@ -198,7 +199,7 @@ class Watch(Collector):
         if fate.odd_padding and fate.verdict is Verdict.DELIVERED:
             self.odd[index] = self.odd.get(index, 0) + 1
 
-    def failed(self, fate: Fate, seen: Seen) -> Token:
+    def failed(self, fate: Received[SadEntry], seen: Seen) -> Token:
         """A packet that failed; None: no group is left for it."""
         if fate.verdict in _AUTHENTIC:
             self.passed(fate)
@@ -215,7 +216,7 @@ class Watch(Collector):
         group.room -= 1
         return self._look(group, fate, seen)
 
-    def _key(self, fate: Fate, seen: Seen) -> _Key:
+    def _key(self, fate: Received[SadEntry], seen: Seen) -> _Key:
         if fate.entry is not None:
             return fate.verdict, fate.entry.sa_index
         if fate.verdict is not Verdict.NO_SA:

@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from espsim.aead.engines import engine_by_name
+from espsim.core.answers import Received
 from espsim.core.verdict import PASSED
 from espsim.explain.causes import DAMAGED, KEY, Judge, damaged_detail
-from espsim.explain.facts import Answer, Failure, Fate, Seen
+from espsim.explain.facts import Answer, Failure, Seen
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known, top_of
 from espsim.explain.trials import Trials
+from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.text.found import Unused
 
@@ -25,7 +27,7 @@ class Path(Protocol):
 
 
 def why_one(
-    path: Path, fate: Fate, seen: Seen, unused: Iterable[Unused] = ()
+    path: Path, fate: Received[SadEntry], seen: Seen, unused: Iterable[Unused] = ()
 ) -> Answer | None:  # fmt: skip
     """Why one packet failed; None: it did not.
 

@@ -98,13 +98,13 @@ class Device:
 
     # -- what the model says of the whole -----------------------------------------------------------------------
 
-    @property
+    @functools.cached_property
     def mode(self) -> str:
         """The strongest offload: packet, protocol, crypto, lookaside; "" for software."""
         offload = need(self.model, "caps.offload", self.model.spec.caps.offload)
         return next((m for m in _STRENGTH if m in offload), "")
 
-    @property
+    @functools.cached_property
     def replay_checked_by(self) -> str:
         """`host` (software, or crypto offload), `device` (hardware or its driver), or `nobody`."""
         if self.mode in ("", "crypto"):

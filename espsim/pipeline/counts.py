@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from espsim.core.answers import SaCount
 from espsim.core.arrays import I32, U8
 from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import CUT, NOT_ESP, NOT_IP, OWN
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.pipeline.stats import ENGINE_VERDICTS, InboundStats, OutboundStats, SaCount
+from espsim.pipeline.stats import ENGINE_VERDICTS, InboundStats, OutboundStats
 from espsim.sad.entry import SadEntry
 
 # A capture that was cut short would never have reached xfrm: no counter of it moves.
@@ -39,7 +40,7 @@ class SaTally:
             self._order += found[np.argsort(first)].tolist()
             self._seen[found] = True
 
-    def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutVerdict]) -> dict[int, SaCount]:
+    def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutVerdict]) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> counts, in the order in which the SAs' packets came. Verdict 0 is the one that passes."""
         result = {}
         for row in self._order:
@@ -51,7 +52,7 @@ class SaTally:
             result[count.entry.sa_index] = count
         return result
 
-    def opened(self) -> dict[int, SaCount]:
+    def opened(self) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> inbound packets that an engine opened or refused by their ICV; SAs without any are left out."""
         numbers = self._counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
         rows = [row for row in self._order if numbers[row]]

@@ -21,17 +21,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
+from espsim.core.answers import Received
 from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
-from espsim.core.verdict import PASSED, DeviceOutcome, Surfacing, Verdict
+from espsim.core.verdict import PASSED, Verdict
 from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
@@ -67,17 +67,6 @@ _CUT_COUNTS_NOT = frozenset(map(int, (Verdict.HEADER, Verdict.TRUNCATED)))
 _PASSED = frozenset(map(int, PASSED))
 
 
-class OneAnswer(Protocol):
-    """What the reference path says (`espsim.reference.inbound.Received`)."""
-
-    verdict: Verdict
-    seq64: int | None
-    entry: SadEntry | None
-    inner: bytes | None
-    odd_padding: bool
-    own: bool
-
-
 class OnePacketPath(Protocol):
     """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
 
@@ -90,26 +79,8 @@ class OnePacketPath(Protocol):
     ports: frozenset[int]
     sent: SentNumbers | None
 
-    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> OneAnswer | None:
+    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
         """Process one IP packet."""
-
-
-@dataclass(slots=True)
-class ReceivedRow:
-    """What happened to one ESP packet; fields as `espsim.reference.inbound.Received` has them."""
-
-    verdict: Verdict
-    counter: str | None
-    spi: int | None = None
-    seq: int | None = None
-    seq64: int | None = None
-    entry: SadEntry | None = None
-    used: SadEntry | None = None
-    inner: bytes | None = None
-    device: DeviceOutcome | None = None
-    surfacing: Surfacing = Surfacing.NONE
-    odd_padding: bool = False
-    own: bool = False
 
 
 class BatchInbound(Closing):
@@ -134,7 +105,7 @@ class BatchInbound(Closing):
 
     def receive(
         self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, outgoing: Sequence[bool] = ()
-    ) -> list[ReceivedRow | None]:
+    ) -> list[Received[SadEntry] | None]:
         """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all.
 
         `outgoing`: of each, whether the capture says that this host sent it; empty: it says nothing.
@@ -152,12 +123,12 @@ class BatchInbound(Closing):
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
 
-    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[ReceivedRow | None]:
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)  # type: ignore[arg-type]
         facts = (batch.verdict, batch.flags, batch.odd_padding, batch.spi, batch.seq, batch.seq64, batch.sa_index)
         inners = (batch.inner_at, batch.inner_length)
-        found: list[ReceivedRow | None] = []
+        found: list[Received[SadEntry] | None] = []
         columns = (column[rows].tolist() for column in facts + inners)
         for number, flags, odd, spi, seq, seq64, sa, at, size in zip(*columns, strict=True):
             if number in _NO_ANSWER:
@@ -166,7 +137,8 @@ class BatchInbound(Closing):
             verdict = _VERDICTS[number]
             # A capture that was cut short would never have reached xfrm: no counter of it moves.
             uncounted = flags & OWN or (flags & CUT and number in _CUT_COUNTS_NOT)
-            answer = ReceivedRow(verdict, None if uncounted else verdict.counter, own=bool(flags & OWN))
+            counter = None if uncounted else verdict.counter
+            answer: Received[SadEntry] = Received(verdict, counter, own=bool(flags & OWN))
             if number not in _NO_SPI:
                 answer.spi, answer.seq = spi, seq
             if number not in _NO_SEQ64:

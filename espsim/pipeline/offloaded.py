@@ -13,24 +13,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO
-from espsim.core.arrays import I32, U8
+from espsim.core.answers import Received
+from espsim.core.arrays import I32, U8, Bools
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
-from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
+from espsim.core.verdict import Surfacing, Verdict
 from espsim.kernels import device_replay
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import usable
+from espsim.offload import outcome
 from espsim.offload.device import Device, Reached
-from espsim.pipeline.inbound import BatchInbound, ReceivedRow, Stage
+from espsim.pipeline.inbound import BatchInbound, Stage
 from espsim.pipeline.snapshot import device_columns
 from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
@@ -41,32 +41,7 @@ from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
 from espsim.stages.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
 
-_IN_DEVICE = frozenset({Verdict.INTEGRITY, Verdict.TRUNCATED, Verdict.TRAILER})
-_WITHOUT_CONTEXT = {
-    int(Reached.MISS): DeviceOutcome.DROPPED,
-    int(Reached.EMPTY_SLOT): DeviceOutcome.EMPTY_SLOT,
-    int(Reached.SA_MISMATCH): DeviceOutcome.SA_MISMATCH,
-}
-_FACTS = [field.name for field in fields(ReceivedRow)]
-
-Bools = npt.NDArray[np.bool_]
-
-
-class OffloadedAnswer(Protocol):
-    """What the one-packet path says (`espsim.reference.inbound.Received`)."""
-
-    verdict: Verdict
-    counter: str | None
-    spi: int | None
-    seq: int | None
-    seq64: int | None
-    entry: SadEntry | None
-    used: SadEntry | None
-    inner: bytes | None
-    device: DeviceOutcome | None
-    surfacing: Surfacing
-    odd_padding: bool
-    own: bool
+_Surfaces = Callable[[Verdict], tuple[Surfacing, str | None]]
 
 
 class OffloadedPath(Protocol):
@@ -80,7 +55,7 @@ class OffloadedPath(Protocol):
 
     def receive(
         self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool
-    ) -> OffloadedAnswer | None:  # fmt: skip
+    ) -> Received[SadEntry] | None:  # fmt: skip
         """Process one IP packet."""
 
 
@@ -111,57 +86,39 @@ class BatchOffloaded(BatchInbound):
         for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
             outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
             answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
-            beside.asked[row] = None if answer is None else ReceivedRow(*map(answer.__getattribute__, _FACTS))
-            self._put(batch, row, beside.asked[row])
+            beside.asked[row] = answer
+            self._put(batch, row, answer)
 
-    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[ReceivedRow | None]:
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run."""
         beside = self._beside[batch]
         found = super().answers(batch, rows)
         facts = (beside.own, beside.rows.action, beside.rows.reached, beside.rows.shadowed)
-        surfacing = functools.cache(self._surfacing)
+        surfaces = functools.cache(functools.partial(outcome.opened, self.one.device))
         first = rows.indices(len(batch))[0]
         for at, (own, *did) in enumerate(zip(*(c[rows].tolist() for c in facts), strict=True)):
             answer = found[at]
             if first + at in beside.asked:
                 found[at] = beside.asked[first + at]
             elif answer is not None and answer.spi is not None and not answer.own:
-                self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfacing)
+                self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfaces)
         return found
 
     def _add_device(
-        self, answer: ReceivedRow, own: SadEntry | None, did: list[int], surfacing: Callable[[Verdict], Surfacing]
+        self, answer: Received[SadEntry], own: SadEntry | None, did: list[int], surfaces: _Surfaces
     ) -> None:
-        """What `reference.offloaded` says of a packet besides its verdict."""
+        """What `reference.offloaded` says of a packet besides its verdict; `surfaces` is `outcome.opened`."""
         action, reached, shadowed = did
         answer.entry = own
         if action == USE:
-            wrong = DeviceOutcome.SHADOWED if shadowed else DeviceOutcome.WRONG_SA
-            answer.device = DeviceOutcome.HIT if answer.used is own else wrong
-            answer.surfacing = surfacing(answer.verdict)
-            told = answer.surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED)
-            answer.counter = answer.verdict.counter if told else None
+            answer.device = outcome.with_context(own=answer.used is own, shadowed=bool(shadowed))
+            answer.surfacing, answer.counter = surfaces(answer.verdict)
             return
-        answer.device = _WITHOUT_CONTEXT[reached]
-        if action == SOFTWARE:
-            answer.device = DeviceOutcome.MISS if reached == Reached.MISS else answer.device
-        elif self.one.device.mode == "":  # a model of software: what it drops, the host counts
-            answer.surfacing = Surfacing.COUNTED
-        else:
-            answer.surfacing = Surfacing.DEVICE_DROP if action == DROP else Surfacing.FLAGGED
-            answer.counter = None
+        answer.device = outcome.without_context(Reached(reached), software=action == SOFTWARE)
+        if action != SOFTWARE:
+            answer.surfacing, answer.counter = outcome.refused(self.one.device, dropped=action == DROP)
 
-    def _surfacing(self, verdict: Verdict) -> Surfacing:
-        device = self.one.device
-        if verdict is Verdict.DELIVERED:
-            return Surfacing.NONE
-        if verdict in _IN_DEVICE:
-            return device.surfacing("integrity")
-        if verdict in REPLAY_VERDICTS and device.replay_checked_by == "device":
-            return device.surfacing("replay")
-        return Surfacing.COUNTED
-
-    def _put(self, batch: PacketBatch, row: int, answer: ReceivedRow | None) -> None:
+    def _put(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> None:
         """Write the one-packet path's answer into the columns. A used SA that has left the SAD has no number: -1."""
         batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
         batch.sa_index[row] = -1
@@ -187,7 +144,7 @@ class _Beside:
         self.own: I32 = np.full(rows, -1, np.int32)
         self.rows = DeviceRows.of(rows)
         self.order: U8 = np.zeros(rows, np.uint8)
-        self.asked: dict[int, ReceivedRow | None] = {}
+        self.asked: dict[int, Received[SadEntry] | None] = {}
         self._device = device
         self._tables = tables
 

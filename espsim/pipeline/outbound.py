@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
+from espsim.core.answers import Sent
 from espsim.core.closing import Closing
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
@@ -44,15 +44,6 @@ STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
 _VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
 
 
-class OneSent(Protocol):
-    """What the one-packet path says (`espsim.reference.outbound.Sent`)."""
-
-    verdict: OutVerdict
-    entry: SadEntry | None
-    seq64: int | None
-    packet: bytes | None
-
-
 class OnePacketOut(Protocol):
     """`espsim.reference.outbound.Outbound`: it names SAD, MTU and mark, draws, and seals what kernels can't.
 
@@ -69,23 +60,8 @@ class OnePacketOut(Protocol):
     def ambiguous(self) -> bool:
         """Whether some packet fitted several SAs equally well."""
 
-    def send(self, packet: bytes, now: float) -> OneSent | None:
+    def send(self, packet: bytes, now: float) -> Sent[SadEntry] | None:
         """Seal one IP packet."""
-
-
-@dataclass(slots=True)
-class SentRow:
-    """What happened to one outbound packet; fields as `espsim.reference.outbound.Sent` has them."""
-
-    verdict: OutVerdict
-    entry: SadEntry | None = None
-    seq64: int | None = None
-    packet: bytes | None = None
-
-    @property
-    def counter(self) -> str | None:
-        """The Linux counter that moved."""
-        return self.verdict.counter
 
 
 class BatchOutbound(Closing):
@@ -114,7 +90,7 @@ class BatchOutbound(Closing):
         """Write last numbers, statistics and first uses back into the SAD. More batches may follow."""
         self.columns.write_back()
 
-    def send(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[SentRow | None]:
+    def send(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[Sent[SadEntry] | None]:
         """Seal IP packets in their order; None for one that is not IP. `times` in seconds: each, or all."""
         batch = OutBatch.of(packets, times, self._out)
         self.run(batch)
@@ -130,16 +106,16 @@ class BatchOutbound(Closing):
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
 
-    def answers(self, batch: OutBatch) -> list[SentRow | None]:
+    def answers(self, batch: OutBatch) -> list[Sent[SadEntry] | None]:
         """The rows of a batch that has run."""
         entries, memory = self.columns.entries, memoryview(batch.out)  # type: ignore[arg-type]
         facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
-        found: list[SentRow | None] = []
+        found: list[Sent[SadEntry] | None] = []
         for number, sa, seq64, at, size in zip(*(c.tolist() for c in facts), strict=True):
             if number == NOT_IP:
                 found.append(None)
                 continue
-            answer = SentRow(_VERDICTS[number], entries[sa] if sa >= 0 else None)
+            answer = Sent(_VERDICTS[number], entries[sa] if sa >= 0 else None)
             if not number:
                 answer.seq64, answer.packet = seq64, bytes(memory[at : at + size])
             found.append(answer)

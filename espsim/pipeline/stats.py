@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from espsim.core.address import format_address
+from espsim.core.answers import Received, SaCount, Sent
 from espsim.core.layers import Layer
-from espsim.core.verdict import PASSED, DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import PASSED, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
@@ -17,21 +18,6 @@ if TYPE_CHECKING:
 
 ENGINE_VERDICTS = PASSED | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
 """Of an inbound packet that an engine has opened, or refused by its ICV."""
-
-
-class ReceivedLike(Protocol):
-    """What a path says of one inbound ESP packet (`espsim.reference.inbound.Received`)."""
-
-    verdict: Verdict
-    counter: str | None
-    spi: int | None
-    seq: int | None
-    seq64: int | None
-    entry: SadEntry | None
-    used: SadEntry | None
-    device: DeviceOutcome | None
-    surfacing: Surfacing
-    own: bool
 
 
 class FragmentsLike(Protocol):
@@ -42,38 +28,6 @@ class FragmentsLike(Protocol):
 
     def as_dict(self) -> dict[str, int]:
         """The JSON `fragments`."""
-
-
-class SentLike(Protocol):
-    """What a path says of one outbound packet (`espsim.reference.outbound.Sent`)."""
-
-    verdict: OutVerdict
-    entry: SadEntry | None
-
-    @property
-    def counter(self) -> str | None:
-        """The Linux counter that moved."""
-
-
-@dataclass(slots=True)
-class SaCount:
-    """One SA's packets: those that passed, the others by verdict, and those that this host sent."""
-
-    entry: SadEntry
-    passed: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    sent: int = 0
-
-    def as_dict(self, passed: str) -> dict[str, Any]:
-        """`{spi, daddr, <passed>, dropped}`, and `sent` where this host sent some; `spi` is an integer."""
-        sa = self.entry.sa
-        return {
-            "spi": sa.spi,
-            "daddr": format_address(sa.dst),
-            passed: self.passed,
-            **({"sent": self.sent} if self.sent else {}),
-            "dropped": dict(sorted(self.dropped.items())),
-        }
 
 
 @dataclass(slots=True)
@@ -89,7 +43,7 @@ class EngineUse:
     packets: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def count(cls, engine: BatchEngine, counts: Iterable[SaCount], alone: Mapping[int, int]) -> EngineUse:
+    def count(cls, engine: BatchEngine, counts: Iterable[SaCount[SadEntry]], alone: Mapping[int, int]) -> EngineUse:
         """From every SA's packets (`passed`), and how many of them the reference path did, by sa_index."""
         use = cls(engine.name, engine.version, engine.isa)
         for count in counts:
@@ -128,8 +82,8 @@ class InboundStats:
     device: Counter[str] = field(default_factory=Counter)
     surfacing: Counter[str] = field(default_factory=Counter)
     wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
-    by_sa: dict[int, SaCount] = field(default_factory=dict)
-    opened: dict[int, SaCount] = field(default_factory=dict)
+    by_sa: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
+    opened: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
     fragments: dict[str, int] = field(default_factory=lambda: {"seen": 0, "datagrams": 0, "incomplete": 0})
     engine: EngineUse | None = None
 
@@ -148,7 +102,7 @@ class InboundStats:
         """Packets that were neither delivered nor this host's own."""
         return self.packets - self.delivered - self.sent
 
-    def count(self, received: ReceivedLike | None, layer: Layer = Layer.OTHER) -> None:
+    def count(self, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER) -> None:
         """Count one packet; None is one that is not ESP, and `layer` what it is."""
         if received is None:
             self.ignored += 1
@@ -183,7 +137,7 @@ class InboundStats:
         """Name the engine that ran all this; `alone` counts what the reference path did, by sa_index."""
         self.engine = EngineUse.count(engine, self.opened.values(), alone)
 
-    def of(self, entry: SadEntry) -> SaCount:
+    def of(self, entry: SadEntry) -> SaCount[SadEntry]:
         """One SA's counts; zeros where no packet was its."""
         return self.by_sa.get(entry.sa_index) or SaCount(entry)
 
@@ -209,7 +163,7 @@ class InboundStats:
         result["by_sa"] = [count.as_dict("delivered") for count in self.by_sa.values()]
         return result
 
-    def _count_device(self, received: ReceivedLike) -> None:
+    def _count_device(self, received: Received[SadEntry]) -> None:
         self.device[received.device.name if received.device is not None else ""] += 1
         if received.surfacing is not Surfacing.NONE:
             self.surfacing[received.surfacing.name] += 1
@@ -235,14 +189,14 @@ class OutboundStats:
     ignored: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     counters: Counter[str] = field(default_factory=Counter)
-    by_sa: dict[int, SaCount] = field(default_factory=dict)
+    by_sa: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
     engine: EngineUse | None = None
 
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
         """Name the engine that ran all this; `alone` counts what the reference path sealed, by sa_index."""
         self.engine = EngineUse.count(engine, self.by_sa.values(), alone)
 
-    def count(self, sent: SentLike | None) -> None:
+    def count(self, sent: Sent[SadEntry] | None) -> None:
         """Count one packet; None is a frame that is not IP."""
         if sent is None:
             self.ignored += 1
@@ -284,7 +238,7 @@ class FrameFacts:
 
 
 def verdict_line(
-    frame: FrameFacts, received: ReceivedLike | None, layer: Layer = Layer.OTHER, *, modelled: bool = False
+    frame: FrameFacts, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER, *, modelled: bool = False
 ) -> dict[str, Any]:  # fmt: skip
     """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
 

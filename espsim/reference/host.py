@@ -11,10 +11,11 @@ import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from espsim.core.answers import Received
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Flow, Policy, Template
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, Mode, SecurityAssociation
@@ -30,7 +31,7 @@ class HostReceived:
 
     delivered: bool
     counter: str | None
-    received: Received | None = None
+    received: Received[SadEntry] | None = None
 
 
 @dataclass(slots=True)

@@ -19,11 +19,10 @@ Sources: RFC 4303 3.4, RFC 4301 5.2; Linux net/xfrm/xfrm_input.c, net/ipv4/esp4.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from espsim.aead.engine import BlockError, Engine
 from espsim.aead.suites import pack_seq_hi
-from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.core.answers import Received
+from espsim.core.verdict import Verdict
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.trace import SILENT, Trace
@@ -34,29 +33,6 @@ from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers, sent_under
 from espsim.wire import esp
-
-
-@dataclass(slots=True)
-class Received:
-    """What happened to one ESP packet.
-
-    `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
-    without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
-    delivered or sent. `own`: this host sent it, as far as is known; no counter moves then.
-    """
-
-    verdict: Verdict
-    counter: str | None
-    spi: int | None = None
-    seq: int | None = None
-    seq64: int | None = None
-    entry: SadEntry | None = None
-    used: SadEntry | None = None
-    inner: bytes | None = None
-    device: DeviceOutcome | None = None
-    surfacing: Surfacing = Surfacing.NONE
-    odd_padding: bool = False
-    own: bool = False
 
 
 class Inbound:
@@ -89,7 +65,7 @@ class Inbound:
 
     def receive(
         self, packet: bytes, now: float = 0.0, port: int = 0, *, outgoing: bool = False, in_tcp: bool = False
-    ) -> Received | None:  # fmt: skip
+    ) -> Received[SadEntry] | None:  # fmt: skip
         """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP.
 
         `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers). `in_tcp`: it came
@@ -112,7 +88,7 @@ class Inbound:
             return self._own(entry, arrival, self.sent)
         return self.receive_for(entry, arrival)
 
-    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
+    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received[SadEntry]:
         """From the SA lookup's answer on; a path with a device in it (`offloaded.py`) starts here too."""
         if entry is None:
             return Received(Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq)
@@ -190,7 +166,7 @@ class Inbound:
         verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
         return verdict, seq64, inner
 
-    def _own(self, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers) -> Received:
+    def _own(self, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers) -> Received[SadEntry]:
         """A packet that this host sent: it never came to xfrm_input, so no counter moves."""
         self.trace.own(arrival, entry)
         verdict, seq64, inner = Verdict.NO_SA, None, None

@@ -22,18 +22,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Surfacing, Verdict
+from espsim.core.answers import Received
+from espsim.core.verdict import Verdict
+from espsim.offload import outcome
 from espsim.offload.caps import stays_in_software
-from espsim.offload.device import Device, Installed, PacketKey, Reached
-from espsim.reference.inbound import Inbound, Received
+from espsim.offload.device import Device, Installed, PacketKey
+from espsim.reference.inbound import Inbound
 from espsim.reference.outer import Arrival
 from espsim.reference.trace import SILENT, Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
-
-_IN_DEVICE = frozenset({Verdict.INTEGRITY, Verdict.TRUNCATED, Verdict.TRAILER})
-_WITHOUT_CONTEXT = {Reached.MISS: DeviceOutcome.DROPPED, Reached.EMPTY_SLOT: DeviceOutcome.EMPTY_SLOT,
-                    Reached.SA_MISMATCH: DeviceOutcome.SA_MISMATCH}  # fmt: skip
 
 
 class OffloadedInbound(Inbound):
@@ -73,7 +71,7 @@ class OffloadedInbound(Inbound):
             self._held.remove(entry.sa_index)
             self.device.delete(entry.sa_index)
 
-    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received:
+    def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received[SadEntry]:
         """As `Inbound.receive_for`, with the device's answer first and its outcome beside the verdict."""
         outer = arrival.outer
         key = PacketKey(
@@ -83,40 +81,27 @@ class OffloadedInbound(Inbound):
         self.trace.steered(self.device, key, answer)
         if answer.action == "use":
             return self._with_context(self._contexts[answer.sa_index], answer.shadowed, entry, arrival)
-        outcome = _WITHOUT_CONTEXT[answer.reached]
-        if answer.action == "software":
-            if answer.reached is Reached.MISS:
-                outcome = DeviceOutcome.MISS
-            return replace(super().receive_for(entry, arrival), device=outcome)
-        if self.device.mode == "":  # a model of software: what it drops, the host counts
-            return Received(
-                Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq, entry=entry, device=outcome,
-                surfacing=Surfacing.COUNTED,
-            )  # fmt: skip
-        surfacing = Surfacing.DEVICE_DROP if answer.action == "drop" else Surfacing.FLAGGED
-        return Received(Verdict.NO_SA, None, arrival.spi, arrival.seq, entry=entry, device=outcome, surfacing=surfacing)
+        software = answer.action == "software"
+        device = outcome.without_context(answer.reached, software=software)
+        if software:
+            return replace(super().receive_for(entry, arrival), device=device)
+        surfacing, counter = outcome.refused(self.device, dropped=answer.action == "drop")
+        return Received(
+            Verdict.NO_SA, counter, arrival.spi, arrival.seq, entry=entry, device=device, surfacing=surfacing
+        )  # fmt: skip
 
-    def _with_context(self, used: SadEntry, shadowed: bool, entry: SadEntry | None, arrival: Arrival) -> Received:
-        wrong = DeviceOutcome.SHADOWED if shadowed else DeviceOutcome.WRONG_SA
-        outcome = DeviceOutcome.HIT if used is entry else wrong
+    def _with_context(
+        self, used: SadEntry, shadowed: bool, entry: SadEntry | None, arrival: Arrival
+    ) -> Received[SadEntry]:
+        device = outcome.with_context(own=used is entry, shadowed=shadowed)
         verdict, seq64, inner = self.accept(
             used,
             arrival,
             check_replay=self.device.replay_checked_by != "nobody",
             icv_first=self.device.mode != "",
         )
-        surfacing = self._surfacing(verdict)
-        counter = verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
+        surfacing, counter = outcome.opened(self.device, verdict)
         return Received(
-            verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, outcome, surfacing,
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, device, surfacing,
             arrival.odd_padding,
         )  # fmt: skip
-
-    def _surfacing(self, verdict: Verdict) -> Surfacing:
-        if verdict is Verdict.DELIVERED:
-            return Surfacing.NONE
-        if verdict in _IN_DEVICE:
-            return self.device.surfacing("integrity")
-        if verdict in REPLAY_VERDICTS and self.device.replay_checked_by == "device":
-            return self.device.surfacing("replay")
-        return Surfacing.COUNTED

@@ -14,10 +14,10 @@ once an SA (seqiv), CBC's are random for each packet (RFC 3602 3).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from espsim.aead.engine import Engine
 from espsim.aead.suites import Kind, pack_seq_hi
+from espsim.core.answers import Sent
 from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
 from espsim.reference.trace import OUT_SILENT, OutTrace
@@ -31,21 +31,6 @@ from espsim.wire import esp, ipv4, ipv6, udp
 _LOW = 0xFFFFFFFF
 _TTL = 64
 DEFAULT_MTU = 1500
-
-
-@dataclass(slots=True)
-class Sent:
-    """What happened to one outbound packet; `packet` is the sealed IP packet."""
-
-    verdict: OutVerdict
-    entry: SadEntry | None = None
-    seq64: int | None = None
-    packet: bytes | None = None
-
-    @property
-    def counter(self) -> str | None:
-        """The Linux counter that moved."""
-        return self.verdict.counter
 
 
 class Outbound:
@@ -75,7 +60,7 @@ class Outbound:
         """Whether some packet fitted several SAs equally well, so that the newest was taken."""
         return bool(self._ambiguous)
 
-    def send(self, packet: bytes, now: float = 0.0) -> Sent | None:
+    def send(self, packet: bytes, now: float = 0.0) -> Sent[SadEntry] | None:
         """Seal one IP packet at `now` (seconds). None: it is not IP."""
         facts = flow(packet)
         if facts is None:
@@ -86,7 +71,7 @@ class Outbound:
             return Sent(OutVerdict.NO_SA)
         return self.send_with(entry, packet, now)
 
-    def send_with(self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None) -> Sent:
+    def send_with(self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None) -> Sent[SadEntry]:
         """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one."""
         packet = trimmed(packet)
         sa = entry.sa

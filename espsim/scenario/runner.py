@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from espsim.core.address import format_address
+from espsim.core.answers import Received
 from espsim.core.errors import InputError, XfrmError
 from espsim.core.verdict import Surfacing
 from espsim.netlink.netns import Netns
@@ -21,7 +22,7 @@ from espsim.netlink.view import StateView
 from espsim.offload.device import Device
 from espsim.offload.model import Model
 from espsim.pipeline.stats import InboundStats
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import SecurityAssociation
@@ -228,7 +229,7 @@ def _beside(step: Step, entry: SadEntry, host: Host) -> bool:
     return step.do in ("newsa", "updsa") and host.direction(entry.sa) != "outbound" and entry.sa.offload is None
 
 
-def _arrival(to: str, received: Received | None) -> Arrived:
+def _arrival(to: str, received: Received[SadEntry] | None) -> Arrived:
     """One packet's fate; a packet that is not ESP cannot come from a peer."""
     assert received is not None  # noqa: S101
     device = received.device.name if received.device is not None else None

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from espsim.core.answers import Received
 from espsim.netlink.netns import Netns
-from espsim.reference.inbound import Received
 from espsim.sad.entry import SadEntry
 
 _DRAWN = 32
@@ -72,7 +72,9 @@ class Tracer:
         """Note the windows of every SA that has the packet's SPI."""
         self._windows = {entry.sa_index: draw(entry) for entry in self._netns.sad.with_spi(spi)}
 
-    def after(self, to: str, wire: bytes, received: Received | None, verdict: str, counter: str | None) -> None:
+    def after(
+        self, to: str, wire: bytes, received: Received[SadEntry] | None, verdict: str, counter: str | None
+    ) -> None:
         """One packet's line."""
         entry = None if received is None else received.used or received.entry
         seq64 = received.seq64 if received is not None else None

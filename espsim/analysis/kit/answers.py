@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espsim.analysis.kit.packets import Case
+from espsim.core.answers import Received
 from espsim.core.errors import UnknownReached
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
@@ -19,9 +20,10 @@ from espsim.io.capture import open_capture
 from espsim.io.fragments import Joiner, Settled
 from espsim.offload.device import Device
 from espsim.offload.model import load_model
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.layers import judge, layer_of
 from espsim.reference.offloaded import OffloadedInbound
+from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.text.load import load
 from espsim.text.parse import parse_sad_text
@@ -122,7 +124,7 @@ def _part(frame: int, settled: Settled) -> dict[str, Any]:
     return {"frame": frame, "verdict": Verdict.FRAGMENT.name, **nothing, "datagram": settled.datagram}
 
 
-def _line(frame: int, received: Received | None, layer: Layer) -> dict[str, Any]:
+def _line(frame: int, received: Received[SadEntry] | None, layer: Layer) -> dict[str, Any]:
     """A frame's line of verdicts.jsonl: the keys belong to version 1 of the kit, whatever `decap --verdicts` writes."""
     if received is None:
         return {"frame": frame, "verdict": "ignored", "kind": layer.label}

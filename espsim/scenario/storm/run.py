@@ -21,13 +21,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from espsim.core.answers import Received
 from espsim.core.errors import InputError
 from espsim.core.verdict import OutVerdict, Surfacing, Verdict
 from espsim.netlink.netns import Netns
 from espsim.offload.device import Device
 from espsim.offload.model import Model
-from espsim.reference.inbound import Received
 from espsim.sad.association import ANY, SecurityAssociation
+from espsim.sad.entry import SadEntry
 from espsim.sad.linux import DEFAULT_KERNEL
 from espsim.sad.spi import SpiPolicy
 from espsim.scenario.storm.hosts import DEFAULT, Host, Nodes
@@ -242,7 +243,7 @@ def _pair(what: object) -> tuple[int, str]:
     return node, word
 
 
-def _counter(received: Received) -> str:
+def _counter(received: Received[SadEntry]) -> str:
     """What moves: Linux's counter, else how the device says it, else the verdict."""
     if received.counter is not None:
         return received.counter

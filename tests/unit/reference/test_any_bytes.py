@@ -9,10 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
+from espsim.core.answers import Received
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.reference.inbound import Inbound, Received
+from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode, SecurityAssociation, Selector
+from espsim.sad.entry import SadEntry
 from tests.examples import examples
 from tests.support import Peer, extension, gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
@@ -35,7 +37,7 @@ SAS = list(every_kind_of_sa())
 PEERS = [Peer(sa) for sa in SAS]
 
 
-def sound(received: Received | None) -> None:
+def sound(received: Received[SadEntry] | None) -> None:
     """What holds of every answer."""
     if received is not None:
         assert isinstance(received.verdict, Verdict)

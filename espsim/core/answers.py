@@ -1,0 +1,118 @@
+"""What every path answers: `Received` and `Sent` for one packet, `SaCount` for what an SA's packets came to.
+
+`entry` is the SAD's row, a `espsim.sad.entry.SadEntry`. This room lies below the SAD, so the type is a parameter here:
+`Received[SadEntry]`. What an answer itself reads of a row is in `Entry`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from espsim.core.address import Address, format_address
+from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+
+
+class Association(Protocol):
+    """What is read of an SA (`espsim.sad.association.SecurityAssociation`)."""
+
+    @property
+    def spi(self) -> int:
+        """The SPI."""
+
+    @property
+    def dst(self) -> Address:
+        """The destination."""
+
+
+class Entry(Protocol):
+    """What is read of a row of the SAD."""
+
+    @property
+    def sa(self) -> Association:
+        """The SA."""
+
+
+EntryT = TypeVar("EntryT", bound=Entry)
+
+
+@dataclass(slots=True, repr=False)
+class Received(Generic[EntryT]):
+    """What happened to one ESP packet.
+
+    `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
+    without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
+    delivered or sent. `own`: this host sent it, as far as is known; no counter moves then.
+    """
+
+    verdict: Verdict
+    counter: str | None
+    spi: int | None = None
+    seq: int | None = None
+    seq64: int | None = None
+    entry: EntryT | None = None
+    used: EntryT | None = None
+    inner: bytes | None = None
+    device: DeviceOutcome | None = None
+    surfacing: Surfacing = Surfacing.NONE
+    odd_padding: bool = False
+    own: bool = False
+
+    def __repr__(self) -> str:
+        facts = [self.verdict.name]
+        if self.spi is not None:
+            facts += [f"spi=0x{self.spi:x}", f"seq={self.seq if self.seq64 is None else self.seq64}"]
+        if self.inner is not None:
+            facts.append(f"inner={len(self.inner)} bytes")
+        if self.device is not None:
+            facts.append(f"device={self.device.name}")
+        if self.surfacing is not Surfacing.NONE:
+            facts.append(f"surfacing={self.surfacing.name}")
+        return f"Received({' '.join(facts)})"
+
+
+@dataclass(slots=True, repr=False)
+class Sent(Generic[EntryT]):
+    """What happened to one outbound packet; `packet` is the sealed IP packet."""
+
+    verdict: OutVerdict
+    entry: EntryT | None = None
+    seq64: int | None = None
+    packet: bytes | None = None
+
+    @property
+    def counter(self) -> str | None:
+        """The Linux counter that moved."""
+        return self.verdict.counter
+
+    def __repr__(self) -> str:
+        facts = [self.verdict.name]
+        if self.entry is not None:
+            facts.append(f"spi=0x{self.entry.sa.spi:x}")
+        if self.seq64 is not None:
+            facts.append(f"seq={self.seq64}")
+        if self.packet is not None:
+            facts.append(f"packet={len(self.packet)} bytes")
+        return f"Sent({' '.join(facts)})"
+
+
+@dataclass(slots=True)
+class SaCount(Generic[EntryT]):
+    """One SA's packets: those that passed, the others by verdict, and those that this host sent."""
+
+    entry: EntryT
+    passed: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    sent: int = 0
+
+    def as_dict(self, passed: str) -> dict[str, Any]:
+        """`{spi, daddr, <passed>, dropped}`, and `sent` where this host sent some; `spi` is an integer."""
+        sa = self.entry.sa
+        return {
+            "spi": sa.spi,
+            "daddr": format_address(sa.dst),
+            passed: self.passed,
+            **({"sent": self.sent} if self.sent else {}),
+            "dropped": dict(sorted(self.dropped.items())),
+        }
