@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, Algorithm
 from espsim.text.cursor import Cursor
-from espsim.text.lexer import Form, Word, shown
+from espsim.text.lexer import Style, Word, shown
 
 KINDS = ("aead", "enc", "auth", "auth-trunc", "comp")
 MAX_KEY = 512
@@ -100,7 +100,7 @@ def _name(cursor: Cursor, kind: str) -> str:
 def _key(cursor: Cursor, kind: str, name: str, has_bits: bool, known: Container[str]) -> bytes | None:
     """The key; None: it is hidden, in any of the ways in which people and programs hide keys."""
     word = cursor.peek()
-    if cursor.form is Form.DUMP and _empty(cursor, word, has_bits, known):
+    if cursor.style is Style.DUMP and _empty(cursor, word, has_bits, known):
         return b""  # iproute2 prints an empty key as nothing at all
     text = cursor.take(f"the key of {kind} {name}").text
     cursor.raw_key = bool(text) and text[:2] not in ("0x", "0X")
@@ -109,7 +109,7 @@ def _key(cursor: Cursor, kind: str, name: str, has_bits: bool, known: Container[
         return None
     if text[:2] in ("0x", "0X"):
         key = _hex(cursor, kind, name, text[2:])
-    elif cursor.form is Form.DUMP or (text and _HIDDEN.fullmatch(text)):
+    elif cursor.style is Style.DUMP or (text and _HIDDEN.fullmatch(text)):
         return None
     else:
         key = text.encode("utf-8", "surrogateescape" if _RAW_BYTES.search(text) else "surrogatepass")

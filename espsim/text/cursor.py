@@ -1,15 +1,20 @@
-"""Reading one SA's words in order: numbers, addresses, and errors that name file and line and never show a key."""
+"""Reading one SA's words of a paste in order: numbers, addresses, and errors with file and line, without keys.
+
+(A command for a kernel is read with `iproute.Args`, in iproute2's own sentences.)
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import hide_keys
 from espsim.core.errors import InputError
-from espsim.text.lexer import Entry, Form, Word, shown
+from espsim.text.lexer import Entry, Style, Word, shown
+from espsim.text.names import PROTOCOL_ALIASES, PROTOCOLS, is_device
 
+_SEL_PROTOCOLS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0}
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,32}|[0-9]{1,40})(\([0-9a-fA-FxX]+\))?", re.ASCII)
 
 
@@ -22,7 +27,7 @@ class Cursor:
 
     def __init__(self, entry: Entry, where: str | None) -> None:
         self.entry = entry
-        self.form = entry.form
+        self.style = entry.style
         self.where = where
         self.raw_key = False
         self._words = entry.words
@@ -94,7 +99,7 @@ class Cursor:
     def number(self, what: str, bits: int = 32) -> int:
         """A number as strtoul reads it with base 0: decimal, 0x, or octal after a 0; `4096(0x1000)` of `-s` too."""
         text = self.take(f"the value of {what}").text
-        if self.form is not Form.COMMAND:
+        if self.style is not Style.COMMAND:
             text = text.removesuffix(",")
         match = _NUMBER.fullmatch(text)
         try:
@@ -138,6 +143,64 @@ class Cursor:
         if word is not None and not _NUMBER.fullmatch(word.text):
             raise self.unknown(what, word)
         return self.number(what, 8)
+
+    def device(self, what: str) -> str:
+        """A network device's name; `none` is none."""
+        name = self.take(f"the device of {what}").text
+        if not is_device(name):
+            raise self.error(f"{what}: no device has a name like that")
+        return "" if name == "none" else name
+
+    # -- for selector.read_selector -----------------------------------------------------------------------------------
+
+    @property
+    def from_kernel(self) -> bool:
+        """Whether it is a dump."""
+        return self.style is Style.DUMP
+
+    def next_word(self) -> str | None:
+        """The word that comes next; None at the end."""
+        word = self.peek()
+        return None if word is None else word.text
+
+    def skip_uid(self) -> bool:
+        """Leave `uid N` behind."""
+        if self.style is Style.COMMAND or not self.accept("uid"):
+            return False
+        self.number("uid")
+        return True
+
+    def sel_prefix(self, side: str) -> tuple[Address, int]:
+        """The network that follows src or dst."""
+        return self.prefix(f"sel {side}")
+
+    def sel_number(self, word: str, bits: int) -> int:
+        """The number that follows a word."""
+        return self.number(f"sel {word}", bits)
+
+    def sel_device(self) -> str:
+        """The device that follows dev."""
+        return self.device("sel dev")
+
+    def sel_protocol(self) -> int:
+        """The protocol that follows proto."""
+        return self.choice("sel proto", _SEL_PROTOCOLS)
+
+    def sel_key(self) -> int:
+        """GRE's key."""
+        dotted = "." in (self.next_word() or "")
+        value = int.from_bytes(self.address("sel key")) if dotted else self.number("sel key")
+        if value >> 32:
+            raise self.error("sel key is not of 32 bits")
+        return value
+
+    def misplaced(self, words: Sequence[str], said: set[str], proto: int) -> InputError:
+        """A word that has no sense beside the protocol."""
+        return self.error(f"sel {min(said.intersection(words))} makes no sense with protocol {proto}")
+
+    def families_differ(self) -> InputError:
+        """src and dst are of two families."""
+        return self.error("src and dst of the selector are of different families")
 
 
 def _strtoul(text: str) -> int:

@@ -1,4 +1,4 @@
-"""An SA while its words are read, and the checks that need all of them."""
+"""An SA while its words are read (`SaWords`), and the checks of what people paste that need all of them (`Draft`)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ from espsim.sad.association import (
 )  # fmt: skip
 from espsim.text.algorithms import Hidden, stand_ins
 from espsim.text.bitmap import from_circular
-from espsim.text.lexer import Entry, Form
+from espsim.text.lexer import Entry, Style
+from espsim.text.names import MAX_WINDOW, limit_of
 from espsim.text.notes import Notes
 from espsim.text.selector import SelectorWords
 from espsim.wire.udp import PORT_NAT_T
-
-MAX_WINDOW = 4096
-"""Packets: XFRMA_REPLAY_ESN_MAX."""
 
 _KNOWN = {"aead": AEADS.keys(), "enc": CIPHERS.keys(), "auth": HASHES.keys(), "auth-trunc": HASHES.keys()}
 
@@ -46,22 +44,11 @@ _KINDS = {
 
 
 @dataclass(slots=True, repr=False)
-class Draft:
-    """Every field as far as it was said. `circular` is the bitmap of an ESN context, in the kernel's own order.
+class SaWords:
+    """What the words of an SA say beside its addresses, SPI and protocol, in any language. It has no repr: keys."""
 
-    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over. `unsaid`: no one
-    said a mode or an encapsulation, and each packet shows them.
-    """
-
-    src: Address | None = None
-    dst: Address | None = None
-    spi: int | None = None
-    proto: int | None = None
     mode: str = "transport"
-    unsaid: bool = False
     algorithms: list[Algorithm] = field(default_factory=list)
-    hidden: list[Hidden] = field(default_factory=list)
-    algorithm_line: int = 0
     reqid: int = 0
     seq: int = 0
     mark: Mark = NO_MARK
@@ -69,7 +56,6 @@ class Draft:
     pcpu: int | None = None
     dir: Direction | None = None
     window: int = 0
-    context_window: int | None = None
     flags: set[str] = field(default_factory=set)
     extra_flags: set[str] = field(default_factory=set)
     encap: Encap | None = None
@@ -80,12 +66,45 @@ class Draft:
     output_mark: Mark | None = None
     offload: Offload | None = None
     replay: dict[str, int] = field(default_factory=dict)
+    label: str | None = None
+
+    def limit(self, name: str, value: int) -> None:
+        """Set a field of `Limits`."""
+        self.limits[name] = limit_of(name, value)
+
+
+@dataclass(slots=True, repr=False)
+class Draft(SaWords):
+    """An SA of a paste, every field as far as it was said. `circular` is an ESN context's bitmap in the kernel's order.
+
+    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over. `unsaid`: no one
+    said a mode or an encapsulation, and each packet shows them.
+    """
+
+    src: Address | None = None
+    dst: Address | None = None
+    spi: int | None = None
+    proto: int | None = None
+    unsaid: bool = False
+    hidden: list[Hidden] = field(default_factory=list)
+    algorithm_line: int = 0
+    context_window: int | None = None
     circular: int | None = None
     current: Lifetime = field(default_factory=Lifetime)
-    label: str = ""
     other_proto: str = ""
     fault: InputError | None = None
     remarks: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, name: str, key: bytes | None, bits: int) -> None:
+        """One more algorithm. `key` None: it is hidden."""
+        if key is None:
+            self.hidden.append(Hidden(kind, name, bits))
+        else:
+            self.algorithms.append(Algorithm(kind, name, key, bits))
+
+    def fail(self, error: InputError) -> None:
+        """Something that can't be read: the first is kept."""
+        self.fault = self.fault or error
 
     @property
     def ignored(self) -> bool:
@@ -164,7 +183,7 @@ class Draft:
 
     def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
         """The SA. InputError at the entry's line, or at that of its algorithms, where it can't be one."""
-        complaint = self._complaint(entry.form)
+        complaint = self._complaint(entry.style)
         if complaint:
             raise InputError(complaint, where=where, line=entry.line)
         try:
@@ -182,7 +201,7 @@ class Draft:
             return self.algorithm_line
         return entry.line
 
-    def _complaint(self, form: Form) -> str | None:
+    def _complaint(self, style: Style) -> str | None:
         if missing := self.no_identity:
             return missing
         if self.mode not in ("transport", "tunnel"):
@@ -194,7 +213,7 @@ class Draft:
         for kind in self.kinds:
             if kind not in _KINDS[proto]:
                 return f"{kind} has no place in an SA of proto {name}"
-        if not self.algorithms and not self.hidden and not form.printed:
+        if not self.algorithms and not self.hidden and not style.printed:
             return f"an SA of proto {name} needs {' or '.join(_KINDS[proto])}"
         return self._selector_complaint()
 
@@ -218,7 +237,7 @@ class Draft:
             encap=_fit(encap, len(dst)), coa=self.coa, tfcpad=self.tfcpad,
             selector=self.selector.build(len(dst)) if self.selector else Selector(),
             limits=Limits(**self.limits), output_mark=self.output_mark, offload=self.offload,
-            replay=self._replay(window), current=self.current, seq=self.seq, label=self.label,
+            replay=self._replay(window), current=self.current, seq=self.seq, label=self.label or "",
         )  # fmt: skip
 
     def _replay(self, window: int) -> ReplayState:
@@ -226,7 +245,7 @@ class Draft:
             return ReplayState()
         fields = dict(self.replay)
         bitmap = fields.pop("bitmap", 0) & (1 << min(max(0, window), MAX_WINDOW)) - 1
-        if self.circular is not None and 0 < window <= 4096:
+        if self.circular is not None and 0 < window <= MAX_WINDOW:
             bitmap = from_circular(self.circular, fields.get("seq", 0), window)
         return ReplayState(**fields, bitmap=bitmap, stated=True, context=self.circular is not None)
 

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import re
 
-from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.sad.association import PROTO_ESP
-from espsim.text.algorithms import Hidden
 from espsim.text.cursor import Contradiction, Cursor
-from espsim.text.draft import MAX_WINDOW, Draft
+from espsim.text.draft import Draft
 from espsim.text.esp_sa_write import AUTHENTICATION_OF_ROW, CIPHER_OF_ROW
-from espsim.text.lexer import Entry, Form, shown
+from espsim.text.lexer import Entry, Style, shown
+from espsim.text.names import MAX_WINDOW
 from espsim.text.notes import Notes
 from espsim.text.words import read_words
 
@@ -33,10 +32,10 @@ _TUNNEL = "esp_sa says no mode: tunnel mode is taken"
 def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
     """A row. Contradiction: a damaged key."""
     cells = _CELL.findall(entry.text)
-    if entry.form is Form.SECRETS:
+    if entry.style is Style.SECRETS:
         draft = Draft(unsaid=True)
     elif entry.words:
-        words = Entry(Form.DUMP, "dump", entry.line, entry.words)
+        words = Entry(Style.DUMP, "dump", entry.line, entry.words)
         draft = read_words(Cursor(words, where), notes)
     else:
         draft = Draft(mode="tunnel")
@@ -53,7 +52,7 @@ def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
         raise
     except (ValueError, IndexError) as error:
         what = str(error) if "is not" in str(error) else "a row of esp_sa that is not whole"
-        draft.fault = draft.fault or InputError(what, where=where, line=entry.line)
+        draft.fail(InputError(what, where=where, line=entry.line))
     return draft
 
 
@@ -78,26 +77,19 @@ def _crypto(draft: Draft, cells: list[str], where: str | None, line: int) -> Non
         name = "rfc4106(gcm(aes))" if gcm is not None else "rfc7539esp(chacha20,poly1305)"
         said = gcm[1] if gcm is not None else None
         bits = 8 * int(said) if said else int(any_length[1]) if any_length else 128
-        _add(draft, "aead", name, key, bits)
+        draft.add("aead", name, key, bits)
         return
-    _add(draft, "enc", CIPHER_OF_ROW.get(encryption, _lower(encryption)), key, 0)
+    draft.add("enc", CIPHER_OF_ROW.get(encryption, _lower(encryption)), key, 0)
     if any_length is not None:  # the row says no MAC and no key; another row of the SA may
         draft.algorithms, draft.hidden = [], []
         raise ValueError(f"{shown(cells[6].partition(' [')[0])} is not an authentication with a key")
     name, length = AUTHENTICATION_OF_ROW.get(authentication, (_lower(authentication), 0))
-    _add(draft, "auth-trunc", name, auth_key, 8 * length)
+    draft.add("auth-trunc", name, auth_key, 8 * length)
 
 
 def _lower(name: str) -> str:
     """A name of Wireshark's for which Linux's is not known, as an algorithm's name may be written."""
     return re.sub("[^a-z0-9()+,.-]", "-", name.lower()) or "none"
-
-
-def _add(draft: Draft, kind: str, name: str, key: bytes | None, bits: int) -> None:
-    if key is None:
-        draft.hidden.append(Hidden(kind, name, bits))
-    else:
-        draft.algorithms.append(Algorithm(kind, name, key, bits))
 
 
 def _key(text: str, where: str | None, line: int) -> bytes | None:

@@ -6,14 +6,18 @@ import functools
 import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from espsim.aead.suites import ALIASES, HASHES, Algorithm
-from espsim.sad.association import ANY, Mode, SecurityAssociation
+from espsim.core.address import Address
+from espsim.sad.association import ANY, Mark, Mode, SecurityAssociation
 from espsim.text.algorithms import Hidden
 from espsim.text.notes import Notes
 
 Verb: TypeAlias = Literal["add", "update", "dump"]
+
+Identity: TypeAlias = tuple[Address, int, int, Mark]
+"""(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
 
 
 class Crypto(NamedTuple):
@@ -135,3 +139,48 @@ def _name(algorithm: Algorithm | Hidden) -> str:
 def key_print(keys: Iterable[bytes | str]) -> int:
     """A number for some keys (bytes, or hex in lower case), in any order; of this process alone, and no key in it."""
     return functools.reduce(operator.xor, (hash(key if isinstance(key, str) else key.hex()) for key in keys), 0)
+
+
+class Rows(Protocol):
+    """All SAs of a text by index, as `settle` looks at them."""
+
+    def __len__(self) -> int: ...
+    def identity(self, index: int) -> Identity:
+        """(daddr, SPI, protocol, mark)."""
+        ...
+
+    def source(self, index: int) -> Address:
+        """saddr."""
+        ...
+
+    def reqid_of(self, index: int) -> int:
+        """The reqid."""
+        ...
+
+    def mode_of(self, index: int) -> str:
+        """The mode, in the text's own word."""
+        ...
+
+    def line_of(self, index: int) -> int:
+        """The line that it starts on."""
+        ...
+
+    def verb_of(self, index: int) -> Verb:
+        """As ParsedSa's."""
+        ...
+
+    def name(self, index: int) -> str:
+        """As SecurityAssociation's."""
+        ...
+
+    def crypto(self, index: int) -> Crypto:
+        """What is compared with another SA of the same name."""
+        ...
+
+    def repeated(self) -> Iterable[int]:
+        """In order, the SAs whose SPI another one has too, SPI 0 left out: few, so that only these are compared."""
+        ...
+
+    def end_in_the_middle(self, index: int, what: str) -> None:
+        """The text ends in the middle of this SA: from now on it is unmodelled."""
+        ...

@@ -1,6 +1,6 @@
-"""ID, MODE, LIMIT, ENCAP, ALGO and SELECTOR as iproute2 reads them in a command (ip/ipxfrm.c, ip/xfrm_state.c of 6.1).
+"""ID, MODE, LIMIT, ENCAP and ALGO as iproute2 reads them in a command (ip/ipxfrm.c, ip/xfrm_state.c of 6.1).
 
-Reading stops at the word before the first that is not its own, so that `step` leads on to it.
+Reading stops at the word before the first that is not its own, so that `skip` leads on to it.
 """
 
 from __future__ import annotations
@@ -10,39 +10,23 @@ from dataclasses import dataclass
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
 from espsim.core.echo import HIDDEN
+from espsim.netlink.request import MODES
 from espsim.sad.association import Direction, Encap, Offload
 from espsim.text.algorithms import MAX_KEY
-from espsim.text.iproute import INCOMPLETE, Args, IpRefusal, matches, parse_number
+from espsim.text.iproute import FAMILIES_DIFFER, NO_FAMILY, Args, IpRefusal, matches, parse_number
 from espsim.text.names import (
     ENCAP_TYPES,
     EXTRA_FLAGS,
     FLAGS,
-    GRE,
-    INFINITE,
     LIMIT_WORDS,
-    PORTED,
-    PROTOCOL_ALIASES,
-    PROTOCOLS,
-    TYPED,
     XFRM_PROTOCOLS,
+    flags_of,
+    limit_of,
+    proto_name,
 )  # fmt: skip
-from espsim.text.selector import SelectorWords
 
-MODE_WORDS = {"transport": 0, "tunnel": 1, "ro": 2, "in_trigger": 3, "beet": 4}
-FAMILIES_DIFFER = 'the same address family is required between values after "src" and "dst"'
-NO_FAMILY = 'value after "{}" has an unrecognized address family'
 ROUTE_OPTIMIZATION = (43, 60)
-
-_PROTO_WORDS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0, "ip": 0}
-_PROTO_NAMES = {number: name for name, number in PROTOCOLS.items()} | {0: "ip"}
-_XFRM_NAMES = {number: name for name, number in XFRM_PROTOCOLS.items()}
-_FULL = 0xFFFF
 _COMP = XFRM_PROTOCOLS["comp"]
-
-
-def proto_name(proto: int) -> str:
-    """strxf_xfrmproto()."""
-    return _XFRM_NAMES.get(proto, str(proto))
 
 
 @dataclass(slots=True)
@@ -113,27 +97,21 @@ def read_xfrm_proto(args: Args) -> int:
     return XFRM_PROTOCOLS[name]
 
 
-def read_mode(args: Args) -> int:
-    """MODE of the word that follows, abbreviated or not."""
+def read_mode(args: Args) -> str:
+    """MODE of the word that follows, abbreviated or not: its whole name."""
     word = args.next()
-    for name, number in MODE_WORDS.items():
+    for name in MODES.values():
         if matches(word, name):
-            return number
+            return name
     raise args.wrong("MODE value is invalid")
 
 
-def read_direction(args: Args) -> int:
-    """`in` or `out` of the word that follows, as XFRM_SA_DIR_*."""
+def read_direction(args: Args) -> Direction:
+    """`in` or `out` of the word that follows."""
     word = args.next()
     if word not in ("in", "out"):
         raise args.wrong('value after "dir" is not "in" or "out"')
-    return 1 if word == "in" else 2
-
-
-def read_flags(args: Args, known: tuple[str, ...], bits: int, why: str) -> frozenset[str]:
-    """FLAG-LIST as names (`read_flag_bits`). Bits without a name are dropped."""
-    value = read_flag_bits(args, known, bits, why)
-    return frozenset(name for i, name in enumerate(known) if value >> i & 1)
+    return Direction(word)
 
 
 def read_flag_bits(args: Args, known: tuple[str, ...], bits: int, why: str) -> int:
@@ -157,25 +135,23 @@ def read_flag_bits(args: Args, known: tuple[str, ...], bits: int, why: str) -> i
     return found
 
 
-def read_state_flags(args: Args) -> frozenset[str]:
+def read_state_flags(args: Args) -> set[str]:
     """`flag FLAG-LIST` (xfrm_state_flag_parse)."""
-    return read_flags(args, FLAGS, 8, "FLAG value is invalid")
+    return flags_of(read_flag_bits(args, FLAGS, 8, "FLAG value is invalid"), FLAGS)
 
 
-def read_extra_flags(args: Args) -> frozenset[str]:
+def read_extra_flags(args: Args) -> set[str]:
     """`extra-flag EXTRA-FLAG-LIST` (xfrm_state_extra_flag_parse)."""
-    return read_flags(args, EXTRA_FLAGS, 32, '"EXTRA-FLAG" is invalid')
+    return flags_of(read_flag_bits(args, EXTRA_FLAGS, 32, '"EXTRA-FLAG" is invalid'), EXTRA_FLAGS)
 
 
 def read_limit(args: Args, limits: dict[str, int | None]) -> None:
-    """`limit LIMIT NUMBER`: XFRM_INF is no limit, and neither are 0 seconds."""
+    """`limit LIMIT NUMBER`."""
     word = args.next()
     if word not in LIMIT_WORDS:
         raise args.wrong("LIMIT value is invalid")
     name = LIMIT_WORDS[word]
-    value = args.number(f'value after "{word}" is invalid', 64)
-    unlimited = value == INFINITE or (value == 0 and name.endswith(("add", "use")))
-    limits[name] = None if unlimited else value
+    limits[name] = limit_of(name, args.number(f'value after "{word}" is invalid', 64))
 
 
 def read_encap(args: Args) -> Encap:
@@ -188,15 +164,15 @@ def read_encap(args: Args) -> Encap:
     return Encap(kind, sport, dport, args.address())
 
 
-def read_offload(args: Args) -> tuple[str, int, bool]:
-    """`offload [crypto|packet] [dev DEV] dir in|out`: device, direction as XFRM_SA_DIR_*, whether packet offload."""
+def read_offload(args: Args) -> Offload:
+    """`offload [crypto|packet] [dev DEV] dir in|out`."""
     word = args.next()
     packet = word == "packet"
     if word in ("crypto", "packet"):
         word = args.next()
     device = ""
     if word == "dev":
-        device = read_device(args, 'value after "offload dev" is invalid')
+        device = args.device('value after "offload dev" is invalid')
         word = args.next()
     if word != "dir":
         raise args.wrong('value after "offload dir" is invalid')
@@ -204,15 +180,7 @@ def read_offload(args: Args) -> tuple[str, int, bool]:
         raise args.wrong("DIR value is invalid")
     if not device:
         raise args.wrong('value after "offload dev" is invalid')
-    return device, 1 if args.word == "in" else 2, packet
-
-
-def read_device(args: Args, why: str) -> str:
-    """A device's name: any that a device could have, because nobody here knows which there are."""
-    name = args.next()
-    if not 0 < len(name) < 16 or "/" in name or not name.isprintable():
-        raise args.wrong(why)
-    return name
+    return Offload(device, Direction(args.word), packet)
 
 
 def read_algorithm(args: Args, kind: str) -> Algorithm:
@@ -252,99 +220,3 @@ def _key(text: str) -> bytes:
     if len(key) > MAX_KEY:
         raise IpRefusal(f'Error: argument "{HIDDEN}" is wrong: ALGO-KEYMAT value makes buffer overflow\n')
     return key
-
-
-def offload_of(found: tuple[str, int, bool]) -> Offload:
-    """The Offload of what `read_offload` found."""
-    device, direction, packet = found
-    return Offload(device, Direction.IN if direction == 1 else Direction.OUT, packet)
-
-
-# -- SELECTOR ---------------------------------------------------------------------------------------------------------
-
-
-def read_selector(args: Args) -> SelectorWords:
-    """xfrm_selector_parse(), this word being its first: src, dst, dev, and one UPSPEC among them."""
-    sel = SelectorWords()
-    upspec = False
-    while True:
-        if args.word == "src":
-            sel.src, sel.src_prefix = args.prefix(NO_FAMILY.format("src"))
-        elif args.word == "dst":
-            sel.dst, sel.dst_prefix = args.prefix(NO_FAMILY.format("dst"))
-        elif args.word == "dev":
-            device = read_device(args, "DEV value is invalid")
-            sel.dev = "" if device == "none" else device
-        elif upspec:
-            args.back()
-            break
-        else:
-            upspec = True
-            _upspec(args, sel)
-        if not args.more:
-            break
-        args.next()
-    if sel.src and sel.dst and len(sel.src) != len(sel.dst):
-        raise args.wrong(FAMILIES_DIFFER)
-    return sel
-
-
-def _upspec(args: Args, sel: SelectorWords) -> None:
-    said = set()
-    while True:
-        word = args.word
-        if word == "proto":
-            sel.proto = _proto(args)
-        elif word in ("sport", "dport", "type", "code"):
-            _port(args, sel, word)
-        elif word == "key":
-            _gre_key(args, sel)
-        else:
-            args.back()
-            break
-        said.add(word)
-        if not args.more:
-            break
-        args.next()
-    name = _PROTO_NAMES.get(sel.proto, str(sel.proto))
-    for words, protos, what in (
-        ({"sport", "dport"}, PORTED, '"sport" and "dport" are'), ({"type", "code"}, TYPED, '"type" and "code" are'),
-        ({"key"}, {GRE}, '"key" is'),
-    ):  # fmt: skip
-        if said & words and sel.proto not in protos:
-            raise IpRefusal(f'{what} invalid with PROTO value "{name}"')
-
-
-def _proto(args: Args) -> int:
-    word = args.next()
-    value = _PROTO_WORDS.get(word, _PROTO_WORDS.get(word.lower()))
-    if value is None:
-        value = parse_number(word, 8)
-    if value is None:
-        raise args.wrong("PROTO value is invalid")
-    return value
-
-
-def _port(args: Args, sel: SelectorWords, word: str) -> None:
-    typed = word in ("type", "code")
-    value = args.number(f'value after "{word}" is invalid', 8 if typed else 16)
-    mask = _FULL if value or typed else 0  # `sport 0` is any port
-    if word in ("sport", "type"):
-        sel.sport, sel.sport_mask = value, mask
-    else:
-        sel.dport, sel.dport_mask = value, mask
-
-
-def _gre_key(args: Args, sel: SelectorWords) -> None:
-    if not args.more:
-        raise IpRefusal(INCOMPLETE)
-    word = args.next()
-    if "." in word:
-        args.back()
-        value: int | None = int.from_bytes(args.address()[:4])
-    else:
-        value = parse_number(word, 32)
-    if value is None:
-        raise IpRefusal('value after "key" is invalid')
-    sel.sport, sel.dport = value >> 16, value & _FULL
-    sel.sport_mask = sel.dport_mask = _FULL

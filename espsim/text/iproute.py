@@ -1,4 +1,4 @@
-"""iproute2's way of reading words: one argument after the other, and its own sentences where it refuses one.
+"""iproute2's way of reading a command's words: one argument after the other, its own sentences where it refuses one.
 
 What `ip` says to a user is kept to the letter (lib/utils.c, ip/ipxfrm.c of 6.1), so that a batch fails here with the
 line that it fails with there. A word that may be a key is never shown.
@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from espsim.core.address import AF_INET, AF_INET6, Address
 from espsim.core.echo import HIDDEN, KEYED, hide_keys, hide_words, names_algorithm, printable
 from espsim.core.errors import EspsimError
 from espsim.sad.association import Mark
+from espsim.text.names import FULL_MASK, PROTOCOL_ALIASES, PROTOCOL_NAMES, PROTOCOLS, is_device
 
 AF_UNSPEC = 0
-ALL = 0xFFFFFFFF
 INCOMPLETE = 'Command line is not complete. Try option "help"'
+FAMILIES_DIFFER = 'the same address family is required between values after "src" and "dst"'
+NO_FAMILY = 'value after "{}" has an unrecognized address family'
 
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", re.ASCII)
 _MOST_DIGITS = 20  # of 2^64-1
 _FAMILY_NAMES = {AF_UNSPEC: "any valid", AF_INET: "inet", AF_INET6: "inet6"}
 _LENGTHS = {AF_UNSPEC: 0, AF_INET: 4, AF_INET6: 16}
+_SEL_PROTOCOLS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0, "ip": 0}
+_SEL_NAMES = PROTOCOL_NAMES | {0: "ip"}
 
 
 class IpRefusal(EspsimError):  # noqa: N818 - what `ip` answers, more than a fault
@@ -60,7 +64,7 @@ class Args:
         """The word here."""
         return self.words[self._at]
 
-    def step(self) -> None:
+    def skip(self) -> None:
         """On to what follows, which may be nothing."""
         self._at += 1
 
@@ -126,11 +130,73 @@ class Args:
         """`mark MARK [mask MASK]`, this word being `mark` (xfrm_parse_mark)."""
         value = self.number("MARK value is invalid\n")
         if not self.more:
-            return Mark(value, ALL)
+            return Mark(value, FULL_MASK)
         if self.next() == "mask":
             return Mark(value, self.number("MASK value is invalid\n"))
         self.back()
-        return Mark(value, ALL)
+        return Mark(value, FULL_MASK)
+
+    def device(self, why: str) -> str:
+        """A device's name: any that a device could have; `why` is said where it is none."""
+        name = self.next()
+        if not is_device(name):
+            raise self.wrong(why)
+        return name
+
+    # -- for selector.read_selector ------------------------------------------------------------------------------------
+
+    from_kernel = False
+
+    def next_word(self) -> str | None:
+        """The word that follows this one; None at the end."""
+        return self.words[self._at + 1] if self.more else None
+
+    def skip_uid(self) -> bool:
+        """No command has it."""
+        return False
+
+    def sel_prefix(self, side: str) -> tuple[Address, int]:
+        """The network that follows src or dst."""
+        return self.prefix(NO_FAMILY.format(side))
+
+    def sel_number(self, word: str, bits: int) -> int:
+        """The number that follows a word."""
+        return self.number(f'value after "{word}" is invalid', bits)
+
+    def sel_device(self) -> str:
+        """The device that follows dev; `none` is none."""
+        name = self.device("DEV value is invalid")
+        return "" if name == "none" else name
+
+    def sel_protocol(self) -> int:
+        """The protocol that follows proto, by name or number."""
+        word = self.next()
+        value = _SEL_PROTOCOLS.get(word, _SEL_PROTOCOLS.get(word.lower()))
+        if value is None:
+            value = parse_number(word, 8)
+        if value is None:
+            raise self.wrong("PROTO value is invalid")
+        return value
+
+    def sel_key(self) -> int:
+        """GRE's key."""
+        word = self.next()
+        if "." in word:
+            self.back()
+            return int.from_bytes(self.address()[:4])
+        value = parse_number(word, 32)
+        if value is None:
+            raise IpRefusal('value after "key" is invalid')
+        return value
+
+    def misplaced(self, words: Sequence[str], said: set[str], proto: int) -> IpRefusal:
+        """Words that have no sense beside the protocol."""
+        what = " and ".join(f'"{word}"' for word in words) + (" are" if len(words) > 1 else " is")
+        return IpRefusal(f'{what} invalid with PROTO value "{_SEL_NAMES.get(proto, str(proto))}"')
+
+    def families_differ(self) -> IpRefusal:
+        """src and dst are of two families."""
+        return self.wrong(FAMILIES_DIFFER)
 
 
 def not_modelled(what: str) -> IpRefusal:

@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"""'[^'"]+'|"[^'"]+\"""")
 _ESCAPED = re.compile(r'\\([\\"$`])')
 
 
-class Form(Enum):
+class Style(Enum):
     """How an SA is written."""
 
     COMMAND = "command"  # [ip] [-options] xfrm state add|update ID ...
@@ -37,12 +37,12 @@ class Form(Enum):
     @property
     def printed(self) -> bool:
         """Whether it is what a system printed of its SAs, not what someone asks of it."""
-        return self in (Form.DUMP, Form.SETKEY_DUMP, Form.ESP_SA, Form.SECRETS)
+        return self in (Style.DUMP, Style.SETKEY_DUMP, Style.ESP_SA, Style.SECRETS)
 
     @property
     def typed(self) -> bool:
         """Whether a user wrote it in iproute2's words: then a mistake in it is an error."""
-        return self in (Form.COMMAND, Form.BARE)
+        return self in (Style.COMMAND, Style.BARE)
 
 
 class Word(NamedTuple):
@@ -81,7 +81,7 @@ class Entry:
     setkey and Wireshark are read from.
     """
 
-    form: Form
+    style: Style
     verb: str
     line: int
     words: list[Word]

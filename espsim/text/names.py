@@ -1,6 +1,8 @@
-"""The closed lists of words that reader and writer share (include/uapi/linux/xfrm.h, ip/xfrm_state.c)."""
+"""The closed lists of words and numbers that readers and writer share (include/uapi/linux/xfrm.h, ip/xfrm_state.c)."""
 
 from __future__ import annotations
+
+from collections.abc import Set
 
 FLAGS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
 """XFRM_STATE_*: the flag with index i is bit i."""
@@ -19,6 +21,22 @@ LIMIT_WORDS = {
 
 INFINITE = 2**64 - 1
 """XFRM_INF."""
+
+NUMBER_WORDS = {
+    "reqid": "reqid", "if_id": "if_id", "tfcpad": "tfcpad", "pcpu-num": "pcpu", "replay-window": "window",
+}  # fmt: skip
+"""The words of an SA that take one 32-bit number, and the field of `SaWords` that each sets."""
+
+REPLAY_WORDS = {
+    "replay-seq": "seq", "replay-seq-hi": "seq_hi", "replay-oseq": "oseq", "replay-oseq-hi": "oseq_hi",
+}  # fmt: skip
+"""The words that state a part of the replay context, and the field of `ReplayState` that each sets."""
+
+MAX_WINDOW = 4096
+"""Packets: XFRMA_REPLAY_ESN_MAX."""
+
+FULL_MASK = 0xFFFFFFFF
+"""The mask of a mark that is said without one."""
 
 XFRM_PROTOCOLS = {"esp": 50, "ah": 51, "comp": 108, "route2": 43, "hao": 60, "ipsec-any": 255}
 """What `proto` of an SA may say by name; iproute2 prints a number for every other, such as 4 for IP in IP."""
@@ -43,6 +61,35 @@ PORTED = frozenset({0, 6, 17, 33, 132})
 GRE = 47
 
 
-def bits_of(names: frozenset[str], known: tuple[str, ...]) -> int:
+PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+_XFRM_NAMES = {number: name for name, number in XFRM_PROTOCOLS.items()}
+
+
+def proto_name(proto: int) -> str:
+    """The protocol of an SA as iproute2 prints it (strxf_xfrmproto): a number where it has no name."""
+    return _XFRM_NAMES.get(proto, str(proto))
+
+
+def limit_of(field: str, value: int) -> int | None:
+    """A number as a field of `Limits`: XFRM_INF is no limit, neither are 0 seconds (0 bytes are: nothing passes)."""
+    return None if value == INFINITE or (value == 0 and field.endswith(("add", "use"))) else value
+
+
+def swapped(seq: int) -> int:
+    """The bytes of km.seq the other way round: iproute2 sends and prints it in network order, the kernel does not."""
+    return int.from_bytes(seq.to_bytes(4), "little")
+
+
+def flags_of(bits: int, known: tuple[str, ...]) -> set[str]:
+    """The kernel's bits as flags; bits without a name are dropped."""
+    return {name for i, name in enumerate(known) if bits >> i & 1}
+
+
+def bits_of(names: Set[str], known: tuple[str, ...]) -> int:
     """Flags as the kernel's bits."""
     return sum(1 << i for i, name in enumerate(known) if name in names)
+
+
+def is_device(name: str) -> bool:
+    """Whether a network device could have this name; nobody here knows which there are."""
+    return 0 < len(name) < 16 and "/" not in name and name.isprintable()

@@ -16,12 +16,11 @@ from collections.abc import Iterable, Iterator
 from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import SecurityAssociation
-from espsim.text.found import Crypto, Ignored, ParsedSa, SadText, Unmodelled, Unused, Verb, crypto_of, cut_off
-from espsim.text.lexer import Form
+from espsim.text.found import Crypto, Identity, Ignored, ParsedSa, SadText, Unmodelled, Unused, Verb, crypto_of, cut_off
+from espsim.text.lexer import Style
 from espsim.text.notes import Notes, Refuse
 from espsim.text.pieces import blocks, file_pieces, text_pieces
 from espsim.text.reader import Reader
-from espsim.text.removal import Identity
 
 __all__ = [
     "Ignored", "ParsedSa", "SadText", "Unmodelled", "Unused", "Verb", "parse_entries", "parse_sa_line", "parse_sad",
@@ -70,7 +69,7 @@ def parse_secrets(text: str, where: str | None = None) -> SadText:
     Its rows say neither mode nor encapsulation nor window, and nothing is taken for granted: each packet shows the
     first two (Mode.ANY, ANY_ENCAP), and there is no window.
     """
-    return _settled(text_pieces(text, where), where, Notes(), rows=Form.SECRETS)
+    return _settled(text_pieces(text, where), where, Notes(), rows=Style.SECRETS)
 
 
 def parse_entries(
@@ -83,7 +82,7 @@ def parse_entries(
 
 
 def _settled(
-    pieces: Iterable[str], where: str | None, notes: Notes, *, strict: bool = False, rows: Form = Form.ESP_SA
+    pieces: Iterable[str], where: str | None, notes: Notes, *, strict: bool = False, rows: Style = Style.ESP_SA
 ) -> SadText:
     result = SadText(notes=notes)
     reader = Reader(where, notes, strict=strict, rows=rows)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from espsim.text.lexer import Entry, Form, Line, Word, logical_lines, shown, words_of
+from espsim.text.lexer import Entry, Line, Style, Word, logical_lines, shown, words_of
 from espsim.text.notes import Notes
 from espsim.text.pieces import SETKEY_HEAD
 from espsim.text.words import DUMP_WORDS, ROW_WORDS
@@ -97,7 +97,7 @@ Statement: TypeAlias = Entry | Act
 class Paste:
     """A reader of one text, block after block. `script`: a command stood without a prompt, or with one that is no #."""
 
-    def __init__(self, notes: Notes, rows: Form = Form.ESP_SA) -> None:
+    def __init__(self, notes: Notes, rows: Style = Style.ESP_SA) -> None:
         """`rows` is the form of rows of `esp_sa`."""
         self.notes = notes
         self._rows = rows
@@ -145,9 +145,9 @@ class Paste:
         first = line.text.split(None, 1)[0]
         if self._policy:
             return line.text[0] in " \t" or first in ROW_WORDS or first in ("tmpl", "socket", "action")
-        if entry is None or entry.form in (Form.COMMAND, self._rows, Form.SETKEY_ADD):
+        if entry is None or entry.style in (Style.COMMAND, self._rows, Style.SETKEY_ADD):
             return False
-        if entry.form is Form.SETKEY_DUMP:
+        if entry.style is Style.SETKEY_DUMP:
             belongs = _SETKEY_ROW.match(line.text) is not None
             entry.text += f"\n{line.text}" if belongs and len(entry.text) < _MAX_WORDS else ""
             return belongs
@@ -176,9 +176,9 @@ class Paste:
             self._policy = True
             self.notes.add(POLICY, line.number)
         elif header or line.oneline or any(text in DUMP_WORDS for text in texts):
-            self._entry = Entry(Form.DUMP, verb, line.number, words)
+            self._entry = Entry(Style.DUMP, verb, line.number, words)
         elif any(text in ROW_WORDS for text in texts[2:]):
-            self._entry = Entry(Form.BARE, "add" if verb == "dump" else verb, line.number, words)
+            self._entry = Entry(Style.BARE, "add" if verb == "dump" else verb, line.number, words)
         else:
             self.notes.add(JUNK, line.number)
 
@@ -190,7 +190,7 @@ class Paste:
             self._esp_sa(row[2], line.number)
         elif SETKEY_HEAD.fullmatch(text):
             yield from self._close()
-            self._entry = Entry(Form.SETKEY_DUMP, "dump", line.number, [], text=text)
+            self._entry = Entry(Style.SETKEY_DUMP, "dump", line.number, [], text=text)
         elif _SPD.fullmatch(text):
             yield from self._close()
             self._policy = True
@@ -281,7 +281,7 @@ class Paste:
             return
         self.script = self.script or not commented
         if verb in ("add", "update"):
-            yield Entry(Form.COMMAND, verb, line, words[2:], commented)
+            yield Entry(Style.COMMAND, verb, line, words[2:], commented)
         elif verb in ("flush", "delete", "deleteall", "delall"):
             yield Act([verb, *(word.text for word in words[2:])], line, commented)
         else:
@@ -306,7 +306,7 @@ class Paste:
         verb = text.split(None, 1)[0] if text.strip() else ""
         self.script = True
         if verb == "add":
-            yield Entry(Form.SETKEY_ADD, "add", line, [], text=text)
+            yield Entry(Style.SETKEY_ADD, "add", line, [], text=text)
         elif verb in ("flush", "delete", "deleteall"):
             yield Act(text.split(), line, setkey=True)
         elif verb:

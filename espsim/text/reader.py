@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias, cast
 
-from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.text import esp_sa_read, setkey
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
-from espsim.text.found import Crypto, Ignored, ParsedSa, Unmodelled, Verb, crypto
-from espsim.text.lexer import Entry, Form
+from espsim.text.found import Ignored, ParsedSa, Rows, Unmodelled, Verb, crypto
+from espsim.text.lexer import Entry, Style
 from espsim.text.notes import Notes
 from espsim.text.paste import COMMENTED, Act, Paste
 from espsim.text.pieces import Block
-from espsim.text.removal import Identity, Removal, removal_of
+from espsim.text.removal import Removal, removal_of
 from espsim.text.siblings import Siblings
 from espsim.text.words import read_words
 
@@ -41,51 +40,6 @@ Lines after these are statistics.
 _FIRST_ROWS = frozenset({"src", "proto", "replay-window", "flag", "mark", "output-mark"})
 
 
-class Rows(Protocol):
-    """All SAs of a text by index, as `settle` looks at them."""
-
-    def __len__(self) -> int: ...
-    def identity(self, index: int) -> Identity:
-        """(daddr, SPI, protocol, mark)."""
-        ...
-
-    def source(self, index: int) -> Address:
-        """saddr."""
-        ...
-
-    def reqid_of(self, index: int) -> int:
-        """The reqid."""
-        ...
-
-    def mode_of(self, index: int) -> str:
-        """The mode, in the text's own word."""
-        ...
-
-    def line_of(self, index: int) -> int:
-        """The line that it starts on."""
-        ...
-
-    def verb_of(self, index: int) -> Verb:
-        """As ParsedSa's."""
-        ...
-
-    def name(self, index: int) -> str:
-        """As SecurityAssociation's."""
-        ...
-
-    def crypto(self, index: int) -> Crypto:
-        """What is compared with another SA of the same name."""
-        ...
-
-    def repeated(self) -> Iterable[int]:
-        """In order, the SAs whose SPI another one has too, SPI 0 left out: few, so that only these are compared."""
-        ...
-
-    def end_in_the_middle(self, index: int, what: str) -> None:
-        """The text ends in the middle of this SA: from now on it is unmodelled."""
-        ...
-
-
 class Ending(NamedTuple):
     """What tells whether a dump's SA is whole."""
 
@@ -98,7 +52,7 @@ class Ending(NamedTuple):
 class Reader:
     """A reader of one text. `strict`: for an SA that a user wrote; what else is passed over is an InputError."""
 
-    def __init__(self, where: str | None, notes: Notes, *, strict: bool = False, rows: Form = Form.ESP_SA) -> None:
+    def __init__(self, where: str | None, notes: Notes, *, strict: bool = False, rows: Style = Style.ESP_SA) -> None:
         self.where = where
         self.notes = notes
         self.strict = strict
@@ -120,7 +74,7 @@ class Reader:
             row = _is_row(found)
             if row and statement.commented:
                 self._commented.append(self.count)
-            if statement.form is Form.DUMP:
+            if statement.style is Style.DUMP:
                 self.ended(ending_of([word.text for word in statement.words]), count=int(row))
             elif row:
                 self.count += 1
@@ -129,7 +83,7 @@ class Reader:
                 yield found
 
     def _judged(self, entry: Entry) -> Found | None:
-        if self.strict or entry.form is not Form.COMMAND:
+        if self.strict or entry.style is not Style.COMMAND:
             return judge(entry, self.where, self.notes, strict=self.strict)
         sibling = self._siblings.find(entry)
         if sibling is not None:
@@ -239,9 +193,9 @@ _ROWS = frozenset({
 
 # -- one SA -----------------------------------------------------------------------------------------------------------
 
-_READERS: dict[Form, Callable[[Entry, str | None, Notes], Draft]] = {
-    Form.SETKEY_DUMP: setkey.read_dump, Form.SETKEY_ADD: setkey.read_add, Form.ESP_SA: esp_sa_read.read_row,
-    Form.SECRETS: esp_sa_read.read_row,
+_READERS: dict[Style, Callable[[Entry, str | None, Notes], Draft]] = {
+    Style.SETKEY_DUMP: setkey.read_dump, Style.SETKEY_ADD: setkey.read_add, Style.ESP_SA: esp_sa_read.read_row,
+    Style.SECRETS: esp_sa_read.read_row,
 }  # fmt: skip
 
 
@@ -252,7 +206,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
 
     `strict`: InputError for everything that is not read or not modelled.
     """
-    read = _READERS.get(entry.form)
+    read = _READERS.get(entry.style)
     draft = read_words(Cursor(entry, where), notes) if read is None else read(entry, where, notes)
     verb = cast(Verb, entry.verb)
     if strict:
@@ -262,7 +216,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
     if missing := draft.no_identity:
         notes.add(f"an SA that is not whole ({missing}), passed over", entry.line)
         return None
-    if not entry.form.typed:
+    if not entry.style.typed:
         draft.hide_damaged_keys(notes)
     draft.note_empty_keys(notes)
     fault, what = draft.fault, draft.unmodelled
@@ -272,7 +226,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
         except InputError as error:
             fault = error
     if fault is not None:
-        if entry.form.typed:  # a mistake of whoever typed it: without this SA an answer would be wrong
+        if entry.style.typed:  # a mistake of whoever typed it: without this SA an answer would be wrong
             raise Contradiction(fault.what, where=where, line=fault.line)
         what = fault.what
     return Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb, crypto(draft.algorithms, draft.hidden))

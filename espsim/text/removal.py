@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from functools import partial
 
-from espsim.core.address import Address, parse_address, prefix_match
-from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Mark
-from espsim.text.id_words import MODE_WORDS
+from espsim.core.address import Address, parse_address
+from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.text.found import Identity, Rows
 from espsim.text.iproute import IpRefusal
 from espsim.text.state_words import Filter, Flush, Get, Listing, parse_state
 
@@ -16,24 +16,12 @@ SETKEY_PROTOCOLS = {"esp": PROTO_ESP, "esp-udp": PROTO_ESP, "esp-old": PROTO_ESP
                     "ipcomp": PROTO_COMP}  # fmt: skip
 
 
-class _Row(Protocol):
-    """What a removal asks of a row beside its identity."""
-
-    def source(self, index: int) -> Address: ...
-    def reqid_of(self, index: int) -> int: ...
-    def mode_of(self, index: int) -> str: ...
-
-
-Identity: TypeAlias = tuple[Address, int, int, Mark]
-"""(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
-
-
 @dataclass(frozen=True, slots=True)
 class Removal:
     """Which rows above are taken. `key` is the (daddr, SPI, protocol) of the only SA that can be, None: of many."""
 
     key: tuple[Address, int, int] | None
-    takes: Callable[[Identity, _Row, int], bool]
+    takes: Callable[[Identity, Rows, int], bool]
     """(identity, rows, index): whether the row is taken, where `key` matches."""
 
 
@@ -52,7 +40,7 @@ def removal_of(words: list[str], *, setkey: bool = False) -> Removal | None:
             value = key.mark.value & key.mark.mask
             return Removal((key.dst, key.spi, key.proto), lambda identity, _r, _i: identity[3].matches(value))
         case Listing(deleteall=True, filter=wanted) if wanted.flags is None:
-            return Removal(None, lambda identity, rows, index: _passes(wanted, identity, rows, index))
+            return Removal(None, partial(_passes, wanted))
         case _:
             return None
 
@@ -61,19 +49,10 @@ def _flush(proto: int) -> Removal:
     return Removal(None, lambda identity, _rows, _index: proto in (0, 255, identity[2]))
 
 
-def _passes(wanted: Filter, identity: Identity, rows: _Row, index: int) -> bool:
-    """xfrm_state_filter_match(), as `state_text.passes` has it for states of a SAD."""
-    ident = wanted.id
-    for address, known, plen in (
-        (rows.source(index), ident.src, ident.src_prefix), (identity[0], ident.dst, ident.dst_prefix),
-    ):  # fmt: skip
-        if plen and not (len(address) == len(known) and prefix_match(address, known, plen)):
-            return False
-    if (ident.proto and ident.proto != identity[2]) or (ident.spi is not None and ident.spi != identity[1]):
-        return False
-    if wanted.mode is not None and MODE_WORDS.get(rows.mode_of(index)) != wanted.mode:
-        return False
-    return wanted.reqid is None or wanted.reqid == rows.reqid_of(index)
+def _passes(wanted: Filter, identity: Identity, rows: Rows, index: int) -> bool:
+    dst, spi, proto, _ = identity
+    source, mode, reqid = rows.source(index), rows.mode_of(index), rows.reqid_of(index)
+    return wanted.takes(source, dst, proto=proto, spi=spi, mode=mode, reqid=reqid)
 
 
 def _of_setkey(words: list[str]) -> Removal | None:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from espsim.core.address import Address
 from espsim.sad.association import Selector
 from espsim.text.cursor import Cursor
-from espsim.text.lexer import Form
-from espsim.text.names import GRE, PORTED, PROTOCOL_ALIASES, PROTOCOLS, TYPED
+from espsim.text.iproute import Args
+from espsim.text.names import GRE, PORTED, TYPED
 
 _UPSPEC = ("proto", "sport", "dport", "type", "code", "key")
-_PROTO_WORDS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0}
+_TYPED = ("type", "code")
+_PLACES = ((("sport", "dport"), PORTED), (_TYPED, TYPED), (("key",), {GRE}))
 _FULL = 0xFFFF
 
 
@@ -45,81 +46,56 @@ class SelectorWords:
         )  # fmt: skip
 
 
-def read_selector(cursor: Cursor) -> SelectorWords:
-    """What follows `sel`. It reads on as far as iproute2 does: one UPSPEC, and any src, dst, dev around it."""
+def read_selector(source: Cursor | Args) -> SelectorWords:
+    """What follows `sel`, as far as iproute2 reads on: one UPSPEC, and any src, dst, dev around it. It may be empty.
+
+    A paste's cursor and a command's each have their own sentences for a value that is wrong.
+    """
     sel = SelectorWords()
-    upspec_done = False
-    count = 0
-    while (word := cursor.peek()) is not None:
-        if word.text in ("src", "dst"):
-            _network(cursor, sel)
-        elif word.text == "dev":
-            cursor.skip()
-            sel.dev = read_device(cursor, "sel dev")
-        elif word.text == "uid" and cursor.form is not Form.COMMAND:
-            cursor.skip()
-            cursor.number("uid")
-        elif word.text in _UPSPEC and not upspec_done:
-            _upspec(cursor, sel)
-            upspec_done = True
-        else:
+    upspec = False
+    while (word := source.next_word()) is not None:
+        if word == "src":
+            source.skip()
+            sel.src, sel.src_prefix = source.sel_prefix(word)
+        elif word == "dst":
+            source.skip()
+            sel.dst, sel.dst_prefix = source.sel_prefix(word)
+        elif word == "dev":
+            source.skip()
+            sel.dev = source.sel_device()
+        elif word in _UPSPEC and not upspec:
+            upspec = True
+            _upspec(source, sel)
+        elif not source.skip_uid():
             break
-        count += 1
-    if not count:
-        raise cursor.error("sel without a selector")
     if sel.src and sel.dst and len(sel.src) != len(sel.dst):
-        raise cursor.error("src and dst of the selector are of different families")
+        raise source.families_differ()
     return sel
 
 
-def read_device(cursor: Cursor, what: str) -> str:
-    """A network device's name; `none` is none."""
-    name = cursor.take(f"the device of {what}").text
-    if not 0 < len(name) < 16 or "/" in name or not name.isprintable():
-        raise cursor.error(f"{what}: no device has a name like that")
-    return "" if name == "none" else name
-
-
-def _network(cursor: Cursor, sel: SelectorWords) -> None:
-    if cursor.take("sel").text == "src":
-        sel.src, sel.src_prefix = cursor.prefix("sel src")
-    else:
-        sel.dst, sel.dst_prefix = cursor.prefix("sel dst")
-
-
-def _upspec(cursor: Cursor, sel: SelectorWords) -> None:
-    said = set()
-    while (word := cursor.peek()) is not None and word.text in _UPSPEC:
-        cursor.skip()
-        said.add(word.text)
-        if word.text == "proto":
-            sel.proto = cursor.choice("sel proto", _PROTO_WORDS)
-        elif word.text == "key":
-            _gre_key(cursor, sel)
+def _upspec(source: Cursor | Args, sel: SelectorWords) -> None:
+    said: set[str] = set()
+    while (word := source.next_word()) is not None and word in _UPSPEC:
+        source.skip()
+        said.add(word)
+        if word == "proto":
+            sel.proto = source.sel_protocol()
+        elif word == "key":
+            value = source.sel_key()
+            sel.sport, sel.dport = value >> 16, value & _FULL
+            sel.sport_mask = sel.dport_mask = _FULL
         else:
-            _port(cursor, sel, word.text)
-    if cursor.form is Form.DUMP:
-        return  # what the kernel holds is printed as it is
-    for words, protos in (({"sport", "dport"}, PORTED), ({"type", "code"}, TYPED), ({"key"}, {GRE})):
-        if said & words and sel.proto not in protos:
-            raise cursor.error(f"sel {sorted(said & words)[0]} makes no sense with protocol {sel.proto}")
+            _port(source, sel, word)
+    for words, protos in _PLACES if not source.from_kernel else ():
+        if not said.isdisjoint(words) and sel.proto not in protos:
+            raise source.misplaced(words, said, sel.proto)
 
 
-def _port(cursor: Cursor, sel: SelectorWords, word: str) -> None:
-    value = cursor.number(f"sel {word}", 8 if word in ("type", "code") else 16)
+def _port(source: Cursor | Args, sel: SelectorWords, word: str) -> None:
+    value = source.sel_number(word, 8 if word in _TYPED else 16)
     # iproute2 takes `sport 0` for any port; what a dump prints always has a mask.
-    mask = _FULL if value or word in ("type", "code") or cursor.form is Form.DUMP else 0
+    mask = _FULL if value or word in _TYPED or source.from_kernel else 0
     if word in ("sport", "type"):
         sel.sport, sel.sport_mask = value, mask
     else:
         sel.dport, sel.dport_mask = value, mask
-
-
-def _gre_key(cursor: Cursor, sel: SelectorWords) -> None:
-    word = cursor.peek()
-    dotted = word is not None and "." in word.text
-    value = int.from_bytes(cursor.address("sel key")) if dotted else cursor.number("sel key")
-    if value >> 32:
-        raise cursor.error("sel key is not of 32 bits")
-    sel.sport, sel.dport = value >> 16, value & _FULL
-    sel.sport_mask = sel.dport_mask = _FULL

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 
-from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError
 from espsim.sad.association import ESPINUDP, Encap
-from espsim.text.algorithms import MAX_KEY, Hidden
+from espsim.text.algorithms import MAX_KEY
 from espsim.text.cursor import Contradiction
-from espsim.text.draft import MAX_WINDOW, Draft
+from espsim.text.draft import Draft
 from espsim.text.lexer import Entry, shown, words_of
+from espsim.text.names import MAX_WINDOW
 from espsim.text.notes import Notes
 from espsim.text.removal import SETKEY_PROTOCOLS
 
@@ -76,7 +76,7 @@ def read_dump(entry: Entry, where: str | None, notes: Notes) -> Draft:
         draft.spi = int(protocol[3]) if int(protocol[3]) >> 32 == 0 else None
         _fields(draft, fields, linux, notes, entry.line)
     except ValueError as error:
-        _fault(draft, str(error), where, entry.line)
+        draft.fail(InputError(str(error), where=where, line=entry.line))
     if fields.get("state") == "larval":
         return draft
     for kind, name, rest in _KEY.findall(body):
@@ -101,9 +101,10 @@ def read_add(entry: Entry, where: str | None, notes: Notes) -> Draft:
     except Contradiction:
         raise
     except (ValueError, IndexError) as error:
-        _fault(draft, str(error) if "is not" in str(error) else "a setkey command that is not whole", where, entry.line)
+        what = str(error) if "is not" in str(error) else "a setkey command that is not whole"
+        draft.fail(InputError(what, where=where, line=entry.line))
     if not (draft.algorithms or draft.hidden or draft.fault):
-        _fault(draft, "an SA without an algorithm", where, entry.line)
+        draft.fail(InputError("an SA without an algorithm", where=where, line=entry.line))
     return draft
 
 
@@ -119,7 +120,7 @@ def _options(draft: Draft, words: list[str], where: str | None, notes: Notes, li
             at += 2 if text else 1
             _algorithm(draft, kind, name, _written_key(kind, name, text, where, line), notes)
         elif option == "-C":
-            draft.algorithms.append(Algorithm("comp", words[at], b""))
+            draft.add("comp", words[at], b"", 0)
             at += 1
         elif option == "-m":
             mode = words[at]
@@ -210,10 +211,7 @@ def _algorithm(draft: Draft, kind: str, name: str, key: bytes | None, notes: Not
         if linux == "hmac(sha256)":
             bits = sha256_bits or bits
             notes.add(_ASSUMED.format(bits, name), draft.algorithm_line)
-    if key is None:
-        draft.hidden.append(Hidden(word, linux, bits))
-    else:
-        draft.algorithms.append(Algorithm(word, linux, key, bits))
+    draft.add(word, linux, key, bits)
 
 
 def _written_key(kind: str, name: str, text: str, where: str | None, line: int) -> bytes | None:
@@ -235,8 +233,3 @@ def _hex(kind: str, name: str, digits: str, where: str | None, line: int) -> byt
             where=where, line=line,
         )  # fmt: skip
     return bytes.fromhex(digits)
-
-
-def _fault(draft: Draft, what: str, where: str | None, line: int) -> None:
-    if draft.fault is None:
-        draft.fault = InputError(what, where=where, line=line)

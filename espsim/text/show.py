@@ -24,10 +24,7 @@ from espsim.sad.association import (
 )
 from espsim.sad.entry import SadEntry, SaStats
 from espsim.text.bitmap import to_circular
-from espsim.text.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOLS, TYPED, XFRM_PROTOCOLS, bits_of
-
-_STATE_PROTOCOLS = {number: name for name, number in XFRM_PROTOCOLS.items()}
-_NAME_OF = {number: name for name, number in PROTOCOLS.items()}
+from espsim.text.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOL_NAMES, TYPED, bits_of, proto_name, swapped
 
 
 def format_sa_line(sa: SecurityAssociation, *, verb: str | None = None) -> str:
@@ -173,7 +170,7 @@ def _selector_words(sel: Selector) -> list[str]:
 
 
 def _upspec_words(sel: Selector) -> list[str]:
-    words = ["proto", _NAME_OF.get(sel.proto, str(sel.proto))] if sel.proto else []
+    words = ["proto", PROTOCOL_NAMES.get(sel.proto, str(sel.proto))] if sel.proto else []
     if sel.proto == GRE:
         if sel.sport_mask or sel.dport_mask:
             words += ["key", str(sel.sport << 16 | sel.dport)]
@@ -199,12 +196,11 @@ def _head(sa: SecurityAssociation, stats: bool, mode: str) -> Iterator[str]:
     yield f"src {format_address(sa.src)} dst {format_address(sa.dst)}"
     spi = f"0x{sa.spi:08x}" + (f"({sa.spi})" if stats else "")
     reqid = f"{sa.reqid}" + (f"(0x{sa.reqid:08x})" if stats else "")
-    yield f"\tproto {_STATE_PROTOCOLS.get(sa.proto, sa.proto)} spi {spi} reqid {reqid} mode {mode or sa.mode.value}"
+    yield f"\tproto {proto_name(sa.proto)} spi {spi} reqid {reqid} mode {mode or sa.mode.value}"
     row = f"\treplay-window {0 if _bitmap_mode(sa) else sa.window} "
     flags = " ".join(name for name in FLAGS if name in sa.flags)
     if stats:
-        seq = int.from_bytes(sa.seq.to_bytes(4), "little")  # %08u of a number in network order, as x86 prints it
-        row += f"seq 0x{seq:08d} "
+        row += f"seq 0x{swapped(sa.seq):08d} "  # %08u of a number in network order, as x86 prints it
     if stats or flags:
         row += f"flag {flags}"
     if stats:

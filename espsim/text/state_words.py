@@ -10,15 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from espsim.aead.suites import Algorithm
-from espsim.core.address import Address
-from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
-from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Selector
+from espsim.core.address import Address, prefix_match
+from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.sad.association import NO_MARK, Direction, Encap, Limits, Mark, Selector
+from espsim.text.algorithms import KINDS
+from espsim.text.draft import SaWords
 from espsim.text.id_words import (
     ROUTE_OPTIMIZATION,
     Id,
-    offload_of,
-    proto_name,
     read_algorithm,
     read_direction,
     read_encap,
@@ -27,19 +26,20 @@ from espsim.text.id_words import (
     read_limit,
     read_mode,
     read_offload,
-    read_selector,
     read_state_flags,
     read_xfrm_proto,
 )  # fmt: skip
-from espsim.text.iproute import ALL, Args, IpRefusal, matches
-from espsim.text.selector import SelectorWords
+from espsim.text.iproute import INCOMPLETE, Args, IpRefusal, matches
+from espsim.text.names import FULL_MASK, MAX_WINDOW, NUMBER_WORDS, REPLAY_WORDS, proto_name, swapped
+from espsim.text.selector import read_selector
 
 SPI_LOW, SPI_HIGH, COMP_HIGH = 0x100, 0x0FFFFFFF, 0xFFFF
 """The range of `allocspi` where none is said; PF_KEY's too (net/key/af_key.c pfkey_getspi)."""
 
-MAX_WINDOW = 4096
 _IPSEC = (50, 51, 108)
 _ESP, _AH, _COMP = _IPSEC
+_MODES = {name: number for number, name in MODES.items()}
+_DIRECTIONS = {None: None, Direction.IN: DIR_IN, Direction.OUT: DIR_OUT}
 _NO_ID = "Not enough information: ID is required"
 
 
@@ -65,10 +65,20 @@ class Filter:
 
     id: Id = field(default_factory=Id)
     family: int = 0
-    mode: int | None = None
+    mode: str | None = None
     reqid: int | None = None
-    flags: frozenset[str] | None = None
+    flags: set[str] | None = None
     nokeys: bool = False
+
+    def takes(self, src: Address, dst: Address, *, proto: int, spi: int, mode: str, reqid: int) -> bool:
+        """xfrm_state_filter_match(), with the kernel's own address filter, which asks the same; but for the flags."""
+        ident = self.id
+        for address, known, plen in ((src, ident.src, ident.src_prefix), (dst, ident.dst, ident.dst_prefix)):
+            if plen and not (len(address) == len(known) and prefix_match(address, known, plen)):
+                return False
+        if (ident.proto and ident.proto != proto) or (ident.spi is not None and ident.spi != spi):
+            return False
+        return (self.mode is None or self.mode == mode) and (self.reqid is None or self.reqid == reqid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +119,17 @@ def parse_state(words: list[str], family: int = 0) -> StateCommand:
 
 
 @dataclass(slots=True, repr=False)
-class _Draft:
-    """xfrm_state_modify()'s variables."""
+class _Said(SaWords):
+    """xfrm_state_modify()'s variables, and xfrm_state_allocspi()'s."""
 
     id: Id | None = None
-    mode: int = 0
-    mark: Mark = NO_MARK
-    reqid: int = 0
-    seq: int = 0
-    window: int = 0
-    replay: dict[str, int] = field(default_factory=dict)
-    flags: frozenset[str] = frozenset()
-    extra_flags: frozenset[str] = frozenset()
-    selector: SelectorWords | None = None
-    limits: dict[str, int | None] = field(default_factory=dict)
-    encap: Encap | None = None
-    coa: Address | None = None
-    label: str | None = None
-    offload: tuple[str, int, bool] | None = None
-    output: Mark = NO_MARK
-    if_id: int = 0
-    tfcpad: int = 0
-    dir: int | None = None
-    pcpu: int | None = None
-    algorithms: dict[str, Algorithm] = field(default_factory=dict)
     low: int | None = None
     high: int | None = None
+
+    @property
+    def kinds(self) -> set[str]:
+        """The words of its algorithms."""
+        return {algorithm.kind for algorithm in self.algorithms}
 
 
 def _add(args: Args) -> Modify:
@@ -146,61 +141,61 @@ def _update(args: Args) -> Modify:
 
 
 def _modify(args: Args) -> SaRequest:
-    draft = _Draft()
+    said = _Said()
     while args.left:
         reader = _READERS.get(args.word)
         if reader is not None:
-            reader(args, draft)
-        elif args.word in _ALGORITHMS:
-            _algorithm(args, draft)
+            reader(args, said)
+        elif args.word in KINDS:
+            _algorithm(args, said)
         else:
-            _id(args, draft)
-        args.step()
-    _check_window(draft)
-    if draft.id is None:
+            _id(args, said)
+        args.skip()
+    _check_window(said)
+    if said.id is None:
         raise IpRefusal(_NO_ID)
-    _check_algorithms(draft, draft.id.proto)
-    _check_route_optimization(draft, draft.id.proto)
-    return _request(args, draft, draft.id)
+    _check_algorithms(said, said.id.proto)
+    _check_route_optimization(said, said.id.proto)
+    return _request(args, said, said.id)
 
 
-def _request(args: Args, draft: _Draft, ident: Id) -> SaRequest:
+def _request(args: Args, said: _Said, ident: Id) -> SaRequest:
     src, dst = ident.addresses(args)
     esn = replay = None
-    if "esn" in draft.flags or draft.window > 32:
-        esn = EsnState((draft.window + 31) // 32, draft.window, **draft.replay)
-    elif draft.replay.get("seq") or draft.replay.get("oseq"):
-        replay = ReplayVal(draft.replay.get("oseq", 0), draft.replay.get("seq", 0))
-    encap = draft.encap
+    if "esn" in said.flags or said.window > 32:
+        esn = EsnState((said.window + 31) // 32, said.window, **said.replay)
+    elif said.replay.get("seq") or said.replay.get("oseq"):
+        replay = ReplayVal(said.replay.get("oseq", 0), said.replay.get("seq", 0))
+    encap = said.encap
     if encap is not None:
         encap = Encap(encap.kind, encap.sport, encap.dport, (encap.oaddr + bytes(16))[: len(dst)])
-    output = Mark(draft.output.value, draft.output.mask or ALL) if draft.output.value else None
+    output = said.output_mark
+    output = Mark(output.value, output.mask or FULL_MASK) if output is not None and output.value else None
     return SaRequest(
-        src, dst, ident.proto, ident.spi or 0, mode=draft.mode, reqid=draft.reqid, mark=draft.mark, if_id=draft.if_id,
-        pcpu=draft.pcpu, dir=draft.dir, seq=draft.seq, flags=draft.flags, extra_flags=draft.extra_flags,
-        replay_window=0 if esn else draft.window, replay_val=replay, esn=esn, encap=encap,
-        offload=None if draft.offload is None else offload_of(draft.offload),
-        algorithms=tuple(draft.algorithms.values()), limits=Limits(**draft.limits),
-        selector=draft.selector.build(len(dst)) if draft.selector else Selector(),
-        tfcpad=draft.tfcpad or None, coa=draft.coa, output_mark=output, label=draft.label or "",
+        src, dst, ident.proto, ident.spi or 0, mode=_MODES[said.mode], reqid=said.reqid, mark=said.mark,
+        if_id=said.if_id, pcpu=said.pcpu, dir=_DIRECTIONS[said.dir], seq=said.seq, flags=frozenset(said.flags),
+        extra_flags=frozenset(said.extra_flags), replay_window=0 if esn else said.window, replay_val=replay, esn=esn,
+        encap=encap, offload=said.offload, algorithms=tuple(said.algorithms), limits=Limits(**said.limits),
+        selector=said.selector.build(len(dst)) if said.selector else Selector(),
+        tfcpad=said.tfcpad or None, coa=said.coa, output_mark=output, label=said.label or "",
     )  # fmt: skip
 
 
-def _check_window(draft: _Draft) -> None:
-    if "esn" in draft.flags and not draft.window and draft.dir != 2:  # iproute2 6.11 lets `dir out` pass
+def _check_window(said: _Said) -> None:
+    if "esn" in said.flags and not said.window and said.dir is not Direction.OUT:  # iproute2 6.11 lets `dir out` pass
         raise IpRefusal("Error: esn flag set without replay-window.")
-    if draft.window > MAX_WINDOW:
-        raise IpRefusal(f"Error: replay-window ({draft.window}) > XFRMA_REPLAY_ESN_MAX ({MAX_WINDOW}).")
+    if said.window > MAX_WINDOW:
+        raise IpRefusal(f"Error: replay-window ({said.window}) > XFRMA_REPLAY_ESN_MAX ({MAX_WINDOW}).")
 
 
-def _check_algorithms(draft: _Draft, proto: int) -> None:
+def _check_algorithms(said: _Said, proto: int) -> None:
     """Which ALGO-TYPE goes with which protocol; before it the modes."""
-    name, kinds = proto_name(proto), draft.algorithms.keys()
+    name, kinds = proto_name(proto), said.kinds
     if proto not in _IPSEC:
         if kinds:
             raise IpRefusal(f'ALGO is invalid with XFRM-PROTO value "{name}"')
         return
-    if draft.mode not in (0, 1) and not (draft.mode == 4 and proto == _ESP):
+    if said.mode not in ("transport", "tunnel") and not (said.mode == "beet" and proto == _ESP):
         raise IpRefusal(f'MODE value is invalid with XFRM-PROTO value "{name}"')
     authenticated = kinds & {"auth", "auth-trunc"}
     suffix = f'with XFRM-PROTO value "{name}"'
@@ -221,69 +216,69 @@ def _check_algorithms(draft: _Draft, proto: int) -> None:
             raise IpRefusal(f'ALGO-TYPE value "comp" is required {suffix}')
 
 
-def _check_route_optimization(draft: _Draft, proto: int) -> None:
+def _check_route_optimization(said: _Said, proto: int) -> None:
     suffix = f'with XFRM-PROTO value "{proto_name(proto)}"'
     if proto not in ROUTE_OPTIMIZATION:
-        if draft.coa is not None:
+        if said.coa is not None:
             raise IpRefusal(f'"coa" is invalid {suffix}')
         return
-    if draft.mode == 0:
+    if said.mode == "transport":
         raise IpRefusal(f'"mode" is required {suffix}')
-    if draft.mode not in (2, 3):
+    if said.mode not in ("ro", "in_trigger"):
         raise IpRefusal(f"MODE value is invalid {suffix}")
-    if draft.coa is None:
+    if said.coa is None:
         raise IpRefusal(f'"coa" is required {suffix}')
 
 
 # -- the words --------------------------------------------------------------------------------------------------------
 
 
-_ALGORITHMS = ("aead", "enc", "auth", "auth-trunc", "comp")
 _EXCLUDE = {
     "aead": {"aead", "enc", "auth", "auth-trunc"}, "enc": {"enc", "aead"}, "auth": {"auth", "auth-trunc", "aead"},
     "auth-trunc": {"auth", "auth-trunc", "aead"}, "comp": {"comp"},
 }  # fmt: skip
 
 
-def _algorithm(args: Args, draft: _Draft) -> None:
+def _algorithm(args: Args, said: _Said) -> None:
     kind = args.word
-    if _EXCLUDE[kind] & draft.algorithms.keys():
+    if _EXCLUDE[kind] & said.kinds:
         raise args.duplicate("ALGO-TYPE")
-    draft.algorithms[kind] = read_algorithm(args, kind)
+    said.algorithms.append(read_algorithm(args, kind))
 
 
-def _id(args: Args, draft: _Draft) -> None:
-    if draft.id is not None:
+def _id(args: Args, said: _Said) -> None:
+    if said.id is not None:
         raise args.wrong("unknown")
-    draft.id = read_id(args)
+    said.id = read_id(args)
 
 
-def _selector(args: Args, draft: _Draft) -> None:
-    args.next()
+def _selector(args: Args, said: _Said) -> None:
+    if not args.more:
+        raise IpRefusal(INCOMPLETE)
     args.family = 0
-    draft.selector = read_selector(args)
-    length = len(draft.selector.src or draft.selector.dst)
+    said.selector = read_selector(args)
+    length = len(said.selector.src or said.selector.dst)
     args.family = {0: 0, 4: 2, 16: 10}[length]
 
 
-def _seq(args: Args, draft: _Draft) -> None:
+def _seq(args: Args, said: _Said) -> None:
     # iproute2 sends it in network order, the kernel's km.seq is in host order: x86 turns 5 into 0x05000000.
-    draft.seq = int.from_bytes(args.number("SEQ value is invalid").to_bytes(4, "little"))
+    said.seq = swapped(args.number("SEQ value is invalid"))
 
 
-def _coa(args: Args, draft: _Draft) -> None:
-    if draft.coa is not None:
+def _coa(args: Args, said: _Said) -> None:
+    if said.coa is not None:
         raise args.duplicate("coa")
-    draft.coa = args.prefix(f'value after "{args.word}" has an unrecognized address family')[0]
+    said.coa = args.prefix(f'value after "{args.word}" has an unrecognized address family')[0]
 
 
-def _context(args: Args, draft: _Draft) -> None:
-    if draft.label is not None:
+def _context(args: Args, said: _Said) -> None:
+    if said.label is not None:
         raise args.duplicate("ctx")
-    draft.label = args.next()
+    said.label = args.next()
 
 
-def _output_mark(args: Args, draft: _Draft) -> None:
+def _output_mark(args: Args, said: _Said) -> None:
     value = args.number('value after "output-mark" is invalid')
     mask = 0
     if args.more:
@@ -291,56 +286,51 @@ def _output_mark(args: Args, draft: _Draft) -> None:
             mask = args.number("mask value is invalid\n")
         else:
             args.back()
-    draft.output = Mark(value, mask)
+    said.output_mark = Mark(value, mask)
 
 
-def _number(name: str, why: str) -> Callable[[Args, _Draft], None]:
-    def reader(args: Args, draft: _Draft) -> None:
-        setattr(draft, name, args.number(why))
+def _number(name: str, word: str) -> Callable[[Args, _Said], None]:
+    why = "REQID value is invalid" if word == "reqid" else f'value after "{word}" is invalid'
 
-    return reader
-
-
-def _after(name: str, word: str) -> Callable[[Args, _Draft], None]:
-    return _number(name, f'value after "{word}" is invalid')
-
-
-def _replay(name: str, word: str) -> Callable[[Args, _Draft], None]:
-    def reader(args: Args, draft: _Draft) -> None:
-        draft.replay[name] = args.number(f'value after "{word}" is invalid')
+    def reader(args: Args, said: _Said) -> None:
+        setattr(said, name, args.number(why))
 
     return reader
 
 
-def _set(name: str, read: Callable[[Args], object]) -> Callable[[Args, _Draft], None]:
-    def reader(args: Args, draft: _Draft) -> None:
-        setattr(draft, name, read(args))
+def _replay(name: str, word: str) -> Callable[[Args, _Said], None]:
+    def reader(args: Args, said: _Said) -> None:
+        said.replay[name] = args.number(f'value after "{word}" is invalid')
 
     return reader
 
 
-def _bound(name: str, word: str) -> Callable[[Args, _Draft], None]:
-    def reader(args: Args, draft: _Draft) -> None:
-        if getattr(draft, name) is not None:
+def _set(name: str, read: Callable[[Args], object]) -> Callable[[Args, _Said], None]:
+    def reader(args: Args, said: _Said) -> None:
+        setattr(said, name, read(args))
+
+    return reader
+
+
+def _bound(name: str, word: str) -> Callable[[Args, _Said], None]:
+    def reader(args: Args, said: _Said) -> None:
+        if getattr(said, name) is not None:
             raise args.duplicate(word)
-        setattr(draft, name, args.number(f'value after "{word}" is invalid'))
+        setattr(said, name, args.number(f'value after "{word}" is invalid'))
 
     return reader
 
 
-_SPI_READERS: dict[str, Callable[[Args, _Draft], None]] = {
+_SPI_READERS: dict[str, Callable[[Args, _Said], None]] = {
     "mode": _set("mode", read_mode), "mark": _set("mark", Args.mark), "seq": _seq, "dir": _set("dir", read_direction),
-    "reqid": _number("reqid", "REQID value is invalid"), "if_id": _after("if_id", "if_id"),
-    "pcpu-num": _after("pcpu", "pcpu-num"),
+    **{word: _number(NUMBER_WORDS[word], word) for word in ("reqid", "if_id", "pcpu-num")},
 }  # fmt: skip
-_READERS: dict[str, Callable[[Args, _Draft], None]] = _SPI_READERS | {
-    "replay-window": _after("window", "replay-window"), "replay-seq": _replay("seq", "replay-seq"),
-    "replay-seq-hi": _replay("seq_hi", "replay-seq-hi"), "replay-oseq": _replay("oseq", "replay-oseq"),
-    "replay-oseq-hi": _replay("oseq_hi", "replay-oseq-hi"), "flag": _set("flags", read_state_flags),
-    "extra-flag": _set("extra_flags", read_extra_flags), "sel": _selector,
-    "limit": lambda args, draft: read_limit(args, draft.limits), "encap": _set("encap", read_encap), "coa": _coa,
+_READERS: dict[str, Callable[[Args, _Said], None]] = _SPI_READERS | {
+    **{word: _number(name, word) for word, name in NUMBER_WORDS.items()},
+    **{word: _replay(name, word) for word, name in REPLAY_WORDS.items()},
+    "flag": _set("flags", read_state_flags), "extra-flag": _set("extra_flags", read_extra_flags), "sel": _selector,
+    "limit": lambda args, said: read_limit(args, said.limits), "encap": _set("encap", read_encap), "coa": _coa,
     "ctx": _context, "offload": _set("offload", read_offload), "output-mark": _output_mark,
-    "tfcpad": _after("tfcpad", "tfcpad"),
 }  # fmt: skip
 _RANGE_READERS = _SPI_READERS | {"min": _bound("low", "min"), "max": _bound("high", "max")}
 
@@ -349,28 +339,28 @@ _RANGE_READERS = _SPI_READERS | {"min": _bound("low", "min"), "max": _bound("hig
 
 
 def _allocspi(args: Args) -> SpiRequest:
-    draft = _Draft()
+    said = _Said()
     while args.left:
         reader = _RANGE_READERS.get(args.word)
         if reader is not None:
-            reader(args, draft)
+            reader(args, said)
         else:
-            _id(args, draft)
-            if draft.id is not None and draft.id.spi:
+            _id(args, said)
+            if said.id is not None and said.id.spi:
                 raise IpRefusal('"spi" is invalid')
-        args.step()
-    if draft.id is None:
+        args.skip()
+    if said.id is None:
         raise IpRefusal(_NO_ID)
-    low, high = _range(draft, draft.id.proto)
-    src, dst = draft.id.addresses(args)
+    low, high = _range(said, said.id.proto)
+    src, dst = said.id.addresses(args)
     return SpiRequest(
-        src, dst, draft.id.proto, low, high, mode=draft.mode, reqid=draft.reqid, mark=_sent(draft.mark),
-        if_id=draft.if_id, pcpu=draft.pcpu, dir=draft.dir, seq=draft.seq,
+        src, dst, said.id.proto, low, high, mode=_MODES[said.mode], reqid=said.reqid, mark=_sent(said.mark),
+        if_id=said.if_id, pcpu=said.pcpu, dir=_DIRECTIONS[said.dir], seq=said.seq,
     )  # fmt: skip
 
 
-def _range(draft: _Draft, proto: int) -> tuple[int, int]:
-    low, high = draft.low, draft.high
+def _range(said: _Said, proto: int) -> tuple[int, int]:
+    low, high = said.low, said.high
     if low is None and high is None:
         return SPI_LOW, COMP_HIGH if proto == _COMP else SPI_HIGH
     if low is None or high is None:
@@ -403,7 +393,7 @@ def _key_of(args: Args) -> StateKey:
             raise args.wrong("unknown")
         else:
             ident = read_id(args)
-        args.step()
+        args.skip()
     if ident is None:
         return StateKey(bytes(16 if args.family == 10 else 4), 0, 0, _sent(mark))
     src, dst = ident.addresses(args)
@@ -437,7 +427,7 @@ def _filter(args: Args, *, deleteall: bool) -> Filter:
                 said = True
                 found.id = read_id(args, loose=True)
                 found.family = args.family
-        args.step()
+        args.skip()
     return found
 
 
@@ -449,7 +439,7 @@ def _flush(args: Args) -> Flush:
         if proto is not None:
             raise args.duplicate("proto")
         proto = read_xfrm_proto(args)
-        args.step()
+        args.skip()
     return Flush(proto or 0)
 
 

@@ -18,9 +18,8 @@ from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, format_address
 from espsim.sad.association import NO_MARK, PROTO_ESP, Encap, Mark, SecurityAssociation, Selector
 from espsim.text.algorithms import Hidden
-from espsim.text.found import Crypto, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
+from espsim.text.found import Crypto, Identity, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
 from espsim.text.notes import Notes
-from espsim.text.removal import Identity
 
 _FIELDS = [field.name for field in fields(SecurityAssociation)]
 NO_PRINT = -1 << 63
@@ -243,7 +242,7 @@ class Survey:
         self._marks = {new: self._marks[old] for new, old in enumerate(kept) if old in self._marks}
         self._ports = {new: self._ports[old] for new, old in enumerate(kept) if old in self._ports}
 
-    # -- as reader.Rows ------------------------------------------------------------------------------------------------
+    # -- as found.Rows -------------------------------------------------------------------------------------------------
 
     def identity(self, index: int) -> Identity:
         """(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""

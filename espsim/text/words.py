@@ -1,4 +1,4 @@
-"""The words of an SA, one handler a word: those of `ip xfrm state add`, and those that only a dump has.
+"""The words of an SA in a paste, one handler a word: those of `ip xfrm state add`, and those that only a dump has.
 
 A dump's words are a superset, but for a few that look alike and are told apart by what follows them: `mark 1/0xff`,
 `encap type ...`, and `seq`, which `-s` prints as a decimal number of network order behind a 0x.
@@ -11,20 +11,33 @@ from collections.abc import Callable
 
 from espsim.aead.suites import Algorithm
 from espsim.core.errors import InputError
+from espsim.netlink.request import MODES
 from espsim.sad.association import Direction, Encap, Lifetime, Mark, Offload
 from espsim.text.algorithms import KINDS, read_algorithm
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
-from espsim.text.lexer import Form, Word, shown
-from espsim.text.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, INFINITE, LIMIT_WORDS, XFRM_PROTOCOLS
+from espsim.text.lexer import Style, Word, shown
+from espsim.text.names import (
+    ENCAP_TYPES,
+    EXTRA_FLAGS,
+    FLAGS,
+    FULL_MASK,
+    INFINITE,
+    LIMIT_WORDS,
+    MAX_WINDOW,
+    NUMBER_WORDS,
+    REPLAY_WORDS,
+    XFRM_PROTOCOLS,
+    flags_of,
+    swapped,
+)  # fmt: skip
 from espsim.text.notes import Notes
-from espsim.text.selector import read_device, read_selector
+from espsim.text.selector import read_selector
 
 Handler = Callable[[Cursor, Draft], None]
 
-_MODES = ("transport", "tunnel", "ro", "in_trigger", "beet", "iptfs")
+_MODES = (*MODES.values(), "iptfs")
 _MASK = re.compile(r"\(0x[0-9a-f]+\)")
-_ALL = 0xFFFFFFFF
 
 
 def read_words(cursor: Cursor, notes: Notes) -> Draft:
@@ -35,7 +48,7 @@ def read_words(cursor: Cursor, notes: Notes) -> Draft:
     keyword that is misspelt. Contradiction for what no reader may pass over.
     """
     draft = Draft()
-    known = _COMMON if cursor.form is Form.COMMAND else _EVERY
+    known = _COMMON if cursor.style is Style.COMMAND else _EVERY
     while (word := cursor.peek()) is not None:
         cursor.skip()
         handler = known.get(word.text)
@@ -47,10 +60,10 @@ def read_words(cursor: Cursor, notes: Notes) -> Draft:
         except Contradiction:
             raise
         except InputError as error:
-            if word.text in _OF_NO_ACCOUNT and cursor.form is not Form.COMMAND:
+            if word.text in _OF_NO_ACCOUNT and cursor.style is not Style.COMMAND:
                 notes.add(f"{error.what}, passed over", word.line)
-            elif draft.fault is None:
-                draft.fault = error
+            else:
+                draft.fail(error)
             cursor.leave_row(word.row, ())
     for what in draft.remarks:
         notes.add(what, cursor.entry.line)
@@ -59,10 +72,10 @@ def read_words(cursor: Cursor, notes: Notes) -> Draft:
 
 def _unknown(cursor: Cursor, draft: Draft, word: Word, notes: Notes) -> None:
     error = cursor.unknown("word", word)
-    if cursor.form is Form.DUMP or word.text in _NEWER or word.line != cursor.entry.line:
+    if cursor.style is Style.DUMP or word.text in _NEWER or word.line != cursor.entry.line:
         notes.add(f"{error.what}, passed over with what follows it", word.line)
-    elif draft.fault is None:
-        draft.fault = error
+    else:
+        draft.fail(error)
     cursor.leave_row(word.row, _EVERY)
 
 
@@ -72,10 +85,7 @@ def _algorithm(kind: str) -> Handler:
         if kind in draft.kinds:
             raise cursor.error(f"{kind} is given twice")
         algorithm = read_algorithm(cursor, kind, _EVERY)
-        if isinstance(algorithm, Algorithm):
-            draft.algorithms.append(algorithm)
-        else:
-            draft.hidden.append(algorithm)
+        (draft.algorithms if isinstance(algorithm, Algorithm) else draft.hidden).append(algorithm)  # type: ignore[arg-type]
 
     return handler
 
@@ -123,18 +133,18 @@ def _mode(cursor: Cursor, draft: Draft) -> None:
 
 def _seq(cursor: Cursor, draft: Draft) -> None:
     word = cursor.peek()
-    if cursor.form is not Form.COMMAND and word is not None and word.text.endswith(","):
+    if cursor.style is not Style.COMMAND and word is not None and word.text.endswith(","):
         _replay_fields(cursor, draft, "seq")
         return
     match = re.fullmatch("0x([0-9]{8,10})", word.text) if word is not None else None
-    if cursor.form is not Form.DUMP or match is None:
+    if cursor.style is not Style.DUMP or match is None:
         draft.seq = cursor.number("seq")
         return
     cursor.skip()
     value = int(match[1])
     if value >> 32:
         raise cursor.error("seq is not of 32 bits")
-    draft.seq = int.from_bytes(value.to_bytes(4, "little"))
+    draft.seq = swapped(value)
 
 
 def _mark(cursor: Cursor, draft: Draft) -> None:
@@ -148,7 +158,7 @@ def _output_mark(cursor: Cursor, draft: Draft) -> None:
 def _value_and_mask(cursor: Cursor, what: str) -> Mark:
     word = cursor.peek()
     match = re.fullmatch("(-?)([0-9a-fA-Fx]+)/(0x[0-9a-fA-F]+|[0-9]+)", word.text) if word is not None else None
-    if match is not None and cursor.form is not Form.COMMAND:
+    if match is not None and cursor.style is not Style.COMMAND:
         cursor.skip()
         try:
             value, mask = int(match[2], 0), int(match[3], 0)
@@ -156,8 +166,8 @@ def _value_and_mask(cursor: Cursor, what: str) -> Mark:
             raise cursor.error(f"{what} is no number") from None
         if value >> 32 or mask >> 32:
             raise cursor.error(f"{what} is not of 32 bits")
-        return Mark((-value if match[1] else value) & _ALL, mask)  # before 2018 %d was printed
-    return Mark(cursor.number(what), cursor.number(f"the mask of {what}") if cursor.accept("mask") else _ALL)
+        return Mark((-value if match[1] else value) & FULL_MASK, mask)  # before 2018 %d was printed
+    return Mark(cursor.number(what), cursor.number(f"the mask of {what}") if cursor.accept("mask") else FULL_MASK)
 
 
 def _flag(cursor: Cursor, draft: Draft) -> None:
@@ -188,13 +198,13 @@ def _flag_list(cursor: Cursor, draft: Draft, flags: set[str], known: tuple[str, 
             left = _flag_bits(cursor, word.text, flags, known)
             if left:
                 draft.remarks.append(f"{what} has a bit that is not known, 0x{left:x}, passed over")
-        elif _MASK.fullmatch(word.text) and cursor.form is not Form.COMMAND:
+        elif _MASK.fullmatch(word.text) and cursor.style is not Style.COMMAND:
             cursor.skip()
             return
         else:
             break
         taken = True
-    if not taken and cursor.form is not Form.DUMP:
+    if not taken and cursor.style is not Style.DUMP:
         if word is None:
             raise cursor.error(f"{what} without a flag")
         raise cursor.unknown(what, word)
@@ -204,7 +214,7 @@ def _is_bits(cursor: Cursor, word: Word) -> bool:
     """Whether a dump prints bits here."""
     before = cursor.peek(-1)
     same_row = before is not None and before.row == word.row and word.text not in _EVERY  # aead is a number too
-    return cursor.form is Form.DUMP and same_row and re.fullmatch("[0-9a-f]{1,8}", word.text) is not None
+    return cursor.style is Style.DUMP and same_row and re.fullmatch("[0-9a-f]{1,8}", word.text) is not None
 
 
 def _flag_bits(cursor: Cursor, text: str, flags: set[str], known: tuple[str, ...]) -> int:
@@ -213,9 +223,9 @@ def _flag_bits(cursor: Cursor, text: str, flags: set[str], known: tuple[str, ...
         bits = int(text, 16)
     except ValueError:
         raise cursor.error("the bits of a flag are not a number") from None
-    flags.update(name for i, name in enumerate(known) if bits >> i & 1)
+    flags |= flags_of(bits, known)
     left = bits >> len(known) << len(known)
-    if left and cursor.form is Form.COMMAND:
+    if left and cursor.style is Style.COMMAND:
         raise cursor.error("a flag has bits that are not known")
     return left
 
@@ -224,17 +234,11 @@ def _limit(cursor: Cursor, draft: Draft) -> None:
     word = cursor.take("what `limit` limits")
     if word.text not in LIMIT_WORDS:
         raise cursor.unknown("limit", word)
-    _set_limit(draft, LIMIT_WORDS[word.text], cursor.number(f"limit {word.text}", 64))
-
-
-def _set_limit(draft: Draft, name: str, value: int) -> None:
-    """XFRM_INF is no limit; neither are 0 seconds (0 bytes and packets are: nothing passes)."""
-    unlimited = value == INFINITE or (value == 0 and name.endswith(("add", "use")))
-    draft.limits[name] = None if unlimited else value
+    draft.limit(LIMIT_WORDS[word.text], cursor.number(f"limit {word.text}", 64))
 
 
 def _encap(cursor: Cursor, draft: Draft) -> None:
-    dump = cursor.form is not Form.COMMAND and cursor.accept("type")
+    dump = cursor.style is not Style.COMMAND and cursor.accept("type")
     word = cursor.take("the type of encap")
     kind = ENCAP_TYPES.get(word.text, word.text) if dump else word.text
     if kind not in ENCAP_TYPES.values():
@@ -275,11 +279,11 @@ def _offload(cursor: Cursor, draft: Draft) -> None:
         cursor.accept("crypto")
     if not cursor.accept("dev"):
         raise cursor.error("offload needs dev DEV dir in|out")
-    dev = read_device(cursor, "offload dev")
+    dev = cursor.device("offload dev")
     if not cursor.accept("dir"):
         raise cursor.error("offload needs dir in|out after its device")
     direction = _direction(cursor, "offload dir")
-    if cursor.form is not Form.COMMAND and cursor.accept("mode"):
+    if cursor.style is not Style.COMMAND and cursor.accept("mode"):
         word = cursor.take("the mode of offload")
         if word.text not in ("crypto", "packet"):
             raise cursor.unknown("offload mode", word)
@@ -291,6 +295,14 @@ def _offload_parameters(cursor: Cursor, draft: Draft) -> None:
     if not cursor.accept("offload", "parameters:"):
         raise cursor.error("expected `crypto offload parameters:`")
     _offload(cursor, draft)
+
+
+def _selector(cursor: Cursor, draft: Draft) -> None:
+    before = cursor.peek()
+    selector = read_selector(cursor)
+    if cursor.peek() is before:
+        raise cursor.error("sel without a selector")
+    draft.selector = selector
 
 
 def _number(field: str, word: str) -> Handler:
@@ -315,19 +327,16 @@ _COMMON: dict[str, Handler] = {
     "src": _src, "dst": _dst, "proto": _proto, "spi": _spi, "mode": _mode, "seq": _seq, "mark": _mark,
     "output-mark": _output_mark, "flag": _flag, "extra-flag": _extra_flag, "limit": _limit, "encap": _encap,
     "coa": _coa, "ctx": _label, "label": _label, "dir": _dir, "offload": _offload,
-    "sel": lambda cursor, draft: setattr(draft, "selector", read_selector(cursor)),
-    "reqid": _number("reqid", "reqid"), "if_id": _number("if_id", "if_id"), "tfcpad": _number("tfcpad", "tfcpad"),
-    "pcpu-num": _number("pcpu", "pcpu-num"), "replay-window": _number("window", "replay-window"),
-    "replay-seq": _replay_number("seq", "replay-seq"), "replay-seq-hi": _replay_number("seq_hi", "replay-seq-hi"),
-    "replay-oseq": _replay_number("oseq", "replay-oseq"),
-    "replay-oseq-hi": _replay_number("oseq_hi", "replay-oseq-hi"),
+    "sel": _selector,
+    **{word: _number(field, word) for word, field in NUMBER_WORDS.items()},
+    **{word: _replay_number(field, word) for word, field in REPLAY_WORDS.items()},
 }  # fmt: skip
 
 
 # -- what only a dump says --------------------------------------------------------------------------------------------
 
 _CONTEXT = {"seq-hi": "seq_hi", "seq": "seq", "oseq-hi": "oseq_hi", "oseq": "oseq", "bitmap": "bitmap"}
-_MAX_WORDS = 4096 // 32
+_MAX_WORDS = MAX_WINDOW // 32
 
 
 def _anti_replay(cursor: Cursor, draft: Draft) -> None:
@@ -403,7 +412,7 @@ def _limit_line(cursor: Cursor, draft: Draft) -> None:
             raise cursor.error(f"limit: {hardness} is missing")
         word = cursor.peek()
         unit = "packets" if word is not None and "(packets)" in word.text else "bytes"
-        _set_limit(draft, f"{hardness}_{unit}", _amount(cursor, unit))
+        draft.limit(f"{hardness}_{unit}", _amount(cursor, unit))
 
 
 def _expire_line(cursor: Cursor, draft: Draft) -> None:
@@ -414,7 +423,7 @@ def _expire_line(cursor: Cursor, draft: Draft) -> None:
     for hardness in ("soft", "hard"):
         if not cursor.accept(hardness):
             raise cursor.error(f"expire: {hardness} is missing")
-        _set_limit(draft, f"{hardness}_{word.text[:3]}", _amount(cursor, "sec"))
+        draft.limit(f"{hardness}_{word.text[:3]}", _amount(cursor, "sec"))
 
 
 def _stats(cursor: Cursor, draft: Draft) -> None:

@@ -24,8 +24,8 @@ from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest, StateKey
 from espsim.netlink.view import StateView
 from espsim.sad.linux import KernelHang
-from espsim.text.id_words import proto_name
 from espsim.text.iproute import IpRefusal, matches, not_modelled
+from espsim.text.names import proto_name
 from espsim.text.state_words import Count, Flush, Get, Listing, Modify, StateCommand, parse_state
 from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.monitor import Monitor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from espsim.netlink.netns import Event
 from espsim.netlink.spd import Policy
-from espsim.text.id_words import proto_name
 from espsim.text.iproute import IpRefusal, matches
+from espsim.text.names import proto_name
 from espsim.text.show import selector_row
 from espsim.xfrm.policy_text import format_defaults, format_policy
 from espsim.xfrm.state_text import as_shown, format_expired, format_view

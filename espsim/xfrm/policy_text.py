@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from espsim.core.address import AF_INET6, format_address
 from espsim.netlink.spd import ICMP, LOCALOK, Policy, Template
 from espsim.sad.association import Lifetime
-from espsim.text.id_words import proto_name
+from espsim.text.names import proto_name
 from espsim.text.show import lifetime_rows, mark_rows, selector_row
 
 FLAGS = {LOCALOK: "localok", ICMP: "icmp"}

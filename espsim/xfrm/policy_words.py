@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 
 from espsim.netlink.spd import Policy, Template
 from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
-from espsim.text.id_words import MODE_WORDS, Id, read_flag_bits, read_id, read_limit, read_mode, read_selector
+from espsim.text.id_words import Id, read_flag_bits, read_id, read_limit, read_mode
 from espsim.text.iproute import Args, IpRefusal, matches, not_modelled
-from espsim.text.selector import SelectorWords
+from espsim.text.selector import SelectorWords, read_selector
 from espsim.xfrm.policy import PolicyCommand, Verb
 
-_MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
 _FLAGS = ("localok", "icmp")
 _MAX_TEMPLATES = 16
 """XFRM_TMPLS_BUF_SIZE: 1024 bytes of 64 each."""
@@ -83,7 +82,7 @@ def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
             reader(args, draft)
         else:
             _selector(args, draft, verb)
-        args.step()
+        args.skip()
     if verb in ("add", "update"):
         return PolicyCommand(verb, _policy(draft))
     if verb in ("get", "delete"):
@@ -111,7 +110,7 @@ def _thresholds(args: Args) -> dict[int, tuple[int, int]]:
         if family in found:
             raise args.duplicate(name)
         found[family] = (_length(args, f"{name} LBITS", longest), _length(args, f"{name} RBITS", longest))
-        args.step()
+        args.skip()
     return found
 
 
@@ -132,7 +131,7 @@ def _defaults(args: Args) -> dict[str, str]:
         if direction in found:
             raise args.duplicate(direction)
         found[direction] = _choice(args, ("block", "accept"), f"{direction} policy value is invalid")
-        args.step()
+        args.skip()
     return found
 
 
@@ -160,6 +159,7 @@ def _selector(args: Args, draft: _Draft, verb: Verb) -> None:
         raise args.duplicate("unknown") if verb in ("add", "update") else args.wrong("unknown")
     if verb == "flush":
         raise args.wrong("unknown")
+    args.back()
     draft.selector = read_selector(args)
     if length := len(draft.selector.src or draft.selector.dst):
         draft.af = 2 if length == 4 else 10
@@ -250,7 +250,7 @@ def _template(args: Args, draft: _Draft) -> None:
     if len(draft.templates) == _MAX_TEMPLATES:
         raise IpRefusal("Too many tmpls: buffer overflow")
     ident = None
-    mode, reqid, level = 0, 0, "required"
+    mode, reqid, level = "transport", 0, "required"
     family = args.family or draft.family
     args.next()
     while True:
@@ -276,7 +276,7 @@ def _template(args: Args, draft: _Draft) -> None:
     draft.templates.append(
         Template(
             ident.src or bytes(length), ident.dst or bytes(length), ident.proto, ident.spi or 0,
-            Mode(_MODE_NAMES[mode]), reqid, level,
+            Mode(mode), reqid, level,
         )
     )  # fmt: skip
 

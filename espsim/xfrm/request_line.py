@@ -19,9 +19,8 @@ from espsim.netlink.request import DIRECTIONS, MODES, EsnState, ReplayVal
 from espsim.sad.association import NO_MARK, Limits, Mark
 from espsim.text.cursor import up_to
 from espsim.text.lexer import MAX_LINE, shown
-from espsim.text.names import EXTRA_FLAGS, FLAGS, INFINITE, XFRM_PROTOCOLS
+from espsim.text.names import EXTRA_FLAGS, FLAGS, FULL_MASK, XFRM_PROTOCOLS, flags_of, limit_of
 
-ALL = 0xFFFFFFFF
 IPSEC_ANY = 255
 PROTOCOLS = {**XFRM_PROTOCOLS, "any": IPSEC_ANY, "udp": 17}
 
@@ -172,7 +171,7 @@ class Words:
         if key not in self.values:
             return NO_MARK
         value, slash, mask = self.text(key).partition("/")
-        return Mark(self.parse_number(key, value), self.parse_number(key, mask) if slash else ALL)
+        return Mark(self.parse_number(key, value), self.parse_number(key, mask) if slash else FULL_MASK)
 
     def flags(self) -> frozenset[str]:
         """`flags=A,B`: names of XFRM_STATE_*, with - or _, or their bits as a number."""
@@ -191,8 +190,7 @@ class Words:
                 continue
             if not _NUMBER.fullmatch(word):
                 raise self.error(f"unknown {key} {shown(word)}; known: {', '.join(known)}, or their bits")
-            bits = self.parse_number(key, word, len(known))
-            flags.update(flag for i, flag in enumerate(known) if bits >> i & 1)
+            flags |= flags_of(self.parse_number(key, word, len(known)), known)
         return frozenset(flags)
 
     def hexadecimal(self, key: str) -> bytes | None:
@@ -234,5 +232,4 @@ class Words:
         if "limits" not in self.values:
             return Limits()
         said = self.braces("limits", _LIMITS, 64)
-        none = {name for name, n in said.items() if n == INFINITE or (n == 0 and name.endswith(("add", "use")))}
-        return Limits(**{name: value for name, value in said.items() if name not in none})
+        return Limits(**{name: limit_of(name, value) for name, value in said.items()})

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from espsim.netlink.request import MODES
 from espsim.netlink.view import StateView
 from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
-from espsim.text.id_words import MODE_WORDS
+from espsim.text.names import swapped
 from espsim.text.show import format_dump
 from espsim.text.state_words import Filter
-
-_MODE_NAMES = {number: name for name, number in MODE_WORDS.items()}
 
 
 def format_view(view: StateView, *, stats: bool = False, nokeys: bool = False) -> str:
@@ -36,13 +35,13 @@ def as_shown(view: StateView) -> SecurityAssociation:
     )  # fmt: skip
     return replace(
         view.sa, replay=replay, current=Lifetime(view.bytes, view.packets),
-        seq=int.from_bytes(view.seq.to_bytes(4, "little")), limits=replace(view.sa.limits, hard_add=view.hard_add),
+        seq=swapped(view.seq), limits=replace(view.sa.limits, hard_add=view.hard_add),
     )  # fmt: skip
 
 
 def _mode(view: StateView) -> str:
     """strxf_mode(): the number of a mode that has no name."""
-    return _MODE_NAMES.get(view.mode, str(view.mode))
+    return MODES.get(view.mode, str(view.mode))
 
 
 def oneline(text: str) -> str:
@@ -51,25 +50,10 @@ def oneline(text: str) -> str:
 
 
 def passes(view: StateView, wanted: Filter) -> bool:
-    """xfrm_state_filter_match(), with the kernel's own address filter, which asks the same."""
-    sa, ident = view.sa, wanted.id
+    """Whether `list` or `deleteall` takes a state."""
+    sa = view.sa
     if wanted.family and wanted.family != view.af:
         return False
-    for address, known, plen in ((sa.src, ident.src, ident.src_prefix), (sa.dst, ident.dst, ident.dst_prefix)):
-        if plen and not _within(address, known, plen):
-            return False
-    if ident.proto and ident.proto != sa.proto:
+    if wanted.flags is not None and not wanted.flags & sa.flags:
         return False
-    if ident.spi is not None and ident.spi != sa.spi:
-        return False
-    if wanted.mode is not None and wanted.mode != view.mode:
-        return False
-    if wanted.reqid is not None and wanted.reqid != sa.reqid:
-        return False
-    return wanted.flags is None or bool(wanted.flags & sa.flags)
-
-
-def _within(address: bytes, network: bytes, plen: int) -> bool:
-    shift = 8 * len(network) - plen
-    same = len(address) == len(network)
-    return same and int.from_bytes(address) >> shift == int.from_bytes(network) >> shift
+    return wanted.takes(sa.src, sa.dst, proto=sa.proto, spi=sa.spi, mode=_mode(view), reqid=sa.reqid)

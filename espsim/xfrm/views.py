@@ -24,8 +24,8 @@ from espsim.core.echo import HIDDEN, hide_keys
 from espsim.core.errors import InputError
 from espsim.netlink.request import MODES, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Mark
-from espsim.text.id_words import proto_name
 from espsim.text.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
+from espsim.text.names import proto_name, swapped
 from espsim.text.state_words import Flush, Get, Modify, StateCommand, parse_state
 
 ANDROID_LOW, ANDROID_HIGH = 256, 0xFFFFFFFE
@@ -44,7 +44,7 @@ def pfkey(words: list[str]) -> tuple[str, StateCommand]:
             raise IpRefusal(f"pfkey: PF_KEY has no word for {word}")
     command = parse_state([verb, *words[1:]])
     if isinstance(command, SpiRequest):
-        command = replace(command, seq=_host_order(command.seq))
+        command = replace(command, seq=swapped(command.seq))  # sadb_msg_seq is km.seq as it stands
     elif isinstance(command, Modify):
         command = Modify(command.update, _without_esn(command.request))
     return request_text(command), command
@@ -55,12 +55,7 @@ def _without_esn(request: SaRequest) -> SaRequest:
         raise IpRefusal("pfkey: PF_KEY has no word for esn")
     if request.esn is not None:  # sadb_sa_replay is cut to the 32 bits of the legacy bitmap
         request = replace(request, esn=None, replay_window=32)
-    return replace(request, seq=_host_order(request.seq))
-
-
-def _host_order(seq: int) -> int:
-    """sadb_msg_seq is km.seq as it stands; `ip` turns its bytes round."""
-    return int.from_bytes(seq.to_bytes(4, "little"))
+    return replace(request, seq=swapped(request.seq))
 
 
 class AndroidRequests:
