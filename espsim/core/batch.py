@@ -1,7 +1,7 @@
 """A batch of packets as struct-of-arrays: one byte arena, and one numpy column a fact.
 
-Each column has one writer; `stages/` says with `WRITES` which stage that is. Rows stay where
-they are: a row that was dropped has a verdict, and no stage after that looks at it.
+Each column is defined by one stage, which says so (stages/rule.py). Rows stay where they are: a row that was dropped
+has a verdict, and no stage after that looks at it.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class InboundWork(PathWork):
     ) -> None:
         rng = np.random.default_rng(seed)
         self.rows = packets_for(sas, size)
-        self.stages = [stage for stage, _writes in STAGES]
+        self.stages = [stage.run for stage in STAGES]
         if model:
             filled = model.make(sas, hit, self.rows, seed)
             of = filled.of

@@ -35,7 +35,7 @@ class OutboundWork(PathWork):
         self.columns = out_columns_for(of, slots_for(sas, rng), engine, rng)
         self.path = BatchOutbound(Outbound(Sad(), os.urandom), engine)
         self.path.columns = self.columns
-        self.stages = [stage for stage, _writes in STAGES]
+        self.stages = [stage.run for stage in STAGES]
         self._made = list(clear_chunks(of.packet_spi, sizes_of(size, self.rows, rng)))
         self.chunks = len(self._made)
         first = self._made[0]

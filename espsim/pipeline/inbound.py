@@ -20,7 +20,7 @@ Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -32,29 +32,19 @@ from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
 from espsim.core.verdict import PASSED, Verdict
-from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
+from espsim.stages.rule import in_order, run_stages
 
-Stage = Callable[[PacketBatch, SadColumns], None]
-
-STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
-    (parse.parse, parse.WRITES),
-    (lookup.lookup, lookup.WRITES),
-    (replay.check, replay.CHECK_WRITES),
-    (aead.open_rows, aead.WRITES),
-    (trailer.trailer, trailer.WRITES),
-    (replay.settle, replay.SETTLE_WRITES),
-    (decap.decap, decap.WRITES),
-    (decap.admit, decap.ADMIT_WRITES),
-    (decap.sent, decap.SENT_WRITES),
-    (decap.count, frozenset()),
-)
-"""Each stage with the columns of the batch that it writes."""
+STAGES = in_order(
+    parse.PARSE, lookup.LOOKUP, replay.CHECK, aead.OPEN, trailer.TRAILER, replay.SETTLE, decap.DECAP, decap.ADMIT,
+    decap.SENT, decap.COUNT,
+)  # fmt: skip
+"""The stages in their order, each with the columns that it writes."""
 
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.

@@ -12,7 +12,8 @@ good, with all that share its SPI: an SA's state is in one place.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -30,9 +31,8 @@ from espsim.kernels.device import ASK
 from espsim.kernels.lookup import usable
 from espsim.offload import outcome
 from espsim.offload.device import Device, Reached
-from espsim.pipeline.inbound import BatchInbound, Stage
+from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.snapshot import device_columns
-from espsim.pipeline.stages import run_stages
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
@@ -40,6 +40,7 @@ from espsim.sad.sent import SentNumbers
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
 from espsim.stages.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
+from espsim.stages.rule import Stage, run_stages
 
 _Surfaces = Callable[[Verdict], tuple[Surfacing, str | None]]
 
@@ -148,18 +149,20 @@ class _Beside:
         self._device = device
         self._tables = tables
 
-    def stages(self) -> Iterator[tuple[Stage, frozenset[str]]]:
-        """The order of the stages, each with the columns of the batch that it writes."""
-        yield parse.parse, parse.WRITES
-        yield self.look, lookup.WRITES
-        yield self.check, replay.CHECK_WRITES
-        yield aead.open_rows, aead.WRITES
-        yield trailer.trailer, trailer.WRITES
-        yield self.settle, replay.SETTLE_WRITES
-        yield decap.decap, decap.WRITES
-        yield decap.admit, decap.ADMIT_WRITES
-        yield decap.sent, decap.SENT_WRITES
-        yield self.count, frozenset()
+    def stages(self) -> tuple[Stage[PacketBatch, SadColumns], ...]:
+        """The order of the stages, those that a device changes in the place of the usual ones."""
+        return (
+            parse.PARSE,
+            replace(lookup.LOOKUP, name="lookup behind a device", run=self.look),
+            replace(replay.CHECK, run=self.check),
+            aead.OPEN,
+            trailer.TRAILER,
+            replace(replay.SETTLE, run=self.settle),
+            decap.DECAP,
+            decap.ADMIT,
+            decap.SENT,
+            replace(decap.COUNT, run=self.count),
+        )
 
     def look(self, batch: PacketBatch, columns: SadColumns) -> None:
         """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2).

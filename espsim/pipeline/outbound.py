@@ -23,23 +23,14 @@ from espsim.core.closing import Closing
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
-from espsim.pipeline.stages import run_stages
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.stages import encap, policy, seal, seqno
 from espsim.stages.outbound_columns import OutColumns
+from espsim.stages.rule import in_order, run_stages
 
-Stage = Callable[[OutBatch, OutColumns], None]
-
-STAGES: tuple[tuple[Stage, frozenset[str]], ...] = (
-    (policy.policy, policy.WRITES),
-    (encap.measure, encap.MEASURE_WRITES),
-    (seqno.seqno, seqno.WRITES),
-    (encap.encap, encap.WRITES),
-    (seal.seal, seal.WRITES),
-    (seal.checksum, seal.CHECKSUM_WRITES),
-)
-"""Each stage with the columns of the batch that it writes."""
+STAGES = in_order(policy.POLICY, encap.MEASURE, seqno.SEQNO, encap.ENCAP, seal.SEAL, seal.CHECKSUM)
+"""The stages in their order, each with the columns that it writes."""
 
 _VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
 

@@ -15,10 +15,9 @@ from espsim.core.numbers import BROKEN, CUT, TRUNCATED, WAITING
 from espsim.core.verdict import Verdict
 from espsim.kernels.decap import aim
 from espsim.stages.columns import SadColumns
+from espsim.stages.rule import Stage
 
 _BROKEN = bytes([BROKEN])
-
-WRITES = frozenset({"arena", "esp_at", "end_at", "plain_at", "plain_length", "opened"})
 
 
 def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
@@ -29,6 +28,9 @@ def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
     )  # fmt: skip
     columns.opener.open(batch.arena, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.opened)
     _refuse_broken(batch.opened)
+
+
+OPEN = Stage("open", open_rows, frozenset({"esp_at", "end_at", "plain_at", "plain_length", "opened"}), objects=False)
 
 
 def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:

@@ -9,9 +9,7 @@ from espsim.kernels import admit as kernel_admit
 from espsim.kernels import decap as kernel
 from espsim.stages import own
 from espsim.stages.columns import SadColumns
-
-WRITES = frozenset({"arena", "inner_at", "inner_length", "verdict"})
-ADMIT_WRITES = SENT_WRITES = frozenset({"verdict"})
+from espsim.stages.rule import Stage
 
 
 def decap(batch: PacketBatch, columns: SadColumns) -> None:
@@ -39,3 +37,9 @@ def sent(batch: PacketBatch, columns: SadColumns) -> None:
 def count(batch: PacketBatch, columns: SadColumns) -> None:
     """Packets, bytes, refusals and first use of every SA; writes no column of the batch."""
     kernel.tally(batch.verdict, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)
+
+
+DECAP = Stage("decap", decap, frozenset({"inner_at", "inner_length"}))
+ADMIT = Stage("admit", admit)
+SENT = Stage("sent", sent)
+COUNT = Stage("count", count, sas=frozenset({"counts"}), objects=False)

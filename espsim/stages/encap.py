@@ -10,11 +10,7 @@ import numpy as np
 from espsim.core.out_batch import OutBatch
 from espsim.kernels import encap as kernel
 from espsim.stages.outbound_columns import OutColumns
-
-MEASURE_WRITES = frozenset(
-    {"headers", "pointer", "next_header", "payload", "plain_length", "out_length", "verdict"}
-)  # fmt: skip
-WRITES = frozenset({"out", "out_at", "esp_at", "end_at"})
+from espsim.stages.rule import Stage
 
 
 def measure(batch: OutBatch, columns: OutColumns) -> None:
@@ -38,3 +34,9 @@ def encap(batch: OutBatch, columns: OutColumns) -> None:
         batch.payload, batch.plain_length, batch.out_at, batch.out_length, batch.seq64.view(np.int64), batch.verdict,
         columns.facts, ivs, batch.out, batch.esp_at, batch.end_at,
     )  # fmt: skip
+
+
+MEASURE = Stage(
+    "measure", measure, frozenset({"headers", "pointer", "next_header", "payload", "plain_length", "out_length"})
+)
+ENCAP = Stage("encap", encap, frozenset({"out", "out_at", "esp_at", "end_at"}), objects=False)

@@ -15,8 +15,7 @@ from espsim.sad.sad import Sad
 from espsim.sad.sent import sent_under
 from espsim.stages import own
 from espsim.stages.columns import SadColumns
-
-WRITES = frozenset({"sa_index", "flags", "verdict"})
+from espsim.stages.rule import Stage
 
 
 def lookup(batch: PacketBatch, columns: SadColumns) -> None:
@@ -32,6 +31,9 @@ def lookup(batch: PacketBatch, columns: SadColumns) -> None:
     usable(
         batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
     )  # fmt: skip
+
+
+LOOKUP = Stage("lookup", lookup, frozenset({"sa_index"}))
 
 
 def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:

@@ -6,10 +6,7 @@ from espsim.core.batch import PacketBatch
 from espsim.kernels import layers
 from espsim.kernels import parse as kernel
 from espsim.stages.columns import SadColumns
-
-WRITES = frozenset(
-    {"verdict", "flags", "kind", "family", "proto", "tos", "where", "sport", "dport", "spi", "seq", "daddr", "saddr"}
-)
+from espsim.stages.rule import Stage
 
 
 def parse(batch: PacketBatch, columns: SadColumns) -> None:
@@ -22,3 +19,10 @@ def parse(batch: PacketBatch, columns: SadColumns) -> None:
     layers.name(
         batch.arena, batch.offset, batch.length, batch.link, columns.ports, batch.verdict, batch.kind
     )  # fmt: skip
+
+
+PARSE = Stage(
+    "parse",
+    parse,
+    frozenset({"flags", "kind", "family", "proto", "tos", "where", "sport", "dport", "spi", "seq", "daddr", "saddr"}),
+)

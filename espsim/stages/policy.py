@@ -5,10 +5,7 @@ from __future__ import annotations
 from espsim.core.out_batch import OutBatch
 from espsim.kernels import select as kernel
 from espsim.stages.outbound_columns import OutColumns
-
-WRITES = frozenset(
-    {"verdict", "family", "proto", "sport", "dport", "saddr", "daddr", "sa_index", "rank", "tied"}
-)  # fmt: skip
+from espsim.stages.rule import Stage
 
 
 def policy(batch: OutBatch, columns: OutColumns) -> None:
@@ -17,3 +14,11 @@ def policy(batch: OutBatch, columns: OutColumns) -> None:
     kernel.flow(batch.arena, batch.offset, batch.length, *facts)
     kernel.choose(*facts, columns.groups, columns.table, columns.ahead, batch.rank, batch.tied, batch.sa_index)
     kernel.judge(batch.sa_index, columns.standing, batch.tied, batch.verdict)
+
+
+POLICY = Stage(
+    "policy",
+    policy,
+    frozenset({"family", "proto", "sport", "dport", "saddr", "daddr", "sa_index", "rank", "tied"}),
+    sas=frozenset({"ahead"}),  # scratch
+)

@@ -14,13 +14,8 @@ from espsim.core.batch import PacketBatch
 from espsim.kernels import replay as kernel
 from espsim.stages.aead import open_again
 from espsim.stages.columns import SadColumns
+from espsim.stages.rule import Stage
 from espsim.stages.trailer import trailer_again
-
-CHECK_WRITES = frozenset({"seq64", "replay"})
-SETTLE_WRITES = frozenset(
-    # All from `arena` on by opening again; `opened` also where that was under another number than the refused one.
-    {"seq64", "replay", "verdict", "arena", "opened", "payload", "pad", "next_header", "odd_padding"}
-)
 
 
 def check(batch: PacketBatch, columns: SadColumns) -> None:
@@ -46,3 +41,7 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
             return
         open_again(batch, columns, row)
         trailer_again(batch, row)
+
+
+CHECK = Stage("check", check, frozenset({"seq64", "replay"}), objects=False)
+SETTLE = Stage("settle", settle, sas=frozenset({"shape", "bits", "own.sent"}))

@@ -9,9 +9,7 @@ from espsim.core.numbers import SEALED, WAITING
 from espsim.core.out_batch import OutBatch
 from espsim.kernels.encap import checksum as kernel
 from espsim.stages.outbound_columns import OutColumns
-
-WRITES = frozenset({"out", "sealed"})
-CHECKSUM_WRITES = frozenset({"out"})
+from espsim.stages.rule import Stage
 
 
 def seal(batch: OutBatch, columns: OutColumns) -> None:
@@ -26,3 +24,7 @@ def seal(batch: OutBatch, columns: OutColumns) -> None:
 def checksum(batch: OutBatch, columns: OutColumns) -> None:
     """RFC 8200 8.1: it covers what was sealed, so it comes last."""
     kernel(batch.verdict, batch.sa_index, columns.facts, batch.esp_at, batch.end_at, batch.out)
+
+
+SEAL = Stage("seal", seal, frozenset({"sealed"}), objects=False)
+CHECKSUM = Stage("checksum", checksum, objects=False)

@@ -7,8 +7,7 @@ import numpy as np
 from espsim.core.out_batch import OutBatch
 from espsim.kernels import encap as kernel
 from espsim.stages.outbound_columns import OutColumns
-
-WRITES = frozenset({"seq64", "verdict"})
+from espsim.stages.rule import Stage
 
 
 def seqno(batch: OutBatch, columns: OutColumns) -> None:
@@ -16,3 +15,6 @@ def seqno(batch: OutBatch, columns: OutColumns) -> None:
     kernel.number(
         batch.sa_index, batch.payload, batch.time.view(np.uint64), columns.counts, batch.seq64, batch.verdict
     )  # fmt: skip
+
+
+SEQNO = Stage("seqno", seqno, frozenset({"seq64"}), sas=frozenset({"counts"}))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from espsim.core.batch import PacketBatch
 from espsim.kernels import trailer as kernel
 from espsim.stages.columns import SadColumns
-
-WRITES = frozenset({"opened", "payload", "pad", "next_header", "odd_padding"})
+from espsim.stages.rule import Stage
 
 
 def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
@@ -15,6 +14,9 @@ def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
         batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header,
         batch.odd_padding,
     )  # fmt: skip
+
+
+TRAILER = Stage("trailer", trailer, frozenset({"payload", "pad", "next_header", "odd_padding"}), objects=False)
 
 
 def trailer_again(batch: PacketBatch, row: int) -> None:

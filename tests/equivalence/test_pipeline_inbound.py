@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
-from espsim.core.batch import COLUMNS, PacketBatch
+from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_ESP
 from espsim.core.verdict import Verdict
 from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import STAGES, BatchInbound
-from espsim.pipeline.stages import checked
+from espsim.pipeline.inbound import BatchInbound
 from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
@@ -364,21 +363,3 @@ def test_rows_past_the_arena_and_rows_that_overlap():
 def test_an_engine_that_is_not_there():
     with pytest.raises(InputError, match="no such engine"):
         BatchInbound(Inbound(new_sad()), "abacus")
-
-
-# -- the stages' contract ---------------------------------------------------------------------------------------------
-
-
-def test_every_column_has_its_writers():
-    written = [name for _, writes in STAGES for name in writes]
-    assert set(written) == set(COLUMNS) | {"arena"}
-
-
-def test_a_stage_that_writes_what_is_not_its_own_is_caught():
-    batch = PacketBatch.of([ipv4(DATA)])
-
-    def meddling(batch, _columns):
-        batch.spi[0] += 1
-
-    with pytest.raises(AssertionError, match="meddling wrote spi"):
-        checked(meddling, frozenset({"seq"}), batch, BatchInbound(Inbound(new_sad())).columns)

@@ -14,15 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.engine import EngineError
-from espsim.aead.engines import engine_by_name
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
-from espsim.core.out_batch import OUT_COLUMNS, OVERHEAD, OutBatch
+from espsim.core.out_batch import OVERHEAD, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.outbound import STAGES, BatchOutbound
-from espsim.pipeline.stages import checked
+from espsim.pipeline.outbound import BatchOutbound
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector
@@ -390,24 +388,6 @@ def test_an_engine_that_breaks_down():
     path.columns.sealer = Broken()
     with pytest.raises(EngineError, match="gave up on 2 packets"):
         path.send([V4, V4])
-
-
-# -- the stages' contract ---------------------------------------------------------------------------------------------
-
-
-def test_every_column_has_its_writers():
-    written = [name for _, writes in STAGES for name in writes]
-    assert set(written) == set(OUT_COLUMNS) | {"out"}
-    assert {name for name in written if written.count(name) > 1} == {"verdict", "out"}
-
-
-def test_a_stage_that_writes_what_is_not_its_own_is_caught():
-    def meddling(batch, _columns):
-        batch.seq64[0] += 1
-
-    path = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
-    with pytest.raises(AssertionError, match="meddling wrote seq64"):
-        checked(meddling, frozenset({"out"}), OutBatch.of([V4]), path.columns)
 
 
 def test_windows_stay_as_they_are():
