@@ -28,7 +28,8 @@ import numpy.typing as npt
 
 from espsim.core.address import Address, format_address, prefix_match
 from espsim.core.errors import InputError
-from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction
+from espsim.core.numbers import PROTO_ESP
+from espsim.sad.association import PROTO_NAMES, Direction
 from espsim.text.survey import Survey, Template
 
 WAYS = ("dir", "offload", "local", "pairs", "none")

@@ -188,7 +188,7 @@ def sad_of_text(
     text: SadText, path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
 ) -> tuple[Sad, list[Unused]]:
     """The same of a text that was read; `path` is its name in messages."""
-    from espsim.sad.association import PROTO_ESP
+    from espsim.core.numbers import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
     from espsim.text.load import load
@@ -265,7 +265,8 @@ def note_rings(sad: Sad) -> None:
 
 def _inbound(sad: Sad) -> list[SadEntry]:
     """The SAs that open packets: ESP with keys, and not outbound."""
-    from espsim.sad.association import PROTO_ESP, Direction
+    from espsim.core.numbers import PROTO_ESP
+    from espsim.sad.association import Direction
 
     return [e for e in sad if e.sa.proto == PROTO_ESP and e.sa.keys and e.sa.direction is not Direction.OUT]
 

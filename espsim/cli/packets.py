@@ -89,8 +89,9 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
     What a device refuses is said on standard error. InputError where the options contradict each other.
     """
     from espsim.core.errors import InputError
+    from espsim.core.numbers import PROTO_ESP
     from espsim.reference.inbound import Inbound
-    from espsim.sad.association import PROTO_ESP, Direction
+    from espsim.sad.association import Direction
 
     if model is None:
         if assume:

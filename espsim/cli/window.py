@@ -80,10 +80,10 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
 def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int], TcpStreams]:
     """What the SAD says of each SPI and destination, the UDP ports that carry ESP, and the TCP streams that may."""
     from espsim.analysis.window import Configured
+    from espsim.core.numbers import PROTO_ESP
     from espsim.io.tcp import Streams as TcpStreams
     from espsim.io.tcp import streams_of
     from espsim.reference.outer import encap_ports
-    from espsim.sad.association import PROTO_ESP
     from espsim.wire.udp import PORT_NAT_T
 
     if path is None:

@@ -88,3 +88,25 @@ KIND_IKE = int(Layer.IKE)
 KIND_VXLAN = int(Layer.VXLAN)
 KIND_GENEVE = int(Layer.GENEVE)
 KIND_GTP_U = int(Layer.GTP_U)
+
+# -- protocols and next headers, by IANA's numbers --------------------------------------------------------------------
+
+PROTO_HOP_BY_HOP = 0
+PROTO_ICMP = 1
+PROTO_IPIP = 4
+PROTO_TCP = 6
+PROTO_UDP = 17
+PROTO_DCCP = 33
+PROTO_IPV6 = 41
+PROTO_ROUTING = 43
+PROTO_FRAGMENT = 44
+PROTO_GRE = 47
+PROTO_ESP = 50
+PROTO_AH = 51
+PROTO_ICMPV6 = 58
+PROTO_NONE = 59
+"""No next header: inside ESP, a dummy packet (RFC 4303 2.6)."""
+PROTO_DSTOPTS = 60
+PROTO_COMP = 108
+PROTO_SCTP = 132
+PROTO_UDPLITE = 136

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import STANDARD, open_input
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 from espsim.explain.steps import Places
 from espsim.io.capture import CaptureReader, Frame
 from espsim.io.formats import read_format
@@ -191,9 +192,9 @@ def _fragment(part: bytes, start: int, packet: bytes) -> tuple[tuple[int, int, i
 def _v6_fragment(part: bytes) -> tuple[int, int, int, int] | None:
     """(the fragment header, its payload, the payload's offset in the datagram, its length)."""
     kind, at = part[6], ipv6.HEADER_LENGTH
-    while kind in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS) and at + 8 <= len(part):
+    while kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS) and at + 8 <= len(part):
         kind, at = part[at], at + (part[at + 1] + 1) * 8
-    if kind != ipv6.FRAGMENT or at + 8 > len(part):
+    if kind != PROTO_FRAGMENT or at + 8 > len(part):
         return None
     end = ipv6.HEADER_LENGTH + int.from_bytes(part[4:6])
     return at, at + 8, int.from_bytes(part[at + 2 : at + 4]) & 0xFFF8, max(end - at - 8, 0)

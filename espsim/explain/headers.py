@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from espsim.core.address import format_address
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 from espsim.explain import repeat
 from espsim.explain.steps import Bytes, Field, Places, Step
 from espsim.wire import ipv4, ipv6, udp
@@ -12,8 +13,8 @@ PROTOCOLS = {0: "hop-by-hop options", 1: "ICMP", 4: "IPv4", 6: "TCP", 17: "UDP",
              44: "fragment header", 47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 59: "no next header", 60:
              "destination options", 132: "SCTP"}  # fmt: skip
 _ECN = ("not ECN-capable", "ECT(1)", "ECT(0)", "CE: congestion")
-_EXTENSIONS = {ipv6.HOP_BY_HOP: "hop-by-hop options", ipv6.ROUTING: "routing header", ipv6.FRAGMENT: "fragment header",
-               ipv6.DESTINATION_OPTIONS: "destination options"}  # fmt: skip
+_EXTENSIONS = {PROTO_HOP_BY_HOP: "hop-by-hop options", PROTO_ROUTING: "routing header",
+               PROTO_FRAGMENT: "fragment header", PROTO_DSTOPTS: "destination options"}  # fmt: skip
 _OPTIONS = {0: "end of options", 1: "no operation", 7: "record route", 68: "timestamp", 131: "loose source route",
             137: "strict source route", 148: "router alert", 130: "security"}  # fmt: skip
 
@@ -94,7 +95,7 @@ def _v6(it: Bytes, prefix: str) -> list[Step]:
     steps = [Step(f"{prefix}IPv6 header", "RFC 8200 3", says, tuple(fields))]
     kind, at = packet[6], ipv6.HEADER_LENGTH
     while kind in _EXTENSIONS and at + 8 <= len(packet):
-        size = 8 if kind == ipv6.FRAGMENT else (packet[at + 1] + 1) * 8
+        size = 8 if kind == PROTO_FRAGMENT else (packet[at + 1] + 1) * 8
         steps.append(_extension(it, kind, at, min(size, len(packet) - at), prefix))
         kind, at = packet[at], at + size
     return steps
@@ -103,7 +104,7 @@ def _v6(it: Bytes, prefix: str) -> list[Step]:
 def _extension(it: Bytes, kind: int, at: int, size: int, prefix: str) -> Step:
     follows = it.data[at]
     fields = [it.field("next header", at, 1, protocol(follows))]
-    if kind == ipv6.FRAGMENT:
+    if kind == PROTO_FRAGMENT:
         offset = int.from_bytes(it.data[at + 2 : at + 4])
         fields += [
             it.field("reserved", at + 1, 1),

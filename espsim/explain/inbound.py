@@ -13,6 +13,7 @@ from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.icv import computed_icv
 from espsim.core.address import format_address
 from espsim.core.answers import Received
+from espsim.core.numbers import PROTO_ESP, PROTO_NONE, PROTO_UDP
 from espsim.core.verdict import Verdict
 from espsim.explain.crypto import Crypto
 from espsim.explain.headers import ip_steps, protocol, udp_step
@@ -26,7 +27,7 @@ from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup
-from espsim.wire import esp, udp
+from espsim.wire import esp
 
 if TYPE_CHECKING:
     from espsim.offload.device import Answer, Device, PacketKey
@@ -93,7 +94,7 @@ class InboundSteps(Trace):
         fields = [
             self._destination(outer),
             self._wire.field("SPI", self._at, 4, f"0x{arrival.spi:08x}"),
-            fact("protocol", protocol(esp.PROTO_ESP)),
+            fact("protocol", protocol(PROTO_ESP)),
             fact("mark", mark),
             fact("SAs in the SAD", len(sad)),
         ]
@@ -212,7 +213,7 @@ def trailer_step(plaintext: bytes, split: tuple[int, int] | None) -> Step:
     fields += [it.field("pad length", end, 1), it.field("next header", end + 1, 1, protocol(plaintext[-1]))]
     if split is None:
         says = f"pad length {pad} leaves no payload of {end} bytes"
-    elif split[1] == esp.NEXT_HEADER_NONE:
+    elif split[1] == PROTO_NONE:
         says = "next header 59: a dummy packet, which is dropped"
     else:
         says = f"{length} bytes of payload, {pad} of padding, next header {protocol(split[1])}"
@@ -241,7 +242,7 @@ def inner_steps(inner: bytes) -> list[Step]:
     v4 = bool(inner) and inner[0] >> 4 == 4
     first = not v4 or not (inner[6] << 8 | inner[7]) & 0x1FFF if len(inner) > 20 else False
     kind = inner[9 if v4 else 6] if len(inner) > 20 else 0
-    if kind == udp.PROTO_UDP and first:
+    if kind == PROTO_UDP and first:
         header = udp_step(inner, size, None, "inner ")
         steps += [header] if header else []
     return steps

@@ -11,8 +11,9 @@ import itertools
 from collections.abc import Iterable
 
 from espsim.core.address import Address, format_address
+from espsim.core.numbers import PROTO_ESP
 from espsim.explain.facts import Top
-from espsim.sad.association import PROTO_ESP, Direction
+from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup, rule_of
 from espsim.sad.sad import Sad

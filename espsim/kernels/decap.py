@@ -20,6 +20,8 @@ from espsim.core.numbers import (
     MODE,
     OWN,
     POLICY,
+    PROTO_IPIP,
+    PROTO_IPV6,
     REPLAY_DUPLICATE,
     REPLAY_TOO_OLD,
     TRAILER,
@@ -38,7 +40,6 @@ PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
 """Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it, first at SINCE."""
 
 AHEAD = 16
-_IPIP, _IPV6 = 4, 41
 _CE = 3
 
 
@@ -68,9 +69,9 @@ def aim(
 @inlined
 def _inside(arena: U8, at: int, payload: int, next_header: int) -> int:
     """The length of a tunnel's inner packet, TFC padding cut off; -1: it does not fit the mode."""
-    if next_header == _IPIP and payload >= 20:
+    if next_header == PROTO_IPIP and payload >= 20:
         length = be16(arena, at + 2)
-    elif next_header == _IPV6 and payload >= 40:
+    elif next_header == PROTO_IPV6 and payload >= 40:
         length = 40 + be16(arena, at + 4)
     else:
         return -1
@@ -128,12 +129,12 @@ def decap(
             continue
         kind, at, size = form[sa_index[i]], plain_at[i], np.int64(payload[i])
         following = np.int64(next_header[i])
-        if kind & TUNNEL or (kind & BY_NEXT_HEADER and following in (_IPIP, _IPV6)):
+        if kind & TUNNEL or (kind & BY_NEXT_HEADER and following in (PROTO_IPIP, PROTO_IPV6)):
             size = _inside(arena, at, size, following)
             if size < 0:
                 verdict[i] = MODE
                 continue
-            _carry_over(arena, at, size, following == _IPIP, np.int64(tos[i]), kind)
+            _carry_over(arena, at, size, following == PROTO_IPIP, np.int64(tos[i]), kind)
         else:
             headers = np.int64(where[i, 0])
             at, size = at - headers, headers + size

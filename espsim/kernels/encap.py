@@ -22,7 +22,20 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U64, Int
-from espsim.core.numbers import OUT_FRAGMENT, SEALED, SEQ_OVERFLOW, TOO_BIG
+from espsim.core.numbers import (
+    OUT_FRAGMENT,
+    PROTO_DSTOPTS,
+    PROTO_ESP,
+    PROTO_FRAGMENT,
+    PROTO_HOP_BY_HOP,
+    PROTO_IPIP,
+    PROTO_IPV6,
+    PROTO_ROUTING,
+    PROTO_UDP,
+    SEALED,
+    SEQ_OVERFLOW,
+    TOO_BIG,
+)
 from espsim.jit.bytes import be16, fold, put16, put32, put64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
@@ -39,8 +52,6 @@ IV_ROOM = 16
 
 AHEAD = 16
 _TTL = 64
-_ESP, _UDP, _IPIP, _IPV6 = 50, 17, 4, 41
-_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION = 0, 43, 44, 60
 _0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
@@ -74,11 +85,11 @@ def _split6(arena: U8, at: Int, size: Int) -> tuple[int, int]:
     here, pointer, routed = 40, 6, False
     while here <= size:
         kind = np.int64(arena[at + pointer])
-        if kind not in (_HOP_BY_HOP, _ROUTING, _DESTINATION) or (kind == _DESTINATION and routed):
-            return (-1, 0) if kind == _FRAGMENT_HEADER else (here, pointer)
+        if kind not in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS) or (kind == PROTO_DSTOPTS and routed):
+            return (-1, 0) if kind == PROTO_FRAGMENT else (here, pointer)
         if here + 8 > size:
             break
-        routed = routed or kind == _ROUTING
+        routed = routed or kind == PROTO_ROUTING
         pointer, here = here, here + (np.int64(arena[at + here + 1]) + 1) * 8
     return -1, 0
 
@@ -110,7 +121,7 @@ def measure(
         at, v4, sa = offset[i], family[i] == 4, sa_index[i]
         size = _trimmed(arena, at, np.int64(length[i]), v4)
         form = facts[sa, 7]
-        place, byte, following = 0, 0, _IPIP if v4 else _IPV6
+        place, byte, following = 0, 0, PROTO_IPIP if v4 else PROTO_IPV6
         if not form & TUNNEL:
             place, byte = _split4(arena, at, size) if v4 else _split6(arena, at, size)
             if place < 0:
@@ -281,7 +292,7 @@ def encap(
             continue
         sa, at, to, length = sa_index[i], offset[i], out_at[i], np.int64(out_length[i])
         form, ports, v4, stay = facts[sa, 7], facts[sa, 5], family[i] == 4, np.int64(headers[i])
-        proto = _UDP if form & UDP else _ESP
+        proto = PROTO_UDP if form & UDP else PROTO_ESP
         if form & TUNNEL:
             here = _tunnel(arena, at, v4, out, to, length, proto, seq64[i], facts, sa)
         else:
@@ -333,7 +344,7 @@ def checksum(verdict: U8, sa_index: I32, facts: I64, esp_at: I64, end_at: I64, o
             continue
         at = esp_at[i] - 8
         size = end_at[i] - at
-        total = size + _UDP + _sum16(out, at, size)
+        total = size + PROTO_UDP + _sum16(out, at, size)
         for word in range(4):
             total += _halves(facts[sa, word])
         found = ~fold(total) & 0xFFFF

@@ -21,11 +21,11 @@ from espsim.core.numbers import (
     KIND_UDP,
     KIND_VXLAN,
     NOT_ESP,
+    PROTO_FRAGMENT,
 )
 from espsim.jit.bytes import be16, be32
 from espsim.jit.compiling import helper, kernel
 
-_FRAGMENT_HEADER = 44
 _0 = np.uint64(0)
 
 
@@ -55,7 +55,7 @@ def _protocol6(arena: U8, at: Int, size: Int) -> tuple[int, int, bool]:
         if later or here + 8 > size:
             return -1, here, later
         following = np.int64(arena[at + here])
-        if kind == _FRAGMENT_HEADER:
+        if kind == PROTO_FRAGMENT:
             later = be16(arena, at + here + 2) & 0xFFF8 != 0
             here += 8
         else:

@@ -17,13 +17,26 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U32, U64, Int
-from espsim.core.numbers import CUT, DELIVERED, FRAGMENT, HEADER, IN_TCP, LINK_PART, NOT_ESP, PART
+from espsim.core.numbers import (
+    CUT,
+    DELIVERED,
+    FRAGMENT,
+    HEADER,
+    IN_TCP,
+    LINK_PART,
+    NOT_ESP,
+    PART,
+    PROTO_DSTOPTS,
+    PROTO_ESP,
+    PROTO_FRAGMENT,
+    PROTO_HOP_BY_HOP,
+    PROTO_ROUTING,
+    PROTO_UDP,
+)
 from espsim.jit.bytes import be16, be32, be64
 from espsim.jit.compiling import inlined, kernel
 from espsim.kernels.lookup import NO_PORT, TCP_PORT
 
-_ESP, _UDP = 50, 17
-_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION = 0, 43, 44, 60
 _8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
 
 
@@ -36,16 +49,16 @@ def _headers6(arena: U8, at: Int, length: Int) -> tuple[int, int, int, int, bool
     fragment = later = False
     while True:
         kind = np.int64(arena[at + pointer])
-        if kind in (_ESP, _UDP):
+        if kind in (PROTO_ESP, PROTO_UDP):
             break
         if here + 8 > min(end, length) or later:
             kind = 0
             break
-        if kind == _FRAGMENT_HEADER:
+        if kind == PROTO_FRAGMENT:
             field = be16(arena, at + here + 2)
             fragment, later = field & 0xFFF9 != 0, field & 0xFFF8 != 0
             pointer, here = here, here + 8
-        elif kind in (_HOP_BY_HOP, _ROUTING, _DESTINATION):
+        elif kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS):
             pointer, here = here, here + (np.int64(arena[at + here + 1]) + 1) * 8
         else:
             kind = 0
@@ -90,11 +103,11 @@ def _locate(arena: U8, at: Int, length: Int, ports: U8) -> tuple[np.uint8, int, 
         return none
     cut = end > length
     end = min(end, length)
-    esp, in_udp = headers, kind == _UDP
+    esp, in_udp = headers, kind == PROTO_UDP
     if in_udp:
         end = 0 if later else _in_udp(arena, at, length, headers, end, cut, fragment, ports)
         esp = headers + 8
-    if (kind != _ESP and not in_udp) or (in_udp and end == 0):
+    if (kind != PROTO_ESP and not in_udp) or (in_udp and end == 0):
         return none
     verdict = DELIVERED
     if fragment:
@@ -135,7 +148,7 @@ def parse(
             daddr[i, 0] = daddr[i, 1] = saddr[i, 0] = saddr[i, 1] = 0
             continue
         where[i, 0], where[i, 1], where[i, 2], where[i, 3] = headers, esp, end, pointer
-        proto[i] = _ESP
+        proto[i] = PROTO_ESP
         if arena[at] >> 4 == 4:
             family[i], tos[i] = 4, arena[at + 1]
             saddr[i, 0] = daddr[i, 0] = 0

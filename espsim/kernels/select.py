@@ -21,7 +21,23 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U16, U64, Int
-from espsim.core.numbers import NOT_IP, ONE_BY_ONE, OUT_NO_SA, SEALED
+from espsim.core.numbers import (
+    NOT_IP,
+    ONE_BY_ONE,
+    OUT_NO_SA,
+    PROTO_DCCP,
+    PROTO_DSTOPTS,
+    PROTO_FRAGMENT,
+    PROTO_HOP_BY_HOP,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_ROUTING,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    PROTO_UDPLITE,
+    SEALED,
+)
 from espsim.jit.bytes import be16, be32, be64, mul64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.memory import zeros
@@ -49,9 +65,6 @@ _MIX = tuple(
 )  # fmt: skip
 _MIX_0, _MIX_1, _MIX_2, _MIX_3, _MIX_4, _MIX_5, _MIX_A, _MIX_B = _MIX
 
-_TCP, _UDP, _DCCP, _SCTP, _UDP_LITE, _ICMP, _ICMPV6 = 6, 17, 33, 132, 136, 1, 58
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
-
 
 # -- what selectors see -----------------------------------------------------------------------------------------------
 
@@ -60,9 +73,9 @@ _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
     """(protocol, offset of its header, not the first fragment) after IPv6 extension headers."""
     kind, here, later = np.int64(arena[at + 6]), 40, False
-    while kind in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION) and here + 8 <= length and not later:
+    while kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_DSTOPTS) and here + 8 <= length and not later:
         following, size = np.int64(arena[at + here]), 8
-        if kind == _FRAGMENT:
+        if kind == PROTO_FRAGMENT:
             later = be16(arena, at + here + 2) & 0xFFF8 != 0
         else:
             size = (np.int64(arena[at + here + 1]) + 1) * 8
@@ -90,9 +103,9 @@ def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
 @inlined
 def ports_of(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
     """Ports, or type and code, of a header of which `left` bytes are there."""
-    if kind in (_TCP, _UDP, _DCCP, _SCTP, _UDP_LITE) and left >= 4:
+    if kind in (PROTO_TCP, PROTO_UDP, PROTO_DCCP, PROTO_SCTP, PROTO_UDPLITE) and left >= 4:
         return be16(arena, at), be16(arena, at + 2)
-    if kind in (_ICMP, _ICMPV6) and left >= 2:
+    if kind in (PROTO_ICMP, PROTO_ICMPV6) and left >= 2:
         return np.int64(arena[at]), np.int64(arena[at + 1])
     return 0, 0
 

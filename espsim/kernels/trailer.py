@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.numbers import DELIVERED, TRAILER
+from espsim.core.numbers import DELIVERED, PROTO_NONE, TRAILER
 from espsim.jit.compiling import kernel
-
-_DUMMY = np.uint8(59)
 
 
 @kernel
@@ -24,7 +22,7 @@ def trailer(arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: 
         if opened[i] != DELIVERED:
             continue
         last = offset[i] + length[i] - 1
-        if length[i] < 2 or length[i] - 2 - np.int64(arena[last - 1]) <= 0 or arena[last] == _DUMMY:
+        if length[i] < 2 or length[i] - 2 - np.int64(arena[last - 1]) <= 0 or arena[last] == PROTO_NONE:
             opened[i] = TRAILER
             continue
         pad[i], next_header[i] = arena[last - 1], arena[last]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.core.arrays import U8
 from espsim.core.batch import PacketBatch
+from espsim.core.numbers import PROTO_IPIP
 from espsim.core.out_batch import OutBatch
 from espsim.measure.keys import Keys
 from espsim.measure.tunnels import GCM, ICV, SOURCE
@@ -137,7 +138,7 @@ def _fill(arena: U8, at: npt.NDArray[np.int64], size: npt.NDArray[np.int64], pad
         here = (at + size)[pad >= n]
         arena[here + n - 1] = n
     arena[at + padded - 2] = pad
-    arena[at + padded - 1] = ipv4.PROTO_IPIP
+    arena[at + padded - 1] = PROTO_IPIP
 
 
 def _put(arena: U8, at: npt.NDArray[np.int64], value: npt.NDArray[np.generic], width: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
+from espsim.core.numbers import PROTO_UDP
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.sad.sad import Sad
@@ -46,7 +47,7 @@ def gcm_tunnel(size: int, count: int, *, seed: int = 4106) -> Workload:
 def _datagram(rng: random.Random, size: int) -> bytes:
     datagram = udp.emit(7777, 5555, rng.randbytes(size - ipv4.HEADER_LENGTH - udp.HEADER_LENGTH))
     header = ipv4.emit(
-        tos=0, payload_length=len(datagram), ident=0, flags=ipv4.DF, ttl=64, proto=udp.PROTO_UDP,
+        tos=0, payload_length=len(datagram), ident=0, flags=ipv4.DF, ttl=64, proto=PROTO_UDP,
         src=parse_address("10.1.0.1"), dst=parse_address("10.2.0.1"),
     )  # fmt: skip
     return header + datagram

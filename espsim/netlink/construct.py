@@ -16,19 +16,10 @@ from collections.abc import Collection
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.core.address import AF_INET, AF_INET6, in_family
 from espsim.core.errors import XfrmError
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.netlink.request import DIR_IN, DIR_OUT, SaRequest
 from espsim.netlink.verify import direction_of, verify_newsa_info
-from espsim.sad.association import (
-    ESPINUDP,
-    MOBILITY,
-    PROTO_AH,
-    PROTO_COMP,
-    PROTO_ESP,
-    Direction,
-    Mode,
-    ReplayState,
-    SecurityAssociation,
-)
+from espsim.sad.association import ESPINUDP, MOBILITY, Direction, Mode, ReplayState, SecurityAssociation
 from espsim.sad.linux import Kernel
 
 POSSIBLE_CPUS = 4

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 
 from espsim.core.address import AF_INET, AF_INET6, Address
 from espsim.core.errors import XfrmError
-from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, PROTO_ESP, Limits, Mark, Mode, SecurityAssociation, Selector
+from espsim.core.numbers import PROTO_ESP
+from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, Limits, Mark, Mode, SecurityAssociation, Selector
 
 Flow = tuple[Address, Address, int, int, int]
 """(src, dst, protocol, sport, dport) of a packet."""

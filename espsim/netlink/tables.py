@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from espsim.core.numbers import PROTO_COMP
 from espsim.netlink.plain import a_list, a_pair, fields_of, number, wrong
-from espsim.sad.association import PROTO_COMP, Mode
+from espsim.sad.association import Mode
 from espsim.sad.buckets import LARGEST, SMALLEST, Buckets
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from espsim.aead.suites import SuiteKeys
 from espsim.core.errors import UnknownReached
+from espsim.core.numbers import PROTO_ESP
 from espsim.offload.assume import what_is_needed
 from espsim.offload.model import Model
 from espsim.offload.schema import UNKNOWN, Algorithm, Replay, Unknown
-from espsim.sad.association import PROTO_ESP, Direction, Encap, SecurityAssociation
+from espsim.sad.association import Direction, Encap, SecurityAssociation
 
 _T = TypeVar("_T")
 

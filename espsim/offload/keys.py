@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import SecurityAssociation
 
 Value = int | bytes | tuple[int, int] | None
 FieldValues = tuple[Value, ...]
-
-PROTO_ESP = 50
 
 
 class PacketKey(NamedTuple):

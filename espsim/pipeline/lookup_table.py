@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.errors import InputError
+from espsim.core.numbers import PROTO_ESP
 from espsim.kernels.device import ASK
 from espsim.kernels.lookup import ANY_PORT, NO_PORT, triple, triple_insert, triple_tables
 from espsim.offload.compare import association
 from espsim.offload.device import Device
 from espsim.offload.model import load_model, parse_assumptions
 from espsim.pipeline.snapshot import device_columns
-from espsim.sad.association import PROTO_ESP
 from espsim.stages.hardware import USE, DeviceColumns, DeviceRows, PacketColumns, ask_device, hardware
 
 Addresses = npt.NDArray[np.uint32] | npt.NDArray[np.uint64]

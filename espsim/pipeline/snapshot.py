@@ -16,6 +16,7 @@ import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, U64
 from espsim.core.errors import UnknownReached
+from espsim.core.numbers import PROTO_ESP
 from espsim.jit.memory import zeros
 from espsim.kernels import device as steps
 from espsim.kernels import device_hash
@@ -23,7 +24,7 @@ from espsim.kernels.lookup import NO_PORT
 from espsim.offload.caps import need
 from espsim.offload.device import Device, PacketKey, Reached
 from espsim.offload.hashing import crc32c
-from espsim.offload.keys import PROTO_ESP, FieldValues, of_sa
+from espsim.offload.keys import FieldValues, of_sa
 from espsim.offload.schema import UNKNOWN, Inbound
 from espsim.offload.tables import DirectTable, Entry, ExactTable, HashTable, Row, Table
 from espsim.stages.hardware import (

@@ -22,6 +22,7 @@ from __future__ import annotations
 from espsim.aead.engine import BlockError, Engine
 from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Received
+from espsim.core.numbers import PROTO_ESP, PROTO_NONE
 from espsim.core.verdict import Verdict
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
@@ -106,9 +107,9 @@ class Inbound:
         """
         daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None
-        entry = self.sad.lookup(daddr, spi, esp.PROTO_ESP, self.mark, port) if self.sent is not None else None
+        entry = self.sad.lookup(daddr, spi, PROTO_ESP, self.mark, port) if self.sent is not None else None
         if entry is None or not self.sent_under(entry, arrival):
-            while (entry := self.sad.input(daddr, spi, esp.PROTO_ESP, self.mark, port, saddr)) is not None:
+            while (entry := self.sad.input(daddr, spi, PROTO_ESP, self.mark, port, saddr)) is not None:
                 if not self._over(entry, arrival):
                     break
                 self.sad.expire(entry)
@@ -246,7 +247,7 @@ class Inbound:
         """2.4 to 2.6: (length of the payload, next header). None: damaged, or a dummy packet."""
         split = esp.split_trailer(plaintext)
         self.trace.trailer(plaintext, split)
-        return None if split is None or split[1] == esp.NEXT_HEADER_NONE else split
+        return None if split is None or split[1] == PROTO_NONE else split
 
     def _decap(
         self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int

@@ -15,6 +15,7 @@ xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce, xfrm_dec
 from __future__ import annotations
 
 from espsim.core.address import Address
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_IPIP, PROTO_IPV6, PROTO_ROUTING
 from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6
@@ -28,19 +29,19 @@ def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
     """The mode of a packet: its SA's, or what its next header says where no one said the SA's (Mode.ANY)."""
     if sa.mode is not Mode.ANY:
         return sa.mode
-    return Mode.TUNNEL if next_header in (ipv4.PROTO_IPIP, ipv4.PROTO_IPV6) else Mode.TRANSPORT
+    return Mode.TUNNEL if next_header in (PROTO_IPIP, PROTO_IPV6) else Mode.TRANSPORT
 
 
 def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int) -> bytes | None:
     """The inner packet of a tunnel, TFC padding cut off, ECN and DSCP carried over. None: it does not fit the mode."""
-    if next_header == ipv4.PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
+    if next_header == PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
         length = payload[2] << 8 | payload[3]
-    elif next_header == ipv4.PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
+    elif next_header == PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
         length = ipv6.HEADER_LENGTH + (payload[4] << 8 | payload[5])
     else:
         return None
     inner = payload[:length] if length >= ipv4.HEADER_LENGTH else payload
-    return _carry_over(sa, outer.tos, inner, v4=next_header == ipv4.PROTO_IPIP)
+    return _carry_over(sa, outer.tos, inner, v4=next_header == PROTO_IPIP)
 
 
 def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool) -> bytes:
@@ -81,12 +82,12 @@ def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
         return packet[12:16], packet[16:20], proto, sport, dport
     if version == 6 and len(packet) >= ipv6.HEADER_LENGTH:
         at, proto = ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER]
-        while proto in (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS, ipv6.FRAGMENT):
+        while proto in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS, PROTO_FRAGMENT):
             if at + 8 > len(packet):
                 break
-            if proto == ipv6.FRAGMENT and (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8:
+            if proto == PROTO_FRAGMENT and (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8:
                 return packet[8:24], packet[24:40], packet[at], 0, 0
-            length = 8 if proto == ipv6.FRAGMENT else (packet[at + 1] + 1) * 8
+            length = 8 if proto == PROTO_FRAGMENT else (packet[at + 1] + 1) * 8
             proto, at = packet[at], at + length
         return packet[8:24], packet[24:40], proto, *_ports(packet, at, proto)
     return None

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from espsim.core.layers import Layer
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 from espsim.reference.outer import parse_outer
 from espsim.wire import ipv4, ipv6, udp
 
-_EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
+_EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
 _BY_PROTOCOL = {6: Layer.TCP, 17: Layer.UDP, 47: Layer.GRE, 51: Layer.AH}
 _BY_PORT = {4789: Layer.VXLAN, 8472: Layer.VXLAN, 6081: Layer.GENEVE, 2152: Layer.GTP_U}
 """IANA's ports, and 8472: VXLAN's in Linux where no port is given."""
@@ -44,10 +45,10 @@ def layer_of(packet: bytes, encap_ports: Collection[int]) -> Layer:
 
 def _v6(packet: bytes, encap_ports: Collection[int]) -> Layer:
     kind, at, later = packet[ipv6.NEXT_HEADER], ipv6.HEADER_LENGTH, False
-    while kind in _EXTENSIONS or kind == ipv6.FRAGMENT:
+    while kind in _EXTENSIONS or kind == PROTO_FRAGMENT:
         if later or at + 8 > len(packet):
             return Layer.IP
-        if kind == ipv6.FRAGMENT:
+        if kind == PROTO_FRAGMENT:
             later = (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8 != 0
             kind, at = packet[at], at + 8
         else:

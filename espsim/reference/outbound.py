@@ -18,11 +18,12 @@ from collections.abc import Callable
 from espsim.aead.engine import Engine
 from espsim.aead.suites import Kind, pack_seq_hi
 from espsim.core.answers import Sent
+from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
 from espsim.reference.trace import OUT_SILENT, OutTrace
 from espsim.reference.transforms import Transforms
-from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
@@ -165,7 +166,7 @@ def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | N
     """(what goes inside ESP, its next header), or None for a fragment, or a broken header, in transport mode."""
     v4 = packet[0] >> 4 == 4
     if sa.mode is Mode.TUNNEL:
-        return packet, ipv4.PROTO_IPIP if v4 else ipv4.PROTO_IPV6
+        return packet, PROTO_IPIP if v4 else PROTO_IPV6
     if v4:
         if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK:
             return None
@@ -192,11 +193,11 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
 
 def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> bytes:
     """UDP where the SA says so, then the outer IP header."""
-    proto = esp.PROTO_ESP
+    proto = PROTO_ESP
     if sa.encap is not None and sa.encap.kind == ESPINUDP:
         addresses = (sa.src, sa.dst) if len(sa.dst) == 16 else None
         sealed = udp.emit(sa.encap.sport, sa.encap.dport, sealed, addresses)
-        proto = udp.PROTO_UDP
+        proto = PROTO_UDP
     if sa.mode is Mode.TUNNEL:
         return _tunnel_header(sa, packet, proto, len(sealed), seq64) + sealed
     if len(sa.dst) == 4:

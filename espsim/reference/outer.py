@@ -19,12 +19,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from espsim.core.address import Address
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_ESP, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_UDP
 from espsim.sad.association import ESPINTCP, ESPINUDP
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.wire.udp import PORT_NAT_T
 
-_V6_EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
+_V6_EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ def parse_outer(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
 
 def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     proto = packet[ipv4.PROTOCOL]
-    if proto not in (esp.PROTO_ESP, udp.PROTO_UDP):
+    if proto not in (PROTO_ESP, PROTO_UDP):
         return None
     headers = (packet[0] & 15) * 4
     total = packet[2] << 8 | packet[3]
@@ -79,7 +80,7 @@ def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
         return None
     fragment = (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK
     outer = Outer(packet[12:16], packet[16:20], headers, headers, total, ipv4.PROTOCOL, packet[1], None, fragment != 0)
-    if proto == esp.PROTO_ESP and total <= len(packet):
+    if proto == PROTO_ESP and total <= len(packet):
         return outer
     return _find_esp(packet, outer, proto, encap_ports, later_fragment=fragment & 0x1FFF != 0)
 
@@ -88,10 +89,10 @@ def _parse_v6(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     end = ipv6.HEADER_LENGTH + (packet[4] << 8 | packet[5])
     at, pointer = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER
     fragment = later = False
-    while (kind := packet[pointer]) not in (esp.PROTO_ESP, udp.PROTO_UDP):
+    while (kind := packet[pointer]) not in (PROTO_ESP, PROTO_UDP):
         if at + 8 > min(end, len(packet)) or later:
             return None
-        if kind == ipv6.FRAGMENT:
+        if kind == PROTO_FRAGMENT:
             offset_and_more = packet[at + 2] << 8 | packet[at + 3] & 0xF9
             fragment, later = offset_and_more != 0, offset_and_more & 0xFFF8 != 0
             pointer, at = at, at + 8
@@ -112,7 +113,7 @@ def _find_esp(
 ) -> Outer | None:
     if outer.end > len(packet):
         outer.end, outer.cut = len(packet), True
-    if proto == esp.PROTO_ESP:
+    if proto == PROTO_ESP:
         return outer
     at = outer.headers
     if later_fragment or outer.end - at < udp.HEADER_LENGTH:

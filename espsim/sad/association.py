@@ -11,20 +11,13 @@ from enum import Enum
 
 from espsim.aead.suites import Algorithm, SuiteKeys, resolve
 from espsim.core.address import Address, family, format_address, prefix_match
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_DSTOPTS, PROTO_ESP, PROTO_ROUTING
 
-PROTO_ESP = 50
-PROTO_AH = 51
-PROTO_COMP = 108
 PROTO_NAMES = {PROTO_ESP: "esp", PROTO_AH: "ah", PROTO_COMP: "comp"}
 """The protocols whose states have an SPI (IPSEC_PROTO_ANY)."""
 
-PROTO_ROUTING = 43
-PROTO_DSTOPTS = 60
 MOBILITY = frozenset({PROTO_ROUTING, PROTO_DSTOPTS})
 """Mobile IPv6 (route2, hao): states by their two addresses, with a care-of address and no SPI."""
-
-PROTO_IPIP = 4
-PROTO_IPV6 = 41
 
 ESPINUDP = "espinudp"
 ESPINTCP = "espintcp"

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from espsim.core.address import AF_INET, Address
-from espsim.sad.association import PROTO_IPIP, PROTO_IPV6, SecurityAssociation
+from espsim.core.numbers import PROTO_IPIP, PROTO_IPV6
+from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.window import Window
 

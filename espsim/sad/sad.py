@@ -21,17 +21,8 @@ from dataclasses import replace
 
 from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
 from espsim.core.errors import XfrmError
-from espsim.sad.association import (
-    MOBILITY,
-    NO_MARK,
-    PROTO_COMP,
-    PROTO_NAMES,
-    Direction,
-    Mark,
-    Mode,
-    SecurityAssociation,
-    Selector,
-)
+from espsim.core.numbers import PROTO_COMP
+from espsim.sad.association import MOBILITY, NO_MARK, PROTO_NAMES, Direction, Mark, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex, daddr_key
 from espsim.sad.ipcomp import join_tunnel

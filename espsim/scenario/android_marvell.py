@@ -14,10 +14,10 @@ from typing import Any
 
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
+from espsim.core.numbers import PROTO_ESP
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import DIR_IN, SpiRequest
 from espsim.offload.model import Model, load_model, parse_assumptions
-from espsim.sad.association import PROTO_ESP
 from espsim.scenario.cell import Cell
 from espsim.scenario.matrix import Answered, run_named
 from espsim.scenario.runner import run_cell

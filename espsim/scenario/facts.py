@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from espsim.core.address import Address, format_address, parse_address
+from espsim.core.numbers import PROTO_ESP
 from espsim.netlink.netns import Netns
-from espsim.sad.association import PROTO_ESP, PROTO_NAMES, Direction, SecurityAssociation
+from espsim.sad.association import PROTO_NAMES, Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
 _SECRET = ("key", "auth_key", "crypt_key")

@@ -8,6 +8,7 @@ from string import Template
 
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError
+from espsim.core.numbers import PROTO_UDP
 from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.scenario.schema import Scenario, Step
@@ -98,11 +99,11 @@ def clear_packet(sa: SecurityAssociation, size: int) -> bytes:
     )
     if len(src) == 4:
         header = ipv4.emit(
-            tos=0, payload_length=len(datagram), ident=0, flags=ipv4.DF, ttl=64, proto=udp.PROTO_UDP, src=src, dst=dst
+            tos=0, payload_length=len(datagram), ident=0, flags=ipv4.DF, ttl=64, proto=PROTO_UDP, src=src, dst=dst
         )
     else:
         header = ipv6.emit(
-            traffic_class=0, flow=0, payload_length=len(datagram), next_header=udp.PROTO_UDP, hops=64, src=src, dst=dst
+            traffic_class=0, flow=0, payload_length=len(datagram), next_header=PROTO_UDP, hops=64, src=src, dst=dst
         )
     return header + datagram
 

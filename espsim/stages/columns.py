@@ -18,7 +18,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import ONE_BY_ONE
+from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
 from espsim.kernels import replay
@@ -45,16 +45,7 @@ from espsim.kernels.lookup import (
     triple_insert,
     triple_tables,
 )
-from espsim.sad.association import (
-    ANY_ENCAP,
-    ESPINTCP,
-    ESPINUDP,
-    NO_MARK,
-    PROTO_ESP,
-    Direction,
-    Mode,
-    SecurityAssociation,
-)
+from espsim.sad.association import ANY_ENCAP, ESPINTCP, ESPINUDP, NO_MARK, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.index import daddr_key
 from espsim.sad.sad import Sad

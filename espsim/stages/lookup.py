@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import OUTGOING
+from espsim.core.numbers import OUTGOING, PROTO_ESP
 from espsim.kernels.lookup import TCP_PORT, triple, usable
-from espsim.sad.association import PROTO_ESP
 from espsim.sad.sad import Sad
 from espsim.sad.sent import sent_under
 from espsim.stages import own

@@ -20,12 +20,12 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
 from espsim.aead.suites import Kind
 from espsim.core.arrays import I64, U8, U64
-from espsim.core.numbers import ONE_BY_ONE
+from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.jit.memory import zeros
 from espsim.kernels import encap, select
-from espsim.sad.association import ESPINUDP, PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad
 from espsim.stages.lifetimes import Lifetimes, take_first_use

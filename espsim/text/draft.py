@@ -8,12 +8,10 @@ from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm, resol
 from espsim.core.address import Address
 from espsim.core.echo import hide_in_name
 from espsim.core.errors import InputError
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.sad.association import (
     ANY_ENCAP,
     NO_MARK,
-    PROTO_AH,
-    PROTO_COMP,
-    PROTO_ESP,
     PROTO_NAMES,
     Direction,
     Encap,
@@ -25,7 +23,7 @@ from espsim.sad.association import (
     ReplayState,
     SecurityAssociation,
     Selector,
-)  # fmt: skip
+)
 from espsim.text.algorithms import Hidden, stand_ins
 from espsim.text.bitmap import from_circular
 from espsim.text.lexer import Entry, Style

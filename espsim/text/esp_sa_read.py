@@ -14,7 +14,7 @@ import re
 
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
-from espsim.sad.association import PROTO_ESP
+from espsim.core.numbers import PROTO_ESP
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
 from espsim.text.esp_sa_write import AUTHENTICATION_OF_ROW, CIPHER_OF_ROW

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from espsim.aead.suites import Kind, SuiteKeys
 from espsim.core.address import format_address
-from espsim.sad.association import PROTO_ESP, Mode, SecurityAssociation
+from espsim.core.numbers import PROTO_ESP
+from espsim.sad.association import Mode, SecurityAssociation
 
 _NULL = "NULL"
 _CIPHERS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from espsim.core.address import Address, parse_address
-from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.text.found import Identity, Rows
 from espsim.text.iproute import IpRefusal
 from espsim.text.state_words import Filter, Flush, Get, Listing, parse_state

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, format_address
-from espsim.sad.association import NO_MARK, PROTO_ESP, Encap, Mark, SecurityAssociation, Selector
+from espsim.core.numbers import PROTO_ESP
+from espsim.sad.association import NO_MARK, Encap, Mark, SecurityAssociation, Selector
 from espsim.text.algorithms import Hidden
 from espsim.text.found import Crypto, Identity, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
 from espsim.text.notes import Notes

@@ -15,8 +15,6 @@ from __future__ import annotations
 import struct
 
 HEADER_LENGTH = 8
-PROTO_ESP = 50
-NEXT_HEADER_NONE = 59  # a dummy packet (RFC 4303 2.6)
 
 _HEADER = struct.Struct("!II")
 _MONOTONIC = bytes(range(1, 256))

@@ -14,14 +14,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from espsim.core.address import Address
-from espsim.wire import esp, ipv4, ipv6, udp
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_ESP, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_UDP
+from espsim.wire import ipv4, ipv6, udp
 
 HEADER_LENGTH6 = 8
 MOST = 65535
 """Bytes of an IPv4 datagram, and of an IPv6 datagram after its first 40."""
 
-_EXTENSIONS = (ipv6.HOP_BY_HOP, ipv6.ROUTING, ipv6.DESTINATION_OPTIONS)
-_MAY_HOLD_ESP = (esp.PROTO_ESP, udp.PROTO_UDP, *_EXTENSIONS)
+_EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
+_MAY_HOLD_ESP = (PROTO_ESP, PROTO_UDP, *_EXTENSIONS)
 _OFFSET4 = 0x1FFF
 _OFFSET6, _MORE6 = 0xFFF8, 1
 
@@ -61,7 +62,7 @@ def parse(packet: bytes) -> Fragment | None:
 
 def _parse4(packet: bytes) -> Fragment | None:
     field = packet[6] << 8 | packet[7]
-    if not field & ipv4.FRAGMENT_MASK or packet[ipv4.PROTOCOL] not in (esp.PROTO_ESP, udp.PROTO_UDP):
+    if not field & ipv4.FRAGMENT_MASK or packet[ipv4.PROTOCOL] not in (PROTO_ESP, PROTO_UDP):
         return None
     headers, total = (packet[0] & 15) * 4, packet[2] << 8 | packet[3]
     if headers < ipv4.HEADER_LENGTH or total < headers:
@@ -102,7 +103,7 @@ def _fragment_header(packet: bytes, end: int) -> tuple[int, int] | None:
     at, pointer = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER
     while at + HEADER_LENGTH6 <= end:
         kind = packet[pointer]
-        if kind == ipv6.FRAGMENT:
+        if kind == PROTO_FRAGMENT:
             return at, pointer
         if kind not in _EXTENSIONS:
             return None
@@ -163,7 +164,7 @@ def udp_checksum_is_wrong(datagram: bytes) -> bool:
     else:
         kind, at = _upper6(datagram)
         addresses = (datagram[8:24], datagram[24:40])
-    return kind == udp.PROTO_UDP and udp.checksum_is_wrong(datagram, at, addresses)
+    return kind == PROTO_UDP and udp.checksum_is_wrong(datagram, at, addresses)
 
 
 def _upper6(datagram: bytes) -> tuple[int, int]:

@@ -17,8 +17,6 @@ from espsim.core.address import Address
 from espsim.wire.checksum import internet_checksum
 
 HEADER_LENGTH = 20
-PROTO_IPIP = 4
-PROTO_IPV6 = 41
 DF = 0x4000
 MF = 0x2000
 FRAGMENT_MASK = 0x3FFF  # more-fragments and the offset: non-zero in every fragment

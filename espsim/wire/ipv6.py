@@ -12,16 +12,11 @@ from __future__ import annotations
 import struct
 
 from espsim.core.address import Address
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 
 HEADER_LENGTH = 40
 PAYLOAD_LENGTH = 4
 NEXT_HEADER = 6
-
-HOP_BY_HOP = 0
-ROUTING = 43
-FRAGMENT = 44
-NO_NEXT_HEADER = 59
-DESTINATION_OPTIONS = 60
 
 _HEADER = struct.Struct("!IHBB16s16s")
 
@@ -63,12 +58,12 @@ def transport_insertion(packet: bytes) -> tuple[int, int] | None:
     routed = False
     while at <= len(packet):
         kind = packet[pointer]
-        if kind == FRAGMENT:
+        if kind == PROTO_FRAGMENT:
             return None
-        if kind not in (HOP_BY_HOP, ROUTING, DESTINATION_OPTIONS) or (kind == DESTINATION_OPTIONS and routed):
+        if kind not in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS) or (kind == PROTO_DSTOPTS and routed):
             return at, pointer
         if at + 8 > len(packet):
             return None
-        routed = routed or kind == ROUTING
+        routed = routed or kind == PROTO_ROUTING
         pointer, at = at, at + (packet[at + 1] + 1) * 8
     return None

@@ -18,10 +18,10 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from espsim.wire import esp, ipv4, ipv6
+from espsim.core.numbers import PROTO_ESP, PROTO_TCP
+from espsim.wire import ipv4, ipv6
 from espsim.wire.fragments import MOST
 
-PROTO_TCP = 6
 HEADER_LENGTH = 20
 PORT = 4500
 PREFIX = b"IKETCP"
@@ -85,5 +85,5 @@ def around(segment: Segment, message: bytes) -> bytes | None:
     if header[0] >> 4 == 4:
         if len(header) + len(message) > MOST:
             return None
-        return ipv4.with_payload(header[:6] + b"\0\0" + header[8:], esp.PROTO_ESP, message)
-    return ipv6.with_payload(header, at, esp.PROTO_ESP, message)
+        return ipv4.with_payload(header[:6] + b"\0\0" + header[8:], PROTO_ESP, message)
+    return ipv6.with_payload(header, at, PROTO_ESP, message)

@@ -11,10 +11,10 @@ from __future__ import annotations
 import struct
 
 from espsim.core.address import Address
+from espsim.core.numbers import PROTO_UDP
 from espsim.wire.checksum import internet_checksum, ones_complement_sum
 
 HEADER_LENGTH = 8
-PROTO_UDP = 17
 PORT_NAT_T = 4500
 
 _HEADER = struct.Struct("!HHHH")

@@ -10,8 +10,9 @@ import random
 from dataclasses import dataclass, replace
 
 from espsim.core.address import Address
+from espsim.core.numbers import PROTO_AH, PROTO_ESP, PROTO_UDP
 from espsim.reference.outbound import Outbound
-from espsim.sad.association import NO_MARK, PROTO_AH, Direction, Limits, SecurityAssociation, Selector
+from espsim.sad.association import NO_MARK, Direction, Limits, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 
@@ -38,7 +39,7 @@ class Shape:
 
 def datagram(src: Address, dst: Address, payload: int) -> bytes:
     """An IP packet with a UDP datagram of `payload` zero bytes."""
-    return packet_of(src, dst, udp.PROTO_UDP, udp.emit(_SPORT, _DPORT, bytes(payload), (src, dst)))
+    return packet_of(src, dst, PROTO_UDP, udp.emit(_SPORT, _DPORT, bytes(payload), (src, dst)))
 
 
 def packet_of(src: Address, dst: Address, proto: int, payload: bytes) -> bytes:
@@ -71,14 +72,14 @@ class Peer:
         if shape.cut is not None:
             sealed = sealed[: shape.cut]
         if shape.ports is None:
-            return packet_of(shape.src, shape.dst, esp.PROTO_ESP, sealed)
+            return packet_of(shape.src, shape.dst, PROTO_ESP, sealed)
         addresses = (shape.src, shape.dst) if len(shape.dst) == 16 else None
-        return packet_of(shape.src, shape.dst, udp.PROTO_UDP, udp.emit(*shape.ports, sealed, addresses))
+        return packet_of(shape.src, shape.dst, PROTO_UDP, udp.emit(*shape.ports, sealed, addresses))
 
     def ah_packet(self, shape: Shape) -> bytes:
         """An AH header (RFC 4302 2) with an ICV of 96 zero bits before an empty UDP datagram: espsim runs no AH."""
         inner = udp.emit(_SPORT, _DPORT, b"", (shape.src, shape.dst))
-        header = bytes((udp.PROTO_UDP, 4, 0, 0)) + esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(12)
+        header = bytes((PROTO_UDP, 4, 0, 0)) + esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(12)
         return packet_of(shape.src, shape.dst, PROTO_AH, header + inner)
 
     def _seal(self, shape: Shape, sa: SecurityAssociation, inner: bytes) -> bytes:

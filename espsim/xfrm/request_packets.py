@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import errno_name
+from espsim.core.numbers import PROTO_AH, PROTO_ESP, PROTO_UDP
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Policy
 from espsim.reference.host import Host, HostReceived
-from espsim.sad.association import ESPINUDP, PROTO_AH, PROTO_ESP, Mode, SecurityAssociation
+from espsim.sad.association import ESPINUDP, Mode, SecurityAssociation
 from espsim.text.lexer import shown
-from espsim.wire.udp import PROTO_UDP
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.peer import Peer, Shape, datagram
 from espsim.xfrm.request_line import Words

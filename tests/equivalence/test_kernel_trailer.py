@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.core.numbers import PROTO_NONE
 from espsim.core.verdict import Verdict
 from espsim.kernels.trailer import trailer
 from espsim.wire import esp
@@ -38,7 +39,7 @@ def test_trailer(rows):
     trailer(arena, offset, length, opened, payload, pad, next_header, odd)
     for n, (text, verdict) in enumerate(rows):
         split = esp.split_trailer(text)
-        if verdict or split is None or split[1] == esp.NEXT_HEADER_NONE:
+        if verdict or split is None or split[1] == PROTO_NONE:
             assert opened[n] == (verdict or Verdict.TRAILER)
             assert (payload[n], pad[n], next_header[n], odd[n]) == (0, 0, 0, 0)
         else:

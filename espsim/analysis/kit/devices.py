@@ -12,8 +12,8 @@ from dataclasses import replace
 from espsim.analysis.kit.packets import Case, Sealer, Step, datagram, deleting, make_case
 from espsim.analysis.kit.packets import make_sa as make_any_sa
 from espsim.core.address import format_address
+from espsim.core.numbers import PROTO_UDP
 from espsim.sad.association import Mode, SecurityAssociation
-from espsim.wire import udp
 
 DIRECT = ("marvell-cn10k-dpdk", "marvell-cn10k-vpp", "marvell-cn10k-linux-v5")
 KEYED = ("intel-82599-linux", "intel-82599-dpdk", "nvidia-mlx5-linux-packet")
@@ -33,7 +33,7 @@ class _Peer(Sealer):
     def send(self, seq: int, text: str) -> bytes:
         """A datagram with the text."""
         ends = format_address(self.sa.src), format_address(self.sa.dst)
-        return self.packet(seq, datagram(text, ends=ends), udp.PROTO_UDP)
+        return self.packet(seq, datagram(text, ends=ends), PROTO_UDP)
 
 
 def _twins(label: str) -> tuple[SecurityAssociation, SecurityAssociation]:

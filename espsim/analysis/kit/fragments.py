@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 
 from espsim.analysis.kit.packets import Case, Sealer, clear, make_case, make_sa
+from espsim.core.numbers import PROTO_FRAGMENT
 from espsim.wire import ipv4, ipv6
 
 _IDENT = 0x3001
@@ -36,7 +37,7 @@ def fragment(packet: bytes, start: int, end: int, more: bool, ident: int) -> byt
     head, body = packet[: ipv6.HEADER_LENGTH], packet[ipv6.HEADER_LENGTH :]
     extension = struct.pack("!BBHI", head[ipv6.NEXT_HEADER], 0, start | more, ident)
     length = len(extension) + end - start
-    head = head[:4] + struct.pack("!HB", length, ipv6.FRAGMENT) + head[7:]
+    head = head[:4] + struct.pack("!HB", length, PROTO_FRAGMENT) + head[7:]
     return head + extension + body[start:end]
 
 

@@ -20,8 +20,9 @@ from espsim.analysis.kit.packets import (
     make_case,
     make_sa,
 )
+from espsim.core.numbers import PROTO_DSTOPTS, PROTO_HOP_BY_HOP, PROTO_UDP
 from espsim.sad.association import Direction, Mode
-from espsim.wire import ipv4, ipv6, udp
+from espsim.wire import ipv4
 
 DF = ipv4.DF
 
@@ -60,7 +61,7 @@ def _transport(version: int) -> Case:
     sa = make_sa(outer=version, mode=Mode.TRANSPORT, label="transport")
     seal = Sealer(sa)
     frames = [
-        seal.packet(n, datagram(f"transport {n}", version, ends=ENDS[version], size=100 * n), udp.PROTO_UDP)
+        seal.packet(n, datagram(f"transport {n}", version, ends=ENDS[version], size=100 * n), PROTO_UDP)
         for n in (1, 2, 3)
     ]
     return make_case(
@@ -76,7 +77,7 @@ def _transport_options() -> Case:
     sa = make_sa(mode=Mode.TRANSPORT, label="options")
     seal = Sealer(sa)
     frames = [
-        seal.packet(n, datagram(f"options {n}", ends=ENDS[4]), udp.PROTO_UDP, options=b"\x01" * (4 * n), tos=0xB8)
+        seal.packet(n, datagram(f"options {n}", ends=ENDS[4]), PROTO_UDP, options=b"\x01" * (4 * n), tos=0xB8)
         for n in (1, 2)
     ]
     return make_case(
@@ -93,11 +94,11 @@ def _transport_extensions() -> Case:
     seal = Sealer(sa)
     pad = bytes((1, 4)) + bytes(4)
     esp_after = bytes((50, 0)) + pad
-    hop: dict[str, Any] = {"options": esp_after, "proto": ipv6.HOP_BY_HOP}
-    both: dict[str, Any] = {"options": bytes((ipv6.DESTINATION_OPTIONS, 0)) + pad + esp_after, "proto": ipv6.HOP_BY_HOP}
+    hop: dict[str, Any] = {"options": esp_after, "proto": PROTO_HOP_BY_HOP}
+    both: dict[str, Any] = {"options": bytes((PROTO_DSTOPTS, 0)) + pad + esp_after, "proto": PROTO_HOP_BY_HOP}
     frames = [
-        seal.packet(1, datagram("hop-by-hop", 6, ends=ENDS[6]), udp.PROTO_UDP, **hop),
-        seal.packet(2, datagram("two headers", 6, ends=ENDS[6]), udp.PROTO_UDP, **both),
+        seal.packet(1, datagram("hop-by-hop", 6, ends=ENDS[6]), PROTO_UDP, **hop),
+        seal.packet(2, datagram("two headers", 6, ends=ENDS[6]), PROTO_UDP, **both),
     ]
     return make_case(
         "transport-ipv6-extensions",
@@ -258,7 +259,7 @@ def encapsulation() -> Iterator[Case]:
         "UDP encapsulation, transport mode",
         "UDP and ESP go out.",
         sa,
-        [seal.packet(n, datagram(f"{n}", ends=ENDS[4]), udp.PROTO_UDP) for n in (1, 2)],
+        [seal.packet(n, datagram(f"{n}", ends=ENDS[4]), PROTO_UDP) for n in (1, 2)],
     )
     wrapped, bare = make_sa(0x1001, natt=(4500, 4500), label="with"), make_sa(0x1002, label="without")
     first, second = Sealer(wrapped), Sealer(bare)

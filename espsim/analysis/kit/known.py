@@ -12,8 +12,8 @@ from typing import Any
 
 from espsim.aead.suites import AEADS, CIPHERS, HASHES, Algorithm
 from espsim.analysis.kit.packets import CBC_SHA256, ENDS, GCM, Case, Sealer, Words, clear, make_case, make_sa, wrap_ip
+from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation
-from espsim.wire import esp
 
 _MODES = {"tunnel": Mode.TUNNEL, "transport": Mode.TRANSPORT}
 
@@ -28,7 +28,7 @@ def known_vectors() -> Iterator[Case]:
 def _known(vector: dict[str, Any]) -> Case:
     packet = bytes.fromhex(vector["ip_packet"] or "")
     if not packet:  # the source has ESP alone
-        packet = wrap_ip(bytes.fromhex(vector["esp"]), esp.PROTO_ESP, *ENDS[4], ttl=64)
+        packet = wrap_ip(bytes.fromhex(vector["esp"]), PROTO_ESP, *ENDS[4], ttl=64)
     algorithms = tuple(
         Algorithm(kind, name, bytes.fromhex(key), bits) for kind, name, key, bits in vector["algorithms"]
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.suites import Algorithm, pack_seq_hi
 from espsim.core.address import format_address, parse_address
+from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.wire.checksum import internet_checksum
@@ -83,7 +84,7 @@ def datagram(
     if version == 6:
         return udp.emit(*ports, payload, (src, dst))
     bare = udp.emit(*ports, payload)
-    checksum = internet_checksum(src + dst + bytes((0, udp.PROTO_UDP)) + bare[4:6] + bare) or 0xFFFF
+    checksum = internet_checksum(src + dst + bytes((0, PROTO_UDP)) + bare[4:6] + bare) or 0xFFFF
     return bare[:6] + checksum.to_bytes(2) + bare[8:]
 
 
@@ -101,7 +102,7 @@ def clear(
 ) -> bytes:
     """A whole clear packet: IP, UDP, and a text that names the case and the packet."""
     body = datagram(text, version, ends=ends, ports=ports, size=size)
-    return wrap_ip(body, udp.PROTO_UDP, *(ends or INSIDE[version]), tos=tos, flags=flags, flow=flow, ttl=ttl)
+    return wrap_ip(body, PROTO_UDP, *(ends or INSIDE[version]), tos=tos, flags=flags, flow=flow, ttl=ttl)
 
 
 def wrap_ip(
@@ -167,7 +168,7 @@ class Sealer:
         """A whole packet. `plaintext` overrides payload and trailer; `outer` sets fields of the outer header."""
         if plaintext is None:
             if next_header is None:
-                next_header = ipv4.PROTO_IPIP if inner[0] >> 4 == 4 else ipv4.PROTO_IPV6
+                next_header = PROTO_IPIP if inner[0] >> 4 == 4 else PROTO_IPV6
             plaintext = inner + esp.trailer(len(inner), next_header, self.sa.aligned)
         return self.around(self.esp(seq64, plaintext), **outer)
 
@@ -176,11 +177,11 @@ class Sealer:
         encap = self.sa.encap
         ports = natt if natt != "sa" else (encap.sport, encap.dport) if encap is not None else None
         ends = {"src": format_address(self.sa.src), "dst": format_address(self.sa.dst)} | outer
-        proto = esp.PROTO_ESP
+        proto = PROTO_ESP
         if ports is not None:
             addresses = (parse_address(ends["src"]), parse_address(ends["dst"]))
             sealed = udp.emit(*ports, sealed, addresses if len(self.sa.dst) == 16 else None)
-            proto = udp.PROTO_UDP
+            proto = PROTO_UDP
         return wrap_ip(sealed, ends.pop("proto", proto), **{"ttl": 64, **ends})
 
 

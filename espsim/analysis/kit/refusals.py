@@ -10,8 +10,9 @@ from typing import Any
 
 from espsim.analysis.kit.packets import CBC_SHA256, ENDS, Case, Sealer, clear, datagram, make_case, make_sa, wrap_ip
 from espsim.core.address import parse_address
+from espsim.core.numbers import PROTO_NONE, PROTO_UDP
 from espsim.sad.association import Limits, Mode, SecurityAssociation, Selector
-from espsim.wire import esp, udp
+from espsim.wire import esp
 
 
 def malformed() -> Iterator[Case]:
@@ -53,7 +54,7 @@ def _dummies() -> Case:
     frames = []
     for n in range(1, 6):
         body = datagram(f"dummies {n}", ends=ENDS[4])
-        frames.append(seal.packet(n, body, udp.PROTO_UDP if n % 2 else esp.NEXT_HEADER_NONE))
+        frames.append(seal.packet(n, body, PROTO_UDP if n % 2 else PROTO_NONE))
     about = "Every second packet is a dummy (next header 59), which is dropped (RFC 4303 2.6)."
     return make_case("dummies", "Dummy packets in transport mode", about, sa, frames)
 
@@ -82,7 +83,7 @@ def _modes() -> Case:
     seal = Sealer(sa)
     body = datagram("a datagram without an IP header", ends=ENDS[4])
     harmed = [
-        seal.packet(101, body, udp.PROTO_UDP),
+        seal.packet(101, body, PROTO_UDP),
         seal.packet(103, clear("mode")[:19], 4),
         seal.packet(105, clear("mode", 6)[:39], 41),
     ]
@@ -155,10 +156,10 @@ def transport_refusals() -> Iterator[Case]:
     seal = Sealer(sa)
     body = datagram("spoof", ends=ENDS[4])
     frames = [
-        seal.packet(1, body, udp.PROTO_UDP),
-        seal.packet(1, body, udp.PROTO_UDP),
-        seal.packet(2, body, udp.PROTO_UDP, dst="192.0.2.9"),
-        seal.packet(2, datagram("2", ends=ENDS[4]), udp.PROTO_UDP),
+        seal.packet(1, body, PROTO_UDP),
+        seal.packet(1, body, PROTO_UDP),
+        seal.packet(2, body, PROTO_UDP, dst="192.0.2.9"),
+        seal.packet(2, datagram("2", ends=ENDS[4]), PROTO_UDP),
     ]
     yield make_case(
         "transport-replay",

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
 from espsim.core.errors import XfrmError
+from espsim.core.numbers import PROTO_ESP
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import DIR_IN, SpiRequest, StateKey
 from espsim.offload.device import Device, PacketKey
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
-from espsim.sad.association import PROTO_ESP, Direction, Mode, SecurityAssociation
+from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.scenario.storm.spec import Storm, span_of

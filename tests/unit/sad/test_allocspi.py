@@ -12,7 +12,8 @@ import pytest
 
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
-from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Mark, Mode
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.sad.association import Direction, Mark, Mode
 from espsim.sad.entry import State
 from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES

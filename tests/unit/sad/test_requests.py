@@ -8,7 +8,8 @@ import pytest
 
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
-from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Encap, Limits, Mark, Mode, Selector
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, Selector
 from espsim.sad.association import SecurityAssociation as Sa
 from espsim.sad.entry import State
 from espsim.sad.sad import Sad

@@ -12,7 +12,8 @@ import pytest
 
 from espsim.core.address import format_address, parse_address
 from espsim.core.errors import XfrmError
-from espsim.sad.association import PROTO_AH, PROTO_COMP, PROTO_ESP, Direction, Encap, Mark, Mode
+from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.sad.association import Direction, Encap, Mark, Mode
 from espsim.sad.sad import Sad
 from espsim.sad.spi import POLICIES
 from tests.support import gcm_sa

@@ -8,7 +8,8 @@ import pytest
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
-from espsim.sad.association import PROTO_AH, Encap, SecurityAssociation
+from espsim.core.numbers import PROTO_AH
+from espsim.sad.association import Encap, SecurityAssociation
 from espsim.text.esp_sa_write import esp_sa_rows
 from tests.support import gcm_sa
 

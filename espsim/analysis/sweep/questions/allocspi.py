@@ -30,9 +30,10 @@ from espsim.analysis.sweep.questions.kind import (
     whole,
 )
 from espsim.core.errors import InputError, XfrmError
+from espsim.core.numbers import PROTO_ESP
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import DIR_IN, SpiRequest
-from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
+from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.index import StateIndex
 from espsim.sad.sad import Sad

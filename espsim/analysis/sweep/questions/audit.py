@@ -32,10 +32,11 @@ from espsim.analysis.sweep.questions.kind import (
     whole,
 )
 from espsim.core.errors import InputError
+from espsim.core.numbers import PROTO_ESP
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest
 from espsim.offload.device import Device
-from espsim.sad.association import PROTO_ESP, Direction, SecurityAssociation
+from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.spi import POLICIES
 from espsim.text.survey import Survey, Template
 
