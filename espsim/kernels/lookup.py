@@ -220,35 +220,6 @@ def triple_insert(
     return len(sa)
 
 
-@kernel
-def triple_remove(sa: I64, family: U8, spi: U32, daddr: U64, table4: U64, table6: U64, chain: U32) -> int:
-    """Take SAs out and return how many were in. A key stays, with an empty chain, until the table is built anew."""
-    removed = 0
-    for n in range(len(sa)):
-        i = sa[n]
-        high, low = daddr[i, 0], daddr[i, 1]
-        v4 = family[i] == _V4
-        key = np.uint64(spi[i])
-        if v4:
-            table, at, key = table4, _bucket4(table4, spi[i], low), key << _32 | low
-        else:
-            table, at = table6, _bucket6(table6, spi[i], high, low)
-        where, _word, says = _place(table, at, v4, key, high, low)
-        if where < 0:
-            continue
-        last, this = -1, np.int64(table[where, says] & _LOW) - 1
-        while this >= 0 and this != i:
-            last, this = this, np.int64(chain[this, 4]) - 1
-        if this != i:
-            continue
-        if last < 0:
-            table[where, says] = _ASK << _32 | np.uint64(chain[i, 4])
-        else:
-            chain[last, 4] = chain[i, 4]
-        removed += 1
-    return removed
-
-
 PLAIN = np.uint8(0)
 """Standing of an SA: valid, inbound, without UDP encapsulation."""
 ENCAPSULATED = np.uint8(255)

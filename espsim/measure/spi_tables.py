@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from espsim.core.arrays import I32, U32, U64
 from espsim.core.batch import PacketBatch
-from espsim.jit.compiling import kernel
 from espsim.jit.memory import zeros
 from espsim.kernels import device_hash
 from espsim.kernels.device import ASK, HIT, PENDING, SPI
@@ -96,14 +95,11 @@ def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
     table = Ways(_BY_SPI, codes, nobody, starts, sets, WAYS, False, cells, np.arange(sas))
     row_step, way_step = (1, sets) if skewed else (WAYS, 1)
     places = table.hashes(_packets(spare.spi, spare.daddr)) * row_step + np.arange(WAYS) * way_step
-    held, taken = np.full(sets * WAYS, -1, np.int32), np.empty(sas, np.int64)
-    if fill(places, held, taken) < sas:
-        raise ValueError(f"{sas} SAs find no room in {sets} sets of {WAYS} ways")
+    taken, where = fill(places, sets * WAYS, sas)
     rng = np.random.default_rng(seed)
     # A miss has an SPI of the reserved range, which no SA has.
     of = keys_of(rng, spare.spi[taken], np.arange(1, 256, dtype=np.uint32), family=4, hit=hit, packets=PACKETS)
-    full = held >= 0
-    cells[full, 0], cells[full, 1] = of.spi[held[full]], held[full] + 1
+    cells[where, 0], cells[where, 1] = of.spi, np.arange(1, sas + 1)
     return _filled(of, table)
 
 
@@ -123,18 +119,18 @@ def _nothing_to_ask(_packets: Packets, _row: int) -> tuple[int, int, int, bool]:
     raise AssertionError("this device has no answer that is not public")
 
 
-@kernel
-def fill(places: npt.NDArray[np.int64], held: npt.NDArray[np.int32], taken: npt.NDArray[np.int64]) -> int:
-    """Each SA in its first free way, in order, until `taken` is full; it says which rows of `places` they were."""
-    count = 0
-    for n in range(len(places)):
-        if count == len(taken):
-            break
-        for way in range(places.shape[1]):
-            place = places[n, way]
-            if held[place] < 0:
-                held[place] = count
-                taken[count] = n
-                count += 1
-                break
-    return count
+def fill(places: npt.NDArray[np.int64], cells: int, sas: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which rows of `places` get one of so many cells, as many as `sas`, and the cell of each; a row has several ways.
+
+    Of those that want a cell the first gets it, all first ways before all second ones. ValueError where they are fewer.
+    """
+    where, free = np.full(len(places), -1, np.int64), np.ones(cells, np.bool_)
+    for way in range(places.shape[1]):
+        waiting = np.flatnonzero(where < 0)
+        waiting = waiting[free[places[waiting, way]]]
+        wanted, first = np.unique(places[waiting, way], return_index=True)
+        where[waiting[first]], free[wanted] = wanted, False
+    taken = np.flatnonzero(where >= 0)[:sas]
+    if len(taken) < sas:
+        raise ValueError(f"{sas} SAs find no room in {cells} cells")
+    return taken, where[taken]

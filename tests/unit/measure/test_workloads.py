@@ -131,10 +131,11 @@ def test_work_that_goes_wrong_is_noticed():
 
 def test_first_free_ways():
     places = np.array([[0, 3], [0, 3], [0, 3], [1, 2]], np.int64)
-    held, taken = np.full(4, -1, np.int32), np.empty(3, np.int64)
-    assert fill(places, held, taken) == 3
+    taken, where = fill(places, 4, 3)
     assert taken.tolist() == [0, 1, 3]
-    assert held.tolist() == [0, 2, -1, 1]
+    assert where.tolist() == [0, 3, 1]
+    with pytest.raises(ValueError, match="4 SAs find no room in 4 cells"):
+        fill(places, 4, 4)
 
 
 def test_a_peer_that_breaks_off_is_told_and_the_rest_goes_on():
