@@ -1,0 +1,48 @@
+"""No two places in espsim/ share twelve or more equal lines of code: what is said twice belongs into one function."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "espsim"
+LINES = 12
+_MB, _CRYPTO = "aead/ipsec_mb_kernels.py", "aead/libcrypto_kernels.py"
+LAYOUTS = {frozenset(pair) for pair in ((_MB, _MB), (_CRYPTO, _CRYPTO), (_MB, _CRYPTO))}
+"""Pairs of files that may share more: opening and sealing with either library are one loop, written out four times.
+
+A function handed to one loop would miss the disk cache of compiled code.
+"""
+
+
+def code_of(path: Path) -> list[tuple[int, str]]:
+    """(number, text) of each line that says something: no comments, docstrings, imports, blanks, brackets alone."""
+    source = path.read_text(encoding="utf-8")
+    passed: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if isinstance(node, ast.Import | ast.ImportFrom) or text:
+            passed.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = (re.sub(r"(^|\s)\s*# .*", "", line).strip() for line in source.splitlines())
+    said = ((number, line) for number, line in enumerate(lines, 1) if number not in passed)
+    return [(number, line) for number, line in said if re.search(r"\w", line)]
+
+
+def test_no_two_places_share_twelve_lines():
+    places: dict[tuple[str, ...], list[tuple[str, int, int]]] = defaultdict(list)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        code = code_of(path)
+        for at in range(len(code) - LINES + 1):
+            window = code[at : at + LINES]
+            name = path.relative_to(PACKAGE).as_posix()
+            places[tuple(line for _, line in window)].append((name, window[0][0], at))
+    found = set()
+    for alike in places.values():
+        for other, (name, number, at) in enumerate(alike):
+            for first, line, begin in alike[:other]:
+                apart = first != name or at - begin >= LINES  # a list of equal lines is no repeat of itself
+                if apart and frozenset({first, name}) not in LAYOUTS:
+                    found.add(f"{first}:{line} and {name}:{number}")
+    assert not sorted(found)
