@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -17,16 +16,17 @@ A function handed to one loop would miss the disk cache of compiled code.
 """
 
 
+_DOCSTRINGS = re.compile(r'""".*?"""', re.DOTALL)
+_IMPORTS = re.compile(r"^ *(?:from [\w.]+ )?import (?:\([^)]*\)|.*)", re.MULTILINE)
+_COMMENTS = re.compile(r"(^|\s)# .*", re.MULTILINE)
+
+
 def code_of(path: Path) -> list[tuple[int, str]]:
     """(number, text) of each line that says something: no comments, docstrings, imports, blanks, brackets alone."""
     source = path.read_text(encoding="utf-8")
-    passed: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        if isinstance(node, ast.Import | ast.ImportFrom) or text:
-            passed.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    lines = (re.sub(r"(^|\s)\s*# .*", "", line).strip() for line in source.splitlines())
-    said = ((number, line) for number, line in enumerate(lines, 1) if number not in passed)
+    for passed in (_DOCSTRINGS, _IMPORTS, _COMMENTS):
+        source = passed.sub(lambda found: "\n" * found[0].count("\n"), source)
+    said = ((number, line.strip()) for number, line in enumerate(source.splitlines(), 1))
     return [(number, line) for number, line in said if re.search(r"\w", line)]
 
 
