@@ -1,4 +1,4 @@
-"""SAs from text: every field of every SA, for what runs packets.
+"""The reader for SAs that packets run through: every field of every SA, of whatever people paste.
 
     a SAD's text        `parse_sad`, `read_sad`: what people paste (paste.py says what that may be); an SA that espsim
                         can't run is `Unmodelled`, one without its keys is `hidden`, the rest is passed over with notes

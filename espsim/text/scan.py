@@ -1,5 +1,6 @@
-"""A dump of any size into a `Survey`: SA by SA, by its form where that is known, else by the reader of pasted text.
+"""The reader for a million SAs that are counted and compared, but carry no packets: a dump of any size to a `Survey`.
 
+SAs are read by their form where that is known, else by the reader of pasted text.
 Runs of SAs of one form are read off the text as it is; everything else goes by blocks through `reader.Reader`, which
 also settles what all of it means together. Keys are not kept.
 """

@@ -1,4 +1,6 @@
-"""`ip xfrm state COMMAND ...` to the request that it makes of the kernel (ip/xfrm_state.c of iproute2 6.1).
+"""The reader for a command to a kernel, model or live: `ip xfrm state COMMAND ...` to the request that it makes.
+
+What it refuses, iproute2 6.1 refuses in the same words (ip/xfrm_state.c). What people paste is parse.py's to read.
 
 Beyond 6.1: `dir in|out` (iproute2 6.11), `offload packet` (6.2), and `dir`, `if_id`, `pcpu-num` of `allocspi` too,
 because policies that look at them could not be asked otherwise.
