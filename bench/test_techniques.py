@@ -19,9 +19,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from espsim.batch.inbound import lookup
 from espsim.jit import compiling
 from espsim.jit.memory import zeros
-from espsim.kernels import lookup
 from espsim.measure.interleave import machine
 from espsim.measure.keys import ESP, Keys, keys
 

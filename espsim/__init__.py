@@ -30,12 +30,12 @@ if TYPE_CHECKING:
         seal_packet,
         write_capture,
     )
+    from espsim.batch.lookup_table import LookupTable
     from espsim.core.answers import Received, Sent
     from espsim.core.errors import InputError
     from espsim.netlink.netns import Netns as Namespace
     from espsim.offload.device import Device
     from espsim.offload.model import load_model
-    from espsim.pipeline.lookup_table import LookupTable
     from espsim.sad.association import SecurityAssociation
     from espsim.sad.sad import Sad
 

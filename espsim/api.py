@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from espsim.batch.as_columns import OpenedBatch, SealedBatch
     from espsim.core.answers import Received, Sent
     from espsim.explain.steps import Step
     from espsim.io.capture import Frame
     from espsim.offload.model import Model
-    from espsim.pipeline.as_columns import OpenedBatch, SealedBatch
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
     from espsim.scenario.matrix import Answered
@@ -121,8 +121,8 @@ def open_batch(
 
     `times` in seconds, one for each packet or one for all; `engine` as `espsim engines` lists them.
     """
-    from espsim.pipeline.as_columns import opened
-    from espsim.pipeline.inbound import BatchInbound
+    from espsim.batch.as_columns import opened
+    from espsim.batch.inbound.order import BatchInbound
     from espsim.reference.inbound import Inbound
 
     with BatchInbound(Inbound(sad, mark=mark), engine) as path:
@@ -139,8 +139,8 @@ def seal_batch(
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> SealedBatch:
     """Seal clear IP packets in their order, as numpy columns; arguments as `seal_packet` and `open_batch` have them."""
-    from espsim.pipeline.as_columns import sealed
-    from espsim.pipeline.outbound import BatchOutbound
+    from espsim.batch.as_columns import sealed
+    from espsim.batch.outbound.order import BatchOutbound
     from espsim.reference.outbound import Outbound
 
     with BatchOutbound(Outbound(sad, random_bytes, mark=mark), engine) as path:

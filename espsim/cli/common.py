@@ -111,7 +111,7 @@ def print_json(result: Any) -> None:
 def reference_engine() -> dict[str, Any]:
     """`{engine, engine_version, engine_isa}` of what runs the reference path. InputError where it fails its proof."""
     from espsim.aead.engines import engine_by_name
-    from espsim.pipeline.stats import EngineUse
+    from espsim.batch.run.stats import EngineUse
 
     return EngineUse.count(engine_by_name("cryptography"), (), {}).as_dict()
 

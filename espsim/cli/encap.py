@@ -12,11 +12,11 @@ from espsim.cli import common, packets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
+    from espsim.batch.run.stats import OutboundStats
     from espsim.core.arrays import U64
     from espsim.core.out_batch import OutBatch
     from espsim.io.atomic import Outputs
     from espsim.io.capture import CaptureCut, CaptureWriter
-    from espsim.pipeline.stats import OutboundStats
     from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
@@ -161,9 +161,9 @@ _Done = tuple["OutboundStats", "CaptureCut | None", bool]
 def _one_by_one(files: Files, outbound: Outbound) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
+    from espsim.batch.run.stats import OutboundStats
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.io.secrets_writer import SecretsWriter
-    from espsim.pipeline.stats import OutboundStats
 
     engine = engine_by_name("cryptography")
     stats, epochs, cut = OutboundStats(), Epochs(), None
@@ -193,13 +193,13 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
     """The batch path, which gives the same answers."""
     import numpy as np
 
+    from espsim.batch.outbound.order import BatchOutbound
+    from espsim.batch.run.counts import OutboundCounts
+    from espsim.batch.run.lanes import OutboundLane
+    from espsim.batch.run.stream import stream
     from espsim.core.verdict import OutVerdict
     from espsim.io.batches import BatchWriter, SecretsBatchWriter, open_batches
     from espsim.io.capture import CaptureCut
-    from espsim.pipeline.counts import OutboundCounts
-    from espsim.pipeline.lanes import OutboundLane
-    from espsim.pipeline.outbound import BatchOutbound
-    from espsim.pipeline.stream import stream
 
     path = BatchOutbound(outbound, way.engine)
     lane = OutboundLane(path)

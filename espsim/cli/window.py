@@ -39,10 +39,10 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
     XfrmInStateProtoError, because the packet is taken for one of the next 2^32 and its ICV fails.
     """
     from espsim.analysis.window import Streams, device_windows, summary
+    from espsim.batch.numbers import numbers
     from espsim.io.batches import open_batches
     from espsim.io.capture import CaptureCut
     from espsim.io.fragments import Joiner
-    from espsim.pipeline.numbers import numbers
     from espsim.reference.layers import judge
     from espsim.report.plots import image_format, need_matplotlib
 

@@ -1,6 +1,6 @@
 """A batch of packets as struct-of-arrays: one byte arena, and one numpy column a fact.
 
-Each column is defined by one stage, which says so (stages/rule.py). Rows stay where they are: a row that was dropped
+Each column is defined by one stage, which says so (batch/rule.py). Rows stay where they are: a row that was dropped
 has a verdict, and no stage after that looks at it.
 """
 

@@ -5,7 +5,7 @@
     trials      keys tried on a packet: a budget, and nothing that opens leaves
     causes      one function a cause; integrity.py has those of a wrong ICV
     watch       the collector of a run, packet by packet: groups, samples, the tops of windows
-    sift        the same from the columns of a batch (kernels/sift.py)
+    sift        the same from the columns of a batch (batch/inbound/sift.py)
     run         a capture through a path, with all that is said of it (run_batches.py: the batch path)
     entries     what comes out: `why` and `notes`
 

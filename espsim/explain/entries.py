@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from espsim.batch.run.stats import InboundStats
 from espsim.core.verdict import PASSED
 from espsim.explain.facts import Answer
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group
-from espsim.pipeline.stats import InboundStats
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 from espsim.sad.window import RingWindow

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
 
 from espsim.aead.engines import engine_by_name
+from espsim.batch.run.stats import FrameFacts, InboundStats, ends_of, verdict_line
 from espsim.core.answers import Received
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
@@ -24,7 +25,6 @@ from espsim.explain.watch import Collector, Watch
 from espsim.io.atomic import Outputs
 from espsim.io.capture import CaptureCut, CaptureWriter, Frame, NoWriter, open_capture
 from espsim.io.fragments import Fragments, Joiner
-from espsim.pipeline.stats import FrameFacts, InboundStats, ends_of, verdict_line
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
 from espsim.reference.offloaded import OffloadedInbound

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from espsim.batch.device.order import BatchOffloaded
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.lanes import InboundLane
+from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
+from espsim.batch.run.stream import Piece, stream
 from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.batch import PacketBatch
@@ -20,12 +26,6 @@ from espsim.explain.watch import Collector, Token, Watch
 from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureCut
 from espsim.io.fragments import Fragments
-from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.lanes import InboundLane
-from espsim.pipeline.offloaded import BatchOffloaded
-from espsim.pipeline.stats import FrameFacts, ends_of, verdict_line
-from espsim.pipeline.stream import Piece, stream
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.entry import SadEntry

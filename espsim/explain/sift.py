@@ -1,4 +1,4 @@
-"""The collector over batches: kernels/sift.py goes through the rows and stops at each that is to be looked at.
+"""The collector over batches: batch/inbound/sift.py goes through the rows and stops at each that is to be looked at.
 
 A run without failures costs one call a batch. Rows of groups that have been looked at enough are only counted, in the
 kernel. What is looked at goes through the code of `watch.Watch`, in the same order.
@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.aead.cryptography_engine import CryptographyEngine
+from espsim.batch.inbound import sift as kernel
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.replay import RESUMED, WHERE
 from espsim.core.answers import Received
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
@@ -17,9 +20,6 @@ from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Seen, Top
 from espsim.explain.known import Known
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group, Token
-from espsim.kernels import sift as kernel
-from espsim.kernels.replay import RESUMED, WHERE
-from espsim.pipeline.inbound import BatchInbound
 from espsim.sad.entry import SadEntry
 
 _RIGHT = frozenset(map(int, (Verdict.DELIVERED, Verdict.TRAILER)))

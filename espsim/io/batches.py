@@ -33,11 +33,7 @@ from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
-from espsim.io.secrets_writer import SecretsWriter
-from espsim.io.slots import FrameSlot, Row, give, join
-from espsim.io.source import Record
-from espsim.kernels.capture import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
-from espsim.kernels.capture_ng import (
+from espsim.io.rows.blocks import (
     BIG,
     COUNT,
     FINER,
@@ -52,6 +48,10 @@ from espsim.kernels.capture_ng import (
     gather_ng,
     skim,
 )
+from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
+from espsim.io.secrets_writer import SecretsWriter
+from espsim.io.slots import FrameSlot, Row, give, join
+from espsim.io.source import Record
 
 _LEAST_READ = 1 << 16
 _BUFFER = 1 << 20

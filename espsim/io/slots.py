@@ -16,7 +16,7 @@ import numpy as np
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.numbers import LINK_PART, MAY_JOIN, OUTGOING
 from espsim.io.fragments import Joiner, Taken
-from espsim.kernels.capture import LONGEST
+from espsim.io.rows.classic import LONGEST
 
 COLUMNS: dict[str, type[np.generic]] = {
     "offset": np.int64, "length": np.int32, "time_ns": np.int64, "link": np.uint8,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
+from espsim.batch.inbound.lookup import lookup
+from espsim.batch.inbound.order import STAGES, BatchInbound
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.measure.keys import keys
@@ -12,10 +14,8 @@ from espsim.measure.model_tables import ModelTable, stage_of
 from espsim.measure.path_work import PathWork
 from espsim.measure.traffic import Size, packets_for, sealed_chunks, sizes_of
 from espsim.measure.tunnels import columns_for, inbound_bytes, slots_for
-from espsim.pipeline.inbound import STAGES, BatchInbound
 from espsim.reference.inbound import Inbound
 from espsim.sad.sad import Sad
-from espsim.stages.lookup import lookup
 
 
 class InboundWork(PathWork):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from espsim.batch.inbound import lookup, replay
 from espsim.jit.memory import zeros
-from espsim.kernels import lookup, replay
 
 PACKETS = 1 << 20
 """Rows of a lookup or replay workload: more than caches hold."""

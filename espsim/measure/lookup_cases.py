@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from espsim.batch.device.hardware import DeviceRows
+from espsim.batch.inbound import lookup, replay
 from espsim.jit.memory import zeros
-from espsim.kernels import lookup, replay
 from espsim.measure.cases import Case, Clocked, Group, ready
 from espsim.measure.keys import PACKETS, keys, stream, triple_table
 from espsim.measure.model_tables import ModelTable
 from espsim.measure.peers import Peer, dpdk_test_sad
 from espsim.measure.spi_tables import Filled, direct_table, hash_table
-from espsim.stages.hardware import DeviceRows
 
 BATCH = 4096
 """Packets a call of a kernel."""
@@ -155,7 +155,7 @@ def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
 
     def call(cut: slice) -> None:
         sa, seq, out = of.sa[cut], of.seq[cut], (seq64[cut], passed[cut])
-        replay.check(sa, seq, flags[cut], verdict[cut], of.shape, of.bits, sent, *out)
+        replay.check_rows(sa, seq, flags[cut], verdict[cut], of.shape, of.bits, sent, *out)
         row = replay.advance(0, sa, seq, flags[cut], opened[cut], of.shape, of.bits, sent, *out, verdict[cut])
         if row != -1:
             raise AssertionError("a packet was to be opened again")

@@ -1,9 +1,9 @@
 """A hardware model's tables as a benchmark runs them: `--model`, in a lookup's place and in the pipeline's.
 
 SAs go into a `Device` through its driver, one by one, and its tables are laid out as the batch path has them
-(`pipeline/snapshot.py`): whatever the model's kind of table, classifier and check are, they are what is timed. SPIs are
-dense where a masked SPI is the index, as whoever allocates them for such a table would; SAs that another one keeps from
-being written are left out, because what becomes of them is for `espsim run` and `espsim audit` to say.
+(`batch/device/snapshot.py`): whatever the model's kind of table, classifier and check are, they are what is timed.
+SPIs are dense where a masked SPI is the index, as whoever allocates them for such a table would; SAs that another one
+keeps from being written are left out, because what becomes of them is for `espsim run` and `espsim audit` to say.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from espsim.batch.columns import SadColumns
+from espsim.batch.device.hardware import DeviceRows
+from espsim.batch.device.snapshot import device_columns
+from espsim.batch.inbound.lookup import usable
 from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
-from espsim.kernels.lookup import usable
 from espsim.measure import tunnels
 from espsim.measure.keys import dense_keys, keys, keys_of
 from espsim.measure.spi_tables import Filled
@@ -23,9 +26,6 @@ from espsim.measure.traffic import BATCH
 from espsim.offload.compare import association
 from espsim.offload.device import Device
 from espsim.offload.model import Model, load_model, parse_assumptions
-from espsim.pipeline.snapshot import device_columns
-from espsim.stages.columns import SadColumns
-from espsim.stages.hardware import DeviceRows
 
 MOST = 100_000
 """SAs that a model is measured with at most: each goes through the driver as an object."""

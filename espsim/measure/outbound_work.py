@@ -7,18 +7,19 @@ import os
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
+from espsim.batch.out_columns import OutColumns
+from espsim.batch.outbound import facts as layout
+from espsim.batch.outbound import policy as select
+from espsim.batch.outbound.order import STAGES, BatchOutbound
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
 from espsim.jit.memory import zeros
-from espsim.kernels import encap, select
 from espsim.measure.keys import Keys, keys
 from espsim.measure.path_work import PathWork
 from espsim.measure.traffic import Size, clear_chunks, packets_for, sizes_of
 from espsim.measure.tunnels import ENGINE_LINE, GCM, ICV, SOURCE, slots_for
-from espsim.pipeline.outbound import STAGES, BatchOutbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.sad import Sad
-from espsim.stages.outbound_columns import OutColumns
 
 _ALIGNED = 4
 _RANK = 32
@@ -66,8 +67,8 @@ def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: n
     facts, counts = zeros((sas, 8), np.int64), zeros((sas, 8), np.uint64)
     facts[:, 1], facts[:, 3], facts[:, 4] = int.from_bytes(SOURCE), of.daddr[:, 1], of.spi
     facts[:, 6] = rng.integers(-(2**63), 2**63, sas)
-    facts[:, 7] = encap.TUNNEL | encap.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
-    counts[:, encap.LIMIT] = 0xFFFFFFFF
+    facts[:, 7] = layout.TUNNEL | layout.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
+    counts[:, layout.LIMIT] = 0xFFFFFFFF
     groups = np.zeros((1, 8), np.uint64)
     groups[0, 3], groups[0, select.FAMILY], groups[0, select.RANK] = 0xFFFFFFFF, 4, _RANK
     wanted = np.zeros((sas, 6), np.uint64)

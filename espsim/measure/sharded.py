@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from espsim.batch.run.workers import Workers, shared_zeros
 from espsim.measure.cases import counted
 from espsim.measure.path_work import PathWork
-from espsim.pipeline.workers import Workers, shared_zeros
 
 _PATIENCE = 120.0
 """Seconds that a worker waits for the others before it gives up."""
@@ -21,7 +21,7 @@ class Sharded:
     """`count` forked processes, each on a core of its own as far as there are any; `make(number)` sets one up.
 
     Set-up is done in the workers, so that the memory is theirs and in large pages. Raises
-    `espsim.pipeline.workers.WorkerLost` where one is killed, WorkerFailedError where one fails.
+    `espsim.batch.run.workers.WorkerLost` where one is killed, WorkerFailedError where one fails.
     """
 
     def __init__(self, count: int, make: Callable[[int], PathWork]) -> None:

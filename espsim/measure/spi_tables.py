@@ -11,17 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from espsim.core.arrays import I32, U32, U64
-from espsim.core.batch import PacketBatch
-from espsim.jit.memory import zeros
-from espsim.kernels import device_hash
-from espsim.kernels.device import ASK, HIT, PENDING, SPI
-from espsim.kernels.lookup import NO_PORT
-from espsim.measure.keys import PACKETS, Keys, dense_keys, keys, keys_of
-from espsim.measure.tunnels import SOURCE
-from espsim.offload.device import Reached
-from espsim.offload.hashing import vendor_hash
-from espsim.stages.hardware import (
+from espsim.batch.device import hash as device_hash
+from espsim.batch.device.hardware import (
     SOFTWARE,
     USE,
     DeviceColumns,
@@ -36,6 +27,15 @@ from espsim.stages.hardware import (
     ask_device,
     hardware,
 )
+from espsim.batch.device.steps import ASK, HIT, PENDING, SPI
+from espsim.batch.inbound.lookup import NO_PORT
+from espsim.core.arrays import I32, U32, U64
+from espsim.core.batch import PacketBatch
+from espsim.jit.memory import zeros
+from espsim.measure.keys import PACKETS, Keys, dense_keys, keys, keys_of
+from espsim.measure.tunnels import SOURCE
+from espsim.offload.device import Reached
+from espsim.offload.hashing import vendor_hash
 
 WAYS = 4
 _BY_SPI = Key(SPI)

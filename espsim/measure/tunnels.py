@@ -13,13 +13,13 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.suites import AEADS, SuiteKeys
+from espsim.batch.columns import SadColumns
+from espsim.batch.inbound import replay
+from espsim.batch.inbound.decap import TUNNEL
+from espsim.batch.inbound.lookup import PLAIN
 from espsim.jit.memory import zeros
-from espsim.kernels import replay
-from espsim.kernels.decap import TUNNEL
-from espsim.kernels.lookup import PLAIN
 from espsim.measure.keys import Keys, triple_table
 from espsim.measure.peers import Unavailable
-from espsim.stages.columns import SadColumns
 from espsim.wire.udp import PORT_NAT_T
 
 SOURCE = bytes((198, 18, 0, 1))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from espsim.batch.run.stats import InboundStats
 from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.errors import InputError, XfrmError
@@ -21,7 +22,6 @@ from espsim.netlink.request import SpiRequest, StateKey
 from espsim.netlink.view import StateView
 from espsim.offload.device import Device
 from espsim.offload.model import Model
-from espsim.pipeline.stats import InboundStats
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound

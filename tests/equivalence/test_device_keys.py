@@ -12,9 +12,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espsim.batch.device.snapshot import _keys, _packets
 from espsim.core.address import parse_address
 from espsim.offload.keys import PacketKey, of_packet, of_sa, words
-from espsim.pipeline.snapshot import _keys, _packets
 from espsim.sad.association import Encap, Mark, SecurityAssociation
 from tests.equivalence.kernel_settings import quick
 from tests.equivalence.test_kernel_device import columns_of

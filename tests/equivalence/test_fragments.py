@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.run import stream as streams
+from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.lanes import InboundLane
+from espsim.batch.run.stats import InboundStats
+from espsim.batch.run.stream import stream
 from espsim.core.numbers import LINK_PART, MAY_JOIN, PART
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureWriter, open_capture
 from espsim.io.fragments import Joiner
+from espsim.io.rows.classic import LONGEST, classic
 from espsim.io.slots import FrameSlot
-from espsim.kernels.capture import LONGEST, classic
-from espsim.pipeline import stream as streams
-from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.lanes import InboundLane
-from espsim.pipeline.stats import InboundStats
-from espsim.pipeline.stream import stream
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import judge, layer_of
 from espsim.sad.association import Encap

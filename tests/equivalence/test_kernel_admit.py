@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.admit import admit_rows, selector_words
+from espsim.batch.inbound.order import BatchInbound
 from espsim.core.numbers import ONE_BY_ONE, POLICY
-from espsim.kernels.admit import admit
-from espsim.pipeline.inbound import BatchInbound
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import selector_refuses
 from espsim.sad.association import Limits, Selector
-from espsim.stages.selectors import selector_words
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import PACKETS, selectors
 from tests.examples import examples
@@ -32,7 +31,7 @@ def test_admit_is_the_selector(chosen, packets, data):
     before = np.array([data.draw(st.sampled_from([0, 0, 0, 8, 255])) for _ in packets], np.uint8)
     words = np.array([selector_words(s) for s in chosen], np.uint64)
     verdict = before.copy()
-    admit(arena, at, lengths, sa_index, np.array([-1, *range(len(chosen))], np.int32), words, verdict)
+    admit_rows(arena, at, lengths, sa_index, np.array([-1, *range(len(chosen))], np.int32), words, verdict)
     for row, packet in enumerate(packets):
         sa = sa_index[row]
         refused = not before[row] and sa > 0 and selector_refuses(chosen[sa - 1], packet)

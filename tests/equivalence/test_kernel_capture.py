@@ -17,11 +17,11 @@ from espsim.core.numbers import OUTGOING
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported
 from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng, packet_block
+from espsim.io.rows import classic as capture
+from espsim.io.rows.blocks import FINER, MOST_SECONDS, MOST_UNITS, SECRETS, blocks, gather_ng, skim
+from espsim.io.rows.classic import FULL, LONGEST, MORE, ODD, classic, gather, number
 from espsim.io.secrets import ESP_SA
 from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
-from espsim.kernels import capture
-from espsim.kernels.capture import FULL, LONGEST, MORE, ODD, classic, gather, number
-from espsim.kernels.capture_ng import FINER, MOST_SECONDS, MOST_UNITS, SECRETS, blocks, gather_ng, skim
 from tests.equivalence.kernel_settings import quick
 
 ALONE = np.zeros(0, np.uint8)  # nothing is joined

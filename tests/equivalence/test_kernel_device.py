@@ -9,15 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.device.hardware import (
+    DROP,
+    FAIL_FLAG,
+    GONE,
+    SOFTWARE,
+    USE,
+    DeviceRows,
+    PacketColumns,
+    ask_device,
+    hardware,
+)
+from espsim.batch.device.snapshot import device_columns, packet_key
+from espsim.batch.device.steps import ASK, HIT
 from espsim.core.address import parse_address
 from espsim.core.arrays import U64
 from espsim.core.errors import UnknownReached
-from espsim.kernels.device import ASK, HIT
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import Model, shipped_models
-from espsim.pipeline.snapshot import device_columns, packet_key
 from espsim.sad.association import Encap, Mark, Mode, SecurityAssociation
-from espsim.stages.hardware import DROP, FAIL_FLAG, GONE, SOFTWARE, USE, DeviceRows, PacketColumns, ask_device, hardware
 from tests.equivalence.device_models import SHAPES, filled, load, twin
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples

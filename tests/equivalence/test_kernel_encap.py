@@ -10,14 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.batch.out_columns import OutColumns, largest_inner
+from espsim.batch.outbound import encap, measure, policy, seal, seqno
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
-from espsim.kernels import encap as kernel
 from espsim.reference.outbound import Outbound, _payload_of, _sa_mtu, _wrapped_length, trimmed
 from espsim.sad.association import NO_LIMITS, Encap, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry
-from espsim.stages import encap, policy, seqno
-from espsim.stages.outbound_columns import OutColumns, largest_inner
 from espsim.wire import esp, udp
 from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.equivalence.outbound_traffic import PACKETS, SUITES, constant, make, sas
@@ -36,7 +35,7 @@ def prepared(sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500) 
     columns = OutColumns.of(make([sa]), CryptographyBatch(), constant, mtu=mtu)
     batch = OutBatch.of(packets)
     policy.policy(batch, columns)
-    encap.measure(batch, columns)
+    measure.measure(batch, columns)
     return batch, columns
 
 
@@ -81,7 +80,7 @@ def test_all_but_the_cipher(sa, packets):
     batch, columns = prepared(sa, packets)
     seqno.seqno(batch, columns)
     encap.encap(batch, columns)
-    kernel.checksum(batch.verdict, batch.sa_index, columns.facts, batch.esp_at, batch.end_at, batch.out)
+    seal.checksum_rows(batch.verdict, batch.sa_index, columns.facts, batch.esp_at, batch.end_at, batch.out)
     reference = Outbound(make([sa]), constant)
     for row, packet in enumerate(packets):
         want = reference.send(packet)
@@ -111,7 +110,7 @@ def test_numbers(count, arrivals, esn, wrap, start):
     payload = np.array([size for _, size in arrivals], np.int32)
     time = np.arange(len(arrivals), dtype=np.float64)
     seq64 = np.full(len(arrivals), 77, np.uint64)
-    kernel.number(chosen, payload, time.view(np.uint64), columns.counts, seq64, verdict)
+    seqno.number(chosen, payload, time.view(np.uint64), columns.counts, seq64, verdict)
     entries = list(sad)
     want, counted = [], dict.fromkeys(range(count), (0, 0))
     used: dict[int, float] = {}
@@ -150,7 +149,7 @@ def summed(sa: SecurityAssociation, payloads: list[bytes]) -> list[bytes]:
     starts = ends - np.array([len(p) for p in payloads], np.int64)
     out = np.frombuffer(bytearray(b"".join(datagrams)), np.uint8)
     rows = len(payloads)
-    kernel.checksum(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), columns.facts, starts, ends, out)
+    seal.checksum_rows(np.zeros(rows, np.uint8), np.zeros(rows, np.int32), columns.facts, starts, ends, out)
     return [out[start - 8 : end].tobytes() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
@@ -173,7 +172,7 @@ def test_random_ivs_are_dealt_out_in_order():
 
     columns = OutColumns.of(new_sad(cbc, other), CryptographyBatch(), counting)
     batch = OutBatch.of([ipv4(b"ab"), ipv4(b"ab", proto=1), ipv6(extension(17) + b"cd", next_header=0), b"?"])
-    for stage in (policy.policy, encap.measure, seqno.seqno, encap.encap):
+    for stage in (policy.policy, measure.measure, seqno.seqno, encap.encap):
         stage(batch, columns)
     assert asked == [8, 32]
     assert [batch.sealed_packet(row)[28:44] for row in (0, 2)] == [b"\x01" * 16, b"\x02" * 16]

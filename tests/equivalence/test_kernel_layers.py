@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.batch.inbound import layers
 from espsim.core.layers import Layer
 from espsim.core.numbers import DELIVERED, NOT_ESP
-from espsim.kernels import layers
 from espsim.reference.layers import layer_of
 from tests.equivalence.any_traffic import harmed, with_extensions
 from tests.equivalence.kernel_settings import quick

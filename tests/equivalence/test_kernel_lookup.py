@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espsim.core.address import AF_INET, AF_INET6
-from espsim.core.verdict import Verdict
-from espsim.kernels.lookup import (
+from espsim.batch.inbound.lookup import (
     ANY_PORT,
     ENCAPSULATED,
     ENCAPSULATED_TCP,
@@ -23,6 +21,8 @@ from espsim.kernels.lookup import (
     triple_tables,
     usable,
 )  # fmt: skip
+from espsim.core.address import AF_INET, AF_INET6
+from espsim.core.verdict import Verdict
 from espsim.sad.association import Encap, Mark, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.lookup import NO_PORT
+from espsim.batch.inbound.parse import parse_rows
 from espsim.core.numbers import CUT, DELIVERED, LINK_PART, NOT_ESP, PART
 from espsim.core.verdict import Verdict
-from espsim.kernels.lookup import NO_PORT
-from espsim.kernels.parse import parse
 from espsim.reference.outer import parse_outer
 from espsim.wire import esp
 from tests.equivalence.any_traffic import harmed, with_extensions
@@ -35,7 +35,7 @@ def parsed(arena: bytes, rows: list[tuple[int, int]], *, part: bool = False) -> 
     columns = {name: np.full((len(rows), *more), 77, kind) for name, (kind, more) in COLUMNS.items()}
     offset, length = np.array([r[0] for r in rows], np.int64), np.array([r[1] for r in rows], np.int32)
     link = np.full(len(rows), LINK_PART if part else 0, np.uint8)
-    parse(np.frombuffer(arena, np.uint8), offset, length, link, ports, *columns.values())
+    parse_rows(np.frombuffer(arena, np.uint8), offset, length, link, ports, *columns.values())
     return columns
 
 

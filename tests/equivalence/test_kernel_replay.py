@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.batch.inbound import replay
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
-from espsim.kernels import replay
 from espsim.sad.window import RingWindow, Window, make_window
 from tests.equivalence.kernel_settings import quick
 
@@ -92,7 +92,7 @@ def in_batches(windows: Windows, arrivals: list[Arrival], cut: int) -> list[tupl
         seq = np.array([a.sent & M32 for a in batch], np.uint32)
         verdict, passed, opened, own = (np.zeros(len(batch), np.uint8) for _ in range(4))
         seq64 = np.zeros(len(batch), np.uint64)
-        replay.check(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
+        replay.check_rows(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
         for n, arrival in enumerate(batch):
             opened[n] = 99 if passed[n] else arrival.opens(int(seq64[n]), windows.twins[arrival.sa].esn)
         first = 0
@@ -234,7 +234,7 @@ def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
     verdict = np.array([0, 0, 0, Verdict.FRAGMENT], np.uint8)
     seq64, passed = np.full(4, 9, np.uint64), np.full(4, 9, np.uint8)
     opened, own = np.zeros(4, np.uint8), np.zeros(4, np.uint8)
-    replay.check(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
+    replay.check_rows(sa, seq, own, verdict, windows.shape, windows.bits, SENT, seq64, passed)
     assert passed.tolist() == [0, Verdict.REPLAY_DUPLICATE, 0, 0]
     assert seq64.tolist() == [11, 10, 0, 0]
     assert (windows.shape == before[0]).all()

@@ -10,18 +10,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.batch.out_columns import OutColumns
+from espsim.batch.outbound import policy as select
+from espsim.batch.outbound.policy import policy
 from espsim.core.arrays import U64
 from espsim.core.errors import XfrmError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
-from espsim.kernels import select
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
-from espsim.stages.outbound_columns import OutColumns
-from espsim.stages.policy import policy
 from tests.equivalence.kernel_settings import UNJITTED, quick
 from tests.equivalence.outbound_traffic import PACKETS, constant, make, sads
 from tests.examples import examples

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espsim.batch.device import tables
 from espsim.jit.memory import zeros
-from espsim.kernels import tables
 from espsim.offload import hashing
 from espsim.offload.keys import PacketKey, of_packet, of_sa, words
 from espsim.offload.model import load_model

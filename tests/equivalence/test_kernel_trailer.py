@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.trailer import judge_trailers
 from espsim.core.numbers import PROTO_NONE
 from espsim.core.verdict import Verdict
-from espsim.kernels.trailer import trailer
 from espsim.wire import esp
 from tests.equivalence.kernel_settings import quick
 
@@ -36,7 +36,7 @@ def test_trailer(rows):
     opened = np.array([verdict for _, verdict in rows], np.uint8)
     payload = np.full(len(rows), 7, np.int32)
     pad, next_header, odd = (np.full(len(rows), 7, np.uint8) for _ in range(3))
-    trailer(arena, offset, length, opened, payload, pad, next_header, odd)
+    judge_trailers(arena, offset, length, opened, payload, pad, next_header, odd)
     for n, (text, verdict) in enumerate(rows):
         split = esp.split_trailer(text)
         if verdict or split is None or split[1] == PROTO_NONE:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.address import parse_address
 from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_ESP
 from espsim.core.verdict import Verdict
-from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.stats import ENGINE_VERDICTS
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
 from espsim.sad.longest import LONGEST, LongestLookup

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.device.order import BatchOffloaded
+from espsim.batch.run.stats import InboundStats
 from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.offload.device import Device
 from espsim.offload.model import Model, shipped_models
-from espsim.pipeline.offloaded import BatchOffloaded
-from espsim.pipeline.stats import InboundStats
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation
 from espsim.sad.entry import SadEntry

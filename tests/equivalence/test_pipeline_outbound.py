@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.engine import EngineError
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.outbound.order import BatchOutbound
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OVERHEAD, OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.outbound import BatchOutbound
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector

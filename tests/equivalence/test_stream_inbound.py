@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.run import stream as streams
+from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.lanes import InboundLane
+from espsim.batch.run.stats import InboundStats
+from espsim.batch.run.stream import stream
+from espsim.batch.run.workers import WorkerFailedError
 from espsim.core.layers import Layer
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
-from espsim.pipeline import stream as streams
-from espsim.pipeline.counts import InboundCounts
-from espsim.pipeline.inbound import BatchInbound
-from espsim.pipeline.lanes import InboundLane
-from espsim.pipeline.stats import InboundStats
-from espsim.pipeline.stream import stream
-from espsim.pipeline.workers import WorkerFailedError
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
 from tests.equivalence import own_traffic

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.run import stream as streams
+from espsim.batch.run.counts import OutboundCounts
+from espsim.batch.run.lanes import OutboundLane
+from espsim.batch.run.stats import OutboundStats
+from espsim.batch.run.stream import stream
 from espsim.cli.encap import Epochs
 from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureWriter, open_capture
-from espsim.pipeline import stream as streams
-from espsim.pipeline.counts import OutboundCounts
-from espsim.pipeline.lanes import OutboundLane
-from espsim.pipeline.outbound import BatchOutbound
-from espsim.pipeline.stats import OutboundStats
-from espsim.pipeline.stream import stream
 from espsim.reference.outbound import Outbound
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import TRAFFIC, constant, make, sads, state_of, timed

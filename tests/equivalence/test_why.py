@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.batch.run import stream as streams
 from espsim.explain import trials
 from espsim.explain.facts import CAUSES
 from espsim.explain.known import Known
@@ -17,7 +18,6 @@ from espsim.explain.run import Files, one_by_one
 from espsim.explain.run_batches import in_batches
 from espsim.io.atomic import Outputs
 from espsim.offload.model import Model, shipped_models
-from espsim.pipeline import stream as streams
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import ReplayState, SecurityAssociation
 from tests.equivalence.device_models import SHAPES, filled, load

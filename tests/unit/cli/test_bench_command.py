@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.aead.engines import find
+from espsim.batch.run.workers import WorkerLost
 from espsim.cli.bench import bench
 from espsim.core.errors import InputError
 from espsim.measure import aead_peers, lookup_cases, peers, pipeline_cases
-from espsim.pipeline.workers import WorkerLost
 
 KEYS = [
     "bench",

@@ -10,13 +10,13 @@ import os
 import pytest
 from click.testing import CliRunner
 
+from espsim.batch.run import lanes
+from espsim.batch.run.workers import WorkerFailedError
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.io.pcap import file_header, frame_header
-from espsim.pipeline import lanes
-from espsim.pipeline.workers import WorkerFailedError
 from tests.support import Peer, gcm_sa, ipv4
-from tests.unit.pipeline.test_workers import room_for
+from tests.unit.batch.test_workers import room_for
 
 ESP = (
     "src 192.0.2.1 dst 192.0.2.2 proto esp spi {spi} mode tunnel replay-window 64 aead rfc4106(gcm(aes)) 0x{key} 128\n"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from espsim.aead.engines import engine_by_name
+from espsim.batch.inbound import sift
 from espsim.core.errors import InputError
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
@@ -25,7 +26,6 @@ from espsim.explain.trials import Trials
 from espsim.explain.watch import GROUPS, LOOKS, Group, Sample, Watch
 from espsim.io.fragments import Settled
 from espsim.io.spool import Spool
-from espsim.kernels import sift
 from espsim.text.load import load
 from espsim.text.parse import parse_sad
 from tests.command import espsim_text

@@ -18,8 +18,8 @@ from espsim.io.batches import BatchReader, BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format
 from espsim.io.intake import Intake
+from espsim.io.rows.classic import LONGEST, MOST_ON_WIRE
 from espsim.io.slots import COLUMNS, FrameSlot
-from espsim.kernels.capture import LONGEST, MOST_ON_WIRE
 from tests.examples import examples
 from tests.support import CAPTURES
 

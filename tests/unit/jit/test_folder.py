@@ -168,7 +168,7 @@ def test_root_keeps_nothing_in_another_users_home(home):
 AS_ANOTHER = """
 import os, sys, numba, numpy as np
 sys.path.insert(0, "lib")
-from espsim.kernels.trailer import trailer
+from espsim.batch.inbound.trailer import judge_trailers as trailer
 numba.njit(lambda x: x + 1)(np.zeros(1))  # loads the rest of numba, which may lie where only root may look
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 verdict, zero = np.zeros(1, np.uint8), np.zeros(1, np.int32)

@@ -30,7 +30,7 @@ def forged(icv, other):
 RUN = """
 import numpy as np
 from espsim.aead.probe import forged
-from espsim.kernels.trailer import trailer
+from espsim.batch.inbound.trailer import judge_trailers as trailer
 pad_of_nine, verdict, zero = np.array([9, 59], np.uint8), np.zeros(1, np.uint8), np.zeros(1, np.int32)
 trailer(pad_of_nine, zero.astype(np.int64), zero + 2, verdict, zero, verdict.copy(), verdict.copy(), verdict.copy())
 different = forged(pad_of_nine, pad_of_nine + np.uint8(1))

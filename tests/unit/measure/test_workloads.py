@@ -9,6 +9,8 @@ import pytest
 
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.suites import Algorithm
+from espsim.batch.columns import SadColumns
+from espsim.batch.out_columns import OutColumns
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
 from espsim.measure.cases import Case, Clocked, Group
@@ -23,8 +25,6 @@ from espsim.measure.tunnels import SOURCE, columns_for, slots_for
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
-from espsim.stages.columns import SadColumns
-from espsim.stages.outbound_columns import OutColumns
 
 SAS = 37
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from espsim.batch.run.stats import InboundStats
 from espsim.core.address import parse_address
 from espsim.core.verdict import Verdict
 from espsim.offload.device import Device
 from espsim.offload.model import load_model
-from espsim.pipeline.stats import InboundStats
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.association import Direction, Encap, Limits, Mode, Offload, ReplayState, Selector

@@ -1,0 +1,106 @@
+"""Answers for programs: packets through a path, and one numpy column a fact out (`espsim.open_batch`)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.outbound.order import BatchOutbound
+from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.batch import PacketBatch
+from espsim.core.out_batch import OutBatch
+from espsim.core.verdict import OutVerdict, Verdict
+from espsim.sad.entry import SadEntry
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class OpenedBatch:
+    """A row a packet. `verdict` (uint8) is a Verdict's number, 255 for a packet that is not ESP.
+
+    `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number that was inferred, 0
+    where the row did not come to that. Delivered rows have their inner packet in `arena` (uint8) from `inner_at`
+    (int64) on, `inner_length` (int32) bytes long; others have length 0.
+    """
+
+    arena: U8
+    verdict: U8
+    sa_index: I32
+    seq64: U64
+    inner_at: I64
+    inner_length: I32
+
+    def __len__(self) -> int:
+        return len(self.verdict)
+
+    def __repr__(self) -> str:
+        return f"OpenedBatch({_counted(self.verdict, Verdict, 'not ESP')})"
+
+    def inner(self, row: int) -> bytes | None:
+        """A delivered row's inner packet; None where the row was not delivered."""
+        return _bytes(self.arena, self.inner_at, self.inner_length, row)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SealedBatch:
+    """A row a packet. `verdict` (uint8) is an OutVerdict's number, 255 for a packet that is not IP.
+
+    `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number sent. Sealed rows have
+    their packet in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; others have length 0.
+    """
+
+    arena: U8
+    verdict: U8
+    sa_index: I32
+    seq64: U64
+    at: I64
+    length: I32
+
+    def __len__(self) -> int:
+        return len(self.verdict)
+
+    def __repr__(self) -> str:
+        return f"SealedBatch({_counted(self.verdict, OutVerdict, 'not IP')})"
+
+    def packet(self, row: int) -> bytes | None:
+        """A sealed row's packet; None where the row was not sealed."""
+        return _bytes(self.arena, self.at, self.length, row)
+
+
+def opened(path: BatchInbound, packets: Sequence[bytes], times: Sequence[float] | float, mark: int) -> OpenedBatch:
+    """Run IP packets through a path."""
+    batch = PacketBatch.of(packets, times, mark)
+    path.run(batch)
+    length = np.where(batch.verdict == Verdict.DELIVERED, batch.inner_length, 0).astype(np.int32)
+    found = _indices(path.columns.entries, batch.sa_index)
+    return OpenedBatch(batch.arena, batch.verdict, found, batch.seq64, batch.inner_at, length)
+
+
+def sealed(path: BatchOutbound, packets: Sequence[bytes], times: Sequence[float] | float) -> SealedBatch:
+    """Run clear IP packets through a path."""
+    batch = OutBatch.of(packets, times)
+    path.run(batch)
+    here = batch.verdict == OutVerdict.SEALED
+    length = np.where(here, batch.out_length, 0).astype(np.int32)
+    found = _indices(path.columns.entries, batch.sa_index)
+    return SealedBatch(batch.out, batch.verdict, found, np.where(here, batch.seq64, 0), batch.out_at, length)
+
+
+def _indices(entries: Sequence[SadEntry], rows: I32) -> I32:
+    """Rows of columns as `SadEntry.sa_index`."""
+    numbers = np.array([*(entry.sa_index for entry in entries), -1], np.int32)
+    return numbers[rows]
+
+
+def _bytes(arena: U8, at: I64, length: I32, row: int) -> bytes | None:
+    size = int(length[row])
+    return arena[int(at[row]) : int(at[row]) + size].tobytes() if size else None
+
+
+def _counted(verdict: U8, names: type[Verdict] | type[OutVerdict], other: str) -> str:
+    known = {int(name): name.name for name in names}
+    counts = Counter(known.get(number, other) for number in verdict.tolist())
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no packets"

@@ -1,0 +1,272 @@
+"""The runtime half of the SAD: one numpy column a fact, a row an SA.
+
+Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
+into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
+
+SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the one-packet
+path's, all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all
+that share its SPI go with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine, Opener, SlotKeys
+from espsim.batch.inbound import replay
+from espsim.batch.inbound.admit import selector_words
+from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
+from espsim.batch.inbound.lookup import (
+    ANY_PORT,
+    EITHER,
+    ENCAPSULATED,
+    ENCAPSULATED_TCP,
+    NO_PORT,
+    PLAIN,
+    triple_insert,
+    triple_tables,
+)
+from espsim.batch.inbound.own import OwnColumns
+from espsim.batch.lifetimes import Lifetimes, take_first_use
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
+from espsim.core.verdict import Verdict
+from espsim.jit.memory import zeros
+from espsim.sad.association import ANY_ENCAP, ESPINTCP, ESPINUDP, NO_MARK, Direction, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry, SaStats, State
+from espsim.sad.index import daddr_key
+from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
+from espsim.sad.spi import SpiPolicy
+from espsim.sad.window import RingWindow, Window
+from espsim.wire.udp import PORT_NAT_T
+
+_M64 = 0xFFFFFFFFFFFFFFFF
+
+_ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), ANY_ENCAP: int(EITHER)}
+
+
+@dataclass(slots=True)
+class SadColumns:
+    """What the stages read of SAs, and the two columns that they move: the windows (`shape`, `bits`) and `counts`.
+
+    A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
+    `asked` is the Sad whose policy finds SAs in its own way, None where the tables do.
+    """
+
+    standing: U8
+    form: U8
+    extent: U8
+    table4: U64
+    table6: U64
+    chain: U32
+    shape: U64
+    bits: U64
+    counts: I64
+    ports: U8
+    opener: Opener
+    selector_of: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    selectors: U64 = field(default_factory=lambda: np.zeros((0, 12), np.uint64))
+    entries: list[SadEntry] = field(default_factory=list)
+    rows: dict[int, int] = field(default_factory=dict)
+    asked: Sad | None = None
+    any_mark: bool = False
+    lifetimes: Lifetimes | None = None
+    own: OwnColumns = field(default_factory=OwnColumns)
+
+    @classmethod
+    def of(
+        cls, sad: Sad, engine: BatchEngine, *, any_mark: bool = False, sent: SentNumbers | None = None
+    ) -> SadColumns:
+        """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
+
+        `any_mark`: the lookup asks no marks, whatever the packets' are. `sent`: packets that this host sent are looked
+        for, and their numbers kept there (None: they aren't).
+        """
+        entries = _linked(sad)
+        standing = np.array([_standing(e) for e in entries], np.uint8)
+        ready = [_ready(e) for e in entries]
+        own = OwnColumns() if sent is None else OwnColumns.of(entries, ready, sent)
+        used = standing if sent is None else np.array(ready)
+        shape, bits = _windows(entries)
+        tables = _tables(entries, port_key=sad.index.port_key, any_mark=any_mark)
+        counts = zeros((len(entries), 8), np.int64)
+        counts[:, USED] = [e.used is not None for e in entries]
+        return cls(
+            standing,
+            np.array([_form(e.sa) for e in entries], np.uint8),
+            np.array([_extent(e) for e in entries], np.uint8).reshape(len(entries), 2),
+            *tables,
+            shape,
+            bits,
+            counts,
+            _ports(e.sa for e in sad),
+            engine.opener([_slot(e, int(s)) for e, s in zip(entries, used, strict=True)]),
+            *_selectors(entries),
+            entries,
+            {e.sa_index: row for row, e in enumerate(entries)},
+            None if type(sad.policy).input is SpiPolicy.input else sad,
+            any_mark,
+            own=own,
+        )
+
+    def begin(self, batch: PacketBatch) -> None:
+        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
+        if not len(self.lifetimes.rows):
+            return
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
+        due = self.lifetimes.due(batch.time, batch.length, counts[:, PACKETS : BYTES + 1], since)
+        if not len(due):
+            return
+        mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
+        self.lend(mates)
+        self.lifetimes.without(mates)
+
+    def lend(self, rows: I64) -> None:
+        """All packets of these SAs are the one-packet path's from now on, and their state is."""
+        self._write_back(rows)
+        self.standing[rows] = ONE_BY_ONE
+        if self.own.numbers is not None:
+            self.own.standing[rows] = ONE_BY_ONE
+
+    def write_back(self) -> None:
+        """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""
+        self._write_back(np.arange(len(self.entries)))
+        self.lifetimes = None
+
+    def renew_windows(self) -> None:
+        """Write back, and lay the windows out again: a device that took an SA has made its ring an even window."""
+        self.write_back()
+        self.shape, self.bits = _windows(self.entries)
+
+    def _write_back(self, rows: I64) -> None:
+        self.own.write_back(self.entries, rows)
+        counted = self.counts[rows]
+        moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)
+        for row in rows[moved].tolist():
+            entry, counts = self.entries[row], self.counts[row]
+            if counts[PACKETS]:
+                self._write_window(entry.window, self.shape[row])
+            refused = SaStats(int(counts[DUPLICATES]), int(counts[TOO_OLD]), int(counts[FORGED]))
+            entry.ran(int(counts[PACKETS]), int(counts[BYTES]), take_first_use(counts, USED, SINCE), refused=refused)
+            counts[:USED] = 0
+
+    def _write_window(self, window: Window, shape: np.uint64) -> None:
+        if not window.size:
+            if window.resume is not None:
+                window.stand(window.top, 0, int(self.bits[(int(shape) >> replay.WHERE) + 1]))
+            return
+        seen = np.zeros(window.size, np.uint8)
+        replay.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
+        bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
+        top = int(self.bits[int(shape) >> replay.WHERE])
+        # Where nobody asks the window (a device that checks no replays) packets are counted and it stays as it is.
+        window.stand(top, bitmap, window.resume if int(shape) & int(replay.RESUMED) else None)
+
+
+def _linked(sad: Sad) -> list[SadEntry]:
+    """The ESP states that a packet can find, of one SPI in the order in which they got it."""
+    spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
+    return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
+
+
+def _standing(entry: SadEntry) -> int:
+    """What xfrm_input says of a state: direction, state, encapsulation, in this order."""
+    return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else _ready(entry)
+
+
+def _ready(entry: SadEntry) -> int:
+    """The same but for the direction."""
+    encap = entry.sa.encap
+    if entry.state is not State.VALID or entry.sa.keys is None:
+        return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
+    if encap is None:
+        return int(PLAIN)
+    return _ENCAPSULATED.get(encap.kind, int(Verdict.ENCAP_MISMATCH))
+
+
+def _form(sa: SecurityAssociation) -> int:
+    return (
+        int(TUNNEL) * (sa.mode is Mode.TUNNEL)
+        | int(DSCP) * ("decap-dscp" in sa.flags)
+        | int(NO_ECN) * ("noecn" in sa.flags)
+        | int(BY_NEXT_HEADER) * (sa.mode is Mode.ANY)
+    )
+
+
+def _extent(entry: SadEntry) -> tuple[int, int]:
+    keys = entry.sa.keys
+    return (keys.suite.iv_length, keys.icv_length) if keys is not None else (0, 0)
+
+
+def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
+    if standing not in (PLAIN, *_ENCAPSULATED.values()) or entry.sa.keys is None:
+        return None
+    return SlotKeys(entry.sa.keys, entry.sa.esn)
+
+
+def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
+    """`selector_of` and `selectors` of batch/inbound/admit.py."""
+    rows = [row for row, entry in enumerate(entries) if entry.sa.selective]
+    selector_of: I32 = np.full(len(entries), -1, np.int32)
+    selector_of[rows] = range(len(rows))
+    words = [selector_words(entries[row].sa.selector) for row in rows]
+    return selector_of, np.array(words, np.uint64).reshape(len(rows), 12)
+
+
+def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
+    """`shape` and `bits` of batch/inbound/replay.py, where the windows stand."""
+    forms = [
+        replay.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
+        for w in (e.window for e in entries)
+    ]
+    starts = np.cumsum([0] + [words for _, words in forms])
+    bits: U64 = zeros((int(starts[-1]),), np.uint64)
+    shape = np.array([form | int(at) << replay.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
+    for row, entry in enumerate(entries):
+        window, at = entry.window, int(starts[row])
+        bits[at], bits[at + 1] = window.top & _M64, (window.resume or 0) & _M64
+        seen = window.bitmap_from_top() if window.bitmap else 0
+        if seen:
+            behind = [n for n in range(window.size) if seen >> n & 1]
+            replay.mark(shape[row], bits, np.array(behind, np.uint32))
+    return shape, bits
+
+
+def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple[U64, U64, U32]:
+    """The tables and chains of inbound/lookup.py. A state of an odd family is in none of them: nothing finds it."""
+    count = len(entries)
+    family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
+    spi = np.array([e.sa.spi for e in entries], np.uint32)
+    daddr = np.zeros((count, 2), np.uint64)
+    chain = np.zeros((count, 5), np.uint32)
+    for row, entry in enumerate(entries):
+        sa, number = entry.sa, int.from_bytes(entry.sa.dst)
+        daddr[row] = number >> 64, number & _M64
+        port = (int(NO_PORT) if sa.encap is None else sa.encap.dport) if port_key else int(ANY_PORT)
+        mark = NO_MARK if any_mark else sa.mark
+        chain[row, :4] = sa.proto, mark.value, mark.mask, port
+    v4 = int(np.count_nonzero(family == 4))
+    tables = triple_tables(v4, count - v4)
+    found = [row for row, e in enumerate(entries) if daddr_key(e.sa.dst, e.af) == e.sa.dst]
+    if triple_insert(np.array(found, np.int64), family, spi, daddr, *tables, chain) != len(found):
+        raise RuntimeError("the lookup table is full")  # it was made for so many
+    return *tables, chain
+
+
+def _ports(sas: Iterable[SecurityAssociation]) -> U8:
+    """Not 0 at the UDP ports that carry ESP: 4500, and every port that an SA names."""
+    ports = np.zeros(65536, np.uint8)
+    ports[PORT_NAT_T] = 1
+    for sa in sas:
+        if sa.encap is not None:
+            ports[[sa.encap.sport, sa.encap.dport]] = 1
+    return ports

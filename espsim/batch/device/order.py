@@ -1,0 +1,236 @@
+"""The batch path inbound with a modelled device before it: `reference/offloaded.py`, batch by batch.
+
+    parse -> lookup and hardware -> replay check -> AEAD open -> trailer -> settle -> decap -> admit -> sent -> count
+
+The device's answer takes the place of the lookup's and nothing else differs: `sa_index` is the SA whose context was
+used. The packet's own SA, which the software lookup finds, and what the device did stand beside the batch.
+
+Where either of the two is the one-packet path's, the packet is, and then the SA that is used becomes that path's for
+good, with all that share its SPI: an SA's state is in one place.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO
+from espsim.batch.columns import SadColumns
+from espsim.batch.device import replay as device_replay
+from espsim.batch.device.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
+from espsim.batch.device.snapshot import device_columns
+from espsim.batch.device.steps import ASK
+from espsim.batch.inbound import admit, count, decap, lookup, parse, replay, trailer
+from espsim.batch.inbound import open as opening
+from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.lookup import usable
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.rule import Stage, run_stages
+from espsim.batch.run.stats import ENGINE_VERDICTS
+from espsim.core.answers import Received
+from espsim.core.arrays import I32, U8, Bools
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
+from espsim.core.verdict import Surfacing, Verdict
+from espsim.offload import outcome
+from espsim.offload.device import Device, Reached
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
+
+_Surfaces = Callable[[Verdict], tuple[Surfacing, str | None]]
+
+
+class OffloadedPath(Protocol):
+    """`espsim.reference.offloaded.OffloadedInbound`: the SAD, the device, and judging what kernels can't."""
+
+    sad: Sad
+    device: Device
+    mark: int | None
+    ports: frozenset[int]
+    sent: SentNumbers | None
+
+    def receive(
+        self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool
+    ) -> Received[SadEntry] | None:  # fmt: skip
+        """Process one IP packet."""
+
+
+class BatchOffloaded(BatchInbound):
+    """A device and the software path in batches: `BatchInbound` over an `OffloadedInbound`, with its methods.
+
+    Between the first batch and `close` the SAD must be left alone, and the device too, but for a `refresh`. All packets
+    come by port 0. UnknownReached where a packet's answer is not public.
+    """
+
+    one: OffloadedPath
+
+    def __init__(self, one: OffloadedPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        super().__init__(one, engine, debug=debug)
+        self._beside: WeakKeyDictionary[PacketBatch, _Beside] = WeakKeyDictionary()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the device again, after SAs were offloaded or withdrawn."""
+        self.columns.renew_windows()
+        self._hardware = device_columns(self.one.device, self.columns.rows)
+
+    def run(self, batch: PacketBatch) -> None:
+        """Fill a batch's columns; `sa_index` is the SA whose context was used."""
+        self.columns.begin(batch)
+        beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
+        run_stages(beside.stages(), batch, self.columns, debug=self.debug)
+        for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+            outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
+            answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
+            beside.asked[row] = answer
+            self._put(batch, row, answer)
+
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
+        """The rows of a batch that has run."""
+        beside = self._beside[batch]
+        found = super().answers(batch, rows)
+        facts = (beside.own, beside.rows.action, beside.rows.reached, beside.rows.shadowed)
+        surfaces = functools.cache(functools.partial(outcome.opened, self.one.device))
+        first = rows.indices(len(batch))[0]
+        for at, (own, *did) in enumerate(zip(*(c[rows].tolist() for c in facts), strict=True)):
+            answer = found[at]
+            if first + at in beside.asked:
+                found[at] = beside.asked[first + at]
+            elif answer is not None and answer.spi is not None and not answer.own:
+                self._add_device(answer, self.columns.entries[own] if own >= 0 else None, did, surfaces)
+        return found
+
+    def _add_device(
+        self, answer: Received[SadEntry], own: SadEntry | None, did: list[int], surfaces: _Surfaces
+    ) -> None:
+        """What `reference.offloaded` says of a packet besides its verdict; `surfaces` is `outcome.opened`."""
+        action, reached, shadowed = did
+        answer.entry = own
+        if action == USE:
+            answer.device = outcome.with_context(own=answer.used is own, shadowed=bool(shadowed))
+            answer.surfacing, answer.counter = surfaces(answer.verdict)
+            return
+        answer.device = outcome.without_context(Reached(reached), software=action == SOFTWARE)
+        if action != SOFTWARE:
+            answer.surfacing, answer.counter = outcome.refused(self.one.device, dropped=action == DROP)
+
+    def _put(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> None:
+        """Write the one-packet path's answer into the columns. A used SA that has left the SAD has no number: -1."""
+        batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
+        batch.sa_index[row] = -1
+        if answer is None:
+            return
+        if answer.used is not None:
+            self.alone[answer.used.sa_index] += answer.verdict in ENGINE_VERDICTS
+            batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)
+        batch.seq64[row] = answer.seq64 or 0
+        if answer.inner is not None:  # never longer than the packet around it
+            at, size = int(batch.offset[row]), len(answer.inner)
+            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
+            batch.inner_at[row], batch.inner_length[row] = at, size
+
+
+class _Beside:
+    """What stands beside a batch: each packet's `own` SA, what the device did, who asks the window and when (`order`).
+
+    `asked` are the one-packet path's answers. The stages here are those that a device changes.
+    """
+
+    def __init__(self, device: Device, tables: DeviceColumns, rows: int) -> None:
+        self.own: I32 = np.full(rows, -1, np.int32)
+        self.rows = DeviceRows.of(rows)
+        self.order: U8 = np.zeros(rows, np.uint8)
+        self.asked: dict[int, Received[SadEntry] | None] = {}
+        self._device = device
+        self._tables = tables
+
+    def stages(self) -> tuple[Stage[PacketBatch, SadColumns], ...]:
+        """The order of the stages, those that a device changes in the place of the usual ones."""
+        return (
+            parse.STAGE,
+            replace(lookup.STAGE, name="lookup behind a device", run=self.look),
+            replace(replay.CHECK, run=self.check),
+            opening.STAGE,
+            trailer.STAGE,
+            replace(replay.SETTLE, run=self.settle),
+            decap.STAGE,
+            admit.STAGE,
+            sent.STAGE,
+            replace(count.STAGE, run=self.count),
+        )
+
+    def look(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2).
+
+        What this host sent never came to the device: the software lookup alone says whose it is.
+        """
+        parsed = batch.verdict.copy()
+        lookup.lookup(batch, columns)
+        hardware(batch, self._tables, self.rows)
+        self.own[:] = batch.sa_index
+        sent = batch.flags & OWN != 0
+        esp, rows = (parsed == Verdict.DELIVERED) & ~sent, self.rows
+        ask_device(batch, self._tables, rows, np.flatnonzero(esp & (rows.step == ASK)).tolist())
+        use = esp & (rows.action == USE)
+        alone = self._lend(columns, esp, use) | (use & (rows.sa_index == GONE))
+        batch.sa_index[:] = np.where(use, rows.sa_index, np.where(rows.action == SOFTWARE, self.own, -1))
+        batch.sa_index[alone | ~esp] = -1
+        batch.sa_index[sent] = self.own[sent]
+        batch.verdict[:] = parsed
+        usable(
+            batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
+        )  # fmt: skip
+        batch.verdict[alone] = ONE_BY_ONE
+        if use.any() and self._device.mode != "":
+            nobody = self._device.replay_checked_by == "nobody"
+            self.order[use] = device_replay.NOBODY if nobody else device_replay.ICV_FIRST
+
+    def _lend(self, columns: SadColumns, esp: Bools, use: Bools) -> Bools:
+        """The packets whose own SA is the one-packet path's, and then so is the SA that they use."""
+        lent: set[int] = set()
+        while True:
+            alone = esp & (self.own >= 0)
+            alone[alone] = columns.standing[self.own[alone]] == ONE_BY_ONE
+            used = self.rows.sa_index[alone & use]
+            used = used[used >= 0]
+            new = {columns.entries[row].sa.spi for row in used[columns.standing[used] != ONE_BY_ONE].tolist()}
+            if not new:
+                break
+            lent |= new
+            mates = [row for row, entry in enumerate(columns.entries) if entry.sa.spi in new]
+            columns.lend(np.array(mates))
+        if lent:
+            columns.write_back()  # so that lifetimes are looked at anew
+        return alone
+
+    def check(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """RFC 4303 3.4.3: what a device decrypts is opened whatever the window says now."""
+        replay.check(batch, columns)
+        batch.replay[self.order != device_replay.WINDOW_FIRST] = 0
+
+    def settle(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """As batch/inbound/replay.py, each row in its own order."""
+        row = 0
+        while True:
+            row = device_replay.advance(
+                row, self.order, batch.sa_index, batch.seq, batch.flags, batch.opened,
+                columns.shape, columns.bits, columns.own.sent, batch.seq64, batch.replay, batch.verdict,
+            )  # fmt: skip
+            if row < 0:
+                return
+            opening.open_again(batch, columns, row)
+            trailer.trailer_again(batch, row)
+
+    def count(self, batch: PacketBatch, columns: SadColumns) -> None:
+        """As batch/inbound/decap.py, for the SAs whose contexts were used."""
+        device_replay.tally(
+            batch.verdict, self.order, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64),
+            columns.counts,
+        )  # fmt: skip

@@ -1,0 +1,88 @@
+"""The windows behind a device: rows whose packet was decrypted before anyone asks the window, or where nobody does.
+
+    advance   as `kernels.replay.advance`, each row in its own order    reference/inbound.py, accept
+    tally     as `kernels.decap.tally`                                  the same
+
+`order` says of each row who asks the window, and when.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.batch.inbound.replay import _infer, _judge, accepted, settle_sent
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.numbers import (
+    DELIVERED,
+    INTEGRITY,
+    MODE,
+    OTHERWISE,
+    OWN,
+    POLICY,
+    REPLAY_DUPLICATE,
+    REPLAY_TOO_OLD,
+    REPLAY_ZERO,
+    TRAILER,
+    TRUNCATED,
+)
+from espsim.jit.compiling import kernel
+
+WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
+"""Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""
+
+
+@kernel
+def advance(
+    first: int, order: U8, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
+    seq64: U64, replay: U8, verdict: U8,
+) -> int:  # fmt: skip
+    """Settle rows from `first` on; the row that must be opened, or -1. Columns as `kernels.replay.advance` has them."""
+    for i in range(first, len(sa_index)):
+        if verdict[i] != DELIVERED or sa_index[i] < 0:
+            continue
+        form, number = shape[sa_index[i]], np.uint64(seq[i])
+        if flags[i] & OWN:
+            if settle_sent(i, sa_index[i], form, number, opened, sent, seq64, verdict):
+                continue
+            return i
+        now, ahead = _infer(form, bits, number)
+        refused = DELIVERED if order[i] == NOBODY else _judge(form, bits, number, now, ahead)
+        if refused != DELIVERED and order[i] == WINDOW_FIRST:
+            if seq64[i] != now and opened[i] in (DELIVERED, TRAILER):
+                opened[i] = OTHERWISE
+            verdict[i] = replay[i] = refused
+            seq64[i] = now
+        elif replay[i] != DELIVERED or seq64[i] != now:
+            seq64[i], replay[i] = now, DELIVERED
+            return i
+        elif opened[i] in (TRUNCATED, INTEGRITY):
+            verdict[i] = opened[i]
+        elif refused != DELIVERED or opened[i] != DELIVERED:
+            verdict[i] = refused if refused != DELIVERED else opened[i]
+        elif order[i] != NOBODY:
+            accepted(sa_index[i], shape, bits, number, now, ahead)
+    return -1
+
+
+@kernel
+def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
+    """Count settled rows for the SAs whose context was used; columns as `kernels.decap.tally` has them."""
+    for i in range(len(verdict)):
+        sa, found = sa_index[i], verdict[i]
+        if sa < 0 or flags[i] & OWN:
+            continue
+        refused = found in (REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO)
+        if found in (DELIVERED, MODE, POLICY):
+            counts[sa, PACKETS] += 1
+            counts[sa, BYTES] += payload[i]
+        elif found == REPLAY_DUPLICATE:
+            counts[sa, DUPLICATES] += 1
+        elif found == REPLAY_TOO_OLD:
+            counts[sa, TOO_OLD] += 1
+        elif found == INTEGRITY:
+            counts[sa, FORGED] += 1
+        elif found not in (TRUNCATED, TRAILER, REPLAY_ZERO):
+            continue
+        if counts[sa, USED] == 0 and not (refused and order[i] == WINDOW_FIRST):
+            counts[sa, USED], counts[sa, SINCE] = 2, time[i]

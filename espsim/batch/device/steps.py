@@ -1,0 +1,201 @@
+"""A modelled device's lookup over columns, step by step: offload/device.py.
+
+    key_words           the fields that a table, a rule or a check compares         offload/keys.py
+    masked, sliced      the slot of a direct table                                  offload/tables.py DirectTable
+    in_slots            what is in it                                               DirectTable
+    better              what several signatures of an exact table find              ExactTable
+    conclude            the context that was found, and the device's check of it    offload/device.py Device.lookup
+    conclude_spi        the same, of what batch/device/tables.py found and checked in one
+
+`step` says where a packet's lookup ended: PENDING until then. Tables give entries by number; `context` says in which
+row of `facts` the context of an entry stands (-1: in none, its slot of the SA array is empty).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.batch.device.tables import OTHER
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
+
+CLASSIFY, OVER_MAX, MISSED, EMPTY, MISMATCH, HIT = range(6)
+"""Ends of a lookup: not classified; an index beyond the end; not in the table; a slot without an SA; refused; found."""
+ASK = 6
+"""An end that is not public: the device itself is asked, which says so."""
+PENDING = 7
+
+SPI, FAMILY, MARK, PORTS, DST, SRC = 1, 2, 4, 8, 16, 32
+"""Parts of a key, to be added up."""
+
+AHEAD = 16
+
+_0, _16, _32, _40 = (np.uint64(n) for n in (0, 16, 32, 40))
+_NO_PORT = np.uint32(0xFFFFFFFF)
+_ONE = np.uint64(1)
+
+
+def width(parts: int) -> int:
+    """How many words a key of these parts has: at most 6."""
+    return 1 + bool(parts & (MARK | PORTS)) + 2 * bool(parts & DST) + 2 * bool(parts & SRC)
+
+
+@kernel
+def key_words(
+    parts: int, spi_mask: np.uint32, mark_mask: np.uint32,
+    spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32, words: U64,
+) -> None:  # fmt: skip
+    """Fill `words` (rows, width(parts)): SPI, family and whether there are ports; mark and ports; addresses."""
+    with_mark, with_ports, with_dst, with_src = parts & MARK, parts & PORTS, parts & DST, parts & SRC
+    for i in range(len(spi)):
+        head = np.uint64(spi[i] & spi_mask) if parts & SPI else _0
+        if parts & FAMILY:
+            head |= np.uint64(family[i]) << _32
+        at = 1
+        if with_mark | with_ports:
+            side = np.uint64(mark[i] & mark_mask) << _32 if with_mark else _0
+            if with_ports and dport[i] != _NO_PORT:
+                head |= _ONE << _40
+                side |= np.uint64(sport[i]) << _16 | np.uint64(dport[i])
+            words[i, 1] = side
+            at = 2
+        words[i, 0] = head
+        if with_dst:
+            words[i, at], words[i, at + 1] = daddr[i, 0], daddr[i, 1]
+            at += 2
+        if with_src:
+            words[i, at], words[i, at + 1] = saddr[i, 0], saddr[i, 1]
+
+
+# -- direct tables ----------------------------------------------------------------------------------------------------
+
+
+@kernel
+def masked(spi: U32, offset: np.uint64, mask: np.uint64, slot: I64) -> None:
+    """(SPI - offset) & mask; `offset` and `mask` are below 2^32."""
+    lift = (_ONE << _32) - offset
+    for i in range(len(spi)):
+        slot[i] = (np.uint64(spi[i]) + lift) & mask
+
+
+@kernel
+def sliced(
+    spi: U32, rule: I32, bases: I64, low: np.uint64, size: np.uint64, limit: np.uint64, slot: I64
+) -> None:  # fmt: skip
+    """A rule's base, and the SPI's slice added under `limit` where `size` is not 0; -1 without a rule."""
+    for i in range(len(spi)):
+        slot[i] = -1
+        if rule[i] >= 0:
+            base = np.uint64(bases[rule[i]])
+            if size != _0:
+                base = base + (np.uint64(spi[i]) >> low & (size - _ONE)) & limit
+            slot[i] = base
+
+
+@kernel
+def in_slots(slot: I64, capacity: int, cells: I32, near: I32, step: U8, found: I32) -> None:
+    """The entry in each pending packet's slot, -1 for none: cells[slot] (behind their end all are empty), or `near`.
+
+    `near` is empty, or has the entry in each packet's slot already. `capacity` 0: the table has no end.
+    """
+    rows = len(slot)
+    for i in range(rows):
+        if i + AHEAD < rows and 0 <= slot[i + AHEAD] < len(cells):
+            prefetch(cells, slot[i + AHEAD])
+        found[i] = -1
+        if step[i] != PENDING:
+            continue
+        if slot[i] < 0:
+            step[i] = CLASSIFY
+        elif 0 < capacity <= slot[i]:
+            step[i] = OVER_MAX
+        else:
+            if len(near):
+                found[i] = near[i]
+            elif slot[i] < len(cells):
+                found[i] = cells[slot[i]]
+            if found[i] < 0:
+                step[i] = EMPTY
+
+
+# -- all kinds --------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def better(other: I32, rank: I64, many: U8, longest: bool, found: I32, shadowed: U8) -> None:
+    """Add what another signature found: of two entries that of the lower rank wins. `longest`: the first find stands.
+
+    `many` says of which entries' keys there are others in the table.
+    """
+    for i in range(len(other)):
+        new = other[i]
+        if new < 0:
+            continue
+        if found[i] < 0:
+            found[i], shadowed[i] = new, many[new]
+        elif not longest:
+            shadowed[i] = 1
+            if rank[new] < rank[found[i]]:
+                found[i] = new
+
+
+@inlined
+def _equal(words: U64, i: int, other: U64, at: int) -> bool:
+    differ = _0
+    for n in range(words.shape[1]):
+        differ |= words[i, n] ^ other[at, n]
+    return bool(differ == _0)
+
+
+@kernel
+def conclude(
+    found: I32, context: I32, sa: I32, words: U64, held: U64, ends: U8, said: U8,
+    step: U8, shadowed: U8, sa_index: I32, reached: U8, action: U8,
+) -> None:  # fmt: skip
+    """End every lookup: `sa_index` is the SA of HIT and MISMATCH, -1 else; other ends forget `shadowed`.
+
+    `words` (rows, w) and `held` (contexts, w) are what the device's check compares; `sa` is the SA of each context.
+    `ends` (8) says of each end what it counts as: HIT of a mismatch that nobody minds, ASK of what is not public; its
+    last says what several entries under one key are: PENDING, or ASK. `said` (8, 2) is `reached` and `action` of each.
+    """
+    rows = len(found)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(context, max(found[i + AHEAD], 0))
+        sa_index[i] = -1
+        end = step[i]
+        if end == PENDING:
+            at = context[found[i]] if found[i] >= 0 else -1
+            if found[i] < 0:
+                end = MISSED
+            elif at < 0:
+                end = EMPTY
+            else:
+                end = HIT if _equal(words, i, held, at) else MISMATCH
+                sa_index[i] = sa[at]
+            if shadowed[i] and ends[PENDING] == ASK:
+                end = ASK
+        if end not in (HIT, MISMATCH):
+            shadowed[i] = 0
+        end = ends[end] if end < ASK else end
+        step[i] = end
+        reached[i], action[i] = said[end, 0], said[end, 1]
+        if end == ASK:
+            sa_index[i] = -1
+
+
+@kernel
+def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reached: U8, action: U8) -> None:
+    """As `conclude`, of `sa_index` as `tables.direct`, `spi_shared` and `spi_skewed` fill it.
+
+    `missing` is the end of a packet for whose SPI they found nothing: EMPTY or MISSED.
+    """
+    for i in range(len(step)):
+        found = sa_index[i]
+        pending = step[i] == PENDING
+        end = HIT if found >= 0 else missing if found == -1 else MISMATCH
+        end = ends[end if pending else step[i]]
+        found = found if found >= -1 else OTHER - found
+        sa_index[i] = found if pending and end != ASK else -1
+        step[i], reached[i], action[i] = end, said[end, 0], said[end, 1]

@@ -1,0 +1,72 @@
+"""Count: packets, bytes, refusals and first use of every SA; no column of the batch is written.
+
+What SAs count: reference/inbound.py, _check_sequence and accept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espsim.batch.rule import Stage
+from espsim.core.arrays import I32, I64, U8
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import (
+    DELIVERED,
+    INTEGRITY,
+    MODE,
+    OWN,
+    POLICY,
+    REPLAY_DUPLICATE,
+    REPLAY_TOO_OLD,
+    TRAILER,
+    TRUNCATED,
+)
+from espsim.jit.compiling import kernel
+from espsim.jit.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from espsim.batch.columns import SadColumns
+
+AHEAD = 16
+"""Rows between asking for a cache line and reading it."""
+
+PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
+"""Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it, first at SINCE."""
+
+
+@kernel
+def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
+    """Count settled rows for their SAs. `time` is what SINCE shall be for the first that came to the engine.
+
+    What this host sent (`flags` has OWN) counts for none.
+    """
+    rows = len(verdict)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(counts, max(sa_index[i + AHEAD], 0))
+        sa, found = sa_index[i], verdict[i]
+        if sa < 0 or flags[i] & OWN:
+            continue
+        if found in (DELIVERED, MODE, POLICY):
+            counts[sa, PACKETS] += 1
+            counts[sa, BYTES] += payload[i]
+        elif found == REPLAY_DUPLICATE:
+            counts[sa, DUPLICATES] += 1
+        elif found == REPLAY_TOO_OLD:
+            counts[sa, TOO_OLD] += 1
+        elif found == INTEGRITY:
+            counts[sa, FORGED] += 1
+        elif found not in (TRUNCATED, TRAILER):
+            continue
+        if counts[sa, USED] == 0 and found not in (REPLAY_DUPLICATE, REPLAY_TOO_OLD):
+            counts[sa, USED], counts[sa, SINCE] = 2, time[i]
+
+
+def count(batch: PacketBatch, columns: SadColumns) -> None:
+    """Packets, bytes, refusals and first use of every SA; writes no column of the batch."""
+    tally(batch.verdict, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)
+
+
+STAGE = Stage("count", count, sas=frozenset({"counts"}), objects=False)

@@ -1,0 +1,120 @@
+"""Decap: out of the tunnel, or back under the IP headers, in place. MODE.
+
+`reference/inner.py` over columns. Does not decrypt (open.py), judge the trailer (trailer.py) or selectors (admit.py),
+or touch a byte outside a row's own.
+Sources: RFC 4301 5.1.2 and 5.2, RFC 1624 3; Linux net/xfrm/xfrm_input.c.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espsim.batch.rule import Stage
+from espsim.core.arrays import I32, I64, U8
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import (
+    DELIVERED,
+    MODE,
+    PROTO_IPIP,
+    PROTO_IPV6,
+)
+from espsim.jit.bytes import be16, fold, put16
+from espsim.jit.compiling import inlined, kernel
+
+if TYPE_CHECKING:
+    from espsim.batch.columns import SadColumns
+
+TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
+"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY."""
+
+
+_CE = 3
+
+
+@inlined
+def _inside(arena: U8, at: int, payload: int, next_header: int) -> int:
+    """The length of a tunnel's inner packet, TFC padding cut off; -1: it does not fit the mode."""
+    if next_header == PROTO_IPIP and payload >= 20:
+        length = be16(arena, at + 2)
+    elif next_header == PROTO_IPV6 and payload >= 40:
+        length = 40 + be16(arena, at + 4)
+    else:
+        return -1
+    return min(length, payload) if length >= 20 else payload
+
+
+@inlined
+def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.uint8) -> None:
+    """Congestion and the outer DSCP, as far as the SA's flags say; an IPv4 checksum that was wrong stays wrong."""
+    first, second = np.int64(arena[at]), np.int64(arena[at + 1])
+    if v4 and ((first & 15) * 4 < 20 or (first & 15) * 4 > length):
+        return  # no IPv4 header: for the stack behind us to refuse
+    tos = second if v4 else (first & 15) << 4 | second >> 4
+    new = tos
+    if form & DSCP:
+        new = outer & 0xFC | new & 3
+    if outer & 3 == _CE and not form & NO_ECN and new & 3:
+        new |= _CE
+    if new == tos:
+        return
+    if v4:
+        total = (~be16(arena, at + 10) & 0xFFFF) + (~tos & 0xFFFF) + new  # RFC 1624 3
+        arena[at + 1] = new
+        put16(arena, at + 10, ~fold(total) & 0xFFFF)
+    else:
+        arena[at], arena[at + 1] = first & 0xF0 | new >> 4, (new & 15) << 4 | second & 15
+
+
+@inlined
+def _rejoin(arena: U8, source: int, at: int, headers: int, size: int, v4: bool, pointer: int, next_header: int) -> None:
+    """Move the IP headers from `source` right, to the payload; set length, next header (at `pointer`), checksum."""
+    for n in range(headers - 1, -1, -1):
+        arena[at + n] = arena[source + n]
+    arena[at + pointer] = next_header
+    if not v4:
+        put16(arena, at + 4, size - 40)
+        return
+    put16(arena, at + 2, size)
+    put16(arena, at + 10, 0)
+    total = 0
+    for n in range(0, headers, 2):
+        total += be16(arena, at + n)
+    put16(arena, at + 10, ~fold(total) & 0xFFFF)
+
+
+@kernel
+def decap_rows(
+    arena: U8, offset: I64, where: I32, family: U8, tos: U8, sa_index: I32, form: U8,
+    plain_at: I64, payload: I32, next_header: U8, inner_at: I64, inner_length: I32, verdict: U8,
+) -> None:  # fmt: skip
+    """The inner packet of every row without a verdict, made in place; MODE where a tunnel holds none."""
+    for i in range(len(verdict)):
+        inner_at[i] = inner_length[i] = 0
+        if verdict[i] != DELIVERED:
+            continue
+        kind, at, size = form[sa_index[i]], plain_at[i], np.int64(payload[i])
+        following = np.int64(next_header[i])
+        if kind & TUNNEL or (kind & BY_NEXT_HEADER and following in (PROTO_IPIP, PROTO_IPV6)):
+            size = _inside(arena, at, size, following)
+            if size < 0:
+                verdict[i] = MODE
+                continue
+            _carry_over(arena, at, size, following == PROTO_IPIP, np.int64(tos[i]), kind)
+        else:
+            headers = np.int64(where[i, 0])
+            at, size = at - headers, headers + size
+            _rejoin(arena, offset[i], at, headers, size, family[i] == 4, np.int64(where[i, 3]), following)
+        inner_at[i], inner_length[i] = at, size
+
+
+def decap(batch: PacketBatch, columns: SadColumns) -> None:
+    """RFC 4301 5.2, but for the SA's selector."""
+    decap_rows(
+        batch.arena, batch.offset, batch.where, batch.family, batch.tos, batch.sa_index, columns.form,
+        batch.plain_at, batch.payload, batch.next_header, batch.inner_at, batch.inner_length, batch.verdict,
+    )  # fmt: skip
+
+
+STAGE = Stage("decap", decap, frozenset({"inner_at", "inner_length"}))

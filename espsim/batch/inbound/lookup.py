@@ -1,0 +1,311 @@
+"""Lookup: the SA of every packet, and whether it may be used.
+
+NO_SA, DIRECTION, SA_LARVAL, SA_INVALID, ENCAP_MISMATCH.
+
+Over columns; every kernel fills `sa_index` (int32): a row of the SAD, or -1.
+
+
+    triple    (SPI, protocol, destination[, mark, UDP port]): Linux's, newest first, first match wins   sad/index.py
+
+1. The hash of SPI and destination names a bucket, AHEAD rows early, so that its cache line is on the way.
+2. A slot of the bucket whose key is equal says the SA, or says to ask the chain.
+3. The chain is followed, newest first, to the first SA whose protocol, mark and port fit.
+4. `usable` judges the SA found: direction, state, encapsulation.
+
+The table of a triple is open addressing in buckets of one cache line. An IPv4 bucket holds four slots, words 0 to 3
+their keys (SPI << 32 | address) and words 4 to 7 what each says; an IPv6 bucket two slots of (address high, address
+low, SPI, says). `says` is
+
+    protocol << 32 | sa_index + 1        for this protocol, the newest, no mark: the whole answer is in this cache line
+    ASK << 32 | sa_index + 1             ask its row of `chain`, and follow the chain; 0 for none
+
+`chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must
+be equal), and the SA of the same SPI and address that came before it (sa_index + 1; 0: none). A lookup works on rows
+`AHEAD` of the one it answers, so that their cache lines are on the way; the bucket's number waits in `sa_index`.
+
+Does not do RFC 4301's longest match (the SAD is asked then, row by row) or a device's tables (batch/device/).
+Sources: RFC 4303 3.4.2; Linux __xfrm_state_lookup (net/xfrm/xfrm_state.c), xfrm_input.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espsim.batch.inbound import own
+from espsim.batch.rule import Stage
+from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import DELIVERED, ENCAP_MISMATCH, NO_SA, OUTGOING, OWN, PROTO_ESP
+from espsim.jit.bytes import mul64
+from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.memory import zeros
+from espsim.jit.prefetch import prefetch
+from espsim.sad.sad import Sad
+from espsim.sad.sent import sent_under
+
+if TYPE_CHECKING:
+    from espsim.batch.columns import SadColumns
+
+ANY_PORT = np.uint32(0xFFFFFFFE)
+"""In a chain row: the UDP port is not part of the key."""
+NO_PORT = np.uint32(0xFFFFFFFF)
+"""In a packet's port column and a chain row: no UDP encapsulation."""
+TCP_PORT = np.uint32(0xFFFFFFFD)
+"""In a packet's port column: it came in a TCP stream."""
+
+AHEAD = 32
+"""Rows between asking for a cache line and reading it: enough for memory, few enough for the line fill buffers."""
+
+_0, _1, _2, _3, _4, _29, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 29, 32))
+_LOW = np.uint64(0xFFFFFFFF)
+_ASK = np.uint64(0x100)
+_MIX_A = np.uint64(0xFF51AFD7ED558CCD)
+_MIX_B = np.uint64(0xC4CEB9FE1A85EC53)
+_MIX_C = np.uint64(0x9E3779B97F4A7C15)
+_MIX_D = np.uint64(0xD6E8FEB86659FD93)
+_MIX_E = np.uint64(0xA0761D6478BD642F)
+_V4 = np.uint8(4)
+
+
+def triple_tables(v4: int, v6: int, *, huge: bool = True) -> tuple[U64, U64]:
+    """Empty tables with room for so many IPv4 and IPv6 SAs, half full then: 32 and 64 bytes an SA."""
+    return (
+        zeros((max(v4 // 2 + 1, 2), 8), np.uint64, huge=huge),
+        zeros((max(v6 + 1, 2), 8), np.uint64, huge=huge),
+    )
+
+
+@helper
+def _mix(x: np.uint64) -> np.uint64:
+    """Murmur3's finalizer, shorter by its last step: the high half depends on every bit."""
+    x = mul64(x ^ (x >> _32), _MIX_A)
+    return mul64(x ^ (x >> _29), _MIX_B)
+
+
+@inlined
+def _bucket4(table: U64, spi: np.uint32, address: np.uint64) -> np.uint64:
+    return (_mix(np.uint64(spi) << _32 | address) >> _32) * np.uint64(len(table)) >> _32
+
+
+@inlined
+def _bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
+    x = mul64(high, _MIX_C) ^ mul64(low, _MIX_D) ^ mul64(np.uint64(spi), _MIX_E)
+    return (_mix(x) >> _32) * np.uint64(len(table)) >> _32
+
+
+@inlined
+def _says4(table: U64, first: np.uint64, spi: np.uint32, address: np.uint64) -> np.uint64:
+    """What the slot of an IPv4 key says; 0: there is none. Every slot is compared: no branch to guess wrong."""
+    key = np.uint64(spi) << _32 | address
+    at, buckets = first, np.uint64(len(table))
+    while True:
+        slot = _3
+        slot = _2 if table[at, 2] == key else slot
+        slot = _1 if table[at, 1] == key else slot
+        slot = _0 if table[at, 0] == key else slot
+        says = table[at, _4 + slot] if table[at, slot] == key else _0
+        # Slots fill in order: a key is in the next bucket only where this one is full.
+        if says != _0 or table[at, 7] == _0:
+            break
+        at = at + _1 if at + _1 < buckets else _0
+        if at == first:
+            break
+    return says
+
+
+@inlined
+def _says6(table: U64, first: np.uint64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
+    """What the slot of an IPv6 key says; 0: there is none."""
+    key = np.uint64(spi)
+    at, buckets = first, np.uint64(len(table))
+    while True:
+        one = (table[at, 0] ^ high) | (table[at, 1] ^ low) | (table[at, 2] ^ key)
+        two = (table[at, 4] ^ high) | (table[at, 5] ^ low) | (table[at, 6] ^ key)
+        slot = _0 if one == _0 else _4
+        says = table[at, _3 + slot] if min(one, two) == _0 else _0
+        if says != _0 or table[at, 7] == _0:
+            break
+        at = at + _1 if at + _1 < buckets else _0
+        if at == first:
+            break
+    return says
+
+
+@inlined
+def _ask(chain: U32, says: np.uint64, proto: np.uint8, mark: np.uint32, port: np.uint32) -> int:
+    """The newest SA of a chain that takes this protocol, mark and UDP port; -1: none does."""
+    sa = np.int64(says & _LOW) - 1
+    while sa >= 0:
+        takes = chain[sa, 0] == proto and mark & chain[sa, 2] == chain[sa, 1]
+        if takes and (chain[sa, 3] == ANY_PORT or chain[sa, 3] == port):
+            return sa
+        sa = np.int64(chain[sa, 4]) - 1
+    return -1
+
+
+@inlined
+def _aim(table4: U64, table6: U64, family: np.uint8, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
+    """The bucket of a packet, asked for."""
+    if family == _V4:
+        at = _bucket4(table4, spi, low)
+        prefetch(table4, at)
+    else:
+        at = _bucket6(table6, spi, high, low)
+        prefetch(table6, at)
+    return at
+
+
+@kernel
+def triple(
+    verdict: U8, family: U8, proto: U8, spi: U32, daddr: U64, mark: U32, dport: U32,
+    table4: U64, table6: U64, chain: U32, sa_index: I32,
+) -> None:  # fmt: skip
+    """Linux's input lookup for every row without a verdict; `daddr` is (rows, 2), high and low, IPv4 in the low one."""
+    rows = len(spi)
+    for i in range(min(AHEAD, rows)):
+        sa_index[i] = _aim(table4, table6, family[i], spi[i], daddr[i, 0], daddr[i, 1])
+    for i in range(rows):
+        at = np.uint64(sa_index[i])
+        j = i + AHEAD
+        if j < rows:
+            sa_index[j] = _aim(table4, table6, family[j], spi[j], daddr[j, 0], daddr[j, 1])
+        if family[i] == _V4:
+            says = _says4(table4, at, spi[i], daddr[i, 1])
+        else:
+            says = _says6(table6, at, spi[i], daddr[i, 0], daddr[i, 1])
+        if verdict[i] != DELIVERED:
+            sa_index[i] = -1
+        elif says >> _32 == np.uint64(proto[i]):
+            sa_index[i] = np.int64(says & _LOW) - 1
+        else:
+            sa_index[i] = _ask(chain, says, proto[i], mark[i], dport[i])
+
+
+@inlined
+def _place(
+    table: U64, at: np.uint64, v4: bool, key: np.uint64, high: np.uint64, low: np.uint64
+) -> tuple[int, int, int]:
+    """(bucket, word of the slot's key, word of what it says) of a key, or of the free slot it would take; -1: full."""
+    for _step in range(len(table)):
+        line = table[at]
+        if v4:
+            for slot in range(4):
+                if line[4 + slot] == _0 or line[slot] == key:
+                    return np.int64(at), slot, 4 + slot
+        else:
+            for word in range(0, 8, 4):
+                if line[word + 3] == _0 or (line[word] == high and line[word + 1] == low and line[word + 2] == key):
+                    return np.int64(at), word, word + 3
+        at = at + _1 if at + _1 < np.uint64(len(table)) else _0
+    return -1, 0, 0
+
+
+@kernel
+def triple_insert(
+    sa: I64, family: U8, spi: U32, daddr: U64, table4: U64, table6: U64, chain: U32
+) -> int:  # fmt: skip
+    """Put SAs in, the last one newest, and return how many found room.
+
+    `sa` are rows of `chain`, whose first four fields are filled; `family`, `spi`, `daddr` are columns of all SAs.
+    """
+    for n in range(len(sa)):
+        i = sa[n]
+        high, low = daddr[i, 0], daddr[i, 1]
+        v4 = family[i] == _V4
+        key = np.uint64(spi[i])
+        if v4:
+            table, at, key = table4, _bucket4(table4, spi[i], low), key << _32 | low
+        else:
+            table, at = table6, _bucket6(table6, spi[i], high, low)
+        where, word, says = _place(table, at, v4, key, high, low)
+        if where < 0:
+            return n
+        line = table[where]
+        older = line[says] & _LOW
+        marked = chain[i, 1] != 0 or chain[i, 2] != 0 or chain[i, 3] != ANY_PORT
+        kind = _ASK if marked else np.uint64(chain[i, 0])
+        chain[i, 4] = older
+        if v4:
+            line[word] = key
+        else:
+            line[word], line[word + 1], line[word + 2] = high, low, key
+        line[says] = kind << _32 | np.uint64(i + 1)
+    return len(sa)
+
+
+PLAIN = np.uint8(0)
+"""Standing of an SA: valid, inbound, without UDP encapsulation."""
+ENCAPSULATED = np.uint8(255)
+"""Standing of an SA: valid, inbound, ESP in UDP."""
+EITHER = np.uint8(252)
+"""Standing of an SA: valid, inbound, in UDP, in TCP or not."""
+ENCAPSULATED_TCP = np.uint8(251)
+"""Standing of an SA: valid, inbound, ESP in TCP."""
+
+
+@kernel
+def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verdict: U8) -> None:
+    """NO_SA, or what xfrm_input says of the SA found: direction, state, encapsulation; rows with a verdict keep it.
+
+    `standing` has a number for each SA: PLAIN, ENCAPSULATED, ENCAPSULATED_TCP, EITHER, or the verdict of all its
+    packets; `sending` has the same for packets that this host sent (`flags` has OWN), and is empty where none is looked
+    for.
+    """
+    for i in range(len(sa_index)):
+        if verdict[i] != DELIVERED:
+            continue
+        if sa_index[i] < 0:
+            verdict[i] = NO_SA
+            continue
+        stands = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
+        if stands == EITHER:
+            continue
+        if stands not in (PLAIN, ENCAPSULATED, ENCAPSULATED_TCP):
+            verdict[i] = stands
+            continue
+        came = PLAIN
+        if dport[i] != NO_PORT:
+            came = ENCAPSULATED_TCP if dport[i] == TCP_PORT else ENCAPSULATED
+        if stands != came:
+            verdict[i] = ENCAP_MISMATCH
+
+
+def lookup(batch: PacketBatch, columns: SadColumns) -> None:
+    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found; SAs of the one-packet path make a row ONE_BY_ONE."""
+    if columns.asked is not None:
+        _by_policy(batch, columns, columns.asked)
+    else:
+        triple(
+            batch.verdict, batch.family, batch.proto, batch.spi, batch.daddr, batch.mark, batch.dport,
+            columns.table4, columns.table6, columns.chain, batch.sa_index,
+        )  # fmt: skip
+    own.find(batch, columns.own)
+    usable(
+        batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
+    )  # fmt: skip
+
+
+STAGE = Stage("lookup", lookup, frozenset({"sa_index"}))
+
+
+def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
+    """A policy with a lookup of its own is asked row by row."""
+    batch.sa_index[:] = -1
+    for row in np.flatnonzero(batch.verdict == 0).tolist():
+        daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
+        port = int(batch.dport[row])
+        mark = None if columns.any_mark else int(batch.mark[row])
+        wanted = daddr, int(batch.spi[row]), PROTO_ESP, mark, None if port >= TCP_PORT else port
+        outgoing = bool(batch.link[row] & OUTGOING)
+        found = sad.lookup(*wanted) if columns.own.numbers is not None else None
+        if found is None or not sent_under(found.sa, saddr, daddr, outgoing=outgoing):
+            found = sad.input(*wanted, saddr)
+        if found is not None:
+            batch.sa_index[row] = columns.rows[found.sa_index]
+
+
+def _address(words: list[int], family: int) -> bytes:
+    """An address from its two words, high and low."""
+    return words[1].to_bytes(4) if family == 4 else (words[0] << 64 | words[1]).to_bytes(16)

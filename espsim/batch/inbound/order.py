@@ -1,0 +1,164 @@
+"""The batch path inbound: the order of the stages, and nothing else.
+
+1. parse     where ESP is, SPI and sequence number              RFC 4303 2, 3.4.1
+2. lookup    the SA, and whether it may be used                 3.4.2
+3. check     the window as the batch finds it; not moved        3.4.3
+4. open      ICV and decryption, in place, by the engine        3.4.4
+5. trailer   pad length, next header                            2.4 to 2.6
+6. settle    in arrival order: the window again, and it moves   Linux xfrm_replay_recheck, _advance
+7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
+8. sent      what this host sent; count: what the SAs count
+
+It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
+their end (batch/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
+what a listener of the SAD hears may come in another order than with one packet at a time.
+
+Does not read captures (stream.py), share work among processes (workers.py), or model a device (offloaded.py).
+Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO, engine_by_name
+from espsim.batch.columns import SadColumns
+from espsim.batch.inbound import admit, count, decap, lookup, own, parse, replay, trailer
+from espsim.batch.inbound import open as opening
+from espsim.batch.rule import in_order, run_stages
+from espsim.batch.run.stats import ENGINE_VERDICTS
+from espsim.core.answers import Received
+from espsim.core.batch import PacketBatch
+from espsim.core.closing import Closing
+from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
+from espsim.core.verdict import PASSED, Verdict
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+from espsim.sad.sent import SentNumbers
+
+STAGES = in_order(
+    parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, replay.SETTLE, decap.STAGE, admit.STAGE,
+    own.STAGE, count.STAGE,
+)  # fmt: skip
+"""The stages in their order, each with the columns that it writes."""
+
+_VERDICTS = {int(verdict): verdict for verdict in Verdict}
+# Numbers, because an Enum's hash is a Python function.
+_NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
+_NO_ANSWER = frozenset((NOT_ESP, PART))
+_NO_SEQ64 = _NO_SPI | frozenset(
+    map(int, (Verdict.NO_SA, Verdict.DIRECTION, Verdict.SA_LARVAL, Verdict.SA_INVALID, Verdict.ENCAP_MISMATCH))
+)
+_CUT_COUNTS_NOT = frozenset(map(int, (Verdict.HEADER, Verdict.TRUNCATED)))
+_PASSED = frozenset(map(int, PASSED))
+
+
+class OnePacketPath(Protocol):
+    """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
+
+    `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected. `sent` is None where
+    packets that this host sent are not looked for.
+    """
+
+    sad: Sad
+    mark: int | None
+    ports: frozenset[int]
+    sent: SentNumbers | None
+
+    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
+        """Process one IP packet."""
+
+
+class BatchInbound(Closing):
+    """The software path in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
+
+    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
+    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    """
+
+    def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        self.one = one
+        self.debug = debug
+        self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
+        self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
+        self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
+        self.alone: Counter[int] = Counter()
+        """By sa_index, the packets that the reference path opened or refused by their ICV."""
+
+    def close(self) -> None:
+        """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
+        self.columns.write_back()
+
+    def receive(
+        self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, outgoing: Sequence[bool] = ()
+    ) -> list[Received[SadEntry] | None]:
+        """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all.
+
+        `outgoing`: of each, whether the capture says that this host sent it; empty: it says nothing.
+        """
+        batch = PacketBatch.of(packets, times, self.one.mark or 0)
+        batch.link[: len(outgoing)] = np.where(outgoing, OUTGOING, 0)
+        self.run(batch)
+        return self.answers(batch)
+
+    def run(self, batch: PacketBatch) -> None:
+        """Fill a batch's columns."""
+        self.columns.begin(batch)
+        run_stages(STAGES, batch, self.columns, debug=self.debug)
+        if ONE_BY_ONE in batch.verdict.tobytes():
+            for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+                self._one_by_one(batch, row)
+
+    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
+        """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""
+        entries, memory = self.columns.entries, memoryview(batch.arena)
+        facts = (batch.verdict, batch.flags, batch.odd_padding, batch.spi, batch.seq, batch.seq64, batch.sa_index)
+        inners = (batch.inner_at, batch.inner_length)
+        found: list[Received[SadEntry] | None] = []
+        columns = (column[rows].tolist() for column in facts + inners)
+        for number, flags, odd, spi, seq, seq64, sa, at, size in zip(*columns, strict=True):
+            if number in _NO_ANSWER:
+                found.append(None)
+                continue
+            verdict = _VERDICTS[number]
+            # A capture that was cut short would never have reached xfrm: no counter of it moves.
+            uncounted = flags & OWN or (flags & CUT and number in _CUT_COUNTS_NOT)
+            counter = None if uncounted else verdict.counter
+            answer: Received[SadEntry] = Received(verdict, counter, own=bool(flags & OWN))
+            if number not in _NO_SPI:
+                answer.spi, answer.seq = spi, seq
+            if number not in _NO_SEQ64:
+                answer.seq64 = seq64
+            if sa >= 0:
+                answer.entry = answer.used = entries[sa]
+            answer.odd_padding = odd != 0
+            if number in _PASSED:
+                answer.inner = bytes(memory[at : at + size])
+            found.append(answer)
+        return found
+
+    def _one_by_one(self, batch: PacketBatch, row: int) -> None:
+        """Ask the reference path about a row, and write its answer into the columns."""
+        link = int(batch.link[row])
+        answer = self.one.receive(
+            batch.packet(row), float(batch.time[row]), outgoing=bool(link & OUTGOING), in_tcp=bool(link & IN_TCP)
+        )
+        if answer is None:
+            batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
+            return
+        batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
+        if answer.entry is not None and answer.verdict in ENGINE_VERDICTS:
+            self.alone[answer.entry.sa_index] += 1
+        batch.verdict[row] = answer.verdict
+        batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
+        batch.seq64[row] = answer.seq64 or 0
+        batch.odd_padding[row] = answer.odd_padding
+        if answer.inner is not None:  # never longer than the packet around it
+            at, size = int(batch.offset[row]), len(answer.inner)
+            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
+            batch.inner_at[row], batch.inner_length[row] = at, size

@@ -1,0 +1,128 @@
+"""Own traffic: packets that this host sent, which a capture shows too (sad/sent.py). The flag OWN, and SENT at the end.
+
+Of such packets no window is asked and nothing is counted, so all that a run keeps of them is the highest number of
+each SA with ESN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espsim.batch.rule import Stage
+from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.batch import PacketBatch
+from espsim.core.numbers import DELIVERED, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, SENT
+from espsim.jit.compiling import kernel
+from espsim.sad.association import Direction
+from espsim.sad.entry import SadEntry
+from espsim.sad.sent import SentNumbers, before
+
+if TYPE_CHECKING:
+    from espsim.batch.columns import SadColumns
+
+INWARD, UNDIRECTED, OUTWARD = np.uint8(0), np.uint8(1), np.uint8(2)
+"""What an SA says of its direction."""
+
+_0 = np.uint64(0)
+
+
+@kernel
+def find_own(
+    sa_index: I32, saddr: U64, daddr: U64, link: U8, verdict: U8, direction: U8, ends: U64, flags: U8
+) -> None:  # fmt: skip
+    """Set OWN. `direction` (SAs) as above; `ends` (SAs, 4): source and destination, high and low, as the packets'.
+
+    Where no SA was found, or a packet has a verdict already, `link` decides alone.
+    """
+    for i in range(len(sa_index)):
+        if verdict[i] == NOT_ESP:
+            continue
+        mine, sa = link[i] & OUTGOING != 0, sa_index[i]
+        if sa >= 0 and mine:
+            mine = direction[sa] != INWARD
+        elif sa >= 0 and direction[sa] == OUTWARD:
+            other = (saddr[i, 0] ^ ends[sa, 0]) | (saddr[i, 1] ^ ends[sa, 1])
+            other |= (daddr[i, 0] ^ ends[sa, 2]) | (daddr[i, 1] ^ ends[sa, 3])
+            mine = other == _0
+        if mine:
+            flags[i] |= OWN
+
+
+@kernel
+def tell_sent(flags: U8, verdict: U8) -> None:
+    """SENT for rows without a verdict that this host sent."""
+    for i in range(len(verdict)):
+        if verdict[i] == DELIVERED and flags[i] & OWN:
+            verdict[i] = SENT
+
+
+_M64 = 0xFFFFFFFFFFFFFFFF
+_DIRECTIONS = {Direction.IN: int(INWARD), None: int(UNDIRECTED), Direction.OUT: int(OUTWARD)}
+
+
+@dataclass(slots=True)
+class OwnColumns:
+    """What the stages read of SAs for packets that this host sent; empty where none is looked for (`numbers` is None).
+
+    `standing` as SadColumns has it, but for such packets; `direction` and `ends` of batch/inbound/own.py; `sent` of
+    batch/inbound/replay.py. `numbers` is where the reference path keeps what `sent` says.
+    """
+
+    standing: U8 = field(default_factory=lambda: np.zeros(0, np.uint8))
+    direction: U8 = field(default_factory=lambda: np.zeros(0, np.uint8))
+    ends: U64 = field(default_factory=lambda: np.zeros((0, 4), np.uint64))
+    sent: U64 = field(default_factory=lambda: np.zeros((0, 2), np.uint64))
+    numbers: SentNumbers | None = None
+
+    @classmethod
+    def of(cls, entries: Sequence[SadEntry], standing: Sequence[int], numbers: SentNumbers) -> OwnColumns:
+        """The SAs' columns; `numbers` is where they go on."""
+        sent = np.zeros((len(entries), 2), np.uint64)
+        for row, entry in enumerate(entries):
+            highest = numbers.highest.get(entry.sa_index)
+            sent[row] = (before(entry) & _M64, 0) if highest is None else (highest, 1)
+        return cls(
+            np.array(standing, np.uint8),
+            np.array([_DIRECTIONS[entry.sa.direction] for entry in entries], np.uint8),
+            np.array([_words(e.sa.src) + _words(e.sa.dst) for e in entries], np.uint64).reshape(len(entries), 4),
+            sent,
+            numbers,
+        )
+
+    def write_back(self, entries: Sequence[SadEntry], rows: I64) -> None:
+        """Into `numbers`: the reference path goes on from there. Where an SA is that path's already, it has."""
+        if self.numbers is None:
+            return
+        for row in rows[(self.sent[rows, 1] != 0) & (self.standing[rows] != ONE_BY_ONE)].tolist():
+            self.numbers.highest[entries[row].sa_index] = int(self.sent[row, 0])
+
+
+def find(batch: PacketBatch, own: OwnColumns) -> None:
+    """Flag the packets that this host sent, once the lookup has found their SAs."""
+    if own.numbers is not None:
+        find_own(
+            batch.sa_index, batch.saddr, batch.daddr, batch.link, batch.verdict, own.direction, own.ends, batch.flags
+        )  # fmt: skip
+
+
+def tell(batch: PacketBatch, own: OwnColumns) -> None:
+    """SENT for what has come to its end."""
+    if own.numbers is not None:
+        tell_sent(batch.flags, batch.verdict)
+
+
+def _words(address: bytes) -> tuple[int, int]:
+    number = int.from_bytes(address)
+    return number >> 64, number & _M64
+
+
+def sent(batch: PacketBatch, columns: SadColumns) -> None:
+    """SENT in the place of DELIVERED for what this host sent."""
+    tell(batch, columns.own)
+
+
+STAGE = Stage("sent", sent)

@@ -1,0 +1,45 @@
+"""The sequence numbers of a capture, and nothing else of it: no SAD, no keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+import numpy as np
+
+from espsim.batch.inbound.parse import parse_rows
+from espsim.core.address import Address
+from espsim.core.batch import PacketBatch
+from espsim.io.batches import BatchReader
+from espsim.io.slots import FrameSlot
+from espsim.wire.udp import PORT_NAT_T
+
+ROWS = 4096
+
+
+def numbers(
+    reader: BatchReader, ports: Collection[int] = (PORT_NAT_T,), advance: Callable[[int], None] = lambda at: None
+) -> Iterator[tuple[int, Address, int]]:
+    """(SPI, destination, number on the wire) of every ESP packet, in the order of arrival.
+
+    `ports`: the UDP ports that carry ESP; `advance` hears how many bytes have been read. Raises what the reader raises,
+    after the last whole frame.
+    """
+    slot = FrameSlot.of(ROWS)
+    expected = np.zeros(1 << 16, np.uint8)
+    expected[list(ports)] = 1
+    batch = PacketBatch(slot.arena, slot.offset, slot.length, np.zeros(ROWS), np.zeros(ROWS, np.uint32), link=slot.link)
+    while rows := reader.read_into(slot):
+        part = batch.head(rows)
+        parse_rows(
+            part.arena, part.offset, part.length, part.link, expected,
+            part.verdict, part.flags, part.family, part.proto, part.tos, part.where, part.sport, part.dport,
+            part.spi, part.seq, part.daddr, part.saddr,
+        )  # fmt: skip
+        kept = np.flatnonzero(part.verdict == 0)
+        columns = (part.spi, part.seq, part.family, part.daddr)
+        spis, seqs, families, daddrs = (column[kept].tolist() for column in columns)
+        for spi, seq, family, (high, low) in zip(spis, seqs, families, daddrs, strict=True):
+            yield spi, low.to_bytes(4) if family == 4 else (high << 64 | low).to_bytes(16), seq
+        if reader.joiner is not None:
+            reader.joiner.settled()  # no one asks, and it would only grow
+        advance(reader.at)

@@ -1,0 +1,298 @@
+"""The runtime half of the outbound SAs: one numpy column a fact, a row an SA, oldest first.
+
+Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
+into it when the run ends. `entries[row]` is a row's state in the `Sad`; states that no outbound packet may choose have
+no row.
+
+An SA is the kernels' or the one-packet path's, so that its counter is in one place and no IV comes twice. One with a
+lifetime is the kernels' until a limit may be met in the next batch (`begin`). When such a one leaves the SAD, in
+mid-batch perhaps, its packets choose another SA, one that takes the same packet and is no more specific; so those
+become the one-packet path's with it. Which these may be is told roughly, for it need not be told well: `stand_ins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
+from espsim.aead.suites import Kind
+from espsim.batch.lifetimes import Lifetimes, take_first_use
+from espsim.batch.outbound import facts as layout
+from espsim.batch.outbound import policy as select
+from espsim.core.arrays import I64, U8, U64
+from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
+from espsim.core.out_batch import OutBatch
+from espsim.core.verdict import OutVerdict
+from espsim.jit.memory import zeros
+from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry, State
+from espsim.sad.sad import Sad
+
+DEFAULT_MTU = 1500
+
+_M64 = 0xFFFFFFFFFFFFFFFF
+_LOW = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class OutColumns:
+    """What the stages read of SAs, and the column that they move, `counts`. Layouts: outbound/policy.py and facts.py.
+
+    A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
+    `random_bytes` draws IVs, `ahead` is scratch.
+    """
+
+    standing: U8
+    groups: U64
+    table: U64
+    facts: I64
+    counts: U64
+    sealer: Sealer
+    random_bytes: Callable[[int], bytes]
+    ahead: I64 = field(default_factory=lambda: np.zeros(select.AHEAD, np.int64))
+    entries: list[SadEntry] = field(default_factory=list)
+    rows: dict[int, int] = field(default_factory=dict)
+    lifetimes: Lifetimes | None = None
+
+    @classmethod
+    def of(
+        cls,
+        sad: Sad,
+        engine: BatchEngine,
+        random_bytes: Callable[[int], bytes],
+        masks: dict[int, int] | None = None,
+        *,
+        mtu: int = DEFAULT_MTU,
+        mark: int | None = 0,
+    ) -> OutColumns:
+        """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
+
+        `masks` (by sa_index) are those of counter-mode IVs that were drawn before, and those drawn here are put in.
+        `mtu` bounds TFC padding; `mark` is the packets' (None: marks are not asked).
+        """
+        entries = [e for e in sad if _outbound(e, mark)]
+        standing = np.array(_standings(entries), np.uint8)
+        masks = {} if masks is None else masks
+        _draw(masks, (e for e, s in zip(entries, standing, strict=True) if not s and _counts_up(e.sa)), random_bytes)
+        facts, counts = zeros((len(entries), 8), np.int64), zeros((len(entries), 8), np.uint64)
+        for row, entry in enumerate(entries):
+            if not standing[row]:
+                facts[row] = _facts(entry.sa, masks.get(entry.sa_index, 0), mtu)
+                counts[row] = _counts(entry)
+        return cls(
+            standing,
+            *_tables(entries),
+            facts,
+            counts,
+            engine.sealer([None if s else _slot(e.sa) for e, s in zip(entries, standing, strict=True)]),
+            random_bytes,
+            entries=entries,
+            rows={e.sa_index: row for row, e in enumerate(entries)},
+        )
+
+    def begin(self, batch: OutBatch) -> None:
+        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and so do their stand-ins."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+        if not len(self.lifetimes.rows):
+            return
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, layout.USED] == 2, counts[:, layout.SINCE].view(np.float64), np.nan)
+        counted = counts[:, layout.PACKETS : layout.BYTES + 1].astype(np.int64)
+        due = self.lifetimes.due(batch.time, batch.length, counted, since)
+        if not len(due):
+            return
+        alone = np.flatnonzero(stand_ins(self.entries, [self.entries[row] for row in due.tolist()]))
+        self._write_back(alone)
+        self.standing[alone] = ONE_BY_ONE
+        self.lifetimes.without(alone)
+
+    def write_back(self) -> None:
+        """Last numbers, statistics and first use into the `Sad`; between batches, as often as one likes."""
+        self._write_back(np.arange(len(self.entries)))
+        self.lifetimes = None
+
+    def _write_back(self, rows: I64) -> None:
+        for row in rows[self.counts[rows, layout.PACKETS] != 0].tolist():
+            entry, counts = self.entries[row], self.counts[row]
+            used = take_first_use(counts, layout.USED, layout.SINCE)
+            entry.ran(int(counts[layout.PACKETS]), int(counts[layout.BYTES]), used, oseq=int(counts[layout.LAST]))
+            counts[layout.PACKETS] = counts[layout.BYTES] = 0
+
+
+# -- which SAs --------------------------------------------------------------------------------------------------------
+
+
+def _outbound(entry: SadEntry, mark: int | None) -> bool:
+    """Whether an outbound packet of this mark may choose this state."""
+    sa = entry.sa
+    valid = entry.state is State.VALID and sa.proto == PROTO_ESP
+    return valid and sa.dir is not Direction.IN and sa.mark.matches(mark)
+
+
+def _runs(entry: SadEntry) -> bool:
+    """Whether packets can be sealed under it; else STATE_INVALID."""
+    sa = entry.sa
+    encapsulates = sa.encap is None or sa.encap.kind == ESPINUDP
+    return sa.keys is not None and encapsulates
+
+
+def _standings(entries: list[SadEntry]) -> list[int]:
+    """0, STATE_INVALID or, of what the kernels cannot hold, ONE_BY_ONE."""
+    return [
+        ONE_BY_ONE if not 0 <= e.oseq <= _M64 else 0 if _runs(e) else int(OutVerdict.STATE_INVALID) for e in entries
+    ]  # fmt: skip
+
+
+def stand_ins(entries: list[SadEntry], ending: list[SadEntry]) -> list[bool]:
+    """Which entries may take a packet of one that is `ending`, or are that themselves.
+
+    Of transport SAs, those with the same two addresses; of the others those no more specific than the most specific one
+    that is ending, and all of them if a transport SA is.
+    """
+    limited = [e.sa for e in ending]
+    pairs = {(sa.src, sa.dst) for sa in limited if sa.mode is Mode.TRANSPORT}
+    least = max((rank_of(sa) for sa in limited), default=-1)  # a transport SA's is above all others
+    return [
+        (e.sa.src, e.sa.dst) in pairs if e.sa.mode is Mode.TRANSPORT else rank_of(e.sa) <= least for e in entries
+    ]  # fmt: skip
+
+
+def _counts_up(sa: SecurityAssociation) -> bool:
+    """Whether its IVs are the sequence number under a mask."""
+    return sa.keys is not None and sa.keys.suite.iv_length > 0 and sa.keys.suite.kind is not Kind.AUTHENC
+
+
+def _draw(masks: dict[int, int], entries: Iterable[SadEntry], random_bytes: Callable[[int], bytes]) -> None:
+    """A mask for every entry that has none."""
+    new = [e.sa_index for e in entries if e.sa_index not in masks]
+    drawn = random_bytes(8 * len(new)) if new else b""
+    masks.update((index, int.from_bytes(drawn[8 * n : 8 * n + 8])) for n, index in enumerate(new))
+
+
+# -- what kernels know of one -----------------------------------------------------------------------------------------
+
+
+def _slot(sa: SecurityAssociation) -> SlotKeys | None:
+    return SlotKeys(sa.keys, sa.esn) if sa.keys is not None else None
+
+
+def _facts(sa: SecurityAssociation, mask: int, mtu: int) -> list[int]:
+    """A row of `facts`; every word as a signed one."""
+    if sa.keys is None:
+        return [0] * 8
+    src, dst = int.from_bytes(sa.src), int.from_bytes(sa.dst)
+    ports = (sa.encap.sport << 48 | sa.encap.dport << 32) if sa.encap is not None else 0
+    least = max(min(sa.tfcpad, largest_inner(sa, mtu), 0xFFFFF), 0)  # beyond that nothing fits anyway
+    lengths = sa.keys.suite.iv_length << 16 | sa.keys.icv_length << 24 | sa.aligned << 32
+    words = (src >> 64, src & _M64, dst >> 64, dst & _M64, sa.spi, ports | least, mask, _form(sa) | lengths)
+    return [word - (word >> 63 << 64) for word in words]
+
+
+def _form(sa: SecurityAssociation) -> int:
+    return (
+        layout.TUNNEL * (sa.mode is Mode.TUNNEL)
+        | layout.OUTER4 * (len(sa.dst) == 4)
+        | layout.UDP * (sa.encap is not None)
+        | layout.NO_ECN * ("noecn" in sa.flags)
+        | layout.NO_DSCP * ("dont-encap-dscp" in sa.extra_flags)
+        | layout.NO_DF * ("nopmtudisc" in sa.flags)
+        | layout.RANDOM_IV * (sa.keys is not None and sa.keys.suite.iv_length > 0 and not _counts_up(sa))
+    )
+
+
+def _counts(entry: SadEntry) -> list[int]:
+    """A row of `counts` to begin with. Only a suite whose IVs are no counter may wrap, as in the reference path."""
+    sa = entry.sa
+    authenc = sa.keys is not None and sa.keys.suite.kind is Kind.AUTHENC
+    wraps = not sa.esn and authenc and "oseq-may-wrap" in sa.extra_flags
+    return [entry.oseq, _M64 if sa.esn else _LOW, wraps, 0, 0, entry.used is not None, 0, 0]
+
+
+def largest_inner(sa: SecurityAssociation, mtu: int) -> int:
+    """__xfrm_state_mtu (net/xfrm/xfrm_state.c): the largest packet inside a tunnel that fits the path's MTU."""
+    if sa.keys is None:
+        return mtu
+    outer = 20 if len(sa.dst) == 4 else 40
+    header = 8 + sa.keys.suite.iv_length + (8 if sa.encap is not None else 0)
+    return ((mtu - header - outer - sa.keys.icv_length) & ~(sa.aligned - 1)) - 2
+
+
+# -- selectors --------------------------------------------------------------------------------------------------------
+
+
+def rank_of(sa: SecurityAssociation) -> int:
+    """How specific an SA's selector is; a transport SA's own addresses go before everything else."""
+    s = sa.selector
+    rank = s.src_prefix + s.dst_prefix + 8 * bool(s.proto) + 16 * bool(s.sport_mask) + 16 * bool(s.dport_mask)
+    return rank + 1000 * (sa.mode is Mode.TRANSPORT)
+
+
+_Group = tuple[int, int, int, int, int]
+"""(rank, family, bits of the source, of the destination, mask of protocol and ports)."""
+
+
+def _tables(entries: list[SadEntry]) -> tuple[U64, U64]:
+    """`groups` and `table` of batch/outbound/policy.py."""
+    found: dict[_Group, list[tuple[int, tuple[int, ...]]]] = {}
+    for row, entry in enumerate(entries):
+        group = _group(entry.sa)
+        if group is not None:
+            found.setdefault(group, []).append((row, _key(entry.sa, group)))
+    ordered = sorted(found, reverse=True)
+    groups = np.zeros((len(ordered), 8), np.uint64)
+    table = select.select_table(sum(len({key for _, key in found[group]}) for group in ordered))
+    for number, group in enumerate(ordered):
+        rank, family, src_bits, dst_bits, ports = group
+        src, dst = _mask(family, src_bits), _mask(family, dst_bits)
+        groups[number, :7] = src >> 64, src & _M64, dst >> 64, dst & _M64, ports, family, rank
+        rows = np.array([row for row, _ in found[group]], np.int64)
+        keys = np.array([(*key, number + 1) for _, key in found[group]], np.uint64)
+        select.select_insert(keys, rows, table)
+    return groups, table
+
+
+def _group(sa: SecurityAssociation) -> _Group | None:
+    """The group of an SA; None: it takes no packet."""
+    s, transport = sa.selector, sa.mode is Mode.TRANSPORT
+    sides = [(s.src, s.src_prefix, sa.src), (s.dst, s.dst_prefix, sa.dst)]
+    families = {len(address) for address, bits, _ in sides if bits} | ({len(sa.dst)} if transport else set())
+    if len(families) > 1 or any(bits > 8 * len(address) for address, bits, _ in sides):
+        return None
+    length = families.pop() if families else 0
+    if transport and any(_prefix(own, bits) != _prefix(address, bits) for address, bits, own in sides):
+        return None
+    whole = 8 * length if transport else None
+    ports = 0xFF * bool(s.proto) << 32 | s.sport_mask << 16 | s.dport_mask
+    family = {0: 0, 4: 4, 16: 6}[length]
+    return (
+        rank_of(sa),
+        family,
+        s.src_prefix if whole is None else whole,
+        s.dst_prefix if whole is None else whole,
+        ports,
+    )
+
+
+def _key(sa: SecurityAssociation, group: _Group) -> tuple[int, ...]:
+    """Five words: addresses, protocol and ports under the group's masks."""
+    s, (_rank, family, src_bits, dst_bits, masks) = sa.selector, group
+    transport = sa.mode is Mode.TRANSPORT
+    src = int.from_bytes(sa.src if transport else s.src) & _mask(family, src_bits)
+    dst = int.from_bytes(sa.dst if transport else s.dst) & _mask(family, dst_bits)
+    ports = (s.proto << 32 | s.sport << 16 | s.dport) & masks
+    return src >> 64, src & _M64, dst >> 64, dst & _M64, ports
+
+
+def _mask(family: int, bits: int) -> int:
+    """A prefix of so many bits as a mask; of IPv4 in the low 32 bits."""
+    width = 32 if family == 4 else 128
+    return (1 << width) - (1 << width - bits) if bits else 0
+
+
+def _prefix(address: bytes, bits: int) -> int:
+    """The first bits of an address."""
+    return int.from_bytes(address) >> 8 * len(address) - bits if bits else 0

@@ -1,0 +1,127 @@
+"""The batch path outbound: the order of the stages, and nothing else.
+
+    policy -> measure -> seqno -> encap -> AEAD seal -> checksum
+
+It gives the one-packet path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
+are drawn in another order. Packets of SAs that may be near their end (batch/out_columns.py) go to the one-packet
+path, in their order. That is sound because such an SA and all that may take its packets are that path's alone: only
+what a listener of the SAD hears may come in another order than with one packet at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.aead.engines import AUTO, engine_by_name
+from espsim.batch.out_columns import OutColumns
+from espsim.batch.outbound import encap, measure, policy, seal, seqno
+from espsim.batch.rule import in_order, run_stages
+from espsim.core.answers import Sent
+from espsim.core.closing import Closing
+from espsim.core.numbers import NOT_IP, ONE_BY_ONE
+from espsim.core.out_batch import OutBatch
+from espsim.core.verdict import OutVerdict
+from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
+
+STAGES = in_order(policy.STAGE, measure.STAGE, seqno.STAGE, encap.STAGE, seal.SEAL, seal.CHECKSUM)
+"""The stages in their order, each with the columns that it writes."""
+
+_VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
+
+
+class OnePacketOut(Protocol):
+    """`espsim.reference.outbound.Outbound`: it names SAD, MTU and mark, draws, and seals what kernels can't.
+
+    Masks are shared with it, so that an SA which both paths use, one after the other, goes on under one mask.
+    """
+
+    sad: Sad
+    mtu: int
+    mark: int | None
+    random_bytes: Callable[[int], bytes]
+    masks: dict[int, int]
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether some packet fitted several SAs equally well."""
+
+    def send(self, packet: bytes, now: float) -> Sent[SadEntry] | None:
+        """Seal one IP packet."""
+
+
+class BatchOutbound(Closing):
+    """Seals in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
+
+    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
+    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    """
+
+    def __init__(self, one: OnePacketOut, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+        self.one = one
+        self.debug = debug
+        self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
+        self.columns = OutColumns.of(one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, mark=one.mark)
+        self._out = np.empty(0, np.uint8)
+        self._tied = False
+        self.alone: Counter[int] = Counter()
+        """By sa_index, the packets that the one-packet path sealed."""
+
+    @property
+    def ambiguous(self) -> bool:
+        """Whether some packet fitted several SAs equally well, so that the newest was taken."""
+        return self._tied or self.one.ambiguous
+
+    def close(self) -> None:
+        """Write last numbers, statistics and first uses back into the SAD. More batches may follow."""
+        self.columns.write_back()
+
+    def send(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[Sent[SadEntry] | None]:
+        """Seal IP packets in their order; None for one that is not IP. `times` in seconds: each, or all."""
+        batch = OutBatch.of(packets, times, self._out)
+        self.run(batch)
+        self._out = batch.out
+        return self.answers(batch)
+
+    def run(self, batch: OutBatch) -> None:
+        """Fill a batch's columns, and `out` with the sealed packets."""
+        self.columns.begin(batch)
+        run_stages(STAGES, batch, self.columns, debug=self.debug)
+        self._tied = self._tied or 1 in batch.tied.tobytes()
+        if ONE_BY_ONE in batch.verdict.tobytes():
+            for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
+                self._one_by_one(batch, row)
+
+    def answers(self, batch: OutBatch) -> list[Sent[SadEntry] | None]:
+        """The rows of a batch that has run."""
+        entries, memory = self.columns.entries, memoryview(batch.out)
+        facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
+        found: list[Sent[SadEntry] | None] = []
+        for number, sa, seq64, at, size in zip(*(c.tolist() for c in facts), strict=True):
+            if number == NOT_IP:
+                found.append(None)
+                continue
+            answer = Sent(_VERDICTS[number], entries[sa] if sa >= 0 else None)
+            if not number:
+                answer.seq64, answer.packet = seq64, bytes(memory[at : at + size])
+            found.append(answer)
+        return found
+
+    def _one_by_one(self, batch: OutBatch, row: int) -> None:
+        """Ask the one-packet path about a row, and write its answer into the columns."""
+        answer = self.one.send(batch.packet(row), float(batch.time[row]))
+        if answer is None:
+            batch.verdict[row], batch.sa_index[row] = NOT_IP, -1
+            return
+        if answer.entry is not None and answer.verdict is OutVerdict.SEALED:
+            self.alone[answer.entry.sa_index] += 1
+        batch.verdict[row] = answer.verdict
+        batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
+        batch.seq64[row] = answer.seq64 or 0
+        if answer.packet is not None:
+            batch.append(row, answer.packet)

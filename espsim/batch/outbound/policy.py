@@ -1,0 +1,296 @@
+"""Policy: the SA whose selector takes the packet. Not IP, NO_SA, STATE_INVALID.
+
+Over columns: what selectors see of a clear packet, then the most specific selector.
+
+
+    flow      addresses, protocol, ports of any bytes            reference/inner.py, flow
+    choose    the most specific SA, then the newest              reference/outbound.py, _choose
+    judge     what the SA's standing says
+
+`choose` is a tuple space search: selectors with the same masks make a group, one hash table holds their masked keys,
+and groups are asked from the most specific on, until none left can be as specific as what was found.
+
+`groups` (uint64, a row each, the highest rank first): masks of source (high, low), destination (high, low) and
+`protocol << 32 | sport << 16 | dport`, then the family (4, 6; 0 takes both) and the rank. A transport SA's key is its
+own two addresses, which its packets must have.
+
+A row of `table` (uint64, 8 words, one cache line) is such a key in five words, the group's number + 1 (0: free), and
+`sa + 1`, with the bit TIED where several SAs have this key, of which the newest, the one with the highest number, is
+here. Open addressing; a table is never full.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espsim.batch.rule import Stage
+from espsim.core.arrays import I32, I64, U8, U16, U64, Int
+from espsim.core.numbers import (
+    NOT_IP,
+    ONE_BY_ONE,
+    OUT_NO_SA,
+    PROTO_DCCP,
+    PROTO_DSTOPTS,
+    PROTO_FRAGMENT,
+    PROTO_HOP_BY_HOP,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_ROUTING,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    PROTO_UDPLITE,
+    SEALED,
+)
+from espsim.core.out_batch import OutBatch
+from espsim.jit.bytes import be16, be32, be64, mul64
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.memory import zeros
+from espsim.jit.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from espsim.batch.out_columns import OutColumns
+
+AHEAD = 32
+"""Rows between asking for a cache line and reading it; the length of `ahead`."""
+
+PORTS, FAMILY, RANK = 4, 5, 6
+"""Words of a group's row after the four of the addresses."""
+GROUP, SAYS = 5, 6
+"""Words of a table's row after the five of the key."""
+
+_FEW = 1024
+_0, _1, _8, _16, _24, _29, _32 = (np.uint64(n) for n in (0, 1, 8, 16, 24, 29, 32))
+_LOW = np.uint64(0xFFFFFFFF)
+_TIED = np.uint64(1 << 32)
+_RING = np.uint64(AHEAD - 1)
+_MIX = tuple(
+    np.uint64(n)
+    for n in (
+        0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
+        0x589965CC75374CC3, 0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53,
+    )
+)  # fmt: skip
+_MIX_0, _MIX_1, _MIX_2, _MIX_3, _MIX_4, _MIX_5, _MIX_A, _MIX_B = _MIX
+
+
+# -- what selectors see -----------------------------------------------------------------------------------------------
+
+
+@inlined
+def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
+    """(protocol, offset of its header, not the first fragment) after IPv6 extension headers."""
+    kind, here, later = np.int64(arena[at + 6]), 40, False
+    while kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_DSTOPTS) and here + 8 <= length and not later:
+        following, size = np.int64(arena[at + here]), 8
+        if kind == PROTO_FRAGMENT:
+            later = be16(arena, at + here + 2) & 0xFFF8 != 0
+        else:
+            size = (np.int64(arena[at + here + 1]) + 1) * 8
+        kind, here = following, here + size
+    return kind, here, later
+
+
+@inlined
+def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
+    """(family, 0 for no IP header; protocol, offset of its header, not the first fragment) of a packet."""
+    version = arena[at] >> 4 if length > 0 else 0
+    family = kind = here = 0
+    later = False
+    if version == 4 and length >= 20:
+        here = np.int64(arena[at] & 15) * 4
+        if 20 <= here <= length:
+            family, kind = 4, np.int64(arena[at + 9])
+            later = be16(arena, at + 6) & 0x1FFF != 0
+    elif version == 6 and length >= 40:
+        family = 6
+        kind, here, later = _upper6(arena, at, length)
+    return family, kind, here, later
+
+
+@inlined
+def ports_of(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
+    """Ports, or type and code, of a header of which `left` bytes are there."""
+    if kind in (PROTO_TCP, PROTO_UDP, PROTO_DCCP, PROTO_SCTP, PROTO_UDPLITE) and left >= 4:
+        return be16(arena, at), be16(arena, at + 2)
+    if kind in (PROTO_ICMP, PROTO_ICMPV6) and left >= 2:
+        return np.int64(arena[at]), np.int64(arena[at + 1])
+    return 0, 0
+
+
+@kernel
+def flow(
+    arena: U8, offset: I64, length: I32,
+    verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64,
+) -> None:  # fmt: skip
+    """Fill every column after `length`; NOT_IP, and zeros else, for a row without IP header or one past the arena."""
+    rows = len(offset)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(arena, offset[i + AHEAD])
+        at, size = offset[i], np.int64(length[i])
+        if at < 0 or size < 0 or at > len(arena) - size:
+            at = size = np.int64(0)
+        version, kind, here, later = upper(arena, at, size)
+        ports = (0, 0)
+        if not later and version != 0:
+            ports = ports_of(arena, at + here, size - here, kind)
+        verdict[i] = SEALED if version != 0 else NOT_IP
+        family[i], proto[i], sport[i], dport[i] = version, kind, ports[0], ports[1]
+        saddr[i, 0] = saddr[i, 1] = daddr[i, 0] = daddr[i, 1] = _0
+        if version == 4:
+            saddr[i, 1], daddr[i, 1] = be32(arena, at + 12), be32(arena, at + 16)
+        elif version == 6:
+            saddr[i, 0], saddr[i, 1] = be64(arena, at + 8), be64(arena, at + 16)
+            daddr[i, 0], daddr[i, 1] = be64(arena, at + 24), be64(arena, at + 32)
+
+
+# -- the SA -----------------------------------------------------------------------------------------------------------
+
+
+def select_table(keys: int) -> U64:
+    """An empty table with room for so many different keys: three fifths full then, 107 bytes a key.
+
+    Few keys get more, because a second look costs a branch guessed wrong, and memory in a cache costs nothing.
+    """
+    rows = 4 * keys if keys <= _FEW else keys + 2 * keys // 3
+    return zeros((rows + 2, 8), np.uint64)
+
+
+@inlined
+def _bucket(
+    table: U64, s0: np.uint64, s1: np.uint64, d0: np.uint64, d1: np.uint64, ports: np.uint64, group: np.uint64
+) -> np.uint64:
+    """Where a key would be first. Murmur3's finalizer over a sum of products."""
+    x = mul64(s0, _MIX_0) ^ mul64(s1, _MIX_1) ^ mul64(d0, _MIX_2) ^ mul64(d1, _MIX_3)
+    x = x ^ mul64(ports, _MIX_4) ^ mul64(group, _MIX_5)
+    x = mul64(x ^ (x >> _32), _MIX_A)
+    x = mul64(x ^ (x >> _29), _MIX_B)
+    return (x >> _32) * np.uint64(len(table)) >> _32
+
+
+@inlined
+def _place(
+    table: U64, first: np.uint64,
+    s0: np.uint64, s1: np.uint64, d0: np.uint64, d1: np.uint64, ports: np.uint64, group: np.uint64,
+) -> np.uint64:  # fmt: skip
+    """The row of a key, or the free one where it would go."""
+    at = first
+    while table[at, 5] != _0:
+        other = (table[at, 0] ^ s0) | (table[at, 1] ^ s1) | (table[at, 2] ^ d0) | (table[at, 3] ^ d1)
+        if other | (table[at, 4] ^ ports) | (table[at, 5] ^ group) == _0:
+            break
+        at = at + _1 if at + _1 < np.uint64(len(table)) else _0
+    return at
+
+
+@kernel
+def select_insert(keys: U64, sa: I64, table: U64) -> None:
+    """Put SAs in, the last one newest. `keys` (SAs, 6): five words of a key and the group's number + 1."""
+    for n in range(len(sa)):
+        s0, s1, d0, d1, ports, group = keys[n, 0], keys[n, 1], keys[n, 2], keys[n, 3], keys[n, 4], keys[n, 5]
+        at = _place(table, _bucket(table, s0, s1, d0, d1, ports, group), s0, s1, d0, d1, ports, group)
+        tied = _TIED if table[at, 5] != _0 else _0
+        table[at, 0], table[at, 1], table[at, 2], table[at, 3], table[at, 4] = s0, s1, d0, d1, ports
+        table[at, 5], table[at, 6] = group, tied | np.uint64(sa[n] + 1)
+
+
+@kernel
+def choose(
+    verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64, groups: U64, table: U64,
+    ahead: I64, rank: I32, tied: U8, sa_index: I32,
+) -> None:  # fmt: skip
+    """The SA of every row without a verdict, and its rank, -1 where none takes it; `tied` 1 where another does as well.
+
+    `ahead` (AHEAD) is scratch: the table's rows that have been asked for.
+    """
+    rows = len(verdict)
+    waiting = 0
+    for i in range(rows):
+        sa_index[i], rank[i], tied[i] = -1, -1, 0
+        waiting += verdict[i] == SEALED
+    last = 1 << 30
+    for g in range(len(groups)):
+        grade = np.int64(groups[g, 6])
+        if waiting == 0 and grade < last:
+            break  # all have a more specific one
+        last = grade
+        waiting -= _ask(
+            verdict, family, proto, sport, dport, saddr, daddr, groups, g, table, ahead, rank, tied, sa_index
+        )  # fmt: skip
+
+
+@inlined
+def _ask(
+    verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64, groups: U64, g: int,
+    table: U64, ahead: I64, rank: I32, tied: U8, sa_index: I32,
+) -> int:  # fmt: skip
+    """One group for all rows; how many found their first SA."""
+    m0, m1, m2, m3, m4 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3], groups[g, 4]
+    kin, grade, group = np.int64(groups[g, 5]), np.int64(groups[g, 6]), np.uint64(g + 1)
+    rows, found = len(verdict), 0
+    for n in range(rows + AHEAD):
+        at = np.int64(-1)
+        slot = np.uint64(n) & _RING
+        if n >= AHEAD:
+            at = ahead[slot]
+        if n < rows:
+            j = np.uint64(n)
+            ahead[slot] = -1
+            if verdict[j] == SEALED and rank[j] <= grade and (kin == 0 or kin == family[j]):
+                ports = np.uint64(proto[j]) << _32 | np.uint64(sport[j]) << _16 | np.uint64(dport[j])
+                s0 = d0 = _0
+                if kin != 4:
+                    s0, d0 = saddr[j, 0] & m0, daddr[j, 0] & m2
+                there = _bucket(table, s0, saddr[j, 1] & m1, d0, daddr[j, 1] & m3, ports & m4, group)
+                prefetch(table, there)
+                prefetch(table, there + _1)
+                ahead[slot] = np.int64(there)
+        if at < 0:
+            continue
+        i = np.uint64(n - AHEAD)
+        ports = np.uint64(proto[i]) << _32 | np.uint64(sport[i]) << _16 | np.uint64(dport[i])
+        s0 = d0 = _0
+        if kin != 4:
+            s0, d0 = saddr[i, 0] & m0, daddr[i, 0] & m2
+        there = _place(table, np.uint64(at), s0, saddr[i, 1] & m1, d0, daddr[i, 1] & m3, ports & m4, group)
+        says = table[there, 6]
+        if says == _0:
+            continue
+        found += sa_index[i] < 0
+        tied[i] = 1 if says & _TIED != _0 or sa_index[i] >= 0 else 0
+        sa_index[i] = max(sa_index[i], np.int64(says & _LOW) - 1)
+        rank[i] = grade
+    return found
+
+
+@kernel
+def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
+    """OUT_NO_SA, or what `standing` says of the SA: 0, or the verdict that every packet of it gets; others keep theirs.
+
+    A row that is ONE_BY_ONE is no longer tied: the one-packet path says it.
+    """
+    for i in range(len(verdict)):
+        if verdict[i] != SEALED:
+            continue
+        verdict[i] = standing[sa_index[i]] if sa_index[i] >= 0 else OUT_NO_SA
+        if verdict[i] == ONE_BY_ONE:
+            tied[i] = 0
+
+
+def policy(batch: OutBatch, columns: OutColumns) -> None:
+    """RFC 4303 3.3.1: the most specific SA, then the newest; SAs of the one-packet path make a row ONE_BY_ONE."""
+    facts = batch.verdict, batch.family, batch.proto, batch.sport, batch.dport, batch.saddr, batch.daddr
+    flow(batch.arena, batch.offset, batch.length, *facts)
+    choose(*facts, columns.groups, columns.table, columns.ahead, batch.rank, batch.tied, batch.sa_index)
+    judge(batch.sa_index, columns.standing, batch.tied, batch.verdict)
+
+
+STAGE = Stage(
+    "policy",
+    policy,
+    frozenset({"family", "proto", "sport", "dport", "saddr", "daddr", "sa_index", "rank", "tied"}),
+    sas=frozenset({"ahead"}),  # scratch
+)

@@ -1,0 +1,315 @@
+"""pcapng in an arena: packet blocks become rows, interfaces and sections are noted, blocks of other types passed over.
+
+    blocks    every block that is as usual      io/pcapng.py, Pcapng.steps
+    skim      what looking ahead asks           io/pcapng.py, Pcapng._finer_than_microseconds
+    gather_ng enhanced packet blocks of rows    io/pcapng.py, packet_block
+
+See `capture` for what a walk returns. What is not usual is the plain code's: a block that is damaged or longer than the
+arena, a clock or an offset beyond MOST_UNITS and MOST_SECONDS, a link type that is not supported, secrets.
+
+A section is a column of three: BIG (1: big-endian), COUNT (of its interfaces), SECTIONS (how many section headers were
+walked over so far). An interface is a row of four: LINKTYPE (`~linktype` where the plain code has to read its packets),
+UNITS of a second, OFFSET in seconds, SNAPLEN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.core.arrays import I32, I64, U8, Int
+from espsim.io.rows.classic import FULL, MAX_RECORD, MORE, ODD, number, put32, put_row
+from espsim.jit.compiling import inlined, kernel
+
+SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
+BIG, COUNT, SECTIONS = 0, 1, 2
+LINKTYPE, UNITS, OFFSET, SNAPLEN = 0, 1, 2, 3
+
+MOST_UNITS = 1 << 34
+"""Units of a second up to which a kernel makes nanoseconds of them: below a second, units times 10^9 are 64 bits."""
+MOST_SECONDS = 1 << 32
+"""Seconds (and seconds of an interface's offset, either way) up to which it does."""
+
+FINER = 3
+"""Why `skim` stopped, beside MORE and ODD: a clock with ticks between microseconds."""
+
+_SECOND = 1_000_000_000
+_MICROSECONDS = 1_000_000
+_NS = np.uint64(_SECOND)
+_32 = np.uint64(32)
+_MOST = np.uint64(MOST_SECONDS)
+_MOST_TEN, _MOST_TWO = 10, 34
+"""10^10 and 2^34 are the most units that are not above MOST_UNITS."""
+_DAMAGED, _UNUSUAL, _USUAL = 0, 1, 2
+
+
+@inlined
+def _half(arena: U8, at: Int, big: bool) -> int:
+    """A u16 of the file."""
+    a, b = np.int64(arena[at]), np.int64(arena[at + 1])
+    return a << 8 | b if big else b << 8 | a
+
+
+@inlined
+def _order(arena: U8, at: Int, big: bool) -> tuple[bool, bool]:
+    """(big-endian, whether it says so) of the section header at `at`, whose first 12 bytes are there."""
+    if number(arena, at + 8, True) == 0x1A2B3C4D:
+        return True, True
+    if number(arena, at + 8, False) == 0x1A2B3C4D:
+        return False, True
+    return big, False
+
+
+@inlined
+def _extent(arena: U8, at: Int, end: Int, big: bool) -> tuple[int, int, bool, int]:
+    """(type, bytes, byte order, why not) of the block at `at`; `why not` is FULL where it is whole and may be one."""
+    if at + 8 > end:
+        return 0, 0, big, MORE
+    kind = number(arena, at, big)
+    if kind == SECTION:  # the same in either order
+        if at + 12 > end:
+            return kind, 0, big, MORE
+        big, known = _order(arena, at, big)
+        if not known:
+            return kind, 0, big, ODD
+    total = number(arena, at + 4, big)
+    if total < 12 or total & 3:
+        return kind, total, big, ODD
+    wanted = kind in (INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET)
+    if kind == SECRETS or (wanted and total > MAX_RECORD):
+        return kind, total, big, ODD
+    return kind, total, big, MORE if at + total > end else FULL
+
+
+@inlined
+def _nanoseconds(arena: U8, at: Int, big: bool, units: np.uint64, offset_s: Int) -> int:
+    """Nanoseconds since the epoch of the ticks at `at`; -1: not here."""
+    ticks = np.uint64(number(arena, at, big)) << _32 | np.uint64(number(arena, at + 4, big))
+    seconds = ticks // units
+    if seconds > _MOST:
+        return -1
+    below = (ticks - seconds * units) * _NS // units
+    total = (np.int64(seconds) + offset_s) * _SECOND + np.int64(below)
+    return total if total >= 0 else -1
+
+
+# -- interfaces -------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _units_of(resolution: Int) -> int:
+    """Units of a second by if_tsresol; 0: more than MOST_UNITS."""
+    power = resolution & 0x7F
+    if resolution & 0x80:
+        return 1 << power if power <= _MOST_TWO else 0
+    if power > _MOST_TEN:
+        return 0
+    units = 1
+    for _ in range(power):
+        units *= 10
+    return units
+
+
+@inlined
+def _seconds_of(arena: U8, at: Int, big: bool) -> int:
+    """if_tsoffset: an i64."""
+    first, second = number(arena, at, big), number(arena, at + 4, big)
+    high, low = (first, second) if big else (second, first)
+    if high >= 1 << 31:
+        high -= 1 << 32
+    return (high << 32) + low
+
+
+@inlined
+def _interface(arena: U8, at: Int, end: Int, big: bool, row: I64) -> int:
+    """The body of an interface block, from `at` to `end`, into a row: _USUAL, or why the plain code has to read it.
+
+    UNITS is 0 where there are more than MOST_UNITS.
+    """
+    if end - at < 8:
+        return _DAMAGED
+    row[LINKTYPE], row[SNAPLEN] = _half(arena, at, big), number(arena, at + 4, big)
+    units, seconds = _MICROSECONDS, 0
+    at += 8
+    while at + 4 <= end:
+        code, length = _half(arena, at, big), _half(arena, at + 2, big)
+        if code == 0:
+            break
+        if at + 4 + length > end:
+            return _DAMAGED
+        if code == 9 and length == 1:
+            units = _units_of(np.int64(arena[at + 4]))
+        elif code == 14 and length == 8:
+            seconds = _seconds_of(arena, at + 4, big)
+        at += 4 + (length + 3 & ~3)
+    row[UNITS], row[OFFSET] = units, seconds
+    return _USUAL if units > 0 and -MOST_SECONDS <= seconds <= MOST_SECONDS else _UNUSUAL
+
+
+@inlined
+def _add_interface(
+    arena: U8, at: Int, end: Int, big: bool, section: I64, interfaces: I64, linktypes: I64
+) -> bool:  # fmt: skip
+    """One more interface of the section; False: there is no room for it, or it is the plain code's."""
+    count = section[COUNT]
+    if count == len(interfaces) or _interface(arena, at, end, big, interfaces[count]) != _USUAL:
+        return False
+    for linktype in linktypes:
+        if linktype == interfaces[count, LINKTYPE]:
+            section[COUNT] = count + 1
+            return True
+    return False
+
+
+@inlined
+def _begin_section(arena: U8, at: Int, total: Int, big: bool, section: I64) -> bool:
+    """The section whose header is at `at`; False: the plain code refuses it."""
+    if total < 28 or _half(arena, at + 12, big) != 1:
+        return False
+    section[BIG], section[COUNT] = 1 if big else 0, 0
+    section[SECTIONS] += 1
+    return True
+
+
+# -- packets ----------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _simple(
+    arena: U8, at: Int, total: Int, big: bool, section: I64, interfaces: I64, joins: U8,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
+) -> bool:  # fmt: skip
+    """A simple packet block as a row. It has no time, and does not say how much was captured."""
+    if total < 16 or section[COUNT] == 0 or interfaces[0, LINKTYPE] < 0:
+        return False
+    on_wire, snaplen = number(arena, at + 8, big), interfaces[0, SNAPLEN]
+    size = snaplen if 0 < snaplen < on_wire else on_wire
+    if size > total - 16:
+        return False
+    time_ns[row] = 0
+    linktype = interfaces[0, LINKTYPE]
+    put_row(arena, at + 12, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
+    return True
+
+
+@inlined
+def _packet(
+    arena: U8, at: Int, total: Int, big: bool, which: Int, section: I64, interfaces: I64, joins: U8,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
+) -> bool:  # fmt: skip
+    """An enhanced or an obsolete packet block, of the interface `which`, as a row."""
+    if total < 32 or which >= section[COUNT]:
+        return False
+    head, interface = arena[at : at + 28], interfaces[which]
+    size, on_wire = number(head, 20, big), number(head, 24, big)
+    if interface[LINKTYPE] < 0 or size > total - 32:
+        return False
+    time = _nanoseconds(head, 12, big, np.uint64(interface[UNITS]), interface[OFFSET])
+    if time < 0:
+        return False
+    time_ns[row] = time
+    put_row(arena, at + 28, size, on_wire, interface[LINKTYPE], joins, offset, length, link, captured, wire, row)
+    return True
+
+
+@kernel
+def blocks(
+    arena: U8, at: Int, end: Int, section: I64, interfaces: I64, linktypes: I64, joins: U8,
+    offset: I64, length: I32, time_ns: I64, link: U8, captured: I32, wire: I32, row: Int,
+) -> tuple[int, int, int]:  # fmt: skip
+    """Rows of packet blocks, whatever lies between them; `section` and the rows of `interfaces` follow the file.
+
+    `linktypes` are those that are supported; `joins` as capture.put_row has it. MORE with no row
+    may come after many blocks that make none.
+    """
+    rows, at, row = len(offset), np.int64(at), np.int64(row)
+    while row < rows:
+        kind, total, big, why = _extent(arena, at, end, section[BIG] == 1)
+        if why != FULL:
+            return row, at, why
+        if number(arena, at + total - 4, big) != total:
+            return row, at, ODD
+        good, packets = True, 0
+        if kind in (ENHANCED_PACKET, OBSOLETE_PACKET):
+            which = number(arena, at + 8, big) if kind == ENHANCED_PACKET else _half(arena, at + 8, big)
+            good = _packet(
+                arena, at, total, big, which, section, interfaces, joins,
+                offset, length, time_ns, link, captured, wire, row,
+            )  # fmt: skip
+            packets = 1
+        elif kind == SIMPLE_PACKET:
+            good = _simple(
+                arena, at, total, big, section, interfaces, joins, offset, length, time_ns, link, captured, wire, row
+            )
+            packets = 1
+        elif kind == INTERFACE:
+            good = _add_interface(arena, at + 8, at + total - 4, big, section, interfaces, linktypes)
+        elif kind == SECTION:
+            good = _begin_section(arena, at, total, big, section)
+        if not good:
+            return row, at, ODD
+        at += total
+        row += packets
+    return row, at, FULL
+
+
+@kernel
+def skim(data: U8, size: Int, big: bool, interface: I64) -> tuple[int, bool, int]:
+    """(bytes of the blocks that were passed, byte order there, why): MORE, ODD for the plain code, or FINER.
+
+    The bytes may be more than `size`: a block's header is all that is needed of most. `interface` is a row to work in.
+    """
+    at = np.int64(0)
+    while at + 8 <= size:
+        kind = number(data, at, big)
+        if kind == SECTION:
+            if at + 12 > size:
+                return at, big, MORE
+            big, _ = _order(data, at, big)
+        total = number(data, at + 4, big)
+        if total < 12:
+            return at, big, ODD
+        if kind == INTERFACE and total <= MAX_RECORD:
+            if at + total - 4 > size:
+                return at, big, MORE
+            if _interface(data, at + 8, at + total - 4, big, interface) == _DAMAGED:
+                return at, big, ODD
+            units = interface[UNITS]
+            if units == 0 or _MICROSECONDS % units != 0:
+                return at, big, FINER
+        at += total
+    return at, big, MORE
+
+
+@kernel
+def gather_ng(
+    arena: U8, at: I64, length: I32, time_ns: I64, keep: U8, nanosecond: bool, row: Int, out: U8
+) -> tuple[int, int]:  # fmt: skip
+    """As capture.gather: little-endian packet blocks of interface 0. A time before the epoch becomes the epoch."""
+    rows, done, row = len(at), 0, np.int64(row)
+    while row < rows:
+        if keep[row] == 0:
+            row += 1
+            continue
+        start, size = at[row], np.int64(length[row])
+        padded = size + 3 & ~3
+        if start < 0 or size < 0 or start > len(arena) - size or padded + 32 > len(out) - done:
+            break
+        time = max(time_ns[row], 0)
+        ticks = time if nanosecond else time // 1000
+        # Views of known extent, so that the compiler makes words and vectors of bytes.
+        head, body, source = out[done : done + 28], out[done + 28 : done + 28 + size], arena[start : start + size]
+        put32(head, 0, ENHANCED_PACKET)
+        put32(head, 4, padded + 32)
+        put32(head, 8, 0)
+        put32(head, 12, ticks >> 32)
+        put32(head, 16, ticks & 0xFFFFFFFF)
+        put32(head, 20, size)
+        put32(head, 24, size)
+        for n in range(size):
+            body[n] = source[n]
+        tail = out[done + 28 + size : done + 32 + padded]
+        tail[:] = 0
+        put32(tail, padded - size, padded + 32)
+        done += 32 + padded
+        row += 1
+    return row, done

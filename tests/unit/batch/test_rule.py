@@ -1,0 +1,146 @@
+"""The rule of columns: what a stage declares, and that nothing goes past it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from espsim.aead.engines import engine_by_name
+from espsim.batch.inbound import lookup, parse, trailer
+from espsim.batch.inbound import order as inbound
+from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.replay import CHECK
+from espsim.batch.outbound import order as outbound
+from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.rule import REDO, REDO_SAS, Stage, checked, in_order
+from espsim.core.batch import COLUMNS, PacketBatch
+from espsim.core.out_batch import OUT_COLUMNS, OutBatch
+from espsim.reference.inbound import Inbound
+from espsim.reference.outbound import Outbound
+from tests.support import gcm_sa, ipv4, new_sad
+
+PACKET = ipv4(bytes(range(40)))
+PATHS: list[tuple[Stage[Any, Any], ...]] = [inbound.STAGES, outbound.STAGES]
+
+
+def constant(size):
+    return bytes(size)
+
+
+@pytest.fixture
+def batch():
+    return PacketBatch.of([PACKET, PACKET])
+
+
+@pytest.fixture
+def columns():
+    return BatchInbound(Inbound(new_sad(gcm_sa())), "cryptography").columns
+
+
+@pytest.mark.parametrize(
+    ("stages", "names"), [(inbound.STAGES, set(COLUMNS)), (outbound.STAGES, {*OUT_COLUMNS, "out"})]
+)
+def test_every_column_has_one_stage(stages, names):
+    defined = [name for stage in stages for name in stage.defines]
+    assert sorted(defined) == sorted(names - {"verdict"})
+
+
+def test_what_is_declared_twice_is_refused():
+    """Each stage in turn declares each column of the others."""
+    for stages in PATHS:
+        in_order(*stages)
+        for at, stage in enumerate(stages):
+            for other in stages[:at]:
+                for name in other.defines:
+                    wider = replace(stage, defines=stage.defines | {name})
+                    with pytest.raises(AssertionError, match=rf"{stage.name} defines {name}, which has its stage"):
+                        in_order(*stages[:at], wider, *stages[at + 1 :])
+                for name in other.sas:
+                    wider = replace(stage, sas=stage.sas | {name})
+                    with pytest.raises(AssertionError, match=f"{stage.name} defines SAs' {name}"):
+                        in_order(*stages[:at], wider, *stages[at + 1 :])
+
+
+def test_what_is_redone_was_defined_before():
+    with pytest.raises(AssertionError, match="lookup redoes flags, which no stage before it defines"):
+        in_order(lookup.STAGE, parse.STAGE)
+
+
+def test_redo_names_stages_and_columns_that_are_there():
+    names = {stage.name for stages in PATHS for stage in stages} | {"lookup behind a device"}
+    assert set(REDO) | set(REDO_SAS) <= names
+    assert {name for columns in REDO.values() for name in columns} <= {*COLUMNS, *OUT_COLUMNS, "arena", "out"}
+
+
+def test_another_stages_column_is_caught(batch, columns):
+    def meddling(batch, _columns):
+        batch.spi[0] += 1
+
+    with pytest.raises(AssertionError, match="check wrote spi"):
+        checked(replace(CHECK, run=meddling), batch, columns)
+
+
+def test_also_in_a_row_that_has_a_verdict(batch, columns):
+    batch.verdict[:] = 3
+
+    def meddling(batch, _columns):
+        batch.sa_index[1] = 7
+
+    with pytest.raises(AssertionError, match="trailer wrote sa_index"):
+        checked(replace(trailer.STAGE, run=meddling), batch, columns)
+
+
+@pytest.mark.parametrize("name", ["bits", "counts", "standing", "shape", "table4", "selectors"])
+def test_a_column_of_the_sas_is_caught(batch, columns, name):
+    column = getattr(columns, name)
+    if not column.size:
+        setattr(columns, name, np.zeros((1, 12), column.dtype))
+
+    def meddling(_batch, columns):
+        getattr(columns, name).reshape(-1)[0] ^= 1
+
+    with pytest.raises(AssertionError, match=f"trailer wrote the SAs' {name}"):
+        checked(replace(trailer.STAGE, run=meddling), batch, columns)
+
+
+def test_a_nested_column_of_the_sas_is_caught(batch):
+    columns = BatchInbound(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography").columns
+
+    def meddling(_batch, columns):
+        columns.own.sent[0, 0] += 1
+
+    with pytest.raises(AssertionError, match=r"check wrote the SAs' own\.sent"):
+        checked(replace(CHECK, run=meddling), batch, columns)
+
+
+@pytest.mark.parametrize("to", [0, 4, 254])
+def test_a_verdict_over_another_one_is_caught(batch, columns, to):
+    batch.verdict[1] = 3
+
+    def resetting(batch, _columns):
+        batch.verdict[1] = to
+
+    with pytest.raises(AssertionError, match="lookup wrote a verdict over another one"):
+        checked(replace(lookup.STAGE, run=resetting), batch, columns)
+
+
+def test_a_stage_that_may_not_object_is_caught(batch, columns):
+    def objecting(batch, _columns):
+        batch.verdict[0] = 3
+
+    with pytest.raises(AssertionError, match="check gave a verdict, and may not object"):
+        checked(replace(CHECK, run=objecting), batch, columns)
+
+
+def test_the_sealed_packets_are_a_column(batch):
+    path = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
+    out = OutBatch.of([PACKET], out=np.zeros(100, np.uint8))
+
+    def meddling(batch, _columns):
+        batch.out[3] = 1
+
+    with pytest.raises(AssertionError, match="seqno wrote out"):
+        checked(Stage("seqno", meddling), out, path.columns)
