@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from espsim.batch.inbound import lookup
+from espsim.batch.inbound import lookup, triple
 from espsim.jit import compiling
 from espsim.jit.memory import zeros
 from espsim.measure.interleave import machine
@@ -38,21 +38,21 @@ def unprefetched():
 def tables(of: Keys, *, huge: bool = True, off: int = 0):
     """(table4, table6, chain), filled; `off`: bytes between a cache line and the first bucket."""
     sas = len(of.spi)
-    table4, table6 = lookup.triple_tables(sas, 0, huge=huge)
+    table4, table6 = triple.triple_tables(sas, 0, huge=huge)
     if off:
         room = zeros((table4.nbytes + 64,), np.uint8, huge=huge)
         table4 = room[off : off + table4.nbytes].view(np.uint64).reshape(table4.shape)
     chain = zeros((sas, 5), np.uint32)
-    chain[:, 0], chain[:, 3] = ESP, lookup.ANY_PORT
+    chain[:, 0], chain[:, 3] = ESP, triple.ANY_PORT
     family = np.full(sas, 4, np.uint8)
-    assert lookup.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) == sas
+    assert triple.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) == sas
     return table4, table6, chain
 
 
 def timed(of: Keys, kernel, table, batch: int = BATCH):
     """A call that looks all packets up, shown to answer rightly, and returns nanoseconds a packet."""
     rows = len(of.pick)
-    verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, lookup.NO_PORT, np.uint32)
+    verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, triple.NO_PORT, np.uint32)
     family, proto, found = np.full(rows, 4, np.uint8), np.full(rows, ESP, np.uint8), np.empty(rows, np.int32)
 
     def run() -> float:

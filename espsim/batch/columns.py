@@ -16,21 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
-from espsim.batch.inbound import replay
+from espsim.batch.inbound import window as windows
 from espsim.batch.inbound.admit import selector_words
 from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
-from espsim.batch.inbound.lookup import (
-    ANY_PORT,
-    EITHER,
-    ENCAPSULATED,
-    ENCAPSULATED_TCP,
-    NO_PORT,
-    PLAIN,
-    triple_insert,
-    triple_tables,
-)
+from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.own import OwnColumns
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
 from espsim.batch.lifetimes import Lifetimes, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.batch import PacketBatch
@@ -162,14 +154,14 @@ class SadColumns:
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
             if window.resume is not None:
-                window.stand(window.top, 0, int(self.bits[(int(shape) >> replay.WHERE) + 1]))
+                window.stand(window.top, 0, int(self.bits[(int(shape) >> windows.WHERE) + 1]))
             return
         seen = np.zeros(window.size, np.uint8)
-        replay.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
+        windows.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
-        top = int(self.bits[int(shape) >> replay.WHERE])
+        top = int(self.bits[int(shape) >> windows.WHERE])
         # Where nobody asks the window (a device that checks no replays) packets are counted and it stays as it is.
-        window.stand(top, bitmap, window.resume if int(shape) & int(replay.RESUMED) else None)
+        window.stand(top, bitmap, window.resume if int(shape) & int(windows.RESUMED) else None)
 
 
 def _linked(sad: Sad) -> list[SadEntry]:
@@ -225,19 +217,19 @@ def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
 def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
     """`shape` and `bits` of batch/inbound/replay.py, where the windows stand."""
     forms = [
-        replay.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
+        windows.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
         for w in (e.window for e in entries)
     ]
     starts = np.cumsum([0] + [words for _, words in forms])
     bits: U64 = zeros((int(starts[-1]),), np.uint64)
-    shape = np.array([form | int(at) << replay.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
+    shape = np.array([form | int(at) << windows.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
     for row, entry in enumerate(entries):
         window, at = entry.window, int(starts[row])
         bits[at], bits[at + 1] = window.top & _M64, (window.resume or 0) & _M64
         seen = window.bitmap_from_top() if window.bitmap else 0
         if seen:
             behind = [n for n in range(window.size) if seen >> n & 1]
-            replay.mark(shape[row], bits, np.array(behind, np.uint32))
+            windows.mark(shape[row], bits, np.array(behind, np.uint32))
     return shape, bits
 
 

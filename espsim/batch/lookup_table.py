@@ -11,7 +11,8 @@ import numpy.typing as npt
 from espsim.batch.device.hardware import USE, DeviceColumns, DeviceRows, PacketColumns, ask_device, hardware
 from espsim.batch.device.snapshot import device_columns
 from espsim.batch.device.steps import ASK
-from espsim.batch.inbound.lookup import ANY_PORT, NO_PORT, triple, triple_insert, triple_tables
+from espsim.batch.inbound.lookup import triple
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.errors import InputError
 from espsim.core.numbers import PROTO_ESP

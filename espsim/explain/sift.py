@@ -11,7 +11,7 @@ import numpy as np
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.batch.inbound import sift as kernel
 from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.inbound.replay import RESUMED, WHERE
+from espsim.batch.inbound.window import RESUMED, WHERE
 from espsim.core.answers import Received
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch

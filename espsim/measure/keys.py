@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from espsim.batch.inbound import lookup, replay
+from espsim.batch.inbound import triple
+from espsim.batch.inbound import window as windows
 from espsim.jit.memory import zeros
 
 PACKETS = 1 << 20
@@ -87,11 +88,11 @@ class TripleTable:
 def triple_table(of: Keys) -> TripleTable:
     """Every SA of `of` in the software table, none with a mark."""
     sas = len(of.spi)
-    table4, table6 = lookup.triple_tables(sas if of.family == 4 else 0, sas if of.family == 6 else 0)
+    table4, table6 = triple.triple_tables(sas if of.family == 4 else 0, sas if of.family == 6 else 0)
     chain = zeros((sas, 5), np.uint32)
-    chain[:, 0], chain[:, 3] = ESP, lookup.ANY_PORT
+    chain[:, 0], chain[:, 3] = ESP, triple.ANY_PORT
     family = np.full(sas, of.family, np.uint8)
-    if lookup.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) != sas:
+    if triple.triple_insert(np.arange(sas), family, of.spi, of.daddr, table4, table6, chain) != sas:
         raise AssertionError("an SA found no room in the software table")
     return TripleTable(table4, table6, chain)
 
@@ -113,7 +114,7 @@ def stream(sas: int, *, window: int = 64, esn: bool = False, packets: int = PACK
     order, counts = np.argsort(sa, kind="stable"), np.bincount(sa, minlength=sas)
     seq = np.empty(packets, np.uint32)
     seq[order] = np.arange(1, packets + 1) - np.repeat(np.cumsum(counts) - counts, counts)
-    form, words = replay.shape_of(window, esn=esn)
+    form, words = windows.shape_of(window, esn=esn)
     shape, bits = zeros((sas,), np.uint64), zeros((sas * words,), np.uint64)
-    shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(replay.WHERE)
+    shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)
     return Stream(sa, seq, shape, bits)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from espsim.batch.device.hardware import DeviceRows
-from espsim.batch.inbound import lookup, replay
+from espsim.batch.inbound import lookup, replay, triple
 from espsim.jit.memory import zeros
 from espsim.measure.cases import Case, Clocked, Group, ready
 from espsim.measure.keys import PACKETS, keys, stream, triple_table
@@ -91,7 +91,7 @@ def triple_case(count: int, family: int, hit: float, seed: int) -> Case:
     of = keys(count, family=family, hit=hit, seed=seed)
     table = triple_table(of)
     rows = len(of.pick)
-    verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, lookup.NO_PORT, np.uint32)
+    verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, triple.NO_PORT, np.uint32)
     kind, proto, found = np.full(rows, family, np.uint8), np.full(rows, 50, np.uint8), np.empty(rows, np.int32)
 
     def call(cut: slice) -> None:

@@ -28,7 +28,7 @@ from espsim.batch.device.hardware import (
     hardware,
 )
 from espsim.batch.device.steps import ASK, HIT, PENDING, SPI
-from espsim.batch.inbound.lookup import NO_PORT
+from espsim.batch.inbound.triple import NO_PORT
 from espsim.core.arrays import I32, U32, U64
 from espsim.core.batch import PacketBatch
 from espsim.jit.memory import zeros

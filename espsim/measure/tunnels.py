@@ -14,7 +14,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.suites import AEADS, SuiteKeys
 from espsim.batch.columns import SadColumns
-from espsim.batch.inbound import replay
+from espsim.batch.inbound import window as windows
 from espsim.batch.inbound.decap import TUNNEL
 from espsim.batch.inbound.lookup import PLAIN
 from espsim.jit.memory import zeros
@@ -43,9 +43,9 @@ def slots_for(sas: int, rng: np.random.Generator) -> list[SlotKeys]:
 def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine) -> SadColumns:
     """The runtime columns of inbound tunnels with these keys."""
     sas, table = len(of.spi), triple_table(of)
-    form, words = replay.shape_of(64, esn=False)
+    form, words = windows.shape_of(64, esn=False)
     shape = zeros((sas,), np.uint64)
-    shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(replay.WHERE)
+    shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)
     ports = np.zeros(65536, np.uint8)
     ports[PORT_NAT_T] = 1
     return SadColumns(

@@ -1,4 +1,4 @@
-"""kernels.lookup against the SAD's own index and the reference path's checks."""
+"""batch/inbound/lookup.py against the SAD's own index and the reference path's checks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.lookup import (
-    ANY_PORT,
-    ENCAPSULATED,
-    ENCAPSULATED_TCP,
-    NO_PORT,
-    PLAIN,
-    TCP_PORT,
-    triple,
-    triple_insert,
-    triple_tables,
-    usable,
-)  # fmt: skip
+from espsim.batch.inbound.lookup import ENCAPSULATED, ENCAPSULATED_TCP, PLAIN, usable
+from espsim.batch.inbound.lookup import triple as find
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, TCP_PORT, triple_insert, triple_tables
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.verdict import Verdict
 from espsim.sad.association import Encap, Mark, SecurityAssociation
@@ -100,7 +91,7 @@ def test_triple_is_the_sads_own_lookup(sas, packets, port_key, room):
     mark = np.array([m for _, m, _, _ in asked], np.uint32)
     dport = np.array([NO_PORT if port is None else port for _, _, port, _ in asked], np.uint32)
     found = np.full(len(asked), 77, np.int32)
-    triple(verdict, rows.family, rows.proto, rows.spi, rows.daddr, mark, dport, *tables, chain, found)
+    find(verdict, rows.family, rows.proto, rows.spi, rows.daddr, mark, dport, *tables, chain, found)
     for n, ((daddr, spi, proto), m, port, done) in enumerate(asked):
         right = None if done else index.lookup(daddr, spi, proto, m, port)
         assert found[n] == (-1 if right is None else right.sa_index)
@@ -121,7 +112,7 @@ def test_triple_in_a_full_table(seed, family, count):
     assert triple_insert(np.arange(count), kind, spi, daddr, *tables, chain) == count
     found, none = np.zeros(2 * count, np.int32), np.zeros(2 * count, np.uint8)
     words = np.zeros(2 * count, np.uint32)
-    triple(none, kind, proto, spi, daddr, words, words, *tables, chain, found)
+    find(none, kind, proto, spi, daddr, words, words, *tables, chain, found)
     assert found[:count].tolist() == list(range(count))
     assert set(found[count:].tolist()) == {-1}
 
@@ -150,7 +141,7 @@ def find_v6(sas: list[tuple[int, int, int]], asked: list[tuple[int, int, int]]) 
     rows, found = len(asked), np.full(len(asked), 77, np.int32)
     spi, daddr = np.array([key[0] for key in asked], np.uint32), np.array([key[1:] for key in asked], np.uint64)
     words = np.zeros(rows, np.uint32)
-    triple(
+    find(
         np.zeros(rows, np.uint8), np.full(rows, 6, np.uint8), np.full(rows, 50, np.uint8), spi, daddr, words, words,
         triple_tables(0, 0)[0], table, chain, found,
     )  # fmt: skip
@@ -194,7 +185,7 @@ def test_a_table_that_is_full_says_so(family):
     kind = np.full(11, family, np.uint8)
     assert triple_insert(np.arange(11), kind, spi, daddr, *tables, chain) == room
     found, none, words = np.zeros(11, np.int32), np.zeros(11, np.uint8), np.zeros(11, np.uint32)
-    triple(none, kind, np.full(11, 50, np.uint8), spi, daddr, words, words, *tables, chain, found)
+    find(none, kind, np.full(11, 50, np.uint8), spi, daddr, words, words, *tables, chain, found)
     assert found.tolist() == [n if n < room else -1 for n in range(11)]
 
 

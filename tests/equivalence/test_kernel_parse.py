@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.lookup import NO_PORT
 from espsim.batch.inbound.parse import parse_rows
+from espsim.batch.inbound.triple import NO_PORT
 from espsim.core.numbers import CUT, DELIVERED, LINK_PART, NOT_ESP, PART
 from espsim.core.verdict import Verdict
 from espsim.reference.outer import parse_outer

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.batch.inbound import replay
+from espsim.batch.inbound import window as windows
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
 from espsim.sad.window import RingWindow, Window, make_window
@@ -26,19 +27,19 @@ class Windows:
     def __init__(self, twins: list[Window]) -> None:
         self.twins = twins
         shapes = [
-            replay.shape_of(t.size, esn=t.esn, resumed=t.resume is not None, ring=isinstance(t, RingWindow))
+            windows.shape_of(t.size, esn=t.esn, resumed=t.resume is not None, ring=isinstance(t, RingWindow))
             for t in twins
         ]
         at = np.concatenate([[0], np.cumsum([words for _, words in shapes])]).astype(int)
         self.bits = zeros((int(at[-1]),), np.uint64)
         self.shape = np.array(
-            [form | int(where) << replay.WHERE for (form, _), where in zip(shapes, at, strict=False)], np.uint64
+            [form | int(where) << windows.WHERE for (form, _), where in zip(shapes, at, strict=False)], np.uint64
         )
         self.at = at
         for n, twin in enumerate(twins):
             self.bits[at[n]], self.bits[at[n] + 1] = twin.top, twin.resume or 0
             seen = twin.bitmap_from_top()
-            replay.mark(self.shape[n], self.bits, np.array([i for i in range(twin.size) if seen >> i & 1], np.uint32))
+            windows.mark(self.shape[n], self.bits, np.array([i for i in range(twin.size) if seen >> i & 1], np.uint32))
 
     def same(self) -> None:
         for n, twin in enumerate(self.twins):
@@ -46,10 +47,10 @@ class Windows:
                 assert int(self.bits[self.at[n] + 1]) == (twin.resume or 0)
                 continue
             assert int(self.bits[self.at[n]]) == twin.top
-            assert bool(self.shape[n] & replay.RESUMED) == (twin.resume is not None)
+            assert bool(self.shape[n] & windows.RESUMED) == (twin.resume is not None)
             if twin.resume is None:
                 answer = np.zeros(twin.size, np.uint8)
-                replay.seen(self.shape[n], self.bits, np.arange(twin.size, dtype=np.uint32), answer)
+                windows.seen(self.shape[n], self.bits, np.arange(twin.size, dtype=np.uint32), answer)
                 assert sum(int(bit) << i for i, bit in enumerate(answer)) == twin.bitmap_from_top()
 
 
@@ -245,5 +246,5 @@ def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
 
 @pytest.mark.parametrize(("size", "most"), [(0, 32), (32, 32), (64, 32), (128, 32), (1024, 160), (4096, 544)])
 def test_memory_of_a_window(size, most):
-    _, words = replay.shape_of(size, esn=True)
+    _, words = windows.shape_of(size, esn=True)
     assert 8 * words <= most

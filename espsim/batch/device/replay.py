@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
-from espsim.batch.inbound.replay import _infer, _judge, accepted, settle_sent
+from espsim.batch.inbound.replay import settle_sent
+from espsim.batch.inbound.window import accepted, infer, judge
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import (
     DELIVERED,
@@ -46,8 +47,8 @@ def advance(
             if settle_sent(i, sa_index[i], form, number, opened, sent, seq64, verdict):
                 continue
             return i
-        now, ahead = _infer(form, bits, number)
-        refused = DELIVERED if order[i] == NOBODY else _judge(form, bits, number, now, ahead)
+        now, ahead = infer(form, bits, number)
+        refused = DELIVERED if order[i] == NOBODY else judge(form, bits, number, now, ahead)
         if refused != DELIVERED and order[i] == WINDOW_FIRST:
             if seq64[i] != now and opened[i] in (DELIVERED, TRAILER):
                 opened[i] = OTHERWISE

@@ -34,7 +34,7 @@ from espsim.batch.device.hardware import (
     Ways,
     exact_table,
 )  # fmt: skip
-from espsim.batch.inbound.lookup import NO_PORT
+from espsim.batch.inbound.triple import NO_PORT
 from espsim.core.arrays import I32, I64, U8, U64
 from espsim.core.errors import UnknownReached
 from espsim.core.numbers import PROTO_ESP

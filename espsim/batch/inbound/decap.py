@@ -1,7 +1,11 @@
 """Decap: out of the tunnel, or back under the IP headers, in place. MODE.
 
-`reference/inner.py` over columns. Does not decrypt (open.py), judge the trailer (trailer.py) or selectors (admit.py),
-or touch a byte outside a row's own.
+`reference/inner.py` over columns:
+
+1. tunnel mode: the packet inside, its TFC padding cut off, congestion and DSCP carried over as the SA's flags say
+2. transport mode: the IP headers move right, to the payload, with another length, next header and checksum
+
+Does not decrypt (open.py), judge the trailer (trailer.py) or selectors (admit.py), or touch a byte outside a row's own.
 Sources: RFC 4301 5.1.2 and 5.2, RFC 1624 3; Linux net/xfrm/xfrm_input.c.
 """
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.batch.inbound import layers
-from espsim.batch.inbound.lookup import NO_PORT, TCP_PORT
+from espsim.batch.inbound.triple import NO_PORT, TCP_PORT
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8, U32, U64, Int
 from espsim.core.batch import PacketBatch

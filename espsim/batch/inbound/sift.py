@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.batch.inbound.lookup import TCP_PORT
+from espsim.batch.inbound.triple import TCP_PORT
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import DELIVERED, MODE, NO_SA, OWN, POLICY, SENT, TRAILER
 from espsim.jit.bytes import mul64
