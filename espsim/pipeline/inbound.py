@@ -28,6 +28,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.core.answers import Received
+from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
@@ -38,13 +39,18 @@ from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 from espsim.stages import aead, decap, lookup, parse, replay, trailer
 from espsim.stages.columns import SadColumns
-from espsim.stages.rule import in_order, run_stages
+from espsim.stages.rule import Stage, in_order, run_stages
 
-STAGES = in_order(
+Stages = tuple[Stage[PacketBatch, SadColumns], ...]
+
+STAGES: Stages = in_order(
     parse.PARSE, lookup.LOOKUP, replay.CHECK, aead.OPEN, trailer.TRAILER, replay.SETTLE, decap.DECAP, decap.ADMIT,
     decap.SENT, decap.COUNT,
 )  # fmt: skip
 """The stages in their order, each with the columns that it writes."""
+AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 9), slice(9, 10)
+"""Of the stages, for workers: what any worker runs at any time; settle, in order of arrival; what any worker runs after
+that; count, in order of arrival."""
 
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
@@ -80,6 +86,9 @@ class BatchInbound(Closing):
     checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
     """
 
+    parts = True
+    """Whether the stages may run a batch in parts."""
+
     def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
@@ -108,10 +117,25 @@ class BatchInbound(Closing):
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns."""
         self.columns.begin(batch)
-        run_stages(STAGES, batch, self.columns, debug=self.debug)
+        self.run_some(batch, slice(None))
+        self.run_alone(batch)
+
+    def run_some(self, batch: PacketBatch, which: slice) -> None:
+        """Some of the stages: see AHEAD."""
+        run_stages(self._stages(batch), batch, self.columns, debug=self.debug, which=which)
+
+    def run_alone(self, batch: PacketBatch) -> None:
+        """After all stages, in order of arrival: rows of SAs that are the reference path's."""
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
+
+    def _stages(self, _batch: PacketBatch) -> Stages:
+        return STAGES
+
+    def own_of(self, batch: PacketBatch) -> I32:
+        """The SA of every row, as the software lookup finds it; -1: none."""
+        return batch.sa_index
 
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""

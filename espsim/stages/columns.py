@@ -10,8 +10,9 @@ that share its SPI go with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 from espsim.sad.spi import SpiPolicy
 from espsim.sad.window import RingWindow, Window
-from espsim.stages.lifetimes import Lifetimes, take_first_use
+from espsim.stages.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.stages.own import OwnColumns
 from espsim.stages.selectors import selector_words
 from espsim.wire.udp import PORT_NAT_T
@@ -128,18 +129,31 @@ class SadColumns:
 
     def begin(self, batch: PacketBatch) -> None:
         """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
-        if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
-        if not len(self.lifetimes.rows):
-            return
-        counts = self.counts[self.lifetimes.rows]
-        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
-        due = self.lifetimes.due(batch.time, batch.length, counts[:, PACKETS : BYTES + 1], since)
-        if not len(due):
+        due = self.due(Coming.of(batch.time, batch.length))
+        if self.lifetimes is None or not len(due):
             return
         mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
         self.lend(mates)
         self.lifetimes.without(mates)
+
+    def due(self, coming: Coming) -> I64:
+        """The SAs that may meet a limit while these packets run, and are the kernels'."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
+        if not len(self.lifetimes.rows):
+            return self.lifetimes.rows
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
+        due = self.lifetimes.due(coming, counts[:, PACKETS : BYTES + 1], since)
+        # Where workers run, another process may have lent some.
+        ours: I64 = due[self.standing[due] != ONE_BY_ONE]
+        return ours
+
+    def share(self, memory: Callable[..., Any]) -> None:
+        """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
+        self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
+        self.shape, self.bits = shared(self.shape, memory), shared(self.bits, memory)
+        self.own.standing, self.own.sent = shared(self.own.standing, memory), shared(self.own.sent, memory)
 
     def lend(self, rows: I64) -> None:
         """All packets of these SAs are the one-packet path's from now on, and their state is."""

@@ -1,0 +1,276 @@
+"""The two directions as a run of a capture needs them: what may run in any order, and what in order of arrival.
+
+begin     SAs near their end become the reference path's        in the first process, before the batch is handed out
+ahead     what moves no SA: to the opened packet, or to the length of the sealed one     any worker, any time
+settle    windows and numbers                                   in order of arrival
+after     the packet that goes out                              any worker
+end       what goes one by one, what SAs count                  in order of arrival
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from espsim.core.arrays import F64, I32, U8, U32
+from espsim.core.batch import PacketBatch
+from espsim.core.out_batch import OutBatch
+from espsim.io.slots import FrameSlot
+from espsim.pipeline import inbound, outbound
+from espsim.pipeline.inbound import BatchInbound
+from espsim.pipeline.outbound import BatchOutbound
+from espsim.sad.entry import SadEntry
+from espsim.stages.lifetimes import Coming
+
+PART = 2048
+"""Rows that go through the inbound stages together: enough that a stage's call costs little, few enough that they stay
+in a core's cache."""
+
+Memory = Callable[..., Any]
+"""`memory(shape, dtype)` makes an array of zeros."""
+Ask = Callable[[Any], Any]
+"""Asks the first process, which has the SAD."""
+
+
+class Batch(Protocol):
+    """What both directions' batches have."""
+
+    verdict: U8
+    sa_index: I32
+    time: F64
+    length: I32
+
+    def head(self, rows: int) -> Any:
+        """The first rows as a batch of the same memory."""
+
+
+_B = TypeVar("_B", bound=Batch)
+
+
+class Lane(Protocol[_B]):
+    """One direction, as a run of a capture needs it; see above."""
+
+    entries: list[SadEntry]
+
+    @property
+    def shares(self) -> bool:
+        """Whether several workers may run it."""
+
+    def share(self, memory: Memory) -> None:
+        """What packets move lies in memory of `memory` from now on, which processes forked then share."""
+
+    def due(self, coming: Coming) -> bool:
+        """Whether an SA may meet a limit while these packets run."""
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> _B:
+        """A batch over a slot's memory."""
+
+    def begin(self, batch: _B) -> None:
+        """In the first process, where no batch is on the way."""
+
+    def ahead(self, batch: _B) -> None:
+        """At any time."""
+
+    def settle(self, batch: _B) -> None:
+        """In order of arrival."""
+
+    def after(self, batch: _B) -> None:
+        """At any time after it."""
+
+    def end(self, batch: _B) -> None:
+        """In order of arrival."""
+
+    def forked(self, ask: Ask) -> None:
+        """This is a worker now: what the reference path has to do, the first process does."""
+
+    def answer(self, request: Any) -> Any:
+        """In the first process: what a worker asked."""
+
+    def close(self) -> None:
+        """Write back into the SAD."""
+
+    def notes(self) -> Any:
+        """What a worker has to say at the end."""
+
+    def take(self, notes: Any) -> None:
+        """What a worker said."""
+
+
+class InboundLane:
+    """Packets of a capture through a `BatchInbound`."""
+
+    def __init__(self, path: BatchInbound) -> None:
+        self.path = path
+        self.entries = path.columns.entries
+
+    @property
+    def alone(self) -> Counter[int]:
+        """After the last piece: what the reference path opened (`BatchInbound.alone`)."""
+        return self.path.alone
+
+    @property
+    def shares(self) -> bool:
+        """Where a policy of its own finds SAs that may end, or a device opens packets with keys of such SAs, one worker
+        does all: these look at the SAD itself, which moves then."""
+        own_ways = self.path.columns.asked is not None or not self.path.parts
+        return not own_ways or not any(entry.sa.limited for entry in self.entries)
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> PacketBatch:
+        """A batch over a slot's memory."""
+        mark: U32 = memory((len(time),), np.uint32)
+        if self.path.one.mark:
+            mark[:] = self.path.one.mark
+        facts = slot.link, slot.frame, slot.captured, slot.wire
+        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, *facts)
+
+    def share(self, memory: Memory) -> None:
+        """As Lane, like the next ones."""
+        self.path.columns.share(memory)
+
+    def due(self, coming: Coming) -> bool:
+        """As Lane."""
+        return len(self.path.columns.due(coming)) > 0
+
+    def begin(self, batch: PacketBatch) -> None:
+        """As Lane."""
+        self.path.columns.begin(batch)
+
+    def ahead(self, batch: PacketBatch) -> None:
+        """Parse, look up, check, open, look at the trailer."""
+        rows = len(batch)
+        if rows <= PART or not self.path.parts:
+            self.path.run_some(batch, inbound.AHEAD)
+            return
+        for first in range(0, rows, PART):
+            self.path.run_some(batch.part(slice(first, min(first + PART, rows))), inbound.AHEAD)
+
+    def settle(self, batch: PacketBatch) -> None:
+        """Check again, move the windows."""
+        self.path.run_some(batch, inbound.SETTLE)
+
+    def after(self, batch: PacketBatch) -> None:
+        """Take the packets out."""
+        self.path.run_some(batch, inbound.AFTER)
+
+    def end(self, batch: PacketBatch) -> None:
+        """Count."""
+        self.path.run_some(batch, inbound.COUNT)
+        self.path.run_alone(batch)
+
+    def forked(self, ask: Ask) -> None:
+        """As Lane."""
+        self.path.one = _Elsewhere(self.path.one, ask)
+
+    def answer(self, request: Any) -> Any:
+        """As Lane."""
+        packet, now, outgoing, in_tcp = request
+        return self.path.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
+
+    def close(self) -> None:
+        """As Lane."""
+        self.path.close()
+
+    def notes(self) -> Counter[int]:
+        """What the reference path did for this worker."""
+        return self.path.alone
+
+    def take(self, notes: Counter[int]) -> None:
+        """As Lane."""
+        self.path.alone += notes
+
+
+class OutboundLane:
+    """Clear packets of a capture through a `BatchOutbound`."""
+
+    shares = True
+    """Any number of workers may run it."""
+
+    def __init__(self, path: BatchOutbound) -> None:
+        self.path = path
+        self.entries = path.columns.entries
+        self._tied = False
+
+    @property
+    def alone(self) -> Counter[int]:
+        """After the last piece: what the reference path sealed (`BatchOutbound.alone`)."""
+        return self.path.alone
+
+    @property
+    def ambiguous(self) -> bool:
+        """After the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
+        return self._tied or self.path.ambiguous
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutBatch:
+        """A batch over a slot's memory. Sealed packets lie in memory of each worker."""
+        return OutBatch(slot.arena, slot.offset, slot.length, time, memory=memory)
+
+    def share(self, memory: Memory) -> None:
+        """As Lane, like the next ones."""
+        self.path.columns.share(memory)
+
+    def due(self, coming: Coming) -> bool:
+        """As Lane."""
+        return len(self.path.columns.due(coming)) > 0
+
+    def begin(self, batch: OutBatch) -> None:
+        """As Lane."""
+        self.path.columns.begin(batch)
+
+    def ahead(self, batch: OutBatch) -> None:
+        """Choose the SA, measure."""
+        self.path.run_some(batch, outbound.AHEAD)
+
+    def settle(self, batch: OutBatch) -> None:
+        """Number."""
+        self.path.run_some(batch, outbound.SETTLE)
+
+    def after(self, batch: OutBatch) -> None:
+        """Put headers around, seal."""
+        self.path.run_some(batch, outbound.AFTER)
+
+    def end(self, batch: OutBatch) -> None:
+        """What goes one by one."""
+        self.path.run_alone(batch)
+
+    def forked(self, ask: Ask) -> None:
+        """As Lane."""
+        self.path.one = _Elsewhere(self.path.one, ask)
+
+    def answer(self, request: Any) -> Any:
+        """As Lane."""
+        return self.path.one.send(*request)
+
+    def close(self) -> None:
+        """As Lane."""
+        self.path.close()
+
+    def notes(self) -> tuple[bool, Counter[int]]:
+        """Whether anything was ambiguous, and what the reference path did for this worker."""
+        return self.path.ambiguous, self.path.alone
+
+    def take(self, notes: tuple[bool, Counter[int]]) -> None:
+        """As Lane."""
+        ambiguous, alone = notes
+        self._tied = self._tied or ambiguous
+        self.path.alone += alone
+
+
+class _Elsewhere:
+    """In a worker, in the place of the reference path: the first process runs the packets, in their order."""
+
+    def __init__(self, one: Any, ask: Ask) -> None:
+        self._one, self._ask = one, ask
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._one, name)
+
+    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Any:
+        """As `Inbound.receive`."""
+        return self._ask((packet, now, outgoing, in_tcp))
+
+    def send(self, packet: bytes, now: float) -> Any:
+        """As `Outbound.send`."""
+        return self._ask((packet, now))
