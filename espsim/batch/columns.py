@@ -10,8 +10,9 @@ that share its SPI go with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.own import OwnColumns
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
-from espsim.batch.lifetimes import Lifetimes, take_first_use
+from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
@@ -109,18 +110,31 @@ class SadColumns:
 
     def begin(self, batch: PacketBatch) -> None:
         """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
-        if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
-        if not len(self.lifetimes.rows):
-            return
-        counts = self.counts[self.lifetimes.rows]
-        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
-        due = self.lifetimes.due(batch.time, batch.length, counts[:, PACKETS : BYTES + 1], since)
-        if not len(due):
+        due = self.due(Coming.of(batch.time, batch.length))
+        if self.lifetimes is None or not len(due):
             return
         mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
         self.lend(mates)
         self.lifetimes.without(mates)
+
+    def due(self, coming: Coming) -> I64:
+        """The SAs that may meet a limit while these packets run, and are the kernels'."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
+        if not len(self.lifetimes.rows):
+            return self.lifetimes.rows
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
+        due = self.lifetimes.due(coming, counts[:, PACKETS : BYTES + 1], since)
+        # Where workers run, another process may have lent some.
+        ours: I64 = due[self.standing[due] != ONE_BY_ONE]
+        return ours
+
+    def share(self, memory: Callable[..., Any]) -> None:
+        """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
+        self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
+        self.shape, self.bits = shared(self.shape, memory), shared(self.bits, memory)
+        self.own.standing, self.own.sent = shared(self.own.standing, memory), shared(self.own.sent, memory)
 
     def lend(self, rows: I64) -> None:
         """All packets of these SAs are the one-packet path's from now on, and their state is."""
@@ -234,7 +248,7 @@ def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
 
 
 def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple[U64, U64, U32]:
-    """The tables and chains of inbound/lookup.py. A state of an odd family is in none of them: nothing finds it."""
+    """The tables and chains of inbound/triple.py. A state of an odd family is in none of them: nothing finds it."""
     count = len(entries)
     family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
     spi = np.array([e.sa.spi for e in entries], np.uint32)

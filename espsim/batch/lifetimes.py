@@ -7,7 +7,8 @@ one place at any time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,28 @@ from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 
 _NEVER = 1 << 62
+_T = TypeVar("_T", bound=np.generic)
+
+
+class Coming(NamedTuple):
+    """Packets that are not counted yet: how many, their bytes, and their times in seconds."""
+
+    packets: int
+    bytes: int
+    earliest: float
+    latest: float
+
+    @classmethod
+    def of(cls, time: F64, length: I32) -> Coming:
+        """A batch's."""
+        if not len(time):
+            return cls(0, 0, np.inf, -np.inf)
+        return cls(len(time), int(length.sum(dtype=np.int64)), float(time.min()), float(time.max()))
+
+    def with_(self, others: Iterable[Coming]) -> Coming:
+        """These and others together."""
+        packets, sizes, earliest, latest = zip(self, *others, strict=True)
+        return Coming(sum(packets), sum(sizes), min(earliest), max(latest))
 
 
 class Lifetimes:
@@ -41,21 +64,19 @@ class Lifetimes:
         self._hard_use = _seconds([limit.hard_use for limit in limits])
         self._used: F64 = np.array([np.nan if e.used is None else e.used for e in limited], np.float64)
 
-    def due(self, time: F64, length: I32, packets: I64, since: F64) -> I64:
-        """Those of `rows` that could meet a limit in a batch of packets at `time` (seconds), `length` bytes long.
+    def due(self, coming: Coming, packets: I64, since: F64) -> I64:
+        """Those of `rows` that could meet a limit while these packets run.
 
         `packets` (rows, 2) and `since` are what the kernels have counted since this was made: packets and bytes, and
         the first use in seconds, NaN where there was none.
         """
-        if not len(time):
+        if not coming.packets:
             return self.rows[:0]
-        latest = time.max()
-        used = np.fmin(np.fmin(self._used, since), time.min())
-        coming = np.array((len(time), length.sum(dtype=np.int64)))
-        due = (packets + coming >= self._left).any(axis=1)
+        used = np.fmin(np.fmin(self._used, since), coming.earliest)
+        due = (packets + np.array((coming.packets, coming.bytes)) >= self._left).any(axis=1)
         # As hard_time_passed says it: a difference of floats grows with what it is taken from, so the latest time
         # speaks for all.
-        due |= (latest - self._added >= self._hard_add) | (latest - used >= self._hard_use)
+        due |= (coming.latest - self._added >= self._hard_add) | (coming.latest - used >= self._hard_use)
         rows: I64 = self.rows[due]
         return rows
 
@@ -88,3 +109,10 @@ def _left(entry: SadEntry) -> tuple[int, int]:
 
 def _seconds(limits: list[int | None]) -> F64:
     return np.array([np.inf if n is None else n for n in limits], np.float64)
+
+
+def shared(column: npt.NDArray[_T], memory: Callable[..., Any]) -> npt.NDArray[_T]:
+    """A column's values in memory of `memory(shape, dtype)`."""
+    there: npt.NDArray[_T] = memory(column.shape, column.dtype.type)
+    there[...] = column
+    return there

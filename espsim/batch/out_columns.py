@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
 from espsim.aead.suites import Kind
-from espsim.batch.lifetimes import Lifetimes, take_first_use
+from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
 from espsim.core.arrays import I64, U8, U64
@@ -95,20 +96,31 @@ class OutColumns:
 
     def begin(self, batch: OutBatch) -> None:
         """Before a batch: SAs that may meet a limit in it become the one-packet path's, and so do their stand-ins."""
-        if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
-        if not len(self.lifetimes.rows):
-            return
-        counts = self.counts[self.lifetimes.rows]
-        since = np.where(counts[:, layout.USED] == 2, counts[:, layout.SINCE].view(np.float64), np.nan)
-        counted = counts[:, layout.PACKETS : layout.BYTES + 1].astype(np.int64)
-        due = self.lifetimes.due(batch.time, batch.length, counted, since)
-        if not len(due):
+        due = self.due(Coming.of(batch.time, batch.length))
+        if self.lifetimes is None or not len(due):
             return
         alone = np.flatnonzero(stand_ins(self.entries, [self.entries[row] for row in due.tolist()]))
         self._write_back(alone)
         self.standing[alone] = ONE_BY_ONE
         self.lifetimes.without(alone)
+
+    def due(self, coming: Coming) -> I64:
+        """The SAs that may meet a limit while these packets run, and are the kernels'."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+        if not len(self.lifetimes.rows):
+            return self.lifetimes.rows
+        counts = self.counts[self.lifetimes.rows]
+        since = np.where(counts[:, layout.USED] == 2, counts[:, layout.SINCE].view(np.float64), np.nan)
+        counted = counts[:, layout.PACKETS : layout.BYTES + 1].astype(np.int64)
+        due = self.lifetimes.due(coming, counted, since)
+        # Where workers run, another process may have lent some.
+        ours: I64 = due[self.standing[due] != ONE_BY_ONE]
+        return ours
+
+    def share(self, memory: Callable[..., Any]) -> None:
+        """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
+        self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
 
     def write_back(self) -> None:
         """Last numbers, statistics and first use into the `Sad`; between batches, as often as one likes."""

@@ -75,11 +75,13 @@ def in_order(*stages: Stage[_B, _C]) -> tuple[Stage[_B, _C], ...]:
     return stages
 
 
-def run_stages(stages: Sequence[Stage[_B, _C]], batch: _B, columns: _C, *, debug: bool) -> None:
-    """Run stages in their order; `debug` checks each."""
+def run_stages(
+    stages: Sequence[Stage[_B, _C]], batch: _B, columns: _C, *, debug: bool, which: slice = slice(None)
+) -> None:  # fmt: skip
+    """Run stages in their order, all or some; `debug` checks each."""
     if debug:
         in_order(*stages)
-    for stage in stages:
+    for stage in stages[which]:
         if debug:
             checked(stage, batch, columns)
         else:

@@ -112,7 +112,7 @@ def decap(
 
     writes = {"-o": output, "--verdicts": verdicts}
     common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
-    way = packets.way(reference, engine, workers)
+    way = packets.way(reference, engine, workers, capture)
     strict = "strict-windows" in options
     brought = secrets.brought_along(capture, sad_path)
     sad, unused = secrets.load_sads_or_secrets(
@@ -171,7 +171,7 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
     from espsim.explain.run_batches import in_batches
 
     with packets.progress(files.capture) as advance:
-        return in_batches(files, inbound, known, begin, engine=way.engine, workers=way.workers, advance=advance)
+        return in_batches(files, inbound, known, begin, way, advance=advance)
 
 
 def _report(ran: Ran, inbound: Inbound, unused: list[Unused], as_json: bool) -> None:

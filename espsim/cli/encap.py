@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -12,10 +13,13 @@ from espsim.cli import common, packets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
+    from espsim.batch.run.capture import Piece
+    from espsim.batch.run.lanes import OutboundLane
     from espsim.batch.run.stats import OutboundStats
     from espsim.core.arrays import U64
     from espsim.core.out_batch import OutBatch
-    from espsim.io.atomic import Outputs
+    from espsim.io.atomic import Outputs, Place
+    from espsim.io.batches import BatchWriter
     from espsim.io.capture import CaptureCut, CaptureWriter
     from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
@@ -97,7 +101,7 @@ def encap(
     from espsim.reference.outbound import Outbound
 
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
-    way = packets.way(reference, engine, workers)
+    way = packets.way(reference, engine, workers, capture)
     sad, unused = common.load_sads(sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
@@ -129,16 +133,6 @@ class Epochs:
         seen = self._seen.setdefault(entry.sa_index, [])
         if not seen or seen[-1] != seq64 >> 32:
             seen.append(seq64 >> 32)
-
-    def note_rows(self, entries: list[SadEntry], batch: OutBatch, last: U64) -> None:
-        """The sealed packets of a batch; `last` (uint64[SAs], one more than the last high half) is kept up here."""
-        import numpy as np
-
-        rows = np.flatnonzero(batch.verdict == 0)
-        epoch = (batch.seq64[rows] >> np.uint64(32)) + np.uint64(1)
-        for row in rows[epoch != last[batch.sa_index[rows]]].tolist():
-            self.note(entries[batch.sa_index[row]], int(batch.seq64[row]))
-        last[batch.sa_index[rows]] = epoch
 
     def write(self, file: TextIO | None, writer: CaptureWriter, sad: Sad) -> None:
         """The rows of esp_sa into a file, where there is one, and into the capture, where it has secrets."""
@@ -191,39 +185,91 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
 
 def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
     """The batch path, which gives the same answers."""
-    import numpy as np
-
     from espsim.batch.outbound.order import BatchOutbound
-    from espsim.batch.run.counts import OutboundCounts
+    from espsim.batch.run.capture import run
     from espsim.batch.run.lanes import OutboundLane
-    from espsim.batch.run.stream import stream
-    from espsim.core.verdict import OutVerdict
     from espsim.io.batches import BatchWriter, SecretsBatchWriter, open_batches
     from espsim.io.capture import CaptureCut
 
     path = BatchOutbound(outbound, way.engine)
-    lane = OutboundLane(path)
-    counts, epochs, cut = OutboundCounts(lane.entries), Epochs(), None
-    last = np.zeros(len(lane.entries), np.uint64)
+    lane, epochs, cut = OutboundLane(path), Epochs(), None
     kind = SecretsBatchWriter if files.secrets else BatchWriter
     with (
         open_batches(files.capture) as reader,
         kind(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
         packets.progress(files.capture) as advance,
     ):
+        taker = SealedTaker(lane, epochs if files.wants_epochs else None, writer, advance, several=way.workers > 1)
         try:
-            for piece in stream(reader, lane, way.workers, lambda now: packets.begin(outbound.sad, now)):
-                batch = piece.batch
-                counts.count(batch)
-                keep = batch.verdict == OutVerdict.SEALED
-                writer.write_rows(batch.out, batch.out_at, batch.out_length, piece.time_ns, keep)
-                if files.wants_epochs:
-                    epochs.note_rows(lane.entries, batch, last)
-                advance(reader.at)
+            run(reader, lane, taker, way, lambda now: packets.begin(outbound.sad, now))
         except CaptureCut as error:
             cut = error
         epochs.write(files.rows, writer, outbound.sad)
         writer.commit()
-    stats = counts.stats()
+    stats = taker.counts.stats()
     stats.ran_on(path.engine, lane.alone)
     return stats, cut, lane.ambiguous
+
+
+class SealedTaker:
+    """Pieces as they come: counted, their epochs noted, the sealed packets written."""
+
+    def __init__(
+        self, lane: OutboundLane, epochs: Epochs | None, writer: BatchWriter, advance: Callable[[int], None], *,
+        several: bool,
+    ) -> None:  # fmt: skip
+        import numpy as np
+
+        from espsim.batch.run.counts import OutboundCounts
+        from espsim.batch.run.workers import shared_zeros
+
+        memory: Callable[..., Any] = shared_zeros if several else np.zeros
+        self.counts = OutboundCounts(lane.entries, memory)
+        self._entries, self._epochs, self._writer, self._advance = lane.entries, epochs, writer, advance
+        self._last: U64 = memory((len(lane.entries),), np.uint64)
+
+    def order(self, piece: Piece[OutBatch], _ask: object) -> list[tuple[int, int]]:
+        """As run_capture.Taker, like the next ones: SAs and numbers that begin another epoch."""
+        self.counts.count(piece.batch)
+        return [] if self._epochs is None else new_epochs(piece.batch, self._last)
+
+    def place(self) -> Place | None:
+        """Where the sealed packets go."""
+        return self._writer.place()
+
+    def room(self, piece: Piece[OutBatch]) -> int:
+        """As Taker."""
+        return self._writer.room(piece.batch.out_length, piece.batch.verdict == 0)
+
+    def records(self, piece: Piece[OutBatch]) -> Iterator[memoryview]:
+        """As Taker."""
+        batch = piece.batch
+        return self._writer.records(batch.out, batch.out_at, batch.out_length, piece.time_ns, batch.verdict == 0)
+
+    def write(self, data: memoryview) -> None:
+        """As Taker."""
+        self._writer.append(data)
+
+    def answer(self, request: object) -> None:
+        """Nothing is asked."""
+
+    def heard(self, note: list[tuple[int, int]] | None, at: int) -> None:
+        """As Taker."""
+        for row, seq64 in note or ():
+            if self._epochs is not None:
+                self._epochs.note(self._entries[row], seq64)
+        self._advance(at)
+
+
+def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
+    """SAs and numbers of sealed packets whose high half is not that of the SA's last ones, in order.
+
+    `last` (uint64[SAs], one more than the last high half) is kept up here.
+    """
+    import numpy as np
+
+    rows = np.flatnonzero(batch.verdict == 0)
+    sas, epoch = batch.sa_index[rows], (batch.seq64[rows] >> np.uint64(32)) + np.uint64(1)
+    found = rows[epoch != last[sas]]
+    last[sas] = epoch
+    return list(zip(batch.sa_index[found].tolist(), batch.seq64[found].tolist(), strict=True))

@@ -26,13 +26,22 @@ _LONG = 64 << 20  # bytes of a capture that is over before a bar would say anyth
 _EVERY = 0.2  # seconds
 
 
+PAYS = 32 << 20
+"""Bytes of a capture from which on several workers are faster than one, their start included."""
+_MOST = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How packets are run: one at a time by the readable path, or in batches by an engine and some workers."""
+    """How packets are run: one at a time by the reference path, or in batches by an engine and some workers.
+
+    `insists`: that many workers were asked for, so that fewer won't do.
+    """
 
     reference: bool
     engine: str
     workers: int
+    insists: bool
 
 
 def way_options(function: _F) -> _F:
@@ -46,7 +55,7 @@ def way_options(function: _F) -> _F:
             "--workers",
             type=Number(1, 64, "a number of workers"),
             metavar="N",
-            help="Processes that share the SAs.  [default: 1]",
+            help=f"Processes that share the work.  [default: a core each, from {PAYS >> 20} MiB on; else 1]",
         ),
     )
     for option in reversed(options):
@@ -73,14 +82,27 @@ def mark_of(mark: int | None, any_mark: bool) -> int | None:
     return None if any_mark else mark or 0
 
 
-def way(reference: bool, engine: str | None, workers: int | None) -> Way:
-    """The options together. InputError where they contradict each other."""
+def way(reference: bool, engine: str | None, workers: int | None, capture: str) -> Way:
+    """The options together, for a capture at this path. InputError where they contradict each other."""
     from espsim.core.errors import InputError
 
     for name, value in (("--engine", engine), ("--workers", workers)):
         if reference and value is not None:
             raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
-    return Way(reference, engine or "auto", workers or 1)
+    return Way(reference, engine or "auto", workers or _enough(capture), workers is not None)
+
+
+def _enough(capture: str) -> int:
+    """Workers for a capture: one for each core that may be used, where that pays."""
+    if _size(capture) < PAYS or not hasattr(os, "fork"):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST)
+
+
+def _size(path: str) -> int:
+    """Bytes of a regular file; 0 of anything else."""
+    return os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
 
 
 def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
@@ -122,7 +144,7 @@ def begin(sad: Sad, now: float) -> None:
 @contextlib.contextmanager
 def progress(path: str) -> Iterator[Callable[[int], None]]:
     """A bar on standard error for a long capture, where that is a terminal: call with the bytes that have been read."""
-    size = os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
+    size = _size(path)
     if size < _LONG or not sys.stderr.isatty():
         yield lambda _done: None
         return

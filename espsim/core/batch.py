@@ -128,9 +128,13 @@ class PacketBatch:
 
     def head(self, rows: int) -> Self:
         """The first rows as a batch of the same memory."""
+        return self.part(slice(rows))
+
+    def part(self, rows: slice) -> Self:
+        """Some rows as a batch of the same memory."""
         part = object.__new__(type(self))
         for name, column in vars(self).items():
-            setattr(part, name, column if name == "arena" else column[:rows])
+            setattr(part, name, column if name == "arena" else column[rows])
         return part
 
     def packet(self, row: int) -> bytes:

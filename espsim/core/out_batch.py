@@ -49,16 +49,11 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 """Name, dtype and values a row of every column that stages write."""
 
 
-class ArenaFullError(Exception):
-    """Sealed packets did not fit where another process looks for them. The text says how many bytes."""
-
-
 class OutBatch:
     """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes or, where
-    it is given but too small, makes anew: hand the last batch's to the next one when that has been read. Where it is
-    `shared` with another process it cannot be made anew, and what does not fit raises ArenaFullError. Bytes of `out`
+    it is given but too small, makes anew: hand the last batch's to the next one when that has been read. Bytes of `out`
     past `out_end` mean nothing. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run
     again with other packets: stages write every row of their columns.
     """
@@ -87,7 +82,7 @@ class OutBatch:
 
     def __init__(  # noqa: PLR0917 - arrays in one fixed order, as PacketBatch takes them
         self, arena: U8, offset: I64, length: I32, time: F64, out: U8 | None = None,
-        memory: Callable[..., Any] = np.zeros, *, shared: bool = False,
+        memory: Callable[..., Any] = np.zeros,
     ) -> None:  # fmt: skip
         rows = len(offset)
         if not len(length) == len(time) == rows:
@@ -95,7 +90,6 @@ class OutBatch:
         self.arena, self.offset, self.length, self.time = arena, offset, length, time
         self._out = [np.empty(0, np.uint8) if out is None else out]  # one place for the batch and all its heads
         self.out_end = 0
-        self.shared = shared
         for name, (kind, width) in OUT_COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 
@@ -122,7 +116,7 @@ class OutBatch:
         """The first rows as a batch of the same memory, `out` as well."""
         part = object.__new__(type(self))
         for name, held in vars(self).items():
-            setattr(part, name, held if name in {"arena", "_out", "out_end", "shared"} else held[:rows])
+            setattr(part, name, held if name in {"arena", "_out", "out_end"} else held[:rows])
         return part
 
     def packet(self, row: int) -> bytes:
@@ -138,8 +132,6 @@ class OutBatch:
     def make_room(self, end: int) -> None:
         """`out` has at least `end` bytes afterwards, those before `out_end` as they were."""
         if end > len(self.out):
-            if self.shared:
-                raise ArenaFullError(f"{end} bytes of sealed packets, and room for {len(self.out)}")
             larger = np.empty(end + end // 4, np.uint8)
             larger[: self.out_end] = self.out[: self.out_end]
             self.out = larger

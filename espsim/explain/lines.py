@@ -48,15 +48,19 @@ class VerdictLines(Closing):
 
     def write(self, line: dict[str, Any], token: Token) -> None:
         """A frame's line (stats.verdict_line), whose last key, `cause`, is null as yet."""
+        self.put(json.dumps(line), token)
+
+    def put(self, text: str, token: Token) -> None:
+        """The same, as JSON already."""
         if is_final(token):
-            line["cause"] = cause_of(token)
-            self._put(json.dumps(line), _FINAL, 0)
+            cause = cause_of(token)
+            self._put(text if cause is None else _with_cause(text, cause), _FINAL, 0)
             return
         number = self._numbers.get(token)
         if number is None:
             number = self._numbers[token] = len(self._tokens)
             self._tokens.append(token)
-        self._put(json.dumps(line), _CAUSE, number)
+        self._put(text, _CAUSE, number)
 
     def part(self, line: dict[str, Any]) -> None:
         """A frame with an outer fragment that completes nothing; `settle` says later what became of it."""
@@ -84,7 +88,7 @@ class VerdictLines(Closing):
             if kind == _FINAL:
                 done = text
             elif kind == _CAUSE:
-                done = text.removesuffix(_OPEN_END) + json.dumps(cause_of(self._tokens[number])) + "}"
+                done = _with_cause(text, cause_of(self._tokens[number]))
             else:
                 done = json.dumps(_of_part(json.loads(text), kind, number, names))
             self._out.write(f"{done}\n")
@@ -103,6 +107,11 @@ class VerdictLines(Closing):
         if self._spool is None:
             self._spool = Spool(self._path)
         self._spool.write(text, kind, number)
+
+
+def _with_cause(text: str, cause: str | None) -> str:
+    """A line with its cause."""
+    return text.removesuffix(_OPEN_END) + json.dumps(cause) + "}"
 
 
 def _of_part(line: dict[str, Any], kind: int, number: int, causes: list[str]) -> dict[str, Any]:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from espsim.batch.device.order import BatchOffloaded
 from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.run.capture import Piece, Share, run
 from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.device_counts import Kind, count, kinds_of
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
-from espsim.batch.run.stream import Piece, stream
+from espsim.batch.run.workers import shared_zeros
 from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.batch import PacketBatch
-from espsim.core.errors import InputError
 from espsim.core.layers import Layer
 from espsim.core.numbers import PART
-from espsim.core.verdict import PASSED, Verdict
+from espsim.core.verdict import Verdict
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
 from espsim.explain.run import Begin, Files, Ran, fragments_of, settle
-from espsim.explain.sift import Sift, seen_in
-from espsim.explain.watch import Collector, Token, Watch
+from espsim.explain.sift import Look, Sift
+from espsim.io.atomic import Place
 from espsim.io.batches import BatchWriter, open_batches
-from espsim.io.capture import CaptureCut
-from espsim.io.fragments import Fragments
+from espsim.io.capture import CaptureCut, NoWriter
+from espsim.io.fragments import Fragments, Joiner
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.entry import SadEntry
@@ -34,111 +40,159 @@ Advance = Callable[[int], None]
 
 
 def in_batches(
-    files: Files, inbound: Inbound, known: Known, begin: Begin, *, engine: str, workers: int, advance: Advance
+    files: Files, inbound: Inbound, known: Known, begin: Begin, way: Way, *, advance: Advance = lambda at: None
 ) -> Ran:  # fmt: skip
-    """The batch path by an engine and some workers. `advance` hears how many bytes of the capture are done."""
-    path = _batch_path(inbound, engine, workers)
-    lane = InboundLane(path)
+    """The batch path. `advance` hears how many bytes of the capture are done."""
+    lane = InboundLane(
+        BatchOffloaded(inbound, way.engine)
+        if isinstance(inbound, OffloadedInbound)
+        else BatchInbound(inbound, way.engine)
+    )
     with (
         open_batches(files.capture, files.joiner(inbound)) as reader,
         files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
         files.verdict_lines() as lines,
     ):
-        run = _Batches(path, known, lines)
+        several = way.workers > 1 and lane.shares
+        taker = _Taker(lane.path, known, lines, writer, reader.joiner, advance, shared_zeros if several else np.zeros)
         try:
-            for piece in stream(reader, lane, workers, begin):
-                batch = piece.batch
-                keep = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
-                writer.write_rows(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, keep)
-                run.take(piece)
-                settle(reader.joiner, run.parts)
-                advance(reader.at)
+            run(reader, lane, taker, way, begin)
         except CaptureCut as error:
-            run.ran.cut = error
-        settle(reader.joiner, run.parts)
-        ran = run.end(lane, fragments_of(reader.joiner))
+            taker.ran.cut = error
+        settle(reader.joiner, taker.parts)
+        ran = taker.end(lane, fragments_of(reader.joiner))
         ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         writer.commit()
     return ran
 
 
-def _batch_path(inbound: Inbound, engine: str, workers: int) -> BatchInbound:
-    if not isinstance(inbound, OffloadedInbound):
-        return BatchInbound(inbound, engine)
-    if workers > 1:
-        raise InputError(
-            "a device may open a packet with another SA's keys, so SAs cannot be shared out: --model runs one worker",
-            where="--workers",
-        )
-    return BatchOffloaded(inbound, engine)
+class Way(Share, Protocol):
+    """An engine, and workers."""
+
+    @property
+    def engine(self) -> str:
+        """The engine's name."""
 
 
-class _Batches:
-    """Pieces as they come. What a device did is in no column, so then answers are counted row by row."""
+class _Line(NamedTuple):
+    """A row's line, and its token's code."""
 
-    def __init__(self, path: BatchInbound, known: Known, lines: VerdictLines | None) -> None:
-        self.ran = Ran()
-        self._path, self._lines = path, lines
-        self._counts = InboundCounts(path.columns.entries)
-        self._sift = None if isinstance(path, BatchOffloaded) else Sift(known, path)
-        self._watch = Watch(known, path.engine, path.one.ports) if self._sift is None else None
-        self._collector: Collector = self._sift or self._watch  # type: ignore[assignment]
-        self.parts = Parts(self._collector, lines)
+    text: str
+    code: int
 
-    def take(self, piece: Piece[PacketBatch]) -> None:
-        """A batch that has run."""
-        batch = piece.batch
-        answers: list[Received[SadEntry] | None] = []
-        tokens: list[Token] = []
-        if self._sift is not None:
-            looked = self._sift.take(batch)
-            self._counts.count(batch)
-            if self._lines is not None:
-                answers, tokens = self._path.answers(batch), self._sift.tokens(batch, looked)
-        else:
-            answers = self._path.answers(batch)
-            tokens = [self._by_row(batch, row, answer) for row, answer in enumerate(answers)]
-        if self._lines is not None:
-            self._write(piece, answers, tokens, self._lines)
-        elif PART in batch.verdict.tobytes():
-            for row in (batch.verdict == PART).nonzero()[0].tolist():
-                self.parts.part(int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row]), None)
 
-    def _by_row(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> Token:
-        if batch.verdict[row] == PART:
-            return None
-        self.ran.stats.count(answer, Layer(batch.kind[row]))
-        if answer is None or self._watch is None:
-            return None
-        if answer.verdict in PASSED:
-            self._watch.passed(answer)
-            return None
-        return self._watch.failed(answer, seen_in(batch, row, answer))
+class _Part(NamedTuple):
+    """A frame that completes no datagram, and its line."""
 
-    def _write(
-        self, piece: Piece[PacketBatch], answers: list[Received[SadEntry] | None], tokens: list[Token],
-        lines: VerdictLines,
+    frame: int
+    captured: int
+    wire: int
+    line: dict[str, Any] | None
+
+
+class _Note(NamedTuple):
+    """What a piece has to say: lines, and parts of datagrams; what a device did."""
+
+    lines: list[_Line | _Part]
+    kinds: list[Kind]
+
+
+class _Taker:
+    """Pieces as they come: counted, explained, their lines written, their inner packets too."""
+
+    def __init__(  # noqa: PLR0917
+        self, path: BatchInbound, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
+        joiner: Joiner | None, advance: Advance, memory: Callable[..., Any],
     ) -> None:  # fmt: skip
-        """A line for each row, or for a fragment one that waits."""
+        self.ran = Ran()
+        self._path, self._lines, self._writer, self._joiner, self._advance = path, lines, writer, joiner, advance
+        self._counts = InboundCounts(path.columns.entries, memory)
+        self._sift = Sift(known, path, memory)
+        self.parts = Parts(self._sift, lines)
+
+    def order(self, piece: Piece[PacketBatch], ask: Callable[[Any], Any]) -> _Note | None:
+        """As run_capture.Taker, like the next ones."""
+        batch, path = piece.batch, self._path
+        looked = self._sift.take(batch, ask)
+        if isinstance(path, BatchOffloaded):
+            return _Note(self._lines_of(piece, looked), kinds_of(path, batch))
+        self._counts.count(batch)
+        lines = self._lines_of(piece, looked)
+        return _Note(lines, []) if lines else None
+
+    def _lines_of(self, piece: Piece[PacketBatch], looked: dict[int, int]) -> list[_Line | _Part]:
         batch = piece.batch
+        if self._lines is not None:
+            return self._all_lines(piece, self._path.answers(batch), self._sift.codes(batch, looked))
+        if PART not in batch.verdict.tobytes():
+            return []
+        rows = (batch.verdict == PART).nonzero()[0]
+        facts = batch.frame[rows].tolist(), batch.captured[rows].tolist(), batch.wire[rows].tolist()
+        return [_Part(frame, captured, wire, None) for frame, captured, wire in zip(*facts, strict=True)]
+
+    def place(self) -> Place | None:
+        """Where the inner packets go."""
+        return self._writer.place()
+
+    def room(self, piece: Piece[PacketBatch]) -> int:
+        """As Taker."""
+        return self._writer.room(piece.batch.inner_length, _passed(piece.batch))
+
+    def records(self, piece: Piece[PacketBatch]) -> Iterator[memoryview]:
+        """As Taker."""
+        batch = piece.batch
+        return self._writer.records(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, _passed(batch))
+
+    def write(self, data: memoryview) -> None:
+        """As Taker."""
+        self._writer.append(data)
+
+    def answer(self, request: Look) -> int:
+        """Look at a row that failed."""
+        return self._sift.look(request)
+
+    def heard(self, note: _Note | None, at: int) -> None:
+        """As Taker."""
+        for one in note.lines if note is not None else ():
+            if isinstance(one, _Part):
+                self.parts.part(*one)
+            elif self._lines is not None:
+                self._lines.put(one.text, self._sift.token(one.code))
+        if note is not None:
+            count(note.kinds, self._path.columns.entries, self.ran.stats)
+        settle(self._joiner, self.parts)
+        self._advance(at)
+
+    def _all_lines(
+        self, piece: Piece[PacketBatch], answers: list[Received[SadEntry] | None], codes: list[int]
+    ) -> list[_Line | _Part]:
+        """A line for each row, or for a fragment one that waits."""
+        batch, modelled = piece.batch, isinstance(self._path, BatchOffloaded)
         columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
-        facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, tokens, strict=True)
-        for number, time_ns, captured, wire, kind, part, ends, answer, token in facts:
+        facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, codes, strict=True)
+        found: list[_Line | _Part] = []
+        for number, time_ns, captured, wire, kind, part, ends, answer, code in facts:
             frame = FrameFacts(number, time_ns, captured, *ends)
             if part:
-                self.parts.part(number, captured, wire, verdict_line(frame, None))
+                found.append(_Part(number, captured, wire, verdict_line(frame, None)))
             else:
-                modelled = isinstance(self._path, BatchOffloaded)
-                lines.write(verdict_line(frame, answer, Layer(kind), modelled=modelled), token)
+                found.append(_Line(json.dumps(verdict_line(frame, answer, Layer(kind), modelled=modelled)), code))
+        return found
 
     def end(self, lane: InboundLane, fragments: Fragments | None) -> Ran:
         """The capture is over."""
-        if self._sift is not None:
+        if not isinstance(self._path, BatchOffloaded):
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
         self.ran.stats.ran_on(self._path.engine, lane.alone)
-        self.ran.end(self._collector, self.parts, self._lines)
+        self.ran.end(self._sift, self.parts, self._lines)
         return self.ran
+
+
+def _passed(batch: PacketBatch) -> npt.NDArray[np.bool_]:
+    """The rows whose inner packets go out."""
+    passed: npt.NDArray[np.bool_] = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
+    return passed
 
 
 def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:

@@ -6,6 +6,9 @@ kernel. What is looked at goes through the code of `watch.Watch`, in the same or
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from espsim.aead.cryptography_engine import CryptographyEngine
@@ -13,7 +16,7 @@ from espsim.batch.inbound import sift as kernel
 from espsim.batch.inbound.order import BatchInbound
 from espsim.batch.inbound.window import RESUMED, WHERE
 from espsim.core.answers import Received
-from espsim.core.arrays import I32
+from espsim.core.arrays import I32, I64, U64
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import IN_TCP, OTHERWISE
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
@@ -25,23 +28,36 @@ from espsim.sad.entry import SadEntry
 _RIGHT = frozenset(map(int, (Verdict.DELIVERED, Verdict.TRAILER)))
 
 
-class Sift(Collector):
-    """Batches of `path`, in arrival order. Made before the first one runs."""
+class Look(NamedTuple):
+    """A row that is to be looked at, and its group."""
 
-    def __init__(self, known: Known, path: BatchInbound) -> None:
+    group: int
+    fate: Received[SadEntry]
+    seen: Seen
+
+
+class Sift(Collector):
+    """Batches of `path`, in arrival order. Made before the first one runs.
+
+    `memory(shape, dtype)` makes what batches move, zeroed. Where workers share it, `take` may run in each of them, in
+    turn: it hands every row that is to be looked at to `look`, which runs where the groups are, in the first process.
+    """
+
+    def __init__(self, known: Known, path: BatchInbound, memory: Callable[..., Any] = np.zeros) -> None:
         super().__init__(known, path.engine, path.one.ports)
         self._path = path
         columns = path.columns
         shape = columns.shape[: len(columns.entries)]
-        self._state = np.zeros((max(len(shape), 1), 4), np.uint64)
+        self._state: U64 = memory((max(len(shape), 1), 4), np.uint64)
         self._state[: len(shape), kernel.TOP] = columns.bits[(shape >> np.uint64(WHERE)).astype(np.int64)]
         self._state[: len(shape), kernel.FLAGS] = np.where(shape & np.uint64(RESUMED), kernel.RESUMED, np.uint64(0))
-        self._keys = np.zeros((GROUPS, 3), np.uint64)
-        self._slots = np.zeros(kernel.SLOTS, np.int32)
-        self._counts = np.zeros((GROUPS, 2), np.int64)
+        self._keys: U64 = memory((GROUPS, 3), np.uint64)
+        self._slots: I32 = memory((kernel.SLOTS,), np.int32)
+        self._counts: I64 = memory((GROUPS, 2), np.int64)
         self._counts[:, kernel.ROOM] = LOOKS
-        self._used = np.zeros(1, np.int64)
+        self._used: I64 = memory((1,), np.int64)
         self._made: list[Group] = []
+        self._looked: list[Token] = []
         self._group_of: I32 = np.zeros(0, np.int32)
 
     def top(self, entry: SadEntry) -> Top:
@@ -57,27 +73,48 @@ class Sift(Collector):
         row = self._path.columns.rows.get(entry.sa_index)
         return row is not None and bool(self._state[row, kernel.FLAGS] & kernel.AUTHENTIC)
 
-    def take(self, batch: PacketBatch) -> dict[int, Token]:
-        """A batch that has run; what was looked at, by row. `tokens` has the others of this batch too."""
-        rows = len(batch)
+    def take(self, batch: PacketBatch, look: Callable[[Look], int]) -> dict[int, int]:
+        """A batch that has run: by row, what `look` said of those that were looked at. `codes` has the others too."""
+        rows, own = len(batch), self._path.own_of(batch)
         if len(self._group_of) < rows:
             self._group_of = np.zeros(rows, np.int32)
-        looked: dict[int, Token] = {}
+        looked: dict[int, int] = {}
         row = -1
         while True:
             row = kernel.sift(
-                row + 1, batch.verdict, batch.flags, batch.sa_index, batch.seq64, batch.odd_padding,
+                row + 1, batch.verdict, batch.flags, batch.sa_index, own, batch.seq64, batch.odd_padding,
                 batch.family, batch.spi, batch.daddr, batch.dport,
                 self._state, self._keys, self._slots, self._counts, self._used, self._group_of,
             )  # fmt: skip
             if row < 0:
                 return looked
-            looked[row] = self._at(batch, row)
+            (fate,) = self._path.answers(batch, slice(row, row + 1))
+            if fate is None:
+                raise RuntimeError("a row that is no packet has a group")
+            looked[row] = look(Look(int(self._group_of[row]), fate, seen_in(batch, row, fate)))
 
-    def tokens(self, batch: PacketBatch, looked: dict[int, Token]) -> list[Token]:
-        """Every row's token, after `take` of this batch gave `looked`."""
-        groups = self._group_of[: len(batch)].tolist()
-        return [looked.get(row) or (self._made[g] if g >= 0 else None) for row, g in enumerate(groups)]
+    def look(self, one: Look) -> int:
+        """Look at a row: the code of its token."""
+        if one.group == len(self._made):
+            self._made.append(Group(one.fate.verdict, one.fate.entry))
+            self.groups.append(self._made[-1])
+        group = self._made[one.group]
+        self._looked.append(self._look(group, one.fate, one.seen))
+        self._counts[one.group, kernel.ROOM] = min(self._counts[one.group, kernel.ROOM], group.room)
+        return GROUPS + len(self._looked) - 1
+
+    def codes(self, batch: PacketBatch, looked: dict[int, int]) -> list[int]:
+        """The code of every row's token, after `take` of this batch gave `looked`."""
+        codes: list[int] = self._group_of[: len(batch)].tolist()
+        for row, code in looked.items():
+            codes[row] = code
+        return codes
+
+    def token(self, code: int) -> Token:
+        """Where the groups are, the token of a code."""
+        if code < 0:
+            return None
+        return self._made[code] if code < GROUPS else self._looked[code - GROUPS]
 
     def end(self) -> None:
         """As Collector; the groups have their counts from here on."""
@@ -87,19 +124,6 @@ class Sift(Collector):
         entries = self._path.columns.entries
         self.odd = {entries[row].sa_index: int(odd[row]) for row in np.flatnonzero(odd).tolist()}
         super().end()
-
-    def _at(self, batch: PacketBatch, row: int) -> Token:
-        """Look at a row. A window that refused it may have done so after it was opened, and then it is plaintext."""
-        (fate,) = self._path.answers(batch, slice(row, row + 1))
-        if fate is None:
-            raise RuntimeError("a row that is no packet has a group")
-        number = int(self._group_of[row])
-        if number == len(self._made):
-            self._made.append(Group(fate.verdict, fate.entry))
-            self.groups.append(self._made[-1])
-        token = self._look(self._made[number], fate, seen_in(batch, row, fate))
-        self._counts[number, kernel.ROOM] = min(self._counts[number, kernel.ROOM], self._made[number].room)
-        return token
 
 
 def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> Seen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import fcntl
 import io
 import os
 import secrets
@@ -49,6 +50,43 @@ class _Raw(io.FileIO):
             raise BrokenPipeError(f"{self._where}: no one reads it") from None
         except OSError as error:
             raise _unwritable(self._where, error) from None
+
+    def put(self, data: memoryview, at: int) -> None:
+        """Write all of it at a place of a regular file, which leaves alone where the file is. Raises as `write`."""
+        try:
+            while data:
+                done = os.pwrite(self.fileno(), data, at)
+                data, at = data[done:], at + done
+        except OSError as error:
+            raise _unwritable(self._where, error) from None
+
+
+class Place:
+    """Where the next byte of an output goes; processes that are forked then write with `put`, each at its own places.
+
+    `end` says where the output goes on after all of them.
+    """
+
+    def __init__(self, file: io.BufferedWriter, raw: _Raw) -> None:
+        self._file, self._raw = file, raw
+        self.at = file.tell()
+        """Bytes from the file's start."""
+        self.put = raw.put
+
+    def end(self, at: int) -> None:
+        """All bytes before `at` have been put."""
+        self._file.seek(at)
+
+
+def place_of(file: IO[bytes]) -> Place | None:
+    """The place where a file stands; None where it has none: a pipe, or one that is only appended to."""
+    raw = getattr(file, "raw", None)
+    if not isinstance(raw, _Raw) or not isinstance(file, io.BufferedWriter):
+        return None
+    file.flush()
+    status = os.fstat(raw.fileno())
+    appends = fcntl.fcntl(raw.fileno(), fcntl.F_GETFL) & os.O_APPEND
+    return None if not stat.S_ISREG(status.st_mode) or appends else Place(file, raw)
 
 
 class OutputFile:

@@ -15,8 +15,8 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
-from espsim.core.inputs import open_input
+from espsim.core.inputs import STANDARD, open_input
 from espsim.core.numbers import MAY_JOIN, OUTGOING
 from espsim.io.capture import CaptureWriter
 from espsim.io.formats import read_format
@@ -33,6 +33,7 @@ from espsim.io.intake import NOTHING, Intake
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported, supported_linktypes
 from espsim.io.pcap import ClassicPcap
 from espsim.io.pcapng import Interface, Pcapng, interface_of
+from espsim.io.ranges import MOST_INTERFACES, Ranges
 from espsim.io.rows.blocks import (
     BIG,
     COUNT,
@@ -46,15 +47,16 @@ from espsim.io.rows.blocks import (
     UNITS,
     blocks,
     gather_ng,
+    hop_ng,
     skim,
 )
-from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather
+from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather, hop, room
 from espsim.io.secrets_writer import SecretsWriter
 from espsim.io.slots import FrameSlot, Row, give, join
 from espsim.io.source import Record
 
 _LEAST_READ = 1 << 16
-_BUFFER = 1 << 20
+_BUFFER = 1 << 17  # fits a core's cache beside what it is filled from
 _AROUND = 64  # bytes, no fewer than a format puts around a frame
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
 _MOST_NS = (1 << 63) - 1
@@ -80,18 +82,37 @@ class _Filling:
 
 
 class _ClassicWalk:
-    """The frames of a classic pcap."""
+    """The frames of a classic pcap. `joins` as kernels.capture.put_row has it."""
 
     def __init__(self, form: ClassicPcap, joins: U8) -> None:
-        self._facts = form.order == ">", form.unit, form.linktype, joins
+        self._facts = form.order == ">", form.unit, form.linktype
+        self.joins = joins
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
         """As kernels.capture says."""
         slot = to.slot
         return classic(
-            slot.arena, to.at, to.end, *self._facts,
+            slot.arena, to.at, to.end, *self._facts, self.joins,
             slot.offset, slot.length, slot.time_ns, slot.link, slot.captured, slot.wire, to.row,
         )  # fmt: skip
+
+    def hop(self, arena: U8, at: int, end: int, limit: int) -> tuple[int, int, int]:
+        """As io.ranges.Walk, like the next three."""
+        return hop(arena, at, end, limit, self._facts[0])
+
+    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
+        """As Walk."""
+        offset, length, time_ns, link, captured, wire = _columns(slot, rows)
+        return classic(
+            slot.arena, at, end, *self._facts, self.joins, offset, length, time_ns, link, captured, wire, 0
+        )[0]  # fmt: skip
+
+    def save(self, state: I64) -> bool:
+        """As Walk: records are as the file's header says, and there is nothing to keep."""
+        return True
+
+    def load(self, state: I64) -> None:
+        """As Walk."""
 
     def tell(self) -> None:
         """As _NgWalk: the plain code has nothing to be told."""
@@ -105,7 +126,7 @@ class _NgWalk:
 
     def __init__(self, form: Pcapng, joins: U8) -> None:
         self._form = form
-        self._joins = joins
+        self.joins = joins
         self._interfaces: list[Interface] = []
         self._sections = 0
         self._section: I64 = np.zeros(3, np.int64)
@@ -117,9 +138,35 @@ class _NgWalk:
         """As kernels.capture says."""
         slot = to.slot
         return blocks(
-            slot.arena, to.at, to.end, self._section, self._table, self._linktypes, self._joins,
+            slot.arena, to.at, to.end, self._section, self._table, self._linktypes, self.joins,
             slot.offset, slot.length, slot.time_ns, slot.link, slot.captured, slot.wire, to.row,
         )  # fmt: skip
+
+    def hop(self, arena: U8, at: int, end: int, limit: int) -> tuple[int, int, int]:
+        """As io.ranges.Walk, like the next three."""
+        return hop_ng(arena, at, end, limit, self._section, self._table, self._linktypes)
+
+    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
+        """As Walk. A section header or an interface after the last row is walked over by `hop` alone."""
+        offset, length, time_ns, link, captured, wire = _columns(slot, rows)
+        return blocks(
+            slot.arena, at, end, self._section, self._table, self._linktypes, self.joins,
+            offset, length, time_ns, link, captured, wire, 0,
+        )[0]  # fmt: skip
+
+    def save(self, state: I64) -> bool:
+        """As Walk: the section, and its interfaces."""
+        count = int(self._section[COUNT])
+        if count > MOST_INTERFACES:
+            return False
+        state[:3], state[3 : 3 + 4 * count] = self._section, self._table[:count].ravel()
+        return True
+
+    def load(self, state: I64) -> None:
+        """As Walk."""
+        count = int(state[COUNT])
+        self._make_room(MOST_INTERFACES)
+        self._section[:], self._table[:count] = state[:3], state[3 : 3 + 4 * count].reshape(count, 4)
 
     def tell(self) -> None:
         """What the kernel walked over, to the plain code."""
@@ -151,6 +198,14 @@ class _NgWalk:
             larger = np.zeros((row + row // 2 + 1, 4), np.int64)
             larger[: len(self._table)] = self._table
             self._table = larger
+
+
+def _columns(slot: FrameSlot, rows: int) -> tuple[I64, I32, I64, U8, I32, I32]:
+    """The columns that a walk fills, so many rows of them."""
+    return (
+        slot.offset[:rows], slot.length[:rows], slot.time_ns[:rows], slot.link[:rows], slot.captured[:rows],
+        slot.wire[:rows],
+    )  # fmt: skip
 
 
 class BatchReader(Closing):
@@ -189,6 +244,41 @@ class BatchReader(Closing):
     def late_secrets(self) -> int:
         """As CaptureReader."""
         return self._source.late_secrets
+
+    @property
+    def waits_on(self) -> int | None:
+        """The descriptor of a file that is read as it comes; None: of one that is all there."""
+        if not self._waits:
+            return None
+        try:
+            return self._source.file.fileno()
+        except io.UnsupportedOperation:  # a test's standard input, in memory
+            return None
+
+    def left(self) -> int:
+        """Bytes that are left of a regular file; 0 of what can't be read in ranges."""
+        return self._source.left() if self._in_ranges and self._failure is None else 0
+
+    @property
+    def _in_ranges(self) -> bool:
+        return not self._waits and self.path != STANDARD
+
+    def ranges(self, memory: Callable[..., Any]) -> Ranges | None:
+        """A regular file in ranges; `memory(shape, dtype)` makes what processes share. None: it is none."""
+        if not self._in_ranges:
+            return None
+        return Ranges(self._walk, self._source.file.fileno(), self._source.base(), self.path, memory)
+
+    def begin(self, ranges: Ranges) -> bool:
+        """Ranges begin here; `resume` goes on where they end. False: they can't."""
+        return not self._held and ranges.begin(self._source.at, self.frames)
+
+    def resume(self, ranges: Ranges) -> None:
+        """Go on where ranges ended."""
+        self.frames = ranges.frames
+        self._source.move(ranges.at, ranges.frames)
+        ranges.end()
+        self._walk.tell()
 
     def close(self) -> None:
         """Close the file; may be repeated."""
@@ -321,6 +411,8 @@ class BatchWriter(CaptureWriter):
 
     _buffer: U8 = np.empty(0, np.uint8)
     _gather = staticmethod(gather)
+    _around = 16, 1
+    """Bytes around a frame, and what its own are padded to a multiple of."""
 
     def write_rows(self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]) -> None:
         """Frames of the rows whose `keep` is not 0: `length` bytes from `at` in `arena`, at `time_ns`, in their order.
@@ -329,15 +421,26 @@ class BatchWriter(CaptureWriter):
         """
         if self._frames is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
+        for piece in self.records(arena, at, length, time_ns, keep):
+            self._frames.write(piece)
+
+    def records(
+        self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]
+    ) -> Iterator[memoryview]:
+        """The bytes that `write_rows` writes, in pieces; each must be used before the next one is asked for."""
         if not len(at) == len(length) == len(time_ns) == len(keep):
             raise ValueError("columns must have one length")
         row, kept = 0, keep.view(np.uint8)
         while row < len(at):
             row, size = self._gather(arena, at, length, time_ns, kept, self.nanosecond, row, self._buffer)
             if size:
-                self._frames.write(self._buffer[:size].data)
+                yield self._buffer[:size].data
             elif row < len(at):
                 self._make_room(len(arena), int(at[row]), int(length[row]))
+
+    def room(self, length: I32, keep: U8 | npt.NDArray[np.bool_]) -> int:
+        """How many bytes `write_rows` writes."""
+        return room(length, keep.view(np.uint8), *self._around)
 
     def _make_room(self, arena: int, at: int, length: int) -> None:
         """A buffer that takes this row, at which the kernel stopped."""
@@ -350,3 +453,4 @@ class SecretsBatchWriter(SecretsWriter, BatchWriter):
     """A SecretsWriter that takes columns too; the bytes are the same."""
 
     _gather = staticmethod(gather_ng)
+    _around = 32, 4

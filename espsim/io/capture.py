@@ -18,7 +18,7 @@ from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
 from espsim.core.layers import Layer
 from espsim.core.numbers import IN_TCP
-from espsim.io.atomic import OutputFile, Outputs
+from espsim.io.atomic import OutputFile, Outputs, Place, place_of
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
 from espsim.io.linktype import RAW, ip_packet, link_layer, outgoing
@@ -159,8 +159,19 @@ class NoWriter:
     def write(self, data: bytes, time_ns: int) -> None:
         """As CaptureWriter."""
 
-    def write_rows(self, *_columns: object) -> None:
-        """As batches.BatchWriter."""
+    def append(self, _data: object) -> None:
+        """As CaptureWriter, like the next ones."""
+
+    def place(self) -> None:
+        """There is none."""
+
+    def room(self, *_columns: object) -> int:
+        """Nothing is written."""
+        return 0
+
+    def records(self, *_columns: object) -> Iterator[memoryview]:
+        """There are none."""
+        return iter(())
 
     def commit(self) -> None:
         """As CaptureWriter."""
@@ -218,6 +229,16 @@ class CaptureWriter:
         if self._frames is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
         self._frames.write(self._record(data, time_ns))
+
+    def append(self, data: memoryview) -> None:
+        """Frames as they are in a file, behind those that were written."""
+        if self._frames is None:
+            raise RuntimeError("a CaptureWriter writes inside its context only")
+        self._frames.write(data)
+
+    def place(self) -> Place | None:
+        """Where the next frame goes, for who writes past this object; None: only `write` can."""
+        return None if self._frames is None else place_of(self._frames)
 
     def commit(self) -> None:
         """Put the capture (and the outputs that come with it) into place; nothing can be written after it."""

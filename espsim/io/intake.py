@@ -6,6 +6,7 @@ What was read and not used is put back and comes first again. Nothing is mapped 
 from __future__ import annotations
 
 import io
+import os
 
 from espsim.core.errors import InputError
 from espsim.io.source import ByteSource
@@ -58,3 +59,17 @@ class Intake(ByteSource):
             self._taken -= len(unused)  # they came from the stock, where they still are
         else:
             self._stock, self._taken = memoryview(bytes(unused)), 0
+
+    def base(self) -> int:
+        """Where in a regular file the byte is that was read first."""
+        return self._raw.tell() - (len(self._stock) - self._taken) - self.at
+
+    def left(self) -> int:
+        """Bytes of a regular file that were not read yet."""
+        return os.fstat(self._raw.fileno()).st_size - self.base() - self.at
+
+    def move(self, at: int, frames: int) -> None:
+        """Go on in a regular file after so many bytes and frames."""
+        self._raw.seek(self.base() + at)
+        self._stock, self._taken = NOTHING, 0
+        self.at, self.frame = at, frames + 1

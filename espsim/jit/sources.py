@@ -11,7 +11,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-ROOMS = ("aead", "batch/device", "batch/inbound", "batch/outbound", "io/rows", "jit")
+ROOMS = ("aead", "batch/device", "batch/inbound", "batch/outbound", "batch/run", "io/rows", "jit")
 """The rooms of the package that hold compiled code, and all that they import of the package but `core`."""
 
 PACKAGE = Path(__file__).parents[1]

@@ -13,11 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.run import stream as streams
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import InboundStats
-from espsim.batch.run.stream import stream
+from espsim.batch.run.workers import shared_zeros
 from espsim.core.numbers import LINK_PART, MAY_JOIN, PART
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureWriter, open_capture
@@ -29,6 +28,7 @@ from espsim.reference.layers import judge, layer_of
 from espsim.sad.association import Encap
 from espsim.wire.fragments import parse
 from tests.equivalence.any_traffic import harmed, with_extensions
+from tests.equivalence.collecting import collect, cut
 from tests.equivalence.inbound_traffic import shown
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples
@@ -68,12 +68,15 @@ def by_reference(path, sad):
 def in_batches(path, sad, workers):
     path_ = BatchInbound(Inbound(sad), "cryptography")
     joiner = Joiner(judge(path_.one.ports))
-    counts, answers = InboundCounts(path_.columns.entries), []
+    counts = InboundCounts(path_.columns.entries, shared_zeros)
+
+    def facts(piece):
+        counts.count(piece.batch)
+        rows = zip(piece.frames.tolist(), path_.answers(piece.batch), piece.batch.verdict, strict=True)
+        return [(frame, shown(answer)) for frame, answer, verdict in rows if verdict != PART]
+
     with open_batches(path, joiner) as reader:
-        for piece in stream(reader, InboundLane(path_), workers):
-            counts.count(piece.batch)
-            rows = zip(piece.frames.tolist(), path_.answers(piece.batch), piece.batch.verdict, strict=True)
-            answers += [(frame, shown(answer)) for frame, answer, verdict in rows if verdict != PART]
+        answers = [answer for some in collect(reader, InboundLane(path_), workers, facts) for answer in some]
     stats = counts.stats()
     stats.add_fragments(joiner.fragments)
     return answers, stats.as_dict(), joiner.settled()
@@ -118,8 +121,7 @@ def folder(tmp_path_factory):
 def test_both_paths_join_alike(folder, workers, drawn, rows, arena):
     path = laid_out(folder / f"{workers}.pcap", drawn[1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)
-        patch.setattr(streams, "ARENA", arena)
+        cut(patch, rows, arena)
         want, found = by_reference(path, new_sad(*SAS)), in_batches(path, new_sad(*SAS), workers)
     assert found == want
     stats = want[1]

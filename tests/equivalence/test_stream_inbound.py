@@ -5,24 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.run import stream as streams
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import InboundStats
-from espsim.batch.run.stream import stream
-from espsim.batch.run.workers import WorkerFailedError
+from espsim.batch.run.workers import WorkerFailedError, shared_zeros
 from espsim.core.layers import Layer
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
 from tests.equivalence import own_traffic
+from tests.equivalence.collecting import collect, cut
 from tests.equivalence.inbound_traffic import RUNS, make, packets_of, sas, shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples
@@ -54,14 +52,17 @@ def by_reference(path, sad, own_traffic=False):
 def in_batches(path, sad, workers, own_traffic=False):
     batches = BatchInbound(Inbound(sad, own_traffic=own_traffic), "cryptography")
     lane = InboundLane(batches)
-    counts = InboundCounts(batches.columns.entries)
-    answers: list[Any] = []
-    numbers: list[int] = []
+    counts = InboundCounts(batches.columns.entries, shared_zeros)
+
+    def facts(piece):
+        counts.count(piece.batch)
+        answers = zip(map(shown, batches.answers(piece.batch)), piece.batch.kind.tolist(), strict=True)
+        return piece.frames.tolist(), list(answers)
+
     with open_batches(path) as reader:
-        for piece in stream(reader, lane, workers):
-            counts.count(piece.batch)
-            numbers += piece.frames.tolist()
-            answers += zip(map(shown, batches.answers(piece.batch)), piece.batch.kind.tolist(), strict=True)
+        found = collect(reader, lane, workers, facts)
+    answers: list[Any] = [answer for _, some in found for answer in some]
+    numbers = [number for some, _ in found for number in some]
     assert numbers == list(range(1, len(answers) + 1))
     stats = counts.stats()
     opened = {index: count.passed for index, count in stats.opened.items()}
@@ -83,7 +84,7 @@ def test_equal_for_any_number_of_workers(folder, workers, chosen, arrivals, rows
     sad, other = make(chosen), make(chosen)
     entries, others = list(sad), list(other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)  # so that a small capture is many batches
+        cut(patch, rows)  # so that a small capture is many pieces
         want, found = by_reference(path, sad), in_batches(path, other, workers)
     assert found == want
     assert state_of(other, others) == state_of(sad, entries)
@@ -105,7 +106,7 @@ def test_equal_for_own_traffic_and_any_number_of_workers(folder, workers, chosen
     sad, other = make(chosen), make(chosen)
     entries, others = list(sad), list(other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)
+        cut(patch, rows)
         want, found = by_reference(path, sad, own_traffic=True), in_batches(path, other, workers, own_traffic=True)
     assert found == want
     assert state_of(other, others) == state_of(sad, entries)
@@ -155,7 +156,7 @@ def test_what_was_whole_of_a_cut_capture_comes_before_the_error(tmp_path, worker
     (tmp_path / "in.pcap").write_bytes(data[:-3])
     sad = some_sad()
     with open_batches(path) as reader, pytest.raises(CaptureCut):
-        all(len(piece.batch) == 99 for piece in stream(reader, InboundLane(BatchInbound(Inbound(sad))), workers))
+        collect(reader, InboundLane(BatchInbound(Inbound(sad))), workers, lambda piece: None)
     assert sum(entry.packets for entry in sad) == 99
 
 
@@ -173,11 +174,8 @@ def test_the_first_frame_is_told_before_anything_runs(tmp_path):
             heard.append(now)
 
         with open_batches(path) as reader:
-            verdicts = [
-                v
-                for piece in stream(reader, InboundLane(BatchInbound(Inbound(sad))), workers, begin)
-                for v in piece.batch.verdict.tolist()
-            ]
+            lane = InboundLane(BatchInbound(Inbound(sad)))
+            (verdicts,) = collect(reader, lane, workers, lambda piece: piece.batch.verdict.tolist(), begin)
         assert (heard, verdicts) == ([1000.5], [0, 0])
 
 
@@ -187,21 +185,24 @@ def test_no_failed_plaintext_in_shared_memory(tmp_path):
     secret = b"no one may read this"
     good = Peer(sa).packet(1, ipv4(secret * 3))
     path = capture(tmp_path / "in.pcap", [good[:-1] + bytes((good[-1] ^ 1,))], [0.0])
+
+    def facts(piece):
+        return piece.batch.verdict.tolist(), secret in piece.batch.arena.tobytes()
+
     with open_batches(path) as reader:
-        for piece in stream(reader, InboundLane(BatchInbound(Inbound(some_sad()))), 2):
-            assert piece.batch.verdict.tolist() == [13]
-            assert secret not in piece.batch.arena.tobytes()
+        assert collect(reader, InboundLane(BatchInbound(Inbound(some_sad()))), 2, facts) == [([13], False)]
 
 
 def test_a_worker_that_is_lost_ends_the_run(tmp_path):
     path = many(tmp_path / "in.pcap", some_sad(), 100)
 
     class Dying(InboundLane):
-        def run_part(self, batch, mine, worker):
-            if worker == 1 and np.any(mine == 1):
+        def ahead(self, batch):
+            if batch.frame[0] > 20:
                 raise MemoryError("no room")
-            super().run_part(batch, mine, worker)
+            super().ahead(batch)
 
-    with open_batches(path) as reader, pytest.raises(WorkerFailedError, match="worker 2 of 2 failed: MemoryError"):
-        for _ in stream(reader, Dying(BatchInbound(Inbound(some_sad()))), 2):
-            pass
+    with pytest.MonkeyPatch.context() as patch:
+        cut(patch, 10)
+        with open_batches(path) as reader, pytest.raises(WorkerFailedError, match="of 2 failed: MemoryError"):
+            collect(reader, Dying(BatchInbound(Inbound(some_sad()))), 2, lambda piece: None)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.batch.outbound.order import BatchOutbound
-from espsim.batch.run import stream as streams
-from espsim.batch.run.counts import OutboundCounts
+from espsim.batch.run.capture import run
 from espsim.batch.run.lanes import OutboundLane
 from espsim.batch.run.stats import OutboundStats
-from espsim.batch.run.stream import stream
-from espsim.cli.encap import Epochs
+from espsim.cli.encap import Epochs, SealedTaker
 from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureWriter, open_capture
 from espsim.reference.outbound import Outbound
+from tests.equivalence.collecting import Way, cut
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.outbound_traffic import TRAFFIC, constant, make, sads, state_of, timed
 from tests.examples import examples
@@ -38,17 +36,12 @@ def by_reference(path, out, sad, mtu):
 
 
 def in_batches(path, out, sad, mtu, workers):
-    lane = OutboundLane(BatchOutbound(Outbound(sad, constant, mtu=mtu), "cryptography"))
-    counts, epochs = OutboundCounts(lane.entries), Epochs()
-    last = np.zeros(len(lane.entries), np.uint64)
+    lane, epochs = OutboundLane(BatchOutbound(Outbound(sad, constant, mtu=mtu), "cryptography")), Epochs()
     with open_batches(path) as reader, BatchWriter(out) as writer:
-        for piece in stream(reader, lane, workers):
-            batch = piece.batch
-            counts.count(batch)
-            writer.write_rows(batch.out, batch.out_at, batch.out_length, piece.time_ns, batch.verdict == 0)
-            epochs.note_rows(lane.entries, batch, last)
+        taker = SealedTaker(lane, epochs, writer, lambda at: None, several=workers > 1)
+        run(reader, lane, taker, Way(workers))
         writer.commit()
-    return counts.stats().as_dict(), lane.ambiguous, vars(epochs)
+    return taker.counts.stats().as_dict(), lane.ambiguous, vars(epochs)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +64,7 @@ def test_equal_for_any_number_of_workers(folder, workers, chosen, traffic, rows,
     sad, other = make(chosen), make(chosen)
     entries, others = list(sad), list(other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)
+        cut(patch, rows)
         want: Any = by_reference(path, str(outs[0]), sad, mtu)
         found: Any = in_batches(path, str(outs[1]), other, mtu, workers)
     assert found == want

@@ -12,11 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.run import stream as pieces
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import InboundStats
-from espsim.batch.run.stream import stream
+from espsim.batch.run.workers import shared_zeros
 from espsim.core.numbers import PART
 from espsim.core.verdict import Verdict
 from espsim.io.batches import open_batches
@@ -27,6 +26,7 @@ from espsim.io.tcp import streams_of
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import judge, layer_of
 from espsim.sad.association import Encap, Limits, Mode
+from tests.equivalence.collecting import collect, cut
 from tests.equivalence.inbound_traffic import shown, state_of
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.test_fragments import laid_out
@@ -62,15 +62,19 @@ def by_reference(path, sad):
 
 def in_batches(path, sad, workers):
     path_ = BatchInbound(Inbound(sad), "cryptography")
-    counts, answers = InboundCounts(path_.columns.entries), []
+    counts = InboundCounts(path_.columns.entries, shared_zeros)
+
+    def facts(piece):
+        counts.count(piece.batch)
+        batch = piece.batch
+        rows = zip(piece.frames.tolist(), path_.answers(batch), batch.kind.tolist(), batch.verdict, strict=True)
+        return [
+            (number, shown(answer), None if answer is not None else kind)
+            for number, answer, kind, verdict in rows if verdict != PART
+        ]  # fmt: skip
+
     with open_batches(path, joiner_for(path_.one)) as reader:
-        for piece in stream(reader, InboundLane(path_), workers):
-            counts.count(piece.batch)
-            batch = piece.batch
-            rows = zip(piece.frames.tolist(), path_.answers(batch), batch.kind.tolist(), batch.verdict, strict=True)
-            for number, answer, kind, verdict in rows:
-                if verdict != PART:
-                    answers.append((number, shown(answer), None if answer is not None else kind))
+        answers = [answer for some in collect(reader, InboundLane(path_), workers, facts) for answer in some]
     return answers, counts.stats().as_dict()
 
 
@@ -118,8 +122,7 @@ def test_equal_for_any_segments(folder, workers, frames, rows, arena):
     sad, other = new_sad(*SAS), new_sad(*SAS)
     entries, others = list(sad), list(other)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pieces, "ROWS", rows)
-        patch.setattr(pieces, "ARENA", arena)
+        cut(patch, rows, arena)
         want, found = by_reference(path, sad), in_batches(path, other, workers)
     assert found == want
     assert state_of(other, others) == state_of(sad, entries)

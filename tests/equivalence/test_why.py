@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.run import stream as streams
 from espsim.explain import trials
 from espsim.explain.facts import CAUSES
 from espsim.explain.known import Known
@@ -20,6 +19,7 @@ from espsim.io.atomic import Outputs
 from espsim.offload.model import Model, shipped_models
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import ReplayState, SecurityAssociation
+from tests.equivalence.collecting import Way, cut
 from tests.equivalence.device_models import SHAPES, filled, load
 from tests.equivalence.inbound_traffic import RUNS, SUITES, make, packets_of, sas
 from tests.equivalence.kernel_settings import UNJITTED
@@ -70,8 +70,8 @@ def by_reference(path, folder, inbound):
 
 def by_batches(path, folder, inbound, engine="cryptography", workers=1):
     known = Known(inbound.sad, (), inbound.mark)
-    way: dict[str, Any] = {"engine": engine, "workers": workers, "advance": lambda done: None}
-    return answers(path, folder, lambda files: in_batches(files, inbound, known, lambda now: None, **way))
+    way = Way(workers, engine)
+    return answers(path, folder, lambda files: in_batches(files, inbound, known, lambda now: None, way))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_both_paths_say_the_same(folder, engine, workers):
         path = capture(folder / "in.pcap", packets, times)
         had = data.draw(mistaken(chosen))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(streams, "ROWS", rows)
+            cut(patch, rows)
             want = by_reference(path, folder, Inbound(make(had), own_traffic=own))
             assert by_batches(path, folder, Inbound(make(had), own_traffic=own), engine, workers) == want
         causes.update(one["cause"] for one in want[0])
@@ -105,7 +105,7 @@ def test_the_same_where_the_budget_is_used_up(folder, chosen, arrivals, budget, 
     packets, times = packets_of(make(chosen), arrivals)
     path = capture(folder / "in.pcap", packets, times)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)
+        cut(patch, rows)
         patch.setattr(trials, "BUDGET", budget)
         want = by_reference(path, folder, Inbound(make(chosen)))
         assert by_batches(path, folder, Inbound(make(chosen))) == want
@@ -122,5 +122,5 @@ def test_the_same_with_a_device(folder, chosen, arrivals, name, seed, rows):
         assert by_batches(path, folder, offloaded(chosen, model, seed, 0)) == want
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streams, "ROWS", rows)
+        cut(patch, rows)
         filled(SHAPES[name]() if name in SHAPES else load(name), seed, check)

@@ -12,7 +12,7 @@ good, with all that share its SPI: an SA's state is in one place.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -30,11 +30,11 @@ from espsim.batch.inbound import admit, count, decap, lookup, parse, replay, tra
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.inbound.lookup import usable
-from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.rule import Stage, run_stages
+from espsim.batch.inbound.order import BatchInbound, Stages
+from espsim.batch.rule import Stage
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
-from espsim.core.arrays import I32, U8, Bools
+from espsim.core.arrays import I32, I64, U8, Bools
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
 from espsim.core.verdict import Surfacing, Verdict
@@ -70,6 +70,7 @@ class BatchOffloaded(BatchInbound):
     """
 
     one: OffloadedPath
+    parts = False  # what the device did stands beside a whole batch
 
     def __init__(self, one: OffloadedPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         super().__init__(one, engine, debug=debug)
@@ -81,16 +82,36 @@ class BatchOffloaded(BatchInbound):
         self.columns.renew_windows()
         self._hardware = device_columns(self.one.device, self.columns.rows)
 
+    def _stages(self, batch: PacketBatch) -> Stages:
+        beside = self._beside.get(batch)
+        if beside is None:
+            beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
+        return beside.stages()
+
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns; `sa_index` is the SA whose context was used."""
-        self.columns.begin(batch)
-        beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
-        run_stages(beside.stages(), batch, self.columns, debug=self.debug)
-        for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
-            outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
-            answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
-            beside.asked[row] = answer
-            self._put(batch, row, answer)
+        self._beside.pop(batch, None)
+        super().run(batch)
+
+    def _one_by_one(self, batch: PacketBatch, row: int) -> None:
+        beside = self._beside[batch]
+        outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
+        answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
+        beside.asked[row] = answer
+        self._put(batch, row, answer)
+        own = None if answer is None else answer.entry
+        beside.own[row] = -1 if own is None else self.columns.rows.get(own.sa_index, -1)
+
+    def own_of(self, batch: PacketBatch) -> I32:
+        """As BatchInbound."""
+        return self._beside[batch].own
+
+    def beside(self, batch: PacketBatch) -> tuple[I64, I64, Collection[int]]:
+        """Of a batch that has run: every row's own SA, what the device did, and the rows that went one by one."""
+        beside = self._beside[batch]
+        rows = beside.rows
+        did = rows.action.astype(np.int64) | rows.reached.astype(np.int64) << 4 | rows.shadowed.astype(np.int64) << 8
+        return beside.own.astype(np.int64), did, beside.asked
 
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run."""

@@ -28,11 +28,13 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.columns import SadColumns
-from espsim.batch.inbound import admit, count, decap, lookup, own, parse, replay, trailer
+from espsim.batch.inbound import admit, count, decap, lookup, parse, replay, trailer
 from espsim.batch.inbound import open as opening
-from espsim.batch.rule import in_order, run_stages
+from espsim.batch.inbound import own as sent
+from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
+from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
@@ -41,11 +43,16 @@ from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 
-STAGES = in_order(
+Stages = tuple[Stage[PacketBatch, SadColumns], ...]
+
+STAGES: Stages = in_order(
     parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, replay.SETTLE, decap.STAGE, admit.STAGE,
-    own.STAGE, count.STAGE,
+    sent.STAGE, count.STAGE,
 )  # fmt: skip
 """The stages in their order, each with the columns that it writes."""
+AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 9), slice(9, 10)
+"""Of the stages, for workers: what any worker runs at any time; settle, in order of arrival; what any worker runs after
+that; count, in order of arrival."""
 
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
 # Numbers, because an Enum's hash is a Python function.
@@ -81,6 +88,9 @@ class BatchInbound(Closing):
     checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
     """
 
+    parts = True
+    """Whether the stages may run a batch in parts."""
+
     def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
@@ -109,10 +119,25 @@ class BatchInbound(Closing):
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns."""
         self.columns.begin(batch)
-        run_stages(STAGES, batch, self.columns, debug=self.debug)
+        self.run_some(batch, slice(None))
+        self.run_alone(batch)
+
+    def run_some(self, batch: PacketBatch, which: slice) -> None:
+        """Some of the stages: see AHEAD."""
+        run_stages(self._stages(batch), batch, self.columns, debug=self.debug, which=which)
+
+    def run_alone(self, batch: PacketBatch) -> None:
+        """After all stages, in order of arrival: rows of SAs that are the reference path's."""
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
+
+    def _stages(self, _batch: PacketBatch) -> Stages:
+        return STAGES
+
+    def own_of(self, batch: PacketBatch) -> I32:
+        """The SA of every row, as the software lookup finds it; -1: none."""
+        return batch.sa_index
 
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""

@@ -83,12 +83,13 @@ def _group(keys: U64, slots: I32, used: I64, first: np.uint64, high: np.uint64, 
 
 @kernel
 def sift(
-    start: int, verdict: U8, flags: U8, sa_index: I32, seq64: U64, odd_padding: U8,
+    start: int, verdict: U8, flags: U8, sa_index: I32, own_index: I32, seq64: U64, odd_padding: U8,
     family: U8, spi: U32, daddr: U64, dport: U32,
     state: U64, keys: U64, slots: I32, groups: I64, used: I64, group_of: I32,
 ) -> int:  # fmt: skip
     """Go through the rows from `start` on: the first that is to be looked at, or -1 after the last.
 
+    `sa_index` is the SA whose keys were used, `own_index` the packet's own: without a device the same.
     `group_of` becomes each row's group, -1 where it passed, is no packet, or no group is left for it.
     """
     rows = len(verdict)
@@ -103,9 +104,9 @@ def sift(
             _passed(state, sa, found, flags[i] & OWN != 0, seq64[i], odd_padding[i])
         if found in (DELIVERED, SENT):
             continue
-        first, high, low = np.uint64(found) << _56, _0, _0
-        if sa >= 0:
-            first |= _OF_SA | np.uint64(sa)
+        first, high, low, own = np.uint64(found) << _56, _0, _0, own_index[i]
+        if own >= 0:
+            first |= _OF_SA | np.uint64(own)
         elif found == NO_SA:
             first |= np.uint64(family[i]) << _40 | np.uint64(dport[i] < TCP_PORT) << _32 | np.uint64(spi[i])
             high, low = daddr[i, 0], daddr[i, 1]

@@ -31,6 +31,9 @@ from espsim.sad.sad import Sad
 
 STAGES = in_order(policy.STAGE, measure.STAGE, seqno.STAGE, encap.STAGE, seal.SEAL, seal.CHECKSUM)
 """The stages in their order, each with the columns that it writes."""
+AHEAD, SETTLE, AFTER = slice(2), slice(2, 3), slice(3, 6)
+"""Of the stages, for workers: those that any worker runs at any time; seqno, in order of arrival; those that any worker
+runs after that."""
 
 _VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
 
@@ -91,7 +94,15 @@ class BatchOutbound(Closing):
     def run(self, batch: OutBatch) -> None:
         """Fill a batch's columns, and `out` with the sealed packets."""
         self.columns.begin(batch)
-        run_stages(STAGES, batch, self.columns, debug=self.debug)
+        self.run_some(batch, slice(None))
+        self.run_alone(batch)
+
+    def run_some(self, batch: OutBatch, which: slice) -> None:
+        """Some of the stages: see AHEAD."""
+        run_stages(STAGES, batch, self.columns, debug=self.debug, which=which)
+
+    def run_alone(self, batch: OutBatch) -> None:
+        """After all stages, in order of arrival: rows of SAs that are the reference path's."""
         self._tied = self._tied or 1 in batch.tied.tobytes()
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():

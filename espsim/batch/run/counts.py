@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from espsim.batch.run import counting as kernel
 from espsim.batch.run.stats import ENGINE_VERDICTS, InboundStats, OutboundStats
 from espsim.core.answers import SaCount
-from espsim.core.arrays import I32, U8
+from espsim.core.arrays import I64
 from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
-from espsim.core.numbers import CUT, NOT_ESP, NOT_IP, OWN
+from espsim.core.numbers import NOT_ESP, NOT_IP
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.sad.entry import SadEntry
@@ -21,30 +23,24 @@ _CUT_COUNTS_NOT = frozenset({Verdict.HEADER, Verdict.TRUNCATED})
 
 
 class SaTally:
-    """Verdicts of every SA, and which SA came first. A row of `entries` an SA."""
+    """Verdicts of every SA, and which SA came first. A row of `entries` an SA; layouts: batch/run/counting.py."""
 
-    def __init__(self, entries: Sequence[SadEntry], kinds: int) -> None:
+    def __init__(self, entries: Sequence[SadEntry], kinds: int, memory: Callable[..., Any]) -> None:
         self._entries = entries
-        self._counts = np.zeros((len(entries), kinds), np.int64)
-        self._order: list[int] = []
-        self._seen = np.zeros(len(entries), np.bool_)
+        self.counts: I64 = memory((len(entries), kinds + 1), np.int64)
+        self.order: I64 = memory((len(entries) + 1,), np.int64)
 
-    def count(self, sa_index: I32, verdict: U8) -> None:
-        """Count the rows that have an SA."""
-        has = sa_index >= 0
-        rows = sa_index[has]
-        np.add.at(self._counts, (rows, verdict[has]), 1)
-        new = rows[~self._seen[rows]]
-        if len(new):
-            found, first = np.unique(new, return_index=True)
-            self._order += found[np.argsort(first)].tolist()
-            self._seen[found] = True
+    @property
+    def _rows(self) -> list[int]:
+        """The SAs that had a packet, in the order in which the first ones came."""
+        rows: list[int] = self.order[1 : 1 + self.order[0]].tolist()
+        return rows
 
     def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutVerdict]) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> counts, in the order in which the SAs' packets came. Verdict 0 is the one that passes."""
         result = {}
-        for row in self._order:
-            counts = self._counts[row].tolist()
+        for row in self._rows:
+            counts = self.counts[row].tolist()
             count = SaCount(self._entries[row], counts[0])
             dropped = {verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]}
             count.sent = dropped.pop(Verdict.SENT.name, 0)  # no outbound verdict has this name
@@ -54,24 +50,29 @@ class SaTally:
 
     def opened(self) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> inbound packets that an engine opened or refused by their ICV; SAs without any are left out."""
-        numbers = self._counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
-        rows = [row for row in self._order if numbers[row]]
+        numbers = self.counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
+        rows = [row for row in self._rows if numbers[row]]
         return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row])) for row in rows}
 
 
 class InboundCounts:
-    """Counts inbound batches that have run; `entries` are the SAs by `sa_index` (`SadColumns.entries`)."""
+    """Counts inbound batches that have run; `entries` are the SAs by `sa_index` (`SadColumns.entries`).
 
-    def __init__(self, entries: Sequence[SadEntry]) -> None:
-        self._verdicts = np.zeros((256, 4), np.int64)  # by flags: CUT is 1, OWN 2
-        self._ignored = np.zeros(len(Layer), np.int64)
-        self._sas = SaTally(entries, len(Verdict))
+    `memory(shape, dtype)` makes what counts, zeroed: memory that several workers share, where they count in turn.
+    """
+
+    def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
+        self._verdicts: I64 = memory((256, 4), np.int64)  # by flags: CUT is 1, OWN 2
+        self._ignored: I64 = memory((len(Layer),), np.int64)
+        self._sas = SaTally(entries, len(Verdict), memory)
 
     def count(self, batch: PacketBatch) -> None:
         """Count every row of a batch."""
-        np.add.at(self._verdicts, (batch.verdict, batch.flags & (CUT | OWN)), 1)
-        self._ignored += np.bincount(batch.kind[batch.verdict == NOT_ESP], minlength=len(Layer))
-        self._sas.count(batch.sa_index, batch.verdict)
+        sas = self._sas
+        kernel.received(
+            batch.verdict, batch.flags, batch.kind, batch.sa_index,
+            self._verdicts, self._ignored, sas.counts, sas.order,
+        )  # fmt: skip
 
     def stats(self) -> InboundStats:
         """What `InboundStats.count` would have made of the same packets."""
@@ -88,16 +89,15 @@ class InboundCounts:
 
 
 class OutboundCounts:
-    """Counts outbound batches that have run; `entries` are the SAs by `sa_index`."""
+    """Counts outbound batches that have run; `entries` and `memory` as InboundCounts has them."""
 
-    def __init__(self, entries: Sequence[SadEntry]) -> None:
-        self._verdicts = np.zeros(256, np.int64)
-        self._sas = SaTally(entries, len(OutVerdict))
+    def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
+        self._verdicts: I64 = memory((256,), np.int64)
+        self._sas = SaTally(entries, len(OutVerdict), memory)
 
     def count(self, batch: OutBatch) -> None:
         """Count every row of a batch."""
-        self._verdicts += np.bincount(batch.verdict, minlength=256)
-        self._sas.count(batch.sa_index, batch.verdict)
+        kernel.sent(batch.verdict, batch.sa_index, self._verdicts, self._sas.counts, self._sas.order)
 
     def stats(self) -> OutboundStats:
         """What `OutboundStats.count` would have made of the same packets."""

@@ -1,153 +1,277 @@
-"""The two directions as `stream` needs them: how a worker runs its rows of a batch, and which rows are whose."""
+"""The two directions as a run of a capture needs them: what may run in any order, and what in order of arrival.
+
+begin     SAs near their end become the reference path's        in the first process, before the batch is handed out
+ahead     what moves no SA: to the opened packet, or to the length of the sealed one     any worker, any time
+settle    windows and numbers                                   in order of arrival
+after     the packet that goes out                              any worker
+end       what goes one by one, what SAs count                  in order of arrival
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from espsim.batch.inbound import order as inbound
 from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.inbound.parse import parse
-from espsim.batch.out_columns import stand_ins
+from espsim.batch.lifetimes import Coming
+from espsim.batch.outbound import order as outbound
 from espsim.batch.outbound.order import BatchOutbound
-from espsim.batch.outbound.policy import policy
-from espsim.core.arrays import F64, U8, U32
+from espsim.core.arrays import F64, I32, U8, U32
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import ONE_BY_ONE
-from espsim.core.out_batch import OVERHEAD, OutBatch
+from espsim.core.out_batch import OutBatch
 from espsim.io.slots import FrameSlot
+from espsim.sad.entry import SadEntry
+
+PART = 2048
+"""Rows that go through the inbound stages together: enough that a stage's call costs little, few enough that they stay
+in a core's cache."""
+
+Memory = Callable[..., Any]
+"""`memory(shape, dtype)` makes an array of zeros."""
+Ask = Callable[[Any], Any]
+"""Asks the first process, which has the SAD."""
+
+
+class Batch(Protocol):
+    """What both directions' batches have."""
+
+    verdict: U8
+    sa_index: I32
+    time: F64
+    length: I32
+
+    def head(self, rows: int) -> Any:
+        """The first rows as a batch of the same memory."""
+
+
+_B = TypeVar("_B", bound=Batch)
+
+
+class Lane(Protocol[_B]):
+    """One direction, as a run of a capture needs it; see above."""
+
+    entries: list[SadEntry]
+
+    @property
+    def shares(self) -> bool:
+        """Whether several workers may run it."""
+
+    def share(self, memory: Memory) -> None:
+        """What packets move lies in memory of `memory` from now on, which processes forked then share."""
+
+    def due(self, coming: Coming) -> bool:
+        """Whether an SA may meet a limit while these packets run."""
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> _B:
+        """A batch over a slot's memory."""
+
+    def begin(self, batch: _B) -> None:
+        """In the first process, where no batch is on the way."""
+
+    def ahead(self, batch: _B) -> None:
+        """At any time."""
+
+    def settle(self, batch: _B) -> None:
+        """In order of arrival."""
+
+    def after(self, batch: _B) -> None:
+        """At any time after it."""
+
+    def end(self, batch: _B) -> None:
+        """In order of arrival."""
+
+    def forked(self, ask: Ask) -> None:
+        """This is a worker now: what the reference path has to do, the first process does."""
+
+    def answer(self, request: Any) -> Any:
+        """In the first process: what a worker asked."""
+
+    def close(self) -> None:
+        """Write back into the SAD."""
+
+    def notes(self) -> Any:
+        """What a worker has to say at the end."""
+
+    def take(self, notes: Any) -> None:
+        """What a worker said."""
 
 
 class InboundLane:
     """Packets of a capture through a `BatchInbound`."""
 
-    KEPT = ("verdict", "flags", "kind", "spi", "seq", "seq64", "sa_index", "inner_at", "inner_length",
-            "opened", "odd_padding")  # fmt: skip
-    """The columns that counts, answers, writers and who explains failures read."""
-
     def __init__(self, path: BatchInbound) -> None:
         self.path = path
-        self.sad = path.one.sad
         self.entries = path.columns.entries
-        self.alone: Counter[int] = Counter()
-        """After the last piece: what the one-packet path opened, of all workers (`BatchInbound.alone`)."""
 
-    def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], _workers: int) -> PacketBatch:
+    @property
+    def alone(self) -> Counter[int]:
+        """After the last piece: what the reference path opened (`BatchInbound.alone`)."""
+        return self.path.alone
+
+    @property
+    def shares(self) -> bool:
+        """Where a policy of its own finds SAs that may end, or a device opens packets with keys of such SAs, one worker
+        does all: these look at the SAD itself, which moves then."""
+        own_ways = self.path.columns.asked is not None or not self.path.parts
+        return not own_ways or not any(entry.sa.limited for entry in self.entries)
+
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> PacketBatch:
         """A batch over a slot's memory."""
         mark: U32 = memory((len(time),), np.uint32)
-        mark[:] = self.path.one.mark or 0
+        if self.path.one.mark:
+            mark[:] = self.path.one.mark
         facts = slot.link, slot.frame, slot.captured, slot.wire
         return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, *facts)
 
-    def run(self, batch: PacketBatch) -> None:
-        """Run every row."""
-        self.path.run(batch)
+    def share(self, memory: Memory) -> None:
+        """As Lane, like the next ones."""
+        self.path.columns.share(memory)
 
-    def shard(self, batch: PacketBatch) -> U32:
-        """A packet's SPI: whatever SA the lookup finds has the same one. 0 where there is none."""
-        parse(batch, self.path.columns)
-        return batch.spi
+    def due(self, coming: Coming) -> bool:
+        """As Lane."""
+        return len(self.path.columns.due(coming)) > 0
 
-    def run_part(self, batch: PacketBatch, mine: U8, worker: int) -> None:
-        """Run a worker's rows; the arena is shared, so inner packets are where they are."""
-        rows = np.flatnonzero(mine == worker)
-        columns = batch.offset[rows], batch.length[rows], batch.time[rows], batch.mark[rows]
-        part = PacketBatch(
-            batch.arena, *columns,
-            link=batch.link[rows], frame=batch.frame[rows], captured=batch.captured[rows], wire=batch.wire[rows],
-        )  # fmt: skip
-        self.path.run(part)
-        for name in self.KEPT:
-            getattr(batch, name)[rows] = getattr(part, name)
+    def begin(self, batch: PacketBatch) -> None:
+        """As Lane."""
+        self.path.columns.begin(batch)
+
+    def ahead(self, batch: PacketBatch) -> None:
+        """Parse, look up, check, open, look at the trailer."""
+        rows = len(batch)
+        if rows <= PART or not self.path.parts:
+            self.path.run_some(batch, inbound.AHEAD)
+            return
+        for first in range(0, rows, PART):
+            self.path.run_some(batch.part(slice(first, min(first + PART, rows))), inbound.AHEAD)
+
+    def settle(self, batch: PacketBatch) -> None:
+        """Check again, move the windows."""
+        self.path.run_some(batch, inbound.SETTLE)
+
+    def after(self, batch: PacketBatch) -> None:
+        """Take the packets out."""
+        self.path.run_some(batch, inbound.AFTER)
+
+    def end(self, batch: PacketBatch) -> None:
+        """Count."""
+        self.path.run_some(batch, inbound.COUNT)
+        self.path.run_alone(batch)
+
+    def forked(self, ask: Ask) -> None:
+        """As Lane."""
+        self.path.one = _Elsewhere(self.path.one, ask)
+
+    def answer(self, request: Any) -> Any:
+        """As Lane."""
+        packet, now, outgoing, in_tcp = request
+        return self.path.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
 
     def close(self) -> None:
-        """Write back into the SAD."""
+        """As Lane."""
         self.path.close()
 
-    def groups(self) -> U32:
-        """Every entry's SPI."""
-        return np.array([entry.sa.spi for entry in self.entries], np.uint32)
-
     def notes(self) -> Counter[int]:
-        """In a worker, or with one alone: what the one-packet path did."""
+        """What the reference path did for this worker."""
         return self.path.alone
 
-    def take(self, notes: list[Counter[int]]) -> None:
-        """What the workers noted."""
-        self.alone = _sum(notes)
+    def take(self, notes: Counter[int]) -> None:
+        """As Lane."""
+        self.path.alone += notes
 
 
 class OutboundLane:
     """Clear packets of a capture through a `BatchOutbound`."""
 
-    KEPT = ("verdict", "sa_index", "seq64", "out_length")
+    shares = True
+    """Any number of workers may run it."""
 
     def __init__(self, path: BatchOutbound) -> None:
         self.path = path
-        self.sad = path.one.sad
         self.entries = path.columns.entries
-        # When an SA ends, its packets choose another: all that may come to that are one shard.
-        ending = [entry for entry in self.entries if entry.sa.limited]
-        alone = np.array(stand_ins(self.entries, ending), np.bool_) | (path.columns.standing == ONE_BY_ONE)
-        self._groups: U32 = np.zeros(len(alone) + 1, np.uint32)  # the first one is for packets without an SA
-        self._groups[1:] = np.where(alone, 0, np.arange(1, len(alone) + 1))
-        self._least = path.one.mtu if any(entry.sa.tfcpad for entry in self.entries) else 0
-        self.ambiguous = False
+        self._tied = False
+
+    @property
+    def alone(self) -> Counter[int]:
+        """After the last piece: what the reference path sealed (`BatchOutbound.alone`)."""
+        return self.path.alone
+
+    @property
+    def ambiguous(self) -> bool:
         """After the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
-        self.alone: Counter[int] = Counter()
-        """After the last piece: what the one-packet path sealed, of all workers (`BatchOutbound.alone`)."""
+        return self._tied or self.path.ambiguous
 
-    def batch(self, slot: FrameSlot, time: F64, memory: Callable[..., Any], workers: int) -> OutBatch:
-        """A batch over a slot's memory; the sealed packets of several workers share one arena."""
-        room = len(slot.arena) + len(time) * (self._least + OVERHEAD) if workers > 1 else 0
-        return OutBatch(slot.arena, slot.offset, slot.length, time, memory((room,), np.uint8), memory)
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutBatch:
+        """A batch over a slot's memory. Sealed packets lie in memory of each worker."""
+        return OutBatch(slot.arena, slot.offset, slot.length, time, memory=memory)
 
-    def run(self, batch: OutBatch) -> None:
-        """Run every row."""
-        self.path.run(batch)
+    def share(self, memory: Memory) -> None:
+        """As Lane, like the next ones."""
+        self.path.columns.share(memory)
 
-    def shard(self, batch: OutBatch) -> U32:
-        """A number for each SA, 0 for what goes one by one or is chosen by no SA."""
-        policy(batch, self.path.columns)
-        return self._groups[batch.sa_index + 1]
+    def due(self, coming: Coming) -> bool:
+        """As Lane."""
+        return len(self.path.columns.due(coming)) > 0
 
-    def run_part(self, batch: OutBatch, mine: U8, worker: int) -> None:
-        """Run a worker's rows, and put its sealed packets after those of the workers before it.
+    def begin(self, batch: OutBatch) -> None:
+        """As Lane."""
+        self.path.columns.begin(batch)
 
-        Each worker has the most bytes that its rows can come to. ArenaFullError where that was not enough: packets
-        that went elsewhere would be lost, and those of the next worker overwritten.
-        """
-        room = np.maximum(batch.length, self._least).astype(np.int64) + OVERHEAD
-        at, size = int(room[mine < worker].sum()), int(room[mine == worker].sum())
-        rows = np.flatnonzero(mine == worker)
-        part = OutBatch(
-            batch.arena, batch.offset[rows], batch.length[rows], batch.time[rows], batch.out[at : at + size],
-            shared=True,
-        )  # fmt: skip
-        self.path.run(part)
-        for name in self.KEPT:
-            getattr(batch, name)[rows] = getattr(part, name)
-        batch.out_at[rows] = part.out_at + at
+    def ahead(self, batch: OutBatch) -> None:
+        """Choose the SA, measure."""
+        self.path.run_some(batch, outbound.AHEAD)
+
+    def settle(self, batch: OutBatch) -> None:
+        """Number."""
+        self.path.run_some(batch, outbound.SETTLE)
+
+    def after(self, batch: OutBatch) -> None:
+        """Put headers around, seal."""
+        self.path.run_some(batch, outbound.AFTER)
+
+    def end(self, batch: OutBatch) -> None:
+        """What goes one by one."""
+        self.path.run_alone(batch)
+
+    def forked(self, ask: Ask) -> None:
+        """As Lane."""
+        self.path.one = _Elsewhere(self.path.one, ask)
+
+    def answer(self, request: Any) -> Any:
+        """As Lane."""
+        return self.path.one.send(*request)
 
     def close(self) -> None:
-        """Write back into the SAD."""
+        """As Lane."""
         self.path.close()
 
-    def groups(self) -> U32:
-        """Every entry's number as `shard` gives it."""
-        return self._groups[1:]
-
     def notes(self) -> tuple[bool, Counter[int]]:
-        """In a worker, or with one alone: whether anything was ambiguous, and what the one-packet path did."""
+        """Whether anything was ambiguous, and what the reference path did for this worker."""
         return self.path.ambiguous, self.path.alone
 
-    def take(self, notes: list[tuple[bool, Counter[int]]]) -> None:
-        """What the workers noted."""
-        self.ambiguous = any(ambiguous for ambiguous, _ in notes)
-        self.alone = _sum([alone for _, alone in notes])
+    def take(self, notes: tuple[bool, Counter[int]]) -> None:
+        """As Lane."""
+        ambiguous, alone = notes
+        self._tied = self._tied or ambiguous
+        self.path.alone += alone
 
 
-def _sum(counts: list[Counter[int]]) -> Counter[int]:
-    return sum(counts, Counter())
+class _Elsewhere:
+    """In a worker, in the place of the reference path: the first process runs the packets, in their order."""
+
+    def __init__(self, one: Any, ask: Ask) -> None:
+        self._one, self._ask = one, ask
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._one, name)
+
+    def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Any:
+        """As `Inbound.receive`."""
+        return self._ask((packet, now, outgoing, in_tcp))
+
+    def send(self, packet: bytes, now: float) -> Any:
+        """As `Outbound.send`."""
+        return self._ask((packet, now))

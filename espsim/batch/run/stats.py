@@ -102,22 +102,22 @@ class InboundStats:
         """Packets that were neither delivered nor this host's own."""
         return self.packets - self.delivered - self.sent
 
-    def count(self, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER) -> None:
-        """Count one packet; None is one that is not ESP, and `layer` what it is."""
+    def count(self, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER, times: int = 1) -> None:
+        """Count so many packets; None are such that are not ESP, and `layer` what they are."""
         if received is None:
-            self.ignored += 1
-            self.ignored_by[layer] += 1
+            self.ignored += times
+            self.ignored_by[layer] += times
             return
-        self.packets += 1
-        self.verdicts[received.verdict.name] += 1
+        self.packets += times
+        self.verdicts[received.verdict.name] += times
         if received.counter is not None:
-            self.counters[received.counter] += 1
+            self.counters[received.counter] += times
         if received.device is not None:
-            self._count_device(received)
+            self._count_device(received, times)
         if received.entry is not None:
-            self._of(received.entry, received.verdict)
+            self._of(received.entry, received.verdict, times)
         if received.used is not None and received.verdict in ENGINE_VERDICTS:
-            self.opened.setdefault(received.used.sa_index, SaCount(received.used)).passed += 1
+            self.opened.setdefault(received.used.sa_index, SaCount(received.used)).passed += times
 
     def add_fragments(self, joined: FragmentsLike | None) -> None:
         """Count what was joined, at the end; None: nothing was, and each fragment counted for itself (RFC 4303 3.4.1).
@@ -163,22 +163,22 @@ class InboundStats:
         result["by_sa"] = [count.as_dict("delivered") for count in self.by_sa.values()]
         return result
 
-    def _count_device(self, received: Received[SadEntry]) -> None:
-        self.device[received.device.name if received.device is not None else ""] += 1
+    def _count_device(self, received: Received[SadEntry], times: int) -> None:
+        self.device[received.device.name if received.device is not None else ""] += times
         if received.surfacing is not Surfacing.NONE:
-            self.surfacing[received.surfacing.name] += 1
+            self.surfacing[received.surfacing.name] += times
         if received.used is not None and received.used is not received.entry:
             own = received.entry.sa.name if received.entry is not None else "no SA"
-            self.wrong_keys[own, received.used.sa.name] += 1
+            self.wrong_keys[own, received.used.sa.name] += times
 
-    def _of(self, entry: SadEntry, verdict: Verdict) -> None:
+    def _of(self, entry: SadEntry, verdict: Verdict, times: int) -> None:
         count = self.by_sa.setdefault(entry.sa_index, SaCount(entry))
         if verdict is Verdict.DELIVERED:
-            count.passed += 1
+            count.passed += times
         elif verdict is Verdict.SENT:
-            count.sent += 1
+            count.sent += times
         else:
-            count.dropped[verdict.name] += 1
+            count.dropped[verdict.name] += times
 
 
 @dataclass(slots=True)

@@ -1,8 +1,7 @@
-"""Workers: forked processes that run their SAs' rows of a batch and share nothing but the batch's memory.
+"""Workers: forked processes that share memory and are told what to do; each may ask the first process, or tell it.
 
-They are processes and not threads because a stage is a Python function that calls a compiled one: between two kernels a
-thread would wait for the interpreter, and rows that go one by one would never run side by side. A worker that is
-killed is noticed, and the run ends with one clear line; so is a system that has no room for so many of them.
+They are processes and not threads: see run_ring.py. A worker that is killed is noticed, and the run ends with one clear
+line; so is a system that has no room for so many of them.
 """
 
 from __future__ import annotations
@@ -10,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import mmap
 import multiprocessing
+import multiprocessing.connection
 import os
 import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,17 @@ def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
     return np.frombuffer(memory, np.uint8)[:size].view(kind).reshape(shape)
 
 
-_DONE, _REFUSED, _FAILED = range(3)
-"""What a worker's answer is: the answer; an EspsimError's text; an exception's name and traceback."""
+_DONE, _REFUSED, _FAILED, _ASKS, _TELLS = range(5)
+"""What a worker says: an answer; an EspsimError's text; an exception's name and traceback; see `ask` and `tell`."""
+
+
+class Heard(NamedTuple):
+    """What worker `number` said: its answer to a job, a question that waits for `reply`, or something it told."""
+
+    number: int
+    asks: bool
+    done: bool
+    what: Any
 
 
 class Workers(Closing):
@@ -107,13 +116,33 @@ class Workers(Closing):
 
     def start(self, *job: Any) -> None:
         """Hand a job to every worker. Raises what `wait` raises where one is gone."""
-        for number, connection in enumerate(self._ours):
-            try:
-                # Connection.send would keep a view of a BytesIO, which Python 3.13 tells of where the pipe is broken.
-                connection.send_bytes(pickle.dumps(job))
-            except OSError:
-                while True:  # it may have said why before it went
-                    self._answer(number)
+        words = pickle.dumps(job)
+        for number in range(len(self._ours)):
+            self._put(number, words)
+
+    def _put(self, number: int, words: bytes) -> None:
+        try:
+            # Connection.send would keep a view of a BytesIO, which Python 3.13 tells of where the pipe is broken.
+            self._ours[number].send_bytes(words)
+        except OSError:
+            while True:  # it may have said why before it went
+                self._hear(number)
+
+    def send(self, number: int, *job: Any) -> None:
+        """Hand a job to one worker. Raises what `wait` raises where it is gone."""
+        self._put(number, pickle.dumps(job))
+
+    def reply(self, number: int, what: Any) -> None:
+        """Answer a worker's question."""
+        self._put(number, pickle.dumps(what))
+
+    def hear(self, seconds: float, also: Sequence[int] = ()) -> list[Heard]:
+        """What workers say, waiting up to so long for the first; nothing where one of the descriptors `also` is ready.
+
+        Raises what `wait` raises.
+        """
+        ready = multiprocessing.connection.wait([*self._ours, *also], seconds)
+        return [self._hear(self._ours.index(c)) for c in ready if isinstance(c, Connection)]
 
     def wait(self) -> list[Any]:
         """What the workers answer to the oldest job.
@@ -140,6 +169,9 @@ class Workers(Closing):
             self._ours, self._processes = [], []
 
     def _answer(self, number: int) -> Any:
+        return self._hear(number).what
+
+    def _hear(self, number: int) -> Heard:
         try:
             kind, answer = self._ours[number].recv()
         except (EOFError, OSError):
@@ -151,7 +183,7 @@ class Workers(Closing):
             failed = WorkerFailedError(f"worker {number + 1} of {len(self._ours)} failed: {name}")
             failed.add_note(trace)
             raise failed
-        return answer
+        return Heard(number, kind == _ASKS, kind == _DONE, answer)
 
     def _lost(self, number: int) -> WorkerLost:
         process = self._processes[number]
@@ -175,6 +207,21 @@ def _check_room() -> None:
             os.close(descriptor)
 
 
+_mine: list[Connection] = []
+"""In a worker: its end of the pipe."""
+
+
+def ask(what: Any) -> Any:
+    """In a worker: what the first process says to something."""
+    _mine[0].send((_ASKS, what))
+    return _mine[0].recv()
+
+
+def tell(what: Any) -> None:
+    """In a worker: something for the first process, which says nothing to it."""
+    _mine[0].send((_TELLS, what))
+
+
 def _serve(
     number: int,
     connection: Connection,
@@ -189,6 +236,7 @@ def _serve(
         os._exit(1)
     for other in others:
         other.close()
+    _mine[:] = [connection]
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
         while True:
             job = connection.recv()

@@ -1,6 +1,7 @@
 """pcapng in an arena: packet blocks become rows, interfaces and sections are noted, blocks of other types passed over.
 
     blocks    every block that is as usual      io/pcapng.py, Pcapng.steps
+    hop_ng    where blocks begin, and no more     as capture.hop
     skim      what looking ahead asks           io/pcapng.py, Pcapng._finer_than_microseconds
     gather_ng enhanced packet blocks of rows    io/pcapng.py, packet_block
 
@@ -250,6 +251,31 @@ def blocks(
         at += total
         row += packets
     return row, at, FULL
+
+
+@kernel
+def hop_ng(
+    arena: U8, at: Int, end: Int, limit: Int, section: I64, interfaces: I64, linktypes: I64
+) -> tuple[int, int, int]:  # fmt: skip
+    """(packets, at, why): over the blocks that begin before `limit`; FULL where all were as usual and whole.
+
+    `section` and `interfaces` follow the file. That a packet's block is good is for `blocks` to say.
+    """
+    rows, at = 0, np.int64(at)
+    while at < limit:
+        kind, total, big, why = _extent(arena, at, end, section[BIG] == 1)
+        if why != FULL:
+            return rows, at, why
+        good = number(arena, at + total - 4, big) == total
+        if good and kind == INTERFACE:
+            good = _add_interface(arena, at + 8, at + total - 4, big, section, interfaces, linktypes)
+        elif good and kind == SECTION:
+            good = _begin_section(arena, at, total, big, section)
+        if not good:
+            return rows, at, ODD
+        rows += kind in (ENHANCED_PACKET, OBSOLETE_PACKET, SIMPLE_PACKET)
+        at += total
+    return rows, at, FULL
 
 
 @kernel

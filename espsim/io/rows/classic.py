@@ -1,7 +1,9 @@
 """Captures: frames that lie in an arena become rows, rows become the records of a pcap.
 
     classic   records of a classic pcap           io/pcap.py, and io/linktype.py for where the IP packet starts
+    hop       where records begin, and no more    for who hands a capture out in ranges (io/ranges.py)
     gather    records of kept rows, to write      io/pcap.py, frame_header
+    room      the bytes that `gather` makes of rows
 
 `classic` and `capture_ng.enhanced` walk the bytes of a file from `at` to `end` and fill rows from `row` on. They return
 (row, at, why): the next row, the first byte that was not used, and why they stopped. What they can't do they leave to
@@ -316,6 +318,33 @@ def classic(
         at += 16 + size
         row += 1
     return row, at, FULL
+
+
+@kernel
+def hop(arena: U8, at: Int, end: Int, limit: Int, big: bool) -> tuple[int, int, int]:
+    """(records, at, why): over the records of a classic pcap that begin before `limit`; FULL where all were whole."""
+    rows, at = 0, np.int64(at)
+    while at < limit:
+        if at + 16 > end:
+            return rows, at, MORE
+        size = number(arena[at : at + 16], 8, big)
+        if size > MAX_RECORD:
+            return rows, at, ODD
+        if at + 16 + size > end:
+            return rows, at, MORE
+        at += 16 + size
+        rows += 1
+    return rows, at, FULL
+
+
+@kernel
+def room(length: I32, keep: U8, around: Int, multiple: Int) -> int:
+    """Bytes of the rows whose `keep` is not 0, each padded to `multiple` (a power of 2), with `around` more."""
+    total = 0
+    for row in range(len(length)):
+        if keep[row] != 0:
+            total += (np.int64(length[row]) + multiple - 1 & -multiple) + around
+    return total
 
 
 @inlined

@@ -13,14 +13,8 @@ import signal
 import numpy as np
 import pytest
 
-from espsim.batch.outbound.order import BatchOutbound
-from espsim.batch.run import lanes
-from espsim.batch.run.workers import SPARE, WorkerFailedError, WorkerLost, Workers, shared_zeros
+from espsim.batch.run.workers import SPARE, WorkerFailedError, WorkerLost, Workers, ask, shared_zeros, tell
 from espsim.core.errors import InputError
-from espsim.core.out_batch import ArenaFullError, OutBatch
-from espsim.reference.outbound import Outbound
-from espsim.sad.association import Limits, Selector
-from tests.support import gcm_sa, ipv4, new_sad, udp
 
 
 def test_workers_write_into_shared_memory_and_answer_in_order():
@@ -93,6 +87,20 @@ def test_what_a_worker_said_before_it_went_is_heard_where_the_next_job_finds_it_
         workers._processes[0].join()
         with pytest.raises(WorkerFailedError, match=r"^worker 1 of 1 failed: ValueError\n"):
             workers.start("next")
+
+
+def test_a_worker_asks_and_tells():
+    def work(worker, job):
+        tell(("begins", worker))
+        return ask((job, worker))
+
+    with Workers(2, work, lambda worker: None) as workers:
+        workers.send(1, "job")
+        heard = [one for _ in range(2) for one in workers.hear(60)]
+        assert heard == [(1, False, False, ("begins", 1)), (1, True, False, ("job", 1))]
+        workers.reply(1, "answer")
+        assert workers.hear(60) == [(1, False, True, "answer")]
+        assert workers.hear(0) == []
 
 
 # -- a system without room ---------------------------------------------------------------------------------------------
@@ -214,34 +222,3 @@ def test_workers_end_when_their_parent_is_gone(tmp_path):
         assert len(pids) == 2
         assert pipe.read() == ""
     os.waitpid(parent, 0)
-
-
-# -- sealed packets of several workers ---------------------------------------------------------------------------------
-
-
-def test_an_arena_that_is_shared_does_not_grow():
-    memory = np.zeros(64, np.uint8)
-    batch = OutBatch.of([ipv4(b"")])
-    shared = OutBatch(batch.arena, batch.offset, batch.length, batch.time, memory[:32], shared=True)
-    for part in (shared, shared.head(1)):
-        part.make_room(32)
-        with pytest.raises(ArenaFullError, match=r"^33 bytes of sealed packets, and room for 32$"):
-            part.make_room(33)
-        with pytest.raises(ArenaFullError):
-            part.append(0, bytes(40))
-    assert not memory.any()
-
-
-@pytest.mark.parametrize("limited", [False, True])
-def test_a_worker_whose_part_is_too_small_ends_the_run(monkeypatch, limited):
-    """Sealed by kernels, or one by one: nothing goes over another worker's packets, and nothing is lost silently."""
-    monkeypatch.setattr(lanes, "OVERHEAD", 8)
-    limits = Limits(hard_packets=15) if limited else Limits()
-    sad = new_sad(
-        *(gcm_sa(spi=0x1001 + n, selector=Selector(dport=n, dport_mask=0xFFFF), limits=limits) for n in range(4))
-    )
-    lane = lanes.OutboundLane(BatchOutbound(Outbound(sad, bytes), "cryptography"))
-    packets = [ipv4(udp(b"data", 9, n % 4)) for n in range(40)]
-    batch = OutBatch.of(packets, 0.0, np.zeros(40 * 100, np.uint8))
-    with pytest.raises(ArenaFullError, match=r"^\d+ bytes of sealed packets, and room for \d+$"):
-        lane.run_part(batch, (np.arange(40) % 2).astype(np.uint8), 0)

@@ -75,14 +75,6 @@ def test_a_device_gives_the_same_files_and_report_in_batches(tmp_path, model):
     assert sum(outputs[0][0]["device"].values()) == outputs[0][0]["packets"] > 100
 
 
-def test_a_device_is_not_shared_out(tmp_path):
-    (tmp_path / "in.pcap").write_bytes(file_header(101, False) + frames(5))
-    args = ["decap", tmp_path / "in.pcap", "-o", tmp_path / "out", "--sad", sad_file(tmp_path), "--workers", 2]
-    result = CliRunner().invoke(main, [*map(str, args), "--model", "marvell-cn10k-dpdk"])
-    assert "--model runs one worker" in str(result.exception)
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize("way", [["--reference"], ["--workers", 2], ["--workers", 3, "--engine", "cryptography"]])
 def test_every_way_gives_the_same_files_and_report(tmp_path, way):
     sad = sad_file(tmp_path)

@@ -10,8 +10,6 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from espsim.batch.run import lanes
-from espsim.batch.run.workers import WorkerFailedError
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.io.pcap import file_header, frame_header
@@ -68,15 +66,6 @@ def test_too_few_processes_for_so_many_workers(files, monkeypatch):
     assert isinstance(result.exception, InputError)
     assert "--workers: this system lets 0 of 2 workers run: Resource temporarily unavailable" in str(result.exception)
     assert not (files / "out.pcap").exists()
-
-
-def test_a_worker_whose_packets_do_not_fit_ends_encap_without_an_output(files, monkeypatch):
-    monkeypatch.setattr(lanes, "OVERHEAD", 0)
-    result = run(files, "encap", "--workers", 2)
-    assert isinstance(result.exception, WorkerFailedError)
-    assert str(result.exception).endswith("of 2 failed: ArenaFullError")
-    assert not (files / "out.pcap").exists()
-    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("way", [[], ["--reference"], ["--workers", 2]])

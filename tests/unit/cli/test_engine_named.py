@@ -95,9 +95,9 @@ def test_under_auto_the_next_engine_does_what_the_first_one_lacks(tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_the_reference_path_does_near_a_limit_is_its_engines(tmp_path, monkeypatch, workers):
     """Batches of 4: of 20 packets under a limit of 10, kernels do those before a batch that could meet it."""
-    from espsim.batch.run import stream
+    from espsim.batch.run import capture as run_capture
 
-    monkeypatch.setattr(stream, "ROWS", 4)
+    monkeypatch.setattr(run_capture, "ROWS", 4)
     usable("libcrypto")
     path = sad(tmp_path, GCM, rest=" limit packet-hard 10")
     packets = [ipv4(udp(bytes(n), 1000, 2000)) for n in range(20)]

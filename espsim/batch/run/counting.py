@@ -1,0 +1,61 @@
+"""Verdicts of whole batches, counted: of all rows, and of every SA.
+
+    received    an inbound batch           batch/run/stats.py, InboundStats.count
+    sent        an outbound batch          OutboundStats.count
+
+`by_sa` (SAs, kinds + 1, int64) has a column a verdict, and one for all. `order` (SAs + 1, int64) is how many SAs had a
+packet, then their rows, in the order in which the first packets came.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from espsim.core.arrays import I32, I64, U8
+from espsim.core.numbers import CUT, NOT_ESP, OWN
+from espsim.jit.compiling import inlined, kernel
+from espsim.jit.prefetch import prefetch
+
+AHEAD = 16
+_FLAGS = CUT | OWN
+
+
+@inlined
+def _of_sa(sa: int, found: np.uint8, by_sa: I64, order: I64) -> None:
+    """One packet of an SA."""
+    last = by_sa.shape[1] - 1
+    if by_sa[sa, last] == 0:
+        order[0] += 1
+        order[order[0]] = sa
+    by_sa[sa, last] += 1
+    by_sa[sa, found] += 1
+
+
+@kernel
+def received(
+    verdict: U8, flags: U8, kind: U8, sa_index: I32, verdicts: I64, ignored: I64, by_sa: I64, order: I64
+) -> None:  # fmt: skip
+    """Count rows in `verdicts` (256, 4: by the flags CUT and OWN), what is not ESP in `ignored` by its kind."""
+    rows = len(verdict)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(by_sa, max(sa_index[i + AHEAD], 0))
+        found, sa = verdict[i], np.int64(sa_index[i])
+        verdicts[found, flags[i] & _FLAGS] += 1
+        if found == NOT_ESP:
+            ignored[kind[i]] += 1
+        elif sa >= 0:
+            _of_sa(sa, found, by_sa, order)
+
+
+@kernel
+def sent(verdict: U8, sa_index: I32, verdicts: I64, by_sa: I64, order: I64) -> None:
+    """Count rows in `verdicts` (256)."""
+    rows = len(verdict)
+    for i in range(rows):
+        if i + AHEAD < rows:
+            prefetch(by_sa, max(sa_index[i + AHEAD], 0))
+        found, sa = verdict[i], np.int64(sa_index[i])
+        verdicts[found] += 1
+        if sa >= 0:
+            _of_sa(sa, found, by_sa, order)

@@ -1,0 +1,73 @@
+"""What a modelled device did with the packets of batches, counted: `InboundStats.count` for each, kind by kind.
+
+Packets of one kind have the same verdict, the same SAs and the same fate in the device. Kinds are found in the batch,
+by whoever has it, and counted in the order in which they came.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from espsim.batch.device.order import BatchOffloaded
+from espsim.batch.run.stats import InboundStats
+from espsim.core.answers import Received
+from espsim.core.batch import PacketBatch
+from espsim.core.layers import Layer
+from espsim.core.numbers import CUT, NOT_ESP, OWN, PART
+from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
+from espsim.sad.entry import SadEntry
+
+_FLAGS = int(CUT | OWN)
+
+
+class Kind(NamedTuple):
+    """Packets that count alike, and how many they are. `own` and `used` are rows of SAs, -1 for none.
+
+    `verdict` None: they are not ESP, and `layer` says what they are.
+    """
+
+    times: int
+    layer: int
+    verdict: Verdict | None = None
+    counter: str | None = None
+    own: int = -1
+    used: int = -1
+    device: DeviceOutcome | None = None
+    surfacing: Surfacing = Surfacing.NONE
+
+
+def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[Kind]:
+    """The kinds of packets in a batch that has run, in the order in which they came; fragments are in none."""
+    own, fate, asked = path.beside(batch)
+    sas = np.int64(len(path.columns.entries) + 1)
+    found = batch.verdict.astype(np.int64) << 24 | (batch.flags & _FLAGS).astype(np.int64) << 20 | fate
+    found |= np.where(batch.verdict == NOT_ESP, batch.kind, 0).astype(np.int64) << 12
+    found |= ((own + 1) * sas + batch.sa_index + 1) << 32
+    rows = np.flatnonzero((batch.verdict != PART) & ~np.isin(np.arange(len(batch)), list(asked)))
+    _, first, times = np.unique(found[rows], return_index=True, return_counts=True)
+    all_of_them = dict(zip(rows[first].tolist(), times.tolist(), strict=True)) | dict.fromkeys(asked, 1)
+    return [_kind(path, batch, row, all_of_them[row]) for row in sorted(all_of_them)]
+
+
+def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> Kind:
+    (answer,) = path.answers(batch, slice(row, row + 1))
+    layer = int(batch.kind[row])
+    if answer is None:
+        return Kind(times, layer)
+    rows = path.columns.rows
+    own, used = (-1 if e is None else rows[e.sa_index] for e in (answer.entry, answer.used))
+    return Kind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing)
+
+
+def count(kinds: list[Kind], entries: list[SadEntry], stats: InboundStats) -> None:
+    """Count them."""
+    for kind in kinds:
+        answer: Received[SadEntry] | None = None
+        if kind.verdict is not None:
+            own, used = (entries[row] if row >= 0 else None for row in (kind.own, kind.used))
+            answer = Received(
+                kind.verdict, kind.counter, entry=own, used=used, device=kind.device, surfacing=kind.surfacing
+            )
+        stats.count(answer, Layer(kind.layer), kind.times)

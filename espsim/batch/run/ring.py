@@ -1,0 +1,351 @@
+"""A capture by several workers: the same answers as one gives, for any number of them and any cut.
+
+Workers are processes in a ring, forked when the first frames have been read. Piece n is worker n's, modulo their
+number. A worker does what it can at any time (parse, look up, ask the window as it stands, open) and waits for its turn
+where order counts (run_turns.py):
+
+    FIND     the records of a range of the capture           about 5 ns a frame
+    SETTLE   windows are asked again, and move; numbers      about 10 ns a packet
+    TELL     what SAs and results count, what is explained, and where the packets that go out will lie
+
+Everything that packets move lies in shared memory. Between turns packets are taken out or sealed, and written at their
+places. The first process has all that is Python's: the SAD, who joins fragments and streams, who explains, and an
+output that has no places (a pipe). Workers ask it in their turns.
+
+Pieces come in two ways. A regular file is handed out in ranges (io/ranges.py). What else there is (a pipe; frames that
+belong together across pieces; records that are not as usual; the packets after which an SA may end) the first process
+reads, and hands out batch by batch.
+
+Processes, not threads: between two kernels a thread waits for the interpreter, and explaining, which is Python, would
+never run beside anything.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from espsim.batch.lifetimes import Coming
+from espsim.batch.run import workers as forked
+from espsim.batch.run.capture import SPARE, Piece, Share, Slots, Taker
+from espsim.batch.run.lanes import Batch, Lane
+from espsim.batch.run.turns import FIND, SETTLE, TELL, Turns, Words
+from espsim.batch.run.workers import Workers, shared_zeros
+from espsim.core.arrays import F64, I64
+from espsim.core.errors import EspsimError, InputError
+from espsim.core.numbers import MAY_JOIN
+from espsim.io import ranges
+from espsim.io.atomic import Place
+from espsim.io.batches import BatchReader
+from espsim.io.ranges import Ranges
+
+MOST_FED = 1024
+"""Batches that are handed out one by one, at most, before ranges are tried again."""
+ENOUGH = 64
+"""Ranges in a row after which what stopped them counts as rare."""
+
+_SLOT, _RANGES = range(2)
+_OUT, _STOPPED, _SETTLED, _SETTLED_BYTES, _TOLD, _TOLD_BYTES = range(6)
+_SECONDS = 0.2
+
+_B = TypeVar("_B", bound=Batch)
+
+
+class _Done(NamedTuple):
+    """What came of a piece. `data`: the packets that go out, where the first process writes them."""
+
+    number: int
+    note: Any
+    data: list[bytes]
+
+
+class _Raised(NamedTuple):
+    """What a worker raised that the first process raises for it."""
+
+    kind: type[BaseException]
+    args: tuple[Any, ...]
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, error: BaseException) -> _Raised:
+        """Of an error whose class may want other arguments than it keeps."""
+        return cls(type(error), error.args, vars(error))
+
+    def again(self) -> BaseException:
+        """The error."""
+        error = self.kind.__new__(self.kind)
+        error.args = self.args
+        vars(error).update(self.facts)
+        return error
+
+
+def in_ring(
+    reader: BatchReader, lane: Lane[_B], taker: Taker[_B], share: Share, slots: Slots[_B], piece: Piece[_B]
+) -> Piece[_B] | None:  # fmt: skip
+    """As run_capture.run, from the first piece on; that piece where there are no workers, and need not be."""
+    lane.share(shared_zeros)
+    lane.begin(piece.batch)
+    try:
+        place = taker.place()
+        ring = _Ring(reader, lane, taker, share.workers, slots, place)
+        pool = Workers(share.workers, ring.work, ring.finish)
+    except InputError as error:
+        if share.insists or error.where != "--workers":
+            raise
+        return piece
+    with pool:
+        _First(reader, lane, taker, slots, ring, pool).run(piece)
+    if place is not None:
+        place.end(ring.out)
+    return None
+
+
+class _Ring(Generic[_B]):
+    """What all processes have, and what a worker does."""
+
+    def __init__(
+        self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], workers: int, slots: Slots[_B],
+        place: Place | None,
+    ) -> None:  # fmt: skip
+        self.turns = Turns(workers)
+        self.ranges: Ranges | None = reader.ranges(shared_zeros)
+        self.words = Words(lane.entries)
+        self._lane, self._taker, self._slots, self._place = lane, taker, slots, place
+        self._workers = workers
+        self._now: I64 = shared_zeros((6,), np.int64)
+        self._now[_OUT] = 0 if place is None else place.at
+        self._earliest: F64 = shared_zeros((1,), np.float64)
+        self._worker = -1
+        self._batch: tuple[_B, F64] | None = None
+
+    @property
+    def out(self) -> int:
+        """Where the next packet that goes out would lie."""
+        return int(self._now[_OUT])
+
+    def begin(self) -> None:
+        """In the first process: pieces are counted from 0 again."""
+        self.turns.begin()
+        self._now[_STOPPED:] = 0
+        self._earliest[0] = np.inf
+
+    # -- a worker ---------------------------------------------------------------------------------------------------
+
+    def work(self, worker: int, kind: int, *facts: int) -> Any:
+        """A job: one batch, or ranges until there are no more."""
+        if self._worker < 0:
+            self._worker = worker
+            self._lane.forked(lambda request: self._ask(True, request))
+        try:
+            if self.ranges is not None and kind == _RANGES:
+                return self._all_ranges(self.ranges)
+            number, slot, rows = facts
+            return self._through(number, self._slots.piece(slot, rows))
+        except (EspsimError, BrokenPipeError) as error:
+            return _Raised.of(error)
+
+    def finish(self, _worker: int) -> Any:
+        """The end of a worker."""
+        return self._lane.notes()
+
+    def _all_ranges(self, ranges: Ranges) -> None:
+        number = self._worker
+        while True:
+            ranges.load(number)
+            self.turns.wait(FIND, self._worker)
+            found = ranges.find()
+            self.turns.on(FIND, self._worker)
+            if not found:
+                return
+            done = self._through(number, self._filled(ranges), ranges)
+            if done is None:
+                return
+            forked.tell(done)
+            number += self._workers
+
+    def _filled(self, ranges: Ranges) -> Piece[_B] | None:
+        """The piece of a range; None where the first process has to read it."""
+        filled = ranges.fill()
+        if filled is None:
+            return None
+        slot, rows = filled
+        if self._batch is None:
+            times = np.zeros(len(slot.offset))
+            self._batch = self._lane.batch(slot, times, np.zeros), times
+        if np.bitwise_or.reduce(slot.link[:rows]) & MAY_JOIN:
+            return None
+        batch, times = self._batch
+        np.divide(slot.time_ns[:rows], 1e9, out=times[:rows])
+        return Piece(batch.head(rows), slot.frame[:rows], slot.time_ns[:rows])
+
+    def _through(self, number: int, piece: Piece[_B] | None, ranges: Ranges | None = None) -> _Done | None:
+        """Run a piece; None: it is not to be run here, nor is any after it."""
+        lane, worker, empty = self._lane, self._worker, piece is not None and not len(piece.time_ns)
+        if piece is not None and not empty:
+            lane.ahead(piece.batch)
+        self.turns.wait(SETTLE, worker)
+        if ranges is not None and self._stops(piece, ranges):
+            self.turns.on(SETTLE, worker)
+            return None
+        if piece is None or empty:
+            self.turns.on(SETTLE, worker)
+            self.turns.wait(TELL, worker)
+            self.turns.on(TELL, worker)
+            return _Done(number, None, [])
+        lane.settle(piece.batch)
+        self.turns.on(SETTLE, worker)
+        lane.after(piece.batch)
+        self.turns.wait(TELL, worker)
+        note, at = self._tell(piece)
+        self.turns.on(TELL, worker)
+        return _Done(number, note, self._put(piece, at))
+
+    def _stops(self, piece: Piece[_B] | None, ranges: Ranges) -> bool:
+        """In turn to settle: whether ranges end here, because the first process has to read this piece."""
+        now = self._now
+        if now[_STOPPED]:
+            return True
+        if piece is not None:
+            coming = Coming.of(piece.batch.time, piece.batch.length)
+            now[_SETTLED] += coming.packets
+            now[_SETTLED_BYTES] += coming.bytes
+            self._earliest[0] = min(self._earliest[0], coming.earliest)
+            packets, size = now[_SETTLED] - now[_TOLD], now[_SETTLED_BYTES] - now[_TOLD_BYTES]
+            coming = Coming(int(packets), int(size), float(self._earliest[0]), coming.latest)
+            if not self._lane.due(coming):
+                return False
+        ranges.back()
+        now[_STOPPED] = 1
+        return True
+
+    def _tell(self, piece: Piece[_B]) -> tuple[Any, int]:
+        """In turn: the note, and where the packets that go out lie."""
+        now = self._now
+        self._lane.end(piece.batch)
+        note = self._taker.order(piece, lambda request: self._ask(False, request))
+        now[_TOLD] += len(piece.time_ns)
+        now[_TOLD_BYTES] += int(piece.batch.length.sum(dtype=np.int64))
+        at = int(now[_OUT])
+        if self._place is not None:
+            now[_OUT] += self._taker.room(piece)
+        return note, at
+
+    def _put(self, piece: Piece[_B], at: int) -> list[bytes]:
+        """The packets that go out, at their place; where there is none they are for the first process."""
+        if self._place is None:
+            return [bytes(part) for part in self._taker.records(piece)]
+        for part in self._taker.records(piece):
+            self._place.put(part, at)
+            at += len(part)
+        return []
+
+    def _ask(self, lane: bool, request: Any) -> Any:
+        return self.words.loads(forked.ask(self.words.dumps((lane, request))))
+
+
+class _First(Generic[_B]):
+    """What the first process does."""
+
+    def __init__(
+        self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: Slots[_B], ring: _Ring[_B], pool: Workers
+    ) -> None:
+        self._reader, self._lane, self._taker = reader, lane, taker
+        self._slots, self._ring, self._pool = slots, ring, pool
+        self._workers = len(pool.pids)
+        self._early: dict[int, _Done] = {}
+        self._next = self._left = 0
+        self._on_the_way: deque[Coming] = deque()
+        self._at: Callable[[], int] = lambda: reader.at
+
+    def run(self, piece: Piece[_B]) -> None:
+        """The whole capture, from its first piece on."""
+        most, more = 1, self._feed(piece, 1)
+        while more:
+            found = self._in_ranges()
+            most = 1 if found > ENOUGH else min(2 * most, MOST_FED)
+            first = self._slots.fill(0)
+            more = first is not None and self._feed(first, most)
+        for notes in self._pool.finish():
+            self._lane.take(notes)
+
+    def _feed(self, first: Piece[_B], most: int) -> bool:
+        """Hand out so many batches; False: that was the end of the capture."""
+        self._begin()
+        piece: Piece[_B] | None = first
+        number, slots = 0, self._workers + SPARE
+        while piece is not None:
+            self._look_for_ends(piece.batch)
+            self._pool.send(number % self._workers, _SLOT, number, number % slots, len(piece.time_ns))
+            number += 1
+            while len(self._on_the_way) == slots:
+                self._listen()
+            if number >= most and self._reader.left() >= 2 * ranges.SIZE:
+                break
+            self._listen_until_readable()
+            piece = self._slots.fill(number % slots)
+        while self._on_the_way:
+            self._listen()
+        return piece is not None
+
+    def _look_for_ends(self, batch: _B) -> None:
+        """SAs that may end in this batch, or in those that are on the way, become the reference path's before it."""
+        coming = Coming.of(batch.time, batch.length)
+        if self._lane.due(coming.with_(self._on_the_way)):
+            while self._on_the_way:
+                self._listen()
+            self._lane.begin(batch)
+        self._on_the_way.append(coming)
+
+    def _in_ranges(self) -> int:
+        """Hand out ranges as long as that goes: how many there were."""
+        here = self._ring.ranges
+        if here is None or not self._reader.begin(here):
+            return 0
+        self._begin()
+        self._at = lambda: here.at
+        self._left = self._workers
+        self._pool.start(_RANGES)
+        while self._left:
+            self._listen()
+        self._reader.resume(here)
+        return self._next
+
+    def _begin(self) -> None:
+        self._ring.begin()
+        self._next = 0
+        self._at = lambda: self._reader.at
+
+    def _listen_until_readable(self) -> None:
+        """Where the capture is a pipe, workers are heard while nothing comes."""
+        descriptor = self._reader.waits_on
+        while descriptor is not None and self._on_the_way and not select.select([descriptor], [], [], 0)[0]:
+            self._listen(descriptor)
+
+    def _listen(self, *also: int) -> None:
+        """What workers say; nothing where another descriptor is ready."""
+        for one in self._pool.hear(_SECONDS, also):
+            if one.asks:
+                lane, request = self._ring.words.loads(one.what)
+                answer = (self._lane if lane else self._taker).answer(request)
+                self._pool.reply(one.number, self._ring.words.dumps(answer))
+            elif isinstance(one.what, _Raised):
+                raise one.what.again()
+            elif isinstance(one.what, _Done):
+                self._early[one.what.number] = one.what
+            else:
+                self._left -= 1
+        while self._next in self._early:
+            self._take(self._early.pop(self._next))
+
+    def _take(self, done: _Done) -> None:
+        """A piece that is done, in order of arrival."""
+        self._next += 1
+        if self._on_the_way:
+            self._on_the_way.popleft()
+        for part in done.data:
+            self._taker.write(memoryview(part))
+        self._taker.heard(done.note, self._at())

@@ -1,0 +1,166 @@
+"""A capture in ranges of bytes: found one after the other, read and made rows of by whoever has one, in any order.
+
+    ranges = Ranges(reader.walk(), ...)      before workers are forked; `begin` says where the first range begins
+    ranges.load(n)                           the bytes of range n, at any time
+    ranges.find()                            in turn: the records that begin in it; where the next range's first begins
+    ranges.fill()                            their rows, at any time
+
+Finding looks at the sizes of records alone, about 5 ns each, so that all else is done beside other ranges. What is not
+as usual ends the ranges: damage, a record longer than the room after a range, secrets, a capture's end. It is the
+plain code's then, from `ranges.at` on (`BatchReader.resume`). Not done here: joining; a row that is marked MAY_JOIN is
+for who fills to see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from espsim.core.arrays import I64, U8
+from espsim.core.errors import InputError
+from espsim.io.rows.classic import FULL, LONGEST, MORE
+from espsim.io.slots import COLUMNS, FrameSlot
+
+SIZE = 1 << 20
+"""Bytes of a range."""
+
+_MORE = 1 << 12  # bytes read after a range, in which its last record ends as a rule
+_LEAST_RECORD = 16
+_AT, _FRAMES, _ENDED, _ORIGIN, _BACK, _BACK_AT, _BACK_FRAMES = range(7)
+
+
+class Walk(Protocol):
+    """How records of one format are walked over (io/batches.py). `joins`: the TCP ports that are looked at."""
+
+    joins: U8
+
+    def hop(self, arena: U8, at: int, end: int, limit: int) -> tuple[int, int, int]:
+        """Over the records that begin before `limit`: (records, at, why) as kernels.capture says."""
+
+    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
+        """The first rows of a slot, of the records from `at` to `end` in its arena: how many."""
+
+    def save(self, state: I64) -> bool:
+        """What records depend on that came before them; False: there is no room for it."""
+
+    def load(self, state: I64) -> None:
+        """The same, from where it was saved."""
+
+
+class Ranges:
+    """The rest of a capture, open at `descriptor`, whose first byte lies at `base`, in ranges of `size` bytes.
+
+    `memory(shape, dtype)` makes what processes share. Every process works in an arena and columns of its own.
+    """
+
+    def __init__(self, walk: Walk, descriptor: int, base: int, path: str, memory: Callable[..., Any]) -> None:
+        self.size = SIZE
+        self._walk, self._descriptor, self._base, self._path = walk, descriptor, base, path
+        self._shared: I64 = memory((7,), np.int64)
+        self._state: I64 = memory((STATE,), np.int64)
+        self._joins: U8 = memory((len(walk.joins),), np.uint8)
+        self._back: I64 = memory((STATE,), np.int64)
+        self._mine: I64 = np.zeros(STATE, np.int64)
+        self._slot: FrameSlot | None = None
+        self._arena: U8 = np.empty(0, np.uint8)
+        self._have = self._start = self._end = self._rows = self._first = 0
+
+    @property
+    def at(self) -> int:
+        """Bytes of the capture up to the next record that is not found."""
+        return int(self._shared[_BACK_AT if self._shared[_BACK] else _AT])
+
+    @property
+    def frames(self) -> int:
+        """Frames before that record."""
+        return int(self._shared[_BACK_FRAMES if self._shared[_BACK] else _FRAMES])
+
+    def begin(self, at: int, frames: int) -> bool:
+        """Range 0 begins after so many bytes and frames. False: what records depend on is too much to be shared."""
+        self._shared[:] = at, frames, 0, at, 0, 0, 0
+        self._joins[:] = self._walk.joins
+        return self._walk.save(self._state)
+
+    def load(self, number: int) -> None:
+        """Read a range. InputError where the system can't."""
+        if self._slot is None:
+            self._arena = np.empty(self.size + 2 * LONGEST, np.uint8)
+            columns = FrameSlot.of(self.size // _LEAST_RECORD + 1, LONGEST, np.zeros)
+            self._slot = FrameSlot(self._arena, *(getattr(columns, name) for name in COLUMNS))
+            # A port that a later range adds marks too many rows here, never too few; the reader's own table is exact.
+            self._walk.joins = self._joins
+        self._number = number
+        self._have = 0
+        self._read(self.size + _MORE)
+
+    def find(self) -> bool:
+        """In turn: find this range's records. False: the ranges ended before it."""
+        shared, here = self._shared, self._origin + self._number * self.size
+        self._mine[:] = self._state
+        self._first = int(shared[_FRAMES])
+        at = self._start = self._end = int(shared[_AT]) - here
+        self._rows = 0
+        if shared[_ENDED] or shared[_BACK]:
+            return False
+        self._walk.load(self._mine)
+        while at < self.size:
+            rows, at, why = self._walk.hop(self._arena, at, self._have, self.size)
+            self._rows += rows
+            if why == FULL:
+                break
+            if why != MORE or not self._read(LONGEST):
+                shared[_ENDED] = 1
+                break
+        self._end = at
+        shared[_AT], shared[_FRAMES] = here + at, self._first + self._rows
+        if not self._walk.save(self._state):
+            shared[_ENDED] = 1
+        return True
+
+    def fill(self) -> tuple[FrameSlot, int] | None:
+        """The range's rows, in a slot that `load` overwrites; None: the plain code has to read a record of it."""
+        if self._slot is None:
+            raise RuntimeError("a range is filled that was not loaded")
+        self._walk.load(self._mine)
+        if self._walk.rows(self._slot, self._rows, self._start, self._end) != self._rows:
+            return None
+        self._slot.frame[: self._rows] = np.arange(self._first + 1, self._first + self._rows + 1)
+        return self._slot, self._rows
+
+    def back(self) -> None:
+        """In turn: this range and all after it are not to be used; the capture goes on where it begins."""
+        shared, here = self._shared, self._origin + self._number * self.size
+        shared[_BACK_AT], shared[_BACK_FRAMES], shared[_BACK] = here + self._start, self._first, 1
+        self._back[:] = self._mine
+
+    def end(self) -> None:
+        """What was found, to the plain code, which goes on at `at`."""
+        self._walk.load(self._back if self._shared[_BACK] else self._state)
+
+    @property
+    def _origin(self) -> int:
+        return int(self._shared[_ORIGIN])
+
+    def _read(self, more: int) -> bool:
+        """More bytes of this range and after it; False: no room, or the end."""
+        before = self._have
+        end = min(before + more, len(self._arena))
+        while self._have < end:
+            place = self._base + self._origin + self._number * self.size + self._have
+            try:
+                got = os.preadv(self._descriptor, [self._arena[self._have : end].data], place)
+            except OSError as error:
+                raise InputError(f"cannot be read: {error.strerror or error}", where=self._path) from None
+            if not got:
+                break
+            self._have += got
+        return self._have > before
+
+
+MOST_INTERFACES = 256
+"""Interfaces of a section that ranges know."""
+STATE = 3 + 4 * MOST_INTERFACES
+"""Numbers of a walk's state."""
