@@ -114,9 +114,13 @@ class OutBatch:
 
     def head(self, rows: int) -> Self:
         """The first rows as a batch of the same memory, `out` as well."""
+        return self.part(slice(rows))
+
+    def part(self, rows: slice) -> Self:
+        """Some rows as a batch of the same memory."""
         part = object.__new__(type(self))
         for name, held in vars(self).items():
-            setattr(part, name, held if name in {"arena", "_out", "out_end"} else held[:rows])
+            setattr(part, name, held if name in {"arena", "_out", "out_end"} else held[rows])
         return part
 
     def packet(self, row: int) -> bytes:

@@ -100,12 +100,12 @@ class _ClassicWalk:
         """As io.ranges.Walk, like the next three."""
         return hop(arena, at, end, limit, self._facts[0])
 
-    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
+    def rows(self, slot: FrameSlot, first: int, last: int, at: int, end: int) -> tuple[int, int]:
         """As Walk."""
-        offset, length, time_ns, link, captured, wire = _columns(slot, rows)
+        offset, length, time_ns, link, captured, wire = _columns(slot, first, last)
         return classic(
             slot.arena, at, end, *self._facts, self.joins, offset, length, time_ns, link, captured, wire, 0
-        )[0]  # fmt: skip
+        )[:2]  # fmt: skip
 
     def save(self, state: I64) -> bool:
         """As Walk: records are as the file's header says, and there is nothing to keep."""
@@ -146,13 +146,13 @@ class _NgWalk:
         """As io.ranges.Walk, like the next three."""
         return hop_ng(arena, at, end, limit, self._section, self._table, self._linktypes)
 
-    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
+    def rows(self, slot: FrameSlot, first: int, last: int, at: int, end: int) -> tuple[int, int]:
         """As Walk. A section header or an interface after the last row is walked over by `hop` alone."""
-        offset, length, time_ns, link, captured, wire = _columns(slot, rows)
+        offset, length, time_ns, link, captured, wire = _columns(slot, first, last)
         return blocks(
             slot.arena, at, end, self._section, self._table, self._linktypes, self.joins,
             offset, length, time_ns, link, captured, wire, 0,
-        )[0]  # fmt: skip
+        )[:2]  # fmt: skip
 
     def save(self, state: I64) -> bool:
         """As Walk: the section, and its interfaces."""
@@ -200,11 +200,12 @@ class _NgWalk:
             self._table = larger
 
 
-def _columns(slot: FrameSlot, rows: int) -> tuple[I64, I32, I64, U8, I32, I32]:
-    """The columns that a walk fills, so many rows of them."""
+def _columns(slot: FrameSlot, first: int, last: int) -> tuple[I64, I32, I64, U8, I32, I32]:
+    """The columns that a walk fills, some rows of them."""
+    rows = slice(first, last)
     return (
-        slot.offset[:rows], slot.length[:rows], slot.time_ns[:rows], slot.link[:rows], slot.captured[:rows],
-        slot.wire[:rows],
+        slot.offset[rows], slot.length[rows], slot.time_ns[rows], slot.link[rows], slot.captured[rows],
+        slot.wire[rows],
     )  # fmt: skip
 
 

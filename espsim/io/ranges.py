@@ -3,7 +3,7 @@
     ranges = Ranges(reader.walk(), ...)      before workers are forked; `begin` says where the first range begins
     ranges.load(n)                           the bytes of range n, at any time
     ranges.find()                            in turn: the records that begin in it; where the next range's first begins
-    ranges.fill()                            their rows, at any time
+    ranges.fill(first, last)                 rows of them, at any time, each once and in order
 
 Finding looks at the sizes of records alone, about 5 ns each, so that all else is done beside other ranges. What is not
 as usual ends the ranges: damage, a record longer than the room after a range, secrets, a capture's end. It is the
@@ -40,8 +40,8 @@ class Walk(Protocol):
     def hop(self, arena: U8, at: int, end: int, limit: int) -> tuple[int, int, int]:
         """Over the records that begin before `limit`: (records, at, why) as kernels.capture says."""
 
-    def rows(self, slot: FrameSlot, rows: int, at: int, end: int) -> int:
-        """The first rows of a slot, of the records from `at` to `end` in its arena: how many."""
+    def rows(self, slot: FrameSlot, first: int, last: int, at: int, end: int) -> tuple[int, int]:
+        """Rows of a slot, of the records from `at` to `end` in its arena: how many, and where the next one is."""
 
     def save(self, state: I64) -> bool:
         """What records depend on that came before them; False: there is no room for it."""
@@ -66,7 +66,7 @@ class Ranges:
         self._mine: I64 = np.zeros(STATE, np.int64)
         self._slot: FrameSlot | None = None
         self._arena: U8 = np.empty(0, np.uint8)
-        self._have = self._start = self._end = self._rows = self._first = 0
+        self._have = self._start = self._end = self._filled = self._rows = self._first = self._number = 0
 
     @property
     def at(self) -> int:
@@ -96,15 +96,15 @@ class Ranges:
         self._have = 0
         self._read(self.size + _MORE)
 
-    def find(self) -> bool:
-        """In turn: find this range's records. False: the ranges ended before it."""
+    def find(self) -> int | None:
+        """In turn: find this range's records: how many there are; None: the ranges ended before it."""
         shared, here = self._shared, self._origin + self._number * self.size
         self._mine[:] = self._state
         self._first = int(shared[_FRAMES])
         at = self._start = self._end = int(shared[_AT]) - here
         self._rows = 0
         if shared[_ENDED] or shared[_BACK]:
-            return False
+            return None
         self._walk.load(self._mine)
         while at < self.size:
             rows, at, why = self._walk.hop(self._arena, at, self._have, self.size)
@@ -118,17 +118,23 @@ class Ranges:
         shared[_AT], shared[_FRAMES] = here + at, self._first + self._rows
         if not self._walk.save(self._state):
             shared[_ENDED] = 1
-        return True
+        self._walk.load(self._mine)
+        self._filled = self._start
+        return self._rows
 
-    def fill(self) -> tuple[FrameSlot, int] | None:
-        """The range's rows, in a slot that `load` overwrites; None: the plain code has to read a record of it."""
+    @property
+    def slot(self) -> FrameSlot:
+        """Where rows are, until the next range is loaded."""
         if self._slot is None:
             raise RuntimeError("a range is filled that was not loaded")
-        self._walk.load(self._mine)
-        if self._walk.rows(self._slot, self._rows, self._start, self._end) != self._rows:
-            return None
-        self._slot.frame[: self._rows] = np.arange(self._first + 1, self._first + self._rows + 1)
-        return self._slot, self._rows
+        return self._slot
+
+    def fill(self, first: int, last: int) -> bool:
+        """The range's rows from `first` to `last`, as a slice has them. False: the plain code has to read one."""
+        rows = last - first
+        row, self._filled = self._walk.rows(self.slot, first, last, self._filled, self._end)
+        self.slot.frame[first:last] = np.arange(self._first + first + 1, self._first + last + 1)
+        return row == rows
 
     def back(self) -> None:
         """In turn: this range and all after it are not to be used; the capture goes on where it begins."""

@@ -26,10 +26,6 @@ from espsim.core.out_batch import OutBatch
 from espsim.io.slots import FrameSlot
 from espsim.sad.entry import SadEntry
 
-PART = 2048
-"""Rows that go through the inbound stages together: enough that a stage's call costs little, few enough that they stay
-in a core's cache."""
-
 Memory = Callable[..., Any]
 """`memory(shape, dtype)` makes an array of zeros."""
 Ask = Callable[[Any], Any]
@@ -47,6 +43,9 @@ class Batch(Protocol):
     def head(self, rows: int) -> Any:
         """The first rows as a batch of the same memory."""
 
+    def part(self, rows: slice) -> Any:
+        """Some rows as a batch of the same memory."""
+
 
 _B = TypeVar("_B", bound=Batch)
 
@@ -59,6 +58,14 @@ class Lane(Protocol[_B]):
     @property
     def shares(self) -> bool:
         """Whether several workers may run it."""
+
+    @property
+    def parts(self) -> bool:
+        """Whether `ahead` may have a batch in parts."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether some SA may meet a limit; else `due` says no."""
 
     def share(self, memory: Memory) -> None:
         """What packets move lies in memory of `memory` from now on, which processes forked then share."""
@@ -106,6 +113,8 @@ class InboundLane:
     def __init__(self, path: BatchInbound) -> None:
         self.path = path
         self.entries = path.columns.entries
+        self.parts = path.parts
+        self.limited = any(entry.sa.limited for entry in self.entries)
 
     @property
     def alone(self) -> Counter[int]:
@@ -117,7 +126,7 @@ class InboundLane:
         """Where a policy of its own finds SAs that may end, or a device opens packets with keys of such SAs, one worker
         does all: these look at the SAD itself, which moves then."""
         own_ways = self.path.columns.asked is not None or not self.path.parts
-        return not own_ways or not any(entry.sa.limited for entry in self.entries)
+        return not own_ways or not self.limited
 
     def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> PacketBatch:
         """A batch over a slot's memory."""
@@ -141,12 +150,7 @@ class InboundLane:
 
     def ahead(self, batch: PacketBatch) -> None:
         """Parse, look up, check, open, look at the trailer."""
-        rows = len(batch)
-        if rows <= PART or not self.path.parts:
-            self.path.run_some(batch, inbound.AHEAD)
-            return
-        for first in range(0, rows, PART):
-            self.path.run_some(batch.part(slice(first, min(first + PART, rows))), inbound.AHEAD)
+        self.path.run_some(batch, inbound.AHEAD)
 
     def settle(self, batch: PacketBatch) -> None:
         """Check again, move the windows."""
@@ -188,10 +192,13 @@ class OutboundLane:
 
     shares = True
     """Any number of workers may run it."""
+    parts = True
+    """As Lane."""
 
     def __init__(self, path: BatchOutbound) -> None:
         self.path = path
         self.entries = path.columns.entries
+        self.limited = any(entry.sa.limited for entry in self.entries)
         self._tied = False
 
     @property

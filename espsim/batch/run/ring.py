@@ -48,6 +48,11 @@ MOST_FED = 1024
 ENOUGH = 64
 """Ranges in a row after which what stopped them counts as rare."""
 
+PART = 2048
+"""Rows of a range that are filled and go through the first stages together, so that they stay in a core's cache."""
+QUIET = 32
+"""Pieces of which there is nothing to say, at most, before that is said."""
+
 _SLOT, _RANGES = range(2)
 _OUT, _STOPPED, _SETTLED, _SETTLED_BYTES, _TOLD, _TOLD_BYTES = range(6)
 _SECONDS = 0.2
@@ -143,8 +148,7 @@ class _Ring(Generic[_B]):
         try:
             if self.ranges is not None and kind == _RANGES:
                 return self._all_ranges(self.ranges)
-            number, slot, rows = facts
-            return self._through(number, self._slots.piece(slot, rows))
+            return self._batch_of(*facts)
         except (EspsimError, BrokenPipeError) as error:
             return _Raised.of(error)
 
@@ -153,45 +157,73 @@ class _Ring(Generic[_B]):
         return self._lane.notes()
 
     def _all_ranges(self, ranges: Ranges) -> None:
-        number = self._worker
+        number, said = self._worker, list[_Done]()
         while True:
             ranges.load(number)
             self.turns.wait(FIND, self._worker)
-            found = ranges.find()
+            rows = ranges.find()
             self.turns.on(FIND, self._worker)
-            if not found:
-                return
-            done = self._through(number, self._filled(ranges), ranges)
+            done = None if rows is None else self._range(number, rows, ranges)
+            if done is not None:
+                said.append(done)
+            # Whoever says something wakes the first process.
+            if said and (done is None or done.note is not None or done.data or len(said) == QUIET):
+                forked.tell(said)
+                said = []
             if done is None:
                 return
-            forked.tell(done)
             number += self._workers
 
-    def _filled(self, ranges: Ranges) -> Piece[_B] | None:
-        """The piece of a range; None where the first process has to read it."""
-        filled = ranges.fill()
-        if filled is None:
-            return None
-        slot, rows = filled
+    def _range(self, number: int, rows: int, ranges: Ranges) -> _Done | None:
+        """Run a range; None: the first process has to read it."""
+        piece = self._piece(rows, ranges)
+        good, parts = True, PART if self._lane.parts else max(rows, 1)
+        try:
+            for first in range(0, rows, parts):
+                last = min(first + parts, rows)
+                good = good and self._fill(piece, first, last, ranges)
+                if good:
+                    self._lane.ahead(piece.batch.part(slice(first, last)) if last - first < rows else piece.batch)
+        except EspsimError as error:
+            return self._through(number, piece, ranges, error)
+        return self._through(number, piece if good else None, ranges)
+
+    def _piece(self, rows: int, ranges: Ranges) -> Piece[_B]:
+        """So many rows of a range, which are still to be filled."""
+        slot = ranges.slot
         if self._batch is None:
             times = np.zeros(len(slot.offset))
             self._batch = self._lane.batch(slot, times, np.zeros), times
-        if np.bitwise_or.reduce(slot.link[:rows]) & MAY_JOIN:
-            return None
-        batch, times = self._batch
-        np.divide(slot.time_ns[:rows], 1e9, out=times[:rows])
-        return Piece(batch.head(rows), slot.frame[:rows], slot.time_ns[:rows])
+        return Piece(self._batch[0].head(rows), slot.frame[:rows], slot.time_ns[:rows])
 
-    def _through(self, number: int, piece: Piece[_B] | None, ranges: Ranges | None = None) -> _Done | None:
-        """Run a piece; None: it is not to be run here, nor is any after it."""
-        lane, worker, empty = self._lane, self._worker, piece is not None and not len(piece.time_ns)
-        if piece is not None and not empty:
-            lane.ahead(piece.batch)
+    def _fill(self, piece: Piece[_B], first: int, last: int, ranges: Ranges) -> bool:
+        """Fill some rows; False: the first process has to read this range."""
+        if not ranges.fill(first, last) or np.bitwise_or.reduce(ranges.slot.link[first:last]) & MAY_JOIN:
+            return False
+        np.divide(piece.time_ns[first:last], 1e9, out=piece.batch.time[first:last])
+        return True
+
+    def _batch_of(self, number: int, slot: int, rows: int) -> _Done | None:
+        """Run a batch that the first process has read."""
+        piece = self._slots.piece(slot, rows)
+        try:
+            self._lane.ahead(piece.batch)
+        except EspsimError as error:
+            return self._through(number, piece, error=error)
+        return self._through(number, piece)
+
+    def _through(
+        self, number: int, piece: Piece[_B] | None, ranges: Ranges | None = None, error: EspsimError | None = None
+    ) -> _Done | None:  # fmt: skip
+        """Run a piece for which `ahead` has run, or raised; None: it is not to be run here, nor is any after it."""
+        lane, worker = self._lane, self._worker
         self.turns.wait(SETTLE, worker)
         if ranges is not None and self._stops(piece, ranges):
             self.turns.on(SETTLE, worker)
             return None
-        if piece is None or empty:
+        if error is not None:  # in turn, so that of two the first is told
+            raise error
+        if piece is None or not len(piece.time_ns):
             self.turns.on(SETTLE, worker)
             self.turns.wait(TELL, worker)
             self.turns.on(TELL, worker)
@@ -209,26 +241,29 @@ class _Ring(Generic[_B]):
         now = self._now
         if now[_STOPPED]:
             return True
-        if piece is not None:
-            coming = Coming.of(piece.batch.time, piece.batch.length)
-            now[_SETTLED] += coming.packets
-            now[_SETTLED_BYTES] += coming.bytes
-            self._earliest[0] = min(self._earliest[0], coming.earliest)
-            packets, size = now[_SETTLED] - now[_TOLD], now[_SETTLED_BYTES] - now[_TOLD_BYTES]
-            coming = Coming(int(packets), int(size), float(self._earliest[0]), coming.latest)
-            if not self._lane.due(coming):
-                return False
+        if piece is not None and not (self._lane.limited and self._ends(piece)):
+            return False
         ranges.back()
         now[_STOPPED] = 1
         return True
+
+    def _ends(self, piece: Piece[_B]) -> bool:
+        """Whether an SA may meet a limit in this piece, or in those that are settled and not told of."""
+        now, coming = self._now, Coming.of(piece.batch.time, piece.batch.length)
+        now[_SETTLED] += coming.packets
+        now[_SETTLED_BYTES] += coming.bytes
+        self._earliest[0] = min(self._earliest[0], coming.earliest)
+        packets, size = now[_SETTLED] - now[_TOLD], now[_SETTLED_BYTES] - now[_TOLD_BYTES]
+        return self._lane.due(Coming(int(packets), int(size), float(self._earliest[0]), coming.latest))
 
     def _tell(self, piece: Piece[_B]) -> tuple[Any, int]:
         """In turn: the note, and where the packets that go out lie."""
         now = self._now
         self._lane.end(piece.batch)
         note = self._taker.order(piece, lambda request: self._ask(False, request))
-        now[_TOLD] += len(piece.time_ns)
-        now[_TOLD_BYTES] += int(piece.batch.length.sum(dtype=np.int64))
+        if self._lane.limited:
+            now[_TOLD] += len(piece.time_ns)
+            now[_TOLD_BYTES] += int(piece.batch.length.sum(dtype=np.int64))
         at = int(now[_OUT])
         if self._place is not None:
             now[_OUT] += self._taker.room(piece)
@@ -334,10 +369,11 @@ class _First(Generic[_B]):
                 self._pool.reply(one.number, self._ring.words.dumps(answer))
             elif isinstance(one.what, _Raised):
                 raise one.what.again()
-            elif isinstance(one.what, _Done):
-                self._early[one.what.number] = one.what
-            else:
+            elif one.what is None:
                 self._left -= 1
+            else:
+                for done in one.what if isinstance(one.what, list) else [one.what]:
+                    self._early[done.number] = done
         while self._next in self._early:
             self._take(self._early.pop(self._next))
 

@@ -7,6 +7,7 @@ line; so is a system that has no room for so many of them.
 from __future__ import annotations
 
 import contextlib
+import gc
 import mmap
 import multiprocessing
 import multiprocessing.connection
@@ -15,6 +16,7 @@ import pickle
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeVar
@@ -134,7 +136,7 @@ class Workers(Closing):
 
     def reply(self, number: int, what: Any) -> None:
         """Answer a worker's question."""
-        self._put(number, pickle.dumps(what))
+        self._put(number, pickle.dumps(_Reply(what)))
 
     def hear(self, seconds: float, also: Sequence[int] = ()) -> list[Heard]:
         """What workers say, waiting up to so long for the first; nothing where one of the descriptors `also` is ready.
@@ -207,14 +209,24 @@ def _check_room() -> None:
             os.close(descriptor)
 
 
+class _Reply(NamedTuple):
+    """What `reply` sends, among jobs."""
+
+    what: Any
+
+
 _mine: list[Connection] = []
 """In a worker: its end of the pipe."""
+_jobs: deque[tuple[Any, ...]] = deque()
+"""In a worker: jobs that came while it waited for a reply."""
 
 
 def ask(what: Any) -> Any:
     """In a worker: what the first process says to something."""
     _mine[0].send((_ASKS, what))
-    return _mine[0].recv()
+    while not isinstance(came := _mine[0].recv(), _Reply):
+        _jobs.append(came)
+    return came.what
 
 
 def tell(what: Any) -> None:
@@ -237,9 +249,10 @@ def _serve(
     for other in others:
         other.close()
     _mine[:] = [connection]
+    gc.freeze()  # what was made before stays where it is, and so stays the first process's memory
     with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
         while True:
-            job = connection.recv()
+            job = _jobs.popleft() if _jobs else connection.recv()
             answer = _attempt(work, number, *job) if job else _attempt(finish, number)
             connection.send(answer)
             if not job or answer[0] != _DONE:

@@ -49,13 +49,13 @@ def in_ranges(path, size, first):
         assert reader.begin(parts)
         for number in range(10**6):
             parts.load(number)
-            if not parts.find():
+            rows = parts.find()
+            if rows is None:
                 break
-            filled = parts.fill()
-            if filled is None:
+            if not all(parts.fill(n, min(n + 3, rows)) for n in range(0, rows, 3)):
                 parts.back()
                 break
-            found += [row_of(filled[0], row) for row in range(filled[1])]
+            found += [row_of(parts.slot, row) for row in range(rows)]
         reader.resume(parts)
         rest, error = read(reader, FrameSlot.of(64))
         return found + rest, error
