@@ -63,7 +63,7 @@ __all__ = [
 ]  # fmt: skip
 
 _ELSEWHERE = {
-    "Device": "offload.device", "InputError": "core.errors", "LookupTable": "pipeline.lookup_table",
+    "Device": "offload.device", "InputError": "core.errors", "LookupTable": "batch.lookup_table",
     "Namespace": "netlink.netns:Netns", "Received": "core.answers", "Sad": "sad.sad",
     "SecurityAssociation": "sad.association", "Sent": "core.answers",
     "load_model": "offload.model",

@@ -229,7 +229,7 @@ class SealedTaker:
         self._last: U64 = memory((len(lane.entries),), np.uint64)
 
     def order(self, piece: Piece[OutBatch], _ask: object) -> list[tuple[int, int]]:
-        """As run_capture.Taker, like the next ones: SAs and numbers that begin another epoch."""
+        """As batch.run.capture.Taker, like the next ones: SAs and numbers that begin another epoch."""
         self.counts.count(piece.batch)
         return [] if self._epochs is None else new_epochs(piece.batch, self._last)
 

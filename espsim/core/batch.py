@@ -22,7 +22,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "tos": (np.uint8, 1),
     "where": (np.int32, 4),  # end of the IP headers, ESP header, end, the byte that names what follows the IP headers
     "sport": (np.uint32, 1),
-    "dport": (np.uint32, 1),  # kernels.triple.NO_PORT without UDP, TCP_PORT in TCP
+    "dport": (np.uint32, 1),  # batch.inbound.triple.NO_PORT without UDP, TCP_PORT in TCP
     "spi": (np.uint32, 1),
     "seq": (np.uint32, 1),
     "daddr": (np.uint64, 2),  # high and low; IPv4 in the low one

@@ -111,7 +111,7 @@ class _Taker:
         self.parts = Parts(self._sift, lines)
 
     def order(self, piece: Piece[PacketBatch], ask: Callable[[Any], Any]) -> _Note | None:
-        """As run_capture.Taker, like the next ones."""
+        """As batch.run.capture.Taker, like the next ones."""
         batch, path = piece.batch, self._path
         looked = self._sift.take(batch, ask)
         if isinstance(path, BatchOffloaded):

@@ -82,14 +82,14 @@ class _Filling:
 
 
 class _ClassicWalk:
-    """The frames of a classic pcap. `joins` as kernels.capture.put_row has it."""
+    """The frames of a classic pcap. `joins` as rows.classic.put_row has it."""
 
     def __init__(self, form: ClassicPcap, joins: U8) -> None:
         self._facts = form.order == ">", form.unit, form.linktype
         self.joins = joins
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
-        """As kernels.capture says."""
+        """As rows.classic says."""
         slot = to.slot
         return classic(
             slot.arena, to.at, to.end, *self._facts, self.joins,
@@ -122,7 +122,7 @@ class _ClassicWalk:
 
 
 class _NgWalk:
-    """The blocks of a pcapng, with its section and interfaces in columns (kernels.capture_ng)."""
+    """The blocks of a pcapng, with its section and interfaces in columns (rows.blocks)."""
 
     def __init__(self, form: Pcapng, joins: U8) -> None:
         self._form = form
@@ -135,7 +135,7 @@ class _NgWalk:
         self.learn()
 
     def __call__(self, to: _Filling) -> tuple[int, int, int]:
-        """As kernels.capture says."""
+        """As rows.classic says."""
         slot = to.slot
         return blocks(
             slot.arena, to.at, to.end, self._section, self._table, self._linktypes, self.joins,

@@ -38,7 +38,7 @@ class Walk(Protocol):
     joins: U8
 
     def hop(self, arena: U8, at: int, end: int, limit: int) -> tuple[int, int, int]:
-        """Over the records that begin before `limit`: (records, at, why) as kernels.capture says."""
+        """Over the records that begin before `limit`: (records, at, why) as rows.classic says."""
 
     def rows(self, slot: FrameSlot, first: int, last: int, at: int, end: int) -> tuple[int, int]:
         """Rows of a slot, of the records from `at` to `end` in its arena: how many, and where the next one is."""

@@ -1,4 +1,4 @@
-"""kernels.capture and kernels.capture_ng against the plain code of io: link types, walks cut anywhere, records out."""
+"""io/rows against the plain code of io: link types, walks cut anywhere, records out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kernels.device against Device.lookup: every shipped model and other shapes of tables, any SAs, any packets."""
+"""batch/device against Device.lookup: every shipped model and other shapes of tables, any SAs, any packets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kernels.encap against reference/outbound.py, step by step, and wire/udp.py."""
+"""batch/outbound against reference/outbound.py, step by step, and wire/udp.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kernels.layers against reference.layers, for any bytes."""
+"""batch/inbound/layers.py against reference.layers, for any bytes."""
 
 from __future__ import annotations
 

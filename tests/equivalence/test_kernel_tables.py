@@ -1,4 +1,4 @@
-"""kernels.tables against the tables of offload: places, answers, and the hashes themselves."""
+"""batch/device/tables.py against the tables of offload: places, answers, and the hashes themselves."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class ExactKeys:
 
 
 def exact_table(words: U64, numbers: I64) -> U64:
-    """A table of `kernels.tables.exact` with these keys in it, half full."""
+    """A table of `tables.exact` with these keys in it, half full."""
     table = zeros((2 * len(words) + 1, 8), np.uint64)
     tables.exact_insert(words, numbers, table)
     return table

@@ -1,7 +1,7 @@
 """The windows behind a device: rows whose packet was decrypted before anyone asks the window, or where nobody does.
 
-    advance   as `kernels.replay.advance`, each row in its own order    reference/inbound.py, accept
-    tally     as `kernels.decap.tally`                                  the same
+    advance   as `inbound.replay.advance`, each row in its own order    reference/inbound.py, accept
+    tally     as `inbound.count.tally`                                  the same
 
 `order` says of each row who asks the window, and when.
 """
@@ -38,7 +38,7 @@ def advance(
     first: int, order: U8, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
     seq64: U64, replay: U8, verdict: U8,
 ) -> int:  # fmt: skip
-    """Settle rows from `first` on; the row that must be opened, or -1. Columns as `kernels.replay.advance` has them."""
+    """Settle rows from `first` on; the row that must be opened, or -1. Columns as `inbound.replay.advance` has them."""
     for i in range(first, len(sa_index)):
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
@@ -68,7 +68,7 @@ def advance(
 
 @kernel
 def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
-    """Count settled rows for the SAs whose context was used; columns as `kernels.decap.tally` has them."""
+    """Count settled rows for the SAs whose context was used; columns as `inbound.count.tally` has them."""
     for i in range(len(verdict)):
         sa, found = sa_index[i], verdict[i]
         if sa < 0 or flags[i] & OWN:

@@ -13,7 +13,7 @@ It gives the reference path's answers, packet for packet, for any cut into batch
 their end (batch/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
 what a listener of the SAD hears may come in another order than with one packet at a time.
 
-Does not read captures (stream.py), share work among processes (workers.py), or model a device (offloaded.py).
+Does not read captures or share work among processes (batch/run/), or model a device (batch/device/order.py).
 Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c).
 """
 

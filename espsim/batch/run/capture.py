@@ -1,4 +1,4 @@
-"""A capture through the batch path in bounded memory, by one worker or several (run_ring.py).
+"""A capture through the batch path in bounded memory, by one worker or several (ring.py).
 
     reader -> batch -> lane -> taker
 

@@ -91,7 +91,7 @@ class _Raised(NamedTuple):
 def in_ring(
     reader: BatchReader, lane: Lane[_B], taker: Taker[_B], share: Share, slots: Slots[_B], piece: Piece[_B]
 ) -> Piece[_B] | None:  # fmt: skip
-    """As run_capture.run, from the first piece on; that piece where there are no workers, and need not be."""
+    """As capture.run, from the first piece on; that piece where there are no workers, and need not be."""
     lane.share(shared_zeros)
     lane.begin(piece.batch)
     try:

@@ -1,6 +1,6 @@
 """Workers: forked processes that share memory and are told what to do; each may ask the first process, or tell it.
 
-They are processes and not threads: see run_ring.py. A worker that is killed is noticed, and the run ends with one clear
+They are processes and not threads: see ring.py. A worker that is killed is noticed, and the run ends with one clear
 line; so is a system that has no room for so many of them.
 """
 
