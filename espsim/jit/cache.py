@@ -23,6 +23,7 @@ from typing import Any
 
 from numba.core import compiler, serialize
 
+from espsim.core.stopping import uncut
 from espsim.jit import sources
 from espsim.jit.folder import folder, say
 
@@ -82,7 +83,11 @@ class KernelCache:
         path, identity = place
         try:
             target.refresh()
-            return _numba_compiler.CompileResult._rebuild(target, *_read(path, identity))
+            kept = _read(path, identity)
+            # A signal that ends the run between a call into LLVM and the note of what it made leaves two owners of one
+            # module; both free it when the process ends.
+            with uncut():
+                return _numba_compiler.CompileResult._rebuild(target, *kept)
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever a file holds, the kernel can be compiled
