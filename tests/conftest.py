@@ -11,6 +11,7 @@ from typing import Any, cast
 from click.testing import CliRunner
 from hypothesis import settings
 
+from espsim.cli import packets
 from tests.examples import examples
 
 if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later ones always keep the two apart
@@ -19,6 +20,9 @@ if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later 
 # Examples of a property test that asks for no number of its own.
 settings.register_profile("suite", max_examples=examples(40), deadline=None)
 settings.load_profile("suite")
+
+# Commands take the batch path also with the small captures of tests; tests/unit/cli/test_small_captures.py has both.
+packets.SMALL = 0
 
 # pytest-xdist sets these in its workers: tables would be narrower there than in a run without it.
 for _name in ("COLUMNS", "LINES"):

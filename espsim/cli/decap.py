@@ -61,6 +61,7 @@ def decap(
     any_mark: bool,
     lookup: str | None,
     reference: bool,
+    batch: bool,
     engine: str | None,
     workers: int | None,
     model: str | None,
@@ -112,7 +113,7 @@ def decap(
 
     writes = {"-o": output, "--verdicts": verdicts}
     common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
-    way = packets.way(reference, engine, workers, capture)
+    way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers, model=model)
     strict = "strict-windows" in options
     brought = secrets.brought_along(capture, sad_path)
     sad, unused = secrets.load_sads_or_secrets(
@@ -128,7 +129,7 @@ def decap(
             ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
     secrets.note_secrets(capture, ran.secrets, ran.late_secrets, sad_path)
     with common.reporting(output, verdicts):
-        _report(ran, inbound, unused, as_json)
+        _report(ran, inbound, unused, way, as_json)
     if reading.asked:
         sys.exit(128 + signal.SIGINT)
     if ran.cut is not None:
@@ -174,10 +175,11 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
         return in_batches(files, inbound, known, begin, way, advance=advance)
 
 
-def _report(ran: Ran, inbound: Inbound, unused: list[Unused], as_json: bool) -> None:
+def _report(ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, as_json: bool) -> None:
     from espsim.reference.offloaded import OffloadedInbound
 
     result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
+    result["path"] = way.path
     if isinstance(inbound, OffloadedInbound):
         result.setdefault("device", {})
         result["model"] = inbound.device.model.id

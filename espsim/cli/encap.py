@@ -76,6 +76,7 @@ def encap(
     mark: int | None,
     any_mark: bool,
     reference: bool,
+    batch: bool,
     engine: str | None,
     workers: int | None,
     as_json: bool,
@@ -101,7 +102,7 @@ def encap(
     from espsim.reference.outbound import Outbound
 
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
-    way = packets.way(reference, engine, workers, capture)
+    way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers)
     sad, unused = common.load_sads(sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
@@ -110,7 +111,7 @@ def encap(
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
-    result = stats.as_dict() | {"unused": common.unused_json(unused)}
+    result = stats.as_dict() | {"unused": common.unused_json(unused), "path": way.path}
     with common.reporting(output, esp_sa):
         if as_json:
             common.print_json(result)

@@ -30,6 +30,10 @@ PAYS = 32 << 20
 """Bytes of a capture from which on several workers are faster than one, their start included."""
 _MOST = 64
 
+SMALL = 10_000
+"""Frames below which one packet at a time is done before the batch path has loaded its kernels (a second)."""
+_FRAME = 1600  # bytes: a larger file has more than SMALL frames, or frames that are no small work
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -43,12 +47,22 @@ class Way:
     workers: int
     insists: bool
 
+    @property
+    def path(self) -> str:
+        """Its name in results."""
+        return "reference" if self.reference else "batch"
+
 
 def way_options(function: _F) -> _F:
-    """`--reference`, `--engine` and `--workers`."""
+    """`--reference`, `--batch`, `--engine` and `--workers`."""
     options = (
         click.option(
             "--reference", is_flag=True, help="Run the readable path, one packet at a time; the answers are the same."
+        ),
+        click.option(
+            "--batch",
+            is_flag=True,
+            help=f"Run the batch path also where IN has fewer than {SMALL} frames and none of the next two is given.",
         ),
         click.option("--engine", metavar="NAME", help="Who seals and opens: see `espsim engines`.  [default: auto]"),
         click.option(
@@ -82,14 +96,36 @@ def mark_of(mark: int | None, any_mark: bool) -> int | None:
     return None if any_mark else mark or 0
 
 
-def way(reference: bool, engine: str | None, workers: int | None, capture: str) -> Way:
-    """The options together, for a capture at this path. InputError where they contradict each other."""
+def way(
+    capture: str, *, reference: bool, batch: bool, engine: str | None, workers: int | None, model: str | None = None
+) -> Way:  # fmt: skip
+    """The options together, for a capture at this path. InputError where they contradict each other.
+
+    A small capture takes the reference path, where nothing asks for the other one.
+    """
     from espsim.core.errors import InputError
 
-    for name, value in (("--engine", engine), ("--workers", workers)):
-        if reference and value is not None:
+    for name, given in (("--engine", engine), ("--workers", workers), ("--batch", batch or None)):
+        if reference and given is not None:
             raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
-    return Way(reference, engine or "auto", workers or _enough(capture), workers is not None)
+    free = engine in (None, "auto") and workers is None and model is None and not batch
+    few = free and not reference and _few(capture)
+    return Way(reference or few, engine or "auto", workers or _enough(capture), workers is not None)
+
+
+def _few(capture: str) -> bool:
+    """Whether a file has fewer than SMALL frames; a damaged one has those before the damage, and its path says so."""
+    from espsim.core.errors import EspsimError
+    from espsim.io.capture import open_capture
+
+    if not 0 < _size(capture) < SMALL * _FRAME:
+        return False
+    frames = 0
+    with contextlib.suppress(EspsimError), open_capture(capture) as frames_of:
+        for frames, _frame in enumerate(frames_of, 1):
+            if frames >= SMALL:
+                break
+    return frames < SMALL
 
 
 def _enough(capture: str) -> int:
