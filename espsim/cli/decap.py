@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -154,6 +154,8 @@ def _ended_by(reading: gently) -> Iterator[None]:
 
 def _model_files(inbound: Inbound) -> list[str]:
     """The files that the model was read from, those that it extends among them."""
+    if not inbound.modelled:
+        return []
     from espsim.reference.offloaded import OffloadedInbound
 
     return [d.name for d in inbound.device.model.documents] if isinstance(inbound, OffloadedInbound) else []
@@ -176,17 +178,22 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
 
 
 def _report(ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, as_json: bool) -> None:
-    from espsim.reference.offloaded import OffloadedInbound
-
     result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
     result["path"] = way.path
-    if isinstance(inbound, OffloadedInbound):
-        result.setdefault("device", {})
-        result["model"] = inbound.device.model.id
-        result["assumptions"] = list(inbound.device.assumptions)
+    if inbound.modelled:
+        result |= _device(inbound, result)
     if as_json:
         common.print_json(result)
         return
     from espsim.report.terminal import print_inbound
 
     print_inbound(result)
+
+
+def _device(inbound: Inbound, result: dict[str, Any]) -> dict[str, Any]:
+    """What the report says of the modelled device."""
+    from espsim.reference.offloaded import OffloadedInbound
+
+    assert isinstance(inbound, OffloadedInbound)  # noqa: S101 - `modelled` says so
+    device = inbound.device
+    return {"device": result.get("device", {}), "model": device.model.id, "assumptions": list(device.assumptions)}

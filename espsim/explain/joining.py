@@ -6,10 +6,9 @@ from espsim.io.fragments import Joiner
 from espsim.io.tcp import streams_of
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import judge
-from espsim.reference.offloaded import OffloadedInbound
 
 
 def joiner_for(inbound: Inbound, *, reassemble: bool = True) -> Joiner:
     """`reassemble` False: fragments stay apart. A modelled device looks into no TCP stream."""
-    streams = None if isinstance(inbound, OffloadedInbound) else streams_of(inbound.sad)
+    streams = None if inbound.modelled else streams_of(inbound.sad)
     return Joiner(judge(inbound.ports), reassembles=reassemble, streams=streams)

@@ -27,7 +27,6 @@ from espsim.io.capture import CaptureCut, CaptureWriter, Frame, NoWriter, open_c
 from espsim.io.fragments import Fragments, Joiner
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
-from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.entry import SadEntry
 
 _W = TypeVar("_W", bound=CaptureWriter)
@@ -137,7 +136,7 @@ def _one(
                 received, Seen(frame.ip, frame.number, frame.captured, frame.wire, in_tcp=frame.in_tcp)
             )
     if lines is not None:
-        lines.write(_line(frame, received, layer, modelled=isinstance(inbound, OffloadedInbound)), token)
+        lines.write(_line(frame, received, layer, modelled=inbound.modelled), token)
     return received
 
 

@@ -44,6 +44,9 @@ class Inbound:
     be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
     """
 
+    modelled = False
+    """Whether a modelled device looks first (offloaded.py)."""
+
     def __init__(
         self,
         sad: Sad,

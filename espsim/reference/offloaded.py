@@ -40,6 +40,8 @@ class OffloadedInbound(Inbound):
     What this host sent (`own_traffic`) never came to the device's inbound table: software judges it.
     """
 
+    modelled = True
+
     def __init__(
         self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace = SILENT, own_traffic: bool = False
     ) -> None:
