@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +35,11 @@ Path: TypeAlias = "str | os.PathLike[str]"
 
 
 def load_sad(
-    path: Path, *, keep_window: bool = False, strict_windows: bool = False, notes: list[str] | None = None
+    path: Path | TextIO, *, keep_window: bool = False, strict_windows: bool = False, notes: list[str] | None = None
 ) -> Sad:
     """The SAs of a file: what `ip xfrm state` prints or takes, setkey's words, Wireshark's esp_sa table.
+
+    `path` may be an open text file too: `io.StringIO(text)` for SAs that are in a text.
 
     Windows and counters start empty (with ESN at the file's high half), or where it has them (`keep_window`). What was
     passed over, and SAs that can't be used (hidden keys, what espsim does not run), are appended to `notes`.
@@ -45,10 +47,10 @@ def load_sad(
     """
     from espsim.sad.sad import Sad
     from espsim.text.load import load
-    from espsim.text.parse import read_sad
+    from espsim.text.parse import parse_sad, read_sad
 
-    where = os.fspath(path)
-    text = read_sad(where)
+    where = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    text = parse_sad(cast("TextIO", path).read()) if where is None else read_sad(where)
     if notes is not None:
         notes += text.notes.lines()
         notes += [f"line {one.line}: {one.name} is not used, because {one.why}" for one in text.unused()]

@@ -12,6 +12,7 @@ from espsim.cli.encap import encap
 from espsim.cli.engines import engines
 from espsim.cli.explain import explain
 from espsim.cli.kit import kit
+from espsim.cli.lesson import lesson
 from espsim.cli.models import models
 from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
@@ -52,6 +53,7 @@ for _command in (
     decap,
     encap,
     explain,
+    lesson,
     window,
     models,
     audit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import re
 import subprocess
 import sys
@@ -72,6 +73,13 @@ def test_notes_say_what_a_file_has_that_cannot_be_used(tmp_path):
     notes: list[str] = []
     assert len(list(espsim.load_sad(path, notes=notes))) == 1
     assert [note for note in notes if "0x00000100@2.2.2.2 is not used" in note]
+
+
+def test_sas_from_a_text():
+    text = dumped("1.1.1.1", "2.2.2.2", 0x101, f"0x{5:040x}")
+    assert [entry.sa.spi for entry in espsim.load_sad(io.StringIO(text))] == [0x101]
+    with pytest.raises(espsim.InputError, match="no SA in it"):
+        espsim.load_sad(io.StringIO(""))
 
 
 # -- batches: the one-packet path's answers -----------------------------------------------------------------------

@@ -55,7 +55,9 @@ def bin_folder(built, tmp_path_factory):
     return home / "bin"
 
 
-@pytest.mark.parametrize("command", ["demo", "run s02", "models", "models show marvell-cn10k-dpdk", "bench --help"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run s02", "models", "models show marvell-cn10k-dpdk", "lesson 2 --markdown", "bench --help"]
+)
 def test_commands(bin_folder, tmp_path, command):
     assert done(bin_folder / "espsim", *command.split(), cwd=tmp_path)
 

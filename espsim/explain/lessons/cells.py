@@ -1,0 +1,60 @@
+"""A lesson's cells, run as a notebook runs them: in order, in one namespace, the last expression's value shown.
+
+`executed` runs a cell when it is asked for the part, so that a reader may answer first. Does not catch what a cell
+raises: the cells are ours, and that is a fault of espsim.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from espsim.explain.lessons.source import Cell, Lesson, Question, Text
+
+_EXPRESSION = re.compile(r"\{\{(.+?)\}\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A cell that has run: what it printed, and the value of its last expression (None: none, or None)."""
+
+    cell: Cell
+    printed: str
+    value: Any
+
+    @property
+    def shown(self) -> str:
+        """The value as a notebook shows it, "" for None."""
+        return "" if self.value is None else repr(self.value)
+
+
+Step = Text | Question | Ran
+
+
+def executed(lesson: Lesson) -> Iterator[Step]:
+    """The parts of a lesson in order: texts with their values, questions as they are, cells that have run."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for part in lesson.parts:
+        if isinstance(part, Cell):
+            yield _run(part, names)
+        elif isinstance(part, Text):
+            # The expressions are of our files, as the cells are.
+            yield Text(_EXPRESSION.sub(lambda found: str(eval(found[1], names)), part.text))  # noqa: S307
+        else:
+            yield part
+
+
+def _run(cell: Cell, names: dict[str, Any]) -> Ran:
+    body = ast.parse(cell.code).body
+    last = ast.Expression(body.pop().value) if isinstance(body[-1], ast.Expr) else None  # type: ignore[attr-defined]
+    value = None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(ast.Module(body, []), "<lesson>", "exec", dont_inherit=True), names)  # noqa: S102
+        if last is not None:
+            value = eval(compile(last, "<lesson>", "eval", dont_inherit=True), names)  # noqa: S307
+    return Ran(cell, printed.getvalue(), value)
