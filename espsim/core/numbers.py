@@ -110,3 +110,11 @@ PROTO_DSTOPTS = 60
 PROTO_COMP = 108
 PROTO_SCTP = 132
 PROTO_UDPLITE = 136
+
+MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
+"""XFRM_MODE_* (include/uapi/linux/xfrm.h) by iproute2's words."""
+MODE_OF = {name: number for number, name in MODES.items()}
+
+DIR_IN, DIR_OUT = 1, 2
+"""XFRM_SA_DIR_*."""
+DIRECTIONS = {DIR_IN: "in", DIR_OUT: "out"}

@@ -16,14 +16,13 @@ from collections.abc import Collection
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.core.address import AF_INET, AF_INET6, in_family
 from espsim.core.errors import XfrmError
-from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
-from espsim.netlink.request import DIR_IN, DIR_OUT, SaRequest
+from espsim.core.numbers import DIR_IN, DIR_OUT, PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.netlink.request import SaRequest
 from espsim.netlink.verify import direction_of, verify_newsa_info
-from espsim.sad.association import ESPINUDP, MOBILITY, Direction, Mode, ReplayState, SecurityAssociation
+from espsim.sad.association import ESPINUDP, MOBILITY, MODE_BY_NUMBER, Direction, Mode, ReplayState, SecurityAssociation
 from espsim.sad.linux import Kernel
 
 POSSIBLE_CPUS = 4
-_MODES = {0: Mode.TRANSPORT, 1: Mode.TUNNEL, 2: Mode.RO, 4: Mode.BEET}
 _TUNNELS = (Mode.TUNNEL, Mode.BEET)
 """Modes that may have another family inside (XFRM_MODE_FLAG_TUNNEL)."""
 
@@ -86,8 +85,10 @@ def _init_state(kernel: Kernel, request: SaRequest, direction: int) -> None:
 def _mode_of(request: SaRequest) -> Mode:
     """The mode, which must exist for what is inside (xfrm_get_mode), and take another family where there is one."""
     inside = _selector_family(request) or request.af
-    mode = _MODES.get(request.mode)
-    if mode is None or (mode is Mode.RO and inside == AF_INET):  # xfrm4_mode_map has no route optimisation
+    mode = MODE_BY_NUMBER.get(request.mode)
+    if mode in (None, Mode.IN_TRIGGER) or (
+        mode is Mode.RO and inside == AF_INET
+    ):  # xfrm4_mode_map has no route optimisation
         raise XfrmError(errno.EPROTONOSUPPORT, "Requested mode not found")
     if inside != request.af and mode not in _TUNNELS:
         raise XfrmError(errno.EPROTONOSUPPORT, "Only tunnel modes can accommodate a change of family")
@@ -200,7 +201,7 @@ def _build(kernel: Kernel, request: SaRequest, direction: int) -> SecurityAssoci
         replay = ReplayState(val.seq, 0, val.oseq, 0, val.bitmap, True) if val is not None else ReplayState()
     return SecurityAssociation(
         in_family(request.src, request.af), in_family(request.dst, request.af), request.spi, request.proto,
-        _MODES[request.mode], algorithms=request.algorithms, reqid=request.reqid, mark=request.mark,
+        MODE_BY_NUMBER[request.mode], algorithms=request.algorithms, reqid=request.reqid, mark=request.mark,
         if_id=request.if_id, pcpu=request.pcpu if kernel.sa_dir else None,
         dir=Direction.IN if direction == DIR_IN else Direction.OUT if direction == DIR_OUT else None,
         window=window, flags=request.flags, extra_flags=request.extra_flags, encap=request.encap, coa=request.coa,

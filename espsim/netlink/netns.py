@@ -15,20 +15,20 @@ from typing import Any
 
 from espsim.core.address import in_family
 from espsim.core.errors import InputError, XfrmError
+from espsim.core.numbers import DIR_IN, DIR_OUT
 from espsim.netlink.clock import END_OF_TIME, Timers
 from espsim.netlink.construct import POSSIBLE_CPUS, accept
-from espsim.netlink.request import DIR_IN, DIR_OUT, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.netlink.spd import Spd
 from espsim.netlink.verify import direction_of
 from espsim.netlink.view import StateView, view_of
-from espsim.sad.association import MODE_NUMBERS, Direction, Mode, SecurityAssociation
+from espsim.sad.association import MODE_BY_NUMBER, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.linux import DEFAULT_KERNEL, KernelHang, choose
 from espsim.sad.sad import IPSEC_PROTO_ANY, Sad, of_protocol, own_selector
 from espsim.sad.spi import SpiPolicy
 
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
-_MODES = {number: mode for mode, number in MODE_NUMBERS.items()}
 
 OffloadHook = Callable[[SecurityAssociation], str | None]
 """A driver: the errno's name that it answers to an SA, None where it takes it."""
@@ -100,7 +100,7 @@ class Netns:
         try:
             entry = self.sad.allocspi(
                 request.src, request.dst, request.proto, request.low, request.high,
-                mode=_MODES.get(request.mode, Mode.TRANSPORT), odd_mode=_odd(request.mode), reqid=request.reqid,
+                mode=MODE_BY_NUMBER.get(request.mode, Mode.TRANSPORT), odd_mode=_odd(request.mode), reqid=request.reqid,
                 mark=request.mark, if_id=request.if_id, pcpu=request.pcpu if self.kernel.sa_dir else None,
                 dir=_DIRECTIONS.get(direction), seq=request.seq, af=request.af, now=self.now,
             )  # fmt: skip
@@ -323,7 +323,7 @@ class Netns:
         mark = request.mark.value & request.mark.mask
         entry = self.sad.index.acquire_by_seq(request.seq, mark, request.pcpu)
         if entry is None:
-            mode = _MODES.get(request.mode, Mode.TRANSPORT)
+            mode = MODE_BY_NUMBER.get(request.mode, Mode.TRANSPORT)
             wanted = SecurityAssociation(
                 request.src, request.dst, 0, request.proto, mode, reqid=request.reqid, mark=request.mark,
                 pcpu=request.pcpu,
@@ -358,4 +358,4 @@ class Netns:
 
 def _odd(mode: int) -> int | None:
     """A mode's number where it is no mode's."""
-    return None if mode in _MODES else mode
+    return None if mode in MODE_BY_NUMBER else mode

@@ -12,12 +12,6 @@ from espsim.aead.suites import Algorithm
 from espsim.core.address import Address, family
 from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, Encap, Limits, Mark, Offload, Selector
 
-DIR_IN = 1
-DIR_OUT = 2
-DIRECTIONS = {DIR_IN: "in", DIR_OUT: "out"}
-
-MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
-
 
 class _Addressed:
     """A request with a destination, and perhaps a family of its own, which netlink lets be any number."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import XfrmError
-from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
-from espsim.netlink.request import DIR_IN, DIR_OUT, EsnState, SaRequest
+from espsim.core.numbers import DIR_IN, DIR_OUT, PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.netlink.request import EsnState, SaRequest
 from espsim.sad.association import MOBILITY
 from espsim.sad.linux import Kernel
 

@@ -11,7 +11,7 @@ from enum import Enum
 
 from espsim.aead.suites import Algorithm, SuiteKeys, resolve
 from espsim.core.address import Address, family, format_address, prefix_match
-from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_DSTOPTS, PROTO_ESP, PROTO_ROUTING
+from espsim.core.numbers import MODES, PROTO_AH, PROTO_COMP, PROTO_DSTOPTS, PROTO_ESP, PROTO_ROUTING
 
 PROTO_NAMES = {PROTO_ESP: "esp", PROTO_AH: "ah", PROTO_COMP: "comp"}
 """The protocols whose states have an SPI (IPSEC_PROTO_ANY)."""
@@ -41,8 +41,9 @@ class Mode(Enum):
     ANY = "any"
 
 
-MODE_NUMBERS = {Mode.TRANSPORT: 0, Mode.TUNNEL: 1, Mode.RO: 2, Mode.IN_TRIGGER: 3, Mode.BEET: 4}
-"""XFRM_MODE_* (include/uapi/linux/xfrm.h). ANY has none, and stands as -1 where a number is wanted."""
+MODE_NUMBERS = {Mode(name): number for number, name in MODES.items()}
+"""XFRM_MODE_*. ANY has none, and stands as -1 where a number is wanted."""
+MODE_BY_NUMBER = {number: mode for mode, number in MODE_NUMBERS.items()}
 
 
 class Direction(Enum):

@@ -14,9 +14,9 @@ from typing import Any
 
 from espsim.core.address import parse_address
 from espsim.core.errors import XfrmError
-from espsim.core.numbers import PROTO_ESP
+from espsim.core.numbers import DIR_IN, PROTO_ESP
 from espsim.netlink.netns import Netns
-from espsim.netlink.request import DIR_IN, SpiRequest
+from espsim.netlink.request import SpiRequest
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.scenario.cell import Cell
 from espsim.scenario.matrix import Answered, run_named

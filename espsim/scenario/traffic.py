@@ -8,14 +8,13 @@ from string import Template
 
 from espsim.core.address import Address, parse_address
 from espsim.core.errors import InputError
-from espsim.core.numbers import PROTO_UDP
-from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest
+from espsim.core.numbers import DIR_IN, DIR_OUT, MODE_OF, PROTO_UDP
+from espsim.netlink.request import EsnState, ReplayVal, SaRequest
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.scenario.schema import Scenario, Step
 from espsim.text.parse import parse_sa_line
 from espsim.wire import ipv4, ipv6, udp
 
-_MODES = {name: number for number, name in MODES.items()}
 _DIRECTIONS = {Direction.IN: DIR_IN, Direction.OUT: DIR_OUT}
 
 
@@ -26,7 +25,7 @@ def direction_number(sa: SecurityAssociation) -> int | None:
 
 def mode_number(sa: SecurityAssociation) -> int:
     """An SA's mode as netlink has it."""
-    return _MODES[sa.mode.value]
+    return MODE_OF[sa.mode.value]
 
 
 def request_of(sa: SecurityAssociation) -> SaRequest:

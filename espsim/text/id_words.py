@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
 from espsim.core.echo import HIDDEN
-from espsim.netlink.request import MODES
+from espsim.core.numbers import MODES
 from espsim.sad.association import Direction, Encap, Offload
 from espsim.text.algorithms import MAX_KEY
 from espsim.text.iproute import FAMILIES_DIFFER, NO_FAMILY, Args, IpRefusal, matches, parse_number

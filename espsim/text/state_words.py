@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from espsim.core.address import Address, prefix_match
-from espsim.netlink.request import DIR_IN, DIR_OUT, MODES, EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
+from espsim.core.numbers import DIR_IN, DIR_OUT, MODE_OF
+from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import NO_MARK, Direction, Encap, Limits, Mark, Selector
 from espsim.text.algorithms import KINDS
 from espsim.text.draft import SaWords
@@ -40,7 +41,6 @@ SPI_LOW, SPI_HIGH, COMP_HIGH = 0x100, 0x0FFFFFFF, 0xFFFF
 
 _IPSEC = (50, 51, 108)
 _ESP, _AH, _COMP = _IPSEC
-_MODES = {name: number for number, name in MODES.items()}
 _DIRECTIONS = {None: None, Direction.IN: DIR_IN, Direction.OUT: DIR_OUT}
 _NO_ID = "Not enough information: ID is required"
 
@@ -174,7 +174,7 @@ def _request(args: Args, said: _Said, ident: Id) -> SaRequest:
     output = said.output_mark
     output = Mark(output.value, output.mask or FULL_MASK) if output is not None and output.value else None
     return SaRequest(
-        src, dst, ident.proto, ident.spi or 0, mode=_MODES[said.mode], reqid=said.reqid, mark=said.mark,
+        src, dst, ident.proto, ident.spi or 0, mode=MODE_OF[said.mode], reqid=said.reqid, mark=said.mark,
         if_id=said.if_id, pcpu=said.pcpu, dir=_DIRECTIONS[said.dir], seq=said.seq, flags=frozenset(said.flags),
         extra_flags=frozenset(said.extra_flags), replay_window=0 if esn else said.window, replay_val=replay, esn=esn,
         encap=encap, offload=said.offload, algorithms=tuple(said.algorithms), limits=Limits(**said.limits),
@@ -356,7 +356,7 @@ def _allocspi(args: Args) -> SpiRequest:
     low, high = _range(said, said.id.proto)
     src, dst = said.id.addresses(args)
     return SpiRequest(
-        src, dst, said.id.proto, low, high, mode=_MODES[said.mode], reqid=said.reqid, mark=_sent(said.mark),
+        src, dst, said.id.proto, low, high, mode=MODE_OF[said.mode], reqid=said.reqid, mark=_sent(said.mark),
         if_id=said.if_id, pcpu=said.pcpu, dir=_DIRECTIONS[said.dir], seq=said.seq,
     )  # fmt: skip
 

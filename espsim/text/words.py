@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from espsim.aead.suites import Algorithm
 from espsim.core.errors import InputError
-from espsim.netlink.request import MODES
+from espsim.core.numbers import MODES
 from espsim.sad.association import Direction, Encap, Lifetime, Mark, Offload
 from espsim.text.algorithms import KINDS, read_algorithm
 from espsim.text.cursor import Contradiction, Cursor

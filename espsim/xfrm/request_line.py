@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
-from espsim.netlink.request import DIRECTIONS, MODES, EsnState, ReplayVal
+from espsim.core.numbers import DIRECTIONS, MODE_OF
+from espsim.netlink.request import EsnState, ReplayVal
 from espsim.sad.association import NO_MARK, Limits, Mark
 from espsim.text.cursor import up_to
 from espsim.text.lexer import MAX_LINE, shown
@@ -28,7 +29,7 @@ _VERB = re.compile("[A-Z]{2,16}", re.ASCII)
 _NUMBER = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HEX = re.compile("(0[xX])?([0-9a-fA-F]{2}){0,512}", re.ASCII)
-_MODES = {name: number for number, name in MODES.items()} | {"iptfs": 5}
+_MODES = MODE_OF | {"iptfs": 5}
 _DIRECTIONS = {name: number for number, name in DIRECTIONS.items()}
 _ESN = ("bmp_len", "replay_window", "seq", "seq_hi", "oseq", "oseq_hi")
 _LIMITS = tuple(f"{hardness}_{unit}" for unit in ("bytes", "packets", "add", "use") for hardness in ("soft", "hard"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from espsim.netlink.request import MODES
+from espsim.core.numbers import MODES
 from espsim.netlink.view import StateView
 from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
 from espsim.text.names import swapped

@@ -22,7 +22,8 @@ from dataclasses import replace
 from espsim.core.address import format_address
 from espsim.core.echo import HIDDEN, hide_keys
 from espsim.core.errors import InputError
-from espsim.netlink.request import MODES, SaRequest, SpiRequest, StateKey
+from espsim.core.numbers import MODES
+from espsim.netlink.request import SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Mark
 from espsim.text.iproute import AF_UNSPEC, Args, IpRefusal, parse_number
 from espsim.text.names import proto_name, swapped

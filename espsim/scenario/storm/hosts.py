@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
 from espsim.core.errors import XfrmError
-from espsim.core.numbers import PROTO_ESP
+from espsim.core.numbers import DIR_IN, PROTO_ESP
 from espsim.netlink.netns import Netns
-from espsim.netlink.request import DIR_IN, SpiRequest, StateKey
+from espsim.netlink.request import SpiRequest, StateKey
 from espsim.offload.device import Device, PacketKey
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from espsim.core.address import format_address
 from espsim.core.errors import InputError
-from espsim.netlink.request import DIRECTIONS, MODES, SaRequest, SpiRequest, StateKey
+from espsim.core.numbers import DIRECTIONS, MODES
+from espsim.netlink.request import SaRequest, SpiRequest, StateKey
 from espsim.sad.association import MOBILITY, NO_MARK, Limits, Mark
 from espsim.text.iproute import IpRefusal
 from espsim.text.names import EXTRA_FLAGS, FLAGS, LIMIT_WORDS, XFRM_PROTOCOLS

@@ -30,9 +30,9 @@ from espsim.analysis.sweep.questions.kind import (
     whole,
 )
 from espsim.core.errors import InputError, XfrmError
-from espsim.core.numbers import PROTO_ESP
+from espsim.core.numbers import DIR_IN, PROTO_ESP
 from espsim.netlink.netns import Netns
-from espsim.netlink.request import DIR_IN, SpiRequest
+from espsim.netlink.request import SpiRequest
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.index import StateIndex
