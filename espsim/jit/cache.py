@@ -25,7 +25,7 @@ from numba.core import compiler, serialize
 
 from espsim.core.stopping import uncut
 from espsim.jit import sources
-from espsim.jit.folder import folder, say
+from espsim.jit.folder import folder, say, tell_wait
 
 # numba has no type hints here.
 _numba_compiler: Any = compiler
@@ -89,6 +89,7 @@ class KernelCache:
             with uncut():
                 return _numba_compiler.CompileResult._rebuild(target, *kept)
         except FileNotFoundError:
+            tell_wait()
             return None
         except Exception as error:  # whatever a file holds, the kernel can be compiled
             why = error.strerror if isinstance(error, OSError) else str(error)

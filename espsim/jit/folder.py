@@ -42,6 +42,12 @@ def say(kind: str, text: str) -> None:
             sys.stderr.flush()
 
 
+def tell_wait() -> None:
+    """Tell who sits at a terminal what the silence is: kernels are compiled, which programs need not hear."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        say("wait", "compiling kernels for this machine, once after an installation or an upgrade: some 20 seconds")
+
+
 @functools.cache
 def folder() -> Path | None:
     """This process's folder, made and tried; None where nothing can be kept. Old keys are cleaned up."""

@@ -126,6 +126,17 @@ def test_a_temporary_folder_that_another_made_is_not_used(home, monkeypatch, cap
     assert not found.parent.exists()
 
 
+def test_who_sits_at_a_terminal_is_told_once_what_the_silence_is(monkeypatch, capsys):
+    monkeypatch.setattr(places, "_said", set())
+    places.tell_wait()
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    places.tell_wait()
+    places.tell_wait()
+    assert capsys.readouterr().err.startswith("espsim: compiling kernels for this machine, once")
+    assert capsys.readouterr().err == ""
+
+
 def test_nowhere_at_all(home, monkeypatch, capsys):
     home_missing(home, monkeypatch)
     monkeypatch.setattr(tempfile, "tempdir", "/proc/espsim")
