@@ -229,10 +229,10 @@ class SealedTaker:
         self._entries, self._epochs, self._writer, self._advance = lane.entries, epochs, writer, advance
         self._last: U64 = memory((len(lane.entries),), np.uint64)
 
-    def order(self, piece: Piece[OutBatch], _ask: object) -> list[tuple[int, int]]:
+    def order(self, piece: Piece[OutBatch], _ask: object) -> list[tuple[int, int]] | None:
         """As batch.run.capture.Taker, like the next ones: SAs and numbers that begin another epoch."""
         self.counts.count(piece.batch)
-        return [] if self._epochs is None else new_epochs(piece.batch, self._last)
+        return None if self._epochs is None else new_epochs(piece.batch, self._last) or None
 
     def place(self) -> Place | None:
         """Where the sealed packets go."""
