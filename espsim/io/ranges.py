@@ -61,6 +61,7 @@ class Ranges:
         self._walk, self._descriptor, self._base, self._path = walk, descriptor, base, path
         self._shared: I64 = memory((7,), np.int64)
         self._state: I64 = memory((STATE,), np.int64)
+        self._exact = walk.joins
         self._joins: U8 = memory((len(walk.joins),), np.uint8)
         self._back: I64 = memory((STATE,), np.int64)
         self._mine: I64 = np.zeros(STATE, np.int64)
@@ -81,7 +82,7 @@ class Ranges:
     def begin(self, at: int, frames: int) -> bool:
         """Range 0 begins after so many bytes and frames. False: what records depend on is too much to be shared."""
         self._shared[:] = at, frames, 0, at, 0, 0, 0
-        self._joins[:] = self._walk.joins
+        self._joins[:] = self._exact
         return self._walk.save(self._state)
 
     def load(self, number: int) -> None:
@@ -90,8 +91,8 @@ class Ranges:
             self._arena = np.empty(self.size + 2 * LONGEST, np.uint8)
             columns = FrameSlot.of(self.size // _LEAST_RECORD + 1, LONGEST, np.zeros)
             self._slot = FrameSlot(self._arena, *(getattr(columns, name) for name in COLUMNS))
-            # A port that a later range adds marks too many rows here, never too few; the reader's own table is exact.
-            self._walk.joins = self._joins
+        # A port that a later range adds marks too many rows here, never too few; the reader's own table is exact.
+        self._walk.joins = self._joins
         self._number = number
         self._have = 0
         self._read(self.size + _MORE)
@@ -144,6 +145,7 @@ class Ranges:
 
     def end(self) -> None:
         """What was found, to the plain code, which goes on at `at`."""
+        self._walk.joins = self._exact
         self._walk.load(self._back if self._shared[_BACK] else self._state)
 
     @property

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.batch.run import capture as run_capture
-from espsim.batch.run import ring as run_ring
 from espsim.batch.run.capture import run
 from espsim.io import ranges
 
@@ -62,6 +61,6 @@ def cut(patch, rows, arena=None):
     """Pieces of so many rows, and ranges that are small as well; after one batch, ranges are tried."""
     patch.setattr(run_capture, "ROWS", rows)
     patch.setattr(ranges, "SIZE", 64 * rows)
-    patch.setattr(run_ring, "ENOUGH", 3)
+    patch.setattr(run_capture, "ENOUGH", 3)
     if arena is not None:
         patch.setattr(run_capture, "ARENA", arena)

@@ -66,7 +66,7 @@ def written(path, packets):
     return str(path)
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [1, 2, 3])
 @settings(deadline=None, max_examples=3 if UNJITTED else examples(6))
 @given(
     starts=st.lists(st.sampled_from(AROUND), min_size=1, max_size=3), size=st.sampled_from([32, 64, 100]),
@@ -163,12 +163,12 @@ def test_outputs_are_the_same(tmp_path, monkeypatch, way):
     path.write_bytes(data[:-9] if way == "damaged" else data)
     sad.write_text("".join(_line(n) for n in range(4)))
     outputs = []
-    for options in (("--workers", "1"), ("--workers", "2"), ("--workers", "3")):
+    for options in (("--reference",), ("--workers", "1"), ("--workers", "2"), ("--workers", "3")):
         out = "-" if way == "to a pipe" else str(tmp_path / "out")
         args = ["decap", str(path), "-o", out, "--sad", str(sad), *options]
         done = CliRunner().invoke(main, args)
         outputs.append((str(done.exception), done.stdout_bytes if out == "-" else (tmp_path / "out").read_bytes()))
-    assert outputs[0] == outputs[1] == outputs[2]
+    assert outputs[0] == outputs[1] == outputs[2] == outputs[3]
     assert len(outputs[0][1]) > 5000
 
 

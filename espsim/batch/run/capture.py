@@ -18,14 +18,23 @@ from espsim.batch.run.lanes import Ask, Batch, Lane, Memory
 from espsim.batch.run.workers import shared_zeros
 from espsim.core.arrays import F64, I64
 from espsim.core.errors import EspsimError
+from espsim.core.numbers import MAY_JOIN
+from espsim.io import ranges
 from espsim.io.atomic import Place
 from espsim.io.batches import BatchReader
+from espsim.io.ranges import Ranges
 from espsim.io.slots import FrameSlot
 
 ROWS = 2048
 """Frames of a batch: enough that a stage's call costs little, few enough that a batch stays in a core's cache."""
 ARENA = 4 << 20
 """Bytes of a batch."""
+PART = 2048
+"""Rows of a range that are filled and go through the first stages together."""
+MOST_FED = 1024
+"""Batches that are read by the reader, at most, before ranges are tried again."""
+ENOUGH = 64
+"""Ranges in a row after which what stopped them counts as rare."""
 SPARE = 2
 """Batches that are read beside those that workers have."""
 
@@ -141,18 +150,82 @@ class Slots(Generic[_B]):
             raise self.failure
 
 
+class Ranged(Generic[_B]):
+    """Batches of a file's ranges, in memory that each overwrites."""
+
+    def __init__(self, ranges: Ranges, lane: Lane[_B]) -> None:
+        self.ranges = ranges
+        self._lane = lane
+        self._batch: _B | None = None
+
+    def piece(self, rows: int) -> Piece[_B]:
+        """So many rows of the range that was found, which are still to be filled."""
+        slot = self.ranges.slot
+        if self._batch is None:
+            self._batch = self._lane.batch(slot, np.zeros(len(slot.offset)), np.zeros)
+        return Piece(self._batch.head(rows), slot.frame[:rows], slot.time_ns[:rows])
+
+    def ahead(self, piece: Piece[_B]) -> bool:
+        """Fill the rows, and `Lane.ahead`. False: the range is not to be run, but to be read by the reader."""
+        rows = len(piece.time_ns)
+        step = PART if self._lane.parts else max(rows, 1)
+        for first in range(0, rows, step):
+            some = slice(first, min(first + step, rows))
+            link = self.ranges.slot.link[some]
+            if not self.ranges.fill(some.start, some.stop) or np.bitwise_or.reduce(link) & MAY_JOIN:
+                return False
+            np.divide(piece.time_ns[some], 1e9, out=piece.batch.time[some])
+            self._lane.ahead(piece.batch.part(some) if step < rows else piece.batch)
+        return True
+
+
 def _alone(
     reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: Slots[_B], piece: Piece[_B] | None
 ) -> None:  # fmt: skip
-    """The rest of a capture in this process, from a piece on."""
+    """The rest of a capture in this process, from a piece on. Where SAs may end, each batch is asked whether in it."""
+    found = None if lane.limited else reader.ranges(np.zeros)
+    ranged = None if found is None else Ranged(found, lane)
+    fed, most = 0, 1
     while piece is not None:
         lane.begin(piece.batch)
         lane.ahead(piece.batch)
-        lane.settle(piece.batch)
-        lane.after(piece.batch)
-        lane.end(piece.batch)
-        note = taker.order(piece, taker.answer)
-        for part in taker.records(piece):
-            taker.write(part)
-        taker.heard(note, reader.at)
+        _after(lane, taker, piece, reader.at)
+        fed += 1
+        if ranged is not None and fed >= most and reader.left() >= 2 * ranges.SIZE and reader.begin(ranged.ranges):
+            passed = _in_ranges(lane, taker, ranged)
+            reader.resume(ranged.ranges)
+            fed, most = 0, more_fed(most, passed)
         piece = slots.fill(0)
+
+
+def _in_ranges(lane: Lane[_B], taker: Taker[_B], ranged: Ranged[_B]) -> int:
+    """Ranges, as long as that goes: how many."""
+    number, here = 0, ranged.ranges
+    while True:
+        here.load(number)
+        rows = here.find()
+        if rows is None:
+            return number
+        piece = ranged.piece(rows)
+        if not ranged.ahead(piece):
+            here.back()
+            return number
+        if rows:
+            _after(lane, taker, piece, here.at)
+        number += 1
+
+
+def _after(lane: Lane[_B], taker: Taker[_B], piece: Piece[_B], at: int) -> None:
+    """All of a piece for which `ahead` has run."""
+    lane.settle(piece.batch)
+    lane.after(piece.batch)
+    lane.end(piece.batch)
+    note = taker.order(piece, taker.answer)
+    for part in taker.records(piece):
+        taker.write(part)
+    taker.heard(note, at)
+
+
+def more_fed(most: int, passed: int) -> int:
+    """How many batches are read before ranges are tried again, after so many in a row."""
+    return 1 if passed > ENOUGH else min(2 * most, MOST_FED)

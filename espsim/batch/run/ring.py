@@ -31,25 +31,17 @@ import numpy as np
 
 from espsim.batch.lifetimes import Coming
 from espsim.batch.run import workers as forked
-from espsim.batch.run.capture import SPARE, Piece, Share, Slots, Taker
+from espsim.batch.run.capture import SPARE, Piece, Ranged, Share, Slots, Taker, more_fed
 from espsim.batch.run.lanes import Batch, Lane
 from espsim.batch.run.turns import FIND, SETTLE, TELL, Turns, Words
 from espsim.batch.run.workers import Workers, shared_zeros
 from espsim.core.arrays import F64, I64
 from espsim.core.errors import EspsimError, InputError
-from espsim.core.numbers import MAY_JOIN
 from espsim.io import ranges
 from espsim.io.atomic import Place
 from espsim.io.batches import BatchReader
 from espsim.io.ranges import Ranges
 
-MOST_FED = 1024
-"""Batches that are handed out one by one, at most, before ranges are tried again."""
-ENOUGH = 64
-"""Ranges in a row after which what stopped them counts as rare."""
-
-PART = 2048
-"""Rows of a range that are filled and go through the first stages together, so that they stay in a core's cache."""
 QUIET = 32
 """Pieces of which there is nothing to say, at most, before that is said."""
 
@@ -125,7 +117,7 @@ class _Ring(Generic[_B]):
         self._now[_OUT] = 0 if place is None else place.at
         self._earliest: F64 = shared_zeros((1,), np.float64)
         self._worker = -1
-        self._batch: tuple[_B, F64] | None = None
+        self._ranged = None if self.ranges is None else Ranged(self.ranges, lane)
 
     @property
     def out(self) -> int:
@@ -146,8 +138,8 @@ class _Ring(Generic[_B]):
             self._worker = worker
             self._lane.forked(lambda request: self._ask(True, request))
         try:
-            if self.ranges is not None and kind == _RANGES:
-                return self._all_ranges(self.ranges)
+            if self._ranged is not None and kind == _RANGES:
+                return self._all_ranges(self._ranged)
             return self._batch_of(*facts)
         except (EspsimError, BrokenPipeError) as error:
             return _Raised.of(error)
@@ -156,14 +148,14 @@ class _Ring(Generic[_B]):
         """The end of a worker."""
         return self._lane.notes()
 
-    def _all_ranges(self, ranges: Ranges) -> None:
-        number, said = self._worker, list[_Done]()
+    def _all_ranges(self, ranged: Ranged[_B]) -> None:
+        number, said, ranges = self._worker, list[_Done](), ranged.ranges
         while True:
             ranges.load(number)
             self.turns.wait(FIND, self._worker)
             rows = ranges.find()
             self.turns.on(FIND, self._worker)
-            done = None if rows is None else self._range(number, rows, ranges)
+            done = None if rows is None else self._range(number, rows, ranged)
             if done is not None:
                 said.append(done)
             # Whoever says something wakes the first process.
@@ -174,34 +166,14 @@ class _Ring(Generic[_B]):
                 return
             number += self._workers
 
-    def _range(self, number: int, rows: int, ranges: Ranges) -> _Done | None:
+    def _range(self, number: int, rows: int, ranged: Ranged[_B]) -> _Done | None:
         """Run a range; None: the first process has to read it."""
-        piece = self._piece(rows, ranges)
-        good, parts = True, PART if self._lane.parts else max(rows, 1)
+        piece = ranged.piece(rows)
         try:
-            for first in range(0, rows, parts):
-                last = min(first + parts, rows)
-                good = good and self._fill(piece, first, last, ranges)
-                if good:
-                    self._lane.ahead(piece.batch.part(slice(first, last)) if last - first < rows else piece.batch)
+            good = ranged.ahead(piece)
         except EspsimError as error:
-            return self._through(number, piece, ranges, error)
-        return self._through(number, piece if good else None, ranges)
-
-    def _piece(self, rows: int, ranges: Ranges) -> Piece[_B]:
-        """So many rows of a range, which are still to be filled."""
-        slot = ranges.slot
-        if self._batch is None:
-            times = np.zeros(len(slot.offset))
-            self._batch = self._lane.batch(slot, times, np.zeros), times
-        return Piece(self._batch[0].head(rows), slot.frame[:rows], slot.time_ns[:rows])
-
-    def _fill(self, piece: Piece[_B], first: int, last: int, ranges: Ranges) -> bool:
-        """Fill some rows; False: the first process has to read this range."""
-        if not ranges.fill(first, last) or np.bitwise_or.reduce(ranges.slot.link[first:last]) & MAY_JOIN:
-            return False
-        np.divide(piece.time_ns[first:last], 1e9, out=piece.batch.time[first:last])
-        return True
+            return self._through(number, piece, ranged.ranges, error)
+        return self._through(number, piece if good else None, ranged.ranges)
 
     def _batch_of(self, number: int, slot: int, rows: int) -> _Done | None:
         """Run a batch that the first process has read."""
@@ -301,7 +273,7 @@ class _First(Generic[_B]):
         most, more = 1, self._feed(piece, 1)
         while more:
             found = self._in_ranges()
-            most = 1 if found > ENOUGH else min(2 * most, MOST_FED)
+            most = more_fed(most, found)
             first = self._slots.fill(0)
             more = first is not None and self._feed(first, most)
         for notes in self._pool.finish():
