@@ -26,7 +26,7 @@ _LONG = 64 << 20  # bytes of a capture that is over before a bar would say anyth
 _EVERY = 0.2  # seconds
 
 
-PAYS = 32 << 20
+PAYS = 128 << 20
 """Bytes of a capture from which on several workers are faster than one, their start included."""
 _MOST = 64
 

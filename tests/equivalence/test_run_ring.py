@@ -229,8 +229,8 @@ def _line(n, rest="", key=None):
 
 
 def _decap(path, sad, *options):
-    """What decap says, but for the engine."""
+    """What decap says, but for its path and the engine."""
     words = ["decap", str(path), "--sad", str(sad), "--json", *map(str, options)]
     done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 0
-    return {key: value for key, value in json.loads(done.stdout).items() if not key.startswith("engine")}
+    return {key: value for key, value in json.loads(done.stdout).items() if not key.startswith(("engine", "path"))}

@@ -41,10 +41,12 @@ class Kind(NamedTuple):
 def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[Kind]:
     """The kinds of packets in a batch that has run, in the order in which they came; fragments are in none."""
     own, fate, asked = path.beside(batch)
-    sas = np.int64(len(path.columns.entries) + 1)
-    found = batch.verdict.astype(np.int64) << 24 | (batch.flags & _FLAGS).astype(np.int64) << 20 | fate
-    found |= np.where(batch.verdict == NOT_ESP, batch.kind, 0).astype(np.int64) << 12
-    found |= ((own + 1) * sas + batch.sa_index + 1) << 32
+    # The SAs of a batch are few enough to be counted in it, so that all fits 64 bits: 8 for the verdict, 2 for flags, 4
+    # for the layer, 9 for the device, and the rest for two SAs.
+    sas, which = np.unique(np.concatenate((own, batch.sa_index)), return_inverse=True)
+    found = (which[: len(batch)] * len(sas) + which[len(batch) :]).astype(np.int64) << 23 | fate
+    found |= batch.verdict.astype(np.int64) << 15 | (batch.flags & _FLAGS).astype(np.int64) << 13
+    found |= np.where(batch.verdict == NOT_ESP, batch.kind, 0).astype(np.int64) << 9
     rows = np.flatnonzero((batch.verdict != PART) & ~np.isin(np.arange(len(batch)), list(asked)))
     _, first, times = np.unique(found[rows], return_index=True, return_counts=True)
     all_of_them = dict(zip(rows[first].tolist(), times.tolist(), strict=True)) | dict.fromkeys(asked, 1)

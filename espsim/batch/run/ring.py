@@ -2,7 +2,7 @@
 
 Workers are processes in a ring, forked when the first frames have been read. Piece n is worker n's, modulo their
 number. A worker does what it can at any time (parse, look up, ask the window as it stands, open) and waits for its turn
-where order counts (run_turns.py):
+where order counts (turns.py):
 
     FIND     the records of a range of the capture           about 5 ns a frame
     SETTLE   windows are asked again, and move; numbers      about 10 ns a packet
@@ -16,8 +16,13 @@ Pieces come in two ways. A regular file is handed out in ranges (io/ranges.py). 
 belong together across pieces; records that are not as usual; the packets after which an SA may end) the first process
 reads, and hands out batch by batch.
 
-Processes, not threads: between two kernels a thread waits for the interpreter, and explaining, which is Python, would
-never run beside anything.
+Processes, not threads: between two kernels a thread waits for the interpreter. Two threads, each running the steps on
+SAs of its own, made 1.2 to 1.3 times one thread's packets with batches of 512 rows, 1.1 to 1.6 with 2,048, 1.6 to 1.9
+with 16,384 (64 bytes, two cores); and what is Python (lines of verdicts, failures) would never run beside anything.
+Two processes need no more processor time a packet than one, apart from about 0.1 s for their start.
+
+One worker alone does all where a policy of its own finds SAs, or a device is modelled, and an SA may end: these look at
+the SAD itself, which moves then.
 """
 
 from __future__ import annotations
