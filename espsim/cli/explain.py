@@ -12,6 +12,7 @@ from espsim.cli import common, packets, secrets
 from espsim.cli.numbers import Number
 
 if TYPE_CHECKING:
+    from espsim.explain.page.gathered import Gathered
     from espsim.reference.inbound import Inbound
 
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 @click.option("--seal", is_flag=True, help="Explain the way out: how a clear IP packet is sealed, as encap does.")
 @click.option("--show-keys", is_flag=True, help="Show keys and salts, not their fingerprints.")
 @click.option(
+    "--html",
+    "html_path",
+    metavar="FILE",
+    help="Write a page too: its steps, its bytes, four questions; one file, nothing fetched.",
+)
+@click.option(
     "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )  # fmt: skip
@@ -45,6 +52,7 @@ def explain(
     no_reassemble: bool,
     seal: bool,
     show_keys: bool,
+    html_path: str | None,
     options: tuple[str, ...],
     mark: int | None,
     any_mark: bool,
@@ -66,6 +74,11 @@ def explain(
     its fingerprint, the first 8 hex digits of its SHA-256: who can guess a key can check the guess by that, as by the
     packet's ICV. `nonce` of --json is whole, its salt included.
 
+    --html writes the steps as a page to be looked at in a browser: forward and back, each byte with its field and its
+    steps, the capture and the SAs to be saved, and what happens to this packet if a bit flips, if it comes twice or
+    late, in a table that looks at a part of the SPI, and who else may have its SPI. No key or salt is in the file
+    unless --show-keys asks for them.
+
     Where IN is the text of `ip xfrm state`, each of its lines is explained: what reads it and what it changes.
 
     The options are those of `espsim decap`. Exit status 0: a packet was explained, also one that failed.
@@ -73,14 +86,18 @@ def explain(
     from espsim.core.errors import InputError
     from espsim.explain.frames import open_source
     from espsim.explain.known import Known
+    from espsim.explain.page.gathered import Gathered
     from espsim.explain.single import Single
     from espsim.reference.outbound import Outbound
 
-    common.keep_apart({"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}, {})
+    reads = {"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}
+    common.keep_apart(reads, {"--html": html_path})
     path = _file(source)
     brought = secrets.brought_along(path, sad_path) if path is not None and not seal else None
     with open_source(source) as found:
         if isinstance(found, str):
+            if html_path is not None:
+                raise InputError("--html goes with a packet, and IN is the text of `ip xfrm state`")
             _explain_dump(found, source, as_json)
             return
         if sad_path is None and not (brought is not None and brought.blocks):
@@ -98,7 +115,9 @@ def explain(
             )
             outbound = Outbound(common.load_sad(str(sad_path)), os.urandom, mark=asked)
             begin = functools.partial(packets.begin, outbound.sad)
-            result = Single(found, _name(source), begin, show_keys=show_keys).sealed(outbound, number).as_dict()
+            ear = Gathered(outbound.sad)
+            single = Single(found, _name(source), begin, show_keys=show_keys, ear=ear)
+            result = single.sealed(outbound, number).as_dict()
         else:
             strict = "strict-windows" in options
             sad, unused = secrets.load_sads_or_secrets(
@@ -108,11 +127,16 @@ def explain(
             common.note_rings(sad)
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)
-            single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble)
+            ear = Gathered(inbound.sad, inbound.ports, own=inbound.sent is not None)
+            single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble, ear=ear)
             result = single.opened(inbound, known, number).as_dict()
             if model is not None:
                 _add_model(result, inbound)
-    _print(result, source, as_json)
+    result = result | common.reference_engine()
+    if html_path is not None:
+        _write_page(html_path, result, ear, _name(source), asked, show_keys=show_keys, sealed=seal)
+    with common.reporting(html_path):
+        _print(result, source, as_json)
 
 
 def _file(source: str) -> str | None:
@@ -142,13 +166,25 @@ def _explain_dump(text: str, source: str, as_json: bool) -> None:
 
 
 def _print(result: dict[str, Any], source: str, as_json: bool) -> None:
-    result = result | common.reference_engine()
     if as_json:
         common.print_json(result)
         return
     from espsim.report.explain import print_explained
 
     print_explained(result, _name(source))
+
+
+def _write_page(
+    path: str, result: dict[str, Any], ear: Gathered, name: str, mark: int | None, *, show_keys: bool, sealed: bool
+) -> None:
+    """The page, whole or not at all; for its owner's eyes alone where keys are in it."""
+    from espsim.explain.page.contents import contents
+    from espsim.io.atomic import atomic_output
+    from espsim.report.page import page_html
+
+    found = contents(result, ear, source=name, mark=mark, show_keys=show_keys, sealed=sealed)
+    with atomic_output(path, private=show_keys) as output:
+        output.write(page_html(found))
 
 
 def _refuse_with_seal(given: dict[str, Any]) -> None:

@@ -35,17 +35,34 @@ AHEAD = 1024
 Begin = Callable[[float], None]
 
 
+class Ear:
+    """Hears of the frames before anything runs them; it has them as they were then, and the SAs too."""
+
+    def passes(self, seen: Seen) -> None:
+        """A frame before the one that is explained."""
+
+    def asked(self, seen: Seen) -> None:
+        """The frame that is explained."""
+
+
 class Single:
     """Explains one of `frames`. `begin` hears the first frame's time in seconds; `where` is the capture's name.
 
-    `reassemble`: outer fragments are put together.
+    `reassemble`: outer fragments are put together; `ear` hears of the frames.
     """
 
     def __init__(
-        self, frames: Frames, where: str, begin: Begin, *, show_keys: bool = False, reassemble: bool = True
+        self,
+        frames: Frames,
+        where: str,
+        begin: Begin,
+        *,
+        show_keys: bool = False,
+        reassemble: bool = True,
+        ear: Ear | None = None,
     ) -> None:
         self._frames, self._where, self._begin = frames, where, begin
-        self._show, self._reassemble = show_keys, reassemble
+        self._show, self._reassemble, self._ear = show_keys, reassemble, ear or Ear()
 
     def opened(self, inbound: Inbound, known: Known, number: int | None) -> Explained:
         """Frame `number`, or the first that has ESP. InputError: it is not there, or not ESP."""
@@ -56,7 +73,9 @@ class Single:
             if seen.frame.number == 1:
                 self._begin(seen.frame.time_ns / 1e9)
             if seen.frame.number == number or (number is None and _has_esp(seen, inbound)):
+                self._ear.asked(seen)
                 return self._part(seen, inbound) if seen.frame.part else self._packet(seen, inbound, watch)
+            self._ear.passes(seen)
             _run(seen, inbound, watch)
         if seen is not None and seen.frame.number == 1 and number is None:
             raise self._not_esp(seen, inbound)
@@ -71,10 +90,12 @@ class Single:
             if frame.number == 1:
                 self._begin(frame.time_ns / 1e9)
             if frame.number == number or (number is None and frame.ip is not None):
+                self._ear.asked(seen)
                 sealed = seal_frame(outbound, seen, show_keys=self._show)
                 if sealed is None:
                     raise InputError(f"is not IP, but {frame.link.label}", where=self._where, frame=frame.number)
                 return sealed
+            self._ear.passes(seen)
             if frame.ip is not None:
                 outbound.send(frame.ip, frame.time_ns / 1e9)
         raise self._no_frame(seen, number, "IP")

@@ -30,7 +30,7 @@ def colour_of(step: int) -> str:
 
 def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]], columns: int = _ENOUGH) -> list[Text]:
     """Lines of at most 80 columns, or 56; a field belongs to the first step that has it."""
-    page = _Page(frame, *_owners(len(frame), steps), _ROW if columns >= _ENOUGH else _NARROW_ROW)
+    page = _Page(frame, *owners(len(frame), steps), _ROW if columns >= _ENOUGH else _NARROW_ROW)
     lines: list[Text] = []
     folded = 0
     for row in range(0, len(frame), page.size):
@@ -43,7 +43,7 @@ def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]], columns: int = _EN
     return lines
 
 
-def _owners(length: int, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[int, int], set[int], dict[int, str]]:
+def owners(length: int, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[int, int], set[int], dict[int, str]]:
     """Which step has each byte, where fields begin, and which step's bytes begin there."""
     owner: dict[int, int] = {}
     borders: set[int] = {0, length}

@@ -14,9 +14,10 @@ netlink/netns.py's.
 
 from __future__ import annotations
 
+import copy
 import errno
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
@@ -90,6 +91,16 @@ class Sad:
     def newest(self) -> SadEntry | None:
         """The state that came last."""
         return self.index.newest()
+
+    def copy_of(self, entries: Iterable[SadEntry]) -> Sad:
+        """A SAD with copies of a few of its entries, each as it is now: what happens there changes nothing here."""
+        copied = Sad(self.policy, kernel=self.kernel, port_key=self.index.port_key, strict_windows=self.strict_windows)
+        for entry in entries:
+            made = copy.copy(entry)
+            made.window, made.stats = copy.copy(entry.window), copy.copy(entry.stats)
+            copied.index.insert(made)
+        copied.index.next_index = self.index.next_index
+        return copied
 
     # -- what the datapath asks ---------------------------------------------------------------------------------
 
