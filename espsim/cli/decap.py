@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from espsim.core.stopping import gently
     from espsim.explain.known import Known
     from espsim.explain.run import Files, Ran
+    from espsim.io.arrivals import Arrivals
     from espsim.reference.inbound import Inbound
     from espsim.text.found import Unused
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )
+@packets.wire_options
 @packets.mark_options
 @common.lookup_option
 @packets.way_options
@@ -57,6 +59,10 @@ def decap(
     no_reassemble: bool,
     fail_on_drop: bool,
     options: tuple[str, ...],
+    loss: float | None,
+    duplicate: float | None,
+    reorder: float | None,
+    seed: int | None,
     mark: int | None,
     any_mark: bool,
     lookup: str | None,
@@ -101,6 +107,10 @@ def decap(
     the keys that are there. Up to 32 packets of each are tried; nothing that opens under another assumption is
     delivered. `notes` has what was odd but accepted.
 
+    --loss, --duplicate and --reorder are faults of the wire, for a class: each frame is lost, comes twice, or is
+    overtaken by up to 16 frames, with this chance; --seed draws others. The report says what they did (`wire` in
+    --json), and frames are numbered as they arrive.
+
     Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
     (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
     every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with
@@ -122,18 +132,22 @@ def decap(
     inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
+    wire = packets.wire(loss, duplicate, reorder, seed)
     with Outputs() as outputs, gently(capture == STANDARD) as reading:
         lines = outputs.text(verdicts) if verdicts is not None else None
         files = Files(capture, output, verdicts, lines, outputs, reassemble=not no_reassemble)
         with _ended_by(reading):
+            if wire is not None:
+                wire.arrive(capture)
             ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
     secrets.note_secrets(capture, ran.secrets, ran.late_secrets, sad_path)
     with common.reporting(output, verdicts):
-        _report(ran, inbound, unused, way, as_json)
+        _report(ran, inbound, unused, way, wire, as_json)
     if reading.asked:
         sys.exit(128 + signal.SIGINT)
-    if ran.cut is not None:
-        raise ran.cut
+    cut = ran.cut if wire is None else ran.cut or wire.cut
+    if cut is not None:
+        raise cut
     if fail_on_drop and ran.stats.failed:
         sys.exit(1)
 
@@ -177,9 +191,13 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
         return in_batches(files, inbound, known, begin, way, advance=advance)
 
 
-def _report(ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, as_json: bool) -> None:
+def _report(
+    ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, wire: Arrivals | None, as_json: bool
+) -> None:
     result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
     result["path"] = way.path
+    if wire is not None:
+        result["wire"] = wire.as_dict()
     if inbound.modelled:
         result |= _device(inbound, result)
     if as_json:

@@ -11,6 +11,7 @@ from espsim.core.counts import parse_count
 from espsim.core.echo import shortened
 from espsim.core.errors import InputError
 
+_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})?", re.ASCII)
 _MARK = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 
 
@@ -53,6 +54,21 @@ class Numbers(Number):
         """The numbers that the user wrote."""
         parts = str(value).split(",")
         return list(dict.fromkeys(part if part in self.words else self.number(part, param) for part in parts))
+
+
+class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
+    """A number from 0 to 100, with or without its sign. Raises InputError."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that the user wrote."""
+        text = str(value).removesuffix("%")
+        found = float(text) if _PERCENT.fullmatch(text) else -1.0
+        if not 0 <= found <= 100:
+            option = f"{max(param.opts, key=len)}: " if param is not None else ""
+            raise InputError(f"{option}{shortened(str(value))!r} is not a percentage from 0 to 100")
+        return found
 
 
 class Mark(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from espsim.cli import common
-from espsim.cli.numbers import Mark, Number
+from espsim.cli.numbers import SEED, Mark, Number, Percent
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
+    from espsim.io.arrivals import Arrivals
     from espsim.reference.inbound import Inbound
     from espsim.sad.sad import Sad
 
@@ -75,6 +76,31 @@ def way_options(function: _F) -> _F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def wire_options(function: _F) -> _F:
+    """`--loss`, `--duplicate`, `--reorder` and their `--seed`."""
+    what = {"loss": "is lost", "duplicate": "comes twice", "reorder": "is overtaken by others"}
+    function = click.option(
+        "--seed", type=SEED, metavar="N", help="Where the faults of the wire come from.  [default: 0]"
+    )(function)
+    for name, happens in reversed(what.items()):
+        function = click.option(
+            f"--{name}", type=Percent(), metavar="PERCENT", help=f"On the wire a frame {happens} with this chance."
+        )(function)
+    return function
+
+
+def wire(loss: float | None, duplicate: float | None, reorder: float | None, seed: int | None) -> Arrivals | None:
+    """The faults of the wire, None where none was asked for. InputError: a seed for nothing."""
+    from espsim.core.errors import InputError
+    from espsim.io.arrivals import Arrivals
+
+    if loss is duplicate is reorder is None:
+        if seed is not None:
+            raise InputError("--seed goes with --loss, --duplicate or --reorder")
+        return None
+    return Arrivals(loss or 0.0, duplicate or 0.0, reorder or 0.0, seed or 0)
 
 
 def mark_options(function: _F) -> _F:

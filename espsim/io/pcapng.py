@@ -262,13 +262,23 @@ class Pcapng:
 
 def section_start(linktype: int, nanosecond: bool) -> bytes:
     """A little-endian section with one interface, whose times are nanoseconds or microseconds."""
-    section = block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    return section_block() + interface_block(linktype, nanosecond)
+
+
+def section_block() -> bytes:
+    """A little-endian section, without an interface yet."""
+    return block(_SECTION, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
+def interface_block(linktype: int, nanosecond: bool) -> bytes:
+    """The section's next interface, whose times are nanoseconds or microseconds."""
     resolution = struct.pack("<HHBxxxHH", _OPT_TSRESOL, 1, 9, _OPT_END, 0) if nanosecond else b""
-    return section + block(_INTERFACE, struct.pack("<HHI", linktype, 0, SNAPLEN) + resolution)
+    return block(_INTERFACE, struct.pack("<HHI", linktype, 0, SNAPLEN) + resolution)
 
 
-def packet_block(data: bytes, time_ns: int, nanosecond: bool) -> bytes:
-    """One whole frame of interface 0. A time before the epoch becomes the epoch."""
+def packet_block(data: bytes, time_ns: int, nanosecond: bool, *, interface: int = 0, wire: int | None = None) -> bytes:
+    """One frame, of `wire` bytes where it was cut. A time before the epoch becomes the epoch."""
     ticks = max(time_ns, 0) // (1 if nanosecond else 1000)
-    head = struct.pack("<IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(data), len(data))
+    size = len(data) if wire is None else wire
+    head = struct.pack("<IIIII", interface, ticks >> 32, ticks & 0xFFFFFFFF, len(data), size)
     return block(_ENHANCED_PACKET, head + data + bytes(-len(data) % 4))

@@ -110,6 +110,11 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         f"{result['packets']} ESP packets, {result['delivered']} delivered{sent};"
         f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
+    if "wire" in result:
+        out.print(
+            "the wire (seed {seed}): of {frames} frames {lost} lost, {duplicated} came twice, {reordered} overtaken;"
+            " {arrived} arrived".format(**result["wire"])
+        )
     if result["fragments"]["seen"]:
         out.print(
             "{seen} outer fragments: {datagrams} datagrams, {incomplete} incomplete".format(**result["fragments"])
