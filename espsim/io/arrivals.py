@@ -6,7 +6,8 @@
 
 Each frame draws the same numbers whatever becomes of it, so more loss never changes which frames are late. What
 arrives is written into a temporary capture, and whoever opens the path next reads that one
-(`core.inputs.hand_on`): its frames are numbered as they arrived. Does not change a byte of a frame. Secrets blocks are not copied.
+(`core.inputs.hand_on`): its frames are numbered as they arrived. Does not change a byte of a frame, and does not copy
+blocks of secrets.
 """
 
 from __future__ import annotations
