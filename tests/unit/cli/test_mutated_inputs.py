@@ -258,7 +258,7 @@ def outcome(folder: Path, words: list[Any]) -> tuple[Any, ...]:
 
 def without_engine(text: bytes) -> Any:
     try:
-        return {key: value for key, value in json.loads(text).items() if not key.startswith("engine")}
+        return {key: value for key, value in json.loads(text).items() if not key.startswith("engine") and key != "path"}
     except ValueError:
         return text
 
