@@ -94,8 +94,8 @@ def _make(name: str) -> BatchEngine:
     if name == "cryptography":
         return CryptographyBatch()
     try:
-        from espsim.aead.ipsec_mb_engine import IpsecMbEngine  # noqa: PLC0415
-        from espsim.aead.libcrypto_engine import LibcryptoEngine  # noqa: PLC0415
+        from espsim.aead.native.ipsec_mb import IpsecMbEngine  # noqa: PLC0415
+        from espsim.aead.native.libcrypto import LibcryptoEngine  # noqa: PLC0415
         from espsim.jit.compiling import JIT  # noqa: PLC0415
     except ImportError as error:
         # numba is a dependency, so this is a broken installation, and no engine that is merely not there.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "espsim"
 LINES = 12
-_MB, _CRYPTO = "aead/ipsec_mb_kernels.py", "aead/libcrypto_kernels.py"
+_MB, _CRYPTO = "aead/native/ipsec_mb_rows.py", "aead/native/libcrypto_rows.py"
 LAYOUTS = {frozenset(pair) for pair in ((_MB, _MB), (_CRYPTO, _CRYPTO), (_MB, _CRYPTO))}
 """Pairs of files that may share more: opening and sealing with either library are one loop, written out four times.
 

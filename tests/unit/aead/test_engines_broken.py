@@ -35,7 +35,7 @@ def with_function(engine, place, arguments, make):
 
 def libcrypto_that_accepts_all():
     """EVP_DecryptFinal_ex, which compares the tags, is always content."""
-    from espsim.aead.libcrypto_kernels import OPEN_FINAL
+    from espsim.aead.native.libcrypto_rows import OPEN_FINAL
 
     def make(real):
         def final(context, out, length):
@@ -49,7 +49,7 @@ def libcrypto_that_accepts_all():
 
 def libcrypto_that_leaves_plaintext():
     """What is decrypted a second time after a wrong tag, to put the ciphertext back, is left as it is."""
-    from espsim.aead.libcrypto_kernels import OPEN_FINAL, OPEN_UPDATE
+    from espsim.aead.native.libcrypto_rows import OPEN_FINAL, OPEN_UPDATE
 
     refused: list[int] = []
 
@@ -78,7 +78,7 @@ def libcrypto_that_leaves_plaintext():
 
 def libcrypto_with_a_broken_hash():
     """SHA256_Final writes zeros: every HMAC-SHA-256 is the same."""
-    from espsim.aead.libcrypto_kernels import FUNCTIONS
+    from espsim.aead.native.libcrypto_rows import FUNCTIONS
 
     def make(real):
         def final(digest, state):
@@ -92,7 +92,7 @@ def libcrypto_with_a_broken_hash():
 
 def ipsec_mb_that_accepts_all():
     """The tag that is compared with the packet's is the packet's own."""
-    from espsim.aead.ipsec_mb_kernels import OPEN_GCM
+    from espsim.aead.native.ipsec_mb_rows import OPEN_GCM
 
     def make(real):
         def decrypt(key, context, out, data, size, iv, extra, extra_size, tag, tag_size):
@@ -107,7 +107,7 @@ def ipsec_mb_that_accepts_all():
 
 def ipsec_mb_that_leaves_plaintext():
     """The second decryption of a row, which puts the ciphertext back, does nothing."""
-    from espsim.aead.ipsec_mb_kernels import OPEN_GCM
+    from espsim.aead.native.ipsec_mb_rows import OPEN_GCM
 
     last: list[int] = []
 
@@ -185,8 +185,8 @@ def test_the_real_library_passes_with_a_function_that_only_passes_on(name):
 
         return through
 
-    from espsim.aead import ipsec_mb_kernels, libcrypto_kernels
+    from espsim.aead.native import ipsec_mb_rows, libcrypto_rows
 
-    place, arguments = (ipsec_mb_kernels.OPEN_GCM, 10) if name == "ipsec-mb" else (libcrypto_kernels.OPEN_FINAL, 3)
+    place, arguments = (ipsec_mb_rows.OPEN_GCM, 10) if name == "ipsec-mb" else (libcrypto_rows.OPEN_FINAL, 3)
     assert prove(with_function(engine, place // 8, arguments, make)) == engines.find(name).proved
     assert calls

@@ -257,7 +257,7 @@ def test_a_library_that_is_missing_or_another_one(name):
 
 
 def test_ipsec_mb_is_not_called_where_the_layout_is_another(monkeypatch):
-    from espsim.aead import ipsec_mb_engine as module
+    from espsim.aead.native import ipsec_mb as module
 
     kind = native("ipsec-mb")
     (version, layout), *_ = module.LAYOUTS.items()
@@ -270,7 +270,7 @@ def test_ipsec_mb_is_not_called_where_the_layout_is_another(monkeypatch):
 
 
 def test_an_old_libcrypto_is_refused(monkeypatch):
-    from espsim.aead import libcrypto_engine as module
+    from espsim.aead.native import libcrypto as module
 
     kind = native("libcrypto")
     monkeypatch.setattr(module, "OLDEST", 0xF0000000)
@@ -290,7 +290,7 @@ def test_a_module_that_cannot_be_imported_is_loud(monkeypatch, capsys):
 
     from espsim.aead import engines
 
-    monkeypatch.setitem(sys.modules, "espsim.aead.libcrypto_engine", None)
+    monkeypatch.setitem(sys.modules, "espsim.aead.native.libcrypto", None)
     for function in (engines.find, engines._fastest, engines._say):
         function.cache_clear()
     try:

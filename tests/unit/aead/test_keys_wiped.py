@@ -7,9 +7,9 @@ import gc
 import numpy as np
 import pytest
 
-from espsim.aead._slots import KEY, Secret
 from espsim.aead.batch import SlotKeys
 from espsim.aead.known_answers import Rows
+from espsim.aead.native.slots import KEY, Secret
 from espsim.aead.suites import Algorithm, resolve
 from espsim.core.numbers import DONE
 from tests.support import usable
@@ -58,7 +58,7 @@ def test_nothing_of_the_keys_is_left_in_memory_that_is_given_back(name, way):
 
 def test_two_keyed_states_a_mac_lie_in_the_memory_that_is_wiped():
     """So that the test above looks at the right memory: every slot with an HMAC points into it."""
-    from espsim.aead._slots import MAC
+    from espsim.aead.native.slots import MAC
 
     rows = used(usable("libcrypto"), "open")
     (secret,) = (owned for owned in rows._owner if isinstance(owned, Secret))
@@ -70,15 +70,15 @@ def test_two_keyed_states_a_mac_lie_in_the_memory_that_is_wiped():
 @pytest.mark.parametrize("way", ["seal", "open"])
 def test_every_context_of_libcrypto_is_freed(monkeypatch, way):
     """EVP_CIPHER_CTX_free wipes what it frees (EVP_CIPHER_CTX_reset(3))."""
-    from espsim.aead import libcrypto_engine
+    from espsim.aead.native import libcrypto
 
-    freed, real = [], libcrypto_engine._free
+    freed, real = [], libcrypto._free
 
     def noted(lib, made):
         freed.extend(made)
         real(lib, made)
 
-    monkeypatch.setattr(libcrypto_engine, "_free", noted)
+    monkeypatch.setattr(libcrypto, "_free", noted)
     rows = used(usable("libcrypto"), way)
     made = [int(context) for context in rows._lines[:, KEY // 8] if context]
     assert len(made) == 5

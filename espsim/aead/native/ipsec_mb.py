@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from espsim.aead import ipsec_mb_kernels as kernels
-from espsim.aead._slots import KEY, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
 from espsim.aead.batch import BatchEngine, Opener, Sealer, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError, WrongEngineError
+from espsim.aead.native import ipsec_mb_rows as places
+from espsim.aead.native.slots import KEY, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
 from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I64
 
@@ -28,7 +28,7 @@ _KEY_STRIDE = 1024  # struct gcm_key_data has 1008 bytes, aligned to 64
 _ARCHITECTURES = ("none", "no AES-NI", "SSE", "AVX", "AVX2", "AVX512")  # enum IMB_ARCH
 
 # Offsets in struct IMB_MGR (lib/intel-ipsec-mb.h of that version), and how the symbol found there begins.
-# In the order of ipsec_mb_kernels.py; an empty name is a function that the library does not export.
+# In the order of ipsec_mb_rows.py; an empty name is a function that the library does not export.
 _V1_3 = (
     *((256 + 8 * n, f"aes_gcm_enc_{bits}_") for n, bits in enumerate((128, 192, 256))),
     *((280 + 8 * n, f"aes_gcm_dec_{bits}_") for n, bits in enumerate((128, 192, 256))),
@@ -78,7 +78,7 @@ class IpsecMbEngine:
         self._manager = _Manager(lib)
         self._functions = self._manager.functions(layout, library)
         key_setter = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
-        first = kernels.SET_GCM_KEY // 8
+        first = places.SET_GCM_KEY // 8
         self._set_key = [key_setter(at) for at in self._functions[first : first + 3].tolist()]
         self.version = f"intel-ipsec-mb {words}"
         self.isa: str | None = self._manager.architecture
@@ -100,11 +100,11 @@ class IpsecMbEngine:
 
     def opener(self, slots: Slots) -> Opener:
         """An opener for these slots."""
-        return self._rows(kernels.open_rows, slots, "open")
+        return self._rows(places.open_rows, slots, "open")
 
     def sealer(self, slots: Slots) -> Sealer:
         """A sealer for these slots."""
-        return self._rows(kernels.seal_rows, slots, "seal")
+        return self._rows(places.seal_rows, slots, "seal")
 
     def _rows(self, kernel: Callable[..., int], slots: Slots, way: str) -> NativeRows:
         lines = make_lines(slots, self.supports)
@@ -119,7 +119,7 @@ class IpsecMbEngine:
                 continue
             size = line[ROUTINE // 8] = len(slot.keys.key) // 8 - 2
             self._set_key[size](slot.keys.key, int(line[KEY // 8]))
-        rows = NativeRows(kernel, self._functions, lines, aligned(kernels.WORK), (self._manager, keys))
+        rows = NativeRows(kernel, self._functions, lines, aligned(places.WORK), (self._manager, keys))
         return complete(rows, slots, self, self._fallback, way)
 
 

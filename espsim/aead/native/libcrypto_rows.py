@@ -1,7 +1,7 @@
 """Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: the loop, and one function a suite's kind.
 
 `f` is where the library's functions stand (the constants below are places there); `work` is scratch memory with
-OSSL_PARAM arrays that libcrypto_engine.py has laid out. GCM contexts for opening hold the salt as the fixed part of a
+OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part of a
 TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third off the price of a small packet.
 """
 
@@ -10,8 +10,8 @@ TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third 
 
 from __future__ import annotations
 
-from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
-from espsim.aead._slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
+from espsim.aead.native.loop import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
+from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.jit.addresses import address, call, copy_bytes, copy_words, differ, load64, store32_be, store64

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from espsim.aead._slots import ELSEWHERE, ESN, ICV, IV, KEY, KIND, LINE, NOTHING, SALT
+from espsim.aead.native.slots import ELSEWHERE, ESN, ICV, IV, KEY, KIND, LINE, NOTHING, SALT
 from espsim.core.arrays import Array
 from espsim.jit.addresses import load32, load64, store32, store32_be, store64
 from espsim.jit.compiling import helper

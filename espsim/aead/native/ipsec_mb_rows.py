@@ -9,8 +9,8 @@ plain functions of their arguments, so nothing is shared between threads that ha
 
 from __future__ import annotations
 
-from espsim.aead._rows import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
-from espsim.aead._slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
+from espsim.aead.native.loop import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
+from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 from espsim.jit.addresses import address, call, copy_bytes, differ, load64

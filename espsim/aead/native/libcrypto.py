@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from espsim.aead import libcrypto_kernels as kernels
-from espsim.aead._slots import KEY, MAC, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
 from espsim.aead.batch import BatchEngine, Opener, Sealer, SlotKeys, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import EngineError
 from espsim.aead.isa import CPU_INFO, openssl_isa
+from espsim.aead.native import libcrypto_rows as places
+from espsim.aead.native.slots import KEY, MAC, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
 from espsim.aead.suites import HASHES, OBSOLETE, Kind, SuiteKeys
 from espsim.core.arrays import I64, U8
 
@@ -53,7 +53,7 @@ class LibcryptoEngine:
         if number() < OLDEST:
             raise EngineError(f"{self.version} is too old: 3.0 or newer is needed")
         try:
-            self._functions = _addresses(self._lib, kernels.FUNCTIONS)
+            self._functions = _addresses(self._lib, places.FUNCTIONS)
             _declare(self._lib)
         except AttributeError as error:
             raise EngineError(f"{self.version} lacks a function: {error}") from None
@@ -96,7 +96,7 @@ class LibcryptoEngine:
                 mac = macs.memory[_MAC_STRIDE * number : _MAC_STRIDE * (number + 1)]
                 line[ROUTINE // 8] = self._key_mac(slot.keys, mac)
                 line[MAC // 8] = mac.ctypes.data
-        kernel = kernels.open_rows if opening else kernels.seal_rows
+        kernel = places.open_rows if opening else places.seal_rows
         return NativeRows(kernel, self._functions, lines, _scratch(), (contexts, macs))
 
     def _context(self, contexts: _Contexts, slot: SlotKeys, opening: bool) -> int:
@@ -131,14 +131,14 @@ class LibcryptoEngine:
         key = keys.auth_key if len(keys.auth_key) <= block else hashlib.new(digest, keys.auth_key).digest()
         init, update = (getattr(self._lib, f"{digest.upper()}_{verb}") for verb in ("Init", "Update"))
         padded = np.zeros(block, np.uint8)
-        for at, pad in ((0, 0x36), (kernels.HASH_STATE, 0x5C)):
+        for at, pad in ((0, 0x36), (places.HASH_STATE, 0x5C)):
             state = ctypes.c_void_p(mac.ctypes.data + at)
             padded[: len(key)] = np.frombuffer(key, np.uint8)
             padded ^= pad
             init(state)
             update(state, ctypes.c_void_p(padded.ctypes.data), ctypes.c_size_t(block))
             padded.fill(0)
-        mac[2 * kernels.HASH_STATE :].view(np.int64)[0] = size
+        mac[2 * places.HASH_STATE :].view(np.int64)[0] = size
         return _DIGESTS.index(digest)
 
 
@@ -180,11 +180,11 @@ def _declare(lib: ctypes.CDLL) -> None:
 
 def _scratch() -> U8:
     """Scratch memory for a kernel, with the OSSL_PARAM arrays in it: {tag, tlsivinv, end} and {tag, end}."""
-    work = aligned(kernels.WORK)
-    work[kernels.TEXT : kernels.TEXT + 13] = np.frombuffer(b"tag\0tlsivinv\0", dtype=np.uint8)
-    tag, iv = work.ctypes.data + kernels.TEXT, work.ctypes.data + kernels.TEXT + 4
+    work = aligned(places.WORK)
+    work[places.TEXT : places.TEXT + 13] = np.frombuffer(b"tag\0tlsivinv\0", dtype=np.uint8)
+    tag, iv = work.ctypes.data + places.TEXT, work.ctypes.data + places.TEXT + 4
     words = work.view(np.int64)
-    gcm, end = kernels.GCM_PARAMS // 8, kernels.TAG_PARAM // 8
+    gcm, end = places.GCM_PARAMS // 8, places.TAG_PARAM // 8
     words[gcm : gcm + 10] = (tag, _OCTETS, 0, 16, 0, iv, _OCTETS, 0, 8, 0)
     words[end : end + 5] = (tag, _OCTETS, 0, 16, 0)
     return work
