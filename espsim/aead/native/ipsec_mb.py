@@ -8,20 +8,20 @@ called, the linker must know each pointer by the name that belongs there.
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import weakref
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from espsim.aead.batch import BatchEngine, Opener, Sealer, Slots
-from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.aead.batch import Slots
 from espsim.aead.engine import EngineError, WrongEngineError
 from espsim.aead.native import ipsec_mb_rows as places
-from espsim.aead.native.slots import KEY, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
+from espsim.aead.native.engine import NativeEngine, NativeRows
+from espsim.aead.native.slots import KEY, ROUTINE, Secret, make_lines
 from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I64
+from espsim.jit.memory import zeros
 
 LIBRARY = "libIPSec_MB.so.1"
 _KEY_STRIDE = 1024  # struct gcm_key_data has 1008 bytes, aligned to 64
@@ -55,7 +55,7 @@ class _DlInfo(ctypes.Structure):
     )  # fmt: skip
 
 
-class IpsecMbEngine:
+class IpsecMbEngine(NativeEngine):
     """Raises EngineError where the library is missing or of a version that isn't known, or where the CPU is not for it.
 
     Raises WrongEngineError where a known version is not what it should be.
@@ -64,6 +64,7 @@ class IpsecMbEngine:
     name = "ipsec-mb"
 
     def __init__(self, library: str = LIBRARY) -> None:
+        super().__init__()
         try:
             lib = ctypes.CDLL(library)
             lib.imb_get_version_str.restype = ctypes.c_char_p
@@ -82,31 +83,12 @@ class IpsecMbEngine:
         self._set_key = [key_setter(at) for at in self._functions[first : first + 3].tolist()]
         self.version = f"intel-ipsec-mb {words}"
         self.isa: str | None = self._manager.architecture
-        self._fallback: Callable[[], BatchEngine] = CryptographyBatch
-
-    def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
-        """The same engine with another one for the suites that this one lacks."""
-        other = copy.copy(self)
-        other._fallback = fallback
-        return other
 
     def supports(self, keys: SuiteKeys) -> bool:
         """AES-GCM, AES-GMAC, ChaCha20-Poly1305."""
         return keys.suite.name in _SUITES
 
-    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
-        """Itself, or its fallback's choice."""
-        return self if self.supports(keys) else self._fallback().engine_for(keys)
-
-    def opener(self, slots: Slots) -> Opener:
-        """An opener for these slots."""
-        return self._rows(places.open_rows, slots, "open")
-
-    def sealer(self, slots: Slots) -> Sealer:
-        """A sealer for these slots."""
-        return self._rows(places.seal_rows, slots, "seal")
-
-    def _rows(self, kernel: Callable[..., int], slots: Slots, way: str) -> NativeRows:
+    def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
         keys = Secret(_KEY_STRIDE * len(slots))
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
@@ -119,8 +101,8 @@ class IpsecMbEngine:
                 continue
             size = line[ROUTINE // 8] = len(slot.keys.key) // 8 - 2
             self._set_key[size](slot.keys.key, int(line[KEY // 8]))
-        rows = NativeRows(kernel, self._functions, lines, aligned(places.WORK), (self._manager, keys))
-        return complete(rows, slots, self, self._fallback, way)
+        work = zeros((places.WORK,), np.uint8)
+        return NativeRows(partial(places.run_ipsec_mb, opening), self._functions, lines, work, (self._manager, keys))
 
 
 class _Manager:

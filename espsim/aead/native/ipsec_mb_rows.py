@@ -1,4 +1,4 @@
-"""Rows opened and sealed by Intel's multi-buffer library, from compiled code: the loop, and one function a suite.
+"""Rows opened and sealed by Intel's multi-buffer library, from compiled code: one function a suite.
 
 `f` is where the library's functions stand (the constants below are places there). All of them but the key set-up are
 plain functions of their arguments, so nothing is shared between threads that have scratch memory (`work`) of their own.
@@ -9,12 +9,13 @@ plain functions of their arguments, so nothing is shared between threads that ha
 
 from __future__ import annotations
 
-from espsim.aead.native.loop import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
-from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, LINE, ROUTINE
+from espsim.aead.native.loop import over_rows
+from espsim.aead.native.row import aad, nonce
+from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, ROUTINE
 from espsim.core.arrays import Array
-from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
-from espsim.jit.addresses import address, call, copy_bytes, differ, load64
-from espsim.jit.compiling import helper, kernel
+from espsim.core.numbers import DONE, INTEGRITY
+from espsim.jit.addresses import call, copy_bytes, differ, load64
+from espsim.jit.compiling import helper, inlined, kernel
 
 # Functions by their place in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
 SEAL_GCM, OPEN_GCM, GMAC_INIT, GMAC_UPDATE, GMAC_FINAL, SET_GCM_KEY = range(0, 144, 24)
@@ -56,7 +57,7 @@ def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, i
 
 @helper
 def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
-    """Both are their own inverse: where the ICV is wrong, the same again puts the ciphertext back."""
+    """Both ciphers are their own inverse: the same again puts the ciphertext back."""
     kind = load64(line + KIND)
     if kind == GCM:
         routine = load64(f + OPEN_GCM + 8 * load64(line + ROUTINE))
@@ -88,61 +89,17 @@ def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
     return DONE
 
 
-@kernel
-def open_rows(
-    functions: Array, lines: Array, scratch: Array,
-    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
-) -> int:  # fmt: skip
-    """Open the waiting rows (batch.py); how many are left to another engine, or -1 - row where a slot has no keys."""
-    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
-    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
-    for i in range(rows):
-        if slots > MANY:
-            if i + FAR < rows:
-                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
-            if i + NEAR < rows:
-                ask_key(table, slots, slot[i + NEAR])
-        if result[i] != WAITING:
-            continue
-        line = find(table, slots, slot[i])
-        if line == NO_KEYS:
-            return -1 - i
-        if line == NOT_OURS:
-            left += 1
-            continue
-        body, icv = place(line, room, esp[i], end[i])
-        if body < 0:
-            result[i] = TRUNCATED
-        else:
-            result[i] = _open_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
-    return left
+@inlined
+def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    if opening:
+        return _open_row(f, line, work, header, body, icv, hi)
+    return _seal_row(f, line, work, header, body, icv, hi)
 
 
 @kernel
-def seal_rows(
-    functions: Array, lines: Array, scratch: Array,
+def run_ipsec_mb(
+    opening: bool, functions: Array, lines: Array, scratch: Array,
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
 ) -> int:  # fmt: skip
-    """Seal the waiting rows (batch.py); answers as open_rows."""
-    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
-    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
-    for i in range(rows):
-        if slots > MANY:
-            if i + FAR < rows:
-                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
-            if i + NEAR < rows:
-                ask_key(table, slots, slot[i + NEAR])
-        if result[i] != WAITING:
-            continue
-        line = find(table, slots, slot[i])
-        if line == NO_KEYS:
-            return -1 - i
-        if line == NOT_OURS:
-            left += 1
-            continue
-        body, icv = place(line, room, esp[i], end[i])
-        if body < 0:
-            result[i] = TRUNCATED
-        else:
-            result[i] = _seal_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
-    return left
+    """Open or seal the waiting rows (batch.py); answers as over_rows."""
+    return over_rows(_run_row, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)

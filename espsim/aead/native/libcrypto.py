@@ -7,22 +7,22 @@ HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has go
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import hashlib
 import weakref
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from espsim.aead.batch import BatchEngine, Opener, Sealer, SlotKeys, Slots
-from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.aead.batch import SlotKeys, Slots
 from espsim.aead.engine import EngineError
 from espsim.aead.isa import CPU_INFO, openssl_isa
 from espsim.aead.native import libcrypto_rows as places
-from espsim.aead.native.slots import KEY, MAC, ROUTINE, NativeRows, Secret, aligned, complete, make_lines
+from espsim.aead.native.engine import NativeEngine, NativeRows
+from espsim.aead.native.slots import KEY, MAC, ROUTINE, Secret, make_lines
 from espsim.aead.suites import HASHES, OBSOLETE, Kind, SuiteKeys
 from espsim.core.arrays import I64, U8
+from espsim.jit.memory import zeros
 
 LIBRARY = "libcrypto.so.3"
 OLDEST = 0x30000000
@@ -34,12 +34,13 @@ _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 _MAC_STRIDE = 512
 
 
-class LibcryptoEngine:
+class LibcryptoEngine(NativeEngine):
     """Raises EngineError where the library is missing, too old or lacks a function."""
 
     name = "libcrypto"
 
     def __init__(self, library: str = LIBRARY) -> None:
+        super().__init__()
         try:
             self._lib = ctypes.CDLL(library)
             number = self._lib.OpenSSL_version_num
@@ -58,31 +59,12 @@ class LibcryptoEngine:
         except AttributeError as error:
             raise EngineError(f"{self.version} lacks a function: {error}") from None
         self._ciphers: dict[str, int] = {}
-        self._fallback: Callable[[], BatchEngine] = CryptographyBatch
-
-    def with_fallback(self, fallback: Callable[[], BatchEngine]) -> BatchEngine:
-        """The same engine with another one for the suites that this one lacks."""
-        other = copy.copy(self)
-        other._fallback = fallback
-        return other
 
     def supports(self, keys: SuiteKeys) -> bool:
         """All but CCM, and but for what is obsolete."""
         if keys.suite.kind is not Kind.AUTHENC:
             return keys.suite.name in _CIPHERS
         return OBSOLETE.isdisjoint(keys.suite.name.split("+"))
-
-    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
-        """Itself, or its fallback's choice."""
-        return self if self.supports(keys) else self._fallback().engine_for(keys)
-
-    def opener(self, slots: Slots) -> Opener:
-        """An opener for these slots."""
-        return complete(self._rows(slots, opening=True), slots, self, self._fallback, "open")
-
-    def sealer(self, slots: Slots) -> Sealer:
-        """A sealer for these slots."""
-        return complete(self._rows(slots, opening=False), slots, self, self._fallback, "seal")
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
@@ -96,8 +78,7 @@ class LibcryptoEngine:
                 mac = macs.memory[_MAC_STRIDE * number : _MAC_STRIDE * (number + 1)]
                 line[ROUTINE // 8] = self._key_mac(slot.keys, mac)
                 line[MAC // 8] = mac.ctypes.data
-        kernel = places.open_rows if opening else places.seal_rows
-        return NativeRows(kernel, self._functions, lines, _scratch(), (contexts, macs))
+        return NativeRows(partial(places.run_libcrypto, opening), self._functions, lines, _scratch(), (contexts, macs))
 
     def _context(self, contexts: _Contexts, slot: SlotKeys, opening: bool) -> int:
         """An EVP_CIPHER_CTX with the slot's key in it; 0 for the NULL cipher."""
@@ -180,7 +161,7 @@ def _declare(lib: ctypes.CDLL) -> None:
 
 def _scratch() -> U8:
     """Scratch memory for a kernel, with the OSSL_PARAM arrays in it: {tag, tlsivinv, end} and {tag, end}."""
-    work = aligned(places.WORK)
+    work = zeros((places.WORK,), np.uint8)
     work[places.TEXT : places.TEXT + 13] = np.frombuffer(b"tag\0tlsivinv\0", dtype=np.uint8)
     tag, iv = work.ctypes.data + places.TEXT, work.ctypes.data + places.TEXT + 4
     words = work.view(np.int64)

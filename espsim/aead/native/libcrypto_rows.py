@@ -1,4 +1,4 @@
-"""Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: the loop, and one function a suite's kind.
+"""Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: one function a suite's kind.
 
 `f` is where the library's functions stand (the constants below are places there); `work` is scratch memory with
 OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part of a
@@ -10,12 +10,13 @@ TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third 
 
 from __future__ import annotations
 
-from espsim.aead.native.loop import FAR, MANY, NEAR, NO_KEYS, NOT_OURS, aad, ask, ask_key, find, high, nonce, place
-from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, LINE, MAC, ROUTINE
+from espsim.aead.native.loop import over_rows
+from espsim.aead.native.row import aad, nonce
+from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, MAC, ROUTINE
 from espsim.core.arrays import Array
-from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED, WAITING
-from espsim.jit.addresses import address, call, copy_bytes, copy_words, differ, load64, store32_be, store64
-from espsim.jit.compiling import helper, kernel
+from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
+from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, store32_be, store64
+from espsim.jit.compiling import helper, inlined, kernel
 
 # Functions by their place in `f`, in bytes; FUNCTIONS is in this order.
 OPEN_INIT, OPEN_UPDATE, OPEN_FINAL, SEAL_INIT, SEAL_UPDATE, SEAL_FINAL, SET_PARAMS, GET_PARAMS, HASHES = range(0, 72, 8)
@@ -191,61 +192,17 @@ def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
     return _seal_aead(f, line, work, header, body, icv, hi)
 
 
-@kernel
-def open_rows(
-    functions: Array, lines: Array, scratch: Array,
-    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
-) -> int:  # fmt: skip
-    """Open the waiting rows (batch.py); how many are left to another engine, or -1 - row where a slot has no keys."""
-    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
-    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
-    for i in range(rows):
-        if slots > MANY:
-            if i + FAR < rows:
-                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
-            if i + NEAR < rows:
-                ask_key(table, slots, slot[i + NEAR])
-        if result[i] != WAITING:
-            continue
-        line = find(table, slots, slot[i])
-        if line == NO_KEYS:
-            return -1 - i
-        if line == NOT_OURS:
-            left += 1
-            continue
-        body, icv = place(line, room, esp[i], end[i])
-        if body < 0:
-            result[i] = TRUNCATED
-        else:
-            result[i] = _open_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
-    return left
+@inlined
+def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    if opening:
+        return _open_row(f, line, work, header, body, icv, hi)
+    return _seal_row(f, line, work, header, body, icv, hi)
 
 
 @kernel
-def seal_rows(
-    functions: Array, lines: Array, scratch: Array,
+def run_libcrypto(
+    opening: bool, functions: Array, lines: Array, scratch: Array,
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
 ) -> int:  # fmt: skip
-    """Seal the waiting rows (batch.py); answers as open_rows."""
-    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
-    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
-    for i in range(rows):
-        if slots > MANY:
-            if i + FAR < rows:
-                ask(table + LINE * slot[i + FAR], base + esp[i + FAR])
-            if i + NEAR < rows:
-                ask_key(table, slots, slot[i + NEAR])
-        if result[i] != WAITING:
-            continue
-        line = find(table, slots, slot[i])
-        if line == NO_KEYS:
-            return -1 - i
-        if line == NOT_OURS:
-            left += 1
-            continue
-        body, icv = place(line, room, esp[i], end[i])
-        if body < 0:
-            result[i] = TRUNCATED
-        else:
-            result[i] = _seal_row(f, line, work, base + esp[i], base + body, base + icv, high(seq64[i]))
-    return left
+    """Open or seal the waiting rows (batch.py); answers as over_rows."""
+    return over_rows(_run_row, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)

@@ -1,42 +1,90 @@
-"""What every native engine's loop does with a row: where its parts lie, nonce and AAD, and reading ahead."""
+"""The loop over a batch's rows, once: each library's kernel is this loop with the library's `run_row` in it.
+
+`run_row` is an argument of inlined code, so each kernel holds one library's code and is kept on disk.
+"""
+
+# ruff: noqa: PLR0917
+# A batch is six columns, a row seven numbers, always in the same order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from espsim.aead.native.slots import ELSEWHERE, ESN, ICV, IV, KEY, KIND, LINE, NOTHING, SALT
+from espsim.aead.native.slots import ELSEWHERE, ICV, IV, KEY, KIND, NOTHING
 from espsim.core.arrays import Array
-from espsim.jit.addresses import load32, load64, store32, store32_be, store64
-from espsim.jit.compiling import helper
+from espsim.core.numbers import TRUNCATED, WAITING
+from espsim.jit.addresses import address, load64
+from espsim.jit.compiling import helper, inlined
+from espsim.jit.memory import LINE
 from espsim.jit.prefetch import prefetch_at
 
-# What `find` says in place of an address.
-NO_KEYS, NOT_OURS = -1, -2
+# What `_find` says in place of an address.
+_NO_KEYS, _NOT_OURS = -1, -2
 
-# How many rows ahead the slot's line and packet are asked for, and the key schedule (which the line points to).
+# How many rows ahead the slot's line and packet are prefetched, and the key schedule (which the line points to).
 # Below MANY slots all of it stays in the caches anyway.
-FAR, NEAR, MANY, _SCHEDULE = 8, 4, 400, 384
-
+_FAR, _NEAR, _MANY, _SCHEDULE = 8, 4, 400, 384
 
 _32 = np.uint64(32)
 
 
+@inlined
+def over_rows(
+    run_row: Callable[..., int], opening: bool, functions: Array, lines: Array, scratch: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+) -> int:  # fmt: skip
+    """Open or seal the waiting rows (batch.py); how many are left to another engine, or -1 - row without keys."""
+    f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
+    slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    for i in range(rows):
+        if slots > _MANY:
+            if i + _FAR < rows:
+                prefetch_at(table + LINE * slot[i + _FAR])
+                prefetch_at(base + esp[i + _FAR])
+            if i + _NEAR < rows:
+                _prefetch_key(table, slots, slot[i + _NEAR])
+        if result[i] != WAITING:
+            continue
+        line = _find(table, slots, slot[i])
+        if line == _NO_KEYS:
+            return -1 - i
+        if line == _NOT_OURS:
+            left += 1
+            continue
+        body, icv = _place(line, room, esp[i], end[i])
+        if body < 0:
+            result[i] = TRUNCATED
+        else:
+            result[i] = run_row(opening, f, line, work, base + esp[i], base + body, base + icv, _high(seq64[i]))
+    return left
+
+
 @helper
-def find(table: int, slots: int, number: int) -> int:
-    """Address of a slot's line; NO_KEYS or NOT_OURS where it holds none that this engine can use."""
+def _prefetch_key(table: int, slots: int, number: int) -> None:
+    """Prefetch a slot's key schedule, when its line has arrived."""
+    if 0 <= number < slots:
+        key = load64(table + LINE * number + KEY)
+        for at in range(0, _SCHEDULE, 64):
+            prefetch_at(key + at)
+
+
+@helper
+def _find(table: int, slots: int, number: int) -> int:
+    """Address of a slot's line; _NO_KEYS or _NOT_OURS where it holds none that this engine can use."""
     if number < 0 or number >= slots:
-        return NO_KEYS
+        return _NO_KEYS
     line = table + LINE * number
     kind = load64(line + KIND)
     if kind == NOTHING:
-        return NO_KEYS
-    return NOT_OURS if kind == ELSEWHERE else line
+        return _NO_KEYS
+    return _NOT_OURS if kind == ELSEWHERE else line
 
 
 @helper
-def place(line: int, room: int, start: int, stop: int) -> tuple[int, int]:
+def _place(line: int, room: int, start: int, stop: int) -> tuple[int, int]:
     """Where a row's ciphertext and ICV begin in an arena of `room` bytes; -1, -1 where there is no room for them."""
     body, icv = start + 8 + load64(line + IV), stop - load64(line + ICV)
     if start < 0 or start > room or stop < 0 or stop > room or icv < body:
@@ -45,41 +93,6 @@ def place(line: int, room: int, start: int, stop: int) -> tuple[int, int]:
 
 
 @helper
-def ask(line: int, header: int) -> None:
-    """Ask for a slot's line and a packet, FAR rows ahead: with many SAs every slot is a cache miss."""
-    prefetch_at(line)
-    prefetch_at(header)
-
-
-@helper
-def ask_key(table: int, slots: int, number: int) -> None:
-    """Ask for a slot's key schedule, NEAR rows ahead, when its line has arrived."""
-    if 0 <= number < slots:
-        key = load64(table + LINE * number + KEY)
-        for at in range(0, _SCHEDULE, 64):
-            prefetch_at(key + at)
-
-
-@helper
-def high(seq64: Array) -> Any:
+def _high(seq64: Array) -> Any:
     """The high half of a uint64."""
     return np.int64(seq64 >> _32)
-
-
-@helper
-def aad(line: int, room: int, header: int, hi: int) -> tuple[int, int]:
-    """Address and length of SPI, [seq_hi,] seq; with ESN they are put together in `room`."""
-    if load64(line + ESN) == 0:
-        return header, 8
-    store32(room, load32(header))
-    store32_be(room + 4, hi)
-    store32(room + 8, load32(header + 4))
-    return room, 12
-
-
-@helper
-def nonce(line: int, room: int, header: int) -> int:
-    """Address of salt, IV, put together in `room`."""
-    store32(room, load64(line + SALT))
-    store64(room + 4, load64(header + 8))
-    return room

@@ -1,0 +1,114 @@
+"""What the engines in C libraries share: batches through the loop, and another engine for the suites they lack."""
+
+# ruff: noqa: PLR0917
+# A batch is six columns, always in the same order.
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine, Opener, Sealer, Slots
+from espsim.aead.cryptography_batch import CryptographyBatch
+from espsim.aead.suites import SuiteKeys
+from espsim.core.arrays import I32, I64, U8, U64
+
+_KINDS = tuple(map(np.dtype, (np.uint8, np.int64, np.int64, np.int32, np.uint64, np.uint8)))
+
+
+class NativeRows:
+    """Runs a library's kernel over batches and gives the rows of suites that the engine lacks to another one.
+
+    Slot lines (salts) and scratch memory (nonces, tags, hash states) are zeroed when it goes, as all keys are.
+    """
+
+    def __init__(self, kernel: Callable[..., int], functions: I64, lines: I64, work: U8, owner: object) -> None:
+        self._kernel = kernel
+        self._functions = functions
+        self._lines = lines
+        self._work = work
+        self._owner = owner  # keeps alive what the lines point to
+        self._rest: Callable[..., None] | None = None
+        weakref.finalize(self, _wipe, lines, work)
+
+    def otherwise(self, rest: Callable[..., None]) -> None:
+        """What to call with the batch when rows are still waiting."""
+        self._rest = rest
+
+    def run(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
+        """Open or seal the waiting rows of a batch; batch.py says what the columns are."""
+        _check_columns(arena, esp, end, slot, seq64, result)
+        left = self._kernel(self._functions, self._lines, self._work, arena, esp, end, slot, seq64, result)
+        if left < 0:
+            raise IndexError(f"row {-1 - left}: there are no keys in slot {slot[-1 - left]}")
+        if left and self._rest is not None:
+            self._rest(arena, esp, end, slot, seq64, result)
+
+    open = seal = run
+
+
+class NativeEngine:
+    """The base of both: `supports` and `_rows` are the engine's own."""
+
+    name: str
+    version: str
+    isa: str | None
+
+    def __init__(self) -> None:
+        self._fallback: Callable[[], BatchEngine] = CryptographyBatch
+
+    def with_fallback(self, fallback: Callable[[], BatchEngine]) -> Self:
+        """The same engine with another one for the suites that this one lacks."""
+        other = copy.copy(self)
+        other._fallback = fallback
+        return other
+
+    def supports(self, keys: SuiteKeys) -> bool:
+        """Whether the library runs this suite."""
+        raise NotImplementedError
+
+    def engine_for(self, keys: SuiteKeys) -> BatchEngine:
+        """Itself, or its fallback's choice."""
+        return self if self.supports(keys) else self._fallback().engine_for(keys)
+
+    def opener(self, slots: Slots) -> Opener:
+        """An opener for these slots."""
+        rows, rest = self._rows(slots, opening=True), self._lacking(slots)
+        if rest is not None:
+            rows.otherwise(self._fallback().opener(rest).open)
+        return rows
+
+    def sealer(self, slots: Slots) -> Sealer:
+        """A sealer for these slots."""
+        rows, rest = self._rows(slots, opening=False), self._lacking(slots)
+        if rest is not None:
+            rows.otherwise(self._fallback().sealer(rest).seal)
+        return rows
+
+    def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
+        raise NotImplementedError
+
+    def _lacking(self, slots: Slots) -> Slots | None:
+        """The slots whose suites the engine lacks, in their places; None where there are none."""
+        rest = [slot if slot and not self.supports(slot.keys) else None for slot in slots]
+        return rest if any(rest) else None
+
+
+def _wipe(*memory: I64 | U8) -> None:
+    for array in memory:
+        array.fill(0)
+
+
+def _check_columns(arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
+    """ValueError where columns differ in length or kind: compiled code would walk past the shorter one."""
+    rows = len(esp)
+    if (arena.dtype, esp.dtype, end.dtype, slot.dtype, seq64.dtype, result.dtype) != _KINDS:
+        raise ValueError("a column of a batch is not of its kind (espsim/aead/batch.py lists them)")
+    if not (len(end) == len(slot) == len(seq64) == len(result) == rows):
+        raise ValueError("the columns of a batch must have one length")
+    if not arena.flags.c_contiguous or not arena.flags.writeable:
+        raise ValueError("the arena must be contiguous and writable")
