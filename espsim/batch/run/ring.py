@@ -19,7 +19,7 @@ reads, and hands out batch by batch.
 Processes, not threads: between two kernels a thread waits for the interpreter. Two threads, each running the steps on
 SAs of its own, made 1.2 to 1.3 times one thread's packets with batches of 512 rows, 1.1 to 1.6 with 2,048, 1.6 to 1.9
 with 16,384 (64 bytes, two cores); and what is Python (lines of verdicts, failures) would never run beside anything.
-Two processes need no more processor time a packet than one, apart from about 0.1 s for their start.
+Forking two workers and ending them takes about 0.1 s.
 
 One worker alone does all where a policy of its own finds SAs, or a device is modelled, and an SA may end: these look at
 the SAD itself, which moves then.
