@@ -94,6 +94,7 @@ def explain(
     common.keep_apart(reads, {"--html": html_path})
     path = _file(source)
     brought = secrets.brought_along(path, sad_path) if path is not None and not seal else None
+    ear: Gathered | None = None
     with open_source(source) as found:
         if isinstance(found, str):
             if html_path is not None:
@@ -115,7 +116,8 @@ def explain(
             )
             outbound = Outbound(common.load_sad(str(sad_path)), os.urandom, mark=asked)
             begin = functools.partial(packets.begin, outbound.sad)
-            ear = Gathered(outbound.sad)
+            if html_path is not None:
+                ear = Gathered(outbound.sad)
             single = Single(found, _name(source), begin, show_keys=show_keys, ear=ear)
             result = single.sealed(outbound, number).as_dict()
         else:
@@ -127,13 +129,14 @@ def explain(
             common.note_rings(sad)
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)
-            ear = Gathered(inbound.sad, inbound.ports, own=inbound.sent is not None)
+            if html_path is not None:
+                ear = Gathered(inbound.sad, inbound.ports, own=inbound.sent is not None)
             single = Single(found, _name(source), begin, show_keys=show_keys, reassemble=not no_reassemble, ear=ear)
             result = single.opened(inbound, known, number).as_dict()
             if model is not None:
                 _add_model(result, inbound)
     result = result | common.reference_engine()
-    if html_path is not None:
+    if html_path is not None and ear is not None:
         _write_page(html_path, result, ear, _name(source), asked, show_keys=show_keys, sealed=seal)
     with common.reporting(html_path):
         _print(result, source, as_json)

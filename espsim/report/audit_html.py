@@ -8,15 +8,8 @@ from typing import Any, NamedTuple
 
 from espsim.core.echo import printable_values
 from espsim.report import audit
+from espsim.report.look import asset
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2024; }
-h1, h2 { font-weight: 600; } h2 { margin-top: 2.5rem; border-top: 1px solid #d5d9dd; padding-top: 1rem; }
-table { border-collapse: collapse; margin: .8rem 0; } th { text-align: left; color: #57606a; font-weight: 500; }
-td, th { padding: .15rem .9rem .15rem 0; vertical-align: top; } .n { color: #57606a; }
-svg { display: block; margin: .6rem 0; background: #f3f4f6; } .bad { color: #b42318; font-weight: 600; }
-@media (prefers-color-scheme: dark) { body { background: #16191c; color: #e3e6e8; } svg { background: #24292e; } }
-"""
 _SIDE = 8
 _WIDE = 128
 _FREE, _USED, _WANTED = "#f3f4f6", "#2f6f9f", "#d9480f"
@@ -39,8 +32,8 @@ def audit_html(result: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>espsim audit: {escape(str(result['dump']))}</title><style>{_STYLE}</style></head><body>",
-        f'<h1>SAs in hardware: <span class="{"bad" if lost else ""}">{verdict}</span></h1>',
+        f"<title>espsim audit: {escape(str(result['dump']))}</title><style>{asset('page.css')}</style></head>",
+        f'<body><main><h1>SAs in hardware: <span class="{"bad" if lost else ""}">{verdict}</span></h1>',
         *(f"<p><strong>{escape(line)}</strong></p>" for line in audit.answers(result)),
         *(f"<p>{escape(line)}</p>" for line in audit.heading(result)),
         *(f'<p class="n">{escape(note)}</p>' for note in result["notes"]),
@@ -50,7 +43,7 @@ def audit_html(result: Mapping[str, Any], drawings: Sequence[Drawing]) -> str:
     if result["odds"]:
         parts.append("<h2>If these SPIs were drawn anew</h2><p>Uniformly from their range, independently.</p>")
         parts.append(_table(audit.ODDS_HEAD, audit.odds_rows(result)))
-    parts.append("</body></html>\n")
+    parts.append("</main></body></html>\n")
     return "\n".join(parts)
 
 
@@ -76,7 +69,7 @@ def _model(model: Mapping[str, Any], drawing: Drawing) -> Iterator[str]:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    top = "".join(f"<th>{escape(name)}</th>" if name else "<td></td>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -93,7 +86,8 @@ def _occupancy(model: Mapping[str, Any], drawing: Drawing) -> Iterator[str]:
         f'<p class="n">{drawing.size} slots, {model["table"]["used"]} written, {free} free; a square is {each}.'
         f' <span style="color:{_USED}">■</span> written <span style="color:{_WANTED}">■</span> others wanted it too</p>'
     )
-    yield f'<svg role="img" aria-label="slot occupancy" viewBox="0 0 {wide} {high}" width="{wide}" height="{high}">'
+    size = f'viewBox="0 0 {wide} {high}" width="{wide}" height="{high}"'
+    yield f'<svg class="slots" role="img" aria-label="slot occupancy" {size}>'
     for n, (used, wanted) in enumerate(zip(drawing.used, drawing.wanted, strict=True)):
         if used:
             colour = _WANTED if wanted else _USED

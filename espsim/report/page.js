@@ -160,7 +160,11 @@
     if (text !== undefined) el.textContent = text;
     return el;
   };
-  const canvas = (high, label) => draw("svg", { viewBox: `0 0 640 ${high}`, width: 640, height: high, role: "img", "aria-label": label });
+  const room = () => Math.min(640, $("twice-says").clientWidth || 640);
+  const canvas = (high, label) => {
+    const wide = room();
+    return draw("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high, role: "img", "aria-label": label });
+  };
   const fill = (id, ...children) => $(id).replaceChildren(...children);
 
   // -- 1. one bit ---------------------------------------------------------------------------------------------------
@@ -209,14 +213,15 @@
     const top = arrival.before.top;
     const left = Math.max(top - size + 1, 0);
     const low = Math.min(left, arrival.seq), high = Math.max(top, arrival.seq, low + size - 1) + 1;
-    const x = (n) => 20 + ((n - low) / (high - low)) * 600;
-    const width = Math.max(600 / (high - low), 3);
+    const wide = room() - 20;
+    const x = (n) => 10 + ((n - low) / (high - low)) * wide;
+    const width = Math.max(wide / (high - low), 3);
     const svg = canvas(74, `The window is ${left} to ${top} before packet ${arrival.seq} comes`);
     svg.append(draw("rect", { x: x(left), y: 24, width: Math.max(x(top + 1) - x(left), 3), height: 20, class: "cell" }));
     for (const n of arrival.before.seen) svg.append(draw("rect", { x: x(n), y: 24, width, height: 20, class: "seen" }));
     svg.append(draw("path", { d: `M${x(arrival.seq) + width / 2},8 v14 m-4,-6 l4,6 l4,-6`, class: "axis" }));
     const middle = x(arrival.seq) + width / 2;
-    svg.append(draw("text", { x: middle, y: 14, dx: middle > 500 ? -8 : 8, "text-anchor": middle > 500 ? "end" : "start" }, String(arrival.seq)));
+    svg.append(draw("text", { x: middle, y: 14, dx: middle > wide * 0.7 ? -8 : 8, "text-anchor": middle > wide * 0.7 ? "end" : "start" }, String(arrival.seq)));
     svg.append(draw("text", { x: x(left), y: 62 }, String(left)));
     svg.append(draw("text", { x: x(top + 1), y: 62, "text-anchor": top > left + size / 4 ? "end" : "start", dx: top > left + size / 4 ? 0 : 24 }, top > left ? String(top) : ""));
     return svg;
@@ -240,16 +245,16 @@
     EMPTY_SLOT: "an empty slot", MISS: "goes to software",
   };
   const drawSlots = (run) => {
-    const slots = 2 ** run.bits, columns = Math.min(slots, 64), side = 600 / columns;
+    const slots = 2 ** run.bits, columns = Math.min(slots, 64), wide = room() - 20, side = wide / columns;
     const tall = Math.min(side, 40), rows = Math.min(Math.ceil(slots / columns), 64), each = slots / (rows * columns);
     const high = Math.max(tall, rows > 16 ? 4 : tall);
     const svg = canvas(rows * (rows > 8 ? 6 : high) + 10, `${slots} slots, ${new Set(run.sas.filter((s) => !s.errno).map((s) => s.slot)).size} written`);
     const step = rows > 8 ? 6 : high;
-    svg.append(draw("rect", { x: 20, y: 4, width: 600, height: rows * step, class: "cell" }));
+    svg.append(draw("rect", { x: 10, y: 4, width: wide, height: rows * step, class: "cell" }));
     const wanted = {};
     run.sas.forEach((sa, n) => { (wanted[sa.slot] ||= []).push(n); });
     for (const [slot, who] of Object.entries(wanted)) {
-      const at = Math.floor(slot / each), x = 20 + (at % columns) * side, y = 4 + Math.floor(at / columns) * step;
+      const at = Math.floor(slot / each), x = 10 + (at % columns) * side, y = 4 + Math.floor(at / columns) * step;
       svg.append(draw("rect", { x, y, width: Math.max(side - 1, 5), height: Math.max(step - 1, 5), class: who.length > 1 ? "clash" : "hit" }));
       if (side > 14 && step > 12) svg.append(draw("text", { x: x + side / 2, y: y + step / 2 + 4, "text-anchor": "middle", class: "on" }, who.map((n) => data.questions.mask.sas[n].name).join(side > 60 ? " " : "")));
     }

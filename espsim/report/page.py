@@ -14,10 +14,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from typing import Any
 
 from espsim.report.hexdump import owners
+from espsim.report.look import asset
 from espsim.report.page_questions import questions
 from espsim.version import __version__
 
@@ -28,7 +28,7 @@ _GOOD = ("DELIVERED", "SENT", "SEALED")
 
 def page_html(found: Mapping[str, Any]) -> str:
     """The whole page, from `explain.page.contents`."""
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = asset("page.css"), asset("page.js")
     asked = {name: found["questions"][name] for name in ("flip", "twice", "mask")}
     data = {"questions": asked, "save": found["save"]}
     allowed = (
@@ -58,10 +58,6 @@ def page_html(found: Mapping[str, Any]) -> str:
         f"<script>{script}</script></body></html>\n",
     ]
     return "\n".join(parts)
-
-
-def _asset(name: str) -> str:
-    return files("espsim.report").joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:

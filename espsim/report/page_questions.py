@@ -27,7 +27,7 @@ def _says(ident: str) -> str:
     return f'<output class="says js-only" id="{ident}-says" aria-live="polite"></output>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], ident: str = "") -> str:
+def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], ident: str = "") -> str:
     """Cells are markup already."""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
@@ -35,7 +35,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], ident: str = "") 
     )
     tag = f' id="{ident}"' if ident else ""
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="Table"><table><thead><tr>{top}</tr></thead>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(name)}"><table><thead><tr>{top}</tr></thead>'
         f"<tbody{tag}>{body}</tbody></table></div>"
     )
 
@@ -64,7 +64,7 @@ def _flip(flip: Mapping[str, Any] | None, found: Mapping[str, Any]) -> Iterator[
         )
         for kind, count in sorted(zip(flip["kinds"], counts, strict=True), key=lambda each: -each[1])
     ]  # fmt: skip
-    yield _table(("seen by", "bits", "verdict", "counter", "that is"), rows)
+    yield _table("Which check sees a flipped bit", ("seen by", "bits", "verdict", "counter", "that is"), rows)
     yield "</section>"
 
 
@@ -86,7 +86,7 @@ def _twice(twice: Mapping[str, Any]) -> Iterator[str]:
         last = case["arrivals"][-1]
         esn, counter = "with" if case["esn"] else "without", last["counter"] or "none"
         rows.append((escape(case["name"]), esn, str(last["seq64"]), _verdict(last["verdict"]), escape(counter)))
-    yield _table(("it comes", "ESN", "taken for number", "verdict", "counter"), rows)
+    yield _table("What becomes of it", ("it comes", "ESN", "taken for number", "verdict", "counter"), rows)
     yield "</section>"
 
 
@@ -111,7 +111,12 @@ def _mask(mask: Mapping[str, Any]) -> Iterator[str]:
         )
         for sa, got in zip(mask["sas"], usual["sas"], strict=True)
     ]  # fmt: skip
-    yield _table(("SA", "SPI", "destination", "slot", "offered to the device", "its packet meets"), rows, "mask-rows")
+    yield _table(
+        "The SAs in the device",
+        ("SA", "SPI", "destination", "slot", "offered to the device", "its packet meets"),
+        rows,
+        "mask-rows",
+    )
     yield '<p class="n print-only">With a mask of 8 bits.</p></section>'
 
 
@@ -125,7 +130,7 @@ def _who(who: Mapping[str, Any]) -> Iterator[str]:
         asked = [question for question in who["questions"] if question["dir"] is said]
         rows = [(escape(question["asks"]), *map(_may, question["answers"])) for question in asked]
         yield f'<div id="{ident}"><h4 class="print-only">{title}</h4>'
-        yield _table(("", *(policy["name"] for policy in who["policies"])), rows)
+        yield _table(f"The answers: {title}", ("what is asked", *(policy["name"] for policy in who["policies"])), rows)
         commands = "\n\n".join("\n".join(question["commands"]) for question in asked)
         yield f"<details><summary>The requests</summary><pre>{escape(commands)}</pre></details></div>"
     yield "<details><summary>The rules</summary><dl>"

@@ -8,16 +8,9 @@ from html import escape
 from typing import Any
 
 from espsim.core.echo import printable_values
+from espsim.report.look import asset
 from espsim.report.sweep import change_table, failures, heading, is_log, label_of, lines_of, point_table, text_of
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #1c2024; }
-h1, h2 { font-weight: 600; } h2 { margin-top: 2rem; border-top: 1px solid #d5d9dd; padding-top: 1rem; }
-table { border-collapse: collapse; margin: .8rem 0; } th { text-align: left; color: #57606a; font-weight: 500; }
-td, th { padding: .15rem .9rem .15rem 0; vertical-align: top; } .n { color: #57606a; } .bad { color: #b42318; }
-svg text { font: 12px system-ui, sans-serif; fill: #57606a; }
-@media (prefers-color-scheme: dark) { body { background: #16191c; color: #e3e6e8; } }
-"""
 _COLOURS = (
     "#2f6f9f",
     "#d9480f",
@@ -39,7 +32,7 @@ def sweep_html(result: Mapping[str, Any]) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>espsim sweep: {escape(result['study'])}</title><style>{_STYLE}</style></head><body>",
+        f"<title>espsim sweep: {escape(result['study'])}</title><style>{asset('page.css')}</style></head><body><main>",
         f"<h1>{escape(result['question'])}</h1>",
         *(f'<p class="n">{escape(line)}</p>' for line in heading(result)),
     ]
@@ -50,12 +43,12 @@ def sweep_html(result: Mapping[str, Any]) -> str:
         parts += ["<h2>Medians, with 95 % intervals</h2>", _table(*point_table(result, result["points"]))]
     for why, rows in failures(result).items():
         parts.append(f'<p class="bad">{len(rows)} failed: {escape(why)}</p>')
-    parts.append("</body></html>\n")
+    parts.append("</main></body></html>\n")
     return "\n".join(parts)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    top = "".join(f"<th>{escape(name)}</th>" if name else "<td></td>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
