@@ -8,6 +8,7 @@
     sift        the same from the columns of a batch (batch/inbound/sift.py)
     run         a capture through a path, with all that is said of it (run_batches.py: the batch path)
     entries     what comes out: `why` and `notes`
+    page/       what `espsim explain --html` says, and the runs that answer its questions
 
 Both paths feed the collector in arrival order, so it says the same for any cut into batches and any number of workers.
 It reads no window while packets run, because with several workers this process does not have them.
