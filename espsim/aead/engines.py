@@ -18,7 +18,7 @@ from espsim.core.errors import InputError
 
 AUTO = "auto"
 ENGINES = {
-    "ipsec-mb": "Intel's multi-buffer library (Debian: apt-get install libipsec-mb1; x86-64)",
+    "ipsec-mb": "Intel's multi-buffer library (Debian: apt-get install libipsec-mb1, from 13 on libipsec-mb2; x86-64)",
     "libcrypto": "OpenSSL's EVP from compiled kernels (libcrypto.so.3)",
     "cryptography": "the `cryptography` package, one packet at a time",
 }

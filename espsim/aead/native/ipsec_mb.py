@@ -1,16 +1,20 @@
 """The `ipsec-mb` engine: Intel's multi-buffer library (x86-64), called from compiled kernels.
 
 AES-GCM, AES-GMAC and ChaCha20-Poly1305; the other suites are another engine's to do.
+The newest version that is there and known is used. A library that is not in the system's path is found by
+LD_LIBRARY_PATH, which is the dynamic linker's, so it must be set before espsim starts.
 The library's public API is a table of function pointers, struct IMB_MGR, that macros of its header reach into. Where a
-function stands in the table depends on the version: LAYOUTS says it for those that are known, and before anything is
-called, the linker must know each pointer by the name that belongs there.
+function lies in the table depends on the version: LAYOUTS has those that are known. Before anything is called, the
+linker must know each pointer by the name that belongs there, and a key set-up must stay within its memory.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 import weakref
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,13 +27,25 @@ from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I64
 from espsim.jit.memory import zeros
 
-LIBRARY = "libIPSec_MB.so.1"
-_KEY_STRIDE = 1024  # struct gcm_key_data has 1008 bytes, aligned to 64
-_ARCHITECTURES = ("none", "no AES-NI", "SSE", "AVX", "AVX2", "AVX512")  # enum IMB_ARCH
+LIBRARIES = ("libIPSec_MB.so.2", "libIPSec_MB.so.1")
+"""In the order in which they are tried."""
 
-# Offsets in struct IMB_MGR (lib/intel-ipsec-mb.h of that version), and how the symbol found there begins.
-# In the order of ipsec_mb_rows.py; an empty name is a function that the library does not export.
-_V1_3 = (
+
+class Layout(NamedTuple):
+    """What a version of lib/intel-ipsec-mb.h says.
+
+    `pointers`: offsets in struct IMB_MGR and how the symbol found there begins, in the order of ipsec_mb_rows.py; an
+    empty name is a function that the library does not export. `key_size`: bytes of struct gcm_key_data, aligned to 64.
+    `architectures`: enum IMB_ARCH, those with AES-NI.
+    """
+
+    pointers: tuple[tuple[int, str], ...]
+    key_size: int
+    architectures: dict[int, str]
+
+
+# The same in 1.3, 2.0.0 and 2.0.2.
+_POINTERS = (
     *((256 + 8 * n, f"aes_gcm_enc_{bits}_") for n, bits in enumerate((128, 192, 256))),
     *((280 + 8 * n, f"aes_gcm_dec_{bits}_") for n, bits in enumerate((128, 192, 256))),
     *((720 + 8 * n, f"imb_aes_gmac_init_{bits}_") for n, bits in enumerate((128, 192, 256))),
@@ -41,8 +57,14 @@ _V1_3 = (
     (936, "update_dec_chacha20_poly1305_"),
     (944, "finalize_chacha20_poly1305_"),
 )
-LAYOUTS = {(1, 3): _V1_3}
-_USED_ARCH, _ERRNO = 56, 60  # since 1.1
+LAYOUTS = {
+    (1, 3): Layout(_POINTERS, 1024, {2: "SSE", 3: "AVX", 4: "AVX2", 5: "AVX512"}),
+    (2, 0): Layout(_POINTERS, 1280, {1: "SSE", 2: "AVX2", 3: "AVX512"}),
+}
+_USED_ARCH, _ERRNO = 56, 60  # of struct IMB_MGR, since 1.1
+
+# What follows a name where it is that of a part of the function: aes_gcm_enc_128_update_sse.
+_PART = re.compile("init|update|finalize")
 
 _SUITES = ("rfc4106(gcm(aes))", "rfc4543(gcm(aes))", "rfc7539esp(chacha20,poly1305)")
 
@@ -56,15 +78,28 @@ class _DlInfo(ctypes.Structure):
 
 
 class IpsecMbEngine(NativeEngine):
-    """Raises EngineError where the library is missing or of a version that isn't known, or where the CPU is not for it.
+    """Raises EngineError where no library is there of a version that is known, or where the CPU is not for it.
 
     Raises WrongEngineError where a known version is not what it should be.
     """
 
     name = "ipsec-mb"
 
-    def __init__(self, library: str = LIBRARY) -> None:
+    def __init__(self, *libraries: str) -> None:
         super().__init__()
+        reasons = []
+        for library in libraries or LIBRARIES:
+            try:
+                self._load(library)
+            except WrongEngineError:
+                raise
+            except EngineError as error:
+                reasons.append(str(error))
+            else:
+                return
+        raise EngineError("; ".join(reasons))
+
+    def _load(self, library: str) -> None:
         try:
             lib = ctypes.CDLL(library)
             lib.imb_get_version_str.restype = ctypes.c_char_p
@@ -76,13 +111,23 @@ class IpsecMbEngine(NativeEngine):
         if layout is None:
             known = ", ".join(f"{major}.{minor}" for major, minor in LAYOUTS)
             raise EngineError(f"{library} is version {words}; known: {known}")
-        self._manager = _Manager(lib)
+        self._manager = _Manager(lib, layout)
         self._functions = self._manager.functions(layout, library)
         key_setter = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
         first = places.SET_GCM_KEY // 8
         self._set_key = [key_setter(at) for at in self._functions[first : first + 3].tolist()]
+        self._key_size = layout.key_size
+        self._check_key_size(library)
         self.version = f"intel-ipsec-mb {words}"
         self.isa: str | None = self._manager.architecture
+
+    def _check_key_size(self, library: str) -> None:
+        """WrongEngineError where setting a key up writes past its memory: another key's would be spoilt."""
+        for number, set_key in enumerate(self._set_key):
+            memory = Secret(4 * self._key_size)
+            set_key(bytes(16 + 8 * number), memory.at)
+            if memory.memory[self._key_size :].any():
+                raise WrongEngineError(f"{library}: a key needs more than {self._key_size} bytes")
 
     def supports(self, keys: SuiteKeys) -> bool:
         """AES-GCM, AES-GMAC, ChaCha20-Poly1305."""
@@ -90,12 +135,13 @@ class IpsecMbEngine(NativeEngine):
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
-        keys = Secret(_KEY_STRIDE * len(slots))
+        stride = self._key_size
+        keys = Secret(stride * len(slots))
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
             if slot is None or not self.supports(slot.keys):
                 continue
-            place = keys.memory[_KEY_STRIDE * number : _KEY_STRIDE * (number + 1)]
-            line[KEY // 8] = keys.at + _KEY_STRIDE * number
+            place = keys.memory[stride * number : stride * (number + 1)]
+            line[KEY // 8] = keys.at + stride * number
             if slot.keys.suite.name == "rfc7539esp(chacha20,poly1305)":
                 place[:32] = np.frombuffer(slot.keys.key, dtype=np.uint8)
                 continue
@@ -108,7 +154,7 @@ class IpsecMbEngine(NativeEngine):
 class _Manager:
     """An IMB_MGR: allocated, set up for this CPU, and freed when it goes."""
 
-    def __init__(self, lib: ctypes.CDLL) -> None:
+    def __init__(self, lib: ctypes.CDLL, layout: Layout) -> None:
         lib.alloc_mb_mgr.argtypes, lib.alloc_mb_mgr.restype = (ctypes.c_uint64,), ctypes.c_void_p
         lib.init_mb_mgr_auto.argtypes, lib.init_mb_mgr_auto.restype = (ctypes.c_void_p, ctypes.c_void_p), None
         lib.free_mb_mgr.argtypes, lib.free_mb_mgr.restype = (ctypes.c_void_p,), None
@@ -120,18 +166,18 @@ class _Manager:
         lib.init_mb_mgr_auto(self._at, None)
         failed = ctypes.c_int.from_address(self._at + _ERRNO).value
         used = ctypes.c_uint32.from_address(self._at + _USED_ARCH).value
-        if failed or not 2 <= used < len(_ARCHITECTURES):
+        if failed or used not in layout.architectures:
             raise EngineError("this CPU is not one for libIPSec_MB (AES-NI is needed)")
-        self.architecture = _ARCHITECTURES[used]
+        self.architecture = layout.architectures[used]
 
-    def functions(self, layout: tuple[tuple[int, str], ...], library: str) -> I64:
+    def functions(self, layout: Layout, library: str) -> I64:
         """The functions of a layout; WrongEngineError where one is not the one that it should be."""
         home = _symbol(ctypes.cast(self._lib.alloc_mb_mgr, ctypes.c_void_p).value or 0)[0]
         found = []
-        for offset, expected in layout:
+        for offset, expected in layout.pointers:
             pointer = ctypes.c_uint64.from_address(self._at + offset).value
             file, name = _symbol(pointer)
-            if file != home or not name.startswith(expected):
+            if file != home or not name.startswith(expected) or _PART.match(name, len(expected)):
                 raise WrongEngineError(f"{library} has {name or 'nothing it names'} where {expected}* should be")
             found.append(pointer)
         return np.array(found, dtype=np.int64)
