@@ -12,7 +12,7 @@ import pytest
 from espsim.aead.engines import ENGINES, NOT_THERE, engine_by_name, find
 from espsim.aead.suites import resolve
 from espsim.measure.aead_cases import SUITES, case_of
-from espsim.measure.cases import Clocked, engine_words
+from espsim.measure.cases import Clocked, engine_facts
 from espsim.measure.interleave import machine
 
 SIZES = (64, 256, 1024, 1424, "imix")
@@ -26,7 +26,8 @@ def measure(benchmark, name, verb, *, suite="AES-128-GCM", size=64, sas=100):
         pytest.skip(f"{name} leaves {suite} to another engine")
     case = case_of(engine, verb, suite, size, sas=sas, seed=1)
     assert isinstance(case.once, Clocked)
-    benchmark.extra_info |= {"machine": machine(), "engine": engine_words(engine), "suite": suite, "sas": sas}
+    words = engine_facts(engine)["engine_version"]
+    benchmark.extra_info |= {"machine": machine(), "engine": words, "suite": suite, "sas": sas}
     benchmark.pedantic(case.once.work, setup=case.once.reset, rounds=10, warmup_rounds=1)
 
 

@@ -17,7 +17,7 @@ from espsim.aead.known_answers import Rows
 from espsim.aead.suites import Algorithm, resolve
 from espsim.core.numbers import DONE
 from espsim.measure import aead_peers
-from espsim.measure.cases import Case, Clocked, Group, engine_words, ready
+from espsim.measure.cases import Case, Clocked, Group, engine_facts, ready
 from espsim.measure.peers import Peer, Unavailable
 from espsim.measure.traffic import Size, mean_size, sizes_of
 from espsim.measure.tunnels import room_for
@@ -81,7 +81,7 @@ def case_of(engine: BatchEngine, verb: str, suite: str, size: Size, *, sas: int,
     def make() -> Case:
         work = Work(engine, suite, size, sas=sas, rows=max(ROWS, min(sas, 1 << 17)), seed=seed)
         run, reset = (work.open, work.sealed) if verb == "open" else (work.seal, work.clear)
-        extra: dict[str, object] = {"suite": suite, "engine_version": engine_words(engine)}
+        extra: dict[str, object] = {"suite": suite, **engine_facts(engine)}
         extra["mean_size"] = round(mean_size(size))
         return Case("aead", verb, sas, Clocked(run, reset), size=size, engine=engine.name, extra=extra)
 

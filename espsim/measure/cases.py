@@ -23,9 +23,10 @@ FEW, WARM = 3, 8
 """Rounds of a quick run; how many times LEAST ours runs unclocked after somebody else's program, in a longer one."""
 
 
-def engine_words(engine: BatchEngine) -> str:
-    """An engine's version, and its instruction set where it says one."""
-    return f"{engine.version}, {engine.isa}" if engine.isa else engine.version
+def engine_facts(engine: BatchEngine) -> dict[str, object]:
+    """`engine_version` with the instruction set where the engine says one, and `engine_isa` by itself."""
+    words = f"{engine.version}, {engine.isa}" if engine.isa else engine.version
+    return {"engine_version": words, "engine_isa": engine.isa}
 
 
 def nothing() -> None:

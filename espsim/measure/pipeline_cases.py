@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.measure import aead_peers
-from espsim.measure.cases import Case, Group, engine_words, ready
+from espsim.measure.cases import Case, Group, engine_facts, ready
 from espsim.measure.inbound_work import InboundWork
 from espsim.measure.model_tables import ModelTable
 from espsim.measure.outbound_work import OutboundWork
@@ -51,7 +51,7 @@ def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
     case = Case(
         "pipeline", point.what, point.sas, size=point.size, engine=point.engine, model=model.ident if model else None,
         workers=point.workers, hit=point.hit,
-        extra={"engine_version": engine_words(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
+        extra={**engine_facts(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
     )  # fmt: skip
     return ready(functools.partial(_single if point.workers == 1 else _sharded, case, point, seed, model))
 

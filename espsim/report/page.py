@@ -249,6 +249,6 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _foot(found: Mapping[str, Any]) -> Iterator[str]:
-    engine = f"{found['engine']} {found['engine_version']}"
+    engine = ", ".join(filter(None, (f"{found['engine']} {found['engine_version']}", found["engine_isa"])))
     yield f'<footer><p class="n">espsim {__version__}, engine {escape(engine)}. Everything here came from runs.</p>'
     yield '<svg hidden width="0" height="0" aria-hidden="true"></svg></footer>'

@@ -58,7 +58,7 @@ def contents(
 
 
 _HEAD = ("frame", "frames", "verdict", "linux_counter", "cause", "detail", "sa", "spi_hex", "seq", "seq64",
-         "wire_length", "model", "assumptions", "engine", "engine_version")  # fmt: skip
+         "wire_length", "model", "assumptions", "engine", "engine_version", "engine_isa")  # fmt: skip
 
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:

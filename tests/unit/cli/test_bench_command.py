@@ -9,7 +9,7 @@ import signal
 import pytest
 from click.testing import CliRunner
 
-from espsim.aead.engines import find
+from espsim.aead.engines import engine_by_name, find
 from espsim.batch.run.workers import WorkerLost
 from espsim.cli.bench import bench
 from espsim.core.errors import InputError
@@ -86,6 +86,7 @@ def test_the_pipeline_with_its_stages():
     for row in found:
         assert row["bytes_per_sa"] > 100
         assert row["engine_version"]
+        assert row["engine_isa"] == engine_by_name(row["engine"]).isa
         first = "parse" if row["what"] == "in" else "policy"
         assert next(iter(row["stages"])) == first
         for stage in row["stages"].values():
