@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from espsim.measure.cases import Group
     from espsim.measure.plan import Asked, Plan
 
-_BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
+_BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command")
 _SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-SHA256")
 _MOST_SAS = 20_000_000
 _LEAST_SIZE, _MOST_SIZE = 28, 9_000  # an IP and a UDP header; a jumbo frame
@@ -32,7 +32,9 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
 
 
 @click.command()
-@click.argument("benches", metavar="[lookup|aead|replay|pipeline|capture]...", nargs=-1, type=click.Choice(_BENCHES))
+@click.argument(
+    "benches", metavar="[lookup|aead|replay|pipeline|capture|command]...", nargs=-1, type=click.Choice(_BENCHES)
+)
 @click.option("--sas", type=_SAS, metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
 @click.option(
     "--sizes",
@@ -41,7 +43,9 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
     help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).",
 )
 @click.option("--engines", metavar="NAME,...", help="AEAD engines, as `espsim engines` lists them, or auto.")
-@click.option("--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of the pipeline: 1,2.")
+@click.option(
+    "--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of pipeline and command: 1,2."
+)
 @click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of packets with an SA.")
 @model_options(multiple=False)
 @click.option("--suite", type=click.Choice(_SUITES), default=_SUITES[0], show_default=True, help="Of aead.")
@@ -69,6 +73,7 @@ def bench(
     replay    check and advance of the window
     pipeline  the whole path in and out, AES-128-GCM tunnels, with its stages
     capture   reading a pcap of a million packets into batches
+    command   decap and encap of a capture in memory by 1, 2, 4, ... workers, their start apart; the peer is cp
 
     Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and one worker; where
     --sas, --sizes, --engines or --workers are given, the pipeline runs every combination. --model runs a hardware

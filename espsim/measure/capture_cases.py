@@ -26,6 +26,11 @@ _RAW_IP = 101
 _EPOCH = 1_700_000_000
 
 
+def pcap_header() -> bytes:
+    """Of a classic pcap of raw IP, microseconds."""
+    return struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _RAW_IP)
+
+
 def write_pcap(path: Path, packets: int) -> None:
     """A classic pcap of IPv4 packets, raw IP, a microsecond apart."""
     head = [(name, "<u4") for name in ("seconds", "fraction", "kept", "length")]
@@ -36,7 +41,7 @@ def write_pcap(path: Path, packets: int) -> None:
     records["kept"] = records["length"] = SIZE
     records["frame"][:, :4] = np.frombuffer(struct.pack("!BBH", 0x45, 0, SIZE), np.uint8)
     with path.open("wb") as file:
-        file.write(struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _RAW_IP))
+        file.write(pcap_header())
         records.tofile(file)
 
 

@@ -17,12 +17,13 @@ from espsim.jit.compiling import compile_seconds
 from espsim.measure.aead_cases import aead_groups
 from espsim.measure.capture_cases import capture_groups
 from espsim.measure.cases import Group
+from espsim.measure.command_cases import command_groups, powers_of_two
 from espsim.measure.lookup_cases import GATHERED, lookup_groups, model_groups, replay_groups
 from espsim.measure.model_tables import ModelTable, model_table
 from espsim.measure.pipeline_cases import BASE, DIRECTIONS, IN, Point, pipeline_groups
 from espsim.measure.traffic import Size
 
-BENCHES = ("lookup", "aead", "replay", "pipeline", "capture")
+BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command")
 SIZES: list[Size] = [64, 256, 512, 1024, 1424, "imix"]
 FIGURED: list[Size] = [64, 256, 1024, 1424]
 """Sizes that there is a figure for."""
@@ -114,6 +115,13 @@ class Plan:
 
     def _capture(self) -> Iterator[Group]:
         yield from capture_groups(self.asked.peers, quick=self.asked.quick)
+
+    def _command(self) -> Iterator[Group]:
+        asked = self.asked
+        workers = asked.workers or powers_of_two()
+        yield from command_groups(
+            asked.sizes or ENDS, workers, engine_by_name(AUTO), seed=asked.seed, peers=asked.peers, quick=asked.quick
+        )
 
     def _aead(self) -> Iterator[Group]:
         asked = self.asked

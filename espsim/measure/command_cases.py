@@ -1,0 +1,178 @@
+"""The commands themselves: `espsim decap` and `encap` of a capture in memory, by workers, beside `cp` of the same file.
+
+What is timed is a process from its start to its end, less that of the same command line on a capture of a few packets
+in the same round: reading, parsing, opening or sealing, counting and writing are in it, and the start of Python, the
+loading of kernels and the forking of workers are not.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from espsim.aead.batch import BatchEngine
+from espsim.measure.capture_cases import pcap_header
+from espsim.measure.cases import Case, Group, engine_words, ready
+from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.traffic import Size
+
+SAS = 100
+PACKETS, FEW_PACKETS = 3_000_000, 500_000
+_TINY = 2 * SAS
+_MOST_BYTES, _FEW_BYTES = 480 << 20, 96 << 20
+_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps files in memory; ours lie in a folder of their own
+_LINE = (
+    "ip xfrm state add src 198.18.0.1 dst 198.18.1.{n} proto esp spi {spi:#x} mode tunnel replay-window 64 flag esn"
+    " aead 'rfc4106(gcm(aes))' 0x{key} 128 sel src 0.0.0.0/0 dst 198.19.0.{n}/32\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Captures:
+    """A folder with SAs, clear and sealed captures of `size` bytes a packet: `packets` of them, and a few."""
+
+    folder: Path
+    size: int
+    packets: int
+
+    def path(self, name: str) -> Path:
+        """A file of the folder."""
+        return self.folder / name
+
+    def seconds(self, command: str, which: str, *options: str) -> float:
+        """How long the command takes on one of the captures; its output is gone afterwards."""
+        source = {"decap": f"sealed-{which}", "encap": f"clear-{which}"}[command]
+        out = self.path("out")
+        start = time.perf_counter()
+        _espsim(command, self.path(source), "--sad", self.path("sad"), "-o", out, "--json", "--batch", *options)
+        spent = time.perf_counter() - start
+        out.unlink(missing_ok=True)
+        return spent
+
+
+def make(folder: Path, size: int, packets: int, seed: int) -> Captures:
+    """The files. Raises Unavailable where they can't be made."""
+    of, rng = Captures(folder, size, packets), np.random.default_rng(seed)
+    of.path("sad").write_text(
+        "".join(_LINE.format(n=n + 1, spi=0x1000 + n, key=rng.bytes(20).hex()) for n in range(SAS))
+    )
+    for which, count in (("many", packets), ("few", _TINY)):
+        _clear(of.path(f"clear-{which}"), size, count)
+        _espsim(
+            "encap", of.path(f"clear-{which}"), "--sad", of.path("sad"), "-o", of.path(f"sealed-{which}"), "--batch"
+        )
+    return of
+
+
+def _espsim(command: str, *words: str | Path) -> None:
+    """Run a command. Raises Unavailable where it fails."""
+    line = [sys.executable, "-m", "espsim", command, *map(str, words)]
+    done = subprocess.run(line, capture_output=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"{command}: {done.stderr.decode(errors='replace').strip()[-200:]}")
+
+
+def _clear(path: Path, size: int, packets: int) -> None:
+    """UDP in IPv4, raw IP: the selectors of all SAs in turn, a microsecond apart."""
+    one = np.zeros((SAS, size), np.uint8)
+    for n in range(SAS):
+        header = bytearray(20)
+        header[0], header[8], header[9] = 0x45, 64, 17
+        header[2:4], header[12:16], header[16:20] = size.to_bytes(2), bytes((198, 19, 1, 1)), bytes((198, 19, 0, n + 1))
+        total = sum(int.from_bytes(header[at : at + 2]) for at in range(0, 20, 2))
+        header[10:12] = (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).to_bytes(2)
+        one[n, :20] = np.frombuffer(bytes(header), np.uint8)
+        one[n, 24:26] = (size - 20) >> 8, (size - 20) & 0xFF
+    kind = np.dtype([*((name, "<u4") for name in ("seconds", "fraction", "kept", "length")), ("frame", "u1", (size,))])
+    with path.open("wb") as file:
+        file.write(pcap_header())
+        for first in range(0, packets, 1 << 18):
+            when = np.arange(first, min(first + (1 << 18), packets))
+            records = np.zeros(len(when), kind)
+            records["seconds"], records["fraction"] = when // 1_000_000 + 1, when % 1_000_000
+            records["kept"] = records["length"] = size
+            records["frame"] = one[when % SAS]
+            records.tofile(file)
+
+
+def command_groups(
+    sizes: list[Size], workers: list[int], engine: BatchEngine, *, seed: int, peers: bool, quick: bool
+) -> Iterator[Group]:
+    """For each size and direction one group: every number of workers, the first of them everyone's peer."""
+    for size in (size for size in sizes if isinstance(size, int)):
+        room = min(_FEW_BYTES if quick else _MOST_BYTES, _free() // 5)
+        packets = min(FEW_PACKETS if quick else PACKETS, room // (size + 16))
+        if packets < 10 * _TINY:
+            yield Group([], [f"command: no room in memory for captures of {size} B"])
+            continue
+        with tempfile.TemporaryDirectory(prefix="espsim-bench-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
+            try:
+                of = make(Path(folder), size, packets, seed)
+            except Unavailable as reason:
+                yield Group([], [str(reason)])
+                continue
+            for command in ("decap", "encap"):
+                yield _group(of, command, workers, engine, peers=peers)
+
+
+def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, *, peers: bool) -> Group:
+    cases = []
+    for count in workers:
+        case = Case("command", command, SAS, functools.partial(_once, of, command, count), of.size, engine.name)
+        case.workers = count
+        case.extra |= {"packets": of.packets, "engine_version": engine_words(engine)}
+        cases.append(ready(functools.partial(_same, case)))
+    for case in cases[1:]:
+        case.peers.append(cases[0].as_peer(f"{workers[0]} worker" if workers[0] == 1 else f"{workers[0]} workers"))
+    if peers:
+        copy = _copy(of, command)
+        for case in cases:
+            case.peers.append(copy)
+    return Group(cases)
+
+
+def _same(case: Case) -> Case:
+    return case
+
+
+def _once(of: Captures, command: str, workers: int) -> tuple[int, float]:
+    """Packets, and the seconds that they took beyond a few."""
+    few = of.seconds(command, "few", "--workers", str(workers))
+    return of.packets - _TINY, max(of.seconds(command, "many", "--workers", str(workers)) - few, 1e-3)
+
+
+def _copy(of: Captures, command: str) -> Peer:
+    source = of.path("sealed-many" if command == "decap" else "clear-many")
+
+    def run() -> float:
+        copied = of.path("copied")
+        start = time.perf_counter()
+        done = subprocess.run(["cp", source, copied], check=False)
+        spent = time.perf_counter() - start
+        copied.unlink(missing_ok=True)
+        if done.returncode:
+            raise Unavailable("cp: it failed")
+        return of.packets / spent / 1e6
+
+    return Peer("cp", run, "cp of the capture, in memory too")
+
+
+def _free() -> int:
+    """Bytes that files in memory may have."""
+    return shutil.disk_usage(_MEMORY if _MEMORY.is_dir() else tempfile.gettempdir()).free
+
+
+def powers_of_two() -> list[int]:
+    """1, 2, 4, ... and the cores that may be used."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sorted({cores, *(1 << n for n in range(cores.bit_length()) if 1 << n <= cores)})
