@@ -158,8 +158,8 @@ class _Taker:
                 self.parts.part(*one)
             elif self._lines is not None:
                 self._lines.put(one.text, self._sift.token(one.code))
-        if note is not None:
-            count(note.kinds, self._path.columns.entries, self.ran.stats)
+        if note is not None and isinstance(self._path, BatchOffloaded):
+            count(note.kinds, self._path, self.ran.stats)
         settle(self._joiner, self.parts)
         self._advance(at)
 

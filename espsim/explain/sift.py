@@ -123,6 +123,7 @@ class Sift(Collector):
         odd = self._state[:, kernel.ODD]
         entries = self._path.columns.entries
         self.odd = {entries[row].sa_index: int(odd[row]) for row in np.flatnonzero(odd).tolist()}
+        self.odd |= self._path.odd_of_gone
         super().end()
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.measure.capture_cases import pcap_header
-from espsim.measure.cases import Case, Group, engine_words, ready
+from espsim.measure.cases import Case, Group, engine_facts, ready
 from espsim.measure.peers import Peer, Unavailable
 from espsim.measure.traffic import Size
 
@@ -130,7 +130,7 @@ def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, 
     for count in workers:
         case = Case("command", command, SAS, functools.partial(_once, of, command, count), of.size, engine.name)
         case.workers = count
-        case.extra |= {"packets": of.packets, "engine_version": engine_words(engine)}
+        case.extra |= {"packets": of.packets, **engine_facts(engine)}
         cases.append(ready(functools.partial(_same, case)))
     for case in cases[1:]:
         case.peers.append(cases[0].as_peer(f"{workers[0]} worker" if workers[0] == 1 else f"{workers[0]} workers"))

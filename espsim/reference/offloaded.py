@@ -67,6 +67,10 @@ class OffloadedInbound(Inbound):
         if entry.window.size and self.device.replay_checked_by == "device":
             entry.even_window()
 
+    def context(self, sa_index: int) -> SadEntry:
+        """The SA of a context that the device has or had; it may have left the SAD."""
+        return self._contexts[sa_index]
+
     def withdraw(self, entry: SadEntry) -> None:
         """Delete one SA from the device; what that does to others is the driver's doing."""
         if entry.sa_index in self._held:

@@ -36,7 +36,7 @@ from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
 from espsim.core.arrays import I32, I64, U8, Bools
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
+from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
 from espsim.core.verdict import Surfacing, Verdict
 from espsim.offload import outcome
 from espsim.offload.device import Device, Reached
@@ -60,6 +60,9 @@ class OffloadedPath(Protocol):
         self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool
     ) -> Received[SadEntry] | None:  # fmt: skip
         """Process one IP packet."""
+
+    def context(self, sa_index: int) -> SadEntry:
+        """The SA of a context that the device has or had."""
 
 
 class BatchOffloaded(BatchInbound):
@@ -113,6 +116,11 @@ class BatchOffloaded(BatchInbound):
         did = rows.action.astype(np.int64) | rows.reached.astype(np.int64) << 4 | rows.shadowed.astype(np.int64) << 8
         return beside.own.astype(np.int64), did, beside.asked
 
+    def entry_of(self, sa_index: int) -> SadEntry:
+        """The SA of this number, also one that has left the SAD and whose context the device still finds."""
+        row = self.columns.rows.get(sa_index)
+        return self.one.context(sa_index) if row is None else self.columns.entries[row]
+
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run."""
         beside = self._beside[batch]
@@ -148,9 +156,13 @@ class BatchOffloaded(BatchInbound):
         batch.sa_index[row] = -1
         if answer is None:
             return
+        batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
+        batch.odd_padding[row] = answer.odd_padding
         if answer.used is not None:
             self.alone[answer.used.sa_index] += answer.verdict in ENGINE_VERDICTS
             batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)
+            if batch.sa_index[row] < 0 and answer.odd_padding and answer.verdict is Verdict.DELIVERED:
+                self.odd_of_gone[answer.used.sa_index] += 1
         batch.seq64[row] = answer.seq64 or 0
         if answer.inner is not None:  # never longer than the packet around it
             at, size = int(batch.offset[row]), len(answer.inner)

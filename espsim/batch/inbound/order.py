@@ -99,6 +99,8 @@ class BatchInbound(Closing):
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the reference path opened or refused by their ICV."""
+        self.odd_of_gone: Counter[int] = Counter()
+        """By sa_index, packets with odd padding that were delivered under an SA which has no row any more."""
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""

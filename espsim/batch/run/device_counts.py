@@ -58,17 +58,16 @@ def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> Kin
     layer = int(batch.kind[row])
     if answer is None:
         return Kind(times, layer)
-    rows = path.columns.rows
-    own, used = (-1 if e is None else rows[e.sa_index] for e in (answer.entry, answer.used))
+    own, used = (-1 if entry is None else entry.sa_index for entry in (answer.entry, answer.used))
     return Kind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing)
 
 
-def count(kinds: list[Kind], entries: list[SadEntry], stats: InboundStats) -> None:
+def count(kinds: list[Kind], path: BatchOffloaded, stats: InboundStats) -> None:
     """Count them."""
     for kind in kinds:
         answer: Received[SadEntry] | None = None
         if kind.verdict is not None:
-            own, used = (entries[row] if row >= 0 else None for row in (kind.own, kind.used))
+            own, used = (path.entry_of(index) if index >= 0 else None for index in (kind.own, kind.used))
             answer = Received(
                 kind.verdict, kind.counter, entry=own, used=used, device=kind.device, surfacing=kind.surfacing
             )
