@@ -151,6 +151,7 @@ def test_any_bytes_of_a_sealed_packet(folder, frame):
     assert tags(page_of(folder)).seen.count("script") == 2
 
 
+@pytest.mark.long
 def test_the_size_is_bounded(folder):
     extension = bytes([60, 0]) + bytes(6)
     many = struct.pack(">IHBB", 0x60000000, 8000 * 8 + 40, 60, 64) + bytes(32) + extension * 7999 + bytes([50, 0])
