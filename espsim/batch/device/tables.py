@@ -85,7 +85,7 @@ def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> n
 def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32) -> None:
     """The first way with this SPI in the row of its hash; `table` is (sets, 4) cells."""
     rows, sets = len(spi), np.uint64(len(table))
-    for i in range(-AHEAD, rows):
+    for i in range(-AHEAD if rows else 0, rows):
         j = i + AHEAD
         if j < rows:
             row = _spi_row(start, np.uint64(spi[j]), after, sets)
@@ -110,7 +110,7 @@ def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_i
     """
     rows, sets = len(spi), np.uint64(table.shape[1])
     s0, s1, s2, s3 = starts[0], starts[1], starts[2], starts[3]
-    for i in range(-AHEAD, rows):
+    for i in range(-AHEAD if rows else 0, rows):
         j = i + AHEAD
         key = np.uint64(spi[max(i, 0)])
         slot = np.uint64(j & (AHEAD - 1))
@@ -194,7 +194,7 @@ def exact_insert(words: U64, sa: I64, table: U64) -> None:
 def exact(words: U64, table: U64, sa_index: I32) -> None:
     """The SA of each key, -1 where there is none; `words` is (keys, up to 7), `table` below 2^31 rows."""
     rows = len(words)
-    for i in range(-AHEAD, rows):
+    for i in range(-AHEAD if rows else 0, rows):
         j = i + AHEAD
         if j < rows:
             first = _exact_first(words, j, len(table))
