@@ -1,9 +1,9 @@
 """The runtime half of the SAD: one numpy column a fact, a row an SA.
 
-Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
+Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
 into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
 
-SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the one-packet
+SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference
 path's, all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all
 that share its SPI go with it.
 """
@@ -109,7 +109,7 @@ class SadColumns:
         )
 
     def begin(self, batch: PacketBatch) -> None:
-        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and their SPIs' other SAs."""
+        """Before a batch: SAs that may meet a limit in it become the reference path's, and their SPIs' other SAs."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
             return
@@ -137,7 +137,7 @@ class SadColumns:
         self.own.standing, self.own.sent = shared(self.own.standing, memory), shared(self.own.sent, memory)
 
     def lend(self, rows: I64) -> None:
-        """All packets of these SAs are the one-packet path's from now on, and their state is."""
+        """All packets of these SAs are the reference path's from now on, and their state is."""
         self._write_back(rows)
         self.standing[rows] = ONE_BY_ONE
         if self.own.numbers is not None:

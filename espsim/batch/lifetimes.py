@@ -1,7 +1,7 @@
-"""SAs with lifetimes: the kernels run them for as long as no limit can be met, and the one-packet path from then on.
+"""SAs with lifetimes: the kernels run them for as long as no limit can be met, and the reference path from then on.
 
 Before a batch it is asked whether, with every packet and byte of the batch on one SA and at its latest time, a limit
-could be met. That errs on the side of the one-packet path, which counts, and then the SA stays there: its state is in
+could be met. That errs on the side of the reference path, which counts, and then the SA stays there: its state is in
 one place at any time.
 """
 
@@ -45,7 +45,7 @@ class Coming(NamedTuple):
 class Lifetimes:
     """Those of the SAs `entries` that have lifetimes, as they stand now; `rows` are their places, `spis` those of all.
 
-    Where `kernels` is False an SA is the one-packet path's already. `outbound`: SAs with dir out end too; else they
+    Where `kernels` is False an SA is the reference path's already. `outbound`: SAs with dir out end too; else they
     are only looked at, and how long they live is their sender's.
     """
 

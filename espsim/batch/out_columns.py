@@ -1,13 +1,13 @@
 """The runtime half of the outbound SAs: one numpy column a fact, a row an SA, oldest first.
 
-Built from a `Sad`, which must not change while a run lasts (but through the one-packet path, below), and written back
+Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
 into it when the run ends. `entries[row]` is a row's state in the `Sad`; states that no outbound packet may choose have
 no row.
 
-An SA is the kernels' or the one-packet path's, so that its counter is in one place and no IV comes twice. One with a
+An SA is the kernels' or the reference path's, so that its counter is in one place and no IV comes twice. One with a
 lifetime is the kernels' until a limit may be met in the next batch (`begin`). When such a one leaves the SAD, in
 mid-batch perhaps, its packets choose another SA, one that takes the same packet and is no more specific; so those
-become the one-packet path's with it. Which these may be is told roughly, for it need not be told well: `stand_ins`.
+become the reference path's with it. Which these may be is told roughly, for it need not be told well: `stand_ins`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class OutColumns:
         )
 
     def begin(self, batch: OutBatch) -> None:
-        """Before a batch: SAs that may meet a limit in it become the one-packet path's, and so do their stand-ins."""
+        """Before a batch: SAs that may meet a limit in it become the reference path's, and so do their stand-ins."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
             return

@@ -23,7 +23,7 @@ _NONE: frozenset[str] = frozenset()
 REDO: dict[str, frozenset[str]] = {
     # the flag OWN: who sent a packet is known when its SA is
     "lookup": frozenset({"flags"}),
-    "lookup behind a device": frozenset({"flags"}),
+    "lookup by a device": frozenset({"flags"}),
     # plaintext where the ciphertext was
     "open": frozenset({"arena"}),
     # TRAILER for what the engine has opened
@@ -39,8 +39,8 @@ REDO: dict[str, frozenset[str]] = {
 """By the name of a stage, the columns of a batch that earlier stages define and that it writes as well."""
 
 REDO_SAS: dict[str, frozenset[str]] = {
-    # an SA that becomes the one-packet path's in mid-batch: its counts are handed over, its packets no longer looked up
-    "lookup behind a device": frozenset({"counts", "standing", "own.standing"}),
+    # an SA that becomes the reference path's in mid-batch: its counts are handed over, its packets no longer looked up
+    "lookup by a device": frozenset({"counts", "standing", "own.standing"}),
 }
 """The same for columns of the SAs."""
 

@@ -28,7 +28,7 @@ _EVERY = 0.2  # seconds
 
 
 PAYS = 128 << 20
-"""Bytes of a capture from which on several workers are faster than one, their start included."""
+"""Bytes of a capture from which on the default is several workers: opening them takes longer than forking does."""
 _MOST = 64
 
 SMALL = 10_000

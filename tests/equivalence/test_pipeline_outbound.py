@@ -221,7 +221,7 @@ def test_every_sa_has_a_mask_of_its_own():
     assert len(ivs) == 8
 
 
-# -- SAs that the one-packet path keeps -------------------------------------------------------------------------------
+# -- SAs that the reference path keeps -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -254,7 +254,7 @@ def test_no_tie_with_an_sa_that_is_gone(cut):
 
 
 def alone(*chosen: SecurityAssociation) -> list[bool]:
-    """Who is the one-packet path's before a batch in which a limit of five packets may be met, and not before less."""
+    """Who is the reference path's before a batch in which a limit of five packets may be met, and not before less."""
     columns = BatchOutbound(Outbound(new_sad(*chosen), constant), "cryptography").columns
     columns.begin(OutBatch.of([V4] * 4))
     assert ONE_BY_ONE not in columns.standing.tolist()

@@ -82,7 +82,7 @@ def test_sas_from_a_text():
         espsim.load_sad(io.StringIO(""))
 
 
-# -- batches: the one-packet path's answers -----------------------------------------------------------------------
+# -- batches: the reference path's answers -----------------------------------------------------------------------
 
 
 def test_batches_say_what_single_packets_say():

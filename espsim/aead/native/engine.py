@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Self
 
@@ -51,7 +52,7 @@ class NativeRows:
     open = seal = run
 
 
-class NativeEngine:
+class NativeEngine(ABC):
     """The base of both: `supports` and `_rows` are the engine's own."""
 
     name: str
@@ -67,9 +68,9 @@ class NativeEngine:
         other._fallback = fallback
         return other
 
+    @abstractmethod
     def supports(self, keys: SuiteKeys) -> bool:
         """Whether the library runs this suite."""
-        raise NotImplementedError
 
     def engine_for(self, keys: SuiteKeys) -> BatchEngine:
         """Itself, or its fallback's choice."""
@@ -89,8 +90,9 @@ class NativeEngine:
             rows.otherwise(self._fallback().sealer(rest).seal)
         return rows
 
+    @abstractmethod
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
-        raise NotImplementedError
+        """What opens or seals the rows of these slots."""
 
     def _lacking(self, slots: Slots) -> Slots | None:
         """The slots whose suites the engine lacks, in their places; None where there are none."""

@@ -5,7 +5,7 @@
 The device's answer takes the place of the lookup's and nothing else differs: `sa_index` is the SA whose context was
 used. The packet's own SA, which the software lookup finds, and what the device did stand beside the batch.
 
-Where either of the two is the one-packet path's, the packet is, and then the SA that is used becomes that path's for
+Where either of the two is the reference path's, the packet is, and then the SA that is used becomes that path's for
 good, with all that share its SPI: an SA's state is in one place.
 """
 
@@ -151,7 +151,7 @@ class BatchOffloaded(BatchInbound):
             answer.surfacing, answer.counter = outcome.refused(self.one.device, dropped=action == DROP)
 
     def _put(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> None:
-        """Write the one-packet path's answer into the columns. A used SA that has left the SAD has no number: -1."""
+        """Write the reference path's answer into the columns. A used SA that has left the SAD has no number: -1."""
         batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
         batch.sa_index[row] = -1
         if answer is None:
@@ -173,7 +173,7 @@ class BatchOffloaded(BatchInbound):
 class _Beside:
     """What stands beside a batch: each packet's `own` SA, what the device did, who asks the window and when (`order`).
 
-    `asked` are the one-packet path's answers. The stages here are those that a device changes.
+    `asked` are the reference path's answers. The stages here are those that a device changes.
     """
 
     def __init__(self, device: Device, tables: DeviceColumns, rows: int) -> None:
@@ -188,7 +188,7 @@ class _Beside:
         """The order of the stages, those that a device changes in the place of the usual ones."""
         return (
             parse.STAGE,
-            replace(lookup.STAGE, name="lookup behind a device", run=self.look),
+            replace(lookup.STAGE, name="lookup by a device", run=self.look),
             replace(replay.CHECK, run=self.check),
             opening.STAGE,
             trailer.STAGE,
@@ -226,7 +226,7 @@ class _Beside:
             self.order[use] = device_replay.NOBODY if nobody else device_replay.ICV_FIRST
 
     def _lend(self, columns: SadColumns, esp: Bools, use: Bools) -> Bools:
-        """The packets whose own SA is the one-packet path's, and then so is the SA that they use."""
+        """The packets whose own SA is the reference path's, and then so is the SA that they use."""
         lent: set[int] = set()
         while True:
             alone = esp & (self.own >= 0)

@@ -54,7 +54,7 @@ def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.
     """Congestion and the outer DSCP, as far as the SA's flags say; an IPv4 checksum that was wrong stays wrong."""
     first, second = np.int64(arena[at]), np.int64(arena[at + 1])
     if v4 and ((first & 15) * 4 < 20 or (first & 15) * 4 > length):
-        return  # no IPv4 header: for the stack behind us to refuse
+        return  # no IPv4 header: whoever gets the packet refuses it
     tos = second if v4 else (first & 15) << 4 | second >> 4
     new = tos
     if form & DSCP:

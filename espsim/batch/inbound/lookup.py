@@ -43,14 +43,8 @@ if TYPE_CHECKING:
 AHEAD = 32
 """Rows between asking for a cache line and reading it: enough for memory, few enough for the line fill buffers."""
 
-_0, _1, _2, _3, _4, _29, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 29, 32))
+_0, _1, _2, _3, _4, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 32))
 _LOW = np.uint64(0xFFFFFFFF)
-_ASK = np.uint64(0x100)
-_MIX_A = np.uint64(0xFF51AFD7ED558CCD)
-_MIX_B = np.uint64(0xC4CEB9FE1A85EC53)
-_MIX_C = np.uint64(0x9E3779B97F4A7C15)
-_MIX_D = np.uint64(0xD6E8FEB86659FD93)
-_MIX_E = np.uint64(0xA0761D6478BD642F)
 _V4 = np.uint8(4)
 
 
@@ -180,7 +174,7 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
 
 
 def lookup(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found; SAs of the one-packet path make a row ONE_BY_ONE."""
+    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found; SAs of the reference path make a row ONE_BY_ONE."""
     if columns.asked is not None:
         _by_policy(batch, columns, columns.asked)
     else:

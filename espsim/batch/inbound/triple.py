@@ -27,7 +27,7 @@ NO_PORT = np.uint32(0xFFFFFFFF)
 TCP_PORT = np.uint32(0xFFFFFFFD)
 """In a packet's port column: it came in a TCP stream."""
 
-_0, _1, _2, _3, _4, _29, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 29, 32))
+_0, _1, _29, _32 = (np.uint64(n) for n in (0, 1, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
 _ASK = np.uint64(0x100)
 _MIX_A = np.uint64(0xFF51AFD7ED558CCD)

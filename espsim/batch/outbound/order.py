@@ -2,8 +2,8 @@
 
     policy -> measure -> seqno -> encap -> AEAD seal -> checksum
 
-It gives the one-packet path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
-are drawn in another order. Packets of SAs that may be near their end (batch/out_columns.py) go to the one-packet
+It gives the reference path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
+are drawn in another order. Packets of SAs that may be near their end (batch/out_columns.py) go to the reference
 path, in their order. That is sound because such an SA and all that may take its packets are that path's alone: only
 what a listener of the SAD hears may come in another order than with one packet at a time.
 """
@@ -73,7 +73,7 @@ class BatchOutbound(Closing):
         self._out = np.empty(0, np.uint8)
         self._tied = False
         self.alone: Counter[int] = Counter()
-        """By sa_index, the packets that the one-packet path sealed."""
+        """By sa_index, the packets that the reference path sealed."""
 
     @property
     def ambiguous(self) -> bool:
@@ -124,7 +124,7 @@ class BatchOutbound(Closing):
         return found
 
     def _one_by_one(self, batch: OutBatch, row: int) -> None:
-        """Ask the one-packet path about a row, and write its answer into the columns."""
+        """Ask the reference path about a row, and write its answer into the columns."""
         answer = self.one.send(batch.packet(row), float(batch.time[row]))
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_IP, -1

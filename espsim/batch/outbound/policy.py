@@ -270,7 +270,7 @@ def _ask(
 def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
     """OUT_NO_SA, or what `standing` says of the SA: 0, or the verdict that every packet of it gets; others keep theirs.
 
-    A row that is ONE_BY_ONE is no longer tied: the one-packet path says it.
+    A row that is ONE_BY_ONE is no longer tied: the reference path says it.
     """
     for i in range(len(verdict)):
         if verdict[i] != SEALED:
@@ -281,7 +281,7 @@ def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
 
 
 def policy(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 4303 3.3.1: the most specific SA, then the newest; SAs of the one-packet path make a row ONE_BY_ONE."""
+    """RFC 4303 3.3.1: the most specific SA, then the newest; SAs of the reference path make a row ONE_BY_ONE."""
     facts = batch.verdict, batch.family, batch.proto, batch.sport, batch.dport, batch.saddr, batch.daddr
     flow(batch.arena, batch.offset, batch.length, *facts)
     choose(*facts, columns.groups, columns.table, columns.ahead, batch.rank, batch.tied, batch.sa_index)

@@ -70,7 +70,7 @@ def test_what_is_redone_was_defined_before():
 
 
 def test_redo_names_stages_and_columns_that_are_there():
-    names = {stage.name for stages in PATHS for stage in stages} | {"lookup behind a device"}
+    names = {stage.name for stages in PATHS for stage in stages} | {"lookup by a device"}
     assert set(REDO) | set(REDO_SAS) <= names
     assert {name for columns in REDO.values() for name in columns} <= {*COLUMNS, *OUT_COLUMNS, "arena", "out"}
 
