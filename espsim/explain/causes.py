@@ -118,6 +118,7 @@ class Judge:
         """Whether a packet that a window refused is the SA's: its ICV is right under the number, or with ESN under the
         one 2^32 below, as of a packet older than the window. One that has no room for an ICV is not judged."""
         if failure.seen.opened is not None:
+            self.trials.charge(failure.esp)  # one packet at a time it is a trial: both paths spend the same
             return failure.seen.opened
         seq64 = failure.fate.seq64 or 0
         right = self.trials.opens(own, failure.esp, seq64)

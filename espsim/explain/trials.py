@@ -48,6 +48,10 @@ class Trials:
         self.spent += _SAMPLE
         return True
 
+    def charge(self, esp: bytes) -> None:
+        """Pay for a trial whose outcome is known already."""
+        self.spent += _ALONE * _weight(esp)
+
     def opens(self, entry: SadEntry, esp: bytes, seq64: int, *, esn: bool | None = None) -> bool | None:
         """Whether a packet, from the SPI on, opens with an SA's keys; None: no room for IV and ICV, or no whole blocks.
 
@@ -88,7 +92,7 @@ class Trials:
         body = 8 + keys.suite.iv_length
         if len(esp) < body + keys.icv_length:
             return None
-        self.spent += _ALONE * _weight(esp)
+        self.charge(esp)
         try:
             return transform.open(esp[:8], seq_hi, esp[8:body], esp[body:]) is not None
         except BlockError:
