@@ -124,7 +124,7 @@ def padding_left_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def dummies_delivered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(esp, "NEXT_HEADER_NONE", -1)
+    patch.setattr(inbound, "PROTO_NONE", -1)
 
 
 def mode_not_looked_at(patch: pytest.MonkeyPatch) -> None:
