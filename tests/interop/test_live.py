@@ -86,7 +86,11 @@ def compare(lines: list[str]):
 
 
 @needs_a_kernel
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name",
+    # It waits for seconds of the real clock.
+    [pytest.param(name, marks=[pytest.mark.long] if name == "larval expiry" else []) for name in SCENARIOS],
+)
 def test_the_larval_scenarios_agree_line_by_line(name: str):
     result = compare(SCENARIOS[name])
     assert [(c.line, c.command, c.live, c.model) for c in result.lines if c.verdict != SAME] == []

@@ -77,7 +77,7 @@ def test_requests_at_random_are_answered_alike(seed: int):
     assert requests_agree(seed, 400) > 300
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_batches_at_random_are_answered_alike(seed: int):
     lines_agree(seed, 70)
 

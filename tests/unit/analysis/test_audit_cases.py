@@ -89,7 +89,13 @@ def test_a_refused_packet_mode_sa_is_lost_and_says_so():
 # -- four key managers ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=STYLES)
+SLOW = {"android", "libreswan"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(style, marks=[pytest.mark.long] if style in SLOW else []) for style in STYLES],
+)
 def in_style(request, tmp_path_factory) -> tuple[str, dict[str, Any], str]:
     """(style, JSON, text) of an audit against every shipped model."""
     path: Path = tmp_path_factory.mktemp("dumps") / request.param

@@ -65,8 +65,13 @@ def words_of(text):
     return {word.strip(":,;().") for word in text.split()}
 
 
+SLOW = {"models compare"}
+
+
 @pytest.mark.parametrize("columns", [80, 40])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in COMMANDS]
+)
 def test_no_word_is_cut_or_broken(command, columns, places):
     text = printed(command, places, columns)
     assert "…" not in text

@@ -28,7 +28,17 @@ def invoke(*args):
 STORMS = {"rotation"}  # test_storm.py
 
 
-@pytest.mark.parametrize("name", [name for name in builtin_names() if name not in {"android-and-marvell", *STORMS}])
+SLOW = {"s12", "s13"}  # many draws; test_thread.py runs them once more
+
+
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.long] if name in SLOW else [])
+    for name in builtin_names()
+    if name not in {"android-and-marvell", *STORMS}
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_scenario_by_itself(name, monkeypatch):
     cells: list[Cell] = []
 
