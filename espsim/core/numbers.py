@@ -110,9 +110,13 @@ PROTO_DSTOPTS = 60
 PROTO_COMP = 108
 PROTO_SCTP = 132
 PROTO_UDPLITE = 136
+PROTO_AGGFRAG = 144
+"""IP-TFS: inside ESP, an AGGFRAG payload (RFC 9347)."""
 
 MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
 """XFRM_MODE_* (include/uapi/linux/xfrm.h) by iproute2's words."""
+MODE_IPTFS = 5
+"""XFRM_MODE_IPTFS, for which iproute2 7.3 has no word yet: it prints the number."""
 MODE_OF = {name: number for number, name in MODES.items()}
 
 DIR_IN, DIR_OUT = 1, 2

@@ -11,7 +11,7 @@ from enum import Enum
 
 from espsim.aead.suites import Algorithm, SuiteKeys, resolve
 from espsim.core.address import Address, family, format_address, prefix_match
-from espsim.core.numbers import MODES, PROTO_AH, PROTO_COMP, PROTO_DSTOPTS, PROTO_ESP, PROTO_ROUTING
+from espsim.core.numbers import MODE_IPTFS, MODES, PROTO_AH, PROTO_COMP, PROTO_DSTOPTS, PROTO_ESP, PROTO_ROUTING
 
 PROTO_NAMES = {PROTO_ESP: "esp", PROTO_AH: "ah", PROTO_COMP: "comp"}
 """The protocols whose states have an SPI (IPSEC_PROTO_ANY)."""
@@ -30,7 +30,8 @@ class Mode(Enum):
 
     RO, IN_TRIGGER and BEET are Linux's (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is
     run under them. ANY is KAME's (IPSEC_MODE_ANY), for an SA of which no one said the mode: each packet's next header
-    says it, tunnel mode for 4 and 41, else transport mode. Inbound only.
+    says it, tunnel mode for 4 and 41, else transport mode. Inbound only. IPTFS is a tunnel whose packets hold parts of
+    inner packets, or several (RFC 9347).
     """
 
     TRANSPORT = "transport"
@@ -38,12 +39,14 @@ class Mode(Enum):
     RO = "ro"
     IN_TRIGGER = "in_trigger"
     BEET = "beet"
+    IPTFS = "iptfs"
     ANY = "any"
 
 
-MODE_NUMBERS = {Mode(name): number for number, name in MODES.items()}
+MODE_NUMBERS = {Mode(name): number for number, name in MODES.items()} | {Mode.IPTFS: MODE_IPTFS}
 """XFRM_MODE_*. ANY has none, and stands as -1 where a number is wanted."""
-MODE_BY_NUMBER = {number: mode for mode, number in MODE_NUMBERS.items()}
+MODE_BY_NUMBER = {number: Mode(name) for number, name in MODES.items()}
+"""The modes that every kernel has."""
 
 
 class Direction(Enum):
@@ -129,6 +132,9 @@ class Limits:
 ANY = Selector()
 NO_LIMITS = Limits()
 
+_RUN = (Mode.TRANSPORT, Mode.TUNNEL, Mode.IPTFS, Mode.ANY)
+"""Modes under which packets are run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
@@ -162,6 +168,27 @@ class Offload:
     dev: str
     dir: Direction
     packet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IptfsOptions:
+    """XFRMA_IPTFS_*: the first two are the receiver's, the others the sender's. Defaults are Linux's.
+
+    `drop_time`: microseconds that a missing packet, or the rest of an inner packet, is waited for. `reorder_window`:
+    packets that may wait for a missing one. `init_delay`: microseconds in which inner packets are collected.
+    `max_qsize`: bytes of inner packets that may wait. `pkt_size`: the outer IP packet without ESP's padding, trailer
+    and ICV; 0 is what the path's MTU allows. `dont_frag`: no inner packet is cut.
+    """
+
+    drop_time: int = 1_000_000
+    reorder_window: int = 3
+    init_delay: int = 0
+    max_qsize: int = 10_485_760
+    pkt_size: int = 0
+    dont_frag: bool = False
+
+
+IPTFS_DEFAULTS = IptfsOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +228,7 @@ class SecurityAssociation:
     current: Lifetime = Lifetime()
     seq: int = 0
     label: str = ""
+    iptfs: IptfsOptions | None = None
     as_kernel: bool = field(default=False, repr=False, compare=False)
     keys: SuiteKeys | None = field(init=False, repr=False, default=None)
     esn: bool = field(init=False, default=False)
@@ -220,8 +248,11 @@ class SecurityAssociation:
             raise ValueError("ESN replay window must be > 0")
         if self.tfcpad and self.mode is not Mode.TUNNEL:
             raise ValueError("TFC padding can only be used in tunnel mode")
-        if self.proto == PROTO_ESP and self.algorithms and self.mode in (Mode.TRANSPORT, Mode.TUNNEL, Mode.ANY):
+        if self.iptfs is not None and self.mode is not Mode.IPTFS:
+            raise ValueError("options of IPTFS can only be used in mode iptfs")
+        if self.proto == PROTO_ESP and self.algorithms and self.mode in _RUN:
             self._set_keys()
+            self._check_packet_size()
 
     def _set_keys(self) -> None:
         try:
@@ -232,6 +263,24 @@ class SecurityAssociation:
             return
         object.__setattr__(self, "keys", keys)
         object.__setattr__(self, "aligned", max(4, keys.suite.block))
+
+    def _check_packet_size(self) -> None:
+        """iptfs_user_init (net/xfrm/xfrm_iptfs.c)."""
+        size = self.aggregation.pkt_size
+        if size and size <= self.iptfs_header_length:
+            least = self.iptfs_header_length
+            raise ValueError(f"pkt-size {size} leaves no room: it must be 0, or more than the headers' {least} bytes")
+
+    @property
+    def aggregation(self) -> IptfsOptions:
+        """The options of IPTFS, where none were given their defaults."""
+        return self.iptfs or IPTFS_DEFAULTS
+
+    @property
+    def iptfs_header_length(self) -> int:
+        """Bytes before the first data block of an IPTFS packet: outer IP, UDP, ESP, IV, and the header of AGGFRAG."""
+        iv = self.keys.suite.iv_length if self.keys is not None else 0
+        return (20 if len(self.dst) == 4 else 40) + 8 * (self.encap is not None) + 8 + iv + 4
 
     @property
     def family(self) -> int:
