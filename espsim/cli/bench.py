@@ -14,12 +14,13 @@ import click
 
 from espsim.cli.common import by_path, keep_apart, model_options, warn, width_options
 from espsim.cli.numbers import Number, Numbers
+from espsim.sad.association import MOST_WINDOW
 
 if TYPE_CHECKING:
     from espsim.measure.cases import Group
     from espsim.measure.plan import Asked, Plan
 
-_BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command")
+_BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command", "control")
 _SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-SHA256")
 _MOST_SAS = 20_000_000
 _LEAST_SIZE, _MOST_SIZE = 28, 9_000  # an IP and a UDP header; a jumbo frame
@@ -27,13 +28,14 @@ _MOST_WORKERS = 256
 _SAS = Numbers(1, _MOST_SAS, "a number of SAs")
 _SIZES = Numbers(_LEAST_SIZE, _MOST_SIZE, "a size in bytes (or imix)", words=("imix",))
 _WORKERS = Numbers(1, _MOST_WORKERS, "a number of workers")
+_WINDOWS = Numbers(1, MOST_WINDOW, "a window's size")
 _ROUNDS, _QUICK_ROUNDS = 9, 3
 _QUICK = 0.5  # seconds of a group after which no further round begins
 
 
 @click.command()
 @click.argument(
-    "benches", metavar="[lookup|aead|replay|pipeline|capture|command]...", nargs=-1, type=click.Choice(_BENCHES)
+    "benches", metavar="[lookup|aead|replay|pipeline|capture|command|control]...", nargs=-1, type=click.Choice(_BENCHES)
 )
 @click.option("--sas", type=_SAS, metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
 @click.option(
@@ -43,9 +45,9 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
     help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).",
 )
 @click.option("--engines", metavar="NAME,...", help="AEAD engines, as `espsim engines` lists them, or auto.")
-@click.option(
-    "--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of pipeline and command: 1,2."
-)
+@click.option("--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of command: 1,2.")
+@click.option("--window", type=_WINDOWS, metavar="N,...", help="Sizes of replay windows: 64,1024 (replay, pipeline).")
+@click.option("--esn/--no-esn", default=None, help="With or without extended sequence numbers (replay, pipeline).")
 @click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of packets with an SA.")
 @model_options(multiple=False)
 @click.option("--suite", type=click.Choice(_SUITES), default=_SUITES[0], show_default=True, help="Of aead.")
@@ -74,11 +76,12 @@ def bench(
     pipeline  the whole path in and out, AES-128-GCM tunnels, with its stages
     capture   reading a pcap of a million packets into batches
     command   decap and encap of a capture in memory by 1, 2, 4, ... workers, their start apart; the peer is cp
+    control   SAs added, allocated, deleted and expired at 1k, 100k, 1M states, and the longest pause
 
-    Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and one worker; where
-    --sas, --sizes, --engines or --workers are given, the pipeline runs every combination. --model runs a hardware
-    model's key table in the lookup's place. Peers run between our own rounds, so that a noisy machine is noisy for
-    both; each ratio is of one round.
+    Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and windows of 64
+    without ESN; where --sas, --sizes, --engines, --window or --esn are given, the pipeline runs every combination.
+    --model runs a hardware model's key table in the lookup's place. Peers run between our own rounds, so that a noisy
+    machine is noisy for both; each ratio is of one round.
     """
     names = tuple(dict.fromkeys(benches or _BENCHES))
     keep_apart({"--model": by_path(rest["model"])}, {"--plot": plot})

@@ -5,8 +5,10 @@
     lookup_cases, model_tables    lookups by software and by hardware models, and replay windows, on packets of `keys`
     aead_cases                    engines alone
     pipeline_cases                the whole path: `inbound_work` and `outbound_work` (a `path_work` each) over packets
-                                  of `traffic` and SAs of `tunnels`, or several of them at once (`sharded`)
+                                  of `traffic` and SAs of `tunnels`
     capture_cases                 captures into batches
+    command_cases                 decap and encap as they are typed, by workers
+    control_cases                 the control plane: SAs that come and go
     peers, aead_peers             programs of others; Unavailable says why one does not run here
     figures, readme               what is to be reached, and the table of it in bench/README.md
     allocspi, workloads, interleave    what the suites in bench/ run besides

@@ -96,6 +96,10 @@ def _pipeline(peer: str | None, what: str = "in", **more: Any) -> dict[str, Any]
     return {"bench": "pipeline", "what": what, "model": None, "hit": 1.0, **({"peer": peer} if peer else {}), **more}
 
 
+def _command(what: str, peer: str, **more: Any) -> dict[str, Any]:
+    return {"bench": "command", "what": what, "peer": peer, "size": 64, **more}
+
+
 FIGURES = (
     Figure("lookup (SPI, protocol, destination), IPv4", "`dpdk-test-sad`, SPI and DIP",
            _lookup("triple"), 2.0, 3.0, by="sas", only=_SAS),
@@ -121,8 +125,10 @@ FIGURES = (
            _pipeline("100 SAs", sas=100_000, size=64), 0.4, 0.6),
     Figure("outbound pipeline at 100k SAs, 64 bytes", "itself at 100 SAs",
            _pipeline("100 SAs", "out", sas=100_000, size=64), 0.4, 0.6),
-    Figure("two workers, inbound, 64 bytes", "one", _pipeline("1 worker", workers=2, size=64), 1.7, 1.9),
-    Figure("two workers, outbound, 64 bytes", "one", _pipeline("1 worker", "out", workers=2, size=64), 1.7, 1.9),
+    Figure("`decap` by two workers, 64 bytes", "one", _command("decap", "1 worker", workers=2), 1.7, 1.9),
+    Figure("`encap` by two workers, 64 bytes", "one", _command("encap", "1 worker", workers=2), 1.7, 1.9),
+    Figure("`decap` by one worker, 64 bytes", "`cp` of the same file",
+           _command("decap", "cp", workers=1), 2.0, 1.4, unit="x its time"),
     Figure("replay check and advance, 10,000 SAs", "",
            {"bench": "replay", "what": "window-64", "sas": 10_000}, 20.0, 10.0, unit="ns"),
     Figure("reading a pcap of a million packets into batches", "dpkt's reader",

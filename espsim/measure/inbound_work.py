@@ -13,7 +13,7 @@ from espsim.measure.keys import keys
 from espsim.measure.model_tables import ModelTable, stage_of
 from espsim.measure.path_work import PathWork
 from espsim.measure.traffic import Size, packets_for, sealed_chunks, sizes_of
-from espsim.measure.tunnels import columns_for, inbound_bytes, slots_for
+from espsim.measure.tunnels import WINDOW, columns_for, inbound_bytes, slots_for
 from espsim.reference.inbound import Inbound
 from espsim.sad.sad import Sad
 
@@ -22,7 +22,16 @@ class InboundWork(PathWork):
     """A share `hit` of the packets are of an SA, the others of SPIs that no SA has."""
 
     def __init__(
-        self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int, *, model: ModelTable | None = None
+        self,
+        sas: int,
+        size: Size,
+        hit: float,
+        engine: BatchEngine,
+        seed: int,
+        *,
+        model: ModelTable | None = None,
+        window: int = WINDOW,
+        esn: bool = False,
     ) -> None:
         rng = np.random.default_rng(seed)
         self.rows = packets_for(sas, size)
@@ -34,10 +43,10 @@ class InboundWork(PathWork):
         else:
             of = keys(sas, hit=hit, packets=self.rows, seed=seed)
         self._modelled = model is not None
-        slots = slots_for(sas, rng)
+        slots = slots_for(sas, rng, esn=esn)
         self._made = list(sealed_chunks(of, slots, sizes_of(size, self.rows, rng), engine))
         self.chunks = len(self._made)
-        self.columns = columns_for(of, slots, engine)
+        self.columns = columns_for(of, slots, engine, window)
         self.path = BatchInbound(Inbound(Sad()), engine)
         self.path.columns = self.columns
         first = self._made[0]

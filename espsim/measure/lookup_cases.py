@@ -50,10 +50,10 @@ def model_groups(table: ModelTable, sas: list[int], hit: float, seed: int, peers
         yield _group([case], peers, count, hit, v6=False, spi_only=table.what.startswith("spi-"))
 
 
-def replay_groups(sas: list[int], seed: int, peers: bool) -> Iterator[Group]:
-    """Check and advance, plain and ESN, windows of 64 and 1024. Nobody's program measures it alone."""
+def replay_groups(sas: list[int], windows: list[tuple[int, bool]], seed: int, peers: bool) -> Iterator[Group]:
+    """Check and advance, of windows of so many numbers, with ESN or without. Nobody's program measures it alone."""
     for count in sas:
-        for window, esn in ((64, False), (64, True), (1024, True)):
+        for window, esn in windows:
             case = ready(functools.partial(window_case, count, window, seed, esn=esn))
             case.why += ["no program measures the window alone"] if peers else []
             yield Group([case])
@@ -168,4 +168,10 @@ def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
     if verdict.any():
         raise AssertionError("a window refused a new number")
     reset()
-    return Case("replay", f"window-{window}{'-esn' if esn else ''}", count, Clocked(work, reset))
+    return Case(
+        "replay",
+        f"window-{window}{'-esn' if esn else ''}",
+        count,
+        Clocked(work, reset),
+        extra={"window": window, "esn": esn},
+    )

@@ -29,11 +29,11 @@ _RANK = 32
 class OutboundWork(PathWork):
     """A share `hit` of the packets have an SA, the others are to addresses that no selector names."""
 
-    def __init__(self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int) -> None:
+    def __init__(self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int, *, esn: bool = False) -> None:
         rng = np.random.default_rng(seed)
         self.rows = packets_for(sas, size)
         of = keys(sas, hit=hit, packets=self.rows, seed=seed)
-        self.columns = out_columns_for(of, slots_for(sas, rng), engine, rng)
+        self.columns = out_columns_for(of, slots_for(sas, rng, esn=esn), engine, rng)
         self.path = BatchOutbound(Outbound(Sad(), os.urandom), engine)
         self.path.columns = self.columns
         self.stages = [stage.run for stage in STAGES]
@@ -68,7 +68,7 @@ def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: n
     facts[:, 1], facts[:, 3], facts[:, 4] = int.from_bytes(SOURCE), of.daddr[:, 1], of.spi
     facts[:, 6] = rng.integers(-(2**63), 2**63, sas)
     facts[:, 7] = layout.TUNNEL | layout.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
-    counts[:, layout.LIMIT] = 0xFFFFFFFF
+    counts[:, layout.LIMIT] = (1 << 64) - 1 if slots[0].esn else 0xFFFFFFFF
     groups = np.zeros((1, 8), np.uint64)
     groups[0, 3], groups[0, select.FAMILY], groups[0, select.RANK] = 0xFFFFFFFF, 4, _RANK
     wanted = np.zeros((sas, 6), np.uint64)

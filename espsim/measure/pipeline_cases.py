@@ -1,9 +1,8 @@
-"""The whole batch path, in and out: cases by size, SAs, engine, workers and share of hits, each beside its peers."""
+"""The whole batch path, in and out: cases by size, SAs, engine, window and share of hits, each beside its peers."""
 
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -15,9 +14,8 @@ from espsim.measure.model_tables import ModelTable
 from espsim.measure.outbound_work import OutboundWork
 from espsim.measure.path_work import PathWork
 from espsim.measure.peers import Peer, Unavailable
-from espsim.measure.sharded import Sharded
 from espsim.measure.traffic import Size, mean_size
-from espsim.measure.tunnels import room_for
+from espsim.measure.tunnels import WINDOW, room_for
 
 BASE = 100
 """SAs of the case that others are compared with."""
@@ -33,43 +31,36 @@ class Point:
     size: Size
     sas: int
     engine: str
-    workers: int = 1
     hit: float = 1.0
+    window: int = WINDOW
+    esn: bool = False
 
 
 def work_of(point: Point, seed: int, model: ModelTable | None = None) -> PathWork:
     """A point's packets and path, in this process."""
     engine = engine_by_name(point.engine)
     if point.what == IN:
-        return InboundWork(point.sas, point.size, point.hit, engine, seed, model=model)
-    return OutboundWork(point.sas, point.size, point.hit, engine, seed)
+        return InboundWork(
+            point.sas, point.size, point.hit, engine, seed, model=model, window=point.window, esn=point.esn
+        )
+    return OutboundWork(point.sas, point.size, point.hit, engine, seed, esn=point.esn)
 
 
 def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
-    """A point as a case; several workers are processes, each with its share of the SAs. Unavailable: no memory."""
+    """A point as a case. Raises Unavailable where there is no memory for it."""
     room_for(point.sas, point.engine)
     case = Case(
         "pipeline", point.what, point.sas, size=point.size, engine=point.engine, model=model.ident if model else None,
-        workers=point.workers, hit=point.hit,
-        extra={**engine_facts(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
+        hit=point.hit, extra={**engine_facts(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
     )  # fmt: skip
-    return ready(functools.partial(_single if point.workers == 1 else _sharded, case, point, seed, model))
+    case.extra |= {"window": point.window if point.what == IN else None, "esn": point.esn}
+    return ready(functools.partial(_set_up, case, point, seed, model))
 
 
-def _single(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
+def _set_up(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
     work = work_of(point, seed, model)
     case.once, case.stages = work.once, work.staged
     case.extra["bytes_per_sa"] = round(work.bytes_per_sa, 1)
-    return case
-
-
-def _sharded(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
-    share = replace(point, sas=-(-point.sas // point.workers), workers=1)
-    workers = Sharded(point.workers, lambda number: work_of(share, seed + number, model))
-    case.rate, case.close = workers.rate, workers.close
-    cores = case.extra["cores"] = len(os.sched_getaffinity(0))
-    if cores < point.workers:
-        case.why.append(f"{point.workers} workers share {cores} cores here, so their rate says little")
     return case
 
 
@@ -102,13 +93,14 @@ def _add_peers(cases: dict[Point, Case], size: Size, operations: int) -> None:
     by_engine: dict[str, list[Callable[[], Peer]]] = {"libcrypto": [openssl], "cryptography": [scapy]}
     for point, case in cases.items():
         # Other programs have one key, and every packet of theirs has an SA.
-        if point.what == IN and point.workers == 1 and point.hit == 1 and point.sas <= BASE:
+        if point.what == IN and point.hit == 1 and point.sas <= BASE:
             first = [gcm] if point.engine == best != "cryptography" else []
             for make in first + by_engine.get(point.engine, []):
                 case.against(make)
         others = (
-            ("inbound pipeline", point.what == OUT and point.workers == 1, replace(point, what=IN)),
+            ("inbound pipeline", point.what == OUT, replace(point, what=IN)),
             (f"{BASE} SAs", point.sas > BASE, replace(point, sas=BASE)),
-            ("1 worker", point.workers > 1, replace(point, workers=1)),
+            (f"window {WINDOW}", point.window != WINDOW, replace(point, window=WINDOW)),
+            ("without ESN", point.esn, replace(point, esn=False)),
         )
         case.peers += [cases[other].as_peer(name) for name, applies, other in others if applies and other in cases]

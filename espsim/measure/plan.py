@@ -1,7 +1,7 @@
 """Which groups `espsim bench` measures, by what was asked for.
 
-Without an option a bench varies one thing at a time around a base: 100 SAs, the best engine, one worker. Where the
-user lists sizes, SAs, engines or workers it is every combination of them.
+Without an option a bench varies one thing at a time around a base: 100 SAs, the best engine, windows of 64 without
+ESN. Where the user lists sizes, SAs, engines or windows it is every combination of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name, find
 from espsim.core.errors import InputError
 from espsim.jit.compiling import compile_seconds
+from espsim.measure import control_cases
 from espsim.measure.aead_cases import aead_groups
 from espsim.measure.capture_cases import capture_groups
 from espsim.measure.cases import Group
@@ -22,12 +23,15 @@ from espsim.measure.lookup_cases import GATHERED, lookup_groups, model_groups, r
 from espsim.measure.model_tables import ModelTable, model_table
 from espsim.measure.pipeline_cases import BASE, DIRECTIONS, IN, Point, pipeline_groups
 from espsim.measure.traffic import Size
+from espsim.measure.tunnels import WINDOW
 
-BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command")
+BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command", "control")
 SIZES: list[Size] = [64, 256, 512, 1024, 1424, "imix"]
 FIGURED: list[Size] = [64, 256, 1024, 1424]
 """Sizes that there is a figure for."""
 ENDS: list[Size] = [64, 1424]
+WINDOWS = [(64, False), (64, True), (1024, True)]
+"""Replay windows and whether their numbers are ESN."""
 MANY = 100_000
 OPERATIONS, FEW_OPERATIONS = 2_000_000, 200_000
 """Of a peer's run."""
@@ -45,6 +49,8 @@ class Asked:
     hit: float = 1.0
     model: str | None = None
     assume: tuple[str, ...] = ()
+    window: list[int] | None = None
+    esn: bool | None = None
     suite: str = "AES-128-GCM"
     peers: bool = False
     quick: bool = False
@@ -111,7 +117,16 @@ class Plan:
         return fitting or [table.capacity or BASE]
 
     def _replay(self) -> Iterator[Group]:
-        yield from replay_groups(self.asked.sas or [10_000], self.asked.seed, self.asked.peers)
+        asked, windows = self.asked, WINDOWS
+        if asked.window is not None or asked.esn is not None:
+            sizes = asked.window or [64, 1024]
+            windows = [(size, esn) for size in sizes for esn in ([False, True] if asked.esn is None else [asked.esn])]
+        yield from replay_groups(asked.sas or [10_000], windows, asked.seed, asked.peers)
+
+    def _control(self) -> Iterator[Group]:
+        asked = self.asked
+        sas = asked.sas or control_cases.SAS[: 2 if asked.quick else None]
+        yield from control_cases.control_groups(sas, asked.seed, peers=asked.peers)
 
     def _capture(self) -> Iterator[Group]:
         yield from capture_groups(self.asked.peers, quick=self.asked.quick)
@@ -135,7 +150,7 @@ class Plan:
         asked = self.asked
         if self.table is not None:
             points = [p for p in self._combinations(self._that_fit(self.table, asked.sas or [BASE])) if p.what == IN]
-        elif any(listed is not None for listed in (asked.sas, asked.sizes, asked.engines, asked.workers)):
+        elif any(listed is not None for listed in (asked.sas, asked.sizes, asked.engines, asked.window, asked.esn)):
             points = self._combinations(asked.sas or [BASE])
         else:
             points = self._star()
@@ -147,15 +162,22 @@ class Plan:
         asked = self.asked
         best = [engine_by_name(AUTO).name]
         engines = [engine.name for engine in self.engines] if asked.engines is not None else best
-        workers = asked.workers or [1]
+        windows, esn = asked.window or [WINDOW], bool(asked.esn)
         if asked.peers:
             sas = [BASE, *sas] if max(sas) > BASE else sas
-            workers = [1, *workers] if max(workers) > 1 else workers
+            windows = list(dict.fromkeys([WINDOW, *windows]))
         sizes = asked.sizes or (ENDS if asked.quick else SIZES)
-        return [Point(what, *point) for what in DIRECTIONS for point in itertools.product(sizes, sas, engines, workers)]
+        numbers = list(dict.fromkeys([False, esn] if asked.peers else [esn]))
+        return [
+            # The way out has no window.
+            Point(what, *point, window=window if what == IN else WINDOW, esn=esn)
+            for what in DIRECTIONS
+            for point in itertools.product(sizes, sas, engines)
+            for window, esn in itertools.product(windows, numbers)
+        ]
 
     def _star(self) -> list[Point]:
-        """One thing at a time: size, engine, SAs, workers."""
+        """One thing at a time: size, engine, SAs."""
         quick, best = self.asked.quick, engine_by_name(AUTO).name
         sizes = FIGURED if quick else SIZES
         points = [Point(what, size, BASE, best) for what in DIRECTIONS for size in sizes]
@@ -163,5 +185,4 @@ class Plan:
             few = ENDS if quick and engine.name == "cryptography" else sizes
             points += [Point(IN, size, BASE, engine.name) for size in few]
         many = [MANY] if quick else [1, 1000, MANY, 1_000_000]
-        points += [Point(what, 64, sas, best) for what in DIRECTIONS for sas in many]
-        return points + [Point(what, 64, BASE, best, 2) for what in DIRECTIONS]
+        return points + [Point(what, 64, sas, best) for what in DIRECTIONS for sas in many]

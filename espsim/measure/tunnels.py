@@ -1,4 +1,4 @@
-"""Tunnels as runtime columns, from one SA to a million: AES-128-GCM, IPv4 in IPv4, window 64, no lifetimes.
+"""Tunnels as runtime columns, from one SA to a million: AES-128-GCM, IPv4 in IPv4, no lifetimes.
 
 SAs go into columns as arrays: as objects of a `Sad`, a million would take gigabytes and minutes. Every SA has a random
 key, SPI and destination of its own; outbound, its selector is the one address that its SPI spells, because SPIs are
@@ -26,6 +26,7 @@ SOURCE = bytes((198, 18, 0, 1))
 """Outer source of every tunnel (RFC 2544's range)."""
 GCM = AEADS["rfc4106(gcm(aes))"]
 ICV = 16
+WINDOW = 64
 _SA_BYTES = {"ipsec-mb": 2_000}
 _MOST_SA_BYTES = 6_000
 """Memory that set-up takes for an SA, by engine."""
@@ -33,17 +34,17 @@ ENGINE_LINE = 64
 """Bytes that a native engine keeps of a slot beside its key schedule."""
 
 
-def slots_for(sas: int, rng: np.random.Generator) -> list[SlotKeys]:
+def slots_for(sas: int, rng: np.random.Generator, *, esn: bool = False) -> list[SlotKeys]:
     """A random key and salt for each SA."""
     raw = rng.bytes(20 * sas)
     each = range(0, 20 * sas, 20)
-    return [SlotKeys(SuiteKeys(GCM, raw[at : at + 16], raw[at + 16 : at + 20], b"", ICV)) for at in each]
+    return [SlotKeys(SuiteKeys(GCM, raw[at : at + 16], raw[at + 16 : at + 20], b"", ICV), esn) for at in each]
 
 
-def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine) -> SadColumns:
-    """The runtime columns of inbound tunnels with these keys."""
+def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: int = WINDOW) -> SadColumns:
+    """The runtime columns of inbound tunnels with these keys and windows of so many numbers."""
     sas, table = len(of.spi), triple_table(of)
-    form, words = windows.shape_of(64, esn=False)
+    form, words = windows.shape_of(window, esn=slots[0].esn)
     shape = zeros((sas,), np.uint64)
     shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)
     ports = np.zeros(65536, np.uint8)
@@ -74,12 +75,13 @@ def inbound_bytes(columns: SadColumns) -> float:
 
 def room_for(sas: int, engine: str) -> None:
     """Raises Unavailable where so many SAs do not fit into memory while they are set up."""
-    need = sas * _SA_BYTES.get(engine, _MOST_SA_BYTES)
+    memory_for(f"{sas:,} SAs with the engine {engine}", sas * _SA_BYTES.get(engine, _MOST_SA_BYTES))
+
+
+def memory_for(what: str, need: int) -> None:
+    """Raises Unavailable where `need` bytes are more than three quarters of what is free."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text(encoding="ascii").splitlines() if meminfo.exists() else []
     free = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")), need * 2)
     if need > free * 3 // 4:
-        raise Unavailable(
-            f"{sas:,} SAs with the engine {engine}: about {need >> 20:,} MiB are needed to set them up,"
-            f" {free >> 20:,} MiB are free"
-        )
+        raise Unavailable(f"{what}: about {need >> 20:,} MiB are needed to set them up, {free >> 20:,} MiB are free")

@@ -37,16 +37,25 @@ def print_bench(rows: Sequence[Row], about: Mapping[str, Any]) -> None:
 
 def _print_stages(print_: Callable[..., None], what: str, rows: Iterable[Row]) -> None:
     """Once for each case, whatever its peers."""
-    cases = {(row["size"], row["sas"], row["engine"], row["model"], row["hit"]): row for row in rows}
+    cases = {(*(row[key] for key in ("size", "sas", "engine", "model", "hit")), *numbering(row)): row for row in rows}
     names = list(dict.fromkeys(name for row in cases.values() for name in row["stages"]))
     lines = []
     for row in cases.values():
         cells = [_stage(row["stages"].get(name)) for name in names]
         total = sum(stage["ns"] for stage in row["stages"].values())
-        lines.append((row["size"], f"{row['sas']:,}", row["engine"], *cells, f"{total:.0f}"))
+        engine = " ".join((row["engine"], *numbering(row)))
+        lines.append((row["size"], f"{row['sas']:,}", engine, *cells, f"{total:.0f}"))
     title = f"{what}: nanoseconds/cycles a packet by stage"
     print_(table(("bytes", "SAs", "engine", *names, "all"), lines, title=title))
     print_()
+
+
+def numbering(row: Row) -> list[str]:
+    """How a pipeline's packets are numbered, where it is not windows of 64 without ESN: short words."""
+    if row["bench"] != "pipeline":  # a window's own bench has it in the name
+        return []
+    window = row.get("window")
+    return [*([] if window in (None, 64) else [f"window {window}"]), *(["ESN"] if row.get("esn") else [])]
 
 
 def _stage(stage: Mapping[str, float | None] | None) -> str:
@@ -89,6 +98,10 @@ def _peer(row: Row) -> str:
     return str(name)
 
 
+def _longest(row: Row) -> str:
+    return f"{row['longest_ms']:.2f}" if "longest_ms" in row else "-"
+
+
 def _many(row: Row) -> str:
     return "-" if row["workers"] == 1 else str(row["workers"])
 
@@ -100,9 +113,11 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("engine", lambda row: "-" if row["engine"] == "numba" else row["engine"]),
     ("table", lambda row: row["model"] or ""),
     ("procs", _many),
+    ("numbers", lambda row: ", ".join(numbering(row))),
     ("hit", lambda row: "-" if row["hit"] in (None, 1) else f"{row['hit']:.2f}"),
     ("M/s", _rate("rate_mps")),
     ("ns", lambda row: f"{1e3 / row['rate_mps']:.1f}" if row["rate_mps"] else "-"),
+    ("longest ms", _longest),
     ("Gbit/s", _gbits),
     ("peer", _peer),
     ("its M/s", _rate("peer_rate_mps")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from espsim.report.bench import numbering
 from espsim.report.plots import image_of, new_figure
 
 Row = Mapping[str, Any]
@@ -19,7 +20,7 @@ def draw_bench(rows: Sequence[Row], title: str, fmt: str) -> bytes:
     """
     drawn = {name: _drawn([row for row in rows if row["bench"] == name], name) for name in _benches(rows)}
     ratios = any(row["ratio_median"] is not None for row in rows)
-    figure = new_figure(width=1.5 + 5 * len(drawn), height=8 if ratios else 4.5)
+    figure = new_figure(width=1.5 + 7.5 * len(drawn), height=8 if ratios else 4.5)
     grid = figure.subplots(2 if ratios else 1, len(drawn), squeeze=False, sharex="col")
     for number, (name, mine) in enumerate(drawn.items()):
         _draw_rates(grid[0][number], name, mine)
@@ -53,7 +54,7 @@ def _x(row: Row, bench: str) -> int:
 
 def _name(row: Row) -> str:
     """What tells a curve from the others."""
-    words = [row["what"], row["model"] or "", "" if row["engine"] == "numba" else row["engine"]]
+    words = [row["what"], row["model"] or "", "" if row["engine"] == "numba" else row["engine"], *numbering(row)]
     return " ".join(word for word in [*words, f"x{row['workers']}" if row["workers"] > 1 else ""] if word)
 
 
@@ -112,4 +113,5 @@ def _finish(axes: Any) -> None:
         axes.tick_params(axis="y", which="minor", labelsize=6)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize=6)
+        # Beside the curves, so that it hides none.
+        axes.legend(frameon=False, fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)

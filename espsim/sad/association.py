@@ -131,6 +131,8 @@ class Limits:
 
 ANY = Selector()
 NO_LIMITS = Limits()
+MOST_WINDOW = 4096
+"""Numbers that a replay window has at most (XFRMA_REPLAY_ESN_MAX)."""
 
 _RUN = (Mode.TRANSPORT, Mode.TUNNEL, Mode.IPTFS, Mode.ANY)
 """Modes under which packets are run."""
@@ -239,8 +241,8 @@ class SecurityAssociation:
     def __post_init__(self) -> None:
         if len(self.src) != len(self.dst):
             raise ValueError("src and dst are of different families")
-        if not 0 <= self.window <= 4096:
-            raise ValueError(f"a replay window of {self.window} is not in 0 to 4096")
+        if not 0 <= self.window <= MOST_WINDOW:
+            raise ValueError(f"a replay window of {self.window} is not in 0 to {MOST_WINDOW}")
         object.__setattr__(self, "esn", "esn" in self.flags)
         object.__setattr__(self, "limited", self.limits is not NO_LIMITS and self.limits != NO_LIMITS)
         object.__setattr__(self, "selective", self.selector is not ANY and not self.selector.is_any)

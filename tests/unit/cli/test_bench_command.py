@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 
 import pytest
 from click.testing import CliRunner
 
 from espsim.aead.engines import engine_by_name, find
-from espsim.batch.run.workers import WorkerLost
 from espsim.cli.bench import bench
 from espsim.core.errors import InputError
 from espsim.measure import aead_peers, lookup_cases, peers, pipeline_cases
@@ -102,12 +100,52 @@ def test_our_own_cases_are_peers_of_each_other(monkeypatch):
     monkeypatch.setattr("espsim.measure.plan.BASE", 5)
     monkeypatch.setattr(aead_peers, "crypto_perf", absent)
     monkeypatch.setattr(aead_peers, "scapy", absent)
-    found = records("pipeline", "--sizes", "64", "--sas", "20", "--peers", "--workers", "2")
-    pairs = {(r["what"], r["sas"], r["workers"], r["peer"]) for r in found}
-    for what in ("in", "out"):
-        assert {(what, 20, 1, "5 SAs"), (what, 20, 2, "1 worker"), (what, 5, 2, "1 worker")} <= pairs
-    assert {("out", 5, 1, "inbound pipeline"), ("out", 20, 1, "inbound pipeline"), ("in", 5, 1, None)} <= pairs
+    found = records("pipeline", "--sizes", "64", "--sas", "20", "--peers", "--window", "1024", "--esn")
+    pairs = {(r["what"], r["sas"], r["window"], r["esn"], r["peer"]) for r in found}
+    for esn in (False, True):
+        assert {
+            ("in", 20, 64, esn, "5 SAs"),
+            ("in", 20, 1024, esn, "window 64"),
+            ("out", 20, None, esn, "5 SAs"),
+        } <= pairs
+        assert {("out", sas, None, esn, "inbound pipeline") for sas in (5, 20)} <= pairs
+    assert {("in", 20, 1024, True, "without ESN"), ("out", 5, None, True, "without ESN")} <= pairs
+    assert ("in", 5, 64, False, None) in pairs
     assert all(r["ratio_min"] <= r["ratio_median"] <= r["ratio_max"] for r in found if r["peer"])
+
+
+@pytest.mark.parametrize(
+    ("words", "windows"),
+    [
+        ((), ["window-64", "window-64-esn", "window-1024-esn"]),
+        (("--window", "32,128"), ["window-32", "window-32-esn", "window-128", "window-128-esn"]),
+        (("--window", "33", "--no-esn"), ["window-33"]),
+        (("--esn",), ["window-64-esn", "window-1024-esn"]),
+    ],
+)
+def test_windows_alone(words, windows):
+    assert [row["what"] for row in records("replay", "--sas", "50", *words)] == windows
+
+
+def test_the_control_plane(monkeypatch):
+    monkeypatch.setattr("espsim.measure.control_cases.CALLS", 20)
+    found = records("control", "--sas", "30,60")
+    assert [(r["what"], r["sas"]) for r in found] == [
+        (what, sas) for sas in (30, 60) for what in ("add", "allocate", "delete", "expire")
+    ]
+    for row in found:
+        one = 20 / row["rate_mps"] / 1e3 if row["rate_mps"] else 1e9  # a round in ms: no call in it is longer
+        assert row["longest_ms"] > 0
+        assert row["what"] != "expire" or row["longest_ms"] >= 0.5 * one  # one call is the whole round
+    said = CliRunner().invoke(bench, ["control", "--sas", "30", "--quick"]).stdout
+    assert "longest ms" in said
+
+
+def test_control_needs_memory(monkeypatch):
+    monkeypatch.setattr("espsim.measure.control_cases._STATE_BYTES", 1 << 50)
+    done = CliRunner().invoke(bench, ["control", "--sas", "30", "--quick", "--json"])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "30 states: about" in done.stderr
 
 
 def test_a_model_in_the_lookups_place():
@@ -240,20 +278,6 @@ def test_more_sas_than_memory_are_left_out_with_a_word(monkeypatch):
     assert done.exit_code == 0
     assert "MiB are needed" in done.stderr
     assert done.stdout == ""
-
-
-def test_a_worker_that_is_killed_ends_the_run(monkeypatch):
-    from espsim.measure.pipeline_cases import work_of
-
-    def killed(point, seed, model=None):
-        if seed == 2:  # the second worker's
-            os.kill(os.getpid(), signal.SIGKILL)
-        return work_of(point, seed, model)
-
-    monkeypatch.setattr(pipeline_cases, "work_of", killed)
-    done = CliRunner().invoke(bench, ["pipeline", "--quick", "--sizes", "64", "--workers", "2"])
-    assert isinstance(done.exception, WorkerLost)
-    assert "worker 2 of 2 was killed by signal 9" in str(done.exception)
 
 
 def test_a_peer_says_why_it_cannot_run(monkeypatch):

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+from espsim.aead.batch import SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.suites import Algorithm
 from espsim.batch.columns import SadColumns
@@ -27,6 +28,7 @@ from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
 
 SAS = 37
+FLAGS = {False: frozenset[str](), True: frozenset({"esn"})}
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,21 @@ def tunnels():
     return of, slots_for(SAS, rng), rng
 
 
-def sad_of(of, slots, *, selectors=False) -> Sad:
+def sad_of(of, slots, *, selectors=False, window=64) -> Sad:
     sad = Sad()
     for (spi, daddr), slot in zip(zip(of.spi.tolist(), of.daddr[:, 1].tolist(), strict=True), slots, strict=True):
         key = (Algorithm("aead", "rfc4106(gcm(aes))", slot.keys.key + slot.keys.salt, 128),)
         selector = Selector(dst=spi.to_bytes(4), dst_prefix=32) if selectors else Selector()
         sad.newsa(
             SecurityAssociation(
-                SOURCE, daddr.to_bytes(4), spi, mode=Mode.TUNNEL, window=64, algorithms=key, selector=selector
+                SOURCE,
+                daddr.to_bytes(4),
+                spi,
+                mode=Mode.TUNNEL,
+                window=window,
+                flags=FLAGS[slot.esn],
+                algorithms=key,
+                selector=selector,
             )
         )
     return sad
@@ -60,6 +69,17 @@ def test_inbound_columns_are_those_of_a_sad(tunnels):
     of, slots, _ = tunnels
     names = ("standing", "form", "extent", "table4", "table6", "chain", "shape", "bits", "counts", "ports")
     same(columns_for(of, slots, CryptographyBatch()), SadColumns.of(sad_of(of, slots), CryptographyBatch()), names)
+
+
+@pytest.mark.parametrize("esn", [False, True])
+@pytest.mark.parametrize("window", [64, 1024])
+def test_windows_and_esn_are_those_of_a_sad(tunnels, window, esn):
+    of, slots, rng = tunnels
+    slots, engine = [SlotKeys(slot.keys, esn) for slot in slots], CryptographyBatch()
+    sad = sad_of(of, slots, selectors=True, window=window)
+    same(columns_for(of, slots, engine, window), SadColumns.of(sad, engine), ("shape", "bits"))
+    out = OutColumns.of(sad, engine, random.Random(1).randbytes, {})
+    same(out_columns_for(of, slots, engine, rng), out, ("counts",))
 
 
 def test_outbound_columns_are_those_of_a_sad(tunnels):
