@@ -66,8 +66,9 @@ def run(
 
     Each runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
     given, else each model beside the software lookup. Without --policy a scenario's own policies are run; a kernel
-    (linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.3) is its policy with its other habits. Requests, states
-    and packets are shown apart, and below each row what they mean. Exit status 1 where an expectation is not met.
+    (linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.2, linux-7.3) is its policy with its other habits.
+    Requests, states and packets are shown apart, and below each row what they mean. Exit status 1 where an expectation
+    is not met.
 
     S01 to S27 are the questions of the netdev thread; --thread runs them all. --width 72 fits a mail.
 

@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 @click.option(
     "--policy",
     metavar="NAME",
-    help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.3.",
+    help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.2, linux-7.3.",
 )
 @click.option(
-    "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME",
+    help="acquire-uapi, encap-port-key, no-iptfs or strict-windows.",
 )
 @click.option("--seed", type=ANY_SEED, metavar="N", help="Where all draws come from.  [default: 0]")
 @click.option("--fuzz", "fuzzes", is_flag=True, help="Draw batches until two sides answer differently; no FILE.")

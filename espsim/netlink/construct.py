@@ -6,12 +6,14 @@ __xfrm_init_state       the mode for the selector's family and the state's, the 
                         keepalives
 xfrm_init_replay        the window
 xfrm_dev_state_add      what of an offload the request alone decides
+iptfs_user_init         the options of IPTFS
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Collection
+from dataclasses import asdict, replace
 
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.core.address import AF_INET, AF_INET6, in_family
@@ -19,11 +21,20 @@ from espsim.core.errors import XfrmError
 from espsim.core.numbers import DIR_IN, DIR_OUT, PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.netlink.request import SaRequest
 from espsim.netlink.verify import direction_of, verify_newsa_info
-from espsim.sad.association import ESPINUDP, MOBILITY, MODE_BY_NUMBER, Direction, Mode, ReplayState, SecurityAssociation
+from espsim.sad.association import (
+    ESPINUDP,
+    MOBILITY,
+    MODE_BY_NUMBER,
+    Direction,
+    IptfsOptions,
+    Mode,
+    ReplayState,
+    SecurityAssociation,
+)  # fmt: skip
 from espsim.sad.linux import Kernel
 
 POSSIBLE_CPUS = 4
-_TUNNELS = (Mode.TUNNEL, Mode.BEET)
+_TUNNELS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)
 """Modes that may have another family inside (XFRM_MODE_FLAG_TUNNEL)."""
 
 _COMPRESSIONS = ("deflate",)
@@ -45,7 +56,7 @@ def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
     _init_state(kernel, request, direction)
     _init_replay(kernel, request, direction)
     _offload(request, direction)
-    return _build(kernel, request, direction)
+    return _with_iptfs(kernel, request, _build(kernel, request, direction))
 
 
 # -- xfrm_state_construct ---------------------------------------------------------------------------------------------
@@ -191,6 +202,16 @@ def _offload(request: SaRequest, direction: int) -> None:
         raise XfrmError(errno.EINVAL, "TFC padding can't be offloaded")
 
 
+def _with_iptfs(kernel: Kernel, request: SaRequest, sa: SecurityAssociation) -> SecurityAssociation:
+    """iptfs_user_init (net/xfrm/xfrm_iptfs.c): what is said, else the defaults. Nothing without the module."""
+    if sa.mode is not Mode.IPTFS or not kernel.iptfs_module:
+        return sa
+    options = IptfsOptions(**{name: value for name, value in asdict(request.iptfs).items() if value is not None})
+    if options.pkt_size and options.pkt_size <= sa.iptfs_header_length:
+        raise XfrmError(errno.EINVAL, "Packet size must be 0 or greater than IPTFS/ESP header length")
+    return replace(sa, iptfs=options)
+
+
 def _build(kernel: Kernel, request: SaRequest, direction: int) -> SecurityAssociation:
     esn, val = request.esn, request.replay_val
     if esn is not None:
@@ -207,5 +228,6 @@ def _build(kernel: Kernel, request: SaRequest, direction: int) -> SecurityAssoci
         window=window, flags=request.flags, extra_flags=request.extra_flags, encap=request.encap, coa=request.coa,
         tfcpad=request.tfcpad or 0, selector=request.selector, limits=request.limits,
         output_mark=request.output_mark, offload=request.offload, replay=replay, seq=request.seq, label=request.label,
+        mtimer=request.mtimer or 0, nat_keepalive=(request.nat_keepalive or 0) if kernel.sa_dir else 0,
         as_kernel=True,
     )  # fmt: skip

@@ -216,7 +216,7 @@ class Netns:
         self.acquire_seq += 1
         direction = Direction.OUT if self.kernel.sa_dir else None
         wanted = replace(wanted, dir=direction, selector=own_selector(wanted.src, wanted.dst))
-        entry = self.sad.larval(wanted, now=self.now, seq=self.acquire_seq)
+        entry = self.sad.larval(wanted, now=self.now, seq=self.acquire_seq, selected=True)
         self.timers.watch(entry)
         self._note("ACQUIRE", view_of(entry))
         return entry

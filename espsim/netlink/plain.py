@@ -25,7 +25,7 @@ from espsim.aead.suites import Algorithm
 from espsim.core.errors import InputError
 from espsim.netlink.clock import END_OF_TIME
 from espsim.netlink.spd import DIRECTIONS, Policy, Template
-from espsim.sad.association import Encap, Mark, Offload, ReplayState, SecurityAssociation, Selector
+from espsim.sad.association import Encap, IptfsOptions, Mark, Offload, ReplayState, SecurityAssociation, Selector
 
 _BITS: dict[type, dict[str, int]] = {
     Mark: {"value": 32, "mask": 32},
@@ -35,7 +35,9 @@ _BITS: dict[type, dict[str, int]] = {
     },
     SecurityAssociation: {
         "spi": 32, "proto": 8, "reqid": 32, "if_id": 32, "pcpu": 32, "window": 13, "tfcpad": 32, "seq": 32,
+        "mtimer": 32, "nat_keepalive": 32,
     },
+    IptfsOptions: {"drop_time": 32, "reorder_window": 16, "init_delay": 32, "max_qsize": 32, "pkt_size": 32},
     ReplayState: {"seq": 32, "seq_hi": 32, "oseq": 32, "oseq_hi": 32, "bitmap": 4096},
     Algorithm: {"bits": 32},
     Policy: {"af": 16, "priority": 32, "index": 32, "if_id": 32, "flags": 8},
@@ -58,6 +60,11 @@ _ADDRESSES: dict[type, tuple[str, ...]] = {
     Template: ("src", "dst"),
     Selector: ("src", "dst"),
 }
+
+_NEWER: dict[type, tuple[str, ...]] = {
+    SecurityAssociation: ("mtimer", "nat_keepalive", "iptfs"),
+}
+"""Fields that a file of an earlier espsim lacks; they are then what the constructor has."""
 
 _NOT_KEPT: dict[type, tuple[str, ...]] = {ReplayState: ("context",)}
 """Fields that say how a text was read, which no namespace asks again."""
@@ -194,7 +201,11 @@ def _dataclass(plain: Any, kind: type, at: str) -> Any:
     if said["class"] != kind.__name__:
         raise wrong(at, f"not a {kind.__name__}")
     kinds = _kinds(kind)
-    plain_fields = fields_of(said["fields"], [*kinds], at)
+    said_fields = said["fields"]
+    if isinstance(said_fields, dict):
+        absent = [name for name in _NEWER.get(kind, ()) if name not in said_fields]
+        kinds = {name: of for name, of in kinds.items() if name not in absent}
+    plain_fields = fields_of(said_fields, [*kinds], at)
     values = {name: value_of(plain_fields[name], of, f"{at}.{name}") for name, of in kinds.items()}
     _within(kind, values, at)
     try:
@@ -206,7 +217,7 @@ def _dataclass(plain: Any, kind: type, at: str) -> Any:
 def _within(kind: type, values: Mapping[str, Any], at: str) -> None:
     """Numbers in their range, words of their lists, addresses of a family."""
     for name, bits in _BITS.get(kind, {}).items():
-        if values[name] is not None:
+        if values.get(name) is not None:
             number(values[name], f"{at}.{name}", bits)
     for name, pattern in _WORDS.get(kind, {}).items():
         if not re.fullmatch(pattern, values[name]):

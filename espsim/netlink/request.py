@@ -49,6 +49,21 @@ class ReplayVal:
 
 
 @dataclass(frozen=True, slots=True)
+class IptfsRequest:
+    """XFRMA_IPTFS_* that a request states; None, and `dont_frag` False: it does not. Microseconds and octets."""
+
+    drop_time: int | None = None
+    reorder_window: int | None = None
+    dont_frag: bool = False
+    init_delay: int | None = None
+    max_qsize: int | None = None
+    pkt_size: int | None = None
+
+
+NO_IPTFS = IptfsRequest()
+
+
+@dataclass(frozen=True, slots=True)
 class SaRequest(_Addressed):
     """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there."""
 
@@ -79,6 +94,7 @@ class SaRequest(_Addressed):
     coa: Address | None = None
     output_mark: Mark | None = None
     label: str = ""
+    iptfs: IptfsRequest = NO_IPTFS
     family: int | None = None
 
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import InputError
 from espsim.netlink import tables
 from espsim.netlink.netns import Netns
@@ -34,6 +35,7 @@ _KEPT: dict[str, Any] = {
     "sa_index": int, "sa": SecurityAssociation, "state": State, "oseq": int, "bytes": int, "packets": int,
     "added": float, "used": float | None, "stats": SaStats, "seq": int, "af": int,
     "odd_mode": int | None, "bmp_len": int, "dying": bool, "hard_add": int, "renewed": float, "tunnel_users": int,
+    "selector_family": int,
 }  # fmt: skip
 """The fields of a state that are kept as they are. Its window is written apart; so are its keys set up, when used."""
 
@@ -174,12 +176,16 @@ _WORDS_OF_RANDOM = 625
 
 
 def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
+    if isinstance(plain, dict):
+        plain = {"selector_family": _selector_family_of_old(plain)} | plain
     kept = fields_of(plain, [*_KEPT, "window"], at)
     values = {name: value_of(kept[name], kind, f"{at}.{name}") for name, kind in _KEPT.items()}
     sa: SecurityAssociation = values["sa"]
     number(values["af"], f"{at}.af", 16)
     number(values["seq"], f"{at}.seq", 32)
     number(values["odd_mode"] or 0, f"{at}.odd_mode", 8)
+    if values["selector_family"] not in (0, AF_INET, AF_INET6, values["af"]):
+        raise wrong(f"{at}.selector_family", "not a family")
     valid = bool(sa.algorithms) or sa.proto in MOBILITY or values["tunnel_users"] > 0
     if values["state"] is not (State.VALID if valid else State.LARVAL):
         raise wrong(f"{at}.state", "it does not go with the algorithms")
@@ -188,6 +194,11 @@ def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
     _bitmap_words(sa, values["bmp_len"], f"{at}.bmp_len")
     window = _window(netns, sa, values["bmp_len"], kept["window"], f"{at}.window")
     return SadEntry(window=window, **values)
+
+
+def _selector_family_of_old(plain: Mapping[str, Any]) -> Any:
+    """A file of an earlier espsim does not say it: the state's family, but for a larval state."""
+    return 0 if plain.get("state") == plain_of(State.LARVAL) else plain.get("af", 0)
 
 
 def _bitmap_words(sa: SecurityAssociation, words: int, at: str) -> None:

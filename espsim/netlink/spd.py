@@ -23,8 +23,8 @@ Flow = tuple[Address, Address, int, int, int]
 """(src, dst, protocol, sport, dport) of a packet."""
 
 DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
-LOCALOK, ICMP = 1, 2
-"""XFRM_POLICY_LOCALOK, XFRM_POLICY_ICMP: bits of a policy's flags."""
+LOCALOK, ICMP, CPU_ACQUIRE = 1, 2, 4
+"""XFRM_POLICY_LOCALOK, _ICMP, _CPU_ACQUIRE: bits of a policy's flags. iproute2 7.3 has no word for the last."""
 
 _SMALLEST, _LARGEST = 8, 1 << 20
 _U32 = 0xFFFFFFFF

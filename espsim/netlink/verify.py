@@ -11,17 +11,21 @@ from collections.abc import Iterator
 
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.errors import XfrmError
-from espsim.core.numbers import DIR_IN, DIR_OUT, PROTO_AH, PROTO_COMP, PROTO_ESP
-from espsim.netlink.request import EsnState, SaRequest
+from espsim.core.numbers import DIR_IN, DIR_OUT, MODE_IPTFS, PROTO_AH, PROTO_COMP, PROTO_ESP
+from espsim.netlink.request import NO_IPTFS, EsnState, SaRequest
 from espsim.sad.association import MOBILITY
 from espsim.sad.linux import Kernel
 
 MAX_ESN_WORDS = 128
 MAX_TFCPAD = 65535
 _U32_MAX = 0xFFFFFFFF
-_IPTFS = 5
 _NOT_FOR_OUTPUT = (("decap-dscp", "DECAP_DSCP"), ("icmp", "ICMP"), ("wildrecv", "WILDRECV"))
 _NOT_FOR_INPUT = (("dont-encap-dscp", "DONT_ENCAP_DSCP"), ("oseq-may-wrap", "OSEQ_MAY_WRAP"))
+_IPTFS_OF_INPUT = (("drop_time", "drop time"), ("reorder_window", "reorder window"))
+_IPTFS_OF_OUTPUT = (
+    ("dont_frag", "don't fragment"), ("init_delay", "initial delay"), ("max_qsize", "max queue size"),
+    ("pkt_size", "packet size"),
+)  # fmt: skip
 
 
 def direction_of(kernel: Kernel, number: int | None) -> int:
@@ -50,13 +54,15 @@ def _refusals(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[st
         yield "Missing required attribute for ESN"
     yield from _mode(kernel, request, direction)
     if request.mtimer is not None:
-        newest = kernel.newest_texts
+        newest = kernel.newest
         if request.encap is None:
             missing = "MTIMER_THRESH attribute can only be set on ENCAP states"
             yield "MTIMER_THRESH requires encapsulation" if newest else missing
         if direction == DIR_OUT:
             yield f"MTIMER_THRESH {'' if newest else 'attribute '}should not be set on output SA"
     yield from _directed(request, direction)
+    if kernel.iptfs:
+        yield from _iptfs(request, direction)
     if kernel.sa_dir and request.pcpu is not None and not direction:
         yield "SA_PCPU only supported with SA_DIR"
 
@@ -108,19 +114,21 @@ def _esp_attributes(kernel: Kernel, request: SaRequest, kinds: set[str]) -> Iter
         yield "Invalid attribute combination for ESP: AEAD can't be used with AUTH, AUTH_TRUNC, CRYPT"
     if request.tfcpad is not None and request.mode != 1:
         yield "TFC padding can only be used in tunnel mode"
-    if kernel.newest_texts and (request.tfcpad or 0) > MAX_TFCPAD:
+    if kernel.newest and (request.tfcpad or 0) > MAX_TFCPAD:
         yield "Excessive TFC padding"
 
 
 def _mode(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[str]:
     """The modes that an SA may have; mode 5 (IP-TFS, RFC 9347) only with ESP and a direction."""
-    if request.mode == _IPTFS and kernel.iptfs:
+    if request.mode == MODE_IPTFS and kernel.iptfs:
         if request.proto != PROTO_ESP:
             yield "IP-TFS mode only supported with ESP"
         if not direction:
             yield "IP-TFS mode requires in or out direction attribute"
     elif request.mode not in (0, 1, 2, 4):
         yield "Unsupported mode"
+    elif kernel.iptfs and request.iptfs != NO_IPTFS:
+        yield "IP-TFS options can only be used in IP-TFS mode"
 
 
 def _esn(request: SaRequest, esn: EsnState, direction: int) -> Iterator[str]:
@@ -180,3 +188,11 @@ def _directed(request: SaRequest, direction: int) -> Iterator[str]:
         for flag, word in _NOT_FOR_INPUT:
             if flag in request.extra_flags:
                 yield f"Flag {word} should not be set for input SA"
+
+
+def _iptfs(request: SaRequest, direction: int) -> Iterator[str]:
+    """Options of IPTFS that belong to the other direction; an attribute that is there counts, whatever it says."""
+    wrong, of = (_IPTFS_OF_INPUT, "output") if direction == DIR_OUT else (_IPTFS_OF_OUTPUT, "input")
+    for name, words in wrong if direction else ():
+        if getattr(request.iptfs, name) not in (None, False):
+            yield f"IP-TFS {words} should not be set for {of} SA"

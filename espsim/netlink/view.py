@@ -15,7 +15,7 @@ class StateView:
     `af` and `mode` are the family and the mode as numbers, as the request gave them; `seq` is km.seq; `window_bitmap`
     has bit i for window_top-i; `bmp_len` is 0 in legacy mode (XFRMA_REPLAY_VAL) and the length in words of
     XFRMA_REPLAY_ESN_VAL else; `hard_add` is the hard_add_expires_seconds that is shown: net.core.xfrm_acq_expires for a
-    larval state. Times in seconds.
+    larval state; `selector_family` the family that its selector says, 0: none. Times in seconds.
     """
 
     sa_index: int
@@ -36,6 +36,7 @@ class StateView:
     oseq: int
     dying: bool
     hard_add: int
+    selector_family: int = 0
 
     @property
     def dir(self) -> Direction | None:
@@ -51,4 +52,5 @@ def view_of(entry: SadEntry) -> StateView:
         entry.added, entry.used,
         SaStats(stats.replay, stats.replay_window, stats.integrity_failed),
         window.top, window.bitmap_from_top(), window.size, entry.bmp_len, entry.oseq, entry.dying, entry.hard_add,
+        entry.selector_family,
     )  # fmt: skip

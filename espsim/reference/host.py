@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from espsim.core.answers import Received
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.netlink.netns import Netns
-from espsim.netlink.spd import Flow, Policy, Template
+from espsim.netlink.spd import CPU_ACQUIRE, Flow, Policy, Template
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
@@ -22,25 +22,41 @@ from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
 _MAX_DEPTH = 6
+_OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)  # whose templates name the outer addresses (xfrm_tmpl_resolve_one)
 _SENDER_SEES = {OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE}
 
 
 @dataclass(slots=True)
 class HostReceived:
-    """`delivered` to a socket or not; `counter` that moved; `received` what ESP said, None for a clear packet."""
+    """`delivered` to a socket or not; `counter` that moved; `received` what ESP said, None for a clear packet; `mark`
+    the packet's in the end.
+    """
 
     delivered: bool
     counter: str | None
     received: Received[SadEntry] | None = None
+    mark: int = 0
 
 
 @dataclass(slots=True)
 class HostSent:
-    """`errno` that the sender sees (0: sent, which a dropped packet may be too); `packet` that left, if one did."""
+    """`errno` that the sender sees (0: sent, which a dropped packet may be too); `packet` that left, if one did, and
+    its mark.
+    """
 
     errno: int = 0
     counters: list[str] = field(default_factory=list)
     packet: bytes | None = None
+    mark: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """What is asked of a packet that leaves: its flow, its mark, the CPU of its sender."""
+
+    facts: Flow
+    mark: int
+    cpu: int
 
 
 class _Refused(Exception):  # noqa: N818 - an outcome
@@ -71,20 +87,22 @@ class Host:
         elif received.verdict is not Verdict.DELIVERED or received.inner is None or received.entry is None:
             result = HostReceived(False, received.counter, received)
         else:
+            mark = marked(mark, received.entry.sa)
             counter = self._policy_refuses(received.inner, (received.entry.sa,), mark)
             result = HostReceived(True, counter, received)
+        result.mark = mark
         result.delivered = result.delivered and result.counter is None
         if result.counter is not None:
             self.netns.counters[result.counter] += 1
         return result
 
-    def send(self, packet: bytes, mark: int = 0) -> HostSent:
-        """One IP packet of a local sender."""
+    def send(self, packet: bytes, mark: int = 0, cpu: int = 0) -> HostSent:
+        """One IP packet of a local sender on this CPU, which counts where the kernel knows SAs of one CPU."""
         facts = flow(packet)
         if facts is None:
             return HostSent(errno.EINVAL)
         try:
-            sent = HostSent(packet=self._through(packet, facts, mark))
+            sent = self._through(packet, _Leaving(facts, mark, cpu))
         except _Refused as refused:
             sent = HostSent(refused.number, refused.counters)
         self.netns.counters.update(sent.counters)
@@ -107,27 +125,31 @@ class Host:
 
     # -- outbound -----------------------------------------------------------------------------------------------
 
-    def _through(self, packet: bytes, facts: Flow, mark: int) -> bytes | None:
-        policy = self.netns.spd.lookup("out", facts, mark)
+    def _through(self, packet: bytes, leaving: _Leaving) -> HostSent:
+        mark = leaving.mark
+        policy = self.netns.spd.lookup("out", leaving.facts, mark)
         if policy is None:
             if self.netns.spd.defaults["out"] == "block":
                 raise _Refused(errno.EPERM)
-            return packet
+            return HostSent(packet=packet, mark=mark)
         if policy.action == "block":
             raise _Refused(errno.EPERM, "XfrmOutPolBlock")
-        for entry in self._resolve(policy, facts, mark):
+        for entry in self._resolve(policy, leaving):
+            mark = marked(mark, entry.sa)
+            if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # no one has the mode: `no-iptfs`
+                raise _Refused(errno.EOPNOTSUPP, "XfrmOutStateModeError")
             sent = self._outbound.send_with(entry, packet, self.netns.now)
             if sent.packet is None:
                 counter = sent.counter
                 raise _Refused(_SENDER_SEES.get(sent.verdict, errno.EINVAL), *([counter] if counter else []))
             packet = sent.packet
-        return packet
+        return HostSent(packet=packet, mark=mark)
 
-    def _resolve(self, policy: Policy, facts: Flow, mark: int) -> list[SadEntry]:
+    def _resolve(self, policy: Policy, leaving: _Leaving) -> list[SadEntry]:
         """A valid SA for every template; else the packet is dropped, and an ACQUIRE may be under way."""
         entries = []
         for template in policy.templates[:_MAX_DEPTH]:
-            entry = self._find_state(template, policy, facts, mark)
+            entry = self._find_state(template, policy, leaving)
             if entry is None and template.level != "use":
                 # EAGAIN: dropped (or queued, with xfrm_larval_drop 0), and the sender sees success.
                 dropped = self.netns.sysctl["net.core.xfrm_larval_drop"]
@@ -136,54 +158,67 @@ class Host:
                 entries.append(entry)
         return entries
 
-    def _find_state(self, template: Template, policy: Policy, facts: Flow, mark: int) -> SadEntry | None:
-        """xfrm_state_find: not dying before dying, then the newest second; of equals the first in the list."""
-        src, dst = (template.src, template.dst) if template.mode is Mode.TUNNEL else facts[:2]
+    def _find_state(self, template: Template, policy: Policy, leaving: _Leaving) -> SadEntry | None:
+        """xfrm_state_find: of the states that serve, `_better` says which. With CPU_ACQUIRE only one of the sender's
+        own CPU ends the search: another one serves while that CPU's is asked for, once.
+        """
+        src, dst = (template.src, template.dst) if template.mode in _OWN_ENDS else leaving.facts[:2]
+        per_cpu = self.netns.kernel.sa_dir and bool(policy.flags & CPU_ACQUIRE)
         best: SadEntry | None = None
         pending = False
         for entry in reversed(list(self.netns.sad)):
-            if not _serves(entry.sa, template, policy, (src, dst), mark):
+            if not _serves(entry.sa, template, policy, (src, dst)):
                 continue
-            pending = pending or entry.state is State.LARVAL
-            takes = not entry.sa.selective or entry.sa.selector.matches(*facts)
-            if entry.state is not State.VALID or not takes:
+            if entry.state is State.LARVAL:
+                pending = pending or best is None or entry.sa.pcpu == leaving.cpu
+            takes = not entry.sa.selective or entry.sa.selector.matches(*leaving.facts)
+            if entry.state is not State.VALID or not takes or entry.sa.pcpu not in (None, leaving.cpu):
                 continue
-            if best is None or (best.dying, -int(best.added)) > (entry.dying, -int(entry.added)):
+            if best is None or _better(entry, best):
                 best = entry
-        if best is not None:
-            if best.sa.dir is Direction.IN:
-                raise _Refused(errno.EINVAL, "XfrmOutStateDirError", "XfrmOutPolError")
+        if best is not None and best.sa.dir is Direction.IN:
+            raise _Refused(errno.EINVAL, "XfrmOutStateDirError", "XfrmOutPolError")
+        if best is not None and not (per_cpu and best.sa.pcpu is None):
             return best
-        if not pending:
-            self._acquire(template, policy, (src, dst), mark)
-        return None
+        if pending:
+            return None
+        asked = self._acquire(template, policy, (src, dst), leaving.cpu if best is not None else None)
+        return best if asked else None
 
-    def _acquire(self, template: Template, policy: Policy, ends: tuple[bytes, bytes], mark: int) -> None:
+    def _acquire(self, template: Template, policy: Policy, ends: tuple[bytes, bytes], cpu: int | None) -> bool:
+        """A larval state, of one CPU where `cpu` names it, and a message; False: no one listens."""
         src, dst = ends
-        sad = self.netns.sad
-        if template.spi and sad.lookup(dst, template.spi, template.proto, mark) is not None:
+        mark = policy.mark.value & policy.mark.mask
+        if template.spi and self.netns.sad.lookup(dst, template.spi, template.proto, mark) is not None:
             raise _Refused(errno.EEXIST, "XfrmOutPolError")
-        if self.netns.listening:
-            self.netns.start_acquire(
-                SecurityAssociation(
-                    src,
-                    dst,
-                    template.spi,
-                    template.proto,
-                    template.mode,
-                    reqid=template.reqid,
-                    mark=policy.mark,
-                    if_id=policy.if_id,
-                )
-            )
+        if not self.netns.listening:
+            return False
+        wanted = SecurityAssociation(
+            src, dst, template.spi, template.proto, template.mode, reqid=template.reqid, mark=policy.mark,
+            if_id=policy.if_id, pcpu=cpu,
+        )  # fmt: skip
+        self.netns.start_acquire(wanted)
+        return True
 
 
-def _serves(sa: SecurityAssociation, template: Template, policy: Policy, ends: tuple[bytes, bytes], mark: int) -> bool:
-    """What xfrm_state_find compares before it looks at a state."""
+def marked(mark: int, sa: SecurityAssociation) -> int:
+    """xfrm_smark_get: a packet's mark after an SA with an output mark."""
+    output = sa.output_mark
+    return mark if output is None else (mark & ~output.mask) | (output.value & output.mask)
+
+
+def _better(entry: SadEntry, best: SadEntry) -> bool:
+    """xfrm_state_look_at: the CPU's own before any CPU's, not dying before dying, then the newest second."""
+    ranks = [(e.sa.pcpu is None, e.dying, -int(e.added)) for e in (entry, best)]
+    return ranks[0] < ranks[1]
+
+
+def _serves(sa: SecurityAssociation, template: Template, policy: Policy, ends: tuple[bytes, bytes]) -> bool:
+    """What xfrm_state_find compares before it looks at a state. The mark is the policy's, not the packet's."""
     return (
         (sa.src, sa.dst) == ends
         and (sa.reqid, sa.mode, sa.proto, sa.if_id) == (template.reqid, template.mode, template.proto, policy.if_id)
-        and sa.mark.matches(mark)
+        and sa.mark.matches(policy.mark.value & policy.mark.mask)
         and "wildrecv" not in sa.flags
         and (not template.spi or template.spi == sa.spi)
     )

@@ -45,8 +45,7 @@ class Mode(Enum):
 
 MODE_NUMBERS = {Mode(name): number for number, name in MODES.items()} | {Mode.IPTFS: MODE_IPTFS}
 """XFRM_MODE_*. ANY has none, and stands as -1 where a number is wanted."""
-MODE_BY_NUMBER = {number: Mode(name) for number, name in MODES.items()}
-"""The modes that every kernel has."""
+MODE_BY_NUMBER = {number: mode for mode, number in MODE_NUMBERS.items()}
 
 
 class Direction(Enum):
@@ -201,6 +200,7 @@ class SecurityAssociation:
     is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp, BEET.
     `as_kernel`: a kernel took these algorithms, so that they are no reason to refuse it; where espsim cannot run them,
     `keys` is None.
+    `mtimer` (XFRMA_MTIMER_THRESH) and `nat_keepalive` are seconds, 0 is none.
     What every packet asks is worked out here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
     lifetime is finite), `selective` (the selector refuses something).
     """
@@ -230,6 +230,8 @@ class SecurityAssociation:
     current: Lifetime = Lifetime()
     seq: int = 0
     label: str = ""
+    mtimer: int = 0
+    nat_keepalive: int = 0
     iptfs: IptfsOptions | None = None
     as_kernel: bool = field(default=False, repr=False, compare=False)
     keys: SuiteKeys | None = field(init=False, repr=False, default=None)

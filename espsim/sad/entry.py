@@ -46,7 +46,8 @@ class SadEntry:
     `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `odd_mode` a mode
     without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of the replay
     bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
-    when UPDSA last gave it new limits. `tunnel` is the state that IPComp in tunnel mode keeps beside itself, and
+    when UPDSA last gave it new limits; `selector_family` the family that its selector says, 0 where it says none (a
+    larval state of ALLOCSPI, say). `tunnel` is the state that IPComp in tunnel mode keeps beside itself, and
     `tunnel_users` counts who keep this one (0: it is no such state).
     """
 
@@ -67,6 +68,7 @@ class SadEntry:
     dying: bool = False
     hard_add: int = 0
     renewed: float = 0.0
+    selector_family: int = 0
     tunnel: SadEntry | None = field(default=None, repr=False)
     tunnel_users: int = 0
 

@@ -316,10 +316,12 @@ class Sad:
         seq: int = 0,
         af: int | None = None,
         odd_mode: int | None = None,
+        selected: bool = False,
     ) -> SadEntry:
-        """A new larval state; it lives for acq_expires seconds."""
+        """A new larval state; it lives for acq_expires seconds. `selected`: its selector says its family."""
         entry = SadEntry(self.index.take_index(), sa, State.LARVAL, Window(0), added=now, seq=seq, odd_mode=odd_mode)
         entry.af, entry.hard_add = _family(sa, af), self.acq_expires
+        entry.selector_family = entry.af if selected else 0
         return self.index.insert(entry)
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -373,6 +375,7 @@ class Sad:
         entry = SadEntry(index, sa, state, window, oseq=oseq, added=now, seq=sa.seq)
         entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
+        entry.selector_family = selector_family(sa, entry.af)
         if keep_window:
             entry.bytes, entry.packets = sa.current.bytes, sa.current.packets
         return entry
@@ -440,6 +443,14 @@ class Sad:
 def _family(sa: SecurityAssociation, af: int | None) -> int:
     """The family that a request stated (ALLOCSPI takes any, AF_UNSPEC too), else its addresses'."""
     return family(sa.dst) if af is None else af
+
+
+def selector_family(sa: SecurityAssociation, af: int) -> int:
+    """The family that the selector of a NEWSA has: its addresses', else the state's; 0 under the flag af-unspec."""
+    address = sa.selector.src or sa.selector.dst
+    if address:
+        return family(address)
+    return 0 if "af-unspec" in sa.flags else af
 
 
 def of_protocol(proto: int, wanted: int) -> bool:

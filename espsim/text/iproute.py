@@ -64,6 +64,11 @@ class Args:
         """The word here."""
         return self.words[self._at]
 
+    @property
+    def ahead(self) -> str:
+        """The word that follows this one; nothing where there is none."""
+        return self.words[self._at + 1] if self.more else ""
+
     def skip(self) -> None:
         """On to what follows, which may be nothing."""
         self._at += 1

@@ -8,7 +8,8 @@ the errno's name, for EVENTS "N events"), `extack` (text or null), and with the 
     events      EVENTS
     nonzero     STAT: every counter of /proc/net/xfrm_stat that is not 0
     counters    RX, TX: what moved
-    packet      TX: what left, in hex
+    packet      TX: what left, in hex; `out` names it: "10.7.1.1>10.7.0.1 ESP spi 0x1000 seq 0x1"
+    skb_mark    RX, TX: the mark of what a socket saw, or of what left, in a list
 
 A state always has src, dst, proto (number), spi (0x and 8 digits), family, mode (number), reqid, seq, hard_add_expires.
 What follows is there only where it says something, as `ip -s` is silent about the rest:
@@ -16,6 +17,9 @@ What follows is there only where it says something, as `ip -s` is silent about t
     bytes, packets                                             once it has carried a packet
     stat_replay_window, stat_replay, stat_integrity_failed     once it has refused one
     mark "0x5/0xff", if_id, pcpu, dir "in"|"out"               where it has one
+    sel "10.0.0.1/32 0.0.0.0/0"                                where the selector says its family
+    replay_window                                              where the legacy window is not 0
+    encap "2,4500,4500", set_mark "0x33/0xff", mtimer, nat_keepalive, iptfs {drop_time, ...}      where it has one
     replay {oseq, seq, bitmap}                                 once the legacy context has moved (XFRMA_REPLAY_VAL)
     replay_esn {bmp_len, replay_window, seq, seq_hi, oseq, oseq_hi, bitmap, window, bmp}     where it has that context
 
@@ -28,12 +32,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from espsim.core.address import format_address
+from espsim.core.address import AF_INET6, format_address
 from espsim.core.errors import XfrmError
 from espsim.netlink.netns import Event
 from espsim.netlink.view import StateView
-from espsim.sad.association import NO_MARK
+from espsim.sad.association import NO_MARK, Direction, Encap, IptfsOptions, Selector
 from espsim.text.bitmap import to_circular
+from espsim.text.names import ENCAP_TYPES
 
 Answer = dict[str, object]
 
@@ -78,7 +83,50 @@ def state(view: StateView) -> Answer:
         answer["pcpu"] = sa.pcpu
     if sa.dir is not None:
         answer["dir"] = sa.dir.value
-    return answer | _replay(view)
+    return answer | _attributes(view) | _replay(view)
+
+
+def _attributes(view: StateView) -> Answer:
+    """The rest of what an SA may have."""
+    sa = view.sa
+    answer: Answer = {}
+    if view.selector_family:
+        answer["sel"] = selector_text(sa.selector, view.selector_family)
+    if view.window_size and not (view.bmp_len or sa.esn):
+        answer["replay_window"] = view.window_size
+    if sa.encap is not None:
+        answer["encap"] = f"{encap_number(sa.encap)},{sa.encap.sport},{sa.encap.dport}"
+    if sa.output_mark is not None and sa.output_mark != NO_MARK:
+        answer["set_mark"] = f"0x{sa.output_mark.value:x}/0x{sa.output_mark.mask:x}"
+    if sa.mtimer:
+        answer["mtimer"] = sa.mtimer
+    if sa.nat_keepalive:
+        answer["nat_keepalive"] = sa.nat_keepalive
+    if sa.iptfs is not None:
+        answer["iptfs"] = _iptfs(sa.iptfs, sa.dir)
+    return answer
+
+
+def selector_text(selector: Selector, af: int) -> str:
+    """`SRC/N DST/N`: a selector's two prefixes."""
+    zeros = bytes(16 if af == AF_INET6 else 4)
+    src, dst = (format_address(address or zeros) for address in (selector.src, selector.dst))
+    return f"{src}/{selector.src_prefix} {dst}/{selector.dst_prefix}"
+
+
+def encap_number(encap: Encap) -> int:
+    """UDP_ENCAP_*, TCP_ENCAP_ESPINTCP."""
+    numbers = {name: number for number, name in ENCAP_TYPES.items()}
+    return int(numbers.get(encap.kind, encap.kind))
+
+
+def _iptfs(options: IptfsOptions, direction: Direction | None) -> Answer:
+    """copy_to_user_iptfs: what belongs to the SA's direction."""
+    if direction is Direction.IN:
+        return {"drop_time": options.drop_time, "reorder_window": options.reorder_window}
+    flag: Answer = {"dont_frag": True} if options.dont_frag else {}
+    sizes = {"init_delay": options.init_delay, "max_qsize": options.max_qsize, "pkt_size": options.pkt_size}
+    return flag | sizes
 
 
 def _replay(view: StateView) -> Answer:
@@ -113,16 +161,15 @@ def events(found: Iterable[Event]) -> Answer:
 def event(found: Event) -> Answer:
     """One event: its kind, `t` on the model's clock, and what its message carries.
 
-    EXPIRE has `hard`, spi, bytes, packets and the state as `sa`; ACQUIRE has spi, dst, proto and seq; FLUSHSA what was
-    flushed; any other about a state has it as `sa`.
+    EXPIRE has `hard`, spi, bytes, packets and the state as `sa`; ACQUIRE has spi, dst, proto and seq, and pcpu where
+    one CPU asks; FLUSHSA what was flushed; any other about a state has it as `sa`.
     """
     answer: Answer = {"event": found.kind, "t": round(found.time, 3)}
     view = found.view
     if found.kind == "ACQUIRE" and view is not None:
         sa = view.sa
-        return answer | {
-            "spi": f"0x{sa.spi:08x}", "dst": format_address(sa.dst), "proto": sa.proto, "seq": view.seq
-        }  # fmt: skip
+        answer |= {"spi": f"0x{sa.spi:08x}", "dst": format_address(sa.dst), "proto": sa.proto, "seq": view.seq}
+        return answer | ({} if sa.pcpu is None else {"pcpu": sa.pcpu})
     if found.kind == "EXPIRE" and view is not None:
         answer |= {"hard": found.hard, "spi": f"0x{view.sa.spi:08x}", "bytes": view.bytes, "packets": view.packets}
     if view is not None:

@@ -17,7 +17,7 @@ from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 
 _TTL = 64
-_SPORT, _DPORT = 40000, 40001
+DATAGRAM_PORTS = _SPORT, _DPORT = 40000, 40001
 _JUNK = 24
 """Bytes after the ESP header where nobody has keys: as many as an SA with a short ICV would put there."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from espsim.core.address import AF_INET, AF_INET6, prefix_match
+from espsim.core.numbers import MODE_IPTFS
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import DIRECTIONS, Policy
 from espsim.sad.association import NO_MARK, Mark, Mode, Selector
@@ -28,7 +29,7 @@ _TEMPLATE_PROTOCOLS = frozenset({43, 50, 51, 60, 108})
 @dataclass(frozen=True, slots=True)
 class PolicyCommand:
     """One `ip xfrm policy` command. `policy`: what add and update install; `thresholds`, `defaults`: what set and
-    setdefault put in the place of what Spd has.
+    setdefault put in the place of what Spd has. `odd_mode`: the number of a template's mode that no kernel has.
 
     For the other verbs the fields say which policies are meant; None: it was not said.
     """
@@ -47,6 +48,7 @@ class PolicyCommand:
     flags: int | None = None
     thresholds: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
+    odd_mode: int | None = None
 
 
 def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
@@ -61,7 +63,7 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     if verb in ("set", "setdefault", "getdefault"):
         return []
     if command.policy is not None:
-        _verify(netns, command.policy)
+        _verify(netns, command.policy, command.odd_mode)
         policy = replace(command.policy, added=netns.now)
         done = spd.add(policy) if verb == "add" else spd.update(policy)
         netns.note_policy("NEWPOLICY" if verb == "add" else "UPDPOLICY", **_facts(done))
@@ -81,7 +83,7 @@ def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
     return meant
 
 
-def _verify(netns: Netns, policy: Policy) -> None:
+def _verify(netns: Netns, policy: Policy, odd_mode: int | None) -> None:
     """verify_newpolicy_info and validate_tmpl (net/xfrm/xfrm_user.c)."""
     if policy.index and policy.index & 7 != DIRECTIONS[policy.dir]:
         raise netns.kernel.error(errno.EINVAL, "Policy index doesn't match direction")
@@ -89,12 +91,15 @@ def _verify(netns: Netns, policy: Policy) -> None:
         raise netns.kernel.error(errno.EINVAL, f"Template count must be <= XFRM_MAX_DEPTH ({MAX_DEPTH})")
     length = 16 if policy.af == AF_INET6 else 4
     for template in policy.templates:
+        if odd_mode is not None or (template.mode is Mode.IPTFS and not netns.kernel.iptfs):
+            most = MODE_IPTFS + netns.kernel.iptfs  # XFRM_MODE_MAX
+            raise netns.kernel.error(errno.EINVAL, f"Mode in template must be < XFRM_MODE_MAX ({most})")
         if template.mode in (Mode.TUNNEL, Mode.BEET):
             if policy.dir == "out" and template.level == "use":
                 raise netns.kernel.error(
                     errno.EINVAL, "Mode in optional template not allowed in outbound policy"
                 )  # fmt: skip
-        elif len(template.dst) != length:
+        elif template.mode is not Mode.IPTFS and len(template.dst) != length:
             raise netns.kernel.error(errno.EINVAL, "Mode in template doesn't support a family change")
         length = len(template.dst)
         if template.proto not in _TEMPLATE_PROTOCOLS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from espsim.core.address import AF_INET6, format_address
+from espsim.core.numbers import MODE_IPTFS, MODES
 from espsim.netlink.spd import ICMP, LOCALOK, Policy, Template
-from espsim.sad.association import Lifetime
+from espsim.sad.association import MODE_NUMBERS, Lifetime
 from espsim.text.names import proto_name
 from espsim.text.show import lifetime_rows, mark_rows, selector_row
 
@@ -66,7 +67,7 @@ def _template(template: Template, stats: bool) -> Iterator[str]:
     if template.spi or stats:
         row += f"spi 0x{template.spi:08x}" + (f"({template.spi}) " if stats else " ")
     row += f"reqid {template.reqid}" + (f"(0x{template.reqid:08x})" if stats else "")
-    yield f"{row} mode {template.mode.value}"
+    yield f"{row} mode {MODES.get(MODE_NUMBERS[template.mode], MODE_IPTFS)}"
     if template.level == "use" or stats:
         yield f"\tlevel {template.level} " + ("share any " if stats else "")
     if stats:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from espsim.netlink.spd import Policy, Template
-from espsim.sad.association import NO_MARK, Limits, Mark, Mode, Selector
+from espsim.sad.association import MODE_BY_NUMBER, NO_MARK, Limits, Mark, Mode, Selector
 from espsim.text.id_words import Id, read_flag_bits, read_id, read_limit, read_mode
 from espsim.text.iproute import Args, IpRefusal, matches, not_modelled
 from espsim.text.selector import SelectorWords, read_selector
@@ -26,7 +26,9 @@ _NO_DIR = "Not enough information: DIR is required."
 
 @dataclass(slots=True)
 class _Draft:
-    """xfrm_policy_modify()'s variables."""
+    """xfrm_policy_modify()'s variables. `netlink`: numbers may stand where `ip` wants names; `odd_mode`: a template's
+    mode that no kernel has.
+    """
 
     dir: str | None = None
     selector: SelectorWords | None = None
@@ -41,6 +43,8 @@ class _Draft:
     limits: dict[str, int | None] = field(default_factory=dict)
     templates: list[Template] = field(default_factory=list)
     context: bool = False
+    netlink: bool = False
+    odd_mode: int | None = None
 
     @property
     def family(self) -> int:
@@ -54,27 +58,30 @@ class _Draft:
         return replace(words.build(len(zeros)), src=words.src or zeros, dst=words.dst or zeros)
 
 
-def parse_policy_words(words: list[str], family: int = 0) -> PolicyCommand:
-    """The words after `xfrm policy`. IpRefusal where `ip` refuses them."""
+def parse_policy_words(words: list[str], family: int = 0, *, netlink: bool = False) -> PolicyCommand:
+    """The words after `xfrm policy`. IpRefusal where `ip` refuses them.
+
+    `netlink`: what a message can say and `ip` can't is taken too, as numbers: `flag 4`, `mode 5` and `mode iptfs`.
+    """
     if not words:
         return PolicyCommand("list")
     args = Args(words[1:], family)
     for name, verb in _VERBS:
         if matches(words[0], name):
-            return _command(args, verb, family)
+            return _command(args, verb, family, netlink=netlink)
     if matches(words[0], "help"):
         raise IpRefusal("Usage: ip xfrm policy { add | update | delete | get | deleteall | list | flush | count }")
     raise IpRefusal(f'Command "{args.seen(words[0])}" is unknown, try "ip xfrm policy help".')
 
 
-def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
+def _command(args: Args, verb: Verb, family: int, *, netlink: bool) -> PolicyCommand:
     if verb in ("count", "getdefault"):
         return PolicyCommand(verb)
     if verb == "set":
         return PolicyCommand(verb, thresholds=_thresholds(args))
     if verb == "setdefault":
         return PolicyCommand(verb, defaults=_defaults(args))
-    draft = _Draft(af=family)
+    draft = _Draft(af=family, netlink=netlink)
     known = _READERS[verb]
     while args.left:
         reader = known.get(args.word)
@@ -84,7 +91,7 @@ def _command(args: Args, verb: Verb, family: int) -> PolicyCommand:
             _selector(args, draft, verb)
         args.skip()
     if verb in ("add", "update"):
-        return PolicyCommand(verb, _policy(draft))
+        return PolicyCommand(verb, _policy(draft), odd_mode=draft.odd_mode)
     if verb in ("get", "delete"):
         _check_one(draft)
         if not draft.mark.value & draft.mark.mask:
@@ -212,7 +219,26 @@ def _mark(args: Args, draft: _Draft) -> None:
 
 
 def _flag(args: Args, draft: _Draft) -> None:
-    draft.flags = read_flag_bits(args, _FLAGS, 8, "FLAG value is invalid")
+    number = _netlink_number(args, draft)
+    draft.flags = read_flag_bits(args, _FLAGS, 8, "FLAG value is invalid") if number is None else number
+
+
+def _netlink_number(args: Args, draft: _Draft) -> int | None:
+    """The octet that follows in decimal, where the request may say more than `ip`."""
+    if not (draft.netlink and args.ahead.isdecimal()):
+        return None
+    return args.number("one octet is wanted", 8)
+
+
+def _template_mode(args: Args, draft: _Draft) -> str:
+    if draft.netlink and args.ahead == Mode.IPTFS.value:
+        return args.next()
+    number = _netlink_number(args, draft)
+    if number is None:
+        return read_mode(args)
+    if number not in MODE_BY_NUMBER:
+        draft.odd_mode = number
+    return MODE_BY_NUMBER.get(number, Mode.TRANSPORT).value
 
 
 def _context(args: Args, draft: _Draft) -> None:
@@ -255,7 +281,7 @@ def _template(args: Args, draft: _Draft) -> None:
     args.next()
     while True:
         if args.word == "mode":
-            mode = read_mode(args)
+            mode = _template_mode(args, draft)
         elif args.word == "reqid":
             reqid = args.number("REQID value is invalid")
         elif args.word == "level":

@@ -1,6 +1,6 @@
 """One line of the request language: a verb, then `key=value` words, and what a value may say.
 
-    VERB key=value key={name:number,...}    # comment
+    VERB key=value (an aside) key={name:number,...}    # comment
 
 Numbers are decimal or 0x. Every key is checked against its verb's, said once, and in range, before anything is asked
 of a kernel: what netlink cannot carry is the line's fault; what the kernel would refuse is the kernel's to refuse.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
-from espsim.core.numbers import DIRECTIONS, MODE_OF
+from espsim.core.numbers import DIRECTIONS, MODE_IPTFS, MODE_OF
 from espsim.netlink.request import EsnState, ReplayVal
-from espsim.sad.association import NO_MARK, Limits, Mark
+from espsim.sad.association import ANY, NO_MARK, Limits, Mark, Selector
 from espsim.text.cursor import up_to
 from espsim.text.lexer import MAX_LINE, shown
 from espsim.text.names import EXTRA_FLAGS, FLAGS, FULL_MASK, XFRM_PROTOCOLS, flags_of, limit_of
@@ -29,7 +29,7 @@ _VERB = re.compile("[A-Z]{2,16}", re.ASCII)
 _NUMBER = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HEX = re.compile("(0[xX])?([0-9a-fA-F]{2}){0,512}", re.ASCII)
-_MODES = MODE_OF | {"iptfs": 5}
+_MODES = MODE_OF | {"iptfs": MODE_IPTFS}
 _DIRECTIONS = {name: number for number, name in DIRECTIONS.items()}
 _ESN = ("bmp_len", "replay_window", "seq", "seq_hi", "oseq", "oseq_hi")
 _LIMITS = tuple(f"{hardness}_{unit}" for unit in ("bytes", "packets", "add", "use") for hardness in ("soft", "hard"))
@@ -41,11 +41,15 @@ def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str
         raise InputError(f"a line of {len(text)} characters; {MAX_LINE} is the limit", where=where, line=number)
     if "\0" in text:
         raise InputError("a NUL byte: this is no text", where=where, line=number)
-    words = []
+    words: list[str] = []
+    aside = False
     for word in text.split():
         if word.startswith("#"):
             break
-        words.append(word)
+        aside = aside or word.startswith("(")
+        if not aside:
+            words.append(word)
+        aside = aside and not word.endswith(")")
     if not words:
         return None
     if not _VERB.fullmatch(words[0]):
@@ -207,17 +211,47 @@ class Words:
 
     def braces(self, key: str, known: Collection[str], bits: int = 32) -> dict[str, int]:
         """`{name:number,...}`."""
-        text = self.text(key)
-        if len(text) < 2 or text[0] != "{" or text[-1] != "}":
-            raise self.error(f"{key} takes {{name:number,...}}")
         result: dict[str, int] = {}
-        for part in text[1:-1].split(",") if text != "{}" else ():
-            name, _, value = part.partition(":")
+        for name, value in self._pairs(key, "number").items():
             if name not in known:
                 raise self.error(f"{key}: unknown name {shown(name)}; known: {', '.join(known)}")
+            result[name] = self.parse_number(f"{name} of {key}", value, bits)
+        return result
+
+    def selector(self, key: str) -> Selector:
+        """`{src:A/N,dst:B/N}`, one of them or both; any other selector where the word is not there."""
+        if key not in self.values:
+            return ANY
+        sides = self._pairs(key, "address/prefix")
+        for name in sides:
+            if name not in ("src", "dst"):
+                raise self.error(f"{key}: unknown name {shown(name)}; known: src, dst")
+        found = {name: self._prefix(f"{name} of {key}", text) for name, text in sides.items()}
+        src, dst = found.get("src", (b"", 0)), found.get("dst", (b"", 0))
+        if src[0] and dst[0] and len(src[0]) != len(dst[0]):
+            raise self.error(f"{key}: src and dst are of different families")
+        return Selector(*src, *dst)
+
+    def _prefix(self, key: str, text: str) -> tuple[Address, int]:
+        """An address and a prefix length, which netlink lets be any octet."""
+        address, slash, length = text.partition("/")
+        try:
+            packed = parse_address(address)
+        except ValueError:
+            raise self.error(f"{key}: {shown(address)} is no IP address") from None
+        return packed, self.parse_number(f"the prefix length of {key}", length, 8) if slash else 8 * len(packed)
+
+    def _pairs(self, key: str, kind: str) -> dict[str, str]:
+        """`{name:value,...}`, each name once; `kind` says what values are."""
+        text = self.text(key)
+        if len(text) < 2 or text[0] != "{" or text[-1] != "}":
+            raise self.error(f"{key} takes {{name:{kind},...}}")
+        result: dict[str, str] = {}
+        for part in text[1:-1].split(",") if text != "{}" else ():
+            name, _, value = part.partition(":")
             if name in result:
                 raise self.error(f"{key}: {name} is given twice")
-            result[name] = self.parse_number(f"{name} of {key}", value, bits)
+            result[name] = value
         return result
 
     def esn(self) -> EsnState | None:

@@ -6,22 +6,24 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from espsim.core.address import Address, parse_address
+from espsim.core.address import Address, format_address, parse_address
 from espsim.core.errors import errno_name
 from espsim.core.numbers import PROTO_AH, PROTO_ESP, PROTO_UDP
+from espsim.netlink.construct import POSSIBLE_CPUS
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Policy
 from espsim.reference.host import Host, HostReceived
 from espsim.sad.association import ESPINUDP, Mode, SecurityAssociation
 from espsim.text.lexer import shown
+from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
-from espsim.xfrm.peer import Peer, Shape, datagram
+from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram
 from espsim.xfrm.request_line import Words
 
 RX_WORDS = frozenset(
-    {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "payload", "as"}
+    {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as"}
 )  # fmt: skip
-TX_WORDS = frozenset({"src", "dst", "mark", "payload"})
+TX_WORDS = frozenset({"src", "dst", "mark", "cpu", "payload"})
 
 _PAYLOAD = 5
 _MAX_PAYLOAD = 60000
@@ -47,6 +49,7 @@ class Traffic:
         if src is not None and len(src) != len(dst):
             raise words.error("src and dst are of different families")
         mark, payload = words.number("mark", 0), _payload(words)
+        _cpu(words)  # input does not look at it
         if proto == PROTO_UDP:
             packet = datagram(src or bytes(len(dst)), dst, payload)
             return lambda: self._receive(packet, mark)
@@ -55,11 +58,11 @@ class Traffic:
 
     def tx(self, words: Words) -> Callable[[], Answer]:
         """TX: one datagram leaves, or does not."""
-        dst, mark, payload = words.address("dst"), words.number("mark", 0), _payload(words)
+        dst, mark, payload, cpu = words.address("dst"), words.number("mark", 0), _payload(words), _cpu(words)
         src = words.address("src") if "src" in words else None
         if src is not None and len(src) != len(dst):
             raise words.error("src and dst are of different families")
-        return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark)
+        return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark, cpu)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -88,15 +91,17 @@ class Traffic:
         if self._seen is not None:
             self._seen(packet, received)
         answer = ok(counters=_moved(before, self._netns.counters))
-        return answer | {"result": "delivered" if received.delivered else "dropped"}
+        answer |= {"result": "delivered" if received.delivered else "dropped"}
+        return answer | {"skb_mark": [f"0x{received.mark:x}"]} if received.delivered else answer
 
-    def _send(self, packet: bytes, mark: int) -> Answer:
+    def _send(self, packet: bytes, mark: int, cpu: int) -> Answer:
         before = Counter(self._netns.counters)
-        sent = self._host.send(packet, mark)
+        sent = self._host.send(packet, mark, cpu)
         answer = ok(counters=_moved(before, self._netns.counters))
         answer |= {"errno": sent.errno, "result": errno_name(sent.errno) if sent.errno else "sent"}
+        answer["out"] = []
         if sent.packet is not None:
-            answer["packet"] = sent.packet.hex()
+            answer |= {"out": [told(sent.packet)], "packet": sent.packet.hex(), "skb_mark": [f"0x{sent.mark:x}"]}
         return answer
 
     def _find(self, dst: Address, spi: int, proto: int) -> SecurityAssociation | None:
@@ -134,6 +139,33 @@ def _single(policies: Iterable[Policy], direction: str) -> Iterator[Policy]:
         full = 8 * len(selector.dst)
         if policy.dir == direction and full and selector.src_prefix == selector.dst_prefix == full:
             yield policy
+
+
+def _cpu(words: Words) -> int:
+    """`cpu=N`: on which CPU the packet is."""
+    cpu = words.number("cpu", 0)
+    if cpu >= POSSIBLE_CPUS:
+        raise words.error(f"cpu is not in 0 to {POSSIBLE_CPUS - 1}, as many as the model has")
+    return cpu
+
+
+def told(packet: bytes) -> str:
+    """A packet as TX names it: `SRC>DST`, UDP with its ports where that carries ESP, and ESP's SPI and number."""
+    v4 = packet[0] >> 4 == 4
+    at, proto = ((packet[0] & 15) * 4, packet[ipv4.PROTOCOL]) if v4 else (ipv6.HEADER_LENGTH, packet[6])
+    src, dst = (packet[12:16], packet[16:20]) if v4 else (packet[8:24], packet[24:40])
+    text = f"{format_address(src)}>{format_address(dst)} "
+    esp_at = at
+    if proto == PROTO_UDP:
+        text += "UDP"
+        sport, dport = int.from_bytes(packet[at : at + 2]), int.from_bytes(packet[at + 2 : at + 4])
+        if (sport, dport) == DATAGRAM_PORTS:
+            return text
+        text, esp_at = f"{text} {sport}>{dport} ", at + udp.HEADER_LENGTH
+    elif proto != PROTO_ESP:
+        return text + str(proto)
+    spi, seq = esp.parse(packet, esp_at)
+    return f"{text}ESP spi 0x{spi:x} seq 0x{seq:x}"
 
 
 def _payload(words: Words) -> int:

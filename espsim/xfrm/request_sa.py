@@ -10,8 +10,8 @@ key: the kernel says ENOSYS before it would look at one.
 from __future__ import annotations
 
 from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
-from espsim.netlink.request import SaRequest, SpiRequest, StateKey
-from espsim.sad.association import Direction, Encap, Offload
+from espsim.netlink.request import IptfsRequest, SaRequest, SpiRequest, StateKey
+from espsim.sad.association import Direction, Encap, Mark, Offload
 from espsim.text.names import ENCAP_TYPES
 from espsim.xfrm.request_line import PROTOCOLS, Words
 
@@ -21,7 +21,8 @@ SA_WORDS = frozenset(
     {
         *_TUPLE, "spi", "flags", "extra_flags", "replay_window", "replay_val", "esn", "encap", "mtimer", "offload",
         "aead", "key", "icv", "crypt", "crypt_key", "auth", "auth_key", "trunc", "comp", "limits",
-        "nat_keepalive", "tfcpad", "coa", "output_mark",
+        "nat_keepalive", "tfcpad", "coa", "output_mark", "set_mark", "sel",
+        "drop_time", "reorder_window", "dont_frag", "init_delay", "max_qsize", "pkt_size",
     }
 )  # fmt: skip
 ACQUIRE_WORDS = frozenset({"src", "dst", "proto", "mode", "reqid", "mark", "pcpu", "family", "seq"})
@@ -29,6 +30,7 @@ KEY_WORDS = frozenset({"src", "dst", "proto", "spi", "mark", "dir", "family", "s
 
 _ESP = PROTOCOLS["esp"]
 _OFFLOADS = ("crypto", "packet")
+_INBOUND, _PACKET = 2, 4  # XFRM_OFFLOAD_*
 
 
 def spi_request(words: Words) -> SpiRequest:
@@ -65,7 +67,7 @@ def sa_request(words: Words) -> SaRequest:
         nat_keepalive=words.optional("nat_keepalive"), offload=_offload(words), algorithms=_algorithms(words),
         limits=words.limits(), tfcpad=words.optional("tfcpad"),
         coa=words.address("coa") if "coa" in words else None,
-        output_mark=words.mark("output_mark") if "output_mark" in words else None,
+        output_mark=set_mark(words), selector=words.selector("sel"), iptfs=_iptfs(words),
         family=words.optional("family", 16),
     )  # fmt: skip
 
@@ -104,13 +106,36 @@ def _encap(words: Words) -> Encap | None:
     return Encap(kind, sport, dport, bytes(4))
 
 
+def set_mark(words: Words) -> Mark | None:
+    """`set_mark=V[/M]`, or `output_mark=`, its older name here: XFRMA_SET_MARK and its mask."""
+    if "set_mark" in words and "output_mark" in words:
+        raise words.error("set_mark and output_mark are one and the same")
+    key = "set_mark" if "set_mark" in words else "output_mark"
+    return words.mark(key) if key in words else None
+
+
+def _iptfs(words: Words) -> IptfsRequest:
+    """XFRMA_IPTFS_*; `dont_frag` is a flag, which `dont_frag=True` says too."""
+    flag = words.values.get("dont_frag", "0")
+    if flag not in ("", "0", "1", "True", "False"):
+        raise words.error("dont_frag takes True or False")
+    return IptfsRequest(
+        words.optional("drop_time"), words.optional("reorder_window", 16), flag not in ("0", "False"),
+        words.optional("init_delay"), words.optional("max_qsize"), words.optional("pkt_size"),
+    )  # fmt: skip
+
+
 def _offload(words: Words) -> Offload | None:
-    """`offload=DEV,in|out,crypto|packet`."""
+    """`offload=DEV,in|out,crypto|packet`, or `offload=IFINDEX,FLAGS` with XFRM_OFFLOAD_INBOUND (2) and _PACKET (4)."""
     if "offload" not in words:
         return None
     parts = words.text("offload").split(",")
+    if len(parts) == 2 and all(part[:1].isdecimal() for part in parts):
+        flags = words.parse_number("the flags of offload", parts[1], 3)
+        dev = f"if{words.parse_number('the ifindex of offload', parts[0])}"
+        return Offload(dev, Direction.IN if flags & _INBOUND else Direction.OUT, bool(flags & _PACKET))
     if len(parts) != 3 or parts[1] not in ("in", "out") or parts[2] not in _OFFLOADS or not 0 < len(parts[0]) < 16:
-        raise words.error("offload takes DEV,in|out,crypto|packet")
+        raise words.error("offload takes DEV,in|out,crypto|packet, or IFINDEX,FLAGS")
     return Offload(parts[0], Direction(parts[1]), parts[2] == "packet")
 
 

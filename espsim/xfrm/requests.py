@@ -3,22 +3,23 @@
     ALLOCSPI src= dst= proto= min= max= [mode= reqid= mark=V/M if_id= pcpu= dir=in|out|N seq= family=]
     NEWSA|UPDSA src= dst= proto= spi= [the same, and flags= extra_flags= replay_window= replay_val= esn= encap= mtimer=
             offload= limits= aead= key= icv= crypt= crypt_key= auth= auth_key= trunc= comp= nat_keepalive= tfcpad= coa=
-            output_mark=]
+            set_mark=V[/M] sel={src:A/N,dst:B/N} drop_time= reorder_window= dont_frag init_delay= max_qsize= pkt_size=]
     GETSA|DELSA dst= proto= spi= [mark= dir= family= srcaddr=]
     FLUSHSA [proto=]      DUMP [proto=] (or GETSA dump)      GETAE dst= spi=      EXPIRE src= dst= proto= spi= hard=0|1
     NEWAE dst= spi= [replay_val= esn= replace=0|1]
     GETDEFAULT            SETDEFAULT [in= fwd= out=]          1 is block, 2 is accept, anything else leaves it
     GETACQ|DELACQ seq=N, or src= dst= proto= [mode= reqid= mark= pcpu= family=]         with --option acquire-uapi
     SYSCTL NAME=VALUE     ADVANCE seconds=S     EVENTS     STAT     LISTEN on|off     POLICY words of `ip xfrm policy`
-    RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= payload=BYTES
-            as=SPI@DADDR]
-    TX dst= [src= mark= payload=BYTES]
+    RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= cpu=
+            payload=BYTES as=SPI@DADDR]
+    TX dst= [src= mark= cpu= payload=BYTES]
 
 Each netlink request takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body) too.
 RX sends in UDP where its SA says so; `encap=` says otherwise. `proto=udp` is cleartext and needs no SPI. Without `src=`
 the packet comes from the SA's own source; inside a tunnel it bears the addresses of the newest in-policy of single
 addresses whose template names this destination, else the SA's own. TX leaves from the source that an out-policy of
-single addresses, else the newest SA to that destination, gives. What answers look like is in answers.py.
+single addresses, else the newest SA to that destination, gives. POLICY takes what a message can say and `ip` can't,
+as numbers: `flag 4` (an ACQUIRE for each CPU), `mode 5` in a template. What answers look like is in answers.py.
 """
 
 from __future__ import annotations
@@ -237,7 +238,7 @@ class _Session:
 
     def _policy(self, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
         try:
-            command = parse_policy_words(words)
+            command = parse_policy_words(words, netlink=True)
         except IpRefusal as refusal:
             raise InputError(" ".join(refusal.text.split()), where=where, line=line) from None
         return _then_ok(lambda: apply_policy(self._netns, command))

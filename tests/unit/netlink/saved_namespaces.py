@@ -41,7 +41,7 @@ REQUESTS = [
     "LISTEN on", "SYSCTL net.core.xfrm_acq_expires=50", "ADVANCE seconds=3.5",
     "RX dst=10.7.1.1 spi=0x1000 seq=1", "RX dst=10.7.1.1 spi=0x1000 seq=40", "RX dst=10.7.1.1 spi=0x9999 seq=1",
     "RX dst=10.7.1.1 spi=0x1001 seq=4294967295 seq_hi=4294967295 mark=5",
-    "TX src=10.7.1.1 dst=10.7.0.1", "TX src=10.7.1.1 dst=10.7.0.2",
+    "TX src=10.7.1.1 dst=10.7.0.1", "TX src=10.7.1.1 dst=10.7.0.2 cpu=1",
     "RX dst=10.7.1.1 spi=0x1001 seq=3 mark=5", "TX src=10.8.0.1 dst=10.9.0.1",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ QUESTIONS = [
     "RX dst=10.7.1.1 spi=0x1001 seq=5 mark=5", "RX dst=10.7.1.1 spi=0x1001 seq=0xfffffff0 seq_hi=0xffffffff mark=5",
     "RX dst=10.7.1.2 spi=0x1001 seq=8", "RX dst=10.7.1.2 spi=0x1002 seq=1", "RX dst=10.7.1.1 proto=udp src=10.8.0.1",
     "RX dst=2001:db8::2 src=2001:db8::1 spi=0x1003 seq=1 proto=ah",
-    "TX src=10.7.1.1 dst=10.7.0.1", "TX src=10.7.1.1 dst=10.7.0.2", "TX src=10.8.0.1 dst=10.9.0.1",
+    "TX src=10.7.1.1 dst=10.7.0.1", "TX src=10.7.1.1 dst=10.7.0.2 cpu=1", "TX src=10.8.0.1 dst=10.9.0.1",
     "TX src=2001:db8::2 dst=2001:db8::1",
     "ALLOCSPI src=10.7.0.1 dst=10.7.1.1 proto=esp min=0x1000 max=0x1010",
     f"UPDSA src=10.7.0.1 dst=10.7.1.2 proto=esp spi=0x1002 {NULL} limits={{hard_add:60}}",

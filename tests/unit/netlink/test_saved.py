@@ -109,6 +109,7 @@ def test_nothing_new_is_forgotten():
     assert set(SadEntry.__dataclass_fields__) == {
         "sa_index", "sa", "state", "window", "oseq", "bytes", "packets", "added", "used",
         "stats", "seq", "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",
+        "selector_family",
     }  # fmt: skip
 
 
