@@ -8,6 +8,7 @@ comes with a 95 % interval.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -29,6 +30,9 @@ from espsim.sad.association import Mode, SecurityAssociation
 
 EVENTS = ("duplicate", "alias", "overflow", "refused", "any")
 """Same SPI; another SPI with the same slot; no room; an SPI outside of the driver's range; at least one of these."""
+
+_SPREAD, _TELLS = 12, 0.02
+"""Places of a curve that are a factor apart, and the change between two places that is worth a third one."""
 
 _BUDGET = 60_000
 """Adds that a Monte Carlo makes in all, unless the number of draws is given."""
@@ -122,6 +126,38 @@ def curve(
     if all(found is not None for found in exact):
         return [found for found in exact if found is not None]
     return _simulated(model, sizes, spis, seed, draws)
+
+
+def curve_where_it_changes(
+    model: Model, most: int, spis: Range, *, points: int, seed: int = 0, draws: int | None = None
+) -> dict[int, dict[str, Chance]]:
+    """`curve` from one SA to `most`, by number of SAs: at places a factor apart, then between those that differ most.
+
+    A table's end is a step that evenly spread places miss. Where only drawing tells, all places are a factor apart.
+    """
+    found = _spread_curve(model, most, spis, min(points, _SPREAD), seed=seed, draws=draws)
+    if any(chance.draws for row in found.values() for chance in row.values()):
+        return _spread_curve(model, most, spis, points, seed=seed, draws=draws)
+    while len(found) < points:
+        sizes = sorted(found)
+        steps = [
+            (max(abs(found[low][event].value - found[high][event].value) for event in found[low]), low, high)
+            for low, high in itertools.pairwise(sizes)
+            if high - low > 1
+        ]
+        most_changed, low, high = max(steps, default=(0.0, 0, 0))
+        if most_changed < _TELLS:
+            break
+        middle = (low + high) // 2
+        found[middle] = curve(model, [middle], spis)[0]
+    return dict(sorted(found.items()))
+
+
+def _spread_curve(
+    model: Model, most: int, spis: Range, points: int, *, seed: int, draws: int | None
+) -> dict[int, dict[str, Chance]]:
+    sizes = sorted({max(1, round(most ** (n / (points - 1)))) for n in range(points)})
+    return dict(zip(sizes, curve(model, sizes, spis, seed=seed, draws=draws), strict=True))
 
 
 def sas_for(chance: float, spis: Range) -> int:

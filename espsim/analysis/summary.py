@@ -13,7 +13,7 @@ from espsim.analysis.advice import advice
 from espsim.analysis.audit import FATES, SEVERITY, WORKS, Audit, Finding, Traffic
 from espsim.analysis.inventory import WAYS, Inventory
 from espsim.analysis.occupancy import shared, shared_across
-from espsim.analysis.odds import Chance, Range, chances
+from espsim.analysis.odds import EVENTS, Chance, Range, chances, curve_where_it_changes
 from espsim.core.errors import InputError, UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.offload.model import Model
@@ -23,6 +23,8 @@ _DRAWN_UP_TO = 1000
 """SAs up to which odds without a closed form are drawn."""
 _ADDS = 6000
 """Adds of a draw in all: enough for a first look; `espsim spi` draws more."""
+_CURVED_UP_TO, _CURVE = 1000, 24
+"""SAs up to which a curve of the odds is worth its time, and the places that it has at most."""
 _OWN = 20
 """The host's own addresses that are named; the count is always of all."""
 
@@ -153,6 +155,27 @@ def _chances(model: Model, sas: int, spis: Range, seed: int) -> dict[str, Any]:
         draws = max(30, _ADDS // max(1, sas))
         found = chances(model, sas, spis, seed=seed, draws=draws, draw=sas <= _DRAWN_UP_TO)
     return {name: chance.as_dict() for name, chance in found.items()} if found is not None else {"any": None}
+
+
+def odds_curve(
+    audit: Audit, inventory: Inventory, *, seed: int = 0
+) -> dict[str, list[tuple[int, float, float, float]]]:
+    """(SAs, chance, low, high) of each event in a device, up to four times the SAs; empty where it is not worked out.
+
+    The SPIs are drawn from the range that the present ones span.
+    """
+    if inventory.span is None or len(inventory.offered) > _CURVED_UP_TO:
+        return {}
+    most = max(16, 4 * len(inventory.offered))
+    with contextlib.suppress(UnknownReached, InputError):
+        found = curve_where_it_changes(
+            audit.device.model, most, Range(*inventory.span), points=_CURVE, seed=seed, draws=max(30, _ADDS // most)
+        )
+        return {
+            event: [(sas, row[event].value, row[event].low, row[event].high) for sas, row in found.items()]
+            for event in EVENTS
+        }
+    return {}
 
 
 class Cells(NamedTuple):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from espsim.analysis.audit import Audit
+    from espsim.analysis.inventory import Inventory
 
 
 @click.command()
@@ -98,7 +99,7 @@ def audit(
         wanted = odds or as_json or html_path is not None
         result = summary(inventory, audits, seed=seed, odds=wanted)
         if page is not None:
-            page.write(_page(result, audits))
+            page.write(_page(result, audits, inventory, seed))
         outputs.commit()
     with common.reporting(html_path):
         _show(result, as_json, odds)
@@ -121,11 +122,14 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _page(result: dict[str, Any], audits: Sequence[Audit]) -> str:
-    from espsim.analysis.summary import cells
-    from espsim.report.audit_html import Drawing, audit_html
+def _page(result: dict[str, Any], audits: Sequence[Audit], inventory: Inventory, seed: int) -> str:
+    from espsim.analysis.summary import cells, odds_curve
+    from espsim.cli.pages import made_here
+    from espsim.report.html.audit import audit_html
+    from espsim.report.html.charts import Slots
 
-    return audit_html(result, [Drawing(*cells(audit)) for audit in audits])
+    curves = [odds_curve(audit, inventory, seed=seed) for audit in audits]
+    return audit_html(result, [Slots(*cells(audit)) for audit in audits], curves, made_here())
 
 
 def _show(result: dict[str, Any], as_json: bool, odds: bool) -> None:

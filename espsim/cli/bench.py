@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli.common import by_path, keep_apart, model_options, warn, width_options
+from espsim.cli.common import by_path, keep_apart, model_options, reporting, warn, width_options
 from espsim.cli.numbers import Number, Numbers
+from espsim.cli.pages import html_option, html_page
 from espsim.sad.association import MOST_WINDOW
 
 if TYPE_CHECKING:
     from espsim.measure.cases import Group
     from espsim.measure.plan import Asked, Plan
+    from espsim.report.html.document import Made
 
 _BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command", "control")
 _SUITES = ("AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305", "AES-128-CBC-HMAC-SHA256")
@@ -62,10 +64,11 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
     help="Where all draws come from.",
 )
 @click.option("--plot", metavar="FILE", help="Draw rates and ratios (.png or .svg; needs matplotlib).")
+@html_option
 @width_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def bench(
-    benches: tuple[str, ...], engines: str | None, plot: str | None, as_json: bool, **rest: Any
+    benches: tuple[str, ...], engines: str | None, plot: str | None, html_path: str | None, as_json: bool, **rest: Any
 ) -> None:  # fmt: skip
     """Measure the batch path: medians over rounds, compiling apart.
 
@@ -84,33 +87,43 @@ def bench(
     machine is noisy for both; each ratio is of one round.
     """
     names = tuple(dict.fromkeys(benches or _BENCHES))
-    keep_apart({"--model": by_path(rest["model"])}, {"--plot": plot})
+    writes = {"--plot": plot, "--html": html_path}
+    keep_apart({"--model": by_path(rest["model"])}, writes)
     plan = _plan(benches=names, engines=None if engines is None else engines.split(","), **rest)
     about = _about(plan.asked)
     if plan.table is not None:
-        keep_apart({"--model": [document.name for document in plan.table.model.documents]}, {"--plot": plot})
+        keep_apart({"--model": [document.name for document in plan.table.model.documents]}, writes)
     output = _plot_file(plot)
-    try:
-        rows = []
-        for group in _measured(plan):
-            for row in group.rows():
-                rows.append(row)
-                if as_json:
-                    click.echo(json.dumps({**row, **about}))
-        if output is not None:
-            _draw(output, rows, about)
-    finally:
-        if output is not None:
-            output.discard()
-    for note in dict.fromkeys(plan.notes):
-        warn(note)
-    if plan.compile_s >= 1:
-        warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in the cache")
-    if not as_json:
-        from espsim.report.bench import print_bench
+    with html_page(html_path) as page, reporting(html_path):
+        try:
+            rows = []
+            for group in _measured(plan):
+                for row in group.rows():
+                    rows.append(row)
+                    if as_json:
+                        click.echo(json.dumps({**row, **about}))
+            if output is not None:
+                _draw(output, rows, about)
+        finally:
+            if output is not None:
+                output.discard()
+        notes = list(dict.fromkeys(plan.notes))
+        page.write(lambda made: _report(rows, about, made, notes))
+        for note in notes:
+            warn(note)
+        if plan.compile_s >= 1:
+            warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in the cache")
+        if not as_json:
+            from espsim.report.bench import print_bench
 
-        print_bench(rows, about)
-        sys.stdout.flush()
+            print_bench(rows, about)
+            sys.stdout.flush()
+
+
+def _report(rows: list[dict[str, Any]], about: dict[str, Any], made: Made, notes: list[str]) -> str:
+    from espsim.report.html.bench import bench_html
+
+    return bench_html(rows, about, made, notes)
 
 
 def _plan(**options: Any) -> Plan:

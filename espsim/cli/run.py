@@ -9,11 +9,13 @@ import click
 
 from espsim.cli import common
 from espsim.cli.numbers import ANY_SEED
+from espsim.cli.pages import Page, html_option, html_page
 from espsim.cli.storms import changed, load_storms, run_storms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from espsim.report.html.document import Made
     from espsim.scenario.matrix import Answered
 
 
@@ -41,6 +43,7 @@ _STUDIES = ("default", "android-and-marvell")
 @click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
 @common.lookup_option
 @common.model_options(multiple=True)
+@html_option
 @common.width_options
 @common.json_option
 def run(
@@ -60,6 +63,7 @@ def run(
     lookup: str | None,
     models: tuple[str, ...],
     assume: tuple[str, ...],
+    html_path: str | None,
     as_json: bool,
 ) -> None:
     """Run scenarios: built-in ones by name, or TOML files by path; `-` is one from standard input.
@@ -79,6 +83,8 @@ def run(
     from espsim.scenario.matrix import run_named, run_thread
 
     if list_only or schema or show is not None:
+        if html_path is not None:
+            raise InputError("--html goes with a run")
         _print_about(show, schema, as_json)
         return
     names = _split(policies)
@@ -88,7 +94,8 @@ def run(
             raise InputError(
                 "--thread runs its own scenarios, options and models; it takes --policy, --live and --seed"
             )
-        _finish(run_thread(names, seed), seed, as_json, thread=True, live=live)
+        with html_page(html_path) as page, common.reporting(html_path):
+            _finish(run_thread(names, seed), seed, as_json, page, thread=True, live=live)
         return
     study = next((name for name in scenarios if name.lower() in _STUDIES), None)
     if study is not None:
@@ -96,41 +103,46 @@ def run(
             raise InputError(
                 "it runs alone, without --option, --live, --trace, --pcap, --plot, --set and --lookup", where=study
             )
-        (_default if study.lower() == "default" else _android_and_marvell)(names, models, assume, seed, as_json)
+        _keep_apart((), models, {"--html": html_path})
+        with html_page(html_path) as page, common.reporting(html_path):
+            ask = _default if study.lower() == "default" else _android_and_marvell
+            ask(names, models, assume, seed, as_json, page)
         return
     if not scenarios:
         raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
-    _keep_apart(scenarios, models, pcap)
+    _keep_apart(scenarios, models, {"--pcap": pcap, "--html": html_path, "--plot": plot})
     storms = load_storms(scenarios)
     if storms:
         if live or pcap or lookup:
             raise InputError("a storm runs without --live, --pcap and --lookup", where=storms[0][1])
-        run_storms(changed(storms, changes), names, options, models, assume, seed, trace, plot, as_json)
+        with html_page(html_path) as page, common.reporting(html_path):
+            run_storms(changed(storms, changes), names, options, models, assume, seed, trace, plot, as_json, page)
         return
     if plot is not None or changes:
         raise InputError("--plot and --set are for storms, and this scenario is none", where=scenarios[0])
     if assume and not models:
         _needs_models(scenarios)
-    answers = run_named(
-        scenarios,
-        names,
-        options=options,
-        models=models,
-        assume=assume,
-        seed=seed,
-        lookup=lookup,
-        traced=trace or pcap is not None,
-    )
-    _write_packets(pcap, answers, keep=trace)
-    with common.reporting(pcap):
-        _finish(answers, seed, as_json, live=live)
+    with html_page(html_path) as page:
+        answers = run_named(
+            scenarios,
+            names,
+            options=options,
+            models=models,
+            assume=assume,
+            seed=seed,
+            lookup=lookup,
+            traced=trace or pcap is not None,
+        )
+        _write_packets(pcap, answers, keep=trace)
+        with common.reporting(pcap, html_path):
+            _finish(answers, seed, as_json, page, live=live)
 
 
-def _keep_apart(scenarios: Iterable[str], models: Iterable[str], pcap: str | None) -> None:
+def _keep_apart(scenarios: Iterable[str], models: Iterable[str], writes: Mapping[str, str | None]) -> None:
     reads = {"SCENARIO": common.by_path(*scenarios), "--model": common.by_path(*models)}
-    common.keep_apart(reads, {"--pcap": pcap})
-    if pcap is not None:
-        common.keep_apart({"--model": common.model_files(*models)}, {"--pcap": pcap})
+    common.keep_apart(reads, writes)
+    if any(path is not None for path in writes.values()):
+        common.keep_apart({"--model": common.model_files(*models)}, writes)
 
 
 def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool) -> None:
@@ -191,7 +203,9 @@ def _needs_models(scenarios: Iterable[str]) -> None:
         raise InputError("--assume goes with --model")
 
 
-def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bool = False, live: bool = False) -> None:
+def _finish(
+    answers: Sequence[Answered], seed: int, as_json: bool, page: Page, *, thread: bool = False, live: bool = False
+) -> None:
     """Print the answers, the running kernel's among them; exit status 1 where one is not as expected."""
     from espsim.scenario.live import run_live
     from espsim.scenario.matrix import thread_row
@@ -201,6 +215,7 @@ def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bo
     cells = [cell.as_dict() for answered in answers for cell in answered.cells]
     ok = all(answered.ok for answered in answers)
     engine = common.reference_engine()
+    page.write(lambda made: _report(answers, made, engine, concluded, kernel))
     if as_json:
         rows = [thread_row(answered) if thread else answered.about() for answered in answers]
         result: dict[str, Any] = {"seed": seed, "ok": ok, **engine, "scenarios": rows, "cells": cells}
@@ -215,11 +230,25 @@ def _finish(answers: Sequence[Answered], seed: int, as_json: bool, *, thread: bo
         sys.exit(1)
 
 
+def _report(
+    answers: Sequence[Answered],
+    made: Made,
+    engine: dict[str, Any],
+    concluded: list[tuple[str, str]] | None,
+    kernel: dict[str, Any] | None,
+) -> str:
+    from espsim.report.html.scenarios import run_html
+
+    told = [(answered.about(), [cell.as_dict() for cell in answered.cells]) for answered in answers]
+    return run_html(told, made.by(engine), concluded=concluded, kernel=kernel)
+
+
 def _default(
-    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool
+    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool, page: Page
 ) -> None:
     """Which rule should be the default: a table of its own, from runs of other scenarios."""
     from espsim.core.errors import InputError
+    from espsim.report.html.questions import question_html
     from espsim.report.questions import print_default
     from espsim.scenario import default_rule
 
@@ -230,6 +259,7 @@ def _default(
         "scenario": default_rule.NAME, "question": default_rule.QUESTION, "seed": seed, "ok": True,
         **common.reference_engine(), "rows": [fit.as_dict() for fit in fits], "conclusion": default_rule.conclude(fits),
     }  # fmt: skip
+    page.write(lambda made: question_html(result, made.by(result)))
     if as_json:
         common.print_json(result)
     else:
@@ -237,10 +267,11 @@ def _default(
 
 
 def _android_and_marvell(
-    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool
+    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool, page: Page
 ) -> None:
     """The thread's two parties on one host, and the conclusion."""
     from espsim.analysis.occupancy import shared_across
+    from espsim.report.html.questions import question_html
     from espsim.report.questions import print_both
     from espsim.scenario import android_marvell
 
@@ -255,6 +286,7 @@ def _android_and_marvell(
         "odds": [line.as_dict() for line in odds],
         "conclusion": [{"topic": topic, "meaning": text} for topic, text in conclusion],
     }  # fmt: skip
+    page.write(lambda made: question_html(result, made.by(result)))
     if as_json:
         common.print_json(result)
     else:

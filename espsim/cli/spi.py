@@ -87,17 +87,14 @@ def _assumptions(model: Model) -> list[str]:
 
 
 def _draw(path: str, model: Model, sas: int, spis: Range, seed: int, draws: int | None) -> None:
-    """The curve from one SA to four times as many."""
-    from espsim.analysis.odds import curve
+    """The curve from one SA to four times as many, sampled where it changes."""
+    from espsim.analysis.odds import curve_where_it_changes
     from espsim.io.atomic import OutputFile
     from espsim.report.plots import draw_odds, image_format
 
-    most = max(16, 4 * sas)
-    sizes = sorted({max(1, round(most ** (n / (_POINTS - 1)))) for n in range(_POINTS)})
-    rows: list[dict[str, Any]] = [
-        {name: chance.as_dict() for name, chance in row.items()}
-        for row in curve(model, sizes, spis, seed=seed, draws=draws)
-    ]
+    found = curve_where_it_changes(model, max(16, 4 * sas), spis, points=_POINTS, seed=seed, draws=draws)
+    sizes = list(found)
+    rows: list[dict[str, Any]] = [{name: chance.as_dict() for name, chance in row.items()} for row in found.values()]
     output = OutputFile(path)
     try:
         output.file.write(draw_odds(f"{model.id}, SPIs {spis}", sizes, rows, image_format(path)))

@@ -80,7 +80,7 @@ def _command(words: list[str]) -> int:
     from espsim.cli.main import main
 
     try:
-        ended = main.main(words, prog_name="espsim", standalone_mode=False)
+        ended = main.main(words, prog_name="espsim", standalone_mode=False, obj=tuple(words))
     except click.ClickException as error:
         _say_usage(error)
         ended = 2

@@ -10,6 +10,7 @@ from espsim.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from espsim.cli.pages import Page
     from espsim.scenario.schema import Scenario
 
 
@@ -49,10 +50,11 @@ def changed(storms: Sequence[tuple[Scenario, str]], changes: Sequence[str]) -> l
 
 def run_storms(
     storms: Sequence[tuple[Scenario, str]], policies: Sequence[str], options: Sequence[str], models: Sequence[str],
-    assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool,
+    assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool, page: Page,
 ) -> None:  # fmt: skip
     """Every storm under every policy and model; exit status 1 where one is not as expected."""
     from espsim.core.errors import InputError
+    from espsim.report.html.storms import storm_html
     from espsim.report.plots import image_format, need_matplotlib
     from espsim.report.storm import draw_storm, print_storm
     from espsim.scenario.storm.cells import run_cells
@@ -80,10 +82,12 @@ def run_storms(
     ok = all(cell["as_expected"] is not False for _about, rows in answers for cell in rows)
     if plot is not None:
         common.write_file(plot, draw_storm(*answers[0], image_format(plot)))
+    engine = common.reference_engine()
+    page.write(lambda made: storm_html(answers, made.by(engine)))
     with common.reporting(plot):
         if as_json:
             result = {
-                "seed": seed, "ok": ok, **common.reference_engine(), "scenarios": [about for about, _ in answers],
+                "seed": seed, "ok": ok, **engine, "scenarios": [about for about, _ in answers],
                 "cells": [{"scenario": about["name"], **cell} for about, rows in answers for cell in rows],
             }  # fmt: skip
             common.print_json({"scenario": answers[0][0]["name"], **result} if len(answers) == 1 else result)

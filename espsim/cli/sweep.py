@@ -120,10 +120,11 @@ def report(
     """
     from espsim.analysis.sweep.store import Saved
     from espsim.analysis.sweep.summary import summary
+    from espsim.cli.pages import made_here
     from espsim.core.errors import InputError
     from espsim.report import sweep as shown
+    from espsim.report.html.sweep import sweep_html
     from espsim.report.plots import image_format, need_matplotlib
-    from espsim.report.sweep_html import sweep_html
 
     if file is None and csv_path not in (None, "-"):  # `--csv FILE`: the rows of that file
         file, csv_path = csv_path, "-"
@@ -139,7 +140,7 @@ def report(
     if csv_path is not None:
         common.write_file(csv_path, shown.csv_text(result).encode())
     if html_path is not None:
-        common.write_file(html_path, sweep_html(result).encode())
+        common.write_file(html_path, sweep_html(result, made_here()).encode())
     if plot is not None:
         common.write_file(plot, shown.draw_sweep(result, image_format(plot)))
     printed_already = "-" in (csv_path, html_path)

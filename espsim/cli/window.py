@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from espsim.cli import common, packets
 from espsim.cli.numbers import Number
+from espsim.cli.pages import html_option, html_page
 
 if TYPE_CHECKING:
     from espsim.analysis.window import Configured, Key
+    from espsim.io.capture import CaptureCut
     from espsim.io.tcp import Streams as TcpStreams
 
 
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
     help="SPIs and destinations to show; JSON has all of them.",
 )
 @click.option("--plot", metavar="FILE", help="Draw packets lost against the window (.png or .svg; needs matplotlib).")
+@html_option
 @common.width_options
 @common.json_option
-def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_json: bool) -> None:  # fmt: skip
+def window(
+    capture: str, sad_path: str | None, most: int, plot: str | None, html_path: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Say which replay window a capture needs, from the sequence numbers alone.
 
     For each SPI and destination: packets, numbers that never came, duplicates, how far late packets were behind, how
@@ -38,18 +43,38 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
     are judged too, and the counter that shows a loss is known: XfrmInStateSeqError, or with extended numbers
     XfrmInStateProtoError, because the packet is taken for one of the next 2^32 and its ICV fails.
     """
+    from espsim.report.html.window import window_html
+    from espsim.report.plots import image_format, need_matplotlib
+
+    if plot is not None:
+        image_format(plot)
+        need_matplotlib()
+    common.keep_apart({"CAPTURE": capture, "--sad": sad_path}, {"--plot": plot, "--html": html_path})
+    with html_page(html_path) as page:
+        result, cut = _asked(capture, sad_path)
+        if plot is not None:
+            _draw(plot, result)
+        page.write(lambda made: window_html(result, capture, most, made))
+    with common.reporting(plot, html_path):
+        if as_json:
+            common.print_json(result)
+        else:
+            from espsim.report.window import print_window
+
+            print_window(result, most)
+    if cut is not None:
+        raise cut
+
+
+def _asked(capture: str, sad_path: str | None) -> tuple[dict[str, Any], CaptureCut | None]:
+    """What the capture's numbers say, and where it is cut."""
     from espsim.analysis.window import Streams, device_windows, summary
     from espsim.batch.numbers import numbers
     from espsim.io.batches import open_batches
     from espsim.io.capture import CaptureCut
     from espsim.io.fragments import Joiner
     from espsim.reference.layers import judge
-    from espsim.report.plots import image_format, need_matplotlib
 
-    if plot is not None:
-        image_format(plot)
-        need_matplotlib()
-    common.keep_apart({"CAPTURE": capture, "--sad": sad_path}, {"--plot": plot})
     configured, ports, in_tcp = _configured(sad_path)
     joiner = Joiner(judge(ports), streams=in_tcp)
     streams, cut = Streams(), None
@@ -63,18 +88,7 @@ def window(capture: str, sad_path: str | None, most: int, plot: str | None, as_j
         except CaptureCut as error:
             cut = error
     streams.finish()
-    result = summary(streams, configured, device_windows())
-    if plot is not None:
-        _draw(plot, result)
-    with common.reporting(plot):
-        if as_json:
-            common.print_json(result)
-        else:
-            from espsim.report.window import print_window
-
-            print_window(result, most)
-    if cut is not None:
-        raise cut
+    return summary(streams, configured, device_windows()), cut
 
 
 def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int], TcpStreams]:
@@ -97,7 +111,7 @@ def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int]
     return found, encap_ports(sad), streams_of(sad)
 
 
-def _draw(path: str, result: dict[str, object]) -> None:
+def _draw(path: str, result: dict[str, Any]) -> None:
     from espsim.io.atomic import OutputFile
     from espsim.report.plots import image_format
     from espsim.report.window import draw_window

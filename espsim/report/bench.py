@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from espsim.report.bench_axes import Row, numbering
 from espsim.report.terminal import console, table
-
-Row = Mapping[str, Any]
 
 _SHORT = ("dpdk-test-crypto-perf ",)  # what a peer's name loses in a table; the notes have all of it
 
@@ -16,46 +15,58 @@ def print_bench(rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """A table a bench, the pipeline's stages, then what was measured where, and how the peers ran."""
     out = console()
     for bench in dict.fromkeys(row["bench"] for row in rows):
-        mine = [row for row in rows if row["bench"] == bench]
-        columns = [column for column in _COLUMNS if any(column[1](row) not in ("", "-") for row in mine)]
-        cells = [[cell(row) for _, cell in columns] for row in mine]
-        out.print(table([head for head, _ in columns], cells, title=bench))
+        out.print(table(*bench_table([row for row in rows if row["bench"] == bench]), title=bench))
         out.print()
-    for what in dict.fromkeys(row["what"] for row in rows if row.get("stages")):
-        _print_stages(out.print, what, [row for row in rows if row["what"] == what and row.get("stages")])
-    versions = [f"{name} {version}" for name, version in about["versions"].items()]
-    versions += dict.fromkeys(row["engine_version"] for row in rows if "engine_version" in row)
-    out.print(f"{about['machine']}; {', '.join(versions)}; seed {about['seed']}")
-    out.print(
-        f"Batches of {about['batch']:,} in the pipeline; one core a process. Ratios: median (least-most of rounds)."
-    )
-    if about["clock_mhz"] and any(row.get("stages") for row in rows):
-        out.print(f"Cycles are of a counter of {about['clock_mhz']:,.1f} MHz ({about['clock']}).")
-    for note in dict.fromkeys(f"{row['peer']}: {row['peer_note']}" for row in rows if row["peer"]):
+    for what, mine in staged(rows):
+        headers, lines = stage_table(mine)
+        out.print(table(headers, lines, title=f"{what}: nanoseconds/cycles a packet by stage"))
+        out.print()
+    out.print(f"{about['machine']}; {', '.join(versions_of(rows, about))}; seed {about['seed']}")
+    for note in notes_of(rows, about):
         out.print(note)
 
 
-def _print_stages(print_: Callable[..., None], what: str, rows: Iterable[Row]) -> None:
-    """Once for each case, whatever its peers."""
-    cases = {(*(row[key] for key in ("size", "sas", "engine", "model", "hit")), *numbering(row)): row for row in rows}
-    names = list(dict.fromkeys(name for row in cases.values() for name in row["stages"]))
+def bench_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
+    """(headers, rows) of one bench; columns without any content are left out."""
+    columns = [column for column in _COLUMNS if any(column[1](row) not in ("", "-") for row in rows)]
+    return [head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows]
+
+
+def staged(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """What was measured stage by stage: its rows, one for each case, whatever its peers."""
+    for what in dict.fromkeys(row["what"] for row in rows if row.get("stages")):
+        cases = {
+            (*(row[key] for key in ("size", "sas", "engine", "model", "hit")), *numbering(row)): row
+            for row in rows
+            if row["what"] == what and row.get("stages")
+        }
+        yield what, list(cases.values())
+
+
+def stage_table(rows: Sequence[Row]) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+    """(headers, rows): nanoseconds and cycles of each stage."""
+    names = list(dict.fromkeys(name for row in rows for name in row["stages"]))
     lines = []
-    for row in cases.values():
+    for row in rows:
         cells = [_stage(row["stages"].get(name)) for name in names]
         total = sum(stage["ns"] for stage in row["stages"].values())
         engine = " ".join((row["engine"], *numbering(row)))
         lines.append((row["size"], f"{row['sas']:,}", engine, *cells, f"{total:.0f}"))
-    title = f"{what}: nanoseconds/cycles a packet by stage"
-    print_(table(("bytes", "SAs", "engine", *names, "all"), lines, title=title))
-    print_()
+    return ("bytes", "SAs", "engine", *names, "all"), lines
 
 
-def numbering(row: Row) -> list[str]:
-    """How a pipeline's packets are numbered, where it is not windows of 64 without ESN: short words."""
-    if row["bench"] != "pipeline":  # a window's own bench has it in the name
-        return []
-    window = row.get("window")
-    return [*([] if window in (None, 64) else [f"window {window}"]), *(["ESN"] if row.get("esn") else [])]
+def versions_of(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:
+    """Every program that had a part, with its version."""
+    versions = [f"{name} {version}" for name, version in about["versions"].items()]
+    return versions + list(dict.fromkeys(row["engine_version"] for row in rows if "engine_version" in row))
+
+
+def notes_of(rows: Sequence[Row], about: Mapping[str, Any]) -> Iterator[str]:
+    """How it was measured, and how each peer ran."""
+    yield f"Batches of {about['batch']:,} in the pipeline; one core a process. Ratios: median (least-most of rounds)."
+    if about["clock_mhz"] and any(row.get("stages") for row in rows):
+        yield f"Cycles are of a counter of {about['clock_mhz']:,.1f} MHz ({about['clock']})."
+    yield from dict.fromkeys(f"{row['peer']}: {row['peer_note']}" for row in rows if row["peer"])
 
 
 def _stage(stage: Mapping[str, float | None] | None) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from espsim.report.bench import numbering
+from espsim.report.bench_axes import BY_SIZE, Row, curve_name, curves, place, usual_sas
 from espsim.report.plots import image_of, new_figure
 
-Row = Mapping[str, Any]
-_BY_SIZE = ("aead", "pipeline")
 _COLOURS = ("#2f6f9f", "#d9480f", "#5c940d", "#862e9c", "#0b7285", "#868e96", "#c2255c", "#1c2024")
 
 
@@ -34,45 +32,25 @@ def draw_bench(rows: Sequence[Row], title: str, fmt: str) -> bytes:
 def _benches(rows: Sequence[Row]) -> list[str]:
     """Those with a curve; all of them where none has one."""
     names = list(dict.fromkeys(row["bench"] for row in rows))
-    several = [name for name in names if len({_x(row, name) for row in rows if row["bench"] == name}) > 1]
+    several = [name for name in names if len({place(row, name) for row in rows if row["bench"] == name}) > 1]
     return several or names
 
 
 def _drawn(rows: list[Row], bench: str) -> list[Row]:
     """The rows that have a place on the axis."""
-    if bench not in _BY_SIZE:
+    if bench not in BY_SIZE:
         return rows
-    sas = [row["sas"] for row in rows]
-    usual = max(dict.fromkeys(sas), key=sas.count, default=None)
-    return [row for row in rows if row["sas"] == usual]
-
-
-def _x(row: Row, bench: str) -> int:
-    """Its place on the axis; a mix of sizes is at its mean."""
-    return int((row["mean_size"] if bench in _BY_SIZE else row["sas"]) or 1)
-
-
-def _name(row: Row) -> str:
-    """What tells a curve from the others."""
-    words = [row["what"], row["model"] or "", "" if row["engine"] == "numba" else row["engine"], *numbering(row)]
-    return " ".join(word for word in [*words, f"x{row['workers']}" if row["workers"] > 1 else ""] if word)
-
-
-def _curves(rows: list[Row]) -> dict[str, list[Row]]:
-    curves: dict[str, list[Row]] = {}
-    for row in rows:
-        curves.setdefault(_name(row), []).append(row)
-    return curves
+    return [row for row in rows if row["sas"] == usual_sas(rows)]
 
 
 def _draw_rates(axes: Any, bench: str, rows: list[Row]) -> None:
-    for number, (name, curve) in enumerate(_curves(rows).items()):
+    for number, (name, curve) in enumerate(curves(rows).items()):
         colour = _COLOURS[number % len(_COLOURS)]
-        points = sorted({_x(row, bench): row["rate_mps"] for row in curve}.items())
+        points = sorted({place(row, bench): row["rate_mps"] for row in curve}.items())
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=name)
         others = [row for row in curve if row["peer"] and not row["peer_note"].startswith("ours,")]  # those have curves
         for peer in dict.fromkeys(row["peer"] for row in others):
-            theirs = sorted((_x(row, bench), row["peer_rate_mps"]) for row in curve if row["peer"] == peer)
+            theirs = sorted((place(row, bench), row["peer_rate_mps"]) for row in curve if row["peer"] == peer)
             axes.plot(*zip(*theirs, strict=True), color=colour, linestyle="--", linewidth=1)
     axes.set(title=bench, xscale="log", yscale="log", ylabel="millions a second (peers dashed)")
     _finish(axes)
@@ -80,16 +58,16 @@ def _draw_rates(axes: Any, bench: str, rows: list[Row]) -> None:
 
 def _draw_ratios(axes: Any, bench: str, rows: list[Row]) -> None:
     """Where a peer beats us the point lies below the line at 1."""
-    colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(_curves(rows))}
-    pairs = dict.fromkeys((_name(row), row["peer"]) for row in rows if row["peer"])
+    colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(curves(rows))}
+    pairs = dict.fromkeys((curve_name(row), row["peer"]) for row in rows if row["peer"])
     for name, peer in pairs:
-        curve = sorted((r for r in rows if (_name(r), r["peer"]) == (name, peer)), key=lambda r: _x(r, bench))
+        curve = sorted((r for r in rows if (curve_name(r), r["peer"]) == (name, peer)), key=lambda r: place(r, bench))
         middle = [row["ratio_median"] for row in curve]
         low = [row["ratio_median"] - row["ratio_min"] for row in curve]
         high = [row["ratio_max"] - row["ratio_median"] for row in curve]
         axes.errorbar(
-            [_x(row, bench) for row in curve], middle, yerr=(low, high), color=colours[name], marker="o", markersize=3,
-            capsize=2, linewidth=1, label=f"{name} : {peer.removeprefix('dpdk-test-crypto-perf ')}",
+            [place(row, bench) for row in curve], middle, yerr=(low, high), color=colours[name], marker="o",
+            markersize=3, capsize=2, linewidth=1, label=f"{name} : {peer.removeprefix('dpdk-test-crypto-perf ')}",
         )  # fmt: skip
     axes.axhline(1, color="#1c2024", linewidth=0.8)
     axes.set(xscale="log", yscale="log", ylabel="ratio: median, min to max")
@@ -98,11 +76,11 @@ def _draw_ratios(axes: Any, bench: str, rows: list[Row]) -> None:
 
 def _ticks(axes: Any, bench: str, rows: Sequence[Row]) -> None:
     """At the points, and nowhere else."""
-    points = dict(sorted((_x(row, bench), row["size"] if bench in _BY_SIZE else row["sas"]) for row in rows))
+    points = dict(sorted((place(row, bench), row["size"] if bench in BY_SIZE else row["sas"]) for row in rows))
     labels = [f"{value:,}" if isinstance(value, int) else value for value in points.values()]
     axes.set_xticks(list(points), labels, fontsize=8, rotation=30)
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("bytes of a packet" if bench in _BY_SIZE else "SAs")
+    axes.set_xlabel("bytes of a packet" if bench in BY_SIZE else "SAs")
 
 
 def _finish(axes: Any) -> None:

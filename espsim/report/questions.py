@@ -26,15 +26,8 @@ def print_both(result: Mapping[str, Any]) -> None:
     """A row for policies with one answer: Android's calls, the second connection by model; then the conclusion."""
     out = console()
     _head(out, result)
-    cells = result["cells"]
-    rows: dict[tuple[str, str, str], list[str]] = {}
-    for (variant, policy), group in itertools.groupby(cells, key=lambda cell: (cell["variant"], cell["policy"])):
-        mine = list(group)
-        rows.setdefault((variant, _android(mine[0]), _second(mine)), []).append(policy)
-    headers = ("policy", "direction", "Android's ALLOCSPI", f"second connection, {_models(cells)} models")
-    lines = [(", ".join(names), *key[:1], _judged(key[1]), key[2]) for key, names in rows.items()]
-    out.print(table(headers, lines))
-    assumed = {text for cell in cells for text in cell["assumptions"]}
+    out.print(table(*both_table(result)))
+    assumed = both_assumed(result)
     if assumed:
         out.print(f"{len(assumed)} values that models call unknown were assumed (--json lists them)")
     out.print()
@@ -44,23 +37,49 @@ def print_both(result: Mapping[str, Any]) -> None:
     print_engine(out, result)
 
 
+def both_table(result: Mapping[str, Any]) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
+    """(headers, rows)."""
+    cells = result["cells"]
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for (variant, policy), group in itertools.groupby(cells, key=lambda cell: (cell["variant"], cell["policy"])):
+        mine = list(group)
+        rows.setdefault((variant, _android(mine[0]), _second(mine)), []).append(policy)
+    headers = ("policy", "direction", "Android's ALLOCSPI", f"second connection, {_models(cells)} models")
+    lines = [(", ".join(names), *key[:1], _judged(key[1]), key[2]) for key, names in rows.items()]
+    return headers, lines
+
+
+def both_assumed(result: Mapping[str, Any]) -> list[str]:
+    """What the models' runs assumed, each once."""
+    return sorted({text for cell in result["cells"] for text in cell["assumptions"]})
+
+
 def print_default(result: Mapping[str, Any]) -> None:
     """A row a default and toggle, a column a party."""
     out = console()
     _head(out, result)
+    out.print(table(*default_table(result)))
+    out.print()
+    for line in (*DEFAULT_LEGEND, *result["conclusion"]):
+        out.print(line, markup=False)
+    out.print()
+    print_engine(out, result)
+
+
+DEFAULT_LEGEND = (
+    "dir: works once its requests say dir in and dir out; toggle: works once the host sets the toggle.",
+    "A toggle is for the whole host: once it is set, the others fare as under the rule that it sets.",
+)
+
+
+def default_table(result: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """(headers, rows)."""
     rows: list[Sequence[Any]] = []
     parties = list(dict.fromkeys(row["party"] for row in result["rows"]))
     for (default, toggle), group in itertools.groupby(result["rows"], key=lambda row: (row["default"], row["toggle"])):
         name = default if toggle == "none" else f"{default}, toggle {toggle}"
         rows.append((name, *(_fit(row) for row in group)))
-    out.print(table(("default", *parties), rows))
-    out.print()
-    out.print("dir: works once its requests say dir in and dir out; toggle: works once the host sets the toggle.")
-    out.print("A toggle is for the whole host: once it is set, the others fare as under the rule that it sets.")
-    for sentence in result["conclusion"]:
-        out.print(sentence, markup=False)
-    out.print()
-    print_engine(out, result)
+    return ("default", *parties), rows
 
 
 def _head(out: Page, result: Mapping[str, Any]) -> None:

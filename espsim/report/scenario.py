@@ -22,10 +22,7 @@ _GOOD, _BAD = "green", "red"
 def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     """One scenario: `about` has name, question, source and choice."""
     out, about, cells = console(), printable_values(about), printable_values(cells)
-    name = about["name"]
-    if re.fullmatch(r"s\d\d[a-z]?", name):
-        name = name[0].upper() + name[1:]
-    out.print(f"{name}: {about['question']}", markup=False, style="bold")
+    out.print(f"{name_of(about)}: {about['question']}", markup=False, style="bold")
     out.print(f"source: {about['source']}", markup=False)
     policies = list(dict.fromkeys(cell["policy"] for cell in cells))
     for variant, group in itertools.groupby(cells, key=lambda cell: str(cell["variant"])):
@@ -33,6 +30,12 @@ def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     choice = " ".join(notes_for(about["choice"], policies))
     if choice:
         out.print(f"note: {choice}", markup=False)
+
+
+def name_of(about: Mapping[str, Any]) -> str:
+    """A scenario's name: the thread's have a large S."""
+    name = str(about["name"])
+    return name[0].upper() + name[1:] if re.fullmatch(r"s\d\d[a-z]?", name) else name
 
 
 def print_conclusion(conclusion: Sequence[tuple[str, str]]) -> None:
@@ -48,36 +51,52 @@ def print_live(kernel: Mapping[str, Any]) -> None:
     """How far the running kernel agrees with the model of it, and what it was not asked, a line a reason."""
     out = console()
     asked = kernel["agree"] + kernel["differ"]
-    out.print(
+    first, *rest = live_lines(kernel)
+    out.print(first, markup=False, style=_BAD if kernel["differ"] else _GOOD if asked else "")
+    for line in rest:
+        out.print(line, markup=False)
+    out.print()
+
+
+def live_lines(kernel: Mapping[str, Any]) -> Iterator[str]:
+    """How many cells the running kernel was asked and how it answered; then what it was not asked, by the reason."""
+    asked = kernel["agree"] + kernel["differ"]
+    yield (
         f"live: kernel {kernel['kernel']} beside the model's {kernel['model']}: {asked} asked, {kernel['agree']} agree,"
-        f" {kernel['differ']} differ",
-        markup=False,
-        style=_BAD if kernel["differ"] else _GOOD if asked else "",
+        f" {kernel['differ']} differ"
     )
     for reason in kernel["not_asked"]:
         names = ", ".join(f"{c['scenario']} {c['variant'].strip('-')}".strip() for c in reason["cells"])
-        out.print(f"not asked, {reason['reason']}: {names}", markup=False)
-    out.print()
+        yield f"not asked, {reason['reason']}: {names}"
 
 
 def print_verdict(cells: Sequence[Cell]) -> None:
     """What was expected and did not come, and how many cells were compared."""
     out, cells = console(), printable_values(cells)
+    for line in missed(cells):
+        out.print(line, markup=False, style=_BAD)
+    compared = [cell for cell in cells if cell["as_expected"] is not None]
+    if compared and len(compared) < len(cells):
+        out.print("open = neither the thread nor a kernel fixes this answer: it is espsim's choice")
+    text, good = verdict(cells)
+    out.print(text, style="" if good is None else _GOOD if good else _BAD)
+
+
+def missed(cells: Sequence[Cell]) -> Iterator[str]:
+    """What was expected and did not come, a line each."""
     for cell in cells:
-        for line in _failures(cell):
-            out.print(line, markup=False, style=_BAD)
+        yield from _failures(cell)
+
+
+def verdict(cells: Sequence[Cell]) -> tuple[str, bool | None]:
+    """How many cells ran, and whether they came as expected: None where no answer is fixed for any of them."""
     compared = [cell for cell in cells if cell["as_expected"] is not None]
     bad = sum(not cell["ok"] for cell in cells)
     ran = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} run"
     if not compared:
-        out.print(f"{ran}, no answer is fixed for {'it' if len(cells) == 1 else 'them'}")
-        return
-    if len(compared) < len(cells):
-        out.print("open = neither the thread nor a kernel fixes this answer: it is espsim's choice")
-    out.print(
-        f"{ran}, {len(compared)} compared with what is expected: {f'{bad} differ' if bad else 'all as expected'}",
-        style=_BAD if bad else _GOOD,
-    )
+        return f"{ran}, no answer is fixed for {'it' if len(cells) == 1 else 'them'}", None
+    judged = f"{bad} differ" if bad else "all as expected"
+    return f"{ran}, {len(compared)} compared with what is expected: {judged}", not bad
 
 
 def notes_for(choice: str, policies: Collection[str]) -> Iterator[str]:
@@ -107,34 +126,55 @@ def _print_variant(out: Page, variant: str, cells: Sequence[Cell], *, alone: boo
             out.print(table(("request", "answer"), rows))
     for assumption in dict.fromkeys(text for cell in cells for text in cell["assumptions"]):
         out.print(f"assumed: {assumption}", markup=False)
-    models = any(cell["model"] != "software" for cell in cells)
-    groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((*_columns(cell), cell["meaning"]), []).append(cell)
-    rows = []
-    for (model, requests, states, packets, _meaning), same in groups.items():
-        policies = ", ".join(dict.fromkeys(cell["policy"] for cell in same))
-        rows.append((policies, *((model,) if models else ()), requests, states, packets, _expected(same)))
-    headers = ("policy", *(("model",) if models else ()), "requests", "states", "packets", "expected")
-    out.print(table(headers, rows, notes=[str(key[-1]) for key in groups]))
+    headers, rows, notes = variant_table(cells)
+    out.print(table(headers, rows, notes=notes))
     for cell in cells:
         if cell.get("trace"):
             _print_trace(out, cell)
 
 
+def variant_table(cells: Sequence[Cell]) -> tuple[Sequence[str], list[tuple[Any, ...]], list[str]]:
+    """(headers, rows, what each row means): policies with one answer share a row."""
+    models = any(cell["model"] != "software" for cell in cells)
+    rows, notes = [], []
+    for same in answers_alike(cells):
+        model, requests, states, packets = _columns(same[0])
+        policies = ", ".join(dict.fromkeys(cell["policy"] for cell in same))
+        rows.append((policies, *((model,) if models else ()), requests, states, packets, _expected(same)))
+        notes.append(str(same[0]["meaning"]))
+    headers = ("policy", *(("model",) if models else ()), "requests", "states", "packets", "expected")
+    return headers, rows, notes
+
+
+def answers_alike(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """The cells of a variant that have one answer, together."""
+    groups: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((*_columns(cell), cell["meaning"]), []).append(cell)
+    yield from groups.values()
+
+
 def _print_trace(out: Page, cell: Cell) -> None:
     """A line a packet, then which were lost."""
+    title, headers, rows, bad = trace_table(cell)
+    out.print(title, markup=False)
+    out.print(table(headers, rows))
+    out.print(bad, markup=False)
+
+
+def trace_table(cell: Cell) -> tuple[str, Sequence[str], list[tuple[Any, ...]], str]:
+    """(title, headers, rows, which packets were lost) of a cell that was traced."""
     model = "" if cell["model"] == "software" else f", {cell['model']}"
-    out.print(f"packets under {cell['policy']}{model} (# seen, the highest number on the right)", markup=False)
     places = {p["to"] for p in cell["trace"]}
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for n, p in enumerate(cell["trace"], 1):
         where = (p["to"],) if len(places) > 1 else ()
         rows.append((n, *where, _number(p), _window(p["window_before"]), _window(p["window_after"]), p["verdict"]))
-    out.print(table(("#", *(("to",) if len(places) > 1 else ()), "seq", "window", "after", "verdict"), rows))
+    headers = ("#", *(("to",) if len(places) > 1 else ()), "seq", "window", "after", "verdict")
     bad = [(n, p) for n, p in enumerate(cell["trace"], 1) if p["verdict"] not in ("DELIVERED", "SENT")]
     which = "; ".join(f"{n} (seq {p['seq']}, {p['verdict']}, {p['linux_counter'] or 'no counter'})" for n, p in bad)
-    out.print(f"lost: {which}" if bad else "lost: none", markup=False)
+    title = f"packets under {cell['policy']}{model} (# seen, the highest number on the right)"
+    return title, headers, rows, f"lost: {which}" if bad else "lost: none"
 
 
 def _number(packet: Mapping[str, Any]) -> str:
@@ -165,10 +205,11 @@ def _states(cell: Cell) -> str:
 
 
 def _packets(cell: Cell) -> str:
-    return _run_lengths([(_fate(packet), packet["count"]) for packet in cell["packets"]])
+    return _run_lengths([(fate(packet), packet["count"]) for packet in cell["packets"]])
 
 
-def _fate(packet: Mapping[str, Any]) -> str:
+def fate(packet: Mapping[str, Any]) -> str:
+    """What became of a packet: its verdict, Linux's counter, and how a device's failure surfaces."""
     if packet["verdict"] in ("DELIVERED", "SENT"):
         return str(packet["verdict"]).lower()
     words = [packet["verdict"], packet["linux_counter"] or "no counter"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.core.echo import printable_values
@@ -11,6 +11,7 @@ from espsim.report.terminal import Page, console, table
 
 _BAR = 30
 Cell = Mapping[str, Any]
+HEAD = ("policy", "model", "sent", "lost", "drops", "most SAs in the device", "device refused first", "expected")
 
 
 def print_storm(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
@@ -21,13 +22,13 @@ def print_storm(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
     for assumption in dict.fromkeys(text for cell in cells for text in cell["assumptions"]):
         out.print(f"assumed: {assumption}", markup=False)
     out.print()
-    headers = ("policy", "model", "sent", "lost", "drops", "most SAs in the device", "device refused first", "expected")
-    out.print(table(headers, [_row(cell) for cell in cells], notes=[cell["meaning"] for cell in cells]))
+    out.print(table(HEAD, [row_of(cell) for cell in cells], notes=[cell["meaning"] for cell in cells]))
     for cell in cells:
         _print_cell(out, cell)
 
 
-def _row(cell: Cell) -> tuple[str, ...]:
+def row_of(cell: Cell) -> tuple[str, ...]:
+    """A cell's row, below HEAD."""
     packets, full = cell["packets"], cell["first_overflow"]
     drops = ", ".join(f"{name} {count:,}" for name, count in cell["drops"].items()) or "-"
     expected = {None: "-", True: "yes", False: "NO"}[cell["as_expected"]]
@@ -42,20 +43,31 @@ def _row(cell: Cell) -> tuple[str, ...]:
 def _print_cell(out: Page, cell: Cell) -> None:
     out.print()
     out.print(f"{cell['policy']}, {cell['model']}", markup=False, style="bold")
-    for failure in cell["failures"]:
-        out.print(f"expected {failure['key']} {failure['expected']}, got {failure['got']}", markup=False, style="red")
-    for name in ("overlap", "rate"):
-        why = cell["lossless"][name]["why"]
-        out.print(f"would have lost nothing, by {name}: {why}", markup=False)
-    for one in cell["refused"]:
-        out.print(f"refused: {one['request']} {one['errno']}, {one['count']:,} times", markup=False)
-    first = cell["first_refused"]
-    if first is not None:
-        note = f": {first['note']}" if first["note"] else ""
-        out.print(f"first refused: {first['time']:.3f} s, node {first['node']}, {first['request']}{note}", markup=False)
+    for line in unmet(cell):
+        out.print(line, markup=False, style="red")
+    for line in facts_of(cell):
+        out.print(line, markup=False)
     _print_timeline(out, cell["timeline"])
     for story in cell.get("trace") or ([cell["worst"]] if cell["worst"] else ()):
         _print_story(out, story, of_many="trace" not in cell)
+
+
+def unmet(cell: Cell) -> Iterator[str]:
+    """What was expected and did not come."""
+    for failure in cell["failures"]:
+        yield f"expected {failure['key']} {failure['expected']}, got {failure['got']}"
+
+
+def facts_of(cell: Cell) -> Iterator[str]:
+    """What would have lost nothing, and what was refused."""
+    for name in ("overlap", "rate"):
+        yield f"would have lost nothing, by {name}: {cell['lossless'][name]['why']}"
+    for one in cell["refused"]:
+        yield f"refused: {one['request']} {one['errno']}, {one['count']:,} times"
+    first = cell["first_refused"]
+    if first is not None:
+        note = f": {first['note']}" if first["note"] else ""
+        yield f"first refused: {first['time']:.3f} s, node {first['node']}, {first['request']}{note}"
 
 
 def _print_timeline(out: Page, bins: Sequence[Mapping[str, Any]]) -> None:
@@ -75,10 +87,17 @@ def _print_timeline(out: Page, bins: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _print_story(out: Page, story: Mapping[str, Any], *, of_many: bool) -> None:
+    title, headers, rows = story_table(story, of_many=of_many)
+    out.print(title, markup=False)
+    out.print(table(headers, rows))
+
+
+def story_table(story: Mapping[str, Any], *, of_many: bool) -> tuple[str, Sequence[str], list[tuple[Any, ...]]]:
+    """(title, headers, rows) of what one node went through; `of_many`: of those that were not traced."""
     which = "the node that lost most" if of_many else "a node that lost packets"
-    out.print(f"{which}: node {story['node']} ({story['address']}), {story['lost']:,} packets", markup=False)
+    title = f"{which}: node {story['node']} ({story['address']}), {story['lost']:,} packets"
     rows = [(f"{event['time']:.3f}", event["who"], event["what"]) for event in story["events"]]
-    out.print(table(("seconds", "side", "what"), rows))
+    return title, ("seconds", "side", "what"), rows
 
 
 def draw_storm(about: Mapping[str, Any], cells: Sequence[Cell], fmt: str) -> bytes:

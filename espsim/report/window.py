@@ -2,80 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.report.plots import image_of, new_figure
 from espsim.report.terminal import Page, console, table
 
 _MOST_DRAWN = 8
+Rows = tuple[Sequence[str], list[tuple[Any, ...]]]
+
+
+COUNTED = "a loss shows as XfrmInStateSeqError, with extended numbers as XfrmInStateProtoError (--sad knows)"
 
 
 def print_window(result: Mapping[str, Any], most: int) -> None:
     """The verdict, a row a stream, and what each window loses."""
     out = console()
     streams = result["streams"]
+    out.print(verdict(result))
     if not streams:
-        out.print("no ESP in it")
         return
-    spis = "1 SPI" if len(streams) == 1 else f"{len(streams):,} SPIs"
-    out.print(f"{result['packets']:,} ESP packets of {spis}: a window of {result['smallest']} loses none of them")
     if result["unfollowed"]:
-        out.print(f"{result['unfollowed']:,} packets were of further SPIs, which are not followed")
+        out.print(unfollowed(result))
     out.print()
     shown = streams[:most]
-    _print_streams(out, shown)
-    out.print()
-    _print_losses(out, shown)
+    if shown:
+        out.print(table(*stream_table(shown), title="late by how many numbers"))
+        out.print()
+        _print_losses(out, shown)
     if len(streams) > len(shown):
         out.print(f"{len(streams) - len(shown):,} more: --list N, or --json")
     for stream in shown:
-        _print_configured(out, stream)
+        for line in unfit(stream):
+            out.print(line, markup=False)
 
 
-def _print_streams(out: Page, streams: list[Mapping[str, Any]]) -> None:
+def verdict(result: Mapping[str, Any]) -> str:
+    """The first line."""
+    streams = result["streams"]
+    if not streams:
+        return "no ESP in it"
+    spis = "1 SPI" if len(streams) == 1 else f"{len(streams):,} SPIs"
+    return f"{result['packets']:,} ESP packets of {spis}: a window of {result['smallest']} loses none of them"
+
+
+def unfollowed(result: Mapping[str, Any]) -> str:
+    """How many packets were of streams that are too many."""
+    return f"{result['unfollowed']:,} packets were of further SPIs, which are not followed"
+
+
+def stream_table(streams: Sequence[Mapping[str, Any]]) -> Rows:
+    """(headers, rows): a row a stream."""
     rows = [
         (
-            _name(s), s["packets"], s["gaps"], s["duplicates"], s["restarts"], s["late"], s["reorder"]["median"],
+            name_of(s), s["packets"], s["gaps"], s["duplicates"], s["restarts"], s["late"], s["reorder"]["median"],
             s["reorder"]["p99"], s["reorder"]["largest"], s["smallest"],
         )
         for s in streams
     ]  # fmt: skip
     headers = ("SPI@destination", "packets", "never came", "duplicates", "restarts", "late", "median", "99 %", "most",
                "smallest window")  # fmt: skip
-    out.print(table(headers, rows, title="late by how many numbers"))
+    return headers, rows
 
 
-def _print_losses(out: Page, streams: list[Mapping[str, Any]]) -> None:
-    windows = list(streams[0]["lost"])
-    rows = [(_name(s), *(s["lost"][window] for window in windows)) for s in streams if s["late"]]
-    if not rows:
+def _print_losses(out: Page, streams: Sequence[Mapping[str, Any]]) -> None:
+    losses = loss_table(streams)
+    if losses is None:
         out.print("no packet was late, so any window will do")
         return
-    out.print(table(("packets lost at a window of", *windows), rows))
+    out.print(table(*losses))
+    out.print()
+    out.print(table(*device_table(streams)))
+    if all(s["linux_counter"] is None for s in streams):
+        out.print(COUNTED)
+
+
+def loss_table(streams: Sequence[Mapping[str, Any]]) -> Rows | None:
+    """(headers, rows) of the streams with late packets: how many each window loses; None where none was late."""
+    windows = list(streams[0]["lost"])
+    rows = [(name_of(s), *(s["lost"][window] for window in windows)) for s in streams if s["late"]]
+    return (("packets lost at a window of", *windows), rows) if rows else None
+
+
+def device_table(streams: Sequence[Mapping[str, Any]]) -> Rows:
+    """(headers, rows): what the largest window of each device loses; devices that fare alike share a row."""
     devices: dict[tuple[int, ...], list[str]] = {}
     for ident, answer in streams[0]["devices"].items():
         lost = tuple(s["devices"][ident]["lost"] for s in streams if s["late"])
         devices.setdefault((answer["window"], *lost), []).append(ident)
-    named = [(f"{key[0]}", sum(key[1:]), ", ".join(idents)) for key, idents in sorted(devices.items())]
-    out.print()
-    out.print(table(("a device's largest window", "lost", "devices"), named))
-    if all(s["linux_counter"] is None for s in streams):
-        out.print("a loss shows as XfrmInStateSeqError, with extended numbers as XfrmInStateProtoError (--sad knows)")
+    rows = [(f"{key[0]}", sum(key[1:]), ", ".join(idents)) for key, idents in sorted(devices.items())]
+    return ("a device's largest window", "lost", "devices"), rows
 
 
-def _print_configured(out: Page, stream: Mapping[str, Any]) -> None:
+def unfit(stream: Mapping[str, Any]) -> Iterator[str]:
+    """A line where the SA's own window loses packets."""
     own = stream["configured"]
-    if own is None or not own["lost"]:
-        return
-    out.print(
-        f"{_name(stream)}: its window of {own['window']} loses {own['lost']}, counted as {stream['linux_counter']};"
-        f" set replay-window {stream['smallest']} or more",
-        markup=False,
-    )
+    if own is not None and own["lost"]:
+        yield (
+            f"{name_of(stream)}: its window of {own['window']} loses {own['lost']}, counted as"
+            f" {stream['linux_counter']}; set replay-window {stream['smallest']} or more"
+        )
 
 
-def _name(stream: Mapping[str, Any]) -> str:
+def name_of(stream: Mapping[str, Any]) -> str:
+    """`0x00000155@192.0.2.1`."""
     return f"{stream['spi_hex']}@{stream['dst']}"
 
 
@@ -85,7 +115,7 @@ def draw_window(result: Mapping[str, Any], fmt: str) -> bytes:
     axes = figure.subplots()
     for stream in result["streams"][:_MOST_DRAWN]:
         windows = [int(window) for window in stream["lost"]]
-        axes.plot(windows, list(stream["lost"].values()), marker="o", label=_name(stream))
+        axes.plot(windows, list(stream["lost"].values()), marker="o", label=name_of(stream))
     axes.set(xlabel="replay window", ylabel="packets lost as too old", title="Which window does the capture need?")
     axes.set_xscale("log", base=2)
     axes.grid(alpha=0.3)

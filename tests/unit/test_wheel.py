@@ -79,4 +79,5 @@ def test_the_wheel_holds_no_tests_and_no_suites(built):
     assert "espsim/hwmodels/marvell-cn10k-dpdk.toml" in names
     assert "espsim/measure/plan.py" in names
     assert "espsim/py.typed" in names
+    assert {"espsim/report/report.html.j2", "espsim/report/page.css", "espsim/report/page.js"} <= set(names.split())
     assert not re.search(r"^(bench|tests)/", names, re.MULTILINE)

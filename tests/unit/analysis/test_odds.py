@@ -240,3 +240,12 @@ def test_bad_ranges(text):
 def test_a_range():
     assert parse_range("0x10-32") == Range(16, 32)
     assert len(Range(16, 32)) == 17
+
+
+def test_a_curve_is_sampled_where_it_changes():
+    """A table of 128 rows ends between 128 and 129, which places a factor apart miss."""
+    found = odds.curve_where_it_changes(load_model("intel-82599-linux"), 2000, odds.Range(1, 1 << 20), points=24)
+    assert len(found) <= 24
+    assert list(found) == sorted(found)
+    assert (min(found), max(found)) == (1, 2000)
+    assert [round(found[sas]["overflow"].value) for sas in (127, 128, 129)] == [0, 0, 1]

@@ -1,0 +1,68 @@
+"""`--html FILE`: a report beside what a command prints, opened before the work and written at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shlex
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from espsim.io.atomic import Outputs
+    from espsim.report.html.document import Made
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def html_option(function: _F) -> _F:
+    """`--html FILE`."""
+    return click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")(
+        function
+    )
+
+
+class Page:
+    """The file of a report; without one nothing is done."""
+
+    def __init__(self, outputs: Outputs, file: TextIO | None) -> None:
+        self._outputs, self._file = outputs, file
+
+    def write(self, report: Callable[[Made], str]) -> None:
+        """The page goes into its place: `report` is called with how it was made."""
+        if self._file is not None:
+            self._file.write(report(made_here()))
+            self._outputs.commit()
+
+
+@contextlib.contextmanager
+def html_page(path: str | None) -> Iterator[Page]:
+    """A page at `path`. InputError where it cannot be written. What is not written in the end leaves nothing."""
+    from espsim.io.atomic import Outputs
+
+    with Outputs() as outputs:
+        yield Page(outputs, outputs.text(path) if path is not None else None)
+
+
+def made_here(**more: str) -> Made:
+    """This machine, these versions, `more` of both, and the command line."""
+    from espsim.measure.interleave import machine
+    from espsim.report.html.document import Made
+    from espsim.version import __version__
+
+    facts = {
+        "machine": f"{machine()}, {os.cpu_count()} CPUs, {platform.system()} {platform.release()}",
+        "versions": f"espsim {__version__}, Python {platform.python_version()}",
+        **more,
+    }
+    return Made(list(facts.items()), command_line())
+
+
+def command_line() -> str:
+    """The command as it was typed, to be copied into a shell; "" outside of one."""
+    context = click.get_current_context(silent=True)
+    words = context.find_root().obj if context is not None else None
+    return shlex.join(("espsim", *words)) if isinstance(words, tuple) else ""

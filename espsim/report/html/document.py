@@ -1,0 +1,118 @@
+"""What a report is made of: the question, the verdict, sections of sentences, tables and drawings, how it was made."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, ClassVar
+
+from espsim.core.echo import printable
+from espsim.report.html.charts import Drawing
+from espsim.report.look import asset
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A sentence or two. `look`: a class of the style sheet (n: a note; bad; ok; warn)."""
+
+    kind: ClassVar[str] = "words"
+    text: str
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Sentences in a list."""
+
+    kind: ClassVar[str] = "items"
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption. The first cell of a row names it; without a row there is no table."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @classmethod
+    def of(cls, caption: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+        """Of cells that are anything; a column in which no row says anything is left out."""
+        names, cells = list(head), [[str(cell) for cell in row] for row in rows]
+        kept = [at for at, name in enumerate(names) if not at or any(row[at] for row in cells)]
+        return cls(caption, [names[at] for at in kept], [[row[at] for at in kept] for row in cells])
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing, and the numbers that it was drawn from."""
+
+    kind: ClassVar[str] = "figure"
+    drawing: Drawing
+    table: Table | None = None
+
+
+Part = Words | Items | Table | Figure
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Parts below a heading."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How a report was made: (what, value) of the machine and the versions, and the command that makes it again."""
+
+    facts: Sequence[tuple[str, str]] = ()
+    command: str = ""
+
+    def by(self, engine: Mapping[str, Any]) -> Made:
+        """The same with the engine that ran, as a result's JSON names it."""
+        isa = f"; {engine['engine_isa']}" if engine.get("engine_isa") else ""
+        return replace(self, facts=[*self.facts, ("engine", f"{engine['engine']} ({engine['engine_version']}{isa})")])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole page. `good` colours the verdict: True, False, or None where it is no judgement."""
+
+    program: str
+    question: str
+    verdict: str
+    good: bool | None
+    sections: Sequence[Section]
+    lead: Sequence[str] = ()
+    assumptions: Sequence[str] = ()
+    made_by: Made = Made()
+
+
+def render(report: Report) -> str:
+    """The page."""
+    style = asset("page.css")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return str(_template().render(report=report, style=style, policy=policy))
+
+
+@cache
+def _template() -> Any:
+    """The template. Every text is made printable, then escaped; the style sheet alone goes in as it is."""
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only a report needs it
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
+    )
+    return environment.from_string(asset("report.html.j2"))
+
+
+def _shown(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
