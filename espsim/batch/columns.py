@@ -3,9 +3,10 @@
 Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
 into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
 
-SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference
-path's, all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all
-that share its SPI go with it.
+SAs in BEET mode are the reference path's from the start: kernels lay no header of another length before a payload.
+SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference path's,
+all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all that
+share its SPI go with it.
 """
 
 from __future__ import annotations
@@ -82,10 +83,12 @@ class SadColumns:
         for, and their numbers kept there (None: they aren't).
         """
         entries = _linked(sad)
+        alone = _by_reference(entries)
         standing = np.array([_standing(e) for e in entries], np.uint8)
-        ready = [_ready(e) for e in entries]
-        own = OwnColumns() if sent is None else OwnColumns.of(entries, ready, sent)
-        used = standing if sent is None else np.array(ready)
+        ready = np.array([_ready(e) for e in entries], np.uint8)
+        standing[alone] = ready[alone] = ONE_BY_ONE
+        own = OwnColumns() if sent is None else OwnColumns.of(entries, ready.tolist(), sent)
+        used = standing if sent is None else ready
         shape, bits = _windows(entries)
         tables = _tables(entries, port_key=sad.index.port_key, any_mark=any_mark)
         counts = zeros((len(entries), 8), np.int64)
@@ -182,6 +185,12 @@ def _linked(sad: Sad) -> list[SadEntry]:
     """The ESP states that a packet can find, of one SPI in the order in which they got it."""
     spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
     return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
+
+
+def _by_reference(entries: list[SadEntry]) -> list[bool]:
+    """Which SAs no kernel runs: those in BEET mode, and those of the same SPIs, which may come to take their place."""
+    spis = {entry.sa.spi for entry in entries if entry.sa.mode is Mode.BEET}
+    return [entry.sa.spi in spis for entry in entries]
 
 
 def _standing(entry: SadEntry) -> int:

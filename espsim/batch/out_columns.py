@@ -76,6 +76,10 @@ class OutColumns:
         """
         entries = [e for e in sad if _outbound(e, mark)]
         standing = np.array(_standings(entries), np.uint8)
+        beet = [e for e in entries if e.sa.mode is Mode.BEET]
+        limited = stand_ins(entries, [e for e in beet if e.sa.limited])
+        alone = [e.sa.mode is Mode.BEET or ends for e, ends in zip(entries, limited, strict=True)] if beet else []
+        standing[: len(alone)][alone] = ONE_BY_ONE
         masks = {} if masks is None else masks
         _draw(masks, (e for e, s in zip(entries, standing, strict=True) if not s and _counts_up(e.sa)), random_bytes)
         facts, counts = zeros((len(entries), 8), np.int64), zeros((len(entries), 8), np.uint64)
@@ -272,6 +276,10 @@ def _group(sa: SecurityAssociation) -> _Group | None:
     s, transport = sa.selector, sa.mode is Mode.TRANSPORT
     sides = [(s.src, s.src_prefix, sa.src), (s.dst, s.dst_prefix, sa.dst)]
     families = {len(address) for address, bits, _ in sides if bits} | ({len(sa.dst)} if transport else set())
+    if sa.mode is Mode.BEET:
+        if sa.inner_ends is None:
+            return None
+        families.add(len(sa.inner_ends[0]))
     if len(families) > 1 or any(bits > 8 * len(address) for address, bits, _ in sides):
         return None
     length = families.pop() if families else 0

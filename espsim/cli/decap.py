@@ -83,7 +83,7 @@ def decap(
     printed (exit status 130). FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
     `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
-    used. SA selectors are judged, policies are not.
+    used. SA selectors are judged, policies are not. An SA in `mode beet` takes the inner addresses from its selector.
 
     Without --sad the SAs are those of IN's Decryption Secrets Blocks before its first frame (pcapng; encap --secrets
     writes one, Wireshark 4.7 reads it), rows of Wireshark's esp_sa table. They say no mode (a packet whose next header

@@ -51,6 +51,10 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 """Name, dtype and values a row of every column that stages write."""
 
 
+_WHOLE = ("arena", "_free")
+"""What of a batch is no column."""
+
+
 def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8, I64, I32, F64]:
     """Packets in an arena of their own: arena, offset, length, time. `times`: one for each, or one for all."""
     rows = len(packets)
@@ -102,6 +106,8 @@ class PacketBatch:
     inner_at: I64
     inner_length: I32
     verdict: U8
+    _free = 0
+    """Bytes at the end of a longer arena that no row has."""
 
     def __init__(  # noqa: PLR0917
         self, arena: U8, offset: I64, length: I32, time: F64, mark: U32, memory: Callable[..., Any] = np.zeros,
@@ -134,13 +140,28 @@ class PacketBatch:
         """Some rows as a batch of the same memory."""
         part = object.__new__(type(self))
         for name, column in vars(self).items():
-            setattr(part, name, column if name == "arena" else column[rows])
+            setattr(part, name, column if name in _WHOLE else column[rows])
         return part
 
     def packet(self, row: int) -> bytes:
         """A packet as its bytes stand now."""
         at = int(self.offset[row])
         return self.arena[at : at + int(self.length[row])].tobytes()
+
+    def put_inner(self, row: int, inner: bytes) -> None:
+        """The inner packet of a row that was opened elsewhere, where its packet lay.
+
+        It is longer than that only where BEET mode has put an IPv6 header in the place of IPv4's, and no ICV made room:
+        then it goes to the end of the arena, of which this batch has a longer copy from then on.
+        """
+        at, size = int(self.offset[row]), len(inner)
+        if size > int(self.length[row]):
+            if size > self._free:
+                self._free = max(size, len(self.arena))
+                self.arena = np.concatenate((self.arena, np.zeros(self._free, np.uint8)))
+            at, self._free = len(self.arena) - self._free, self._free - size
+        self.arena[at : at + size] = np.frombuffer(inner, np.uint8)
+        self.inner_at[row], self.inner_length[row] = at, size
 
     def inner(self, row: int) -> bytes:
         """The inner packet of a delivered row."""

@@ -107,6 +107,8 @@ PROTO_ICMPV6 = 58
 PROTO_NONE = 59
 """No next header: inside ESP, a dummy packet (RFC 4303 2.6)."""
 PROTO_DSTOPTS = 60
+PROTO_BEETPH = 94
+"""Inside ESP in BEET mode: IPv4 options come first (wire/beet.py). IANA has it for IP within IP."""
 PROTO_COMP = 108
 PROTO_SCTP = 132
 PROTO_UDPLITE = 136

@@ -62,7 +62,7 @@ class OutVerdict(_Answer):
     STATE_INVALID = 2, "the SA is larval, expired or dead, or of an encapsulation not made here", "XfrmOutStateInvalid"
     EXPIRED = 3, "the SA's hard lifetime is used up", "XfrmOutStateExpired"
     SEQ_OVERFLOW = 4, "the sequence number would repeat (EOVERFLOW)", "XfrmOutStateSeqError"
-    FRAGMENT = 5, "transport mode takes whole, intact datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"
+    FRAGMENT = 5, "transport and BEET mode take whole, intact datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"
     TOO_BIG = 6, "the sealed packet would exceed 65535 bytes", "XfrmOutStateModeError"
 
 

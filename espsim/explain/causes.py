@@ -12,7 +12,7 @@ from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
 from espsim.reference.outer import Outer
-from espsim.sad.association import ESPINTCP, Mark, Mode, Selector
+from espsim.sad.association import ESPINTCP, Mark, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry, State
 from espsim.wire import esp
 
@@ -258,13 +258,7 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
         Verdict.SA_INVALID: Answer(
             "expired", f"{sa.name} is no longer valid ({State(own.state).value}): give the SA that replaced it"
         ),
-        Verdict.MODE: Answer(
-            "mode",
-            f"{sa.name} is in {sa.mode.value} mode, and what is inside is not"
-            f" {'an IP packet' if sa.mode is Mode.TUNNEL else 'a payload'}: set the peer's mode"
-            if sa.mode is not Mode.ANY
-            else f"its next header says tunnel mode, and what is inside is not an IP packet: say {sa.name}'s mode",
-        ),
+        Verdict.MODE: Answer("mode", _mode(sa)),
         Verdict.POLICY: Answer(
             "selector", f"{sa.name} takes {shown_selector(sa.selector)} only, and the inner packet is another"
         ),
@@ -272,6 +266,15 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
             "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
         ),
     }.get(failure.fate.verdict, Answer(None, failure.fate.verdict.sentence))
+
+
+def _mode(sa: SecurityAssociation) -> str:
+    if sa.mode is Mode.ANY:
+        return f"its next header says tunnel mode, and what is inside is not an IP packet: say {sa.name}'s mode"
+    if sa.mode is Mode.BEET and sa.inner_ends is None:
+        return f"{sa.name} is in beet mode and has no selector, whose addresses the inner packet would get: give it one"
+    inside = {Mode.TUNNEL: "an IP packet", Mode.BEET: "a whole payload"}.get(sa.mode, "a payload")
+    return f"{sa.name} is in {sa.mode.value} mode, and what is inside is not {inside}: set the peer's mode"
 
 
 def shown_selector(selector: Selector) -> str:

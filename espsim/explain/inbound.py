@@ -36,6 +36,16 @@ _MOST_OTHERS = 8
 """SAs with the packet's SPI that a lookup names."""
 _TRAILER = 2
 """Bytes of pad length and next header."""
+_INSIDE = {
+    Mode.TUNNEL: "what was encrypted",
+    Mode.TRANSPORT: "the payload behind the packet's own IP header again",
+    Mode.BEET: "the payload behind a header made of the outer one and of the selector's addresses",
+}
+_MISFIT = {
+    Mode.TUNNEL: "tunnel mode wants next header 4 or 41 and an IP header behind it",
+    Mode.BEET: "beet mode wants a selector's pair of addresses, and a whole pseudo header where next header 94 says so",
+}
+"""What a packet that does not fit an SA's mode lacks; any packet fits transport mode."""
 
 
 def header_steps(packet: bytes, ports: Collection[int], places: Places) -> list[Step]:
@@ -182,11 +192,10 @@ class InboundSteps(Trace):
         """The packet inside, its headers field by field."""
         mode = mode_of(entry.sa, self._next_header)
         if inner is None:
-            says = "tunnel mode wants next header 4 or 41 and an IP header behind it"
+            says = _MISFIT[mode]
             self._tell(Step("inner packet", "RFC 4301 5.2", says))
             return
-        how = "what was encrypted" if mode is Mode.TUNNEL else "the payload behind the packet's own IP header again"
-        says = f"{mode.value} mode: {len(inner)} bytes, {how}"
+        says = f"{mode.value} mode: {len(inner)} bytes, {_INSIDE[mode]}"
         whole = Field("inner packet", None, len(inner), inner.hex(), f"{len(inner)} bytes")
         self._tell(Step("inner packet", "RFC 4301 5.2", says, (whole,)))
         for step in inner_steps(inner):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.answers import Sent
+from espsim.core.numbers import PROTO_BEETPH
 from espsim.core.verdict import OutVerdict
 from espsim.explain.causes import shown_selector
 from espsim.explain.crypto import Crypto
@@ -69,6 +70,8 @@ class OutboundSteps(OutTrace):
             it.field("next header", end + 1, 1, protocol(next_header)),
         ]
         what = "the whole packet" if entry.sa.mode is Mode.TUNNEL else "what follows the IP header"
+        if next_header == PROTO_BEETPH:
+            what = "a pseudo header, the IPv4 options, and what follows the IP header"
         says = f"{what}, padded to a multiple of {entry.sa.aligned}: {len(plaintext)} bytes"
         whole = Field("plaintext", None, len(plaintext), plaintext.hex(), f"{len(plaintext)} bytes")
         self.steps.append(Step("payload and trailer", f"{_OUTPUT}.2, 2.4-2.7", says, (*fields, whole)))
@@ -115,7 +118,7 @@ class OutboundSteps(OutTrace):
         if encap is not None and encap.kind == ESPINUDP:
             header = udp_step(wire.data, at - udp.HEADER_LENGTH, wire.places, "outer ", esp=True)
             self.steps += [header] if header else []
-        prefix = "outer " if entry.sa.mode is Mode.TUNNEL else "changed "
+        prefix = "changed " if entry.sa.mode is Mode.TRANSPORT else "outer "
         self.steps += ip_steps(wire.data, wire.places, prefix)
 
 

@@ -24,6 +24,7 @@ from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Received
 from espsim.core.numbers import PROTO_ESP, PROTO_NONE
 from espsim.core.verdict import Verdict
+from espsim.reference import beet
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.trace import SILENT, Trace
@@ -258,8 +259,11 @@ class Inbound:
         """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
         sa = entry.sa
         inner: bytes | None
-        if mode_of(sa, next_header) is Mode.TUNNEL:
+        mode = mode_of(sa, next_header)
+        if mode is Mode.TUNNEL:
             inner = from_tunnel(sa, arrival.outer, payload, next_header)
+        elif mode is Mode.BEET:
+            inner = beet.rebuilt(sa, arrival.packet, arrival.outer, payload, next_header)
         else:
             inner = from_transport(arrival.packet, arrival.outer, payload, next_header)
         self.trace.decapsulated(entry, arrival, inner)

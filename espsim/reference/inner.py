@@ -2,7 +2,7 @@
 
 1. Tunnel mode: next header 4 or 41 says what lies inside; its own length cuts TFC padding off.
 2. Congestion (ECN) and, where the SA says so, the outer DSCP are carried over to the inner packet.
-3. Transport mode: the outer IP headers get the payload; length, protocol and checksum are set.
+3. Transport mode: the outer IP headers get the payload; length, protocol and checksum are set. BEET mode: beet.py.
 4. Addresses, protocol and ports of the result are what the SA's selector is asked about.
 
 Does not judge policies (host.py), put inner fragments together, or check inner checksums. Where Linux and RFC 6040

@@ -20,6 +20,7 @@ from espsim.aead.suites import Kind, pack_seq_hi
 from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.core.verdict import OutVerdict
+from espsim.reference import beet
 from espsim.reference.inner import flow
 from espsim.reference.trace import OUT_SILENT, OutTrace
 from espsim.reference.transforms import Transforms
@@ -123,6 +124,8 @@ class Outbound:
                 continue
             if sa.mode is Mode.TRANSPORT and (sa.src, sa.dst) != facts[:2]:
                 continue
+            if sa.mode is Mode.BEET and (sa.inner_ends is None or len(sa.inner_ends[0]) != len(facts[0])):
+                continue
             if not sa.selector.matches(*facts):
                 continue
             s = sa.selector
@@ -163,8 +166,10 @@ def trimmed(packet: bytes) -> bytes:
 
 
 def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
-    """(what goes inside ESP, its next header), or None for a fragment, or a broken header, in transport mode."""
+    """(what goes inside ESP, its next header), or None for a fragment, or a broken header, but in tunnel mode."""
     v4 = packet[0] >> 4 == 4
+    if sa.mode is Mode.BEET:
+        return beet.inside(packet)
     if sa.mode is Mode.TUNNEL:
         return packet, PROTO_IPIP if v4 else PROTO_IPV6
     if v4:
@@ -183,7 +188,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
         return length
     udp_length = udp.HEADER_LENGTH if sa.encap is not None else 0
     length += esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + udp_length
-    if sa.mode is Mode.TUNNEL:
+    if sa.mode in (Mode.TUNNEL, Mode.BEET):
         return length + (ipv4.HEADER_LENGTH if len(sa.dst) == 4 else 0)
     if packet[0] >> 4 == 4:
         return length + (packet[0] & 15) * 4
@@ -200,6 +205,8 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> 
         proto = PROTO_UDP
     if sa.mode is Mode.TUNNEL:
         return _tunnel_header(sa, packet, proto, len(sealed), seq64) + sealed
+    if sa.mode is Mode.BEET:
+        return beet.outer_header(sa, packet, proto, len(sealed)) + sealed
     if len(sa.dst) == 4:
         return ipv4.with_payload(packet[: (packet[0] & 15) * 4], proto, sealed)
     place = ipv6.transport_insertion(packet)

@@ -28,10 +28,11 @@ ANY_ENCAP = "any"
 class Mode(Enum):
     """RFC 4301 4.1: what an SA protects, a payload or a whole packet.
 
-    RO, IN_TRIGGER and BEET are Linux's (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is
-    run under them. ANY is KAME's (IPSEC_MODE_ANY), for an SA of which no one said the mode: each packet's next header
-    says it, tunnel mode for 4 and 41, else transport mode. Inbound only. IPTFS is a tunnel whose packets hold parts of
-    inner packets, or several (RFC 9347).
+    BEET is the bound end-to-end tunnel: the payload under the outer header, the selector's addresses inside. IPTFS is a
+    tunnel whose packets hold parts of inner packets, or several (RFC 9347). RO and IN_TRIGGER are Linux's
+    (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is run under them. ANY is KAME's
+    (IPSEC_MODE_ANY), for an SA of which no one said the mode: each packet's next header says it, tunnel mode for 4 and
+    41, else transport mode. Inbound only.
     """
 
     TRANSPORT = "transport"
@@ -133,7 +134,7 @@ NO_LIMITS = Limits()
 MOST_WINDOW = 4096
 """Numbers that a replay window has at most (XFRMA_REPLAY_ESN_MAX)."""
 
-_RUN = (Mode.TRANSPORT, Mode.TUNNEL, Mode.IPTFS, Mode.ANY)
+_RUN = (Mode.TRANSPORT, Mode.TUNNEL, Mode.BEET, Mode.IPTFS, Mode.ANY)
 """Modes under which packets are run."""
 
 
@@ -197,7 +198,7 @@ class SecurityAssociation:
     """One SA of RFC 4301 4.4.2, one direction. Addresses are packed bytes; every other number is a host integer.
 
     Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
-    is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp, BEET.
+    is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp.
     `as_kernel`: a kernel took these algorithms, so that they are no reason to refuse it; where espsim cannot run them,
     `keys` is None.
     `mtimer` (XFRMA_MTIMER_THRESH) and `nat_keepalive` are seconds, 0 is none.
@@ -290,6 +291,18 @@ class SecurityAssociation:
     def family(self) -> int:
         """AF_INET or AF_INET6 of the outer addresses."""
         return family(self.dst)
+
+    @property
+    def inner_ends(self) -> tuple[Address, Address] | None:
+        """BEET: source and destination of inner packets, the selector's, zeros where it states none.
+
+        Without a selector they are of the SA's family, as xfrm_user sets it; None: flag af-unspec says of no family.
+        """
+        length = len(self.selector.src or self.selector.dst)
+        if not length and "af-unspec" in self.flags:
+            return None
+        nothing = bytes(length or len(self.dst))
+        return self.selector.src or nothing, self.selector.dst or nothing
 
     @property
     def direction(self) -> Direction | None:

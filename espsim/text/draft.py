@@ -34,6 +34,9 @@ from espsim.wire.udp import PORT_NAT_T
 
 _KNOWN = {"aead": AEADS.keys(), "enc": CIPHERS.keys(), "auth": HASHES.keys(), "auth-trunc": HASHES.keys()}
 
+_RUN = (Mode.TRANSPORT.value, Mode.TUNNEL.value, Mode.BEET.value)
+"""The modes that an SA of a paste may have to be used."""
+
 _KINDS = {
     PROTO_ESP: ("aead", "enc", "auth", "auth-trunc"),
     PROTO_AH: ("auth", "auth-trunc"),
@@ -160,7 +163,7 @@ class Draft(SaWords):
     @property
     def unmodelled(self) -> str:
         """Why espsim can't run such an SA, "" where it can: its mode or the first algorithm that is not known."""
-        if self.mode not in ("transport", "tunnel"):
+        if self.mode not in _RUN:
             return f"mode {self.mode}"
         named = [(a.kind, a.name) for a in self.algorithms] + [(h.kind, h.name) for h in self.hidden]
         for kind, name in named if self.proto == PROTO_ESP else ():
@@ -202,8 +205,8 @@ class Draft(SaWords):
     def _complaint(self, style: Style) -> str | None:
         if missing := self.no_identity:
             return missing
-        if self.mode not in ("transport", "tunnel"):
-            return f"mode {self.mode} is not supported (transport and tunnel are)"
+        if self.mode not in _RUN:
+            return f"mode {self.mode} is not supported (transport, tunnel and beet are)"
         proto = self.proto or 0
         name = PROTO_NAMES[proto]
         if proto == PROTO_COMP and (self.spi or 0) >> 16:
@@ -219,7 +222,7 @@ class Draft(SaWords):
         sel = self.selector
         inner = len(sel.src or sel.dst) if sel else 0
         if self.mode == "transport" and self.dst is not None and inner not in (0, len(self.dst)):
-            return "the selector is of the other family: only tunnel mode can change the family"
+            return "the selector is of the other family: only tunnel and beet mode can change the family"
         return None
 
     def _association(self) -> SecurityAssociation:

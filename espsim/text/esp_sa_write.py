@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from espsim.aead.suites import Kind, SuiteKeys
 from espsim.core.address import format_address
 from espsim.core.numbers import PROTO_ESP
-from espsim.sad.association import Mode, SecurityAssociation
+from espsim.sad.association import Mode, SecurityAssociation, Selector
+from espsim.text.show import selector_row
 
 _NULL = "NULL"
 _CIPHERS = {
@@ -187,6 +188,10 @@ def _not_in_a_row(sa: SecurityAssociation) -> str:
     if sa.encap is not None:
         encap = sa.encap
         words += f" encap type {encap.kind} sport {encap.sport} dport {encap.dport} addr {format_address(encap.oaddr)}"
+    if sa.mode is Mode.BEET and sa.selector != Selector():
+        words += (
+            f" sel {selector_row(sa.selector, len(sa.dst), stats=False).rstrip()}"  # its addresses are the inner ones
+        )
     return words
 
 

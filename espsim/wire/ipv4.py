@@ -17,6 +17,7 @@ from espsim.core.address import Address
 from espsim.wire.checksum import internet_checksum
 
 HEADER_LENGTH = 20
+LONGEST = 0xFFFF
 DF = 0x4000
 MF = 0x2000
 FRAGMENT_MASK = 0x3FFF  # more-fragments and the offset: non-zero in every fragment
@@ -30,11 +31,13 @@ _HEADER = struct.Struct("!BBHHHBBH4s4s")
 
 
 def emit(
-    *, tos: int, payload_length: int, ident: int, flags: int, ttl: int, proto: int, src: Address, dst: Address
-) -> bytes:
-    """A 20-byte header with its checksum. `flags` is the 16-bit flags and offset field."""
-    header = _HEADER.pack(0x45, tos, 20 + payload_length, ident, flags, ttl, proto, 0, src, dst)
-    return with_checksum(header)
+    *, tos: int, payload_length: int, ident: int, flags: int, ttl: int, proto: int, src: Address, dst: Address,
+    options: bytes = b"",
+) -> bytes:  # fmt: skip
+    """A header with its checksum. `flags` is the 16-bit flags and offset field, `options` 0 to 40 bytes, by fours."""
+    size = HEADER_LENGTH + len(options)
+    header = _HEADER.pack(0x40 | size // 4, tos, size + payload_length, ident, flags, ttl, proto, 0, src, dst)
+    return with_checksum(header + options)
 
 
 def with_checksum(header: bytes) -> bytes:

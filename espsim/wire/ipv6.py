@@ -67,3 +67,11 @@ def transport_insertion(packet: bytes) -> tuple[int, int] | None:
         routed = routed or kind == PROTO_ROUTING
         pointer, at = at, at + (packet[at + 1] + 1) * 8
     return None
+
+
+def has_fragment_header(packet: bytes) -> bool:
+    """Whether one of its extension headers is a fragment header, an atomic fragment's too (ipv6_find_hdr)."""
+    at, kind = HEADER_LENGTH, packet[NEXT_HEADER]
+    while kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS) and at + 8 <= len(packet):
+        kind, at = packet[at], at + (packet[at + 1] + 1) * 8
+    return kind == PROTO_FRAGMENT

@@ -73,17 +73,26 @@ NEAR_LIMITS = [
 ]  # fmt: skip
 
 
+PAIRS = [
+    Selector(parse_address(src), bits, parse_address(dst), bits)
+    for src, dst, bits in (("10.1.0.1", "10.2.0.1", 32), ("2001:db8:1::1", "2001:db8:2::1", 128))
+]
+"""What a BEET SA has, and what INNERS are between."""
+
+
 @st.composite
 def sas(draw: st.DrawFn, *, limits: st.SearchStrategy[Limits] | None = None) -> tuple[SecurityAssociation, bool]:
     """An SA and whether its window goes on where it says; `limits` None: mostly none, or near ones."""
     esn = draw(st.booleans())
     window = draw(SIZES)
-    mode = draw(st.sampled_from([Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.ANY]))
+    mode = draw(st.sampled_from([Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.ANY, Mode.BEET]))
     if esn and window == 0 and mode is not Mode.ANY:
         window = 33
     start = draw(STARTS)
     start = start if esn else start & M32
-    flags = ({"esn"} if esn else set()) | draw(st.sampled_from([set(), set(), {"decap-dscp"}, {"noecn"}]))
+    flags = ({"esn"} if esn else set()) | draw(
+        st.sampled_from([set(), set(), {"decap-dscp"}, {"noecn"}, {"af-unspec"}])
+    )
     src, dst = ENDS[draw(st.sampled_from([4, 4, 6]))]
     sa = SecurityAssociation(
         parse_address(src), parse_address(dst), draw(st.sampled_from([1, 1, 7, 0x1001, 0xFFFFFFFF])), mode=mode,
@@ -96,7 +105,8 @@ def sas(draw: st.DrawFn, *, limits: st.SearchStrategy[Limits] | None = None) -> 
                                     Encap(ANY_ENCAP, 4500, 2000, bytes(16))])),
         limits=draw(st.sampled_from([Limits()] * 9 + NEAR_LIMITS)) if limits is None else draw(limits),
         selector=draw(st.sampled_from([Selector()] * 5 + [Selector(proto=17, dport=2000, dport_mask=0xFFFF),
-                                                          Selector(src=parse_address("10.1.0.0"), src_prefix=16)])),
+                                                          Selector(src=parse_address("10.1.0.0"), src_prefix=16),
+                                                          *PAIRS])),
         replay=ReplayState(start & M32, start >> 32, bitmap=draw(st.integers(0, 2**100)) & (1 << window) - 1),
     )  # fmt: skip
     return sa, draw(st.booleans())
@@ -133,6 +143,7 @@ INNERS = (
     ipv6(DATA, traffic_class=1),
     ipv6(extension(17) + DATA, next_header=0) + bytes(5), ipv6(DATA, length=9), ipv6(DATA)[:39], b"\x45", DATA,
     b"\x4f" + ipv4(b"", tos=1)[1:], b"\x44" + ipv4(DATA, tos=2)[1:], b"\x46" + ipv4(DATA, tos=1)[1:],
+    b"\x11\x01\x04\x00" + bytes(12) + DATA, b"\x11\x00\x00\x00" + bytes(4) + DATA, b"\x11\x03\x04\x00" + bytes(8),
 )  # fmt: skip
 
 
@@ -160,7 +171,7 @@ HARMS = [""] * 12 + [
     "flip", "flip", "pad", "dummy", "short", "cut", "fragment", "garbage", "spi", "bare", "udp", "options", "bytes",
 ]  # fmt: skip
 SENT = st.builds(
-    Sent, st.integers(0, 5), STEPS, st.integers(0, len(INNERS) - 1), st.sampled_from([None] * 6 + [4, 41, 17, 59]),
+    Sent, st.integers(0, 5), STEPS, st.integers(0, len(INNERS) - 1), st.sampled_from([None] * 6 + [4, 41, 17, 59, 94]),
     st.sampled_from([0, 0, 3, 0xBB]), st.sampled_from(HARMS), st.integers(0, 200), st.sampled_from([0.0, 0.25, 1.5]),
 )  # fmt: skip
 

@@ -164,10 +164,8 @@ class BatchOffloaded(BatchInbound):
             if batch.sa_index[row] < 0 and answer.odd_padding and answer.verdict is Verdict.DELIVERED:
                 self.odd_of_gone[answer.used.sa_index] += 1
         batch.seq64[row] = answer.seq64 or 0
-        if answer.inner is not None:  # never longer than the packet around it
-            at, size = int(batch.offset[row]), len(answer.inner)
-            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
-            batch.inner_at[row], batch.inner_length[row] = at, size
+        if answer.inner is not None:
+            batch.put_inner(row, answer.inner)
 
 
 class _Beside:

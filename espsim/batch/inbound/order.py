@@ -185,7 +185,5 @@ class BatchInbound(Closing):
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0
         batch.odd_padding[row] = answer.odd_padding
-        if answer.inner is not None:  # never longer than the packet around it
-            at, size = int(batch.offset[row]), len(answer.inner)
-            batch.arena[at : at + size] = np.frombuffer(answer.inner, np.uint8)
-            batch.inner_at[row], batch.inner_length[row] = at, size
+        if answer.inner is not None:
+            batch.put_inner(row, answer.inner)

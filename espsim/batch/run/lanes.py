@@ -24,6 +24,7 @@ from espsim.core.arrays import F64, I32, U8, U32
 from espsim.core.batch import PacketBatch
 from espsim.core.out_batch import OutBatch
 from espsim.io.slots import FrameSlot
+from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 
 Memory = Callable[..., Any]
@@ -115,6 +116,7 @@ class InboundLane:
         self.entries = path.columns.entries
         self.parts = path.parts
         self.limited = any(entry.sa.limited for entry in self.entries)
+        self._beet = any(entry.sa.mode is Mode.BEET for entry in self.entries)
 
     @property
     def alone(self) -> Counter[int]:
@@ -123,10 +125,10 @@ class InboundLane:
 
     @property
     def shares(self) -> bool:
-        """Where a policy of its own finds SAs that may end, or a device opens packets with keys of such SAs, one worker
-        does all: these look at the SAD itself, which moves then."""
+        """Where a policy of its own finds SAs that may end or are the reference path's, or a device opens packets with
+        keys of such SAs, one worker does all: these look at the SAD itself, which moves then."""
         own_ways = self.path.columns.asked is not None or not self.path.parts
-        return not own_ways or not self.limited
+        return not own_ways or not (self.limited or self._beet)
 
     def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> PacketBatch:
         """A batch over a slot's memory."""

@@ -76,7 +76,6 @@ def names(found: SadText) -> list[str]:
     ("old", "new", "what"),
     [
         ("mode tunnel", "mode iptfs", "mode iptfs"),
-        ("mode tunnel", "mode beet", "mode beet"),
         ("mode tunnel", "mode ro", "mode ro"),
         ("mode tunnel", "mode 5", "mode 5"),
         ("rfc4106(gcm(aes))", "rfc4106(gcm(sm4))", "aead rfc4106(gcm(sm4))"),

@@ -1,0 +1,113 @@
+"""BEET mode (bound end-to-end tunnel): the outer addresses on the wire, the pair of the SA's selector inside.
+
+Only the payload is encrypted, as in transport mode. The headers are made of each other:
+
+| field               | outer, of the inner one               | inner, of the outer one                |
+|---|---|---|
+| addresses           | the SA's                              | the selector's, as they stand there    |
+| TOS, TTL            | carried                               | carried                                |
+| IPv4 id, flags      | carried; of an IPv6 packet 0 and DF   | carried; of an IPv6 packet 0 and DF    |
+| IPv6 flow label     | carried; of an IPv4 packet 0          | carried; of an IPv4 packet 0           |
+| IPv4 options        | none: in a pseudo header inside ESP   | those of the pseudo header             |
+| extension headers   | none: inside ESP                      | those inside ESP                       |
+
+ECN flags of the SA change nothing here. An SA without a selector has the outer family and addresses of zeros inside,
+which is what Linux makes of it; one with flag af-unspec and without a selector has no inside, and every packet is MODE.
+
+Does not put fragments inside: Linux refuses them ("BEET mode doesn't support inner IPv4 fragments"). Where the pseudo
+header states more options than an IPv4 header or the packet has, Linux makes a header that its IP layer then drops
+without a counter; here the packet is MODE.
+
+Sources: draft-nikander-esp-beet-mode-09; Linux net/xfrm/xfrm_input.c, xfrm4_remove_beet_encap and
+xfrm6_remove_beet_encap; net/xfrm/xfrm_output.c, xfrm{4,6}_beet_encap_add and xfrm{4,6}_extract_output.
+"""
+
+from __future__ import annotations
+
+from espsim.core.numbers import PROTO_BEETPH
+from espsim.reference.outer import Outer
+from espsim.sad.association import SecurityAssociation
+from espsim.wire import beet, ipv4, ipv6
+
+_MOST_OPTIONS = 40
+
+
+def rebuilt(
+    sa: SecurityAssociation, packet: bytes, outer: Outer, payload: bytes, next_header: int
+) -> bytes | None:  # fmt: skip
+    """The inner packet. None: it does not fit the mode."""
+    ends = sa.inner_ends
+    if ends is None:
+        return None
+    if len(ends[0]) != 4:
+        flow = _flow(packet) if len(outer.dst) == 16 else 0
+        return ipv6.emit(
+            traffic_class=outer.tos, flow=flow, payload_length=len(payload), next_header=next_header,
+            hops=_ttl(packet), src=ends[0], dst=ends[1],
+        ) + payload  # fmt: skip
+    options = b""
+    if next_header == PROTO_BEETPH:
+        found = beet.parse(payload)
+        if found is None:
+            return None
+        next_header, at, length = found
+        options, payload = payload[at : at + length], payload[at + length :]
+        if length > _MOST_OPTIONS or len(options) < length:
+            return None
+    if ipv4.HEADER_LENGTH + len(options) + len(payload) > ipv4.LONGEST:
+        return None
+    ident, flags = _ident_and_flags(packet)
+    return ipv4.emit(
+        tos=outer.tos, payload_length=len(payload), ident=ident, flags=flags, ttl=_ttl(packet), proto=next_header,
+        src=ends[0], dst=ends[1], options=options,
+    ) + payload  # fmt: skip
+
+
+def inside(packet: bytes) -> tuple[bytes, int] | None:
+    """(what goes inside ESP, its next header). None: a fragment, or a broken header.
+
+    The reserved byte of a pseudo header is what Linux leaves there, a byte of the inner header that it lies over: the
+    last one of the source, or of the destination where no padding is needed.
+    """
+    if packet[0] >> 4 == 6:
+        if len(packet) < ipv6.HEADER_LENGTH or ipv6.has_fragment_header(packet):
+            return None
+        return packet[ipv6.HEADER_LENGTH :], packet[ipv6.NEXT_HEADER]
+    headers = (packet[0] & 15) * 4
+    if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK or not ipv4.HEADER_LENGTH <= headers <= len(packet):
+        return None
+    options, payload, proto = packet[ipv4.HEADER_LENGTH : headers], packet[headers:], packet[ipv4.PROTOCOL]
+    if not options:
+        return payload, proto
+    reserved = packet[19 if len(options) & 4 else 15]
+    return beet.emit(proto, options, reserved) + payload, PROTO_BEETPH
+
+
+def outer_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int) -> bytes:
+    """The outer header of an inner packet, around `length` bytes of protocol `proto`."""
+    tos = packet[1] if packet[0] >> 4 == 4 else ipv6.traffic_class(packet)
+    if len(sa.dst) == 4:
+        ident, flags = _ident_and_flags(packet)
+        return ipv4.emit(
+            tos=tos, payload_length=length, ident=ident, flags=flags, ttl=_ttl(packet), proto=proto,
+            src=sa.src, dst=sa.dst,
+        )  # fmt: skip
+    flow = _flow(packet) if packet[0] >> 4 == 6 else 0
+    return ipv6.emit(
+        traffic_class=tos, flow=flow, payload_length=length, next_header=proto, hops=_ttl(packet),
+        src=sa.src, dst=sa.dst,
+    )  # fmt: skip
+
+
+def _ident_and_flags(packet: bytes) -> tuple[int, int]:
+    """Identification, and the 16-bit flags and offset field; of IPv6 0 and DF."""
+    return (packet[4] << 8 | packet[5], packet[6] << 8 | packet[7]) if packet[0] >> 4 == 4 else (0, ipv4.DF)
+
+
+def _ttl(packet: bytes) -> int:
+    return packet[8] if packet[0] >> 4 == 4 else packet[7]
+
+
+def _flow(packet: bytes) -> int:
+    """The flow label of an IPv6 header."""
+    return (packet[1] & 15) << 16 | packet[2] << 8 | packet[3]
