@@ -24,6 +24,7 @@ from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.own import OwnColumns
+from espsim.batch.inbound.policies import Policies
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
@@ -50,7 +51,7 @@ class SadColumns:
     """What the stages read of SAs, and the two columns that they move: the windows (`shape`, `bits`) and `counts`.
 
     A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
-    `asked` is the Sad whose policy finds SAs in its own way, None where the tables do.
+    `asked` is the Sad whose policy finds SAs in its own way, None where the tables do. `policies` as Inbound's.
     """
 
     standing: U8
@@ -72,6 +73,7 @@ class SadColumns:
     any_mark: bool = False
     lifetimes: Lifetimes | None = None
     own: OwnColumns = field(default_factory=OwnColumns)
+    policies: Policies | None = None
 
     @classmethod
     def of(

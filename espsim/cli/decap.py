@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )
+@packets.policy_options
 @packets.wire_options
 @packets.mark_options
 @common.lookup_option
@@ -59,6 +60,9 @@ def decap(
     no_reassemble: bool,
     fail_on_drop: bool,
     options: tuple[str, ...],
+    spd: str | None,
+    local: tuple[str, ...],
+    clear: bool,
     loss: float | None,
     duplicate: float | None,
     reorder: float | None,
@@ -83,7 +87,11 @@ def decap(
     printed (exit status 130). FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
     `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
     other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
-    used. SA selectors are judged, policies are not. An SA in `mode beet` takes the inner addresses from its selector.
+    used. SA selectors are judged; policies only with --spd, after decapsulation as Linux asks them: the `in` policy
+    that takes the inner packet, where none does the `fwd` policy (a capture does not say which addresses are this
+    host's; --local does). An SA with an if_id comes by its xfrm interface. --clear judges packets that are not ESP,
+    too, but for copies of packets that were opened, which a capture on the receiver has, and goes one at a time. An SA
+    in `mode beet` takes the inner addresses from its selector.
 
     Without --sad the SAs are those of IN's Decryption Secrets Blocks before its first frame (pcapng; encap --secrets
     writes one, Wireshark 4.7 reads it), rows of Wireshark's esp_sa table. They say no mode (a packet whose next header
@@ -122,14 +130,17 @@ def decap(
     from espsim.io.atomic import Outputs
 
     writes = {"-o": output, "--verdicts": verdicts}
-    common.keep_apart({"IN": capture, "--sad": sad_path, "--model": common.by_path(model)}, writes)
-    way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers, model=model)
+    common.keep_apart({"IN": capture, "--sad": sad_path, "--spd": spd, "--model": common.by_path(model)}, writes)
+    way = packets.way(
+        capture, reference=reference, batch=batch, engine=engine, workers=workers, model=model, clear=clear
+    )  # fmt: skip
+    policies = packets.policies_of(spd, local, clear)
     strict = "strict-windows" in options
     brought = secrets.brought_along(capture, sad_path)
     sad, unused = secrets.load_sads_or_secrets(
         capture, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
     )
-    inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume)
+    inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume, policies)
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     wire = packets.wire(loss, duplicate, reorder, seed)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows"]),
     help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
 )  # fmt: skip
+@packets.policy_options
 @packets.mark_options
 @common.lookup_option
 @common.model_options(multiple=False)
@@ -54,6 +55,9 @@ def explain(
     show_keys: bool,
     html_path: str | None,
     options: tuple[str, ...],
+    spd: str | None,
+    local: tuple[str, ...],
+    clear: bool,
     mark: int | None,
     any_mark: bool,
     lookup: str | None,
@@ -90,7 +94,7 @@ def explain(
     from espsim.explain.single import Single
     from espsim.reference.outbound import Outbound
 
-    reads = {"IN": _file(source), "--sad": sad_path, "--model": common.by_path(model)}
+    reads = {"IN": _file(source), "--sad": sad_path, "--spd": spd, "--model": common.by_path(model)}
     common.keep_apart(reads, {"--html": html_path})
     path = _file(source)
     brought = secrets.brought_along(path, sad_path) if path is not None and not seal else None
@@ -112,6 +116,7 @@ def explain(
                     "--option": options,
                     "--lookup": lookup,
                     "--model": model,
+                    "--spd": spd,
                 }
             )
             outbound = Outbound(common.load_sad(str(sad_path)), os.urandom, mark=asked)
@@ -125,7 +130,7 @@ def explain(
             sad, unused = secrets.load_sads_or_secrets(
                 source, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
             )
-            inbound = packets.inbound_path(sad, asked, model, assume)
+            inbound = packets.inbound_path(sad, asked, model, assume, packets.policies_of(spd, local, clear))
             common.note_rings(sad)
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)

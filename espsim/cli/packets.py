@@ -19,6 +19,7 @@ from espsim.core.inputs import STANDARD
 if TYPE_CHECKING:
     from espsim.io.arrivals import Arrivals
     from espsim.reference.inbound import Inbound
+    from espsim.reference.policies import Policies
     from espsim.sad.sad import Sad
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -123,13 +124,19 @@ def mark_of(mark: int | None, any_mark: bool) -> int | None:
 
 
 def way(
-    capture: str, *, reference: bool, batch: bool, engine: str | None, workers: int | None, model: str | None = None
+    capture: str, *, reference: bool, batch: bool, engine: str | None, workers: int | None, model: str | None = None,
+    clear: bool = False,
 ) -> Way:  # fmt: skip
     """The options together, for a capture at this path. InputError where they contradict each other.
 
-    A small capture takes the reference path, where nothing asks for the other one.
+    A small capture takes the reference path, where nothing asks for the other one; with `clear` (--clear) any does.
     """
     from espsim.core.errors import InputError
+
+    for name, given in (("--engine", engine), ("--workers", workers), ("--batch", batch or None)):
+        if clear and given is not None:
+            raise InputError(f"{name} goes with the batch path, and --clear takes the one packet at a time")
+    reference = reference or clear
 
     for name, given in (("--engine", engine), ("--workers", workers), ("--batch", batch or None)):
         if reference and given is not None:
@@ -167,7 +174,45 @@ def _size(path: str) -> int:
     return os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
 
 
-def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...]) -> Inbound:
+def policy_options(function: _F) -> _F:
+    """`--spd`, `--local` and `--clear`."""
+    options = (
+        click.option(
+            "--spd", metavar="FILE", help="Policies as `ip xfrm policy` lists or adds them, asked after decapsulation."
+        ),
+        click.option(
+            "--local", multiple=True, metavar="PREFIX",
+            help="With --spd: an address or network of this host, asked for dir in; any other is for dir fwd.",
+        ),
+        click.option("--clear", is_flag=True, help="With --spd: judge packets that came in clear, too."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def policies_of(spd: str | None, local: tuple[str, ...], clear: bool) -> Policies | None:
+    """The policies that are asked, None where there are none. InputError: the file, or --local or --clear alone."""
+    from espsim.core.errors import InputError
+
+    if spd is None:
+        for name, given in (("--local", bool(local)), ("--clear", clear)):
+            if given:
+                raise InputError(f"{name} goes with --spd: without policies nothing asks for it")
+        return None
+    from espsim.analysis.inventory import parse_prefix
+    from espsim.reference.policies import Policies
+    from espsim.xfrm.policy_file import read_policies
+
+    own = [parse_prefix(text) for text in local]
+    found = read_policies(spd)
+    common.warn_of_text(spd, found.notes.lines())
+    return Policies(found.spd, [(prefix.network, prefix.length) for prefix in own], clear=clear)
+
+
+def inbound_path(
+    sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...], policies: Policies | None = None
+) -> Inbound:  # fmt: skip
     """The reference path that opens packets, with a device before it where a model is named, and its SAs installed.
 
     What a device refuses is said on standard error. InputError where the options contradict each other.
@@ -180,13 +225,13 @@ def inbound_path(sad: Sad, mark: int | None, model: str | None, assume: tuple[st
     if model is None:
         if assume:
             raise InputError("--assume goes with --model")
-        return Inbound(sad, mark=mark, own_traffic=True)
+        return Inbound(sad, mark=mark, own_traffic=True, policies=policies)
     if mark is None:
         raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
     from espsim.offload.caps import stays_in_software
     from espsim.reference.offloaded import OffloadedInbound
 
-    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark, own_traffic=True)
+    inbound = OffloadedInbound(sad, common.make_device(model, assume), mark=mark, own_traffic=True, policies=policies)
     for entry in list(sad):
         sa = entry.sa
         if sa.proto == PROTO_ESP and sa.keys is not None and sa.direction is not Direction.OUT:

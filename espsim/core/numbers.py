@@ -26,6 +26,10 @@ TRAILER = int(Verdict.TRAILER)
 MODE = int(Verdict.MODE)
 POLICY = int(Verdict.POLICY)
 SENT = int(Verdict.SENT)
+NO_POLICY = int(Verdict.NO_POLICY)
+TEMPLATE = int(Verdict.TEMPLATE)
+BLOCKED = int(Verdict.BLOCKED)
+TEMPLATES = int(Verdict.TEMPLATES)
 
 SEALED = int(OutVerdict.SEALED)  # while a batch runs: no stage has objected
 OUT_NO_SA = int(OutVerdict.NO_SA)

@@ -47,10 +47,16 @@ class Verdict(_Answer):
     MODE = 15, "the inner packet does not fit the SA's mode", "XfrmInStateModeError"
     POLICY = 16, "the SA's selector refuses the inner packet", "XfrmInStateMismatch"
     SENT = 17, "this host sent it (a capture shows both directions): opened, no window asked"
+    NO_POLICY = 18, "no policy takes the inner packet, and it needs one", "XfrmInNoPols"
+    TEMPLATE = 19, "the policy wants other SAs than those the packet came under", "XfrmInTmplMismatch"
+    BLOCKED = 20, "a policy blocks the inner packet", "XfrmInPolBlock"
+    TEMPLATES = 21, "the policy has 6 templates, which Linux installs and cannot check", "XfrmInBufferError"
 
 
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
 """Verdicts of packets whose inner packet is handed on."""
+POLICED = frozenset({Verdict.NO_POLICY, Verdict.TEMPLATE, Verdict.BLOCKED, Verdict.TEMPLATES})
+"""Verdicts of the policies after decapsulation: the ICV was right, the window has moved, the SA has counted."""
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 

@@ -6,13 +6,15 @@ A detail is one sentence or two: the fact, and what to do. It has no key and not
 from __future__ import annotations
 
 from espsim.core.address import format_address
-from espsim.core.verdict import REPLAY_VERDICTS, DeviceOutcome, Verdict
+from espsim.core.verdict import POLICED, REPLAY_VERDICTS, DeviceOutcome, Verdict
 from espsim.explain.facts import Answer, Failure
 from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
 from espsim.explain.known import Known
+from espsim.explain.policies import policy_answer
+from espsim.explain.shown import shown_selector
 from espsim.explain.trials import Trials
 from espsim.reference.outer import Outer
-from espsim.sad.association import ESPINTCP, Mark, Mode, SecurityAssociation, Selector
+from espsim.sad.association import ESPINTCP, Mark, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.wire import esp
 
@@ -45,6 +47,8 @@ class Judge:
             return snap(failure.seen.captured, failure.seen.wire)
         if fate.verdict is Verdict.NO_SA:
             return self.no_sa(failure)
+        if fate.verdict in POLICED:
+            return policy_answer(fate.verdict, fate.entry)
         if fate.entry is None:
             return _no_header(failure)
         if fate.verdict in REPLAY_VERDICTS:
@@ -275,15 +279,3 @@ def _mode(sa: SecurityAssociation) -> str:
         return f"{sa.name} is in beet mode and has no selector, whose addresses the inner packet would get: give it one"
     inside = {Mode.TUNNEL: "an IP packet", Mode.BEET: "a whole payload"}.get(sa.mode, "a payload")
     return f"{sa.name} is in {sa.mode.value} mode, and what is inside is not {inside}: set the peer's mode"
-
-
-def shown_selector(selector: Selector) -> str:
-    """`10.0.0.0/8 > 10.2.0.0/16 proto 17 dport 53`."""
-
-    def net(address: bytes, prefix: int) -> str:
-        return f"{format_address(address)}/{prefix}" if prefix else "any"
-
-    words = f"{net(selector.src, selector.src_prefix)} > {net(selector.dst, selector.dst_prefix)}"
-    words += f" proto {selector.proto}" if selector.proto else ""
-    words += f" sport {selector.sport}" if selector.sport_mask else ""
-    return words + (f" dport {selector.dport}" if selector.dport_mask else "")

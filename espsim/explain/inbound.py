@@ -18,6 +18,7 @@ from espsim.core.verdict import Verdict
 from espsim.explain.crypto import Crypto
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
+from espsim.explain.policies import policy_step
 from espsim.explain.steps import Bytes, Field, Places, Step, Tell, fact
 from espsim.explain.windows import advance_step, check_step, esn_step
 from espsim.reference.inbound import Inbound
@@ -31,6 +32,7 @@ from espsim.wire import esp
 
 if TYPE_CHECKING:
     from espsim.offload.device import Answer, Device, PacketKey
+    from espsim.reference.policies import Judged, Path
 
 _MOST_OTHERS = 8
 """SAs with the packet's SPI that a lookup names."""
@@ -152,6 +154,10 @@ class InboundSteps(Trace):
     def checked(self, entry: SadEntry, seq64: int, verdict: Verdict) -> None:
         """The window before the packet."""
         self._tell(check_step(entry, seq64, verdict))
+
+    def judged(self, path: Path, judged: Judged) -> None:
+        """What the policies say."""
+        self._tell(policy_step(path, judged))
 
     # -- the ICV and what is inside ---------------------------------------------------------------------------------
 

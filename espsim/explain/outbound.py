@@ -11,12 +11,12 @@ from typing import Any
 from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_BEETPH
 from espsim.core.verdict import OutVerdict
-from espsim.explain.causes import shown_selector
 from espsim.explain.crypto import Crypto
 from espsim.explain.frames import Seen
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.inbound import inner_steps, sa_fields
 from espsim.explain.keys import Shown
+from espsim.explain.shown import shown_selector
 from espsim.explain.steps import Bytes, Field, Places, Step, fact
 from espsim.reference.outbound import Outbound, trimmed
 from espsim.reference.trace import OutTrace

@@ -44,17 +44,15 @@ class Template:
     level: str = "required"
 
     def accepts(self, sa: SecurityAssociation) -> bool:
-        """xfrm_state_ok: whether a packet that came under `sa` satisfies this template."""
+        """xfrm_state_ok: whether a packet that came under `sa` satisfies this template.
+
+        Of the addresses the source alone is compared, and not in transport mode; zeros in the template take any.
+        """
         if (sa.proto, sa.mode) != (self.proto, self.mode):
             return False
         if (self.spi and self.spi != sa.spi) or (self.reqid and self.reqid != sa.reqid):
             return False
-        return sa.mode is Mode.TRANSPORT or _same_ends(self, sa)
-
-
-def _same_ends(template: Template, sa: SecurityAssociation) -> bool:
-    """xfrm_state_addr_cmp: an address of zeros in the template takes any."""
-    return (not any(template.dst) or template.dst == sa.dst) and (not any(template.src) or template.src == sa.src)
+        return sa.mode is Mode.TRANSPORT or not any(self.src) or self.src == sa.src
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,10 @@ class Policy:
     flags: int = 0
     added: float = 0.0
 
-    def takes(self, flow: Flow, mark: int) -> bool:
-        """xfrm_policy_match: family, mark and selector."""
+    def takes(self, flow: Flow, mark: int | None, if_id: int | None = None) -> bool:
+        """xfrm_policy_match: interface, family, mark and selector; None of mark or if_id: it is not asked."""
+        if if_id is not None and if_id != self.if_id:
+            return False
         return len(flow[0]) == (4 if self.af == 2 else 16) and self.mark.matches(mark) and self.selector.matches(*flow)
 
 
@@ -135,10 +135,17 @@ class Spd:
         self.remove(found)
         return found
 
-    def lookup(self, direction: str, flow: Flow, mark: int = 0) -> Policy | None:
-        """xfrm_policy_lookup: the policy of a packet, None where nobody has one for it."""
-        found = (p for p in self.policies if p.dir == direction and p.takes(flow, mark))
-        return min(found, key=lambda p: p.priority, default=None)
+    def lookup(
+        self, direction: str, flow: Flow, mark: int | None = 0, if_id: int | None = None, ptype: str | None = None
+    ) -> Policy | None:  # fmt: skip
+        """xfrm_policy_lookup: the policy of a packet, None where no one has one for it.
+
+        Those of type sub come first; `ptype` asks for one type. None of mark or if_id: it is not asked.
+        """
+        found = (p for p in self.policies if p.dir == direction and p.takes(flow, mark, if_id))
+        if ptype is not None:
+            found = (p for p in found if p.ptype == ptype)
+        return min(found, key=lambda p: (p.ptype != "sub", p.priority), default=None)
 
     def _find(self, like: Policy) -> Policy | None:
         key = (like.dir, like.selector, like.af, like.mark, like.if_id, like.ptype)

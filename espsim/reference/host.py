@@ -18,6 +18,7 @@ from espsim.netlink.spd import CPU_ACQUIRE, Flow, Policy, Template
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
+from espsim.reference.policies import judge
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
@@ -116,12 +117,7 @@ class Host:
         if facts is None:
             return "XfrmInHdrError"
         policy = self.netns.spd.lookup("in", facts, mark)
-        tunnelled = any(sa.mode is not Mode.TRANSPORT for sa in path)
-        if policy is None:
-            return "XfrmInNoPols" if tunnelled or self.netns.spd.defaults["in"] == "block" else None
-        if policy.action == "block":
-            return "XfrmInPolBlock"
-        return None if _templates_hold(policy.templates, path) else "XfrmInTmplMismatch"
+        return judge(self.netns.spd, "in", policy, path).counter
 
     # -- outbound -----------------------------------------------------------------------------------------------
 
@@ -222,18 +218,3 @@ def _serves(sa: SecurityAssociation, template: Template, policy: Policy, ends: t
         and "wildrecv" not in sa.flags
         and (not template.spi or template.spi == sa.spi)
     )
-
-
-def _templates_hold(templates: Sequence[Template], path: Sequence[SecurityAssociation]) -> bool:
-    """xfrm_policy_ok for each template in turn; no tunnel may be left that no template names."""
-    start = 0
-    for template in templates:
-        found = next((n for n in range(start, len(path)) if template.accepts(path[n])), None)
-        if found is None:
-            if template.level != "use":
-                return False
-            continue
-        if any(sa.mode is not Mode.TRANSPORT for sa in path[start:found]):
-            return False
-        start = found + 1
-    return not any(sa.mode is not Mode.TRANSPORT for sa in path[start:])

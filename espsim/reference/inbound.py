@@ -7,11 +7,12 @@
 5.        lifetime
 6. 3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
 7.        trailer, window advance, decapsulation, selector
+8.        policies, where there are some (policies.py)
 
 Every packet gets a verdict; nothing raises. What this host sent (`own_traffic`: a capture shows it too) is opened under
 its outbound SA and is SENT; neither window nor lifetime is asked.
 
-Does not put fragments together (whoever reads does: io/fragments.py), judge policies (host.py), or ask the window again
+Does not put fragments together (whoever reads does: io/fragments.py), or ask the window again
 after decryption as Linux does: with one packet at a time the second answer is the first.
 
 Sources: RFC 4303 3.4, RFC 4301 5.2; Linux net/xfrm/xfrm_input.c, net/ipv4/esp4.c.
@@ -27,6 +28,7 @@ from espsim.core.verdict import Verdict
 from espsim.reference import beet
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
+from espsim.reference.policies import Policies
 from espsim.reference.trace import SILENT, Trace
 from espsim.reference.transforms import Transforms
 from espsim.sad.association import ANY_ENCAP, Direction, Mode
@@ -43,6 +45,7 @@ class Inbound:
 
     `own_traffic`: packets that this host sent, which a capture has too, are SENT. Without it they are what they would
     be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
+    `policies`: what they say of a packet is the last word of it (None: they are not asked).
     """
 
     modelled = False
@@ -56,12 +59,14 @@ class Inbound:
         trace: Trace = SILENT,
         own_traffic: bool = False,
         engine: Engine | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self.sad = sad
         self.transforms = Transforms(engine)
         self.mark = mark
         self.trace = trace
         self.sent = SentNumbers() if own_traffic else None
+        self.policies = policies
         self.ports = encap_ports(sad)
 
     def refresh_ports(self) -> None:
@@ -78,7 +83,7 @@ class Inbound:
         """
         outer = parse_outer(packet, self.ports)
         if outer is None:
-            return None
+            return self._clear(packet) if self.policies is not None and not outgoing else None
         outer.in_tcp = in_tcp
         own = outgoing and self.sent is not None
         if outer.fragment:  # 3.4.1
@@ -169,7 +174,21 @@ class Inbound:
         entry.accepted(length, seq64 if check_replay else None)  # 3.4.3: it is authentic
         self.trace.advanced(entry, seq64)
         verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
+        if inner is not None and self.policies is not None:
+            path = (self.policies.as_opened(entry.sa, next_header),)
+            judged = self.policies.judge(inner, path, self.mark)
+            self.trace.judged(path, judged)
+            if judged.verdict is not Verdict.DELIVERED:
+                return judged.verdict, seq64, None
         return verdict, seq64, inner
+
+    def _clear(self, packet: bytes) -> Received[SadEntry] | None:
+        """A packet that is not ESP: the policies may want it to be. None: it is none of ours."""
+        judged = None if self.policies is None else self.policies.judge_clear(packet, self.ports, self.mark)
+        if judged is None:
+            return None
+        self.trace.judged((), judged)
+        return Received(judged.verdict, judged.counter)
 
     def _own(self, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers) -> Received[SadEntry]:
         """A packet that this host sent: it never came to xfrm_input, so no counter moves."""

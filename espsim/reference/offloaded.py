@@ -29,6 +29,7 @@ from espsim.offload.caps import stays_in_software
 from espsim.offload.device import Device, Installed, PacketKey
 from espsim.reference.inbound import Inbound
 from espsim.reference.outer import Arrival
+from espsim.reference.policies import Policies
 from espsim.reference.trace import SILENT, Trace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
@@ -43,9 +44,16 @@ class OffloadedInbound(Inbound):
     modelled = True
 
     def __init__(
-        self, sad: Sad, device: Device, *, mark: int = 0, trace: Trace = SILENT, own_traffic: bool = False
+        self,
+        sad: Sad,
+        device: Device,
+        *,
+        mark: int = 0,
+        trace: Trace = SILENT,
+        own_traffic: bool = False,
+        policies: Policies | None = None,
     ) -> None:
-        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic)
+        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic, policies=policies)
         self.device = device
         # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
         self._contexts: dict[int, SadEntry] = {}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from espsim.core.verdict import Verdict
     from espsim.offload.device import Answer, Device, PacketKey
     from espsim.reference.outer import Arrival
+    from espsim.reference.policies import Judged, Path
     from espsim.sad.entry import SadEntry
 
 
@@ -54,6 +55,9 @@ class Trace:
 
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         """The packet inside; None: it does not fit the SA's mode. The SA's selector comes next."""
+
+    def judged(self, path: Path, judged: Judged) -> None:
+        """The policies were asked about a packet that came under these SAs."""
 
 
 class OutTrace:

@@ -15,15 +15,19 @@ from espsim.batch.inbound.replay import settle_sent
 from espsim.batch.inbound.window import accepted, infer, judge
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import (
+    BLOCKED,
     DELIVERED,
     INTEGRITY,
     MODE,
+    NO_POLICY,
     OTHERWISE,
     OWN,
     POLICY,
     REPLAY_DUPLICATE,
     REPLAY_TOO_OLD,
     REPLAY_ZERO,
+    TEMPLATE,
+    TEMPLATES,
     TRAILER,
     TRUNCATED,
 )
@@ -74,7 +78,7 @@ def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: 
         if sa < 0 or flags[i] & OWN:
             continue
         refused = found in (REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO)
-        if found in (DELIVERED, MODE, POLICY):
+        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

@@ -13,13 +13,17 @@ from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import (
+    BLOCKED,
     DELIVERED,
     INTEGRITY,
     MODE,
+    NO_POLICY,
     OWN,
     POLICY,
     REPLAY_DUPLICATE,
     REPLAY_TOO_OLD,
+    TEMPLATE,
+    TEMPLATES,
     TRAILER,
     TRUNCATED,
 )
@@ -49,7 +53,7 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
         sa, found = sa_index[i], verdict[i]
         if sa < 0 or flags[i] & OWN:
             continue
-        if found in (DELIVERED, MODE, POLICY):
+        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

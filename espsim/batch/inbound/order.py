@@ -7,6 +7,7 @@
 5. trailer   pad length, next header                            2.4 to 2.6
 6. settle    in arrival order: the window again, and it moves   Linux xfrm_replay_recheck, _advance
 7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
+             policies: where there are some
 8. sent      what this host sent; count: what the SAs count
 
 It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
@@ -28,7 +29,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.columns import SadColumns
-from espsim.batch.inbound import admit, count, decap, lookup, parse, replay, trailer
+from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.rule import Stage, in_order, run_stages
@@ -47,10 +48,10 @@ Stages = tuple[Stage[PacketBatch, SadColumns], ...]
 
 STAGES: Stages = in_order(
     parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, replay.SETTLE, decap.STAGE, admit.STAGE,
-    sent.STAGE, count.STAGE,
+    policies.STAGE, sent.STAGE, count.STAGE,
 )  # fmt: skip
 """The stages in their order, each with the columns that it writes."""
-AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 9), slice(9, 10)
+AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 10), slice(10, 11)
 """Of the stages, for workers: what any worker runs at any time; settle, in order of arrival; what any worker runs after
 that; count, in order of arrival."""
 
@@ -69,13 +70,17 @@ class OnePacketPath(Protocol):
     """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
 
     `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected. `sent` is None where
-    packets that this host sent are not looked for.
+    packets that this host sent are not looked for. `policies` are asked after all else, None where there are none.
     """
 
     sad: Sad
     mark: int | None
     ports: frozenset[int]
     sent: SentNumbers | None
+
+    @property
+    def policies(self) -> policies.Policies | None:
+        """See above."""
 
     def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
         """Process one IP packet."""
@@ -96,6 +101,7 @@ class BatchInbound(Closing):
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
         self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
+        self.columns.policies = one.policies
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the reference path opened or refused by their ICV."""

@@ -19,7 +19,19 @@ import numpy as np
 
 from espsim.batch.inbound.triple import TCP_PORT
 from espsim.core.arrays import I32, I64, U8, U32, U64
-from espsim.core.numbers import DELIVERED, MODE, NO_SA, OWN, POLICY, SENT, TRAILER
+from espsim.core.numbers import (
+    BLOCKED,
+    DELIVERED,
+    MODE,
+    NO_POLICY,
+    NO_SA,
+    OWN,
+    POLICY,
+    SENT,
+    TEMPLATE,
+    TEMPLATES,
+    TRAILER,
+)
 from espsim.jit.bytes import mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.prefetch import prefetch
@@ -33,6 +45,8 @@ TOP, FLAGS, ODD = 0, 1, 2
 AUTHENTIC, RESUMED = np.uint64(1), np.uint64(2)
 """Flags: some ICV was right; the window waits for its first packet."""
 
+_AUTHENTIC = (DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES)
+"""Verdicts of packets whose ICV was right."""
 _LAST = np.uint8(32)
 """From this verdict on a row is no packet: NOT_ESP, PART."""
 
@@ -100,7 +114,7 @@ def sift(
         group_of[i] = -1
         if found >= _LAST:
             continue
-        if sa >= 0 and found in (DELIVERED, TRAILER, MODE, POLICY, SENT):
+        if sa >= 0 and found in _AUTHENTIC:
             _passed(state, sa, found, flags[i] & OWN != 0, seq64[i], odd_padding[i])
         if found in (DELIVERED, SENT):
             continue

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from espsim.core.address import format_address
 from espsim.core.answers import Received, SaCount, Sent
 from espsim.core.layers import Layer
-from espsim.core.verdict import PASSED, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import PASSED, POLICED, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
     from espsim.aead.batch import BatchEngine
 
-ENGINE_VERDICTS = PASSED | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
+ENGINE_VERDICTS = PASSED | POLICED | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
 """Of an inbound packet that an engine has opened, or refused by its ICV."""
 
 

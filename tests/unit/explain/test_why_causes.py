@@ -51,6 +51,7 @@ class Case(NamedTuple):
     said: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     snap: int = 65535
+    spd: str = ""
 
 
 NO_SA, INTEGRITY, TRUNCATED = "NO_SA", "INTEGRITY", "TRUNCATED"
@@ -141,6 +142,14 @@ CASES = [
          {("POLICY", "selector"): 1}, ("10.9.0.0/16",)),
     Case("selector in transport mode", sa_line(GCM, mode="transport", more="sel src 0.0.0.0/0 dst 0.0.0.0/0 proto 6"),
          [PEER.packet(1, inner_packet()[20:], next_header=17)], {("POLICY", "selector"): 1}, ("proto 6",)),
+    Case("no-policy", PLAIN, numbers(PEER, 1), {("NO_POLICY", "no-policy"): 1}, ("no in or fwd policy",),
+         spd="ip xfrm policy add src 10.9.0.0/16 dir in tmpl proto esp mode tunnel\n"),
+    Case("template", PLAIN, numbers(PEER, 1, 2), {("TEMPLATE", "template"): 2}, ("0x00001001@192.0.2.2, reqid",),
+         spd="ip xfrm policy add dir in tmpl proto esp reqid 77 mode tunnel\n"),
+    Case("template, too many", PLAIN, numbers(PEER, 1), {("TEMPLATES", "template"): 1}, ("6 templates",),
+         spd=f"ip xfrm policy add dir in{6 * ' tmpl proto esp mode tunnel level use'}\n"),
+    Case("blocked", PLAIN, numbers(PEER, 1), {("BLOCKED", "blocked"): 1},
+         spd="ip xfrm policy add dir fwd action block\n"),
     Case("trailer", PLAIN, numbers(PEER, 1, next_header=59), {("TRAILER", "trailer"): 1}),
     Case("header", PLAIN, [around(b"\0\0\x10\x01")], {("HEADER", "header"): 1}),
     Case("fragment", PLAIN, [around(PEER.esp(1), fragment=0x2000)], {("FRAGMENT", "fragment"): 1}),
@@ -152,7 +161,9 @@ def ran(case: Case, folder, way=()):
     capture = pcap(folder / "in.pcap", case.packets, snap=case.snap)
     (folder / "sad").write_text(case.sad)
     words = ("decap", capture, "--sad", folder / "sad", "--json", "--verdicts", folder / "lines")
-    status, out, err = espsim_text(*words, *case.options, *way)
+    (folder / "spd").write_text(case.spd)
+    policies = ("--spd", folder / "spd") if case.spd else ()
+    status, out, err = espsim_text(*words, *policies, *case.options, *way)
     assert status == 0, err
     return json.loads(out), [json.loads(line) for line in (folder / "lines").read_text().splitlines()]
 
