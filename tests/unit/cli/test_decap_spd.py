@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def decap(files, *options: object) -> tuple[int, dict, str]:
+def decap(files, *options: object) -> tuple[int, dict[str, Any], str]:
     words = ("decap", CAPTURE, "--sad", files / "sad", "--json", *options)
     status, out, err = espsim_text(*words)
     return status, json.loads(out) if out else {}, err
