@@ -81,15 +81,22 @@ def way_options(function: _F) -> _F:
 
 def wire_options(function: _F) -> _F:
     """`--loss`, `--duplicate`, `--reorder` and their `--seed`."""
-    what = {"loss": "is lost", "duplicate": "comes twice", "reorder": "is overtaken by others"}
-    function = click.option(
-        "--seed", type=SEED, metavar="N", help="Where the faults of the wire come from.  [default: 0]"
-    )(function)
-    for name, happens in reversed(what.items()):
-        function = click.option(
-            f"--{name}", type=Percent(), metavar="PERCENT", help=f"On the wire a frame {happens} with this chance."
-        )(function)
-    return function
+    seed = click.option("--seed", type=SEED, metavar="N", help="Where the faults of the wire come from.  [default: 0]")
+    return fault_options("frame")(seed(function))
+
+
+def fault_options(what: str) -> Callable[[_F], _F]:
+    """`--loss`, `--duplicate` and `--reorder`, of frames or packets."""
+    happens = {"loss": "is lost", "duplicate": "comes twice", "reorder": "is overtaken by others"}
+
+    def decorate(function: _F) -> _F:
+        for name, fate in reversed(happens.items()):
+            function = click.option(
+                f"--{name}", type=Percent(), metavar="PERCENT", help=f"On the wire a {what} {fate} with this chance."
+            )(function)
+        return function
+
+    return decorate
 
 
 def wire(loss: float | None, duplicate: float | None, reorder: float | None, seed: int | None) -> Arrivals | None:

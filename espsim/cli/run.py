@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from espsim.cli import common
+from espsim.cli import common, packets
 from espsim.cli.numbers import ANY_SEED
 from espsim.cli.pages import Page, html_option, html_page
 from espsim.cli.storms import changed, load_storms, run_storms
@@ -40,6 +40,7 @@ _STUDIES = ("default", "android-and-marvell")
 @click.option(
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
+@packets.fault_options("packet")
 @click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
 @common.lookup_option
 @common.model_options(multiple=True)
@@ -59,6 +60,9 @@ def run(
     schema: bool,
     policies: tuple[str, ...],
     options: tuple[str, ...],
+    loss: float | None,
+    duplicate: float | None,
+    reorder: float | None,
     seed: int,
     lookup: str | None,
     models: tuple[str, ...],
@@ -76,6 +80,11 @@ def run(
 
     S01 to S27 are the questions of the netdev thread; --thread runs them all. --width 72 fits a mail.
 
+    --loss, --duplicate and --reorder are faults of the wire, for a class: each packet of a `send` step is lost, comes
+    twice, or is overtaken by up to 16 of its step, with this chance; --seed draws others, the same in every cell. The
+    answer says what they did (`wire` in --json). What is expected is of a wire without faults, so nothing is judged
+    then: exit status 0.
+
     A scenario with [storm] replaces the SAs of many nodes while packets flow: what was lost when and why, the most SAs
     in the device, and what would have lost nothing. --trace tells of every node that lost packets.
     """
@@ -89,8 +98,9 @@ def run(
         return
     names = _split(policies)
     _check_names(names, options)
+    faults = None if loss is duplicate is reorder is None else packets.wire(loss, duplicate, reorder, seed)
     if thread:
-        if scenarios or options or models or assume or trace or pcap or plot or changes or lookup:
+        if scenarios or options or models or assume or trace or pcap or plot or changes or lookup or faults:
             raise InputError(
                 "--thread runs its own scenarios, options and models; it takes --policy, --live and --seed"
             )
@@ -99,10 +109,9 @@ def run(
         return
     study = next((name for name in scenarios if name.lower() in _STUDIES), None)
     if study is not None:
-        if len(scenarios) > 1 or options or live or trace or pcap or plot or changes or lookup:
-            raise InputError(
-                "it runs alone, without --option, --live, --trace, --pcap, --plot, --set and --lookup", where=study
-            )
+        if len(scenarios) > 1 or options or live or trace or pcap or plot or changes or lookup or faults:
+            without = "--option, --live, --trace, --pcap, --plot, --set, --lookup and faults of the wire"
+            raise InputError(f"it runs alone, without {without}", where=study)
         _keep_apart((), models, {"--html": html_path})
         with html_page(html_path) as page, common.reporting(html_path):
             ask = _default if study.lower() == "default" else _android_and_marvell
@@ -113,15 +122,14 @@ def run(
     _keep_apart(scenarios, models, {"--pcap": pcap, "--html": html_path, "--plot": plot})
     storms = load_storms(scenarios)
     if storms:
-        if live or pcap or lookup:
-            raise InputError("a storm runs without --live, --pcap and --lookup", where=storms[0][1])
+        if live or pcap or lookup or faults:
+            raise InputError("a storm runs without --live, --pcap, --lookup and faults of the wire", where=storms[0][1])
         with html_page(html_path) as page, common.reporting(html_path):
             run_storms(changed(storms, changes), names, options, models, assume, seed, trace, plot, as_json, page)
         return
     if plot is not None or changes:
         raise InputError("--plot and --set are for storms, and this scenario is none", where=scenarios[0])
-    if assume and not models:
-        _needs_models(scenarios)
+    _check_plain(scenarios, models, assume, faulty=faults is not None, live=live)
     with html_page(html_path) as page:
         answers = run_named(
             scenarios,
@@ -132,6 +140,7 @@ def run(
             seed=seed,
             lookup=lookup,
             traced=trace or pcap is not None,
+            wire=faults,
         )
         _write_packets(pcap, answers, keep=trace)
         with common.reporting(pcap, html_path):
@@ -195,11 +204,16 @@ def _check_names(policies: Sequence[str], options: tuple[str, ...]) -> None:
         choose(name, options)
 
 
-def _needs_models(scenarios: Iterable[str]) -> None:
+def _check_plain(
+    scenarios: Sequence[str], models: Sequence[str], assume: Sequence[str], *, faulty: bool, live: bool
+) -> None:
+    """InputError where options of scenarios that are no storms do not go together."""
     from espsim.core.errors import InputError
     from espsim.scenario.schema import load_scenario
 
-    if not any(load_scenario(name)[0].models for name in scenarios):
+    if faulty and live:
+        raise InputError("--live compares requests, and no wire with faults: leave --loss, --duplicate, --reorder out")
+    if assume and not models and not any(load_scenario(name)[0].models for name in scenarios):
         raise InputError("--assume goes with --model")
 
 

@@ -41,6 +41,11 @@ class Arrivals:
     duplicated: int = 0
     reordered: int = 0
     cut: CaptureCut | None = field(default=None, repr=False)
+    _rng: random.Random | None = field(default=None, init=False, repr=False)
+
+    def anew(self) -> Arrivals:
+        """The same chances and seed, before anything was sent."""
+        return Arrivals(self.loss, self.duplicate, self.reorder, self.seed)
 
     @property
     def arrived(self) -> int:
@@ -53,8 +58,8 @@ class Arrivals:
         return {name: getattr(self, name) for name in names}
 
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
-        """What arrives of the frames, in order."""
-        rng = random.Random(self.seed)
+        """What arrives of the frames, in order. Of frames that come in several bursts, each burst by itself."""
+        rng = self._rng = self._rng or random.Random(self.seed)
         waiting: list[tuple[int, int, Record]] = []  # (after which frame it arrives, its own place, the frame)
         last = time_ns = 0
         for record in records:

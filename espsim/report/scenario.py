@@ -13,10 +13,11 @@ from typing import Any
 from rich.text import Text
 
 from espsim.core.echo import printable_values
-from espsim.report.terminal import Page, console, table
+from espsim.report.terminal import Page, console, table, wire_line
 
 Cell = Mapping[str, Any]
 _GOOD, _BAD = "green", "red"
+NOT_JUDGED = "no answer is judged, for what is expected is of packets that all arrive, once and in order"
 
 
 def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
@@ -93,6 +94,8 @@ def verdict(cells: Sequence[Cell]) -> tuple[str, bool | None]:
     compared = [cell for cell in cells if cell["as_expected"] is not None]
     bad = sum(not cell["ok"] for cell in cells)
     ran = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} run"
+    if any("wire" in cell for cell in cells):
+        return f"{ran} over a wire with faults: {NOT_JUDGED}", None
     if not compared:
         return f"{ran}, no answer is fixed for {'it' if len(cells) == 1 else 'them'}", None
     judged = f"{bad} differ" if bad else "all as expected"
@@ -126,11 +129,18 @@ def _print_variant(out: Page, variant: str, cells: Sequence[Cell], *, alone: boo
             out.print(table(("request", "answer"), rows))
     for assumption in dict.fromkeys(text for cell in cells for text in cell["assumptions"]):
         out.print(f"assumed: {assumption}", markup=False)
+    for line in wire_lines(cells):
+        out.print(line, markup=False)
     headers, rows, notes = variant_table(cells)
     out.print(table(headers, rows, notes=notes))
     for cell in cells:
         if cell.get("trace"):
             _print_trace(out, cell)
+
+
+def wire_lines(cells: Sequence[Cell]) -> list[str]:
+    """What the faults of the wire did to the packets, once where it is the same in all cells."""
+    return list(dict.fromkeys(wire_line(cell["wire"], "packets") for cell in cells if "wire" in cell))
 
 
 def variant_table(cells: Sequence[Cell]) -> tuple[Sequence[str], list[tuple[Any, ...]], list[str]]:
@@ -231,6 +241,8 @@ def _expected(cells: Sequence[Cell]) -> Text:
     if not all(cell["ok"] for cell in cells):
         return Text("NO", style=_BAD)
     fixed = [cell["policy"] for cell in cells if cell["as_expected"] is not None]
+    if any("wire" in cell for cell in cells):
+        return Text("not judged")
     if not fixed:
         return Text("open")
     return Text("yes" if len(fixed) == len(cells) else f"yes ({', '.join(fixed)})", style=_GOOD)

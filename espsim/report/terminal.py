@@ -111,10 +111,7 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
     )
     if "wire" in result:
-        out.print(
-            "the wire (seed {seed}): of {frames} frames {lost} lost, {duplicated} came twice, {reordered} overtaken;"
-            " {arrived} arrived".format(**result["wire"])
-        )
+        out.print(wire_line(result["wire"]))
     if result["fragments"]["seen"]:
         out.print(
             "{seen} outer fragments: {datagrams} datagrams, {incomplete} incomplete".format(**result["fragments"])
@@ -133,6 +130,14 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         for row in result.get("wrong_keys", ()):
             out.print(f"{row['packets']} packets of {row['sa']} met the keys of {row['keys_of']}")
     _print_by_sa(out, result["by_sa"], "delivered")
+
+
+def wire_line(wire: Mapping[str, Any], what: str = "frames") -> str:
+    """What the faults of the wire did."""
+    return (
+        f"the wire (seed {wire['seed']}): of {wire['frames']} {what} {wire['lost']} lost, {wire['duplicated']} came"
+        f" twice, {wire['reordered']} overtaken; {wire['arrived']} arrived"
+    )
 
 
 def _print_why(out: Console, why: Sequence[Mapping[str, Any]], notes: Sequence[Mapping[str, Any]]) -> None:

@@ -57,7 +57,8 @@ class StepResult:
 class Cell:
     """One cell. `expected` is the outcome that its variant expects, None where it expects nothing.
 
-    `facts` is what happened, `source` what fixes the expected outcome, `party` whose calls these are.
+    `facts` is what happened, `source` what fixes the expected outcome, `party` whose calls these are; `wire`, where it
+    had faults, what they did: such a cell is compared with nothing.
     """
 
     policy: str
@@ -71,6 +72,7 @@ class Cell:
     party: str = ""
     facts: Facts = field(default_factory=Facts)
     traced: list[Traced] | None = None
+    wire: dict[str, Any] | None = None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -114,8 +116,8 @@ class Cell:
         return self.expected is not None or any(step.compared for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Every cell has every key, `trace` where packets were traced; `expected` is null where no answer is
-        fixed.
+        """For JSON. Every cell has every key, `trace` where packets were traced, `wire` where it had faults; `expected`
+        is null where no answer is fixed, and where the wire had faults.
         """
         trace = {} if self.traced is None else {"trace": [packet.as_dict() for packet in self.traced]}
         return {
@@ -133,6 +135,7 @@ class Cell:
             "as_expected": self.ok if self.compared else None,
             "meaning": self.meaning,
             **trace,
+            **({} if self.wire is None else {"wire": self.wire}),
             "outcome": self.outcome,
             "outcome_in_full": in_full(self.outcome),
             "expected": self.expected,

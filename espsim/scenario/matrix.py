@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.errors import InputError
+from espsim.io.arrivals import Arrivals
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.sad.linux import OPTIONS
 from espsim.scenario.cell import Cell
@@ -56,13 +57,17 @@ def run_scenario(
     seed: int = 1,
     traced: bool = False,
     lookup: str | None = None,
+    wire: Arrivals | None = None,
 ) -> list[Cell]:
     """Every variant under every policy (or kernel) and model: `models`, else the scenario's, else the variant's.
 
-    InputError: a line of the scenario is wrong, or there is no such model or option.
+    `wire`: the faults that packets of `send` steps meet, the same ones in every cell. InputError: a line of the
+    scenario is wrong, there is no such model or option, or faults are wanted and nothing is sent.
     """
     if scenario.storm is not None:
         raise InputError("is a storm, and has no steps to run: `espsim run` alone runs storms", where=where)
+    if wire is not None and not any(step.do == "send" for step in scenario.step):
+        raise InputError("no step of it sends packets that the wire could lose, double or reorder", where=where)
     named = [load_model(name) for name in models or scenario.models]
     cells = []
     for variant in scenario.variants:
@@ -77,7 +82,7 @@ def run_scenario(
         cells += [
             run_cell(
                 scenario, groups, name, model=model, assume=assumed, seed=seed, options=options, variant=variant,
-                where=where, traced=traced, lookup=lookup,
+                where=where, traced=traced, lookup=lookup, wire=wire,
             )
             for name in policies
             for model, assumed in cases or [(None, {})]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,9 @@ from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.errors import InputError, XfrmError
 from espsim.core.verdict import Surfacing
+from espsim.io.arrivals import Arrivals
+from espsim.io.linktype import RAW
+from espsim.io.source import Record
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest, StateKey
 from espsim.netlink.view import StateView
@@ -54,7 +57,9 @@ class CellRunner:
         host: Host = NOBODY,
         seed: int = 1,
         traced: bool = False,
+        wire: Arrivals | None = None,
     ) -> None:
+        self.wire = wire
         self.groups = groups
         self.netns = netns
         self.variant = variant
@@ -197,6 +202,23 @@ class CellRunner:
     def _send(self, step: Step) -> StepResult:
         stats = InboundStats()
         packets: list[Arrived] = []
+        for sa, packet in self._arriving(self._sent(step)):
+            if self.tracer is not None:
+                self.tracer.before(sa.spi)
+            received = self.inbound.receive(packet, self.netns.now, port=step.port)
+            stats.count(received)
+            packets.append(_arrival(step.to or format_address(sa.dst), received))
+            if self.tracer is not None:
+                last = packets[-1]
+                self.tracer.after(last.to, packet, received, last.verdict, last.linux_counter)
+        self.facts.add(packets=packets, setup=step.show == "nothing")
+        got = stats.as_dict()
+        for key in ("packets", "ignored", "ignored_by", "by_sa"):
+            del got[key]
+        return StepResult(step, got, parts=[] if step.show == "nothing" else [_arrived(got)])
+
+    def _sent(self, step: Step) -> Iterator[tuple[SecurityAssociation, bytes]]:
+        """What the peers of a step's SAs send, each packet with its SA."""
         for outbound, entry in self._peers[step.sa or ""]:
             clear = clear_packet(entry.sa, step.size)
             for seq in step.seqs if step.seqs is not None else [None] * step.packets:
@@ -205,20 +227,19 @@ class CellRunner:
                 sent = outbound.send_with(entry, clear)
                 if sent.packet is None:
                     raise InputError(f"the peer of {entry.sa.name} cannot send: {sent.verdict.sentence}")
-                wire = on_the_wire(sent.packet, step)
-                if self.tracer is not None:
-                    self.tracer.before(entry.sa.spi)
-                received = self.inbound.receive(wire, self.netns.now, port=step.port)
-                stats.count(received)
-                packets.append(_arrival(step.to or format_address(entry.sa.dst), received))
-                if self.tracer is not None:
-                    last = packets[-1]
-                    self.tracer.after(last.to, wire, received, last.verdict, last.linux_counter)
-        self.facts.add(packets=packets, setup=step.show == "nothing")
-        got = stats.as_dict()
-        for key in ("packets", "ignored", "ignored_by", "by_sa"):
-            del got[key]
-        return StepResult(step, got, parts=[] if step.show == "nothing" else [_arrived(got)])
+                yield entry.sa, on_the_wire(sent.packet, step)
+
+    def _arriving(
+        self, sent: Iterator[tuple[SecurityAssociation, bytes]]
+    ) -> Iterator[tuple[SecurityAssociation, bytes]]:
+        """What arrives of a burst: all of it, or what the faults of the wire leave, in their order."""
+        if self.wire is None:
+            yield from sent
+            return
+        burst = list(sent)
+        frames = (Record(RAW, n, 0, packet, len(packet)) for n, (_sa, packet) in enumerate(burst))
+        for frame in self.wire.of(frames):
+            yield burst[frame.interface or 0]
 
     def _sas(self, step: Step) -> Sequence[SecurityAssociation]:
         return self.groups[step.sa or ""]
@@ -245,6 +266,8 @@ def _arrived(got: Mapping[str, Any]) -> str:
     """What became of a burst, in a word; the first thing that went wrong where something did."""
     if set(got["verdicts"]) == {"DELIVERED"}:
         return "OK"
+    if not got["verdicts"]:
+        return "nothing came"  # the wire lost all of it
     surfacing = got.get("surfacing", {})
     if "SILENT" in surfacing:
         return "silent"
@@ -264,11 +287,13 @@ def run_cell(
     where: str | None = None,
     traced: bool = False,
     lookup: str | None = None,
+    wire: Arrivals | None = None,
 ) -> Cell:
     """Run every step under one policy (or kernel, by name) and one model, and compare with what is expected.
 
     `groups` are the SAs of this variant (traffic.expand); `model` None is software alone; `options` go with those of
-    the variant; `traced` keeps a line for each packet. InputError: a line that is no request, no such policy or option.
+    the variant; `traced` keeps a line for each packet. With a `wire` that has faults nothing is compared: what is
+    expected is of packets that all arrive, in order. InputError: a line that is no request, no such policy or option.
     """
     all_options = {*options, *variant.options}
     netns = Netns(
@@ -283,23 +308,25 @@ def run_cell(
     device = None if model is None else Device(model, assume or {})
     host = Host(tuple(scenario.local), scenario.party)
     runner = CellRunner(
-        groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed, traced=traced
-    )
+        groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed, traced=traced,
+        wire=None if wire is None else wire.anew(),
+    )  # fmt: skip
     model_name = model.id if model is not None else SOFTWARE
     steps = []
     for number, step in enumerate(scenario.step, 1):
         result = runner.run(step, f"{where or scenario.name}: step {number}")
         expect = next((e for e in step.expect if e.fits(names, model_name, all_options)), None)
-        if expect is not None:
+        if expect is not None and wire is None:
             result.compare(expect, sum(result.got["result"].values()) if step.sa is None else len(groups[step.sa]))
         steps.append(result)
     runner.facts.close(netns)
     expected = None
     as_written = all_options - {"ring-windows"} <= set(variant.options) and lookup == (variant.lookup or TRIPLE)
-    if as_written and model_name == (variant.model or SOFTWARE):
+    if wire is None and as_written and model_name == (variant.model or SOFTWARE):
         expected = next((variant.expect[name] for name in names if name in variant.expect), None)
     return Cell(
         names[0], model_name, steps, runner.assumptions, variant.name, expected,
         scenario=scenario.name, source=scenario.source, party=scenario.party, facts=runner.facts,
         traced=runner.tracer.packets if runner.tracer is not None else None,
+        wire=None if runner.wire is None else runner.wire.as_dict(),
     )  # fmt: skip

@@ -60,6 +60,7 @@ def _variant(name: str, variant: str, cells: Sequence[Cell]) -> Iterator[Part]:
     title = name if variant == "-" else f"{name}, {variant}"
     headers, rows, notes = words.variant_table(cells)
     said = [(*row, note) for row, note in zip(rows, notes, strict=True)]
+    yield from (Words(line) for line in words.wire_lines(cells))
     yield Table.of(f"{title}: what came", (*headers, "what it means"), said)
     yield from _fates(title, cells)
     for cell in cells:
