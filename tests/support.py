@@ -190,13 +190,24 @@ def suites() -> dict[str, tuple[Algorithm, ...]]:
             for bits in suite.icv_bits:
                 key = bytes(range(size + suite.salt_length))
                 found[f"{name}-{8 * size}-{bits}"] = (Algorithm("aead", name, key, bits),)
-    for cipher, (sizes, _iv, _block) in CIPHERS.items():
+    for cipher, needs in CIPHERS.items():
         for mac, facts in HASHES.items():
             for bits in facts.icv_bits:
-                enc = Algorithm("enc", cipher, bytes(range(sizes[-1])))
+                enc = Algorithm("enc", cipher, bytes(range(needs.key_sizes[-1])))
                 auth = Algorithm("auth-trunc", mac, b"k" * (facts.full_bits // 8), bits)
                 found[f"{cipher}-{mac}-{bits}"] = (enc, auth)
     return found
+
+
+def each_suite(skip: str = " ") -> list[Any]:
+    """Parameters, one a suite of `suites` but those whose name ends in `skip`.
+
+    Not long are the AEADs, each cipher with one MAC, and each MAC and ICV length with one cipher.
+    """
+    names = [name for name in suites() if not name.endswith(skip)]
+    kept = [n for n in names if n.startswith(tuple(AEADS))]
+    kept += [n for n in names if n.startswith("cbc(aes)-") or n.endswith(("-hmac(sha256)-128", "-digest_null-0"))]
+    return [pytest.param(n, id=n, marks=() if n in kept else (pytest.mark.long,)) for n in names]
 
 
 def write_raw_capture(path: Path, packets: list[bytes], *, linktype: int = 101) -> None:

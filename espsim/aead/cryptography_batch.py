@@ -62,7 +62,7 @@ class _Slot:
         self._salt = slot.keys.salt
         self._transform = CryptographyEngine().transform(slot.keys)
         # The package is most of a row's time; where its object can be called at once, nothing is copied on the way.
-        self._cipher = aead_cipher(slot.keys)
+        self._cipher = aead_cipher(slot.keys) if not slot.keys.suite.implicit_iv else None
 
     def open(self, memory: memoryview, start: int, stop: int, seq64: int) -> int:
         """What became of the row; its plaintext is written where the ICV is right."""

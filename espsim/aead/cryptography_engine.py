@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from typing import Any
 
@@ -10,24 +9,32 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM, AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC, GCM
+from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR, GCM
 
 try:
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 except ImportError:  # before 43
     from cryptography.hazmat.primitives.ciphers.algorithms import TripleDES
+try:
+    from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia
+except ImportError:  # before 47
+    from cryptography.hazmat.primitives.ciphers.algorithms import Camellia
 
 from espsim.aead.engine import BlockError, Transform
-from espsim.aead.suites import HASHES, Kind, SuiteKeys, aad
+from espsim.aead.mac import keyed_mac
+from espsim.aead.suites import Kind, SuiteKeys, aad, nonce
+
+_BLOCK_CIPHERS: dict[str, Any] = {"cbc(aes)": AES, "cbc(camellia)": Camellia, "cbc(des3_ede)": TripleDES}
 
 
 def aead_cipher(keys: SuiteKeys) -> Any:
     """The package's AEAD object for a suite that is one, with its `encrypt` and `decrypt`; None for the others."""
-    if keys.suite.name == "rfc4309(ccm(aes))":
+    cipher = keys.suite.cipher
+    if cipher == "rfc4309(ccm(aes))":
         return AESCCM(keys.key, tag_length=keys.icv_length)
-    if keys.suite.name == "rfc4106(gcm(aes))" and keys.icv_length == 16:
+    if cipher == "rfc4106(gcm(aes))" and keys.icv_length == 16:
         return AESGCM(keys.key)
-    return ChaCha20Poly1305(keys.key) if keys.suite.name == "rfc7539esp(chacha20,poly1305)" else None
+    return ChaCha20Poly1305(keys.key) if cipher == "rfc7539esp(chacha20,poly1305)" else None
 
 
 class CryptographyEngine:
@@ -38,7 +45,7 @@ class CryptographyEngine:
     def transform(self, keys: SuiteKeys) -> Transform:
         """A transform for one SA's keys."""
         if keys.suite.kind is Kind.AUTHENC:
-            return _Authenc(keys)
+            return _Ctr(keys) if keys.suite.cipher == "rfc3686(ctr(aes))" else _Authenc(keys)
         if keys.suite.kind is Kind.GMAC:
             return _Gmac(keys)
         if keys.suite.name == "rfc4106(gcm(aes))" and keys.icv_length < 16:
@@ -47,19 +54,21 @@ class CryptographyEngine:
 
 
 class _Aead:
-    """GCM with a full ICV, CCM, ChaCha20-Poly1305."""
+    """GCM with a full ICV, CCM, ChaCha20-Poly1305; the IV in the packet, or implicit."""
 
     def __init__(self, keys: SuiteKeys) -> None:
-        self._salt = keys.salt
+        self._keys = keys
         self._cipher = aead_cipher(keys)
 
     def seal(self, header: bytes, seq_hi: bytes, iv: bytes, plaintext: bytes) -> bytes:
-        sealed: bytes = self._cipher.encrypt(self._salt + iv, plaintext, aad(header, seq_hi))
+        number = nonce(self._keys, header, seq_hi, iv)
+        sealed: bytes = self._cipher.encrypt(number, plaintext, aad(header, seq_hi))
         return sealed
 
     def open(self, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> bytes | None:
+        number = nonce(self._keys, header, seq_hi, iv)
         try:
-            plaintext: bytes = self._cipher.decrypt(self._salt + iv, body, aad(header, seq_hi))
+            plaintext: bytes = self._cipher.decrypt(number, body, aad(header, seq_hi))
         except InvalidTag:
             return None
         return plaintext
@@ -113,28 +122,31 @@ class _Authenc:
     """Encrypt, then MAC (RFC 4303 3.3.2, 3.4.4): the ICV over header, IV, ciphertext, ESN's high half comes first."""
 
     def __init__(self, keys: SuiteKeys) -> None:
-        self._block = keys.suite.block
-        self._cbc = {16: AES, 8: TripleDES}[self._block](keys.key) if self._block > 1 else None
-        digest = HASHES[keys.suite.auth or "digest_null"].digest
-        # One keyed state an SA; each packet copies it, so the key is hashed once.
-        self._mac = hmac.new(keys.auth_key, digestmod=getattr(hashlib, digest)) if digest else None
-        self._icv_length = keys.icv_length
+        self._keys = keys
+        self._cbc = _BLOCK_CIPHERS[keys.suite.cipher](keys.key) if keys.suite.block > 1 else None
+        self._mac = keyed_mac(keys)
 
     def seal(self, header: bytes, seq_hi: bytes, iv: bytes, plaintext: bytes) -> bytes:
-        ciphertext = plaintext
-        if self._cbc is not None:
-            encryptor = Cipher(self._cbc, CBC(iv)).encryptor()
-            ciphertext = encryptor.update(plaintext) + encryptor.finalize()
+        ciphertext = self._encrypt(iv, plaintext)
         return ciphertext + self._icv(header, iv, ciphertext, seq_hi)
 
     def open(self, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> bytes | None:
-        split = len(body) - self._icv_length
+        split = len(body) - self._keys.icv_length
         ciphertext = body[:split]
         if not hmac.compare_digest(self._icv(header, iv, ciphertext, seq_hi), body[split:]):
             return None
+        return self._decrypt(iv, ciphertext)
+
+    def _encrypt(self, iv: bytes, plaintext: bytes) -> bytes:
+        if self._cbc is None:
+            return plaintext
+        encryptor = Cipher(self._cbc, CBC(iv)).encryptor()
+        return encryptor.update(plaintext) + encryptor.finalize()
+
+    def _decrypt(self, iv: bytes, ciphertext: bytes) -> bytes:
         if self._cbc is None:
             return ciphertext
-        if split % self._block:
+        if len(ciphertext) % self._keys.suite.block:
             raise BlockError
         decryptor = Cipher(self._cbc, CBC(iv)).decryptor()
         return decryptor.update(ciphertext) + decryptor.finalize()
@@ -142,9 +154,23 @@ class _Authenc:
     def _icv(self, header: bytes, iv: bytes, ciphertext: bytes, seq_hi: bytes) -> bytes:
         if self._mac is None:
             return b""
-        mac = self._mac.copy()
-        mac.update(header)
-        mac.update(iv)
-        mac.update(ciphertext)
-        mac.update(seq_hi)
-        return mac.digest()[: self._icv_length]
+        return self._mac.digest(header, iv, ciphertext, seq_hi)[: self._keys.icv_length]
+
+
+class _Ctr(_Authenc):
+    """AES-CTR: the counter block is the SA's nonce, the IV, and 00000001 for the first block (RFC 3686 4)."""
+
+    def __init__(self, keys: SuiteKeys) -> None:
+        super().__init__(keys)
+        self._aes = AES(keys.key)
+
+    def _encrypt(self, iv: bytes, plaintext: bytes) -> bytes:
+        return Cipher(self._aes, CTR(counter_block(self._keys, iv))).encryptor().update(plaintext)
+
+    def _decrypt(self, iv: bytes, ciphertext: bytes) -> bytes:
+        return self._encrypt(iv, ciphertext)
+
+
+def counter_block(keys: SuiteKeys, iv: bytes) -> bytes:
+    """AES-CTR's first counter block (RFC 3686 4)."""
+    return keys.salt + iv + (1).to_bytes(4)

@@ -7,20 +7,18 @@ put on again by the SA's own transform; what lay between is never given to anyon
     ChaCha20-Poly1305   ChaCha20 from block 1                                (RFC 8439 2.8)
     CCM                 AES-CTR from A_1: flags, nonce, 00000001             (RFC 3610 2.3)
     GMAC, NULL          the payload is in clear
-    CBC with HMAC       the MAC is over the ciphertext
+    CBC, CTR and a MAC  the MAC is over the ciphertext
 """
 
 from __future__ import annotations
-
-import hashlib
-import hmac
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, ChaCha20
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from espsim.aead.engine import Transform
-from espsim.aead.suites import HASHES, Kind, SuiteKeys, nonce
+from espsim.aead.mac import keyed_mac
+from espsim.aead.suites import Kind, SuiteKeys, nonce
 
 
 def computed_icv(
@@ -28,21 +26,20 @@ def computed_icv(
 ) -> bytes:
     """The ICV over a received ciphertext, `keys.icv_length` bytes; the arguments are those of `Transform.open`."""
     if keys.suite.kind is Kind.AUTHENC:
-        digest = HASHES[keys.suite.auth or "digest_null"].digest
-        if not digest:
-            return b""
-        covered = header + iv + ciphertext + seq_hi
-        return hmac.digest(keys.auth_key, covered, getattr(hashlib, digest))[: keys.icv_length]
-    clear = ciphertext if keys.suite.kind is Kind.GMAC else _without_keystream(keys, nonce(keys.salt, iv), ciphertext)
+        mac = keyed_mac(keys)
+        return mac.digest(header, iv, ciphertext, seq_hi)[: keys.icv_length] if mac is not None else b""
+    clear = ciphertext
+    if keys.suite.kind is not Kind.GMAC:
+        clear = _without_keystream(keys, nonce(keys, header, seq_hi, iv), ciphertext)
     sealed = transform.seal(header, seq_hi, iv, clear)
     return sealed[len(sealed) - keys.icv_length :]
 
 
 def _without_keystream(keys: SuiteKeys, whole_nonce: bytes, ciphertext: bytes) -> bytes:
     cipher: Cipher[CTR] | Cipher[None]
-    if keys.suite.name == "rfc7539esp(chacha20,poly1305)":
+    if keys.suite.cipher == "rfc7539esp(chacha20,poly1305)":
         cipher = Cipher(ChaCha20(keys.key, (1).to_bytes(4, "little") + whole_nonce), None)
-    elif keys.suite.name == "rfc4309(ccm(aes))":
+    elif keys.suite.cipher == "rfc4309(ccm(aes))":
         width = 15 - len(whole_nonce)  # bytes of the counter
         cipher = Cipher(AES(keys.key), CTR(bytes((width - 1,)) + whole_nonce + (1).to_bytes(width)))
     else:

@@ -3,8 +3,13 @@
 `resolve` turns what `ip xfrm state` says (aead, or enc with auth) into `SuiteKeys`; an engine (engine.py) makes a
 `Transform` of that. Key material is `bytes`, is checked here once, and never shows in a repr or an error.
 
-Sources: RFC 4106 (GCM), RFC 4309 (CCM), RFC 4543 (GMAC), RFC 7634 (ChaCha20-Poly1305), RFC 3602 (CBC), RFC 2451 (3DES),
-RFC 2410 (NULL), RFC 2403, 2404 and 4868 (HMAC), RFC 4303 2.2.1 and 3.3.2 (ESN's high half in the AAD and in the MAC).
+`iiv(NAME)` is a word of espsim's own, for Linux has none: the AEAD NAME with an implicit IV (RFC 8750). Nothing of the
+IV is sent; it is the sequence number in 64 bits (zeros in front where numbers have 32 bits).
+
+Sources: RFC 4106 (GCM), RFC 4309 (CCM), RFC 4543 (GMAC), RFC 7634 (ChaCha20-Poly1305), RFC 8750 (implicit IV), RFC 3602
+(AES-CBC), RFC 4312 (Camellia-CBC), RFC 2451 (3DES), RFC 3686 (AES-CTR), RFC 2410 (NULL), RFC 2403, 2404 and 4868
+(HMAC), RFC 3566 (AES-XCBC-MAC), RFC 4494 (AES-CMAC), RFC 4303 2.2.1 and 3.3.2 (ESN's high half in the AAD and in the
+MAC); net/xfrm/xfrm_algo.c (names, ICV lengths).
 """
 
 from __future__ import annotations
@@ -40,7 +45,11 @@ class Algorithm:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What an algorithm needs. Lengths in bytes but for `icv_bits`; `block` is the cipher's (1 for a stream)."""
+    """What an algorithm needs. Lengths in bytes but for `icv_bits`; `block` is the cipher's (1 for a stream).
+
+    `iv_length` is what a packet carries: 0 with an implicit IV. `unique_iv`: one key must never meet an IV twice, so
+    the IV is made of the sequence number; else it is random.
+    """
 
     name: str
     kind: Kind
@@ -50,6 +59,18 @@ class Suite:
     icv_bits: tuple[int, ...]
     block: int = 1
     auth: str | None = None
+    unique_iv: bool = True
+    implicit_iv: bool = False
+
+    @property
+    def cipher(self) -> str:
+        """Linux's name of what encrypts: without the MAC, and without `iiv(...)`."""
+        return self.name[len(_IIV) : -1] if self.implicit_iv else self.name.partition("+")[0]
+
+    @property
+    def key_sizes(self) -> tuple[int, ...]:
+        """Lengths of the key as `ip xfrm state` has it, the salt at its end."""
+        return tuple(n + self.salt_length for n in self.key_lengths)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -67,6 +88,7 @@ class SuiteKeys:
 
 
 _AES = (16, 24, 32)
+_IIV = "iiv("
 
 AEADS: dict[str, Suite] = {
     s.name: s
@@ -75,25 +97,50 @@ AEADS: dict[str, Suite] = {
         Suite("rfc7539esp(chacha20,poly1305)", Kind.AEAD, (32,), 4, 8, (128,)),
         Suite("rfc4309(ccm(aes))", Kind.AEAD, _AES, 3, 8, (64, 96, 128)),
         Suite("rfc4543(gcm(aes))", Kind.GMAC, _AES, 4, 8, (128,)),
+        # RFC 8750 8: the ICV lengths that have a transform ID.
+        Suite("iiv(rfc4106(gcm(aes)))", Kind.AEAD, _AES, 4, 0, (128,), implicit_iv=True),
+        Suite("iiv(rfc4309(ccm(aes)))", Kind.AEAD, _AES, 3, 0, (64,), implicit_iv=True),
+        Suite("iiv(rfc7539esp(chacha20,poly1305))", Kind.AEAD, (32,), 4, 0, (128,), implicit_iv=True),
     )
 }
 
-CIPHERS: dict[str, tuple[tuple[int, ...], int, int]] = {
-    # name: key lengths, IV length, block
-    "cbc(aes)": (_AES, 16, 16),
-    "cbc(des3_ede)": ((24,), 8, 8),
-    "ecb(cipher_null)": ((0,), 0, 1),
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """A cipher for `enc`: lengths in bytes as `Suite` has them. `unique_iv` as Suite's."""
+
+    key_lengths: tuple[int, ...]
+    iv_length: int
+    block: int
+    salt_length: int = 0
+    unique_iv: bool = False
+
+    @property
+    def key_sizes(self) -> tuple[int, ...]:
+        """As Suite's."""
+        return tuple(n + self.salt_length for n in self.key_lengths)
+
+
+CIPHERS: dict[str, Encryption] = {
+    "cbc(aes)": Encryption(_AES, 16, 16),
+    "cbc(camellia)": Encryption(_AES, 16, 16),
+    "rfc3686(ctr(aes))": Encryption(_AES, 8, 1, salt_length=4, unique_iv=True),
+    "cbc(des3_ede)": Encryption((24,), 8, 8),
+    "ecb(cipher_null)": Encryption((0,), 0, 1),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """A MAC: hashlib's name, digest bits, ESP's truncations, and Linux's default (`auth` without a length)."""
+    """A MAC: hashlib's name where it is an HMAC, digest bits, ESP's truncations, Linux's default (`auth` without a
+    length), and the key's lengths in bytes (empty: any).
+    """
 
     digest: str
     full_bits: int
     icv_bits: tuple[int, ...]
     default_bits: int
+    key_lengths: tuple[int, ...] = ()
 
 
 HASHES: dict[str, Hash] = {
@@ -103,6 +150,9 @@ HASHES: dict[str, Hash] = {
     "hmac(sha256)": Hash("sha256", 256, (96, 128, 256), 96),
     "hmac(sha384)": Hash("sha384", 384, (192, 384), 192),
     "hmac(sha512)": Hash("sha512", 512, (256, 512), 256),
+    # RFC 3566 and RFC 4494 have keys of 128 bits and ICVs of 96; Linux takes any AES key, and a whole block.
+    "xcbc(aes)": Hash("", 128, (96, 128), 96, _AES),
+    "cmac(aes)": Hash("", 128, (96, 128), 96, _AES),
     "digest_null": Hash("", 0, (0,), 0),
 }
 
@@ -111,7 +161,7 @@ OBSOLETE = frozenset({"cbc(des3_ede)", "hmac(md5)"})
 
 # The kernel's aliases (`compat` in xfrm_algo.c), as old tools still write them.
 ALIASES = {"aes": "cbc(aes)", "cipher_null": "ecb(cipher_null)", "sha1": "hmac(sha1)", "sha256": "hmac(sha256)",
-           "des3_ede": "cbc(des3_ede)", "md5": "hmac(md5)",
+           "des3_ede": "cbc(des3_ede)", "md5": "hmac(md5)", "camellia": "cbc(camellia)",
            "rfc7539esp(chacha20,poly1305-generic)": "rfc7539esp(chacha20,poly1305)"}  # fmt: skip
 
 
@@ -123,10 +173,10 @@ class _Parts:
     others: list[str] = field(default_factory=list)
 
 
-def resolve(algorithms: Sequence[Algorithm], *, null: bool = False) -> SuiteKeys:
+def resolve(algorithms: Sequence[Algorithm]) -> SuiteKeys:
     """The suite and keys that these algorithms name together. Raises ValueError with a sentence (never with a key).
 
-    `null`: ecb(cipher_null) without auth passes, as Linux lets it (authenc with digest_null).
+    Any cipher may come without auth, as Linux lets it (authenc with digest_null): see `unprotected`.
     """
     parts = _sort(algorithms)
     if parts.aead is not None:
@@ -135,7 +185,7 @@ def resolve(algorithms: Sequence[Algorithm], *, null: bool = False) -> SuiteKeys
         return _resolve_aead(parts.aead)
     if parts.enc is None:
         raise ValueError("ESP needs `aead`, or `enc` with `auth` or `auth-trunc`")
-    return _resolve_authenc(parts.enc, parts.auth, null)
+    return _resolve_authenc(parts.enc, parts.auth)
 
 
 def _sort(algorithms: Sequence[Algorithm]) -> _Parts:
@@ -171,13 +221,17 @@ def _resolve_aead(algorithm: Algorithm) -> SuiteKeys:
     return SuiteKeys(suite, algorithm.key[:size], algorithm.key[size:], b"", algorithm.bits // 8)
 
 
-def _resolve_authenc(enc: Algorithm, auth: Algorithm | None, null: bool) -> SuiteKeys:
+def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
     cipher_name = ALIASES.get(enc.name, enc.name)
     if cipher_name not in CIPHERS:
         raise ValueError(f"unknown enc algorithm {enc.name!r}; known: {', '.join(CIPHERS)}")
-    key_lengths, iv_length, block = CIPHERS[cipher_name]
-    if len(enc.key) not in key_lengths:
-        raise ValueError(f"{cipher_name} takes a key of {_lengths(key_lengths)} bits, not {8 * len(enc.key)}")
+    cipher = CIPHERS[cipher_name]
+    if len(enc.key) not in cipher.key_sizes:
+        salt = f" and {8 * cipher.salt_length} bits of nonce" if cipher.salt_length else ""
+        whole = " bits in all" if salt else ""
+        raise ValueError(
+            f"{cipher_name} takes a key of {_lengths(cipher.key_lengths)} bits{salt}, not {8 * len(enc.key)}{whole}"
+        )
     auth_name = ALIASES.get(auth.name, auth.name) if auth else "digest_null"
     if auth_name not in HASHES:
         raise ValueError(f"unknown auth algorithm {auth.name if auth else ''!r}; known: {', '.join(HASHES)}")
@@ -185,16 +239,38 @@ def _resolve_authenc(enc: Algorithm, auth: Algorithm | None, null: bool) -> Suit
     bits = auth.bits if auth is not None and auth.kind == "auth-trunc" else mac.default_bits
     if bits not in mac.icv_bits:
         raise ValueError(f"{auth_name} takes an ICV of {' or '.join(map(str, mac.icv_bits))} bits, not {bits}")
-    if auth_name == "digest_null" and cipher_name == "ecb(cipher_null)" and auth is None and not null:
-        raise ValueError("ecb(cipher_null) without auth would protect nothing (RFC 4303 3.2.1)")
-    auth_key = auth.key if auth else b""  # empty for a MAC too: Linux takes that (crypto/hmac.c), and prints nothing
-    suite = Suite(f"{cipher_name}+{auth_name}", Kind.AUTHENC, key_lengths, 0, iv_length, mac.icv_bits, block, auth_name)
-    return SuiteKeys(suite, enc.key, b"", auth_key, bits // 8)
+    auth_key = auth.key if auth else b""  # empty for an HMAC too: Linux takes that (crypto/hmac.c), and prints nothing
+    if mac.key_lengths and len(auth_key) not in mac.key_lengths:
+        raise ValueError(f"{auth_name} takes a key of {_lengths(mac.key_lengths)} bits, not {8 * len(auth_key)}")
+    suite = Suite(
+        f"{cipher_name}+{auth_name}", Kind.AUTHENC, cipher.key_lengths, cipher.salt_length, cipher.iv_length,
+        mac.icv_bits, cipher.block, auth_name, cipher.unique_iv,
+    )  # fmt: skip
+    size = len(enc.key) - cipher.salt_length
+    return SuiteKeys(suite, enc.key[:size], enc.key[size:], auth_key, bits // 8)
 
 
-def nonce(salt: bytes, iv: bytes) -> bytes:
-    """The AEAD's nonce: the SA's salt, then the packet's IV (RFC 4106 4, RFC 7634 2)."""
-    return salt + iv
+INSECURE = {
+    "null": "ecb(cipher_null) without authentication protects nothing (RFC 4303 3.2.1)",
+    "ctr": "rfc3686(ctr(aes)) without an ICV lets anyone change any bit of a packet (RFC 3686 7)",
+}
+"""What a sender is refused unless `--insecure` names it, and why."""
+
+
+def unprotected(keys: SuiteKeys) -> str | None:
+    """The word of INSECURE for a suite that is in it."""
+    if keys.icv_length:
+        return None
+    return {"ecb(cipher_null)": "null", "rfc3686(ctr(aes))": "ctr"}.get(keys.suite.cipher)
+
+
+def nonce(keys: SuiteKeys, header: bytes, seq_hi: bytes, iv: bytes) -> bytes:
+    """What an AEAD's cipher, or CTR, takes beside the key: the SA's salt, then the packet's IV (RFC 4106 4, RFC 7634 2,
+    RFC 3686 4).
+
+    An implicit IV is the sequence number in 64 bits, its high half zero without ESN (RFC 8750 4).
+    """
+    return keys.salt + ((seq_hi or bytes(4)) + header[4:8] if keys.suite.implicit_iv else iv)
 
 
 def aad(header: bytes, seq_hi: bytes) -> bytes:

@@ -348,8 +348,8 @@ def acceptable(model: Model) -> SecurityAssociation:
     for mode in (Mode.TRANSPORT, Mode.TUNNEL):
         for window in (0, 32, 64, 128, 1024):
             for suite in AEADS.values():
-                for size in suite.key_lengths:
-                    key = bytes(size + suite.salt_length)
+                for size in suite.key_sizes:
+                    key = bytes(size)
                     algorithms = (Algorithm("aead", suite.name, key, suite.icv_bits[-1]),)
                     sa = SecurityAssociation(bytes(4), bytes(4), 0, mode=mode, algorithms=algorithms, window=window)
                     refused = refusal(model, sa)

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
-from espsim.aead.suites import Kind
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
@@ -179,7 +178,7 @@ def stand_ins(entries: list[SadEntry], ending: list[SadEntry]) -> list[bool]:
 
 def _counts_up(sa: SecurityAssociation) -> bool:
     """Whether its IVs are the sequence number under a mask."""
-    return sa.keys is not None and sa.keys.suite.iv_length > 0 and sa.keys.suite.kind is not Kind.AUTHENC
+    return sa.keys is not None and sa.keys.suite.iv_length > 0 and sa.keys.suite.unique_iv
 
 
 def _draw(masks: dict[int, int], entries: Iterable[SadEntry], random_bytes: Callable[[int], bytes]) -> None:
@@ -223,8 +222,8 @@ def _form(sa: SecurityAssociation) -> int:
 def _counts(entry: SadEntry) -> list[int]:
     """A row of `counts` to begin with. Only a suite whose IVs are no counter may wrap, as in the reference path."""
     sa = entry.sa
-    authenc = sa.keys is not None and sa.keys.suite.kind is Kind.AUTHENC
-    wraps = not sa.esn and authenc and "oseq-may-wrap" in sa.extra_flags
+    again = sa.keys is not None and not sa.keys.suite.unique_iv
+    wraps = not sa.esn and again and "oseq-may-wrap" in sa.extra_flags
     return [entry.oseq, _M64 if sa.esn else _LOW, wraps, 0, 0, entry.used is not None, 0, 0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
+    from espsim.text.parse import ParsedSa
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,12 @@ class Files:
     metavar="N",
     help="Bounds TFC padding.",
 )
+@click.option(
+    "--insecure",
+    metavar="WHAT",
+    help="Seal with SAs that protect nothing: null (the NULL cipher without authentication), ctr (AES-CTR without an"
+    " ICV), or null,ctr. Else they are refused.",
+)
 @packets.mark_options
 @packets.way_options
 @common.width_options
@@ -73,6 +80,7 @@ def encap(
     esp_sa: str | None,
     secrets: bool,
     mtu: int,
+    insecure: str | None,
     mark: int | None,
     any_mark: bool,
     reference: bool,
@@ -100,10 +108,14 @@ def encap(
     """
     from espsim.io.atomic import Outputs
     from espsim.reference.outbound import Outbound
+    from espsim.text.parse import read_sad
 
+    allowed = _insecure_words(insecure)
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
     way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers)
-    sad, unused = common.load_sads(sad_path)
+    text = read_sad(sad_path)
+    _refuse_unprotected(text.sas, sad_path, allowed)
+    sad, unused = common.sad_of_text(text, sad_path)
     outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
@@ -121,6 +133,32 @@ def encap(
             print_outbound(result)
     if cut is not None:
         raise cut
+
+
+def _insecure_words(value: str | None) -> frozenset[str]:
+    """What `--insecure` names. InputError for a word that it does not take."""
+    from espsim.aead.suites import INSECURE
+    from espsim.core.errors import InputError
+
+    words = frozenset(word.strip() for word in (value or "").split(",")) if value is not None else frozenset()
+    if not words <= INSECURE.keys():
+        raise InputError("--insecure takes null, ctr, or both with a comma between: null,ctr")
+    return words
+
+
+def _refuse_unprotected(parsed: Iterable[ParsedSa], path: str, allowed: frozenset[str]) -> None:
+    """InputError for the first SA that could seal and would protect nothing, unless its word is allowed."""
+    from espsim.aead.suites import INSECURE, unprotected
+    from espsim.core.errors import InputError
+    from espsim.sad.association import Direction
+
+    for item in parsed:
+        word = unprotected(item.sa.keys) if item.sa.keys is not None and item.sa.dir is not Direction.IN else None
+        if word is not None and word not in allowed:
+            raise InputError(
+                f"{item.sa.name}: {INSECURE[word]}: give it `auth-trunc`, or say --insecure {word}", where=path,
+                line=item.line,
+            )  # fmt: skip
 
 
 class Epochs:

@@ -48,15 +48,27 @@ class Crypto:
         return self.shown.keys.suite.kind is Kind.AUTHENC
 
     @property
+    def counter(self) -> bool:
+        """Whether the cipher is AES-CTR, whose counter block is nonce and block counter."""
+        return self.shown.keys.suite.cipher == "rfc3686(ctr(aes))"
+
+    @property
+    def number(self) -> bytes:
+        """The IV that goes into the nonce: the packet's, or the implicit one."""
+        return self.nonce[len(self.shown.keys.salt) :] if self.nonce is not None else self.iv
+
+    @property
     def clear(self) -> bool:
         """Whether nothing is encrypted."""
-        keys = self.shown.keys
-        return keys.suite.kind is Kind.GMAC or (self.authenc and keys.suite.block == 1)
+        suite = self.shown.keys.suite
+        return suite.kind is Kind.GMAC or suite.cipher == "ecb(cipher_null)"
 
     @functools.cached_property
     def nonce(self) -> bytes | None:
-        """Salt and IV."""
-        return None if self.authenc else nonce(self.shown.keys.salt, self.iv)
+        """Salt and IV, the implicit one too; None where a cipher has no nonce."""
+        if self.authenc and not self.counter:
+            return None
+        return nonce(self.shown.keys, self.header, self.seq_hi, self.iv)
 
     @functools.cached_property
     def parts(self) -> list[bytes]:
@@ -89,20 +101,34 @@ class Crypto:
         high = [Field("ESN's high half", None, 4, self.seq_hi.hex(), int.from_bytes(self.seq_hi))]
         high = high if self.seq_hi else []
         iv = [self._iv()] if self.iv else []
+        if self.counter:
+            return [self._counter_step(), self._mac_step([spi, seq, *iv, self._ciphertext(), *high])]
         if self.authenc:
-            says = "the MAC is over SPI, sequence number, IV, ciphertext" + (", ESN's high half last" if high else "")
-            fields = [spi, seq, *iv, self._ciphertext(), *high]
-            return [Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields))]
+            return [self._mac_step([spi, seq, *iv, self._ciphertext(), *high])]
         suite, salt = self.shown.keys.suite, self.shown.salt_field()
-        sources = _SOURCES[suite.name]
-        says = f"salt of {salt.length} bytes, then the IV"
-        first = Step("nonce", sources[0], says, (salt, *iv), (repeat.nonce(self.shown, self.iv),))
+        sources = _SOURCES[suite.cipher]
+        says, source = f"salt of {salt.length} bytes, then the IV", sources[0]
+        if suite.implicit_iv:
+            says, source = f"salt of {salt.length} bytes, then the implicit IV: the number in 64 bits", "RFC 8750 4"
+            iv = [Field("implicit IV", None, 8, self.number.hex(), "not in the packet")]
+        first = Step("nonce", source, says, (salt, *iv), (repeat.nonce(self.shown, self.number),))
         says = "SPI, ESN's high half, sequence number" if high else "SPI, sequence number"
         fields = [spi, *high, seq]
         if suite.kind is Kind.GMAC:
             says += ", IV, payload and trailer: nothing is encrypted"
             fields += [*iv, self._ciphertext()]
         return [first, Step("AAD", sources[1], says, tuple(fields), (repeat.aad(self.parts),))]
+
+    def _counter_step(self) -> Step:
+        says = "the SA's nonce of 4 bytes, the IV, and 1 for the first block"
+        fields = (self.shown.salt_field(), self._iv(), Field("block counter", None, 4, "00000001", 1))
+        return Step("counter block", "RFC 3686 4", says, fields, (repeat.counter_block(self.shown, self.iv),))
+
+    def _mac_step(self, fields: list[Field]) -> Step:
+        says = "the MAC is over SPI, sequence number, IV, ciphertext" + (
+            ", ESN's high half last" if self.seq_hi else ""
+        )
+        return Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields))
 
     def icv_step(self, expected: bytes) -> Step:
         """The ICV that was received and the one that was computed."""
@@ -119,15 +145,15 @@ class Crypto:
 
     def icv_again(self) -> Repeat:
         """The line that computes the ICV."""
-        return repeat.icv(self.shown, self.iv, self.ciphertext, b"".join(self.parts))
+        return repeat.icv(self.shown, self.number, self.ciphertext, b"".join(self.parts))
 
     def decrypt_again(self) -> Repeat | None:
         """The line that decrypts."""
-        return repeat.decrypt(self.shown, self.iv, self.body, b"".join(self.parts))
+        return repeat.decrypt(self.shown, self.number, self.body, b"".join(self.parts))
 
     def encrypt_again(self, plaintext: bytes) -> Repeat | None:
         """The line that encrypts."""
-        return repeat.encrypt(self.shown, self.iv, plaintext, b"".join(self.parts))
+        return repeat.encrypt(self.shown, self.number, plaintext, b"".join(self.parts))
 
     # -- parts ------------------------------------------------------------------------------------------------------
 

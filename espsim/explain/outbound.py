@@ -129,13 +129,16 @@ def _header_step(wire: Bytes, at: int) -> Step:
 
 
 def _iv_step(crypto: Crypto, wire: Bytes) -> Step:
+    suite = crypto.shown.keys.suite
+    if suite.implicit_iv:
+        return Step("IV", "RFC 8750 4", "implicit: the sequence number in 64 bits, of which nothing is sent")
     if not crypto.iv:
         return Step("IV", "RFC 2410 3.1", "none")
     field = wire.field("IV", crypto.at + esp.HEADER_LENGTH, len(crypto.iv), f"{len(crypto.iv)} bytes")
-    if crypto.authenc:
+    if not suite.unique_iv:
         return Step("IV", "RFC 3602 3", "random for each packet", (field,))
     says = "the sequence number under a random mask, so that none comes twice with one key (Linux's seqiv)"
-    return Step("IV", "RFC 4106 3.1", says, (field,))
+    return Step("IV", "RFC 3686 3.1" if crypto.counter else "RFC 4106 3.1", says, (field,))
 
 
 @dataclass(slots=True)

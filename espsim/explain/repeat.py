@@ -21,6 +21,9 @@ _CIPHER = "from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 _CLASSES = {"rfc4106(gcm(aes))": "AESGCM", "rfc4543(gcm(aes))": "AESGCM", "rfc4309(ccm(aes))": "AESCCM",
             "rfc7539esp(chacha20,poly1305)": "ChaCha20Poly1305"}  # fmt: skip
 
+_OPENSSL = {"cbc(aes)": "aes-{}-cbc", "cbc(camellia)": "camellia-{}-cbc", "cbc(des3_ede)": "des-ede3-cbc",
+            "rfc3686(ctr(aes))": "aes-{}-ctr"}  # fmt: skip
+
 
 def _python(lines: list[str], *words: str) -> str:
     """`words` reach the script as sys.argv[1:]."""
@@ -63,6 +66,11 @@ def nonce(shown: Shown, iv: bytes) -> Repeat:
     return Repeat("nonce", f"echo {shown.salt}{iv.hex()}")
 
 
+def counter_block(shown: Shown, iv: bytes) -> Repeat:
+    """AES-CTR's first one: the SA's nonce, the IV, 1 (RFC 3686 4)."""
+    return Repeat("counter block", f"echo {shown.salt}{iv.hex()}00000001")
+
+
 def aad(parts: list[bytes]) -> Repeat:
     """The parts one after another."""
     if sum(map(len, parts)) > _DIGITS // 4:
@@ -75,14 +83,8 @@ def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
     """The ICV over a ciphertext; `whole_aad` of a MAC is all that it covers."""
     keys = shown.keys
     if keys.suite.kind is Kind.AUTHENC:
-        digest = HASHES[keys.suite.auth or "digest_null"].digest
-        lines = [
-            "import hmac, sys",
-            _HEX,
-            f'print(hmac.digest(h(sys.argv[1]), {_h(whole_aad)}, "{digest}")[:{keys.icv_length}].hex())',
-        ]
-        return Repeat("ICV", _python(lines, shown.auth_key))
-    name = _CLASSES[keys.suite.name]
+        return Repeat("ICV", _python(_mac_lines(shown, whole_aad), shown.auth_key))
+    name = _CLASSES[keys.suite.cipher]
     lines = ["import sys", _AEAD + name, _CIPHER, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
     if keys.suite.kind is Kind.GMAC:
         lines.remove(_CIPHER)
@@ -99,10 +101,36 @@ def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
     return Repeat("ICV", _python(lines, shown.key, shown.salt))
 
 
+def _mac_lines(shown: Shown, covered: bytes) -> list[str]:
+    """A script that prints a MAC, cut to the ICV; its argument is the key."""
+    auth, size = shown.keys.suite.auth or "digest_null", shown.keys.icv_length
+    if auth == "cmac(aes)":
+        return [
+            "import sys", _CIPHER, "from cryptography.hazmat.primitives.cmac import CMAC", _HEX,
+            "c = CMAC(algorithms.AES(h(sys.argv[1])))", f"c.update({_h(covered)})",
+            f"print(c.finalize()[:{size}].hex())",
+        ]  # fmt: skip
+    if auth == "xcbc(aes)":  # RFC 3566 4
+        return [
+            "import sys", _CIPHER, _HEX, "e = lambda k, m, b: Cipher(algorithms.AES(k), m).encryptor().update(b)",
+            "k = e(h(sys.argv[1]), modes.ECB(), bytes((1,) * 16 + (2,) * 16 + (3,) * 16))", f"m = {_h(covered)}",
+            "at = (len(m) - 1) // 16 * 16", "b, s = m[at:], k[16:32]",
+            'if len(b) < 16: b, s = (b + b"\\x80").ljust(16, b"\\0"), k[32:]',
+            "m = m[:at] + bytes(x ^ y for x, y in zip(b, s))",
+            f"print(e(k[:16], modes.CBC(bytes(16)), m)[-16:][:{size}].hex())",
+        ]  # fmt: skip
+    digest = HASHES[auth].digest
+    return [
+        "import hmac, sys",
+        _HEX,
+        f'print(hmac.digest(h(sys.argv[1]), {_h(covered)}, "{digest}")[:{size}].hex())',
+    ]
+
+
 def _made(shown: Shown) -> tuple[str, int]:
     """The package's object, and the length of its tags."""
     keys = shown.keys
-    name = _CLASSES[keys.suite.name]
+    name = _CLASSES[keys.suite.cipher]
     if name == "AESCCM":
         return f"AESCCM(key, tag_length={keys.icv_length})", keys.icv_length
     return f"{name}(key)", 16
@@ -124,7 +152,7 @@ def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | 
         return _openssl(shown, iv, body[: len(body) - keys.icv_length], decrypting=True)
     if keys.suite.kind is Kind.GMAC:
         return None
-    name = _CLASSES[keys.suite.name]
+    name = _CLASSES[keys.suite.cipher]
     lines = ["import sys", _AEAD + name, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
     if name == "AESGCM" and keys.icv_length < 16:
         split = len(body) - keys.icv_length
@@ -148,7 +176,7 @@ def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repe
         return _openssl(shown, iv, plaintext, decrypting=False)
     if keys.suite.kind is Kind.GMAC:
         return None
-    name = _CLASSES[keys.suite.name]
+    name = _CLASSES[keys.suite.cipher]
     made, tag = _made(shown)
     cut = f"[:-{tag - keys.icv_length}]" if tag > keys.icv_length else ""
     lines = [
@@ -165,16 +193,17 @@ def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repe
 
 
 def _openssl(shown: Shown, iv: bytes, data: bytes, *, decrypting: bool) -> Repeat | None:
-    """CBC, by `openssl enc`, which takes its input in base64."""
+    """CBC and CTR, by `openssl enc`, which takes its input in base64."""
     keys = shown.keys
-    if keys.suite.block == 1:
+    if keys.suite.cipher not in _OPENSSL:
         return None
-    cipher = f"aes-{8 * len(keys.key)}-cbc" if keys.suite.block == 16 else "des-ede3-cbc"
+    cipher = _OPENSSL[keys.suite.cipher].format(8 * len(keys.key))
+    start = f"{shown.salt}{iv.hex()}00000001" if keys.salt else iv.hex()
     text = base64.b64encode(data).decode()
     rows = "\n".join(text[at : at + _DIGITS] for at in range(0, len(text), _DIGITS))
     to_bytes, act = ("", "-d -a") if decrypting else ("openssl base64 -d | ", "-e")
     return Repeat(
         "plaintext" if decrypting else "ciphertext",
-        f"echo '{rows}' |\n{to_bytes}openssl enc {act} -{cipher} -nopad \\\n-K {shown.key} -iv {iv.hex()} |\n"
+        f"echo '{rows}' |\n{to_bytes}openssl enc {act} -{cipher} -nopad \\\n-K {shown.key} -iv {start} |\n"
         "od -An -v -tx1 | tr -d ' \\n'",
     )

@@ -131,9 +131,9 @@ def _check_keys(request: SaRequest) -> None:
     for algorithm in _attached(request):
         name = ALIASES.get(algorithm.name, algorithm.name)
         size = len(algorithm.key)
-        if algorithm.kind == "aead" and size - AEADS[name].salt_length not in AEADS[name].key_lengths:
+        if algorithm.kind == "aead" and size not in AEADS[name].key_sizes:
             raise XfrmError(errno.EINVAL, _UNABLE)
-        if algorithm.kind == "enc" and size not in CIPHERS[name][0]:
+        if algorithm.kind == "enc" and size not in CIPHERS[name].key_sizes:
             raise XfrmError(errno.EINVAL)  # crypto_authenc_setkey has no words
         if algorithm.kind == "auth-trunc" and algorithm.bits and HASHES[name].full_bits:
             length = algorithm.bits // 8

@@ -40,6 +40,7 @@ _CIPHER_NAMES = {
     "rfc7539esp(chacha20,poly1305)": "chacha20-poly1305",
     "cbc(aes)": "aes-cbc",
     "cbc(des3_ede)": "3des-cbc",
+    "rfc3686(ctr(aes))": "aes-ctr",
     "ecb(cipher_null)": "null",
 }
 
@@ -239,7 +240,7 @@ def cipher_name(keys: SuiteKeys) -> str:
     """The word of caps.algs for a suite: aes-gcm, aes-cbc+hmac, null+hmac ..."""
     cipher, _, auth = keys.suite.name.partition("+")
     name = _CIPHER_NAMES.get(cipher, cipher)
-    if auth == "hmac(md5)":  # no model says that its device takes it
+    if auth in ("hmac(md5)", "xcbc(aes)", "cmac(aes)"):  # no model says that its device takes it
         return f"{name}+{auth}"
     return f"{name}+hmac" if auth.startswith("hmac") else name
 

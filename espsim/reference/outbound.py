@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from espsim.aead.engine import Engine
-from espsim.aead.suites import Kind, pack_seq_hi
+from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.core.verdict import OutVerdict
@@ -149,7 +149,7 @@ class Outbound:
         keys = entry.sa.keys
         if keys is None or not keys.suite.iv_length:
             return b""
-        if keys.suite.kind is Kind.AUTHENC:
+        if not keys.suite.unique_iv:
             return self.random_bytes(keys.suite.iv_length)
         mask = self.masks.get(entry.sa_index)
         if mask is None:

@@ -261,7 +261,7 @@ class SecurityAssociation:
 
     def _set_keys(self) -> None:
         try:
-            keys = resolve(self.algorithms, null=self.as_kernel)
+            keys = resolve(self.algorithms)
         except ValueError:
             if not self.as_kernel:
                 raise

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from espsim.aead.suites import Kind
 from espsim.core.verdict import Verdict
 from espsim.sad.association import MODE_NUMBERS, SecurityAssociation
 from espsim.sad.window import Window
@@ -108,12 +107,12 @@ class SadEntry:
     def next_number(self) -> int | None:
         """Take the next sequence number to send with (xfrm_replay_overflow). None where it would repeat.
 
-        Linux lets any suite wrap with the flag oseq-may-wrap. Here an AEAD does not: its IV would come a second time.
+        Linux lets any suite wrap with the flag oseq-may-wrap. Here a suite does not whose IV would come a second time.
         """
         sa = self.sa
         if self.oseq >= (_M64 if sa.esn else _M32):
-            aead = sa.keys is not None and sa.keys.suite.kind is not Kind.AUTHENC
-            if sa.esn or aead or "oseq-may-wrap" not in sa.extra_flags:
+            once = sa.keys is not None and sa.keys.suite.unique_iv
+            if sa.esn or once or "oseq-may-wrap" not in sa.extra_flags:
                 return None
             self.oseq = -1
         self.oseq += 1

@@ -10,7 +10,7 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
-from espsim.aead.suites import AEADS, ALIASES, CIPHERS, Algorithm
+from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
 from espsim.text.cursor import Cursor
 from espsim.text.lexer import Style, Word, shown
 
@@ -27,7 +27,8 @@ _HIDDEN = re.compile(
 """What stands for a key in a command that hides it; a shell's variable too. Other words may be keys."""
 
 _RAW_BYTES = re.compile("[\udc80-\udcff]")
-_USUAL_BITS = {"hmac(sha1)": 96, "hmac(sha384)": 192, "hmac(sha512)": 256, "hmac(md5)": 96}
+_USUAL_BITS = {"hmac(sha1)": 96, "hmac(sha384)": 192, "hmac(sha512)": 256, "hmac(md5)": 96, "xcbc(aes)": 96,
+               "cmac(aes)": 96, "iiv(rfc4309(ccm(aes)))": 64}  # fmt: skip
 _KEY_BITS = re.compile(r"\([0-9]+", re.ASCII)
 
 
@@ -51,14 +52,17 @@ def stand_ins(hidden: Sequence[Hidden]) -> Iterator[tuple[Algorithm, ...]]:
 
 
 def _sizes(hidden: Hidden) -> Sequence[int]:
-    """Key lengths in bytes, salt included. A MAC's key may have any; 32 stands for it."""
+    """Key lengths in bytes, salt included. An HMAC's key may have any; 32 stands for it."""
     name = ALIASES.get(hidden.name, hidden.name)
     if hidden.key_bits is not None:
         return (hidden.key_bits // 8,)
     if hidden.kind == "aead":
         suite = AEADS.get(name)
-        return [n + suite.salt_length for n in suite.key_lengths] if suite else (0,)
-    return CIPHERS[name][0] if hidden.kind == "enc" and name in CIPHERS else (32,)
+        return suite.key_sizes if suite else (0,)
+    if hidden.kind == "enc":
+        return CIPHERS[name].key_sizes if name in CIPHERS else (32,)
+    mac = HASHES.get(name)
+    return mac.key_lengths[:1] if mac is not None and mac.key_lengths else (32,)
 
 
 def read_algorithm(cursor: Cursor, kind: str, known: Container[str] = ()) -> Algorithm | Hidden:

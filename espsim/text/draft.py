@@ -137,14 +137,13 @@ class Draft(SaWords):
         """A key of a length that its algorithm does not take stands for one that is not in the text."""
         for algorithm in list(self.algorithms) if self.proto == PROTO_ESP else ():
             name, size = ALIASES.get(algorithm.name, algorithm.name), len(algorithm.key)
-            suite, cipher = AEADS.get(name), CIPHERS.get(name)
-            if algorithm.kind == "aead" and suite is not None:
-                sizes = [n + suite.salt_length for n in suite.key_lengths]
-            elif algorithm.kind == "enc" and cipher is not None:
-                sizes = list(cipher[0])
+            known = {"aead": AEADS.get(name), "enc": CIPHERS.get(name)}.get(algorithm.kind)
+            if known is not None:
+                sizes = known.key_sizes
             else:
-                continue  # a MAC takes any key
-            if size not in sizes:
+                mac = HASHES.get(name) if algorithm.kind in ("auth", "auth-trunc") else None
+                sizes = mac.key_lengths if mac is not None else ()
+            if sizes and size not in sizes:  # an HMAC takes any key
                 self.algorithms.remove(algorithm)
                 self.hidden.append(Hidden(algorithm.kind, algorithm.name, algorithm.bits))
                 notes.add(

@@ -18,7 +18,8 @@ from espsim.text.show import selector_row
 
 _NULL = "NULL"
 _CIPHERS = {
-    "cbc(aes)": "AES-CBC [RFC3602]", "cbc(des3_ede)": "TripleDES-CBC [RFC2451]", "ecb(cipher_null)": _NULL
+    "cbc(aes)": "AES-CBC [RFC3602]", "cbc(des3_ede)": "TripleDES-CBC [RFC2451]", "ecb(cipher_null)": _NULL,
+    "rfc3686(ctr(aes))": "AES-CTR [RFC3686]",
 }  # fmt: skip
 _GCM = "rfc4106(gcm(aes))"
 _CHACHA = "rfc7539esp(chacha20,poly1305)"
@@ -35,10 +36,14 @@ _AUTHENTICATION = {
 }
 CIPHER_OF_ROW = {
     row.partition(" [")[0]: name for name, row in _CIPHERS.items()
-} | {"DES-CBC": "cbc(des)", "AES-CTR": "rfc3686(ctr(aes))"}  # fmt: skip
+} | {
+    "DES-CBC": "cbc(des)", "BLOWFISH-CBC": "cbc(blowfish)", "TWOFISH-CBC": "cbc(twofish)", "CAST5-CBC": "cbc(cast5)"
+}  # fmt: skip
 """Linux's names of encryptions, by Wireshark's without the RFC that it names."""
 
-AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()}
+AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()} | {
+    "MAC-RIPEMD-160-96": ("hmac(rmd160)", 12)
+}
 """Linux's names of MACs and their ICV's length in bytes, by Wireshark's."""
 
 _ANY_LENGTHS = (8, 12, 16, 24, 32)
@@ -202,14 +207,14 @@ def _crypto(keys: SuiteKeys) -> _Crypto | None:
         return _Crypto(f"AES-GCM with {keys.icv_length} octet ICV [RFC4106]", keys.key + keys.salt, _NULL, b"")
     if suite.kind is not Kind.AUTHENC:
         return None
-    cipher = _CIPHERS.get(suite.name.partition("+")[0])
+    cipher = _CIPHERS.get(suite.cipher)
     authentication = _AUTHENTICATION.get((suite.auth or "", keys.icv_length))
     if cipher is None:
         return None
     if authentication is not None:
-        return _Crypto(cipher, keys.key, authentication, keys.auth_key)
+        return _Crypto(cipher, keys.key + keys.salt, authentication, keys.auth_key)
     any_length = _any(keys.icv_length)
-    return None if any_length is None else _Crypto(cipher, keys.key, any_length, b"", checked=False)
+    return None if any_length is None else _Crypto(cipher, keys.key + keys.salt, any_length, b"", checked=False)
 
 
 def _any(icv_length: int) -> str | None:

@@ -147,13 +147,14 @@ def _algorithms(words: Words) -> tuple[Algorithm, ...]:
     if "aead" in words:
         name = words.text("aead")
         suite = AEADS.get(ALIASES.get(name, name))
-        zeros = bytes(suite.key_lengths[0] + suite.salt_length) if suite else b""
+        zeros = bytes(suite.key_sizes[0]) if suite else b""
         icv = words.number("icv", max(suite.icv_bits) if suite else 0)
         algorithms.append(Algorithm("aead", name, _key(words, "key", zeros), icv))
     if "crypt" in words:
         name = words.text("crypt")
         cipher = CIPHERS.get(ALIASES.get(name, name))
-        algorithms.append(Algorithm("enc", name, _key(words, "crypt_key", bytes(cipher[0][0]) if cipher else b"")))
+        zeros = bytes(cipher.key_sizes[0]) if cipher else b""
+        algorithms.append(Algorithm("enc", name, _key(words, "crypt_key", zeros)))
     if "auth" in words:
         name = words.text("auth")
         mac = HASHES.get(ALIASES.get(name, name))

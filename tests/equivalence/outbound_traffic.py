@@ -21,6 +21,8 @@ NAMES = [
     "rfc4106(gcm(aes))-128-128", "rfc4106(gcm(aes))-256-64", "rfc4543(gcm(aes))-128-128", "rfc4309(ccm(aes))-128-96",
     "rfc7539esp(chacha20,poly1305)-256-128", "cbc(aes)-hmac(sha1)-96", "cbc(aes)-digest_null-0",
     "ecb(cipher_null)-hmac(sha256)-128", "cbc(aes)-hmac(sha512)-512", "cbc(des3_ede)-hmac(md5)-96",
+    "rfc3686(ctr(aes))-xcbc(aes)-96", "rfc3686(ctr(aes))-digest_null-0", "cbc(camellia)-cmac(aes)-96",
+    "iiv(rfc4106(gcm(aes)))-128-128", "iiv(rfc7539esp(chacha20,poly1305))-256-128",
 ]  # fmt: skip
 V4 = ["10.1.0.1", "10.1.0.2"]
 V6 = ["2001:db8:1::1", "2001:db8:1::2"]

@@ -20,11 +20,12 @@ SKIPPED = 77
 CIPHERS = {
     "rfc4106(gcm(aes))": "AES-GCM", "rfc4309(ccm(aes))": "AES-CCM", "rfc4543(gcm(aes))": "AES-NULL-GMAC",
     "rfc7539esp(chacha20,poly1305)": "CHACHA20-POLY1305", "cbc(aes)": "AES-CBC", "cbc(des3_ede)": "3DES",
-    "ecb(cipher_null)": "NULL",
+    "ecb(cipher_null)": "NULL", "rfc3686(ctr(aes))": "AES-CTR",
 }  # fmt: skip
 HASHES = {
     ("hmac(sha1)", 96): "HMAC-SHA1-96", ("hmac(sha256)", 128): "SHA2-256-128", ("hmac(sha384)", 192): "SHA2-384-192",
-    ("hmac(sha512)", 256): "SHA2-512-256", ("hmac(md5)", 96): "HMAC-MD5-96", ("digest_null", 0): "NULL",
+    ("hmac(sha512)", 256): "SHA2-512-256", ("hmac(md5)", 96): "HMAC-MD5-96", ("cmac(aes)", 96): "AES-CMAC-96",
+    ("digest_null", 0): "NULL",
 }  # fmt: skip
 
 

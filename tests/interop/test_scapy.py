@@ -53,6 +53,18 @@ SUITES: dict[str, tuple[tuple[Algorithm, ...], dict[str, Any]]] = {
         authenc("ecb(cipher_null)", 0, "hmac(sha256)", 32, 128),
         {"crypt_algo": "NULL", "crypt_key": None, "auth_algo": "SHA2-256-128", "auth_key": KEY[:32]},
     ),
+    "ctr128-sha256": (
+        authenc("rfc3686(ctr(aes))", 20, "hmac(sha256)", 32, 128),
+        {"crypt_algo": "AES-CTR", "crypt_key": KEY[:20], "auth_algo": "SHA2-256-128", "auth_key": KEY[:32]},
+    ),
+    "ctr256-cmac": (
+        authenc("rfc3686(ctr(aes))", 36, "cmac(aes)", 16, 96),
+        {"crypt_algo": "AES-CTR", "crypt_key": KEY[:36], "auth_algo": "AES-CMAC-96", "auth_key": KEY[:16]},
+    ),
+    "cbc128-cmac": (
+        authenc("cbc(aes)", 16, "cmac(aes)", 16, 96),
+        {"crypt_algo": "AES-CBC", "crypt_key": KEY[:16], "auth_algo": "AES-CMAC-96", "auth_key": KEY[:16]},
+    ),
 }
 ENDS = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8::1", "2001:db8::2")}
 

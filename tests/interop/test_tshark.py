@@ -28,6 +28,8 @@ SUITES = {
     "cbc256-sha256": f"enc 'cbc(aes)' 0x{KEY[:64]} auth-trunc 'hmac(sha256)' 0x{KEY[:64]} 128",
     "cbc192-sha256-96": f"enc 'cbc(aes)' 0x{KEY[:48]} auth 'hmac(sha256)' 0x{KEY[:64]}",
     "cbc256-sha512": f"enc 'cbc(aes)' 0x{KEY[:64]} auth-trunc 'hmac(sha512)' 0x{KEY} 256",
+    "ctr128-sha256": f"enc 'rfc3686(ctr(aes))' 0x{KEY[:40]} auth-trunc 'hmac(sha256)' 0x{KEY[:64]} 128",
+    "ctr256-sha1": f"enc 'rfc3686(ctr(aes))' 0x{KEY[:72]} auth-trunc 'hmac(sha1)' 0x{KEY[:40]} 96",
     "null-sha1": f"enc 'ecb(cipher_null)' '' auth-trunc 'hmac(sha1)' 0x{KEY[:40]} 96",
     "null-sha256": f'enc "ecb(cipher_null)" "" auth-trunc "hmac(sha256)" 0x{KEY[:64]} 128',
 }

@@ -1,7 +1,7 @@
 """The `libcrypto` engine: OpenSSL 3's EVP, called from compiled kernels with no interpreter in between.
 
-AES-GCM, AES-GMAC, ChaCha20-Poly1305, AES-CBC and NULL with any HMAC. CCM, 3DES and HMAC-MD5 are left
-to `cryptography`.
+AES-GCM, AES-GMAC, ChaCha20-Poly1305; AES-CBC and NULL with HMAC-SHA or without a MAC. The others are left to
+`cryptography`.
 HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has gone into once an SA.
 """
 
@@ -20,7 +20,7 @@ from espsim.aead.isa import CPU_INFO, openssl_isa
 from espsim.aead.native import libcrypto_rows as places
 from espsim.aead.native.engine import NativeEngine, NativeRows
 from espsim.aead.native.slots import KEY, MAC, ROUTINE, Secret, make_lines
-from espsim.aead.suites import HASHES, OBSOLETE, Kind, SuiteKeys
+from espsim.aead.suites import HASHES, Kind, SuiteKeys
 from espsim.core.arrays import I64, U8
 from espsim.jit.memory import zeros
 
@@ -31,6 +31,7 @@ _OCTETS = 5  # OSSL_PARAM_OCTET_STRING
 _CIPHERS = {"rfc4106(gcm(aes))": "AES-{}-GCM", "rfc4543(gcm(aes))": "AES-{}-GCM",
             "rfc7539esp(chacha20,poly1305)": "ChaCha20-Poly1305"}  # fmt: skip
 _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
+_MACS = ("digest_null", *(name for name, mac in HASHES.items() if mac.digest in _DIGESTS))
 _MAC_STRIDE = 512
 
 
@@ -61,10 +62,11 @@ class LibcryptoEngine(NativeEngine):
         self._ciphers: dict[str, int] = {}
 
     def supports(self, keys: SuiteKeys) -> bool:
-        """All but CCM, and but for what is obsolete."""
-        if keys.suite.kind is not Kind.AUTHENC:
-            return keys.suite.name in _CIPHERS
-        return OBSOLETE.isdisjoint(keys.suite.name.split("+"))
+        """What the module's docstring names."""
+        suite = keys.suite
+        if suite.kind is not Kind.AUTHENC:
+            return suite.name in _CIPHERS
+        return suite.cipher in ("cbc(aes)", "ecb(cipher_null)") and suite.auth in _MACS
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import BlockError
 from espsim.aead.suites import HASHES, Algorithm, resolve
-from tests.support import suites
+from tests.support import each_suite, suites
 
 HEADER, HI = bytes.fromhex("0000100100000007"), bytes.fromhex("00000005")
 ESN_AAD = bytes.fromhex("000010010000000500000007")
@@ -64,7 +64,7 @@ def test_aeads_take_salt_and_iv_as_nonce_and_the_high_half_in_the_middle_of_the_
     assert chacha.seal(HEADER, hi, iv, TEXT) == ChaCha20Poly1305(bytes(32)).encrypt(salt + iv, TEXT, aad)
 
 
-@pytest.mark.parametrize("name", list(suites()))
+@pytest.mark.parametrize("name", each_suite())
 def test_every_suite_opens_what_it_seals_down_to_nothing(name):
     keys = resolve(suites()[name])
     ours, iv = CryptographyEngine().transform(keys), bytes(keys.suite.iv_length)

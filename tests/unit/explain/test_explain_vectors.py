@@ -96,20 +96,22 @@ def every_suite():
         for length in suite.key_lengths:
             for bits in suite.icv_bits:
                 yield f"aead '{name}' 0x{bytes(range(1, length + suite.salt_length + 1)).hex()} {bits}"
-    for cipher, (lengths, _iv, _block) in CIPHERS.items():
-        for length in lengths:
+    for cipher, needs in CIPHERS.items():
+        for length in needs.key_sizes:
             key = f"0x{bytes(range(40, 40 + length)).hex()}" if length else '""'
             yield f"auth-trunc 'hmac(sha256)' 0x{'5c' * 32} 128 enc '{cipher}' {key}"
     for name, mac in HASHES.items():
         if mac.digest:
             for bits in mac.icv_bits:
                 yield f"auth-trunc '{name}' 0x{'c5' * 20} {bits} enc 'cbc(aes)' 0x{'17' * 16}"
+        for size in mac.key_lengths:
+            yield f"auth-trunc '{name}' 0x{'c5' * size} 96 enc 'rfc3686(ctr(aes))' 0x{'17' * (size + 4)}"
 
 
 def some_suites():
     """One of each kind of line; the others take long."""
     chosen = ("'rfc4106(gcm(aes))' 0x0102030405060708090a0b0c0d0e0f1011121314 64", "chacha", "16171819 96", "rfc4543",
-              "cbc(aes)", "des3", "null", "md5")  # fmt: skip
+              "cbc(aes)", "des3", "null", "md5", "iiv(rfc7539", "camellia", "xcbc", "cmac")  # fmt: skip
     some: list[object] = []
     seen: set[str] = set()
     for words in every_suite():
@@ -152,7 +154,10 @@ def environment(words):
     if words.startswith("aead"):
         salt = 2 * next(s.salt_length for n, s in AEADS.items() if f"'{n}'" in words)
         return {**keys, "KEY": found[0][:-salt], "SALT": found[0][-salt:]}
-    return {**keys, "AUTH_KEY": found[0], "KEY": found[1] if len(found) > 1 else ""}
+    key = found[1] if len(found) > 1 else ""
+    if "ctr" in words:
+        return {**keys, "AUTH_KEY": found[0], "KEY": key[:-8], "SALT": key[-8:]}
+    return {**keys, "AUTH_KEY": found[0], "KEY": key}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
@@ -168,6 +173,7 @@ def test_printed_lines_repeat_what_they_are_under(words, explained, tmp_path):
     wanted = {
         "seq64": f"{result['seq64']:016x}", "nonce": result["nonce"], "AAD": result["aad"],
         "ICV": result["icv"], "plaintext": result["plaintext"],
+        "counter block": f"{result['nonce']}00000001",
     }  # fmt: skip
     lines = repeated(result, keys)
     assert {of for of, _ in lines} >= {"seq64", "ICV", "checksum"}

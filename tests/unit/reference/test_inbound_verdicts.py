@@ -14,7 +14,7 @@ from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import State
-from tests.support import Peer, gcm_sa, ipv4, ipv6, new_sad, suites, udp
+from tests.support import Peer, each_suite, gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
 A = parse_address
 V4 = ipv4(udp(b"hello"))
@@ -179,7 +179,7 @@ class TestLength:
     def test_no_header(self, bench, size):
         bench.expect(bench.peer.around(bytes(size)), Verdict.HEADER, "XfrmInHdrError")
 
-    @pytest.mark.parametrize("name", list(suites()))
+    @pytest.mark.parametrize("name", each_suite())
     def test_no_room_for_iv_and_icv(self, name):
         bench = Bench(gcm_sa_with(name))
         need = bench.peer.keys.suite.iv_length + bench.peer.keys.icv_length

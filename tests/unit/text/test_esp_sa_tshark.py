@@ -91,6 +91,7 @@ SUITES = [
     ("cbc(aes)", 96, 24, "hmac(sha256)"),
     ("cbc(aes)", 192, 16, "hmac(sha384)"),
     ("cbc(aes)", 256, 16, "hmac(sha512)"),
+    ("rfc3686(ctr(aes))", 96, 28, "hmac(sha1)"),
     ("ecb(cipher_null)", 96, 0, "hmac(sha1)"),
     ("ecb(cipher_null)", 128, 0, "hmac(sha256)"),
 ]
@@ -112,6 +113,16 @@ def test_every_suite_mode_and_family_decrypts_with_its_icv_good(tmp_path):
     sealed = [seal(algorithms(*suite), spi=0x1000 + n, **options) for n, (suite, options) in enumerate(cases)]
     got, _ = show(tmp_path, sealed, "esp.spi", *FIELDS)
     assert got == [[f"0x{0x1000 + n:08x}", "1", "0", "40002", TEXT.hex()] for n in range(len(cases)) for _ in range(3)]
+
+
+def test_a_mac_that_wireshark_lacks_is_not_checked_and_the_packet_decrypts(tmp_path):
+    """`ANY 96 bit authentication [no checking]`; what has no row says so."""
+    suites = [("rfc3686(ctr(aes))", 96, 20, "xcbc(aes)"), ("cbc(aes)", 128, 16, "cmac(aes)"),
+              ("cbc(camellia)", 96, 16, "hmac(sha1)")]  # fmt: skip
+    sealed = [seal(algorithms(*suite), spi=0x1000 + n) for n, suite in enumerate(suites)]
+    got, rows = show(tmp_path, sealed, *FIELDS)
+    assert got[:6] == [["0", "0", "40002", TEXT.hex()]] * 6
+    assert "Wireshark has no cbc(camellia)+hmac(sha1) with an ICV of 96 bits, no row" in "\n".join(rows)
 
 
 def test_esn_decrypts_across_an_epoch(tmp_path):

@@ -79,7 +79,7 @@ def names(found: SadText) -> list[str]:
         ("mode tunnel", "mode ro", "mode ro"),
         ("mode tunnel", "mode 5", "mode 5"),
         ("rfc4106(gcm(aes))", "rfc4106(gcm(sm4))", "aead rfc4106(gcm(sm4))"),
-        ("aead rfc4106(gcm(aes))", "enc cbc(camellia)", "enc cbc(camellia)"),
+        ("aead rfc4106(gcm(aes))", "enc cbc(cast5)", "enc cbc(cast5)"),
         (" 128\n", " 17\n", "rfc4106(gcm(aes)) takes an ICV of 64 or 96 or 128 bits, not 17"),
         ("replay-window 32", "replay-window 4097", "a replay window of 4097 is not in 0 to 4096"),
         ("replay-window 32", "replay-window many", "the value of replay-window is no number"),
