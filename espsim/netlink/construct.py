@@ -53,9 +53,9 @@ def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
     _attach_algorithms(request)
     if kernel.sa_dir and request.pcpu is not None and request.pcpu >= POSSIBLE_CPUS:
         raise XfrmError(errno.ERANGE, "pCPU number too big")
-    _init_state(kernel, request, direction)
+    init_state(kernel, request, direction, _selector_family(request) or request.af)
     _init_replay(kernel, request, direction)
-    _offload(request, direction)
+    check_offload(request, direction)
     return _with_iptfs(kernel, request, _build(kernel, request, direction))
 
 
@@ -76,8 +76,9 @@ def _attach_algorithms(request: SaRequest) -> None:
 # -- __xfrm_init_state ------------------------------------------------------------------------------------------------
 
 
-def _init_state(kernel: Kernel, request: SaRequest, direction: int) -> None:
-    mode = _mode_of(request)
+def init_state(kernel: Kernel, request: SaRequest, direction: int, inside: int) -> None:
+    """The mode, the protocol, keepalives; `inside` is the family of what is protected. XfrmError: it is refused."""
+    mode = _mode_of(request, inside)
     if request.proto == PROTO_ESP:
         _init_esp(kernel, request)
     elif request.proto == PROTO_AH:
@@ -93,9 +94,19 @@ def _init_state(kernel: Kernel, request: SaRequest, direction: int) -> None:
             raise XfrmError(errno.EINVAL, "NAT keepalive is only supported for UDP encapsulation")
 
 
-def _mode_of(request: SaRequest) -> Mode:
+def init_state_of(kernel: Kernel, sa: SecurityAssociation, mode: int, af: int, inside: int) -> None:
+    """The same of an SA that is to be, and of its offload: what a migration asks."""
+    request = SaRequest(
+        sa.src, sa.dst, sa.proto, sa.spi, mode, flags=sa.flags, encap=sa.encap, algorithms=sa.algorithms,
+        selector=sa.selector, nat_keepalive=sa.nat_keepalive, offload=sa.offload, tfcpad=sa.tfcpad or None, family=af,
+    )  # fmt: skip
+    direction = {None: 0, Direction.IN: DIR_IN, Direction.OUT: DIR_OUT}[sa.dir]
+    init_state(kernel, request, direction, inside)
+    check_offload(request, direction)
+
+
+def _mode_of(request: SaRequest, inside: int) -> Mode:
     """The mode, which must exist for what is inside (xfrm_get_mode), and take another family where there is one."""
-    inside = _selector_family(request) or request.af
     mode = MODE_BY_NUMBER.get(request.mode)
     if mode in (None, Mode.IN_TRIGGER) or (
         mode is Mode.RO and inside == AF_INET
@@ -189,7 +200,7 @@ def _init_replay(kernel: Kernel, request: SaRequest, direction: int) -> None:
         raise XfrmError(errno.EINVAL, "ESN replay window must be > 0")
 
 
-def _offload(request: SaRequest, direction: int) -> None:
+def check_offload(request: SaRequest, direction: int) -> None:
     """xfrm_dev_state_add, as far as the request alone decides. ESP alone has a type for it."""
     offload = request.offload
     if offload is None:

@@ -92,7 +92,7 @@ class Netns:
 
     def allocspi(self, request: SpiRequest) -> StateView:
         """XFRM_MSG_ALLOCSPI (xfrm_alloc_userspi). Raises XfrmError, or KernelHang where this kernel would hang."""
-        self._alive()
+        self.check_alive()
         direction = direction_of(self.kernel, request.dir)
         self.sad.verify_range(request.proto, request.low, request.high)
         if self.kernel.sa_dir and request.pcpu is not None and request.pcpu >= POSSIBLE_CPUS:
@@ -135,7 +135,7 @@ class Netns:
 
     def flushsa(self, proto: int = IPSEC_PROTO_ANY) -> int:
         """XFRM_MSG_FLUSHSA: how many states went. An empty table is success, and no event."""
-        self._alive()
+        self.check_alive()
         count = self.sad.flush(proto)
         if count:
             self._note("FLUSHSA", None, extra={"proto": proto})
@@ -143,12 +143,12 @@ class Netns:
 
     def dump(self, proto: int = 0) -> list[StateView]:
         """Every state (or those of one protocol), newest first."""
-        self._alive()
+        self.check_alive()
         return [view_of(e) for e in reversed(list(self.sad)) if of_protocol(e.sa.proto, proto)]
 
     def count(self) -> int:
         """XFRM_MSG_GETSADINFO: how many states there are."""
-        self._alive()
+        self.check_alive()
         return len(self.sad)
 
     def buckets(self) -> int:
@@ -225,7 +225,7 @@ class Netns:
 
     def advance(self, seconds: float) -> None:
         """Let time pass; timers fire in order, each at its own time. InputError: no saved state could hold the time."""
-        self._alive()
+        self.check_alive()
         end = self.now + seconds
         if not end < END_OF_TIME:
             raise InputError(f"seconds: the namespace's clock ends before {END_OF_TIME}")
@@ -261,28 +261,42 @@ class Netns:
 
         Told of even where nothing changes.
         """
-        self._alive()
+        self.check_alive()
         self.spd.defaults.update(said)
         self._note("GETDEFAULT", None, extra=dict(self.spd.defaults))
+
+    def move(self, entry: SadEntry, sa: SecurityAssociation, *, af: int, selector_family: int) -> SadEntry:
+        """A state goes on as another one; so does the mask of its IVs, for the key is the same."""
+        moved = self.sad.migrate(entry, sa, af=af, selector_family=selector_family, now=self.now)
+        if entry.sa_index in self.masks:
+            self.masks[moved.sa_index] = self.masks.pop(entry.sa_index)
+        self.timers.watch(moved)
+        return moved
+
+    def note_migration(self, kind: str, **extra: Any) -> None:
+        """A message to the group MIGRATE, and to no other."""
+        self._note(kind, None, extra=extra)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _install(self, request: SaRequest, put: Callable[..., SadEntry]) -> StateView:
-        self._alive()
+        self.check_alive()
         sa = accept(self.kernel, request)
         if sa.offload is not None:
             # What a policy adds to the triple is asked before the driver; the triple itself after it (xfrm_state_add).
             if sa.spi and self.sad.policy.refuses(self.sad.index, sa, self.sad.index.locate(sa, sa.spi, request.af)):
                 raise XfrmError(errno.EEXIST)
-            self._offer(sa)
+            self.offer(sa)
         bmp_len = request.esn.bmp_len if request.esn is not None else 0
         entry = put(sa, keep_window=True, now=self.now, af=request.af, bmp_len=bmp_len)
         self.timers.watch(entry)
         return view_of(entry)
 
-    def _offer(self, sa: SecurityAssociation) -> None:
+    def offer(self, sa: SecurityAssociation) -> None:
         """xfrm_dev_state_add: EOPNOTSUPP leaves a crypto-offloaded SA in software, any other errno refuses it."""
-        packet = sa.offload is not None and sa.offload.packet
+        if sa.offload is None:
+            return
+        packet = sa.offload.packet
         if self.offload is None:
             if packet:
                 raise XfrmError(errno.EINVAL)
@@ -312,12 +326,12 @@ class Netns:
 
     def _no_direction(self, key: StateKey) -> None:
         """xfrm_reject_unused_attr, before anything else: XFRMA_SA_DIR belongs to NEWSA, UPDSA and ALLOCSPI alone."""
-        self._alive()
+        self.check_alive()
         if direction_of(self.kernel, key.dir):
             raise XfrmError(errno.EINVAL, "Invalid attribute SA_DIR")
 
     def _acquire(self, request: SpiRequest) -> SadEntry:
-        self._alive()
+        self.check_alive()
         if "acquire-uapi" not in self.options:
             raise XfrmError(errno.EINVAL)
         mark = request.mark.value & request.mark.mask
@@ -351,7 +365,8 @@ class Netns:
     def _note(self, kind: str, view: StateView | None, *, hard: int = 0, extra: dict[str, Any] | None = None) -> None:
         self._events.append(Event(kind, self.now, view, hard, extra or {}))
 
-    def _alive(self) -> None:
+    def check_alive(self) -> None:
+        """KernelHang: nothing is answered any more."""
         if self.hung is not None:
             raise self.hung
 

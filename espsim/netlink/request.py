@@ -128,3 +128,58 @@ class StateKey(_Addressed):
     family: int | None = None
     srcaddr: Address | None = None
     dir: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateStateRequest(_Addressed):
+    """XFRM_MSG_MIGRATE_STATE: which SA (`old_mark` is what it is looked up with), and what it is to be from now on.
+
+    What follows `new_selector` are attributes, None: not there. An `encap` of kind "0" takes the encapsulation away.
+    `selector_family` is the new selector's own, 0: it has none. `others` are attributes that the message may not have.
+    """
+
+    dst: Address
+    proto: int
+    spi: int
+    new_src: Address
+    new_dst: Address
+    new_reqid: int
+    new_family: int
+    family: int | None = None
+    old_mark: Mark = NO_MARK
+    flags: int = 0
+    reserved: int = 0
+    new_selector: Selector = ANY
+    selector_family: int = 0
+    mark: Mark | None = None
+    encap: Encap | None = None
+    set_mark: Mark | None = None
+    mtimer: int | None = None
+    nat_keepalive: int | None = None
+    offload: Offload | None = None
+    others: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateEntry:
+    """struct xfrm_user_migrate: the SAs and templates between two addresses, and the addresses that they get."""
+
+    old_src: Address
+    old_dst: Address
+    new_src: Address
+    new_dst: Address
+    proto: int
+    mode: int
+    reqid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateRequest:
+    """XFRM_MSG_MIGRATE: a policy by its selector, `dir` as XFRM_POLICY_* (0 in, 1 out, 2 fwd) and what moves."""
+
+    dir: int
+    selector: Selector
+    entries: tuple[MigrateEntry, ...]
+    encap: Encap | None = None
+    if_id: int = 0
+    ptype: str = "main"

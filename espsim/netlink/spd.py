@@ -26,6 +26,9 @@ DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 LOCALOK, ICMP, CPU_ACQUIRE = 1, 2, 4
 """XFRM_POLICY_LOCALOK, _ICMP, _CPU_ACQUIRE: bits of a policy's flags. iproute2 7.3 has no word for the last."""
 
+MAX_DEPTH = 6
+"""XFRM_MAX_DEPTH: how many templates a policy may have."""
+
 _SMALLEST, _LARGEST = 8, 1 << 20
 _U32 = 0xFFFFFFFF
 _KM_TIMEOUT = 30  # XFRM_KM_TIMEOUT: seconds until a key manager is told of a soft limit again
@@ -159,6 +162,10 @@ class Spd:
         """Take out a policy that is here."""
         self.policies.remove(policy)
         self.timers.pop(policy.index, None)
+
+    def put_templates(self, policy: Policy, templates: tuple[Template, ...]) -> None:
+        """A policy that is here gets other templates, in its place."""
+        self.policies[self.policies.index(policy)] = replace(policy, templates=templates)
 
     def next_timer(self) -> float:
         """When the next policy is to be looked at for its lifetimes (`look`), in seconds; never: infinity."""

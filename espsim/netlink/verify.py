@@ -18,6 +18,8 @@ from espsim.sad.linux import Kernel
 
 MAX_ESN_WORDS = 128
 MAX_TFCPAD = 65535
+MTIMER_NEEDS_ENCAP = "MTIMER_THRESH requires encapsulation"
+MTIMER_OF_OUTPUT = "MTIMER_THRESH should not be set on output SA"
 _U32_MAX = 0xFFFFFFFF
 _NOT_FOR_OUTPUT = (("decap-dscp", "DECAP_DSCP"), ("icmp", "ICMP"), ("wildrecv", "WILDRECV"))
 _NOT_FOR_INPUT = (("dont-encap-dscp", "DONT_ENCAP_DSCP"), ("oseq-may-wrap", "OSEQ_MAY_WRAP"))
@@ -54,12 +56,10 @@ def _refusals(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[st
         yield "Missing required attribute for ESN"
     yield from _mode(kernel, request, direction)
     if request.mtimer is not None:
-        newest = kernel.newest
         if request.encap is None:
-            missing = "MTIMER_THRESH attribute can only be set on ENCAP states"
-            yield "MTIMER_THRESH requires encapsulation" if newest else missing
+            yield MTIMER_NEEDS_ENCAP if kernel.newest else "MTIMER_THRESH attribute can only be set on ENCAP states"
         if direction == DIR_OUT:
-            yield f"MTIMER_THRESH {'' if newest else 'attribute '}should not be set on output SA"
+            yield MTIMER_OF_OUTPUT if kernel.newest else "MTIMER_THRESH attribute should not be set on output SA"
     yield from _directed(request, direction)
     if kernel.iptfs:
         yield from _iptfs(request, direction)

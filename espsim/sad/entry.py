@@ -7,6 +7,7 @@ elsewhere comes in one step: `ran` from the batch path, `take` from another proc
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -151,6 +152,17 @@ class SadEntry:
     def take(self, moved: tuple[Any, ...]) -> None:
         """Stand where another process's copy stands (`moved`)."""
         self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying = moved
+
+    def moved_to(self, index: int, sa: SecurityAssociation, af: int, selector_family: int, now: float) -> SadEntry:
+        """A state with another configuration that goes on where this one stands (xfrm_state_clone_and_setup).
+
+        What it refused is not kept, nor that a soft limit was told of. `now`: when its timer starts.
+        """
+        return SadEntry(
+            index, sa, State.VALID, copy.copy(self.window), self.oseq, self.bytes, self.packets, self.added, self.used,
+            seq=self.seq, af=af, odd_mode=self.odd_mode, bmp_len=self.bmp_len, hard_add=self.hard_add, renewed=now,
+            selector_family=selector_family,
+        )  # fmt: skip
 
     # -- what its owner says of it ------------------------------------------------------------------------------
 

@@ -233,13 +233,24 @@ class Sad:
         entry.state = State.DEAD
         self.remove(entry)
 
-    def getsa(self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None) -> SadEntry:
-        """XFRM_MSG_GETSA. ESRCH: no such state. A port in the key (`encap-port-key`) is not asked: the newest wins."""
+    def getsa(  # noqa: PLR0917 - the fields of struct xfrm_usersa_id
+        self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None, why: str | None = None
+    ) -> SadEntry:
+        """XFRM_MSG_GETSA. ESRCH, with the text `why`: no such state. A port in the key is not asked: newest wins."""
         wanted = mark.value & mark.mask
         for entry in self.index.by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
             if entry.sa.mark.matches(wanted):
                 return entry
-        raise XfrmError(errno.ESRCH)
+        raise XfrmError(errno.ESRCH, why)
+
+    def migrate(
+        self, entry: SadEntry, sa: SecurityAssociation, *, af: int, selector_family: int, now: float
+    ) -> SadEntry:
+        """A state goes on as another one, which takes its keys, numbers, window and lifetimes; nothing is told."""
+        moved = entry.moved_to(self.index.take_index(), sa, af, selector_family, now)
+        self.kill(entry)
+        self._put(moved)
+        return moved
 
     def flush(self, proto: int = 0) -> int:
         """XFRM_MSG_FLUSHSA: remove the states of a protocol (`of_protocol`). Returns how many went.

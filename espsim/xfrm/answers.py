@@ -39,6 +39,7 @@ from espsim.netlink.view import StateView
 from espsim.sad.association import NO_MARK, Direction, Encap, IptfsOptions, Selector
 from espsim.text.bitmap import to_circular
 from espsim.text.names import ENCAP_TYPES
+from espsim.xfrm.request_migrate import migration
 
 Answer = dict[str, object]
 
@@ -162,10 +163,13 @@ def event(found: Event) -> Answer:
     """One event: its kind, `t` on the model's clock, and what its message carries.
 
     EXPIRE has `hard`, spi, bytes, packets and the state as `sa`; ACQUIRE has spi, dst, proto and seq, and pcpu where
-    one CPU asks; FLUSHSA what was flushed; any other about a state has it as `sa`.
+    one CPU asks; MIGRATE and MIGRATE_STATE what request_migrate.py says; FLUSHSA what was flushed; any other about a
+    state has it as `sa`.
     """
     answer: Answer = {"event": found.kind, "t": round(found.time, 3)}
     view = found.view
+    if found.kind in ("MIGRATE", "MIGRATE_STATE"):
+        return answer | migration(found, selector_text, encap_number)
     if found.kind == "ACQUIRE" and view is not None:
         sa = view.sa
         answer |= {"spi": f"0x{sa.spi:08x}", "dst": format_address(sa.dst), "proto": sa.proto, "seq": view.seq}

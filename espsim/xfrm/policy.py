@@ -13,15 +13,12 @@ from typing import Literal, TypeAlias
 from espsim.core.address import AF_INET, AF_INET6, prefix_match
 from espsim.core.numbers import MODE_IPTFS
 from espsim.netlink.netns import Netns
-from espsim.netlink.spd import DIRECTIONS, Policy
+from espsim.netlink.spd import DIRECTIONS, MAX_DEPTH, Policy
 from espsim.sad.association import NO_MARK, Mark, Mode, Selector
 
 Verb: TypeAlias = Literal[
     "add", "update", "delete", "get", "deleteall", "list", "count", "flush", "set", "setdefault", "getdefault"
 ]
-
-MAX_DEPTH = 6
-"""XFRM_MAX_DEPTH: how many templates a policy may have."""
 
 _TEMPLATE_PROTOCOLS = frozenset({43, 50, 51, 60, 108})
 

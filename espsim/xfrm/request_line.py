@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from espsim.core.address import Address, parse_address
+from espsim.core.address import Address, family, parse_address
 from espsim.core.echo import did_you_mean
 from espsim.core.errors import InputError
 from espsim.core.numbers import DIRECTIONS, MODE_IPTFS, MODE_OF
@@ -25,11 +25,11 @@ from espsim.text.names import EXTRA_FLAGS, FLAGS, FULL_MASK, XFRM_PROTOCOLS, fla
 IPSEC_ANY = 255
 PROTOCOLS = {**XFRM_PROTOCOLS, "any": IPSEC_ANY, "udp": 17}
 
-_VERB = re.compile("[A-Z]{2,16}", re.ASCII)
+_VERB = re.compile("[A-Z][A-Z_]{1,15}", re.ASCII)
 _NUMBER = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _HEX = re.compile("(0[xX])?([0-9a-fA-F]{2}){0,512}", re.ASCII)
-_MODES = MODE_OF | {"iptfs": MODE_IPTFS}
+MODES = MODE_OF | {"iptfs": MODE_IPTFS}
 _DIRECTIONS = {name: number for number, name in DIRECTIONS.items()}
 _ESN = ("bmp_len", "replay_window", "seq", "seq_hi", "oseq", "oseq_hi")
 _LIMITS = tuple(f"{hardness}_{unit}" for unit in ("bytes", "packets", "add", "use") for hardness in ("soft", "hard"))
@@ -165,7 +165,7 @@ class Words:
 
     def mode(self) -> int:
         """`mode=`: a name or a number; transport where nothing is said."""
-        return self.choice("mode", _MODES, 0)
+        return self.choice("mode", MODES, 0)
 
     def direction(self) -> int | None:
         """`dir=`: in, out or a number; None where it is not there."""
@@ -222,15 +222,30 @@ class Words:
         """`{src:A/N,dst:B/N}`, one of them or both; any other selector where the word is not there."""
         if key not in self.values:
             return ANY
-        sides = self._pairs(key, "address/prefix")
-        for name in sides:
-            if name not in ("src", "dst"):
-                raise self.error(f"{key}: unknown name {shown(name)}; known: src, dst")
-        found = {name: self._prefix(f"{name} of {key}", text) for name, text in sides.items()}
+        found = {name: self._prefix(f"{name} of {key}", text) for name, text in self._sides(key).items()}
         src, dst = found.get("src", (b"", 0)), found.get("dst", (b"", 0))
         if src[0] and dst[0] and len(src[0]) != len(dst[0]):
             raise self.error(f"{key}: src and dst are of different families")
         return Selector(*src, *dst)
+
+    def selector_with_family(self, key: str) -> tuple[Selector, int]:
+        """The same, where the message says the selector's family: its addresses', or `family:N`; 0: nothing is said."""
+        if key not in self.values:
+            return ANY, 0
+        selector = self.selector(key)
+        addresses = selector.src or selector.dst
+        said = self._pairs(key, "address/prefix").get("family")
+        if said is not None:
+            return selector, self.parse_number(f"family of {key}", said, 16)
+        return selector, family(addresses) if addresses else 0
+
+    def _sides(self, key: str) -> dict[str, str]:
+        """The prefixes of a selector as text."""
+        sides = self._pairs(key, "address/prefix")
+        for name in sides:
+            if name not in ("src", "dst", "family"):
+                raise self.error(f"{key}: unknown name {shown(name)}; known: src, dst, family")
+        return {name: text for name, text in sides.items() if name != "family"}
 
     def _prefix(self, key: str, text: str) -> tuple[Address, int]:
         """An address and a prefix length, which netlink lets be any octet."""

@@ -13,7 +13,7 @@ from espsim.netlink.construct import POSSIBLE_CPUS
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Policy
 from espsim.reference.host import Host, HostReceived
-from espsim.sad.association import ESPINUDP, Mode, SecurityAssociation
+from espsim.sad.association import Mode, SecurityAssociation
 from espsim.text.lexer import shown
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
@@ -71,14 +71,12 @@ class Traffic:
         holder = _holder(words) or (dst, spi)
         if words.values.get("icv", "bad") != "bad":
             raise words.error("icv takes bad")
-        cut, ports, plain = words.optional("cut", 16), _ports(words), words.values.get("encap") == "none"
+        cut, ports = words.optional("cut", 16), _ports(words)
 
         def build() -> bytes:
             sa = self._find(*holder, proto)
             outer = src or (sa.src if sa is not None and len(sa.src) == len(dst) else bytes(len(dst)))
-            encap = sa.encap if sa is not None and not plain else None
-            said = (encap.sport, encap.dport) if encap is not None and encap.kind == ESPINUDP else None
-            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports or said)
+            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports)
             if proto == PROTO_AH:
                 return self._peer.ah_packet(shape)
             return self._peer.esp_packet(shape, sa, datagram(*self._inside(sa, src, outer, dst), payload))

@@ -63,8 +63,8 @@ def sa_request(words: Words) -> SaRequest:
         mode=words.mode(), reqid=words.number("reqid", 0), mark=words.mark(), if_id=words.number("if_id", 0),
         pcpu=words.optional("pcpu"), dir=words.direction(), seq=words.number("seq", 0),
         flags=words.flags(), extra_flags=words.extra_flags(), replay_window=words.number("replay_window", 0, 8),
-        replay_val=words.replay_val(), esn=words.esn(), encap=_encap(words), mtimer=words.optional("mtimer"),
-        nat_keepalive=words.optional("nat_keepalive"), offload=_offload(words), algorithms=_algorithms(words),
+        replay_val=words.replay_val(), esn=words.esn(), encap=encap_of(words), mtimer=words.optional("mtimer"),
+        nat_keepalive=words.optional("nat_keepalive"), offload=offload_of(words), algorithms=_algorithms(words),
         limits=words.limits(), tfcpad=words.optional("tfcpad"),
         coa=words.address("coa") if "coa" in words else None,
         output_mark=set_mark(words), selector=words.selector("sel"), iptfs=_iptfs(words),
@@ -91,7 +91,7 @@ def ae_key(words: Words) -> StateKey:
     return state_key(words, _ESP)
 
 
-def _encap(words: Words) -> Encap | None:
+def encap_of(words: Words) -> Encap | None:
     """`encap=TYPE,SPORT,DPORT`: the type by number or name; the original address is none (0.0.0.0)."""
     if "encap" not in words:
         return None
@@ -125,7 +125,7 @@ def _iptfs(words: Words) -> IptfsRequest:
     )  # fmt: skip
 
 
-def _offload(words: Words) -> Offload | None:
+def offload_of(words: Words) -> Offload | None:
     """`offload=DEV,in|out,crypto|packet`, or `offload=IFINDEX,FLAGS` with XFRM_OFFLOAD_INBOUND (2) and _PACKET (4)."""
     if "offload" not in words:
         return None

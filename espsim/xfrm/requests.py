@@ -10,16 +10,18 @@
     GETDEFAULT            SETDEFAULT [in= fwd= out=]          1 is block, 2 is accept, anything else leaves it
     GETACQ|DELACQ seq=N, or src= dst= proto= [mode= reqid= mark= pcpu= family=]         with --option acquire-uapi
     SYSCTL NAME=VALUE     ADVANCE seconds=S     EVENTS     STAT     LISTEN on|off     POLICY words of `ip xfrm policy`
+    MIGRATE_STATE ...     MIGRATE ...                         (request_migrate.py)
     RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= cpu=
             payload=BYTES as=SPI@DADDR]
     TX dst= [src= mark= cpu= payload=BYTES]
 
 Each netlink request takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body) too.
-RX sends in UDP where its SA says so; `encap=` says otherwise. `proto=udp` is cleartext and needs no SPI. Without `src=`
-the packet comes from the SA's own source; inside a tunnel it bears the addresses of the newest in-policy of single
-addresses whose template names this destination, else the SA's own. TX leaves from the source that an out-policy of
-single addresses, else the newest SA to that destination, gives. POLICY takes what a message can say and `ip` can't,
-as numbers: `flag 4` (an ACQUIRE for each CPU), `mode 5` in a template. What answers look like is in answers.py.
+LISTEN says whether a key manager listens for ACQUIRE, and to the group MIGRATE. RX sends plain ESP, and in UDP where
+`encap=` names the ports, whatever the SA says. `proto=udp` is cleartext and needs no SPI. Without `src=` the packet
+comes from the SA's own source; inside a tunnel it bears the addresses of the newest in-policy of single addresses
+whose template names this destination, else the SA's own. TX leaves from the source that an out-policy of single
+addresses, else the newest SA to that destination, gives. POLICY takes what a message can say and `ip` can't, as
+numbers: `flag 4` (an ACQUIRE for each CPU), `mode 5` in a template. What answers look like is in answers.py.
 """
 
 from __future__ import annotations
@@ -28,15 +30,18 @@ import errno
 from collections.abc import Callable, Iterable, Iterator
 
 from espsim.core.errors import InputError, XfrmError
+from espsim.netlink.migrate import migrate
+from espsim.netlink.migrate_state import migrate_state
 from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
-from espsim.sad.linux import KernelHang
+from espsim.sad.linux import Kernel, KernelHang
 from espsim.text.iproute import IpRefusal
 from espsim.xfrm import answers
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.policy import apply_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.request_line import IPSEC_ANY, Words, split_line
+from espsim.xfrm.request_migrate import MIGRATE_STATE_WORDS, MIGRATE_WORDS, migrate_request, migrate_state_request
 from espsim.xfrm.request_packets import RX_WORDS, TX_WORDS, Traffic
 from espsim.xfrm.request_sa import (
     ACQUIRE_WORDS,
@@ -52,7 +57,7 @@ from espsim.xfrm.request_sa import (
 
 _MIN_LENGTH = {
     "NEWSA": 224, "UPDSA": 224, "DELSA": 24, "GETSA": 24, "ALLOCSPI": 232, "EXPIRE": 232, "FLUSHSA": 1,
-    "NEWAE": 48, "GETAE": 48, "GETDEFAULT": 3, "SETDEFAULT": 3,
+    "MIGRATE_STATE": 132, "MIGRATE": 64, "NEWAE": 48, "GETAE": 48, "GETDEFAULT": 3, "SETDEFAULT": 3,
 }  # fmt: skip
 """Bytes: xfrm_msg_min (net/xfrm/xfrm_user.c)."""
 
@@ -62,6 +67,7 @@ WORDS_OF = {
     "GETSA": KEY_WORDS | _NETLINK, "DELSA": KEY_WORDS | _NETLINK, "FLUSHSA": _NETLINK | {"proto"},
     "DUMP": frozenset({"proto"}), "GETAE": KEY_WORDS | _NETLINK,
     "NEWAE": KEY_WORDS | _NETLINK | {"replay_val", "esn", "replace"}, "EXPIRE": KEY_WORDS | _NETLINK | {"hard"},
+    "MIGRATE_STATE": MIGRATE_STATE_WORDS | _NETLINK, "MIGRATE": MIGRATE_WORDS | _NETLINK,
     "GETDEFAULT": _NETLINK, "SETDEFAULT": _NETLINK | {"in", "fwd", "out"},
     "GETACQ": ACQUIRE_WORDS, "DELACQ": ACQUIRE_WORDS, "ADVANCE": frozenset({"seconds"}),
     "EVENTS": frozenset(), "STAT": frozenset(), "RX": RX_WORDS, "TX": TX_WORDS,
@@ -139,18 +145,24 @@ class _Session:
         known = WORDS_OF.get(verb)
         if known is None:
             raise InputError(f"unknown request {verb}; known: {', '.join((*WORDS_OF, *_FREE))}", where=where, line=line)
-        parsed = Words.parse(words, known, where, line)
-        prepare = self._verbs()[verb]
-        early = _refused_early(verb, parsed)
+        entries = [word for word in words if verb == "MIGRATE" and word.startswith("{")]
+        parsed = Words.parse([word for word in words if word not in entries], known, where, line)
+        if verb == "MIGRATE_STATE":
+            migrate_state_request(parsed)  # a kernel that does not know the message is no reason to pass over its words
+        early = _refused_early(verb, parsed, self._netns.kernel)
         if early is not None:
             return early
-        return prepare(parsed)
+        if verb == "MIGRATE":
+            request = migrate_request(parsed, entries)
+            return _then_ok(lambda: migrate(self._netns, request))
+        return self._verbs()[verb](parsed)
 
     def _verbs(self) -> dict[str, Callable[[Words], Callable[[], Answer]]]:
         return {
             "ALLOCSPI": self._allocspi, "NEWSA": self._newsa, "UPDSA": self._updsa, "GETSA": self._getsa,
             "DELSA": self._delsa, "FLUSHSA": self._flushsa, "DUMP": self._dump, "GETAE": self._getae,
-            "NEWAE": self._newae, "EXPIRE": self._expire, "GETACQ": self._getacq, "DELACQ": self._delacq,
+            "NEWAE": self._newae, "EXPIRE": self._expire, "MIGRATE_STATE": self._migrate_state,
+            "GETACQ": self._getacq, "DELACQ": self._delacq,
             "GETDEFAULT": self._getdefault, "SETDEFAULT": self._setdefault,
             "ADVANCE": self._advance, "EVENTS": self._events, "STAT": self._stat,
             "RX": self._traffic.rx, "TX": self._traffic.tx,
@@ -197,6 +209,10 @@ class _Session:
     def _expire(self, words: Words) -> Callable[[], Answer]:
         key, hard = state_key(words), words.number("hard", bits=8)
         return _then_ok(lambda: self._netns.expire(key, hard=bool(hard)))
+
+    def _migrate_state(self, words: Words) -> Callable[[], Answer]:
+        request = migrate_state_request(words)
+        return lambda: ok() | {"extack": migrate_state(self._netns, request)}
 
     def _getdefault(self, words: Words) -> Callable[[], Answer]:
         defaults = self._netns.spd.defaults
@@ -264,13 +280,17 @@ def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
     return ask
 
 
-def _refused_early(verb: str, words: Words) -> Callable[[], Answer] | None:
-    """What netlink itself refuses before xfrm sees the message: the capability, then the length (xfrm_user_rcv_msg)."""
+def _refused_early(verb: str, words: Words, kernel: Kernel) -> Callable[[], Answer] | None:
+    """What netlink itself refuses before xfrm sees the message (xfrm_user_rcv_msg): a message that this kernel does not
+    know, then the capability, then the length.
+    """
     if words.values.get("cap", "no") != "no":
         raise words.error("cap takes no")
     length = words.optional("length", 16)
     error = None
-    if "cap" in words:
+    if verb == "MIGRATE_STATE" and not kernel.newest:
+        error = XfrmError(errno.EINVAL)
+    elif "cap" in words:
         error = XfrmError(errno.EPERM)
     elif length is not None and length < _MIN_LENGTH[verb]:
         error = XfrmError(errno.EINVAL, "Invalid header length")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.xfrm.kernel_rows import both, experiments, of, run
 
-NOT_YET = ("frag_esp4", "mg_classic", "ms_daddr", "ms_encap", "ms_errors")
+NOT_YET = ("frag_esp4",)
 
 
 @pytest.mark.parametrize(("exp", "version"), [pytest.param(*pair, id="-".join(pair)) for pair in experiments()])

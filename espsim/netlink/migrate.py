@@ -1,0 +1,129 @@
+"""XFRM_MSG_MIGRATE (xfrm_do_migrate, xfrm_migrate): a policy's templates and their SAs get other addresses.
+
+1. what the message alone is refused for       the number of entries, null addresses, two alike, the direction
+2. the policy                                  ENOENT: there is none with that selector
+3. for each entry the newest SA that fits      copied under its new addresses; ENODATA where the copy finds no room
+4. the templates                               ENODATA where none fits an entry
+
+A failure in 3 or 4 undoes the copies: the SAs and the policy stay as they were.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+from espsim.core.address import family
+from espsim.core.errors import XfrmError
+from espsim.netlink.construct import init_state_of
+from espsim.netlink.netns import Netns
+from espsim.netlink.request import MigrateEntry, MigrateRequest
+from espsim.netlink.spd import DIRECTIONS, MAX_DEPTH, Policy, Template
+from espsim.sad.association import MODE_NUMBERS, Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry
+
+_OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)
+_NAMES = {number: name for name, number in DIRECTIONS.items()}
+
+
+def migrate(netns: Netns, request: MigrateRequest) -> None:
+    """Do it, and tell the group MIGRATE. XfrmError: the kernel refuses, and nothing moves."""
+    netns.check_alive()
+    _verify(netns, request)
+    policy = _policy(netns, request)
+    moves: list[tuple[SadEntry, SecurityAssociation, int]] = []
+    for entry in request.entries:
+        found = _state(netns, entry, request.if_id)
+        if found is not None and not any(found is old for old, _, _ in moves):
+            moves.append((found, _moved(netns, found, entry, request), family(entry.new_dst)))
+    templates = _templates(policy, request.entries)
+    for old, sa, af in moves:
+        netns.move(old, sa, af=af, selector_family=old.selector_family)
+    netns.spd.put_templates(policy, templates)
+    netns.note_migration("MIGRATE", request=request, policy=policy)
+
+
+def _verify(netns: Netns, request: MigrateRequest) -> None:
+    """What the message alone is refused for (copy_from_user_migrate, xfrm_migrate_check)."""
+
+    def refused(text: str) -> XfrmError:
+        return netns.kernel.error(errno.EINVAL, text)
+
+    if not request.entries:
+        raise refused("Missing required MIGRATE attribute")
+    if len(request.entries) > MAX_DEPTH:
+        text = f"Invalid number of SAs to migrate, must be 0 < num <= XFRM_MAX_DEPTH ({MAX_DEPTH})"
+        raise refused(text)
+    for n, entry in enumerate(request.entries):
+        if not (any(entry.new_src) and any(entry.new_dst)):
+            raise refused("Addresses in the MIGRATE attribute's list cannot be null")
+        if any(_old_part(entry) == _old_part(other) for other in request.entries[n + 1 :]):
+            raise refused("Entries in the MIGRATE attribute's list must be unique")
+    if request.dir not in _NAMES:
+        raise refused("Invalid policy direction")
+
+
+def _old_part(entry: MigrateEntry) -> tuple[object, ...]:
+    return entry.old_src, entry.old_dst, entry.proto, entry.mode, entry.reqid
+
+
+def _policy(netns: Netns, request: MigrateRequest) -> Policy:
+    """xfrm_migrate_policy_find: the selector's policy, of several the one of the lowest priority."""
+    fits = [
+        policy
+        for policy in netns.spd
+        if (policy.dir, policy.ptype) == (_NAMES[request.dir], request.ptype)
+        and policy.selector == request.selector
+        and request.if_id in (0, policy.if_id)
+    ]
+    if not fits:
+        raise netns.kernel.error(errno.ENOENT, "Target policy not found")
+    return min(fits, key=lambda policy: policy.priority)
+
+
+def _state(netns: Netns, entry: MigrateEntry, if_id: int) -> SadEntry | None:
+    """xfrm_migrate_state_find: the newest SA between the old addresses; a reqid of 0 is any."""
+    for state in reversed(list(netns.sad)):
+        sa = state.sa
+        alike = (sa.src, sa.dst, sa.proto, state.mode) == (entry.old_src, entry.old_dst, entry.proto, entry.mode)
+        if alike and entry.reqid in (0, sa.reqid) and if_id in (0, sa.if_id):
+            return state
+    return None
+
+
+def _moved(netns: Netns, state: SadEntry, entry: MigrateEntry, request: MigrateRequest) -> SecurityAssociation:
+    """xfrm_state_migrate: the SA under its new addresses. ENODATA: it cannot be made, or another one is there."""
+    old, newest, af = state.sa, netns.kernel.newest, family(entry.new_dst)
+    try:
+        sa = replace(old, src=entry.new_src, dst=entry.new_dst, encap=request.encap or old.encap)
+        init_state_of(netns.kernel, sa, state.mode, af, state.selector_family or af)
+    except XfrmError as error:
+        raise XfrmError(errno.ENODATA, error.extack if newest else None) from None
+    except ValueError:  # the new headers leave no room in IPTFS's packets
+        raise XfrmError(errno.ENODATA) from None
+    if (sa.dst, af) != (old.dst, state.af) and netns.sad.index.locate(sa, sa.spi, af) is not None:
+        raise XfrmError(errno.ENODATA, "Failed to add migrated state" if newest else None)
+    return sa
+
+
+def _templates(policy: Policy, entries: tuple[MigrateEntry, ...]) -> tuple[Template, ...]:
+    """xfrm_policy_migrate: each template by the first entry that fits it. ENODATA: no entry fits any."""
+    templates, found = list(policy.templates), 0
+    for n, template in enumerate(policy.templates):
+        entry = next((entry for entry in entries if _fits(entry, template)), None)
+        found += entry is not None
+        if entry is not None and template.mode in _OWN_ENDS:
+            templates[n] = replace(template, src=entry.new_src, dst=entry.new_dst)
+    if not found:
+        raise XfrmError(errno.ENODATA)
+    return tuple(templates)
+
+
+def _fits(entry: MigrateEntry, template: Template) -> bool:
+    """migrate_tmpl_match: in transport mode a template has no addresses of its own."""
+    if (MODE_NUMBERS[template.mode], template.proto) != (entry.mode, entry.proto):
+        return False
+    if entry.reqid not in (0, template.reqid):
+        return False
+    ends = (template.src, template.dst) == (entry.old_src, entry.old_dst)
+    return template.mode is Mode.TRANSPORT or (template.mode in _OWN_ENDS and ends)
