@@ -6,6 +6,7 @@ import click
 
 from espsim.cli.audit import audit
 from espsim.cli.bench import bench
+from espsim.cli.complete import completion, teach
 from espsim.cli.decap import decap
 from espsim.cli.demo import demo
 from espsim.cli.encap import encap
@@ -13,6 +14,7 @@ from espsim.cli.engines import engines
 from espsim.cli.explain import explain
 from espsim.cli.kit import kit
 from espsim.cli.lesson import lesson
+from espsim.cli.man import man
 from espsim.cli.models import models
 from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
@@ -63,5 +65,8 @@ for _command in (
     bench,
     xfrm,
     kit,
+    completion,
+    man,
 ):
     main.add_command(_command)
+teach(main)

@@ -1,0 +1,179 @@
+"""What a shell completes: names that ship (models, scenarios, policies, engines, lessons, studies) and files.
+
+One table says which parameter takes what, by its command and name, else by its metavar. Names are read where they are
+defined, when a shell asks for them; no kernel is loaded for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+Named = Iterable[tuple[str, str]]
+"""(name, what it is), the latter for shells that show it."""
+
+
+def _bare(names: Iterable[str]) -> Named:
+    return [(name, "") for name in names]
+
+
+def _models() -> Named:
+    from espsim.offload.model import shipped_models
+
+    return _bare(shipped_models())
+
+
+def _scenarios() -> Named:
+    from espsim.scenario.default_rule import NAME
+    from espsim.scenario.schema import builtin_names
+
+    return _bare([*builtin_names(), NAME])
+
+
+def _policies() -> Named:
+    from espsim.sad.linux import KERNELS
+    from espsim.sad.spi import POLICIES
+
+    return _bare([*POLICIES, *KERNELS])
+
+
+def _options() -> Named:
+    from espsim.sad.linux import OPTIONS
+
+    return OPTIONS.items()
+
+
+def _engines() -> Named:
+    from espsim.aead.engines import AUTO, ENGINES
+
+    return [(AUTO, "the fastest that is there"), *ENGINES.items()]
+
+
+def _lessons() -> Named:
+    from espsim.explain.lessons.source import lessons
+
+    known = lessons().values()
+    return [
+        *((str(lesson.number), lesson.title) for lesson in known),
+        *((lesson.name, lesson.title) for lesson in known),
+        ("plan", "a class of 45 minutes"),
+    ]
+
+
+def _studies() -> Named:
+    from espsim.analysis.sweep.study import builtin_names
+
+    return _bare(builtin_names())
+
+
+def _cases() -> Named:
+    from espsim.offload.compare import CASES
+
+    return _bare(CASES)
+
+
+def _kit_groups() -> Named:
+    from espsim.analysis.kit.groups import GROUPS
+
+    return [(group.ident, "") for group in GROUPS]
+
+
+def _assumed() -> Named:
+    return [("model", "the model's own suggestions")]
+
+
+class Completed(click.types.StringParamType):
+    """Text of which a shell completes names, each part of a list with commas, and paths of files or folders."""
+
+    def __init__(self, names: Callable[[], Named] | None = None, *, path: str = "", several: bool = False) -> None:
+        self._names, self._path, self._several = names, path, several
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:  # fmt: skip
+        """The names that begin so. Where a path may be given, files are too: a shell shows them if no name fits."""
+        return [*self._paths(incomplete), *self._begun(incomplete)]
+
+    def _paths(self, incomplete: str) -> Iterator[CompletionItem]:
+        if self._path:
+            yield CompletionItem(incomplete, type=self._path)
+
+    def _begun(self, incomplete: str) -> Iterator[CompletionItem]:
+        if self._names is None:
+            return
+        before, comma, begun = incomplete.rpartition(",") if self._several else ("", "", incomplete)
+        given = before.split(",")
+        for name, what in self._names():
+            if name.startswith(begun) and name not in given:
+                yield CompletionItem(before + comma + name, help=what or None)
+
+
+_FILE, _FOLDER = Completed(path="file"), Completed(path="dir")
+_MODEL = Completed(_models, path="file")
+_BY_METAVAR: dict[str, Completed] = {
+    **dict.fromkeys(("FILE", "[FILE]", "FILE...", "FILE|-", "IN", "OUT", "DUMP", "CAPTURE"), _FILE),
+    "DIR": _FOLDER,
+    **dict.fromkeys(("ID|FILE", "[ID|FILE]..."), _MODEL),
+    "KEY=VALUE|model": Completed(_assumed),
+    "[SCENARIO]...": Completed(_scenarios, path="file"),
+    "[STUDY]": Completed(_studies, path="file"),
+    "[N|NAME|plan]": Completed(_lessons),
+    "NAME[,NAME]": Completed(_policies, several=True),
+    "A,B": Completed(_policies, several=True),
+    "NAME,...": Completed(_engines, several=True),
+    "GROUP|CASE": Completed(_kit_groups),
+}
+_BY_NAME: dict[tuple[str, str], Completed] = {
+    ("run", "show"): Completed(_scenarios, path="file"),
+    ("sweep run", "show"): Completed(_studies, path="file"),
+    ("xfrm", "policy"): Completed(_policies),
+    ("run", "options"): Completed(_options),
+    ("xfrm", "options"): Completed(_options),
+    ("decap", "engine"): Completed(_engines),
+    ("encap", "engine"): Completed(_engines),
+    ("kit run", "model"): Completed(_models),
+    ("models compare", "cases"): Completed(_cases),
+}
+
+
+def teach(command: click.Command, path: str = "") -> None:
+    """Give each parameter of a command and of those below it what completes it, where the table has something."""
+    for param in command.params:
+        found = _BY_NAME.get((path, str(param.name))) or _BY_METAVAR.get(param.metavar or "")
+        if found is not None and type(param.type) is click.types.StringParamType:
+            param.type = found
+    for name, below in getattr(command, "commands", {}).items():
+        teach(below, f"{path} {name}".strip())
+
+
+def untaught(command: click.Command, path: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, parameter) of the text that nothing completes, for a test."""
+    for param in command.params:
+        if type(param.type) is click.types.StringParamType:
+            yield path, param
+    for name, below in getattr(command, "commands", {}).items():
+        yield from untaught(below, f"{path} {name}".strip())
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what makes a shell complete espsim's commands, options, names and files.
+
+    \b
+    bash  eval "$(espsim completion bash)"       in ~/.bashrc
+    zsh   eval "$(espsim completion zsh)"        in ~/.zshrc, after compinit
+    fish  espsim completion fish | source        in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # noqa: S101 - click has all of SHELLS
+    root = click.get_current_context().find_root()
+    click.echo(found(root.command, {}, "espsim", "_ESPSIM_COMPLETE").source())
