@@ -81,6 +81,10 @@ def _kit_groups() -> Named:
     return [(group.ident, "") for group in GROUPS]
 
 
+def _insecure() -> Named:
+    return [("null", "the NULL cipher without authentication"), ("ctr", "AES-CTR without an ICV")]
+
+
 def _assumed() -> Named:
     return [("model", "the model's own suggestions")]
 
@@ -134,6 +138,7 @@ _BY_NAME: dict[tuple[str, str], Completed] = {
     ("xfrm", "options"): Completed(_options),
     ("decap", "engine"): Completed(_engines),
     ("encap", "engine"): Completed(_engines),
+    ("encap", "insecure"): Completed(_insecure, several=True),
     ("kit run", "model"): Completed(_models),
     ("models compare", "cases"): Completed(_cases),
 }

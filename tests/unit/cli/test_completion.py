@@ -41,6 +41,7 @@ def offered(*words):
         (("xfrm", "--policy", "linux-6.1"), ["linux-6.1", "linux-6.1.192", "linux-6.12", "linux-6.18"], {"plain"}),
         (("decap", "x", "--engine", ""), ["auto", "ipsec-mb", "libcrypto", "cryptography"], {"plain"}),
         (("bench", "--engines", "libcrypto,ipsec"), ["libcrypto,ipsec-mb"], {"plain"}),
+        (("encap", "--insecure", "null,"), ["null,ctr"], {"plain"}),
         (("lesson", "e"), ["esn"], {"plain"}),
         (("lesson", "p"), ["plan"], {"plain"}),
         (("sweep", "run", "coll"), ["collisions"], {"plain", "file"}),
