@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from espsim.core.stopping import gently
+    from espsim.explain.auditable import AuditLog
     from espsim.explain.known import Known
     from espsim.explain.run import Files, Ran
     from espsim.io.arrivals import Arrivals
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--no-reassemble", is_flag=True, help="Outer fragments are not put together: each is FRAGMENT (RFC 4303 3.4.1)."
 )
+@packets.audit_option
 @click.option("--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed.")
 @click.option(
     "--option",
@@ -58,6 +60,7 @@ def decap(
     keep_window: bool,
     verdicts: str | None,
     no_reassemble: bool,
+    audit_log: str | None,
     fail_on_drop: bool,
     options: tuple[str, ...],
     spd: str | None,
@@ -115,6 +118,10 @@ def decap(
     the keys that are there. Up to 32 packets of each are tried; nothing that opens under another assumption is
     delivered. `notes` has what was odd but accepted.
 
+    --audit-log writes a line for what RFC 4303 calls auditable: no valid SA, a refused number, a wrong ICV, and with
+    --no-reassemble fragments; SPI, time, addresses, number and flow label, never a key. Of each event at most ten a
+    second of the capture's clock are written, and a line counts the rest (`audit` in --json has totals).
+
     --loss, --duplicate and --reorder are faults of the wire, for a class: each frame is lost, comes twice, or is
     overtaken by up to 16 frames, with this chance; --seed draws others. The report says what they did (`wire` in
     --json), and frames are numbered as they arrive.
@@ -129,7 +136,7 @@ def decap(
     from espsim.explain.run import Files
     from espsim.io.atomic import Outputs
 
-    writes = {"-o": output, "--verdicts": verdicts}
+    writes = {"-o": output, "--verdicts": verdicts, "--audit-log": audit_log}
     common.keep_apart({"IN": capture, "--sad": sad_path, "--spd": spd, "--model": common.by_path(model)}, writes)
     way = packets.way(
         capture, reference=reference, batch=batch, engine=engine, workers=workers, model=model, clear=clear
@@ -146,14 +153,15 @@ def decap(
     wire = packets.wire(loss, duplicate, reorder, seed)
     with Outputs() as outputs, gently(capture == STANDARD) as reading:
         lines = outputs.text(verdicts) if verdicts is not None else None
-        files = Files(capture, output, verdicts, lines, outputs, reassemble=not no_reassemble)
+        audit = packets.audit_log_of(outputs, audit_log)
+        files = Files(capture, output, verdicts, lines, outputs, reassemble=not no_reassemble, audit=audit)
         with _ended_by(reading):
             if wire is not None:
                 wire.arrive(capture)
             ran = _run(files, inbound, Known(sad, unused, inbound.mark), way)
     secrets.note_secrets(capture, ran.secrets, ran.late_secrets, sad_path)
-    with common.reporting(output, verdicts):
-        _report(ran, inbound, unused, way, wire, as_json)
+    with common.reporting(output, verdicts, audit_log):
+        _report(ran, inbound, unused, way, wire, audit, as_json)
     if reading.asked:
         sys.exit(128 + signal.SIGINT)
     cut = ran.cut if wire is None else ran.cut or wire.cut
@@ -203,10 +211,13 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
 
 
 def _report(
-    ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, wire: Arrivals | None, as_json: bool
-) -> None:
+    ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, wire: Arrivals | None, audit: AuditLog | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
     result["path"] = way.path
+    if audit is not None:
+        result["audit"] = audit.as_dict()
     if wire is not None:
         result["wire"] = wire.as_dict()
     if inbound.modelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from espsim.batch.run.stats import OutboundStats
     from espsim.core.arrays import U64
     from espsim.core.out_batch import OutBatch
+    from espsim.explain.auditable import AuditLog, Event
     from espsim.io.atomic import Outputs, Place
     from espsim.io.batches import BatchWriter
     from espsim.io.capture import CaptureCut, CaptureWriter
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Files:
     """The capture, where the ESP packets go (with their `secrets` or not), and where the rows of esp_sa go; all outputs
-    together.
+    together. `audit`: where sequence numbers that have run out go.
     """
 
     capture: str
@@ -38,6 +40,7 @@ class Files:
     rows: TextIO | None
     secrets: bool
     outputs: Outputs
+    audit: AuditLog | None = None
 
     @property
     def wants_epochs(self) -> bool:
@@ -69,6 +72,7 @@ class Files:
     help="Seal with SAs that protect nothing: null (the NULL cipher without authentication), ctr (AES-CTR without an"
     " ICV), or null,ctr. Else they are refused.",
 )
+@packets.audit_option
 @packets.mark_options
 @packets.way_options
 @common.width_options
@@ -81,6 +85,7 @@ def encap(
     secrets: bool,
     mtu: int,
     insecure: str | None,
+    audit_log: str | None,
     mark: int | None,
     any_mark: bool,
     reference: bool,
@@ -100,6 +105,8 @@ def encap(
     Packets that no SA takes are counted as no_sa and left out. FILE is what people paste, as `espsim decap --help`
     says.
 
+    --audit-log writes a line where an SA has no sequence number left (RFC 4303 3.3.3), at most ten a second.
+
     --secrets puts the rows of the SAs that sealed packets into OUT itself, in a Decryption Secrets Block before the
     packets; Wireshark before 4.7 passes over it. OUT is put together at the end, so that a pipe gets it then.
 
@@ -111,7 +118,7 @@ def encap(
     from espsim.text.parse import read_sad
 
     allowed = _insecure_words(insecure)
-    common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa})
+    common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa, "--audit-log": audit_log})
     way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers)
     text = read_sad(sad_path)
     _refuse_unprotected(text.sas, sad_path, allowed)
@@ -119,12 +126,17 @@ def encap(
     outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
-        files = Files(capture, output, rows, secrets, outputs)
+        audit = packets.audit_log_of(outputs, audit_log)
+        files = Files(capture, output, rows, secrets, outputs, audit)
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
+        if audit is not None:
+            audit.finish()
     if ambiguous:
         common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
     result = stats.as_dict() | {"unused": common.unused_json(unused), "path": way.path}
-    with common.reporting(output, esp_sa):
+    if audit is not None:
+        result["audit"] = audit.as_dict()
+    with common.reporting(output, esp_sa, audit_log):
         if as_json:
             common.print_json(result)
         else:
@@ -188,6 +200,8 @@ class Epochs:
             writer.rows, writer.comments = rows.rows, rows.comments
 
 
+_Note = tuple[list[tuple[int, int]], "list[Event]"]
+"""Of a piece: SAs and numbers that begin another epoch, and what the audit log may want."""
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
 
 
@@ -195,6 +209,7 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
     from espsim.batch.run.stats import OutboundStats
+    from espsim.explain.auditable import overflowed, pick
     from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
     from espsim.io.secrets_writer import SecretsWriter
 
@@ -211,6 +226,8 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
                     packets.begin(outbound.sad, frame.time_ns / 1e9)
                 sent = outbound.send(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
                 stats.count(sent)
+                if files.audit is not None and sent is not None:
+                    files.audit.take(pick(overflowed(sent, frame.ip or b"", frame.number, frame.time_ns)))
                 if sent is not None and sent.packet is not None and sent.entry is not None:
                     writer.write(sent.packet, frame.time_ns)
                     epochs.note(sent.entry, sent.seq64 or 0)
@@ -238,7 +255,8 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
         kind(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
         packets.progress(files.capture) as advance,
     ):
-        taker = SealedTaker(lane, epochs if files.wants_epochs else None, writer, advance, several=way.workers > 1)
+        wanted = epochs if files.wants_epochs else None
+        taker = SealedTaker(lane, wanted, writer, advance, files.audit, several=way.workers > 1)
         try:
             run(reader, lane, taker, way, lambda now: packets.begin(outbound.sad, now))
         except CaptureCut as error:
@@ -254,8 +272,8 @@ class SealedTaker:
     """Pieces as they come: counted, their epochs noted, the sealed packets written."""
 
     def __init__(
-        self, lane: OutboundLane, epochs: Epochs | None, writer: BatchWriter, advance: Callable[[int], None], *,
-        several: bool,
+        self, lane: OutboundLane, epochs: Epochs | None, writer: BatchWriter, advance: Callable[[int], None],
+        audit: AuditLog | None = None, *, several: bool,
     ) -> None:  # fmt: skip
         import numpy as np
 
@@ -264,13 +282,16 @@ class SealedTaker:
 
         memory: Callable[..., Any] = shared_zeros if several else np.zeros
         self.counts = OutboundCounts(lane.entries, memory)
+        self._audit = audit
         self._entries, self._epochs, self._writer, self._advance = lane.entries, epochs, writer, advance
         self._last: U64 = memory((len(lane.entries),), np.uint64)
 
-    def order(self, piece: Piece[OutBatch], _ask: object) -> list[tuple[int, int]] | None:
-        """As batch.run.capture.Taker, like the next ones: SAs and numbers that begin another epoch."""
+    def order(self, piece: Piece[OutBatch], _ask: object) -> _Note | None:
+        """As batch.run.capture.Taker, like the next ones."""
         self.counts.count(piece.batch)
-        return None if self._epochs is None else new_epochs(piece.batch, self._last) or None
+        begun = [] if self._epochs is None else new_epochs(piece.batch, self._last)
+        events = [] if self._audit is None else overflows(piece, self._entries)
+        return (begun, events) if begun or events else None
 
     def place(self) -> Place | None:
         """Where the sealed packets go."""
@@ -292,12 +313,32 @@ class SealedTaker:
     def answer(self, request: object) -> None:
         """Nothing is asked."""
 
-    def heard(self, note: list[tuple[int, int]] | None, at: int) -> None:
+    def heard(self, note: _Note | None, at: int) -> None:
         """As Taker."""
-        for row, seq64 in note or ():
+        begun, events = note or ([], [])
+        for row, seq64 in begun:
             if self._epochs is not None:
                 self._epochs.note(self._entries[row], seq64)
+        if self._audit is not None:
+            self._audit.take(events)
         self._advance(at)
+
+
+def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[Event]:
+    """What of a piece found no sequence number left."""
+    import numpy as np
+
+    from espsim.core.answers import Sent
+    from espsim.core.verdict import OutVerdict
+    from espsim.explain.auditable import overflowed, pick
+
+    batch, verdict = piece.batch, OutVerdict.SEQ_OVERFLOW
+    found = (
+        overflowed(Sent(verdict, entries[sa]), batch.packet(row), int(piece.frames[row]), int(piece.time_ns[row]))
+        for row in np.flatnonzero(batch.verdict == verdict).tolist()
+        if (sa := int(batch.sa_index[row])) >= 0
+    )
+    return pick(itertools.chain.from_iterable(found))
 
 
 def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:

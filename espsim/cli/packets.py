@@ -17,7 +17,9 @@ from espsim.cli.numbers import SEED, Mark, Number, Percent
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
+    from espsim.explain.auditable import AuditLog
     from espsim.io.arrivals import Arrivals
+    from espsim.io.atomic import Outputs
     from espsim.reference.inbound import Inbound
     from espsim.reference.policies import Policies
     from espsim.sad.sad import Sad
@@ -179,6 +181,21 @@ def _enough(capture: str) -> int:
 def _size(path: str) -> int:
     """Bytes of a regular file; 0 of anything else."""
     return os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
+
+
+audit_option = click.option(
+    "--audit-log",
+    metavar="FILE",
+    help="Write the auditable events of RFC 4303, a JSON line each: of each event at most 10 a second.",
+)
+"""`--audit-log`."""
+
+
+def audit_log_of(outputs: Outputs, path: str | None) -> AuditLog | None:
+    """Where the auditable events go, None where no one asked."""
+    from espsim.explain.auditable import AuditLog
+
+    return None if path is None else AuditLog(outputs.text(path))
 
 
 def policy_options(function: _F) -> _F:

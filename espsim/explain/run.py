@@ -15,6 +15,7 @@ from espsim.batch.run.stats import FrameFacts, InboundStats, ends_of, verdict_li
 from espsim.core.answers import Received
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
+from espsim.explain.auditable import EVENT_OF, AuditLog, happened, pick
 from espsim.explain.entries import notes, why
 from espsim.explain.facts import Seen
 from espsim.explain.joining import joiner_for
@@ -38,7 +39,7 @@ Begin = Callable[[float], None]
 class Files:
     """The capture, where the inner packets go, and where a line for every packet goes; all outputs together.
 
-    `reassemble`: outer fragments are put together.
+    `reassemble`: outer fragments are put together. `audit`: where the auditable events go (auditable.py).
     """
 
     capture: str
@@ -47,6 +48,7 @@ class Files:
     lines: IO[str] | None
     outputs: Outputs
     reassemble: bool = True
+    audit: AuditLog | None = None
 
     def joiner(self, inbound: Inbound) -> Joiner:
         """Who puts outer fragments and TCP streams together."""
@@ -77,9 +79,13 @@ class Ran:
     secrets: int = 0
     late_secrets: int = 0
 
-    def end(self, collector: Collector, parts: Parts, lines: VerdictLines | None) -> None:
+    def end(
+        self, collector: Collector, parts: Parts, lines: VerdictLines | None, audit: AuditLog | None = None
+    ) -> None:  # fmt: skip
         """The capture is over."""
         collector.end()
+        if audit is not None:
+            audit.finish()
         self.why, self.notes = why(collector, self.stats), notes(collector, self.stats)
         if lines is not None:
             lines.finish()
@@ -103,6 +109,8 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
                     parts.part(frame.number, frame.captured, frame.wire, _line(frame, None, Layer.OTHER))
                 else:
                     received = _one(frame, inbound, watch, ran.stats, lines)
+                    if files.audit is not None:
+                        _audit(files.audit, frame, received, inbound.ports)
                     if received is not None and received.inner is not None:
                         writer.write(received.inner, frame.time_ns)
                 settle(reader.joiner, parts)
@@ -112,7 +120,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
         ran.stats.add_fragments(fragments_of(reader.joiner))
         ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         ran.stats.ran_on(engine, {})
-        ran.end(watch, parts, lines)
+        ran.end(watch, parts, lines, files.audit)
         writer.commit()
     return ran
 
@@ -138,6 +146,12 @@ def _one(
     if lines is not None:
         lines.write(_line(frame, received, layer, modelled=inbound.modelled), token)
     return received
+
+
+def _audit(audit: AuditLog, frame: Frame, received: Received[SadEntry] | None, ports: frozenset[int]) -> None:
+    """Tell the audit log of a frame, where it is an event."""
+    if received is not None and received.verdict in EVENT_OF:
+        audit.take(pick(happened(received, lambda: frame.ip or b"", frame.number, frame.time_ns, ports)))
 
 
 def _line(frame: Frame, received: Received[SadEntry] | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:

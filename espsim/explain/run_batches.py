@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -23,6 +24,7 @@ from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import PART
 from espsim.core.verdict import Verdict
+from espsim.explain.auditable import EVENT_OF, AuditLog, Event, Happened, happened, pick
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
@@ -37,6 +39,8 @@ from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.entry import SadEntry
 
 Advance = Callable[[int], None]
+
+_EVENTS = [int(verdict) for verdict in EVENT_OF]
 
 
 def in_batches(
@@ -54,7 +58,8 @@ def in_batches(
         files.verdict_lines() as lines,
     ):
         several = way.workers > 1 and lane.shares
-        taker = _Taker(lane.path, known, lines, writer, reader.joiner, advance, shared_zeros if several else np.zeros)
+        memory = shared_zeros if several else np.zeros
+        taker = _Taker(lane.path, known, lines, writer, reader.joiner, advance, files.audit, memory)
         try:
             run(reader, lane, taker, way, begin)
         except CaptureCut as error:
@@ -91,10 +96,11 @@ class _Part(NamedTuple):
 
 
 class _Note(NamedTuple):
-    """What a piece has to say: lines, and parts of datagrams; what a device did."""
+    """What a piece has to say: lines, and parts of datagrams; what a device did; what the audit log may want."""
 
     lines: list[_Line | _Part]
     kinds: list[Kind]
+    events: list[Event]
 
 
 class _Taker:
@@ -102,9 +108,10 @@ class _Taker:
 
     def __init__(  # noqa: PLR0917
         self, path: BatchInbound, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
-        joiner: Joiner | None, advance: Advance, memory: Callable[..., Any],
+        joiner: Joiner | None, advance: Advance, audit: AuditLog | None, memory: Callable[..., Any],
     ) -> None:  # fmt: skip
         self.ran = Ran()
+        self._audit = audit
         self._path, self._lines, self._writer, self._joiner, self._advance = path, lines, writer, joiner, advance
         self._counts = InboundCounts(path.columns.entries, memory)
         self._sift = Sift(known, path, memory)
@@ -114,11 +121,24 @@ class _Taker:
         """As batch.run.capture.Taker, like the next ones."""
         batch, path = piece.batch, self._path
         looked = self._sift.take(batch, ask)
+        events = self._events(piece) if self._audit is not None else []
         if isinstance(path, BatchOffloaded):
-            return _Note(self._lines_of(piece, looked), kinds_of(path, batch))
+            return _Note(self._lines_of(piece, looked), kinds_of(path, batch), events)
         self._counts.count(batch)
         lines = self._lines_of(piece, looked)
-        return _Note(lines, []) if lines else None
+        return _Note(lines, [], events) if lines or events else None
+
+    def _events(self, piece: Piece[PacketBatch]) -> list[Event]:
+        """What of a piece is an auditable event."""
+        return pick(self._happened(piece, np.flatnonzero(np.isin(piece.batch.verdict, _EVENTS)).tolist()))
+
+    def _happened(self, piece: Piece[PacketBatch], rows: list[int]) -> Iterator[Happened]:
+        batch, ports = piece.batch, self._path.one.ports
+        for row in rows:
+            (answer,) = self._path.answers(batch, slice(row, row + 1))
+            if answer is not None:
+                packet = functools.partial(batch.packet, row)
+                yield from happened(answer, packet, int(piece.frames[row]), int(piece.time_ns[row]), ports)
 
     def _lines_of(self, piece: Piece[PacketBatch], looked: dict[int, int]) -> list[_Line | _Part]:
         batch = piece.batch
@@ -158,6 +178,8 @@ class _Taker:
                 self.parts.part(*one)
             elif self._lines is not None:
                 self._lines.put(one.text, self._sift.token(one.code))
+        if note is not None and self._audit is not None:
+            self._audit.take(note.events)
         if note is not None and isinstance(self._path, BatchOffloaded):
             count(note.kinds, self._path, self.ran.stats)
         settle(self._joiner, self.parts)
@@ -185,7 +207,7 @@ class _Taker:
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
         self.ran.stats.ran_on(self._path.engine, lane.alone)
-        self.ran.end(self._sift, self.parts, self._lines)
+        self.ran.end(self._sift, self.parts, self._lines, self._audit)
         return self.ran
 
 

@@ -1,0 +1,52 @@
+"""What an audit log says of a packet's outer headers: addresses, flow label, and SPI and number where they can be read.
+
+A later fragment has neither SPI nor number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from espsim.core.address import Address
+from espsim.core.numbers import PROTO_FRAGMENT
+from espsim.reference.outer import parse_outer
+from espsim.wire import esp, ipv4
+
+
+class OuterFacts(NamedTuple):
+    """`flow` is IPv6's flow label, None of IPv4. Addresses are empty where there is no IP header."""
+
+    src: Address = b""
+    dst: Address = b""
+    flow: int | None = None
+    spi: int | None = None
+    seq: int | None = None
+
+    @classmethod
+    def of(cls, packet: bytes, ports: Collection[int]) -> OuterFacts:
+        """Of a packet from its IP header on; `ports`: the UDP ports that carry ESP."""
+        version = packet[0] >> 4 if packet else 0
+        if version == 4 and len(packet) >= 20:
+            facts = cls(packet[12:16], packet[16:20])
+        elif version == 6 and len(packet) >= 40:
+            facts = cls(packet[8:24], packet[24:40], (packet[1] & 15) << 16 | packet[2] << 8 | packet[3])
+        else:
+            return cls()
+        outer = parse_outer(packet, ports)
+        if outer is None or _later(packet, outer.next_header_at) or outer.end - outer.esp < esp.HEADER_LENGTH:
+            return facts
+        spi, seq = esp.parse(packet, outer.esp)
+        return facts._replace(spi=spi, seq=seq)
+
+
+def _later(packet: bytes, next_header_at: int) -> bool:
+    """Whether it is a fragment that is not the first; `next_header_at` is in IPv6's fragment header, if it has one."""
+    if packet[0] >> 4 == 4:
+        return bool((packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK & 0x1FFF)
+    at, kind = 40, packet[6]
+    while at <= next_header_at:
+        if kind == PROTO_FRAGMENT:
+            return bool((packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8)
+        kind, at = packet[at], at + (packet[at + 1] + 1) * 8
+    return False
