@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +9,10 @@ import click
 
 from espsim.cli import common
 from espsim.cli.numbers import SEED, Number
+from espsim.core.collector import paused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from espsim.analysis.audit import Audit
     from espsim.analysis.inventory import Inventory
@@ -84,7 +83,7 @@ def audit(
     if not models:
         how = "`espsim models find x520` looks for a device, `espsim models` lists all"
         raise InputError(f"which device? --model NAME, which may be repeated; {how}")
-    with _no_collector(), Outputs() as outputs:
+    with paused(), Outputs() as outputs:
         loaded = with_assumptions(common.named_models(models), assume)
         common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
         page = outputs.text(html_path) if html_path is not None else None  # refused before the work, not after it
@@ -105,21 +104,6 @@ def audit(
         _show(result, as_json, odds)
     if result["lost"]:
         sys.exit(1)
-
-
-@contextlib.contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without the interpreter's garbage collector, which is as it was afterwards, whatever happens.
-
-    There are millions of objects and no cycles: walking them again and again would be a third of the time.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _page(result: dict[str, Any], audits: Sequence[Audit], inventory: Inventory, seed: int) -> str:

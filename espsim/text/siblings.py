@@ -1,5 +1,5 @@
-"""SAs that a script adds differ in addresses, SPI, reqid and keys alone: the words of the first one are read, and of
-the others these values.
+"""SAs that a script adds differ in addresses, SPI, reqid, keys and what their selectors name alone: the words of the
+first one are read, and of the others these values.
 
 A kind is a command's words with blanks for what varies. What the parser said of the first of a kind holds for all,
 because the patterns here take no value that it would refuse or say something else of. Whatever fits no kind, or no
@@ -8,13 +8,13 @@ pattern, is the parser's.
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import packed
-from espsim.sad.association import SecurityAssociation
+from espsim.sad.association import SecurityAssociation, Selector
 from espsim.text.found import ParsedSa
 from espsim.text.lexer import Entry
 
@@ -31,13 +31,15 @@ _KEY = re.compile(r"0x((?:[0-9a-f]{2})+)")
 @dataclass(frozen=True, slots=True, repr=False)
 class _Kind:
     """`first` is the SA that was read, of the words `blank` (None where one varies). `at`: where src, dst, spi and
-    reqid (-1: not said) stand; `keys`: where each algorithm's key stands, and its length in characters.
+    reqid (-1: not said) stand; `keys`: where each algorithm's key stands, and its length in characters; `prefixes`:
+    where the selector's addresses stand, which of the two each is, and the prefix length behind it ("/32").
     """
 
     first: ParsedSa
     blank: list[str | None]
     at: tuple[int, int, int, int]
     keys: tuple[tuple[int, int], ...]
+    prefixes: tuple[tuple[int, str, str], ...]
 
 
 class Siblings:
@@ -73,13 +75,25 @@ def _kind_of(entry: Entry, found: ParsedSa) -> _Kind | None:
     keys = tuple((n + 2, len(words[n + 2])) for n, word in enumerate(words[:-2]) if word in _KEYED)
     if min(at[:3]) < 0 or len(keys) != len(found.sa.algorithms) or max(at) >= len(words):
         return None
-    kind = _Kind(found, _blanked(words, at, keys), (at[0], at[1], at[2], at[3]), keys)
+    prefixes = tuple(_prefixes(words))
+    varies = [*at, *(n for n, _ in keys), *(n for n, *_ in prefixes)]
+    kind = _Kind(found, _blanked(words, varies), (at[0], at[1], at[2], at[3]), keys, prefixes)
     return kind if _sibling(kind, words) == found.sa else None
 
 
-def _blanked(words: list[str], at: tuple[int, ...], keys: tuple[tuple[int, int], ...]) -> list[str | None]:
+def _prefixes(words: list[str]) -> Iterator[tuple[int, str, str]]:
+    """The addresses of a selector that says `src ADDR/PLEN` or `dst ADDR/PLEN`, once each."""
+    begin = words.index("sel") if "sel" in words else len(words)
+    for name in ("src", "dst"):
+        if words[begin:].count(name) == 1 and (n := words.index(name, begin) + 1) < len(words):
+            _, slash, length = words[n].partition("/")
+            if slash and length.strip("0"):  # of length 0 it says a family alone
+                yield n, name, slash + length
+
+
+def _blanked(words: list[str], varies: Iterable[int]) -> list[str | None]:
     blank: list[str | None] = list(words)
-    for n in (*at, *(n for n, _ in keys)):
+    for n in varies:
         if n >= 0:
             blank[n] = None
     return blank
@@ -87,19 +101,33 @@ def _blanked(words: list[str], at: tuple[int, ...], keys: tuple[tuple[int, int],
 
 def _sibling(kind: _Kind, words: list[str]) -> SecurityAssociation | None:
     """The SA of these words; None: they are of another kind, or not as plain as the patterns want them."""
-    if _blanked(words, kind.at, kind.keys) != kind.blank:
+    # Word by word, because most words are of the same memory and compared by that.
+    if any(have is not None and have != word for have, word in zip(kind.blank, words, strict=True)):
         return None
     first, (src_at, dst_at, spi_at, reqid_at) = kind.first.sa, kind.at
     src, dst = packed(words[src_at]), packed(words[dst_at])
     spi = _SPI.fullmatch(words[spi_at])
     reqid = _REQID.fullmatch(words[reqid_at]) if reqid_at >= 0 else None
     algorithms = _algorithms(kind, words)
-    if spi is None or algorithms is None or (reqid is None and reqid_at >= 0):
+    selector = _selector(kind, words)
+    if spi is None or algorithms is None or selector is None or (reqid is None and reqid_at >= 0):
         return None
     if src is None or dst is None or not len(src) == len(dst) == len(first.dst):
         return None
     number = first.reqid if reqid is None else int(reqid[0])
-    return dataclasses.replace(first, src=src, dst=dst, spi=int(spi[0], 16), reqid=number, algorithms=algorithms)
+    return replace(first, src=src, dst=dst, spi=int(spi[0], 16), reqid=number, algorithms=algorithms, selector=selector)
+
+
+def _selector(kind: _Kind, words: list[str]) -> Selector | None:
+    """The first one's with these addresses, of the same family and prefix lengths."""
+    selector = kind.first.sa.selector
+    for n, name, length in kind.prefixes:
+        text = words[n]
+        address = packed(text[: -len(length)]) if text.endswith(length) else None
+        if address is None or len(address) != len(selector.src if name == "src" else selector.dst):
+            return None
+        selector = replace(selector, src=address) if name == "src" else replace(selector, dst=address)
+    return selector
 
 
 def _algorithms(kind: _Kind, words: list[str]) -> tuple[Algorithm, ...] | None:
