@@ -85,10 +85,11 @@ class _Datagram:
     """One datagram on its way (struct ipq). `runs` are starts and ends of bytes that came one after the other."""
 
     __slots__ = ("dont", "ecn", "example", "frames", "has", "header", "largest", "length", "memory", "pieces", "runs",
-                 "since", "whole")  # fmt: skip
+                 "since", "until", "whole")  # fmt: skip
 
-    def __init__(self, since: int, example: bytes) -> None:
+    def __init__(self, since: int, patience: int, example: bytes) -> None:
         self.since = since
+        self.until = since + patience
         self.example = example
         self.header: bytes | None = None
         self.pieces: dict[int, bytes] = {}
@@ -222,16 +223,30 @@ class Joiner:
             while store.datagrams:
                 self._give_up(store, next(iter(store.datagrams)))
 
+    def wait(self, version: int, seconds: int) -> None:
+        """Datagrams of this IP version that begin from now on wait so long."""
+        self._stores[version].patience = seconds * _SECOND
+
+    def forget(self, time_ns: int) -> dict[int, int]:
+        """Give up every datagram that has waited long enough: how many of each IP version."""
+        given_up = {}
+        for version, store in self._stores.items():
+            late = [key for key, datagram in store.datagrams.items() if time_ns >= datagram.until]
+            for key in late:
+                self._give_up(store, key)
+            given_up[version] = len(late)
+        return given_up
+
     def _join(self, fragment: wire.Fragment, packet: bytes, number: int, time_ns: int) -> bytes | None:
         """The datagram that a fragment completes."""
         store = self._stores[packet[0] >> 4]
         self._forget_old(store, time_ns)
         datagram = store.datagrams.get(fragment.key)
-        if datagram is not None and time_ns - datagram.since >= store.patience:
+        if datagram is not None and time_ns >= datagram.until:
             self._give_up(store, fragment.key)  # clocks of several interfaces may not go forward together
             datagram = None
         if datagram is None:
-            datagram = store.datagrams[fragment.key] = _Datagram(time_ns, packet[:_ENOUGH])
+            datagram = store.datagrams[fragment.key] = _Datagram(time_ns, store.patience, packet[:_ENOUGH])
             store.memory += datagram.memory
         return self._add(store, datagram, fragment, packet, number)
 
@@ -262,7 +277,7 @@ class Joiner:
     def _forget_old(self, store: _Store, now: int) -> None:
         while store.datagrams:
             key = next(iter(store.datagrams))
-            if now - store.datagrams[key].since < store.patience:
+            if now < store.datagrams[key].until:
                 break
             self._give_up(store, key)
 

@@ -79,7 +79,11 @@ class Netns:
         self.counters: Counter[str] = Counter()
         self.listening = False
         self.offload: OffloadHook | None = None
-        self.sysctl: dict[str, int] = {"net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1}
+        self.sysctl: dict[str, int] = {
+            "net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1,
+            "net.ipv4.ipfrag_time": 30, "net.ipv6.ip6frag_time": 60,
+        }  # fmt: skip
+
         self._events: list[Event] = []
         self.timers = Timers(lambda entry: entry in self.sad)
         self.acquire_seq = 0
@@ -246,7 +250,7 @@ class Netns:
         return events
 
     def set_sysctl(self, name: str, value: int) -> None:
-        """net.core.xfrm_*. ENOENT: there is no such sysctl."""
+        """net.core.xfrm_*, and how long fragments wait. ENOENT: there is no such sysctl."""
         if name not in self.sysctl:
             raise XfrmError(errno.ENOENT)
         self.sysctl[name] = value

@@ -1,6 +1,7 @@
 """A namespace as plain values (what JSON can hold) and back: everything that decides what it answers next.
 
-Messages that no one has read yet are not kept. Keys are, so the values have to be guarded as keys are.
+Messages that no one has read yet, and fragments that wait for others, are not kept. Keys are, so the values have to be
+guarded as keys are.
 
 `unpack` takes nothing on trust: every field has its type and range (plain.py), and what belongs together must agree. A
 namespace that it gives answers as the one that was packed.
@@ -146,7 +147,11 @@ def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
     netns.listening = truth(said["listening"], "listening")
     netns.acquire_seq = number(said["acquire_seq"], "acquire_seq", 32)
     netns.android_resources = number(said["android_resources"], "android_resources", 32)
-    for name, value in fields_of(said["sysctl"], [*netns.sysctl], "sysctl").items():
+    sysctl = said["sysctl"]
+    if isinstance(sysctl, dict):
+        newer = {name: value for name, value in netns.sysctl.items() if "frag" in name}  # an old file has none
+        sysctl = newer | sysctl
+    for name, value in fields_of(sysctl, [*netns.sysctl], "sysctl").items():
         netns.set_sysctl(name, number(value, f"sysctl.{name}", 32))
     if not isinstance(said["counters"], dict):
         raise wrong("counters", "not an object")

@@ -8,7 +8,7 @@ each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), an ACQUIRE where
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from espsim.core.answers import Received
@@ -77,6 +77,8 @@ class Host:
         self._inbound = Inbound(netns.sad)
         self._outbound = Outbound(netns.sad, netns.ivs.randbytes)
         self._outbound.masks = netns.masks
+        self.reassemble: Callable[[bytes], bytes | None] = lambda packet: packet
+        """What puts fragments that come out of a tunnel together: the datagram, None while some are missing."""
 
     def receive(self, packet: bytes, mark: int = 0) -> HostReceived:
         """One IP packet from the wire."""
@@ -89,8 +91,10 @@ class Host:
             result = HostReceived(False, received.counter, received)
         else:
             mark = marked(mark, received.entry.sa)
-            counter = self._policy_refuses(received.inner, (received.entry.sa,), mark)
-            result = HostReceived(True, counter, received)
+            tunnelled = received.entry.sa.mode is not Mode.TRANSPORT
+            inner = self.reassemble(received.inner) if tunnelled else received.inner
+            counter = None if inner is None else self._policy_refuses(inner, (received.entry.sa,), mark)
+            result = HostReceived(inner is not None, counter, received)
         result.mark = mark
         result.delivered = result.delivered and result.counter is None
         if result.counter is not None:

@@ -19,7 +19,8 @@ from espsim.wire import esp, ipv4, ipv6, udp
 _TTL = 64
 DATAGRAM_PORTS = _SPORT, _DPORT = 40000, 40001
 _JUNK = 24
-"""Bytes after the ESP header where nobody has keys: as many as an SA with a short ICV would put there."""
+"""Bytes after the ESP header where no one has keys: about as many as an SA would put there, and no fewer."""
+_LEAST_HEADER = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Peer:
     def esp_packet(self, shape: Shape, sa: SecurityAssociation | None, inner: bytes) -> bytes:
         """The outer IP packet. `sa` None, or without keys: zeros behind the ESP header, for nobody has keys."""
         if sa is None or sa.keys is None:
-            sealed = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(_JUNK)
+            sealed = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(max(_JUNK, len(inner) - _LEAST_HEADER))
         else:
             sealed = self._seal(shape, sa, inner)
         if shape.bad_icv:

@@ -124,6 +124,10 @@ class Words:
             raise self.error(f"{key} takes {count} numbers, not {len(parts)}")
         return [self.parse_number(key, part, bits) for part in parts]
 
+    def list_of_numbers(self, key: str, bits: int = 32) -> list[int]:
+        """`A,B,...`: numbers, as many as there are."""
+        return [self.parse_number(key, part, bits) for part in self.text(key).split(",")]
+
     def seconds(self, key: str) -> float:
         """Seconds, with a fraction where one is said."""
         text = self.text(key)

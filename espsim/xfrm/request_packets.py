@@ -13,15 +13,18 @@ from espsim.netlink.construct import POSSIBLE_CPUS
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Policy
 from espsim.reference.host import Host, HostReceived
+from espsim.reference.outer import encap_ports
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.text.lexer import shown
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram
+from espsim.xfrm.request_fragments import FRAGMENT_WORDS, PATIENCE, Cuts, Reassembly, cuts
 from espsim.xfrm.request_line import Words
 
 RX_WORDS = frozenset(
     {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as"}
+    | FRAGMENT_WORDS
 )  # fmt: skip
 TX_WORDS = frozenset({"src", "dst", "mark", "cpu", "payload"})
 
@@ -37,6 +40,9 @@ class Traffic:
         self._netns = netns
         self._seen = seen
         self._host = Host(netns)
+        self._reassembly = Reassembly(lambda: encap_ports(netns.sad), lambda version: netns.sysctl[PATIENCE[version]])
+        self._host.reassemble = lambda packet: self._reassembly.take(packet, netns.now)
+        self._ident = 0
         self._peer = Peer(random.Random(0))
 
     def rx(self, words: Words) -> Callable[[], Answer]:
@@ -50,11 +56,12 @@ class Traffic:
             raise words.error("src and dst are of different families")
         mark, payload = words.number("mark", 0), _payload(words)
         _cpu(words)  # input does not look at it
+        wanted = cuts(words)
         if proto == PROTO_UDP:
             packet = datagram(src or bytes(len(dst)), dst, payload)
-            return lambda: self._receive(packet, mark)
-        build = self._ipsec(words, proto, src, dst, payload)
-        return lambda: self._receive(build(), mark)
+            return lambda: self._receive(packet, mark, wanted)
+        build = self._ipsec(words, proto, src, dst, payload, wanted)
+        return lambda: self._receive(build(), mark, wanted)
 
     def tx(self, words: Words) -> Callable[[], Answer]:
         """TX: one datagram leaves, or does not."""
@@ -66,7 +73,9 @@ class Traffic:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _ipsec(self, words: Words, proto: int, src: Address | None, dst: Address, payload: int) -> Callable[[], bytes]:
+    def _ipsec(  # noqa: PLR0917 - what a line says
+        self, words: Words, proto: int, src: Address | None, dst: Address, payload: int, wanted: Cuts
+    ) -> Callable[[], bytes]:
         spi, seq64 = words.number("spi"), words.number("seq") | words.number("seq_hi", 0) << 32
         holder = _holder(words) or (dst, spi)
         if words.values.get("icv", "bad") != "bad":
@@ -79,18 +88,39 @@ class Traffic:
             shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports)
             if proto == PROTO_AH:
                 return self._peer.ah_packet(shape)
-            return self._peer.esp_packet(shape, sa, datagram(*self._inside(sa, src, outer, dst), payload))
+            return self._peer.esp_packet(shape, sa, wanted.inner(datagram(*self._inside(sa, src, outer, dst), payload)))
 
         return build
 
-    def _receive(self, packet: bytes, mark: int) -> Answer:
-        before = Counter(self._netns.counters)
-        received = self._host.receive(packet, mark)
+    def _receive(self, packet: bytes, mark: int, wanted: Cuts) -> Answer:
+        self._reassembly.forget(self._netns.now)
+        before, waiting = Counter(self._netns.counters), Counter(self._reassembly.counts)
+        self._ident += 1
+        delivered = [
+            received
+            for sent in wanted.outer(packet, self._ident)
+            if (received := self._arrive(sent, mark)) is not None and received.delivered
+        ]
+        if wanted.wait:
+            self._netns.advance(wanted.wait)
+            self._reassembly.forget(self._netns.now)
+        answer = ok(counters=_moved(before, self._netns.counters)) | {"result": "delivered" if delivered else "dropped"}
+        if delivered:
+            answer["skb_mark"] = [f"0x{received.mark:x}" for received in delivered]
+        if len(delivered) > 1:
+            answer["delivered"] = len(delivered)
+        reasm = _moved(waiting, self._reassembly.counts)
+        return answer | {"reasm": reasm} if reasm else answer
+
+    def _arrive(self, packet: bytes, mark: int) -> HostReceived | None:
+        """One packet from the wire; None: a fragment that completes nothing."""
+        whole = self._reassembly.take(packet, self._netns.now)
+        if whole is None:
+            return None
+        received = self._host.receive(whole, mark)
         if self._seen is not None:
-            self._seen(packet, received)
-        answer = ok(counters=_moved(before, self._netns.counters))
-        answer |= {"result": "delivered" if received.delivered else "dropped"}
-        return answer | {"skb_mark": [f"0x{received.mark:x}"]} if received.delivered else answer
+            self._seen(whole, received)
+        return received
 
     def _send(self, packet: bytes, mark: int, cpu: int) -> Answer:
         before = Counter(self._netns.counters)
@@ -111,13 +141,13 @@ class Traffic:
     def _inside(
         self, sa: SecurityAssociation | None, said: Address | None, src: Address, dst: Address
     ) -> tuple[Address, Address]:
-        """The addresses of the datagram: a tunnel's are those that an in-policy for it wants."""
-        if sa is None or sa.mode is not Mode.TUNNEL or said is not None:
+        """The addresses of the datagram: a tunnel's are those that an in-policy for it wants, else what is said."""
+        if sa is None or sa.mode is not Mode.TUNNEL:
             return src, dst
         for policy in _single(self._netns.spd, "in"):
             if any(template.dst == dst for template in policy.templates):
                 return policy.selector.src, policy.selector.dst
-        return (sa.src, sa.dst) if len(sa.src) == len(dst) else (src, dst)
+        return (sa.src, sa.dst) if said is None and len(sa.src) == len(dst) else (src, dst)
 
     def _own_address(self, dst: Address) -> Address:
         """The source that a datagram to `dst` would have here."""
