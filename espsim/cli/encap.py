@@ -97,7 +97,8 @@ def encap(
     """Seal the IP packets of a capture.
 
     IN and FILE may be - (standard input), OUT or the rows of --esp-sa too (standard output; the report then goes to
-    standard error).
+    standard error). `espsim engines --suites` lists the algorithms; iiv(NAME) is an AEAD with an implicit IV
+    (RFC 8750).
 
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
     specific selector wins, then the newest SA. SAs with `dir in` are passed over, and those with a mark that is not the

@@ -13,17 +13,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--suites",
+    "by_suites",
+    is_flag=True,
+    help="The algorithms instead: who specified each, which engines serve it, and who else checked it.",
+)
 @width_options
 @json_option
-def engines(as_json: bool) -> None:
+def engines(by_suites: bool, as_json: bool) -> None:
     """List the AEAD engines, the fastest first. `auto` takes the first that can be used.
 
     Each engine that can be used has just proved itself: on published packets, beside `cryptography`, and by refusing
     forged ones. The others are "not there" (missing, too old) or "wrong" (there, and failed its proof), with the
     reason. What an engine lacks, the next one does.
+
+    --suites lists the algorithms by Linux's names. A cipher and a MAC make a suite, and an engine serves it where it
+    serves both. iiv(NAME) is espsim's own word: the AEAD NAME with an implicit IV (RFC 8750).
     """
     from espsim.aead.engines import survey
 
+    if by_suites:
+        _print_suites(as_json)
+        return
     rows = [_row(found) for found in survey()]
     auto = next((row["engine"] for row in rows if row["usable"]), None)
     if as_json:
@@ -39,6 +51,41 @@ def engines(as_json: bool) -> None:
             _say(f"{row['engine']}: {state}: {row['why']}")
             _say(f"    {row['about']}")
     _say(f"auto: {auto or 'no engine can be used'}")
+
+
+def _print_suites(as_json: bool) -> None:
+    """The table of algorithms; as JSON the engines of each suite too."""
+    from dataclasses import asdict
+
+    from espsim.aead.checks import PEERS, by_suite, documents, rows
+    from espsim.aead.engines import survey
+    from espsim.aead.linux_names import NOT_RUN
+    from espsim.report.terminal import console, table
+
+    usable = [found.engine for found in survey() if found.engine is not None]
+    found = rows(usable)
+    if as_json:
+        suites = [
+            {"suite": name, "auto": engines[0] if engines else None, "engines": engines}
+            for name, engines in by_suite(usable).items()
+        ]
+        peers = [{"name": peer.name, "test": peer.test} for peer in PEERS]
+        print_json({
+            "algorithms": [asdict(row) for row in found], "suites": suites, "peers": peers, "not_run": list(NOT_RUN),
+        })  # fmt: skip
+        return
+    cells = [
+        (row.name, _bits(row.key_bits) or "any", _bits(row.icv_bits) or "-", ", ".join(row.engines),
+         ", ".join(dict.fromkeys((row.specified, *documents(row.published)))), ", ".join(row.peers) or "-")
+        for row in found
+    ]  # fmt: skip
+    headers = ("algorithm", "key bits", "ICV bits", "engines", "published", "checked by")
+    console().print(table(headers, cells))
+    _say(f"Linux has these too, and espsim does not run them: {', '.join(NOT_RUN)}")
+
+
+def _bits(values: tuple[int, ...]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _say(text: str) -> None:

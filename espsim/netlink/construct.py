@@ -12,10 +12,10 @@ iptfs_user_init         the options of IPTFS
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection
 from dataclasses import asdict, replace
 
-from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
+from espsim.aead.linux_names import linux_aead_bits, linux_hash, linux_key_sizes, linux_name
+from espsim.aead.suites import AEADS, Algorithm
 from espsim.core.address import AF_INET, AF_INET6, in_family
 from espsim.core.errors import XfrmError
 from espsim.core.numbers import DIR_IN, DIR_OUT, PROTO_AH, PROTO_COMP, PROTO_ESP
@@ -38,7 +38,6 @@ _TUNNELS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)
 """Modes that may have another family inside (XFRM_MODE_FLAG_TUNNEL)."""
 
 _COMPRESSIONS = ("deflate",)
-_KNOWN: dict[str, Collection[str]] = {"aead": AEADS, "enc": CIPHERS, "comp": _COMPRESSIONS}
 _KEY_WORDS = {"aead": "AEAD", "enc": "CRYPT", "auth": "AUTH", "auth-trunc": "AUTH_TRUNC", "comp": "COMP"}
 _ORDER = ("aead", "auth-trunc", "auth", "enc", "comp")
 _NON_IKE = "espinudp-nonike"
@@ -65,11 +64,15 @@ def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
 def _attach_algorithms(request: SaRequest) -> None:
     """attach_aead and its like: an AEAD is known by its name and its ICV's length."""
     for algorithm in sorted(request.algorithms, key=lambda a: _ORDER.index(a.kind)):
-        name = ALIASES.get(algorithm.name, algorithm.name)
-        known: Collection[str] = _KNOWN.get(algorithm.kind, HASHES)
-        if name not in known or (algorithm.kind == "aead" and algorithm.bits not in AEADS[name].icv_bits):
+        name = linux_name(algorithm.name)
+        mac = linux_hash(name)
+        known = {
+            "aead": algorithm.bits in linux_aead_bits(name), "enc": linux_key_sizes(name) is not None,
+            "comp": name in _COMPRESSIONS,
+        }.get(algorithm.kind, mac is not None)  # fmt: skip
+        if not known:
             raise XfrmError(errno.ENOSYS, f"Requested {_KEY_WORDS[algorithm.kind]} algorithm not found")
-        if algorithm.kind == "auth-trunc" and algorithm.bits > HASHES[name].full_bits:
+        if algorithm.kind == "auth-trunc" and mac is not None and algorithm.bits > mac.full_bits:
             raise XfrmError(errno.EINVAL, "Invalid length requested for truncated ICV")
 
 
@@ -140,16 +143,18 @@ def _init_esp(kernel: Kernel, request: SaRequest) -> None:
 def _check_keys(request: SaRequest) -> None:
     """What the ciphers themselves refuse: an ICV of no whole byte, and keys of a wrong length."""
     for algorithm in _attached(request):
-        name = ALIASES.get(algorithm.name, algorithm.name)
-        size = len(algorithm.key)
+        name, size = linux_name(algorithm.name), len(algorithm.key)
+        mac = linux_hash(name) if algorithm.kind in ("auth", "auth-trunc") else None
         if algorithm.kind == "aead" and size not in AEADS[name].key_sizes:
             raise XfrmError(errno.EINVAL, _UNABLE)
-        if algorithm.kind == "enc" and size not in CIPHERS[name].key_sizes:
+        if algorithm.kind == "enc" and size not in (linux_key_sizes(name) or ()):
             raise XfrmError(errno.EINVAL)  # crypto_authenc_setkey has no words
-        if algorithm.kind == "auth-trunc" and algorithm.bits and HASHES[name].full_bits:
+        if algorithm.kind == "auth-trunc" and algorithm.bits and mac is not None and mac.full_bits:
             length = algorithm.bits // 8
             if not length or ("esn" in request.flags and length < _LEAST_ESN_ICV):
                 raise XfrmError(errno.EINVAL, _UNABLE)
+        if mac is not None and mac.key_lengths and size not in mac.key_lengths:
+            raise XfrmError(errno.EINVAL)  # the same setkey: crypto/xcbc.c and crypto/cmac.c take AES keys
 
 
 def _attached(request: SaRequest) -> tuple[Algorithm, ...]:
@@ -166,6 +171,10 @@ def _init_ah(request: SaRequest, mode: Mode) -> None:
     if mode is Mode.RO:
         text = "Invalid mode requested for AH, must be one of TRANSPORT, TUNNEL, BEET"
         raise XfrmError(errno.EINVAL, text)
+    for algorithm in _attached(request):
+        mac = linux_hash(linux_name(algorithm.name))
+        if mac is not None and mac.key_lengths and len(algorithm.key) not in mac.key_lengths:
+            raise XfrmError(errno.EINVAL, _UNABLE)
 
 
 def _init_ipcomp(request: SaRequest, mode: Mode) -> None:

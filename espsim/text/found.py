@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-from espsim.aead.suites import ALIASES, HASHES, Algorithm
+from espsim.aead.linux_names import linux_hash, linux_name
+from espsim.aead.suites import Algorithm
 from espsim.core.address import Address
 from espsim.sad.association import ANY, Mark, Mode, SecurityAssociation
 from espsim.text.algorithms import Hidden
@@ -130,9 +131,9 @@ def crypto(algorithms: Iterable[Algorithm], hidden: Iterable[Hidden] = ()) -> Cr
 def _name(algorithm: Algorithm | Hidden) -> str:
     """Kind, name and length in the kernel's own words: `auth` has a length too, its name's usual one."""
     kind, bits = algorithm.kind, algorithm.bits
-    name = ALIASES.get(algorithm.name, algorithm.name)
-    if kind == "auth" and name in HASHES:
-        kind, bits = "auth-trunc", HASHES[name].default_bits
+    name = linux_name(algorithm.name)
+    if kind == "auth" and (mac := linux_hash(name)) is not None:
+        kind, bits = "auth-trunc", mac.default_bits
     return f"{kind} {name} {bits}"
 
 

@@ -10,7 +10,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
-from espsim.aead.suites import ALIASES, HASHES, Algorithm
+from espsim.aead.linux_names import linux_hash, linux_name
+from espsim.aead.suites import Algorithm
 from espsim.core.address import format_address
 from espsim.sad.association import (
     NO_MARK,
@@ -229,9 +230,9 @@ def _algorithm_rows(sa: SecurityAssociation, stats: bool, nokeys: bool) -> Itera
     order = ("auth", "auth-trunc", "aead", "enc", "comp")
     for algorithm in sorted(sa.algorithms, key=lambda a: order.index(a.kind)):
         kind, bits = algorithm.kind, algorithm.bits
-        name = ALIASES.get(algorithm.name, algorithm.name)
-        if kind == "auth" and name in HASHES:
-            kind, bits = "auth-trunc", HASHES[name].default_bits
+        name = linux_name(algorithm.name)
+        if kind == "auth" and (mac := linux_hash(name)) is not None:
+            kind, bits = "auth-trunc", mac.default_bits
         key = "<<Keys hidden>>" if nokeys else ""
         if algorithm.key and not nokeys:
             key = f"0x{algorithm.key.hex()}" + (f" ({8 * len(algorithm.key)} bits)" if stats else "")

@@ -9,7 +9,8 @@ key: the kernel says ENOSYS before it would look at one.
 
 from __future__ import annotations
 
-from espsim.aead.suites import AEADS, ALIASES, CIPHERS, HASHES, Algorithm
+from espsim.aead.linux_names import linux_hash, linux_key_sizes, linux_name
+from espsim.aead.suites import AEADS, Algorithm
 from espsim.netlink.request import IptfsRequest, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Direction, Encap, Mark, Offload
 from espsim.text.names import ENCAP_TYPES
@@ -146,18 +147,17 @@ def _algorithms(words: Words) -> tuple[Algorithm, ...]:
     algorithms = []
     if "aead" in words:
         name = words.text("aead")
-        suite = AEADS.get(ALIASES.get(name, name))
+        suite = AEADS.get(linux_name(name))
         zeros = bytes(suite.key_sizes[0]) if suite else b""
         icv = words.number("icv", max(suite.icv_bits) if suite else 0)
         algorithms.append(Algorithm("aead", name, _key(words, "key", zeros), icv))
     if "crypt" in words:
         name = words.text("crypt")
-        cipher = CIPHERS.get(ALIASES.get(name, name))
-        zeros = bytes(cipher.key_sizes[0]) if cipher else b""
+        zeros = bytes(min(linux_key_sizes(linux_name(name)) or (0,)))
         algorithms.append(Algorithm("enc", name, _key(words, "crypt_key", zeros)))
     if "auth" in words:
         name = words.text("auth")
-        mac = HASHES.get(ALIASES.get(name, name))
+        mac = linux_hash(linux_name(name))
         key = _key(words, "auth_key", bytes(mac.full_bits // 8) if mac else b"")
         algorithms.append(Algorithm("auth-trunc" if "trunc" in words else "auth", name, key, words.number("trunc", 0)))
     if "comp" in words:

@@ -26,6 +26,7 @@ MARVELL = "marvell-cn10k-dpdk"
 COMMANDS = {
     "demo": ("demo",),
     "engines": ("engines",),
+    "engines suites": ("engines", "--suites"),
     "policies": ("policies",),
     "run list": ("run", "--list"),
     "run": ("run", "s02", "s24", "--policy", "rfc2401,full-4301"),
