@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 _PATIENCE = 60.0
+_TOP = Path(__file__).parents[1]
 
 
 class Browser:
@@ -85,8 +86,9 @@ class Browser:
         return got["result"].get("value")
 
     def key(self, name: str) -> None:
-        """A key is pressed: ArrowRight, Tab, Enter, or a space."""
-        code = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13, " ": 32}[name]
+        """A key is pressed: ArrowRight, Home, Tab, Enter, or a space."""
+        code = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9, "Enter": 13, " ": 32,
+                "End": 35, "Home": 36}[name]  # fmt: skip
         text = {"Enter": "\r", " ": " "}.get(name)
         facts = {"key": name, "code": "Space" if name == " " else name, "windowsVirtualKeyCode": code}
         down = facts | ({"text": text} if text else {})
@@ -110,10 +112,42 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **at)
 
+    def drag(self, selector: str, share: float) -> None:
+        """The pointer goes down in the middle of an element, and up at this share of its width."""
+        at = self._middle(selector)
+        box = json.loads(
+            self.ask(f"JSON.stringify(document.querySelector({json.dumps(selector)}).getBoundingClientRect())")
+        )
+        end = at | {"x": box["x"] + share * box["width"]}
+        self.call("Input.dispatchMouseEvent", type="mousePressed", button="left", clickCount=1, **at)
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", button="left", **end)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **end)
+
+    def wrong(self, axe: str) -> list[str]:
+        """What axe-core finds fault with, a line each. Its own rules must have run."""
+        self.ask(f"{axe}\n;0")
+        found = self.call(
+            "Runtime.evaluate", expression="axe.run().then(r => JSON.stringify([r.passes.length, r.violations]))",
+            awaitPromise=True, returnByValue=True,
+        )  # fmt: skip
+        passed, violations = json.loads(found["result"]["value"])
+        assert passed > 10, "axe-core looked at nothing"
+        return [f"{each['id']}: {node['html'][:200]}" for each in violations for node in each["nodes"]]
+
     def picture(self) -> bytes:
         """The whole page as PNG."""
         got = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         return base64.b64decode(got["data"])
+
+
+def axe_core() -> str:
+    """axe-core's script: of the file that ESPSIM_AXE names, of node_modules, or of build/; a skip without one."""
+    folders = ("node_modules/axe-core/axe.min.js", "build/axe/package/axe.min.js")
+    paths = [Path(path) for path in [os.environ.get("ESPSIM_AXE", ""), *(str(_TOP / each) for each in folders)] if path]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        pytest.skip("axe-core is not here: `npm pack axe-core` into build/axe, or ESPSIM_AXE=/path/to/axe.min.js")
+    return found.read_text("utf-8")
 
 
 @contextlib.contextmanager

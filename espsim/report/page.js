@@ -177,20 +177,19 @@
     const place = (at) => (at < flip.first ? at : at - (flip.length - flip.last - flip.first));
     const was = cells.map((cell) => cell.textContent);
     const tell = () => {
-      cells.forEach((cell, n) => {
-        cell.textContent = was[n];
-        cell.classList.remove("flipped");
-      });
+      const write = (n, text, flipped) => {
+        cells[n].textContent = text;
+        cells[n].classList.toggle("flipped", flipped);
+        cells[n].setAttribute("aria-label", describe(n) + (flipped ? "; a bit of it is flipped" : ""));
+      };
+      cells.forEach((cell, n) => { if (cell.classList.contains("flipped")) write(n, was[n], false); });
       const at = Math.min(Math.max(Math.trunc(Number($("flip-byte").value)) || 0, 0), flip.length - 1);
       const bit = Number($("flip-bit").value);
       if (!flipping()) {
         fill("flip-says", "Nothing is flipped. Switch it on, and choose a byte here or among the frame's bytes.");
         return;
       }
-      if (cells[at]) {
-        cells[at].textContent = (parseInt(was[at], 16) ^ (1 << bit)).toString(16).padStart(2, "0");
-        cells[at].classList.add("flipped");
-      }
+      if (cells[at]) write(at, (parseInt(was[at], 16) ^ (1 << bit)).toString(16).padStart(2, "0"), true);
       if (at >= flip.first && at < flip.length - flip.last) {
         fill("flip-says", `Byte ${at} lies in the middle, of which no run was made.`);
         return;
@@ -233,7 +232,7 @@
     const last = found.arrivals[found.arrivals.length - 1];
     const guess = last.seq64 !== null && last.seq64 !== last.seq ? ` Its 64-bit number is taken for ${last.seq64}.` : "";
     const counter = last.counter ? `${last.counter} moves` : "no counter moves";
-    fill("twice-says", `${found.says} Then number ${last.seq}: ${last.verdict}, ${last.says}; ${counter}.${guess}`);
+    fill("twice-says", `${esn ? "With" : "Without"} ESN. ${found.says} Then number ${last.seq}: ${last.verdict}, ${last.says}; ${counter}.${guess}`);
     fill("twice-draw", drawWindow(last, data.questions.twice.size));
   };
   for (const el of [...all("input[name=twice]"), $("twice-esn")]) el.addEventListener("input", tellTwice);

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from tests.browser import chromium
+from tests.browser import axe_core, chromium
 from tests.command import espsim, espsim_text
 
 pytestmark = pytest.mark.long
@@ -31,6 +32,7 @@ def tab(tmp_path_factory):
 @pytest.fixture
 def at(tab, page):
     """The page, freshly opened; afterwards nothing was complained of and nothing fetched."""
+    tab.requests.clear()
     tab.open(page[0])
     yield tab
     assert tab.complaints == []
@@ -117,7 +119,7 @@ def test_saving(at, page, tmp_path):
         for _ in range(500):
             if (tmp_path / name).exists():
                 break
-            at.ask("new Promise(done => setTimeout(done, 20))")
+            time.sleep(0.02)
     assert b"Keys hidden" in (tmp_path / "explained.sad").read_bytes()
     assert (tmp_path / "explained.pcap").read_bytes()[:4] == bytes.fromhex("4d3cb2a1")
     at.requests[:] = [address for address in at.requests if not address.startswith("blob:")]
@@ -142,6 +144,116 @@ def test_every_control_has_a_name(at):
     assert len(controls) > 100
     assert [role for role, name in controls if not name.strip()] == []
     assert {"main", "banner", "contentinfo"} <= {role for role, _ in named}
+
+
+FOCUSED = "document.activeElement.id || document.activeElement.name || document.activeElement.tagName"
+CONTROLS = {"back", "next", "flip-on", "flip-byte", "flip-bit", "twice", "twice-esn", "mask-bits", "who-dir",
+            "save-capture", "save-sad", "SUMMARY", "A", "I", "TR", "SPAN", "BUTTON"}  # fmt: skip
+
+
+def test_the_tab_key_comes_to_every_control(at):
+    """And there is none that this file does not use: by its id, its name, or its tag."""
+    interactive = "button, input, select, summary, a, [tabindex='0']"
+    there = f"[...document.querySelectorAll({json.dumps(interactive)})]"
+    visible = f"{there}.filter(e => e.offsetParent !== null || e.matches('.skip'))"
+    names = set(at.ask(f"{visible}.map(e => e.id || e.name || e.tagName)"))
+    assert names == CONTROLS | {"DIV"}  # a table that scrolls
+    reached = set()
+    for _ in range(at.ask(f"{visible}.length") + 5):
+        at.key("Tab")
+        reached.add(at.ask(FOCUSED))
+    assert names <= reached
+
+
+def test_every_switch_by_keyboard(at):
+    said = "document.querySelector('#%s-says').textContent"
+    focus = "document.querySelector('%s').focus()"
+
+    def press(selector, key, answer):
+        """The answer after a key, which differs from the one before."""
+        before = at.ask(said % answer)
+        at.ask(focus % selector)
+        at.key(key)
+        assert at.ask(said % answer) != before, (selector, key)
+        return at.ask(said % answer)
+
+    assert "ICV" in press("#flip-on", " ", "flip")
+    press("#flip-byte", "ArrowDown", "flip")
+    press("#flip-bit", "ArrowDown", "flip")
+    press("input[name=twice]:checked", "ArrowDown", "twice")
+    press("#twice-esn", " ", "twice")
+    assert press("#mask-bits", "Home", "mask").startswith("1 bit, 2 slots")
+    assert press("#mask-bits", "End", "mask").startswith("16 bits, 65536 slots")
+    press("#who-dir", " ", "who")
+    for number in range(at.ask("document.querySelectorAll('details').length")):
+        opened = f"document.querySelectorAll('details')[{number}]"
+        if at.ask(f"{opened}.offsetParent !== null"):
+            at.ask(f"{opened}.firstElementChild.focus()")
+            at.key("Enter")
+            assert at.ask(f"{opened}.open")
+    at.ask(focus % "#next")
+    at.key("Enter")
+    at.key(" ")
+    assert at.ask("document.querySelector('#where').textContent").startswith("3 of ")
+
+
+def test_every_switch_by_pointer(at):
+    said = "document.querySelector('#%s-says').textContent"
+    shown = []
+    for selector, answer in (
+        ("#flip-on", "flip"),
+        ("input[value=late]", "twice"),
+        ("#twice-esn", "twice"),
+        ("#who-dir", "who"),
+    ):
+        before = at.ask(said % answer)
+        at.click(selector)
+        shown.append(at.ask(said % answer))
+        assert shown[-1] != before, selector
+    at.drag("#mask-bits", 0.99)
+    assert at.ask(said % "mask").startswith("16 bits")
+    at.drag("#mask-bits", 0.01)
+    assert at.ask(said % "mask").startswith("1 bit,")
+    at.click("#tree ul button")
+    assert at.ask("document.querySelectorAll('.lit').length") > 1
+    at.click("#who-yes summary")
+    assert at.ask("document.querySelector('#who-yes details').open")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing(at, page, width, dark):
+    axe = axe_core()
+    at.open(page[0], width=width, dark=dark)
+    assert at.wrong(axe) == []
+    for selector in ("#flip-on", "#twice-esn", "#who-dir", "#next"):
+        at.click(selector)
+    assert at.wrong(axe) == []
+
+
+def test_axe_would_find_something(at):
+    at.ask("document.querySelector('#next').textContent = ''")
+    assert any("button-name" in each for each in at.wrong(axe_core()))
+
+
+def test_no_script_of_a_packet_runs(tab, tmp_path):
+    """A payload, a file's name and a frame that are script."""
+    from espsim.text.show import format_sa_line
+    from tests.unit.report.test_page import EVIL, SA, capture, sealed
+
+    folder = tmp_path / "<img src=x onerror=hacked=1>"
+    folder.mkdir()
+    (folder / "in.pcap").write_bytes(capture(sealed(EVIL + b"<script>hacked=1</script>")))
+    (folder / "sad").write_text(format_sa_line(SA) + "\n")
+    words = (folder / "in.pcap", "--sad", folder / "sad", "--html", tmp_path / "page.html", "--show-keys")
+    assert espsim_text("explain", *words)[0] == 0
+    tab.requests.clear()
+    tab.open(tmp_path / "page.html")
+    for _ in range(20):
+        tab.key("ArrowRight")
+    assert tab.ask("typeof hacked") == "undefined"
+    assert (tab.complaints, set(tab.requests)) == ([], {(tmp_path / "page.html").as_uri()})
+    tab.requests.clear()
 
 
 def test_it_prints_every_step(at, page):
