@@ -114,7 +114,8 @@ def _step(number: int, step: Mapping[str, Any]) -> Iterator[str]:
     yield f'<article class="step s{number % _COLOURS}" data-name="{name}" data-says="{says}">'
     yield f"<h3>{number + 1}. {name} <small>{escape(step['source'])}</small></h3><p>{says}</p>"
     if step["fields"]:
-        yield '<div class="wide"><table><thead><tr><th>field<th>bytes<th>says</tr></thead><tbody>'
+        top = "".join(f'<th scope="col">{name}</th>' for name in ("field", "bytes", "says"))
+        yield f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>'
         yield from (_field_row(number, field) for field in step["fields"])
         yield "</tbody></table></div>"
     if step["fields_left_out"]:

@@ -30,7 +30,7 @@ def run_html(
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     several = f"{len(names)} questions: {', '.join(names[:_NAMED])}{more}"
     question = str(answers[0][0]["question"]) if one else several
-    sections = [_scenario(about, mine) for about, mine in answers]
+    sections = [_scenario(about, mine, alone=one) for about, mine in answers]
     if concluded is not None:
         follows = Table.of("What each policy means", ("policy", "what follows"), concluded)
         sections.insert(0, Section("What follows", [follows]))
@@ -45,8 +45,9 @@ def run_html(
     )  # fmt: skip
 
 
-def _scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> Section:
-    parts: list[Part] = [Words(str(about["question"])), Words(f"source: {about['source']}", "n")]
+def _scenario(about: Mapping[str, Any], cells: Sequence[Cell], *, alone: bool) -> Section:
+    asked = [] if alone else [Words(str(about["question"]))]
+    parts: list[Part] = [*asked, Words(f"source: {about['source']}", "n")]
     for variant, group in itertools.groupby(cells, key=lambda cell: str(cell["variant"])):
         parts += _variant(words.name_of(about), variant, list(group))
     policies = list(dict.fromkeys(cell["policy"] for cell in cells))

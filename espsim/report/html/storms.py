@@ -22,15 +22,16 @@ def storm_html(answers: Sequence[tuple[Mapping[str, Any], Sequence[Cell]]], made
     verdict = f"{lost:,} of {sent:,} packets are lost{compared if judged else ''}"
     names = ", ".join(str(about["name"]) for about, _mine in answers)
     question = str(answers[0][0]["question"]) if len(answers) == 1 else f"{len(answers)} storms: {names}"
-    sections = [section for about, mine in answers for section in _storm(about, mine)]
+    sections = [section for about, mine in answers for section in _storm(about, mine, alone=len(answers) == 1)]
     assumed = dict.fromkeys(text for cell in cells for text in cell["assumptions"])
     good = None if not judged else not wrong
     return render(Report("espsim run", question, verdict, good, sections, assumptions=list(assumed), made_by=made_by))
 
 
-def _storm(about: Mapping[str, Any], cells: Sequence[Cell]) -> Iterator[Section]:
+def _storm(about: Mapping[str, Any], cells: Sequence[Cell], *, alone: bool) -> Iterator[Section]:
     rows = [(*words.row_of(cell), cell["meaning"]) for cell in cells]
-    parts: list[Part] = [Words(str(about["question"])), Words(f"source: {about['source']}", "n")]
+    asked = [] if alone else [Words(str(about["question"]))]
+    parts: list[Part] = [*asked, Words(f"source: {about['source']}", "n")]
     parts.append(Table.of(f"{about['name']}: what came", (*words.HEAD, "what it means"), rows))
     yield Section(str(about["name"]), parts)
     for cell in cells:
