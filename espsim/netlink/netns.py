@@ -7,6 +7,7 @@ told of in events. Nothing here reads a clock: `advance` moves time, and the tim
 from __future__ import annotations
 
 import errno
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -30,6 +31,9 @@ from espsim.sad.spi import SpiPolicy
 
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
 
+MOST_KEEPALIVES = 10_000
+"""So many NAT keepalives one `advance` may send."""
+
 OffloadHook = Callable[[SecurityAssociation], str | None]
 """A driver: the errno's name that it answers to an SA, None where it takes it."""
 
@@ -51,8 +55,9 @@ class Netns:
     `ivs` draws the IVs of packets that leave, and `masks` are those of counter-mode IVs by sa_index: they belong to the
     namespace, because an IV must not be drawn twice under one key. `android_resources`: how many IpSecService made.
 
-    `options` are of kernel.OPTIONS. `counters` has every counter of /proc/net/xfrm_stat that moved; `listening`: a key
-    manager listens for ACQUIRE. After a KernelHang every request answers with one.
+    `options` are of linux.OPTIONS. `counters` has every counter of /proc/net/xfrm_stat that moved; `listening`: a key
+    manager listens for ACQUIRE. `keepalive` sends a NAT keepalive of an SA; None: they go nowhere. After a KernelHang
+    every request answers with one.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Netns:
         self.counters: Counter[str] = Counter()
         self.listening = False
         self.offload: OffloadHook | None = None
+        self.keepalive: Callable[[SadEntry], None] | None = None
         self.sysctl: dict[str, int] = {
             "net.core.xfrm_acq_expires": 30, "net.core.xfrm_larval_drop": 1,
             "net.ipv4.ipfrag_time": 30, "net.ipv6.ip6frag_time": 60,
@@ -236,12 +242,20 @@ class Netns:
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
                 self.timers.watch(entry)
-        while (due := self.spd.next_timer()) <= end:
+        if sum(seconds / entry.sa.nat_keepalive for entry in self._mapped()) > MOST_KEEPALIVES:
+            raise InputError(
+                f"seconds: SAs would send more than {MOST_KEEPALIVES} keepalives; advance in smaller steps"
+            )
+        while (due := min(self.spd.next_timer(), self._next_keepalive())) <= end:
             self.timers.run(due, self._fire)
             self.now = due
             for policy, hard in self.spd.look(due):
                 self._note("POLEXPIRE", None, hard=hard, extra={"policy": policy})
+            for entry in self._mapped():
+                self._keep_alive(entry, due)
         self.timers.run(end, self._fire)
+        for entry in self._mapped():  # where no one hears them, they are not sent one by one
+            self._keep_alive(entry, end - (end - entry.mapped) % entry.sa.nat_keepalive)
         self.now = end
 
     def events(self) -> list[Event]:
@@ -350,6 +364,22 @@ class Netns:
         if entry is None or entry.sa.spi:
             raise XfrmError(errno.ESRCH)
         return entry
+
+    def _mapped(self) -> list[SadEntry]:
+        """The SAs that keep a NAT's mapping alive."""
+        return [entry for entry in self.sad if entry.sa.nat_keepalive and entry.state is State.VALID]
+
+    def _next_keepalive(self) -> float:
+        """When the next keepalive is due (net/xfrm/xfrm_nat_keepalive.c): an SA has sent nothing for its interval."""
+        heard = self._mapped() if self.keepalive is not None else []
+        return min((entry.mapped + entry.sa.nat_keepalive for entry in heard), default=math.inf)
+
+    def _keep_alive(self, entry: SadEntry, now: float) -> None:
+        if now < entry.mapped + entry.sa.nat_keepalive:
+            return
+        entry.kept_alive(now)
+        if self.keepalive is not None:
+            self.keepalive(entry)
 
     def _fire(self, entry: SadEntry, when: float, hard: int) -> None:
         self.now = max(self.now, when)  # a renewal may have put the limit into the past

@@ -36,7 +36,7 @@ _KEPT: dict[str, Any] = {
     "sa_index": int, "sa": SecurityAssociation, "state": State, "oseq": int, "bytes": int, "packets": int,
     "added": float, "used": float | None, "stats": SaStats, "seq": int, "af": int,
     "odd_mode": int | None, "bmp_len": int, "dying": bool, "hard_add": int, "renewed": float, "tunnel_users": int,
-    "selector_family": int,
+    "selector_family": int, "mapped": float,
 }  # fmt: skip
 """The fields of a state that are kept as they are. Its window is written apart; so are its keys set up, when used."""
 
@@ -182,7 +182,7 @@ _WORDS_OF_RANDOM = 625
 
 def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
     if isinstance(plain, dict):
-        plain = {"selector_family": _selector_family_of_old(plain)} | plain
+        plain = {"selector_family": _selector_family_of_old(plain), "mapped": plain.get("added")} | plain
     kept = fields_of(plain, [*_KEPT, "window"], at)
     values = {name: value_of(kept[name], kind, f"{at}.{name}") for name, kind in _KEPT.items()}
     sa: SecurityAssociation = values["sa"]

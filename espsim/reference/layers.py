@@ -64,7 +64,7 @@ def _behind_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int],
     sport, dport, length = udp.parse(packet, at)
     data = packet[at + udp.HEADER_LENGTH :]
     if sport in encap_ports or dport in encap_ports:
-        if length == udp.HEADER_LENGTH + 1 and data[:1] == b"\xff":
+        if length == udp.HEADER_LENGTH + 1 and data[:1] == udp.KEEPALIVE:
             return Layer.KEEPALIVE
         if length >= udp.HEADER_LENGTH + 4 and data[:4] == bytes(4):
             return Layer.IKE

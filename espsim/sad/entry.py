@@ -47,8 +47,9 @@ class SadEntry:
     without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of the replay
     bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
     when UPDSA last gave it new limits; `selector_family` the family that its selector says, 0 where it says none (a
-    larval state of ALLOCSPI, say). `tunnel` is the state that IPComp in tunnel mode keeps beside itself, and
-    `tunnel_users` counts who keep this one (0: it is no such state).
+    larval state of ALLOCSPI, say); `mapped`: when a NAT last saw it send, which its keepalive counts from. `tunnel` is
+    the state that IPComp in tunnel mode keeps beside itself, and `tunnel_users` counts who keep this one (0: it is no
+    such state).
     """
 
     sa_index: int
@@ -69,6 +70,7 @@ class SadEntry:
     hard_add: int = 0
     renewed: float = 0.0
     selector_family: int = 0
+    mapped: float = 0.0
     tunnel: SadEntry | None = field(default=None, repr=False)
     tunnel_users: int = 0
 
@@ -123,8 +125,13 @@ class SadEntry:
         """A packet with `length` bytes inside is sent at `now`."""
         self.packets += 1
         self.bytes += length
+        self.mapped = now
         if self.used is None:
             self.used = now
+
+    def kept_alive(self, now: float) -> None:
+        """A keepalive went out for it at `now`."""
+        self.mapped = now
 
     # -- many packets -------------------------------------------------------------------------------------------
 
@@ -161,7 +168,7 @@ class SadEntry:
         return SadEntry(
             index, sa, State.VALID, copy.copy(self.window), self.oseq, self.bytes, self.packets, self.added, self.used,
             seq=self.seq, af=af, odd_mode=self.odd_mode, bmp_len=self.bmp_len, hard_add=self.hard_add, renewed=now,
-            selector_family=selector_family,
+            selector_family=selector_family, mapped=self.mapped,
         )  # fmt: skip
 
     # -- what its owner says of it ------------------------------------------------------------------------------

@@ -384,7 +384,7 @@ class Sad:
         state = State.VALID if sa.algorithms or sa.proto in MOBILITY else State.LARVAL
         index = self.index.take_index() if index is None else index
         entry = SadEntry(index, sa, state, window, oseq=oseq, added=now, seq=sa.seq)
-        entry.hard_add, entry.renewed = sa.limits.hard_add or 0, now
+        entry.hard_add, entry.renewed, entry.mapped = sa.limits.hard_add or 0, now, now
         entry.af, entry.bmp_len = _family(sa, af), bmp_len
         entry.selector_family = selector_family(sa, entry.af)
         if keep_window:

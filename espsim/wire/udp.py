@@ -15,6 +15,8 @@ from espsim.core.numbers import PROTO_UDP
 from espsim.wire.checksum import internet_checksum, ones_complement_sum
 
 HEADER_LENGTH = 8
+KEEPALIVE = b"\xff"
+"""All that a NAT keepalive holds (RFC 3948 2.3)."""
 PORT_NAT_T = 4500
 
 _HEADER = struct.Struct("!HHHH")

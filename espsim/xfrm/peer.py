@@ -43,6 +43,13 @@ def datagram(src: Address, dst: Address, payload: int) -> bytes:
     return packet_of(src, dst, PROTO_UDP, udp.emit(_SPORT, _DPORT, bytes(payload), (src, dst)))
 
 
+def keepalive(sa: SecurityAssociation) -> bytes:
+    """A NAT keepalive of an SA in UDP (RFC 3948 2.3), as xfrm_nat_keepalive.c sends it: one octet between its ports."""
+    ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else (0, 0)
+    payload = udp.emit(*ports, udp.KEEPALIVE, (sa.src, sa.dst) if len(sa.dst) == 16 else None)
+    return packet_of(sa.src, sa.dst, PROTO_UDP, payload)
+
+
 def packet_of(src: Address, dst: Address, proto: int, payload: bytes) -> bytes:
     """An IP packet around a payload."""
     if len(dst) == 4:

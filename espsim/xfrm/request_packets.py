@@ -12,13 +12,14 @@ from espsim.core.numbers import PROTO_AH, PROTO_ESP, PROTO_UDP
 from espsim.netlink.construct import POSSIBLE_CPUS
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import Policy
-from espsim.reference.host import Host, HostReceived
+from espsim.reference.host import Host, HostReceived, HostSent
 from espsim.reference.outer import encap_ports
 from espsim.sad.association import Mode, SecurityAssociation
+from espsim.sad.entry import SadEntry
 from espsim.text.lexer import shown
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
-from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram
+from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram, keepalive
 from espsim.xfrm.request_fragments import FRAGMENT_WORDS, PATIENCE, Cuts, Reassembly, cuts
 from espsim.xfrm.request_line import Words
 
@@ -43,6 +44,8 @@ class Traffic:
         self._reassembly = Reassembly(lambda: encap_ports(netns.sad), lambda version: netns.sysctl[PATIENCE[version]])
         self._host.reassemble = lambda packet: self._reassembly.take(packet, netns.now)
         self._ident = 0
+        self._kept_alive: list[HostSent] = []
+        netns.keepalive = self._keep_alive
         self._peer = Peer(random.Random(0))
 
     def rx(self, words: Words) -> Callable[[], Answer]:
@@ -70,6 +73,18 @@ class Traffic:
         if src is not None and len(src) != len(dst):
             raise words.error("src and dst are of different families")
         return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark, cpu)
+
+    def advance(self, words: Words) -> Callable[[], Answer]:
+        """ADVANCE: time passes, and NAT keepalives leave."""
+        seconds = words.seconds("seconds")
+
+        def ask() -> Answer:
+            self._kept_alive.clear()
+            self._netns.advance(seconds)
+            left = [sent.packet for sent in self._kept_alive if sent.packet is not None]
+            return ok(out=[told(packet) for packet in left]) if left else ok()
+
+        return ask
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -121,6 +136,9 @@ class Traffic:
         if self._seen is not None:
             self._seen(whole, received)
         return received
+
+    def _keep_alive(self, entry: SadEntry) -> None:
+        self._kept_alive.append(self._host.send(keepalive(entry.sa)))
 
     def _send(self, packet: bytes, mark: int, cpu: int) -> Answer:
         before = Counter(self._netns.counters)
@@ -190,6 +208,8 @@ def told(packet: bytes) -> str:
         if (sport, dport) == DATAGRAM_PORTS:
             return text
         text, esp_at = f"{text} {sport}>{dport} ", at + udp.HEADER_LENGTH
+        if packet[esp_at:] == udp.KEEPALIVE:
+            return text + "keepalive"
     elif proto != PROTO_ESP:
         return text + str(proto)
     spi, seq = esp.parse(packet, esp_at)

@@ -165,7 +165,7 @@ class _Session:
             "NEWAE": self._newae, "EXPIRE": self._expire, "MIGRATE_STATE": self._migrate_state,
             "GETACQ": self._getacq, "DELACQ": self._delacq,
             "GETDEFAULT": self._getdefault, "SETDEFAULT": self._setdefault,
-            "ADVANCE": self._advance, "EVENTS": self._events, "STAT": self._stat,
+            "ADVANCE": self._traffic.advance, "EVENTS": self._events, "STAT": self._stat,
             "RX": self._traffic.rx, "TX": self._traffic.tx,
         }  # fmt: skip
 
@@ -259,10 +259,6 @@ class _Session:
         except IpRefusal as refusal:
             raise InputError(" ".join(refusal.text.split()), where=where, line=line) from None
         return _then_ok(lambda: apply_policy(self._netns, command))
-
-    def _advance(self, words: Words) -> Callable[[], Answer]:
-        seconds = words.seconds("seconds")
-        return _then_ok(lambda: self._netns.advance(seconds))
 
     def _events(self, words: Words) -> Callable[[], Answer]:
         return lambda: answers.events(self._netns.events())

@@ -99,7 +99,7 @@ def test_nothing_new_is_forgotten():
     netns = Netns()
     saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "acquire_seq", "hung",
              "ivs", "masks", "android_resources"}  # fmt: skip
-    assert set(vars(netns)) == saved | {"offload", "_events", "timers"}
+    assert set(vars(netns)) == saved | {"offload", "keepalive", "_events", "timers"}
     sad = {"policy", "kernel", "strict_windows", "acq_expires", "rng", "zeros_linked", "looped", "tunnel_spi", "index"}
     assert set(vars(netns.sad)) == sad | {"listener"}
     tables = {"entries", "by_triple", "by_pair", "by_spi", "acquires", "by_seq", "buckets"}
@@ -109,7 +109,7 @@ def test_nothing_new_is_forgotten():
     assert set(SadEntry.__dataclass_fields__) == {
         "sa_index", "sa", "state", "window", "oseq", "bytes", "packets", "added", "used",
         "stats", "seq", "af", "odd_mode", "bmp_len", "dying", "hard_add", "renewed", "tunnel", "tunnel_users",
-        "selector_family",
+        "selector_family", "mapped",
     }  # fmt: skip
 
 
