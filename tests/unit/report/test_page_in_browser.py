@@ -111,18 +111,38 @@ def test_the_four_questions(at, page):
     assert [at.ask(shown % name) for name in ("no", "yes")] == [False, True]
 
 
-def test_saving(at, page, tmp_path):
-    at.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+def saved(at, folder):
+    """The two files that the page gives away, saved into a folder."""
+    at.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
     for name, ident in (("explained.sad", "save-sad"), ("explained.pcap", "save-capture")):
         at.click(f"#{ident}")
         assert at.ask("document.querySelector('#saved').textContent") == f"{name} is saved"
         for _ in range(500):
-            if (tmp_path / name).exists():
+            if (folder / name).exists():
                 break
             time.sleep(0.02)
-    assert b"Keys hidden" in (tmp_path / "explained.sad").read_bytes()
-    assert (tmp_path / "explained.pcap").read_bytes()[:4] == bytes.fromhex("4d3cb2a1")
     at.requests[:] = [address for address in at.requests if not address.startswith("blob:")]
+    return folder / "explained.pcap", folder / "explained.sad"
+
+
+def test_saving(at, page, tmp_path):
+    pcap, sad = saved(at, tmp_path)
+    assert b"Keys hidden" in sad.read_bytes()
+    assert pcap.read_bytes()[:4] == bytes.fromhex("4d3cb2a1")
+    status, said, _ = espsim_text("decap", pcap, "--sad", page[0].parent / "esp" / "esn.sad", "--json")
+    assert (status, json.loads(said)["delivered"]) == (0, 2)
+
+
+def test_what_is_saved_opens_with_what_is_saved(tab, page, tmp_path):
+    """With --show-keys, of which the page warns."""
+    folder, out = page[0].parent / "esp", tmp_path / "keys.html"
+    words = (folder / "esn.pcap", "--sad", folder / "esn.sad", "--frame", "2", "--show-keys", "--html", out)
+    assert espsim_text("explain", *words)[0] == 0
+    tab.open(out)
+    assert "The keys are in this page" in tab.ask("document.body.textContent")
+    pcap, sad = saved(tab, tmp_path)
+    status, said, _ = espsim_text("decap", pcap, "--sad", sad, "--json")
+    assert (status, json.loads(said)["delivered"]) == (0, 2)
 
 
 @pytest.mark.parametrize("width", [360, 1280])
