@@ -3,7 +3,8 @@
 Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
 into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
 
-SAs in BEET mode are the reference path's from the start: kernels lay no header of another length before a payload.
+SAs in mode IPTFS are the reference path's from the start (inbound/aggregated.py), and so are those in BEET mode:
+kernels lay no header of another length before a payload.
 SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference path's,
 all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all that
 share its SPI go with it.
@@ -190,8 +191,8 @@ def _linked(sad: Sad) -> list[SadEntry]:
 
 
 def _by_reference(entries: list[SadEntry]) -> list[bool]:
-    """Which SAs no kernel runs: those in BEET mode, and those of the same SPIs, which may come to take their place."""
-    spis = {entry.sa.spi for entry in entries if entry.sa.mode is Mode.BEET}
+    """Which SAs no kernel runs: in BEET mode or IPTFS, and those of the same SPIs, which may take their place."""
+    spis = {entry.sa.spi for entry in entries if entry.sa.mode in (Mode.BEET, Mode.IPTFS)}
     return [entry.sa.spi in spis for entry in entries]
 
 

@@ -43,7 +43,8 @@ class Received(Generic[EntryT]):
 
     `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
     without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
-    delivered or sent. `own`: this host sent it, as far as is known; no counter moves then.
+    delivered or sent; in mode IPTFS it is None, and `inners` are those that were complete
+    with this packet. `own`: this host sent it, as far as is known; no counter moves then.
     """
 
     verdict: Verdict
@@ -58,6 +59,14 @@ class Received(Generic[EntryT]):
     surfacing: Surfacing = Surfacing.NONE
     odd_padding: bool = False
     own: bool = False
+    inners: tuple[bytes, ...] | None = None
+
+    @property
+    def packets(self) -> tuple[bytes, ...]:
+        """The packets that go out because of this one: none, one, or in mode IPTFS several."""
+        if self.inners is not None:
+            return self.inners
+        return () if self.inner is None else (self.inner,)
 
     def __repr__(self) -> str:
         facts = [self.verdict.name]
@@ -65,6 +74,8 @@ class Received(Generic[EntryT]):
             facts += [f"spi=0x{self.spi:x}", f"seq={self.seq if self.seq64 is None else self.seq64}"]
         if self.inner is not None:
             facts.append(f"inner={len(self.inner)} bytes")
+        if self.inners is not None:
+            facts.append(f"inners={len(self.inners)}")
         if self.device is not None:
             facts.append(f"device={self.device.name}")
         if self.surfacing is not Surfacing.NONE:

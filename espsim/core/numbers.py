@@ -30,6 +30,10 @@ NO_POLICY = int(Verdict.NO_POLICY)
 TEMPLATE = int(Verdict.TEMPLATE)
 BLOCKED = int(Verdict.BLOCKED)
 TEMPLATES = int(Verdict.TEMPLATES)
+IPTFS_BUFFER = int(Verdict.IPTFS_BUFFER)
+IPTFS_HEADER = int(Verdict.IPTFS_HEADER)
+IPTFS_LOST = int(Verdict.IPTFS_LOST)
+IPTFS_LATE = int(Verdict.IPTFS_LATE)
 
 SEALED = int(OutVerdict.SEALED)  # while a batch runs: no stage has objected
 OUT_NO_SA = int(OutVerdict.NO_SA)

@@ -51,12 +51,18 @@ class Verdict(_Answer):
     TEMPLATE = 19, "the policy wants other SAs than those the packet came under", "XfrmInTmplMismatch"
     BLOCKED = 20, "a policy blocks the inner packet", "XfrmInPolBlock"
     TEMPLATES = 21, "the policy has 6 templates, which Linux installs and cannot check", "XfrmInBufferError"
+    IPTFS_BUFFER = 22, "IP-TFS: the header is cut short, or a data block is of no known kind", "XfrmInBufferError"
+    IPTFS_HEADER = 23, "IP-TFS: sub-type or flags are not known, or an inner IPv4 length is wrong", "XfrmInHdrError"
+    IPTFS_LOST = 24, "IP-TFS: the rest of an inner packet is missing; what follows it is delivered", "XfrmInIptfsError"
+    IPTFS_LATE = 25, "IP-TFS: the reorder window has moved past this packet (Linux counts nothing)"
 
 
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
 """Verdicts of packets whose inner packet is handed on."""
 POLICED = frozenset({Verdict.NO_POLICY, Verdict.TEMPLATE, Verdict.BLOCKED, Verdict.TEMPLATES})
 """Verdicts of the policies after decapsulation: the ICV was right, the window has moved, the SA has counted."""
+IPTFS_VERDICTS = frozenset({Verdict.IPTFS_BUFFER, Verdict.IPTFS_HEADER, Verdict.IPTFS_LOST, Verdict.IPTFS_LATE})
+"""Verdicts of authentic packets whose AGGFRAG payload was of no use, or not all of it."""
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 

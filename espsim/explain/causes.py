@@ -266,6 +266,22 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
         Verdict.POLICY: Answer(
             "selector", f"{sa.name} takes {shown_selector(sa.selector)} only, and the inner packet is another"
         ),
+        Verdict.IPTFS_BUFFER: Answer(
+            "iptfs", "the AGGFRAG header is cut short, or a data block is neither IPv4, IPv6 nor padding (RFC 9347 6.1)"
+        ),
+        Verdict.IPTFS_HEADER: Answer(
+            "iptfs", "the AGGFRAG sub-type is above 1, its flags are not 0, or an inner IPv4 length is wrong"
+        ),
+        Verdict.IPTFS_LOST: Answer(
+            "fragment-lost",
+            f"an inner packet that began in an earlier packet of {sa.name} goes on in one that never came, or came too"
+            " late: packets are lost, or overtaken by more than the reorder-window and drop-time of iptfs-opts allow",
+        ),
+        Verdict.IPTFS_LATE: Answer(
+            "reordered",
+            f"{sa.name} waits for {sa.aggregation.reorder_window} packets at most (iptfs-opts reorder-window), and the"
+            " ones after this were handed on: a larger window takes it",
+        ),
         Verdict.TRAILER: Answer(
             "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
         ),
@@ -277,5 +293,8 @@ def _mode(sa: SecurityAssociation) -> str:
         return f"its next header says tunnel mode, and what is inside is not an IP packet: say {sa.name}'s mode"
     if sa.mode is Mode.BEET and sa.inner_ends is None:
         return f"{sa.name} is in beet mode and has no selector, whose addresses the inner packet would get: give it one"
-    inside = {Mode.TUNNEL: "an IP packet", Mode.BEET: "a whole payload"}.get(sa.mode, "a payload")
+    inside = _INSIDE.get(sa.mode, "a payload")
     return f"{sa.name} is in {sa.mode.value} mode, and what is inside is not {inside}: set the peer's mode"
+
+
+_INSIDE = {Mode.TUNNEL: "an IP packet", Mode.BEET: "a whole payload", Mode.IPTFS: "an AGGFRAG payload"}

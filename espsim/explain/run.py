@@ -5,6 +5,7 @@ run_batches.py takes one through the batch path, which says the same; this file 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -105,20 +106,23 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
             for frame in reader:
                 if frame.number == 1:
                     begin(frame.time_ns / 1e9)
+                write_late(inbound, writer, frame.time_ns / 1e9)
                 if frame.part:
                     parts.part(frame.number, frame.captured, frame.wire, _line(frame, None, Layer.OTHER))
                 else:
                     received = _one(frame, inbound, watch, ran.stats, lines)
                     if files.audit is not None:
                         _audit(files.audit, frame, received, inbound.ports)
-                    if received is not None and received.inner is not None:
-                        writer.write(received.inner, frame.time_ns)
+                    for packet in received.packets if received is not None else ():
+                        writer.write(packet, frame.time_ns)
                 settle(reader.joiner, parts)
         except CaptureCut as error:
             ran.cut = error
         settle(reader.joiner, parts)
         ran.stats.add_fragments(fragments_of(reader.joiner))
         ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
+        write_late(inbound, writer, math.inf)
+        ran.stats.add_iptfs(inbound.tunnels.as_dict(), inbound.tunnels.counters)
         ran.stats.ran_on(engine, {})
         ran.end(watch, parts, lines, files.audit)
         writer.commit()
@@ -152,6 +156,13 @@ def _audit(audit: AuditLog, frame: Frame, received: Received[SadEntry] | None, p
     """Tell the audit log of a frame, where it is an event."""
     if received is not None and received.verdict in EVENT_OF:
         audit.take(pick(happened(received, lambda: frame.ip or b"", frame.number, frame.time_ns, ports)))
+
+
+def write_late(inbound: Inbound, writer: CaptureWriter | NoWriter, now: float) -> None:
+    """What comes out of IP-TFS's receivers up to `now` (seconds), at the times at which the waiting ends."""
+    for late in inbound.tunnels.elapse(now):
+        for packet in late.packets:
+            writer.write(packet, late.time_ns)
 
 
 def _line(frame: Frame, received: Received[SadEntry] | None, layer: Layer, *, modelled: bool = False) -> dict[str, Any]:

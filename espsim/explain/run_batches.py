@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -28,7 +29,7 @@ from espsim.explain.auditable import EVENT_OF, AuditLog, Event, Happened, happen
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
-from espsim.explain.run import Begin, Files, Ran, fragments_of, settle
+from espsim.explain.run import Begin, Files, Ran, fragments_of, settle, write_late
 from espsim.explain.sift import Look, Sift
 from espsim.io.atomic import Place
 from espsim.io.batches import BatchWriter, open_batches
@@ -65,7 +66,8 @@ def in_batches(
         except CaptureCut as error:
             taker.ran.cut = error
         settle(reader.joiner, taker.parts)
-        ran = taker.end(lane, fragments_of(reader.joiner))
+        write_late(inbound, writer, math.inf)
+        ran = taker.end(lane, fragments_of(reader.joiner), inbound)
         ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         writer.commit()
     return ran
@@ -160,8 +162,26 @@ class _Taker:
 
     def records(self, piece: Piece[PacketBatch]) -> Iterator[memoryview]:
         """As Taker."""
+        if self._path.aggregated is None:
+            yield from self._of_rows(piece, slice(None))
+            return
+        passed = _passed(piece.batch)
+        passed[list(self._path.aggregated.inners)] = False
+        for rows, out in self._path.aggregated.pieces(len(piece.batch)):
+            yield from self._of_rows(piece, rows, passed)
+            if out is None:
+                continue
+            time_ns = int(piece.time_ns[out.row]) if out.time_ns is None else out.time_ns
+            for packet in out.packets:
+                self._writer.write(packet, time_ns)  # in its place: what was yielded has been written
+
+    def _of_rows(
+        self, piece: Piece[PacketBatch], rows: slice, passed: npt.NDArray[np.bool_] | None = None
+    ) -> Iterator[memoryview]:
         batch = piece.batch
-        return self._writer.records(batch.arena, batch.inner_at, batch.inner_length, piece.time_ns, _passed(batch))
+        passed = _passed(batch) if passed is None else passed
+        columns = (batch.inner_at[rows], batch.inner_length[rows], piece.time_ns[rows], passed[rows])
+        return self._writer.records(batch.arena, *columns)
 
     def write(self, data: memoryview) -> None:
         """As Taker."""
@@ -201,11 +221,12 @@ class _Taker:
                 found.append(_Line(json.dumps(verdict_line(frame, answer, Layer(kind), modelled=modelled)), code))
         return found
 
-    def end(self, lane: InboundLane, fragments: Fragments | None) -> Ran:
+    def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> Ran:
         """The capture is over."""
         if not isinstance(self._path, BatchOffloaded):
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
+        self.ran.stats.add_iptfs(inbound.tunnels.as_dict(), inbound.tunnels.counters)
         self.ran.stats.ran_on(self._path.engine, lane.alone)
         self.ran.end(self._sift, self.parts, self._lines, self._audit)
         return self.ran

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from espsim.aead.batch import BatchEngine
 from espsim.core.answers import Received
-from espsim.core.verdict import POLICED, REPLAY_VERDICTS, Verdict
+from espsim.core.verdict import IPTFS_VERDICTS, POLICED, REPLAY_VERDICTS, Verdict
 from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, Judge, damaged_detail, restart_detail
 from espsim.explain.facts import Answer, Failure, Seen, Top
 from espsim.explain.integrity import Habit
@@ -33,7 +33,7 @@ _FIRST_NUMBERS = range(1, 65)
 """Where numbers begin again after a restart; a few of the first may be lost."""
 _M64, _HALF = 0xFFFFFFFFFFFFFFFF, 1 << 63
 
-_AUTHENTIC = POLICED | {Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
+_AUTHENTIC = POLICED | IPTFS_VERDICTS | {Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
 """Verdicts of packets that failed and whose ICV was right; but for TRAILER the window has taken their number."""
 
 _Key: TypeAlias = tuple[object, ...]

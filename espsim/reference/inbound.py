@@ -27,6 +27,7 @@ from espsim.core.numbers import PROTO_ESP, PROTO_NONE
 from espsim.core.verdict import Verdict
 from espsim.reference import beet
 from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
+from espsim.reference.iptfs_in import Tunnels
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.policies import Policies
 from espsim.reference.trace import SILENT, Trace
@@ -68,6 +69,7 @@ class Inbound:
         self.sent = SentNumbers() if own_traffic else None
         self.policies = policies
         self.ports = encap_ports(sad)
+        self.tunnels = Tunnels(self)
 
     def refresh_ports(self) -> None:
         """Look again which UDP ports the SAs name, after the SAD has changed."""
@@ -106,8 +108,9 @@ class Inbound:
         # A capture that was cut short would never have reached xfrm: no counter of it moves.
         counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
         return Received(
-            verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding
-        )
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding,
+            inners=arrival.inners,
+        )  # fmt: skip
 
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone.
@@ -173,7 +176,7 @@ class Inbound:
         arrival.odd_padding = esp.odd_padding(plaintext, length)
         entry.accepted(length, seq64 if check_replay else None)  # 3.4.3: it is authentic
         self.trace.advanced(entry, seq64)
-        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
+        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header, seq64)
         if inner is not None and self.policies is not None:
             path = (self.policies.as_opened(entry.sa, next_header),)
             judged = self.policies.judge(inner, path, self.mark)
@@ -198,7 +201,7 @@ class Inbound:
             verdict, seq64, inner = self._accept_own(entry, arrival, sent)
         return Received(
             verdict, None, arrival.spi, arrival.seq, seq64, entry, entry, inner,
-            odd_padding=arrival.odd_padding, own=True,
+            odd_padding=arrival.odd_padding, own=True, inners=arrival.inners,
         )  # fmt: skip
 
     def _accept_own(
@@ -220,7 +223,7 @@ class Inbound:
         sent.advance(entry, seq64)
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
-        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header)
+        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header, seq64, own=True)
         return Verdict.SENT if verdict is Verdict.DELIVERED else verdict, seq64, inner
 
     # -- the steps ----------------------------------------------------------------------------------------------
@@ -273,11 +276,13 @@ class Inbound:
         return None if split is None or split[1] == PROTO_NONE else split
 
     def _decap(
-        self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int
+        self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int, number: int, *, own: bool = False
     ) -> tuple[Verdict, bytes | None]:
         """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
         sa = entry.sa
         inner: bytes | None
+        if sa.mode is Mode.IPTFS:
+            return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None
         mode = mode_of(sa, next_header)
         if mode is Mode.TUNNEL:
             inner = from_tunnel(sa, arrival.outer, payload, next_header)

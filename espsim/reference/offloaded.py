@@ -117,5 +117,5 @@ class OffloadedInbound(Inbound):
         surfacing, counter = outcome.opened(self.device, verdict)
         return Received(
             verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, device, surfacing,
-            arrival.odd_padding,
+            arrival.odd_padding, inners=arrival.inners,
         )  # fmt: skip

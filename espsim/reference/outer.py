@@ -136,7 +136,7 @@ def _find_esp(
 class Arrival:
     """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
 
-    `outgoing`: the capture says that this host sent it.
+    `outgoing`: the capture says that this host sent it. `inners`: of IP-TFS, the packets that are complete with it.
     """
 
     packet: bytes
@@ -147,6 +147,7 @@ class Arrival:
     port: int = 0
     outgoing: bool = False
     odd_padding: bool = False
+    inners: tuple[bytes, ...] | None = None
 
 
 def encap_ports(sad: Sad) -> frozenset[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from espsim.core.verdict import Verdict
     from espsim.offload.device import Answer, Device, PacketKey
+    from espsim.reference.iptfs_in import Opened
     from espsim.reference.outer import Arrival
     from espsim.reference.policies import Judged, Path
     from espsim.sad.entry import SadEntry
@@ -55,6 +56,9 @@ class Trace:
 
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         """The packet inside; None: it does not fit the SA's mode. The SA's selector comes next."""
+
+    def aggregated(self, entry: SadEntry, arrival: Arrival, payload: bytes, opened: Opened) -> None:
+        """Of an SA in mode IPTFS, in the place of `decapsulated`: what the payload was, or that it is held."""
 
     def judged(self, path: Path, judged: Judged) -> None:
         """The policies were asked about a packet that came under these SAs."""

@@ -15,6 +15,7 @@ from espsim.sad.association import (
     PROTO_NAMES,
     Direction,
     Encap,
+    IptfsOptions,
     Lifetime,
     Limits,
     Mark,
@@ -34,7 +35,7 @@ from espsim.wire.udp import PORT_NAT_T
 
 _KNOWN = {"aead": AEADS.keys(), "enc": CIPHERS.keys(), "auth": HASHES.keys(), "auth-trunc": HASHES.keys()}
 
-_RUN = (Mode.TRANSPORT.value, Mode.TUNNEL.value, Mode.BEET.value)
+_RUN = (Mode.TRANSPORT.value, Mode.TUNNEL.value, Mode.BEET.value, Mode.IPTFS.value)
 """The modes that an SA of a paste may have to be used."""
 
 _KINDS = {
@@ -68,6 +69,7 @@ class SaWords:
     offload: Offload | None = None
     replay: dict[str, int] = field(default_factory=dict)
     label: str | None = None
+    iptfs: IptfsOptions | None = None
 
     def limit(self, name: str, value: int) -> None:
         """Set a field of `Limits`."""
@@ -205,9 +207,11 @@ class Draft(SaWords):
         if missing := self.no_identity:
             return missing
         if self.mode not in _RUN:
-            return f"mode {self.mode} is not supported (transport, tunnel and beet are)"
+            return f"mode {self.mode} is not supported ({', '.join(_RUN[:-1])} and {_RUN[-1]} are)"
         proto = self.proto or 0
         name = PROTO_NAMES[proto]
+        if self.mode == "iptfs" and proto != PROTO_ESP:
+            return "mode iptfs goes with proto esp only"
         if proto == PROTO_COMP and (self.spi or 0) >> 16:
             return "the SPI of proto comp has 16 bits"
         for kind in self.kinds:
@@ -238,6 +242,7 @@ class Draft(SaWords):
             selector=self.selector.build(len(dst)) if self.selector else Selector(),
             limits=Limits(**self.limits), output_mark=self.output_mark, offload=self.offload,
             replay=self._replay(window), current=self.current, seq=self.seq, label=self.label or "",
+            iptfs=self.iptfs,
         )  # fmt: skip
 
     def _replay(self, window: int) -> ReplayState:

@@ -1,7 +1,8 @@
 """SAs as text: one line of `ip xfrm state add`, and what `ip xfrm state` of iproute2 6.1 prints (ip/ipxfrm.c).
 
 `parse` reads back what is written here. Two things have no words in an `add` line, and are lost there: the bitmap of
-the replay window, and `lifetime current`. Port masks other than 0 and 0xffff have no words anywhere.
+the replay window, and `lifetime current`. The options of IPTFS have words in an `add` line only, as in iproute2 7.3.
+Port masks other than 0 and 0xffff have no words anywhere.
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ from dataclasses import replace
 from espsim.aead.linux_names import linux_hash, linux_name
 from espsim.aead.suites import Algorithm
 from espsim.core.address import format_address
+from espsim.core.numbers import MODE_IPTFS
 from espsim.sad.association import (
     NO_MARK,
     PROTO_NAMES,
     Lifetime,
     Limits,
     Mark,
+    Mode,
     ReplayState,
     SecurityAssociation,
     Selector,
 )
 from espsim.sad.entry import SadEntry, SaStats
 from espsim.text.bitmap import to_circular
+from espsim.text.iptfs_options import option_words
 from espsim.text.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOL_NAMES, TYPED, bits_of, proto_name, swapped
 
 
@@ -135,6 +139,8 @@ def _small_words(sa: SecurityAssociation) -> Iterator[list[str]]:
         yield ["encap", encap.kind, str(encap.sport), str(encap.dport), format_address(encap.oaddr)]
     if sa.coa is not None:
         yield ["coa", format_address(sa.coa)]
+    if options := option_words(sa.iptfs):
+        yield options
     if sa.label:
         yield ["ctx", sa.label]
     if sa.dir is not None:
@@ -197,7 +203,7 @@ def _head(sa: SecurityAssociation, stats: bool, mode: str) -> Iterator[str]:
     yield f"src {format_address(sa.src)} dst {format_address(sa.dst)}"
     spi = f"0x{sa.spi:08x}" + (f"({sa.spi})" if stats else "")
     reqid = f"{sa.reqid}" + (f"(0x{sa.reqid:08x})" if stats else "")
-    yield f"\tproto {proto_name(sa.proto)} spi {spi} reqid {reqid} mode {mode or sa.mode.value}"
+    yield f"\tproto {proto_name(sa.proto)} spi {spi} reqid {reqid} mode {mode or _printed(sa)}"
     row = f"\treplay-window {0 if _bitmap_mode(sa) else sa.window} "
     flags = " ".join(name for name in FLAGS if name in sa.flags)
     if stats:
@@ -209,6 +215,11 @@ def _head(sa: SecurityAssociation, stats: bool, mode: str) -> Iterator[str]:
             row += "extra_flag " + " ".join(name for name in EXTRA_FLAGS if name in sa.extra_flags)
         row += f" (0x{bits_of(sa.flags, FLAGS):08b})"
     yield row
+
+
+def _printed(sa: SecurityAssociation) -> str:
+    """The mode as iproute2 7.3 prints it, which has no word for IPTFS, and none for its options."""
+    return str(MODE_IPTFS) if sa.mode is Mode.IPTFS else sa.mode.value
 
 
 def mark_rows(mark: Mark, output: Mark | None = None) -> Iterator[str]:

@@ -16,6 +16,7 @@ from espsim.sad.association import Direction, Encap, Lifetime, Mark, Offload
 from espsim.text.algorithms import KINDS, read_algorithm
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
+from espsim.text.iptfs_options import read_options
 from espsim.text.lexer import Style, Word, shown
 from espsim.text.names import (
     ENCAP_TYPES,
@@ -122,13 +123,18 @@ def _spi(cursor: Cursor, draft: Draft) -> None:
 
 def _mode(cursor: Cursor, draft: Draft) -> None:
     word = cursor.take("the mode")
-    if word.text in ("0", "1", "2", "3", "4"):
+    if word.text in ("0", "1", "2", "3", "4", "5"):
         draft.mode = _MODES[int(word.text)]
         return
     mode = next((m for m in _MODES if word.text and m.startswith(word.text)), None)
     if mode is None and not re.fullmatch("[0-9]{1,3}|[a-z][a-z_-]{1,14}", word.text):
         raise cursor.unknown("mode", word)
     draft.mode = mode or word.text
+
+
+def _iptfs_options(cursor: Cursor, draft: Draft) -> None:
+    _once(cursor, draft.iptfs, "iptfs-opts")
+    draft.iptfs = read_options(cursor)
 
 
 def _seq(cursor: Cursor, draft: Draft) -> None:
@@ -327,7 +333,7 @@ _COMMON: dict[str, Handler] = {
     "src": _src, "dst": _dst, "proto": _proto, "spi": _spi, "mode": _mode, "seq": _seq, "mark": _mark,
     "output-mark": _output_mark, "flag": _flag, "extra-flag": _extra_flag, "limit": _limit, "encap": _encap,
     "coa": _coa, "ctx": _label, "label": _label, "dir": _dir, "offload": _offload,
-    "sel": _selector,
+    "sel": _selector, "iptfs-opts": _iptfs_options,
     **{word: _number(field, word) for word, field in NUMBER_WORDS.items()},
     **{word: _replay_number(field, word) for word, field in REPLAY_WORDS.items()},
 }  # fmt: skip
@@ -469,8 +475,7 @@ _OF_NO_ACCOUNT = frozenset({
 })  # fmt: skip
 """Words of a dump on which no answer depends: where one can't be read, the SA is good without it."""
 
-_NEWER = frozenset({"nat-keepalive-interval", "iptfs-opts", "drop-time", "reorder-window", "init-delay", "pkt-size",
-                    "max-queue-size", "dont-frag"})  # fmt: skip
+_NEWER = frozenset({"nat-keepalive-interval"})
 """Words of newer commands that the model has no use for."""
 
 DUMP_WORDS = frozenset({"anti-replay", "lifetime", "limit:", "stats:", "lastused", "replay_window", "bitmap-length"})

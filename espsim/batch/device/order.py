@@ -29,6 +29,7 @@ from espsim.batch.device.steps import ASK
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.aggregated import TunnelsLike
 from espsim.batch.inbound.lookup import usable
 from espsim.batch.inbound.order import BatchInbound, Stages
 from espsim.batch.rule import Stage
@@ -55,6 +56,10 @@ class OffloadedPath(Protocol):
     mark: int | None
     ports: frozenset[int]
     sent: SentNumbers | None
+
+    @property
+    def tunnels(self) -> TunnelsLike:
+        """The receivers of IP-TFS."""
 
     def receive(
         self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool
@@ -158,6 +163,7 @@ class BatchOffloaded(BatchInbound):
             return
         batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
         batch.odd_padding[row] = answer.odd_padding
+        self._add_inners(row, answer)
         if answer.used is not None:
             self.alone[answer.used.sa_index] += answer.verdict in ENGINE_VERDICTS
             batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)

@@ -9,6 +9,7 @@
 7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
              policies: where there are some
 8. sent      what this host sent; count: what the SAs count
+   then, one by one, what the reference path judges: SAs near their end, and IP-TFS (aggregated.py)
 
 It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
 their end (batch/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
@@ -32,6 +33,7 @@ from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.aggregated import Aggregated, TunnelsLike
 from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
@@ -40,6 +42,7 @@ from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
 from espsim.core.verdict import PASSED, Verdict
+from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
@@ -82,6 +85,10 @@ class OnePacketPath(Protocol):
     def policies(self) -> policies.Policies | None:
         """See above."""
 
+    @property
+    def tunnels(self) -> TunnelsLike:
+        """The receivers of IP-TFS."""
+
     def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
         """Process one IP packet."""
 
@@ -107,6 +114,9 @@ class BatchInbound(Closing):
         """By sa_index, the packets that the reference path opened or refused by their ICV."""
         self.odd_of_gone: Counter[int] = Counter()
         """By sa_index, packets with odd padding that were delivered under an SA which has no row any more."""
+        modes = {entry.sa.mode for entry in self.columns.entries}
+        self.aggregated = Aggregated() if Mode.IPTFS in modes else None
+        """What came out of IP-TFS in the last batch; None: no SA is in this mode."""
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -136,9 +146,20 @@ class BatchInbound(Closing):
 
     def run_alone(self, batch: PacketBatch) -> None:
         """After all stages, in order of arrival: rows of SAs that are the reference path's."""
+        if self.aggregated is not None:
+            self.aggregated.clear()
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
+
+    def run_by_clock(self, batch: PacketBatch) -> None:
+        """As `run_alone`, of a capture: its clock, the time of each row, ends the waiting of IP-TFS."""
+        if self.aggregated is None:
+            self.run_alone(batch)
+            return
+        self.aggregated.clear()
+        alone = np.flatnonzero(batch.verdict == ONE_BY_ONE)
+        self.aggregated.run(alone, batch.time, self.one.tunnels, lambda row: self._one_by_one(batch, row))
 
     def _stages(self, _batch: PacketBatch) -> Stages:
         return STAGES
@@ -150,11 +171,13 @@ class BatchInbound(Closing):
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)
+        inners = self.aggregated.inners if self.aggregated is not None else {}
+        first = rows.indices(len(batch))[0]
         facts = (batch.verdict, batch.flags, batch.odd_padding, batch.spi, batch.seq, batch.seq64, batch.sa_index)
-        inners = (batch.inner_at, batch.inner_length)
+        places = (batch.inner_at, batch.inner_length)
         found: list[Received[SadEntry] | None] = []
-        columns = (column[rows].tolist() for column in facts + inners)
-        for number, flags, odd, spi, seq, seq64, sa, at, size in zip(*columns, strict=True):
+        columns = (column[rows].tolist() for column in facts + places)
+        for row, (number, flags, odd, spi, seq, seq64, sa, at, size) in enumerate(zip(*columns, strict=True), first):
             if number in _NO_ANSWER:
                 found.append(None)
                 continue
@@ -170,10 +193,17 @@ class BatchInbound(Closing):
             if sa >= 0:
                 answer.entry = answer.used = entries[sa]
             answer.odd_padding = odd != 0
-            if number in _PASSED:
+            if row in inners:
+                answer.inners = inners[row]
+            elif number in _PASSED:
                 answer.inner = bytes(memory[at : at + size])
             found.append(answer)
         return found
+
+    def _add_inners(self, row: int, answer: Received[SadEntry]) -> None:
+        """The packets that went out with a row of IP-TFS."""
+        if self.aggregated is not None and answer.inners is not None:
+            self.aggregated.add(row, answer.inners)
 
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
         """Ask the reference path about a row, and write its answer into the columns."""
@@ -191,5 +221,6 @@ class BatchInbound(Closing):
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0
         batch.odd_padding[row] = answer.odd_padding
+        self._add_inners(row, answer)
         if answer.inner is not None:
             batch.put_inner(row, answer.inner)

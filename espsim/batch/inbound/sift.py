@@ -22,6 +22,10 @@ from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import (
     BLOCKED,
     DELIVERED,
+    IPTFS_BUFFER,
+    IPTFS_HEADER,
+    IPTFS_LATE,
+    IPTFS_LOST,
     MODE,
     NO_POLICY,
     NO_SA,
@@ -45,7 +49,10 @@ TOP, FLAGS, ODD = 0, 1, 2
 AUTHENTIC, RESUMED = np.uint64(1), np.uint64(2)
 """Flags: some ICV was right; the window waits for its first packet."""
 
-_AUTHENTIC = (DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES)
+_AUTHENTIC = (
+    DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES,
+    IPTFS_BUFFER, IPTFS_HEADER, IPTFS_LOST, IPTFS_LATE,
+)  # fmt: skip
 """Verdicts of packets whose ICV was right."""
 _LAST = np.uint8(32)
 """From this verdict on a row is no packet: NOT_ESP, PART."""

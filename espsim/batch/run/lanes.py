@@ -126,7 +126,10 @@ class InboundLane:
     @property
     def shares(self) -> bool:
         """Where a policy of its own finds SAs that may end or are the reference path's, or a device opens packets with
-        keys of such SAs, one worker does all: these look at the SAD itself, which moves then."""
+        keys of such SAs, one worker does all: these look at the SAD itself, which moves then. So it does where IP-TFS
+        puts packets together."""
+        if self.path.aggregated is not None:
+            return False
         own_ways = self.path.columns.asked is not None or not self.path.parts
         return not own_ways or not (self.limited or self._beet)
 
@@ -165,7 +168,7 @@ class InboundLane:
     def end(self, batch: PacketBatch) -> None:
         """Count."""
         self.path.run_some(batch, inbound.COUNT)
-        self.path.run_alone(batch)
+        self.path.run_by_clock(batch)
 
     def forked(self, ask: Ask) -> None:
         """As Lane."""

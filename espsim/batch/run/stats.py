@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from espsim.core.address import format_address
 from espsim.core.answers import Received, SaCount, Sent
 from espsim.core.layers import Layer
-from espsim.core.verdict import PASSED, POLICED, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import IPTFS_VERDICTS, PASSED, POLICED, OutVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
     from espsim.aead.batch import BatchEngine
 
-ENGINE_VERDICTS = PASSED | POLICED | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
+ENGINE_VERDICTS = PASSED | POLICED | IPTFS_VERDICTS | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
 """Of an inbound packet that an engine has opened, or refused by its ICV."""
 
 
@@ -86,6 +86,7 @@ class InboundStats:
     opened: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
     fragments: dict[str, int] = field(default_factory=lambda: {"seen": 0, "datagrams": 0, "incomplete": 0})
     engine: EngineUse | None = None
+    iptfs: dict[str, Any] | None = None
 
     @property
     def delivered(self) -> int:
@@ -133,6 +134,11 @@ class InboundStats:
         self.ignored += joined.ignored.total()
         self.ignored_by.update(joined.ignored)
 
+    def add_iptfs(self, carried: dict[str, Any] | None, counters: Mapping[str, int]) -> None:
+        """What packets of SAs in mode IPTFS carried, at the end; what Linux counted of them beside their verdicts."""
+        self.iptfs = carried
+        self.counters.update(counters)
+
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
         """Name the engine that ran all this; `alone` counts what the reference path did, by sa_index."""
         self.engine = EngineUse.count(engine, self.opened.values(), alone)
@@ -154,6 +160,8 @@ class InboundStats:
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),
         }
+        if self.iptfs is not None:
+            result["iptfs"] = self.iptfs
         if self.device:
             result["device"] = _sorted(self.device)
             result["surfacing"] = _sorted(self.surfacing)
@@ -243,7 +251,8 @@ def verdict_line(
     """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
 
     `modelled`: a device ran; `device` is null then for what this host sent, of which it says nothing.
-    `kind` says what an ignored frame is (`layer`). `cause` is null and comes last: it is for `espsim.explain` to say.
+    `inner_packets`: of IP-TFS, how many went out with this packet. `kind` says what an ignored frame is
+    (`layer`). `cause` is null and comes last: it is for `espsim.explain` to say.
     """
     line: dict[str, Any] = {"frame": frame.number}
     if received is None:
@@ -270,6 +279,8 @@ def verdict_line(
             line["keys_of"] = received.used.sa.name
     elif received is not None and received.own and modelled:
         line["device"] = None
+    if received is not None and received.inners is not None:
+        line["inner_packets"] = len(received.inners)
     line["cause"] = None
     return line
 

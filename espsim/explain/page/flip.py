@@ -36,6 +36,10 @@ CHECKS = {
     Verdict.TRAILER: "trailer",
     Verdict.MODE: "inner packet",
     Verdict.POLICY: "selector",
+    Verdict.IPTFS_BUFFER: "AGGFRAG payload",
+    Verdict.IPTFS_HEADER: "AGGFRAG payload",
+    Verdict.IPTFS_LOST: "AGGFRAG payload",
+    Verdict.IPTFS_LATE: "reorder window",
 }
 """The step that gives each verdict."""
 _ALL, _ENDS, _LEAST_ENDS, _WORK = 384, 192, 48, 400_000

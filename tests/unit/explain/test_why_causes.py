@@ -29,6 +29,7 @@ GCM, CBC = gcm_words(), cbc_words()
 PEER, OTHER, ESN = Sealer(), Sealer(OTHER_KEY), Sealer(hi=0)
 PLAIN = sa_line(GCM)
 ESN_SA = sa_line(GCM, more="replay-window 32 flag esn")
+IPTFS, AGGFRAG = sa_line(GCM, mode="iptfs"), bytes(4)
 WRAP = 1 << 32
 ELSEWHERE = "192.0.2.77"
 
@@ -152,6 +153,15 @@ CASES = [
          spd="ip xfrm policy add dir fwd action block\n"),
     Case("trailer", PLAIN, numbers(PEER, 1, next_header=59), {("TRAILER", "trailer"): 1}),
     Case("header", PLAIN, [around(b"\0\0\x10\x01")], {("HEADER", "header"): 1}),
+    Case("iptfs, a block of no kind", IPTFS, numbers(PEER, 1, inner=AGGFRAG + b"\x90", next_header=144),
+         {("IPTFS_BUFFER", "iptfs"): 1}, ("neither IPv4",)),
+    Case("iptfs, flags", IPTFS, numbers(PEER, 1, inner=b"\0\1\0\0", next_header=144), {("IPTFS_HEADER", "iptfs"): 1}),
+    Case("fragment-lost", sa_line(GCM, mode="iptfs", more="iptfs-opts reorder-window 0"),
+         [PEER.packet(n, AGGFRAG + inner_packet()[:30], next_header=144) for n in (1, 3)],
+         {("IPTFS_LOST", "fragment-lost"): 1}, ("earlier packet",)),
+    Case("reordered", IPTFS, numbers(PEER, 2, 1, inner=AGGFRAG + inner_packet(), next_header=144),
+         {("IPTFS_LATE", "reordered"): 1}, ("waits for 3 packets",)),
+    Case("mode: no payload of IP-TFS", IPTFS, numbers(PEER, 1), {("MODE", "mode"): 1}, ("an AGGFRAG payload",)),
     Case("fragment", PLAIN, [around(PEER.esp(1), fragment=0x2000)], {("FRAGMENT", "fragment"): 1}),
 ]  # fmt: skip
 

@@ -51,7 +51,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{ID} {GCM} flag fast", "f:1: unknown flag 'fast'"),
         (f"{ID} {GCM} flag", "f:1: flag without a flag"),
         (f"{ID} {GCM} extra-flag 0x4", "f:1: extra-flag has a bit that is not known, 0x4"),
-        (f"{ID} {GCM} mode ro", "f:1: mode ro is not supported (transport, tunnel and beet are)"),
+        (f"{ID} {GCM} mode ro", "f:1: mode ro is not supported (transport, tunnel, beet and iptfs are)"),
         (f"{ID} {GCM} mode x", "f:1: unknown mode 'x'"),
         (f"{ID} {GCM} tfcpad 9", "f:1: TFC padding can only be used in tunnel mode"),
         (f"{ID} {GCM} sel src ::1/128",

@@ -1,0 +1,182 @@
+"""Inner packets out of IP-TFS payloads that come in their order.
+
+1. The header: cut short, of a sub-type above 1, or with flags: nothing of the payload is used.
+2. The rest of an inner packet that began before: it is waited for in the next number and in no other one. A payload
+   of padding alone may come between (RFC 9347 2.2.3).
+3. The data blocks that begin here, from Block Offset on. One that does not end here is waited for; one that is so short
+   that its length is not there, too.
+4. Padding ends the payload; so does a block of another kind, and then the packets of this payload are lost with it.
+
+At most one inner packet, of up to 65575 bytes, is kept for an SA.
+
+What 7.3.4 loses here is not lost: while a rest is awaited, a payload with block offset 0 whose first block is no
+padding begins new packets; and the first six bytes of an inner packet may lie in any number of payloads. Nothing of the
+outer header goes to the inner ones (RFC 9347 2.2.5).
+
+Sources: RFC 9347 2.2 and 6.1; Linux's iptfs_input_ordered and iptfs_reassem_cont (net/xfrm/xfrm_iptfs.c).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from espsim.core.verdict import Verdict
+from espsim.reference.iptfs_order import Held
+from espsim.wire import iptfs
+
+WHOLE, BEGINS, GOES_ON, ENDS, PADDING, SKIPPED, BAD = (
+    "whole", "begins", "goes on", "ends", "padding", "skipped", "bad",
+)  # fmt: skip
+"""What a piece of a payload is: an inner packet; its first, a middle, its last part; padding; bytes that are used for
+nothing; a block that cannot be read."""
+
+
+class Piece(NamedTuple):
+    """A piece of a payload: `size` bytes at an offset. `inner`: the length of its inner packet, 0 where it has none."""
+
+    what: str
+    at: int
+    size: int
+    inner: int = 0
+
+
+class Inner(NamedTuple):
+    """An inner packet, and when the packet came in which it begins. `parts`: how many it lay in."""
+
+    packet: bytes
+    begun: float
+    parts: int
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a payload came to: inner packets that are complete now, and what Linux counts, in its order."""
+
+    header: iptfs.Header | None
+    inners: list[Inner] = field(default_factory=list)
+    errors: list[Verdict] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Begun:
+    """An inner packet whose rest is awaited in `wanted`. `size` is 0 as long as its length is not there."""
+
+    data: bytearray
+    size: int
+    wanted: int
+    since: float
+    arrived: float
+    parts: int = 1
+
+
+@dataclass(slots=True)
+class Assembly:
+    """One SA's. `incomplete`: inner packets that began and were never completed; `padding`: bytes."""
+
+    incomplete: int = 0
+    padding: int = 0
+    _begun: _Begun | None = None
+
+    @property
+    def since(self) -> float | None:
+        """When the inner packet was begun whose rest is awaited; None: none is."""
+        return self._begun.since if self._begun is not None else None
+
+    def drop(self) -> None:
+        """The rest is waited for no more."""
+        self.incomplete += self._begun is not None
+        self._begun = None
+
+    def take(self, held: Held, now: float) -> Taken:
+        """The payload of a packet whose turn it is at `now`."""
+        header = iptfs.parse(held.payload)
+        taken = Taken(header)
+        if header is None:
+            taken.errors.append(Verdict.IPTFS_BUFFER)
+            return taken
+        if header.sub_type > iptfs.CONGESTION or header.flags:
+            taken.errors.append(Verdict.IPTFS_HEADER)
+            return taken
+        at = self._continue(header, held.number, held.payload, taken)
+        self._blocks(at, held, now, taken)
+        return taken
+
+    # -- what began before --------------------------------------------------------------------------------------
+
+    def _continue(self, header: iptfs.Header, number: int, payload: bytes, taken: Taken) -> int:
+        """The rest of what began before; where the first block of this payload begins."""
+        at, begun = header.length, self._begun
+        after = min(at + header.block_offset, len(payload))
+        if begun is not None and number < begun.wanted:  # where no order is kept
+            taken.pieces.append(Piece(SKIPPED, at, len(payload) - at))
+            return len(payload)
+        if begun is not None and number == begun.wanted:
+            if not header.block_offset and (at == len(payload) or iptfs.kind(payload, at) == iptfs.PADDING):
+                begun.wanted += 1
+                return at
+            if self._append(begun, payload[at:after], header.block_offset, at, taken):
+                return after
+        if begun is not None:
+            taken.errors.append(Verdict.IPTFS_LOST)
+            self.drop()
+        if after > at:
+            taken.pieces.append(Piece(SKIPPED, at, after - at))
+        return after
+
+    def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: Taken) -> bool:
+        """Add a part, of which `offset` says the length with what comes later. False: this cannot be the rest."""
+        if not begun.size:
+            head = bytes(begun.data) + part[: iptfs.LENGTH_AT - len(begun.data)]
+            size = iptfs.length(head, 0)
+            if size is None and offset > len(part):
+                begun.data += part
+                begun.parts += 1
+                begun.wanted += 1
+                taken.pieces.append(Piece(GOES_ON, at, len(part)))
+                return True
+            if size is None or iptfs.too_short(head, 0, size):
+                return False
+            begun.size = size
+        rest = begun.size - len(begun.data)
+        if offset < min(rest, iptfs.MOST_OFFSET):
+            return False
+        begun.data += part[:rest]
+        begun.parts += 1
+        if len(begun.data) < begun.size:
+            begun.wanted += 1
+            taken.pieces.append(Piece(GOES_ON, at, len(part), begun.size))
+            return True
+        self._begun = None
+        taken.inners.append(Inner(bytes(begun.data), begun.arrived, begun.parts))
+        taken.pieces.append(Piece(ENDS, at, min(rest, len(part)), begun.size))
+        if len(part) > rest:
+            taken.pieces.append(Piece(SKIPPED, at + rest, len(part) - rest))
+        return True
+
+    # -- what begins here ---------------------------------------------------------------------------------------
+
+    def _blocks(self, at: int, held: Held, now: float, taken: Taken) -> None:
+        payload = held.payload
+        while at < len(payload):
+            left, kind = len(payload) - at, iptfs.kind(payload, at)
+            if kind == iptfs.PADDING:
+                self.padding += left
+                taken.pieces.append(Piece(PADDING, at, left))
+                return
+            known = kind in (iptfs.IPV4, iptfs.IPV6)
+            size = iptfs.length(payload, at) if known else 0
+            if not known or (size is not None and iptfs.too_short(payload, at, size)):
+                bad = Verdict.IPTFS_HEADER if known else Verdict.IPTFS_BUFFER
+                taken.errors.append(bad)
+                taken.pieces.append(Piece(BAD, at, left))
+                taken.inners.clear()
+                return
+            if size is None or size > left:
+                self._begun = _Begun(bytearray(payload[at:]), size or 0, held.number + 1, now, held.arrived)
+                taken.pieces.append(Piece(BEGINS, at, left, size or 0))
+                return
+            taken.inners.append(Inner(payload[at : at + size], held.arrived, 1))
+            taken.pieces.append(Piece(WHOLE, at, size, size))
+            at += size

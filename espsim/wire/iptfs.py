@@ -1,0 +1,81 @@
+"""AGGFRAG payloads of IP-TFS (RFC 9347 6.1): what ESP of next header 144 holds.
+
+Sub-type 0, 4 bytes                                                 Sub-type 1, congestion control, 24 bytes
+|  Sub-type (0) |   Reserved    |          Block Offset         |   0   |  Sub-type (1) | Res |P|E|  Block Offset |
+|                    Data blocks, back to back                  |   4   |  LossEventRate                        |
+                                                                    8   |  RTT, Echo Delay, Transmit Delay (8)  |
+                                                                   16   |  TVal                                 |
+                                                                   20   |  TEcho                                |
+A data block is an inner packet, or a part of one; its first four bits say which kind (6.1.3):
+
+4   IPv4; its length is at byte 2          6   IPv6; its payload length is at byte 4          0   padding to the end
+
+Block Offset counts the bytes from the data blocks' start to the first block that begins in this payload. It is larger
+than the payload where an inner packet that began before goes on past its end.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from espsim.wire import ipv4, ipv6
+
+HEADER_LENGTH = 4
+CONGESTION_LENGTH = 24
+BASIC, CONGESTION = 0, 1
+"""Sub-types."""
+MOST_OFFSET = 0xFFFF
+PADDING, IPV4, IPV6 = 0, 4, 6
+"""The first four bits of a data block."""
+LENGTH_AT = 6
+"""From so many bytes on, a block of either kind says its length."""
+
+_HEADER = struct.Struct("!BBH")
+
+
+class Header(NamedTuple):
+    """The header. `length`: its bytes. `flags`: the byte after the sub-type, of which RFC 9347 defines P and E."""
+
+    sub_type: int
+    flags: int
+    block_offset: int
+    length: int
+
+
+def parse(payload: bytes) -> Header | None:
+    """The header of a payload; None: it is cut short. A sub-type that is not known is told with 4 bytes."""
+    if len(payload) < HEADER_LENGTH:
+        return None
+    sub_type, flags, block_offset = _HEADER.unpack_from(payload)
+    length = CONGESTION_LENGTH if sub_type == CONGESTION else HEADER_LENGTH
+    return Header(sub_type, flags, block_offset, length) if len(payload) >= length else None
+
+
+def emit(block_offset: int) -> bytes:
+    """The 4-byte header of sub-type 0. An offset that 16 bits can't hold lies past any payload, as the highest does."""
+    return _HEADER.pack(BASIC, 0, min(block_offset, MOST_OFFSET))
+
+
+def kind(data: bytes, at: int) -> int:
+    """The kind of the data block at an offset: PADDING, IPV4, IPV6, or another number."""
+    return data[at] >> 4
+
+
+def length(data: bytes, at: int) -> int | None:
+    """Bytes of the inner packet whose block begins at an offset; None: the bytes that say it are not there.
+
+    A block of neither IPv4 nor IPv6 has no length; ValueError.
+    """
+    left = len(data) - at
+    match kind(data, at):
+        case 4:
+            return data[at + 2] << 8 | data[at + 3] if left >= 4 else None
+        case 6:
+            return ipv6.HEADER_LENGTH + (data[at + 4] << 8 | data[at + 5]) if left >= LENGTH_AT else None
+    raise ValueError("this data block is of no inner packet")
+
+
+def too_short(data: bytes, at: int, size: int) -> bool:
+    """Whether an inner packet of this size at an offset is shorter than its own IP header."""
+    return kind(data, at) == IPV4 and not ipv4.HEADER_LENGTH <= (data[at] & 15) * 4 <= size
