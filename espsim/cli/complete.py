@@ -181,4 +181,6 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None  # noqa: S101 - click has all of SHELLS
     root = click.get_current_context().find_root()
-    click.echo(found(root.command, {}, "espsim", "_ESPSIM_COMPLETE").source())
+    script = found(root.command, {}, "espsim", "_ESPSIM_COMPLETE").source()
+    # click's script for fish cuts what it offers at a comma: a list of policies, a lesson's title.
+    click.echo(script.replace('string split "," $completion', 'string split -m 1 "," $completion'))

@@ -81,6 +81,8 @@ def _twice(twice: Mapping[str, Any]) -> Iterator[str]:
     yield '</fieldset><label><input type="checkbox" id="twice-esn" role="switch"> ESN</label></div>'
     yield _says("twice")
     yield '<div id="twice-draw" class="js-only"></div>'
+    yield '<p class="n js-only">The box is the window before it comes, filled where a number has come; the arrow is '
+    yield "this packet's number.</p>"
     rows = []
     for case in twice["cases"]:
         last = case["arrivals"][-1]
@@ -102,6 +104,9 @@ def _mask(mask: Mapping[str, Any]) -> Iterator[str]:
     yield '<input type="range" id="mask-bits" min="1" max="16" step="1" value="8"></label></div>'
     yield _says("mask")
     yield '<div id="mask-draw" class="js-only"></div>'
+    yield '<p class="n js-only">The box is the table, filled where a slot is written: '
+    yield '<b class="hit" aria-hidden="true">■</b> one SA wants it, '
+    yield '<b class="clash" aria-hidden="true">■</b> several do.</p>'
     usual = next(run for run in mask["runs"] if run["bits"] == 8)
     rows = [
         (

@@ -89,6 +89,10 @@ def _rates(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
         return
     title = f"{name}: millions a second against {x_name}"
     says = "A line for each kind of work, both axes logarithmic; other people's programs are dashed."
+    if len(curves(rows)) > _MOST_DRAWN:
+        yield Words(
+            f"{_MOST_DRAWN} of {len(curves(rows))} kinds of work are drawn; the table below has every row.", "n"
+        )
     yield Figure(
         lines(title, says, series, (x_name, "millions a second"), log=(True, True), dashed=dashed),
         _numbers(title, x_name, series),

@@ -117,6 +117,21 @@ def test_other_shells_read_their_script(shell):
     subprocess.run([program, "-n", "-c", script], check=True, timeout=60)
 
 
+def test_fish_completes_lists_and_titles_with_commas():
+    script = espsim_text("completion", "fish")[1]
+    assert 'string split -m 1 "," $completion' in script
+    assert 'string split "," $completion' not in script
+    fish = shutil.which("fish")
+    if fish is None:
+        pytest.skip("fish is not installed: its script is not run")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ended = subprocess.run(
+        [fish, "-c", f"{script}\ncomplete -C 'espsim run --policy rfc4301,free'; complete -C 'espsim lesson two'"],
+        env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert ended.stdout == "rfc4301,freebsd\ntwo-addresses\tOne SPI, two addresses\n"
+
+
 def test_no_kernel_is_loaded():
     code = """
 import sys
