@@ -174,8 +174,9 @@ def _enough(capture: str) -> int:
     """Workers for a capture: one for each core that may be used, where that pays."""
     if _size(capture) < PAYS or not hasattr(os, "fork"):
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST)
+    from espsim.batch.run.workers import cores
+
+    return min(cores(), _MOST)
 
 
 def _size(path: str) -> int:

@@ -60,6 +60,12 @@ class KernelCache:
         found = folder() if self._enabled else None
         return None if found is None else str(found)
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is machine code of this function, for whatever types. True where nothing is kept at all."""
+        found = folder() if self._enabled else None
+        return found is None or next(found.glob(f"{self._name}-*{SUFFIX}"), None) is not None
+
     def enable(self) -> None:
         """Read and write files from now on."""
         self._enabled = True

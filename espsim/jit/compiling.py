@@ -54,6 +54,12 @@ def compiled(*kernels: Callable[..., Any]) -> bool:
     return not JIT or all(cast(Any, function).signatures for function in kernels)
 
 
+def is_kept(function: Callable[..., Any]) -> bool:
+    """Whether a kernel need not be compiled: its machine code is on disk (for some types), or it is plain Python."""
+    cache = getattr(function, "_cache", None)
+    return not isinstance(cache, KernelCache) or cache.kept
+
+
 @contextlib.contextmanager
 def compile_seconds() -> Iterator[list[float]]:
     """The list holds seconds of numba's compiler, one for each kernel that came from no cache."""

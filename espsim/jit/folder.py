@@ -45,7 +45,10 @@ def say(kind: str, text: str) -> None:
 def tell_wait() -> None:
     """Tell who sits at a terminal what the silence is: kernels are compiled, which programs need not hear."""
     if sys.stderr is not None and sys.stderr.isatty():
-        say("wait", "compiling kernels for this machine, once after an installation or an upgrade: some 20 seconds")
+        say(
+            "wait",
+            "compiling kernels for this machine, once after an installation or upgrade: 10 to 20 seconds",
+        )
 
 
 @functools.cache

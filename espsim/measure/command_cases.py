@@ -8,7 +8,6 @@ loading of kernels and the forking of workers are not.
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from espsim.aead.batch import BatchEngine
+from espsim.batch.run.workers import cores
 from espsim.measure.capture_cases import pcap_header
 from espsim.measure.cases import Case, Group, engine_facts, ready
 from espsim.measure.peers import Peer, Unavailable
@@ -174,5 +174,5 @@ def _free() -> int:
 
 def powers_of_two() -> list[int]:
     """1, 2, 4, ... and the cores that may be used."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return sorted({cores, *(1 << n for n in range(cores.bit_length()) if 1 << n <= cores)})
+    many = cores()
+    return sorted({many, *(1 << n for n in range(many.bit_length()) if 1 << n <= many)})

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from espsim.batch.run.ahead import compiled_ahead
 from espsim.batch.run.lanes import Ask, Batch, Lane, Memory
 from espsim.batch.run.workers import shared_zeros
 from espsim.core.arrays import F64, I64
@@ -102,7 +103,8 @@ def run(
     """
     several = share.workers > 1 and lane.shares
     slots = Slots(reader, lane, share.workers + SPARE if several else 1, shared_zeros if several else np.zeros)
-    piece = slots.fill(0)
+    with compiled_ahead(lane):
+        piece = slots.fill(0)
     if piece is not None:
         begin(int(piece.time_ns[0]) / 1e9)
         if several:

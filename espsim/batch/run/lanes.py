@@ -16,9 +16,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from espsim.batch.inbound import order as inbound
+from espsim.batch.inbound import parse
 from espsim.batch.inbound.order import BatchInbound
 from espsim.batch.lifetimes import Coming
 from espsim.batch.outbound import order as outbound
+from espsim.batch.outbound import policy
 from espsim.batch.outbound.order import BatchOutbound
 from espsim.core.arrays import F64, I32, U8, U32
 from espsim.core.batch import PacketBatch
@@ -55,6 +57,10 @@ class Lane(Protocol[_B]):
     """One direction, as a run of a capture needs it; see above."""
 
     entries: list[SadEntry]
+
+    @property
+    def kernel(self) -> Callable[..., Any]:
+        """One of the compiled steps: where it is on disk all are, most likely."""
 
     @property
     def shares(self) -> bool:
@@ -110,6 +116,9 @@ class Lane(Protocol[_B]):
 
 class InboundLane:
     """Packets of a capture through a `BatchInbound`."""
+
+    kernel = staticmethod(parse.parse_rows)
+    """As Lane."""
 
     def __init__(self, path: BatchInbound) -> None:
         self.path = path
@@ -198,6 +207,8 @@ class OutboundLane:
     shares = True
     """Any number of workers may run it."""
     parts = True
+    """As Lane."""
+    kernel = staticmethod(policy.choose)
     """As Lane."""
 
     def __init__(self, path: BatchOutbound) -> None:

@@ -43,6 +43,11 @@ class WorkerFailedError(Exception):
     """A worker ended in an exception that no one expected. Its traceback is the note of this one."""
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
     """A zeroed array that processes forked from now on share. Raises InputError where there is no memory for it."""
     kind = np.dtype(dtype)

@@ -1,0 +1,52 @@
+"""On a fresh machine: two more processes compile what comes after reading, while this one compiles the reading.
+
+Each runs a half of the steps over a batch without rows, which compiles them for the types that all batches have, and
+leaves them in the cache on disk, where this process finds them. Where a kernel of the steps is on disk already, or one
+core is all there is, nothing is forked. What fails here costs time and nothing else: this process compiles it then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from espsim.batch.run.lanes import Batch, Lane
+from espsim.batch.run.workers import WorkerFailedError, WorkerLost, Workers, cores
+from espsim.core.errors import InputError
+from espsim.io.rows.classic import LONGEST
+from espsim.io.slots import FrameSlot
+from espsim.jit.compiling import is_kept
+
+_B = TypeVar("_B", bound=Batch)
+
+
+@contextlib.contextmanager
+def compiled_ahead(lane: Lane[_B]) -> Iterator[None]:
+    """Leaving it, the lane's steps are on disk, if they were not and other processes could see to it."""
+    if is_kept(lane.kernel) or cores() == 1:
+        yield
+        return
+    halves = (("ahead",), ("settle", "after", "end"))
+
+    def work(_number: int, steps: tuple[str, ...]) -> None:
+        batch = lane.batch(FrameSlot.of(1, LONGEST), np.zeros(1), np.zeros).head(0)
+        for step in steps:
+            getattr(lane, step)(batch)
+
+    with contextlib.ExitStack() as stack:
+        workers = None
+        with contextlib.suppress(InputError):  # no room for processes
+            workers = stack.enter_context(Workers(len(halves), work, _nothing))
+            for number, half in enumerate(halves):
+                workers.send(number, half)
+        yield
+        if workers is not None:
+            with contextlib.suppress(WorkerLost, WorkerFailedError):
+                workers.wait()
+
+
+def _nothing(_number: int) -> Any:
+    return None
