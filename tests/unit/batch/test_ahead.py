@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,9 @@ from espsim.batch.inbound.parse import parse_rows
 from espsim.batch.run import ahead
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.workers import cores
+from espsim.core.errors import InputError
+from espsim.io.rows.classic import LONGEST
+from espsim.io.slots import FrameSlot
 from espsim.jit.compiling import is_kept
 from espsim.reference.inbound import Inbound
 from espsim.sad.sad import Sad
@@ -35,7 +39,7 @@ main()
 STEPS = {"parse_rows", "check_rows", "advance", "decap_rows", "tally"}
 
 
-class Lane:
+class Steps:
     """Steps that fail, or say who ran them."""
 
     kernel = staticmethod(parse_rows)
@@ -56,11 +60,15 @@ class Lane:
     settle = after = end = ahead
 
 
+def lane_of(ran) -> Any:
+    return Steps(ran)
+
+
 def test_a_failure_there_is_none_here(monkeypatch, tmp_path):
-    monkeypatch.setattr(ahead, "is_kept", lambda kernel: kernel is not Lane.kernel)
+    monkeypatch.setattr(ahead, "is_kept", lambda kernel: kernel is not Steps.kernel)
     monkeypatch.setattr(ahead, "cores", lambda: 2)
     done = []
-    with ahead.compiled_ahead(Lane(tmp_path / "ran")):
+    with ahead.compiled_ahead(lane_of(tmp_path / "ran")):
         done.append("read")
     assert done == ["read"]
     assert int((tmp_path / "ran").read_bytes()) != os.getpid()
@@ -71,24 +79,24 @@ def test_nobody_is_forked_for_nothing(monkeypatch, why):
     monkeypatch.setattr(ahead, "is_kept", lambda kernel: why == "kept")
     monkeypatch.setattr(ahead, "cores", lambda: 1 if why == "one core" else 2)
     monkeypatch.setattr(ahead, "Workers", None)
-    with ahead.compiled_ahead(Lane(None)):
+    with ahead.compiled_ahead(lane_of(None)):
         pass
 
 
 def test_no_room_for_processes(monkeypatch):
     def refuse(*_):
-        raise ahead.InputError("no room")
+        raise InputError("no room")
 
     monkeypatch.setattr(ahead, "is_kept", lambda kernel: False)
     monkeypatch.setattr(ahead, "cores", lambda: 2)
     monkeypatch.setattr(ahead, "Workers", refuse)
-    with ahead.compiled_ahead(Lane(None)):
+    with ahead.compiled_ahead(lane_of(None)):
         pass
 
 
 def test_steps_run_without_rows():
     lane = InboundLane(BatchInbound(Inbound(Sad()), "cryptography"))
-    batch = lane.batch(ahead.FrameSlot.of(1, ahead.LONGEST), np.zeros(1), np.zeros).head(0)
+    batch = lane.batch(FrameSlot.of(1, LONGEST), np.zeros(1), np.zeros).head(0)
     for step in ("ahead", "settle", "after", "end"):
         getattr(lane, step)(batch)
     assert not lane.path.alone
