@@ -116,6 +116,8 @@ def _esp_attributes(kernel: Kernel, request: SaRequest, kinds: set[str]) -> Iter
         yield "TFC padding can only be used in tunnel mode"
     if kernel.newest and (request.tfcpad or 0) > MAX_TFCPAD:
         yield "Excessive TFC padding"
+    if kernel.iptfs and request.iptfs != NO_IPTFS and request.mode != MODE_IPTFS:
+        yield "IP-TFS options can only be used in IP-TFS mode"
 
 
 def _mode(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[str]:
@@ -127,8 +129,6 @@ def _mode(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[str]:
             yield "IP-TFS mode requires in or out direction attribute"
     elif request.mode not in (0, 1, 2, 4):
         yield "Unsupported mode"
-    elif kernel.iptfs and request.iptfs != NO_IPTFS:
-        yield "IP-TFS options can only be used in IP-TFS mode"
 
 
 def _esn(request: SaRequest, esn: EsnState, direction: int) -> Iterator[str]:
@@ -194,5 +194,6 @@ def _iptfs(request: SaRequest, direction: int) -> Iterator[str]:
     """Options of IPTFS that belong to the other direction; an attribute that is there counts, whatever it says."""
     wrong, of = (_IPTFS_OF_INPUT, "output") if direction == DIR_OUT else (_IPTFS_OF_OUTPUT, "input")
     for name, words in wrong if direction else ():
-        if getattr(request.iptfs, name) not in (None, False):
+        value = getattr(request.iptfs, name)
+        if value is not None and value is not False:
             yield f"IP-TFS {words} should not be set for {of} SA"

@@ -18,11 +18,21 @@ from typing import Any
 
 from espsim.core.address import format_address
 from espsim.core.errors import EspsimError, InputError, errno_name
-from espsim.netlink.request import EsnState, ReplayVal, SaRequest, SpiRequest, StateKey
-from espsim.sad.association import NO_MARK, Limits, Mark, Selector
+from espsim.netlink.request import (
+    EsnState,
+    IptfsRequest,
+    MigrateRequest,
+    MigrateStateRequest,
+    ReplayVal,
+    SaRequest,
+    SpiRequest,
+    StateKey,
+)  # fmt: skip
+from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Selector
 from espsim.text.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, bits_of
 from espsim.xfrm.live import namespace_holder
 from espsim.xfrm.request_line import Words, split_line
+from espsim.xfrm.request_migrate import UNFIT, migrate_request, migrate_state_request, split_entries
 from espsim.xfrm.request_sa import ae_key, sa_request, spi_request, state_key
 from espsim.xfrm.requests import WORDS_OF
 
@@ -30,13 +40,13 @@ NETLINK_XFRM = 6
 SOL_NETLINK, NETLINK_EXT_ACK, NETLINK_CAP_ACK = 270, 11, 10
 REQUEST, ACK, DUMP, REPLACE = 0x1, 0x4, 0x300, 0x100
 NEWSA, DELSA, GETSA, NEWPOLICY, ALLOCSPI, EXPIRE = 0x10, 0x11, 0x12, 0x13, 0x16, 0x18
-UPDSA, FLUSHSA, NEWAE, GETAE = 0x1A, 0x1C, 0x1E, 0x1F
-SETDEFAULT, GETDEFAULT = 0x27, 0x28
+UPDSA, FLUSHSA, NEWAE, GETAE, MIGRATE = 0x1A, 0x1C, 0x1E, 0x1F, 0x21
+SETDEFAULT, GETDEFAULT, MIGRATE_STATE = 0x27, 0x28, 0x29
 INF = 2**64 - 1
 _TYPES = {
     "NEWSA": NEWSA, "UPDSA": UPDSA, "GETSA": GETSA, "DELSA": DELSA, "ALLOCSPI": ALLOCSPI, "EXPIRE": EXPIRE,
     "FLUSHSA": FLUSHSA, "NEWAE": NEWAE, "GETAE": GETAE, "DUMP": GETSA, "GETDEFAULT": GETDEFAULT,
-    "SETDEFAULT": SETDEFAULT,
+    "SETDEFAULT": SETDEFAULT, "MIGRATE": MIGRATE, "MIGRATE_STATE": MIGRATE_STATE,
 }  # fmt: skip
 
 
@@ -59,13 +69,14 @@ def mark_of(mark: Mark) -> bytes:
     return attribute(21, struct.pack("=II", mark.value, mark.mask)) if mark != NO_MARK else b""
 
 
-def selector_of(sel: Selector) -> bytes:
-    """struct xfrm_selector."""
+def selector_of(sel: Selector, family: int | None = None) -> bytes:
+    """struct xfrm_selector; its family is its addresses' where none is said."""
     length = len(sel.src or sel.dst)
+    af = {0: 0, 4: 2, 16: 10}[length] if family is None else family
     return (
         sel.dst.ljust(16, b"\0") + sel.src.ljust(16, b"\0")
         + struct.pack(">HHHH", sel.dport, sel.dport_mask, sel.sport, sel.sport_mask)
-        + struct.pack("=HBBB3xii", {0: 0, 4: 2, 16: 10}[length], sel.dst_prefix, sel.src_prefix, sel.proto, 0, 0)
+        + struct.pack("=HBBB3xii", af, sel.dst_prefix, sel.src_prefix, sel.proto, 0, 0)
     )  # fmt: skip
 
 
@@ -129,11 +140,7 @@ def algorithms_of(request: SaRequest) -> bytes:
 def sa_of(request: SaRequest) -> bytes:
     """NEWSA or UPDSA."""
     body = info_of(request, request.spi) + algorithms_of(request) + common_of(request)
-    if request.encap is not None:
-        numbers = {name: int(number) for number, name in ENCAP_TYPES.items()}
-        kind = numbers.get(request.encap.kind) or int(request.encap.kind)
-        ports = struct.pack(">HH2x", request.encap.sport, request.encap.dport)
-        body += attribute(4, struct.pack("=H", kind) + ports + request.encap.oaddr.ljust(16, b"\0"))
+    body += encap_of(request.encap)
     if request.coa is not None:
         body += attribute(14, request.coa.ljust(16, b"\0"))
     if request.replay_val is not None:
@@ -145,9 +152,62 @@ def sa_of(request: SaRequest) -> bytes:
             body += u32(kind, value)
     if request.extra_flags:
         body += u32(24, bits_of(request.extra_flags, EXTRA_FLAGS))
-    if request.output_mark is not None:
-        body += u32(29, request.output_mark.value) + u32(30, request.output_mark.mask)
-    return body
+    return body + set_mark_of(request.output_mark) + iptfs_of(request.iptfs)
+
+
+def encap_of(encap: Encap | None) -> bytes:
+    """XFRMA_ENCAP."""
+    if encap is None:
+        return b""
+    numbers = {name: int(number) for number, name in ENCAP_TYPES.items()}
+    kind = numbers.get(encap.kind) or int(encap.kind)
+    ports = struct.pack(">HH2x", encap.sport, encap.dport)
+    return attribute(4, struct.pack("=H", kind) + ports + encap.oaddr.ljust(16, b"\0"))
+
+
+def set_mark_of(mark: Mark | None) -> bytes:
+    """XFRMA_SET_MARK and its mask."""
+    return b"" if mark is None else u32(29, mark.value) + u32(30, mark.mask)
+
+
+def iptfs_of(options: IptfsRequest) -> bytes:
+    """XFRMA_IPTFS_*: the reorder window has 16 bits, `dont_frag` none."""
+    found = attribute(38, b"") if options.dont_frag else b""
+    if options.reorder_window is not None:
+        found += attribute(37, struct.pack("=H", options.reorder_window))
+    numbers = ((36, options.drop_time), (39, options.init_delay), (40, options.max_qsize), (41, options.pkt_size))
+    return found + b"".join(u32(kind, value) for kind, value in numbers if value is not None)
+
+
+def migrate_state_of(request: MigrateStateRequest) -> bytes:
+    """MIGRATE_STATE: struct xfrm_user_migrate_state (132 bytes) and its attributes."""
+    body = request.dst.ljust(16, b"\0") + struct.pack(">I", request.spi)
+    body += struct.pack("=HBx", request.af, request.proto)
+    body += request.new_dst.ljust(16, b"\0") + request.new_src.ljust(16, b"\0")
+    body += struct.pack("=II", request.old_mark.value, request.old_mark.mask)
+    body += selector_of(request.new_selector, request.selector_family)
+    body += struct.pack("=IIHH", request.new_reqid, request.flags, request.new_family, request.reserved)
+    if request.mark is not None:
+        body += attribute(21, struct.pack("=II", request.mark.value, request.mark.mask))
+    for kind, value in ((32, request.mtimer), (34, request.nat_keepalive)):
+        if value is not None:
+            body += u32(kind, value)
+    body += encap_of(request.encap) + set_mark_of(request.set_mark)
+    return body + b"".join(attribute(UNFIT[name], bytes(16)) for name in sorted(request.others))
+
+
+def migrate_of(request: MigrateRequest) -> bytes:
+    """MIGRATE: struct xfrm_userpolicy_id (64 bytes), POLICY_TYPE, MIGRATE and what else is said."""
+    body = selector_of(request.selector) + struct.pack("=IB3x", 0, request.dir)
+    body += attribute(16, struct.pack("=B5x", request.ptype == "sub"))
+    moves = b""
+    for entry in request.entries:
+        for address in (entry.old_dst, entry.old_src, entry.new_dst, entry.new_src):
+            moves += address.ljust(16, b"\0")
+        families = (2 if len(address) == 4 else 10 for address in (entry.old_dst, entry.new_dst))
+        moves += struct.pack("=BBHIHH", entry.proto, entry.mode, 0, entry.reqid, *families)
+    body += attribute(17, moves) if moves else b""
+    return body + encap_of(request.encap) + (u32(31, request.if_id) if request.if_id else b"")
 
 
 def id_of(key: StateKey) -> bytes:
@@ -194,6 +254,8 @@ def message_of(verb: str, words: Words) -> tuple[int, int, bytes]:
         flags = REQUEST | DUMP
         proto = words.protocol(0)
         body = attribute(25, bytes((proto,))) if proto else b""
+    elif verb == "MIGRATE_STATE":
+        body = migrate_state_of(migrate_state_request(words))
     elif verb == "GETDEFAULT":
         body = bytes(3)
     elif verb == "SETDEFAULT":
@@ -233,7 +295,14 @@ class LiveKernel:
             verb, words = "DUMP", []
         if verb not in _TYPES:
             raise NotAskable(f"{verb} is no request to a kernel")
-        number, flags, body = message_of(verb, Words.parse(words, WORDS_OF[verb], None, 1))
+        if verb == "MIGRATE":
+            words, entries = split_entries(words)
+            parsed = Words.parse(words, WORDS_OF[verb], None, 1)
+            number, flags, body = MIGRATE, REQUEST | ACK, migrate_of(migrate_request(parsed, entries))
+            length = parsed.optional("length", 16)
+            body = body if length is None else body[:length]
+        else:
+            number, flags, body = message_of(verb, Words.parse(words, WORDS_OF[verb], None, 1))
         code, extack, replies = self._talk(number, flags, body)
         if code:
             return {"errno": code, "result": errno_name(code), "extack": extack}
@@ -312,7 +381,30 @@ def state_from(body: bytes) -> dict[str, Any]:
         answer["pcpu"] = struct.unpack("=I", more[35])[0]
     if 33 in more:
         answer["dir"] = {1: "in", 2: "out"}[more[33][0]]
-    return answer
+    return answer | _more_of_state(body, more)
+
+
+def _more_of_state(body: bytes, more: dict[int, bytes]) -> dict[str, Any]:
+    """What the later recordings have of a state besides."""
+    answer: dict[str, Any] = {}
+    (af,) = struct.unpack_from("=H", body, 40)
+    if af:
+        src, dst = _address(body[16:32], af), _address(body[:16], af)
+        answer["sel"] = f"{src}/{body[43]} {dst}/{body[42]}"
+    if body[215]:
+        answer["replay_window"] = body[215]
+    if 4 in more:
+        answer["encap"] = "{},{},{}".format(*struct.unpack_from("=H", more[4]), *struct.unpack_from(">HH", more[4], 2))
+    if 29 in more:
+        values = (struct.unpack("=I", more[kind])[0] if kind in more else 0 for kind in (29, 30))
+        answer["set_mark"] = "0x{:x}/0x{:x}".format(*values)
+    for name, kind in (("mtimer", 32), ("nat_keepalive", 34)):
+        if kind in more:
+            answer[name] = struct.unpack("=I", more[kind])[0]
+    sizes = {36: "drop_time", 37: "reorder_window", 39: "init_delay", 40: "max_qsize", 41: "pkt_size"}
+    iptfs: dict[str, Any] = {"dont_frag": True} if 38 in more else {}
+    iptfs |= {name: int.from_bytes(more[kind], "little") for kind, name in sizes.items() if kind in more}
+    return answer | ({"iptfs": iptfs} if iptfs else {})
 
 
 def _socket_in(pid: int) -> socket.socket:

@@ -19,6 +19,7 @@ from espsim.netlink.netns import Event
 from espsim.netlink.request import MigrateEntry, MigrateRequest, MigrateStateRequest
 from espsim.netlink.spd import DIRECTIONS
 from espsim.sad.association import NO_MARK, Direction, Encap, Mark, SecurityAssociation, Selector
+from espsim.text.lexer import shown
 from espsim.xfrm.request_line import MODES, PROTOCOLS, Words
 from espsim.xfrm.request_sa import encap_of, offload_of, set_mark
 
@@ -32,6 +33,19 @@ MIGRATE_WORDS = frozenset({"dir", "sel", "encap", "if_id", "ptype"})
 
 _PARTS = 7
 
+UNFIT = {
+    "ALG_AUTH": 1, "ALG_CRYPT": 2, "ALG_COMP": 3, "SEC_CTX": 8, "LTIME_VAL": 9, "REPLAY_VAL": 10, "SRCADDR": 13,
+    "COADDR": 14, "ALG_AEAD": 18, "ALG_AUTH_TRUNC": 20, "TFCPAD": 22, "REPLAY_ESN_VAL": 23, "SA_EXTRA_FLAGS": 24,
+    "PROTO": 25, "IF_ID": 31, "SA_DIR": 33, "SA_PCPU": 35, "IPTFS_DROP_TIME": 36, "IPTFS_PKT_SIZE": 41,
+}  # fmt: skip
+"""XFRMA_* that MIGRATE_STATE may not have."""
+
+
+def split_entries(words: list[str]) -> tuple[list[str], list[str]]:
+    """(the key=value words of MIGRATE, those in braces alone)."""
+    entries = [word for word in words if word.startswith("{")]
+    return [word for word in words if not word.startswith("{")], entries
+
 
 def migrate_state_request(words: Words) -> MigrateStateRequest:
     """MIGRATE_STATE."""
@@ -44,8 +58,16 @@ def migrate_state_request(words: Words) -> MigrateStateRequest:
         reserved=words.number("reserved", 0, 16), new_selector=selector, selector_family=selector_family,
         mark=words.mark() if "mark" in words else None, encap=encap_of(words), set_mark=set_mark(words),
         mtimer=words.optional("mtimer"), nat_keepalive=words.optional("nat_keepalive"), offload=offload_of(words),
-        others=frozenset(name for name in words.values.get("attr", "").split(",") if name),
+        others=_others(words),
     )  # fmt: skip
+
+
+def _others(words: Words) -> frozenset[str]:
+    names = [name for name in words.values.get("attr", "").split(",") if name]
+    for name in names:
+        if name not in UNFIT:
+            raise words.error(f"attr: {shown(name)} is none of {', '.join(UNFIT)}")
+    return frozenset(names)
 
 
 def migrate_request(words: Words, entries: list[str]) -> MigrateRequest:

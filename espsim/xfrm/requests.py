@@ -42,7 +42,13 @@ from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.policy import apply_policy
 from espsim.xfrm.policy_words import parse_policy_words
 from espsim.xfrm.request_line import IPSEC_ANY, Words, split_line
-from espsim.xfrm.request_migrate import MIGRATE_STATE_WORDS, MIGRATE_WORDS, migrate_request, migrate_state_request
+from espsim.xfrm.request_migrate import (
+    MIGRATE_STATE_WORDS,
+    MIGRATE_WORDS,
+    migrate_request,
+    migrate_state_request,
+    split_entries,
+)  # fmt: skip
 from espsim.xfrm.request_packets import RX_WORDS, TX_WORDS, Traffic
 from espsim.xfrm.request_sa import (
     ACQUIRE_WORDS,
@@ -146,8 +152,8 @@ class _Session:
         known = WORDS_OF.get(verb)
         if known is None:
             raise InputError(f"unknown request {verb}; known: {', '.join((*WORDS_OF, *_FREE))}", where=where, line=line)
-        entries = [word for word in words if verb == "MIGRATE" and word.startswith("{")]
-        parsed = Words.parse([word for word in words if word not in entries], known, where, line)
+        words, entries = split_entries(words) if verb == "MIGRATE" else (words, [])
+        parsed = Words.parse(words, known, where, line)
         if verb == "MIGRATE_STATE":
             migrate_state_request(parsed)  # a kernel that does not know the message is no reason to pass over its words
         early = _refused_early(verb, parsed, self._netns.kernel)

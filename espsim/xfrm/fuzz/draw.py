@@ -16,6 +16,11 @@ FAMILIES = (0, 2, 7, 10, 65535)
 MODES = ("tunnel", "ro", "beet", "3", "5", "6", "9", "255")
 SPIS = (1, 2, 3, 5, 255, 0x1000, 0x1001, 0xFFFF, 0x10000, 0xFFFFFFFF)
 REQIDS = tuple(range(12))
+SELECTORS = ("{src:10.0.0.1/32,dst:10.0.0.2/32}", "{src:2001:db8::/32,dst:::/0}", "{dst:10.0.0.0/33}", "{}")
+IPTFS = {
+    "drop_time": (0, 5), "reorder_window": (0, 9), "dont_frag": (1,), "init_delay": (0, 7), "max_qsize": (0, 5000),
+    "pkt_size": (0, 20, 500),
+}  # fmt: skip
 
 
 def some(rng: random.Random, share: float, key: str, values: Sequence[object]) -> list[str]:
@@ -112,15 +117,40 @@ def association(rng: random.Random, verb: str) -> str:
         rng, 0.5 if proto in ("route2", "hao") else 0.05, "coa", V6
     )
     words += some(rng, 0.1, "limits", ("{hard_add:9}", "{soft_packets:1,hard_bytes:5}", "{hard_use:7,soft_add:3}"))
-    words += some(rng, 0.1, "output_mark", ("1/0xff", "0/0", "5"))
+    words += some(rng, 0.1, "output_mark", ("1/0xff", "0/0", "5")) + some(rng, 0.1, "sel", SELECTORS)
+    for name, values in IPTFS.items():
+        words += some(rng, 0.3 if "mode=5" in words else 0.01, name, values)
     return " ".join([verb, *words])
+
+
+def migrate_state(rng: random.Random) -> str:
+    """MIGRATE_STATE, mostly of a state that may be there."""
+    values = V4 if rng.random() < 0.8 else V6
+    words = [f"dst={rng.choice(values)}", f"proto={rng.choice(('esp', 'esp', 'ah', 'comp'))}"]
+    words += [f"spi={rng.choice((0, 1, 5, 0x1000, 0x1001))}", *some(rng, 0.1, "family", FAMILIES)]
+    values = V4 if rng.random() < 0.8 else V6
+    words += [f"new_dst={rng.choice(values)}", f"new_src={rng.choice(values)}", f"new_reqid={rng.choice(REQIDS)}"]
+    words += some(rng, 0.3, "old_mark", MARKS) + some(rng, 0.2, "mark", MARKS) + some(rng, 0.1, "new_family", FAMILIES)
+    words += some(rng, 0.3, "new_sel", SELECTORS) + some(rng, 0.2, "migrate_flags", (1, 2, 3, 4, 0x80000000))
+    words += some(rng, 0.05, "reserved", (1,)) + some(rng, 0.2, "encap", ("2,4500,4500", "0,0,0", "1,1,2"))
+    words += some(rng, 0.1, "set_mark", ("1/0xff", "0", "5")) + some(rng, 0.1, "mtimer", (0, 5))
+    return " ".join(["MIGRATE_STATE", *words, *some(rng, 0.1, "nat_keepalive", (0, 20))])
+
+
+def migrate(rng: random.Random) -> str:
+    """MIGRATE: most have no policy to find."""
+    words = [f"dir={rng.choice(('in', 'out', 'fwd', 3, 7))}", f"sel={rng.choice(SELECTORS[:2])}"]
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 7))):
+        ends = [rng.choice(V4) for _ in range(4)]
+        words.append("{" + ",".join([*ends, rng.choice(("esp", "ah")), rng.choice(("tunnel", "transport")), "1"]) + "}")
+    return " ".join(["MIGRATE", *words, *some(rng, 0.1, "encap", ("2,4500,4500",))])
 
 
 def a_request(rng: random.Random) -> str:
     """One line of the request language."""
     verb = rng.choices(
         ("ALLOCSPI", "NEWSA", "UPDSA", "GETSA", "DELSA", "DUMP", "FLUSHSA", "GETAE", "NEWAE", "EXPIRE", "GETDEFAULT",
-         "SETDEFAULT"), (30, 20, 10, 12, 6, 5, 1, 3, 3, 3, 2, 2),
+         "SETDEFAULT", "MIGRATE_STATE", "MIGRATE"), (30, 20, 10, 12, 6, 5, 1, 3, 3, 3, 2, 2, 6, 2),
     )[0]  # fmt: skip
     if verb == "ALLOCSPI":
         line = allocspi(rng)
@@ -130,6 +160,8 @@ def a_request(rng: random.Random) -> str:
         line = " ".join([verb, *some(rng, 0.6, "proto", ("esp", "ah", "comp", "route2", "any", "0", "4", "17"))])
     elif verb == "SETDEFAULT":
         line = " ".join([verb, *(word for name in ("in", "fwd", "out") for word in some(rng, 0.6, name, (0, 1, 2, 9)))])
+    elif verb in ("MIGRATE_STATE", "MIGRATE"):
+        line = migrate_state(rng) if verb == "MIGRATE_STATE" else migrate(rng)
     else:
         line = "GETDEFAULT" if verb == "GETDEFAULT" else key(rng, verb)
     return line + (f" length={rng.choice((0, 1, 20))}" if verb != "DUMP" and rng.random() < 0.02 else "")
