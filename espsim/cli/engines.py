@@ -96,12 +96,16 @@ def _say(text: str) -> None:
 
 
 def _together(suites: list[str]) -> list[str]:
-    """Suite names, those of one cipher with several MACs as one."""
+    """Suite names; ciphers that go with the same MACs as one."""
     macs: dict[str, list[str]] = {}
     for suite in suites:
         cipher, _, mac = suite.partition("+")
         macs.setdefault(cipher, []).append(mac)
-    return [f"{cipher} with {' or '.join(found)}" if any(found) else cipher for cipher, found in macs.items()]
+    ciphers: dict[tuple[str, ...], list[str]] = {}
+    for cipher, found in macs.items():
+        ciphers.setdefault(tuple(found) if any(found) else (), []).append(cipher)
+    aeads = ciphers.pop((), [])
+    return aeads + [f"{' or '.join(names)} with {' or '.join(found)}" for found, names in ciphers.items()]
 
 
 def _row(found: Found) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The `libcrypto` engine: OpenSSL 3's EVP, called from compiled kernels with no interpreter in between.
 
-AES-GCM, AES-GMAC, ChaCha20-Poly1305; AES-CBC and NULL with HMAC-SHA or without a MAC. The others are left to
-`cryptography`.
+AES-GCM, AES-GMAC, ChaCha20-Poly1305; AES-CBC, AES-CTR, Camellia-CBC (where the library was built with it) and NULL,
+with HMAC-SHA or without a MAC. The others are left to `cryptography`.
 HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has gone into once an SA.
 """
 
@@ -28,8 +28,12 @@ LIBRARY = "libcrypto.so.3"
 OLDEST = 0x30000000
 _SET_IV_FIXED = 0x12  # EVP_CTRL_GCM_SET_IV_FIXED
 _OCTETS = 5  # OSSL_PARAM_OCTET_STRING
-_CIPHERS = {"rfc4106(gcm(aes))": "AES-{}-GCM", "rfc4543(gcm(aes))": "AES-{}-GCM",
-            "rfc7539esp(chacha20,poly1305)": "ChaCha20-Poly1305"}  # fmt: skip
+_CAMELLIA = "cbc(camellia)"
+_CIPHERS = {
+    "rfc4106(gcm(aes))": "AES-{}-GCM", "rfc4543(gcm(aes))": "AES-{}-GCM",
+    "rfc7539esp(chacha20,poly1305)": "ChaCha20-Poly1305", "cbc(aes)": "AES-{}-CBC", _CAMELLIA: "CAMELLIA-{}-CBC",
+    "rfc3686(ctr(aes))": "AES-{}-CTR",
+}  # fmt: skip
 _DIGESTS = ("sha1", "sha256", "sha384", "sha512")
 _MACS = ("digest_null", *(name for name, mac in HASHES.items() if mac.digest in _DIGESTS))
 _MAC_STRIDE = 512
@@ -60,13 +64,16 @@ class LibcryptoEngine(NativeEngine):
         except AttributeError as error:
             raise EngineError(f"{self.version} lacks a function: {error}") from None
         self._ciphers: dict[str, int] = {}
+        self._camellia = bool(self._lib.EVP_CIPHER_fetch(None, b"CAMELLIA-128-CBC", None))
 
     def supports(self, keys: SuiteKeys) -> bool:
         """What the module's docstring names."""
         suite = keys.suite
         if suite.kind is not Kind.AUTHENC:
             return suite.name in _CIPHERS
-        return suite.cipher in ("cbc(aes)", "ecb(cipher_null)") and suite.auth in _MACS
+        if suite.cipher == _CAMELLIA and not self._camellia:
+            return False
+        return suite.cipher in (*_CIPHERS, "ecb(cipher_null)") and suite.auth in _MACS
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
@@ -87,7 +94,7 @@ class LibcryptoEngine(NativeEngine):
         keys = slot.keys
         if not keys.key:
             return 0
-        name = _CIPHERS.get(keys.suite.name, "AES-{}-CBC").format(8 * len(keys.key))
+        name = _CIPHERS[keys.suite.cipher].format(8 * len(keys.key))
         context = contexts.new()
         init = self._lib.EVP_DecryptInit_ex if opening else self._lib.EVP_EncryptInit_ex
         good = init(context, self._cipher(name), None, keys.key, None)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from espsim.aead.native.loop import over_rows
 from espsim.aead.native.row import aad, nonce
-from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, KEY, KIND, MAC, ROUTINE
+from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, IV, KEY, KIND, MAC, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
 from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, store32_be, store64
@@ -47,6 +47,8 @@ WORK = 1024
 PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
 # A keyed hash of ESP: the state after the inner pad, then the one after the outer (SHA512_CTX, the largest, has 216).
 HASH_STATE = 224
+CBC_IV = 16
+"""The IV's length in bytes by which a CBC suite is told from CTR, whose IV has 8; CBC takes whole blocks alone."""
 
 
 @helper
@@ -141,6 +143,16 @@ def _mac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
 
 
 @helper
+def _start(line: int, work: int, header: int) -> int:
+    """Address of a cipher's start: CBC's IV in the packet, CTR's first counter block (RFC 3686 4) in scratch memory."""
+    if load64(line + IV) == CBC_IV:
+        return header + 8
+    block = nonce(line, work + NONCE, header)
+    store32_be(block + 12, 1)
+    return block
+
+
+@helper
 def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     context, length, size = load64(line + KEY), work + LENGTH, icv - body
     if load64(line + MAC) != 0:
@@ -149,9 +161,9 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
             return INTEGRITY
     if context == 0 or size == 0:
         return DONE
-    if size % 16 != 0:
+    if size % 16 != 0 and load64(line + IV) == CBC_IV:
         return TRUNCATED
-    if call(load64(f + OPEN_INIT), (context, 0, 0, 0, header + 8)) != 1:
+    if call(load64(f + OPEN_INIT), (context, 0, 0, 0, _start(line, work, header))) != 1:
         return BROKEN
     return DONE if call(load64(f + OPEN_UPDATE), (context, body, length, body, size)) == 1 else BROKEN
 
@@ -160,9 +172,9 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
 def _seal_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     context, length, size = load64(line + KEY), work + LENGTH, icv - body
     if context != 0 and size != 0:
-        if size % 16 != 0:
+        if size % 16 != 0 and load64(line + IV) == CBC_IV:
             return TRUNCATED
-        if call(load64(f + SEAL_INIT), (context, 0, 0, 0, header + 8)) != 1:
+        if call(load64(f + SEAL_INIT), (context, 0, 0, 0, _start(line, work, header))) != 1:
             return BROKEN
         if call(load64(f + SEAL_UPDATE), (context, body, length, body, size)) != 1:
             return BROKEN

@@ -116,6 +116,14 @@ def test_a_forged_row_is_refused_and_stays_as_it_came(engine, where):
         assert (rows.result == DONE).all()
 
 
+def test_a_libcrypto_without_camellia_leaves_it_to_another_engine():
+    keys = resolve((Algorithm("enc", "cbc(camellia)", bytes(16)), Algorithm("auth", "hmac(sha1)", b"k")))
+    engine = usable("libcrypto").with_fallback(CryptographyBatch)
+    assert engine.engine_for(keys) is engine
+    engine._camellia = False  # type: ignore[attr-defined]
+    assert engine.engine_for(keys).name == "cryptography"
+
+
 def test_no_plaintext_of_a_forged_row_is_in_the_arena(engine):
     text = b"unverified plaintext must not be here"
     for algorithms in (GCM, CHACHA, CCM, CBC, GMAC):

@@ -34,14 +34,24 @@ def _key(n: int) -> st.SearchStrategy[bytes]:
 def algorithm_lists(draw: st.DrawFn, proto: int) -> tuple[Algorithm, ...]:
     if proto == 108:
         return (Algorithm("comp", draw(st.sampled_from(["deflate", "lzs"])), b""),)
-    name, bits = draw(st.sampled_from([("hmac(sha1)", 96), ("hmac(sha256)", 128), ("hmac(sha512)", 256)]))
+    macs = [("hmac(sha1)", 96), ("hmac(sha256)", 128), ("hmac(sha512)", 256), ("xcbc(aes)", 96), ("cmac(aes)", 96)]
+    name, bits = draw(st.sampled_from(macs))
     auth = Algorithm("auth-trunc", name, draw(_key(32)), bits)
     if proto == 51:
         return (auth,)
     if draw(st.booleans()):
         size, icv = draw(st.sampled_from([20, 28, 36])), draw(st.sampled_from([64, 96, 128]))
+        if draw(st.integers(0, 3)) == 3:
+            return (Algorithm("aead", "iiv(rfc4106(gcm(aes)))", draw(_key(size)), 128),)
         return (Algorithm("aead", "rfc4106(gcm(aes))", draw(_key(size)), icv),)
-    enc = draw(st.sampled_from([("ecb(cipher_null)", 0), ("cbc(aes)", 16), ("cbc(aes)", 32)]))
+    encs = [
+        ("ecb(cipher_null)", 0),
+        ("cbc(aes)", 16),
+        ("cbc(aes)", 32),
+        ("cbc(camellia)", 24),
+        ("rfc3686(ctr(aes))", 20),
+    ]
+    enc = draw(st.sampled_from(encs))
     pair = (auth, Algorithm("enc", enc[0], draw(_key(enc[1]))))
     return pair if draw(st.booleans()) else pair[::-1]
 

@@ -35,10 +35,19 @@ def test_rows_of_64_bit_numbers_are_one_sa_from_the_first_epoch_on():
     assert (parsed.sa.esn, parsed.sa.replay.seq_hi, parsed.sa.window) == (True, 5, 4096)
 
 
+def test_aes_ctr_has_its_nonce_at_the_keys_end():
+    text = CBC.replace("AES-CBC [RFC3602]", "AES-CTR [RFC3686]").replace("ddeeff", "ddeeffaabbccdd")
+    keys = parse_sad(text).sas[0].sa.keys
+    assert keys is not None
+    assert (keys.suite.name, keys.salt.hex()) == ("rfc3686(ctr(aes))+hmac(sha256)", "aabbccdd")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
         ("AES-CBC [RFC3602]", "DES-CBC [RFC2405]", "enc cbc(des)"),
+        ("AES-CBC [RFC3602]", "CAST5-CBC [RFC2144]", "enc cbc(cast5)"),
+        ("HMAC-SHA-256-128 [RFC4868]", "MAC-RIPEMD-160-96 [RFC2857]", "auth-trunc hmac(rmd160)"),
         ("AES-CBC [RFC3602]", "SOMETHING [NEW]", "enc something"),
         (
             "HMAC-SHA-256-128 [RFC4868]",

@@ -107,6 +107,20 @@ def test_commands():
     assert [u.sa.spi for u in found.unmodelled] == [9]
 
 
+def test_names_and_numbers_of_more_algorithms():
+    """KAME's names, and Linux's numbers where the setkey that prints has no name (include/uapi/linux/pfkeyv2.h)."""
+    ctr, mac = "0x" + "c1" * 20, "0x" + "a1" * 16
+    found = parse_sad(
+        f"add 192.0.2.1 192.0.2.2 esp 1 -E aes-ctr {ctr} -A aes-xcbc-mac {mac};\n"
+        f"add 192.0.2.1 192.0.2.2 esp 2 -E camellia-cbc {mac} -A hmac-sha1 {ctr};\n"
+        f"add 192.0.2.1 192.0.2.2 esp 3 -E 22 {mac} -A 9 {mac};\n"
+        f"add 192.0.2.1 192.0.2.2 esp 4 -E 13 {ctr} -A 8 {ctr};\n"
+    )
+    suites = [parsed.sa.keys.suite.name for parsed in found.sas if parsed.sa.keys is not None]
+    assert suites == ["rfc3686(ctr(aes))+xcbc(aes)", "cbc(camellia)+hmac(sha1)", "cbc(camellia)+xcbc(aes)"]
+    assert [(u.sa.spi, u.what) for u in found.unmodelled] == [(4, "auth-trunc hmac(rmd160)")]
+
+
 @pytest.mark.parametrize("text", [
     BSD.replace("10111213", "1011121"),
     "add 192.0.2.1 192.0.2.2 esp 1 -E aes-cbc 0x0011223344556677889;",
