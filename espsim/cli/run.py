@@ -78,7 +78,8 @@ def run(
     Requests, states and packets are shown apart, and below each row what they mean. Exit status 1 where an expectation
     is not met.
 
-    S01 to S27 are the questions of the netdev thread; --thread runs them all. --width 72 fits a mail.
+    S01 to S27 are the questions of the netdev thread, S28 and S29 those of migrations; --thread runs them all, each
+    under its own policies and on linux-7.3. --width 72 fits a mail.
 
     --loss, --duplicate and --reorder are faults of the wire, for a class: each packet of a `send` step is lost, comes
     twice, or is overtaken by up to 16 of its step, with this chance; --seed draws others, the same in every cell. The

@@ -64,6 +64,7 @@ KERNELS = {
     )
 }
 DEFAULT_KERNEL = "linux-6.12"
+NEWEST_KERNEL = "linux-7.3"
 
 
 def choose(name: str = DEFAULT_KERNEL, options: Collection[str] = ()) -> tuple[Kernel, SpiPolicy]:

@@ -21,7 +21,21 @@ from espsim.xfrm.answers import Answer
 from espsim.xfrm.requests import run_requests
 
 _SHOWN = frozenset(
-    {"ALLOCSPI", "NEWSA", "UPDSA", "GETSA", "DELSA", "FLUSHSA", "EXPIRE", "GETACQ", "DELACQ", "RX", "TX"}
+    {
+        "ALLOCSPI",
+        "NEWSA",
+        "UPDSA",
+        "GETSA",
+        "DELSA",
+        "FLUSHSA",
+        "EXPIRE",
+        "GETACQ",
+        "DELACQ",
+        "MIGRATE",
+        "MIGRATE_STATE",
+        "RX",
+        "TX",
+    }
 )
 """Requests whose result is part of an outcome; the others (SYSCTL, ADVANCE, LISTEN, POLICY, DUMP ...) set the scene."""
 

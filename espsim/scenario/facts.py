@@ -179,6 +179,11 @@ def why_refused(netns: Netns, line: str, errno: str, extack: str | None, host: H
     if verb in ("NEWSA", "UPDSA") and errno == "EEXIST":
         holder = _holder(netns, words, host)
         return f"SPI {_spi(words.get('spi', '0'))} is taken by {holder}" if holder else text
+    if verb == "MIGRATE_STATE" and errno == "EINVAL" and not netns.kernel.newest:
+        return "this kernel does not know the message"
+    if verb == "MIGRATE_STATE" and errno == "EEXIST":
+        holder = _holder(netns, {**words, "dst": words.get("new_dst", "")}, host)
+        return f"its new tuple is that of {holder}" if holder else text
     if verb == "UPDSA" and errno == "ESRCH" and not text:
         return "no state is there to update"
     if verb in ("GETSA", "DELSA") and errno == "ESRCH" and int(words.get("spi", "0"), 0) == 0:

@@ -9,7 +9,7 @@ from typing import Any
 from espsim.core.errors import InputError
 from espsim.io.arrivals import Arrivals
 from espsim.offload.model import Model, load_model, parse_assumptions
-from espsim.sad.linux import OPTIONS
+from espsim.sad.linux import NEWEST_KERNEL, OPTIONS
 from espsim.scenario.cell import Cell
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import Scenario, load_scenario, thread_names
@@ -91,8 +91,15 @@ def run_scenario(
 
 
 def run_thread(policies: Sequence[str] = (), seed: int = 1) -> list[Answered]:
-    """Every scenario of the netdev thread, without `policies` under each scenario's own, which are all there are."""
-    return run_named(thread_names(), policies, seed=seed)
+    """Every scenario of the netdev thread. Without `policies` each runs under its own, and on the newest kernel."""
+    if policies:
+        return run_named(thread_names(), policies, seed=seed)
+    answered = []
+    for name in thread_names():
+        scenario, where, _text = load_scenario(name)
+        own = dict.fromkeys([*scenario.policies, NEWEST_KERNEL])
+        answered.append(Answered(scenario, run_scenario(scenario, where, [*own], seed=seed)))
+    return answered
 
 
 def thread_row(answered: Answered) -> dict[str, Any]:

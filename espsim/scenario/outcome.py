@@ -24,9 +24,10 @@ _COUNTERS = {
     "XfrmAcquireError": "Acquire",
     "XfrmInStateDirError": "DirError",
     "XfrmInStateProtoError": "Proto",
+    "XfrmInStateSeqError": "SeqError",
 }
 LEGEND = {
-    "E2": "ENOENT", "E3": "ESRCH", "E16": "EBUSY", "E17": "EEXIST", "E22": "EINVAL", "HANG": "the kernel hangs",
+    "E2": "ENOENT", "E3": "ESRCH", "E16": "EBUSY", "E17": "EEXIST", "E22": "EINVAL", "E61": "ENODATA", "HANG": "the kernel hangs",
     **{short: counter for counter, short in _COUNTERS.items()},
     "silent": "a wrong key, and nothing says so", "devdrop": "dropped in the device",
 }  # fmt: skip

@@ -114,7 +114,7 @@ def check_request(line: str) -> None:
     verb, words = split
     try:
         if verb in WORDS_OF:
-            Words.parse(words, WORDS_OF[verb], None, 1)
+            Words.parse(split_entries(words)[0] if verb == "MIGRATE" else words, WORDS_OF[verb], None, 1)
         if verb not in _FREE and verb not in ("RX", "TX"):  # theirs look at the SAs that are there by then
             _Session(Netns(), None)._prepare(verb, words, None, 1)
     except InputError as error:
