@@ -22,24 +22,26 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 class Coming(NamedTuple):
-    """Packets that are not counted yet: how many, their bytes, and their times in seconds."""
+    """Packets that are not counted yet: how many, their bytes, their times in seconds, the longest one's bytes."""
 
     packets: int
     bytes: int
     earliest: float
     latest: float
+    longest: int = 0
 
     @classmethod
     def of(cls, time: F64, length: I32) -> Coming:
         """A batch's."""
         if not len(time):
             return cls(0, 0, np.inf, -np.inf)
-        return cls(len(time), int(length.sum(dtype=np.int64)), float(time.min()), float(time.max()))
+        size = int(length.sum(dtype=np.int64))
+        return cls(len(time), size, float(time.min()), float(time.max()), int(length.max()))
 
     def with_(self, others: Iterable[Coming]) -> Coming:
         """These and others together."""
-        packets, sizes, earliest, latest = zip(self, *others, strict=True)
-        return Coming(sum(packets), sum(sizes), min(earliest), max(latest))
+        packets, sizes, earliest, latest, longest = zip(self, *others, strict=True)
+        return Coming(sum(packets), sum(sizes), min(earliest), max(latest), max(longest))
 
 
 class Lifetimes:

@@ -32,6 +32,8 @@ from espsim.sad.entry import SadEntry, State
 from espsim.sad.sad import Sad
 
 DEFAULT_MTU = 1500
+_LEAST6 = 1280
+"""IPV6_MIN_MTU."""
 
 _M64 = 0xFFFFFFFFFFFFFFFF
 _LOW = 0xFFFFFFFF
@@ -42,7 +44,8 @@ class OutColumns:
     """What the stages read of SAs, and the column that they move, `counts`. Layouts: outbound/policy.py and facts.py.
 
     A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
-    `random_bytes` draws IVs, `ahead` is scratch.
+    `random_bytes` draws IVs, `ahead` is scratch. `longest`: the longest packet that surely fits the path's MTU; None:
+    none is kept.
     """
 
     standing: U8
@@ -56,6 +59,7 @@ class OutColumns:
     entries: list[SadEntry] = field(default_factory=list)
     rows: dict[int, int] = field(default_factory=dict)
     lifetimes: Lifetimes | None = None
+    longest: int | None = None
 
     @classmethod
     def of(
@@ -66,12 +70,14 @@ class OutColumns:
         masks: dict[int, int] | None = None,
         *,
         mtu: int = DEFAULT_MTU,
+        keeps_mtu: bool = False,
         mark: int | None = 0,
     ) -> OutColumns:
         """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
 
         `masks` (by sa_index) are those of counter-mode IVs that were drawn before, and those drawn here are put in.
-        `mtu` bounds TFC padding; `mark` is the packets' (None: marks are not asked).
+        `mtu` bounds TFC padding. `keeps_mtu`: where a packet may not fit it, every SA becomes the reference path's, and
+        that refuses it, cuts it or makes fragments of it. `mark` is the packets' (None: marks are not asked).
         """
         entries = [e for e in sad if _outbound(e, mark)]
         standing = np.array(_standings(entries), np.uint8)
@@ -95,10 +101,13 @@ class OutColumns:
             random_bytes,
             entries=entries,
             rows={e.sa_index: row for row, e in enumerate(entries)},
+            longest=min((_surely_fits(e.sa, mtu) for e in entries), default=None) if keeps_mtu else None,
         )
 
     def begin(self, batch: OutBatch) -> None:
-        """Before a batch: SAs that may meet a limit in it become the reference path's, and so do their stand-ins."""
+        """Before a batch: SAs that may meet a limit in it become the reference path's, and so do their stand-ins; all
+        of them where a packet of it may not fit.
+        """
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
             return
@@ -108,7 +117,10 @@ class OutColumns:
         self.lifetimes.without(alone)
 
     def due(self, coming: Coming) -> I64:
-        """The SAs that may meet a limit while these packets run, and are the kernels'."""
+        """The SAs that may meet a limit while these packets run, or have too long ones, and are the kernels'."""
+        if self.longest is not None and coming.longest > self.longest:
+            self.lifetimes = self.lifetimes or Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+            return np.flatnonzero(self.standing != ONE_BY_ONE)
         if self.lifetimes is None:
             self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
         if not len(self.lifetimes.rows):
@@ -234,6 +246,17 @@ def largest_inner(sa: SecurityAssociation, mtu: int) -> int:
     outer = 20 if len(sa.dst) == 4 else 40
     header = 8 + sa.keys.suite.iv_length + (8 if sa.encap is not None else 0)
     return ((mtu - header - outer - sa.keys.icv_length) & ~(sa.aligned - 1)) - 2
+
+
+def _surely_fits(sa: SecurityAssociation, mtu: int) -> int:
+    """A length up to which every packet leaves whole (reference/fitting.py)."""
+    if sa.keys is None:
+        return 0xFFFF
+    mtu = mtu if len(sa.dst) == 4 else max(mtu, _LEAST6)
+    if sa.mode is Mode.TUNNEL:
+        return largest_inner(sa, mtu)
+    header = 8 + sa.keys.suite.iv_length + (8 if sa.encap is not None else 0)
+    return mtu - header - sa.keys.icv_length - sa.aligned - 1
 
 
 # -- selectors --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -60,11 +59,10 @@ class Files:
 )
 @click.option(
     "--mtu",
-    default=1500,
-    show_default=True,
-    type=Number(576, 65535, "an MTU in bytes"),
+    type=Number(68, 65535, "an MTU in bytes"),
     metavar="N",
-    help="Bounds TFC padding.",
+    help="The path's MTU: what does not fit is refused, cut or fragmented, as Linux does.  [default: none; TFC padding"
+    " ends at 1500]",
 )
 @click.option(
     "--insecure",
@@ -83,7 +81,7 @@ def encap(
     sad_path: str,
     esp_sa: str | None,
     secrets: bool,
-    mtu: int,
+    mtu: int | None,
     insecure: str | None,
     audit_log: str | None,
     mark: int | None,
@@ -106,6 +104,10 @@ def encap(
     Packets that no SA takes are counted as no_sa and left out. FILE is what people paste, as `espsim decap --help`
     says.
 
+    --mtu refuses IPv4 packets with DF that do not fit inside, cuts IPv6 datagrams before they are sealed into a tunnel,
+    and makes fragments of ESP packets that are too long, as Linux does; the report says what would have fitted. A
+    capture that the sending host took before its card cut TCP segments has packets that never were on a wire.
+
     --audit-log writes a line where an SA has no sequence number left (RFC 4303 3.3.3), at most ten a second.
 
     --secrets puts the rows of the SAs that sealed packets into OUT itself, in a Decryption Secrets Block before the
@@ -115,7 +117,6 @@ def encap(
     FILE.
     """
     from espsim.io.atomic import Outputs
-    from espsim.reference.outbound import Outbound
     from espsim.text.parse import read_sad
 
     allowed = _insecure_words(insecure)
@@ -124,7 +125,7 @@ def encap(
     text = read_sad(sad_path)
     _refuse_unprotected(text.sas, sad_path, allowed)
     sad, unused = common.sad_of_text(text, sad_path)
-    outbound = Outbound(sad, os.urandom, mtu=mtu, mark=packets.mark_of(mark, any_mark))
+    outbound = packets.outbound_path(sad, packets.mark_of(mark, any_mark), mtu)
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
         audit = packets.audit_log_of(outputs, audit_log)
@@ -137,6 +138,8 @@ def encap(
     result = stats.as_dict() | {"unused": common.unused_json(unused), "path": way.path}
     if audit is not None:
         result["audit"] = audit.as_dict()
+    if mtu is not None:
+        result["mtu"] = _fitting(stats, mtu)
     with common.reporting(output, esp_sa, audit_log):
         if as_json:
             common.print_json(result)
@@ -146,6 +149,20 @@ def encap(
             print_outbound(result)
     if cut is not None:
         raise cut
+
+
+def _fitting(stats: OutboundStats, mtu: int) -> dict[str, Any]:
+    """What the path's MTU did: packets cut and fragmented, and of SAs that refused some what would have fitted."""
+    from espsim.core.verdict import OutVerdict
+    from espsim.reference.fitting import inner_mtu
+
+    refusals = {OutVerdict.PMTU.name, OutVerdict.PMTU_SENDER.name}
+    fits = [
+        {"sa": count.entry.sa.name, "refused": refused, "inner": inner_mtu(count.entry.sa, mtu)}
+        for count in stats.by_sa.values()
+        if (refused := sum(count.dropped[name] for name in refusals))
+    ]
+    return {"mtu": mtu, "cut_inside": stats.cut_inside, "fragmented": stats.fragmented, "fits": fits}
 
 
 def _insecure_words(value: str | None) -> frozenset[str]:
@@ -229,9 +246,11 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
                 stats.count(sent)
                 if files.audit is not None and sent is not None:
                     files.audit.take(pick(overflowed(sent, frame.ip or b"", frame.number, frame.time_ns)))
-                if sent is not None and sent.packet is not None and sent.entry is not None:
-                    writer.write(sent.packet, frame.time_ns)
-                    epochs.note(sent.entry, sent.seq64 or 0)
+                if sent is not None:
+                    for packet in sent.wire():
+                        writer.write(packet, frame.time_ns)
+                    for entry, seq64 in sent.numbers():
+                        epochs.note(entry, seq64)
         except CaptureCut as error:
             cut = error
         epochs.write(files.rows, writer, outbound.sad)
@@ -300,12 +319,12 @@ class SealedTaker:
 
     def room(self, piece: Piece[OutBatch]) -> int:
         """As Taker."""
-        return self._writer.room(piece.batch.out_length, piece.batch.verdict == 0)
+        _at, length, _time_ns, leaves = piece.batch.leaving(0, piece.time_ns)
+        return self._writer.room(length, leaves)
 
     def records(self, piece: Piece[OutBatch]) -> Iterator[memoryview]:
         """As Taker."""
-        batch = piece.batch
-        return self._writer.records(batch.out, batch.out_at, batch.out_length, piece.time_ns, batch.verdict == 0)
+        return self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns))
 
     def write(self, data: memoryview) -> None:
         """As Taker."""
@@ -349,8 +368,22 @@ def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
     """
     import numpy as np
 
+    if batch.several:
+        return list(_epochs_of_several(batch, last))
     rows = np.flatnonzero(batch.verdict == 0)
     sas, epoch = batch.sa_index[rows], (batch.seq64[rows] >> np.uint64(32)) + np.uint64(1)
     found = rows[epoch != last[sas]]
     last[sas] = epoch
     return list(zip(batch.sa_index[found].tolist(), batch.seq64[found].tolist(), strict=True))
+
+
+def _epochs_of_several(batch: OutBatch, last: U64) -> Iterator[tuple[int, int]]:
+    """The same where a row may have several numbers, one after the other."""
+    rows = zip(*(column.tolist() for column in (batch.verdict, batch.sa_index, batch.seq64)), strict=True)
+    for row, (verdict, sa, seq64) in enumerate(rows):
+        several = batch.several.get(row)
+        numbers = [] if verdict else [seq64]
+        for number in numbers if several is None else [found for _entry, found in several.sent.numbers()]:
+            if last[sa] != (number >> 32) + 1:
+                last[sa] = (number >> 32) + 1
+                yield sa, number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
 @click.option("--no-reassemble", is_flag=True, help="Outer fragments are not put together (RFC 4303 3.4.1).")
 @click.option("--seal", is_flag=True, help="Explain the way out: how a clear IP packet is sealed, as encap does.")
+@click.option(
+    "--mtu",
+    type=Number(68, 65535, "an MTU in bytes"),
+    metavar="N",
+    help="With --seal: the path's MTU, as encap has it.",
+)
 @click.option("--show-keys", is_flag=True, help="Show keys and salts, not their fingerprints.")
 @click.option(
     "--html",
@@ -52,6 +57,7 @@ def explain(
     keep_window: bool,
     no_reassemble: bool,
     seal: bool,
+    mtu: int | None,
     show_keys: bool,
     html_path: str | None,
     options: tuple[str, ...],
@@ -92,7 +98,6 @@ def explain(
     from espsim.explain.known import Known
     from espsim.explain.page.gathered import Gathered
     from espsim.explain.single import Single
-    from espsim.reference.outbound import Outbound
 
     reads = {"IN": _file(source), "--sad": sad_path, "--spd": spd, "--model": common.by_path(model)}
     common.keep_apart(reads, {"--html": html_path})
@@ -119,13 +124,15 @@ def explain(
                     "--spd": spd,
                 }
             )
-            outbound = Outbound(common.load_sad(str(sad_path)), os.urandom, mark=asked)
+            outbound = packets.outbound_path(common.load_sad(str(sad_path)), asked, mtu)
             begin = functools.partial(packets.begin, outbound.sad)
             if html_path is not None:
                 ear = Gathered(outbound.sad)
             single = Single(found, _name(source), begin, show_keys=show_keys, ear=ear)
             result = single.sealed(outbound, number).as_dict()
         else:
+            if mtu is not None:
+                raise InputError("--mtu goes with --seal: it says what leaves, and not what comes")
             strict = "strict-windows" in options
             sad, unused = secrets.load_sads_or_secrets(
                 source, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup

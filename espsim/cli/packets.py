@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from espsim.io.arrivals import Arrivals
     from espsim.io.atomic import Outputs
     from espsim.reference.inbound import Inbound
+    from espsim.reference.outbound import Outbound
     from espsim.reference.policies import Policies
     from espsim.sad.sad import Sad
 
@@ -265,6 +266,13 @@ def inbound_path(
                 gone = "" if stays_in_software(sa, installed.errno) else ", so the kernel does not have this SA"
                 common.warn(f"{sa.name}: the device answers {installed.errno}: {installed.note}{gone}")
     return inbound
+
+
+def outbound_path(sad: Sad, mark: int | None, mtu: int | None) -> Outbound:
+    """The reference path that seals packets; `mtu` is the path's, None: nothing is too long."""
+    from espsim.reference.outbound import DEFAULT_MTU, Outbound
+
+    return Outbound(sad, os.urandom, mtu=mtu or DEFAULT_MTU, keeps_mtu=mtu is not None, mark=mark)
 
 
 def begin(sad: Sad, now: float) -> None:

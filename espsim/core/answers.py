@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -85,17 +86,42 @@ class Received(Generic[EntryT]):
 
 @dataclass(slots=True, repr=False)
 class Sent(Generic[EntryT]):
-    """What happened to one outbound packet; `packet` is the sealed IP packet."""
+    """What happened to one outbound packet; `packet` is the sealed IP packet.
+
+    `pieces`: the fragments that leave in its place, where it is longer than the path's MTU. `also`: the other ESP
+    packets of a datagram that was cut before it was sealed, the first one's `verdict` being the worst of all.
+    """
 
     verdict: OutVerdict
     entry: EntryT | None = None
     seq64: int | None = None
     packet: bytes | None = None
+    pieces: tuple[bytes, ...] = ()
+    also: tuple[Sent[EntryT], ...] = ()
 
     @property
     def counter(self) -> str | None:
         """The Linux counter that moved."""
         return self.verdict.counter
+
+    @property
+    def fragmented(self) -> int:
+        """How many ESP packets leave in fragments."""
+        return bool(self.pieces) + sum(sent.fragmented for sent in self.also)
+
+    def numbers(self) -> Iterator[tuple[EntryT, int]]:
+        """The SA and the number of each ESP packet that leaves, in their order."""
+        if self.packet is not None and self.entry is not None and not self.verdict:
+            yield self.entry, self.seq64 or 0
+        for sent in self.also:
+            yield from sent.numbers()
+
+    def wire(self) -> Iterator[bytes]:
+        """All that leaves, in its order."""
+        if self.packet is not None:
+            yield from self.pieces or (self.packet,)
+        for sent in self.also:
+            yield from sent.wire()
 
     def __repr__(self) -> str:
         facts = [self.verdict.name]

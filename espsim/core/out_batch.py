@@ -6,11 +6,12 @@ Columns and rows keep the rules of `core/batch.py`: one writer a column, and a r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from espsim.core.arrays import F64, I32, I64, U8, U16, U64
+from espsim.core.answers import Sent
+from espsim.core.arrays import F64, I32, I64, U8, U16, U64, Bools
 from espsim.core.batch import packed
 
 OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
@@ -47,6 +48,16 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "verdict": (np.uint8, 1),
 }
 """Name, dtype and values a row of every column that stages write."""
+
+_WHOLE = frozenset({"arena", "_out", "out_end", "several"})
+"""What of a batch is no column."""
+
+
+class Several(NamedTuple):
+    """A row that leaves in several packets: the answer, and where they lie in `out`, as (offset, length)."""
+
+    sent: Sent[Any]
+    places: list[tuple[int, int]]
 
 
 class OutBatch:
@@ -90,6 +101,7 @@ class OutBatch:
         self.arena, self.offset, self.length, self.time = arena, offset, length, time
         self._out = [np.empty(0, np.uint8) if out is None else out]  # one place for the batch and all its heads
         self.out_end = 0
+        self.several: dict[int, Several] = {}
         for name, (kind, width) in OUT_COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 
@@ -120,7 +132,7 @@ class OutBatch:
         """Some rows as a batch of the same memory."""
         part = object.__new__(type(self))
         for name, held in vars(self).items():
-            setattr(part, name, held if name in {"arena", "_out", "out_end"} else held[rows])
+            setattr(part, name, held if name in _WHOLE else held[rows])
         return part
 
     def packet(self, row: int) -> bytes:
@@ -142,7 +154,32 @@ class OutBatch:
 
     def append(self, row: int, packet: bytes) -> None:
         """Put a row's sealed packet behind all others."""
+        self.out_at[row], self.out_length[row] = self._put(packet)
+
+    def append_several(self, row: int, sent: Sent[Any]) -> None:
+        """The same of a row that leaves in several packets; `several` has them."""
+        self.several[row] = Several(sent, [self._put(packet) for packet in sent.wire()])
+
+    def leaving(self, sealed: int, time_ns: I64) -> tuple[I64, I32, I64, Bools]:
+        """What leaves, as columns for a writer: where in `out`, how long, when, and whether it does.
+
+        `sealed` is the verdict of rows that leave whole; `time_ns` the rows' times.
+        """
+        if not self.several:
+            return self.out_at, self.out_length, time_ns, self.verdict == sealed
+        places: list[tuple[int, int, int]] = []
+        facts = zip(*(c.tolist() for c in (self.verdict, self.out_at, self.out_length, time_ns)), strict=True)
+        for row, (verdict, at, size, when) in enumerate(facts):
+            if row in self.several:
+                places += [(*place, when) for place in self.several[row].places]
+            elif verdict == sealed:
+                places.append((at, size, when))
+        found = np.array(places, np.int64).reshape(-1, 3)
+        return found[:, 0].copy(), found[:, 1].astype(np.int32), found[:, 2].copy(), np.ones(len(found), np.bool_)
+
+    def _put(self, packet: bytes) -> tuple[int, int]:
         at, size = self.out_end, len(packet)
         self.make_room(at + size)
         self.out[at : at + size] = np.frombuffer(packet, np.uint8)
-        self.out_at[row], self.out_length[row], self.out_end = at, size, at + size
+        self.out_end = at + size
+        return at, size

@@ -76,6 +76,8 @@ class OutVerdict(_Answer):
     SEQ_OVERFLOW = 4, "the sequence number would repeat (EOVERFLOW)", "XfrmOutStateSeqError"
     FRAGMENT = 5, "transport and BEET mode take whole, intact datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"
     TOO_BIG = 6, "the sealed packet would exceed 65535 bytes", "XfrmOutStateModeError"
+    PMTU = 7, "more than fits the MTU, with DF set (EMSGSIZE)", "XfrmOutStateModeError"
+    PMTU_SENDER = 8, "more than fits the MTU, and its sender is told before (EMSGSIZE, ICMPv6 packet too big)"
 
 
 class DeviceOutcome(_Answer):

@@ -18,6 +18,7 @@ from espsim.explain.inbound import inner_steps, sa_fields
 from espsim.explain.keys import Shown
 from espsim.explain.shown import shown_selector
 from espsim.explain.steps import Bytes, Field, Places, Step, fact
+from espsim.reference.fitting import inner_mtu, outer_mtu
 from espsim.reference.outbound import Outbound, trimmed
 from espsim.reference.trace import OutTrace
 from espsim.sad.association import ESPINUDP, Mode
@@ -112,6 +113,22 @@ class OutboundSteps(OutTrace):
         self.steps += [sealed, Step("ICV", f"{_OUTPUT}.2", says, fields, icv.repeat)]
         self._outer(entry, wire, at)
 
+    def fragmented(self, entry: SadEntry, pieces: tuple[bytes, ...]) -> None:
+        """The fragments that leave in the packet's place."""
+        fields = tuple(fact(f"fragment {n}", f"{len(piece)} bytes") for n, piece in enumerate(pieces, 1))
+        most = outer_mtu(entry.sa, self._outbound.mtu)
+        says = f"more than the {most} bytes that fit: it leaves in {len(pieces)} fragments, cut after it was sealed"
+        self.steps.append(Step("fragmentation outside", "RFC 4303 3.3.4, RFC 791, RFC 8200 4.5", says, fields))
+
+    def cut_inside(self, entry: SadEntry, inside: tuple[bytes, ...]) -> None:
+        """The fragments that are sealed one by one."""
+        fields = tuple(fact(f"fragment {n}", f"{len(piece)} bytes") for n, piece in enumerate(inside, 1))
+        most = inner_mtu(entry.sa, self._outbound.mtu)
+        says = f"more than the {most} bytes that fit inside: cut into {len(inside)} fragments, each sealed by itself;"
+        self.steps.append(
+            Step("fragmentation inside", "RFC 8200 5, net/ipv6/xfrm6_output.c", f"{says} the first follows", fields)
+        )
+
     def _outer(self, entry: SadEntry, wire: Bytes, at: int) -> None:
         """The headers in front of ESP."""
         encap = entry.sa.encap
@@ -173,6 +190,7 @@ class Sealed:
             "plaintext": _hex(self.told.plaintext),
             "inner": _hex(trimmed(self.seen.frame.ip or b"")),
             "packet": _hex(wire),
+            "leaves": [packet.hex() for packet in sent.wire()],
             "steps": [step.as_dict() for step in self.told.steps],
             "bytes": (wire if wire is not None else self.seen.record.data).hex(),
             "wire_length": len(wire) if wire is not None else self.seen.record.wire,
@@ -199,6 +217,10 @@ def seal_frame(outbound: Outbound, seen: Seen, *, show_keys: bool = False) -> Se
     fields = (fact("Linux counter", sent.counter or "none moves"),)
     says = f"{sent.verdict.name}: {sent.verdict.sentence}"
     if sent.verdict is OutVerdict.SEALED and sent.packet is not None:
-        says += f"; {len(sent.packet)} bytes on the wire"
+        leaves = list(sent.wire())
+        says += f"; {sum(map(len, leaves))} bytes on the wire" + (f" in {len(leaves)} packets" if leaves[1:] else "")
+    if sent.verdict in (OutVerdict.PMTU, OutVerdict.PMTU_SENDER) and sent.entry is not None:
+        most = inner_mtu(sent.entry.sa, outbound.mtu)
+        says += f"; the largest inner packet that fits is {most} bytes" if most else "; no packet fits"
     told.steps.append(Step("verdict", "net/xfrm/xfrm_output.c", says, fields))
     return Sealed(seen, sent, told)

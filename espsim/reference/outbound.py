@@ -5,7 +5,7 @@
     3.3.2  padding, encryption      TFC padding to `tfcpad` or the SA's MTU, then 1, 2, 3 ... to 4 bytes or a block
     3.3.2.2 ICV
            headers                  tunnel header (RFC 4301 5.1.2, RFC 6040 but for CE), UDP (RFC 3948)
-    3.3.4  fragmentation            whole datagrams in, one packet out; nothing is fragmented here
+    3.3.4  fragmentation            whole datagrams in, one packet out; where an MTU is kept: fitting.py
 
 An IV is never used twice with one key: counters of GCM-like suites are the sequence number under a random mask drawn
 once an SA (seqiv), CBC's are random for each packet (RFC 3602 3).
@@ -14,6 +14,7 @@ once an SA (seqiv), CBC's are random for each packet (RFC 3602 3).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from espsim.aead.engine import Engine
 from espsim.aead.suites import pack_seq_hi
@@ -21,6 +22,7 @@ from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.core.verdict import OutVerdict
 from espsim.reference import beet
+from espsim.reference.fitting import fit, ident_of, pieces, state_mtu
 from espsim.reference.inner import flow
 from espsim.reference.trace import OUT_SILENT, OutTrace
 from espsim.reference.transforms import Transforms
@@ -39,6 +41,8 @@ class Outbound:
     """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
     `engine` seals them (None: cryptography's).
 
+    `keeps_mtu`: what does not fit `mtu` is refused, cut or fragmented, as Linux does (fitting.py).
+
     `mark` is the packets' (None: marks are not asked). Without policies it is what a policy's mark would be.
 
     `masks` are those of counter-mode IVs by sa_index, drawn once an SA; whoever else seals for these SAs must use them.
@@ -46,13 +50,14 @@ class Outbound:
 
     def __init__(
         self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0,
-        trace: OutTrace = OUT_SILENT, engine: Engine | None = None,
+        trace: OutTrace = OUT_SILENT, engine: Engine | None = None, keeps_mtu: bool = False,
     ) -> None:  # fmt: skip
         self.sad = sad
         self.transforms = Transforms(engine)
         self.trace = trace
         self.mark = mark
         self.mtu = mtu
+        self.keeps_mtu = keeps_mtu
         self.random_bytes = random_bytes
         self.masks: dict[int, int] = {}
         self._ambiguous: set[int] = set()
@@ -73,8 +78,13 @@ class Outbound:
             return Sent(OutVerdict.NO_SA)
         return self.send_with(entry, packet, now)
 
-    def send_with(self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None) -> Sent[SadEntry]:
-        """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one."""
+    def send_with(
+        self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None, *, part: bool = False
+    ) -> Sent[SadEntry]:
+        """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one.
+
+        `part`: it was cut so that it fits.
+        """
         packet = trimmed(packet)
         sa = entry.sa
         if entry.state is not State.VALID or sa.keys is None:
@@ -91,8 +101,16 @@ class Outbound:
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
         plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
         self.trace.padded(entry, payload, next_header, plaintext)
-        if _wrapped_length(sa, packet, len(plaintext)) > 0xFFFF:
+        length = _wrapped_length(sa, packet, len(plaintext))
+        if length > 0xFFFF:
             return Sent(OutVerdict.TOO_BIG, entry)
+        if self.keeps_mtu and not part:
+            total = length + (0 if len(sa.dst) == 4 else ipv6.HEADER_LENGTH)
+            found = fit(sa, packet, total, self.mtu, ident_of(sa, entry.oseq + 1))
+            if found.verdict is not None:
+                return Sent(found.verdict, entry)
+            if found.inside:
+                return self._send_cut(entry, found.inside, now)
         if sa.limited and self.sad.check_expire(entry):
             return Sent(OutVerdict.EXPIRED, entry)
         seq64 = entry.next_number()  # 3.3.3
@@ -107,7 +125,24 @@ class Outbound:
         self.trace.sealed(entry, header, seq_hi, iv, body)
         wire = _wrap(sa, packet, header + iv + body, seq64)
         self.trace.wrapped(entry, wire)
-        return Sent(OutVerdict.SEALED, entry, seq64, wire)
+        cut = pieces(sa, wire, self.mtu, ident_of(sa, seq64)) if self.keeps_mtu else ()
+        if cut:
+            self.trace.fragmented(entry, cut)
+        return Sent(OutVerdict.SEALED, entry, seq64, wire, cut)
+
+    def _send_cut(self, entry: SadEntry, inside: tuple[bytes, ...], now: float) -> Sent[SadEntry]:
+        """Fragments of one datagram, each sealed by itself; where one fails none follows. The trace hears the first."""
+        self.trace.cut_inside(entry, inside)
+        trace, sent = self.trace, []
+        try:
+            for fragment in inside:
+                sent.append(self.send_with(entry, fragment, now, part=True))
+                self.trace = OUT_SILENT
+                if sent[-1].verdict is not OutVerdict.SEALED:
+                    return replace(sent[-1], also=tuple(sent[:-1]))
+        finally:
+            self.trace = trace
+        return replace(sent[0], also=tuple(sent[1:]))
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -143,7 +178,7 @@ class Outbound:
         """esp_output (net/ipv4/esp4.c): pad to min(tfcpad, the SA's MTU); a larger packet stays as it is."""
         if not sa.tfcpad:
             return 0
-        return max(min(sa.tfcpad, _sa_mtu(sa, self.mtu)) - length, 0)
+        return max(min(sa.tfcpad, state_mtu(sa, self.mtu)) - length, 0)
 
     def _iv(self, entry: SadEntry, seq64: int) -> bytes:
         keys = entry.sa.keys
@@ -233,14 +268,3 @@ def _tunnel_header(sa: SecurityAssociation, packet: bytes, proto: int, length: i
         traffic_class=dscp | ecn, flow=flow_label, payload_length=length, next_header=proto, hops=_TTL,
         src=sa.src, dst=sa.dst,
     )  # fmt: skip
-
-
-def _sa_mtu(sa: SecurityAssociation, mtu: int) -> int:
-    """__xfrm_state_mtu (net/xfrm/xfrm_state.c): the largest inner packet that fits the path's MTU."""
-    if sa.keys is None:
-        return mtu
-    outer = 20 if len(sa.dst) == 4 else 40
-    header = esp.HEADER_LENGTH + sa.keys.suite.iv_length + (8 if sa.encap else 0)
-    tunnel = outer if sa.mode is Mode.TUNNEL else 0
-    net_adjust = 0 if sa.mode is Mode.TUNNEL else outer
-    return ((mtu - header - tunnel - sa.keys.icv_length - net_adjust) & ~(sa.aligned - 1)) + net_adjust - 2

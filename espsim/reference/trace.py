@@ -80,7 +80,13 @@ class OutTrace:
         """The arguments of `Transform.seal` beside the plaintext, and its answer: ciphertext and ICV."""
 
     def wrapped(self, entry: SadEntry, packet: bytes) -> None:
-        """The packet as it goes to the wire."""
+        """The packet as it goes to the wire, or would."""
+
+    def fragmented(self, entry: SadEntry, pieces: tuple[bytes, ...]) -> None:
+        """It is longer than the path's MTU: these leave in its place."""
+
+    def cut_inside(self, entry: SadEntry, inside: tuple[bytes, ...]) -> None:
+        """The datagram is cut before it is sealed: these are sealed one by one, and the first of them is traced."""
 
 
 SILENT = Trace()

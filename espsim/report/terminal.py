@@ -168,8 +168,18 @@ def print_outbound(result: Mapping[str, Any]) -> None:
     )
     out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutVerdict)))
     _print_counters(out, result["linux_counters"])
+    if "mtu" in result:
+        _print_mtu(out, result["mtu"])
     print_engine(out, result)
     _print_by_sa(out, result["by_sa"], "sealed")
+
+
+def _print_mtu(out: Console, mtu: Mapping[str, Any]) -> None:
+    """What the path's MTU did, and what would have fitted."""
+    out.print("MTU {mtu}: {cut_inside} datagrams cut inside, {fragmented} ESP packets in fragments".format(**mtu))
+    for one in mtu["fits"][:_MOST_SHOWN]:
+        most = f"the largest inner packet that fits is {one['inner']} bytes" if one["inner"] else "no packet fits"
+        out.print(f"{one['sa']}: {one['refused']} refused; {most}")
 
 
 def print_engine(out: Page, result: Mapping[str, Any]) -> None:

@@ -182,3 +182,15 @@ def timed(traffic: list[tuple[bytes, float]]) -> tuple[list[bytes], list[float]]
         now += wait
         times.append(now)
     return [packet for packet, _ in traffic], times
+
+
+LONG = st.builds(
+    lambda kind, size, df, extra: (
+        ipv4(udp(bytes(size), 1000, 2000), src=V4[0], dst=V4[1], flags=0x4000 * df, options=b"\x01" * (4 * extra))
+        if kind == 4
+        else ipv6(udp(bytes(size), 1000, 2000) if not extra else bytes(20 + size), src=V6[0], dst=V6[1],
+                  next_header=6 if extra else 17)
+    ),
+    st.sampled_from([4, 6]), st.integers(0, 4000) | st.integers(1180, 1470), st.booleans(), st.integers(0, 1),
+)  # fmt: skip
+"""Packets that a path's MTU has something to say of."""

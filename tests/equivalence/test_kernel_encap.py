@@ -14,7 +14,8 @@ from espsim.batch.out_columns import OutColumns, largest_inner
 from espsim.batch.outbound import encap, measure, policy, seal, seqno
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
-from espsim.reference.outbound import Outbound, _payload_of, _sa_mtu, _wrapped_length, trimmed
+from espsim.reference.fitting import state_mtu
+from espsim.reference.outbound import Outbound, _payload_of, _wrapped_length, trimmed
 from espsim.sad.association import NO_LIMITS, Encap, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry
 from espsim.wire import esp, udp
@@ -69,7 +70,7 @@ def test_measure(sa, packets, mtu):
 @given(OPEN, st.integers(0, 70000))
 def test_the_largest_packet_inside(sa, mtu):
     if sa.mode is Mode.TUNNEL:
-        assert largest_inner(sa, mtu) == _sa_mtu(sa, mtu)
+        assert largest_inner(sa, mtu) == state_mtu(sa, mtu)
 
 
 @MANY

@@ -26,7 +26,18 @@ from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector
 from espsim.sad.sad import Sad
 from tests.equivalence.kernel_settings import UNJITTED
-from tests.equivalence.outbound_traffic import LONG_TRAFFIC, SUITES, TRAFFIC, constant, make, sads, sas, state_of, timed
+from tests.equivalence.outbound_traffic import (
+    LONG,
+    LONG_TRAFFIC,
+    SUITES,
+    TRAFFIC,
+    constant,
+    make,
+    sads,
+    sas,
+    state_of,
+    timed,
+)
 from tests.examples import examples
 from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
@@ -39,11 +50,21 @@ def shown(sent: Any) -> Any:
     if sent is None:
         return None
     sa = None if sent.entry is None else sent.entry.sa_index
-    return sent.verdict, sent.counter, sa, sent.seq64, sent.packet
+    also = [shown(other) for other in sent.also]
+    return sent.verdict, sent.counter, sa, sent.seq64, sent.packet, sent.pieces, also
 
 
 def both(
-    make_sad, packets, times=None, *, cut=1000, engine="cryptography", write_back=False, mtu=1500, handed=None
+    make_sad,
+    packets,
+    times=None,
+    *,
+    cut=1000,
+    engine="cryptography",
+    write_back=False,
+    mtu=1500,
+    handed=None,
+    keeps_mtu=False,
 ) -> list[Any]:
     """Run both paths, compare all that can be seen, and return the reference's answers.
 
@@ -55,10 +76,10 @@ def both(
     sad.listener = lambda *event: events.append((event[1].sa_index, event[0], event[2]))
     other.listener = lambda *event: other_events.append((event[1].sa_index, event[0], event[2]))
     entries, others = list(sad), list(other)
-    reference = Outbound(sad, constant, mtu=mtu)
+    reference = Outbound(sad, constant, mtu=mtu, keeps_mtu=keeps_mtu)
     want = [reference.send(packet, now) for packet, now in zip(packets, times, strict=True)]
     found = []
-    with BatchOutbound(Outbound(other, constant, mtu=mtu), engine, debug=True) as batches:
+    with BatchOutbound(Outbound(other, constant, mtu=mtu, keeps_mtu=keeps_mtu), engine, debug=True) as batches:
         for at in range(0, len(packets), cut):
             found += batches.send(packets[at : at + cut], times[at : at + cut])
             if write_back:
@@ -85,6 +106,29 @@ EXAMPLES = settings(deadline=None, max_examples=20 if UNJITTED else examples(35)
 def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back, mtu):
     packets, times = timed(traffic)
     both(lambda: make(chosen), packets, times, cut=cut, engine=engine, write_back=write_back, mtu=mtu)
+
+
+def test_equal_under_an_mtu():
+    """What does not fit is refused, cut or fragmented; what comes before in other batches is the kernels'."""
+    seen: Counter[Any] = Counter()
+
+    @settings(deadline=None, max_examples=15 if UNJITTED else examples(40))
+    @given(sads(most=3), TRAFFIC, st.lists(LONG, max_size=6), st.sampled_from(CUTS),
+           st.sampled_from([68, 576, 1280, 1300, 1500]))  # fmt: skip
+    def check(chosen, traffic, long, cut, mtu):
+        packets, times = timed(traffic)
+        packets, times = packets + long, times + [times[-1] if times else 0.0] * len(long)
+        for sent in both(lambda: make(chosen), packets, times, cut=cut, mtu=mtu, keeps_mtu=True):
+            if sent is not None:
+                seen[sent.verdict] += 1
+                seen["fragmented"] += bool(sent.pieces)
+                seen["cut"] += bool(sent.also)
+                most = max(mtu, 1280 if sent.entry and len(sent.entry.sa.dst) == 16 else 0)
+                assert all(len(packet) <= most for packet in sent.wire())
+
+    check()
+    for name in (OutVerdict.PMTU, OutVerdict.PMTU_SENDER, "fragmented", "cut"):
+        assert seen[name], seen
 
 
 @EXAMPLES
@@ -118,11 +162,11 @@ def test_equal_for_one_sa_and_all_packets(sa, traffic, cut):
 
 # -- what is sealed opens again ---------------------------------------------------------------------------------------
 
-LONG = udp(bytes(range(200)))
+LONGER = udp(bytes(range(200)))
 CLEAR = [
-    V4, V6, ipv4(LONG, tos=0xB9, flags=0x4000), ipv4(LONG, options=b"\x01" * 8),
-    ipv6(extension(17) + LONG, next_header=0),
-    ipv6(extension(60) + extension(17, 16) + LONG, next_header=43, traffic_class=2, flow=77),
+    V4, V6, ipv4(LONGER, tos=0xB9, flags=0x4000), ipv4(LONGER, options=b"\x01" * 8),
+    ipv6(extension(17) + LONGER, next_header=0),
+    ipv6(extension(60) + extension(17, 16) + LONGER, next_header=43, traffic_class=2, flow=77),
 ]  # fmt: skip
 
 
@@ -312,7 +356,7 @@ def test_no_packets_and_no_sas():
     path = BatchOutbound(Outbound(new_sad(), constant))
     assert path.send([]) == []
     assert [shown(s) for s in path.send([V4, b"", b"\x00", V6[:39]])] == [
-        (OutVerdict.NO_SA, "XfrmOutNoStates", None, None, None), None, None, None
+        (OutVerdict.NO_SA, "XfrmOutNoStates", None, None, None, (), []), None, None, None
     ]  # fmt: skip
     assert not path.ambiguous
     assert BatchOutbound(Outbound(new_sad(gcm_sa()), constant)).send([]) == []

@@ -46,6 +46,7 @@ class OnePacketOut(Protocol):
 
     sad: Sad
     mtu: int
+    keeps_mtu: bool
     mark: int | None
     random_bytes: Callable[[int], bytes]
     masks: dict[int, int]
@@ -69,7 +70,9 @@ class BatchOutbound(Closing):
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = OutColumns.of(one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, mark=one.mark)
+        self.columns = OutColumns.of(
+            one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, keeps_mtu=one.keeps_mtu, mark=one.mark
+        )  # fmt: skip
         self._out = np.empty(0, np.uint8)
         self._tied = False
         self.alone: Counter[int] = Counter()
@@ -103,6 +106,7 @@ class BatchOutbound(Closing):
 
     def run_alone(self, batch: OutBatch) -> None:
         """After all stages, in order of arrival: rows of SAs that are the reference path's."""
+        batch.several.clear()
         self._tied = self._tied or 1 in batch.tied.tobytes()
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
@@ -113,7 +117,11 @@ class BatchOutbound(Closing):
         entries, memory = self.columns.entries, memoryview(batch.out)
         facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
         found: list[Sent[SadEntry] | None] = []
-        for number, sa, seq64, at, size in zip(*(c.tolist() for c in facts), strict=True):
+        columns = zip(*(c.tolist() for c in facts), strict=True)
+        for row, (number, sa, seq64, at, size) in enumerate(columns):
+            if row in batch.several:
+                found.append(batch.several[row].sent)
+                continue
             if number == NOT_IP:
                 found.append(None)
                 continue
@@ -134,5 +142,7 @@ class BatchOutbound(Closing):
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0
-        if answer.packet is not None:
+        if answer.pieces or answer.also:
+            batch.append_several(row, answer)
+        elif answer.packet is not None:
             batch.append(row, answer.packet)

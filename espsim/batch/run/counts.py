@@ -93,15 +93,19 @@ class OutboundCounts:
 
     def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
         self._verdicts: I64 = memory((256,), np.int64)
+        self._several: I64 = memory((2,), np.int64)
         self._sas = SaTally(entries, len(OutVerdict), memory)
 
     def count(self, batch: OutBatch) -> None:
         """Count every row of a batch."""
         kernel.sent(batch.verdict, batch.sa_index, self._verdicts, self._sas.counts, self._sas.order)
+        for sent, _places in batch.several.values():
+            self._several += (bool(sent.also), sent.fragmented)
 
     def stats(self) -> OutboundStats:
         """What `OutboundStats.count` would have made of the same packets."""
         stats = OutboundStats(ignored=int(self._verdicts[NOT_IP]))
+        stats.cut_inside, stats.fragmented = self._several.tolist()
         for verdict in OutVerdict:
             number = int(self._verdicts[verdict])
             stats.packets += number

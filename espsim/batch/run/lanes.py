@@ -214,7 +214,7 @@ class OutboundLane:
     def __init__(self, path: BatchOutbound) -> None:
         self.path = path
         self.entries = path.columns.entries
-        self.limited = any(entry.sa.limited for entry in self.entries)
+        self.limited = any(entry.sa.limited for entry in self.entries) or path.columns.longest is not None
         self._tied = False
 
     @property

@@ -231,7 +231,8 @@ class _Ring(Generic[_B]):
         now[_SETTLED_BYTES] += coming.bytes
         self._earliest[0] = min(self._earliest[0], coming.earliest)
         packets, size = now[_SETTLED] - now[_TOLD], now[_SETTLED_BYTES] - now[_TOLD_BYTES]
-        return self._lane.due(Coming(int(packets), int(size), float(self._earliest[0]), coming.latest))
+        earliest = float(self._earliest[0])
+        return self._lane.due(Coming(int(packets), int(size), earliest, coming.latest, coming.longest))
 
     def _tell(self, piece: Piece[_B]) -> tuple[Any, int]:
         """In turn: the note, and where the packets that go out lie."""

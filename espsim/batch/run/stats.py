@@ -191,7 +191,10 @@ class InboundStats:
 
 @dataclass(slots=True)
 class OutboundStats:
-    """Counts of an outbound run. `ignored`: frames that are not IP; `by_sa`: by sa_index, in the order they came."""
+    """Counts of an outbound run. `ignored`: frames that are not IP; `by_sa`: by sa_index, in the order they came.
+
+    `cut_inside`: datagrams that were cut before they were sealed; `fragmented`: ESP packets that left in fragments.
+    """
 
     packets: int = 0
     ignored: int = 0
@@ -199,6 +202,8 @@ class OutboundStats:
     counters: Counter[str] = field(default_factory=Counter)
     by_sa: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
     engine: EngineUse | None = None
+    cut_inside: int = 0
+    fragmented: int = 0
 
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
         """Name the engine that ran all this; `alone` counts what the reference path sealed, by sa_index."""
@@ -210,6 +215,8 @@ class OutboundStats:
             self.ignored += 1
             return
         self.packets += 1
+        self.cut_inside += bool(sent.also)
+        self.fragmented += sent.fragmented
         self.verdicts[sent.verdict.name] += 1
         if sent.counter is not None:
             self.counters[sent.counter] += 1
