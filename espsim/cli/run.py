@@ -81,10 +81,10 @@ def run(
     S01 to S27 are the questions of the netdev thread, S28 and S29 those of migrations; --thread runs them all, each
     under its own policies and on linux-7.3. --width 72 fits a mail.
 
-    --loss, --duplicate and --reorder are faults of the wire, for a class: each packet of a `send` step is lost, comes
-    twice, or is overtaken by up to 16 of its step, with this chance; --seed draws others, the same in every cell. The
-    answer says what they did (`wire` in --json). What is expected is of a wire without faults, so nothing is judged
-    then: exit status 0.
+    --loss, --duplicate and --reorder are faults of the wire, for a class: each packet of a `send` step or an RX line is
+    lost, comes twice, or is overtaken by up to 16 of its burst, with this chance; --seed draws others, the same in
+    every cell. The answer says what they did (`wire` in --json). What is expected is of a wire without faults, so
+    nothing is judged then: exit status 0.
 
     A scenario with [storm] replaces the SAs of many nodes while packets flow: what was lost when and why, the most SAs
     in the device, and what would have lost nothing. --trace tells of every node that lost packets.

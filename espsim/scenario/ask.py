@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Template
 from typing import Any
 
+from espsim.io.arrivals import Arrivals
+from espsim.io.linktype import RAW
+from espsim.io.source import Record
 from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
 from espsim.sad.entry import State
@@ -73,10 +77,12 @@ def ask(
     facts: Facts,
     host: Host,
     tracer: Tracer | None = None,
+    wire: Arrivals | None = None,
 ) -> Asked:
     """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
 
-    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles; `facts` gets what the first trial did.
+    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles; `facts` gets what the first trial did;
+    packets of RX meet the faults of the `wire`.
     InputError, at `where`: a line is no request.
     """
     asked = Asked()
@@ -85,12 +91,13 @@ def ask(
         before = netns.sad.index.next_index
         if step.shuffle:
             rng.shuffle(lines)
+        arriving = lines if wire is None else arriving_lines(lines, wire)
         if trial == 0:
             answers = _ask_once(
-                netns, lines, where, facts=facts, host=host, tracer=tracer, setup=step.show == "nothing"
+                netns, arriving, where, facts=facts, host=host, tracer=tracer, setup=step.show == "nothing"
             )
         else:
-            answers = list(zip(lines, run_requests(netns, lines, where), strict=True))
+            answers = list(zip(arriving, run_requests(netns, arriving, where), strict=True))
         asked.parts = parts_of(step, answers, names, _counted(netns))
         if asked.parts:
             asked.outcomes[sequence(asked.parts)] += 1
@@ -104,6 +111,23 @@ def ask(
                 if entry.sa_index >= before:
                     netns.sad.kill(entry)
     return asked
+
+
+def is_packet(line: str) -> bool:
+    """Whether a line of requests is a packet that comes over the wire."""
+    return bool(line) and _verb(line) == "RX"
+
+
+def arriving_lines(lines: Sequence[str], wire: Arrivals) -> list[str]:
+    """The lines with what arrives of their packets; packets that stand together are one burst."""
+    arriving: list[str] = []
+    for packets, group in itertools.groupby(lines, is_packet):
+        burst = list(group)
+        if packets:
+            frames = [Record(RAW, n, 0, b"", 0) for n in range(len(burst))]
+            burst = [burst[frame.interface or 0] for frame in wire.of(frames)]
+        arriving += burst
+    return arriving
 
 
 def _ask_once(

@@ -10,9 +10,10 @@ from espsim.core.errors import InputError
 from espsim.io.arrivals import Arrivals
 from espsim.offload.model import Model, load_model, parse_assumptions
 from espsim.sad.linux import NEWEST_KERNEL, OPTIONS
+from espsim.scenario.ask import is_packet
 from espsim.scenario.cell import Cell
 from espsim.scenario.runner import run_cell
-from espsim.scenario.schema import Scenario, load_scenario, thread_names
+from espsim.scenario.schema import Scenario, Step, load_scenario, thread_names
 from espsim.scenario.traffic import expand
 
 
@@ -61,12 +62,12 @@ def run_scenario(
 ) -> list[Cell]:
     """Every variant under every policy (or kernel) and model: `models`, else the scenario's, else the variant's.
 
-    `wire`: the faults that packets of `send` steps meet, the same ones in every cell. InputError: a line of the
-    scenario is wrong, there is no such model or option, or faults are wanted and nothing is sent.
+    `wire`: the faults that packets of `send` steps and of RX lines meet, the same ones in every cell. InputError: a
+    line of the scenario is wrong, there is no such model or option, or faults are wanted and nothing is sent.
     """
     if scenario.storm is not None:
         raise InputError("is a storm, and has no steps to run: `espsim run` alone runs storms", where=where)
-    if wire is not None and not any(step.do == "send" for step in scenario.step):
+    if wire is not None and not any(_on_the_wire(step) for step in scenario.step):
         raise InputError("no step of it sends packets that the wire could lose, double or reorder", where=where)
     named = [load_model(name) for name in models or scenario.models]
     cells = []
@@ -88,6 +89,11 @@ def run_scenario(
             for model, assumed in cases or [(None, {})]
         ]  # fmt: skip
     return cells
+
+
+def _on_the_wire(step: Step) -> bool:
+    """Whether packets of a step come over the wire."""
+    return step.do == "send" or any(map(is_packet, map(str.strip, (step.lines or "").splitlines())))
 
 
 def run_thread(policies: Sequence[str] = (), seed: int = 1) -> list[Answered]:

@@ -93,7 +93,7 @@ class CellRunner:
         if step.do == "ask":
             asked = ask(
                 self.netns, step, self.rng, words=self.variant.words, names=self.names, where=where,
-                facts=self.facts, host=self.host, tracer=self.tracer,
+                facts=self.facts, host=self.host, tracer=self.tracer, wire=self.wire,
             )  # fmt: skip
             result = StepResult(step, asked.as_dict(), parts=asked.parts, outcomes=asked.outcomes)
         else:

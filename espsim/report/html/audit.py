@@ -74,6 +74,8 @@ def _occupancy(model: Mapping[str, Any], table: Slots) -> Iterator[Part]:
         [[str(table.size), str(written), str(table.size - written), str(contended)]],
     )
     yield Words(says, "n")
+    if not any(table.used):
+        return
     yield Figure(slots(f"Slots of {model['model']}", says, table), numbers)
 
 
@@ -94,5 +96,7 @@ def _odds(result: Mapping[str, Any], models: Sequence[tuple[Mapping[str, Any], S
     parts: list[Part] = [Words("Uniformly from the range that they span, independently.")]
     parts.append(Table.of("Odds for as many SAs, and for ten times as many", words.ODDS_HEAD, words.odds_rows(result)))
     if not any(curve for _model, _table, curve in models):
-        parts.append(Words("No odds are drawn: the models' tables have no closed form for so many.", "n"))
+        parts.append(
+            Words("No odds are drawn: there are more than 1,000 SAs, or what decides them is not public.", "n")
+        )
     return Section("If these SPIs were drawn anew", parts)

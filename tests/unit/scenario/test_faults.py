@@ -10,6 +10,7 @@ from espsim.io.arrivals import Arrivals
 from espsim.io.capture import open_capture
 from espsim.io.linktype import RAW
 from espsim.io.source import Record
+from espsim.scenario.ask import arriving_lines
 from tests.command import espsim_text
 
 SENT = {"replay": 13, "duplicate-spi": 200}
@@ -96,6 +97,18 @@ def test_each_burst_has_draws_of_its_own():
     assert first != second
     assert (wire.frames, wire.arrived) == (40, len(first) + len(second))
     assert [frame.interface for frame in wire.anew().of(burst)] == first
+
+
+def test_packets_of_rx_lines_meet_the_wire_too():
+    cells = told("s22", "--duplicate", "100")["cells"]
+    assert {cell["wire"]["frames"] for cell in cells} == {3}
+    assert {count(cell) for cell in cells} == {6}
+    assert [count(cell) for cell in told("s22", "--loss", "100")["cells"]] == [0] * len(cells)
+    lines = ["NEWSA a", "RX 1", "RX 2", "TX", "RX 3"]
+    assert arriving_lines(lines, Arrivals(duplicate=100)) == [
+        "NEWSA a", "RX 1", "RX 1", "RX 2", "RX 2", "TX", "RX 3", "RX 3"
+    ]  # fmt: skip
+    assert arriving_lines(lines, Arrivals(loss=100)) == ["NEWSA a", "TX"]
 
 
 @pytest.mark.parametrize(
