@@ -33,7 +33,7 @@ def offered(*words):
 @pytest.mark.parametrize(
     ("words", "values", "kinds"),
     [
-        (("run", "s2"), [f"s2{n}" for n in range(8)], {"plain", "file"}),
+        (("run", "s0"), [name for name in builtin_names() if name.startswith("s0")], {"plain", "file"}),
         (("run", "replay", "--model", "intel-8"), ["intel-82599-dpdk", "intel-82599-linux"], {"plain", "file"}),
         (("models", "show", "nvidia-mlx5-linux-p"), ["nvidia-mlx5-linux-packet"], {"plain", "file"}),
         (("run", "--policy", "rfc4301,free"), ["rfc4301,freebsd"], {"plain"}),
