@@ -27,7 +27,8 @@ _COUNTERS = {
     "XfrmInStateSeqError": "SeqError",
 }
 LEGEND = {
-    "E2": "ENOENT", "E3": "ESRCH", "E16": "EBUSY", "E17": "EEXIST", "E22": "EINVAL", "E61": "ENODATA", "HANG": "the kernel hangs",
+    "E2": "ENOENT", "E3": "ESRCH", "E16": "EBUSY", "E17": "EEXIST", "E22": "EINVAL", "E61": "ENODATA",
+    "HANG": "the kernel hangs",
     **{short: counter for counter, short in _COUNTERS.items()},
     "silent": "a wrong key, and nothing says so", "devdrop": "dropped in the device",
 }  # fmt: skip
