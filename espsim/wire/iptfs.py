@@ -52,9 +52,12 @@ def parse(payload: bytes) -> Header | None:
     return Header(sub_type, flags, block_offset, length) if len(payload) >= length else None
 
 
-def emit(block_offset: int) -> bytes:
-    """The 4-byte header of sub-type 0. An offset that 16 bits can't hold lies past any payload, as the highest does."""
-    return _HEADER.pack(BASIC, 0, min(block_offset, MOST_OFFSET))
+def emit(block_offset: int, sub_type: int = BASIC, flags: int = 0) -> bytes:
+    """The header; of sub-type 1 the rest is zeros. An offset that 16 bits can't hold lies past any payload, as the
+    highest does.
+    """
+    header = _HEADER.pack(sub_type, flags, min(block_offset, MOST_OFFSET))
+    return header + bytes(CONGESTION_LENGTH - HEADER_LENGTH) if sub_type == CONGESTION else header
 
 
 def kind(data: bytes, at: int) -> int:

@@ -119,7 +119,7 @@ def kernel_of(release: str) -> str:
         return "linux-6.1.192" if major_minor == (6, 1) and patch >= 192 else "linux-6.1"
     first, fixed = {(6, 6): (103, 109), (6, 12): (43, 50), (6, 16): (2, 10)}.get(major_minor, (1 << 30, 1 << 30))
     if major_minor >= (7, 2):
-        return "linux-7.3"
+        return "linux-7.2" if major_minor == (7, 2) else "linux-7.3"
     if major_minor >= (6, 18):
         return "linux-6.18"
     if major_minor >= (6, 17) or patch >= fixed:

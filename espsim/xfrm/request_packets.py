@@ -17,14 +17,15 @@ from espsim.reference.outer import encap_ports
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.text.lexer import shown
-from espsim.wire import esp, ipv4, ipv6, udp
+from espsim.wire import esp, iptfs, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram, keepalive
 from espsim.xfrm.request_fragments import FRAGMENT_WORDS, PATIENCE, Cuts, Reassembly, cuts
 from espsim.xfrm.request_line import Words
 
 RX_WORDS = frozenset(
-    {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as"}
+    {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as",
+     "nh", "iptfs", "blocks"}
     | FRAGMENT_WORDS
 )  # fmt: skip
 TX_WORDS = frozenset({"src", "dst", "mark", "cpu", "payload"})
@@ -95,12 +96,15 @@ class Traffic:
         holder = _holder(words) or (dst, spi)
         if words.values.get("icv", "bad") != "bad":
             raise words.error("icv takes bad")
-        cut, ports = words.optional("cut", 16), _ports(words)
+        cut, ports, aggregation = words.optional("cut", 16), _ports(words), _aggregation(words)
+        blocks, next_header = words.optional("blocks", 8), words.optional("nh", 8)
+        if (blocks or 0) * payload > _MAX_PAYLOAD:
+            raise words.error(f"blocks of {payload} bytes are more than {_MAX_PAYLOAD} bytes")
 
         def build() -> bytes:
             sa = self._find(*holder, proto)
             outer = src or (sa.src if sa is not None and len(sa.src) == len(dst) else bytes(len(dst)))
-            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports)
+            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports, next_header, blocks, aggregation)
             if proto == PROTO_AH:
                 return self._peer.ah_packet(shape)
             return self._peer.esp_packet(shape, sa, wanted.inner(datagram(*self._inside(sa, src, outer, dst), payload)))
@@ -160,7 +164,9 @@ class Traffic:
         self, sa: SecurityAssociation | None, said: Address | None, src: Address, dst: Address
     ) -> tuple[Address, Address]:
         """The addresses of the datagram: a tunnel's are those that an in-policy for it wants, else what is said."""
-        if sa is None or sa.mode is not Mode.TUNNEL:
+        if sa is not None and sa.mode is Mode.BEET and sa.inner_ends is not None:
+            return sa.inner_ends
+        if sa is None or sa.mode not in (Mode.TUNNEL, Mode.IPTFS):
             return src, dst
         for policy in _single(self._netns.spd, "in"):
             if any(template.dst == dst for template in policy.templates):
@@ -221,6 +227,16 @@ def _payload(words: Words) -> int:
     if payload > _MAX_PAYLOAD:
         raise words.error(f"payload is not in 0 to {_MAX_PAYLOAD}")
     return payload
+
+
+def _aggregation(words: Words) -> bytes | None:
+    """`iptfs={sub:N,flags:N,off:N}`: the header of an AGGFRAG payload."""
+    if "iptfs" not in words:
+        return None
+    said = words.braces("iptfs", ("sub", "flags", "off"), 16)
+    if max(said.get("sub", 0), said.get("flags", 0)) > 0xFF:
+        raise words.error("iptfs: sub and flags are octets")
+    return iptfs.emit(said.get("off", 0), said.get("sub", 0), said.get("flags", 0))
 
 
 def _ports(words: Words) -> tuple[int, int] | None:

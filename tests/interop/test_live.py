@@ -181,7 +181,7 @@ def test_where_it_cannot_run_it_says_why(tmp_path: Path):
         ("6.6.102", "rfc2401"), ("6.6.103", "rfc4301-spi0"), ("6.6.109", "linux-6.12"), ("6.12.42", "rfc2401"),
         ("6.12.43", "rfc4301-spi0"), ("6.12.50", "linux-6.12"), ("6.12.117", "linux-6.12"), ("6.16.1", "rfc2401"),
         ("6.16.2", "rfc4301-spi0"), ("6.16.10", "linux-6.12"), ("6.17.0", "linux-6.12"), ("6.18.44-fc", "linux-6.18"),
-        ("7.0-rc1", "linux-6.18"), ("7.2.13", "linux-7.3"), ("7.3.4-1~bpo13", "linux-7.3"),
+        ("7.0-rc1", "linux-6.18"), ("7.2.13", "linux-7.2"), ("7.3.4-1~bpo13", "linux-7.3"),
     ],
 )  # fmt: skip
 def test_which_kernel_has_the_commit(release: str, name: str):
