@@ -284,7 +284,12 @@ class Netns:
         self._note("GETDEFAULT", None, extra=dict(self.spd.defaults))
 
     def move(self, entry: SadEntry, sa: SecurityAssociation, *, af: int, selector_family: int) -> SadEntry:
-        """A state goes on as another one; so does the mask of its IVs, for the key is the same."""
+        """A state goes on as another one; so does the mask of its IVs, for the key is the same.
+
+        At a new address it answers an ACQUIRE, as any new state does (xfrm_state_add).
+        """
+        if (sa.dst, af) != (entry.sa.dst, entry.af):
+            self.sad.drop_acquire_of(sa, af, entry.seq)
         moved = self.sad.migrate(entry, sa, af=af, selector_family=selector_family, now=self.now)
         if entry.sa_index in self.masks:
             self.masks[moved.sa_index] = self.masks.pop(entry.sa_index)

@@ -16,6 +16,7 @@ from espsim.sad.entry import SadEntry
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from tests.examples import examples
+from tests.unit.netlink.saved_namespaces import NULL, asked, reloaded
 
 _AEAD = "aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
 _ID = st.builds("src 10.0.0.{} dst 10.0.1.{} proto {}".format, *[st.integers(1, 2)] * 2, st.sampled_from(["esp", "ah"]))
@@ -117,3 +118,28 @@ def test_nothing_new_is_forgotten():
 def test_what_is_no_namespace(values: object):
     with pytest.raises(InputError):
         unpack(values)
+
+
+def test_options_of_iptfs_and_a_kernel_without_it_are_kept():
+    made = f"NEWSA src=10.7.0.1 dst=10.7.1.1 proto=esp spi=1 mode=iptfs dir=out pkt_size=500 dont_frag {NULL}"
+    for options in ((), ("no-iptfs",)):
+        netns = Netns("linux-7.3", options=options)
+        asked(netns, [made])
+        (before,), (after,) = (asked(each, ["DUMP"]) for each in (netns, reloaded(netns)))
+        assert after == before
+        assert ("iptfs" in after["states"][0]) is not bool(options)
+
+
+def test_what_an_earlier_espsim_did_not_write_is_as_it_was_then():
+    """Fields that came later are missing in its files: a namespace without them answers the same."""
+    netns = Netns()
+    asked(netns, [f"NEWSA src=10.7.0.1 dst=10.7.1.1 proto=esp spi=1 {NULL}",
+                  "ALLOCSPI src=10.7.0.1 dst=10.7.1.1 proto=esp min=2 max=2"])  # fmt: skip
+    old = json.loads(json.dumps(pack(netns)))
+    for state in old["states"]:
+        del state["selector_family"], state["mapped"]
+        for name in ("mtimer", "nat_keepalive", "iptfs"):
+            del state["sa"]["fields"][name]
+    for name in ("net.ipv4.ipfrag_time", "net.ipv6.ip6frag_time"):
+        del old["sysctl"][name]
+    assert asked(unpack(old), ["DUMP"]) == asked(netns, ["DUMP"])

@@ -113,6 +113,18 @@ def test_an_outbound_sa_goes_on_with_the_next_number_and_never_repeats_an_iv() -
     assert given[6]["counters"] == {"XfrmOutNoStates": 1}
 
 
+def test_a_moved_sa_answers_the_acquire_of_its_new_address() -> None:
+    policy = (
+        "POLICY add dir out src 10.7.1.1 dst 10.7.0.2 tmpl src 10.7.1.1 dst 10.7.0.2 proto esp mode transport reqid 5"
+    )
+    made = f"NEWSA src=10.7.1.1 dst=10.7.0.1 proto=esp spi=0x1000 reqid=1 {NULL}"
+    move = "MIGRATE_STATE dst=10.7.0.1 proto=esp spi=0x1000 new_src=10.7.1.1 new_reqid=5 new_dst=10.7.0."
+    waiting = ["LISTEN on", policy, made, "TX src=10.7.1.1 dst=10.7.0.2"]
+    assert ask(*waiting, "DUMP")[-1]["count"] == 2
+    assert ask(*waiting, f"{move}2", "DUMP")[-1]["count"] == 1
+    assert ask(*waiting, f"{move}1", "DUMP")[-1]["count"] == 2
+
+
 def test_of_two_sas_the_policys_migration_moves_the_newest() -> None:
     policy = "POLICY add dir in src 10.8.0.1 dst 10.7.1.1 tmpl src 10.7.0.1 dst 10.7.1.1 proto esp mode tunnel reqid 1"
     tunnel = f"mode=tunnel reqid=1 {NULL}"
