@@ -148,7 +148,7 @@
   };
   $("save-capture")?.addEventListener("click", () => {
     const bytes = Uint8Array.from(atob(data.save.capture), (c) => c.charCodeAt(0));
-    save("explained.pcap", "application/vnd.tcpdump.pcap", [bytes]);
+    save(data.save.capture_name, "application/vnd.tcpdump.pcap", [bytes]);
   });
   $("save-sad")?.addEventListener("click", () => save("explained.sad", "text/plain", [data.save.sad]));
 

@@ -238,7 +238,9 @@ def _save(save: Mapping[str, Any]) -> Iterator[str]:
     )  # fmt: skip
     yield '<div class="bar js-only">'
     if save["capture"] is not None:
-        yield '<button type="button" id="save-capture">Save the capture (pcap)</button>'
+        own = save["capture_name"].endswith(".pcapng")
+        kind = "pcapng, opens itself in espsim decap and Wireshark 4.7" if own else "pcap"
+        yield f'<button type="button" id="save-capture">Save the capture ({kind})</button>'
     if save["sad"]:
         keys = "with keys" if save["keys"] else "keys hidden"
         yield f'<button type="button" id="save-sad">Save the SAs (ip xfrm state, {keys})</button>'

@@ -20,7 +20,10 @@ from espsim.explain.page.twice import twice
 from espsim.explain.page.who import who_may
 from espsim.io.linktype import RAW
 from espsim.io.pcap import file_header, frame_header
+from espsim.io.pcapng import packet_block, section_start
+from espsim.io.secrets import emit
 from espsim.sad.sad import Sad
+from espsim.text.esp_sa_write import secret_rows
 from espsim.text.show import format_dump
 
 MOST_BYTES = 2048
@@ -28,6 +31,7 @@ MOST_BYTES = 2048
 _MOST_STEPS, _FIRST_STEPS = 60, 20
 _MOST_TEXT, _MOST_SADS = 3000, 48 << 10
 _MOST_FIELDS = 48
+_PCAPNG = bytes.fromhex("0a0d0d0a")
 
 
 def contents(
@@ -50,7 +54,9 @@ def contents(
         "steps_left_out": max(left_out, 0),
         "first_steps": _FIRST_STEPS,
         "unsent": _unsent(result, show_keys),
-        "save": _save(gathered, _capture(result, gathered, sealed), show_keys),
+        "save": _save(
+            gathered, _capture(result, gathered, sealed, _secrets(result, gathered) if show_keys else b""), show_keys
+        ),
         "questions": _questions(result, gathered, mark, sealed),
     }
     cut: dict[str, Any] = json.loads(json.dumps(printable_values(found, keep="\n\t")))
@@ -106,11 +112,25 @@ def _unsent(result: Mapping[str, Any], show_keys: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _capture(result: Mapping[str, Any], gathered: Gathered, sealed: bool) -> bytes | None:
+def _secrets(result: Mapping[str, Any], gathered: Gathered) -> bytes:
+    """The keys for a capture that opens itself: a row for each high half that the SAs and this packet speak of."""
+    pairs = []
+    for entry in gathered.texts:
+        epochs = {entry.sa.replay.seq_hi, entry.sa.replay.oseq_hi}
+        if entry.sa.name == result["sa"] and result["seq64"] is not None:
+            epochs.add(result["seq64"] >> 32)
+        pairs.append((entry.sa, sorted(epochs)))
+    rows = secret_rows(pairs)
+    return emit(rows.rows, rows.comments)
+
+
+def _capture(result: Mapping[str, Any], gathered: Gathered, sealed: bool, secrets: bytes) -> bytes | None:
     """What was read, or the one packet that was made."""
     if not sealed or result["verdict"] != OutVerdict.SEALED.name or gathered.seen is None:
-        return gathered.capture()
+        return gathered.capture(secrets)
     packet = bytes.fromhex(result["bytes"])
+    if secrets:
+        return section_start(RAW, True) + secrets + packet_block(packet, gathered.seen.record.time_ns, True)
     return file_header(RAW, True) + frame_header(gathered.seen.record.time_ns, len(packet), True) + packet
 
 
@@ -126,6 +146,7 @@ def _save(gathered: Gathered, capture: bytes | None, show_keys: bool) -> dict[st
         texts.append(text)
     return {
         "capture": None if capture is None else base64.b64encode(capture).decode(),
+        "capture_name": "explained.pcapng" if show_keys and capture and capture[:4] == _PCAPNG else "explained.pcap",
         "frames_left_out": 0 if gathered.seen is None else gathered.left_out,
         "sad": "".join(texts),
         "sas_left_out": len(gathered.texts) - len(texts),

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from espsim.explain.frames import Seen
 from espsim.explain.single import Ear
 from espsim.io.pcap import file_header, frame_header
+from espsim.io.pcapng import packet_block, section_start
 from espsim.io.source import Record
 from espsim.reference.outer import Outer, parse_outer
 from espsim.sad.entry import SadEntry
@@ -80,8 +81,11 @@ class Gathered(Ear):
         packet = self.seen.frame.ip if self.seen is not None else None
         return parse_outer(packet, self._ports) if packet is not None else None
 
-    def capture(self) -> bytes | None:
-        """A pcap of the frames up to the one that is explained, as far as they are kept; None where it is too long."""
+    def capture(self, secrets: bytes = b"") -> bytes | None:
+        """The frames up to the one that is explained, as far as they are kept; None where it is too long.
+
+        A pcap, or a pcapng where there are `secrets`: blocks of them, which go before the frames.
+        """
         seen = self.seen
         if seen is None or len(seen.record.data) > _MOST_FRAME:
             return None
@@ -89,6 +93,12 @@ class Gathered(Ear):
         alike = [record for record in self._kept if record.linktype == kind]
         self.left_out += len(self._kept) - len(alike)
         self._kept = deque(alike)
+        if secrets:
+            return (
+                section_start(kind, True)
+                + secrets
+                + b"".join(packet_block(record.data, record.time_ns, True) for record in (*alike, seen.record))
+            )
         return file_header(kind, True) + b"".join(
             frame_header(record.time_ns, len(record.data), True) + record.data for record in (*alike, seen.record)
         )

@@ -77,6 +77,11 @@ def test_bytes_fields_and_tree_light_up(at, page):
     at.key("ArrowDown")
     at.key("ArrowRight")
     assert at.ask("[...document.querySelectorAll('.dump i')].indexOf(document.activeElement)") == 17
+    assert at.ask(lit % ".dump i") == 4  # focus does what the pointer does: byte 17 is of the destination
+    assert at.ask(lit % "#tree li[data-step]") >= 2
+    at.ask("document.querySelector('.step.now tr[data-at=\"12\"]').focus()")
+    assert at.ask(lit % ".dump i") == 4  # and a field lights up its bytes: the source
+    at.ask("document.querySelector('.dump i').focus()")
     at.ask("document.querySelectorAll('.dump i')[20].focus()")
     at.key("Enter")
     assert at.ask("document.querySelector('.step.now').dataset.name") == "ESP header"
@@ -114,7 +119,8 @@ def test_the_four_questions(at, page):
 def saved(at, folder):
     """The two files that the page gives away, saved into a folder."""
     at.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-    for name, ident in (("explained.sad", "save-sad"), ("explained.pcap", "save-capture")):
+    pcap = at.ask("JSON.parse(document.querySelector('#data').textContent).save.capture_name")
+    for name, ident in (("explained.sad", "save-sad"), (pcap, "save-capture")):
         at.click(f"#{ident}")
         assert at.ask("document.querySelector('#saved').textContent") == f"{name} is saved"
         for _ in range(500):
@@ -122,7 +128,7 @@ def saved(at, folder):
                 break
             time.sleep(0.02)
     at.requests[:] = [address for address in at.requests if not address.startswith("blob:")]
-    return folder / "explained.pcap", folder / "explained.sad"
+    return folder / pcap, folder / "explained.sad"
 
 
 def test_saving(at, page, tmp_path):
@@ -141,8 +147,9 @@ def test_what_is_saved_opens_with_what_is_saved(tab, page, tmp_path):
     tab.open(out)
     assert "The keys are in this page" in tab.ask("document.body.textContent")
     pcap, sad = saved(tab, tmp_path)
-    status, said, _ = espsim_text("decap", pcap, "--sad", sad, "--json")
-    assert (status, json.loads(said)["delivered"]) == (0, 2)
+    for more in (("--sad", sad), ()):
+        status, said, _ = espsim_text("decap", pcap, *more, "--json")
+        assert (status, json.loads(said)["delivered"]) == (0, 2)
 
 
 @pytest.mark.parametrize("width", [360, 1280])
