@@ -212,6 +212,7 @@ def sad_of_text(
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
         warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
     _note_obsolete(sad)
+    _note_unprotected(sad)
     return sad, unused
 
 
@@ -228,6 +229,16 @@ def _note_obsolete(sad: Sad) -> None:
     if names := [name for name, old in found if old]:
         algorithms = " and ".join(sorted(frozenset().union(*(old for _, old in found))))
         warn(f"note: obsolete, for old captures and IMS only (RFC 8221): {algorithms}: {shortened(names)}")
+
+
+def _note_unprotected(sad: Sad) -> None:
+    """Say which SAs protect nothing, for each reason: Linux takes them, and whatever comes under them passes."""
+    from espsim.aead.suites import INSECURE, unprotected
+
+    words = [(e.sa.name, unprotected(e.sa.keys)) for e in sad if e.sa.keys is not None]
+    for word, why in INSECURE.items():
+        if names := [name for name, found in words if found == word]:
+            warn(f"note: {why}: {shortened(names)}")
 
 
 def warn_of_text(path: str, notes: Iterable[str]) -> None:

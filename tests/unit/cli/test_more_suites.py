@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.aead.engines import ENGINES
+from espsim.aead.suites import INSECURE
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.io.capture import CaptureWriter, open_capture
@@ -109,6 +110,7 @@ def test_encap_refuses_what_protects_nothing_and_decap_does_as_linux(tmp_path, r
     assert run(*args, "--insecure", f"{word},{other}", "--json").exit_code == 0
     opened = run("decap", tmp_path / "out", "--sad", tmp_path / "sad", "-o", tmp_path / "back", "--json")
     assert json.loads(opened.stdout)["delivered"] == 1
+    assert f"note: {INSECURE[word]}: 0x00004001@10.2.0.1" in opened.stderr
     assert read(tmp_path / "back") == clear
     assert run("audit", tmp_path / "sad", "--model", "intel-iavf", "--json").exit_code in (0, 1)
 
