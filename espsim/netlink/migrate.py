@@ -1,7 +1,7 @@
 """XFRM_MSG_MIGRATE (xfrm_do_migrate, xfrm_migrate): a policy's templates and their SAs get other addresses.
 
 1. what the message alone is refused for       the number of entries, null addresses, two alike, the direction
-2. the policy                                  ENOENT: there is none with that selector
+2. the policy                                  ENOENT: there is none for that selector
 3. for each entry the newest SA that fits      copied under its new addresses; ENODATA where the copy finds no room
 4. the templates                               ENODATA where none fits an entry
 
@@ -68,17 +68,30 @@ def _old_part(entry: MigrateEntry) -> tuple[object, ...]:
 
 
 def _policy(netns: Netns, request: MigrateRequest) -> Policy:
-    """xfrm_migrate_policy_find: the selector's policy, of several the one of the lowest priority."""
-    fits = [
-        policy
-        for policy in netns.spd
-        if (policy.dir, policy.ptype) == (_NAMES[request.dir], request.ptype)
-        and policy.selector == request.selector
-        and request.if_id in (0, policy.if_id)
-    ]
-    if not fits:
+    """xfrm_migrate_policy_find: of several the one of the lowest priority number, then the oldest."""
+    fits = _takes if netns.kernel.sa_dir else _alike
+    named = (p for p in netns.spd if (p.dir, p.ptype) == (_NAMES[request.dir], request.ptype))
+    found = [policy for policy in named if fits(policy, request)]
+    if not found:
         raise netns.kernel.error(errno.ENOENT, "Target policy not found")
-    return min(fits, key=lambda policy: policy.priority)
+    return min(found, key=lambda policy: policy.priority)
+
+
+def _takes(policy: Policy, request: MigrateRequest) -> bool:
+    """Since 6.12: the policy that a packet between the selector's addresses would find, without a mark."""
+    selector = request.selector
+    flow = (selector.src, selector.dst, selector.proto, selector.sport, selector.dport)
+    return policy.if_id == request.if_id and policy.takes(flow, 0)
+
+
+def _alike(policy: Policy, request: MigrateRequest) -> bool:
+    """Before: addresses and prefixes octet by octet, the rest too where a protocol is named; if_id 0 is any."""
+    own, said = policy.selector, request.selector
+    if request.if_id not in (0, policy.if_id):
+        return False
+    if said.proto:
+        return own == said
+    return (own.src, own.src_prefix, own.dst, own.dst_prefix) == (said.src, said.src_prefix, said.dst, said.dst_prefix)
 
 
 def _state(netns: Netns, entry: MigrateEntry, if_id: int) -> SadEntry | None:

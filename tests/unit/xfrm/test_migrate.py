@@ -136,6 +136,46 @@ def test_of_two_sas_the_policys_migration_moves_the_newest() -> None:
     ]  # fmt: skip
 
 
+TEMPLATE = "tmpl src 10.7.1.1 dst 10.7.0.1 proto esp mode tunnel reqid 1"
+TO_HOST = "MIGRATE dir=out sel={src:10.7.1.1/32,dst:10.8.0.1/32} {10.7.1.1,10.7.0.1,10.7.1.1,10.7.0.2,esp,tunnel,1}"
+
+
+@pytest.mark.parametrize(
+    ("policy", "old", "new"),
+    [  # "new" is what 6.18.44 answered
+        ("dst 10.8.0.0/16", "ENOENT", "OK"), ("dst 10.8.0.1", "OK", "OK"), ("dst 10.8.0.2", "ENOENT", "ENOENT"),
+        ("dst 10.8.0.1 mark 5 mask 0xf", "OK", "ENOENT"), ("dst 10.8.0.1 if_id 3", "OK", "ENOENT"),
+        ("dst 10.8.0.1 proto udp", "OK", "ENOENT"),
+    ],
+)  # fmt: skip
+def test_the_policy_is_found_as_a_packet_finds_it_since_6_12_and_octet_by_octet_before(
+    policy: str, old: str, new: str
+) -> None:
+    for kernel, result in (("linux-6.1", old), ("linux-6.18", new), ("linux-7.3", new)):
+        given = last(f"POLICY add dir out src 10.7.1.1 {policy} {TEMPLATE}", TO_HOST, kernel=kernel)
+        assert given["result"] == result, kernel
+    if "if_id" in policy:
+        asked = f"{TO_HOST} if_id=3"
+        assert last(f"POLICY add dir out src 10.7.1.1 {policy} {TEMPLATE}", asked)["result"] == "OK"
+
+
+def test_of_two_policies_the_lowest_priority_is_moved_and_of_its_templates_those_that_fit() -> None:
+    wide, narrow = (f"POLICY add dir out src 10.7.1.1 dst {dst}" for dst in ("10.8.0.0/16", "10.8.0.1"))
+    netns = Netns("linux-7.3")
+    lines = [
+        f"{narrow} priority 5 {TEMPLATE}",
+        f"{wide} priority 3 {TEMPLATE} {TEMPLATE.replace('0.1', '0.9')}",
+        TO_HOST,
+    ]
+    assert list(run_requests(netns, lines))[-1]["result"] == "OK"
+    assert [[str(template.dst[-1]) for template in policy.templates] for policy in netns.spd] == [["1"], ["2", "9"]]
+
+
+def test_a_policy_without_templates_has_nothing_to_move() -> None:
+    blocks = "POLICY add dir out src 10.7.1.1 dst 10.8.0.1 action block"
+    assert last(blocks, TO_HOST) == {"errno": 61, "result": "ENODATA", "extack": None}
+
+
 def test_a_kernel_without_the_message_does_not_ask_who_sends_it() -> None:
     for kernel in ("linux-6.1", "linux-6.12", "linux-6.18"):
         assert last(SA, f"{MOVE} cap=no", kernel=kernel) == {"errno": 22, "result": "EINVAL", "extack": None}
