@@ -78,31 +78,31 @@ def test_odd_words_are_offered_nothing_and_run_nothing(word, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def completed(*words, **environment):
-    """What bash itself would offer for the last of `words`."""
-    script = """
-eval "$("$1" completion bash)"
+COMPLETE = """
+eval "$1"
 shift
-COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-_espsim_completion espsim 2>/dev/null
-printf '%s\\n' "${COMPREPLY[@]}"
+for line; do
+  IFS=/ read -r -a COMP_WORDS <<<"$line"
+  COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+  _espsim_completion espsim 2>/dev/null
+  printf '%s\\n' "${COMPREPLY[*]}"
+done
 """
-    program = Path(sys.executable).with_name("espsim")
-    path = f"{program.parent}:{os.environ['PATH']}"
-    bash = shutil.which("bash")
+
+
+def test_bash_completes(tmp_path, monkeypatch):
+    """And runs nothing of what stands on the line."""
+    program, bash = Path(sys.executable).with_name("espsim"), shutil.which("bash")
     if bash is None or not program.exists():
         pytest.skip("bash, or espsim beside this Python, is not installed")
+    monkeypatch.chdir(tmp_path)
+    script = espsim_text("completion", "bash")[1]
     ended = subprocess.run(
-        [bash, "-c", script, "-", program, *words], env=os.environ | {"PATH": path} | environment,
-        capture_output=True, text=True, timeout=60, check=False,
+        [bash, "-c", COMPLETE, "-", script, "espsim/run/esn-", "espsim/run/$(touch x)"],
+        env=os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout.split()
-
-
-def test_bash_completes(tmp_path):
-    assert completed("espsim", "run", "esn-") == ["esn-rollover"]
-    assert completed("espsim", "run", f"$(touch {tmp_path}/x)") == []
+    assert ended.stdout == "esn-rollover\n\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -191,6 +191,7 @@ def test_a_bench_draws_rates_against_sas_stages_and_ratios():
     assert "nothing was measured" in nothing
 
 
+@pytest.mark.long
 def test_bench_writes_it(tmp_path):
     page, text, _ = made(tmp_path, "bench", "replay", "--quick", "--sas", "100")
     assert "What does the batch path cost here: replay?" in text
