@@ -1,7 +1,8 @@
 """Answers as JSON objects: what a request was told, what a state looks like, what was multicast.
 
 An answer has `errno` (0 or the errno), `result` ("OK" or the errno's name; for RX delivered or dropped, for TX sent or
-the errno's name, for EVENTS "N events"), `extack` (text or null), and with the requests that have them:
+the errno's name, for EVENTS "N events"), `extack` (text or null), and with the requests that have them (`errno` is
+netlink's: what a sender of TX sees is its `result` alone):
 
     reply       ALLOCSPI and GETSA, on success: the state
     states      DUMP: the states, newest first, with their `count`

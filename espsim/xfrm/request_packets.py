@@ -148,7 +148,7 @@ class Traffic:
         before = Counter(self._netns.counters)
         sent = self._host.send(packet, mark, cpu)
         answer = ok(counters=_moved(before, self._netns.counters))
-        answer |= {"errno": sent.errno, "result": errno_name(sent.errno) if sent.errno else "sent"}
+        answer |= {"result": errno_name(sent.errno) if sent.errno else "sent"}
         answer["out"] = []
         if sent.packet is not None:
             answer |= {"out": [told(sent.packet)], "packet": sent.packet.hex(), "skb_mark": [f"0x{sent.mark:x}"]}
