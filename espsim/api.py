@@ -15,6 +15,7 @@ Everything is imported when it is first used: `import espsim` loads neither nump
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from espsim.explain.steps import Step
     from espsim.io.capture import Frame
     from espsim.offload.model import Model
+    from espsim.reference.outbound import Outbound
     from espsim.sad.entry import SadEntry
     from espsim.sad.sad import Sad
     from espsim.scenario.matrix import Answered
@@ -101,13 +103,21 @@ def seal_packet(
 
     outbound = Outbound(sad, random_bytes, mark=mark)
     if trace is None:
-        return outbound.send(packet, now)
+        return _leave_at_once(outbound.send(packet, now), outbound)
     from espsim.explain.outbound import OutboundSteps
 
     told = outbound.trace = OutboundSteps(outbound, show_keys=False)
-    sent = outbound.send(packet, now)
+    sent = _leave_at_once(outbound.send(packet, now), outbound)
     for step in told.steps:
         trace(step)
+    return sent
+
+
+def _leave_at_once(sent: Sent[SadEntry] | None, outbound: Outbound) -> Sent[SadEntry] | None:
+    """With what waits in a queue of IP-TFS: no other packet comes that it could wait for."""
+    waiting = tuple(packet for leaves in outbound.senders.elapse(math.inf) for packet in leaves.packets)
+    if sent is not None and waiting:
+        sent.outers = (*sent.wire(), *waiting)
     return sent
 
 

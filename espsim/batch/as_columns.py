@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,7 +24,8 @@ class OpenedBatch:
 
     `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number that was inferred, 0
     where the row did not come to that. Delivered rows have their inner packet in `arena` (uint8) from `inner_at`
-    (int64) on, `inner_length` (int32) bytes long; others have length 0.
+    (int64) on, `inner_length` (int32) bytes long; others have length 0. `inners`: of rows of IP-TFS, the packets that
+    came out with them, of which they have no other.
     """
 
     arena: U8
@@ -32,6 +34,7 @@ class OpenedBatch:
     seq64: U64
     inner_at: I64
     inner_length: I32
+    inners: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.verdict)
@@ -49,7 +52,9 @@ class SealedBatch:
     """A row a packet. `verdict` (uint8) is an OutVerdict's number, 255 for a packet that is not IP.
 
     `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number sent. Sealed rows have
-    their packet in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; others have length 0.
+    their packet in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; others have length 0. `outers`:
+    of rows that left in several packets, and of IP-TFS, all of these; `waiting` are those that left at
+    the end, when their delay was over.
     """
 
     arena: U8
@@ -58,6 +63,8 @@ class SealedBatch:
     seq64: U64
     at: I64
     length: I32
+    outers: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
+    waiting: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.verdict)
@@ -76,7 +83,9 @@ def opened(path: BatchInbound, packets: Sequence[bytes], times: Sequence[float] 
     path.run(batch)
     length = np.where(batch.verdict == Verdict.DELIVERED, batch.inner_length, 0).astype(np.int32)
     found = _indices(path.columns.entries, batch.sa_index)
-    return OpenedBatch(batch.arena, batch.verdict, found, batch.seq64, batch.inner_at, length)
+    inners = path.aggregated.inners if path.aggregated is not None else {}
+    length[list(inners)] = 0
+    return OpenedBatch(batch.arena, batch.verdict, found, batch.seq64, batch.inner_at, length, inners)
 
 
 def sealed(path: BatchOutbound, packets: Sequence[bytes], times: Sequence[float] | float) -> SealedBatch:
@@ -86,7 +95,11 @@ def sealed(path: BatchOutbound, packets: Sequence[bytes], times: Sequence[float]
     here = batch.verdict == OutVerdict.SEALED
     length = np.where(here, batch.out_length, 0).astype(np.int32)
     found = _indices(path.columns.entries, batch.sa_index)
-    return SealedBatch(batch.out, batch.verdict, found, np.where(here, batch.seq64, 0), batch.out_at, length)
+    outers = {row: tuple(several.sent.wire()) for row, several in batch.several.items()}
+    length[list(outers)] = 0
+    waiting = tuple(packet for leaves in path.one.senders.elapse(math.inf) for packet in leaves.packets)
+    seq64 = np.where(here, batch.seq64, 0)
+    return SealedBatch(batch.out, batch.verdict, found, seq64, batch.out_at, length, outers, waiting)
 
 
 def _indices(entries: Sequence[SadEntry], rows: I32) -> I32:

@@ -3,7 +3,7 @@
 Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
 into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
 
-SAs in mode IPTFS are the reference path's from the start (inbound/aggregated.py), and so are those in BEET mode:
+SAs in mode IPTFS are the reference path's from the start (aggregated.py), and so are those in BEET mode:
 kernels lay no header of another length before a payload.
 SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference path's,
 all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all that

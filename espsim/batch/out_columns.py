@@ -81,9 +81,9 @@ class OutColumns:
         """
         entries = [e for e in sad if _outbound(e, mark)]
         standing = np.array(_standings(entries), np.uint8)
-        beet = [e for e in entries if e.sa.mode is Mode.BEET]
-        limited = stand_ins(entries, [e for e in beet if e.sa.limited])
-        alone = [e.sa.mode is Mode.BEET or ends for e, ends in zip(entries, limited, strict=True)] if beet else []
+        ours = [e for e in entries if e.sa.mode in (Mode.BEET, Mode.IPTFS)]
+        limited = stand_ins(entries, [e for e in ours if e.sa.limited])
+        alone = [e in ours or ends for e, ends in zip(entries, limited, strict=True)] if ours else []
         standing[: len(alone)][alone] = ONE_BY_ONE
         masks = {} if masks is None else masks
         _draw(masks, (e for e, s in zip(entries, standing, strict=True) if not s and _counts_up(e.sa)), random_bytes)

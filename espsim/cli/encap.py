@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -203,6 +204,11 @@ class Epochs:
         if not seen or seen[-1] != seq64 >> 32:
             seen.append(seq64 >> 32)
 
+    def of_iptfs(self, outbound: Outbound) -> None:
+        """All packets of SAs in mode IPTFS, at the end."""
+        for entry, highs in outbound.senders.epochs.items():
+            self._seen[entry.sa_index] = highs
+
     def write(self, file: TextIO | None, writer: CaptureWriter, sad: Sad) -> None:
         """The rows of esp_sa into a file, where there is one, and into the capture, where it has secrets."""
         from espsim.io.secrets_writer import SecretsWriter
@@ -216,6 +222,13 @@ class Epochs:
             for note, names in rows.notes.items():
                 common.warn(f"--secrets: {note}" + (f": {common.shortened(names)}" if names else ""))
             writer.rows, writer.comments = rows.rows, rows.comments
+
+
+def _leave(outbound: Outbound, writer: CaptureWriter, now: float) -> None:
+    """What leaves IP-TFS's queues up to `now` (seconds), at the times at which the delay ends."""
+    for leaves in outbound.senders.elapse(now):
+        for packet in leaves.packets:
+            writer.write(packet, leaves.time_ns)
 
 
 _Note = tuple[list[tuple[int, int]], "list[Event]"]
@@ -242,6 +255,7 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
             for frame in reader:
                 if frame.number == 1:
                     packets.begin(outbound.sad, frame.time_ns / 1e9)
+                _leave(outbound, writer, frame.time_ns / 1e9)
                 sent = outbound.send(frame.ip, frame.time_ns / 1e9) if frame.ip is not None else None
                 stats.count(sent)
                 if files.audit is not None and sent is not None:
@@ -253,6 +267,9 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
                         epochs.note(entry, seq64)
         except CaptureCut as error:
             cut = error
+        _leave(outbound, writer, math.inf)
+        stats.add_iptfs(outbound.senders.as_dict(), outbound.senders.counters)
+        epochs.of_iptfs(outbound)
         epochs.write(files.rows, writer, outbound.sad)
         writer.commit()
     stats.ran_on(engine, {})
@@ -281,9 +298,12 @@ def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
             run(reader, lane, taker, way, lambda now: packets.begin(outbound.sad, now))
         except CaptureCut as error:
             cut = error
+        _leave(outbound, writer, math.inf)
+        epochs.of_iptfs(outbound)
         epochs.write(files.rows, writer, outbound.sad)
         writer.commit()
     stats = taker.counts.stats()
+    stats.add_iptfs(outbound.senders.as_dict(), outbound.senders.counters)
     stats.ran_on(path.engine, lane.alone)
     return stats, cut, lane.ambiguous
 
@@ -303,6 +323,7 @@ class SealedTaker:
         memory: Callable[..., Any] = shared_zeros if several else np.zeros
         self.counts = OutboundCounts(lane.entries, memory)
         self._audit = audit
+        self._aggregated = lane.path.aggregated
         self._entries, self._epochs, self._writer, self._advance = lane.entries, epochs, writer, advance
         self._last: U64 = memory((len(lane.entries),), np.uint64)
 
@@ -324,7 +345,14 @@ class SealedTaker:
 
     def records(self, piece: Piece[OutBatch]) -> Iterator[memoryview]:
         """As Taker."""
-        return self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns))
+        if self._aggregated is None:
+            yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns))
+            return
+        for rows, out in self._aggregated.pieces(len(piece.batch)):
+            yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns, rows))
+            if out is not None and out.time_ns is not None:  # what the clock sent; the rows' own are in `several`
+                for packet in out.packets:
+                    self._writer.write(packet, out.time_ns)  # in its place: what was yielded has been written
 
     def write(self, data: memoryview) -> None:
         """As Taker."""

@@ -90,6 +90,7 @@ class Sent(Generic[EntryT]):
 
     `pieces`: the fragments that leave in its place, where it is longer than the path's MTU. `also`: the other ESP
     packets of a datagram that was cut before it was sealed, the first one's `verdict` being the worst of all.
+    In mode IPTFS `packet` is None and `outers` are the packets that left with this one: none where it waits.
     """
 
     verdict: OutVerdict
@@ -98,6 +99,7 @@ class Sent(Generic[EntryT]):
     packet: bytes | None = None
     pieces: tuple[bytes, ...] = ()
     also: tuple[Sent[EntryT], ...] = ()
+    outers: tuple[bytes, ...] | None = None
 
     @property
     def counter(self) -> str | None:
@@ -110,7 +112,7 @@ class Sent(Generic[EntryT]):
         return bool(self.pieces) + sum(sent.fragmented for sent in self.also)
 
     def numbers(self) -> Iterator[tuple[EntryT, int]]:
-        """The SA and the number of each ESP packet that leaves, in their order."""
+        """The SA and the number of each ESP packet that leaves, in their order; of mode IPTFS none is told here."""
         if self.packet is not None and self.entry is not None and not self.verdict:
             yield self.entry, self.seq64 or 0
         for sent in self.also:
@@ -118,6 +120,7 @@ class Sent(Generic[EntryT]):
 
     def wire(self) -> Iterator[bytes]:
         """All that leaves, in its order."""
+        yield from self.outers or ()
         if self.packet is not None:
             yield from self.pieces or (self.packet,)
         for sent in self.also:
@@ -131,6 +134,8 @@ class Sent(Generic[EntryT]):
             facts.append(f"seq={self.seq64}")
         if self.packet is not None:
             facts.append(f"packet={len(self.packet)} bytes")
+        if self.outers is not None:
+            facts.append(f"outers={len(self.outers)}")
         return f"Sent({' '.join(facts)})"
 
 

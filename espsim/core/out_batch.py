@@ -160,16 +160,16 @@ class OutBatch:
         """The same of a row that leaves in several packets; `several` has them."""
         self.several[row] = Several(sent, [self._put(packet) for packet in sent.wire()])
 
-    def leaving(self, sealed: int, time_ns: I64) -> tuple[I64, I32, I64, Bools]:
+    def leaving(self, sealed: int, time_ns: I64, rows: slice = slice(None)) -> tuple[I64, I32, I64, Bools]:
         """What leaves, as columns for a writer: where in `out`, how long, when, and whether it does.
 
-        `sealed` is the verdict of rows that leave whole; `time_ns` the rows' times.
+        `sealed` is the verdict of rows that leave whole; `time_ns` the rows' times; `rows` some of them.
         """
         if not self.several:
-            return self.out_at, self.out_length, time_ns, self.verdict == sealed
+            return self.out_at[rows], self.out_length[rows], time_ns[rows], self.verdict[rows] == sealed
         places: list[tuple[int, int, int]] = []
-        facts = zip(*(c.tolist() for c in (self.verdict, self.out_at, self.out_length, time_ns)), strict=True)
-        for row, (verdict, at, size, when) in enumerate(facts):
+        facts = zip(*(c[rows].tolist() for c in (self.verdict, self.out_at, self.out_length, time_ns)), strict=True)
+        for row, (verdict, at, size, when) in enumerate(facts, rows.indices(len(self))[0]):
             if row in self.several:
                 places += [(*place, when) for place in self.several[row].places]
             elif verdict == sealed:

@@ -87,6 +87,8 @@ class Host:
         received = self._inbound.receive(packet, self.netns.now)
         if received is None:
             result = HostReceived(True, self._policy_refuses(packet, (), mark))
+        elif received.inners is not None and received.entry is not None:
+            return self._aggregated(received, marked(mark, received.entry.sa))
         elif received.verdict is not Verdict.DELIVERED or received.inner is None or received.entry is None:
             result = HostReceived(False, received.counter, received)
         else:
@@ -115,6 +117,16 @@ class Host:
 
     # -- inbound ------------------------------------------------------------------------------------------------
 
+    def _aggregated(self, received: Received[SadEntry], mark: int) -> HostReceived:
+        """A packet of IP-TFS: delivered where one that came out with it is. Each of these is asked about."""
+        path = () if received.entry is None else (received.entry.sa,)
+        refused = [self._policy_refuses(packet, path, mark) for packet in received.packets]
+        moved = [received.counter, *refused, *self._inbound.tunnels.counters.elements()]
+        self._inbound.tunnels.counters.clear()
+        self.netns.counters.update(counter for counter in moved if counter is not None)
+        first = next((counter for counter in moved if counter is not None), None)
+        return HostReceived(None in refused, first, received, mark)
+
     def _policy_refuses(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int) -> str | None:
         """The counter that moves where the in policy refuses a packet that came under these SAs; None: it may pass."""
         facts = flow(packet)
@@ -139,6 +151,8 @@ class Host:
             if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # no one has the mode: `no-iptfs`
                 raise _Refused(errno.EOPNOTSUPP, "XfrmOutStateModeError")
             sent = self._outbound.send_with(entry, packet, self.netns.now)
+            if sent.outers is not None and sent.verdict is OutVerdict.SEALED:  # the first of them, if one leaves now
+                return HostSent(packet=next(iter(sent.outers), None), mark=mark)
             if sent.packet is None:
                 counter = sent.counter
                 raise _Refused(_SENDER_SEES.get(sent.verdict, errno.EINVAL), *([counter] if counter else []))

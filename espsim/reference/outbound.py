@@ -17,13 +17,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from espsim.aead.engine import Engine
-from espsim.aead.suites import pack_seq_hi
+from espsim.aead.suites import SuiteKeys, pack_seq_hi
 from espsim.core.answers import Sent
-from espsim.core.numbers import PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
+from espsim.core.numbers import PROTO_AGGFRAG, PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
 from espsim.core.verdict import OutVerdict
 from espsim.reference import beet
 from espsim.reference.fitting import fit, ident_of, pieces, state_mtu
 from espsim.reference.inner import flow
+from espsim.reference.iptfs_out import Senders
 from espsim.reference.trace import OUT_SILENT, OutTrace
 from espsim.reference.transforms import Transforms
 from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
@@ -60,6 +61,7 @@ class Outbound:
         self.keeps_mtu = keeps_mtu
         self.random_bytes = random_bytes
         self.masks: dict[int, int] = {}
+        self.senders = Senders(self._aggregate)
         self._ambiguous: set[int] = set()
 
     @property
@@ -94,9 +96,19 @@ class Outbound:
         if hard_time_passed(sa.limits, now, entry.added, entry.used):
             self.sad.expire(entry)
             return Sent(OutVerdict.NO_SA)
+        if sa.mode is Mode.IPTFS:
+            return self.senders.send(entry, packet, now, self.mtu)
         split = _payload_of(sa, packet)
         if split is None:
             return Sent(OutVerdict.FRAGMENT, entry)
+        return self._emit(entry, sa.keys, packet, split, now, iv=iv, part=part)
+
+    def _emit(
+        self, entry: SadEntry, keys: SuiteKeys, packet: bytes, split: tuple[bytes, int], now: float, *,
+        iv: bytes | None = None, part: bool = False,
+    ) -> Sent[SadEntry]:  # fmt: skip
+        """Number, seal and wrap what goes inside ESP, `split`; the clear packet's headers say the outer ones."""
+        sa = entry.sa
         payload, next_header = split
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
         plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
@@ -121,7 +133,7 @@ class Outbound:
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
         seq_hi = pack_seq_hi(seq64) if sa.esn else b""
-        body = self.transforms.of(entry, sa.keys).seal(header, seq_hi, iv, plaintext)
+        body = self.transforms.of(entry, keys).seal(header, seq_hi, iv, plaintext)
         self.trace.sealed(entry, header, seq_hi, iv, body)
         wire = _wrap(sa, packet, header + iv + body, seq64)
         self.trace.wrapped(entry, wire)
@@ -143,6 +155,12 @@ class Outbound:
         finally:
             self.trace = trace
         return replace(sent[0], also=tuple(sent[1:]))
+
+    def _aggregate(self, entry: SadEntry, payload: bytes, now: float) -> Sent[SadEntry]:
+        """One AGGFRAG payload of IP-TFS."""
+        if entry.sa.keys is None:
+            return Sent(OutVerdict.STATE_INVALID, entry)
+        return self._emit(entry, entry.sa.keys, b"", (payload, PROTO_AGGFRAG), now, part=True)
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -223,7 +241,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
         return length
     udp_length = udp.HEADER_LENGTH if sa.encap is not None else 0
     length += esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + udp_length
-    if sa.mode in (Mode.TUNNEL, Mode.BEET):
+    if sa.mode in (Mode.TUNNEL, Mode.BEET, Mode.IPTFS):
         return length + (ipv4.HEADER_LENGTH if len(sa.dst) == 4 else 0)
     if packet[0] >> 4 == 4:
         return length + (packet[0] & 15) * 4
@@ -240,6 +258,8 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> 
         proto = PROTO_UDP
     if sa.mode is Mode.TUNNEL:
         return _tunnel_header(sa, packet, proto, len(sealed), seq64) + sealed
+    if sa.mode is Mode.IPTFS:
+        return _iptfs_header(sa, proto, len(sealed)) + sealed
     if sa.mode is Mode.BEET:
         return beet.outer_header(sa, packet, proto, len(sealed)) + sealed
     if len(sa.dst) == 4:
@@ -268,3 +288,14 @@ def _tunnel_header(sa: SecurityAssociation, packet: bytes, proto: int, length: i
         traffic_class=dscp | ecn, flow=flow_label, payload_length=length, next_header=proto, hops=_TTL,
         src=sa.src, dst=sa.dst,
     )  # fmt: skip
+
+
+def _iptfs_header(sa: SecurityAssociation, proto: int, length: int) -> bytes:
+    """Nothing of the inner packets, of which there are several, or parts (iptfs_encap_add_ipv4, _ipv6)."""
+    if len(sa.dst) == 4:
+        return ipv4.emit(
+            tos=0, payload_length=length, ident=0, flags=ipv4.DF, ttl=_TTL, proto=proto, src=sa.src, dst=sa.dst
+        )
+    return ipv6.emit(
+        traffic_class=0, flow=0, payload_length=length, next_header=proto, hops=_TTL, src=sa.src, dst=sa.dst
+    )

@@ -119,6 +119,7 @@ def print_inbound(result: Mapping[str, Any]) -> None:
     out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
     _print_why(out, result["why"], result["notes"])
     _print_counters(out, result["linux_counters"])
+    _print_iptfs(out, result.get("iptfs"))
     print_engine(out, result)
     if "model" in result:
         out.print(f"\ndevice: model {result['model']}")
@@ -170,6 +171,7 @@ def print_outbound(result: Mapping[str, Any]) -> None:
     _print_counters(out, result["linux_counters"])
     if "mtu" in result:
         _print_mtu(out, result["mtu"])
+    _print_iptfs(out, result.get("iptfs"))
     print_engine(out, result)
     _print_by_sa(out, result["by_sa"], "sealed")
 
@@ -180,6 +182,22 @@ def _print_mtu(out: Console, mtu: Mapping[str, Any]) -> None:
     for one in mtu["fits"][:_MOST_SHOWN]:
         most = f"the largest inner packet that fits is {one['inner']} bytes" if one["inner"] else "no packet fits"
         out.print(f"{one['sa']}: {one['refused']} refused; {most}")
+
+
+def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
+    """What packets of IP-TFS carried, what that costs, how long it takes, and what went wrong."""
+    if carried is None:
+        return
+    waiting = carried["waiting_ms"]
+    out.print(
+        f"IP-TFS: {carried['packets']} ESP packets, {carried['inner']} inner packets, {carried['fragments']} parts of"
+        f" some; {carried['overhead']} bytes more than inside; they waited {waiting['mean']:.3f} ms in the mean,"
+        f" {waiting['max']:.3f} ms at most"
+    )
+    wrong = ("reordered", "lost", "late", "incomplete", "refused", "dropped")
+    said = ", ".join(f"{carried[name]} {name}" for name in wrong if carried.get(name))
+    if said:
+        out.print(f"IP-TFS: {said}")
 
 
 def print_engine(out: Page, result: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO
+from espsim.batch.aggregated import TunnelsLike
 from espsim.batch.columns import SadColumns
 from espsim.batch.device import replay as device_replay
 from espsim.batch.device.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
@@ -29,7 +30,6 @@ from espsim.batch.device.steps import ASK
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
-from espsim.batch.inbound.aggregated import TunnelsLike
 from espsim.batch.inbound.lookup import usable
 from espsim.batch.inbound.order import BatchInbound, Stages
 from espsim.batch.rule import Stage

@@ -9,7 +9,7 @@
 7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
              policies: where there are some
 8. sent      what this host sent; count: what the SAs count
-   then, one by one, what the reference path judges: SAs near their end, and IP-TFS (aggregated.py)
+   then, one by one, what the reference path judges: SAs near their end, and IP-TFS (batch/aggregated.py)
 
 It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
 their end (batch/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
@@ -29,11 +29,11 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
+from espsim.batch.aggregated import Aggregated, TunnelsLike
 from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
-from espsim.batch.inbound.aggregated import Aggregated, TunnelsLike
 from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received

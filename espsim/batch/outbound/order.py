@@ -18,6 +18,7 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
+from espsim.batch.aggregated import Aggregated, TunnelsLike
 from espsim.batch.out_columns import OutColumns
 from espsim.batch.outbound import encap, measure, policy, seal, seqno
 from espsim.batch.rule import in_order, run_stages
@@ -26,6 +27,7 @@ from espsim.core.closing import Closing
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict
+from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -50,6 +52,10 @@ class OnePacketOut(Protocol):
     mark: int | None
     random_bytes: Callable[[int], bytes]
     masks: dict[int, int]
+
+    @property
+    def senders(self) -> TunnelsLike:
+        """The queues of IP-TFS."""
 
     @property
     def ambiguous(self) -> bool:
@@ -77,6 +83,9 @@ class BatchOutbound(Closing):
         self._tied = False
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the reference path sealed."""
+        modes = {entry.sa.mode for entry in self.columns.entries}
+        self.aggregated = Aggregated() if Mode.IPTFS in modes else None
+        """What left under SAs in mode IPTFS in the last batch; None: no SA is in this mode."""
 
     @property
     def ambiguous(self) -> bool:
@@ -108,9 +117,22 @@ class BatchOutbound(Closing):
         """After all stages, in order of arrival: rows of SAs that are the reference path's."""
         batch.several.clear()
         self._tied = self._tied or 1 in batch.tied.tobytes()
+        if self.aggregated is not None:
+            self.aggregated.clear()
         if ONE_BY_ONE in batch.verdict.tobytes():
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
+
+    def run_by_clock(self, batch: OutBatch) -> None:
+        """As `run_alone`, of a capture: its clock, the time of each row, ends the delay of IP-TFS."""
+        if self.aggregated is None:
+            self.run_alone(batch)
+            return
+        self._tied = self._tied or 1 in batch.tied.tobytes()
+        self.aggregated.clear()
+        batch.several.clear()
+        alone = np.flatnonzero(batch.verdict == ONE_BY_ONE)
+        self.aggregated.run(alone, batch.time, self.one.senders, lambda row: self._one_by_one(batch, row))
 
     def answers(self, batch: OutBatch) -> list[Sent[SadEntry] | None]:
         """The rows of a batch that has run."""
@@ -142,7 +164,7 @@ class BatchOutbound(Closing):
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0
-        if answer.pieces or answer.also:
+        if answer.pieces or answer.also or answer.outers is not None:
             batch.append_several(row, answer)
         elif answer.packet is not None:
             batch.append(row, answer.packet)

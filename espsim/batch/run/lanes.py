@@ -204,8 +204,6 @@ class InboundLane:
 class OutboundLane:
     """Clear packets of a capture through a `BatchOutbound`."""
 
-    shares = True
-    """Any number of workers may run it."""
     parts = True
     """As Lane."""
     kernel = staticmethod(policy.choose)
@@ -216,6 +214,11 @@ class OutboundLane:
         self.entries = path.columns.entries
         self.limited = any(entry.sa.limited for entry in self.entries) or path.columns.longest is not None
         self._tied = False
+
+    @property
+    def shares(self) -> bool:
+        """Any number of workers may run it, but one where IP-TFS joins packets."""
+        return self.path.aggregated is None
 
     @property
     def alone(self) -> Counter[int]:
@@ -257,7 +260,7 @@ class OutboundLane:
 
     def end(self, batch: OutBatch) -> None:
         """What goes one by one."""
-        self.path.run_alone(batch)
+        self.path.run_by_clock(batch)
 
     def forked(self, ask: Ask) -> None:
         """As Lane."""

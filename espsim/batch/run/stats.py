@@ -204,6 +204,12 @@ class OutboundStats:
     engine: EngineUse | None = None
     cut_inside: int = 0
     fragmented: int = 0
+    iptfs: dict[str, Any] | None = None
+
+    def add_iptfs(self, carried: dict[str, Any] | None, counters: Mapping[str, int]) -> None:
+        """As `InboundStats.add_iptfs`, of what left."""
+        self.iptfs = carried
+        self.counters.update(counters)
 
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
         """Name the engine that ran all this; `alone` counts what the reference path sealed, by sa_index."""
@@ -237,6 +243,7 @@ class OutboundStats:
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),
+            **({"iptfs": self.iptfs} if self.iptfs is not None else {}),
             "by_sa": [count.as_dict("sealed") for count in self.by_sa.values()],
         }
 

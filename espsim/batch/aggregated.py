@@ -1,8 +1,9 @@
-"""IP-TFS on the batch path: what its packets hold is beside the columns, because a row makes none, one or several.
+"""IP-TFS on the batch path, both directions: what comes of its rows is beside the columns, because a row makes no
+packet, one, or several.
 
-SAs in mode IPTFS belong to the reference path from the first batch on (columns.py): reordering and reassembly are an
-SA's state from packet to packet, and an outer packet has no place for what came out of ten. So these rows are opened
-one by one, in order of arrival, after a batch's other rows, and one worker runs all.
+SAs in mode IPTFS belong to the reference path from the first batch on (columns.py, out_columns.py): reordering,
+reassembly and joining are an SA's state from packet to packet, and an outer packet has no place for what came out of
+ten. So these rows are run one by one, in order of arrival, after a batch's other rows, and one worker runs all.
 
 Does not read payloads (reference/iptfs_assembly.py). The clock is the rows' time, of every row: see `Aggregated.run`.
 """
@@ -19,11 +20,11 @@ from espsim.core.arrays import F64, I64
 
 
 class LateLike(Protocol):
-    """`espsim.reference.iptfs_in.Late`."""
+    """`Late` of espsim.reference.iptfs_in, `Leaves` of iptfs_out."""
 
     @property
     def packets(self) -> tuple[bytes, ...]:
-        """The inner packets."""
+        """The packets."""
 
     @property
     def time_ns(self) -> int:
@@ -31,7 +32,7 @@ class LateLike(Protocol):
 
 
 class TunnelsLike(Protocol):
-    """`espsim.reference.iptfs_in.Tunnels`."""
+    """`Tunnels` of espsim.reference.iptfs_in, `Senders` of iptfs_out."""
 
     @property
     def due(self) -> float:

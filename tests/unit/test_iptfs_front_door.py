@@ -1,0 +1,50 @@
+"""IP-TFS through the front door and the command line: packets in, joined and cut, and out again."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+import espsim
+from tests.command import espsim as run
+from tests.foreign import gcm_words, inner_packet, pcap, sa_line
+
+PACKETS = [inner_packet(bytes(size)) for size in (1, 40, 700, 3)]
+OPTIONS = "iptfs-opts init-delay 500000 pkt-size 200"
+
+
+def sad():
+    return espsim.load_sad(io.StringIO(sa_line(gcm_words(), mode="iptfs", more=OPTIONS)))
+
+
+def test_one_packet_does_not_wait_for_others():
+    sent = espsim.seal_packet(sad(), PACKETS[2])
+    assert sent is not None
+    assert len(tuple(sent.wire())) == 5
+    receiver = sad()
+    found = [espsim.open_packet(receiver, packet) for packet in tuple(sent.wire())]
+    assert [received.verdict.name for received in found if received is not None] == ["DELIVERED"] * 5
+
+
+def test_batches():
+    sealed = espsim.seal_batch(sad(), PACKETS, times=[0.0, 0.1, 1.0, 1.1])
+    outers = [packet for row in range(4) for packet in sealed.outers[row]] + list(sealed.waiting)
+    assert [sealed.packet(row) for row in range(4)] == [None] * 4
+    assert len(sealed.outers[2]) == 1  # the first two, joined
+    opened = espsim.open_batch(sad(), outers)
+    assert [packet for row in range(len(outers)) for packet in opened.inners[row]] == PACKETS
+    assert opened.inner(0) is None
+
+
+@pytest.mark.parametrize("way", [("--reference",), ("--batch",), ("--workers", "2")])
+def test_commands(tmp_path, way):
+    (tmp_path / "sad").write_text(sa_line(gcm_words(), mode="iptfs", more=OPTIONS))
+    clear = pcap(tmp_path / "clear", PACKETS)
+    words = ("--sad", tmp_path / "sad", "--json", *way)
+    told = json.loads(run("encap", clear, "-o", tmp_path / "esp", *words).stdout)
+    assert (told["sealed"], told["iptfs"]["inner"], told["iptfs"]["fragments"]) == (4, 4, 5)
+    back = json.loads(run("decap", tmp_path / "esp", "-o", tmp_path / "back", *words).stdout)
+    assert back["iptfs"]["packets"] == told["iptfs"]["packets"] == back["delivered"]
+    assert [frame.ip for frame in espsim.read_capture(tmp_path / "back")] == PACKETS
