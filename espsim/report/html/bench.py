@@ -101,17 +101,18 @@ def _rates(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
 
 def _ratios(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
     x_name, place = axis
+    rows = [row for row in rows if place(row) and row["ratio_median"] is not None]
+    if len({place(row) for row in rows}) < 2:
+        return
     series: dict[str, Sequence[Point]] = {}
     for curve, mine in curves(rows).items():
-        for peer in dict.fromkeys(row["peer"] for row in mine if row["ratio_median"] is not None):
+        for peer in dict.fromkeys(row["peer"] for row in mine):
             points = [
                 Point(place(row), row["ratio_median"], row["ratio_min"], row["ratio_max"])
                 for row in mine
                 if row["peer"] == peer
             ]
             series[f"{curve} : {peer}"] = sorted(points)
-    if not series:
-        return
     title = f"{name}: ratio of our rate to theirs"
     says = "Medians with the least and the most of the rounds; above 1 the batch path is faster."
     shown = dict(list(series.items())[:_MOST_DRAWN])

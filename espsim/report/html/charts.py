@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 COLOURS = 8
 _WIDE, _HIGH = 760, 320
-_LEFT, _RIGHT, _TOP, _BELOW = 66, 18, 26, 46
+_LEFT, _RIGHT, _TOP, _BELOW = 66, 34, 26, 46
 _MOST_LABELS = 10
 _BAR, _GAP, _NAMES = 18, 8, 250
 _SIDE, _SLOTS_WIDE = 8, 96

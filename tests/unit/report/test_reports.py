@@ -175,14 +175,14 @@ def test_a_bench_draws_rates_against_sas_stages_and_ratios():
         "size": 64,
     }
     rows = [
-        row(1000, 100.0),
+        row(1000, 100.0, **peer | {"ratio_median": 2.0, "ratio_max": 3.0}),
         row(100_000, 50.0, **peer),
         row(100, 10.0, stages=stages, **piped),
         row(10_000, 5.0, **piped),
     ]
     text = bench_html(rows, ABOUT, Made([("machine", "m"), ("versions", "v")], "espsim bench"))
     page = read(text)
-    assert '<p class="verdict bad">ahead of other programs in 0 of 1 rows, behind in 1</p>' in text
+    assert '<p class="verdict bad">ahead of other programs in 1 of 2 rows, behind in 1</p>' in text
     assert page.count("svg") == 4  # lookup: rates, ratios; pipeline: rates against SAs; stages
     assert page.count("rect") == 2
     assert "<dt>when</dt>" in text
