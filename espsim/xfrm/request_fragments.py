@@ -56,7 +56,8 @@ class Cuts:
             return packet
         number, parts = self.part
         size = -(-(len(packet) - _header_length(packet)) // parts // 8) * 8
-        return cut(packet, [size * n for n in range(1, parts)], _INNER_IDENT)[number - 1]
+        pieces = cut(packet, [size * n for n in range(1, parts)], _INNER_IDENT)
+        return pieces[min(number, len(pieces)) - 1]  # a small datagram has fewer
 
 
 def cuts(words: Words) -> Cuts:
