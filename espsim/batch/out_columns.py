@@ -164,7 +164,7 @@ def _runs(entry: SadEntry) -> bool:
     """Whether packets can be sealed under it; else STATE_INVALID."""
     sa = entry.sa
     encapsulates = sa.encap is None or sa.encap.kind == ESPINUDP
-    return sa.keys is not None and encapsulates
+    return sa.keys is not None and sa.mode is not Mode.ANY and encapsulates
 
 
 def _standings(entries: list[SadEntry]) -> list[int]:

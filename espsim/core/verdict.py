@@ -71,7 +71,11 @@ class OutVerdict(_Answer):
 
     SEALED = 0, "sealed and sent"
     NO_SA = 1, "no outbound SA takes this packet", "XfrmOutNoStates"
-    STATE_INVALID = 2, "the SA is larval, expired or dead, or of an encapsulation not made here", "XfrmOutStateInvalid"
+    STATE_INVALID = (
+        2,
+        "the SA is larval, expired or dead, or of a mode or encapsulation not made here",
+        "XfrmOutStateInvalid",
+    )
     EXPIRED = 3, "the SA's hard lifetime is used up", "XfrmOutStateExpired"
     SEQ_OVERFLOW = 4, "the sequence number would repeat (EOVERFLOW)", "XfrmOutStateSeqError"
     FRAGMENT = 5, "transport and BEET mode take whole, intact datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"

@@ -91,8 +91,9 @@ class Outbound:
         sa = entry.sa
         if entry.state is not State.VALID or sa.keys is None:
             return Sent(OutVerdict.STATE_INVALID, entry)
-        if sa.encap is not None and sa.encap.kind != ESPINUDP:
-            return Sent(OutVerdict.STATE_INVALID, entry)  # ESP in TCP and non-IKE markers are not made here
+        if sa.mode is Mode.ANY or (sa.encap is not None and sa.encap.kind != ESPINUDP):
+            # No one said the mode; ESP in TCP and non-IKE markers are not made here.
+            return Sent(OutVerdict.STATE_INVALID, entry)
         if hard_time_passed(sa.limits, now, entry.added, entry.used):
             self.sad.expire(entry)
             return Sent(OutVerdict.NO_SA)

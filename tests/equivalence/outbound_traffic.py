@@ -66,7 +66,7 @@ ENCAPS = st.sampled_from(
 )  # fmt: skip
 FLAGS: list[set[str]] = [set(), set(), {"noecn"}, {"nopmtudisc"}, {"noecn", "nopmtudisc"}]
 EXTRA: list[set[str]] = [set(), set(), {"dont-encap-dscp"}, {"oseq-may-wrap"}, {"dont-encap-dscp", "oseq-may-wrap"}]
-ANY_MODE = [Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.TRANSPORT, Mode.BEET]
+ANY_MODE = [Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.TRANSPORT, Mode.BEET, Mode.ANY]
 
 
 @st.composite
