@@ -11,7 +11,7 @@ from espsim.wire.checksum import internet_checksum
 
 PROTOCOLS = {0: "hop-by-hop options", 1: "ICMP", 4: "IPv4", 6: "TCP", 17: "UDP", 41: "IPv6", 43: "routing header",
              44: "fragment header", 47: "GRE", 50: "ESP", 51: "AH", 58: "ICMPv6", 59: "no next header", 60:
-             "destination options", 132: "SCTP"}  # fmt: skip
+             "destination options", 132: "SCTP", 144: "AGGFRAG"}  # fmt: skip
 _ECN = ("not ECN-capable", "ECT(1)", "ECT(0)", "CE: congestion")
 _EXTENSIONS = {PROTO_HOP_BY_HOP: "hop-by-hop options", PROTO_ROUTING: "routing header",
                PROTO_FRAGMENT: "fragment header", PROTO_DSTOPTS: "destination options"}  # fmt: skip

@@ -15,6 +15,7 @@ from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.numbers import PROTO_ESP, PROTO_NONE, PROTO_UDP
 from espsim.core.verdict import Verdict
+from espsim.explain.aggfrag import opened_steps
 from espsim.explain.crypto import Crypto
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.keys import Shown
@@ -32,6 +33,7 @@ from espsim.wire import esp
 
 if TYPE_CHECKING:
     from espsim.offload.device import Answer, Device, PacketKey
+    from espsim.reference.iptfs_in import Opened
     from espsim.reference.policies import Judged, Path
 
 _MOST_OTHERS = 8
@@ -45,6 +47,7 @@ _INSIDE = {
 }
 _MISFIT = {
     Mode.TUNNEL: "tunnel mode wants next header 4 or 41 and an IP header behind it",
+    Mode.IPTFS: "iptfs mode wants next header 144, an AGGFRAG payload",
     Mode.BEET: "beet mode wants a selector's pair of addresses, and a whole pseudo header where next header 94 says so",
 }
 """What a packet that does not fit an SA's mode lacks; any packet fits transport mode."""
@@ -193,6 +196,11 @@ class InboundSteps(Trace):
     def advanced(self, entry: SadEntry, seq64: int) -> None:
         """The window after the packet."""
         self._tell(advance_step(entry, seq64, self._top))
+
+    def aggregated(self, entry: SadEntry, arrival: Arrival, payload: bytes, opened: Opened) -> None:
+        """An AGGFRAG payload, block by block, and the inner packets."""
+        for step in opened_steps(entry.sa, payload, opened):
+            self._tell(step)
 
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         """The packet inside, its headers field by field."""

@@ -5,12 +5,14 @@ Offsets count from the first byte of the packet on the wire; the clear packet's 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.answers import Sent
-from espsim.core.numbers import PROTO_BEETPH
+from espsim.core.numbers import PROTO_AGGFRAG, PROTO_BEETPH
 from espsim.core.verdict import OutVerdict
+from espsim.explain.aggfrag import payload_steps
 from espsim.explain.crypto import Crypto
 from espsim.explain.frames import Seen
 from espsim.explain.headers import ip_steps, protocol, udp_step
@@ -38,6 +40,8 @@ class OutboundSteps(OutTrace):
         self.plaintext: bytes | None = None
         self._outbound = outbound
         self._show = show_keys
+        self.number: int | None = None
+        self._done = False
         self._sealed: tuple[bytes, bytes, bytes, bytes] | None = None
 
     def chosen(self, packet: bytes, entry: SadEntry | None) -> None:
@@ -60,6 +64,10 @@ class OutboundSteps(OutTrace):
 
     def padded(self, entry: SadEntry, payload: bytes, next_header: int, plaintext: bytes) -> None:
         """Payload, TFC padding, padding, pad length, next header."""
+        if next_header == PROTO_AGGFRAG:
+            self.steps += payload_steps(payload)
+            if self._done:
+                return
         self.plaintext = plaintext
         it, pad, end = Bytes(plaintext), plaintext[-2], len(plaintext) - 2
         tfc = end - pad - len(payload)
@@ -71,6 +79,8 @@ class OutboundSteps(OutTrace):
             it.field("next header", end + 1, 1, protocol(next_header)),
         ]
         what = "the whole packet" if entry.sa.mode is Mode.TUNNEL else "what follows the IP header"
+        if next_header == PROTO_AGGFRAG:
+            what = "an AGGFRAG payload"
         if next_header == PROTO_BEETPH:
             what = "a pseudo header, the IPv4 options, and what follows the IP header"
         says = f"{what}, padded to a multiple of {entry.sa.aligned}: {len(plaintext)} bytes"
@@ -79,6 +89,9 @@ class OutboundSteps(OutTrace):
 
     def numbered(self, entry: SadEntry, seq64: int | None) -> None:
         """The sequence number, one more than the last."""
+        if self._done:
+            return
+        self.number = seq64
         limit = "2^64" if entry.sa.esn else "2^32"
         if seq64 is None:
             says = f"the counter is at its end ({limit} - 1), and a number is never used twice"
@@ -92,13 +105,15 @@ class OutboundSteps(OutTrace):
 
     def sealed(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
         """Kept until the packet around it is there, because that says where these bytes are."""
-        self._sealed = header, seq_hi, iv, body
+        if not self._done:
+            self._sealed = header, seq_hi, iv, body
 
     def wrapped(self, entry: SadEntry, packet: bytes) -> None:
         """IV, nonce, AAD, ICV, and the packet's headers."""
         keys = entry.sa.keys
-        if keys is None or self._sealed is None or self.plaintext is None:
+        if keys is None or self._sealed is None or self.plaintext is None or self._done:
             return
+        self._done = entry.sa.mode is Mode.IPTFS  # of the outer packets after the first only the payloads are told
         header, seq_hi, iv, body = self._sealed
         wire = Bytes(packet, Places())
         at = len(packet) - len(header) - len(iv) - len(body)
@@ -170,7 +185,7 @@ class Sealed:
         """The JSON of `espsim explain --seal`, the engine left out. `bytes` is the wire's packet, if there is one."""
         sent, crypto = self.sent, self.told.crypto
         spi = sent.entry.sa.spi if sent.entry is not None else None
-        wire = sent.packet
+        wire = sent.packet if sent.outers is None else next(iter(sent.outers), None)
         return {
             "frame": self.seen.frame.number,
             "frames": [self.seen.frame.number],
@@ -190,6 +205,7 @@ class Sealed:
             "plaintext": _hex(self.told.plaintext),
             "inner": _hex(trimmed(self.seen.frame.ip or b"")),
             "packet": _hex(wire),
+            **({"packets": [outer.hex() for outer in sent.outers]} if sent.outers is not None else {}),
             "leaves": [packet.hex() for packet in sent.wire()],
             "steps": [step.as_dict() for step in self.told.steps],
             "bytes": (wire if wire is not None else self.seen.record.data).hex(),
@@ -201,6 +217,19 @@ def _hex(data: bytes | None) -> str | None:
     return None if data is None else data.hex()
 
 
+def _leave(outbound: Outbound, sent: Sent[SadEntry], entry: SadEntry, told: OutboundSteps) -> None:
+    """What waits in IP-TFS's queue leaves: frames after this one are not read."""
+    delay = entry.sa.aggregation.init_delay
+    if delay and sent.verdict is OutVerdict.SEALED:
+        says = f"packets wait {delay / 1000:g} ms for others (init-delay); here it leaves now, with what came before"
+        told.steps.append(
+            Step("queue", "RFC 9347 2.1", says, (fact("max-queue-size", entry.sa.aggregation.max_qsize),))
+        )
+    waited = (p for leaves in outbound.senders.elapse(math.inf) if leaves.entry is entry for p in leaves.packets)
+    sent.outers = (*sent.wire(), *waited)
+    sent.seq64 = told.number
+
+
 def seal_frame(outbound: Outbound, seen: Seen, *, show_keys: bool = False) -> Sealed | None:
     """Seal a frame's packet through `outbound` and tell the steps, the verdict last. None: it is not IP."""
     packet = seen.frame.ip
@@ -210,13 +239,15 @@ def seal_frame(outbound: Outbound, seen: Seen, *, show_keys: bool = False) -> Se
     before, outbound.trace = outbound.trace, told
     try:
         sent = outbound.send(packet, seen.record.time_ns / 1e9)
+        if sent is not None and sent.outers is not None and sent.entry is not None:
+            _leave(outbound, sent, sent.entry, told)
     finally:
         outbound.trace = before
     if sent is None:
         return None
     fields = (fact("Linux counter", sent.counter or "none moves"),)
     says = f"{sent.verdict.name}: {sent.verdict.sentence}"
-    if sent.verdict is OutVerdict.SEALED and sent.packet is not None:
+    if sent.verdict is OutVerdict.SEALED and (sent.packet is not None or sent.outers):
         leaves = list(sent.wire())
         says += f"; {sum(map(len, leaves))} bytes on the wire" + (f" in {len(leaves)} packets" if leaves[1:] else "")
     if sent.verdict in (OutVerdict.PMTU, OutVerdict.PMTU_SENDER) and sent.entry is not None:

@@ -71,6 +71,7 @@ class Explained:
             "icv_expected": _hex(self.icv_expected),
             "plaintext": _hex(self.plaintext),
             "inner": _hex(received.inner),
+            **({"inners": [inner.hex() for inner in received.inners]} if received.inners is not None else {}),
             "steps": [step.as_dict() for step in self.steps],
             "bytes": self.record.data.hex(),
             "wire_length": self.record.wire,

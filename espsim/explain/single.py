@@ -72,6 +72,7 @@ class Single:
         for seen in self._frames:
             if seen.frame.number == 1:
                 self._begin(seen.frame.time_ns / 1e9)
+            inbound.tunnels.elapse(seen.frame.time_ns / 1e9)
             if seen.frame.number == number or (number is None and _has_esp(seen, inbound)):
                 self._ear.asked(seen)
                 return self._part(seen, inbound) if seen.frame.part else self._packet(seen, inbound, watch)
@@ -89,6 +90,7 @@ class Single:
             frame = seen.frame
             if frame.number == 1:
                 self._begin(frame.time_ns / 1e9)
+            outbound.senders.elapse(frame.time_ns / 1e9)
             if frame.number == number or (number is None and frame.ip is not None):
                 self._ear.asked(seen)
                 sealed = seal_frame(outbound, seen, show_keys=self._show)
