@@ -30,25 +30,27 @@ _SENDER_SEES = {OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: er
 @dataclass(slots=True)
 class HostReceived:
     """`delivered` to a socket or not; `counter` that moved; `received` what ESP said, None for a clear packet; `mark`
-    the packet's in the end.
+    the packet's in the end; `packets`: how many were delivered, if any.
     """
 
     delivered: bool
     counter: str | None
     received: Received[SadEntry] | None = None
     mark: int = 0
+    packets: int = 1
 
 
 @dataclass(slots=True)
 class HostSent:
     """`errno` that the sender sees (0: sent, which a dropped packet may be too); `packet` that left, if one did, and
-    its mark.
+    its mark; `also` left with it.
     """
 
     errno: int = 0
     counters: list[str] = field(default_factory=list)
     packet: bytes | None = None
     mark: int = 0
+    also: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Host:
         if received is None:
             result = HostReceived(True, self._policy_refuses(packet, (), mark))
         elif received.inners is not None and received.entry is not None:
-            return self._aggregated(received, marked(mark, received.entry.sa))
+            return self._aggregated(received, received.entry.sa, marked(mark, received.entry.sa))
         elif received.verdict is not Verdict.DELIVERED or received.inner is None or received.entry is None:
             result = HostReceived(False, received.counter, received)
         else:
@@ -117,15 +119,35 @@ class Host:
 
     # -- inbound ------------------------------------------------------------------------------------------------
 
-    def _aggregated(self, received: Received[SadEntry], mark: int) -> HostReceived:
-        """A packet of IP-TFS: delivered where one that came out with it is. Each of these is asked about."""
-        path = () if received.entry is None else (received.entry.sa,)
-        refused = [self._policy_refuses(packet, path, mark) for packet in received.packets]
+    def elapse(self) -> tuple[int, list[bytes]]:
+        """What the namespace's clock brought of IP-TFS: how many inner packets were delivered, and what left."""
+        now, late, tunnels, senders = self.netns.now, 0, self._inbound.tunnels, self._outbound.senders
+        for came in tunnels.elapse(now):
+            sa = came.entry.sa
+            if sa.iptfs is None:
+                continue
+            refused = [self._policy_refuses(packet, (sa,), marked(0, sa)) for packet in came.packets]
+            self.netns.counters.update(counter for counter in refused if counter is not None)
+            late += refused.count(None)
+        left = [packet for leaves in senders.elapse(now) for packet in leaves.packets]
+        for counters in (tunnels.counters, senders.counters):
+            self.netns.counters.update(counters)
+            counters.clear()
+        return late, left
+
+    def _aggregated(self, received: Received[SadEntry], sa: SecurityAssociation, mark: int) -> HostReceived:
+        """A packet of IP-TFS: delivered where one that came out with it is. Each of these is asked about.
+
+        A kernel without the mode (`no-iptfs`) has no way into the packet.
+        """
+        refused = [self._policy_refuses(packet, (sa,), mark) for packet in received.packets]
         moved = [received.counter, *refused, *self._inbound.tunnels.counters.elements()]
         self._inbound.tunnels.counters.clear()
+        if sa.iptfs is None:
+            refused, moved = [], ["XfrmInStateModeError"]
         self.netns.counters.update(counter for counter in moved if counter is not None)
         first = next((counter for counter in moved if counter is not None), None)
-        return HostReceived(None in refused, first, received, mark)
+        return HostReceived(None in refused, first, received, mark, refused.count(None))
 
     def _policy_refuses(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int) -> str | None:
         """The counter that moves where the in policy refuses a packet that came under these SAs; None: it may pass."""
@@ -151,8 +173,8 @@ class Host:
             if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # no one has the mode: `no-iptfs`
                 raise _Refused(errno.EOPNOTSUPP, "XfrmOutStateModeError")
             sent = self._outbound.send_with(entry, packet, self.netns.now)
-            if sent.outers is not None and sent.verdict is OutVerdict.SEALED:  # the first of them, if one leaves now
-                return HostSent(packet=next(iter(sent.outers), None), mark=mark)
+            if sent.outers is not None and sent.verdict is OutVerdict.SEALED:
+                return HostSent(packet=next(iter(sent.outers), None), mark=mark, also=sent.outers[1:])
             if sent.packet is None:
                 counter = sent.counter
                 raise _Refused(_SENDER_SEES.get(sent.verdict, errno.EINVAL), *([counter] if counter else []))

@@ -10,7 +10,8 @@ netlink's: what a sender of TX sees is its `result` alone):
     nonzero     STAT: every counter of /proc/net/xfrm_stat that is not 0
     counters    RX, TX: what moved
     packet      TX: what left, in hex; `out` names it: "10.7.1.1>10.7.0.1 ESP spi 0x1000 seq 0x1"
-    out         ADVANCE: the NAT keepalives that left meanwhile, where any did
+    out         ADVANCE: the NAT keepalives and packets of IP-TFS that left meanwhile, where any did
+    late        ADVANCE, RX that waits: inner packets of IP-TFS that came out meanwhile; `counters` too of ADVANCE
     reasm       RX: what moved in /proc/net/snmp, where there were fragments (request_fragments.py)
     delivered   RX: how many packets were, where more than one was
     skb_mark    RX, TX: the mark of what a socket saw, or of what left, in a list

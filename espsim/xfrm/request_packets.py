@@ -81,9 +81,13 @@ class Traffic:
 
         def ask() -> Answer:
             self._kept_alive.clear()
+            before = Counter(self._netns.counters)
             self._netns.advance(seconds)
-            left = [sent.packet for sent in self._kept_alive if sent.packet is not None]
-            return ok(out=[told(packet) for packet in left]) if left else ok()
+            late, left = self._host.elapse()
+            left = [sent.packet for sent in self._kept_alive if sent.packet is not None] + left
+            answer = ok(out=[told(packet) for packet in left]) if left else ok()
+            moved = _moved(before, self._netns.counters)
+            return answer | ({"late": late} if late else {}) | ({"counters": moved} if moved else {})
 
         return ask
 
@@ -120,14 +124,20 @@ class Traffic:
             for sent in wanted.outer(packet, self._ident)
             if (received := self._arrive(sent, mark)) is not None and received.delivered
         ]
+        late = 0
         if wanted.wait:
             self._netns.advance(wanted.wait)
             self._reassembly.forget(self._netns.now)
-        answer = ok(counters=_moved(before, self._netns.counters)) | {"result": "delivered" if delivered else "dropped"}
-        if delivered:
-            answer["skb_mark"] = [f"0x{received.mark:x}" for received in delivered]
-        if len(delivered) > 1:
-            answer["delivered"] = len(delivered)
+            late, _ = self._host.elapse()
+        marks = [f"0x{received.mark:x}" for received in delivered for _ in range(received.packets)]
+        answer = ok(counters=_moved(before, self._netns.counters))
+        answer |= {"result": "delivered" if marks or late else "dropped"}
+        if marks:
+            answer["skb_mark"] = marks
+        if len(marks) + late > 1:
+            answer["delivered"] = len(marks) + late
+        if late:
+            answer["late"] = late
         reasm = _moved(waiting, self._reassembly.counts)
         return answer | {"reasm": reasm} if reasm else answer
 
@@ -151,7 +161,11 @@ class Traffic:
         answer |= {"result": errno_name(sent.errno) if sent.errno else "sent"}
         answer["out"] = []
         if sent.packet is not None:
-            answer |= {"out": [told(sent.packet)], "packet": sent.packet.hex(), "skb_mark": [f"0x{sent.mark:x}"]}
+            answer |= {
+                "out": [told(packet) for packet in (sent.packet, *sent.also)],
+                "packet": sent.packet.hex(),
+                "skb_mark": [f"0x{sent.mark:x}"],
+            }
         return answer
 
     def _find(self, dst: Address, spi: int, proto: int) -> SecurityAssociation | None:

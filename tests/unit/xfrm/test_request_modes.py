@@ -39,6 +39,41 @@ def test_an_aggfrag_payload_of_wrong_flags_counts_a_wrong_header() -> None:
     assert given[1]["counters"] == {"XfrmInHdrError": 1}
 
 
+IPTFS = [
+    f"NEWSA {ENDS} mode=iptfs dir=in {GCM}",
+    "POLICY add dir in src 10.7.0.1 dst 10.7.1.1 tmpl src 10.7.0.1 dst 10.7.1.1 proto esp mode 5",
+]
+
+
+def test_packets_of_one_payload_are_delivered_together_and_a_gap_is_waited_for() -> None:
+    given = ask(*IPTFS, f"{RX} blocks=3", f"{RX[:-1]}3", f"{RX[:-1]}2", f"{RX[:-1]}5 wait=2", f"{RX[:-1]}8",
+                "ADVANCE seconds=2")[2:]  # fmt: skip
+    assert [answer["result"] for answer in given] == ["delivered", "dropped", "delivered", "delivered", "dropped", "OK"]
+    assert [answer.get("delivered") for answer in given] == [3, None, 2, None, None, None]
+    assert [answer.get("late") for answer in given] == [None, None, None, 1, None, 1]
+
+
+def test_a_policy_judges_each_packet_of_a_payload() -> None:
+    given = ask(IPTFS[0], f"{RX} blocks=2")
+    assert (given[1]["result"], given[1]["counters"]) == ("dropped", {"XfrmInNoPols": 2})
+
+
+def test_a_kernel_without_the_mode_takes_no_packet_of_it() -> None:
+    given = list(run_requests(Netns("linux-7.3", options=["no-iptfs"]), [*IPTFS, RX, f"{RX[:-1]}5 wait=2"]))
+    assert [answer["result"] for answer in given[2:]] == ["dropped", "dropped"]
+    assert given[2]["counters"] == given[3]["counters"] == {"XfrmInStateModeError": 1}
+
+
+def test_a_sender_cuts_what_is_larger_than_its_packets_and_a_delay_joins() -> None:
+    sa = f"NEWSA src=10.7.1.1 dst=10.7.0.1 proto=esp spi=0x1001 mode=iptfs dir=out {GCM}"
+    policy = "POLICY add dir out src 10.7.1.1 dst 10.7.0.1 tmpl src 10.7.1.1 dst 10.7.0.1 proto esp mode 5"
+    tx = "TX src=10.7.1.1 dst=10.7.0.1 payload=500"
+    cut = ask(f"{sa} pkt_size=300", policy, tx)[-1]
+    assert cut["out"] == [f"10.7.1.1>10.7.0.1 ESP spi 0x1001 seq 0x{n}" for n in (1, 2, 3)]
+    joined = ask(f"{sa} init_delay=5000", policy, tx, tx, "ADVANCE seconds=1")
+    assert [answer["out"] for answer in joined[2:]] == [[], [], ["10.7.1.1>10.7.0.1 ESP spi 0x1001 seq 0x1"]]
+
+
 def test_too_much_for_one_packet_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InputError, match="blocks of 1000 bytes are more than 60000 bytes"):
         ask(f"{RX} payload=1000 blocks=61")
