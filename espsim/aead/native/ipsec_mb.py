@@ -1,6 +1,6 @@
 """The `ipsec-mb` engine: Intel's multi-buffer library (x86-64), called from compiled kernels.
 
-AES-GCM, AES-GMAC and ChaCha20-Poly1305; the other suites are another engine's to do.
+AES-GCM, AES-GMAC and ChaCha20-Poly1305, also with implicit IVs; the other suites are another engine's to do.
 The newest version that is there and known is used. A library that is not in the system's path is found by
 LD_LIBRARY_PATH, which is the dynamic linker's, so it must be set before espsim starts.
 The library's public API is a table of function pointers, struct IMB_MGR, that macros of its header reach into. Where a
@@ -131,7 +131,7 @@ class IpsecMbEngine(NativeEngine):
 
     def supports(self, keys: SuiteKeys) -> bool:
         """AES-GCM, AES-GMAC, ChaCha20-Poly1305."""
-        return keys.suite.name in _SUITES
+        return keys.suite.cipher in _SUITES
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
@@ -142,7 +142,7 @@ class IpsecMbEngine(NativeEngine):
                 continue
             place = keys.memory[stride * number : stride * (number + 1)]
             line[KEY // 8] = keys.at + stride * number
-            if slot.keys.suite.name == "rfc7539esp(chacha20,poly1305)":
+            if slot.keys.suite.cipher == "rfc7539esp(chacha20,poly1305)":
                 place[:32] = np.frombuffer(slot.keys.key, dtype=np.uint8)
                 continue
             size = line[ROUTINE // 8] = len(slot.keys.key) // 8 - 2

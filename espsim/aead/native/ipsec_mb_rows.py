@@ -28,7 +28,7 @@ NONCE, AAD, TAG, CONTEXT, WORK = 0, 16, 64, 128, 1024
 @helper
 def _gcm(routine: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> None:
     """Run body through GCM in place; the tag goes to TAG."""
-    number = nonce(line, work + NONCE, header)
+    number = nonce(line, work + NONCE, header, hi)
     extra, extra_size = aad(line, work + AAD, header, hi)
     key, tag_size = load64(line + KEY), load64(line + ICV)
     call(routine, (key, work + CONTEXT, body, body, icv - body, number, extra, extra_size, work + TAG, tag_size))
@@ -39,7 +39,7 @@ def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
     """RFC 4543: the tag over SPI, [seq_hi,] seq, IV, payload goes to TAG."""
     key, context, size = load64(line + KEY), work + CONTEXT, load64(line + ROUTINE)
     extra, extra_size = aad(line, work + AAD, header, hi)
-    call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header), 12))
+    call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header, hi), 12))
     call(load64(f + GMAC_UPDATE + 8 * size), (key, context, extra, extra_size))
     call(load64(f + GMAC_UPDATE + 8 * size), (key, context, header + 8, icv - header - 8))
     call(load64(f + GMAC_FINAL + 8 * size), (key, context, work + TAG, load64(line + ICV)))
@@ -50,7 +50,7 @@ def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, i
     """Run body through ChaCha20-Poly1305 in place; the tag goes to TAG."""
     key, context = load64(line + KEY), work + CONTEXT
     extra, extra_size = aad(line, work + AAD, header, hi)
-    call(load64(f + CHACHA_INIT), (key, context, nonce(line, work + NONCE, header), extra, extra_size))
+    call(load64(f + CHACHA_INIT), (key, context, nonce(line, work + NONCE, header, hi), extra, extra_size))
     call(update, (key, context, body, body, icv - body))
     call(load64(f + CHACHA_FINAL), (context, work + TAG, load64(line + ICV)))
 

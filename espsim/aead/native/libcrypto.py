@@ -1,7 +1,7 @@
 """The `libcrypto` engine: OpenSSL 3's EVP, called from compiled kernels with no interpreter in between.
 
-AES-GCM, AES-GMAC, ChaCha20-Poly1305; AES-CBC, AES-CTR, Camellia-CBC (where the library was built with it) and NULL,
-with HMAC-SHA or without a MAC. The others are left to `cryptography`.
+AES-GCM, AES-GMAC, ChaCha20-Poly1305, also with implicit IVs; AES-CBC, AES-CTR, Camellia-CBC (where the library has it)
+and NULL, with HMAC-SHA or without a MAC. The others are left to `cryptography`.
 HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has gone into once an SA.
 """
 
@@ -67,10 +67,10 @@ class LibcryptoEngine(NativeEngine):
         self._camellia = bool(self._lib.EVP_CIPHER_fetch(None, b"CAMELLIA-128-CBC", None))
 
     def supports(self, keys: SuiteKeys) -> bool:
-        """What the module's docstring names."""
+        """What the docstring of the module names."""
         suite = keys.suite
         if suite.kind is not Kind.AUTHENC:
-            return suite.name in _CIPHERS
+            return suite.cipher in _CIPHERS
         if suite.cipher == _CAMELLIA and not self._camellia:
             return False
         return suite.cipher in (*_CIPHERS, "ecb(cipher_null)") and suite.auth in _MACS

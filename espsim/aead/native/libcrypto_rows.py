@@ -57,7 +57,8 @@ def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi
     params = work + GCM_PARAMS
     store64(params + PARAM_DATA, icv)
     store64(params + PARAM_SIZE, load64(line + ICV))
-    store64(params + PARAM + PARAM_DATA, header + 8)
+    implicit = load64(line + IV) == 0
+    store64(params + PARAM + PARAM_DATA, nonce(line, work + NONCE, header, hi) + 4 if implicit else header + 8)
     if call(load64(f + SET_PARAMS), (context, params)) != 1:
         return BROKEN
     extra, extra_size = aad(line, work + AAD, header, hi)
@@ -74,7 +75,7 @@ def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi
 @helper
 def _open_chacha(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     context, length = load64(line + KEY), work + LENGTH
-    number, params = nonce(line, work + NONCE, header), work + TAG_PARAM
+    number, params = nonce(line, work + NONCE, header, hi), work + TAG_PARAM
     store64(params + PARAM_DATA, icv)
     store64(params + PARAM_SIZE, load64(line + ICV))
     if (
@@ -110,7 +111,7 @@ def _open_gmac(f: int, line: int, work: int, header: int, body: int, icv: int, h
 def _seal_aead(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     """GCM and ChaCha20-Poly1305 encrypt the body; GMAC takes IV and body as more AAD."""
     context, length, params = load64(line + KEY), work + LENGTH, work + TAG_PARAM
-    good = call(load64(f + SEAL_INIT), (context, 0, 0, 0, nonce(line, work + NONCE, header)))
+    good = call(load64(f + SEAL_INIT), (context, 0, 0, 0, nonce(line, work + NONCE, header, hi)))
     extra, extra_size = aad(line, work + AAD, header, hi)
     good &= call(load64(f + SEAL_UPDATE), (context, 0, length, extra, extra_size))
     if load64(line + KIND) == GMAC:
@@ -143,11 +144,11 @@ def _mac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
 
 
 @helper
-def _start(line: int, work: int, header: int) -> int:
+def _start(line: int, work: int, header: int, hi: int) -> int:
     """Address of a cipher's start: CBC's IV in the packet, CTR's first counter block (RFC 3686 4) in scratch memory."""
     if load64(line + IV) == CBC_IV:
         return header + 8
-    block = nonce(line, work + NONCE, header)
+    block = nonce(line, work + NONCE, header, hi)
     store32_be(block + 12, 1)
     return block
 
@@ -163,7 +164,7 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
         return DONE
     if size % 16 != 0 and load64(line + IV) == CBC_IV:
         return TRUNCATED
-    if call(load64(f + OPEN_INIT), (context, 0, 0, 0, _start(line, work, header))) != 1:
+    if call(load64(f + OPEN_INIT), (context, 0, 0, 0, _start(line, work, header, hi))) != 1:
         return BROKEN
     return DONE if call(load64(f + OPEN_UPDATE), (context, body, length, body, size)) == 1 else BROKEN
 
@@ -174,7 +175,7 @@ def _seal_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
     if context != 0 and size != 0:
         if size % 16 != 0 and load64(line + IV) == CBC_IV:
             return TRUNCATED
-        if call(load64(f + SEAL_INIT), (context, 0, 0, 0, _start(line, work, header))) != 1:
+        if call(load64(f + SEAL_INIT), (context, 0, 0, 0, _start(line, work, header, hi))) != 1:
             return BROKEN
         if call(load64(f + SEAL_UPDATE), (context, body, length, body, size)) != 1:
             return BROKEN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from espsim.aead.native.slots import ESN, SALT
+from espsim.aead.native.slots import ESN, IV, SALT
 from espsim.jit.addresses import load32, load64, store32, store32_be, store64
 from espsim.jit.compiling import helper
 
@@ -19,8 +19,12 @@ def aad(line: int, room: int, header: int, hi: int) -> tuple[int, int]:
 
 
 @helper
-def nonce(line: int, room: int, header: int) -> int:
-    """Address of salt, IV, put together in `room`."""
+def nonce(line: int, room: int, header: int, hi: int) -> int:
+    """Address of salt, IV, put together in `room`. An implicit IV is the number in 64 bits (RFC 8750 4)."""
     store32(room, load64(line + SALT))
-    store64(room + 4, load64(header + 8))
+    if load64(line + IV) != 0:
+        store64(room + 4, load64(header + 8))
+    else:
+        store32_be(room + 4, hi if load64(line + ESN) != 0 else 0)
+        store32(room + 8, load32(header + 4))
     return room

@@ -43,7 +43,7 @@ def make_lines(slots: Slots, supports: Callable[[SuiteKeys], bool]) -> I64:
         if slot is None:
             continue
         keys = slot.keys
-        kind = KINDS.get(keys.suite.name, AUTHENC) if supports(keys) else ELSEWHERE
+        kind = KINDS.get(keys.suite.cipher, AUTHENC) if supports(keys) else ELSEWHERE
         salt = int.from_bytes(keys.salt.ljust(4, b"\0"), sys.byteorder)
         line[:5] = kind, keys.suite.iv_length, keys.icv_length, slot.esn, salt
     return lines
