@@ -141,7 +141,8 @@ def _packets(packets: Sequence[Arrived]) -> Iterator[str]:
         return
     done = "sent" if all(packet.sent for packet in packets) else "delivered"
     if good == total:
-        yield f"the packet is {done}" if total == 1 else f"all {number(total)} packets are {done}"
+        all_ = "both" if total == 2 else f"all {number(total)}"
+        yield f"the packet is {done}" if total == 1 else f"{all_} packets are {done}"
     elif good:
         yield f"{number(good)} of {number(total)} packets {'is' if good == 1 else 'are'} {done}"
     losses: dict[Arrived, dict[str, int]] = {}
