@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from espsim.aead.engines import ENGINES
-from espsim.aead.suites import INSECURE
+from espsim.aead.suites import CIPHERS, INSECURE, Algorithm, resolve
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.io.capture import CaptureWriter, open_capture
+from espsim.offload.caps import cipher_name
 from tests.support import ipv4, usable
 
 WAYS = [("--reference",), *(("--engine", name) for name in ENGINES), ("--workers", "2")]
@@ -113,6 +114,20 @@ def test_encap_refuses_what_protects_nothing_and_decap_does_as_linux(tmp_path, r
     assert f"note: {INSECURE[word]}: 0x00004001@10.2.0.1" in opened.stderr
     assert read(tmp_path / "back") == clear
     assert run("audit", tmp_path / "sad", "--model", "intel-iavf", "--json").exit_code in (0, 1)
+
+
+@pytest.mark.parametrize(("auth", "enc", "name"), [
+    ("hmac(sha1)", "rfc3686(ctr(aes))", "aes-ctr+hmac"), ("xcbc(aes)", "rfc3686(ctr(aes))", "aes-ctr+xcbc(aes)"),
+    ("cmac(aes)", "cbc(aes)", "aes-cbc+cmac(aes)"), ("hmac(sha256)", "cbc(camellia)", "cbc(camellia)+hmac"),
+    ("digest_null", "rfc3686(ctr(aes))", "aes-ctr"),
+])  # fmt: skip
+def test_devices_take_what_their_models_name(auth, enc, name):
+    """An AES-based MAC is not an HMAC, and an implicit IV not the suite of its AEAD."""
+    cipher = Algorithm("enc", enc, bytes(CIPHERS[enc].key_sizes[0]))
+    keys = resolve((Algorithm("auth", auth, bytes(16)), cipher))
+    assert cipher_name(keys) == name
+    implicit = resolve((Algorithm("aead", "iiv(rfc4106(gcm(aes)))", bytes(20), 128),))
+    assert cipher_name(implicit) == "iiv(rfc4106(gcm(aes)))"
 
 
 def test_insecure_takes_its_words_alone(tmp_path):

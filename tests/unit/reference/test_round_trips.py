@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -11,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import format_address, parse_address
-from espsim.core.verdict import REPLAY_VERDICTS, Verdict
+from espsim.core.verdict import REPLAY_VERDICTS, OutVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
-from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation, Selector
+from espsim.sad.association import Encap, IptfsOptions, Mode, ReplayState, SecurityAssociation, Selector
 from tests.examples import examples
 from tests.support import each_suite, gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
@@ -38,6 +39,7 @@ def make_sa(suite, mode, outer, *, esn, encap, oseq=0, inner="v4"):
         flags=frozenset({"esn"} if esn else ()), encap=ENCAP if encap else None,
         replay=ReplayState(oseq=oseq & 0xFFFFFFFF, oseq_hi=oseq >> 32),
         selector=Selector(one, bits, other, bits) if mode is Mode.BEET else Selector(),
+        iptfs=IptfsOptions(init_delay=200_000) if mode is Mode.IPTFS else None,
     )  # fmt: skip
 
 
@@ -70,6 +72,23 @@ def test_what_is_sealed_opens(suite, shape):
             assert received.verdict is Verdict.DELIVERED
             assert told(received.inner, shape) == told(packet, shape)
             assert received.seq64 == sent.seq64 == start + n
+
+
+@pytest.mark.parametrize("outer", list(ADDRESSES))
+@pytest.mark.parametrize("suite", each_suite())
+def test_iptfs_delivers_what_it_took(suite, outer):
+    """Packets of both families, gathered and cut over outer ones (RFC 9347), whichever suite seals them."""
+    clear = [inner_packet(Mode.TUNNEL, kind, bytes(range(n))) for n in (1, 250, 0, 97, 250) for kind in ADDRESSES]
+    for esn, encap in itertools.product((False, True), (False, True)):
+        sa = make_sa(suite, Mode.IPTFS, outer, esn=esn, encap=encap, oseq=(1 << 32) - 2 if esn else 0)
+        sender = Outbound(new_sad(sa, keep_window=True), random.Random(3).randbytes, mtu=500)
+        assert [sent and sent.verdict for sent in map(sender.send, clear)] == [OutVerdict.SEALED] * len(clear)
+        outers = [packet for leaves in sender.senders.elapse(math.inf) for packet in leaves.packets]
+        inbound = Inbound(new_sad(sa))
+        answers = [inbound.receive(packet) for packet in outers]
+        assert [answer and answer.verdict for answer in answers] == [Verdict.DELIVERED] * len(outers)
+        assert [inner for answer in answers if answer is not None for inner in answer.packets] == clear
+        assert 1 < len(outers) < len(clear)
 
 
 @given(
