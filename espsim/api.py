@@ -72,7 +72,8 @@ def open_packet(
     """Open one IP packet that holds ESP, at `now` (seconds): windows and counters move. None: it is not ESP.
 
     `mark`: the packet's (None: marks are not asked). `trace` is called with each step, as `espsim explain` shows them;
-    no step holds a key. For many packets `open_batch` is a hundred times as fast.
+    no step holds a key. Of ESP in ESP the answer is the last layer's, and `around` that of the layer around it. For
+    many packets `open_batch` is a hundred times as fast.
     """
     from espsim.reference.inbound import Inbound
 

@@ -24,6 +24,7 @@ from espsim.batch.inbound.admit import selector_words
 from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
+from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
 from espsim.batch.inbound.policies import Policies
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
@@ -53,6 +54,7 @@ class SadColumns:
 
     A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
     `asked` is the Sad whose policy finds SAs in its own way, None where the tables do. `policies` as Inbound's.
+    `nested` says where ESP holds ESP, and `alone` that such a packet has come (inbound/nested.py).
     """
 
     standing: U8
@@ -75,6 +77,8 @@ class SadColumns:
     lifetimes: Lifetimes | None = None
     own: OwnColumns = field(default_factory=OwnColumns)
     policies: Policies | None = None
+    nested: NestedLike | None = None
+    alone: U8 = field(default_factory=lambda: np.zeros(2, np.uint8))
 
     @classmethod
     def of(
@@ -140,6 +144,7 @@ class SadColumns:
         """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
         self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
         self.shape, self.bits = shared(self.shape, memory), shared(self.bits, memory)
+        self.alone = shared(self.alone, memory)
         self.own.standing, self.own.sent = shared(self.own.standing, memory), shared(self.own.sent, memory)
 
     def lend(self, rows: I64) -> None:

@@ -108,6 +108,12 @@ def decap(
     ESP in TCP (RFC 9329) is opened, too: streams of port 4500, of the ports of SAs with encap type espintcp, and those
     that begin with IKETCP are put together, and each ESP packet in them is one packet of the frame that completes it.
 
+    ESP in ESP (a bundle of transport SAs, a tunnel in a tunnel) is opened up to six SAs deep, where what is inside goes
+    to the destination of an SA that is not outbound; a seventh is DEPTH. OUT gets the innermost packet, and the verdict
+    is the last layer's (`depth` in --verdicts); windows and counters of each SA that opened a layer move, and all their
+    selectors are asked about the innermost packet. Inside ESP to such a destination an unknown SPI is NO_SA; ESP to
+    anyone else, and a fragment of ESP, is delivered as it is.
+
     A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
     SPI and destination whatever its mark is.
 

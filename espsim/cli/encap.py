@@ -101,9 +101,10 @@ def encap(
 
     Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
     specific selector wins, then the newest SA. SAs with `dir in` are passed over, and those with a mark that is not the
-    packets' (--mark; --any-mark asks no marks). Sequence numbers go on from FILE's replay-oseq (or its dump's oseq).
-    Packets that no SA takes are counted as no_sa and left out. FILE is what people paste, as `espsim decap --help`
-    says.
+    packets' (--mark; --any-mark asks no marks). Sequence numbers go on from FILE's replay-oseq (or its dump's oseq). A
+    packet goes under one SA: a bundle is what running encap again on OUT makes. An SA in `mode beet` puts its addresses
+    in the place of the packet's. Packets that no SA takes are counted as no_sa and left out. FILE is what people paste,
+    as `espsim decap --help` says.
 
     --mtu refuses IPv4 packets with DF that do not fit inside, cuts IPv6 datagrams before they are sealed into a tunnel,
     and makes fragments of ESP packets that are too long, as Linux does; the report says what would have fitted. A

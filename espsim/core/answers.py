@@ -46,6 +46,9 @@ class Received(Generic[EntryT]):
     without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
     delivered or sent; in mode IPTFS it is None, and `inners` are those that were complete
     with this packet. `own`: this host sent it, as far as is known; no counter moves then.
+
+    Where ESP was inside ESP the answer is the innermost layer's, and `around` that of the layer around it, whose
+    `inner` is the ESP packet that was received again.
     """
 
     verdict: Verdict
@@ -61,6 +64,7 @@ class Received(Generic[EntryT]):
     odd_padding: bool = False
     own: bool = False
     inners: tuple[bytes, ...] | None = None
+    around: Received[EntryT] | None = None
 
     @property
     def packets(self) -> tuple[bytes, ...]:
@@ -68,6 +72,19 @@ class Received(Generic[EntryT]):
         if self.inners is not None:
             return self.inners
         return () if self.inner is None else (self.inner,)
+
+    @property
+    def layers(self) -> list[Received[EntryT]]:
+        """The answers of all layers, the outermost first; this one is the last."""
+        found = [self]
+        while found[-1].around is not None:
+            found.append(found[-1].around)
+        return found[::-1]
+
+    @property
+    def depth(self) -> int:
+        """How many layers of ESP there were: 1, but for ESP in ESP."""
+        return len(self.layers)
 
     def __repr__(self) -> str:
         facts = [self.verdict.name]
@@ -77,6 +94,8 @@ class Received(Generic[EntryT]):
             facts.append(f"inner={len(self.inner)} bytes")
         if self.inners is not None:
             facts.append(f"inners={len(self.inners)}")
+        if self.around is not None:
+            facts.append(f"depth={self.depth}")
         if self.device is not None:
             facts.append(f"device={self.device.name}")
         if self.surfacing is not Surfacing.NONE:

@@ -35,6 +35,9 @@ IPTFS_HEADER = int(Verdict.IPTFS_HEADER)
 IPTFS_LOST = int(Verdict.IPTFS_LOST)
 IPTFS_LATE = int(Verdict.IPTFS_LATE)
 
+MAX_DEPTH = 6
+"""XFRM_MAX_DEPTH: SAs that a packet may have come through, and templates that a policy may have."""
+
 SEALED = int(OutVerdict.SEALED)  # while a batch runs: no stage has objected
 OUT_NO_SA = int(OutVerdict.NO_SA)
 SEQ_OVERFLOW = int(OutVerdict.SEQ_OVERFLOW)
@@ -55,6 +58,8 @@ NOT_IP = 255
 
 DONE = 0
 """Opened, or sealed."""
+HANDED = 251
+"""Not opened here: ESP in ESP has come, and from then on the reference path runs all."""
 OTHERWISE = 252
 """Opened, and must not be used: the packet's number was another one."""
 UNOPENED = 253

@@ -55,6 +55,7 @@ class Verdict(_Answer):
     IPTFS_HEADER = 23, "IP-TFS: sub-type or flags are not known, or an inner IPv4 length is wrong", "XfrmInHdrError"
     IPTFS_LOST = 24, "IP-TFS: the rest of an inner packet is missing; what follows it is delivered", "XfrmInIptfsError"
     IPTFS_LATE = 25, "IP-TFS: the reorder window has moved past this packet (Linux counts nothing)"
+    DEPTH = 26, "ESP in ESP, more than six SAs deep (XFRM_MAX_DEPTH)", "XfrmInBufferError"
 
 
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})

@@ -153,7 +153,8 @@ def happened(
         return []
 
     def line() -> dict[str, Any]:
-        facts = OuterFacts.of(packet(), ports)
+        # Of ESP in ESP: the layer that failed.
+        facts = OuterFacts.of(packet() if received.around is None else received.around.inner or b"", ports)
         spi, seq = (facts.spi, facts.seq) if received.spi is None else (received.spi, received.seq)
         return _line(kind, time_ns, frame, received.verdict.name, received.entry, spi, seq, facts)
 

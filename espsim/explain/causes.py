@@ -6,6 +6,7 @@ A detail is one sentence or two: the fact, and what to do. It has no key and not
 from __future__ import annotations
 
 from espsim.core.address import format_address
+from espsim.core.numbers import MAX_DEPTH
 from espsim.core.verdict import POLICED, REPLAY_VERDICTS, DeviceOutcome, Verdict
 from espsim.explain.facts import Answer, Failure
 from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
@@ -49,6 +50,10 @@ class Judge:
             return self.no_sa(failure)
         if fate.verdict in POLICED:
             return policy_answer(fate.verdict, fate.entry)
+        if fate.verdict is Verdict.DEPTH:
+            return Answer(
+                "depth", f"it has {fate.depth} layers of ESP or more, and Linux opens {MAX_DEPTH}: use fewer SAs"
+            )
         if fate.entry is None:
             return _no_header(failure)
         if fate.verdict in REPLAY_VERDICTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from espsim.core.answers import Received
@@ -14,7 +14,7 @@ CAUSES = (
     "snap", "mark", "encap", "other-destination", "unusable", "unknown-spi", "rekeyed", "restart", "duplicate",
     "too-old", "late", "esn-flag", "esn-high", "icv-length", "other-sa", "damaged", "key", "larval", "direction",
     "expired", "mode", "selector", "no-policy", "template", "blocked", "trailer", "header", "fragment", "iptfs",
-    "fragment-lost", "reordered",
+    "fragment-lost", "reordered", "depth",
 )  # fmt: skip
 """The closed list. Of one verdict's causes the first that holds is taken."""
 
@@ -61,6 +61,8 @@ class Failure:
     @classmethod
     def of(cls, fate: Received[SadEntry], seen: Seen, ports: Collection[int]) -> Failure:
         """`ports`: the UDP ports at which ESP is expected."""
+        if fate.around is not None:  # ESP in ESP: the layer that failed is what is looked at
+            seen = replace(seen, packet=fate.around.inner or b"", opened=None, in_tcp=False)
         outer = parse_outer(seen.packet, ports)
         if outer is not None:
             outer.in_tcp = seen.in_tcp

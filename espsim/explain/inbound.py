@@ -78,7 +78,7 @@ class InboundSteps(Trace):
         self._inbound = inbound
         self._own = False
         self._tell = tell
-        self._places = places
+        self._places: Places | None = places
         self._show = show_keys
         self._top = 0
         self._next_header = 0
@@ -196,6 +196,13 @@ class InboundSteps(Trace):
     def advanced(self, entry: SadEntry, seq64: int) -> None:
         """The window after the packet."""
         self._tell(advance_step(entry, seq64, self._top))
+
+    def again(self, arrival: Arrival) -> None:
+        """What was inside is ESP to this host: its bytes are not in the frame."""
+        self._places = None
+        self._own = arrival.own
+        says = f"what is inside is ESP to this host, which receives it again: layer {len(arrival.path) + 1}"
+        self._tell(Step("received again", "net/xfrm/xfrm_input.c", says))
 
     def aggregated(self, entry: SadEntry, arrival: Arrival, payload: bytes, opened: Opened) -> None:
         """An AGGFRAG payload, block by block, and the inner packets."""

@@ -33,7 +33,8 @@ class Explained:
 
     `frames`: those whose fragments the packet was put together from; empty where it came whole. `datagram`: of an outer
     fragment, the frame that completes its datagram. `icv` is as received,
-    `icv_expected` as computed; `plaintext` is all that was decrypted, of a packet whose ICV is right.
+    `icv_expected` as computed; `plaintext` is all that was decrypted, of a packet whose ICV is right. Of ESP in ESP all
+    these are the last layer's.
     """
 
     frame: int
@@ -76,6 +77,8 @@ class Explained:
             "bytes": self.record.data.hex(),
             "wire_length": self.record.wire,
         }
+        if received.around is not None:
+            result["depth"] = received.depth
         if received.verdict is Verdict.FRAGMENT:
             result["datagram"] = self.datagram
         if received.device is not None:

@@ -126,7 +126,7 @@ class _Taker:
         events = self._events(piece) if self._audit is not None else []
         if isinstance(path, BatchOffloaded):
             return _Note(self._lines_of(piece, looked), kinds_of(path, batch), events)
-        self._counts.count(batch)
+        self._counts.count(batch, path.nested_in(batch))
         lines = self._lines_of(piece, looked)
         return _Note(lines, [], events) if lines or events else None
 

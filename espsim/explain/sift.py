@@ -14,17 +14,20 @@ import numpy as np
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.batch.inbound import sift as kernel
 from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.triple import NO_PORT
 from espsim.batch.inbound.window import RESUMED, WHERE
 from espsim.core.answers import Received
 from espsim.core.arrays import I32, I64, U64
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import IN_TCP, OTHERWISE
+from espsim.core.numbers import IN_TCP, OTHERWISE, OWN
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Seen, Top
 from espsim.explain.known import Known
 from espsim.explain.watch import GROUPS, LOOKS, Collector, Group, Token
+from espsim.reference.outer import parse_outer
 from espsim.sad.entry import SadEntry
 
+_M64 = 0xFFFFFFFFFFFFFFFF
 _RIGHT = frozenset(map(int, (Verdict.DELIVERED, Verdict.TRAILER)))
 
 
@@ -79,19 +82,51 @@ class Sift(Collector):
         if len(self._group_of) < rows:
             self._group_of = np.zeros(rows, np.int32)
         looked: dict[int, int] = {}
+        facts: list[Any] = [
+            batch.verdict, batch.flags, batch.sa_index, own, batch.seq64, batch.odd_padding,
+            batch.family, batch.spi, batch.daddr, batch.dport,
+        ]  # fmt: skip
+        nested = self._path.nested_in(batch)
         row = -1
-        while True:
-            row = kernel.sift(
-                row + 1, batch.verdict, batch.flags, batch.sa_index, own, batch.seq64, batch.odd_padding,
-                batch.family, batch.spi, batch.daddr, batch.dport,
-                self._state, self._keys, self._slots, self._counts, self._used, self._group_of,
-            )  # fmt: skip
-            if row < 0:
-                return looked
-            (fate,) = self._path.answers(batch, slice(row, row + 1))
-            if fate is None:
-                raise RuntimeError("a row that is no packet has a group")
-            looked[row] = look(Look(int(self._group_of[row]), fate, seen_in(batch, row, fate)))
+        for end in [*sorted(nested), rows]:
+            before = [column[:end] for column in facts]
+            while (row := self._sift(row + 1, before, self._group_of)) >= 0:
+                (fate,) = self._path.answers(batch, slice(row, row + 1))
+                if fate is None:
+                    raise RuntimeError("a row that is no packet has a group")
+                looked[row] = look(Look(int(self._group_of[row]), fate, seen_in(batch, row, fate)))
+            row = end
+            if end in nested and self._layers(end, nested[end]):
+                looked[end] = look(Look(int(self._group_of[end]), nested[end], seen_in(batch, end, nested[end])))
+        return looked
+
+    def _sift(self, first: int, facts: list[Any], group_of: I32) -> int:
+        """The first row from `first` on that is to be looked at; -1: none of these."""
+        sift: Callable[..., int] = kernel.sift
+        return sift(first, *facts, self._state, self._keys, self._slots, self._counts, self._used, group_of)
+
+    def _layers(self, row: int, fate: Received[SadEntry]) -> bool:
+        """ESP in ESP: each layer as a row of its own. Whether the last one is to be looked at."""
+        found = -1
+        for layer in fate.layers:
+            found = self._sift(0, self._row_of(layer), self._group_of[row : row + 1])
+        return found >= 0
+
+    def _row_of(self, layer: Received[SadEntry]) -> list[Any]:
+        """A layer's answer as `facts` of one row."""
+        rows = self._path.columns.rows
+        used, own = (-1 if e is None else rows.get(e.sa_index, -1) for e in (layer.used, layer.entry))
+        outer = None if layer.around is None else parse_outer(layer.around.inner or b"", self._ports)
+        dst = b"" if outer is None else outer.dst
+        number = int.from_bytes(dst)
+        port = NO_PORT if outer is None or outer.ports is None else outer.ports[1]
+        return [
+            np.array([layer.verdict], np.uint8), np.array([OWN * layer.own], np.uint8),
+            np.array([used], np.int32), np.array([own], np.int32), np.array([layer.seq64 or 0], np.uint64),
+            np.array([layer.odd_padding], np.uint8), np.array([4 if len(dst) == 4 else 6], np.uint8),
+            np.array([layer.spi or 0], np.uint32), np.array([(number >> 64, number & _M64)], np.uint64),
+            np.array([port], np.uint32),
+        ]  # fmt: skip
 
     def look(self, one: Look) -> int:
         """Look at a row: the code of its token."""

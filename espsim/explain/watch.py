@@ -186,6 +186,11 @@ class Watch(Collector):
 
     def passed(self, fate: Received[SadEntry]) -> None:
         """A packet whose ICV was right, in arrival order with the others."""
+        if fate.around is not None:
+            self.passed(fate.around)
+        self._layer_passed(fate)
+
+    def _layer_passed(self, fate: Received[SadEntry]) -> None:
         if fate.used is None:
             return
         index, seq64 = fate.used.sa_index, fate.seq64
@@ -201,8 +206,10 @@ class Watch(Collector):
 
     def failed(self, fate: Received[SadEntry], seen: Seen) -> Token:
         """A packet that failed; None: no group is left for it."""
+        if fate.around is not None:
+            self.passed(fate.around)
         if fate.verdict in _AUTHENTIC:
-            self.passed(fate)
+            self._layer_passed(fate)
         key = self._key(fate, seen)
         group = self._found.get(key)
         if group is None:

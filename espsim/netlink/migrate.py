@@ -15,10 +15,11 @@ from dataclasses import replace
 
 from espsim.core.address import family
 from espsim.core.errors import XfrmError
+from espsim.core.numbers import MAX_DEPTH
 from espsim.netlink.construct import init_state_of
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import MigrateEntry, MigrateRequest
-from espsim.netlink.spd import DIRECTIONS, MAX_DEPTH, Policy, Template
+from espsim.netlink.spd import DIRECTIONS, Policy, Template
 from espsim.sad.association import MODE_NUMBERS, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry
 

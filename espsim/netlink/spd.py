@@ -26,8 +26,6 @@ DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 LOCALOK, ICMP, CPU_ACQUIRE = 1, 2, 4
 """XFRM_POLICY_LOCALOK, _ICMP, _CPU_ACQUIRE: bits of a policy's flags. iproute2 7.3 has no word for the last."""
 
-MAX_DEPTH = 6
-"""XFRM_MAX_DEPTH: how many templates a policy may have."""
 
 _SMALLEST, _LARGEST = 8, 1 << 20
 _U32 = 0xFFFFFFFF

@@ -12,17 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from espsim.core.answers import Received
+from espsim.core.numbers import MAX_DEPTH
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import CPU_ACQUIRE, Flow, Policy, Template
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import flow
+from espsim.reference.nested import marked
 from espsim.reference.outbound import Outbound
 from espsim.reference.policies import judge
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
-_MAX_DEPTH = 6
 _OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)  # whose templates name the outer addresses (xfrm_tmpl_resolve_one)
 _SENDER_SEES = {OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE}
 
@@ -94,10 +95,12 @@ class Host:
         elif received.verdict is not Verdict.DELIVERED or received.inner is None or received.entry is None:
             result = HostReceived(False, received.counter, received)
         else:
-            mark = marked(mark, received.entry.sa)
+            path = [layer.entry.sa for layer in received.layers if layer.entry is not None]
+            for sa in path:
+                mark = marked(mark, sa)
             tunnelled = received.entry.sa.mode is not Mode.TRANSPORT
             inner = self.reassemble(received.inner) if tunnelled else received.inner
-            counter = None if inner is None else self._policy_refuses(inner, (received.entry.sa,), mark)
+            counter = None if inner is None else self._policy_refuses(inner, path, mark)
             result = HostReceived(inner is not None, counter, received)
         result.mark = mark
         result.delivered = result.delivered and result.counter is None
@@ -184,7 +187,7 @@ class Host:
     def _resolve(self, policy: Policy, leaving: _Leaving) -> list[SadEntry]:
         """A valid SA for every template; else the packet is dropped, and an ACQUIRE may be under way."""
         entries = []
-        for template in policy.templates[:_MAX_DEPTH]:
+        for template in policy.templates[:MAX_DEPTH]:
             entry = self._find_state(template, policy, leaving)
             if entry is None and template.level != "use":
                 # EAGAIN: dropped (or queued, with xfrm_larval_drop 0), and the sender sees success.
@@ -235,12 +238,6 @@ class Host:
         )  # fmt: skip
         self.netns.start_acquire(wanted)
         return True
-
-
-def marked(mark: int, sa: SecurityAssociation) -> int:
-    """xfrm_smark_get: a packet's mark after an SA with an output mark."""
-    output = sa.output_mark
-    return mark if output is None else (mark & ~output.mask) | (output.value & output.mask)
 
 
 def _better(entry: SadEntry, best: SadEntry) -> bool:

@@ -6,11 +6,15 @@
 4. 3.4.3  sequence number          ESN's high half is inferred; the window is asked, never moved
 5.        lifetime
 6. 3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
-7.        trailer, window advance, decapsulation, selector
-8.        policies, where there are some (policies.py)
+7.        trailer, window advance, decapsulation
+8.        ESP in ESP               what is inside is received again, from 2 on, where it is ESP for this host
+9.        selectors                those of all SAs that it came through are asked about the innermost packet
+10.       policies, where there are some (policies.py)
 
 Every packet gets a verdict; nothing raises. What this host sent (`own_traffic`: a capture shows it too) is opened under
 its outbound SA and is SENT; neither window nor lifetime is asked.
+
+ESP in ESP (nested.py) goes six SAs deep. The answer is the last layer's; windows and counters of the others have moved.
 
 Does not put fragments together (whoever reads does: io/fragments.py), or ask the window again
 after decryption as Linux does: with one packet at a time the second answer is the first.
@@ -25,10 +29,11 @@ from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Received
 from espsim.core.numbers import PROTO_ESP, PROTO_NONE
 from espsim.core.verdict import Verdict
-from espsim.reference import beet
-from espsim.reference.inner import from_transport, from_tunnel, mode_of, selector_refuses
+from espsim.reference.inner import decapsulated, selector_refuses
 from espsim.reference.iptfs_in import Tunnels
+from espsim.reference.nested import Nested
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
+from espsim.reference.own import receive_own
 from espsim.reference.policies import Policies
 from espsim.reference.trace import SILENT, Trace
 from espsim.reference.transforms import Transforms
@@ -70,10 +75,12 @@ class Inbound:
         self.policies = policies
         self.ports = encap_ports(sad)
         self.tunnels = Tunnels(self)
+        self.nested = Nested(self)
 
     def refresh_ports(self) -> None:
-        """Look again which UDP ports the SAs name, after the SAD has changed."""
+        """Look again which UDP ports and destinations the SAs name, after the SAD has changed."""
         self.ports = encap_ports(self.sad)
+        self.nested.refresh()
 
     def receive(
         self, packet: bytes, now: float = 0.0, port: int = 0, *, outgoing: bool = False, in_tcp: bool = False
@@ -81,7 +88,7 @@ class Inbound:
         """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP.
 
         `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers). `in_tcp`: it came
-        in a TCP stream, and is ESP behind that stream's IP headers here.
+        in a TCP stream, and is ESP behind that stream's IP headers here. Of ESP in ESP the answer is the last layer's.
         """
         outer = parse_outer(packet, self.ports)
         if outer is None:
@@ -93,12 +100,21 @@ class Inbound:
         if outer.end - outer.esp < esp.HEADER_LENGTH:
             return Received(Verdict.HEADER, None if outer.cut or own else Verdict.HEADER.counter, own=own)
         spi, seq = esp.parse(packet, outer.esp)
-        arrival = Arrival(packet, outer, spi, seq, now, port, outgoing)
+        arrival = Arrival(packet, outer, spi, seq, now, port, outgoing, mark=self.mark)
         self.trace.parsed(arrival)
         entry = self.find(arrival)
         if self.sent is not None and (own if entry is None else self.sent_under(entry, arrival)):
-            return self._own(entry, arrival, self.sent)
-        return self.receive_for(entry, arrival)
+            answer = receive_own(self, entry, arrival, self.sent)
+        else:
+            answer = self.receive_for(entry, arrival)
+        return answer if arrival.inside is None else self.nested.receive(arrival.inside, answer)
+
+    def receive_inside(self, arrival: Arrival) -> Received[SadEntry]:
+        """One that was inside another packet (nested.py), from its SA lookup on. No modelled device sees it."""
+        entry = self.find(arrival)
+        if arrival.own and self.sent is not None:
+            return receive_own(self, entry, arrival, self.sent)
+        return Inbound.receive_for(self, entry, arrival)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received[SadEntry]:
         """From the SA lookup's answer on; a path with a device in it (`offloaded.py`) starts here too."""
@@ -119,9 +135,10 @@ class Inbound:
         """
         daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None
-        entry = self.sad.lookup(daddr, spi, PROTO_ESP, self.mark, port) if self.sent is not None else None
+        mark = arrival.mark
+        entry = self.sad.lookup(daddr, spi, PROTO_ESP, mark, port) if self.sent is not None else None
         if entry is None or not self.sent_under(entry, arrival):
-            while (entry := self.sad.input(daddr, spi, PROTO_ESP, self.mark, port, saddr)) is not None:
+            while (entry := self.sad.input(daddr, spi, PROTO_ESP, mark, port, saddr)) is not None:
                 if not self._over(entry, arrival):
                     break
                 self.sad.expire(entry)
@@ -161,7 +178,7 @@ class Inbound:
         if entry.sa.limited and self.sad.check_expire(entry):
             return Verdict.EXPIRED, seq64, None
         entry.first_used(arrival.now)  # before decryption
-        verdict, plaintext = self._open(entry, arrival, seq64)
+        verdict, plaintext = self.open(entry, arrival, seq64)
         if plaintext is None:
             entry.refused(verdict)
             return verdict, seq64, None
@@ -169,16 +186,16 @@ class Inbound:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not Verdict.DELIVERED:
                 return verdict, seq64, None
-        split = self._trailer(plaintext)
+        split = self.trailer(plaintext)
         if split is None:
             return Verdict.TRAILER, seq64, None
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
         entry.accepted(length, seq64 if check_replay else None)  # 3.4.3: it is authentic
         self.trace.advanced(entry, seq64)
-        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header, seq64)
-        if inner is not None and self.policies is not None:
-            path = (self.policies.as_opened(entry.sa, next_header),)
+        verdict, inner = self.decap(entry, arrival, plaintext[:length], next_header, seq64)
+        if inner is not None and self.policies is not None and arrival.inside is None:
+            path = (*arrival.path, self.policies.as_opened(entry.sa, next_header))
             judged = self.policies.judge(inner, path, self.mark)
             self.trace.judged(path, judged)
             if judged.verdict is not Verdict.DELIVERED:
@@ -193,46 +210,13 @@ class Inbound:
         self.trace.judged((), judged)
         return Received(judged.verdict, judged.counter)
 
-    def _own(self, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers) -> Received[SadEntry]:
-        """A packet that this host sent: it never came to xfrm_input, so no counter moves."""
-        self.trace.own(arrival, entry)
-        verdict, seq64, inner = Verdict.NO_SA, None, None
-        if entry is not None:
-            verdict, seq64, inner = self._accept_own(entry, arrival, sent)
-        return Received(
-            verdict, None, arrival.spi, arrival.seq, seq64, entry, entry, inner,
-            odd_padding=arrival.odd_padding, own=True, inners=arrival.inners,
-        )  # fmt: skip
-
-    def _accept_own(
-        self, entry: SadEntry, arrival: Arrival, sent: SentNumbers
-    ) -> tuple[Verdict, int | None, bytes | None]:
-        """As `accept`, without what belongs to the receiver; the high half goes by what was sent before."""
-        verdict = self._ready(entry, arrival.outer)
-        self.trace.usable(entry, arrival, verdict)
-        if verdict is not Verdict.DELIVERED:
-            return verdict, None, None
-        seq64 = sent.infer(entry, arrival.seq)
-        self.trace.inferred(entry, arrival, seq64)
-        verdict, plaintext = self._open(entry, arrival, seq64)
-        if plaintext is None:
-            return verdict, seq64, None
-        split = self._trailer(plaintext)
-        if split is None:
-            return Verdict.TRAILER, seq64, None
-        sent.advance(entry, seq64)
-        length, next_header = split
-        arrival.odd_padding = esp.odd_padding(plaintext, length)
-        verdict, inner = self._decap(entry, arrival, plaintext[:length], next_header, seq64, own=True)
-        return Verdict.SENT if verdict is Verdict.DELIVERED else verdict, seq64, inner
-
     # -- the steps ----------------------------------------------------------------------------------------------
 
     def _usable(self, entry: SadEntry, outer: Outer) -> Verdict:
         """xfrm_input: direction, state, encapsulation, in this order."""
-        return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else self._ready(entry, outer)
+        return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else self.ready(entry, outer)
 
-    def _ready(self, entry: SadEntry, outer: Outer) -> Verdict:
+    def ready(self, entry: SadEntry, outer: Outer) -> Verdict:
         """State and encapsulation."""
         sa = entry.sa
         if entry.state is not State.VALID or sa.keys is None:
@@ -248,7 +232,7 @@ class Inbound:
         self.trace.checked(entry, seq64, verdict)
         return verdict
 
-    def _open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
+    def open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
         """3.4.4: verify the ICV, decrypt. None in place of the plaintext where that failed."""
         keys = entry.sa.keys
         if keys is None:
@@ -269,30 +253,27 @@ class Inbound:
         self.trace.opened(entry, plaintext)
         return (Verdict.INTEGRITY, None) if plaintext is None else (Verdict.DELIVERED, plaintext)
 
-    def _trailer(self, plaintext: bytes) -> tuple[int, int] | None:
+    def trailer(self, plaintext: bytes) -> tuple[int, int] | None:
         """2.4 to 2.6: (length of the payload, next header). None: damaged, or a dummy packet."""
         split = esp.split_trailer(plaintext)
         self.trace.trailer(plaintext, split)
         return None if split is None or split[1] == PROTO_NONE else split
 
-    def _decap(
+    def decap(
         self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int, number: int, *, own: bool = False
     ) -> tuple[Verdict, bytes | None]:
-        """RFC 4301 5.2: out of the tunnel or back under the IP header, then the SA's selector."""
+        """RFC 4301 5.2: out of the tunnel or back under the IP header; then another layer, or the SAs' selectors."""
         sa = entry.sa
-        inner: bytes | None
         if sa.mode is Mode.IPTFS:
             return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None
-        mode = mode_of(sa, next_header)
-        if mode is Mode.TUNNEL:
-            inner = from_tunnel(sa, arrival.outer, payload, next_header)
-        elif mode is Mode.BEET:
-            inner = beet.rebuilt(sa, arrival.packet, arrival.outer, payload, next_header)
-        else:
-            inner = from_transport(arrival.packet, arrival.outer, payload, next_header)
+        inner = decapsulated(sa, arrival.packet, arrival.outer, payload, next_header)
         self.trace.decapsulated(entry, arrival, inner)
         if inner is None:
             return Verdict.MODE, None
-        if sa.selective and selector_refuses(sa.selector, inner):
+        opened_as = sa if self.policies is None else self.policies.as_opened(sa, next_header)
+        arrival.inside = self.nested.inside(arrival, opened_as, inner, next_header)
+        if arrival.inside is not None:
+            return Verdict.DELIVERED, inner
+        if any(each.selective and selector_refuses(each.selector, inner) for each in (*arrival.path, sa)):
             return Verdict.POLICY, None
         return Verdict.DELIVERED, inner

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from espsim.core.address import Address
 from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_IPIP, PROTO_IPV6, PROTO_ROUTING
+from espsim.reference import beet
 from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6
@@ -30,6 +31,20 @@ def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
     if sa.mode is not Mode.ANY:
         return sa.mode
     return Mode.TUNNEL if next_header in (PROTO_IPIP, PROTO_IPV6) else Mode.TRANSPORT
+
+
+def decapsulated(
+    sa: SecurityAssociation, packet: bytes, outer: Outer, payload: bytes, next_header: int
+) -> bytes | None:  # fmt: skip
+    """The inner packet of an SA's packet, by its mode. None: it does not fit the mode, or the mode is IP-TFS."""
+    mode = mode_of(sa, next_header)
+    if mode is Mode.TUNNEL:
+        return from_tunnel(sa, outer, payload, next_header)
+    if mode is Mode.IPTFS:
+        return None  # one payload may hold several, or none (iptfs_in.py)
+    if mode is Mode.BEET:
+        return beet.rebuilt(sa, packet, outer, payload, next_header)
+    return from_transport(packet, outer, payload, next_header)
 
 
 def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int) -> bytes | None:

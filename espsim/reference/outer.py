@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from espsim.core.address import Address
 from espsim.core.numbers import PROTO_DSTOPTS, PROTO_ESP, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_UDP
-from espsim.sad.association import ESPINTCP, ESPINUDP
+from espsim.sad.association import ESPINTCP, ESPINUDP, Direction, SecurityAssociation
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.wire.udp import PORT_NAT_T
@@ -136,7 +136,9 @@ def _find_esp(
 class Arrival:
     """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
 
-    `outgoing`: the capture says that this host sent it. `inners`: of IP-TFS, the packets that are complete with it.
+    `outgoing`: the capture says that this host sent it; `own`: it did, as far as is known. `path`: the SAs that it has
+    come through. `inside` is set where another ESP packet was inside, which this host receives again. `inners`: of
+    IP-TFS, the packets that are complete with it.
     """
 
     packet: bytes
@@ -148,6 +150,10 @@ class Arrival:
     outgoing: bool = False
     odd_padding: bool = False
     inners: tuple[bytes, ...] | None = None
+    mark: int | None = 0
+    own: bool = False
+    path: tuple[SecurityAssociation, ...] = ()
+    inside: Arrival | None = None
 
 
 def encap_ports(sad: Sad) -> frozenset[int]:
@@ -157,3 +163,8 @@ def encap_ports(sad: Sad) -> frozenset[int]:
         if entry.sa.encap is not None:
             ports |= {entry.sa.encap.sport, entry.sa.encap.dport}
     return frozenset(ports)
+
+
+def receiving(sad: Sad) -> frozenset[Address]:
+    """The addresses at which this host receives ESP: the destinations of SAs that are not outbound."""
+    return frozenset(e.sa.dst for e in sad if e.sa.proto == PROTO_ESP and e.sa.direction is not Direction.OUT)

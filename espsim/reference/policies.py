@@ -24,14 +24,13 @@ from dataclasses import dataclass
 
 from espsim.core.address import Address, prefix_match
 from espsim.core.layers import Layer
+from espsim.core.numbers import MAX_DEPTH
 from espsim.core.verdict import Verdict
 from espsim.netlink.spd import Flow, Policy, Spd, Template
 from espsim.reference.inner import flow, mode_of
 from espsim.reference.layers import layer_of
 from espsim.sad.association import Mode, SecurityAssociation
 
-MAX_DEPTH = 6
-"""XFRM_MAX_DEPTH."""
 _CACHED = 65536
 """Flows whose answers are kept."""
 _AGAIN = 4096

@@ -54,6 +54,9 @@ class Trace:
     def advanced(self, entry: SadEntry, seq64: int) -> None:
         """The window has moved, and the SA has counted the packet."""
 
+    def again(self, arrival: Arrival) -> None:
+        """What was inside is ESP for this host, which receives it again: the steps of another layer follow."""
+
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         """The packet inside; None: it does not fit the SA's mode. The SA's selector comes next."""
 

@@ -116,6 +116,9 @@ def print_inbound(result: Mapping[str, Any]) -> None:
         out.print(
             "{seen} outer fragments: {datagrams} datagrams, {incomplete} incomplete".format(**result["fragments"])
         )
+    if "nested" in result:
+        depths = ", ".join(f"{packets} with {depth} layers" for depth, packets in result["nested"].items())
+        out.print(f"ESP in ESP: {depths}")
     out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
     _print_why(out, result["why"], result["notes"])
     _print_counters(out, result["linux_counters"])

@@ -105,6 +105,9 @@ class _Lines(Trace):
     def advanced(self, entry: SadEntry, seq64: int) -> None:
         self._line("RFC 4303 3.4.3", "advance", f"window top {entry.window.top}, SA {entry.packets} packets")
 
+    def again(self, arrival: Arrival) -> None:
+        self._line("net/xfrm/xfrm_input.c", "received again", f"layer {len(arrival.path) + 1}: what is inside is ESP")
+
     def decapsulated(self, entry: SadEntry, arrival: Arrival, inner: bytes | None) -> None:
         if inner is not None:
             mode = entry.sa.mode.value

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from espsim.core.address import AF_INET, AF_INET6, prefix_match
-from espsim.core.numbers import MODE_IPTFS
+from espsim.core.numbers import MAX_DEPTH, MODE_IPTFS
 from espsim.netlink.netns import Netns
-from espsim.netlink.spd import DIRECTIONS, MAX_DEPTH, Policy
+from espsim.netlink.spd import DIRECTIONS, Policy
 from espsim.sad.association import NO_MARK, Mark, Mode, Selector
 
 Verb: TypeAlias = Literal[

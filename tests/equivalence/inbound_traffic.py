@@ -60,7 +60,7 @@ def shown(received: Any) -> Any:
     sa = None if received.entry is None else received.entry.sa_index
     used = None if received.used is None else received.used.sa_index
     facts = received.verdict, received.counter, received.spi, received.seq, received.seq64, sa, used, received.inner
-    return *facts, received.device, received.surfacing, received.own
+    return *facts, received.device, received.surfacing, received.own, shown(received.around)
 
 
 # -- any SAs ----------------------------------------------------------------------------------------------------------

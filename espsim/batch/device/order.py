@@ -12,7 +12,7 @@ good, with all that share its SPI: an SA's state is in one place.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -104,11 +104,16 @@ class BatchOffloaded(BatchInbound):
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
         beside = self._beside[batch]
         outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
-        answer = self.one.receive(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
+        answer = self.ask_one(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
         beside.asked[row] = answer
         self._put(batch, row, answer)
         own = None if answer is None else answer.entry
         beside.own[row] = -1 if own is None else self.columns.rows.get(own.sa_index, -1)
+
+    def nested_in(self, batch: PacketBatch) -> Mapping[int, Received[SadEntry]]:
+        """As BatchInbound."""
+        asked = self._beside[batch].asked.items()
+        return {row: answer for row, answer in asked if answer is not None and answer.around is not None}
 
     def own_of(self, batch: PacketBatch) -> I32:
         """As BatchInbound."""
@@ -164,11 +169,14 @@ class BatchOffloaded(BatchInbound):
         batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
         batch.odd_padding[row] = answer.odd_padding
         self._add_inners(row, answer)
-        if answer.used is not None:
-            self.alone[answer.used.sa_index] += answer.verdict in ENGINE_VERDICTS
-            batch.sa_index[row] = self.columns.rows.get(answer.used.sa_index, -1)
-            if batch.sa_index[row] < 0 and answer.odd_padding and answer.verdict is Verdict.DELIVERED:
-                self.odd_of_gone[answer.used.sa_index] += 1
+        for layer in answer.layers:
+            if layer.used is not None:
+                self.alone[layer.used.sa_index] += layer.verdict in ENGINE_VERDICTS
+                batch.sa_index[row] = self.columns.rows.get(layer.used.sa_index, -1)
+                if batch.sa_index[row] < 0 and layer.odd_padding and layer.verdict is Verdict.DELIVERED:
+                    self.odd_of_gone[layer.used.sa_index] += 1
+        if answer.used is None:
+            batch.sa_index[row] = -1
         batch.seq64[row] = answer.seq64 or 0
         if answer.inner is not None:
             batch.put_inner(row, answer.inner)
@@ -239,7 +247,8 @@ class _Beside:
             used = self.rows.sa_index[alone & use]
             used = used[used >= 0]
             new = {columns.entries[row].sa.spi for row in used[columns.standing[used] != ONE_BY_ONE].tolist()}
-            if not new:
+            # Where all are, the rows that are not yet will be handed over when they are settled.
+            if not new or columns.alone[0]:
                 break
             lent |= new
             mates = [row for row, entry in enumerate(columns.entries) if entry.sa.spi in new]
@@ -255,16 +264,14 @@ class _Beside:
 
     def settle(self, batch: PacketBatch, columns: SadColumns) -> None:
         """As batch/inbound/replay.py, each row in its own order."""
-        row = 0
-        while True:
-            row = device_replay.advance(
-                row, self.order, batch.sa_index, batch.seq, batch.flags, batch.opened,
-                columns.shape, columns.bits, columns.own.sent, batch.seq64, batch.replay, batch.verdict,
+
+        def go_on(rows: PacketBatch, first: int) -> int:
+            return device_replay.advance(
+                first, self.order[: len(rows)], rows.sa_index, rows.seq, rows.flags, rows.opened,
+                columns.shape, columns.bits, columns.own.sent, rows.seq64, rows.replay, rows.verdict,
             )  # fmt: skip
-            if row < 0:
-                return
-            opening.open_again(batch, columns, row)
-            trailer.trailer_again(batch, row)
+
+        replay.settle_by(go_on, batch, columns, wary=True)
 
     def count(self, batch: PacketBatch, columns: SadColumns) -> None:
         """As batch/inbound/decap.py, for the SAs whose contexts were used."""

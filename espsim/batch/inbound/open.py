@@ -76,7 +76,7 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
     """
     if batch.opened[row] in (Verdict.DELIVERED, Verdict.TRAILER):
         if columns.extent[batch.sa_index[row], 1]:
-            _close(batch, columns, row)
+            close_row(batch, columns, row)
             batch.opened[row] = Verdict.INTEGRITY
         else:
             batch.opened[row] = Verdict.DELIVERED  # for the trailer to be judged again
@@ -89,10 +89,11 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
     _refuse_broken(batch.opened[this])
 
 
-def _close(batch: PacketBatch, columns: SadColumns, row: int) -> None:
+def close_row(batch: PacketBatch, columns: SadColumns, row: int, seq_hi: bytes = b"") -> None:
     """Ciphertext again where a row's plaintext lies; zeros where the keys are not at hand (`columns.entries`).
 
-    The number is part of the ICV alone, in every suite, and the ICV was left where it is.
+    The ICV was left where it is. `seq_hi` is the high half of the number under which the row was opened; without it,
+    only the ciphertext of a suite with an explicit IV is right.
     """
     at, size = int(batch.plain_at[row]), int(batch.plain_length[row])
     esp, plaintext = int(batch.esp_at[row]), batch.arena[at : at + size]
@@ -101,7 +102,7 @@ def _close(batch: PacketBatch, columns: SadColumns, row: int) -> None:
         plaintext[:] = 0
         return
     header, iv = batch.arena[esp : esp + 8].tobytes(), batch.arena[esp + 8 : at].tobytes()
-    sealed = CryptographyEngine().transform(keys).seal(header, b"", iv, plaintext.tobytes())
+    sealed = CryptographyEngine().transform(keys).seal(header, seq_hi, iv, plaintext.tobytes())
     plaintext[:] = np.frombuffer(sealed, np.uint8)[:size]
 
 

@@ -12,8 +12,9 @@
    then, one by one, what the reference path judges: SAs near their end, and IP-TFS (batch/aggregated.py)
 
 It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
-their end (batch/lifetimes.py) go to the reference path, in their order. That is sound because SAs share no state: only
-what a listener of the SAD hears may come in another order than with one packet at a time.
+their end (batch/lifetimes.py) go to the reference path, in their order, and from ESP in ESP on all do (nested.py). That
+is sound because SAs share no state but through ESP in ESP: only what a listener of the SAD hears may come in another
+order than with one packet at a time.
 
 Does not read captures or share work among processes (batch/run/), or model a device (batch/device/order.py).
 Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c).
@@ -22,8 +23,9 @@ Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c)
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -34,13 +36,14 @@ from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
 from espsim.core.arrays import I32
 from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
-from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
+from espsim.core.numbers import CUT, HANDED, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
 from espsim.core.verdict import PASSED, Verdict
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
@@ -89,6 +92,10 @@ class OnePacketPath(Protocol):
     def tunnels(self) -> TunnelsLike:
         """The receivers of IP-TFS."""
 
+    @property
+    def nested(self) -> NestedLike:
+        """What says where ESP holds ESP."""
+
     def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
         """Process one IP packet."""
 
@@ -109,6 +116,7 @@ class BatchInbound(Closing):
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
         self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
         self.columns.policies = one.policies
+        self.columns.nested = one.nested
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
         self.alone: Counter[int] = Counter()
         """By sa_index, the packets that the reference path opened or refused by their ICV."""
@@ -117,6 +125,10 @@ class BatchInbound(Closing):
         modes = {entry.sa.mode for entry in self.columns.entries}
         self.aggregated = Aggregated() if Mode.IPTFS in modes else None
         """What came out of IP-TFS in the last batch; None: no SA is in this mode."""
+        self.asks = True
+        """Whether the SAD is this process's, so that the SAs' state may be written back when ESP in ESP has come."""
+        self._taken_over = False
+        self._nested: WeakKeyDictionary[PacketBatch, dict[int, Received[SadEntry]]] = WeakKeyDictionary()
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -136,6 +148,7 @@ class BatchInbound(Closing):
 
     def run(self, batch: PacketBatch) -> None:
         """Fill a batch's columns."""
+        self._nested.pop(batch, None)
         self.columns.begin(batch)
         self.run_some(batch, slice(None))
         self.run_alone(batch)
@@ -146,6 +159,7 @@ class BatchInbound(Closing):
 
     def run_alone(self, batch: PacketBatch) -> None:
         """After all stages, in order of arrival: rows of SAs that are the reference path's."""
+        self._note_handed(batch)
         if self.aggregated is not None:
             self.aggregated.clear()
         if ONE_BY_ONE in batch.verdict.tobytes():
@@ -157,12 +171,29 @@ class BatchInbound(Closing):
         if self.aggregated is None:
             self.run_alone(batch)
             return
+        self._note_handed(batch)
         self.aggregated.clear()
         alone = np.flatnonzero(batch.verdict == ONE_BY_ONE)
         self.aggregated.run(alone, batch.time, self.one.tunnels, lambda row: self._one_by_one(batch, row))
 
+    def _note_handed(self, batch: PacketBatch) -> None:
+        """Where a batch's rows were handed over, what the kernels counted before is complete now."""
+        if self.columns.alone[0] and HANDED in batch.opened.tobytes():
+            self.columns.alone[1] = 1
+
     def _stages(self, _batch: PacketBatch) -> Stages:
         return STAGES
+
+    def ask_one(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
+        """The reference path's answer to a packet. When ESP in ESP has come, all SAs are its own first."""
+        if self.columns.alone[1] and self.asks and not self._taken_over:
+            self._taken_over = True
+            self.columns.lend(np.arange(len(self.columns.entries)))
+        return self.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
+
+    def nested_in(self, batch: PacketBatch) -> Mapping[int, Received[SadEntry]]:
+        """Of a batch that has run, by row, the answers to packets that were ESP in ESP."""
+        return self._nested.get(batch, {})
 
     def own_of(self, batch: PacketBatch) -> I32:
         """The SA of every row, as the software lookup finds it; -1: none."""
@@ -198,6 +229,10 @@ class BatchInbound(Closing):
             elif number in _PASSED:
                 answer.inner = bytes(memory[at : at + size])
             found.append(answer)
+        nested, (first, end, _) = self.nested_in(batch), rows.indices(len(batch))
+        for row, answer in nested.items():
+            if first <= row < end:
+                found[row - first] = answer
         return found
 
     def _add_inners(self, row: int, answer: Received[SadEntry]) -> None:
@@ -208,15 +243,18 @@ class BatchInbound(Closing):
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
         """Ask the reference path about a row, and write its answer into the columns."""
         link = int(batch.link[row])
-        answer = self.one.receive(
+        answer = self.ask_one(
             batch.packet(row), float(batch.time[row]), outgoing=bool(link & OUTGOING), in_tcp=bool(link & IN_TCP)
         )
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_ESP, -1
             return
         batch.flags[row] = batch.flags[row] & CUT | OWN * answer.own
-        if answer.entry is not None and answer.verdict in ENGINE_VERDICTS:
-            self.alone[answer.entry.sa_index] += 1
+        if answer.around is not None:
+            self._nested.setdefault(batch, {})[row] = answer
+        for layer in answer.layers:
+            if layer.entry is not None and layer.verdict in ENGINE_VERDICTS:
+                self.alone[layer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]
         batch.seq64[row] = answer.seq64 or 0

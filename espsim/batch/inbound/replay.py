@@ -18,10 +18,12 @@ Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espsim.batch.inbound import nested
 from espsim.batch.inbound.open import open_again
 from espsim.batch.inbound.trailer import trailer_again
 from espsim.batch.inbound.window import ESN, accepted, infer, judge, sent_number
@@ -146,17 +148,33 @@ def check(batch: PacketBatch, columns: SadColumns) -> None:
 
 def settle(batch: PacketBatch, columns: SadColumns) -> None:
     """Ask again in arrival order, and move the windows of what is authentic (xfrm_replay_recheck, _advance)."""
-    row = 0
-    while True:
-        row = advance(
-            row, batch.sa_index, batch.seq, batch.flags, batch.opened, columns.shape, columns.bits, columns.own.sent,
-            batch.seq64, batch.replay, batch.verdict,
+
+    def go_on(rows: PacketBatch, first: int) -> int:
+        return advance(
+            first, rows.sa_index, rows.seq, rows.flags, rows.opened, columns.shape, columns.bits, columns.own.sent,
+            rows.seq64, rows.replay, rows.verdict,
         )  # fmt: skip
-        if row < 0:
-            return
-        open_again(batch, columns, row)
-        trailer_again(batch, row)
+
+    settle_by(go_on, batch, columns)
+
+
+def settle_by(
+    go_on: Callable[[PacketBatch, int], int], batch: PacketBatch, columns: SadColumns, *, wary: bool = False
+) -> None:  # fmt: skip
+    """Settle by `go_on`, which is `advance`, as far as kernels run: up to ESP in ESP (nested.py, `wary` is told there).
+
+    `go_on` gets rows, and the one from which on it settles them.
+    """
+    end = nested.first_of(batch, columns, wary=wary)
+    rows, row = batch if end == len(batch) else batch.head(end), 0
+    while (row := go_on(rows, row)) >= 0:
+        open_again(rows, columns, row)
+        trailer_again(rows, row)
+        if nested.holds(rows, columns, row):
+            end = row
+            break
+    nested.hand_over(batch, columns, end)
 
 
 CHECK = Stage("check", check, frozenset({"seq64", "replay"}), objects=False)
-SETTLE = Stage("settle", settle, sas=frozenset({"shape", "bits", "own.sent"}))
+SETTLE = Stage("settle", settle, sas=frozenset({"shape", "bits", "own.sent", "alone"}))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from espsim.batch.run import counting as kernel
 from espsim.batch.run.stats import ENGINE_VERDICTS, InboundStats, OutboundStats
-from espsim.core.answers import SaCount
+from espsim.core.answers import Received, SaCount
 from espsim.core.arrays import I64
 from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
-from espsim.core.numbers import NOT_ESP, NOT_IP
+from espsim.core.numbers import MAX_DEPTH, NOT_ESP, NOT_IP
 from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.sad.entry import SadEntry
 
 # A capture that was cut short would never have reached xfrm: no counter of it moves.
 _CUT_COUNTS_NOT = frozenset({Verdict.HEADER, Verdict.TRUNCATED})
+_NONE: Mapping[int, Received[SadEntry]] = MappingProxyType({})
 
 
 class SaTally:
@@ -29,6 +31,15 @@ class SaTally:
         self._entries = entries
         self.counts: I64 = memory((len(entries), kinds + 1), np.int64)
         self.order: I64 = memory((len(entries) + 1,), np.int64)
+
+    def add(self, row: int, verdict: int) -> None:
+        """One packet of an SA, `row` of the entries; -1: of none that is there."""
+        if row < 0:
+            return
+        if not self.counts[row, -1]:
+            self.order[0] += 1
+            self.order[self.order[0]] = row
+        self.counts[row, [verdict, -1]] += 1
 
     @property
     def _rows(self) -> list[int]:
@@ -64,13 +75,26 @@ class InboundCounts:
     def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
         self._verdicts: I64 = memory((256, 4), np.int64)  # by flags: CUT is 1, OWN 2
         self._ignored: I64 = memory((len(Layer),), np.int64)
+        self._nested: I64 = memory((MAX_DEPTH + 2,), np.int64)
         self._sas = SaTally(entries, len(Verdict), memory)
+        self._places = {entry.sa_index: row for row, entry in enumerate(entries)}
 
-    def count(self, batch: PacketBatch) -> None:
-        """Count every row of a batch."""
+    def count(self, batch: PacketBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
+        """Count every row of a batch. `nested`: by row, answers that have layers around the last one."""
+        first = 0
+        for row in sorted(nested):
+            self._count(batch, slice(first, row))
+            first = row  # the last layer is the row's
+            *around, last = nested[row].layers
+            self._nested[last.depth] += 1
+            for layer in around:
+                self._sas.add(-1 if layer.entry is None else self._places[layer.entry.sa_index], layer.verdict)
+        self._count(batch, slice(first, len(batch)))
+
+    def _count(self, batch: PacketBatch, rows: slice) -> None:
         sas = self._sas
         kernel.received(
-            batch.verdict, batch.flags, batch.kind, batch.sa_index,
+            batch.verdict[rows], batch.flags[rows], batch.kind[rows], batch.sa_index[rows],
             self._verdicts, self._ignored, sas.counts, sas.order,
         )  # fmt: skip
 
@@ -85,6 +109,7 @@ class InboundCounts:
             if verdict.counter is not None:
                 stats.counters[verdict.counter] += whole + (0 if verdict in _CUT_COUNTS_NOT else cut)
         stats.by_sa, stats.opened = self._sas.by_sa(list(Verdict)), self._sas.opened()
+        stats.nested.update({depth: int(self._nested[depth]) for depth in np.flatnonzero(self._nested).tolist()})
         return stats
 
 

@@ -25,7 +25,7 @@ _FLAGS = int(CUT | OWN)
 class Kind(NamedTuple):
     """Packets that count alike, and how many they are. `own` and `used` are rows of SAs, -1 for none.
 
-    `verdict` None: they are not ESP, and `layer` says what they are.
+    `verdict` None: they are not ESP, and `layer` says what they are. `around`: of ESP in ESP the layer around the last.
     """
 
     times: int
@@ -36,6 +36,7 @@ class Kind(NamedTuple):
     used: int = -1
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
+    around: Kind | None = None
 
 
 def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[Kind]:
@@ -58,17 +59,26 @@ def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> Kin
     layer = int(batch.kind[row])
     if answer is None:
         return Kind(times, layer)
+    return _of(answer, times, layer)
+
+
+def _of(answer: Received[SadEntry], times: int, layer: int) -> Kind:
     own, used = (-1 if entry is None else entry.sa_index for entry in (answer.entry, answer.used))
-    return Kind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing)
+    around = None if answer.around is None else _of(answer.around, times, layer)
+    return Kind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing, around)
 
 
 def count(kinds: list[Kind], path: BatchOffloaded, stats: InboundStats) -> None:
     """Count them."""
     for kind in kinds:
-        answer: Received[SadEntry] | None = None
-        if kind.verdict is not None:
-            own, used = (path.entry_of(index) if index >= 0 else None for index in (kind.own, kind.used))
-            answer = Received(
-                kind.verdict, kind.counter, entry=own, used=used, device=kind.device, surfacing=kind.surfacing
-            )
-        stats.count(answer, Layer(kind.layer), kind.times)
+        stats.count(_answer(kind, path), Layer(kind.layer), kind.times)
+
+
+def _answer(kind: Kind, path: BatchOffloaded) -> Received[SadEntry] | None:
+    if kind.verdict is None:
+        return None
+    own, used = (path.entry_of(index) if index >= 0 else None for index in (kind.own, kind.used))
+    around = None if kind.around is None else _answer(kind.around, path)
+    return Received(
+        kind.verdict, kind.counter, entry=own, used=used, device=kind.device, surfacing=kind.surfacing, around=around
+    )

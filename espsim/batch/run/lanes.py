@@ -181,12 +181,12 @@ class InboundLane:
 
     def forked(self, ask: Ask) -> None:
         """As Lane."""
-        self.path.one = _Elsewhere(self.path.one, ask)
+        self.path.one, self.path.asks = _Elsewhere(self.path.one, ask), False
 
     def answer(self, request: Any) -> Any:
         """As Lane."""
         packet, now, outgoing, in_tcp = request
-        return self.path.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
+        return self.path.ask_one(packet, now, outgoing=outgoing, in_tcp=in_tcp)
 
     def close(self) -> None:
         """As Lane."""

@@ -72,6 +72,7 @@ class InboundStats:
 
     `ignored`: packets that are not ESP, and by what they are instead; `fragments`: as JSON has them.
     `opened`: by sa_index of the SA whose keys were used, the packets that an engine opened or refused by their ICV.
+    `nested`: packets that were ESP in ESP, by how many layers deep they were opened; each layer counts for its SA.
     """
 
     packets: int = 0
@@ -84,6 +85,7 @@ class InboundStats:
     wrong_keys: Counter[tuple[str, str]] = field(default_factory=Counter)
     by_sa: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
     opened: dict[int, SaCount[SadEntry]] = field(default_factory=dict)
+    nested: Counter[int] = field(default_factory=Counter)
     fragments: dict[str, int] = field(default_factory=lambda: {"seen": 0, "datagrams": 0, "incomplete": 0})
     engine: EngineUse | None = None
     iptfs: dict[str, Any] | None = None
@@ -113,6 +115,14 @@ class InboundStats:
         self.verdicts[received.verdict.name] += times
         if received.counter is not None:
             self.counters[received.counter] += times
+        if received.around is not None:
+            self.nested[received.depth] += times
+            for around in received.layers[:-1]:
+                self._layer(around, times)
+        self._layer(received, times)
+
+    def _layer(self, received: Received[SadEntry], times: int) -> None:
+        """One layer of ESP: the SA's packets."""
         if received.device is not None:
             self._count_device(received, times)
         if received.entry is not None:
@@ -160,6 +170,8 @@ class InboundStats:
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),
         }
+        if self.nested:
+            result["nested"] = {str(depth): self.nested[depth] for depth in sorted(self.nested)}
         if self.iptfs is not None:
             result["iptfs"] = self.iptfs
         if self.device:
@@ -265,8 +277,9 @@ def verdict_line(
     """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
 
     `modelled`: a device ran; `device` is null then for what this host sent, of which it says nothing.
-    `inner_packets`: of IP-TFS, how many went out with this packet. `kind` says what an ignored frame is
-    (`layer`). `cause` is null and comes last: it is for `espsim.explain` to say.
+    `inner_packets`: of IP-TFS, how many went out with this packet. Of ESP in ESP the last layer is told, and `depth` is
+    how many there were; what a device did is told of the first. `kind` says what an ignored frame is (`layer`). `cause`
+    is null and comes last: it is for `espsim.explain` to say.
     """
     line: dict[str, Any] = {"frame": frame.number}
     if received is None:
@@ -287,11 +300,14 @@ def verdict_line(
         "time": f"{'-' if frame.time_ns < 0 else ''}{seconds}.{fraction:09d}",
         "length": frame.captured,
     }
-    if received is not None and received.device is not None:
-        line |= {"device": received.device.name, "surfacing": received.surfacing.name}
-        if received.used is not None and received.used is not received.entry:
-            line["keys_of"] = received.used.sa.name
-    elif received is not None and received.own and modelled:
+    if received is not None and received.around is not None:
+        line["depth"] = received.depth
+    first = received.layers[0] if received is not None else None
+    if first is not None and first.device is not None:
+        line |= {"device": first.device.name, "surfacing": first.surfacing.name}
+        if first.used is not None and first.used is not first.entry:
+            line["keys_of"] = first.used.sa.name
+    elif first is not None and first.own and modelled:
         line["device"] = None
     if received is not None and received.inners is not None:
         line["inner_packets"] = len(received.inners)

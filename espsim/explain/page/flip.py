@@ -40,6 +40,7 @@ CHECKS = {
     Verdict.IPTFS_HEADER: "AGGFRAG payload",
     Verdict.IPTFS_LOST: "AGGFRAG payload",
     Verdict.IPTFS_LATE: "reorder window",
+    Verdict.DEPTH: "received again",
 }
 """The step that gives each verdict."""
 _ALL, _ENDS, _LEAST_ENDS, _WORK = 384, 192, 48, 400_000

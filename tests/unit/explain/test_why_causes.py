@@ -5,6 +5,7 @@ Every case runs on the reference path and in batches, which must say the same; t
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any, NamedTuple
 
@@ -163,6 +164,12 @@ CASES = [
          {("IPTFS_LATE", "reordered"): 1}, ("waits for 3 packets",)),
     Case("mode: no payload of IP-TFS", IPTFS, numbers(PEER, 1), {("MODE", "mode"): 1}, ("an AGGFRAG payload",)),
     Case("fragment", PLAIN, [around(PEER.esp(1), fragment=0x2000)], {("FRAGMENT", "fragment"): 1}),
+    Case("depth", PLAIN, [functools.reduce(lambda inner, n: PEER.packet(n, inner), range(1, 8), inner_packet())],
+         {("DEPTH", "depth"): 1}, ("7 layers of ESP",)),
+    Case("the layer inside is looked at", PLAIN,
+         [PEER.packet(3, PEER.packet(1)), PEER.packet(4, flipped(PEER.packet(2)))], {(INTEGRITY, "damaged"): 1}),
+    Case("inside it is unknown", PLAIN, [PEER.packet(1, numbers(Sealer(spi=77), 1)[0])], {(NO_SA, "unknown-spi"): 1},
+         ("0x0000004d",)),
 ]  # fmt: skip
 
 
