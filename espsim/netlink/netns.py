@@ -242,19 +242,18 @@ class Netns:
         for entry in self.sad:
             if entry.sa.limited:  # a first use may have started a timer since
                 self.timers.watch(entry)
-        if sum(seconds / entry.sa.nat_keepalive for entry in self._mapped()) > MOST_KEEPALIVES:
-            raise InputError(
-                f"seconds: SAs would send more than {MOST_KEEPALIVES} keepalives; advance in smaller steps"
-            )
-        while (due := min(self.spd.next_timer(), self._next_keepalive())) <= end:
+        mapped = [entry for entry in self.sad if entry.sa.nat_keepalive]
+        if self.keepalive is not None and sum(seconds / e.sa.nat_keepalive for e in mapped) > MOST_KEEPALIVES:
+            raise InputError(f"seconds: more than {MOST_KEEPALIVES} keepalives would leave; advance in smaller steps")
+        while (due := min(self.spd.next_timer(), self._next_keepalive(mapped))) <= end:
             self.timers.run(due, self._fire)
             self.now = due
             for policy, hard in self.spd.look(due):
                 self._note("POLEXPIRE", None, hard=hard, extra={"policy": policy})
-            for entry in self._mapped():
+            for entry in mapped:
                 self._keep_alive(entry, due)
         self.timers.run(end, self._fire)
-        for entry in self._mapped():  # where no one hears them, they are not sent one by one
+        for entry in mapped:  # where no one hears them, they are not sent one by one
             self._keep_alive(entry, end - (end - entry.mapped) % entry.sa.nat_keepalive)
         self.now = end
 
@@ -370,17 +369,13 @@ class Netns:
             raise XfrmError(errno.ESRCH)
         return entry
 
-    def _mapped(self) -> list[SadEntry]:
-        """The SAs that keep a NAT's mapping alive."""
-        return [entry for entry in self.sad if entry.sa.nat_keepalive and entry.state is State.VALID]
-
-    def _next_keepalive(self) -> float:
+    def _next_keepalive(self, mapped: list[SadEntry]) -> float:
         """When the next keepalive is due (net/xfrm/xfrm_nat_keepalive.c): an SA has sent nothing for its interval."""
-        heard = self._mapped() if self.keepalive is not None else []
-        return min((entry.mapped + entry.sa.nat_keepalive for entry in heard), default=math.inf)
+        heard = mapped if self.keepalive is not None else []
+        return min((e.mapped + e.sa.nat_keepalive for e in heard if e.state is State.VALID), default=math.inf)
 
     def _keep_alive(self, entry: SadEntry, now: float) -> None:
-        if now < entry.mapped + entry.sa.nat_keepalive:
+        if now < entry.mapped + entry.sa.nat_keepalive or entry.state is not State.VALID:
             return
         entry.kept_alive(now)
         if self.keepalive is not None:

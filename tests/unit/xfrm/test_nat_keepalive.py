@@ -67,6 +67,15 @@ def test_it_leaves_in_ipv_6_too_with_a_checksum() -> None:
     assert left(ask(made, "ADVANCE seconds=9")[-1]) == ["2001:db8::1>2001:db8::2 UDP 1>2 keepalive"]
 
 
+def test_where_no_one_hears_them_any_time_may_pass() -> None:
+    netns = Netns("linux-7.3")
+    list(run_requests(netns, [NAT]))
+    netns.keepalive = None  # a batch of `ip` sends nothing
+    netns.advance(1_000_001)
+    assert left(next(run_requests(netns, ["ADVANCE seconds=3"]))) == []
+    assert left(next(run_requests(netns, ["ADVANCE seconds=1"]))) == [ONE]
+
+
 def test_more_than_anyone_would_read_is_refused() -> None:
     with pytest.raises(InputError, match="smaller steps"):
         ask(NAT, "ADVANCE seconds=1000000")
