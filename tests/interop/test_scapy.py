@@ -149,3 +149,27 @@ def test_we_open_what_scapy_seals(suite, mode, outer, inner, esn, nat_t):
         assert received is not None
         assert received.verdict is Verdict.DELIVERED
         assert received.inner == packet
+
+
+@pytest.mark.parametrize("modes", [(Mode.TRANSPORT, Mode.TRANSPORT), (Mode.TRANSPORT, Mode.TUNNEL),
+                                   (Mode.TUNNEL, Mode.TUNNEL), (Mode.TUNNEL, Mode.TRANSPORT)])  # fmt: skip
+def test_we_open_a_bundle_that_scapy_seals(modes):
+    """ESP in ESP: the first SA's packet goes under the second, with SHA-1 outside and GCM inside."""
+    from scapy.layers.inet import IP
+
+    src, dst = ENDS[4]
+    packet, sas = clear_packet(4, src, dst, 40), []
+    for spi, (mode, suite) in enumerate(zip(modes, ("gcm128", "cbc128-sha1"), strict=True), 1):
+        algorithms, arguments = SUITES[suite]
+        sas.append(
+            SecurityAssociation(
+                parse_address(src), parse_address(dst), spi, mode=mode, algorithms=algorithms, window=64
+            )
+        )
+        header = ip(4, src, dst) if mode is Mode.TUNNEL else None
+        theirs = scapy_ipsec.SecurityAssociation(scapy_ipsec.ESP, spi=spi, seq_num=1, tunnel_header=header, **arguments)
+        packet = bytes(theirs.encrypt(IP(packet)))
+    received = Inbound(new_sad(*sas)).receive(packet)
+    assert received is not None
+    assert (received.verdict, received.depth) == (Verdict.DELIVERED, 2)
+    assert received.inner == clear_packet(4, src, dst, 40)
