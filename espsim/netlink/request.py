@@ -65,7 +65,10 @@ NO_IPTFS = IptfsRequest()
 
 @dataclass(frozen=True, slots=True)
 class SaRequest(_Addressed):
-    """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there."""
+    """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there.
+
+    `unknown` are attributes by number that no kernel knows: none looks at them.
+    """
 
     src: Address
     dst: Address
@@ -95,6 +98,7 @@ class SaRequest(_Addressed):
     output_mark: Mark | None = None
     label: str = ""
     iptfs: IptfsRequest = NO_IPTFS
+    unknown: tuple[int, ...] = ()
     family: int | None = None
 
 

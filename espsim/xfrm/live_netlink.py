@@ -152,6 +152,7 @@ def sa_of(request: SaRequest) -> bytes:
             body += u32(kind, value)
     if request.extra_flags:
         body += u32(24, bits_of(request.extra_flags, EXTRA_FLAGS))
+    body += b"".join(u32(kind, 0) for kind in request.unknown)
     return body + set_mark_of(request.output_mark) + iptfs_of(request.iptfs)
 
 

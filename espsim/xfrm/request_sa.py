@@ -22,7 +22,7 @@ SA_WORDS = frozenset(
     {
         *_TUPLE, "spi", "flags", "extra_flags", "replay_window", "replay_val", "esn", "encap", "mtimer", "offload",
         "aead", "key", "icv", "crypt", "crypt_key", "auth", "auth_key", "trunc", "comp", "limits",
-        "nat_keepalive", "tfcpad", "coa", "output_mark", "set_mark", "sel",
+        "nat_keepalive", "tfcpad", "coa", "output_mark", "set_mark", "sel", "attr",
         "drop_time", "reorder_window", "dont_frag", "init_delay", "max_qsize", "pkt_size",
     }
 )  # fmt: skip
@@ -31,6 +31,7 @@ KEY_WORDS = frozenset({"src", "dst", "proto", "spi", "mark", "dir", "family", "s
 
 _ESP = PROTOCOLS["esp"]
 _OFFLOADS = ("crypto", "packet")
+_HIGHEST = 41  # XFRMA_IPTFS_PKT_SIZE
 _INBOUND, _PACKET = 2, 4  # XFRM_OFFLOAD_*
 
 
@@ -69,8 +70,16 @@ def sa_request(words: Words) -> SaRequest:
         limits=words.limits(), tfcpad=words.optional("tfcpad"),
         coa=words.address("coa") if "coa" in words else None,
         output_mark=set_mark(words), selector=words.selector("sel"), iptfs=_iptfs(words),
-        family=words.optional("family", 16),
+        unknown=_unknown(words), family=words.optional("family", 16),
     )  # fmt: skip
+
+
+def _unknown(words: Words) -> tuple[int, ...]:
+    """`attr=N,...`: attributes above the highest that 7.3 knows (XFRMA_IPTFS_PKT_SIZE), which are passed over."""
+    numbers = tuple(words.list_of_numbers("attr", 14)) if "attr" in words else ()
+    if any(number <= _HIGHEST for number in numbers):
+        raise words.error(f"attr takes attributes above {_HIGHEST}; each that a kernel knows has a word of its own")
+    return numbers
 
 
 def state_key(words: Words, proto: int | None = None) -> StateKey:

@@ -3,7 +3,8 @@
     ALLOCSPI src= dst= proto= min= max= [mode= reqid= mark=V/M if_id= pcpu= dir=in|out|N seq= family=]
     NEWSA|UPDSA src= dst= proto= spi= [the same, and flags= extra_flags= replay_window= replay_val= esn= encap= mtimer=
             offload= limits= aead= key= icv= crypt= crypt_key= auth= auth_key= trunc= comp= nat_keepalive= tfcpad= coa=
-            set_mark=V[/M] sel={src:A/N,dst:B/N} drop_time= reorder_window= dont_frag init_delay= max_qsize= pkt_size=]
+            set_mark=V[/M] sel={src:A/N,dst:B/N} drop_time= reorder_window= dont_frag init_delay= max_qsize= pkt_size=
+            attr=N,... (unknown attributes)]
     GETSA|DELSA dst= proto= spi= [mark= dir= family= srcaddr=]
     FLUSHSA [proto=]      DUMP [proto=] (or GETSA dump)      GETAE dst= spi=      EXPIRE src= dst= proto= spi= hard=0|1
     NEWAE dst= spi= [replay_val= esn= replace=0|1]

@@ -118,6 +118,7 @@ def association(rng: random.Random, verb: str) -> str:
     )
     words += some(rng, 0.1, "limits", ("{hard_add:9}", "{soft_packets:1,hard_bytes:5}", "{hard_use:7,soft_add:3}"))
     words += some(rng, 0.1, "output_mark", ("1/0xff", "0/0", "5")) + some(rng, 0.1, "sel", SELECTORS)
+    words += some(rng, 0.05, "attr", (42, "60,200"))
     for name, values in IPTFS.items():
         words += some(rng, 0.3 if "mode=5" in words else 0.01, name, values)
     return " ".join([verb, *words])

@@ -64,6 +64,11 @@ def test_without_the_module_options_are_taken_and_forgotten_and_nothing_leaves()
     assert ask(made)[0]["extack"] == SHORT
 
 
+def test_attributes_that_no_kernel_knows_are_passed_over() -> None:
+    for kernel in ("linux-6.1", "linux-6.12", "linux-7.3"):
+        assert ask(f"NEWSA {ENDS} {NULL} attr=42,100", kernel=kernel)[0]["result"] == "OK"
+
+
 def test_older_kernels_do_not_have_the_mode() -> None:
     for kernel in ("linux-6.1", "linux-6.12"):
         given = ask(f"NEWSA {ENDS} mode=iptfs dir=out {NULL} pkt_size=20", kernel=kernel)[0]

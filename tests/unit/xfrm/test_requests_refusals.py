@@ -80,6 +80,7 @@ def refusal(text: str, netns: Netns | None = None) -> str:
         ("RX dst=10.0.0.1 spi=1 seq=1 icv=good", "icv takes bad"),
         ("RX dst=10.0.0.1 spi=1 seq=1 payload=60001", "payload is not in 0 to 60000"),
         ("RX dst=10.0.0.1 spi=1 seq=1 encap=4500", "encap takes 2 numbers, not 1"),
+        ("NEWSA src=10.0.0.1 dst=10.0.0.2 proto=esp spi=1 attr=41", "attr takes attributes above 41"),
         ("RX dst=10.0.0.1 spi=1 seq=1 as=7", "as takes SPI@DADDR"),
         ("TX src=10.0.0.1", "dst= is missing"),
     ],
