@@ -41,6 +41,10 @@ def nearest(hint: int, seq: int) -> int:
     return min(candidates, key=lambda c: abs(c - hint)) & _ALL
 
 
+def _infer_resumed(hint: int, seq: int) -> int:
+    return hint + seq if hint & _LOW == 0 else nearest(hint, seq)
+
+
 class Window:
     """One SA's receive window. `top` is the highest accepted number (64 bits with ESN); bit i of `bitmap` is top-i."""
 
@@ -69,7 +73,7 @@ class Window:
         if not self.esn:
             return seq
         if self.resume is not None:
-            return self._infer_resumed(seq)
+            return _infer_resumed(self.resume, seq)
         base = self.top & ~_LOW
         low = self.top & _LOW
         if low >= self.size - 1:  # case A of RFC 4303 A2.2: the window lies within one 2^32
@@ -129,10 +133,6 @@ class Window:
         if self.resume is not None:
             return seq64 == 0 and self.resume <= _LOW  # from a higher half it is 2^64, and not the first number
         return self.top < self.size - 1
-
-    def _infer_resumed(self, seq: int) -> int:
-        hint = self.resume or 0
-        return hint + seq if hint & _LOW == 0 else nearest(hint, seq)
 
 
 class RingWindow(Window):

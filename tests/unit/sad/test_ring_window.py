@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.aead.suites import Algorithm
@@ -72,6 +72,8 @@ class Kernel:
     start=st.sampled_from([0, 2**32 - 40, 2**33 - 5, 500, 2**64 - 40, 2**64 - 1]),
     steps=st.lists(st.integers(-120, 200), max_size=60),
 )
+@example(start=500, steps=[1] * 40 + [3, 2, 1, -1, 7, 1, 33, 5, -3, 1, 99, -98])
+@example(start=2**33 - 5, steps=[1] * 40 + [3, 2, 1, -1, 7, 1, 33, 5, -3, 1, 99, -98])
 def test_the_ring_is_the_kernels(size, start, steps):
     window = make_window(size, esn=True, ring=True, top=start)
     kernel = Kernel(size, start & U32, start >> 32)
@@ -86,6 +88,16 @@ def test_the_ring_is_the_kernels(size, start, steps):
             window.advance(guess)
             kernel.advance(seq)
             assert window.top == kernel.seq_hi << 32 | kernel.seq
+        assert window.bitmap == sum(seen << place for place, seen in enumerate(kernel.bits))
+
+
+@pytest.mark.parametrize("number", [5 << 32 | 9, 5 << 32, 4 << 32 | 0xFFFFFFFF])
+def test_after_a_dump_a_ring_has_seen_its_first_authentic_number_alone(number):
+    window = make_window(33, esn=True, ring=True, resume=5 << 32 | 7, bitmap=0b1010)
+    window.advance(number)
+    assert (window.top, window.resume, window.bitmap_from_top()) == (number, None, 1)
+    window.advance(number + 2)
+    assert window.bitmap_from_top() & 0b110 == (0b100 if number & U32 and number + 1 & U32 else 0)
 
 
 def test_one_duplicate_of_the_first_packet_passes_where_the_window_does_not_divide_2_to_the_32():

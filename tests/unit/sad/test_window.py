@@ -115,6 +115,19 @@ def test_sequence_0_with_esn_is_refused_only_in_the_first_2_32():
     assert later.check(3 << 32, 0) is GOOD
 
 
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_with_esn_0_is_refused_until_the_window_begins_at_it(size):
+    assert Window(size, esn=True, top=size - 2).check(0, 0) is ZERO
+    assert Window(size, esn=True, top=size - 1).check(0, 0) is GOOD
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_a_window_that_begins_with_the_last_number_of_a_2_32(size):
+    window = Window(size, esn=True, top=(1 << 32) + size - 2)
+    assert window.infer(0xFFFFFFFF) == 0xFFFFFFFF
+    assert window.infer(0xFFFFFFFE) == 0x1FFFFFFFE
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("esn", [False, True])
 def test_check_and_infer_never_write(size, esn):
@@ -142,6 +155,7 @@ def test_jumping_further_than_the_window_forgets_what_was_seen():
     assert receive(window, 32 + 31) is GOOD  # exactly one old number is left: 32
     assert receive(window, 32) is DUPLICATE
     assert all(receive(window, seq) is GOOD for seq in range(33, 63))
+    assert window.bitmap == 0xFFFFFFFF  # and nothing left of the window
     assert receive(window, 63 + 32) is GOOD
     assert all(receive(window, seq) is GOOD for seq in range(64, 95))
 
@@ -186,11 +200,30 @@ class TestResume:
         assert receive(window, (5 << 32) - 66) is Verdict.INTEGRITY
 
     def test_sequence_0_is_refused_only_where_it_would_be_the_first_ever(self):
+        assert Window(64, esn=True, resume=40).infer(0) == 0
         assert Window(64, esn=True, resume=40).check(0, 0) is ZERO
         assert Window(64, esn=True, resume=(1 << 32) - 2).infer(0) == 1 << 32
         assert Window(64, esn=True, resume=(1 << 32) - 2).check(1 << 32, 0) is GOOD
         assert Window(64, esn=True, resume=(1 << 64) - 2).infer(0) == 0
         assert Window(64, esn=True, resume=(1 << 64) - 2).check(0, 0) is GOOD
+
+    def test_before_the_first_authentic_packet_no_number_is_too_old(self):
+        """The top is not known: 0 stands in its place, and 2^64-1 is one to the left of it."""
+        window = Window(64, esn=True, resume=3 << 62 | 5)
+        assert window.check(window.infer(77), 77) is GOOD
+
+    def test_without_a_window_the_last_authentic_number_is_kept(self):
+        window = Window(0, esn=True, resume=5 << 32 | 0x80000000)
+        assert receive(window, 5 << 32 | 0xFFFFFFF0) is GOOD
+        assert window.resume == 5 << 32 | 0xFFFFFFF0
+        assert receive(window, 6 << 32 | 3) is GOOD
+        window.advance(7 << 32)  # a low half of 0 would say that the high half alone is known
+        assert (window.resume, window.top, window.bitmap) == (6 << 32 | 3, 0, 0)
+
+    def test_without_a_window_and_a_number_of_the_dump_nothing_is_kept(self):
+        window = Window(0, esn=True)
+        window.advance(5)
+        assert window.resume is None
 
     def test_without_esn_there_is_nothing_to_resume(self):
         assert Window(64, resume=1000).resume is None

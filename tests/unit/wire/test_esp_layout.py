@@ -56,3 +56,19 @@ def test_what_is_padded_is_split_again(payload, next_header, aligned):
 )
 def test_a_pad_length_must_leave_a_payload(plaintext, split):
     assert esp.split_trailer(plaintext) == split
+
+
+@pytest.mark.parametrize(
+    ("plaintext", "odd"),
+    [
+        (b"xy\0\4", False),
+        (b"xy\1\1\4", False),
+        (b"xy\1\2\3\3\4", False),
+        (b"xy" + bytes(range(1, 256)) + b"\xff\4", False),
+        (b"xy\0\1\4", True),
+        (b"xy\1\2\2\3\4", True),  # the last byte
+        (b"xy\0\1\2\3\4", True),
+    ],
+)
+def test_padding_that_is_not_1_2_3(plaintext, odd):
+    assert esp.odd_padding(plaintext, 2) is odd

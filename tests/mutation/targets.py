@@ -1,0 +1,48 @@
+"""What is mutated, and the tests that ought to notice: the fewest that do, the quickest first."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Names of one file, functions, `Class.method` or constants, and the tests that run for each mutant of them."""
+
+    title: str
+    file: str
+    names: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+_EQUIVALENCE = "tests/equivalence/"
+_IO = "tests/unit/io/"
+_OFFLOAD = "tests/unit/offload/"
+_AEAD = "tests/unit/aead/"
+_SAD = "tests/unit/sad/"
+_REFERENCE = "tests/unit/reference/"
+
+TARGETS = (
+    Target(
+        "window: infer", "espsim/sad/window.py", ("nearest", "_infer_resumed", "Window.infer"),
+        (_SAD + "test_window.py", _SAD + "test_window_twin.py"),
+    ),
+    Target(
+        "window: check, advance", "espsim/sad/window.py",
+        ("Window.stand", "Window.check", "Window.advance", "Window._ahead", "Window._seen", "Window._zero_refused"),
+        (_SAD + "test_window.py", _SAD + "test_window_twin.py"),
+    ),
+    Target(
+        "window: Linux's ring", "espsim/sad/window.py", ("RingWindow", "make_window"),
+        (_SAD + "test_ring_window.py",),
+    ),
+    Target(
+        "trailer", "espsim/wire/esp.py", ("split_trailer", "odd_padding"),
+        ("tests/unit/wire/test_esp_layout.py",),
+    ),
+    Target(
+        "ICV", "espsim/aead/cryptography_engine.py",
+        ("_Aead.open", "_ShortGcm.open", "_Gmac.open", "_Authenc.open", "_Authenc._decrypt", "_Authenc._icv"),
+        (_AEAD + "test_vectors.py", _AEAD + "test_construction.py", _AEAD + "test_more_suites.py"),
+    ),
+)  # fmt: skip
