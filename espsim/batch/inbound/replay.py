@@ -7,12 +7,12 @@ three ways, and `settle`, which goes in arrival order, puts each right:
     refused at first, may pass now             opened now (an ESN window has moved into the next 2^32)
     may pass, but with another high half       opened again with that one
 
-The verbs are window.py's, verdict for verdict those of `sad/window.py`.
+1. `check` (kernel check_rows) infers each row's number and asks the window as it stands; it writes no window.
+2. `settle` (kernel advance) asks again in arrival order, and moves the window for each row that is authentic. At a row
+   that must be opened first, `advance` stops; `settle` opens it, and lets it go on from there.
 
-1. check     infers each row's number and asks the window as it stands now; writes no window
-2. advance   goes through rows in arrival order: checks again, and moves the window for each that is authentic
-
-Does not open a row again where the high half has changed: `advance` stops there, and `settle` does that.
+Does not know how a window lies in memory, or its rules: batch/inbound/window.py does, verdict for verdict as
+sad/window.py.
 Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 from espsim.batch.inbound import nested
 from espsim.batch.inbound.open import open_again
 from espsim.batch.inbound.trailer import trailer_again
-from espsim.batch.inbound.window import ESN, accepted, infer, judge, sent_number
+from espsim.batch.inbound.window import ESN, WHERE, accepted, infer, judge, sent_number
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.batch import PacketBatch
@@ -42,7 +42,7 @@ _0, _1 = np.uint64(0), np.uint64(1)
 NEAR, FAR = 16, 32
 """Rows between asking for a window's bits, for its shape, and reading them."""
 
-_16, _32 = 0, 0
+_WHERE = np.uint64(WHERE)
 
 
 @inlined
@@ -51,7 +51,7 @@ def _ask(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
     if i + FAR < rows:
         prefetch(shape, max(sa_index[i + FAR], 0))
     if i + NEAR < rows:
-        prefetch(bits, shape[max(sa_index[i + NEAR], 0)] >> _32)
+        prefetch(bits, shape[max(sa_index[i + NEAR], 0)] >> _WHERE)
 
 
 @kernel
