@@ -6,7 +6,7 @@
 4. 3.4.3  sequence number          ESN's high half is inferred; the window is asked, never moved
 5.        lifetime
 6. 3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
-7.        trailer, window advance, decapsulation
+7.        trailer, window advance; decapsulation (inner.py, beet.py, iptfs_in.py)
 8.        ESP in ESP               what is inside is received again, from 2 on, where it is ESP for this host
 9.        selectors                those of all SAs that it came through are asked about the innermost packet
 10.       policies, where there are some (policies.py)
@@ -16,8 +16,8 @@ its outbound SA and is SENT; neither window nor lifetime is asked.
 
 ESP in ESP (nested.py) goes six SAs deep. The answer is the last layer's; windows and counters of the others have moved.
 
-Does not put fragments together (whoever reads does: io/fragments.py), or ask the window again
-after decryption as Linux does: with one packet at a time the second answer is the first.
+Does not put fragments together (whoever reads does: io/fragments.py), or ask the window again after decryption as Linux
+does: with one packet at a time the second answer is the first.
 
 Sources: RFC 4303 3.4, RFC 4301 5.2; Linux net/xfrm/xfrm_input.c, net/ipv4/esp4.c.
 """

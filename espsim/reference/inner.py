@@ -5,8 +5,9 @@
 3. Transport mode: the outer IP headers get the payload; length, protocol and checksum are set. BEET mode: beet.py.
 4. Addresses, protocol and ports of the result are what the SA's selector is asked about.
 
-Does not judge policies (host.py), put inner fragments together, or check inner checksums. Where Linux and RFC 6040
-differ, Linux is followed: an inner packet without ECN stays so when the outer one was marked CE, and is not dropped.
+Does not judge policies (policies.py), open IP-TFS (iptfs_in.py), put inner fragments together, or check inner
+checksums. Where Linux and RFC 6040 differ, Linux is followed: an inner packet without ECN stays so when the outer one
+was marked CE, and is not dropped.
 
 Sources: RFC 4303 3.1 and 3.4.4, RFC 4301 5.1.2 (header construction); Linux xfrm_inner_mode_input and
 xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce, xfrm_decode_session.

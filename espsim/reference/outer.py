@@ -6,8 +6,8 @@
 4. Protocol 50: ESP begins here.
 5. Protocol 17 to a port of `encap_ports`: ESP begins after the UDP header, but for keepalives and IKE.
 
-Does not put fragments together (io/fragments.py), read SPI or sequence number (wire/esp.py), or check the checksums of
-the outer headers: captures taken on the sending host carry unfinished ones.
+Does not put fragments or TCP streams together (io/), read SPI or sequence number (wire/esp.py), or check the checksums
+of the outer headers: captures taken on the sending host carry unfinished ones.
 
 Sources: RFC 4303 3.1, RFC 3948 2, RFC 8200 4; Linux udp.c encap_rcv, and what its IPv4 and IPv6 layers do before
 xfrm_input sees a packet.

@@ -47,7 +47,7 @@ class ParsedSa:
 
 @dataclass(frozen=True, slots=True)
 class Unmodelled:
-    """An SA of ESP, AH or IPComp that espsim can't run, and `what` is why (`mode iptfs`, `enc cbc(des3_ede)`).
+    """An SA of ESP, AH or IPComp that espsim can't run, and `what` is why (`mode ro`, `auth hmac(rmd160)`).
 
     `sa` is a stand-in: addresses, SPI, protocol, reqid, mark, dir, offload, window and flags as far as they make an SA,
     without algorithms, in transport mode. `mode` is the text's own word.

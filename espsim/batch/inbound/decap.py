@@ -1,11 +1,10 @@
-"""Decap: out of the tunnel, or back under the IP headers, in place. MODE.
+"""Decap: out of the tunnel, or back under the IP headers, in place; `reference/inner.py` over columns. It gives MODE.
 
-`reference/inner.py` over columns:
-
-1. tunnel mode: the packet inside, its TFC padding cut off, congestion and DSCP carried over as the SA's flags say
-2. transport mode: the IP headers move right, to the payload, with another length, next header and checksum
+1. Tunnel mode: the packet inside, its TFC padding cut off, congestion and DSCP carried over as the SA's flags say.
+2. Transport mode: the IP headers move right, to the payload, with another length, next header and checksum.
 
 Does not decrypt (open.py), judge the trailer (trailer.py) or selectors (admit.py), or touch a byte outside a row's own.
+SAs in BEET mode and IP-TFS never come here: the reference path takes their rows (batch/columns.py).
 Sources: RFC 4301 5.1.2 and 5.2, RFC 1624 3; Linux net/xfrm/xfrm_input.c.
 """
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
 """Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY."""
-
 
 _CE = 3
 

@@ -1,19 +1,14 @@
 """Lookup: the SA of every packet, and whether it may be used.
 
-NO_SA, DIRECTION, SA_LARVAL, SA_INVALID, ENCAP_MISMATCH.
+It gives NO_SA, DIRECTION, SA_LARVAL, SA_INVALID and ENCAP_MISMATCH. The kernel `triple` is Linux's lookup by (SPI,
+protocol, destination[, mark, UDP port]), newest first, as sad/index.py has it. It fills `sa_index` (int32): a row of
+the SAD, or -1.
 
-Over columns; every kernel fills `sa_index` (int32): a row of the SAD, or -1.
-
-
-    triple    (SPI, protocol, destination[, mark, UDP port]): Linux's, newest first, first match wins   sad/index.py
-
-1. The hash of SPI and destination names a bucket, AHEAD rows early, so that its cache line is on the way.
+1. The hash of SPI and destination names a bucket of the tables (triple.py). It is asked for AHEAD rows early, so that
+   its cache line is on the way; until then the bucket's number waits in `sa_index`.
 2. A slot of the bucket whose key is equal says the SA, or says to ask the chain.
 3. The chain is followed, newest first, to the first SA whose protocol, mark and port fit.
 4. `usable` judges the SA found: direction, state, encapsulation.
-
-The tables: triple.py. A lookup works on rows
-`AHEAD` of the one it answers, so that their cache lines are on the way; the bucket's number waits in `sa_index`.
 
 Does not do RFC 4301's longest match (the SAD is asked then, row by row) or a device's tables (batch/device/).
 Sources: RFC 4303 3.4.2; Linux __xfrm_state_lookup (net/xfrm/xfrm_state.c), xfrm_input.

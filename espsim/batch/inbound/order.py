@@ -9,7 +9,7 @@
 7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
              policies: where there are some
 8. sent      what this host sent; count: what the SAs count
-   then, one by one, what the reference path judges: SAs near their end, and IP-TFS (batch/aggregated.py)
+   then, one by one, what the reference path judges: SAs near their end, BEET mode, IP-TFS (batch/aggregated.py)
 
 It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
 their end (batch/lifetimes.py) go to the reference path, in their order, and from ESP in ESP on all do (nested.py). That

@@ -1,6 +1,6 @@
 """Parse: the outer headers of a batch, equal to `reference/outer.py` for any bytes; then SPI and sequence number.
-Not ESP, FRAGMENT, HEADER.
 
+It gives NOT_ESP (no verdict), FRAGMENT and HEADER.
 
 1. A row that leaves the arena is HEADER, and no byte of it is read.
 2. IPv4 or IPv6: the end of the headers and of the packet; a fragment is FRAGMENT.
