@@ -58,14 +58,15 @@ def explain_dump(text: str, where: str | None = None) -> list[DumpLine]:
         states += len(found)
         sas = [one for one in found if isinstance(one, ParsedSa | Unmodelled)]
         why = "" if sas else "a state of another protocol" if found else PASSED_OVER
-        told += list(_block(block, why))
+        unused = {one.line: one for one in sas if isinstance(one, Unmodelled)}
+        told += list(_block(block, why, unused))
     if not states:
         raise InputError("no SA in it that could be explained", where=where)
     return told
 
 
-def _block(block: Block, why: str) -> Iterator[DumpLine]:
-    """A block's lines; `why`: it is no SA."""
+def _block(block: Block, why: str, unused: dict[int, Unmodelled]) -> Iterator[DumpLine]:
+    """A block's lines; `why`: it is no SA. `unused`: by the line they begin in, SAs that no packet runs under."""
     section = TOP
     for line in logical_lines(block.text, block.line):
         for row, number in line.rows:
@@ -79,6 +80,9 @@ def _block(block: Block, why: str) -> Iterator[DumpLine]:
                 yield DumpLine(number, text, (Told(_first(shown), "-", why),))
                 continue
             words, section = _words(shown, section)
+            if number in unused:
+                what = printable(unused[number].what)
+                words.insert(0, Told("this SA", "-", f"not used: no packet runs under {what} here"))
             yield DumpLine(number, text, tuple(words))
 
 

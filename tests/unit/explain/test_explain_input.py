@@ -303,6 +303,19 @@ class TestDump:
         passed = [word.word for line in told for word in line.words if word.changes == "passed over"]
         assert passed == ["policy"]
 
+    @pytest.mark.parametrize(("mode", "changes"), [("beet", "selector's"), ("iptfs", "IP-TFS"), ("5", "IP-TFS"),
+                                                   ("ro", "not modelled")])  # fmt: skip
+    def test_modes(self, mode, changes):
+        told = explain_dump(format_dump(SA).replace("mode tunnel", f"mode {mode}"))
+        (word,) = (word for line in told for word in line.words if word.reads == "mode")
+        assert changes in word.changes
+
+    def test_an_sa_that_is_not_used_says_so(self):
+        bad = format_dump(SA).replace("rfc4106(gcm(aes))", "rfc9999(unheard)")
+        first, second = (line for line in explain_dump(format_dump(SA) + bad) if line.text.startswith("src"))
+        assert (first.words[0].word, second.words[0].word) == ("src 192.0.2.1", "this SA")
+        assert "no packet runs under aead rfc9999(unheard)" in second.words[0].changes
+
     @pytest.mark.parametrize("form", ["utf-8", "utf-8-sig", "utf-16"])
     def test_encodings(self, form, tmp_path):
         text = (CASES / "c19-packet-on-crypto-only.txt").read_text()
