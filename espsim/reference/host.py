@@ -25,7 +25,11 @@ from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
 _OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)  # whose templates name the outer addresses (xfrm_tmpl_resolve_one)
-_SENDER_SEES = {OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE}
+_SENDER_SEES = {
+    OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE, OutVerdict.IPTFS_TOO_BIG: 0,
+    OutVerdict.IPTFS_QUEUE: 0,
+}  # fmt: skip
+"""The errno of a packet that does not leave, else EINVAL; iptfs_output_collect drops its own without one."""
 
 
 @dataclass(slots=True)

@@ -74,6 +74,16 @@ def test_a_sender_cuts_what_is_larger_than_its_packets_and_a_delay_joins() -> No
     assert [answer["out"] for answer in joined[2:]] == [[], [], ["10.7.1.1>10.7.0.1 ESP spi 0x1001 seq 0x1"]]
 
 
+def test_a_sender_hears_nothing_of_what_the_queue_drops() -> None:
+    sa = f"NEWSA src=10.7.1.1 dst=10.7.0.1 proto=esp spi=0x1001 mode=iptfs dir=out {GCM}"
+    policy = "POLICY add dir out src 10.7.1.1 dst 10.7.0.1 tmpl src 10.7.1.1 dst 10.7.0.1 proto esp mode 5"
+    tx = "TX src=10.7.1.1 dst=10.7.0.1 payload=500"
+    full = ask(f"{sa} init_delay=5000 max_qsize=700", policy, tx, tx)[-1]
+    assert (full["result"], full["out"], full["counters"]) == ("sent", [], {"XfrmOutNoQueueSpace": 1})
+    large = ask(f"{sa} pkt_size=300 dont_frag", policy, tx)[-1]
+    assert (large["result"], large["out"]) == ("sent", [])
+
+
 def test_too_much_for_one_packet_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InputError, match="blocks of 1000 bytes are more than 60000 bytes"):
         ask(f"{RX} payload=1000 blocks=61")
