@@ -213,6 +213,7 @@ def sad_of_text(
         warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
     _note_obsolete(sad)
     _note_unprotected(sad)
+    _note_no_pair(sad)
     return sad, unused
 
 
@@ -258,6 +259,21 @@ def _warn_unused(path: str, unused: list[Unused]) -> None:
         warn(f"{path}: line {some[0].line}: not used, because {why}: {named}{more}")
     if len(by_reason) > _REASONS:
         warn(f"{path}: more SAs are not used, for {len(by_reason) - _REASONS} other reasons")
+
+
+def _note_no_pair(sad: Sad) -> None:
+    """BEET SAs whose selector is no pair of addresses: what lies inside gets what the selector has, or zeros."""
+    from espsim.sad.association import Mode
+
+    beet = (e.sa for e in sad if e.sa.mode is Mode.BEET)
+    names = [
+        sa.name for sa in beet
+        if (sa.selector.src_prefix, sa.selector.dst_prefix) != 2 * (8 * len(sa.selector.src or sa.dst),)
+    ]  # fmt: skip
+    if names:
+        warn(
+            f"WARNING: mode beet wants `sel src A dst B`, the inner packets' addresses (both whole): {shortened(names)}"
+        )
 
 
 def warn_open_windows(sad: Sad) -> None:

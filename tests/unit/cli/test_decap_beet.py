@@ -100,6 +100,16 @@ def test_a_damaged_pseudo_header_is_explained(tmp_path):
     assert "has no selector" in report["why"][0]["detail"]
 
 
+def test_a_selector_that_is_no_pair_is_warned_of(sad, tmp_path):
+    text = sad.read_text()
+    capture = CAPTURES / SUITES[0]["file"]
+    assert "mode beet wants" not in CliRunner().invoke(main, ["decap", str(capture), "--sad", str(sad)]).stderr
+    sad.write_text(text.replace(" sel src 10.1.0.1/32 dst 10.2.0.1/32", "").replace("fd00:1::1/128", "fd00:1::/64"))
+    result = CliRunner().invoke(main, ["decap", str(capture), "--sad", str(sad)])
+    assert "mode beet wants `sel src A dst B`" in result.stderr
+    assert "0x20000010@192.0.2.2, 0x20000020@2001:db8::2" in result.stderr
+
+
 def test_audit_counts_it_as_modelled(sad):
     report = json.loads(run("audit", sad, "--model", "nvidia-mlx5-linux-packet", "--json"))
     assert report["sas"] == 4
