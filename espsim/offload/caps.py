@@ -237,12 +237,12 @@ def _lengths(model: Model, at: str, algorithm: Algorithm, keys: SuiteKeys) -> Re
 
 
 def cipher_name(keys: SuiteKeys) -> str:
-    """The word of caps.algs for a suite: aes-gcm, aes-cbc+hmac, null+hmac ..."""
+    """The word of caps.algs for a suite: aes-gcm, aes-cbc+hmac, null+xcbc ..."""
     cipher, _, auth = keys.suite.name.partition("+")
     name = _CIPHER_NAMES.get(cipher, cipher)
-    if auth in ("hmac(md5)", "xcbc(aes)", "cmac(aes)"):  # no model says that its device takes it
+    if auth == "hmac(md5)":  # no model says that its device takes it
         return f"{name}+{auth}"
-    return f"{name}+hmac" if auth.startswith("hmac") else name
+    return name if auth in ("", "digest_null") else f"{name}+{auth.partition('(')[0]}"
 
 
 def _list(values: Sequence[object] | dict[str, None]) -> str:

@@ -33,7 +33,8 @@ VerifyField = Literal["spi", "dst", "src", "proto", "udp_ports"]
 Mode = Literal["tunnel", "transport"]
 Encap = Literal["none", "udp4500", "udp", "tcp"]
 Cipher = Literal["aes-gcm", "aes-gmac", "aes-ccm", "chacha20-poly1305", "aes-cbc+hmac", "aes-ctr+hmac", "3des-cbc+hmac",
-                 "null+hmac", "aes-cbc"]  # fmt: skip
+                 "null+hmac", "aes-cbc", "aes-cbc+xcbc", "aes-ctr+xcbc", "3des-cbc+xcbc", "null+xcbc", "aes-cbc+cmac",
+                 "aes-ctr+cmac", "3des-cbc+cmac", "null+cmac"]  # fmt: skip
 
 
 class _Table(BaseModel):
