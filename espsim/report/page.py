@@ -116,7 +116,7 @@ def _step(number: int, step: Mapping[str, Any]) -> Iterator[str]:
     if step["fields"]:
         top = "".join(f'<th scope="col">{name}</th>' for name in ("field", "bytes", "says"))
         yield f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>'
-        yield from (_field_row(number, field) for field in step["fields"])
+        yield from (_field_row(number, step["step"], field) for field in step["fields"])
         yield "</tbody></table></div>"
     if step["fields_left_out"]:
         yield f'<p class="n">and {step["fields_left_out"]} fields more</p>'
@@ -138,23 +138,24 @@ def _of_field(number: int, field: Mapping[str, Any]) -> str:
     return f'data-field="{escape(key)}" data-of="{number}" data-name="{escape(field["name"])}"{place}'
 
 
-def _field_row(number: int, field: Mapping[str, Any]) -> str:
+def _field_row(number: int, step: str, field: Mapping[str, Any]) -> str:
     value = "" if field["value"] is None else str(field["value"])
     return (
-        f'<tr {_of_field(number, field)} tabindex="0"><th scope="row">{escape(field["name"])} {_tag(field)}</th>'
+        f'<tr {_of_field(number, field)} tabindex="0"><th scope="row">{escape(field["name"])} {_tag(step, field)}</th>'
         f'<td class="hex">{_digits(field)}</td><td class="v">{escape(value)}</td></tr>'
     )
 
 
-def _tag(field: Mapping[str, Any]) -> str:
+def _tag(step: str, field: Mapping[str, Any]) -> str:
     """A mark for what the frame does not carry as it is here."""
-    if field["offset"] is not None:
+    if field["offset"] is not None or not (field["length"] or field["name"] in _UNSENT):
         return ""
-    if field["length"]:
-        return '<span class="tag">not on the wire</span>'
-    return '<span class="tag">not on the wire</span>' if field["name"] in _UNSENT else ""
+    inside = step in _INSIDE or step.startswith("inner ")
+    return f'<span class="tag">{"inside the payload" if inside else "not on the wire"}</span>'
 
 
+_INSIDE = ("decryption", "trailer", "payload and trailer")
+"""Steps of the plaintext: its bytes travel, as a rule encrypted."""
 _UNSENT = ("seq64", "high half", "ESN's high half", "Th", "Tl")
 
 

@@ -85,7 +85,10 @@ def test_bytes_fields_and_tree_light_up(at, page):
     at.ask("document.querySelectorAll('.dump i')[20].focus()")
     at.key("Enter")
     assert at.ask("document.querySelector('.step.now').dataset.name") == "ESP header"
-    assert at.ask("document.querySelectorAll('.tag').length") > 5
+    tags = "[...document.querySelectorAll('.step[data-name=\"%s\"] .tag')].map(e => e.textContent)"
+    assert at.ask(tags % "nonce") == ["not on the wire"]  # the salt; the IV is in the frame
+    assert set(at.ask(tags % "ESN")) == {"not on the wire"}
+    assert set(at.ask(tags % "inner UDP header")) == {"inside the payload"}
 
 
 def test_the_four_questions(at, page):

@@ -54,7 +54,9 @@ def test_a_report(name, places, tab):
             assert tab.wrong(axe) == []
     shown = "[...document.querySelectorAll('svg, table, h2')].filter(e => !e.closest('details'))"
     assert tab.ask(f"{shown}.every(e => e.getBoundingClientRect().height > 5)")
+    tab.open(page, width=700)
     tab.call("Emulation.setEmulatedMedia", media="print")
+    assert tab.ask("[...document.querySelectorAll('svg')].every(e => e.getBoundingClientRect().right <= 700)")
     assert tab.ask("document.querySelector('.verdict').offsetHeight") > 0
     tab.call("Emulation.setEmulatedMedia", media="")
     assert tab.complaints == []
