@@ -108,7 +108,8 @@ def _say_usage(error: click.ClickException) -> None:
     if context is not None:
         print(context.get_usage(), file=sys.stderr)
         print(f"Try '{context.command_path} {context.help_option_names[0]}' for help.\n", file=sys.stderr)
-    print(f"Error: {message(error.format_message())}", file=sys.stderr)
+    said = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")  # a choice is a list of lines to click
+    print(f"Error: {message(said)}", file=sys.stderr)
 
 
 def _drop() -> None:

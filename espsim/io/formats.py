@@ -28,4 +28,6 @@ def read_format(source: ByteSource, skim: Skim | None = None) -> ClassicPcap | P
     if magic == SECTION_MAGIC:
         return Pcapng(source, skim)
     why = next((text for start, text in _OTHER_MAGICS.items() if magic.startswith(start)), None)
-    raise source.refused(why or f"is neither pcap nor pcapng: it starts with {magic.hex()}")
+    text = magic.isascii() and magic.decode("ascii").isprintable()
+    says = f"{magic.hex()}, the text {magic.decode()!r}: is it a file of SAs?" if text else magic.hex()
+    raise source.refused(why or f"is neither pcap nor pcapng: it starts with {says}")

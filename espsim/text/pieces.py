@@ -46,6 +46,9 @@ class Block(NamedTuple):
     line: int
 
 
+NOT_TEXT = "this is no text; is it a capture, where SAs or policies are wanted?"
+
+
 def plain(text: str) -> str:
     """A text without what terminals and mailers add to it."""
     if "\r" in text:
@@ -72,7 +75,7 @@ def file_pieces(path: str) -> Iterator[str]:
         nul = -1 if wide else data.find(b"\0")
         if nul >= 0:
             at = line + held.count("\n") + data.count(b"\n", 0, nul)
-            raise InputError("a NUL byte: this is no text", where=path, line=at)
+            raise InputError(f"a NUL byte: {NOT_TEXT}", where=path, line=at)
         held += decoder.decode(data, final=not data)
         cut = held.rfind("\n") + 1 if data else len(held)
         if not cut and len(held) > _MAX_LINE and "\r" in held:  # lines that end in a carriage return alone

@@ -84,6 +84,7 @@ def test_bad_input_is_one_line(monkeypatch, capsys, batch):
         ),
         (["decap", "--\x1b[31m\u202e"], r"--\x1b[31m\u202e"),
         (["decap"], "Missing argument 'IN'"),
+        (["completion"], "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
         (["bench", "\nx"], r"'\\nx' is not one of"),
         (["demo", "x" * 100_000], "unexpected extra argument"),
     ],

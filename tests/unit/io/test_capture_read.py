@@ -97,7 +97,11 @@ def test_every_cut_names_the_frame_that_is_not_whole(tmp_path):
     [
         (b"", "is empty"),
         (b"\xd4", "neither pcap nor pcapng"),
-        (b"hello world, no capture", "neither pcap nor pcapng: it starts with 68656c6c"),
+        (
+            b"src 192.0.2.1 dst",
+            "neither pcap nor pcapng: it starts with 73726320, the text 'src ': is it a file of SAs",
+        ),
+        (b"\x00hello, no capture", "neither pcap nor pcapng: it starts with 0068656c$"),
         (b"\x1f\x8b\x08\x00abcdef", "gzip"),
         (classic([])[:10], "cut at byte 10: the file header"),
         (classic([], version=(2, 3)), "pcap version 2.3"),

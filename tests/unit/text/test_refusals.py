@@ -9,6 +9,7 @@ import pytest
 
 from espsim.core.errors import InputError
 from espsim.text.parse import parse_sad, read_sad_file
+from espsim.text.pieces import NOT_TEXT
 
 NO_SA = "no SA in it; it wants what `ip xfrm state` prints or takes"
 KEY = "0x" + "ab" * 20
@@ -155,8 +156,8 @@ def test_a_bad_algorithm_is_found_on_its_own_line():
     ("data", "error"),
     [
         (b"", f": {NO_SA}"),
-        (b"src 1\n\x00\x01", ":2: a NUL byte: this is no text"),
-        (b"\x7fELF" + bytes(100), ":1: a NUL byte: this is no text"),
+        (b"src 1\n\x00\x01", f":2: a NUL byte: {NOT_TEXT}"),
+        (b"\x7fELF" + bytes(100), f":1: a NUL byte: {NOT_TEXT}"),
         (b"src " + b"x" * 10_000_000, ":1: a line of more than a megabyte: this is no dump of SAs"),
     ],
 )
