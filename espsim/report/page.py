@@ -154,7 +154,7 @@ def _tag(step: str, field: Mapping[str, Any]) -> str:
     return f'<span class="tag">{"inside the payload" if inside else "not on the wire"}</span>'
 
 
-_INSIDE = ("decryption", "trailer", "payload and trailer")
+_INSIDE = ("decryption", "trailer", "payload and trailer", "AGGFRAG header", "data blocks")
 """Steps of the plaintext: its bytes travel, as a rule encrypted."""
 _UNSENT = ("seq64", "high half", "ESN's high half", "Th", "Tl")
 
