@@ -11,6 +11,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from espsim.core.address import family
 from espsim.core.answers import Received
 from espsim.core.numbers import MAX_DEPTH
 from espsim.core.verdict import OutVerdict, Verdict
@@ -214,8 +215,11 @@ class Host:
                 continue
             if entry.state is State.LARVAL:
                 pending = pending or best is None or entry.sa.pcpu == leaving.cpu
-            takes = not entry.sa.selective or entry.sa.selector.matches(*leaving.facts)
-            if entry.state is not State.VALID or not takes or entry.sa.pcpu not in (None, leaving.cpu):
+            if (
+                entry.state is not State.VALID
+                or not _selects(entry, leaving.facts)
+                or entry.sa.pcpu not in (None, leaving.cpu)
+            ):
                 continue
             if best is None or _better(entry, best):
                 best = entry
@@ -242,6 +246,13 @@ class Host:
         )  # fmt: skip
         self.netns.start_acquire(wanted)
         return True
+
+
+def _selects(entry: SadEntry, facts: Flow) -> bool:
+    """xfrm_state_look_at: a selector that says its family takes that one alone, also where it takes any address."""
+    return not entry.selector_family or (
+        entry.selector_family == family(facts[0]) and entry.sa.selector.matches(*facts)
+    )  # fmt: skip
 
 
 def _better(entry: SadEntry, best: SadEntry) -> bool:
