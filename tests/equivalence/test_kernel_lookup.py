@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from espsim.batch.inbound.lookup import ENCAPSULATED, ENCAPSULATED_TCP, PLAIN, usable
@@ -65,7 +65,19 @@ def chain_of(entries: list[SadEntry], port_key: bool) -> np.ndarray:
     return chain
 
 
+def one_chain(address: bytes) -> list[tuple[tuple[bytes, int, int], Mark, int | None]]:
+    """SAs of one SPI and destination: each but the first wants another protocol, mark or port."""
+    wants = [(50, Mark(), None), (51, Mark(5, 0xFF), None), (50, Mark(7, 7), 4500), (108, Mark(), 4501)]
+    return [((address, 1, proto), mark, port) for proto, mark, port in wants]
+
+
+EVERY_WAY = [((address, 1, proto), mark, port, False) for address in (V4[0], V6[3]) for proto in (50, 51, 108)
+             for mark in (0, 5, 7) for port in (None, 4500, 4501)]  # fmt: skip
+
+
 @quick
+@example(one_chain(V4[0]) + one_chain(V6[3]), EVERY_WAY, True, 0)
+@example(one_chain(V4[0]) + one_chain(V6[3]), EVERY_WAY, False, 40)
 @given(
     st.lists(st.tuples(KEYS, MARKS, PORTS), max_size=60),
     st.lists(st.tuples(KEYS, st.sampled_from(PACKET_MARKS), PORTS, st.booleans()), max_size=40),

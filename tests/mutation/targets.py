@@ -16,8 +16,6 @@ class Target:
 
 
 _EQUIVALENCE = "tests/equivalence/"
-_IO = "tests/unit/io/"
-_OFFLOAD = "tests/unit/offload/"
 _AEAD = "tests/unit/aead/"
 _SAD = "tests/unit/sad/"
 _REFERENCE = "tests/unit/reference/"
@@ -44,5 +42,19 @@ TARGETS = (
         "ICV", "espsim/aead/cryptography_engine.py",
         ("_Aead.open", "_ShortGcm.open", "_Gmac.open", "_Authenc.open", "_Authenc._decrypt", "_Authenc._icv"),
         (_AEAD + "test_vectors.py", _AEAD + "test_construction.py", _AEAD + "test_more_suites.py"),
+    ),
+    Target(
+        "SPI rules", "espsim/sad/spi.py",
+        ("SpiPolicy", "Rfc2401", "Rfc4301", "SaDir", "Split", "Full4301", "FreeBsd", "OpenBsd", "_another_inbound"),
+        (_SAD + "test_spi_rules.py", _SAD + "test_allocspi.py"),
+    ),
+    Target(
+        "lookup: the SAD's tables", "espsim/sad/index.py",
+        ("StateIndex.lookup", "StateIndex.locate", "StateIndex.by_addresses", "daddr_key", "_port"),
+        (_SAD + "test_index.py", _SAD + "test_spi_scenarios.py", _SAD + "test_requests.py"),
+    ),
+    Target(
+        "kernel: trailer", "espsim/batch/inbound/trailer.py", ("judge_trailers",),
+        (_EQUIVALENCE + "test_kernel_trailer.py",),
     ),
 )  # fmt: skip
