@@ -72,9 +72,9 @@ def test_decap_says_what_it_can_not_use(tmp_path: Path):
 
 
 def test_a_sad_without_a_usable_sa_is_answered(tmp_path: Path):
-    result, said = decap(tmp_path, SA.replace("mode tunnel", "mode iptfs"))
+    result, said = decap(tmp_path, SA.replace("mode tunnel", "mode ro"))
     assert (result["delivered"], len(result["unused"])) == (0, 1)
-    assert "mode iptfs: not modelled" in said
+    assert "mode ro: not modelled" in said
 
 
 @pytest.mark.parametrize(
@@ -98,10 +98,10 @@ def test_what_stops_a_command(tmp_path: Path, text: str, error: str, command: st
 
 
 def test_an_audit_has_what_it_passed_over_on_standard_error():
-    text = f"$ ip -s xfrm state\n{SA}{OTHER.replace('mode tunnel', 'mode iptfs')}\tiptfs-opts drop-time 3\n"
+    text = f"$ ip -s xfrm state\n{SA}{OTHER.replace('mode tunnel', 'mode ro')}\tnovel-opts drop-time 3\n"
     ended = espsim("audit", "-", "--model", "sw-linux-xfrm", "--json", input=text.encode())
     result = json.loads(ended.stdout)
     assert (result["sas"], result["models"][0]["fates"]["refused"]) == (2, 1)
     assert ended.stderr.decode() == (
-        "espsim: -: line 12: a line that starts with an unknown word 'iptfs-opts', passed over\n"
+        "espsim: -: line 12: a line that starts with an unknown word 'novel-opts', passed over\n"
     )
