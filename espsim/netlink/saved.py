@@ -1,7 +1,7 @@
 """A namespace as plain values (what JSON can hold) and back: everything that decides what it answers next.
 
-Messages that no one has read yet, and fragments that wait for others, are not kept. Keys are, so the values have to be
-guarded as keys are.
+Messages that no one has read yet, and packets that wait (fragments, IP-TFS), are not kept. Keys are, so the values have
+to be guarded as keys are.
 
 `unpack` takes nothing on trust: every field has its type and range (plain.py), and what belongs together must agree. A
 namespace that it gives answers as the one that was packed.

@@ -1,6 +1,6 @@
 """Rings as 6.1, 6.12, 7.2 and 7.3 keep them: every `ring_*` row that was recorded, asked through the request language.
 
-tests/vectors/xfrm_conformance_rings.jsonl has them: an SA, the packets that it was sent, and what became of each.
+tests/vectors/xfrm_conformance_new.jsonl has them: an SA, the packets that it was sent, and what became of each.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pytest
 from espsim.netlink.netns import Netns
 from espsim.xfrm.requests import run_requests
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "xfrm_conformance_rings.jsonl"
-ROWS = [json.loads(line) for line in VECTORS.read_text().splitlines()]
-KERNELS = {"6.1.176": "linux-6.1", "6.12.117": "linux-6.12", "7.2.13": "linux-6.12", "7.3.4": "linux-6.12"}
+VECTORS = Path(__file__).parents[2] / "vectors" / "xfrm_conformance_new.jsonl"
+ROWS = [row for row in map(json.loads, VECTORS.read_text().splitlines()) if row["exp"].startswith("ring_")]
+KERNELS = {"6.1.176": "linux-6.1", "6.12.117": "linux-6.12", "7.2.13": "linux-7.2", "7.3.4": "linux-7.3"}
 EXPERIMENTS = list(dict.fromkeys(row["exp"] for row in ROWS))
 
 
