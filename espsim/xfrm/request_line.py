@@ -249,7 +249,7 @@ class Words:
         for name in sides:
             if name not in ("src", "dst", "family"):
                 raise self.error(f"{key}: unknown name {shown(name)}; known: src, dst, family")
-        return {name: text for name, text in sides.items() if name != "family"}
+        return {name: text for name, text in sides.items() if name != "family" and text}  # `src:` alone is any
 
     def _prefix(self, key: str, text: str) -> tuple[Address, int]:
         """An address and a prefix length, which netlink lets be any octet."""

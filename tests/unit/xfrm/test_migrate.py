@@ -113,6 +113,12 @@ def test_an_outbound_sa_goes_on_with_the_next_number_and_never_repeats_an_iv() -
     assert given[6]["counters"] == {"XfrmOutNoStates": 1}
 
 
+def test_a_side_of_a_selector_that_says_nothing_is_any() -> None:
+    made = f"{SA} sel={{src:,dst:10.7.1.1/32}}"
+    assert last(made, "DUMP")["states"][0]["sel"] == "0.0.0.0/0 10.7.1.1/32"
+    assert "sel" not in last(made, f"{MOVE} new_sel={{src:,dst:}}", "DUMP")["states"][0]
+
+
 def test_a_moved_sa_answers_the_acquire_of_its_new_address() -> None:
     policy = (
         "POLICY add dir out src 10.7.1.1 dst 10.7.0.2 tmpl src 10.7.1.1 dst 10.7.0.2 proto esp mode transport reqid 5"
