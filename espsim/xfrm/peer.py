@@ -26,8 +26,8 @@ _LEAST_HEADER = 20
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the line asks of one ESP packet. `seq64` includes seq_hi; `cut` is the length that ESP is cut to;
-    `ports` wraps it in UDP. `next_header` is ESP's, whatever is inside; `blocks`: so many copies of the packet lie in
-    an AGGFRAG payload (RFC 9347), whose header `aggregation` is.
+    `ports` wraps it in UDP. `next_header` is ESP's, whatever is inside; `blocks` lie in an AGGFRAG payload
+    (RFC 9347), whose header `aggregation` is.
     """
 
     src: Address
@@ -38,7 +38,7 @@ class Shape:
     cut: int | None = None
     ports: tuple[int, int] | None = None
     next_header: int | None = None
-    blocks: int | None = None
+    blocks: bytes | None = None
     aggregation: bytes | None = None
 
 
@@ -111,7 +111,7 @@ def _inside(sa: SecurityAssociation, shape: Shape, inner: bytes) -> tuple[bytes,
     """What ESP holds, and its next header, by the SA's mode and by what the line asks for."""
     v4 = inner[0] >> 4 == 4
     if sa.mode is Mode.IPTFS or shape.blocks is not None or shape.aggregation is not None:
-        blocks = inner * (1 if shape.blocks is None else shape.blocks)
+        blocks = inner if shape.blocks is None else shape.blocks
         payload, next_header = (shape.aggregation or iptfs.emit(0)) + blocks, PROTO_AGGFRAG
     elif sa.mode is Mode.TUNNEL:
         payload, next_header = inner, PROTO_IPIP if v4 else PROTO_IPV6

@@ -17,21 +17,21 @@ from espsim.reference.outer import encap_ports
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.text.lexer import shown
-from espsim.wire import esp, iptfs, ipv4, ipv6, udp
+from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram, keepalive
 from espsim.xfrm.request_fragments import FRAGMENT_WORDS, PATIENCE, Cuts, Reassembly, cuts
+from espsim.xfrm.request_iptfs import IPTFS_WORDS, MOST, aggregation, blocks
 from espsim.xfrm.request_line import Words
 
 RX_WORDS = frozenset(
     {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as",
-     "nh", "iptfs", "blocks"}
-    | FRAGMENT_WORDS
+     "nh"}
+    | FRAGMENT_WORDS | IPTFS_WORDS
 )  # fmt: skip
 TX_WORDS = frozenset({"src", "dst", "mark", "cpu", "payload"})
 
 _PAYLOAD = 5
-_MAX_PAYLOAD = 60000
 _PROTOCOLS = {"esp": PROTO_ESP, "ah": PROTO_AH, "udp": PROTO_UDP}
 
 
@@ -100,18 +100,18 @@ class Traffic:
         holder = _holder(words) or (dst, spi)
         if words.values.get("icv", "bad") != "bad":
             raise words.error("icv takes bad")
-        cut, ports, aggregation = words.optional("cut", 16), _ports(words), _aggregation(words)
-        blocks, next_header = words.optional("blocks", 8), words.optional("nh", 8)
-        if (blocks or 0) * payload > _MAX_PAYLOAD:
-            raise words.error(f"blocks of {payload} bytes are more than {_MAX_PAYLOAD} bytes")
+        cut, ports, next_header = words.optional("cut", 16), _ports(words), words.optional("nh", 8)
+        header, make = aggregation(words), blocks(words, payload, 4 if len(dst) == 4 else 6)
 
         def build() -> bytes:
             sa = self._find(*holder, proto)
             outer = src or (sa.src if sa is not None and len(sa.src) == len(dst) else bytes(len(dst)))
-            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports, next_header, blocks, aggregation)
+            ends = self._inside(sa, src, outer, dst)
+            made = make(lambda version, size: datagram(*self._ends(version, ends, dst), size)) if make else None
+            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports, next_header, made, header)
             if proto == PROTO_AH:
                 return self._peer.ah_packet(shape)
-            return self._peer.esp_packet(shape, sa, wanted.inner(datagram(*self._inside(sa, src, outer, dst), payload)))
+            return self._peer.esp_packet(shape, sa, wanted.inner(datagram(*ends, payload)))
 
         return build
 
@@ -187,6 +187,16 @@ class Traffic:
                 return policy.selector.src, policy.selector.dst
         return (sa.src, sa.dst) if said is None and len(sa.src) == len(dst) else (src, dst)
 
+    def _ends(self, version: int, ends: tuple[Address, Address], dst: Address) -> tuple[Address, Address]:
+        """Inner addresses of a version: `ends` where they are of it, else those that an in-policy wants, else none."""
+        length = 4 if version == 4 else 16
+        if len(ends[0]) == length:
+            return ends
+        for policy in _single(self._netns.spd, "in"):
+            if len(policy.selector.dst) == length and any(template.dst == dst for template in policy.templates):
+                return policy.selector.src, policy.selector.dst
+        return bytes(length), bytes(length)
+
     def _own_address(self, dst: Address) -> Address:
         """The source that a datagram to `dst` would have here."""
         for policy in _single(self._netns.spd, "out"):
@@ -238,19 +248,9 @@ def told(packet: bytes) -> str:
 
 def _payload(words: Words) -> int:
     payload = words.number("payload", _PAYLOAD)
-    if payload > _MAX_PAYLOAD:
-        raise words.error(f"payload is not in 0 to {_MAX_PAYLOAD}")
+    if payload > MOST:
+        raise words.error(f"payload is not in 0 to {MOST}")
     return payload
-
-
-def _aggregation(words: Words) -> bytes | None:
-    """`iptfs={sub:N,flags:N,off:N}`: the header of an AGGFRAG payload."""
-    if "iptfs" not in words:
-        return None
-    said = words.braces("iptfs", ("sub", "flags", "off"), 16)
-    if max(said.get("sub", 0), said.get("flags", 0)) > 0xFF:
-        raise words.error("iptfs: sub and flags are octets")
-    return iptfs.emit(said.get("off", 0), said.get("sub", 0), said.get("flags", 0))
 
 
 def _ports(words: Words) -> tuple[int, int] | None:

@@ -14,13 +14,13 @@
     MIGRATE_STATE ...     MIGRATE ...                         (request_migrate.py)
     RX dst= spi= seq= [seq_hi= src= proto=esp|ah|udp icv=bad cut=BYTES encap=SPORT,DPORT|none mark= cpu=
             payload=BYTES as=SPI@DADDR fragments=CUTS order= only= overlap df= inner=N/M wait=SECONDS
-            nh=N iptfs={sub:N,flags:N,off:N} blocks=N]
+            nh=N iptfs={sub:N,flags:N,off:N} blocks=N|KIND:VALUE,...]
     TX dst= [src= mark= cpu= payload=BYTES]
 
 Each netlink request takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body) too.
 LISTEN says whether a key manager listens for ACQUIRE, and to the group MIGRATE. RX sends plain ESP, and in UDP where
 `encap=` names the ports, whatever the SA says; request_fragments.py says how it is cut. `nh` is ESP's next header,
-`blocks` how many packets share an AGGFRAG payload (RFC 9347), `iptfs` that payload's header. `proto=udp` is cleartext
+and request_iptfs.py says what `blocks` and `iptfs` put into an AGGFRAG payload. `proto=udp` is cleartext
 and needs no SPI. Without `src=` the packet comes from the SA's own source; inside a tunnel are the addresses of the
 newest in-policy of single addresses whose template names this destination, else those that were said, else the SA's
 own. TX leaves from the source that an out-policy of single addresses, else the newest SA to that destination, gives.

@@ -53,6 +53,37 @@ def test_packets_of_one_payload_are_delivered_together_and_a_gap_is_waited_for()
     assert [answer.get("late") for answer in given] == [None, None, None, 1, None, 1]
 
 
+V6_IN = "POLICY add dir in src 2001:db8::1 dst 2001:db8::2 tmpl src 10.7.0.1 dst 10.7.1.1 proto esp mode 5"
+START = "45000064000040004011ffff0a0700010a070101"  # of a packet of 100 bytes
+
+
+@pytest.mark.parametrize(
+    ("blocks", "delivered", "counters"),
+    [  # what 7.3.4 counts
+        ("v4:5,v6:9,v4:0", 3, {}), ("v4:5,pad:40", 1, {}), ("v4:5,hex:70000000", 0, {"XfrmInBufferError": 1}),
+        ("v4:5,hex:4500001300000000", 0, {"XfrmInHdrError": 1}), ("pad:0", 0, {}), (f"v4:5,hex:{START}", 1, {}),
+    ],
+)  # fmt: skip
+def test_blocks_of_several_kinds_share_a_payload(blocks: str, delivered: int, counters: dict[str, int]) -> None:
+    given = ask(*IPTFS, V6_IN, f"{RX} blocks={blocks}")[-1]
+    assert given.get("delivered", int(given["result"] == "delivered")) == delivered
+    assert given["counters"] == counters
+
+
+def test_a_packet_whose_middle_is_missing_is_lost_and_what_follows_it_is_not() -> None:
+    rest = f"{RX[:-1]}2 iptfs={{off:80}} blocks=pad:80,v4:5"
+    first = f"{RX} blocks=hex:{START}"
+    assert ask(*IPTFS, first, rest)[-1]["delivered"] == 2
+    short = ask(*IPTFS, first, rest.replace("80", "40"))[-1]
+    assert (short["result"], short["counters"]) == ("delivered", {"XfrmInIptfsError": 1})
+
+
+@pytest.mark.parametrize(("text", "what"), [("v5:1", "unknown kind 'v5'"), ("v4:", "is no number"), ("hex:0", "hex")])
+def test_blocks_that_are_none_are_refused(text: str, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        ask(f"{RX} blocks={text}")
+
+
 def test_a_policy_judges_each_packet_of_a_payload() -> None:
     given = ask(IPTFS[0], f"{RX} blocks=2")
     assert (given[1]["result"], given[1]["counters"]) == ("dropped", {"XfrmInNoPols": 2})
@@ -85,7 +116,7 @@ def test_a_sender_hears_nothing_of_what_the_queue_drops() -> None:
 
 
 def test_too_much_for_one_packet_is_refused_before_anything_is_sent() -> None:
-    with pytest.raises(InputError, match="blocks of 1000 bytes are more than 60000 bytes"):
+    with pytest.raises(InputError, match="blocks hold more than 60000 bytes"):
         ask(f"{RX} payload=1000 blocks=61")
     with pytest.raises(InputError, match="sub and flags are octets"):
         ask(f"{RX} iptfs={{sub:256}}")

@@ -46,7 +46,9 @@ def arriving(rng: random.Random) -> str:
     words = [f"dst={rng.choice(ADDRESSES)}", f"spi={rng.choice((4096, 4097))}", f"seq={rng.randint(0, 40)}"]
     words += some(rng, 0.3, "payload", (0, 5, 100, 3000)) + some(rng, 0.1, "cut", (0, 4, 12, 20, 30))
     words += some(rng, 0.1, "icv", ("bad",)) + some(rng, 0.3, "encap", ("4500,4500",)) + some(rng, 0.2, "mark", (5,))
-    words += some(rng, 0.2, "nh", (0, 4, 17, 41, 50, 59, 94, 144)) + some(rng, 0.3, "blocks", (0, 1, 3))
+    words += some(rng, 0.2, "nh", (0, 4, 17, 41, 50, 59, 94, 144)) + some(
+        rng, 0.3, "blocks", (0, 1, 3, "v4:5,v6:9,pad:3", "hex:4500", "pad:80,v4:5")
+    )
     words += some(rng, 0.2, "iptfs", ("{}", "{sub:1}", "{off:5}", "{off:60000}", "{flags:3}"))
     return " ".join(["RX", *words, *some(rng, 0.3, "inner", ("1/2", "2/2")), rng.choice(CUTS)])
 

@@ -1,0 +1,68 @@
+"""RX of AGGFRAG payloads (RFC 9347): what a line says that lies in one.
+
+    iptfs={sub:N,flags:N,off:N}     the header; zeros where nothing is said, and the rest of sub-type 1 is zeros
+    blocks=N                        N inner packets of `payload` bytes, back to back
+    blocks=KIND:VALUE,...           v4:BYTES, v6:BYTES (a datagram with so many bytes), pad:BYTES (zeros), hex:HEX
+
+The start or the rest of an inner packet is said in hex, with the offset that goes with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from espsim.text.lexer import shown
+from espsim.wire import iptfs
+from espsim.xfrm.request_line import Words
+
+IPTFS_WORDS = frozenset({"iptfs", "blocks"})
+MOST = 60000
+"""Bytes of payload that one line may ask for."""
+
+Datagram = Callable[[int, int], bytes]
+"""A datagram of an IP version with so many bytes of payload."""
+
+
+def aggregation(words: Words) -> bytes | None:
+    """The header, where the line says one."""
+    if "iptfs" not in words:
+        return None
+    said = words.braces("iptfs", ("sub", "flags", "off"), 16)
+    if max(said.get("sub", 0), said.get("flags", 0)) > 0xFF:
+        raise words.error("iptfs: sub and flags are octets")
+    return iptfs.emit(said.get("off", 0), said.get("sub", 0), said.get("flags", 0))
+
+
+def blocks(words: Words, payload: int, version: int) -> Callable[[Datagram], bytes] | None:
+    """What makes the blocks, where the line says them; `version` is that of inner packets that say none."""
+    text = words.values.get("blocks")
+    if text is None:
+        return None
+    parts = [(f"v{version}", payload)] * words.number("blocks", bits=8) if text.isdecimal() else _parts(words, text)
+    if sum(len(value) if isinstance(value, bytes) else value for _, value in parts) > MOST:
+        raise words.error(f"blocks hold more than {MOST} bytes")
+
+    def make(datagram: Datagram) -> bytes:
+        made = b""
+        for kind, value in parts:
+            if isinstance(value, bytes):
+                made += value
+            else:
+                made += bytes(value) if kind == "pad" else datagram(int(kind[1]), value)
+        return made
+
+    return make
+
+
+def _parts(words: Words, text: str) -> list[tuple[str, int | bytes]]:
+    parts: list[tuple[str, int | bytes]] = []
+    for part in text.split(","):
+        kind, _, value = part.partition(":")
+        if kind not in ("v4", "v6", "pad", "hex"):
+            raise words.error(f"blocks: unknown kind {shown(kind)}; known: v4, v6, pad, hex, or a number alone")
+        if kind == "hex":
+            octets = Words({"hex": value}, words.where, words.line).hexadecimal("hex") or b""
+            parts.append((kind, octets))
+        else:
+            parts.append((kind, words.parse_number(f"{kind} of blocks", value, 16)))
+    return parts
