@@ -21,6 +21,7 @@ SUITES = (
 SELECTORS = ("{src:10.9.0.1/32,dst:10.9.0.2/32}", "{src:2001:db8::1/128,dst:2001:db8::2/128}")
 CUTS = ("", "", "fragments=8", "fragments=8,16 order=1,0,2", "fragments=64 overlap", "fragments=atomic",
         "fragments=8 only=0 wait=31")  # fmt: skip
+BLOCKS = (0, 1, 3, "v4:5,v6:9,pad:3", "hex:4500", "pad:80,v4:5")
 REST = ("ADVANCE seconds=7", "EVENTS", "STAT", "DUMP", "LISTEN on", "LISTEN off", "SYSCTL net.ipv4.ipfrag_time=1")
 
 
