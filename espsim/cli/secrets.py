@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from espsim.text.found import Unused
 
 _PORT = re.compile(r"(0x[0-9a-f]{8}@\S+): mode .* dport ([0-9]{1,5}) addr .*")
-"""A comment of a secrets block (io/secrets.py)."""
+_IPTFS = re.compile(r"(0x[0-9a-f]{8}@\S+): mode iptfs\b.*")
+"""Comments of a secrets block (io/secrets.py)."""
 
 
 def brought_along(capture: str, sad_path: str | None) -> Secrets | None:
@@ -65,7 +66,8 @@ def _load_secrets(
     where = f"{capture}: secrets block"
     text = parse_secrets(secrets.text, where)
     ports = {found[1]: int(found[2]) for found in map(_PORT.fullmatch, secrets.comments) if found is not None}
-    text.sas = [replace(item, sa=_at_port(item.sa, ports)) for item in text.sas]
+    aggregated = {found[1] for found in map(_IPTFS.fullmatch, secrets.comments) if found is not None}
+    text.sas = [replace(item, sa=_in_mode(_at_port(item.sa, ports), aggregated)) for item in text.sas]
     sad, unused = common.sad_of_text(text, where, strict_windows=strict_windows, lookup=lookup)
     count = sum(1 for _ in sad)
     common.warn(
@@ -81,6 +83,13 @@ def _at_port(sa: SecurityAssociation, ports: dict[str, int]) -> SecurityAssociat
     if sa.encap is None or not 0 < port < 65536:
         return sa
     return replace(sa, encap=replace(sa.encap, dport=port))
+
+
+def _in_mode(sa: SecurityAssociation, aggregated: set[str]) -> SecurityAssociation:
+    """An SA in mode IPTFS, where a comment says so: what its packets hold is an SA's, and no packet's own."""
+    from espsim.sad.association import Mode
+
+    return replace(sa, mode=Mode.IPTFS) if sa.name in aggregated else sa
 
 
 def note_secrets(capture: str, blocks: int, late: int, sad_path: str | None) -> None:

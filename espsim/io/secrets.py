@@ -7,7 +7,7 @@ Blocks of other types (TLS's keys, WireGuard's) are passed over. A capture may h
 packets that need it. Sources: draft-ietf-opsawg-pcapng, Wireshark wiretap/secrets-types.h and wiretap/pcapng.c.
 
 A row has no place for UDP ports, and Wireshark looks for ESP on 4500 alone. So a comment (option 1) names the ports of
-an SA that has others, in the words of the comments that `text.esp_sa_write` writes.
+an SA that has others, or says `mode iptfs`, in the words of the comments that `text.esp_sa_write` writes.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from espsim.aead.suites import Kind, SuiteKeys
 from espsim.core.address import format_address
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import Mode, SecurityAssociation, Selector
+from espsim.text.iptfs_options import option_words
 from espsim.text.show import selector_row
 
 _NULL = "NULL"
@@ -93,7 +94,7 @@ def esp_sa_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> lis
 
 @dataclass(frozen=True, slots=True)
 class SecretRows:
-    """What a secrets block holds of some SAs: `rows`, with keys, and `comments` about their ports, without.
+    """What a secrets block holds of some SAs: `rows`, with keys, and `comments` about their ports and IP-TFS, without.
 
     `notes` are sentences for a user, each with the names of the SAs that it is about: what has no row, and what a row
     can't do.
@@ -124,7 +125,7 @@ def secret_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> Sec
         if crypto is None:
             continue
         found.rows.extend(_with_epochs(sa, crypto, epochs) if sa.esn else [_row(sa, crypto)])
-        if sa.encap is not None and sa.encap.dport != _UDPENCAP_PORT:
+        if sa.mode is Mode.IPTFS or (sa.encap is not None and sa.encap.dport != _UDPENCAP_PORT):
             found.comments.append(f"{sa.name}: {_not_in_a_row(sa)}")
     found.notes.update((hint.removeprefix("# "), []) for hint in _port_hints(sa for sa, _ in pairs))
     return found
@@ -197,7 +198,7 @@ def _not_in_a_row(sa: SecurityAssociation) -> str:
         words += (
             f" sel {selector_row(sa.selector, len(sa.dst), stats=False).rstrip()}"  # its addresses are the inner ones
         )
-    return words
+    return " ".join([words, *option_words(sa.iptfs)])
 
 
 def _crypto(keys: SuiteKeys) -> _Crypto | None:

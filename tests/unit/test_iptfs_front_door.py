@@ -48,3 +48,17 @@ def test_commands(tmp_path, way):
     back = json.loads(run("decap", tmp_path / "esp", "-o", tmp_path / "back", *words).stdout)
     assert back["iptfs"]["packets"] == told["iptfs"]["packets"] == back["delivered"]
     assert [frame.ip for frame in espsim.read_capture(tmp_path / "back")] == PACKETS
+
+
+@pytest.mark.parametrize("how", ["--secrets", "--esp-sa"])
+def test_keys_for_wireshark_say_the_mode(tmp_path, how):
+    (tmp_path / "sad").write_text(sa_line(gcm_words(), mode="iptfs", more=OPTIONS))
+    clear, words = pcap(tmp_path / "clear", PACKETS), ("--sad", tmp_path / "sad")
+    rows = () if how == "--secrets" else (tmp_path / "rows",)
+    run("encap", clear, "-o", tmp_path / "esp", *words, how, *rows)
+    sads = ("--sad", *rows) if rows else ()
+    back = json.loads(run("decap", tmp_path / "esp", "-o", tmp_path / "back", *sads, "--json").stdout)
+    assert back["iptfs"]["inner"] == 4
+    assert [frame.ip for frame in espsim.read_capture(tmp_path / "back")] == PACKETS
+    if rows:
+        assert "mode iptfs iptfs-opts init-delay 500000 pkt-size 200\n" in rows[0].read_text()
