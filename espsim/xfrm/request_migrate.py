@@ -5,7 +5,7 @@
             offload=IFINDEX,FLAGS attr=NAME,...]
     MIGRATE dir= sel={src:A/N,dst:B/N} {old_src,old_dst,new_src,new_dst,proto,mode,reqid}... [encap= if_id= ptype=]
 
-`encap=0,0,0` takes an encapsulation away. `attr` names attributes that the message may not have. A new selector that
+MIGRATE_STATE alone is 132 zeros. `encap=0,0,0` takes an encapsulation away. `attr` names attributes that the message may not have. A new selector that
 is not said is zeros, of no family; `family:N` inside its braces gives it another than its addresses'.
 """
 
@@ -48,7 +48,10 @@ def split_entries(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def migrate_state_request(words: Words) -> MigrateStateRequest:
-    """MIGRATE_STATE."""
+    """MIGRATE_STATE; alone it is 132 zeros, which asks whether a kernel knows the message."""
+    if not words.values.keys() - {"cap", "length"}:
+        zeros = bytes(4)
+        return MigrateStateRequest(zeros, 0, 0, zeros, zeros, 0, 0, family=0)
     dst, new_dst, new_src = words.address("dst"), words.address("new_dst"), words.address("new_src")
     selector, selector_family = words.selector_with_family("new_sel")
     return MigrateStateRequest(

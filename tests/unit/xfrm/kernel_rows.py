@@ -41,7 +41,7 @@ FIRST_ACQUIRE_OF_6_18 = 34
 """km.seq comes from one counter for all namespaces, and that machine had seen 33 acquires before."""
 
 A = "dst=10.7.1.1"
-ZEROS = "MIGRATE_STATE dst=0.0.0.0 proto=0 spi=0 family=0 new_dst=0.0.0.0 new_src=0.0.0.0 new_family=0 new_reqid=0"
+ZEROS = "MIGRATE_STATE"
 MOVE = "MIGRATE_STATE dst=10.7.1.1 proto=esp spi=0x1000 new_dst=10.7.1.2 new_src=10.7.0.1 new_reqid=5"
 IPTFS_POLICY = "POLICY add dir out src 10.7.1.1 dst 10.7.0.1 tmpl src 10.7.1.1 dst 10.7.0.1 proto esp mode"
 

@@ -185,7 +185,9 @@ def test_a_policy_without_templates_has_nothing_to_move() -> None:
 def test_a_kernel_without_the_message_does_not_ask_who_sends_it() -> None:
     for kernel in ("linux-6.1", "linux-6.12", "linux-6.18"):
         assert last(SA, f"{MOVE} cap=no", kernel=kernel) == {"errno": 22, "result": "EINVAL", "extack": None}
+        assert last("MIGRATE_STATE", kernel=kernel)["extack"] is None
     assert last(SA, f"{MOVE} cap=no")["result"] == "EPERM"
+    assert last("MIGRATE_STATE")["extack"] == "Invalid SPI 0x0"
 
 
 @pytest.mark.parametrize(
