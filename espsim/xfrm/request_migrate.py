@@ -5,8 +5,9 @@
             offload=IFINDEX,FLAGS attr=NAME,...]
     MIGRATE dir= sel={src:A/N,dst:B/N} {old_src,old_dst,new_src,new_dst,proto,mode,reqid}... [encap= if_id= ptype=]
 
-MIGRATE_STATE alone is 132 zeros. `encap=0,0,0` takes an encapsulation away. `attr` names attributes that the message may not have. A new selector that
-is not said is zeros, of no family; `family:N` inside its braces gives it another than its addresses'.
+MIGRATE_STATE alone is 132 zeros. `encap=0,0,0` takes an encapsulation away. `attr` names attributes that the message
+may not have. A new selector that is not said is zeros, of no family; `family:N` inside its braces gives it another than
+its addresses'.
 """
 
 from __future__ import annotations
