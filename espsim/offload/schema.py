@@ -30,7 +30,7 @@ ClassifyField = Literal["port", "esp", "spi", "dst", "src", "proto", "ipver", "m
 IdentityField = Literal["slot", "none", "spi", "spi24", "dst", "src", "proto", "ipver", "mark", "port", "lf",
                         "match_id", "profile", "udp_ports", "reqid"]  # fmt: skip
 VerifyField = Literal["spi", "dst", "src", "proto", "udp_ports"]
-Mode = Literal["tunnel", "transport"]
+Mode = Literal["tunnel", "transport", "beet", "iptfs"]
 Encap = Literal["none", "udp4500", "udp", "tcp"]
 Cipher = Literal["aes-gcm", "aes-gmac", "aes-ccm", "chacha20-poly1305", "aes-cbc+hmac", "aes-ctr+hmac", "3des-cbc+hmac",
                  "null+hmac", "aes-cbc", "aes-cbc+xcbc", "aes-ctr+xcbc", "3des-cbc+xcbc", "null+xcbc", "aes-cbc+cmac",

@@ -44,8 +44,8 @@ WRONG = [
     ('duplicate = { policy = "reject"', 'duplicate = { policy = "banana"', "duplicate =",
      'inbound.program.duplicate.policy: "banana" is not legal; legal: reject, overwrite, keep_first, coexist, software,'
      " unknown"),
-    ('modes = ["tunnel", "transport"]', 'modes = ["tunnel", "beet"]', "modes =",
-     'caps.modes.1: "beet" is not legal; legal: tunnel, transport'),
+    ('modes = ["tunnel", "transport"]', 'modes = ["tunnel", "ro"]', "modes =",
+     'caps.modes.1: "ro" is not legal; legal: tunnel, transport, beet, iptfs'),
     ("capacity = 256 ", 'capacity = "256" ', "capacity = ",
      'inbound.lookup.0.capacity: "256" is not legal; legal: a whole number, memory, config, shared, unknown'),
     ("capacity = 256 ", "capacity = -1 ", "capacity = ", "inbound.lookup.0.capacity: -1 is not legal; input should be"),
