@@ -22,7 +22,7 @@ from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.batch.inbound import window as windows
 from espsim.batch.inbound.admit import selector_words
 from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
-from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, TUNNEL
+from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, RFC_6040, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
@@ -82,12 +82,18 @@ class SadColumns:
 
     @classmethod
     def of(
-        cls, sad: Sad, engine: BatchEngine, *, any_mark: bool = False, sent: SentNumbers | None = None
+        cls,
+        sad: Sad,
+        engine: BatchEngine,
+        *,
+        any_mark: bool = False,
+        sent: SentNumbers | None = None,
+        rfc6040: bool = False,
     ) -> SadColumns:
         """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
 
         `any_mark`: the lookup asks no marks, whatever the packets' are. `sent`: packets that this host sent are looked
-        for, and their numbers kept there (None: they aren't).
+        for, and their numbers kept there (None: they aren't). `rfc6040` as Inbound's.
         """
         entries = _linked(sad)
         alone = _by_reference(entries)
@@ -102,7 +108,7 @@ class SadColumns:
         counts[:, USED] = [e.used is not None for e in entries]
         return cls(
             standing,
-            np.array([_form(e.sa) for e in entries], np.uint8),
+            np.array([_form(e.sa, rfc6040) for e in entries], np.uint8),
             np.array([_extent(e) for e in entries], np.uint8).reshape(len(entries), 2),
             *tables,
             shape,
@@ -216,12 +222,13 @@ def _ready(entry: SadEntry) -> int:
     return _ENCAPSULATED.get(encap.kind, int(Verdict.ENCAP_MISMATCH))
 
 
-def _form(sa: SecurityAssociation) -> int:
+def _form(sa: SecurityAssociation, rfc6040: bool) -> int:
     return (
         int(TUNNEL) * (sa.mode is Mode.TUNNEL)
         | int(DSCP) * ("decap-dscp" in sa.flags)
         | int(NO_ECN) * ("noecn" in sa.flags)
         | int(BY_NEXT_HEADER) * (sa.mode is Mode.ANY)
+        | int(RFC_6040) * (rfc6040 and "noecn" not in sa.flags)
     )
 
 

@@ -71,6 +71,7 @@ class OutColumns:
         *,
         mtu: int = DEFAULT_MTU,
         keeps_mtu: bool = False,
+        rfc6040: bool = False,
         mark: int | None = 0,
     ) -> OutColumns:
         """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
@@ -90,7 +91,7 @@ class OutColumns:
         facts, counts = zeros((len(entries), 8), np.int64), zeros((len(entries), 8), np.uint64)
         for row, entry in enumerate(entries):
             if not standing[row]:
-                facts[row] = _facts(entry.sa, masks.get(entry.sa_index, 0), mtu)
+                facts[row] = _facts(entry.sa, masks.get(entry.sa_index, 0), mtu, rfc6040)
                 counts[row] = _counts(entry)
         return cls(
             standing,
@@ -207,7 +208,7 @@ def _slot(sa: SecurityAssociation) -> SlotKeys | None:
     return SlotKeys(sa.keys, sa.esn) if sa.keys is not None else None
 
 
-def _facts(sa: SecurityAssociation, mask: int, mtu: int) -> list[int]:
+def _facts(sa: SecurityAssociation, mask: int, mtu: int, rfc6040: bool) -> list[int]:
     """A row of `facts`; every word as a signed one."""
     if sa.keys is None:
         return [0] * 8
@@ -215,17 +216,18 @@ def _facts(sa: SecurityAssociation, mask: int, mtu: int) -> list[int]:
     ports = (sa.encap.sport << 48 | sa.encap.dport << 32) if sa.encap is not None else 0
     least = max(min(sa.tfcpad, largest_inner(sa, mtu), 0xFFFFF), 0)  # beyond that nothing fits anyway
     lengths = sa.keys.suite.iv_length << 16 | sa.keys.icv_length << 24 | sa.aligned << 32
-    words = (src >> 64, src & _M64, dst >> 64, dst & _M64, sa.spi, ports | least, mask, _form(sa) | lengths)
+    words = (src >> 64, src & _M64, dst >> 64, dst & _M64, sa.spi, ports | least, mask, _form(sa, rfc6040) | lengths)
     return [word - (word >> 63 << 64) for word in words]
 
 
-def _form(sa: SecurityAssociation) -> int:
+def _form(sa: SecurityAssociation, rfc6040: bool) -> int:
     return (
         layout.TUNNEL * (sa.mode is Mode.TUNNEL)
         | layout.OUTER4 * (len(sa.dst) == 4)
         | layout.UDP * (sa.encap is not None)
         | layout.NO_ECN * ("noecn" in sa.flags)
         | layout.NO_DSCP * ("dont-encap-dscp" in sa.extra_flags)
+        | layout.RFC_6040 * rfc6040
         | layout.NO_DF * ("nopmtudisc" in sa.flags)
         | layout.RANDOM_IV * (sa.keys is not None and sa.keys.suite.iv_length > 0 and not _counts_up(sa))
     )

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     "--option",
     "options",
     multiple=True,
-    type=click.Choice(["strict-windows", "ring-windows"]),
-    help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
+    type=click.Choice(["strict-windows", "ring-windows", "rfc6040"]),
+    help="strict-windows: every duplicate is refused, also where Linux's window passes one; rfc6040: ECN of tunnels is"
+    " that RFC's, not Linux's.",
 )
 @packets.policy_options
 @packets.wire_options
@@ -155,6 +156,7 @@ def decap(
         capture, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
     )
     inbound = packets.inbound_path(sad, packets.mark_of(mark, any_mark), model, assume, policies)
+    inbound.rfc6040 = "rfc6040" in options
     common.note_rings(sad)
     common.keep_apart({"--model": _model_files(inbound)}, writes)
     wire = packets.wire(loss, duplicate, reorder, seed)

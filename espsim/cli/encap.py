@@ -71,6 +71,10 @@ class Files:
     help="Seal with SAs that protect nothing: null (the NULL cipher without authentication), ctr (AES-CTR without an"
     " ICV), or null,ctr. Else they are refused.",
 )
+@click.option(
+    "--option", "options", multiple=True, type=click.Choice(["rfc6040"]),
+    help="rfc6040: a tunnel's outer header has the inner one's ECN, congestion too, where Linux writes ECT(0).",
+)  # fmt: skip
 @packets.audit_option
 @packets.mark_options
 @packets.way_options
@@ -83,6 +87,7 @@ def encap(
     esp_sa: str | None,
     secrets: bool,
     mtu: int | None,
+    options: tuple[str, ...],
     insecure: str | None,
     audit_log: str | None,
     mark: int | None,
@@ -128,6 +133,7 @@ def encap(
     _refuse_unprotected(text.sas, sad_path, allowed)
     sad, unused = common.sad_of_text(text, sad_path)
     outbound = packets.outbound_path(sad, packets.mark_of(mark, any_mark), mtu)
+    outbound.rfc6040 = "rfc6040" in options
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
         audit = packets.audit_log_of(outputs, audit_log)

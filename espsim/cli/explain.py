@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     help="Write a page too: its steps, its bytes, four questions; one file, nothing fetched.",
 )
 @click.option(
-    "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows"]),
-    help="strict-windows: every duplicate is refused, also where Linux's window passes one.",
+    "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows", "rfc6040"]),
+    help="strict-windows: every duplicate is refused, also where Linux's window passes one; rfc6040: as of decap.",
 )  # fmt: skip
 @packets.policy_options
 @packets.mark_options
@@ -118,13 +118,14 @@ def explain(
                 {
                     "--keep-window": keep_window,
                     "--no-reassemble": no_reassemble,
-                    "--option": options,
+                    "--option": set(options) - {"rfc6040"},
                     "--lookup": lookup,
                     "--model": model,
                     "--spd": spd,
                 }
             )
             outbound = packets.outbound_path(common.load_sad(str(sad_path)), asked, mtu)
+            outbound.rfc6040 = "rfc6040" in options
             begin = functools.partial(packets.begin, outbound.sad)
             if html_path is not None:
                 ear = Gathered(outbound.sad)
@@ -138,6 +139,7 @@ def explain(
                 source, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
             )
             inbound = packets.inbound_path(sad, asked, model, assume, packets.policies_of(spd, local, clear))
+            inbound.rfc6040 = "rfc6040" in options
             common.note_rings(sad)
             known = Known(inbound.sad, unused, inbound.mark)
             begin = functools.partial(packets.begin, inbound.sad)

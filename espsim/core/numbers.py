@@ -34,6 +34,7 @@ IPTFS_BUFFER = int(Verdict.IPTFS_BUFFER)
 IPTFS_HEADER = int(Verdict.IPTFS_HEADER)
 IPTFS_LOST = int(Verdict.IPTFS_LOST)
 IPTFS_LATE = int(Verdict.IPTFS_LATE)
+ECN = int(Verdict.ECN)
 
 MAX_DEPTH = 6
 """XFRM_MAX_DEPTH: SAs that a packet may have come through, and templates that a policy may have."""

@@ -56,6 +56,7 @@ class Verdict(_Answer):
     IPTFS_LOST = 24, "IP-TFS: the rest of an inner packet is missing; what follows it is delivered", "XfrmInIptfsError"
     IPTFS_LATE = 25, "IP-TFS: the reorder window has moved past this packet (Linux counts nothing)"
     DEPTH = 26, "ESP in ESP, more than six SAs deep (XFRM_MAX_DEPTH)", "XfrmInBufferError"
+    ECN = 27, "congestion was marked outside of a packet that cannot say so (RFC 6040 4.2; Linux delivers it)"
 
 
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})

@@ -287,6 +287,11 @@ def _plain(failure: Failure, own: SadEntry) -> Answer:
             f"{sa.name} waits for {sa.aggregation.reorder_window} packets at most (iptfs-opts reorder-window), and the"
             " ones after this were handed on: a larger window takes it",
         ),
+        Verdict.ECN: Answer(
+            "ecn",
+            "a router marked congestion outside, and the packet inside is Not-ECT, so that its sender would not hear"
+            " of it: use ECN inside, or `flag noecn` on the sender's SA",
+        ),
         Verdict.TRAILER: Answer(
             "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
         ),

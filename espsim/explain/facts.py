@@ -13,7 +13,7 @@ from espsim.sad.entry import SadEntry
 CAUSES = (
     "snap", "mark", "encap", "other-destination", "unusable", "unknown-spi", "rekeyed", "restart", "duplicate",
     "too-old", "late", "esn-flag", "esn-high", "icv-length", "other-sa", "damaged", "key", "larval", "direction",
-    "expired", "mode", "selector", "no-policy", "template", "blocked", "trailer", "header", "fragment", "iptfs",
+    "expired", "mode", "selector", "ecn", "no-policy", "template", "blocked", "trailer", "header", "fragment", "iptfs",
     "fragment-lost", "reordered", "depth",
 )  # fmt: skip
 """The closed list. Of one verdict's causes the first that holds is taken."""

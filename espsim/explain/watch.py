@@ -33,7 +33,7 @@ _FIRST_NUMBERS = range(1, 65)
 """Where numbers begin again after a restart; a few of the first may be lost."""
 _M64, _HALF = 0xFFFFFFFFFFFFFFFF, 1 << 63
 
-_AUTHENTIC = POLICED | IPTFS_VERDICTS | {Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
+_AUTHENTIC = POLICED | IPTFS_VERDICTS | {Verdict.TRAILER, Verdict.MODE, Verdict.POLICY, Verdict.ECN}
 """Verdicts of packets that failed and whose ICV was right; but for TRAILER the window has taken their number."""
 
 _Key: TypeAlias = tuple[object, ...]

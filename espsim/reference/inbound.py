@@ -29,7 +29,7 @@ from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Received
 from espsim.core.numbers import PROTO_ESP, PROTO_NONE
 from espsim.core.verdict import Verdict
-from espsim.reference.inner import decapsulated, selector_refuses
+from espsim.reference.inner import decapsulated, drops_congested, selector_refuses
 from espsim.reference.iptfs_in import Tunnels
 from espsim.reference.nested import Nested
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
@@ -51,6 +51,7 @@ class Inbound:
 
     `own_traffic`: packets that this host sent, which a capture has too, are SENT. Without it they are what they would
     be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
+    `rfc6040`: ECN of tunnels is that RFC's, and not Linux's.
     `policies`: what they say of a packet is the last word of it (None: they are not asked).
     """
 
@@ -58,21 +59,16 @@ class Inbound:
     """Whether a modelled device looks first (offloaded.py)."""
 
     def __init__(
-        self,
-        sad: Sad,
-        *,
-        mark: int | None = 0,
-        trace: Trace = SILENT,
-        own_traffic: bool = False,
-        engine: Engine | None = None,
-        policies: Policies | None = None,
-    ) -> None:
+        self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT, own_traffic: bool = False,
+        engine: Engine | None = None, policies: Policies | None = None, rfc6040: bool = False,
+    ) -> None:  # fmt: skip
         self.sad = sad
         self.transforms = Transforms(engine)
         self.mark = mark
         self.trace = trace
         self.sent = SentNumbers() if own_traffic else None
         self.policies = policies
+        self.rfc6040 = rfc6040
         self.ports = encap_ports(sad)
         self.tunnels = Tunnels(self)
         self.nested = Nested(self)
@@ -205,10 +201,9 @@ class Inbound:
     def _clear(self, packet: bytes) -> Received[SadEntry] | None:
         """A packet that is not ESP: the policies may want it to be. None: it is none of ours."""
         judged = None if self.policies is None else self.policies.judge_clear(packet, self.ports, self.mark)
-        if judged is None:
-            return None
-        self.trace.judged((), judged)
-        return Received(judged.verdict, judged.counter)
+        if judged is not None:
+            self.trace.judged((), judged)
+        return None if judged is None else Received(judged.verdict, judged.counter)
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
@@ -266,10 +261,12 @@ class Inbound:
         sa = entry.sa
         if sa.mode is Mode.IPTFS:
             return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None
-        inner = decapsulated(sa, arrival.packet, arrival.outer, payload, next_header)
+        inner = decapsulated(sa, arrival.packet, arrival.outer, payload, next_header, rfc6040=self.rfc6040)
         self.trace.decapsulated(entry, arrival, inner)
         if inner is None:
             return Verdict.MODE, None
+        if self.rfc6040 and drops_congested(sa, arrival.outer.tos, inner, next_header):
+            return Verdict.ECN, None
         opened_as = sa if self.policies is None else self.policies.as_opened(sa, next_header)
         arrival.inside = self.nested.inside(arrival, opened_as, inner, next_header)
         if arrival.inside is not None:

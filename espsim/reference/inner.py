@@ -1,7 +1,8 @@
 """The packet inside: what mode and next header make of an opened payload, and what selectors see of it.
 
 1. Tunnel mode: next header 4 or 41 says what lies inside; its own length cuts TFC padding off.
-2. Congestion (ECN) and, where the SA says so, the outer DSCP are carried over to the inner packet.
+2. Congestion (ECN) and, where the SA says so, the outer DSCP are carried over to the inner packet: as Linux does, or
+   as RFC 6040 4.2 says.
 3. Transport mode: the outer IP headers get the payload; length, protocol and checksum are set. BEET mode: beet.py.
 4. Addresses, protocol and ports of the result are what the SA's selector is asked about.
 
@@ -22,7 +23,7 @@ from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6
 
-_ECN_CE = 3
+_ECT_1, _ECT_0, _ECN_CE = 1, 2, 3
 _WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 _ICMP, _ICMPV6 = 1, 58
 
@@ -35,12 +36,16 @@ def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
 
 
 def decapsulated(
-    sa: SecurityAssociation, packet: bytes, outer: Outer, payload: bytes, next_header: int
+    sa: SecurityAssociation, packet: bytes, outer: Outer, payload: bytes, next_header: int, *,
+    rfc6040: bool = False,
 ) -> bytes | None:  # fmt: skip
-    """The inner packet of an SA's packet, by its mode. None: it does not fit the mode, or the mode is IP-TFS."""
+    """The inner packet of an SA's packet, by its mode. None: it does not fit the mode, or the mode is IP-TFS.
+
+    `rfc6040`: ECN is carried over as that RFC says; `drops_congested` says what must be dropped then.
+    """
     mode = mode_of(sa, next_header)
     if mode is Mode.TUNNEL:
-        return from_tunnel(sa, outer, payload, next_header)
+        return from_tunnel(sa, outer, payload, next_header, rfc6040=rfc6040)
     if mode is Mode.IPTFS:
         return None  # one payload may hold several, or none (iptfs_in.py)
     if mode is Mode.BEET:
@@ -48,8 +53,13 @@ def decapsulated(
     return from_transport(packet, outer, payload, next_header)
 
 
-def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int) -> bytes | None:
-    """The inner packet of a tunnel, TFC padding cut off, ECN and DSCP carried over. None: it does not fit the mode."""
+def from_tunnel(
+    sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int, *, rfc6040: bool = False
+) -> bytes | None:
+    """The inner packet of a tunnel, TFC padding cut off, ECN and DSCP carried over. None: it does not fit the mode.
+
+    `rfc6040`: ECN is carried over as that RFC says; `drops_congested` says what must be dropped then.
+    """
     if next_header == PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
         length = payload[2] << 8 | payload[3]
     elif next_header == PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
@@ -57,10 +67,19 @@ def from_tunnel(sa: SecurityAssociation, outer: Outer, payload: bytes, next_head
     else:
         return None
     inner = payload[:length] if length >= ipv4.HEADER_LENGTH else payload
-    return _carry_over(sa, outer.tos, inner, v4=next_header == PROTO_IPIP)
+    return _carry_over(sa, outer.tos, inner, v4=next_header == PROTO_IPIP, rfc6040=rfc6040)
 
 
-def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool) -> bytes:
+def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_header: int) -> bool:
+    """RFC 6040 4.2, figure 4: congestion outside of a tunnel, and inside a packet whose sender would not hear of it."""
+    if mode_of(sa, next_header) is not Mode.TUNNEL or "noecn" in sa.flags or outer_tos & 3 != _ECN_CE:
+        return False
+    if next_header == PROTO_IPIP:
+        return ipv4.HEADER_LENGTH <= (inner[0] & 15) * 4 <= len(inner) and not inner[1] & 3
+    return not ipv6.traffic_class(inner) & 3
+
+
+def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool, rfc6040: bool) -> bytes:
     """Congestion (unless `noecn`), and with `decap-dscp` the outer DSCP."""
     if v4 and not ipv4.HEADER_LENGTH <= (inner[0] & 15) * 4 <= len(inner):
         return inner  # no IPv4 header: for the stack behind us to refuse
@@ -70,6 +89,8 @@ def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bo
         new = outer_tos & 0xFC | new & 3
     if outer_tos & 3 == _ECN_CE and "noecn" not in sa.flags and new & 3:
         new |= _ECN_CE
+    if rfc6040 and "noecn" not in sa.flags and (outer_tos & 3, tos & 3) == (_ECT_1, _ECT_0):
+        new = new & 0xFC | _ECT_1
     if new == tos:
         return inner
     return ipv4.set_tos(inner, new) if v4 else ipv6.set_traffic_class(inner, new)

@@ -52,8 +52,9 @@ class OffloadedInbound(Inbound):
         trace: Trace = SILENT,
         own_traffic: bool = False,
         policies: Policies | None = None,
+        rfc6040: bool = False,
     ) -> None:
-        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic, policies=policies)
+        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic, policies=policies, rfc6040=rfc6040)
         self.device = device
         # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
         self._contexts: dict[int, SadEntry] = {}

@@ -42,6 +42,7 @@ class Outbound:
     """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
     `engine` seals them (None: cryptography's).
 
+    `rfc6040`: congestion inside is marked outside too, as that RFC says, and not as ECT(0), as Linux does.
     `keeps_mtu`: what does not fit `mtu` is refused, cut or fragmented, as Linux does (fitting.py).
 
     `mark` is the packets' (None: marks are not asked). Without policies it is what a policy's mark would be.
@@ -52,6 +53,7 @@ class Outbound:
     def __init__(
         self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0,
         trace: OutTrace = OUT_SILENT, engine: Engine | None = None, keeps_mtu: bool = False,
+        rfc6040: bool = False,
     ) -> None:  # fmt: skip
         self.sad = sad
         self.transforms = Transforms(engine)
@@ -59,6 +61,7 @@ class Outbound:
         self.mark = mark
         self.mtu = mtu
         self.keeps_mtu = keeps_mtu
+        self.rfc6040 = rfc6040
         self.random_bytes = random_bytes
         self.masks: dict[int, int] = {}
         self.senders = Senders(self._aggregate)
@@ -136,7 +139,7 @@ class Outbound:
         seq_hi = pack_seq_hi(seq64) if sa.esn else b""
         body = self.transforms.of(entry, keys).seal(header, seq_hi, iv, plaintext)
         self.trace.sealed(entry, header, seq_hi, iv, body)
-        wire = _wrap(sa, packet, header + iv + body, seq64)
+        wire = _wrap(sa, packet, header + iv + body, seq64, rfc6040=self.rfc6040)
         self.trace.wrapped(entry, wire)
         cut = pieces(sa, wire, self.mtu, ident_of(sa, seq64)) if self.keeps_mtu else ()
         if cut:
@@ -250,7 +253,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
     return length + (place[0] - ipv6.HEADER_LENGTH if place else 0)
 
 
-def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> bytes:
+def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int, *, rfc6040: bool = False) -> bytes:
     """UDP where the SA says so, then the outer IP header."""
     proto = PROTO_ESP
     if sa.encap is not None and sa.encap.kind == ESPINUDP:
@@ -258,7 +261,7 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> 
         sealed = udp.emit(sa.encap.sport, sa.encap.dport, sealed, addresses)
         proto = PROTO_UDP
     if sa.mode is Mode.TUNNEL:
-        return _tunnel_header(sa, packet, proto, len(sealed), seq64) + sealed
+        return _tunnel_header(sa, packet, proto, len(sealed), seq64, rfc6040=rfc6040) + sealed
     if sa.mode is Mode.IPTFS:
         return _iptfs_header(sa, proto, len(sealed)) + sealed
     if sa.mode is Mode.BEET:
@@ -270,12 +273,17 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int) -> 
     return ipv6.with_payload(packet[:at], pointer, proto, sealed)
 
 
-def _tunnel_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int, seq64: int) -> bytes:
+def _tunnel_header(
+    sa: SecurityAssociation, packet: bytes, proto: int, length: int, seq64: int, *, rfc6040: bool = False
+) -> bytes:
     """RFC 4301 5.1.2 as Linux builds it (xfrm4_tunnel_encap_add, xfrm6_tunnel_encap_add)."""
     v4 = packet[0] >> 4 == 4
     inner_tos = packet[1] if v4 else ipv6.traffic_class(packet)
     ecn = inner_tos & 3
-    ecn = 0 if "noecn" in sa.flags else 2 if ecn == 3 else ecn  # INET_ECN_encapsulate: CE goes out as ECT(0)
+    if "noecn" in sa.flags:
+        ecn = 0
+    elif ecn == 3 and not rfc6040:
+        ecn = 2  # INET_ECN_encapsulate: CE goes out as ECT(0)
     dscp = 0 if "dont-encap-dscp" in sa.extra_flags else inner_tos & 0xFC
     if len(sa.dst) == 4:
         keeps_df = not v4 or packet[6] & 0x40

@@ -65,6 +65,7 @@ def both(
     mtu=1500,
     handed=None,
     keeps_mtu=False,
+    rfc6040=False,
 ) -> list[Any]:
     """Run both paths, compare all that can be seen, and return the reference's answers.
 
@@ -76,10 +77,12 @@ def both(
     sad.listener = lambda *event: events.append((event[1].sa_index, event[0], event[2]))
     other.listener = lambda *event: other_events.append((event[1].sa_index, event[0], event[2]))
     entries, others = list(sad), list(other)
-    reference = Outbound(sad, constant, mtu=mtu, keeps_mtu=keeps_mtu)
+    reference, one = (
+        Outbound(of, constant, mtu=mtu, keeps_mtu=keeps_mtu, rfc6040=rfc6040) for of in (sad, other)
+    )  # fmt: skip
     want = [reference.send(packet, now) for packet, now in zip(packets, times, strict=True)]
     found = []
-    with BatchOutbound(Outbound(other, constant, mtu=mtu, keeps_mtu=keeps_mtu), engine, debug=True) as batches:
+    with BatchOutbound(one, engine, debug=True) as batches:
         for at in range(0, len(packets), cut):
             found += batches.send(packets[at : at + cut], times[at : at + cut])
             if write_back:
@@ -102,10 +105,12 @@ EXAMPLES = settings(deadline=None, max_examples=20 if UNJITTED else examples(35)
 
 @pytest.mark.parametrize("engine", ENGINES)
 @EXAMPLES
-@given(sads(), TRAFFIC, st.sampled_from(CUTS), st.booleans(), st.sampled_from([576, 1500]))
-def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back, mtu):
+@given(sads(), TRAFFIC, st.sampled_from(CUTS), st.booleans(), st.sampled_from([576, 1500]), st.booleans())
+def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back, mtu, rfc6040):
     packets, times = timed(traffic)
-    both(lambda: make(chosen), packets, times, cut=cut, engine=engine, write_back=write_back, mtu=mtu)
+    both(
+        lambda: make(chosen), packets, times, cut=cut, engine=engine, write_back=write_back, mtu=mtu, rfc6040=rfc6040
+    )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=15 if UNJITTED else examples(30))

@@ -17,6 +17,7 @@ from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import (
     BLOCKED,
     DELIVERED,
+    ECN,
     INTEGRITY,
     MODE,
     NO_POLICY,
@@ -78,7 +79,7 @@ def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: 
         if sa < 0 or flags[i] & OWN:
             continue
         refused = found in (REPLAY_DUPLICATE, REPLAY_TOO_OLD, REPLAY_ZERO)
-        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES):
+        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES, ECN):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

@@ -15,6 +15,7 @@ from espsim.core.batch import PacketBatch
 from espsim.core.numbers import (
     BLOCKED,
     DELIVERED,
+    ECN,
     INTEGRITY,
     MODE,
     NO_POLICY,
@@ -53,7 +54,7 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
         sa, found = sa_index[i], verdict[i]
         if sa < 0 or flags[i] & OWN:
             continue
-        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES):
+        if found in (DELIVERED, MODE, POLICY, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES, ECN):
             counts[sa, PACKETS] += 1
             counts[sa, BYTES] += payload[i]
         elif found == REPLAY_DUPLICATE:

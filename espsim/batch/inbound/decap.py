@@ -19,6 +19,7 @@ from espsim.core.arrays import I32, I64, U8
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import (
     DELIVERED,
+    ECN,
     MODE,
     PROTO_IPIP,
     PROTO_IPV6,
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
 TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
-"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY."""
+RFC_6040 = np.uint8(16)
+"""Bits of `form`, an SA's way to decapsulate: tunnel mode, the flags decap-dscp and noecn, Mode.ANY; ECN as RFC 6040
+says, not as Linux does (not with noecn)."""
 
-_CE = 3
+_ECT_1, _ECT_0, _CE = 1, 2, 3
 
 
 @inlined
@@ -48,25 +51,34 @@ def _inside(arena: U8, at: int, payload: int, next_header: int) -> int:
 
 
 @inlined
-def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.uint8) -> None:
-    """Congestion and the outer DSCP, as far as the SA's flags say; an IPv4 checksum that was wrong stays wrong."""
+def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.uint8) -> bool:
+    """Congestion and the outer DSCP, as far as the SA's flags say; an IPv4 checksum that was wrong stays wrong.
+
+    False: the packet must be dropped (RFC 6040 4.2).
+    """
     first, second = np.int64(arena[at]), np.int64(arena[at + 1])
     if v4 and ((first & 15) * 4 < 20 or (first & 15) * 4 > length):
-        return  # no IPv4 header: whoever gets the packet refuses it
+        return True  # no IPv4 header: whoever gets the packet refuses it
     tos = second if v4 else (first & 15) << 4 | second >> 4
     new = tos
     if form & DSCP:
         new = outer & 0xFC | new & 3
     if outer & 3 == _CE and not form & NO_ECN and new & 3:
         new |= _CE
+    if form & RFC_6040:
+        if outer & 3 == _CE and tos & 3 == 0:
+            return False
+        if outer & 3 == _ECT_1 and tos & 3 == _ECT_0:
+            new = new & 0xFC | _ECT_1
     if new == tos:
-        return
+        return True
     if v4:
         total = (~be16(arena, at + 10) & 0xFFFF) + (~tos & 0xFFFF) + new  # RFC 1624 3
         arena[at + 1] = new
         put16(arena, at + 10, ~fold(total) & 0xFFFF)
     else:
         arena[at], arena[at + 1] = first & 0xF0 | new >> 4, (new & 15) << 4 | second & 15
+    return True
 
 
 @inlined
@@ -91,7 +103,7 @@ def decap_rows(
     arena: U8, offset: I64, where: I32, family: U8, tos: U8, sa_index: I32, form: U8,
     plain_at: I64, payload: I32, next_header: U8, inner_at: I64, inner_length: I32, verdict: U8,
 ) -> None:  # fmt: skip
-    """The inner packet of every row without a verdict, made in place; MODE where a tunnel holds none."""
+    """The inner packet of every row without a verdict, made in place; MODE where a tunnel holds none, ECN."""
     for i in range(len(verdict)):
         inner_at[i] = inner_length[i] = 0
         if verdict[i] != DELIVERED:
@@ -103,7 +115,9 @@ def decap_rows(
             if size < 0:
                 verdict[i] = MODE
                 continue
-            _carry_over(arena, at, size, following == PROTO_IPIP, np.int64(tos[i]), kind)
+            if not _carry_over(arena, at, size, following == PROTO_IPIP, np.int64(tos[i]), kind):
+                verdict[i] = ECN
+                continue
         else:
             headers = np.int64(where[i, 0])
             at, size = at - headers, headers + size

@@ -83,6 +83,7 @@ class OnePacketPath(Protocol):
     mark: int | None
     ports: frozenset[int]
     sent: SentNumbers | None
+    rfc6040: bool
 
     @property
     def policies(self) -> policies.Policies | None:
@@ -114,7 +115,9 @@ class BatchInbound(Closing):
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = SadColumns.of(one.sad, self.engine, any_mark=one.mark is None, sent=one.sent)
+        self.columns = SadColumns.of(
+            one.sad, self.engine, any_mark=one.mark is None, sent=one.sent, rfc6040=one.rfc6040
+        )
         self.columns.policies = one.policies
         self.columns.nested = one.nested
         self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too

@@ -22,6 +22,7 @@ from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.numbers import (
     BLOCKED,
     DELIVERED,
+    ECN,
     IPTFS_BUFFER,
     IPTFS_HEADER,
     IPTFS_LATE,
@@ -50,7 +51,7 @@ AUTHENTIC, RESUMED = np.uint64(1), np.uint64(2)
 """Flags: some ICV was right; the window waits for its first packet."""
 
 _AUTHENTIC = (
-    DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES,
+    DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES, ECN,
     IPTFS_BUFFER, IPTFS_HEADER, IPTFS_LOST, IPTFS_LATE,
 )  # fmt: skip
 """Verdicts of packets whose ICV was right."""

@@ -19,6 +19,7 @@ from espsim.batch.outbound.facts import (
     NO_ECN,
     OUTER4,
     RANDOM_IV,
+    RFC_6040,
     TUNNEL,
     UDP,
     halves,
@@ -107,7 +108,7 @@ def _tunnel(
     first, second = np.int64(arena[at]), np.int64(arena[at + 1])
     inner = second if v4 else (first & 15) << 4 | second >> 4
     ecn = inner & 3
-    ecn = 0 if form & NO_ECN else 2 if ecn == 3 else ecn
+    ecn = 0 if form & NO_ECN else 2 if ecn == 3 and not form & RFC_6040 else ecn
     tos = (0 if form & NO_DSCP else inner & 0xFC) | ecn
     if form & OUTER4:
         keeps = not v4 or arena[at + 6] & 0x40 != 0

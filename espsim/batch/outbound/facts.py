@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from espsim.jit.compiling import inlined
 
-TUNNEL, OUTER4, UDP, NO_ECN, NO_DSCP, NO_DF, RANDOM_IV = (1 << n for n in range(7))
-"""Bits of `form`: tunnel mode, IPv4 outside, ESP in UDP, the flags noecn, dont-encap-dscp, nopmtudisc, a CBC IV."""
+TUNNEL, OUTER4, UDP, NO_ECN, NO_DSCP, NO_DF, RANDOM_IV, RFC_6040 = (1 << n for n in range(8))
+"""Bits of `form`: tunnel mode, IPv4 outside, ESP in UDP, the flags noecn, dont-encap-dscp, nopmtudisc, a CBC IV, and
+congestion inside marked outside (Linux: ECT(0))."""
 
 LAST, LIMIT, WRAPS, PACKETS, BYTES, USED, SINCE = range(7)
 """Words of a row of `counts`."""

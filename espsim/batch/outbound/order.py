@@ -49,6 +49,7 @@ class OnePacketOut(Protocol):
     sad: Sad
     mtu: int
     keeps_mtu: bool
+    rfc6040: bool
     mark: int | None
     random_bytes: Callable[[int], bytes]
     masks: dict[int, int]
@@ -77,7 +78,8 @@ class BatchOutbound(Closing):
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
         self.columns = OutColumns.of(
-            one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, keeps_mtu=one.keeps_mtu, mark=one.mark
+            one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, keeps_mtu=one.keeps_mtu,
+            rfc6040=one.rfc6040, mark=one.mark
         )  # fmt: skip
         self._out = np.empty(0, np.uint8)
         self._tied = False

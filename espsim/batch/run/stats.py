@@ -16,7 +16,9 @@ from espsim.sad.entry import SadEntry
 if TYPE_CHECKING:
     from espsim.aead.batch import BatchEngine
 
-ENGINE_VERDICTS = PASSED | POLICED | IPTFS_VERDICTS | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY}
+ENGINE_VERDICTS = (
+    PASSED | POLICED | IPTFS_VERDICTS | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY, Verdict.ECN}
+)
 """Of an inbound packet that an engine has opened, or refused by its ICV."""
 
 

@@ -144,6 +144,8 @@ CASES = [
          {("POLICY", "selector"): 1}, ("10.9.0.0/16",)),
     Case("selector in transport mode", sa_line(GCM, mode="transport", more="sel src 0.0.0.0/0 dst 0.0.0.0/0 proto 6"),
          [PEER.packet(1, inner_packet()[20:], next_header=17)], {("POLICY", "selector"): 1}, ("proto 6",)),
+    Case("ecn", PLAIN, [PEER.packet(1)[:1] + b"\3" + PEER.packet(1)[2:]], {("ECN", "ecn"): 1}, ("Not-ECT",),
+         options=("--option", "rfc6040")),
     Case("no-policy", PLAIN, numbers(PEER, 1), {("NO_POLICY", "no-policy"): 1}, ("no in or fwd policy",),
          spd="ip xfrm policy add src 10.9.0.0/16 dir in tmpl proto esp mode tunnel\n"),
     Case("template", PLAIN, numbers(PEER, 1, 2), {("TEMPLATE", "template"): 2}, ("0x00001001@192.0.2.2, reqid",),

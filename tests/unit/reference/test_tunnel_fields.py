@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
+from espsim.batch.inbound.order import BatchInbound
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
@@ -127,3 +129,53 @@ def test_outer_ipv6_length_counts_what_follows_the_header():
     packet = sealed("v6", packet_of("v4"))
     assert int.from_bytes(packet[4:6]) == len(packet) - 40
     assert packet[6] == 50
+
+
+# -- RFC 6040, where it is asked for ----------------------------------------------------------------------------------
+
+NOT_ECT, ECT_1, ECT_0, CE = range(4)
+FIGURE_4: dict[int, dict[int, int | None]] = {
+    NOT_ECT: {NOT_ECT: NOT_ECT, ECT_0: NOT_ECT, ECT_1: NOT_ECT, CE: None},
+    ECT_0: {NOT_ECT: ECT_0, ECT_0: ECT_0, ECT_1: ECT_1, CE: CE},
+    ECT_1: {NOT_ECT: ECT_1, ECT_0: ECT_1, ECT_1: ECT_1, CE: CE},
+    CE: {NOT_ECT: CE, ECT_0: CE, ECT_1: CE, CE: CE},
+}
+"""By the inner ECN, then the outer: what goes on. None: dropped."""
+
+
+@pytest.mark.parametrize(("outer", "inner"), FAMILIES)
+@pytest.mark.parametrize("outside", range(4))
+@pytest.mark.parametrize("inside", range(4))
+def test_rfc_6040_figure_4(outer, inner, outside, inside):
+    sa = gcm_sa(*ADDRESSES[outer])
+    fields: dict[str, Any] = {"tos": EF | outside} if outer == "v4" else {"traffic_class": EF | outside}
+    packet = Peer(sa).packet(1, packet_of(inner, AF11 | inside), **fields)
+    inbound = Inbound(new_sad(sa), rfc6040=True)
+    received = inbound.receive(packet)
+    (batched,) = BatchInbound(Inbound(new_sad(sa), rfc6040=True), "cryptography").receive([packet])
+    want = FIGURE_4[inside][outside]
+    for found in (received, batched):
+        assert found is not None
+        assert (found.verdict, found.counter) == (Verdict.ECN if want is None else Verdict.DELIVERED, None)
+        assert found.inner == (None if want is None else packet_of(inner, AF11 | want))
+    assert next(iter(inbound.sad)).packets == 1
+
+
+@pytest.mark.parametrize(("outer", "inner"), FAMILIES)
+@pytest.mark.parametrize("inside", range(4))
+def test_rfc_6040_on_the_way_out(outer, inner, inside):
+    """Normal mode: the outer header has the inner one's ECN; `noecn` still clears it."""
+    for flags, want in ((frozenset(), inside), (frozenset({"noecn"}), 0)):
+        sad = new_sad(gcm_sa(*ADDRESSES[outer], flags=flags))
+        sent = Outbound(sad, bytes, rfc6040=True).send(packet_of(inner, AF11 | inside))
+        assert sent is not None
+        assert sent.packet is not None
+        assert tos_of(sent.packet) == AF11 | want
+
+
+def test_noecn_is_left_alone_by_rfc_6040():
+    sa = gcm_sa(flags=frozenset({"noecn"}))
+    packet = Peer(sa).packet(1, packet_of("v4", AF11), tos=EF | CE)
+    received = Inbound(new_sad(sa), rfc6040=True).receive(packet)
+    assert received is not None
+    assert received.inner == packet_of("v4", AF11)
