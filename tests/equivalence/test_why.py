@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from espsim.aead.suites import Algorithm
 from espsim.explain import trials
 from espsim.explain.facts import CAUSES
 from espsim.explain.known import Known
@@ -26,7 +27,7 @@ from tests.equivalence.kernel_settings import UNJITTED
 from tests.equivalence.test_pipeline_offloaded import CHOSEN, offloaded
 from tests.equivalence.test_stream_inbound import capture
 from tests.examples import examples
-from tests.support import engines_there
+from tests.support import Peer, engines_there, gcm_sa, ipv4, udp
 
 Chosen = tuple[SecurityAssociation, bool]
 EXAMPLES = settings(deadline=None, max_examples=8 if UNJITTED else examples(15))
@@ -124,3 +125,23 @@ def test_the_same_with_a_device(folder, chosen, arrivals, name, seed, rows):
     with pytest.MonkeyPatch.context() as patch:
         cut(patch, rows)
         filled(SHAPES[name]() if name in SHAPES else load(name), seed, check)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "failed"),
+    [
+        ([(5, (1 << 32) - 10), (5, (1 << 31) + 100), (5, (1 << 32) - 9)], ("INTEGRITY", "late")),
+        ([(5, (1 << 32) - 10), (6, (1 << 31) + 100), (5, (1 << 31) + 100)], ("REPLAY_DUPLICATE", "duplicate")),
+    ],
+    ids=["opened again", "refused"],
+)
+def test_an_implicit_iv_is_put_back_under_the_number_that_it_had(folder, numbers, failed):
+    """A packet of the epoch before opens as the batch begins, and not when its turn comes: its cause is found then."""
+    algorithms = (Algorithm("aead", "iiv(rfc4106(gcm(aes)))", bytes(20), 128),)
+    sa = gcm_sa(window=64, flags=frozenset({"esn"}), replay=ReplayState(1 << 31, 5))
+    sa = replace(sa, algorithms=algorithms)
+    packets = [Peer(sa).packet(high << 32 | low, ipv4(udp(bytes(20)))) for high, low in numbers]
+    path = capture(folder / "in.pcap", packets, [0.0, 1.0, 2.0])
+    want = by_reference(path, folder, Inbound(make([(sa, True)])))
+    assert [(one["verdict"], one["cause"]) for one in want[0]] == [failed]
+    assert by_batches(path, folder, Inbound(make([(sa, True)]))) == want

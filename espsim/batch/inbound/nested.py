@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from espsim.aead.suites import pack_seq_hi
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, TUNNEL
 from espsim.batch.inbound.open import close_row
 from espsim.core.arrays import I32, I64, U8
@@ -143,7 +142,6 @@ def hand_over(batch: PacketBatch, columns: SadColumns, first: int) -> None:
     columns.alone[0] = 1
     for row in (first + np.flatnonzero(batch.verdict[first:] == DELIVERED)).tolist():
         if batch.opened[row] in (DELIVERED, TRAILER):
-            esn = columns.entries[batch.sa_index[row]].sa.esn
-            close_row(batch, columns, row, pack_seq_hi(int(batch.seq64[row])) if esn else b"")
+            close_row(batch, columns, row, int(batch.seq64[row]))
         batch.opened[row], batch.verdict[row] = UNOPENED, ONE_BY_ONE
     batch.opened[first:][batch.verdict[first:] == ONE_BY_ONE] = HANDED

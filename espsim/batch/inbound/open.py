@@ -11,6 +11,7 @@ import numpy as np
 
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import EngineError
+from espsim.aead.suites import pack_seq_hi
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.batch import PacketBatch
@@ -68,15 +69,15 @@ def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
 STAGE = Stage("open", open_rows, frozenset({"esp_at", "end_at", "plain_at", "plain_length", "opened"}), objects=False)
 
 
-def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
-    """Open one row under the seq64 that it has now.
+def open_again(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
+    """Open one row under the seq64 that it has now; `number` is the one that it had before.
 
     One that opened under another number does not open under this one, because an ICV fits one number; its ciphertext
     is put back. Where the SA has no ICV the number is not part of anything, and what was opened stays.
     """
     if batch.opened[row] in (Verdict.DELIVERED, Verdict.TRAILER):
         if columns.extent[batch.sa_index[row], 1]:
-            close_row(batch, columns, row)
+            close_row(batch, columns, row, number)
             batch.opened[row] = Verdict.INTEGRITY
         else:
             batch.opened[row] = Verdict.DELIVERED  # for the trailer to be judged again
@@ -89,20 +90,20 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int) -> None:
     _refuse_broken(batch.opened[this])
 
 
-def close_row(batch: PacketBatch, columns: SadColumns, row: int, seq_hi: bytes = b"") -> None:
+def close_row(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
     """Ciphertext again where a row's plaintext lies; zeros where the keys are not at hand (`columns.entries`).
 
-    The ICV was left where it is. `seq_hi` is the high half of the number under which the row was opened; without it,
-    only the ciphertext of a suite with an explicit IV is right.
+    The ICV was left where it is. `number` is the one under which the row was opened: it is an implicit IV (RFC 8750).
     """
     at, size = int(batch.plain_at[row]), int(batch.plain_length[row])
     esp, plaintext = int(batch.esp_at[row]), batch.arena[at : at + size]
-    keys = columns.entries[batch.sa_index[row]].sa.keys if columns.entries else None
-    if keys is None:
+    sa = columns.entries[batch.sa_index[row]].sa if columns.entries else None
+    if sa is None or sa.keys is None:
         plaintext[:] = 0
         return
+    seq_hi = pack_seq_hi(number) if sa.esn else b""
     header, iv = batch.arena[esp : esp + 8].tobytes(), batch.arena[esp + 8 : at].tobytes()
-    sealed = CryptographyEngine().transform(keys).seal(header, seq_hi, iv, plaintext.tobytes())
+    sealed = CryptographyEngine().transform(sa.keys).seal(header, seq_hi, iv, plaintext.tobytes())
     plaintext[:] = np.frombuffer(sealed, np.uint8)[:size]
 
 

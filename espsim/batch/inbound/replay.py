@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.batch.inbound import nested
-from espsim.batch.inbound.open import open_again
+from espsim.batch.inbound.open import close_row, open_again
 from espsim.batch.inbound.trailer import trailer_again
 from espsim.batch.inbound.window import ESN, WHERE, accepted, infer, judge, sent_number
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import DELIVERED, OTHERWISE, OWN, TRAILER
+from espsim.core.numbers import DELIVERED, OTHERWISE, OWN, TRAILER, UNOPENED
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
@@ -167,13 +167,26 @@ def settle_by(
     """
     end = nested.first_of(batch, columns, wary=wary)
     rows, row = batch if end == len(batch) else batch.head(end), 0
+    opened_as = rows.seq64.copy()
     while (row := go_on(rows, row)) >= 0:
-        open_again(rows, columns, row)
+        open_again(rows, columns, row, int(opened_as[row]))
         trailer_again(rows, row)
         if nested.holds(rows, columns, row):
             end = row
             break
+    _close_implicit(rows, columns, opened_as)
     nested.hand_over(batch, columns, end)
+
+
+def _close_implicit(rows: PacketBatch, columns: SadColumns, opened_as: U64) -> None:
+    """Put ciphertext back in rows that must not be used (OTHERWISE) and whose IV is their number: it is known here."""
+    if not columns.entries or OTHERWISE not in rows.opened.tobytes():
+        return
+    for row in np.flatnonzero(rows.opened == OTHERWISE).tolist():
+        keys = columns.entries[rows.sa_index[row]].sa.keys
+        if keys is not None and keys.suite.implicit_iv:
+            close_row(rows, columns, row, int(opened_as[row]))
+            rows.opened[row] = UNOPENED
 
 
 CHECK = Stage("check", check, frozenset({"seq64", "replay"}), objects=False)
