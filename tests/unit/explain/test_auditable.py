@@ -157,3 +157,14 @@ def test_a_date_that_no_calendar_has_is_null():
 )
 def test_the_spi_of_a_fragment_is_in_the_first(packet, spi):
     assert OuterFacts.of(packet, encap_ports(new_sad())).spi == spi
+
+
+@pytest.mark.parametrize("way", [("--reference",), ("--batch",)])
+def test_a_layer_inside_has_its_own_sas_addresses(tmp_path, way):
+    inner = gcm_sa("198.51.100.1", "198.51.100.2", 0x2002, window=4)
+    sad = SAD + WORDS.format("198.51.100.1", "198.51.100.2", "0x2002", "")
+    nested = Peer(V4).packet(1, forged(Peer(inner).packet(7, INNER)))
+    _, lines = log_of(tmp_path, [nested], *way, sad=sad)
+    assert [(line["event"], line["spi"], line["seq"], line["src"], line["dst"]) for line in lines] == [
+        ("icv", 0x2002, 7, "198.51.100.1", "198.51.100.2")
+    ]

@@ -214,3 +214,27 @@ def test_a_mode_that_the_packet_shows_makes_no_new_sa():
     """ESN without a window is refused where a mode is said, and stands where none is."""
     anyone = gcm_sa(mode=Mode.ANY, window=0, flags=frozenset({"esn"}))
     assert policies("add dir in").as_opened(anyone, 4).mode is Mode.TUNNEL
+
+
+class TestBundles:
+    """Packets with several layers, as the SAs that opened them say (nested.py)."""
+
+    OUTER, INNER_SA = gcm_sa(spi=0x51, reqid=1), gcm_sa(spi=0x52, key_byte=9, reqid=2)
+    T_OUTER, T_INNER = TMPL_A, TMPL_A.replace("reqid 1", "reqid 2")
+
+    def verdict(self, templates: str) -> Verdict:
+        inbound = Inbound(new_sad(self.OUTER, self.INNER_SA), policies=policies(f"add dir in{templates}"))
+        inside = Peer(self.INNER_SA).packet(1, INNER)
+        received = inbound.receive(Peer(self.OUTER).packet(1, inside))
+        assert received is not None
+        assert received.depth == 2
+        return received.verdict
+
+    def test_the_last_template_is_the_outermost_layer(self):
+        assert self.verdict(self.T_INNER + self.T_OUTER) is OK
+        assert self.verdict(self.T_OUTER + self.T_INNER) is WRONG
+
+    def test_every_tunnel_needs_its_template(self):
+        assert self.verdict(self.T_OUTER) is WRONG
+        assert self.verdict(self.T_INNER) is WRONG
+        assert self.verdict(self.T_INNER + self.T_OUTER + USE) is OK
