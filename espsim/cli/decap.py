@@ -95,8 +95,10 @@ def decap(
     that takes the inner packet, where none does the `fwd` policy (a capture does not say which addresses are this
     host's; --local does). An SA with an if_id comes by its xfrm interface. --clear judges packets that are not ESP,
     too, but for copies of packets that were opened, which a capture on the receiver has, and goes one at a time. An SA
-    in `mode beet` takes the inner addresses from its selector. `espsim engines --suites` lists the algorithms; an AEAD
-    with an implicit IV (RFC 8750), for which Linux has no name, is `aead iiv(NAME)`: iiv(rfc4106(gcm(aes))).
+    in `mode beet` takes the inner addresses from its selector. One in `mode iptfs` (RFC 9347, `iptfs-opts drop-time N
+    reorder-window N`) gives inner packets as they are complete, by the capture's clock. `espsim engines --suites` lists
+    the algorithms; an AEAD with an implicit IV (RFC 8750), for which Linux has no name, is `aead iiv(NAME)`:
+    iiv(rfc4106(gcm(aes))).
 
     Without --sad the SAs are those of IN's Decryption Secrets Blocks before its first frame (pcapng; encap --secrets
     writes one, Wireshark 4.7 reads it), rows of Wireshark's esp_sa table. They say no mode (a packet whose next header

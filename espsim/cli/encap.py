@@ -108,8 +108,9 @@ def encap(
     specific selector wins, then the newest SA. SAs with `dir in` are passed over, and those with a mark that is not the
     packets' (--mark; --any-mark asks no marks). Sequence numbers go on from FILE's replay-oseq (or its dump's oseq). A
     packet goes under one SA: a bundle is what running encap again on OUT makes. An SA in `mode beet` puts its addresses
-    in the place of the packet's. Packets that no SA takes are counted as no_sa and left out. FILE is what people paste,
-    as `espsim decap --help` says.
+    in the place of the packet's. One in `mode iptfs` joins and cuts packets (RFC 9347, `iptfs-opts init-delay USECS
+    pkt-size N max-queue-size N dont-frag`), the delay by the capture's clock. Packets that no SA takes are counted as
+    no_sa and left out. FILE is what people paste, as `espsim decap --help` says.
 
     --mtu refuses IPv4 packets with DF that do not fit inside, cuts IPv6 datagrams before they are sealed into a tunnel,
     and makes fragments of ESP packets that are too long, as Linux does; the report says what would have fitted. A
