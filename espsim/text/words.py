@@ -2,6 +2,9 @@
 
 A dump's words are a superset, but for a few that look alike and are told apart by what follows them: `mark 1/0xff`,
 `encap type ...`, and `seq`, which `-s` prints as a decimal number of network order behind a 0x.
+
+A word's handler stands in `_COMMON`, or in `_DUMP` where only a dump has the word; what it reads goes into a field of
+the `Draft` (draft.py), of which the SA is built. Does not judge an SA as a whole (draft.py, reader.py).
 """
 
 from __future__ import annotations
