@@ -32,7 +32,7 @@ def policy_step(path: Path, judged: Judged) -> Step:
 def policy_answer(verdict: Verdict, own: SadEntry | None) -> Answer:
     """The cause of a verdict of the policies; `own`: the SA under which the packet came, None: it came in clear."""
     if verdict is Verdict.NO_POLICY:
-        why = "the default of `ip xfrm policy getdefault` blocks" if own is None else "a tunnel's packets need one"
+        why = "the default of `ip xfrm policy getdefault` blocks" if own is None else "any mode but transport needs one"
         return Answer("no-policy", f"no in or fwd policy takes the packet, and {why}: add one for its addresses")
     if verdict is Verdict.BLOCKED:
         return Answer("blocked", "a policy with action block takes the packet: look at `ip xfrm policy`")
@@ -44,7 +44,7 @@ def policy_answer(verdict: Verdict, own: SadEntry | None) -> Answer:
     return Answer(
         "template",
         f"the policy that takes the packet wants other SAs than {sa.name}, reqid {sa.reqid}, mode {sa.mode.value}, from"
-        f" {format_address(sa.src)}: compare the templates of `ip xfrm policy`",
+        f" {format_address(sa.src)}: compare the templates of `ip xfrm policy` (`espsim explain --spd` shows both)",
     )
 
 

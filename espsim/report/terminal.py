@@ -119,7 +119,8 @@ def print_inbound(result: Mapping[str, Any]) -> None:
     if "nested" in result:
         depths = ", ".join(f"{packets} with {depth} layers" for depth, packets in result["nested"].items())
         out.print(f"ESP in ESP: {depths}")
-    out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
+    if result["verdicts"]:
+        out.print(table(("verdict", "packets", "meaning"), _with_sentences(result["verdicts"], Verdict)))
     _print_why(out, result["why"], result["notes"])
     _print_counters(out, result["linux_counters"])
     _print_iptfs(out, result.get("iptfs"))
@@ -170,7 +171,8 @@ def print_outbound(result: Mapping[str, Any]) -> None:
         f"{result['packets']} packets, {result['sealed']} sealed, {result['no_sa']} without an SA;"
         f" {result['ignored']} frames ignored (not IP)"
     )
-    out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutVerdict)))
+    if result["verdicts"]:
+        out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutVerdict)))
     _print_counters(out, result["linux_counters"])
     if "mtu" in result:
         _print_mtu(out, result["mtu"])

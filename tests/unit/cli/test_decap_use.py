@@ -109,3 +109,12 @@ def test_interrupted_before_anything_came(folder):
     status, report, _ = interrupted(folder, (), b"")
     assert (status, report) == (130, None)
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("decap",), ("encap", "-o", "sealed")], ids=["decap", "encap"])
+def test_no_packets_no_table(folder, command, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "none").write_bytes(file_header(101, False))
+    words = (*command, "none", "--sad", "sad.txt", "--reference")
+    said = run(*words).stdout.splitlines()
+    assert (said[0].split(";")[0].split()[0], [line for line in said if line.startswith("verdict ")]) == ("0", [])
