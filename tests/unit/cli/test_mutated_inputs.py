@@ -23,6 +23,19 @@ from tests.support import Peer, gcm_sa, ipv4
 KEY = "c0ffee11d00dfeed22beefcafe33f00dabad1dea"
 SA = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x1000 mode tunnel replay-window 64 "
 SA += f"aead rfc4106(gcm(aes)) 0x{KEY} 128\n"
+SPD = """src 10.1.0.0/16 dst 10.2.0.0/16 proto udp sport 53
+\tdir in action allow index 8 priority 100 ptype main share any flag  (0x00000000)
+\tmark 0x5/0xff
+\ttmpl src 192.0.2.1 dst 192.0.2.2
+\t\tproto esp spi 0x00000000(0) reqid 1(0x00000001) mode tunnel
+\t\tlevel use share any
+src 0.0.0.0/0 dst 0.0.0.0/0
+\tdir fwd priority 0 ptype main
+\ttmpl src 0.0.0.0 dst 0.0.0.0
+\t\tproto esp reqid 0 mode tunnel
+ip xfrm policy add src 10.0.0.0/8 dir in if_id 3 tmpl proto esp mode transport
+ip xfrm policy setdefault in block fwd accept
+"""
 DUMP = f"""src 192.0.2.1 dst 192.0.2.2
 \tproto esp spi 0x00001000 reqid 1 mode tunnel
 \treplay-window 32 flag af-unspec
@@ -209,6 +222,17 @@ def sad(rng: random.Random, folder: Path) -> list[list[Any]]:
     return [[*command, "--reference"], command]
 
 
+def spd(rng: random.Random, folder: Path) -> list[list[Any]]:
+    """Wrong policies for a good capture, both ways, with an audit log."""
+    (folder / "in.pcap").write_bytes(a_capture())
+    (folder / "sad").write_text(SA)
+    data = SPD.encode()
+    (folder / "spd").write_bytes(mutated(rng, data, words_of(data)))
+    command = ["decap", folder / "in.pcap", "--sad", folder / "sad", "-o", folder / "out", "--spd", folder / "spd"]
+    command += ["--audit-log", folder / "verdicts", "--json"]
+    return [[*command, "--reference"], command]
+
+
 def options(rng: random.Random, folder: Path) -> list[list[Any]]:
     """Wrong values of options, as far as a command line can hold them."""
     (folder / "dump").write_text(DUMP)
@@ -243,6 +267,7 @@ CASES: dict[str, Case] = {
     "state": digest_mended,
     "capture": two_ways,
     "sad": sad,
+    "spd": spd,
     "options": options,
 }
 
