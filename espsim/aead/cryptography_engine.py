@@ -1,4 +1,7 @@
-"""The `cryptography` engine: every suite, one object an SA. The default, and the reference for other engines."""
+"""The `cryptography` engine: every suite, one object an SA. The reference path's, and the reference for other engines.
+
+Does not pad, number packets or draw IVs (reference/outbound.py). A new suite begins in suites.py.
+"""
 
 from __future__ import annotations
 

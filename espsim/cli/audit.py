@@ -59,7 +59,7 @@ def audit(
     DUMP is what `ip xfrm state` prints, with `-s` or without, its keys hidden or not (-: standard input). The first
     line says how many inbound SAs work in hardware, how many in software, and how many are lost or meet a wrong SA.
     Then come which SAs would be installed, which collide (same SPI), alias (same slot), overflow or are refused, what
-    their packets meet, and what to do.
+    their packets meet, and what to do. --model is needed; it may be repeated.
 
     An SA is inbound by its `dir`, else by the direction of its offload line, else because its destination is --local.
     Without --local, two SAs with swapped addresses and one reqid are a pair: the address that is in more pairs than

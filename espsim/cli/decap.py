@@ -1,4 +1,8 @@
-"""`espsim decap`: a capture of ESP in, the inner packets out, a verdict for every packet."""
+"""`espsim decap`: a capture of ESP in, the inner packets out, a verdict for every packet.
+
+Reads SAs (secrets.py), chooses a path (packets.py), prints. Does not open packets: explain/run.py takes the capture
+through reference/inbound.py, explain/run_batches.py through the batch path.
+"""
 
 from __future__ import annotations
 

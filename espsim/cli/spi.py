@@ -45,7 +45,8 @@ def spi(
 
     SPIs are drawn uniformly and independently, each for a destination of its own, as peers and kernels that check an
     SPI per destination give them out. Where the model's table has a closed form the chance is exact; where not, SAs
-    are drawn and offered to the modelled device, and a 95 % interval stands beside the chance.
+    are drawn and offered to the modelled device, and a 95 % interval stands beside the chance. --model is
+    needed: it says whose table.
     """
     from espsim.analysis import odds
     from espsim.core.errors import InputError

@@ -1,6 +1,8 @@
 """A capture through the reference path, with all that is said of it: counts, causes, notes, lines, inner packets.
 
 run_batches.py takes one through the batch path, which says the same; this file needs no kernel.
+
+Does not judge a packet (reference/inbound.py), or say why one failed (watch.py collects, causes.py answers).
 """
 
 from __future__ import annotations

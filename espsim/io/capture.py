@@ -5,6 +5,8 @@
         writer.commit()
 
 Memory is bounded: one frame at a time, in and out.
+
+Does not know a link layer (linktype.py) or ESP (reference/outer.py), or put fragments together (fragments.py).
 """
 
 from __future__ import annotations
