@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.lookup import ENCAPSULATED, ENCAPSULATED_TCP, PLAIN, usable
+from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN, usable
 from espsim.batch.inbound.lookup import triple as find
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, TCP_PORT, triple_insert, triple_tables
 from espsim.core.address import AF_INET, AF_INET6
+from espsim.core.numbers import CUT, OWN
 from espsim.core.verdict import Verdict
 from espsim.sad.association import Encap, Mark, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
@@ -71,7 +72,8 @@ def one_chain(address: bytes) -> list[tuple[tuple[bytes, int, int], Mark, int | 
     return [((address, 1, proto), mark, port) for proto, mark, port in wants]
 
 
-EVERY_WAY = [((address, 1, proto), mark, port, False) for address in (V4[0], V6[3]) for proto in (50, 51, 108)
+EVERY_WAY = [((address, 1, proto), mark, port, done)
+             for done in (False, True) for address in (V4[0], V6[3]) for proto in (50, 51, 108)
              for mark in (0, 5, 7) for port in (None, 4500, 4501)]  # fmt: skip
 
 
@@ -216,3 +218,18 @@ def test_usable_in_the_order_of_xfrm_input():
     verdict[:] = Verdict.FRAGMENT
     usable(sa_index, dport, none, standing, standing[:0], verdict)
     assert set(verdict) == {Verdict.FRAGMENT}
+
+
+def test_usable_of_what_this_host_sent_and_of_an_sa_with_and_without_udp():
+    """Packets of this host have a standing of their own; another flag changes nothing."""
+    standing = np.array([Verdict.DIRECTION, EITHER], np.uint8)
+    sending = np.array([PLAIN, Verdict.SA_LARVAL], np.uint8)
+    rows = [(sa, flag, port) for sa in (0, 1) for flag in (0, OWN, CUT) for port in (NO_PORT, 4500, TCP_PORT)]
+    sa_index, flags = np.array([r[0] for r in rows], np.int32), np.array([r[1] for r in rows], np.uint8)
+    verdict = np.zeros(len(rows), np.uint8)
+    usable(sa_index, np.array([r[2] for r in rows], np.uint32), flags, standing, sending, verdict)
+    mismatch, direction, larval = Verdict.ENCAP_MISMATCH, Verdict.DIRECTION, Verdict.SA_LARVAL
+    assert verdict.tolist() == [
+        *[direction] * 3, 0, mismatch, mismatch, *[direction] * 3,
+        *[0] * 3, *[larval] * 3, *[0] * 3,
+    ]  # fmt: skip

@@ -28,7 +28,7 @@ _COMPARE: dict[type[ast.cmpop], tuple[str, ...]] = {
 }  # fmt: skip
 _ARITHMETIC: dict[type[ast.operator], str] = {
     ast.Add: "-", ast.Sub: "+", ast.Mult: "//", ast.FloorDiv: "*", ast.Mod: "//", ast.Div: "*", ast.BitAnd: "|",
-    ast.BitOr: "&", ast.BitXor: "|", ast.LShift: ">>", ast.RShift: "<<",
+    ast.BitOr: "&", ast.BitXor: "|", ast.LShift: ">>", ast.RShift: "<<", ast.Pow: "*",
 }  # fmt: skip
 _BITS = (ast.BitAnd, ast.BitOr, ast.BitXor)
 _CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}

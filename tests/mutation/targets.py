@@ -57,4 +57,24 @@ TARGETS = (
         "kernel: trailer", "espsim/batch/inbound/trailer.py", ("judge_trailers",),
         (_EQUIVALENCE + "test_kernel_trailer.py",),
     ),
+    Target(
+        "inbound: order of the steps", "espsim/reference/inbound.py",
+        ("Inbound.receive_for", "Inbound.accept", "Inbound._usable", "Inbound._check_sequence",
+         "Inbound.ready", "Inbound.open", "Inbound.trailer", "Inbound.decap"),
+        (_REFERENCE + "test_heard.py", _REFERENCE + "test_nested.py", _REFERENCE + "test_inbound_verdicts.py",
+         _REFERENCE + "test_transport.py",
+         _REFERENCE + "test_beet.py", _REFERENCE + "test_iptfs_receiver.py"),
+    ),
+    Target(
+        "kernel: lookup", "espsim/batch/inbound/lookup.py", ("_says4", "_says6", "_ask", "_aim", "triple", "usable"),
+        (_EQUIVALENCE + "test_kernel_lookup.py",),
+    ),
+    Target(
+        "stages: what each may write", "espsim/batch/rule.py", ("REDO", "in_order", "checked"),
+        ("tests/unit/batch/test_rule.py",),
+    ),
+    Target(
+        "ciphertext's return", "espsim/batch/inbound/open.py", ("open_again", "close_row", "_refuse_broken"),
+        ("tests/unit/batch/test_open_again.py",),
+    ),
 )  # fmt: skip

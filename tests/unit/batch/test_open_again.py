@@ -13,7 +13,7 @@ from espsim.aead.engine import EngineError
 from espsim.batch.inbound.open import close_row, open_again
 from espsim.batch.inbound.order import BatchInbound
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import BROKEN, CUT
+from espsim.core.numbers import BROKEN, CUT, OWN, WAITING
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import ReplayState
@@ -28,17 +28,18 @@ NO_ICV = "cbc(aes)-digest_null-0"
 
 
 class Opened:
-    """A batch of two packets of one SA that were opened; the second row is the one that is opened again."""
+    """A batch of three packets of one SA that were opened; the second row is the one that is opened again."""
 
     def __init__(self, suite: str) -> None:
         sa = gcm_sa(flags=frozenset({"esn"}), replay=ReplayState(seq=1, seq_hi=5))
         sa = replace(sa, algorithms=SUITES[suite])
-        self.packets = [Peer(sa).packet(NUMBER - 1, INNER), Peer(sa).packet(NUMBER, INNER)]
+        self.packets = [Peer(sa).packet(number, INNER) for number in (NUMBER - 1, NUMBER, NUMBER + 1)]
         self.path = BatchInbound(Inbound(new_sad(sa, keep_window=True)), "cryptography")
         self.batch = PacketBatch.of(self.packets)
         self.path.run(self.batch)
-        assert self.batch.verdict.tolist() == [0, 0]
-        self.plaintexts = self.arena(0), self.arena(1)
+        assert self.batch.verdict.tolist() == [0, 0, 0]
+        self.plaintexts = [self.arena(row) for row in range(3)]
+        self.batch.opened[2] = WAITING
 
     def arena(self, row: int) -> bytes:
         at = int(self.batch.offset[row])
@@ -47,8 +48,8 @@ class Opened:
     def again(self, number: int) -> int:
         before, self.batch.seq64[1] = int(self.batch.seq64[1]), number
         open_again(self.batch, self.path.columns, 1, before)
-        assert self.arena(0) == self.plaintexts[0]
-        assert self.batch.opened[0] == 0
+        assert [self.arena(row) for row in (0, 2)] == self.plaintexts[::2]
+        assert self.batch.opened[::2].tolist() == [0, WAITING]
         return int(self.batch.opened[1])
 
 
@@ -82,6 +83,9 @@ def test_without_the_keys_at_hand_zeros_are_put_there():
 
 def test_a_packet_that_was_cut_is_not_opened():
     rows = Opened(NAMES[0])
+    assert rows.again(OTHER) == Verdict.INTEGRITY
+    rows.batch.flags[1] = OWN
+    assert rows.again(NUMBER) == Verdict.DELIVERED
     assert rows.again(OTHER) == Verdict.INTEGRITY
     rows.batch.flags[1] |= CUT
     assert rows.again(NUMBER) == Verdict.TRUNCATED

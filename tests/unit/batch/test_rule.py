@@ -17,10 +17,13 @@ from espsim.batch.outbound import order as outbound
 from espsim.batch.outbound.order import BatchOutbound
 from espsim.batch.rule import REDO, REDO_SAS, Stage, checked, in_order
 from espsim.core.batch import COLUMNS, PacketBatch
+from espsim.core.numbers import NOT_ESP
 from espsim.core.out_batch import OUT_COLUMNS, OutBatch
+from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
-from tests.support import gcm_sa, ipv4, new_sad
+from espsim.sad.association import Direction, Encap, Mode, ReplayState
+from tests.support import Peer, gcm_sa, ipv4, new_sad
 
 PACKET = ipv4(bytes(range(40)))
 PATHS: list[tuple[Stage[Any, Any], ...]] = [inbound.STAGES, outbound.STAGES]
@@ -69,17 +72,27 @@ def test_what_is_redone_was_defined_before():
         in_order(lookup.STAGE, parse.STAGE)
 
 
+@pytest.mark.parametrize("name", ["length", "offset"])
+def test_of_the_source_the_arena_alone_may_be_redone(monkeypatch, name):
+    monkeypatch.setitem(REDO, "check", frozenset({name}))
+    with pytest.raises(AssertionError, match=f"check redoes {name}, which no stage before it defines"):
+        in_order(CHECK)
+
+
 def test_redo_names_stages_and_columns_that_are_there():
     names = {stage.name for stages in PATHS for stage in stages} | {"lookup by a device"}
     assert set(REDO) | set(REDO_SAS) <= names
     assert {name for columns in REDO.values() for name in columns} <= {*COLUMNS, *OUT_COLUMNS, "arena", "out"}
+    sas = {name for stages in PATHS for stage in stages for name in stage.sas}
+    assert {name for columns in REDO_SAS.values() for name in columns} <= sas | {"standing", "own.standing"}
 
 
-def test_another_stages_column_is_caught(batch, columns):
+@pytest.mark.parametrize("name", ["spi", "length", "offset", "arena"])
+def test_another_stages_column_is_caught(batch, columns, name):
     def meddling(batch, _columns):
-        batch.spi[0] += 1
+        getattr(batch, name)[0] += 1
 
-    with pytest.raises(AssertionError, match="check wrote spi"):
+    with pytest.raises(AssertionError, match=f"check wrote {name}"):
         checked(replace(CHECK, run=meddling), batch, columns)
 
 
@@ -144,3 +157,62 @@ def test_the_sealed_packets_are_a_column(batch):
 
     with pytest.raises(AssertionError, match="seqno wrote out"):
         checked(Stage("seqno", meddling), out, path.columns)
+
+
+def test_a_stage_that_does_what_it_declares_passes(batch, columns):
+    for stage in inbound.STAGES:
+        checked(stage, batch, columns)
+    assert batch.verdict.tolist() == [NOT_ESP] * 2
+    batch.verdict[:] = Verdict.MODE  # of the batch that was in these columns before
+    checked(parse.STAGE, batch, columns)
+    batch.verdict[:] = Verdict.MODE
+    with pytest.raises(AssertionError, match="parse wrote a verdict over another one"):
+        checked(replace(parse.STAGE, defines=frozenset(COLUMNS) - {"family"}), batch, columns)
+
+
+WRAP, ODD, DUMMY = 1 << 32, PACKET + b"\7\7\2\4", b"\0\x3b"
+ESN = gcm_sa(flags=frozenset({"esn"}), replay=ReplayState(seq=1000, bitmap=1 << 10))
+SENDER = gcm_sa("192.0.2.2", "192.0.2.9", 0x2002, dir=Direction.OUT, window=0)
+TRANSPORT = gcm_sa(spi=0x3003, mode=Mode.TRANSPORT)
+UDP6 = gcm_sa("2001:db8::1", "2001:db8::2", encap=Encap("espinudp", 4500, 4500, bytes(16)))
+
+
+def run_all_checked() -> list[int]:
+    """Batches in which each stage has to write all that it declares; the verdicts of the packets that came in."""
+    peer = Peer(ESN)
+    # The fourth one's number was seen, until the third one has moved the window on.
+    packets = [peer.packet(1001, b"", 0, plaintext=DUMMY), peer.packet(1 << 31, PACKET)]
+    packets += [peer.packet(WRAP - 10, PACKET), peer.packet(WRAP + 990, b"", 0, plaintext=ODD)]
+    packets += [Peer(SENDER).packet(5, PACKET), Peer(TRANSPORT).packet(5, PACKET[20:], 17)]
+    receiver = Inbound(new_sad(ESN, SENDER, TRANSPORT, keep_window=True), own_traffic=True)
+    with BatchInbound(receiver, "cryptography", debug=True) as path:
+        batch = PacketBatch.of(packets)
+        path.run(batch)
+    with BatchOutbound(Outbound(new_sad(UDP6), constant), "cryptography", debug=True) as sender:
+        assert sender.send([PACKET])[0] is not None
+    return batch.verdict.tolist()
+
+
+def test_every_stage_writes_what_it_declares():
+    good = Verdict.DELIVERED
+    assert run_all_checked() == [Verdict.TRAILER, good, good, good, Verdict.SENT, good]
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"), [(stage, name) for stage, names in REDO.items() if "device" not in stage for name in names]
+)
+def test_and_needs_all_of_what_it_may_redo(monkeypatch, stage, name):
+    monkeypatch.setitem(REDO, stage, REDO[stage] - {name})
+    with pytest.raises(AssertionError, match=f"{stage} wrote {name}"):
+        run_all_checked()
+
+
+def test_a_lookup_by_a_device_may_say_who_sent_a_packet_and_hand_an_sa_over(batch, columns):
+    def handing_over(batch, columns):
+        batch.flags[:] ^= 1
+        columns.counts.reshape(-1)[0] += 1
+        columns.standing[0] ^= 1
+
+    checked(Stage("lookup by a device", handing_over), batch, columns)
+    with pytest.raises(AssertionError, match="lookup wrote the SAs'"):
+        checked(Stage("lookup", handing_over), batch, columns)

@@ -13,7 +13,7 @@ from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.policies import Policies
 from espsim.reference.trace import Trace
-from espsim.sad.association import SecurityAssociation
+from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.xfrm.policy_file import policies_of
 from tests.support import Peer, gcm_sa, ipv4, new_sad, udp
 
@@ -166,6 +166,29 @@ def test_an_sa_without_keys_is_not_usable():
     bare = replace(sa, proto=PROTO_AH, algorithms=(Algorithm("auth-trunc", "hmac(sha256)", bytes(32), 128),))
     (entry,) = new_sad(bare)
     assert bench.inbound.accept(entry, arrival) == (Verdict.SA_INVALID, None, None)
+
+
+@pytest.mark.parametrize("mode", [Mode.TUNNEL, Mode.ANY])
+def test_the_policies_are_asked_once_about_esp_in_esp_with_every_sa_that_it_came_under(mode):
+    """An SA of which no one said the mode stands there with the one in which it opened."""
+    outer, inner = gcm_sa("192.0.2.1", "192.0.2.2", 0x1, mode=mode), gcm_sa("10.0.0.1", "10.0.0.2", 0x2)
+    words = " tmpl src {} dst {} proto esp mode tunnel"
+    both = words.format("10.0.0.1", "10.0.0.2") + words.format("192.0.2.1", "192.0.2.2")
+    heard = Heard()
+    policies = Policies(policies_of(f"ip xfrm policy add dir in{both}\n").spd)
+    inbound = Inbound(new_sad(outer, inner), trace=heard, policies=policies)
+    received = inbound.receive(Peer(outer).packet(1, Peer(inner).packet(1, V4)))
+    assert received is not None
+    assert (received.verdict, received.inner) == (GOOD, V4)
+    ((_, path, _),) = [call for call in heard.calls if call[0] == "judged"]
+    assert [(sa.spi, sa.mode) for sa in path] == [(1, Mode.TUNNEL), (2, Mode.TUNNEL)]
+
+
+def test_a_selector_that_takes_udp_alone_is_not_asked_about_the_esp_inside():
+    outer, inner = gcm_sa(selector=Selector(proto=17)), gcm_sa("10.0.0.1", "10.0.0.2", 0x2)
+    received = Inbound(new_sad(outer, inner)).receive(Peer(outer).packet(1, Peer(inner).packet(1, V4)))
+    assert received is not None
+    assert [layer.verdict for layer in received.layers] == [GOOD, GOOD]
 
 
 def test_without_a_selector_no_one_looks_into_the_packet():
