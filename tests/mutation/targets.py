@@ -17,6 +17,7 @@ class Target:
 
 _EQUIVALENCE = "tests/equivalence/"
 _AEAD = "tests/unit/aead/"
+_IO = "tests/unit/io/"
 _SAD = "tests/unit/sad/"
 _REFERENCE = "tests/unit/reference/"
 
@@ -76,5 +77,10 @@ TARGETS = (
     Target(
         "ciphertext's return", "espsim/batch/inbound/open.py", ("open_again", "close_row", "_refuse_broken"),
         ("tests/unit/batch/test_open_again.py",),
+    ),
+    Target(
+        "captures: times of pcapng", "espsim/io/pcapng.py",
+        ("Interface.time_ns", "Pcapng._interface", "interface_block", "packet_block"),
+        (_IO + "test_pcapng_write.py", _IO + "test_pcapng_read.py", _IO + "test_arrivals.py"),
     ),
 )  # fmt: skip

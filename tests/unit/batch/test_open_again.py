@@ -30,8 +30,8 @@ NO_ICV = "cbc(aes)-digest_null-0"
 class Opened:
     """A batch of three packets of one SA that were opened; the second row is the one that is opened again."""
 
-    def __init__(self, suite: str) -> None:
-        sa = gcm_sa(flags=frozenset({"esn"}), replay=ReplayState(seq=1, seq_hi=5))
+    def __init__(self, suite: str, *, esn: bool = True) -> None:
+        sa = gcm_sa(flags=frozenset({"esn"} if esn else ()), replay=ReplayState(seq=1, seq_hi=5 if esn else 0))
         sa = replace(sa, algorithms=SUITES[suite])
         self.packets = [Peer(sa).packet(number, INNER) for number in (NUMBER - 1, NUMBER, NUMBER + 1)]
         self.path = BatchInbound(Inbound(new_sad(sa, keep_window=True)), "cryptography")
@@ -105,8 +105,9 @@ def test_an_engine_that_gives_up_is_an_error():
     assert np.count_nonzero(rows.batch.opened == BROKEN) == 1
 
 
-def test_where_the_number_is_the_iv_it_has_to_be_the_one_that_opened_the_row():
-    rows = Opened("iiv(rfc4106(gcm(aes)))-128-128")
-    close_row(rows.batch, rows.path.columns, 1, NUMBER)
+@pytest.mark.parametrize("esn", [True, False])
+def test_where_the_number_is_the_iv_it_has_to_be_the_one_that_opened_the_row(esn):
+    rows = Opened("iiv(rfc4106(gcm(aes)))-128-128", esn=esn)
+    close_row(rows.batch, rows.path.columns, 1, NUMBER if esn else NUMBER & 0xFFFFFFFF)
     assert rows.arena(1) == rows.packets[1]
     assert rows.arena(0) == rows.plaintexts[0]

@@ -190,7 +190,7 @@ def run_all_checked() -> list[int]:
         path.run(batch)
     with BatchOutbound(Outbound(new_sad(UDP6), constant), "cryptography", debug=True) as sender:
         assert sender.send([PACKET])[0] is not None
-    return batch.verdict.tolist()
+    return [int(verdict) for verdict in batch.verdict]
 
 
 def test_every_stage_writes_what_it_declares():

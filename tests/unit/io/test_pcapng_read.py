@@ -156,6 +156,18 @@ def test_clocks(tmp_path, options, ticks, time_ns, finer):
         assert [f.time_ns for f in reader] == [time_ns]
 
 
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [(9, b"\x09\0"), (9, b""), (14, bytes(3) + b"\1"), (12, b"\x09"), (13, struct.pack("<q", 10))],
+    ids=["a resolution of two bytes", "of none", "an offset of four bytes", "the system's name", "eight bytes"],
+)
+def test_what_is_no_clock_s_option_changes_no_time(tmp_path, code, value):
+    interface = W.block(1, struct.pack("<HHI", 101, 0, 0) + W.option(code, value))
+    with open_capture(write(tmp_path, W.section() + interface + W.enhanced(V4, US))) as reader:
+        assert not reader.nanosecond
+        assert [f.time_ns for f in reader] == [US * 1000]
+
+
 def test_a_finer_clock_is_known_before_the_first_frame_wherever_it_is(tmp_path):
     coarse = W.section() + W.interface() + W.enhanced(V4, US)
     fine = W.block(99, bytes(40)) + W.interface(tsresol=9) + W.enhanced(V6, US * 1000 + 1, interface=1)
