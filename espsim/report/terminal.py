@@ -203,6 +203,8 @@ def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
     said = ", ".join(f"{carried[name]} {name}" for name in wrong if carried.get(name))
     if said:
         out.print(f"IP-TFS: {said}")
+    if carried.get("refused"):
+        out.print("IP-TFS: refused are inner packets that selector or policies refuse; the ESP packets are DELIVERED")
 
 
 def print_engine(out: Page, result: Mapping[str, Any]) -> None:

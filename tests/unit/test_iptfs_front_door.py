@@ -62,3 +62,11 @@ def test_keys_for_wireshark_say_the_mode(tmp_path, how):
     assert [frame.ip for frame in espsim.read_capture(tmp_path / "back")] == PACKETS
     if rows:
         assert "mode iptfs iptfs-opts init-delay 500000 pkt-size 200\n" in rows[0].read_text()
+
+
+def test_refused_inner_packets_are_told_apart_from_delivered_esp_packets(tmp_path):
+    (tmp_path / "sad").write_text(sa_line(gcm_words(), mode="iptfs", more=OPTIONS))
+    (tmp_path / "spd").write_text("ip xfrm policy add src 10.9.0.0/16 dir in tmpl proto esp mode tunnel\n")
+    run("encap", pcap(tmp_path / "clear", PACKETS), "-o", tmp_path / "esp", "--sad", tmp_path / "sad")
+    said = run("decap", tmp_path / "esp", "--sad", tmp_path / "sad", "--spd", tmp_path / "spd").stdout.decode()
+    assert "4 refused\nIP-TFS: refused are inner packets" in said
