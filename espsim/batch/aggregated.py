@@ -20,7 +20,7 @@ from espsim.core.arrays import F64, I64
 
 
 class LateLike(Protocol):
-    """`Late` of espsim.reference.iptfs_in, `Leaves` of iptfs_out."""
+    """`espsim.reference.iptfs_clock.Late`."""
 
     @property
     def packets(self) -> tuple[bytes, ...]:

@@ -25,6 +25,7 @@ from espsim.core.numbers import PROTO_AGGFRAG
 from espsim.core.verdict import Verdict
 from espsim.reference.inner import selector_refuses
 from espsim.reference.iptfs_assembly import Assembly, Taken
+from espsim.reference.iptfs_clock import Late
 from espsim.reference.iptfs_order import Held, Order
 from espsim.reference.outer import Arrival
 from espsim.reference.policies import Policies
@@ -33,19 +34,6 @@ from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
 _US = 1e-6
-
-
-class Late(NamedTuple):
-    """What the clock brought: at `time` (seconds) these inner packets of an SA came out, and no packet had come."""
-
-    time: float
-    entry: SadEntry
-    packets: tuple[bytes, ...]
-
-    @property
-    def time_ns(self) -> int:
-        """The time in nanoseconds, as exact as the microseconds in which options are."""
-        return round(self.time * 1e6) * 1000
 
 
 class Opened(NamedTuple):

@@ -22,10 +22,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from espsim.core.answers import Sent
 from espsim.core.verdict import OutVerdict
+from espsim.reference.iptfs_clock import Late
 from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.wire import iptfs, ipv4, ipv6
@@ -59,19 +60,6 @@ def payloads(packets: Sequence[bytes], most: int) -> list[bytes]:
             found += [iptfs.emit(len(packet) - at if at else 0) + packet[at : at + most] for at in starts]
             left = 0
     return found
-
-
-class Leaves(NamedTuple):
-    """An outer packet that the clock sent at `time` (seconds)."""
-
-    time: float
-    entry: SadEntry
-    packets: tuple[bytes, ...]
-
-    @property
-    def time_ns(self) -> int:
-        """The time in nanoseconds, as exact as the microseconds in which options are."""
-        return round(self.time * 1e6) * 1000
 
 
 @dataclass(slots=True)
@@ -144,7 +132,7 @@ class Senders:
         """Before this time (seconds) nothing leaves; infinity: nothing waits."""
         return self._due
 
-    def elapse(self, now: float) -> list[Leaves]:
+    def elapse(self, now: float) -> list[Late]:
         """What leaves up to `now`, in the order of its times."""
         if now < self._due:
             return []
@@ -154,7 +142,7 @@ class Senders:
             if time > now:
                 break
             packets = self._packets(self._out(entry, time, late=True))
-            found += [Leaves(time, entry, packets)] if packets else []
+            found += [Late(time, entry, packets)] if packets else []
         self._due = min(map(self._deadline, self._queues), default=math.inf)
         return found
 
