@@ -28,6 +28,7 @@ from espsim.sad.association import MODE_NUMBERS, NO_LIMITS, Limits, Mode
 from espsim.sad.linux import DEFAULT_KERNEL
 
 SAS = [1000, 100_000, 1_000_000]
+FEW = [1000, 10_000]
 CALLS = 2_000
 """Calls of a round."""
 _STATE_BYTES = 2_500

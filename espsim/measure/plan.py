@@ -125,7 +125,7 @@ class Plan:
 
     def _control(self) -> Iterator[Group]:
         asked = self.asked
-        sas = asked.sas or control_cases.SAS[: 2 if asked.quick else None]
+        sas = asked.sas or (control_cases.FEW if asked.quick else control_cases.SAS)
         yield from control_cases.control_groups(sas, asked.seed, peers=asked.peers)
 
     def _capture(self) -> Iterator[Group]:
