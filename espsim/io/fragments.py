@@ -85,10 +85,9 @@ class _Datagram:
     """One datagram on its way (struct ipq). `runs` are starts and ends of bytes that came one after the other."""
 
     __slots__ = ("dont", "ecn", "example", "frames", "has", "header", "largest", "length", "memory", "pieces", "runs",
-                 "since", "until", "whole")  # fmt: skip
+                 "until", "whole")  # fmt: skip
 
     def __init__(self, since: int, patience: int, example: bytes) -> None:
-        self.since = since
         self.until = since + patience
         self.example = example
         self.header: bytes | None = None
