@@ -82,7 +82,7 @@ def _parse4(packet: bytes) -> Fragment | None:
 def _parse6(packet: bytes) -> Fragment | None:
     length = ipv6.HEADER_LENGTH + (packet[4] << 8 | packet[5])
     found = _fragment_header(packet, min(length, len(packet)))
-    if found is None or length == ipv6.HEADER_LENGTH:  # a jumbogram has no fragments
+    if found is None:  # a jumbogram too, whose length is 0
         return None
     at, pointer = found
     field, kind = packet[at + 2] << 8 | packet[at + 3], packet[at]

@@ -83,4 +83,12 @@ TARGETS = (
         ("Interface.time_ns", "Pcapng._interface", "interface_block", "packet_block"),
         (_IO + "test_pcapng_write.py", _IO + "test_pcapng_read.py", _IO + "test_arrivals.py"),
     ),
+    Target(
+        "fragments: put together", "espsim/io/fragments.py", ("_Datagram",),
+        (_IO + "test_datagram.py", _IO + "test_fragments.py"),
+    ),
+    Target(
+        "fragments: headers", "espsim/wire/fragments.py", ("_parse4", "_parse6", "_fragment_header", "together_ecn"),
+        ("tests/unit/wire/test_fragment_headers.py", _IO + "test_fragments.py"),
+    ),
 )  # fmt: skip

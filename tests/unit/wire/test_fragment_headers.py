@@ -74,6 +74,8 @@ def test_of_one_datagram_are_those_of_one_number_protocol_and_pair():
         v6(50, 0, more=False),  # all of it is here
         v6(6, 0, more=True), ipv6(DATA, next_header=50), v6(50, 0, more=True, length=0), v6(50, 0, more=True)[:47],
         v6(50, 0, more=True)[:39], v6(50, 0, more=True, length=7),
+        v6(50, 0, more=False)[:43] + b"\6" + v6(50, 0, more=False)[44:],  # the two reserved bits
+        ipv6(bytes((44, *bytes(7))) + fragment_header(50, more=True) + DATA, next_header=50),  # after ESP
     ],
 )  # fmt: skip
 def test_what_is_no_fragment_that_may_hold_esp(packet):
@@ -99,15 +101,24 @@ def test_ipv6(kind):
     assert parse(last[:-1]) == of_v6(last, kind, 24, more=False, data=None)
 
 
+def test_ipv6_with_nothing_after_the_fragment_header():
+    packet = v6(50, 3, b"", more=False)
+    assert parse(packet) == of_v6(packet, 50, 24, more=False, end=24, data=b"")
+
+
 def test_ipv6_with_a_header_before_the_fragment_s():
     packet = v6(50, 3, more=False, before=extension(44, 16))
     header = packet[:40] + bytes((50,)) + packet[41:56]
     assert parse(packet) == of_v6(packet, 50, 24, more=False, header=header)
 
 
+@pytest.mark.parametrize("size", [17, 18, 20])
+def test_ipv6_that_goes_on_and_is_no_multiple_of_eight_is_refused(size):
+    odd = v6(50, 0, DATA[:size], more=True)
+    assert parse(odd) == of_v6(odd, 50, 0, more=True, end=size, data=None)
+
+
 def test_ipv6_refuses_what_rfc_8200_does():
-    odd = v6(50, 0, DATA[:20], more=True)
-    assert parse(odd) == of_v6(odd, 50, 0, more=True, end=20, data=None)
     far = v6(50, 0x1FFF, more=False)
     assert parse(far) == of_v6(far, 50, 0xFFF8, more=False, data=None)
     short = v6(60, 0, bytes((50, 2)) + DATA[:22], more=True)  # the first one has to have all headers
