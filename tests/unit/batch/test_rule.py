@@ -199,7 +199,8 @@ def test_every_stage_writes_what_it_declares():
 
 
 @pytest.mark.parametrize(
-    ("stage", "name"), [(stage, name) for stage, names in REDO.items() if "device" not in stage for name in sorted(names)]
+    ("stage", "name"),
+    [(stage, name) for stage, names in REDO.items() if "device" not in stage for name in sorted(names)],
 )
 def test_and_needs_all_of_what_it_may_redo(monkeypatch, stage, name):
     monkeypatch.setitem(REDO, stage, REDO[stage] - {name})
