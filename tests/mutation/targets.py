@@ -64,7 +64,8 @@ TARGETS = (
          "Inbound.ready", "Inbound.open", "Inbound.trailer", "Inbound.decap"),
         (_REFERENCE + "test_heard.py", _REFERENCE + "test_nested.py", _REFERENCE + "test_inbound_verdicts.py",
          _REFERENCE + "test_transport.py",
-         _REFERENCE + "test_beet.py", _REFERENCE + "test_iptfs_receiver.py"),
+         _REFERENCE + "test_beet.py", _REFERENCE + "test_iptfs_receiver.py",
+         _REFERENCE + "test_tunnel_fields.py"),
     ),
     Target(
         "kernel: lookup", "espsim/batch/inbound/lookup.py", ("_says4", "_says6", "_ask", "_aim", "triple", "usable"),
@@ -90,5 +91,17 @@ TARGETS = (
     Target(
         "fragments: headers", "espsim/wire/fragments.py", ("_parse4", "_parse6", "_fragment_header", "together_ecn"),
         ("tests/unit/wire/test_fragment_headers.py", _IO + "test_fragments.py"),
+    ),
+    Target(
+        "declaration: lookup", "espsim/batch/inbound/lookup.py", ("STAGE",),
+        ("tests/unit/batch/test_rule.py",),
+    ),
+    Target(
+        "declaration: open", "espsim/batch/inbound/open.py", ("STAGE",),
+        ("tests/unit/batch/test_rule.py",),
+    ),
+    Target(
+        "declaration: trailer", "espsim/batch/inbound/trailer.py", ("STAGE",),
+        ("tests/unit/batch/test_rule.py",),
     ),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,21 @@ def test_redo_names_stages_and_columns_that_are_there():
     assert {name for columns in REDO.values() for name in columns} <= {*COLUMNS, *OUT_COLUMNS, "arena", "out"}
     sas = {name for stages in PATHS for stage in stages for name in stage.sas}
     assert {name for columns in REDO_SAS.values() for name in columns} <= sas | {"standing", "own.standing"}
+
+
+def test_between_the_two_looks_at_the_window_no_stage_gives_a_verdict():
+    names = [stage.name for stage in inbound.STAGES]
+    between = inbound.STAGES[names.index("lookup") + 1 : names.index("settle")]
+    assert between
+    assert not [stage.name for stage in between if stage.objects]
+
+
+def test_what_is_moved_of_the_sas_is_a_column_of_theirs():
+    receiver = BatchInbound(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography")
+    sender = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
+    for stages, path in ((inbound.STAGES, receiver), (outbound.STAGES, sender)):
+        for name in {name for stage in stages for name in stage.sas}:
+            assert isinstance(attrgetter(name)(path.columns), np.ndarray), name
 
 
 @pytest.mark.parametrize("name", ["spi", "length", "offset", "arena"])
