@@ -63,6 +63,12 @@ def _refusals(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[st
     yield from _directed(request, direction)
     if kernel.iptfs:
         yield from _iptfs(request, direction)
+    if (
+        direction == DIR_OUT
+        and request.replay_val is not None
+        and (request.replay_val.seq or request.replay_val.bitmap)
+    ):
+        yield "Replay seq and bitmap should be 0 for output SA"
     if kernel.sa_dir and request.pcpu is not None and not direction:
         yield "SA_PCPU only supported with SA_DIR"
 
@@ -180,8 +186,6 @@ def _directed(request: SaRequest, direction: int) -> Iterator[str]:
                 yield f"Flag {word} should not be set for output SA"
         if request.replay_window:
             yield "Replay window should be 0 for output SA"
-        if request.replay_val is not None and (request.replay_val.seq or request.replay_val.bitmap):
-            yield "Replay seq and bitmap should be 0 for output SA"
     elif direction == DIR_IN:
         if "nopmtudisc" in request.flags:
             yield "Flag NOPMTUDISC should not be set for input SA"

@@ -26,6 +26,10 @@ def ask(*lines: str, kernel: str = "linux-7.3", options: tuple[str, ...] = ()) -
         ("auth=hmac(sha1) mode=9 dont_frag=1", ONLY),
         ("auth=hmac(sha1) mode=5 dir=in pkt_size=0", "IP-TFS packet size should not be set for input SA"),
         (f"mode=6 {NULL}", "Unsupported mode"),
+        (
+            f"mode=5 {NULL} dir=out replay_val=0,7,0 drop_time=1",
+            "IP-TFS drop time should not be set for output SA",
+        ),
     ],
 )
 def test_the_first_of_several_reasons_is_told(words: str, text: str) -> None:

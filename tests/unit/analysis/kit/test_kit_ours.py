@@ -130,7 +130,9 @@ def dummies_delivered(patch: pytest.MonkeyPatch) -> None:
 def mode_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     right = inner.from_tunnel
     patch.setattr(
-        inbound, "from_tunnel", lambda sa, outer, payload, following: right(sa, outer, payload, following) or payload
+        inner,
+        "from_tunnel",
+        lambda sa, outer, payload, *rest, **how: right(sa, outer, payload, *rest, **how) or payload,
     )
 
 
