@@ -93,7 +93,9 @@ def tried(mutations: list[tuple[Path, Any]]) -> tuple[int, int]:
             continue
         taken += 1
         again = pack(netns)
-        assert canonical(again) == canonical(values), (path, to)
+        # A file of an earlier espsim has not every field; it is saved with all of them.
+        same = changed(again, path, GONE) if to is GONE and isinstance(path[-1], str) else again
+        assert canonical(same) == canonical(values), (path, to)
         assert answers(unpack(json.loads(json.dumps(again)))) == answers(netns), (path, to)
     return refused, taken
 
