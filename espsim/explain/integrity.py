@@ -20,7 +20,7 @@ from espsim.aead.suites import HASHES, SuiteKeys
 from espsim.core.address import format_address
 from espsim.core.arrays import U64
 from espsim.explain.facts import Answer, Failure, Top
-from espsim.explain.known import Known, number_under
+from espsim.explain.known import Known
 from espsim.explain.trials import Trials
 from espsim.sad.entry import SadEntry
 
@@ -141,7 +141,7 @@ class WrongIcv:
 
     def _number(self, other: SadEntry, failure: Failure) -> int:
         seq = failure.fate.seq or 0
-        return number_under(other, self._tops(other), seq) if other.sa.esn else seq
+        return self._known.number_under(other, self._tops(other), seq) if other.sa.esn else seq
 
 
 def stated_high(own: SadEntry) -> int:

@@ -34,6 +34,7 @@ class Known:
         self._longest = isinstance(sad.policy, LongestLookup)
         self.entries = [entry for entry in sad if entry.sa.proto == PROTO_ESP and entry.sa.spi]
         self._unused = tuple(unused)
+        self._resumes = {entry.sa_index: entry.window.resume for entry in self.entries}
 
     def tops(self) -> dict[int, Top]:
         """Where every window stands, by sa_index."""
@@ -59,6 +60,14 @@ class Known:
     def unused(self) -> dict[str, Unused]:
         """The SAs that can't be used, by name."""
         return {one.name: one for one in reversed(self._unused)}
+
+    def number_under(self, entry: SadEntry, top: Top, seq: int) -> int:
+        """The 64-bit number that an SA would infer for a packet, its window being at `top`; an outbound SA has none."""
+        if entry.sa.direction is Direction.OUT:
+            return nearest(before(entry), seq) if entry.sa.esn else seq
+        # The half that it began with, not the entry's: a batch is looked at when the entry may have gone on.
+        resume = None if top.known else self._resumes.get(entry.sa_index)
+        return Window(entry.window.size, esn=entry.sa.esn, top=top.number, resume=resume).infer(seq)
 
     def asks(self, entry: SadEntry, src: Address, dst: Address) -> bool:
         """Whether an SA's addresses let it be found for a packet of its SPI (sad/longest.py; else its destination)."""
@@ -94,11 +103,3 @@ def can_judge(entry: SadEntry) -> bool:
 def top_of(entry: SadEntry) -> Top:
     """Where an SA's window stands now."""
     return Top(entry.window.top, entry.window.resume is None)
-
-
-def number_under(entry: SadEntry, top: Top, seq: int) -> int:
-    """The 64-bit number that an SA would infer for a packet, its window being at `top`; an outbound SA has none."""
-    if entry.sa.direction is Direction.OUT:
-        return nearest(before(entry), seq) if entry.sa.esn else seq
-    resume = None if top.known else entry.window.resume
-    return Window(entry.window.size, esn=entry.sa.esn, top=top.number, resume=resume).infer(seq)
