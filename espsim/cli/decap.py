@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     "--no-reassemble", is_flag=True, help="Outer fragments are not put together: each is FRAGMENT (RFC 4303 3.4.1)."
 )
 @packets.audit_option
-@click.option("--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed.")
+@click.option(
+    "--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed, or one inside was refused (IP-TFS)."
+)
 @click.option(
     "--option",
     "options",
@@ -182,7 +184,7 @@ def decap(
     cut = ran.cut if wire is None else ran.cut or wire.cut
     if cut is not None:
         raise cut
-    if fail_on_drop and ran.stats.failed:
+    if fail_on_drop and (ran.stats.failed or ran.stats.refused_inside):
         sys.exit(1)
 
 

@@ -124,15 +124,18 @@ def encap(
     --esp-sa and --secrets write the SAs' keys: that file becomes readable for its owner alone; keep it as you keep
     FILE.
     """
+    from espsim.core.collector import paused
     from espsim.io.atomic import Outputs
     from espsim.text.parse import read_sad
 
     allowed = _insecure_words(insecure)
     common.keep_apart({"IN": capture, "--sad": sad_path}, {"-o": output, "--esp-sa": esp_sa, "--audit-log": audit_log})
     way = packets.way(capture, reference=reference, batch=batch, engine=engine, workers=workers)
-    text = read_sad(sad_path)
+    with paused():
+        text = read_sad(sad_path)
     _refuse_unprotected(text.sas, sad_path, allowed)
-    sad, unused = common.sad_of_text(text, sad_path)
+    with paused():
+        sad, unused = common.sad_of_text(text, sad_path)
     outbound = packets.outbound_path(sad, packets.mark_of(mark, any_mark), mtu)
     outbound.rfc6040 = "rfc6040" in options
     with Outputs() as outputs:

@@ -131,7 +131,7 @@ class Sent(Generic[EntryT]):
         return bool(self.pieces) + sum(sent.fragmented for sent in self.also)
 
     def numbers(self) -> Iterator[tuple[EntryT, int]]:
-        """The SA and the number of each ESP packet that leaves, in their order; of mode IPTFS none is told here."""
+        """The SA and the number of each ESP packet that leaves, in their order; none of mode IPTFS."""
         if self.packet is not None and self.entry is not None and not self.verdict:
             yield self.entry, self.seq64 or 0
         for sent in self.also:

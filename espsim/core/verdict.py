@@ -83,7 +83,7 @@ class OutVerdict(_Answer):
     FRAGMENT = 5, "transport and BEET mode take whole, intact datagrams only (RFC 4303 3.3.4)", "XfrmOutStateModeError"
     TOO_BIG = 6, "the sealed packet would exceed 65535 bytes", "XfrmOutStateModeError"
     PMTU = 7, "more than fits the MTU, with DF set (EMSGSIZE)", "XfrmOutStateModeError"
-    PMTU_SENDER = 8, "more than fits the MTU, and its sender is told before (EMSGSIZE, ICMPv6 packet too big)"
+    PMTU_SENDER = 8, "more than fits the MTU: the sender gets an error first (EMSGSIZE, ICMPv6 packet too big)"
     IPTFS_TOO_BIG = 9, "IP-TFS: larger than a payload, and the SA cuts none (dont-frag), or has no room", "XfrmOutError"
     IPTFS_QUEUE = 10, "IP-TFS: the queue is full (max-queue-size)", "XfrmOutNoQueueSpace"
 

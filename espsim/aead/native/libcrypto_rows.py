@@ -48,7 +48,7 @@ PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
 # A keyed hash of ESP: the state after the inner pad, then the one after the outer (SHA512_CTX, the largest, has 216).
 HASH_STATE = 224
 CBC_IV = 16
-"""The IV's length in bytes by which a CBC suite is told from CTR, whose IV has 8; CBC takes whole blocks alone."""
+"""Bytes of a CBC suite's IV. CTR's IV has 8: by that the two are kept apart, because only CBC wants whole blocks."""
 
 
 @helper

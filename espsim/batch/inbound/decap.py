@@ -58,7 +58,7 @@ def _carry_over(arena: U8, at: int, length: int, v4: bool, outer: int, form: np.
     """
     first, second = np.int64(arena[at]), np.int64(arena[at + 1])
     if v4 and ((first & 15) * 4 < 20 or (first & 15) * 4 > length):
-        return True  # no IPv4 header: whoever gets the packet refuses it
+        return True  # no IPv4 header, so nothing is carried over
     tos = second if v4 else (first & 15) << 4 | second >> 4
     new = tos
     if form & DSCP:

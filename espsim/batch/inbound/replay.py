@@ -161,7 +161,7 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
 def settle_by(
     go_on: Callable[[PacketBatch, int], int], batch: PacketBatch, columns: SadColumns, *, wary: bool = False
 ) -> None:  # fmt: skip
-    """Settle by `go_on`, which is `advance`, as far as kernels run: up to ESP in ESP (nested.py, `wary` is told there).
+    """Settle by `go_on`, which is `advance`, up to the first row that holds ESP in ESP (`wary` as in nested.py).
 
     `go_on` gets rows, and the one from which on it settles them.
     """

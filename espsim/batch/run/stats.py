@@ -107,6 +107,11 @@ class InboundStats:
         """Packets that were neither delivered nor this host's own."""
         return self.packets - self.delivered - self.sent
 
+    @property
+    def refused_inside(self) -> int:
+        """Inner packets of IP-TFS that a selector or a policy refused; the ESP packets around them were delivered."""
+        return int(self.iptfs["refused"]) if self.iptfs is not None else 0
+
     def count(self, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER, times: int = 1) -> None:
         """Count so many packets; None are such that are not ESP, and `layer` what they are."""
         if received is None:
@@ -279,8 +284,8 @@ def verdict_line(
     """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
 
     `modelled`: a device ran; `device` is null then for what this host sent, of which it says nothing.
-    `inner_packets`: of IP-TFS, how many went out with this packet. Of ESP in ESP the last layer is told, and `depth` is
-    how many there were; what a device did is told of the first. `kind` says what an ignored frame is (`layer`). `cause`
+    `inner_packets`: of IP-TFS, how many went out with this packet. Of ESP in ESP the line is about the last layer, and
+    `depth` is how many there were; `device` is about the first. `kind` says what an ignored frame is (`layer`). `cause`
     is null and comes last: it is for `espsim.explain` to say.
     """
     line: dict[str, Any] = {"frame": frame.number}

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from espsim.cli.main import main
 from espsim.io.pcap import file_header
+from tests.support import VECTORS
 from tests.unit.cli.test_decap_ways import frames, sad_file
 
 
@@ -49,6 +50,22 @@ def test_fail_on_drop(folder, way):
     assert (failed.exit_code, good.exit_code) == (1, 0)
     assert json.loads(failed.stdout)["verdicts"] == {"DELIVERED": 7, "INTEGRITY": 2}
     assert run("decap", folder / "in", *words[:2]).exit_code == 0
+
+
+@pytest.mark.parametrize("way", [(), ("--reference",)], ids=["batches", "reference"])
+def test_fail_on_drop_sees_what_was_refused_inside_of_iptfs(tmp_path, way):
+    suite = json.loads((VECTORS / "captures_new" / "iptfs.json").read_text())["suites"][1]
+    lines = [sa["ip_xfrm_state_receiver"] for sa in suite["sas"]]
+    sad, ended = tmp_path / "sad", []
+    for more in ("", " sel src 203.0.113.0/24"):
+        sad.write_text("".join(f"{line}{more}\n" for line in lines))
+        ended.append(
+            run("decap", VECTORS / "captures_new" / suite["file"], "--sad", sad, "--fail-on-drop", "--json", *way)
+        )
+    assert [one.exit_code for one in ended] == [0, 1]
+    refused = json.loads(ended[1].stdout)
+    assert refused["delivered"] == len(suite["packets"])
+    assert refused["iptfs"]["refused"] == len(suite["inner"])
 
 
 def interrupted(folder, way, before, after=b""):
