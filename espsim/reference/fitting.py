@@ -1,7 +1,7 @@
 """What fits a path's MTU, and what becomes of a packet that doesn't: as Linux's xfrm output decides, before sealing.
 
     IPv4 with DF, tunnel or BEET     PMTU: EMSGSIZE, XfrmOutStateModeError (xfrm4_tunnel_check_size)
-    IPv4 with DF, transport          PMTU_SENDER: the sender is told, xfrm never sees it
+    IPv4 with DF, transport          PMTU_SENDER: the sender gets the error, xfrm never sees the packet
     IPv4 without DF                  sealed whole, then the outer packet is fragmented
     IPv6, tunnel                     cut inside, and each fragment is sealed by itself (__xfrm6_output);
                                      PMTU_SENDER for TCP, and for what is a fragment already
