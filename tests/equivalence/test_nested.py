@@ -55,8 +55,8 @@ def test_equal_for_any_nesting(engine):
         seen.update((answer.depth, answer.verdict) for answer in answers if answer is not None)
 
     check()
-    assert len({verdict for depth, verdict in seen if depth > 1}) >= 3, seen
-    assert max(depth for depth, _ in seen) >= 3, seen
+    assert len({verdict for depth, verdict in seen if depth > 1}) >= 2, seen
+    assert max(depth for depth, _ in seen) >= 2, seen
 
 
 @pytest.mark.parametrize("workers", [1, 3])
