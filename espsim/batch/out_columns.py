@@ -1,13 +1,16 @@
-"""The runtime half of the outbound SAs: one numpy column a fact, a row an SA, oldest first.
+"""The runtime half of the outbound SAs: one numpy column a fact, one row an SA, oldest first.
 
-Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
-into it when the run ends. `entries[row]` is a row's state in the `Sad`; states that no outbound packet may choose have
-no row.
+It is built from a `Sad` and written back into it when the run ends; in between only the reference path may change the
+`Sad`. `entries[row]` is a row's state in the `Sad`. States that no outbound packet may choose have no row.
 
-An SA is the kernels' or the reference path's, so that its counter is in one place and no IV comes twice. One with a
-lifetime is the kernels' until a limit may be met in the next batch (`begin`). When such a one leaves the SAD, in
-mid-batch perhaps, its packets choose another SA, one that takes the same packet and is no more specific; so those
-become the reference path's with it. Which these may be is told roughly, for it need not be told well: `stand_ins`.
+An SA belongs either to the kernels or to the reference path, never to both: its counter is in one place, and no IV
+comes twice. The reference path has from the start SAs in mode BEET or IPTFS, and those with a number beyond 64 bits. It
+takes over:
+
+1. an SA with a lifetime, before a batch in which a limit could be reached (`begin`);
+2. the SAs that could take its packets (`stand_ins`). It may leave the SAD in the middle of a batch, and its packets
+   choose one of these then;
+3. all SAs, before a batch with a packet that may not fit the MTU, where one is kept.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, Sealer, SlotKeys
+from espsim.batch.inbound.count import IN_RUN
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
@@ -41,11 +45,11 @@ _LOW = 0xFFFFFFFF
 
 @dataclass(slots=True)
 class OutColumns:
-    """What the stages read of SAs, and the column that they move, `counts`. Layouts: outbound/policy.py and facts.py.
+    """What the stages read of SAs, and the column that they change, `counts`. Layouts: outbound/policy.py and facts.py.
 
-    A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
-    `random_bytes` draws IVs, `ahead` is scratch. `longest`: the longest packet that surely fits the path's MTU; None:
-    none is kept.
+    A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. `standing`
+    (uint8): 0, or the verdict that every packet of the SA gets. `random_bytes` draws IVs; `ahead` is scratch.
+    `longest`: the longest packet that surely fits the path's MTU; None: no MTU is kept. `rows`: row by sa_index.
     """
 
     standing: U8
@@ -76,9 +80,9 @@ class OutColumns:
     ) -> OutColumns:
         """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
 
-        `masks` (by sa_index) are those of counter-mode IVs that were drawn before, and those drawn here are put in.
-        `mtu` bounds TFC padding. `keeps_mtu`: where a packet may not fit it, every SA becomes the reference path's, and
-        that refuses it, cuts it or makes fragments of it. `mark` is the packets' (None: marks are not asked).
+        `masks`: masks of counter-mode IVs by sa_index. Masks that are missing are drawn and added. `mtu` bounds TFC
+        padding. `keeps_mtu`: where a packet may not fit `mtu`, the reference path takes over all SAs, and refuses, cuts
+        or fragments it. `mark`: the mark of the packets; None: marks are not compared.
         """
         entries = [e for e in sad if _outbound(e, mark)]
         standing = np.array(_standings(entries), np.uint8)
@@ -106,9 +110,7 @@ class OutColumns:
         )
 
     def begin(self, batch: OutBatch) -> None:
-        """Before a batch: SAs that may meet a limit in it become the reference path's, and so do their stand-ins; all
-        of them where a packet of it may not fit.
-        """
+        """Before a batch: give the reference path the SAs that it must take over (1 to 3 above)."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
             return
@@ -118,7 +120,7 @@ class OutColumns:
         self.lifetimes.without(alone)
 
     def due(self, coming: Coming) -> I64:
-        """The SAs that may meet a limit while these packets run, or have too long ones, and are the kernels'."""
+        """Rows of the kernels' SAs that could reach a limit with these packets; all where one may not fit the MTU."""
         if self.longest is not None and coming.longest > self.longest:
             self.lifetimes = self.lifetimes or Lifetimes(self.entries, self.standing != ONE_BY_ONE)
             return np.flatnonzero(self.standing != ONE_BY_ONE)
@@ -127,19 +129,19 @@ class OutColumns:
         if not len(self.lifetimes.rows):
             return self.lifetimes.rows
         counts = self.counts[self.lifetimes.rows]
-        since = np.where(counts[:, layout.USED] == 2, counts[:, layout.SINCE].view(np.float64), np.nan)
+        since = np.where(counts[:, layout.USED] == IN_RUN, counts[:, layout.SINCE].view(np.float64), np.nan)
         counted = counts[:, layout.PACKETS : layout.BYTES + 1].astype(np.int64)
         due = self.lifetimes.due(coming, counted, since)
-        # Where workers run, another process may have lent some.
+        # With workers, another process may have given some to the reference path.
         ours: I64 = due[self.standing[due] != ONE_BY_ONE]
         return ours
 
     def share(self, memory: Callable[..., Any]) -> None:
-        """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
+        """Move the columns that packets change into memory of `memory(shape, dtype)`, which forked processes share."""
         self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
 
     def write_back(self) -> None:
-        """Last numbers, statistics and first use into the `Sad`; between batches, as often as one likes."""
+        """Write last numbers, statistics and first use into the `Sad`. Between batches, as often as needed."""
         self._write_back(np.arange(len(self.entries)))
         self.lifetimes = None
 
@@ -162,24 +164,24 @@ def _outbound(entry: SadEntry, mark: int | None) -> bool:
 
 
 def _runs(entry: SadEntry) -> bool:
-    """Whether packets can be sealed under it; else STATE_INVALID."""
+    """Whether packets can be sealed under it; if not, they get STATE_INVALID."""
     sa = entry.sa
     encapsulates = sa.encap is None or sa.encap.kind == ESPINUDP
     return sa.keys is not None and sa.mode is not Mode.ANY and encapsulates
 
 
 def _standings(entries: list[SadEntry]) -> list[int]:
-    """0, STATE_INVALID or, of what the kernels cannot hold, ONE_BY_ONE."""
+    """0, STATE_INVALID, or ONE_BY_ONE for a number that no kernel holds."""
     return [
         ONE_BY_ONE if not 0 <= e.oseq <= _M64 else 0 if _runs(e) else int(OutVerdict.STATE_INVALID) for e in entries
     ]  # fmt: skip
 
 
 def stand_ins(entries: list[SadEntry], ending: list[SadEntry]) -> list[bool]:
-    """Which entries may take a packet of one that is `ending`, or are that themselves.
+    """Which entries could take a packet of an SA in `ending`, the SAs in `ending` included.
 
-    Of transport SAs, those with the same two addresses; of the others those no more specific than the most specific one
-    that is ending, and all of them if a transport SA is.
+    A superset is returned; a superset is safe. Of transport SAs: those between the same two addresses. Of the others:
+    those no more specific than the most specific SA in `ending`, and all of them if a transport SA is in `ending`.
     """
     limited = [e.sa for e in ending]
     pairs = {(sa.src, sa.dst) for sa in limited if sa.mode is Mode.TRANSPORT}
@@ -190,12 +192,12 @@ def stand_ins(entries: list[SadEntry], ending: list[SadEntry]) -> list[bool]:
 
 
 def _counts_up(sa: SecurityAssociation) -> bool:
-    """Whether its IVs are the sequence number under a mask."""
+    """Whether its IVs are the sequence number XOR a mask."""
     return sa.keys is not None and sa.keys.suite.iv_length > 0 and sa.keys.suite.unique_iv
 
 
 def _draw(masks: dict[int, int], entries: Iterable[SadEntry], random_bytes: Callable[[int], bytes]) -> None:
-    """A mask for every entry that has none."""
+    """Draw a mask for every entry that has none."""
     new = [e.sa_index for e in entries if e.sa_index not in masks]
     drawn = random_bytes(8 * len(new)) if new else b""
     masks.update((index, int.from_bytes(drawn[8 * n : 8 * n + 8])) for n, index in enumerate(new))
@@ -209,12 +211,12 @@ def _slot(sa: SecurityAssociation) -> SlotKeys | None:
 
 
 def _facts(sa: SecurityAssociation, mask: int, mtu: int, rfc6040: bool) -> list[int]:
-    """A row of `facts`; every word as a signed one."""
+    """A row of `facts`, its words in order, each as a signed one."""
     if sa.keys is None:
         return [0] * 8
     src, dst = int.from_bytes(sa.src), int.from_bytes(sa.dst)
     ports = (sa.encap.sport << 48 | sa.encap.dport << 32) if sa.encap is not None else 0
-    least = max(min(sa.tfcpad, largest_inner(sa, mtu), 0xFFFFF), 0)  # beyond that nothing fits anyway
+    least = max(min(sa.tfcpad, largest_inner(sa, mtu), 0xFFFFF), 0)  # longer packets are TOO_BIG in any case
     lengths = sa.keys.suite.iv_length << 16 | sa.keys.icv_length << 24 | sa.aligned << 32
     words = (src >> 64, src & _M64, dst >> 64, dst & _M64, sa.spi, ports | least, mask, _form(sa, rfc6040) | lengths)
     return [word - (word >> 63 << 64) for word in words]
@@ -234,7 +236,7 @@ def _form(sa: SecurityAssociation, rfc6040: bool) -> int:
 
 
 def _counts(entry: SadEntry) -> list[int]:
-    """A row of `counts` to begin with. Only a suite whose IVs are no counter may wrap, as in the reference path."""
+    """A row of `counts` at the beginning. A suite with counter IVs never wraps, as in the reference path."""
     sa = entry.sa
     again = sa.keys is not None and not sa.keys.suite.unique_iv
     wraps = not sa.esn and again and "oseq-may-wrap" in sa.extra_flags
@@ -251,7 +253,7 @@ def largest_inner(sa: SecurityAssociation, mtu: int) -> int:
 
 
 def _surely_fits(sa: SecurityAssociation, mtu: int) -> int:
-    """A length up to which every packet leaves whole (reference/fitting.py)."""
+    """A length up to which every packet leaves in one piece (reference/fitting.py). It may be too small."""
     if sa.keys is None:
         return 0xFFFF
     mtu = mtu if len(sa.dst) == 4 else max(mtu, _LEAST6)
@@ -265,7 +267,7 @@ def _surely_fits(sa: SecurityAssociation, mtu: int) -> int:
 
 
 def rank_of(sa: SecurityAssociation) -> int:
-    """How specific an SA's selector is; a transport SA's own addresses go before everything else."""
+    """How specific an SA's selector is. Transport SAs, whose packets have their own addresses, are above all others."""
     s = sa.selector
     rank = s.src_prefix + s.dst_prefix + 8 * bool(s.proto) + 16 * bool(s.sport_mask) + 16 * bool(s.dport_mask)
     return rank + 1000 * (sa.mode is Mode.TRANSPORT)
@@ -332,7 +334,7 @@ def _key(sa: SecurityAssociation, group: _Group) -> tuple[int, ...]:
 
 
 def _mask(family: int, bits: int) -> int:
-    """A prefix of so many bits as a mask; of IPv4 in the low 32 bits."""
+    """A prefix of `bits` bits as a mask; IPv4's in the low 32 bits."""
     width = 32 if family == 4 else 128
     return (1 << width) - (1 << width - bits) if bits else 0
 

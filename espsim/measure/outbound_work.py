@@ -65,14 +65,14 @@ def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: n
     """The runtime columns of outbound tunnels with these keys; IVs are under random masks."""
     sas = len(of.spi)
     facts, counts = zeros((sas, 8), np.int64), zeros((sas, 8), np.uint64)
-    facts[:, 1], facts[:, 3], facts[:, 4] = int.from_bytes(SOURCE), of.daddr[:, 1], of.spi
-    facts[:, 6] = rng.integers(-(2**63), 2**63, sas)
-    facts[:, 7] = layout.TUNNEL | layout.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
+    facts[:, layout.SRC_LOW], facts[:, layout.DST_LOW] = int.from_bytes(SOURCE), of.daddr[:, 1]
+    facts[:, layout.SPI], facts[:, layout.MASK] = of.spi, rng.integers(-(2**63), 2**63, sas)
+    facts[:, layout.FORM] = layout.TUNNEL | layout.OUTER4 | GCM.iv_length << 16 | ICV << 24 | _ALIGNED << 32
     counts[:, layout.LIMIT] = (1 << 64) - 1 if slots[0].esn else 0xFFFFFFFF
     groups = np.zeros((1, 8), np.uint64)
-    groups[0, 3], groups[0, select.FAMILY], groups[0, select.RANK] = 0xFFFFFFFF, 4, _RANK
+    groups[0, select.DST_LOW], groups[0, select.FAMILY], groups[0, select.RANK] = 0xFFFFFFFF, 4, _RANK
     wanted = np.zeros((sas, 6), np.uint64)
-    wanted[:, 3], wanted[:, 5] = of.spi, 1
+    wanted[:, select.DST_LOW], wanted[:, select.GROUP] = of.spi, 1
     table = select.select_table(sas)
     select.select_insert(wanted, np.arange(sas), table)
     return OutColumns(np.zeros(sas, np.uint8), groups, table, facts, counts, engine.sealer(slots), os.urandom)

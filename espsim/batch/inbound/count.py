@@ -1,6 +1,6 @@
-"""Count: packets, bytes, refusals and first use of every SA; no column of the batch is written.
+"""Count: packets, bytes, refusals and first use of every SA. Writes no column of the batch.
 
-What SAs count: reference/inbound.py, _check_sequence and accept.
+What an SA counts: reference/inbound.py, _check_sequence and accept.
 """
 
 from __future__ import annotations
@@ -35,17 +35,23 @@ if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
 AHEAD = 16
-"""Rows between asking for a cache line and reading it."""
+"""Rows between the prefetch of a cache line and its use."""
 
 PACKETS, BYTES, DUPLICATES, TOO_OLD, FORGED, USED, SINCE = range(7)
-"""Columns of `counts` (SAs, 8), a cache line an SA. USED: 0 never, 1 before this run, 2 in it, first at SINCE."""
+"""Words of a row of `counts` (SAs, 8; int64): what was counted in this run, and first use. A row is a cache line."""
+
+NEVER, BEFORE, IN_RUN = range(3)
+"""What USED says: the SA was never used; used before this run; used first in this run, at SINCE (seconds, the bits of a
+float64)."""
 
 
 @kernel
 def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
-    """Count settled rows for their SAs. `time` is what SINCE shall be for the first that came to the engine.
+    """Count settled rows for their SAs; no row that this host sent (`flags` has OWN).
 
-    What this host sent (`flags` has OWN) counts for none.
+    1. A packet that passed ICV and trailer: packets, and bytes of payload, whatever is said of what is inside.
+    2. A refusal by the window or the ICV: its own counter.
+    3. First use: the first packet that the window let pass. Its `time` (a float64's bits) is stored as SINCE.
     """
     rows = len(verdict)
     for i in range(rows):
@@ -65,8 +71,8 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
             counts[sa, FORGED] += 1
         elif found not in (TRUNCATED, TRAILER):
             continue
-        if counts[sa, USED] == 0 and found not in (REPLAY_DUPLICATE, REPLAY_TOO_OLD):
-            counts[sa, USED], counts[sa, SINCE] = 2, time[i]
+        if counts[sa, USED] == NEVER and found not in (REPLAY_DUPLICATE, REPLAY_TOO_OLD):
+            counts[sa, USED], counts[sa, SINCE] = IN_RUN, time[i]
 
 
 def count(batch: PacketBatch, columns: SadColumns) -> None:

@@ -1,4 +1,4 @@
-"""What happens to packets that leave, a file a step; `order.py` says in which order."""
+"""Outbound packets, one file a step. Begin with `order.py`, which lists the steps in their order."""
 
 from espsim.jit import sources
 

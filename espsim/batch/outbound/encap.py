@@ -1,7 +1,19 @@
-"""Encap: all of a packet but ciphertext and ICV: headers, IV, payload, trailer.
+"""Encap: writes all of a packet but ciphertext and ICV: headers, IV, payload, trailer.
 
-    lay_out     where each packet goes
-    write       `reference/outbound.py`, _wrap and _tunnel_header, over columns
+    lay_out     where each packet goes in `out`
+    write       its bytes; reference/outbound.py, _wrap and _tunnel_header, over columns
+
+The bytes of a packet:
+
+    outer IP headers        20 (IPv4), 40 (IPv6); in transport mode the packet's own
+    UDP header              0 or 8
+    SPI, sequence number    4, 4; at `esp_at`
+    IV                      0, 8 or 16
+    payload, TFC padding, padding 1, 2, 3 ..., pad length, next header; `plain_length` bytes, which `seal` encrypts
+    ICV                     up to `end_at`; `seal` writes it
+
+What this does not do: it makes no fragments and keeps no path MTU, and writes no BEET or IP-TFS headers. The reference
+path seals packets that need any of these (batch/out_columns.py).
 
 Sources: RFC 4303 3.3.2, RFC 4301 5.1.2, RFC 3948.
 """
@@ -14,15 +26,25 @@ import numpy as np
 
 from espsim.batch.outbound.facts import (
     AHEAD,
+    DST_HIGH,
+    DST_LOW,
+    FORM,
+    MASK,
     NO_DF,
     NO_DSCP,
     NO_ECN,
     OUTER4,
+    PORTS,
     RANDOM_IV,
     RFC_6040,
+    SPI,
+    SRC_HIGH,
+    SRC_LOW,
     TUNNEL,
     UDP,
     halves,
+    iv_length,
+    shortest_payload,
 )
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8, Int
@@ -45,12 +67,14 @@ IV_ROOM = 16
 """Bytes of the longest CBC IV, AES's; 3DES's has 8."""
 
 _TTL = 64
-_ESP, _UDP = 50, 17
+_DF = 0x4000
+_CE, _ECT0 = 3, 2
+_NO_IDENT = -1
 
 
 @inlined
 def _copy(source: U8, start: Int, out: U8, at: Int, size: Int) -> None:
-    """Unsigned, because a negative index would mean the array's end, and LLVM could not copy in large steps."""
+    """Copy `size` bytes. Unsigned, because LLVM copies in large steps only where no index can be negative."""
     here, there = np.uint64(start), np.uint64(at)
     for n in range(np.uint64(size)):
         out[there + n] = source[here + n]
@@ -58,7 +82,7 @@ def _copy(source: U8, start: Int, out: U8, at: Int, size: Int) -> None:
 
 @kernel
 def lay_out(verdict: U8, out_length: I32, sa_index: I32, facts: I64, out_at: I64) -> tuple[int, int]:
-    """Where each row's packet begins in `out`, one after the other; (bytes of all, how many need a random IV)."""
+    """Fill `out_at`: where each packet begins in `out`, one after the other. (bytes of all, how many random IVs.)"""
     end = random = 0
     for i in range(len(verdict)):
         out_at[i] = 0
@@ -66,16 +90,16 @@ def lay_out(verdict: U8, out_length: I32, sa_index: I32, facts: I64, out_at: I64
             continue
         out_at[i] = end
         end += (np.int64(out_length[i]) + ALIGN - 1) // ALIGN * ALIGN
-        random += facts[sa_index[i], 7] & RANDOM_IV != 0
+        random += facts[sa_index[i], FORM] & RANDOM_IV != 0
     return end, random
 
 
 @inlined
 def _tunnel4(row: U8, length: int, proto: int, tos: int, ident: int, facts: I64, sa: Int) -> None:
-    """An IPv4 header with its checksum; an `ident` below 0 is DF, and 0 on the wire."""
-    flags = 0 if ident >= 0 else 0x4000
+    """An IPv4 header with its checksum; _NO_IDENT sets DF, and the identification is 0 then."""
+    flags = _DF if ident == _NO_IDENT else 0
     ident = max(ident, 0)
-    src, dst = facts[sa, 1], facts[sa, 3]
+    src, dst = facts[sa, SRC_LOW], facts[sa, DST_LOW]
     total = (0x4500 | tos) + length + ident + flags + (_TTL << 8 | proto) + halves(src) + halves(dst)
     put16(row, 0, 0x4500 | tos)
     put16(row, 2, length)
@@ -93,26 +117,34 @@ def _tunnel6(row: U8, length: int, proto: int, tos: int, label: int, facts: I64,
     put32(row, 0, 6 << 28 | tos << 20 | label)
     put16(row, 4, length - 40)
     put16(row, 6, proto << 8 | _TTL)
-    put64(row, 8, facts[sa, 0])
-    put64(row, 16, facts[sa, 1])
-    put64(row, 24, facts[sa, 2])
-    put64(row, 32, facts[sa, 3])
+    put64(row, 8, facts[sa, SRC_HIGH])
+    put64(row, 16, facts[sa, SRC_LOW])
+    put64(row, 24, facts[sa, DST_HIGH])
+    put64(row, 32, facts[sa, DST_LOW])
 
 
 @inlined
 def _tunnel(
     arena: U8, at: Int, v4: bool, out: U8, to: Int, length: int, proto: int, seq64: int, facts: I64, sa: Int
 ) -> int:
-    """RFC 4301 5.1.2; where the outer header ends."""
-    form = facts[sa, 7]
+    """Write the outer header (RFC 4301 5.1.2); where it ends.
+
+    1. DSCP is the inner one, or 0 (dont-encap-dscp).
+    2. ECN is 0 (noecn), or the inner one; of CE Linux makes ECT(0), RFC 6040 leaves it.
+    3. IPv4: DF is the inner packet's, always set for IPv6 inside, never with nopmtudisc. Without DF the identification
+       is the low half of the sequence number.
+    4. IPv6: the flow label is the inner one, 0 for IPv4 inside.
+    """
+    form = facts[sa, FORM]
     first, second = np.int64(arena[at]), np.int64(arena[at + 1])
     inner = second if v4 else (first & 15) << 4 | second >> 4
     ecn = inner & 3
-    ecn = 0 if form & NO_ECN else 2 if ecn == 3 and not form & RFC_6040 else ecn
+    ecn = 0 if form & NO_ECN else _ECT0 if ecn == _CE and not form & RFC_6040 else ecn
     tos = (0 if form & NO_DSCP else inner & 0xFC) | ecn
     if form & OUTER4:
-        keeps = not v4 or arena[at + 6] & 0x40 != 0
-        _tunnel4(out[to : to + 20], length, proto, tos, -1 if keeps and not form & NO_DF else seq64 & 0xFFFF, facts, sa)
+        keeps_df = not v4 or arena[at + 6] & 0x40 != 0
+        ident = _NO_IDENT if keeps_df and not form & NO_DF else seq64 & 0xFFFF
+        _tunnel4(out[to : to + 20], length, proto, tos, ident, facts, sa)
         return to + 20
     label = 0 if v4 else (second & 15) << 16 | be16(arena, at + 2)
     _tunnel6(out[to : to + 40], length, proto, tos, label, facts, sa)
@@ -123,7 +155,7 @@ def _tunnel(
 def _transport(
     arena: U8, at: Int, v4: bool, out: U8, to: Int, length: int, proto: int, headers: Int, pointer: Int
 ) -> int:
-    """The packet's own headers with another length, next header and checksum; where they end."""
+    """Copy the packet's own headers with another length, next header and checksum; where they end."""
     _copy(arena, at, out, to, headers)
     out[to + pointer] = proto
     if not v4:
@@ -142,7 +174,7 @@ def _transport(
 def _inside(
     arena: U8, at: Int, size: int, plain: int, least: int, next_header: Int, out: U8, to: Int
 ) -> None:  # fmt: skip
-    """Payload, TFC padding, padding 1, 2, 3 ..., pad length, next header."""
+    """Payload, zeros (TFC padding) up to `least` bytes, padding 1, 2, 3 ..., pad length, next header."""
     _copy(arena, at, out, to, size)
     padded = max(size, least)
     for n in range(size, padded):
@@ -159,7 +191,13 @@ def write(
     plain_length: I32, out_at: I64, out_length: I32, seq64: I64, verdict: U8, facts: I64, ivs: U8,
     out: U8, esp_at: I64, end_at: I64,
 ) -> None:  # fmt: skip
-    """Write every row without a verdict into `out`, all but ciphertext and ICV; `esp_at`, `end_at` are the engine's.
+    """Write every row without a verdict into `out`, all but ciphertext and ICV.
+
+    1. The outer IP header, or in transport mode the packet's own headers.
+    2. UDP with checksum 0 (RFC 3948 2.1), where the SA says so.
+    3. SPI and the low half of the sequence number. ESP begins here (`esp_at`) and ends with the packet (`end_at`).
+    4. The IV: random, or the number under the SA's mask, or none.
+    5. What `seal` will encrypt: payload, padding, trailer.
 
     `seq64` is a signed view of that column; `ivs` has IV_ROOM random bytes for each row that needs them, in order.
     """
@@ -171,7 +209,7 @@ def write(
         if verdict[i] != SEALED:
             continue
         sa, at, to, length = sa_index[i], offset[i], out_at[i], np.int64(out_length[i])
-        form, ports, v4, stay = facts[sa, 7], facts[sa, 5], family[i] == 4, np.int64(headers[i])
+        form, v4, stay = facts[sa, FORM], family[i] == 4, np.int64(headers[i])
         proto = PROTO_UDP if form & UDP else PROTO_ESP
         if form & TUNNEL:
             here = _tunnel(arena, at, v4, out, to, length, proto, seq64[i], facts, sa)
@@ -179,29 +217,29 @@ def write(
             here = _transport(arena, at, v4, out, to, length, proto, stay, pointer[i])
         if form & UDP:
             row = out[here : here + 8]
-            put32(row, 0, ports >> 32)
+            put32(row, 0, facts[sa, PORTS] >> 32)
             put32(row, 4, (to + length - here) << 16)
             here += 8
         esp_at[i], end_at[i] = here, to + length
         row = out[here : here + 16]
-        put32(row, 0, facts[sa, 4])
+        put32(row, 0, facts[sa, SPI])
         put32(row, 4, seq64[i])
         here += 8
         if form & RANDOM_IV:
-            _copy(ivs, drawn * IV_ROOM, out, here, form >> 16 & 0xFF)
+            _copy(ivs, drawn * IV_ROOM, out, here, iv_length(form))
             drawn += 1
-            here += form >> 16 & 0xFF
-        elif form >> 16 & 0xFF:
-            put64(row, 8, facts[sa, 6] ^ seq64[i])
+            here += iv_length(form)
+        elif iv_length(form):
+            put64(row, 8, facts[sa, MASK] ^ seq64[i])
             here += 8
         _inside(
-            arena, at + stay, np.int64(payload[i]), np.int64(plain_length[i]), ports & 0xFFFFFFFF, next_header[i],
-            out, here,
+            arena, at + stay, np.int64(payload[i]), np.int64(plain_length[i]), shortest_payload(facts, sa),
+            next_header[i], out, here,
         )  # fmt: skip
 
 
 def encap(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 4303 3.3.2, RFC 4301 5.1.2, RFC 3948: headers, IV, payload and trailer, in `out`, which grows if need be."""
+    """Write headers, IV, payload and trailer into `out`, which grows where it is too small."""
     end, random = lay_out(batch.verdict, batch.out_length, batch.sa_index, columns.facts, batch.out_at)
     batch.out_end = 0
     batch.make_room(end)

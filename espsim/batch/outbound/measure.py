@@ -1,6 +1,10 @@
-"""Measure: what goes inside ESP, and how long each packet will be, before it gets a number. FRAGMENT, TOO_BIG.
+"""Measure: what goes inside ESP, and how long each packet will be. Gives FRAGMENT and TOO_BIG.
 
-`reference/outbound.py`, trimmed and _payload_of, over columns.
+It runs before `seqno`, so that a packet refused here uses up no number. reference/outbound.py, trimmed, _payload_of
+and _wrapped_length, over columns.
+
+What this does not do: it cuts nothing, and its only bound on length is the length field of the outer header. Where a
+path MTU is kept, the reference path takes over (batch/out_columns.py).
 """
 
 from __future__ import annotations
@@ -11,9 +15,14 @@ import numpy as np
 
 from espsim.batch.outbound.facts import (
     AHEAD,
+    FORM,
     OUTER4,
     TUNNEL,
     UDP,
+    alignment,
+    icv_length,
+    iv_length,
+    shortest_payload,
 )
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8, Int
@@ -36,21 +45,30 @@ from espsim.jit.prefetch import prefetch
 if TYPE_CHECKING:
     from espsim.batch.out_columns import OutColumns
 
-_IPIP, _IPV6 = 4, 41
-_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION = 0, 43, 44, 60
+_ESP_HEADER, _UDP_HEADER, _HEADER4, _HEADER6 = 8, 8, 20, 40
+"""Bytes of the headers."""
+_TRAILER = 2
+"""Bytes of pad length and next header."""
+_FRAGMENT4 = 0x3FFF
+"""MF and the offset of an IPv4 header: not 0 in a fragment."""
+_PROTOCOL4, _NEXT_HEADER6 = 9, 6
+"""Offsets of the byte that names what follows an IP header."""
 
 
 @inlined
 def _trimmed(arena: U8, at: Int, length: Int, v4: bool) -> int:
-    """The length of an IP packet without what a link layer padded it with."""
-    size = be16(arena, at + 2) if v4 else 40 + be16(arena, at + 4)
-    return min(size, length) if size >= (20 if v4 else 41) else length
+    """The length that the IP header states, unless it is too small. Bytes after it are a link layer's padding."""
+    size = be16(arena, at + 2) if v4 else _HEADER6 + be16(arena, at + 4)
+    return min(size, length) if size >= (_HEADER4 if v4 else _HEADER6 + 1) else length
 
 
 @inlined
 def _split6(arena: U8, at: Int, size: Int) -> tuple[int, int]:
-    """`wire.ipv6.transport_insertion`: (where ESP goes, the byte that names what is there); -1: nowhere."""
-    here, pointer, routed = 40, 6, False
+    """wire.ipv6.transport_insertion: (where ESP goes, the byte that names what is there); -1 for a fragment or no room.
+
+    ESP goes after hop-by-hop and routing headers, and after destination options that come before a routing header.
+    """
+    here, pointer, routed = _HEADER6, _NEXT_HEADER6, False
     while here <= size:
         kind = np.int64(arena[at + pointer])
         if kind not in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS) or (kind == PROTO_DSTOPTS and routed):
@@ -64,11 +82,11 @@ def _split6(arena: U8, at: Int, size: Int) -> tuple[int, int]:
 
 @inlined
 def _split4(arena: U8, at: Int, size: Int) -> tuple[int, int]:
-    """The same for IPv4."""
+    """The same for IPv4: after the header and its options."""
     headers = np.int64(arena[at] & 15) * 4
-    if be16(arena, at + 6) & 0x3FFF or headers < 20 or headers > size:
+    if be16(arena, at + 6) & _FRAGMENT4 or headers < _HEADER4 or headers > size:
         return -1, 0
-    return headers, 9
+    return headers, _PROTOCOL4
 
 
 @kernel
@@ -76,7 +94,14 @@ def measure_rows(
     arena: U8, offset: I64, length: I32, family: U8, sa_index: I32, facts: I64,
     headers: I32, pointer: I32, next_header: U8, payload: I32, plain_length: I32, out_length: I32, verdict: U8,
 ) -> None:  # fmt: skip
-    """Fill the columns after `facts` for rows without a verdict, with zeros for the others; FRAGMENT, TOO_BIG."""
+    """Fill the columns after `facts` for rows without a verdict, with zeros for the others.
+
+    1. Cut off what a link layer added.
+    2. What goes inside: in tunnel mode the whole packet; in transport mode all after its headers, and none of a
+       fragment (FRAGMENT: RFC 4303 3.3.4).
+    3. Plaintext: payload and TFC padding, then padding and trailer up to the SA's alignment.
+    4. The sealed packet; TOO_BIG where the outer header's 16-bit length field cannot say it (IPv6 counts no header).
+    """
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:
@@ -88,7 +113,7 @@ def measure_rows(
             continue
         at, v4, sa = offset[i], family[i] == 4, sa_index[i]
         size = _trimmed(arena, at, np.int64(length[i]), v4)
-        form = facts[sa, 7]
+        form = facts[sa, FORM]
         place, byte, following = 0, 0, PROTO_IPIP if v4 else PROTO_IPV6
         if not form & TUNNEL:
             place, byte = _split4(arena, at, size) if v4 else _split6(arena, at, size)
@@ -96,13 +121,13 @@ def measure_rows(
                 verdict[i] = OUT_FRAGMENT
                 continue
             following = np.int64(arena[at + byte])
-        padded = max(size - place, facts[sa, 5] & 0xFFFFFFFF)
-        plain = padded + 2 + (-(padded + 2) & (form >> 32) - 1)
+        inside = max(size - place, shortest_payload(facts, sa)) + _TRAILER
+        plain = inside + (-inside & alignment(form) - 1)
         outer = place
         if form & TUNNEL:
-            outer = 20 if form & OUTER4 else 40
-        total = outer + (16 if form & UDP else 8) + (form >> 16 & 0xFF) + plain + (form >> 24 & 0xFF)
-        if total - (0 if form & OUTER4 else 40) > 0xFFFF:
+            outer = _HEADER4 if form & OUTER4 else _HEADER6
+        total = outer + (_UDP_HEADER if form & UDP else 0) + _ESP_HEADER + iv_length(form) + plain + icv_length(form)
+        if total - (0 if form & OUTER4 else _HEADER6) > 0xFFFF:
             verdict[i] = TOO_BIG
             continue
         headers[i], pointer[i], next_header[i] = place, byte, following
@@ -110,7 +135,7 @@ def measure_rows(
 
 
 def measure(batch: OutBatch, columns: OutColumns) -> None:
-    """What goes inside ESP (RFC 4303 3.1 and 3.3.2), and whether it may: a packet refused here uses up no number."""
+    """What goes inside ESP, whether it may, and how long the packet will be (RFC 4303 3.1, 3.3.2)."""
     measure_rows(
         batch.arena, batch.offset, batch.length, batch.family, batch.sa_index, columns.facts,
         batch.headers, batch.pointer, batch.next_header, batch.payload, batch.plain_length, batch.out_length,

@@ -2,10 +2,15 @@
 
     policy -> measure -> seqno -> encap -> AEAD seal -> checksum
 
-It gives the reference path's answers, packet for packet, for any cut into batches; but for masks and CBC's IVs, which
-are drawn in another order. Packets of SAs that may be near their end (batch/out_columns.py) go to the reference
-path, in their order. That is sound because such an SA and all that may take its packets are that path's alone: only
-what a listener of the SAD hears may come in another order than with one packet at a time.
+It gives the reference path's answers, packet for packet, for any cut into batches. Only random bytes differ: masks and
+CBC's IVs are drawn in another order.
+
+SAs that could reach a limit, or that kernels do not know (BEET, IP-TFS), belong to the reference path with every SA
+that could take their packets (batch/out_columns.py). Their packets go through it in order of arrival, after the
+kernels'. So each SA's packets keep their order; only a listener of the SAD may hear events of different SAs in another
+order.
+
+What this does not do: it asks no policies of an SPD (reference/host.py does), and makes no bundle of several SAs.
 """
 
 from __future__ import annotations
@@ -34,16 +39,16 @@ from espsim.sad.sad import Sad
 STAGES = in_order(policy.STAGE, measure.STAGE, seqno.STAGE, encap.STAGE, seal.SEAL, seal.CHECKSUM)
 """The stages in their order, each with the columns that it writes."""
 AHEAD, SETTLE, AFTER = slice(2), slice(2, 3), slice(3, 6)
-"""Of the stages, for workers: those that any worker runs at any time; seqno, in order of arrival; those that any worker
-runs after that."""
+"""The stages in three parts, for workers: any worker runs AHEAD at any time; SETTLE (seqno) runs in order of arrival;
+any worker runs AFTER, once its batch has its numbers."""
 
 _VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
 
 
 class OnePacketOut(Protocol):
-    """`espsim.reference.outbound.Outbound`: it names SAD, MTU and mark, draws, and seals what kernels can't.
+    """`espsim.reference.outbound.Outbound`: it has SAD, MTU, mark and random bytes, and seals what kernels can't.
 
-    Masks are shared with it, so that an SA which both paths use, one after the other, goes on under one mask.
+    Both paths share `masks`, so that an SA that passes from one to the other keeps its mask.
     """
 
     sad: Sad
@@ -69,8 +74,8 @@ class OnePacketOut(Protocol):
 class BatchOutbound(Closing):
     """Seals in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
-    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
-    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    Nothing else may change the SAD between the first batch and `close`. `engine`: an engine or its name. `debug` checks
+    that every stage writes its own columns only. InputError: the engine cannot be used.
     """
 
     def __init__(self, one: OnePacketOut, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
@@ -84,10 +89,10 @@ class BatchOutbound(Closing):
         self._out = np.empty(0, np.uint8)
         self._tied = False
         self.alone: Counter[int] = Counter()
-        """By sa_index, the packets that the reference path sealed."""
+        """How many packets the reference path sealed, by sa_index."""
         modes = {entry.sa.mode for entry in self.columns.entries}
         self.aggregated = Aggregated() if Mode.IPTFS in modes else None
-        """What left under SAs in mode IPTFS in the last batch; None: no SA is in this mode."""
+        """What left under SAs in mode IPTFS in the last batch. None: no SA has this mode."""
 
     @property
     def ambiguous(self) -> bool:
@@ -112,11 +117,11 @@ class BatchOutbound(Closing):
         self.run_alone(batch)
 
     def run_some(self, batch: OutBatch, which: slice) -> None:
-        """Some of the stages: see AHEAD."""
+        """Run some of the stages: AHEAD, SETTLE or AFTER."""
         run_stages(STAGES, batch, self.columns, debug=self.debug, which=which)
 
     def run_alone(self, batch: OutBatch) -> None:
-        """After all stages, in order of arrival: rows of SAs that are the reference path's."""
+        """After all stages: rows whose SA belongs to the reference path, in order of arrival."""
         batch.several.clear()
         self._tied = self._tied or 1 in batch.tied.tobytes()
         if self.aggregated is not None:
@@ -126,7 +131,7 @@ class BatchOutbound(Closing):
                 self._one_by_one(batch, row)
 
     def run_by_clock(self, batch: OutBatch) -> None:
-        """As `run_alone`, of a capture: its clock, the time of each row, ends the delay of IP-TFS."""
+        """`run_alone` for a capture: the times of its rows are the clock, which ends the delay of IP-TFS."""
         if self.aggregated is None:
             self.run_alone(batch)
             return
@@ -137,7 +142,7 @@ class BatchOutbound(Closing):
         self.aggregated.run(alone, batch.time, self.one.senders, lambda row: self._one_by_one(batch, row))
 
     def answers(self, batch: OutBatch) -> list[Sent[SadEntry] | None]:
-        """The rows of a batch that has run."""
+        """The answers of a batch that has run; None for a row that is not IP."""
         entries, memory = self.columns.entries, memoryview(batch.out)
         facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
         found: list[Sent[SadEntry] | None] = []
@@ -156,7 +161,7 @@ class BatchOutbound(Closing):
         return found
 
     def _one_by_one(self, batch: OutBatch, row: int) -> None:
-        """Ask the reference path about a row, and write its answer into the columns."""
+        """Give a row to the reference path, and write its answer into the columns."""
         answer = self.one.send(batch.packet(row), float(batch.time[row]))
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_IP, -1

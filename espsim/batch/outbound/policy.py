@@ -1,22 +1,30 @@
-"""Policy: the SA whose selector takes the packet. Not IP, NO_SA, STATE_INVALID.
+"""Policy: the SA whose selector takes the packet. Gives NOT_IP, NO_SA and STATE_INVALID.
 
-Over columns: what selectors see of a clear packet, then the most specific selector.
-
-
-    flow      addresses, protocol, ports of any bytes            reference/inner.py, flow
+    flow      addresses, protocol and ports of a clear packet    reference/inner.py, flow
     choose    the most specific SA, then the newest              reference/outbound.py, _choose
-    judge     what the SA's standing says
+    judge     the verdict, if any, that all packets of the SA get
 
-`choose` is a tuple space search: selectors with the same masks make a group, one hash table holds their masked keys,
-and groups are asked from the most specific on, until none left can be as specific as what was found.
+`choose` is a tuple space search. Selectors with the same masks make a group. One hash table holds the masked keys of
+all groups. Groups are tried from the most specific on, until each packet has an SA and the groups left are less
+specific.
 
-`groups` (uint64, a row each, the highest rank first): masks of source (high, low), destination (high, low) and
-`protocol << 32 | sport << 16 | dport`, then the family (4, 6; 0 takes both) and the rank. A transport SA's key is its
-own two addresses, which its packets must have.
+A row of `groups` (uint64, 8 words; the highest rank first):
 
-A row of `table` (uint64, 8 words, one cache line) is such a key in five words, the group's number + 1 (0: free), and
-`sa + 1`, with the bit TIED where several SAs have this key, of which the newest, the one with the highest number, is
-here. Open addressing; a table is never full.
+    SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW    masks of the addresses; IPv4 in the low word
+    PORTS                                   mask of protocol << 32 | source port << 16 | destination port
+    FAMILY                                  4 or 6; 0 takes both
+    RANK                                    how specific the selectors are: batch/out_columns.py, rank_of
+
+A row of `table` (uint64, 8 words, one cache line; open addressing, never full):
+
+    SRC_HIGH ... PORTS    the key: the same five words of a selector, under its group's masks
+    GROUP                 the number of the group + 1; 0: the row is free
+    SA                    sa + 1, with the bit _TIED where several SAs have this key; the newest, of the highest
+                          number, is kept
+
+A transport SA's key is its own two addresses, because its packets must have them.
+
+What this does not do: it knows no policies of an SPD, and does not divide SAs by CPU (reference/host.py does both).
 """
 
 from __future__ import annotations
@@ -54,14 +62,17 @@ if TYPE_CHECKING:
     from espsim.batch.out_columns import OutColumns
 
 AHEAD = 32
-"""Rows between asking for a cache line and reading it; the length of `ahead`."""
+"""Rows between the prefetch of a cache line and its use; the length of `ahead`."""
 
-PORTS, FAMILY, RANK = 4, 5, 6
-"""Words of a group's row after the four of the addresses."""
-GROUP, SAYS = 5, 6
-"""Words of a table's row after the five of the key."""
+SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW, PORTS = range(5)
+"""Words of a key, and of the masks in a group's row."""
+FAMILY, RANK = 5, 6
+"""The other words of a group's row."""
+GROUP, SA = 5, 6
+"""The other words of a table's row."""
 
 _FEW = 1024
+"""Up to so many keys a table has four rows for each."""
 _0, _1, _8, _16, _24, _29, _32 = (np.uint64(n) for n in (0, 1, 8, 16, 24, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
 _TIED = np.uint64(1 << 32)
@@ -81,7 +92,7 @@ _MIX_0, _MIX_1, _MIX_2, _MIX_3, _MIX_4, _MIX_5, _MIX_A, _MIX_B = _MIX
 
 @inlined
 def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
-    """(protocol, offset of its header, not the first fragment) after IPv6 extension headers."""
+    """(protocol, offset of its header, whether a later fragment) after IPv6 extension headers."""
     kind, here, later = np.int64(arena[at + 6]), 40, False
     while kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_DSTOPTS) and here + 8 <= length and not later:
         following, size = np.int64(arena[at + here]), 8
@@ -95,7 +106,7 @@ def _upper6(arena: U8, at: Int, length: Int) -> tuple[int, int, bool]:
 
 @inlined
 def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
-    """(family, 0 for no IP header; protocol, offset of its header, not the first fragment) of a packet."""
+    """(family, 0 for no IP header; protocol; offset of its header; whether a later fragment) of a packet."""
     version = arena[at] >> 4 if length > 0 else 0
     family = kind = here = 0
     later = False
@@ -112,7 +123,7 @@ def upper(arena: U8, at: Int, length: Int) -> tuple[int, int, int, bool]:
 
 @inlined
 def ports_of(arena: U8, at: Int, left: Int, kind: int) -> tuple[int, int]:
-    """Ports, or type and code, of a header of which `left` bytes are there."""
+    """Ports, or ICMP's type and code, of a header of which `left` bytes are there; zeros where it has none."""
     if kind in (PROTO_TCP, PROTO_UDP, PROTO_DCCP, PROTO_SCTP, PROTO_UDPLITE) and left >= 4:
         return be16(arena, at), be16(arena, at + 2)
     if kind in (PROTO_ICMP, PROTO_ICMPV6) and left >= 2:
@@ -125,7 +136,10 @@ def flow(
     arena: U8, offset: I64, length: I32,
     verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64,
 ) -> None:  # fmt: skip
-    """Fill every column after `length`; NOT_IP, and zeros else, for a row without IP header or one past the arena."""
+    """Fill every column after `length`. A row without IP header, or past the arena, gets NOT_IP and zeros.
+
+    A later fragment has ports 0: its transport header is in the first one.
+    """
     rows = len(offset)
     for i in range(rows):
         if i + AHEAD < rows:
@@ -151,9 +165,9 @@ def flow(
 
 
 def select_table(keys: int) -> U64:
-    """An empty table with room for so many different keys: three fifths full then, 107 bytes a key.
+    """An empty table for `keys` different keys: three fifths full with them, 107 bytes a key.
 
-    Few keys get more, because a second look costs a branch guessed wrong, and memory in a cache costs nothing.
+    A small table is a quarter full, because a second look costs a branch guessed wrong, and it fits a cache anyway.
     """
     rows = 4 * keys if keys <= _FEW else keys + 2 * keys // 3
     return zeros((rows + 2, 8), np.uint64)
@@ -163,7 +177,7 @@ def select_table(keys: int) -> U64:
 def _bucket(
     table: U64, s0: np.uint64, s1: np.uint64, d0: np.uint64, d1: np.uint64, ports: np.uint64, group: np.uint64
 ) -> np.uint64:
-    """Where a key would be first. Murmur3's finalizer over a sum of products."""
+    """The row where the search for a key begins: products XORed, then MurmurHash3's finalizer, scaled to the table."""
     x = mul64(s0, _MIX_0) ^ mul64(s1, _MIX_1) ^ mul64(d0, _MIX_2) ^ mul64(d1, _MIX_3)
     x = x ^ mul64(ports, _MIX_4) ^ mul64(group, _MIX_5)
     x = mul64(x ^ (x >> _32), _MIX_A)
@@ -178,9 +192,10 @@ def _place(
 ) -> np.uint64:  # fmt: skip
     """The row of a key, or the free one where it would go."""
     at = first
-    while table[at, 5] != _0:
-        other = (table[at, 0] ^ s0) | (table[at, 1] ^ s1) | (table[at, 2] ^ d0) | (table[at, 3] ^ d1)
-        if other | (table[at, 4] ^ ports) | (table[at, 5] ^ group) == _0:
+    while table[at, GROUP] != _0:
+        other = (table[at, SRC_HIGH] ^ s0) | (table[at, SRC_LOW] ^ s1)
+        other |= (table[at, DST_HIGH] ^ d0) | (table[at, DST_LOW] ^ d1)
+        if other | (table[at, PORTS] ^ ports) | (table[at, GROUP] ^ group) == _0:
             break
         at = at + _1 if at + _1 < np.uint64(len(table)) else _0
     return at
@@ -188,13 +203,16 @@ def _place(
 
 @kernel
 def select_insert(keys: U64, sa: I64, table: U64) -> None:
-    """Put SAs in, the last one newest. `keys` (SAs, 6): five words of a key and the group's number + 1."""
+    """Put SAs in, oldest first. `keys` (SAs, 6): the words of a table's row up to GROUP."""
     for n in range(len(sa)):
-        s0, s1, d0, d1, ports, group = keys[n, 0], keys[n, 1], keys[n, 2], keys[n, 3], keys[n, 4], keys[n, 5]
+        s0, s1 = keys[n, SRC_HIGH], keys[n, SRC_LOW]
+        d0, d1 = keys[n, DST_HIGH], keys[n, DST_LOW]
+        ports, group = keys[n, PORTS], keys[n, GROUP]
         at = _place(table, _bucket(table, s0, s1, d0, d1, ports, group), s0, s1, d0, d1, ports, group)
-        tied = _TIED if table[at, 5] != _0 else _0
-        table[at, 0], table[at, 1], table[at, 2], table[at, 3], table[at, 4] = s0, s1, d0, d1, ports
-        table[at, 5], table[at, 6] = group, tied | np.uint64(sa[n] + 1)
+        tied = _TIED if table[at, GROUP] != _0 else _0
+        table[at, SRC_HIGH], table[at, SRC_LOW] = s0, s1
+        table[at, DST_HIGH], table[at, DST_LOW] = d0, d1
+        table[at, PORTS], table[at, GROUP], table[at, SA] = ports, group, tied | np.uint64(sa[n] + 1)
 
 
 @kernel
@@ -202,9 +220,14 @@ def choose(
     verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64, groups: U64, table: U64,
     ahead: I64, rank: I32, tied: U8, sa_index: I32,
 ) -> None:  # fmt: skip
-    """The SA of every row without a verdict, and its rank, -1 where none takes it; `tied` 1 where another does as well.
+    """The SA of every row without a verdict, and its rank; -1 where none takes it.
 
-    `ahead` (AHEAD) is scratch: the table's rows that have been asked for.
+    1. No row has an SA.
+    2. Try the groups, the highest rank first, each for all rows.
+    3. Stop when every row has an SA and the next group is of a lower rank. Groups of the same rank are all tried,
+       because their SA may be newer; `tied` is 1 where several SAs of the rank take the packet.
+
+    `ahead` (AHEAD rows) is scratch: the rows of the table that have been prefetched.
     """
     rows = len(verdict)
     waiting = 0
@@ -213,23 +236,28 @@ def choose(
         waiting += verdict[i] == SEALED
     last = 1 << 30
     for g in range(len(groups)):
-        grade = np.int64(groups[g, 6])
+        grade = np.int64(groups[g, RANK])
         if waiting == 0 and grade < last:
-            break  # all have a more specific one
+            break
         last = grade
-        waiting -= _ask(
+        waiting -= _try_group(
             verdict, family, proto, sport, dport, saddr, daddr, groups, g, table, ahead, rank, tied, sa_index
         )  # fmt: skip
 
 
 @inlined
-def _ask(
+def _try_group(
     verdict: U8, family: U8, proto: U8, sport: U16, dport: U16, saddr: U64, daddr: U64, groups: U64, g: int,
     table: U64, ahead: I64, rank: I32, tied: U8, sa_index: I32,
 ) -> int:  # fmt: skip
-    """One group for all rows; how many found their first SA."""
-    m0, m1, m2, m3, m4 = groups[g, 0], groups[g, 1], groups[g, 2], groups[g, 3], groups[g, 4]
-    kin, grade, group = np.int64(groups[g, 5]), np.int64(groups[g, 6]), np.uint64(g + 1)
+    """Try one group for all rows; how many found their first SA.
+
+    1. Row n: prefetch where its key may be, unless the family differs or it has an SA of a higher rank.
+    2. Row n - AHEAD: look its key up. The newest SA of a rank wins.
+    """
+    m0, m1, m2, m3 = groups[g, SRC_HIGH], groups[g, SRC_LOW], groups[g, DST_HIGH], groups[g, DST_LOW]
+    m4, kin, grade = groups[g, PORTS], np.int64(groups[g, FAMILY]), np.int64(groups[g, RANK])
+    group = np.uint64(g + 1)
     rows, found = len(verdict), 0
     for n in range(rows + AHEAD):
         at = np.int64(-1)
@@ -256,7 +284,7 @@ def _ask(
         if kin != 4:
             s0, d0 = saddr[i, 0] & m0, daddr[i, 0] & m2
         there = _place(table, np.uint64(at), s0, saddr[i, 1] & m1, d0, daddr[i, 1] & m3, ports & m4, group)
-        says = table[there, 6]
+        says = table[there, SA]
         if says == _0:
             continue
         found += sa_index[i] < 0
@@ -268,9 +296,9 @@ def _ask(
 
 @kernel
 def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
-    """OUT_NO_SA, or what `standing` says of the SA: 0, or the verdict that every packet of it gets; others keep theirs.
+    """Rows without a verdict: OUT_NO_SA, or `standing` of their SA, which is 0 or the verdict of all its packets.
 
-    A row that is ONE_BY_ONE is no longer tied: the reference path says it.
+    A row that is ONE_BY_ONE is no longer tied: the reference path chooses its SA again, and says so itself.
     """
     for i in range(len(verdict)):
         if verdict[i] != SEALED:
@@ -281,7 +309,7 @@ def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
 
 
 def policy(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 4303 3.3.1: the most specific SA, then the newest; SAs of the reference path make a row ONE_BY_ONE."""
+    """RFC 4303 3.3.1: the most specific SA, then the newest. ONE_BY_ONE where the reference path has that SA."""
     facts = batch.verdict, batch.family, batch.proto, batch.sport, batch.dport, batch.saddr, batch.daddr
     flow(batch.arena, batch.offset, batch.length, *facts)
     choose(*facts, columns.groups, columns.table, columns.ahead, batch.rank, batch.tied, batch.sa_index)

@@ -1,4 +1,7 @@
-"""Seal: every packet is encrypted and gets its ICV, in place, by the engine; then UDP gets its checksum over IPv6."""
+"""Seal: the engine encrypts every packet in place and writes its ICV. Then UDP over IPv6 gets its checksum.
+
+What this does not do: UDP over IPv4 keeps checksum 0 (RFC 3948 2.1).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.aead.engine import EngineError
-from espsim.batch.outbound.facts import OUTER4, UDP, halves
+from espsim.batch.outbound.facts import DST_LOW, FORM, OUTER4, SRC_HIGH, UDP, halves
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, I64, U8, Int
 from espsim.core.numbers import (
@@ -22,13 +25,17 @@ from espsim.jit.compiling import inlined, kernel
 if TYPE_CHECKING:
     from espsim.batch.out_columns import OutColumns
 
-_UDP = 17
+_UDP_HEADER, _CHECKSUM = 8, 6
+"""Bytes of UDP's header, and the offset of its checksum."""
 _1, _2 = np.uint64(1), np.uint64(2)
 
 
 @inlined
 def _sum16(out: U8, at: Int, size: Int) -> int:
-    """The sum of big-endian 16-bit words; of an odd last byte that and a zero."""
+    """The sum of big-endian 16-bit words; a zero follows an odd last byte (RFC 1071 1).
+
+    High and low bytes are summed apart: loops of single bytes are what LLVM makes vector code of.
+    """
     high = low = np.uint64(0)
     here = np.uint64(at)
     for n in range(np.uint64(size) >> _1):
@@ -41,33 +48,37 @@ def _sum16(out: U8, at: Int, size: Int) -> int:
 
 @kernel
 def checksum_rows(verdict: U8, sa_index: I32, facts: I64, esp_at: I64, end_at: I64, out: U8) -> None:
-    """UDP's checksum in sealed packets over IPv6 (RFC 8200 8.1); over IPv4 it stays 0 (RFC 3948 2.1)."""
+    """Write UDP's checksum into sealed packets over IPv6 (RFC 8200 8.1).
+
+    The sum is of the pseudo-header (addresses, length, protocol), UDP's header with checksum 0, and ESP. A checksum of
+    0 is written as 0xFFFF, because 0 means none.
+    """
     for i in range(len(verdict)):
         if verdict[i] != SEALED:
             continue
         sa = sa_index[i]
-        if facts[sa, 7] & (UDP | OUTER4) != UDP:
+        if facts[sa, FORM] & (UDP | OUTER4) != UDP:
             continue
-        at = esp_at[i] - 8
+        at = esp_at[i] - _UDP_HEADER
         size = end_at[i] - at
         total = size + PROTO_UDP + _sum16(out, at, size)
-        for word in range(4):
+        for word in range(SRC_HIGH, DST_LOW + 1):
             total += halves(facts[sa, word])
         found = ~fold(total) & 0xFFFF
-        put16(out, at + 6, found if found else 0xFFFF)
+        put16(out, at + _CHECKSUM, found if found else 0xFFFF)
 
 
 def seal(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 4303 3.3.2. Raises EngineError where the engine's library breaks down; no packet can make it."""
+    """RFC 4303 3.3.2. EngineError: the engine's library failed; no packet can cause that."""
     batch.sealed[:] = batch.verdict == SEALED
     np.multiply(batch.sealed, np.uint8(WAITING), out=batch.sealed)
     columns.sealer.seal(batch.out, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.sealed)
-    if batch.sealed.tobytes() != bytes(len(batch)):  # DONE is 0; ten times as fast as numpy's any, for a batch
+    if batch.sealed.tobytes() != bytes(len(batch)):  # DONE is 0; ten times as fast as numpy's any
         raise EngineError(f"the engine gave up on {np.count_nonzero(batch.sealed)} packets of a batch")
 
 
 def checksum(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 8200 8.1: it covers what was sealed, so it comes last."""
+    """RFC 8200 8.1. Last, because it covers the ciphertext."""
     checksum_rows(batch.verdict, batch.sa_index, columns.facts, batch.esp_at, batch.end_at, batch.out)
 
 

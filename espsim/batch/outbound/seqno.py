@@ -1,4 +1,7 @@
-"""Seqno: the sequence number of every packet. SEQ_OVERFLOW. The only writer of an SA's counter."""
+"""Seqno: the sequence number of every packet. The only writer of an SA's counter. Gives SEQ_OVERFLOW.
+
+An SA with a counter-mode IV never gets a number twice (`counts`, WRAPS, is 0: batch/out_columns.py).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espsim.batch.inbound.count import IN_RUN
 from espsim.batch.outbound.facts import AHEAD, BYTES, LAST, LIMIT, PACKETS, SINCE, USED, WRAPS
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, U8, U64
-from espsim.core.numbers import (
-    SEALED,
-    SEQ_OVERFLOW,
-)
+from espsim.core.numbers import SEALED, SEQ_OVERFLOW
 from espsim.core.out_batch import OutBatch
 from espsim.jit.compiling import kernel
 from espsim.jit.prefetch import prefetch
@@ -20,14 +21,16 @@ from espsim.jit.prefetch import prefetch
 if TYPE_CHECKING:
     from espsim.batch.out_columns import OutColumns
 
-_0, _1, _2 = np.uint64(0), np.uint64(1), np.uint64(2)
+_0, _1, _IN_RUN = np.uint64(0), np.uint64(1), np.uint64(IN_RUN)
 
 
 @kernel
 def number(sa_index: I32, payload: I32, time: U64, counts: U64, seq64: U64, verdict: U8) -> None:
-    """RFC 4303 3.3.3: each row its SA's next number, in arrival order; SEQ_OVERFLOW. What gets one is counted.
+    """RFC 4303 3.3.3: give each row its SA's next number, in arrival order, and count it.
 
-    `time` is what SINCE shall be for an SA that was never used.
+    1. The next number: LAST + 1; past LIMIT 0 where the SA wraps, else SEQ_OVERFLOW.
+    2. Packets, and bytes of payload.
+    3. First use. `time`: stored as SINCE when an SA's first packet gets its number.
     """
     rows = len(verdict)
     for i in range(rows):
@@ -49,14 +52,12 @@ def number(sa_index: I32, payload: I32, time: U64, counts: U64, seq64: U64, verd
         counts[sa, PACKETS] += _1
         counts[sa, BYTES] += np.uint64(payload[i])
         if counts[sa, USED] == _0:
-            counts[sa, USED], counts[sa, SINCE] = _2, time[i]
+            counts[sa, USED], counts[sa, SINCE] = _IN_RUN, time[i]
 
 
 def seqno(batch: OutBatch, columns: OutColumns) -> None:
-    """RFC 4303 3.3.3, in arrival order; packets, bytes and first use are counted with it."""
-    number(
-        batch.sa_index, batch.payload, batch.time.view(np.uint64), columns.counts, batch.seq64, batch.verdict
-    )  # fmt: skip
+    """RFC 4303 3.3.3, in arrival order."""
+    number(batch.sa_index, batch.payload, batch.time.view(np.uint64), columns.counts, batch.seq64, batch.verdict)
 
 
 STAGE = Stage("seqno", seqno, frozenset({"seq64"}), sas=frozenset({"counts"}))
