@@ -31,7 +31,7 @@ def read_text(path: str | Path, where: str) -> str:
         raise InputError(error.what, where=where) from None
     nul = data.find(b"\0")
     if nul >= 0:
-        raise InputError("a NUL byte: this is no text", where=where, line=data.count(b"\n", 0, nul) + 1)
+        raise InputError("a NUL byte: this is not text", where=where, line=data.count(b"\n", 0, nul) + 1)
     if len(data) > MOST:
         raise InputError(f"longer than {MOST:,} bytes: this is no file of this kind", where=where)
     try:

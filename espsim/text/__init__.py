@@ -3,6 +3,6 @@
 Three readers, and when to use which:
 
     parse.read_sad              SAs that packets run through: every field, of whatever people paste, with notes
-    scan.survey_file            a million SAs to count, compare and place: columns, without keys; as `parse` reads them
+    scan.survey_file            a million SAs to count, compare and place: in columns, without keys, read as by `parse`
     state_words.parse_state     one command of `ip xfrm state` for a kernel: its request, or `ip`'s own refusal
 """

@@ -1,6 +1,6 @@
 """ALGO-LIST: `aead NAME KEY ICV-BITS`, `enc NAME KEY`, `auth NAME KEY`, `auth-trunc NAME KEY BITS`, `comp NAME`.
 
-Nothing read here is ever shown in an error but an algorithm's name, and that only where it can't be a key.
+An error shows nothing of what is read here but an algorithm's name, and the name only where it can't be a key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HIDDEN = re.compile(
     r"|.*(?:hidden|redacted|removed|masked|censored|elided).*",
     re.IGNORECASE | re.DOTALL,
 )
-"""What stands for a key in a command that hides it; a shell's variable too. Other words may be keys."""
+"""What a command has in place of a key that is hidden, a shell variable among it. Other words may be keys."""
 
 _RAW_BYTES = re.compile("[\udc80-\udcff]")
 _USUAL_BITS = {"hmac(sha1)": 96, "hmac(sha384)": 192, "hmac(sha512)": 256, "hmac(md5)": 96, "xcbc(aes)": 96,
@@ -34,7 +34,7 @@ _KEY_BITS = re.compile(r"\([0-9]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """An algorithm whose key is not printed (`<<Keys hidden>>`). `bits` as Algorithm's; `key_bits` where -s says it."""
+    """An algorithm whose key is not printed (`<<Keys hidden>>`). `bits` as in Algorithm; `key_bits` is what -s says."""
 
     kind: str
     name: str
@@ -43,16 +43,16 @@ class Hidden:
 
 
 def stand_ins(hidden: Sequence[Hidden]) -> Iterator[tuple[Algorithm, ...]]:
-    """The algorithms with keys of zeros, one set for each key length that they may have, shortest keys first.
+    """The algorithms with keys of zeros: one set for each key length that they may have, shortest keys first.
 
-    For questions that depend on a key's length alone: such a key seals nothing and opens nothing.
+    They are for questions that depend on a key's length alone. No packet is sealed or opened with them.
     """
     for sizes in itertools.product(*(_sizes(h) for h in hidden)):
         yield tuple(Algorithm(h.kind, h.name, bytes(n), h.bits) for h, n in zip(hidden, sizes, strict=True))
 
 
 def _sizes(hidden: Hidden) -> Sequence[int]:
-    """Key lengths in bytes, salt included. An HMAC's key may have any; 32 stands for it."""
+    """Key lengths in bytes, salt included. An HMAC takes any length; 32 represents them all."""
     name = ALIASES.get(hidden.name, hidden.name)
     if hidden.key_bits is not None:
         return (hidden.key_bits // 8,)
@@ -66,9 +66,9 @@ def _sizes(hidden: Hidden) -> Sequence[int]:
 
 
 def read_algorithm(cursor: Cursor, kind: str, known: Container[str] = ()) -> Algorithm | Hidden:
-    """What follows a word of KINDS. `known`: words that a key can't be, because a row or an option starts with them.
+    """What follows a word of KINDS. `known`: words that are not a key, because a row or an option starts with them.
 
-    InputError for a name or a length that is none. Contradiction for a damaged key: an odd number of hex digits.
+    InputError for a bad name or length. Contradiction for a damaged key: an odd number of hex digits.
     """
     name = _name(cursor, kind)
     has_bits = kind in ("aead", "auth-trunc")
@@ -97,12 +97,12 @@ def _printed_key_bits(cursor: Cursor, kind: str, name: str) -> int | None:
 def _name(cursor: Cursor, kind: str) -> str:
     name = cursor.take(f"the name of the {kind} algorithm").text
     if not _NAME.fullmatch(name) or (shown(name)[0] != "'" and "(" not in name):
-        raise cursor.error(f"{kind} wants an algorithm's name, then its key")
+        raise cursor.error(f"{kind} needs an algorithm's name, then its key")
     return name
 
 
 def _key(cursor: Cursor, kind: str, name: str, has_bits: bool, known: Container[str]) -> bytes | None:
-    """The key; None: it is hidden, in any of the ways in which people and programs hide keys."""
+    """The key. None: it is hidden, in one of the ways in which people and programs hide keys."""
     word = cursor.peek()
     if cursor.style is Style.DUMP and _empty(cursor, word, has_bits, known):
         return b""  # iproute2 prints an empty key as nothing at all
@@ -123,7 +123,7 @@ def _key(cursor: Cursor, kind: str, name: str, has_bits: bool, known: Container[
 
 
 def _empty(cursor: Cursor, word: Word | None, has_bits: bool, known: Container[str]) -> bool:
-    """Whether the row ends here, or goes on with what comes after a key."""
+    """Whether the key is empty: the row ends here, or goes on with what follows a key."""
     row = cursor.peek(-1)
     if word is None or row is None or word.row != row.row or word.text in known or _KEY_BITS.fullmatch(word.text):
         return True
@@ -133,7 +133,7 @@ def _empty(cursor: Cursor, word: Word | None, has_bits: bool, known: Container[s
 
 
 def _leave_brackets(cursor: Cursor, text: str) -> None:
-    """`<<Keys hidden>>`, `[key removed]`: on to the word that closes what this one opens."""
+    """Skip the rest of `<<Keys hidden>>` or `[key removed]`, to the word that closes the bracket."""
     close = {"<": ">", "[": "]", "{": "}", "(": ")"}[text[0]]
     row = cursor.peek(-1)
     while close not in text and (word := cursor.peek()) is not None and row is not None and word.row == row.row:

@@ -1,6 +1,6 @@
-"""Reading one SA's words of a paste in order: numbers, addresses, and errors with file and line, without keys.
+"""Reads one pasted SA's words in order: numbers, addresses; its errors have file and line, and no keys.
 
-(A command for a kernel is read with `iproute.Args`, in iproute2's own sentences.)
+What this does not do: read a command for a kernel. `iproute.Args` does, and refuses in iproute2's own sentences.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,32}|[0-9]{1,40})(\([0-9a-fA-FxX]+\))?
 
 
 class Contradiction(InputError):  # noqa: N818 - the text itself is wrong, and no reader can know what was meant
-    """What stops a reader that passes everything else over: a damaged key, two keys of one SA."""
+    """What stops a reader that passes other mistakes over: a damaged key, one SA with two keys."""
 
 
 class Cursor:
-    """A place in an entry's words. `raw_key`: a key was given as a string, so that a stray word may be a part of it."""
+    """A place in an entry's words. `raw_key`: a key was given as a string, so a stray word may be a part of it."""
 
     def __init__(self, entry: Entry, where: str | None) -> None:
         self.entry = entry
@@ -39,22 +39,22 @@ class Cursor:
         return self._words[at] if at < len(self._words) else None
 
     def sees(self, *texts: str) -> bool:
-        """Whether these very words come next."""
+        """Whether these words come next."""
         return all((word := self.peek(i)) is not None and word.text == text for i, text in enumerate(texts))
 
     def skip(self, count: int = 1) -> None:
-        """Leave words behind."""
+        """Go past `count` words."""
         self._at += count
 
     def accept(self, *texts: str) -> bool:
-        """Leave these words behind if they come next."""
+        """Go past these words if they come next; whether they did."""
         seen = self.sees(*texts)
         if seen:
             self.skip(len(texts))
         return seen
 
     def take(self, what: str) -> Word:
-        """The next word; InputError where there is none: `what` is missing."""
+        """The next word. InputError where there is none, with `what` as the missing thing."""
         word = self.peek()
         if word is None:
             raise self.error(f"{what} is missing")
@@ -62,14 +62,14 @@ class Cursor:
         return word
 
     def left_in_row(self, row: int) -> int:
-        """How many of the next words stand on one printed line of a dump."""
+        """How many of the next words are on one printed line of a dump."""
         count = 0
         while (word := self.peek(count)) is not None and word.row == row:
             count += 1
         return count
 
     def leave_row(self, row: int, known: Container[str]) -> None:
-        """Leave words behind up to a known one, or to the end of the row."""
+        """Go to the next known word, or to the end of the row."""
         while (word := self.peek()) is not None and word.row == row and word.text not in known:
             self._at += 1
 
@@ -84,11 +84,11 @@ class Cursor:
         return InputError(what, where=self.where, line=self.line)
 
     def contradiction(self, what: str) -> Contradiction:
-        """As `error`, for what no reader may pass over."""
+        """A Contradiction at the line of the last word read."""
         return Contradiction(what, where=self.where, line=self.line)
 
     def unknown(self, what: str, word: Word) -> InputError:
-        """An InputError that names a word, or its length alone where it may belong to a key."""
+        """An InputError that names a word; only the word's length where it may belong to a key."""
         name = (
             f"of {len(word.text)} characters (not shown: it may be a part of a key)"
             if self.raw_key
@@ -97,7 +97,7 @@ class Cursor:
         return InputError(f"unknown {what} {name}", where=self.where, line=word.line)
 
     def number(self, what: str, bits: int = 32) -> int:
-        """A number as strtoul reads it with base 0: decimal, 0x, or octal after a 0; `4096(0x1000)` of `-s` too."""
+        """A number as strtoul reads it with base 0 (decimal, 0x, octal after a 0), or `4096(0x1000)` of `-s`."""
         text = self.take(f"the value of {what}").text
         if self.style is not Style.COMMAND:
             text = text.removesuffix(",")
@@ -107,13 +107,13 @@ class Cursor:
         except ValueError:
             value = None
         if value is None:
-            raise self.error(f"the value of {what} is no number")
+            raise self.error(f"the value of {what} is not a number")
         if value >> bits:
             raise self.error(f"{what} {_short(text)} is not in 0 to {up_to(bits)}")
         return value
 
     def address(self, what: str) -> Address:
-        """An IPv4 or IPv6 address; a prefix length is taken where it says the whole address."""
+        """An IPv4 or IPv6 address, with no prefix length or with that of a whole address."""
         address, prefix = self.prefix(what)
         if prefix != 8 * len(address):
             raise self.error(f"{what} is a network, not an address (is this a policy?)")
@@ -126,7 +126,7 @@ class Cursor:
         try:
             address = parse_address(name)
         except ValueError:
-            raise self.error(f"{what} {shown(text)} is no IP address") from None
+            raise self.error(f"{what} {shown(text)} is not an IP address") from None
         full = 8 * len(address)
         if not slash:
             return address, full
@@ -135,7 +135,7 @@ class Cursor:
         return address, int(length)
 
     def choice(self, what: str, choices: dict[str, int]) -> int:
-        """A name of a list, or its number (8 bits)."""
+        """The number of a name in `choices`, or a number of 8 bits."""
         word = self.peek()
         if word is not None and word.text in choices:
             self.skip()
@@ -145,17 +145,17 @@ class Cursor:
         return self.number(what, 8)
 
     def device(self, what: str) -> str:
-        """A network device's name; `none` is none."""
+        """A network device's name. `none` gives ""."""
         name = self.take(f"the device of {what}").text
         if not is_device(name):
-            raise self.error(f"{what}: no device has a name like that")
+            raise self.error(f"{what}: no device can have this name")
         return "" if name == "none" else name
 
     # -- for selector.read_selector -----------------------------------------------------------------------------------
 
     @property
     def from_kernel(self) -> bool:
-        """Whether it is a dump."""
+        """Whether the words are a dump's."""
         return self.style is Style.DUMP
 
     def next_word(self) -> str | None:
@@ -164,7 +164,7 @@ class Cursor:
         return None if word is None else word.text
 
     def skip_uid(self) -> bool:
-        """Leave `uid N` behind."""
+        """Go past `uid N`; whether it was there."""
         if self.style is Style.COMMAND or not self.accept("uid"):
             return False
         self.number("uid")
@@ -195,11 +195,11 @@ class Cursor:
         return value
 
     def misplaced(self, words: Sequence[str], said: set[str], proto: int) -> InputError:
-        """A word that has no sense beside the protocol."""
+        """The error for a word that means nothing with this protocol."""
         return self.error(f"sel {min(said.intersection(words))} makes no sense with protocol {proto}")
 
     def families_differ(self) -> InputError:
-        """src and dst are of two families."""
+        """The error for src and dst of two families."""
         return self.error("src and dst of the selector are of different families")
 
 
@@ -210,7 +210,7 @@ def _strtoul(text: str) -> int:
 
 
 def up_to(bits: int) -> str:
-    """The highest number of so many bits, as a message says it."""
+    """The highest number of `bits` bits, as a message shows it."""
     return str((1 << bits) - 1) if bits <= 32 else f"2^{bits}-1"
 
 

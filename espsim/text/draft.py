@@ -1,4 +1,4 @@
-"""An SA while its words are read (`SaWords`), and the checks of what people paste that need all of them (`Draft`)."""
+"""An SA while its words are read (`SaWords`), and the checks of a pasted SA that need all its words (`Draft`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from espsim.wire.udp import PORT_NAT_T
 _KNOWN = {"aead": AEADS.keys(), "enc": CIPHERS.keys(), "auth": HASHES.keys(), "auth-trunc": HASHES.keys()}
 
 _RUN = (Mode.TRANSPORT.value, Mode.TUNNEL.value, Mode.BEET.value, Mode.IPTFS.value)
-"""The modes that an SA of a paste may have to be used."""
+"""The modes of pasted SAs that espsim runs."""
 
 _KINDS = {
     PROTO_ESP: ("aead", "enc", "auth", "auth-trunc"),
@@ -47,7 +47,7 @@ _KINDS = {
 
 @dataclass(slots=True, repr=False)
 class SaWords:
-    """What the words of an SA say beside its addresses, SPI and protocol, in any language. It has no repr: keys."""
+    """What an SA's words say beside addresses, SPI and protocol, whoever wrote them. It has no repr: it holds keys."""
 
     mode: str = "transport"
     algorithms: list[Algorithm] = field(default_factory=list)
@@ -72,16 +72,17 @@ class SaWords:
     iptfs: IptfsOptions | None = None
 
     def limit(self, name: str, value: int) -> None:
-        """Set a field of `Limits`."""
+        """Set one field of `Limits`."""
         self.limits[name] = limit_of(name, value)
 
 
 @dataclass(slots=True, repr=False)
 class Draft(SaWords):
-    """An SA of a paste, every field as far as it was said. `circular` is an ESN context's bitmap in the kernel's order.
+    """A pasted SA. A field that the text does not state has its default.
 
-    `fault`: the first thing that was said and can't be read. `remarks`: notes on what was passed over. `unsaid`: no one
-    said a mode or an encapsulation, and each packet shows them.
+    `circular` is an ESN context's bitmap in the kernel's order. `fault` is the first thing that can't be read.
+    `remarks` are notes on what was passed over. `unsaid`: the text states no mode and no encapsulation; each packet
+    shows them.
     """
 
     src: Address | None = None
@@ -99,35 +100,35 @@ class Draft(SaWords):
     remarks: list[str] = field(default_factory=list)
 
     def add(self, kind: str, name: str, key: bytes | None, bits: int) -> None:
-        """One more algorithm. `key` None: it is hidden."""
+        """Add an algorithm. `key` None: its key is hidden."""
         if key is None:
             self.hidden.append(Hidden(kind, name, bits))
         else:
             self.algorithms.append(Algorithm(kind, name, key, bits))
 
     def fail(self, error: InputError) -> None:
-        """Something that can't be read: the first is kept."""
+        """Note what can't be read. Only the first error is kept."""
         self.fault = self.fault or error
 
     @property
     def ignored(self) -> bool:
-        """Whether it is a state of a protocol that has no place here (IP in IP beside IPComp, Mobile IPv6)."""
+        """Whether it is a state of another protocol than ESP, AH and IPComp (IP in IP, Mobile IPv6)."""
         return self.proto is not None and self.proto not in PROTO_NAMES
 
     @property
     def kinds(self) -> list[str]:
-        """The words of the algorithms, keys printed or not."""
+        """The kinds of all algorithms (`aead`, `enc`, ...), with keys and hidden."""
         return [a.kind for a in self.algorithms] + [h.kind for h in self.hidden]
 
     @property
     def all_hidden(self) -> tuple[Hidden, ...]:
-        """The algorithms, if the key of one is hidden: then no key of this SA is of use."""
+        """All algorithms if one key is hidden, else none. An SA with one hidden key can't be used at all."""
         shown = (Hidden(a.kind, a.name, a.bits, 8 * len(a.key)) for a in self.algorithms)
         return (*shown, *self.hidden) if self.hidden else ()
 
     @property
     def no_identity(self) -> str:
-        """What is missing to tell the SA from others, "" where nothing is."""
+        """What is missing or wrong in the SA's identity; "" where nothing is."""
         for word, value in (("src", self.src), ("dst", self.dst), ("proto", self.proto), ("spi", self.spi)):
             if value is None:
                 return f"{word} is missing"
@@ -136,7 +137,7 @@ class Draft(SaWords):
         return ""
 
     def hide_damaged_keys(self, notes: Notes) -> None:
-        """A key of a length that its algorithm does not take stands for one that is not in the text."""
+        """Count a key as hidden where its algorithm does not take keys of that length."""
         for algorithm in list(self.algorithms) if self.proto == PROTO_ESP else ():
             name, size = ALIASES.get(algorithm.name, algorithm.name), len(algorithm.key)
             known = {"aead": AEADS.get(name), "enc": CIPHERS.get(name)}.get(algorithm.kind)
@@ -155,7 +156,7 @@ class Draft(SaWords):
                 )
 
     def note_empty_keys(self, notes: Notes) -> None:
-        """A MAC takes an empty key too, and that is worth a note."""
+        """Add a note for each MAC with an empty key. Such an SA runs."""
         for algorithm in self.algorithms if self.proto == PROTO_ESP else ():
             name = ALIASES.get(algorithm.name, algorithm.name)
             if algorithm.kind in ("auth", "auth-trunc") and not algorithm.key and name != "digest_null":
@@ -163,7 +164,7 @@ class Draft(SaWords):
 
     @property
     def unmodelled(self) -> str:
-        """Why espsim can't run such an SA, "" where it can: its mode or the first algorithm that is not known."""
+        """Why espsim can't run such an SA: its mode, or its first unknown algorithm. "" where it can."""
         if self.mode not in _RUN:
             return f"mode {self.mode}"
         named = [(a.kind, a.name) for a in self.algorithms] + [(h.kind, h.name) for h in self.hidden]
@@ -173,7 +174,7 @@ class Draft(SaWords):
         return ""
 
     def stand_in(self) -> SecurityAssociation:
-        """What is known of an SA that espsim can't run, without algorithms, in transport mode."""
+        """What is known of an SA that espsim can't run. It has no algorithms and is in transport mode."""
         window = self.window if self.context_window is None else self.context_window
         flags = self.flags if window else self.flags - {"esn"}
         return SecurityAssociation(
@@ -184,7 +185,7 @@ class Draft(SaWords):
         )  # fmt: skip
 
     def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
-        """The SA. InputError at the entry's line, or at that of its algorithms, where it can't be one."""
+        """The SA. InputError where it can't be one, with the line of the entry or of its algorithms."""
         complaint = self._complaint(entry.style)
         if complaint:
             raise InputError(complaint, where=where, line=entry.line)
@@ -256,7 +257,7 @@ class Draft(SaWords):
 
 
 def _fit(encap: Encap | None, length: int) -> Encap | None:
-    """The original address in the SA's family: `::` and 0.0.0.0 are the same zeros to the kernel."""
+    """The encapsulation with its original address in the SA's family: the kernel reads `::` and 0.0.0.0 as zeros."""
     if encap is None or len(encap.oaddr) == length:
         return encap
     if any(encap.oaddr):

@@ -1,11 +1,11 @@
-"""SAs in rows of Wireshark's `esp_sa` table: what `text.esp_sa_write` writes, and what people have in their profiles.
+"""Reads rows of Wireshark's `esp_sa` table: what `text.esp_sa_write` writes, and what people have in their profiles.
 
-A row says no mode, no window and no encapsulation. What `encap --esp-sa` wrote says them in a comment above the row, in
-the words of `ip xfrm state`; any other row is taken for tunnel mode. A row of 4.4 says that numbers have 64 bits, and
-their high half; then the widest window is taken, because the numbers of a capture may start anywhere.
+A row states no mode, no window and no encapsulation. `encap --esp-sa` writes them into a comment above the row, in the
+words of `ip xfrm state`. A row without such a comment is taken for tunnel mode. A row of Wireshark 4.4 may state 64-bit
+numbers and their high half. Then the widest window is taken, because the numbers of a capture may start anywhere.
 
-A row in a capture's secrets block is taken for what it says: each packet shows its mode and its encapsulation, and
-there is no window.
+For a row in a capture's secrets block nothing is assumed: each packet shows its mode and encapsulation, and there is no
+window.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from espsim.text.words import read_words
 _CELL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _AEAD_BITS = re.compile(r"AES-GCM(?: with (8|12|16) octet ICV)?")
 _ANY = re.compile(r"ANY (\d+) bit authentication")
-_TUNNEL = "esp_sa says no mode: tunnel mode is taken"
+_TUNNEL = "esp_sa states no mode: tunnel mode is assumed"
 
 
 def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
-    """A row. Contradiction: a damaged key."""
+    """One row as a draft. Contradiction: a damaged key."""
     cells = _CELL.findall(entry.text)
     if entry.style is Style.SECRETS:
         draft = Draft(unsaid=True)
@@ -51,7 +51,7 @@ def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
     except Contradiction:
         raise
     except (ValueError, IndexError) as error:
-        what = str(error) if "is not" in str(error) else "a row of esp_sa that is not whole"
+        what = str(error) if "is not" in str(error) else "an incomplete row of esp_sa"
         draft.fail(InputError(what, where=where, line=entry.line))
     return draft
 
@@ -61,11 +61,11 @@ def _addresses(draft: Draft, cells: list[str]) -> None:
         try:
             setattr(draft, side, parse_address(text))
         except ValueError:
-            raise ValueError(f"{side} {shown(text)} is not one address") from None
+            raise ValueError(f"{side} {shown(text)} is not an address") from None
     try:
         draft.spi = int(cells[3], 0)
     except ValueError:
-        raise ValueError(f"the SPI {shown(cells[3])} is not one number") from None
+        raise ValueError(f"the SPI {shown(cells[3])} is not a number") from None
 
 
 def _crypto(draft: Draft, cells: list[str], where: str | None, line: int) -> None:
@@ -80,7 +80,7 @@ def _crypto(draft: Draft, cells: list[str], where: str | None, line: int) -> Non
         draft.add("aead", name, key, bits)
         return
     draft.add("enc", CIPHER_OF_ROW.get(encryption, _lower(encryption)), key, 0)
-    if any_length is not None:  # the row says no MAC and no key; another row of the SA may
+    if any_length is not None:  # the row states no MAC and no key; another row of the SA may
         draft.algorithms, draft.hidden = [], []
         raise ValueError(f"{shown(cells[6].partition(' [')[0])} is not an authentication with a key")
     name, length = AUTHENTICATION_OF_ROW.get(authentication, (_lower(authentication), 0))
@@ -88,12 +88,12 @@ def _crypto(draft: Draft, cells: list[str], where: str | None, line: int) -> Non
 
 
 def _lower(name: str) -> str:
-    """A name of Wireshark's for which Linux's is not known, as an algorithm's name may be written."""
+    """A Wireshark name without a known Linux name, in the letters that an algorithm's name may have."""
     return re.sub("[^a-z0-9()+,.-]", "-", name.lower()) or "none"
 
 
 def _key(text: str, where: str | None, line: int) -> bytes | None:
-    """0x and digits, or a string; None: it is hidden."""
+    """The key: 0x and digits, or a string. None: it is hidden."""
     if text[:2] not in ("0x", "0X"):
         hidden = re.search(r"\.\.|\*\*|<|\[|hidden|redacted", text, re.IGNORECASE)
         return None if hidden else text.encode("utf-8", "replace")

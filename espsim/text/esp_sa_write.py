@@ -1,8 +1,12 @@
 """SAs as rows of Wireshark's `esp_sa` table (epan/dissectors/packet-ipsec.c), for 4.0 and 4.4 alike.
 
 A row has eight columns: protocol, source, destination, SPI, encryption, its key, authentication, its key. 4.4 has two
-more, the length of sequence numbers and ESN's high half; rows without them get its defaults (32-bit, 0), and 4.0 warns
-of rows with them. So a row here has eight, and what 4.0 would complain of is a comment that 4.4's user can make a row.
+more: the length of sequence numbers and ESN's high half. It gives rows without them its defaults (32-bit, 0). 4.0 warns
+of rows with them. So a row here has eight columns. Rows with ten are written as comments; a user of 4.4 can take off
+the #.
+
+What this does not do: give Wireshark a window, a mode or an encapsulation. A comment above the row states them, for
+`esp_sa_read`.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ _GCM = "rfc4106(gcm(aes))"
 _CHACHA = "rfc7539esp(chacha20,poly1305)"
 _CHACHA_ROW = "ChaCha20 with Poly1305 [RFC7634]"
 _AUTHENTICATION = {
-    # by MAC and ICV length in bytes; esp_authentication_type_vals
+    # (MAC, ICV length in bytes): Wireshark's name (esp_authentication_type_vals)
     ("digest_null", 0): _NULL,
     ("hmac(md5)", 12): "HMAC-MD5-96 [RFC2403]",
     ("hmac(sha1)", 12): "HMAC-SHA-1-96 [RFC2404]",
@@ -40,12 +44,12 @@ CIPHER_OF_ROW = {
 } | {
     "DES-CBC": "cbc(des)", "BLOWFISH-CBC": "cbc(blowfish)", "TWOFISH-CBC": "cbc(twofish)", "CAST5-CBC": "cbc(cast5)"
 }  # fmt: skip
-"""Linux's names of encryptions, by Wireshark's without the RFC that it names."""
+"""Wireshark's name of an encryption, without its RFC: Linux's name."""
 
 AUTHENTICATION_OF_ROW = {row.partition(" [")[0]: key for key, row in _AUTHENTICATION.items()} | {
     "MAC-RIPEMD-160-96": ("hmac(rmd160)", 12)
 }
-"""Linux's names of MACs and their ICV's length in bytes, by Wireshark's."""
+"""Wireshark's name of an authentication, without its RFC: Linux's name of the MAC and the ICV's length in bytes."""
 
 _ANY_LENGTHS = (8, 12, 16, 24, 32)
 _UDPENCAP_PORT = 4500
@@ -64,7 +68,7 @@ _HEAD = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Crypto:
-    """The last four of a row's columns. Not `checked`: Wireshark knows such a length of ICV, but not how it is made."""
+    """The last four of a row's columns. Not `checked`: Wireshark knows the ICV's length, but can't compute it."""
 
     encryption: str
     key: bytes
@@ -76,8 +80,8 @@ class _Crypto:
 def esp_sa_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> list[str]:
     """The lines of an `esp_sa` file for SAs, each with the high halves of the sequence numbers that its packets had.
 
-    Rows are what Wireshark 4.0 and 4.4 both take; comments say what they can't decrypt, or can't check (ESN's ICV),
-    which epoch an ESN row is for, and which UDP ports Wireshark must be told of. The lines hold keys.
+    Wireshark 4.0 and 4.4 both take the rows. Comments say what they can't decrypt or can't check (ESN's ICV), which
+    epoch an ESN row is for, and which UDP ports a user must give Wireshark. The lines hold keys.
     """
     pairs = list(sas)
     lines = [*_HEAD, *_port_hints(sa for sa, _ in pairs)]
@@ -94,10 +98,9 @@ def esp_sa_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> lis
 
 @dataclass(frozen=True, slots=True)
 class SecretRows:
-    """What a secrets block holds of some SAs: `rows`, with keys, and `comments` about their ports and IP-TFS, without.
+    """What a secrets block holds of some SAs: `rows`, with keys, and `comments` on ports and IP-TFS, without keys.
 
-    `notes` are sentences for a user, each with the names of the SAs that it is about: what has no row, and what a row
-    can't do.
+    `notes` maps sentences for a user to the SAs that each is about: SAs without a row, and what a row can't do.
     """
 
     rows: list[str] = field(default_factory=list, repr=False)
@@ -108,7 +111,7 @@ class SecretRows:
 def secret_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> SecretRows:
     """The rows of a secrets block (`io.secrets`), for Wireshark 4.7 and later; arguments as of `esp_sa_rows`.
 
-    No comments are among them. With ESN there is a row for each high half, and it says which.
+    The rows have no comments between them. With ESN there is a row for each high half, which states it.
     """
     pairs = list(sas)
     found = SecretRows()
@@ -132,7 +135,7 @@ def secret_rows(sas: Iterable[tuple[SecurityAssociation, Sequence[int]]]) -> Sec
 
 
 def _whole(sa: SecurityAssociation) -> tuple[_Crypto | None, str]:
-    """A row's columns for the newest Wireshark, None where it has none for an SA; and what has to be said of them."""
+    """A row's columns for the newest Wireshark (None: it can't have a row for this SA), and a note on them."""
     keys = sa.keys
     if sa.proto != PROTO_ESP or keys is None:
         return None, _NO_KEYS
@@ -187,7 +190,7 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
 
 
 def _not_in_a_row(sa: SecurityAssociation) -> str:
-    """What a row can't say of an SA, in the words of `ip xfrm state`; "" for tunnel mode without encapsulation."""
+    """What a row can't state of an SA, in the words of `ip xfrm state`; "" for tunnel mode without encapsulation."""
     if sa.mode is Mode.TUNNEL and sa.encap is None:
         return ""
     words = f"mode {sa.mode.value}"
@@ -223,14 +226,14 @@ def _any(icv_length: int) -> str | None:
 
 
 def _unchecked(crypto: _Crypto, keys: SuiteKeys) -> _Crypto:
-    """The same without a check that can only fail; AES-GCM can't do without it."""
+    """The same without an ICV check that can only fail. AES-GCM keeps it: Wireshark can't leave it out."""
     if crypto.authentication == _NULL:
         return crypto
     return _Crypto(crypto.encryption, crypto.key, _any(keys.icv_length) or _NULL, b"", checked=False)
 
 
 def _newer(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> Iterator[str]:
-    """Rows of 4.4 as comments: with ESN the ninth and tenth columns, one row an epoch."""
+    """Rows of 4.4 as comments: with ESN's ninth and tenth columns, one row for each epoch."""
     if not sa.esn:
         yield f"# {_row(sa, crypto)}"
     for row in _with_epochs(sa, crypto, epochs) if sa.esn else ():
@@ -238,7 +241,7 @@ def _newer(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> I
 
 
 def _with_epochs(sa: SecurityAssociation, crypto: _Crypto, epochs: Sequence[int]) -> Iterator[str]:
-    """Rows of ten columns, one an epoch."""
+    """Rows of ten columns, one for each epoch."""
     for epoch in sorted(set(epochs)):
         yield f'{_row(sa, crypto)},"64-bit","{epoch:08x}"'
 

@@ -1,8 +1,10 @@
-"""The SAs of a host differ in their numbers and hardly in form: a form is read once, then its numbers alone.
+"""A fast reader for the states of a dump: it reads a form once, then only its numbers.
 
-A form is the text of one state of a dump with zeros for what varies (addresses, SPI, reqid, key, counters, dates, mark,
-ports, a selector's addresses). `parse` reads each new form, and its answer holds for every SA of that form, because the
-patterns here take no number that the parser would refuse. What fits no pattern is the parser's.
+A host's SAs differ in their numbers and hardly in form. A form is the text of one state with zeros for what varies:
+addresses, SPI, reqid, key, counters, dates, mark, ports, a selector's addresses. The parser (reader.py) reads each new
+form. Its answer holds for every SA of the form, because the patterns here take no number that the parser would refuse.
+
+What this does not do: read a state that fits no pattern. The parser reads it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from espsim.text.survey import NO_PRINT, Columns, Template, template_of
 _MAX_FORMS = 1 << 14
 _MAX_NOTES = 8
 _TRIED = 8
-"""Forms that are tried by their own pattern, the latest first; further ones are found by their text."""
+"""How many forms are tried by their own pattern, the latest first. Older forms are found by their text."""
 
 _ADDRESS = {4: r"[0-9.]{7,15}", 16: r"[0-9a-f:.]{2,45}"}
 _ANY_ADDRESS = "[0-9a-f:.]{2,45}"
@@ -42,7 +44,7 @@ _HEAD = re.compile(
     rf"(?P<indent>[ \t]*)proto (?P<proto>esp|ah) spi 0x([0-9a-f]{{8}}){_IDENTITY}"
 )
 
-# What varies, as it starts a row after its indentation: the pattern, and zeros of the same kind.
+# Rows that vary, by what follows their indentation: the pattern, and a text with zeros that fits it.
 _AMOUNT = r"(?:\(INF\)|[0-9]{1,19})"
 _PLAIN = {
     "replay": (f"anti-replay context: seq {_HEX}, oseq {_HEX}, bitmap {_HEX}(?=\n)",
@@ -88,9 +90,9 @@ _ZERO_SELECTORS = ("src 0.0.0.0/0 dst 0.0.0.0/0", "src ::/0 dst ::/0")
 class Form:
     """A form that the parser has read.
 
-    `pattern` takes a whole text of it; `run` takes one where another state follows in a longer text. `size`,
-    `inner`: bytes of an address, of the selector's (0: none varies). `lines`: line feeds. `notes`: what was passed
-    over, and how many lines below the first. `keys`: the names of the groups that are keys.
+    `pattern` matches one whole text of the form; `run` matches one in a longer text, where another state follows it.
+    `size`: bytes of an address; `inner`: those of a selector's address (0: none varies). `lines`: line feeds.
+    `notes`: what was passed over, and how many lines after the first. `keys`: the names of the groups that are keys.
     """
 
     template: Template
@@ -105,7 +107,7 @@ class Form:
     plain: bool
 
     def columns(self, found: list[re.Match[str]]) -> Columns | None:
-        """The numbers of matches of this form; None: one has a number that is none, and the parser may say so."""
+        """The numbers of matches of this form. None: one is out of range; the parser reads it and says so."""
         groups: tuple[int | str, ...] = (1, 2, 3, 4, *self.keys)
         source, destination, spi, reqid, *keys = zip(*[match.group(*groups) for match in found], strict=True)
         try:
@@ -132,13 +134,13 @@ class Form:
         return Columns(src, dst, spis, numbers, prints, marks, ports)
 
     def read(self, text: str) -> Columns | None:
-        """The numbers of a text of this form; None: it is of another."""
+        """The numbers of a text of this form. None: it has another form."""
         found = self.pattern.fullmatch(text)
         return self.columns([found]) if found is not None else None
 
 
 class Forms:
-    """The forms that were met."""
+    """The forms met so far."""
 
     def __init__(self) -> None:
         self._latest: list[Form] = []
@@ -146,13 +148,11 @@ class Forms:
 
     @property
     def latest(self) -> list[Form]:
-        """The forms that were met last, the latest first."""
+        """The last forms met, the latest first."""
         return self._latest
 
     def other(self, form: Form, text: str, at: int) -> tuple[Form | None, re.Match[str] | None]:
-        """A form but this one of which an SA starts at a place of a text, and its match; (None, None): none that is
-        known.
-        """
+        """The form, other than this one, of the SA that starts at `at`, and its match. (None, None): no known form."""
         for number, other in enumerate(self._latest):
             match = other.run.match(text, at) if other is not form else None
             if match is not None:
@@ -165,7 +165,7 @@ class Forms:
             self._latest.insert(0, self._latest.pop(number))
 
     def read(self, text: str) -> tuple[Form, Columns] | None:
-        """A state's form and numbers. None: it is the parser's."""
+        """A state's form and numbers. None: only the parser can read it."""
         for n, form in enumerate(self._latest):
             numbers = form.read(text)
             if numbers is not None:
@@ -199,7 +199,7 @@ class Forms:
 
 
 def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
-    """A form, as the parser reads its text; None where it is not one SA of a dump, or has what numbers can't say."""
+    """The form of a text that the parser reads. None: it is not one SA of a dump, or a form can't hold all of it."""
     notes = Notes()
     reader = Reader(None, notes)
     try:
@@ -213,7 +213,7 @@ def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
         return None
     names = whole.groupindex
     if (found.sa.encap and "sport" not in names) or (found.sa.mark != NO_MARK and "value" not in names):
-        return None  # ports beside an original address, a mark in decimal: rare, and the parser's
+        return None  # ports with an original address, a mark in decimal: rare, so the parser reads them
     keys = tuple(name for name in names if name.startswith("key")) if crypto_of(found).print is not None else ()
     remarks = tuple((note.what, at - 1) for note in notes for at in (note.first, note.last)[: note.count])
     return Form(
@@ -223,7 +223,7 @@ def _judged(text: str, pattern: str, size: int, inner: int) -> Form | None:
 
 
 def _blanked(text: str) -> tuple[str, str, int]:
-    """A text with zeros in it, the pattern of all such texts, and the length of a varying selector's addresses."""
+    """A text with zeros for what varies, the pattern of such texts, and the bytes of a varying selector's address."""
     blank, pattern, at, inner = "", "", 0, 0
     for number, found in enumerate(_VARYING.finditer(text)):
         literal = text[at : found.start()]
@@ -238,7 +238,7 @@ def _blanked(text: str) -> tuple[str, str, int]:
 
 
 def _part(found: re.Match[str], number: int) -> tuple[str, str]:
-    """Zeros for what varies, and its pattern; `number` tells one key from the other."""
+    """A text with zeros for one thing that varies, and its pattern. `number` makes the names of key groups unique."""
     for name, (pattern, zeros) in _PLAIN.items():
         if found[name] is not None:
             return zeros, pattern
@@ -272,5 +272,5 @@ def _mark(value: str, mask: str) -> Mark:
 
 
 def _packed_all(texts: Iterable[str], size: int) -> list[Address]:
-    """Addresses of `size` bytes each. OSError where one is none."""
+    """Addresses of `size` bytes each. OSError where a text is not an address."""
     return list(map(socket.inet_pton, itertools.repeat(socket.AF_INET6 if size == 16 else socket.AF_INET), texts))

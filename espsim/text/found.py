@@ -18,11 +18,11 @@ from espsim.text.notes import Notes
 Verb: TypeAlias = Literal["add", "update", "dump"]
 
 Identity: TypeAlias = tuple[Address, int, int, Mark]
-"""(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
+"""(daddr, SPI, protocol, mark). No two SAs of a kernel share it, except larval ones with SPI 0."""
 
 
 class Crypto(NamedTuple):
-    """What tells whether two SAs have one key. `print` is a number made of the keys; None: they are not in the text."""
+    """Shows whether two SAs have the same algorithms and keys. `print` is a hash of the keys; None: they are hidden."""
 
     names: tuple[str, ...]
     print: int | None
@@ -33,10 +33,10 @@ NO_CRYPTO = Crypto((), None)
 
 @dataclass(frozen=True, slots=True)
 class ParsedSa:
-    """An SA with the line that it starts on. `verb` is dump where a system printed it.
+    """An SA and the line on which it starts. `verb` is dump where a system printed it.
 
-    A dump's SA without algorithms is larval. `hidden` names the algorithms of an SA whose keys the text does not show:
-    then `sa` has no keys, and can't be used. A dump lists the newest SA first (xfrm_state_walk).
+    A dump's SA without algorithms is larval. `hidden` has the algorithms of an SA whose keys the text does not show;
+    then `sa` has no keys and can't be used. A dump lists the newest SA first (xfrm_state_walk).
     """
 
     sa: SecurityAssociation
@@ -47,10 +47,10 @@ class ParsedSa:
 
 @dataclass(frozen=True, slots=True)
 class Unmodelled:
-    """An SA of ESP, AH or IPComp that espsim can't run, and `what` is why (`mode ro`, `auth hmac(rmd160)`).
+    """An SA of ESP, AH or IPComp that espsim can't run. `what` says why (`mode ro`, `auth hmac(rmd160)`).
 
-    `sa` is a stand-in: addresses, SPI, protocol, reqid, mark, dir, offload, window and flags as far as they make an SA,
-    without algorithms, in transport mode. `mode` is the text's own word.
+    `sa` is a stand-in with the text's addresses, SPI, protocol, reqid, mark, dir, offload, window and flags. It has no
+    algorithms and is in transport mode. `mode` is as the text states it.
     """
 
     sa: SecurityAssociation
@@ -68,7 +68,7 @@ class Unmodelled:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A state that is no SA of IPsec: IP in IP beside IPComp (4, 41), Mobile IPv6 (43, 60). A name: of no number."""
+    """A state of another protocol: IP in IP beside IPComp (4, 41), Mobile IPv6 (43, 60). An unknown one has a name."""
 
     proto: int | str
     line: int
@@ -87,9 +87,9 @@ class Unused(NamedTuple):
 
 @dataclass(slots=True)
 class SadText:
-    """What a text holds, in the order of the text.
+    """What a text holds, in the text's order.
 
-    `sas`: the SAs that can be used, larval ones too. `hidden`: SAs whose keys the text does not show (no use to decap).
+    `sas`: usable SAs, larval ones too. `hidden`: SAs whose keys the text does not show; decap can't use them.
     `unmodelled`: SAs that espsim can't run. `ignored`: states of other protocols. `notes`: what was passed over.
     """
 
@@ -107,21 +107,21 @@ class SadText:
 
 
 def cut_off(item: ParsedSa | Unmodelled, what: str) -> Unmodelled:
-    """An SA that is not all there."""
+    """An SA whose text is cut, as an `Unmodelled`."""
     sa = replace(item.sa, algorithms=(), mode=Mode.TRANSPORT, iptfs=None, tfcpad=0, selector=ANY)
     mode = item.mode if isinstance(item, Unmodelled) else item.sa.mode.value
     return Unmodelled(sa, mode, what, item.line, item.verb, crypto_of(item))
 
 
 def crypto_of(item: ParsedSa | Unmodelled) -> Crypto:
-    """What of an SA is compared with another of its name."""
+    """What is compared with another SA of the same identity."""
     if isinstance(item, Unmodelled):
         return item.crypto
     return crypto(item.sa.algorithms, item.hidden)
 
 
 def crypto(algorithms: Iterable[Algorithm], hidden: Iterable[Hidden] = ()) -> Crypto:
-    """The same of algorithms; `hidden` are those whose keys are not shown, or all where one is."""
+    """The `Crypto` of algorithms. `hidden`: all of them where the key of one is not shown."""
     shown, unknown = tuple(algorithms), tuple(hidden)
     keys = None if unknown or not shown else key_print(a.key for a in shown)
     names = [_name(a) for a in shown] + [_name(h) for h in unknown]
@@ -129,7 +129,7 @@ def crypto(algorithms: Iterable[Algorithm], hidden: Iterable[Hidden] = ()) -> Cr
 
 
 def _name(algorithm: Algorithm | Hidden) -> str:
-    """Kind, name and length in the kernel's own words: `auth` has a length too, its name's usual one."""
+    """Kind, name and length as the kernel reports them: `auth` has a length too, the usual one of its algorithm."""
     kind, bits = algorithm.kind, algorithm.bits
     name = linux_name(algorithm.name)
     if kind == "auth" and (mac := linux_hash(name)) is not None:
@@ -138,12 +138,12 @@ def _name(algorithm: Algorithm | Hidden) -> str:
 
 
 def key_print(keys: Iterable[bytes | str]) -> int:
-    """A number for some keys (bytes, or hex in lower case), in any order; of this process alone, and no key in it."""
+    """A hash of keys (bytes, or hex in lower case) in any order. It holds in this process only and shows no key."""
     return functools.reduce(operator.xor, (hash(key if isinstance(key, str) else key.hex()) for key in keys), 0)
 
 
 class Rows(Protocol):
-    """All SAs of a text by index, as `settle` looks at them."""
+    """All SAs of a text by index, as `Reader.settle` reads them."""
 
     def __len__(self) -> int: ...
     def identity(self, index: int) -> Identity:
@@ -159,29 +159,29 @@ class Rows(Protocol):
         ...
 
     def mode_of(self, index: int) -> str:
-        """The mode, in the text's own word."""
+        """The mode as the text states it."""
         ...
 
     def line_of(self, index: int) -> int:
-        """The line that it starts on."""
+        """The line on which the SA starts."""
         ...
 
     def verb_of(self, index: int) -> Verb:
-        """As ParsedSa's."""
+        """As in ParsedSa."""
         ...
 
     def name(self, index: int) -> str:
-        """As SecurityAssociation's."""
+        """As `SecurityAssociation.name`."""
         ...
 
     def crypto(self, index: int) -> Crypto:
-        """What is compared with another SA of the same name."""
+        """What is compared with another SA of the same identity."""
         ...
 
     def repeated(self) -> Iterable[int]:
-        """In order, the SAs whose SPI another one has too, SPI 0 left out: few, so that only these are compared."""
+        """In order, the SAs that share their SPI with another one, SPI 0 left out. Only these are compared."""
         ...
 
     def end_in_the_middle(self, index: int, what: str) -> None:
-        """The text ends in the middle of this SA: from now on it is unmodelled."""
+        """Mark this SA as unmodelled because the text ends in the middle of it; `what` says so."""
         ...

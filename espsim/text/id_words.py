@@ -1,6 +1,6 @@
 """ID, MODE, LIMIT, ENCAP and ALGO as iproute2 reads them in a command (ip/ipxfrm.c, ip/xfrm_state.c of 6.1).
 
-Reading stops at the word before the first that is not its own, so that `skip` leads on to it.
+Each reader stops at the last word that is its own, so that `skip` leads to the next.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _COMP = XFRM_PROTOCOLS["comp"]
 
 @dataclass(slots=True)
 class Id:
-    """`src ADDR dst ADDR proto XFRM-PROTO spi SPI`; what was not said is empty, and 0. Prefix lengths for filters."""
+    """`src ADDR dst ADDR proto XFRM-PROTO spi SPI`. What was not given is empty, or 0. Filters have prefix lengths."""
 
     src: Address = b""
     src_prefix: int = 0
@@ -42,17 +42,17 @@ class Id:
 
     @property
     def family_length(self) -> int:
-        """Bytes of its addresses, 0 where it has none."""
+        """Bytes of an address; 0 where it has none."""
         return len(self.dst or self.src)
 
     def addresses(self, args: Args) -> tuple[Address, Address]:
-        """(src, dst) of one family: zeros for what was not said, IPv4 where nothing says a family."""
+        """(src, dst) of one family: zeros for what was not given, IPv4 where nothing gives a family."""
         length = self.family_length or (16 if args.family == 10 else 4)
         return self.src or bytes(length), self.dst or bytes(length)
 
 
 def read_id(args: Args, *, loose: bool = False) -> Id:
-    """xfrm_id_parse(): from this word on. `loose`: a filter, which may say any part of it."""
+    """xfrm_id_parse(), from this word on. `loose`: a filter, which may give any part of an ID."""
     found = Id()
     while True:
         match args.word:
@@ -90,7 +90,7 @@ def _check_id(args: Args, found: Id) -> None:
 
 
 def read_xfrm_proto(args: Args) -> int:
-    """XFRM-PROTO of the word that follows, by name."""
+    """The number of the XFRM-PROTO that the next word names."""
     name = args.next()
     if name not in XFRM_PROTOCOLS:
         raise args.wrong("XFRM-PROTO value is invalid")
@@ -98,7 +98,7 @@ def read_xfrm_proto(args: Args) -> int:
 
 
 def read_mode(args: Args) -> str:
-    """MODE of the word that follows, abbreviated or not: its whole name."""
+    """The whole name of the MODE that the next word gives or abbreviates."""
     word = args.next()
     for name in MODES.values():
         if matches(word, name):
@@ -107,7 +107,7 @@ def read_mode(args: Args) -> str:
 
 
 def read_direction(args: Args) -> Direction:
-    """`in` or `out` of the word that follows."""
+    """The next word, `in` or `out`."""
     word = args.next()
     if word not in ("in", "out"):
         raise args.wrong('value after "dir" is not "in" or "out"')
@@ -115,7 +115,7 @@ def read_direction(args: Args) -> Direction:
 
 
 def read_flag_bits(args: Args, known: tuple[str, ...], bits: int, why: str) -> int:
-    """FLAG-LIST of the words that follow: names, or one number of `bits` bits in hex. A foreign word is left.
+    """The FLAG-LIST that follows: names, or one number of `bits` bits in hex. Any other word is not read.
 
     The name with index i is bit i.
     """
@@ -184,7 +184,7 @@ def read_offload(args: Args) -> Offload:
 
 
 def read_algorithm(args: Args, kind: str) -> Algorithm:
-    """ALGO, this word being its type. What is refused never shows the key."""
+    """ALGO, from this word, its type. A refusal never shows the key."""
     name = _required(args, "ALGO-NAME")
     if kind == "comp":
         return Algorithm(kind, name, b"")

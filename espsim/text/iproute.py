@@ -1,7 +1,7 @@
-"""iproute2's way of reading a command's words: one argument after the other, its own sentences where it refuses one.
+"""Reads a command's words as iproute2 does: one argument after the other, refused in iproute2's own sentences.
 
 What `ip` says to a user is kept to the letter (lib/utils.c, ip/ipxfrm.c of 6.1), so that a batch fails here with the
-line that it fails with there. A word that may be a key is never shown.
+same line as with `ip`. A word that may be a key is never shown.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _SEL_PROTOCOLS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0, "ip": 0}
 _SEL_NAMES = PROTOCOL_NAMES | {0: "ip"}
 
 
-class IpRefusal(EspsimError):  # noqa: N818 - what `ip` answers, more than a fault
-    """`ip` itself refuses a line, before any kernel sees it; `text` is what it prints, without the last line feed."""
+class IpRefusal(EspsimError):  # noqa: N818 - it is an answer of `ip`, not a fault
+    """`ip` itself refuses a line before any kernel sees it. `text` is what it prints, without the last line feed."""
 
     def __init__(self, text: str) -> None:
         self.text = printable(hide_keys(text), keep="\n")
@@ -38,16 +38,16 @@ class IpRefusal(EspsimError):  # noqa: N818 - what `ip` answers, more than a fau
 
 
 class Args:
-    """A place in the words of one command, as iproute2's argc and argv. It has no repr: there may be keys in it.
+    """A place in the words of one command, as iproute2's argc and argv. It has no repr: it may hold keys.
 
-    `family` is preferred_family: what `-4` or `-6` said, or what the first addresses of the command were.
+    `family` is preferred_family: that of `-4` or `-6`, or of the command's first addresses.
     """
 
     def __init__(self, words: Iterable[str], family: int = AF_UNSPEC) -> None:
         self.words = list(words)
         self.family = family
         self._at = 0
-        self._hidden: dict[str, str] | None = None  # worked out for the first error
+        self._hidden: dict[str, str] | None = None  # made for the first error
 
     @property
     def left(self) -> bool:
@@ -66,15 +66,15 @@ class Args:
 
     @property
     def ahead(self) -> str:
-        """The word that follows this one; nothing where there is none."""
+        """The word that follows this one; "" where there is none."""
         return self.words[self._at + 1] if self.more else ""
 
     def skip(self) -> None:
-        """On to what follows, which may be nothing."""
+        """Go to the next word, or to the end."""
         self._at += 1
 
     def back(self) -> None:
-        """PREV_ARG."""
+        """PREV_ARG: go back one word."""
         self._at -= 1
 
     def next(self) -> str:
@@ -87,7 +87,7 @@ class Args:
     # -- refusals ------------------------------------------------------------------------------------------------------
 
     def seen(self, word: str) -> str:
-        """A word as an error may show it: what may be (a part of) a key is not shown."""
+        """A word as an error may show it. A word that may be a key, or a part of one, is not shown."""
         if self._hidden is None:
             both = zip(self.words, hide_words(self.words), strict=True)
             self._hidden = {word: shown for word, shown in both if shown != word}
@@ -97,24 +97,24 @@ class Args:
         return HIDDEN if keyed and _doubtful(word) and not _plain(word) else hide_keys(word)
 
     def wrong(self, why: str, word: str | None = None) -> IpRefusal:
-        """invarg()."""
+        """The refusal of iproute2's invarg()."""
         return IpRefusal(f'Error: argument "{self.seen(self.word if word is None else word)}" is wrong: {why}')
 
     def duplicate(self, key: str) -> IpRefusal:
-        """duparg()."""
+        """The refusal of iproute2's duparg()."""
         return IpRefusal(f'Error: duplicate "{key}": "{self.seen(self.word)}" is the second value.')
 
     # -- values --------------------------------------------------------------------------------------------------------
 
     def number(self, why: str, bits: int = 32) -> int:
-        """get_u8, get_u32 and so on with base 0, of the word that follows; `why` is said where it is none."""
+        """The number that follows, as get_u8, get_u32 and so on read it with base 0. IpRefusal with `why`: none."""
         value = parse_number(self.next(), bits)
         if value is None:
             raise self.wrong(why)
         return value
 
     def prefix(self, why: str) -> tuple[Address, int]:
-        """get_prefix(): ADDR[/PLEN] of the word that follows, of the preferred family; `why`: it has no family."""
+        """get_prefix(): the ADDR[/PLEN] that follows, of the preferred family. IpRefusal with `why`: no family."""
         text = self.next()
         found = _prefix(text, self.family)
         if found is None:
@@ -124,7 +124,7 @@ class Args:
         return found
 
     def address(self) -> Address:
-        """get_addr() of the word that follows, of any family."""
+        """get_addr(): the address that follows, of any family."""
         text = self.next()
         found = None if "/" in text else _prefix(text, AF_UNSPEC)
         if found is None:
@@ -132,7 +132,7 @@ class Args:
         return found[0]
 
     def mark(self) -> Mark:
-        """`mark MARK [mask MASK]`, this word being `mark` (xfrm_parse_mark)."""
+        """`mark MARK [mask MASK]`, from this word, `mark` (xfrm_parse_mark)."""
         value = self.number("MARK value is invalid\n")
         if not self.more:
             return Mark(value, FULL_MASK)
@@ -142,7 +142,7 @@ class Args:
         return Mark(value, FULL_MASK)
 
     def device(self, why: str) -> str:
-        """A device's name: any that a device could have; `why` is said where it is none."""
+        """The device's name that follows. IpRefusal with `why` where no device can have it."""
         name = self.next()
         if not is_device(name):
             raise self.wrong(why)
@@ -157,7 +157,7 @@ class Args:
         return self.words[self._at + 1] if self.more else None
 
     def skip_uid(self) -> bool:
-        """No command has it."""
+        """False: no command has `uid`."""
         return False
 
     def sel_prefix(self, side: str) -> tuple[Address, int]:
@@ -169,7 +169,7 @@ class Args:
         return self.number(f'value after "{word}" is invalid', bits)
 
     def sel_device(self) -> str:
-        """The device that follows dev; `none` is none."""
+        """The device that follows dev. `none` gives ""."""
         name = self.device("DEV value is invalid")
         return "" if name == "none" else name
 
@@ -195,27 +195,27 @@ class Args:
         return value
 
     def misplaced(self, words: Sequence[str], said: set[str], proto: int) -> IpRefusal:
-        """Words that have no sense beside the protocol."""
+        """The refusal of words that mean nothing with this protocol."""
         what = " and ".join(f'"{word}"' for word in words) + (" are" if len(words) > 1 else " is")
         return IpRefusal(f'{what} invalid with PROTO value "{_SEL_NAMES.get(proto, str(proto))}"')
 
     def families_differ(self) -> IpRefusal:
-        """src and dst are of two families."""
+        """The refusal of src and dst of two families."""
         return self.wrong(FAMILIES_DIFFER)
 
 
 def not_modelled(what: str) -> IpRefusal:
-    """What `ip` knows and espsim does not: said in espsim's name."""
+    """The refusal of what `ip` knows and espsim does not. It names espsim, because `ip` would not refuse."""
     return IpRefusal(f"espsim does not model {what}")
 
 
 def matches(word: str, name: str) -> bool:
-    """matches(): whether a word abbreviates a name."""
+    """iproute2's matches(): whether a word abbreviates a name."""
     return bool(word) and name.startswith(word)
 
 
 def parse_number(text: str, bits: int) -> int | None:
-    """strtoull with base 0, of all the text; None where it is no number or has more than `bits` bits."""
+    """The whole text as strtoull reads it with base 0. None: it is not a number, or has more than `bits` bits."""
     found = _NUMBER.fullmatch(text)
     if found is None:
         return None
@@ -231,7 +231,7 @@ def parse_number(text: str, bits: int) -> int | None:
 
 
 def _prefix(text: str, family: int) -> tuple[Address, int] | None:
-    """An address and its prefix length; an empty address for `any` of no family, None where it is neither."""
+    """An address and its prefix length. The address is empty for `any` without a family. None: not an address."""
     if text in ("default", "any", "all"):
         return bytes(_LENGTHS[family]), 0
     name, slash, length = text.partition("/")
@@ -256,7 +256,7 @@ def _prefix_length(text: str) -> int | None:
 
 
 def _ipv4(text: str) -> Address | None:
-    """get_addr_ipv4(): up to four numbers; what is left out is 0."""
+    """get_addr_ipv4(): up to four numbers; those left out are 0."""
     parts = text.split(".")
     if len(parts) > 4:
         return None
@@ -274,10 +274,10 @@ def _ipv6(text: str) -> Address | None:
 
 
 def _doubtful(word: str) -> bool:
-    """Whether a word beside a key may be a part of it: it is long and no algorithm's name, or hex digits alone."""
+    """Whether a word next to a key may be a part of it: it is hex digits, or long and not an algorithm's name."""
     return (len(word) > 15 and not names_algorithm(word)) or re.fullmatch(r"(0[xX])?[0-9a-fA-F]{6,}", word) is not None
 
 
 def _plain(word: str) -> bool:
-    """Whether it is an address or a number in decimal: no key, although it may be long."""
+    """Whether it is an address or a decimal number: not a key, although it may be long."""
     return word.isdecimal() or parse_number(word, 32) is not None or _prefix(word, AF_UNSPEC) is not None

@@ -1,8 +1,8 @@
-"""The options of IPTFS as newer iproute2 has them, read and written.
+"""Reads and writes the options of IPTFS in the words of newer iproute2.
 
     iptfs-opts [drop-time USECS] [reorder-window N] [init-delay USECS] [max-queue-size N] [pkt-size N] [dont-frag]
 
-Braces around the options are read, too. iproute2 7.3 has none of these words.
+Braces around the options are read too. iproute2 7.3 has none of these words.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _WORDS = {
     "drop-time": ("drop_time", 32), "reorder-window": ("reorder_window", 16), "init-delay": ("init_delay", 32),
     "max-queue-size": ("max_qsize", 32), "pkt-size": ("pkt_size", 32), "dont-frag": ("dont_frag", 0),
 }  # fmt: skip
-"""By its word, the field of an option and its bits; 0: the word alone says it."""
+"""An option's word: its field, and the bits of its number; 0: the word takes no number."""
 _BRACES = ("{", "}")
 
 
 def read_options(cursor: Cursor) -> IptfsOptions:
-    """What follows `iptfs-opts`. InputError: an option twice, no number, or one that is too large."""
+    """What follows `iptfs-opts`. InputError: an option twice, not a number, or a number that is too large."""
     said: dict[str, int] = {}
     while (word := cursor.peek()) is not None and (word.text in _WORDS or word.text in _BRACES):
         cursor.skip()
@@ -34,7 +34,7 @@ def read_options(cursor: Cursor) -> IptfsOptions:
 
 
 def option_words(options: IptfsOptions | None) -> list[str]:
-    """The words of the options that are not the defaults; none where all are."""
+    """The words of the options that are not at their defaults; [] where all are."""
     words = []
     for word, (name, bits) in _WORDS.items():
         value = getattr(options or IPTFS_DEFAULTS, name)

@@ -1,7 +1,7 @@
 r"""Text to lines, and lines to words.
 
-A line of commands may go on on the next one, after a backslash at its end; a line of `ip -o` has a backslash between
-its rows. Words may stand in shell quotes; `#` starts a comment at the start of a word.
+A backslash at the end of a command line joins the next line to it. `ip -o` prints a state on one line, with a backslash
+between its rows. Words may have shell quotes. A `#` at the start of a word starts a comment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from espsim.text.pieces import ONELINE
 
 MAX_LINE = 65536
-"""Characters. An SA of a window of 4096 takes about two thousand."""
+"""Characters. An SA with a window of 4096 takes about two thousand."""
 
 _WORD = re.compile(r"""\s++|(\#.*)|((?:[^\s'"\\]++|\\.|'[^']*+'|"(?:[^"\\]++|\\.)*+")++)""", re.DOTALL)
 _PIECE = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
@@ -24,11 +24,11 @@ _ESCAPED = re.compile(r'\\([\\"$`])')
 
 
 class Style(Enum):
-    """How an SA is written."""
+    """The form in which an SA is written."""
 
     COMMAND = "command"  # [ip] [-options] xfrm state add|update ID ...
     BARE = "bare"  # src A dst B proto esp spi X ...: the same words without the command
-    DUMP = "dump"  # src A dst B, then rows: what `ip xfrm state` prints; with -o one line, cut by `\`
+    DUMP = "dump"  # src A dst B, then rows: what `ip xfrm state` prints; with -o one line, `\` between its rows
     SETKEY_DUMP = "setkey -D"  # A B, then rows
     SETKEY_ADD = "setkey -c"  # add A B esp X ... ;
     ESP_SA = "esp_sa"  # a row of Wireshark's table
@@ -36,17 +36,17 @@ class Style(Enum):
 
     @property
     def printed(self) -> bool:
-        """Whether it is what a system printed of its SAs, not what someone asks of it."""
+        """Whether a system printed it. Otherwise it asks a system for an SA."""
         return self in (Style.DUMP, Style.SETKEY_DUMP, Style.ESP_SA, Style.SECRETS)
 
     @property
     def typed(self) -> bool:
-        """Whether a user wrote it in iproute2's words: then a mistake in it is an error."""
+        """Whether a user wrote it in iproute2's words. A mistake in it is then an error, not a note."""
         return self in (Style.COMMAND, Style.BARE)
 
 
 class Word(NamedTuple):
-    """One word without its quotes. `line` counts from 1; `row` tells a dump's lines apart, though -o join them."""
+    """One word without its quotes. `line` counts from 1. `row` numbers a dump's rows, also where -o joins them."""
 
     text: str
     line: int
@@ -54,7 +54,7 @@ class Word(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One line with its continuations. `number` is that of the first."""
+    """One line with its continuations. `number` is the number of the first."""
 
     text: str
     number: int
@@ -62,7 +62,7 @@ class Line(NamedTuple):
     oneline: bool
 
     def words(self, text: str | None = None) -> list[Word]:
-        """The words, or those of `text`, an end of the line."""
+        """The words of the line, or of `text`, which is the rest of the line after a prompt."""
         if text is not None and len(self.rows) == 1:
             return words_of(text, self.number, self.number)
         return [word for n, (row, at) in enumerate(self.rows) for word in self._row(row, at, n)]
@@ -75,10 +75,10 @@ class Line(NamedTuple):
 
 @dataclass(slots=True, repr=False)
 class Entry:
-    """The words of one SA. `verb` is add, update or dump. It has no repr: there are keys in it.
+    """The words of one SA. `verb` is add, update or dump. It has no repr: it holds keys.
 
-    `commented`: a lone # is before the command, which is a comment, or the prompt of root. `text` is what the forms of
-    setkey and Wireshark are read from.
+    `commented`: a lone # precedes the command; it starts a comment, or is root's prompt. `text`: the lines as they are,
+    for the forms of setkey and Wireshark.
     """
 
     style: Style
@@ -90,9 +90,9 @@ class Entry:
 
 
 def shown(text: str) -> str:
-    """A word as an error may show it: what could be (a part of) a key is told by its length alone.
+    """A word as an error may show it. For a word that may be a key, or a part of one, only its length is shown.
 
-    Keys are 16 bytes and more; 15 plain characters that are not a run of hex digits can't be one.
+    Keys have 16 bytes or more, so 15 plain characters that are not a run of hex digits are no key.
     """
     plain = len(text) <= 15 and text.isascii() and text.isprintable()
     if plain and not re.fullmatch(r"(0[xX])?[0-9a-fA-F]{6,}", text):
@@ -101,7 +101,7 @@ def shown(text: str) -> str:
 
 
 def logical_lines(text: str, first: int) -> Iterator[Line]:
-    """The lines of a text whose first line has the number `first`, each with what continues it."""
+    """The lines of a text, each with its continuations. `first` is the number of the first line."""
     pending: list[tuple[str, int]] = []
     for number, line in enumerate(text.split("\n"), first):
         if not pending and ONELINE.search(line):
@@ -118,7 +118,7 @@ def logical_lines(text: str, first: int) -> Iterator[Line]:
 
 
 def words_of(line: str, number: int, row: int) -> list[Word]:
-    """The words of a line as a shell has them; where a quote is not closed, the words as they are."""
+    """The words of a line as a shell splits it. If a quote is not closed, the line is split at spaces."""
     plain = _plain_words(line)
     if plain is not None:
         return [Word(w, number, row) for w in plain]
@@ -135,7 +135,7 @@ def words_of(line: str, number: int, row: int) -> list[Word]:
 
 
 def _plain_words(line: str) -> list[str] | None:
-    """The words of a line whose quotes each hold one word and nothing odd, as 'rfc4106(gcm(aes))'; None: not so."""
+    """The words of a line whose quotes each hold one plain word, as 'rfc4106(gcm(aes))'. None: the line is harder."""
     if "\\" in line or "#" in line:
         return None
     words = line.split()

@@ -1,4 +1,4 @@
-"""SAs from text into a SAD, in the order that gives the SAD the kernel had."""
+"""Installs the SAs of a text in a SAD, in the order that gives the kernel's SAD."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from espsim.text.parse import ParsedSa
 def load(sad: Sad, parsed: Iterable[ParsedSa], where: str | None = None, *, keep_window: bool = False) -> None:
     """Install what a text holds. InputError, with the line, where the SAD refuses an SA.
 
-    A dump lists the newest SA first, so what it lists goes in from its end; `add` and `update` lines go in as they
-    stand. An `update` of an SA that isn't there installs it: logs of key managers show the update alone, because the
-    larval state came from ALLOCSPI.
+    A dump lists the newest SA first, so its SAs are installed from its end. `add` and `update` lines are installed in
+    the text's order. An `update` of an SA that isn't there installs it: logs of key managers show the update alone,
+    because the larval state came from ALLOCSPI.
     """
     items = list(parsed)
     dumped = [item for item in items if item.verb == "dump"]

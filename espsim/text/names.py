@@ -36,10 +36,10 @@ MAX_WINDOW = 4096
 """Packets: XFRMA_REPLAY_ESN_MAX."""
 
 FULL_MASK = 0xFFFFFFFF
-"""The mask of a mark that is said without one."""
+"""The mask of a mark that is given without one."""
 
 XFRM_PROTOCOLS = {"esp": 50, "ah": 51, "comp": 108, "route2": 43, "hao": 60, "ipsec-any": 255}
-"""What `proto` of an SA may say by name; iproute2 prints a number for every other, such as 4 for IP in IP."""
+"""The names that an SA's `proto` takes. iproute2 prints a number for every other, such as 4 for IP in IP."""
 
 PROTOCOLS = {
     "icmp": 1, "igmp": 2, "ggp": 3, "ipencap": 4, "st": 5, "tcp": 6, "egp": 8, "igp": 9, "udp": 17, "rdp": 27,
@@ -49,14 +49,14 @@ PROTOCOLS = {
     "mobility-header": 135, "udplite": 136, "mpls-in-ip": 137, "manet": 138, "hip": 139, "shim6": 140, "wesp": 141,
     "rohc": 142, "ethernet": 143,
 }  # fmt: skip
-"""A selector's protocol by name, as Debian's /etc/protocols spells it (not read: answers are the same anywhere)."""
+"""A selector's protocols by name, as in Debian's /etc/protocols; no file is read, so answers are the same anywhere."""
 
 PROTOCOL_ALIASES = {"icmp6": 58, "icmpv6": 58, "ospfigp": 89, "ipv6-mh": 135, "mh": 135}
 TYPED = frozenset({1, 58, 135})
 """Protocols whose selector has `type` and `code`: ICMP, ICMPv6, Mobility Header."""
 
 PORTED = frozenset({0, 6, 17, 33, 132})
-"""Protocols whose selector has `sport` and `dport`; 0 shares an SA among them."""
+"""Protocols whose selector has `sport` and `dport`; 0 is any protocol."""
 
 GRE = 47
 
@@ -71,12 +71,12 @@ def proto_name(proto: int) -> str:
 
 
 def limit_of(field: str, value: int) -> int | None:
-    """A number as a field of `Limits`: XFRM_INF is no limit, neither are 0 seconds (0 bytes are: nothing passes)."""
+    """A number as a field of `Limits`. None, no limit, for XFRM_INF and for 0 seconds. 0 bytes is a limit."""
     return None if value == INFINITE or (value == 0 and field.endswith(("add", "use"))) else value
 
 
 def swapped(seq: int) -> int:
-    """The bytes of km.seq the other way round: iproute2 sends and prints it in network order, the kernel does not."""
+    """km.seq with its bytes reversed: iproute2 sends and prints it in network order, the kernel keeps host order."""
     return int.from_bytes(seq.to_bytes(4), "little")
 
 
@@ -91,5 +91,5 @@ def bits_of(names: Set[str], known: tuple[str, ...]) -> int:
 
 
 def is_device(name: str) -> bool:
-    """Whether a network device could have this name; nobody here knows which there are."""
+    """Whether a network device could have this name. Which devices exist is not known here."""
     return 0 < len(name) < 16 and "/" not in name and name.isprintable()

@@ -1,7 +1,7 @@
-"""What a reader passed over, grouped: a paste of a thousand policies is one line, not a thousand.
+"""What a reader passed over, grouped: a thousand pasted policies give one line, not a thousand.
 
-A note is a sentence and the lines that it is about. The same sentence again only counts up, so that memory stays small
-whatever the text is. No sentence holds a word that could be a key: who makes one shows words with `lexer.shown`.
+A note is a sentence, the first and last line that it is about, and a count. The same sentence again only counts up, so
+memory stays small for any text. No sentence may hold a word that could be a key: use `lexer.shown`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SHOWN = 20
 
 @dataclass(slots=True)
 class Note:
-    """One sentence about `count` places, the first and the last at these lines."""
+    """One sentence about `count` places, from the line `first` to the line `last`."""
 
     what: str
     first: int
@@ -40,10 +40,10 @@ class Notes:
         self._notes: dict[str, Note] = {}
         self._more = 0
         self.places = 0
-        """All the places that the sentences are about."""
+        """The places of all sentences together."""
 
     def add(self, what: str, line: int, last: int = 0, count: int = 1) -> None:
-        """One more place that a sentence is about, or `count` from a line to the last."""
+        """Add a place that a sentence is about, or `count` places from `line` to `last`."""
         what = message(what)
         self.places += count
         note = self._notes.get(what)
@@ -62,7 +62,7 @@ class Notes:
         return len(self._notes)
 
     def lines(self, most: int = _SHOWN) -> list[str]:
-        """At most `most` lines and one that counts the rest: `line 12: ...`."""
+        """At most `most` lines such as `line 12: ...`, and one that counts the rest."""
         notes = list(self)
         shown = [str(note) for note in notes[:most]]
         more = sum(note.count for note in notes[most:]) + self._more
@@ -70,12 +70,12 @@ class Notes:
 
 
 class Refuse(Notes):
-    """For a text that a user wrote for one SA: what would be passed over is an error."""
+    """The notes of a text that must hold one SA: the first note is raised as an error."""
 
     def __init__(self, where: str | None) -> None:
         super().__init__()
         self._where = where
 
     def add(self, what: str, line: int, last: int = 0, count: int = 1) -> None:
-        """InputError."""
+        """Raises InputError."""
         raise InputError(_PASSED.sub("", what), where=self._where, line=line)

@@ -1,12 +1,13 @@
-"""The reader for SAs that packets run through: every field of every SA, of whatever people paste.
+"""The reader for SAs that packets run through: every field of every SA, in whatever people paste.
 
-    a SAD's text        `parse_sad`, `read_sad`: what people paste (paste.py says what that may be); an SA that espsim
-                        can't run is `Unmodelled`, one without its keys is `hidden`, the rest is passed over with notes
+    a SAD's text        `parse_sad`, `read_sad`: what people paste (paste.py lists the forms). An SA that espsim can't
+                        run is `Unmodelled`, an SA without its keys is `hidden`; all else is passed over with notes
     a secrets block     `parse_secrets`: rows of `esp_sa` in a capture
     one SA of a user    `parse_sa_line`: everything that is not understood is an error
 
-What stops a SAD: no SA at all, one SA with two keys, a damaged key. `scan` reads a million SAs the same way, and keeps
-no keys.
+Errors of a SAD's text: no SA at all, one SA with two keys, a damaged key.
+
+What this does not do: read a million SAs in little memory (`scan` does, without keys).
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ __all__ = [
 
 
 def read_sad_file(path: str) -> list[ParsedSa]:
-    """The SAs of a file that can be used. Raises as `read_sad`."""
+    """The usable SAs of a file. Raises as `read_sad`."""
     return read_sad(path).sas
 
 
 def parse_sad_text(text: str, where: str | None = None) -> list[ParsedSa]:
-    """The SAs of a text that can be used; `where` is its name in errors. Raises as `parse_sad`."""
+    """The usable SAs of a text. `where` is its name in errors. Raises as `parse_sad`."""
     return parse_sad(text, where).sas
 
 
 def parse_sa_line(text: str, where: str | None = None, line: int | None = None) -> SecurityAssociation:
-    """The one SA of a text that a user wrote inside another file, at its line `line`. Raises InputError."""
+    """The one SA of a text that a user wrote in another file, on its line `line`. Raises InputError."""
     try:
         parsed = parse_sad(text, where, strict=True).sas
     except InputError as error:
@@ -58,7 +59,7 @@ def read_sad(path: str) -> SadText:
 def parse_sad(text: str, where: str | None = None, *, strict: bool = False) -> SadText:
     """What a text holds. InputError, with the line where there is one: no SA in it, or a contradiction.
 
-    `strict`: also for everything that would be passed over, or not used.
+    `strict`: InputError also for everything that would be passed over, or not used.
     """
     return _settled(text_pieces(text, where), where, Refuse(where) if strict else Notes(), strict=strict)
 
@@ -66,8 +67,8 @@ def parse_sad(text: str, where: str | None = None, *, strict: bool = False) -> S
 def parse_secrets(text: str, where: str | None = None) -> SadText:
     """What the text of a capture's secrets block holds. Raises as `parse_sad`.
 
-    Its rows say neither mode nor encapsulation nor window, and nothing is taken for granted: each packet shows the
-    first two (Mode.ANY, ANY_ENCAP), and there is no window.
+    Its rows state no mode, no encapsulation and no window. Each packet shows its mode and encapsulation (Mode.ANY,
+    ANY_ENCAP), and there is no window.
     """
     return _settled(text_pieces(text, where), where, Notes(), rows=Style.SECRETS)
 
@@ -75,7 +76,7 @@ def parse_secrets(text: str, where: str | None = None) -> SadText:
 def parse_entries(
     text: str, where: str | None = None, notes: Notes | None = None
 ) -> Iterator[ParsedSa | Unmodelled | Ignored]:
-    """The states of a text one by one, each judged alone, none compared with another. InputError: a damaged key."""
+    """The states of a text one by one, none compared with another. InputError: a damaged key."""
     reader = Reader(where, notes if notes is not None else Notes())
     for block in blocks(text_pieces(text, where)):
         yield from reader.read(block)
@@ -104,18 +105,18 @@ def _settled(
 
 
 def no_sa(where: str | None, ignored: int, gone: int, notes: Notes) -> InputError:
-    """The error of a text without an SA; it has the first of the notes."""
+    """The error for a text without an SA. It has the first of the notes."""
     why = [str(note) for note in notes][:1]
     if ignored:
         why.append(f"{ignored} {'state' if ignored == 1 else 'states'} of other protocols ignored")
     if gone:
-        why.append(f"{gone} {'SA' if gone == 1 else 'SAs'} taken away again by the commands in it")
+        why.append(f"{gone} {'SA' if gone == 1 else 'SAs'} removed again by the commands in it")
     because = f" ({', '.join(why)})" if why else ""
-    return InputError(f"no SA in it{because}; it wants what `ip xfrm state` prints or takes", where=where)
+    return InputError(f"no SA in it{because}; give what `ip xfrm state` prints, or its commands", where=where)
 
 
 class _Items:
-    """Parsed SAs as `Rows`."""
+    """Parsed SAs as a `Rows`."""
 
     def __init__(self, items: list[ParsedSa | Unmodelled]) -> None:
         self.items = items

@@ -1,16 +1,16 @@
-r"""What people paste, line by line: which lines make SAs, which take SAs away, and which are passed over with a note.
+r"""What people paste, line by line: which lines make SAs, which remove SAs, and which are passed over with a note.
 
     src A dst B ...                      a state of a dump, or the words of one; a network instead of A: a policy
-    [PROMPT] [sudo] [ip ...] xfrm ...    a command: add and update make SAs, flush and delete take them, others pass
+    [PROMPT] [sudo] [ip ...] xfrm ...    a command: add, update make SAs, flush, delete remove them, others do nothing
     A B, then `esp mode=...`             an SA of `setkey -D`
     add A B esp SPI ... ;                a command of `setkey -c`
     "IPv4","A","B","SPI",...             a row of Wireshark's esp_sa, as a comment too (for a newer Wireshark)
 
-A row below an SA is its own where it starts with a word that rows start with. Every line is judged with the lines above
-it back to the last start, never with those below.
+A line after an SA's first belongs to the SA if its first word is one of a row. What a line is depends on the lines from
+the last start up to it, never on later ones.
 
-A lone # before a command is a comment, or the prompt of root. It is a comment where the text has a command with any
-other prompt or none; the entry says `commented`, and `Paste.script` says it at the end.
+A lone # before a command starts a comment, or is root's prompt. It is a comment if the text has a command with another
+prompt or with none. The entry is `commented`, and at the end `Paste.script` says whether that makes it a comment.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _SPD = re.compile(r"[ \t]*[0-9a-fA-F:./]+\[(?:any|\d+)\][ \t]+[0-9a-fA-F:./]+\[(
 
 _ESP_SA = re.compile(r"[ \t]*+(#?)[ \t]*+(\"IPv[46]\",.*)")
 _HINT = re.compile(r"# (0x[0-9a-f]{8})@(\S+): (mode .*)")
-"""What `text.esp_sa_write` says above a row of what the row can't say."""
+"""The comment that `text.esp_sa_write` puts above a row, for what the row can't state."""
 
 _OPTIONS_WITH_VALUE = ("-netns", "-family", "-loops", "-rcvbuf", "-batch")
 _VERBS = (
@@ -72,18 +72,18 @@ _VERBS = (
 )  # fmt: skip
 _SILENT = ("setkey", "EOF", "/sbin/setkey", "/usr/sbin/setkey")
 _WRAPPERS = ("ip", "xfrm", "sudo", "doas", "ssh", "nsenter", "docker", "podman", "kubectl", "adb", "vtysh", "chroot")
-"""What a command that is typed starts with; a comment about one starts with other words."""
+"""Words with which a typed command starts. A comment about a command starts with others."""
 
 _SEPARATORS = ("|", "||", "&&", "&", ";", ">", ">>", "2>", "2>&1", "<", ")")
 
-JUNK = "a line that is no part of an SA, passed over"
-POLICY = "a policy, passed over: SAs are what counts here"
-COMMENTED = "an `ip xfrm` command after a #, taken for a comment: other commands here have none before them"
+JUNK = "a line that is not part of an SA, passed over"
+POLICY = "a policy, passed over: only SAs are read here"
+COMMENTED = "an `ip xfrm` command after a #, taken for a comment: other commands here have no # before them"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Act:
-    """A command that takes SAs away which are above it: `words` are those after `xfrm state`, or setkey's."""
+    """A command that removes SAs above it. `words` are those after `xfrm state`, or all of setkey's."""
 
     words: list[str]
     line: int
@@ -95,10 +95,10 @@ Statement: TypeAlias = Entry | Act
 
 
 class Paste:
-    """A reader of one text, block after block. `script`: a command stood without a prompt, or with one that is no #."""
+    """A reader of one text, block after block. `script`: a command had no prompt, or one that is not a #."""
 
     def __init__(self, notes: Notes, rows: Style = Style.ESP_SA) -> None:
-        """`rows` is the form of rows of `esp_sa`."""
+        """`rows` is the style of `esp_sa` rows: a file's or a secrets block's."""
         self.notes = notes
         self._rows = rows
         self.script = False
@@ -110,18 +110,18 @@ class Paste:
 
     @property
     def carries(self) -> bool:
-        """Whether what was read means something for what comes."""
+        """Whether what was read affects later lines."""
         return self.script or self._hint is not None
 
     def statements(self, text: str, first: int) -> Iterator[Statement]:
-        """What a block holds, whose first line has the number `first`."""
+        """What a block holds. `first` is the number of its first line."""
         for line in logical_lines(text, first):
             if line.text and not line.text.isspace():
                 yield from self._line(line)
         yield from self._close()
 
     def _close(self) -> Iterator[Entry]:
-        """The SA above ends here; what follows is no row of it."""
+        """End the SA above: no later line is a row of it."""
         entry, self._entry, self._policy = self._entry, None, False
         if self._setkey is not None:
             self.notes.add("a setkey command that no ; ends, passed over", self._setkey[1])
@@ -140,7 +140,7 @@ class Paste:
     # -- rows of the SA above -----------------------------------------------------------------------------------------
 
     def _row(self, line: Line) -> bool:
-        """Whether the line belongs to what is open: the SA's rows are kept, a policy's are not."""
+        """Whether the line belongs to the SA or policy above. An SA's rows are kept, a policy's are not."""
         entry = self._entry
         first = line.text.split(None, 1)[0]
         if self._policy:
@@ -165,7 +165,7 @@ class Paste:
 
     def _state(self, line: Line, verb: str) -> Iterator[Statement]:
         yield from self._close()
-        if not line.oneline and _ANOTHER_SA.search(line.text):  # line feeds were lost
+        if not line.oneline and _ANOTHER_SA.search(line.text):  # the paste lost its line feeds
             for part in _ANOTHER_SA.split(line.text):
                 yield from self._state(Line(part, line.number, [(part, line.number)], False), verb)
             return
@@ -183,7 +183,7 @@ class Paste:
             self.notes.add(JUNK, line.number)
 
     def _other(self, line: Line) -> Iterator[Statement]:
-        """What starts no state and is no row: a command, setkey's or Wireshark's words, a comment, or junk."""
+        """A line that is neither a state's start nor a row: a command, setkey's or Wireshark's, a comment, or junk."""
         text = line.text
         if row := _ESP_SA.fullmatch(text):
             yield from self._close()
@@ -205,8 +205,9 @@ class Paste:
             yield from self._typed(line)
 
     def _esp_sa(self, text: str, number: int) -> None:
-        """A row. Of the rows of one SA that differ in the high half of its numbers alone, the first counts; one without
-        a high half after these is the same SA for an older Wireshark.
+        """A row of `esp_sa`. Rows that differ only in the high half of the numbers are one SA: the first counts.
+
+        A row without a high half after them is the same SA too, for an older Wireshark.
         """
         front, esn, _ = text.partition(',"64-bit"')
         if front == self._esn_row:
@@ -217,7 +218,7 @@ class Paste:
         self._entry = Entry(self._rows, "dump", number, words, text=text)
 
     def _monitored(self, line: Line, event: re.Match[str]) -> Iterator[Statement]:
-        """`ip xfrm monitor` says Updated or Deleted before a state, and other things that are passed over."""
+        """A line of `ip xfrm monitor`. A state after `Updated` is an update; all else is passed over."""
         rest = line.text[event.end() :]
         if event[1] == "Updated" and _SA_START.match(rest):
             yield from self._state(Line(rest, line.number, [(rest, line.number)], line.oneline), "update")
@@ -270,7 +271,7 @@ class Paste:
     # -- commands -----------------------------------------------------------------------------------------------------
 
     def _command(self, words: list[Word], commented: bool) -> Iterator[Statement]:
-        """The words after `xfrm`, at least one."""
+        """A command from its words after `xfrm`, at least one."""
         line, what = words[0].line, words[0].text
         if not ("state".startswith(what) or what == "sa"):
             self.notes.add(POLICY if "policy".startswith(what) else "a command that makes no SA, passed over", line)
@@ -290,7 +291,7 @@ class Paste:
     # -- setkey -c ----------------------------------------------------------------------------------------------------
 
     def _setkey_text(self, text: str, number: int) -> Iterator[Statement]:
-        """Commands up to their semicolons; the last may go on on the next line."""
+        """Commands up to their semicolons. The last may continue on the next line."""
         assert self._setkey is not None  # noqa: S101 - only called where one is open
         parts, first = self._setkey
         text = re.sub(r"(?:^|\s)#.*", "", text)
@@ -314,7 +315,7 @@ class Paste:
 
 
 def _commands(words: list[Word]) -> Iterator[list[Word]]:
-    """The `ip xfrm` commands of a line, each from after `xfrm` on. What is before `ip` is skipped."""
+    """The `ip xfrm` commands of a line, each without `xfrm` and what precedes it."""
     at = 0
     while at < len(words):
         text = words[at].text
@@ -336,7 +337,7 @@ def _commands(words: list[Word]) -> Iterator[list[Word]]:
 
 
 def _after_options(words: list[Word], at: int) -> int:
-    """Where the object of an `ip` command is."""
+    """Where an `ip` command's object (`xfrm`) is, after the options."""
     if words[at].text == "xfrm":
         return at
     at += 1
@@ -348,7 +349,7 @@ def _after_options(words: list[Word], at: int) -> int:
 
 
 def _end_of(words: list[Word], at: int) -> int:
-    """Where a command ends: at the end of the line, or at what a shell ends it with."""
+    """Where a command ends: at the line's end, or at a word or semicolon that ends it in a shell."""
     while at < len(words):
         if words[at].text in _SEPARATORS:
             return at

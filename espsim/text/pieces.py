@@ -1,10 +1,10 @@
-r"""A text of any size by blocks: from each line that starts an SA or a command to the next such line.
+r"""A text of any size in blocks. A block reaches from a line that starts an SA or a command to the next such line.
 
     file_pieces     bytes -> whole lines of plain text, a megabyte at a time
-    blocks          whole lines -> blocks, with the number of the first line of each
+    blocks          whole lines -> blocks, each with the number of its first line
 
-Terminals, mailers and Windows leave their marks on a paste, and these are taken off here: carriage returns, colours,
-no-break spaces, UTF-16. Bytes that are not UTF-8 stay as they are (surrogateescape): only a key could be made of them.
+What terminals, mailers and Windows add to a paste is taken off here: carriage returns, colours, no-break spaces,
+UTF-16. Bytes that are not UTF-8 stay as they are (surrogateescape): a key may have them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from espsim.core.inputs import read_pieces
 
 _MAX_LINE = 1 << 20
 MAX_BLOCK = 1 << 18
-"""Characters after which a block without a next start is cut at a line: no SA is that long."""
+"""Characters after which a block is cut at a line, though none starts there: no SA is that long."""
 
 _ADDR = r"(?=[0-9a-fA-F]*[.:])[0-9a-fA-F:.]{2,45}(?:%[\w.-]+)?(?:\[\d{1,5}\])?"
 SETKEY_HEAD = re.compile(rf"[ \t]*({_ADDR})[ \t]+({_ADDR})[ \t]*")
@@ -31,7 +31,7 @@ START = re.compile(
     re.MULTILINE,
 )
 ONELINE = re.compile(r"\\\s*proto\s")
-"""What a line of `ip -o` has in it: there a backslash ends a row, not a line."""
+"""What marks a line of `ip -o`: in it a backslash ends a row and joins no lines."""
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>()][0-9A-B]?)")
 _RETURNS = re.compile(r"\r+\n?")
@@ -46,7 +46,7 @@ class Block(NamedTuple):
     line: int
 
 
-NOT_TEXT = "this is no text; is it a capture, where SAs or policies are wanted?"
+NOT_TEXT = "this is not text; is it a capture? Give the SAs or policies here"
 
 
 def plain(text: str) -> str:
@@ -61,8 +61,8 @@ def plain(text: str) -> str:
 def file_pieces(path: str) -> Iterator[str]:
     """The text of a file, or of standard input for `-`, in whole lines.
 
-    InputError with the line for a NUL byte (it is no text) and for a line of more than a megabyte; and where the file
-    can't be read.
+    InputError with the line for a NUL byte (not text) and for a line of more than a megabyte. InputError also where the
+    file can't be read.
     """
     decoder: codecs.IncrementalDecoder | None = None
     line, held, wide = 1, "", False
@@ -86,25 +86,25 @@ def file_pieces(path: str) -> Iterator[str]:
             line += piece.count("\n")
             held = held[cut:]
         if len(held) > _MAX_LINE:
-            raise InputError("a line of more than a megabyte: this is no dump of SAs", where=path, line=line)
+            raise InputError("a line of more than a megabyte: this is not a dump of SAs", where=path, line=line)
 
 
 def _bytes(path: str) -> Iterator[bytes]:
-    """A file's bytes by pieces, and nothing at its end."""
+    """A file's bytes in pieces; the last piece is empty."""
     yield from read_pieces(path)
     yield b""
 
 
 def text_pieces(text: str, where: str | None) -> Iterator[str]:
-    """The one piece that a text is. InputError for a NUL."""
+    """A text as one piece. InputError for a NUL."""
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError("a NUL byte: this is no text", where=where, line=line)
+        raise InputError("a NUL byte: this is not text", where=where, line=line)
     yield plain(text)
 
 
 def blocks(pieces: Iterable[str]) -> Iterator[Block]:
-    """Blocks of a text. What stands before the first start is a block too; junk without end is cut at a line."""
+    """The blocks of a text. Lines before the first start are a block too. A block over MAX_BLOCK is cut at a line."""
     line, held = 1, ""
     for piece in pieces:
         held += piece
@@ -125,13 +125,13 @@ def blocks(pieces: Iterable[str]) -> Iterator[Block]:
 
 
 def find_starts(text: str) -> list[int]:
-    """Where blocks start. A backslash at the end of the line before makes one line of two, but for `ip -o`."""
+    """Where blocks start. A line that continues the one before starts none (see `is_joined`)."""
     found = [match.start() for match in START.finditer(text)]
     return [at for at in found if not is_joined(text, at)] if "\\\n" in text else found
 
 
 def is_joined(text: str, at: int) -> bool:
-    """Whether the line that starts here goes on from the one before, which ends in a backslash."""
+    """Whether the line that starts here continues the one before: that ends in a backslash and is not `ip -o`'s."""
     if text[max(0, at - 2) : at] != "\\\n":
         return False
     before = text[text.rfind("\n", 0, at - 1) + 1 : at - 1]

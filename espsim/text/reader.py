@@ -1,8 +1,11 @@
-"""Blocks of a text to what they hold, and what that means together.
+"""From blocks of text to SAs, in two steps.
 
-`Reader.read` takes one block after the other. `Reader.settle` looks at all rows at the end: commands that take SAs
-away, an SA that is there twice, a dump that ends in the middle. Both readers of SADs do it here: `parse` (every field
-of every SA) and `scan` (a million SAs in columns); each is a `Rows`.
+1. `Reader.read` reads one block after the other.
+2. `Reader.settle` looks at all rows at the end. It finds SAs that a command removes, SAs that are in the text twice,
+   and a dump that ends in the middle of an SA.
+
+Both readers of SADs use it: `parse` (every field of every SA) and `scan` (a million SAs in columns). Each gives its SAs
+to `settle` as a `Rows`.
 """
 
 from __future__ import annotations
@@ -32,16 +35,16 @@ NOT_ADDED = "an `add` that the kernel refuses (EEXIST), because an SA above has 
 _HIDDEN_KEY = "{} {}: the key is hidden, or not hex; print it with `ip xfrm state list`, as root, without nokeys"
 
 ENDINGS = ("anti-replay", "sel")
-"""Words of lines that iproute2 prints for every SA or for none: what all others have, the last one has, if it is whole.
+"""Words of lines that iproute2 prints for every SA or for none. A last SA without a line that all others have is cut.
 Lines after these are statistics.
 
-(Of `sel` that is nearly true: it is left out where it is all zeros, which af-unspec makes possible.)
+`sel` has one exception: iproute2 leaves out a selector of zeros without a family, which af-unspec makes possible.
 """
 _FIRST_ROWS = frozenset({"src", "proto", "replay-window", "flag", "mark", "output-mark"})
 
 
 class Ending(NamedTuple):
-    """What tells whether a dump's SA is whole."""
+    """What shows whether an SA of a dump is complete."""
 
     endings: frozenset[str]
     rows: frozenset[str]
@@ -50,7 +53,7 @@ class Ending(NamedTuple):
 
 
 class Reader:
-    """A reader of one text. `strict`: for an SA that a user wrote; what else is passed over is an InputError."""
+    """A reader of one text. `strict`, for an SA in a user's own file: what is passed over else is an InputError."""
 
     def __init__(self, where: str | None, notes: Notes, *, strict: bool = False, rows: Style = Style.ESP_SA) -> None:
         self.where = where
@@ -65,7 +68,7 @@ class Reader:
         self._last: tuple[int, Ending] | None = None
 
     def read(self, block: Block) -> Iterator[Found]:
-        """What a block holds. Contradiction with its line."""
+        """What a block holds. Raises Contradiction, with the line."""
         for statement in self._paste.statements(block.text, block.line):
             if isinstance(statement, Act):
                 self._act(statement)
@@ -95,7 +98,10 @@ class Reader:
         return found
 
     def ended(self, ending: Ending, count: int = 1) -> None:
-        """`count` states of a dump, which end alike, are over: the next rows. `_common` is what all before end with."""
+        """Note how the next `count` states of a dump end; they end alike. `_common`: the endings that all have so far.
+
+        The last state is left out of `_common`: `settle` compares it with that of the others.
+        """
         if self._last is not None:
             self._before(self._last[1].endings)
         if count > 1:
@@ -111,7 +117,7 @@ class Reader:
 
     @property
     def inert(self) -> bool:
-        """Whether nothing that was read means anything for other SAs."""
+        """Whether nothing that was read so far affects other SAs."""
         return not self._acts and not self._paste.carries
 
     def _act(self, act: Act) -> None:
@@ -124,7 +130,7 @@ class Reader:
     # -- all of it ----------------------------------------------------------------------------------------------------
 
     def settle(self, rows: Rows) -> set[int]:
-        """Which rows do not count: taken away by a command, a comment after all, twice there. Raises Contradiction."""
+        """The rows that do not count: removed by a command, in a comment, or there twice. Raises Contradiction."""
         self._refuse_cut(rows)
         gone = self._comments(rows) | self._taken(rows)
         gone |= _twins(rows, gone, self.notes, self.where)
@@ -154,7 +160,7 @@ class Reader:
         return set(self._commented)
 
     def _taken(self, rows: Rows) -> set[int]:
-        """The rows that commands below them take away, in one pass over the rows for all commands."""
+        """The rows that later commands remove: one pass over the rows for all commands."""
         if not self._acts:
             return set()
         by_key: dict[object, list[tuple[int, Removal]]] = defaultdict(list)
@@ -176,11 +182,11 @@ def _is_row(found: Found | None) -> bool:
 
 
 def ending_of(words: Sequence[str]) -> Ending:
-    """How an SA ends whose words these are."""
+    """How an SA with these words ends."""
     seen = frozenset(words)
     rows = frozenset(word for word in seen if word in _FIRST_ROWS or word in _ROWS)
     esn_cut = ("esn", "context:") in itertools.pairwise(words) and "replay_window" not in seen
-    # iproute2 puts no space before `extra_flag`, so with -s the word is af-unspecextra_flag.
+    # iproute2 prints no space before `extra_flag`, so with -s the word is af-unspecextra_flag.
     af_unspec = any(word.startswith("af-unspec") for word in seen)
     return Ending(seen & frozenset(ENDINGS), rows, af_unspec, esn_cut)
 
@@ -200,10 +206,9 @@ _READERS: dict[Style, Callable[[Entry, str | None, Notes], Draft]] = {
 
 
 def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False) -> Found | None:
-    """One SA of a text by itself. None: it is none, and a note says so.
+    """One SA of a text, judged alone. None: it lacks an address, SPI or protocol; a note says so.
 
-    Contradiction: no reader can know what it is; or a user typed it (a command), and iproute2 would refuse it.
-
+    Contradiction: no reader can know what the SA is, or a user typed it as a command that iproute2 would refuse.
     `strict`: InputError for everything that is not read or not modelled.
     """
     read = _READERS.get(entry.style)
@@ -214,7 +219,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
     if draft.ignored:
         return Ignored(draft.other_proto or draft.proto or 0, entry.line)
     if missing := draft.no_identity:
-        notes.add(f"an SA that is not whole ({missing}), passed over", entry.line)
+        notes.add(f"an incomplete SA ({missing}), passed over", entry.line)
         return None
     if not entry.style.typed:
         draft.hide_damaged_keys(notes)
@@ -226,7 +231,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
         except InputError as error:
             fault = error
     if fault is not None:
-        if entry.style.typed:  # a mistake of whoever typed it: without this SA an answer would be wrong
+        if entry.style.typed:  # a user's mistake: without this SA the answer would be wrong
             raise Contradiction(fault.what, where=where, line=fault.line)
         what = fault.what
     return Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb, crypto(draft.algorithms, draft.hidden))
@@ -249,11 +254,11 @@ def _strictly(draft: Draft, entry: Entry, where: str | None) -> ParsedSa | Ignor
 
 
 def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[int]:
-    """The rows that another one stands for. Contradiction where the two have different keys."""
+    """The rows that repeat another row. Contradiction where the two have different keys or algorithms."""
     seen: dict[object, list[int]] = defaultdict(list)
     twice: set[int] = set()
     for index in rows.repeated():
-        if index in gone or rows.verb_of(index) == "update":  # an update is of an SA that is there
+        if index in gone or rows.verb_of(index) == "update":  # an update changes an SA that is there
             continue
         dst, spi, proto, mark = rows.identity(index)
         others = seen[dst, spi, proto]
@@ -266,7 +271,7 @@ def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[i
                 if loser == index:
                     break
                 others.remove(other)
-            # A dump is no sequence of requests: the kernel took its SAs in an order of its own.
+            # A dump is not a sequence of requests: its order is not that in which the kernel took its SAs.
             elif rows.verb_of(index) != "dump" and mark.value & mark.mask & theirs.mask == theirs.value:
                 _compare(rows, other, index, where)
                 twice.add(index)
@@ -278,7 +283,7 @@ def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[i
 
 
 def _loser(rows: Rows, first: int, second: int, where: str | None) -> int:
-    """Which of two rows of one SA does not count: the one without keys, else the earlier; an `add` comes too late."""
+    """Which of two rows of one SA does not count: the one without keys, else a second `add`, else the earlier."""
     _compare(rows, first, second, where)
     a, b = rows.crypto(first), rows.crypto(second)
     if bool(a.names) != bool(b.names):

@@ -1,4 +1,4 @@
-"""Commands in a paste that take SAs away: `ip xfrm state flush`, `delete`, `deleteall`, and those of setkey."""
+"""Commands in a paste that remove SAs: `flush`, `delete` and `deleteall` of `ip xfrm state` and of setkey."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SETKEY_PROTOCOLS = {"esp": PROTO_ESP, "esp-udp": PROTO_ESP, "esp-old": PROTO_ESP
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Which rows above are taken. `key` is the (daddr, SPI, protocol) of the only SA that can be, None: of many."""
+    """Which rows above are removed. `key` is the (daddr, SPI, protocol) of the only candidate. None: there are many."""
 
     key: tuple[Address, int, int] | None
     takes: Callable[[Identity, Rows, int], bool]
-    """(identity, rows, index): whether the row is taken, where `key` matches."""
+    """(identity, rows, index): whether the row is removed, given that `key` matches."""
 
 
 def removal_of(words: list[str], *, setkey: bool = False) -> Removal | None:
-    """A command's removal from its verb on; None where it is not understood."""
+    """What a command, from its verb on, removes. None: the command is not understood."""
     if setkey:
         return _of_setkey(words)
     try:

@@ -1,8 +1,9 @@
-"""The reader for a million SAs that are counted and compared, but carry no packets: a dump of any size to a `Survey`.
+"""The reader for a million SAs that are counted and compared: a dump of any size into a `Survey`.
 
-SAs are read by their form where that is known, else by the reader of pasted text.
-Runs of SAs of one form are read off the text as it is; everything else goes by blocks through `reader.Reader`, which
-also settles what all of it means together. Keys are not kept.
+1. Consecutive SAs of known forms (forms.py) are read directly from the text.
+2. Everything else goes block by block through `reader.Reader`, which also settles what all of it means together.
+
+What this does not do: keep keys, or give SAs that packets can run through (parse.py does).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from espsim.text.survey import Survey
 
 
 def survey_file(path: str) -> Survey:
-    """The SAs of a file, or of standard input for `-`, in the words of `parse`.
+    """The SAs of a file, or of standard input for `-`. Takes what `parse` takes.
 
-    InputError with file and line: no SA at all, one SA with two keys, a damaged key, a file that is no text.
+    InputError with file and line: no SA at all, one SA with two keys, a damaged key, a file that is not text.
     """
     return survey_pieces(file_pieces(path), path)
 
@@ -36,7 +37,7 @@ def survey_pieces(pieces: Iterable[str], where: str | None) -> Survey:
 
 
 class _Scan:
-    """Whole lines into a survey."""
+    """Reads whole lines into a survey."""
 
     def __init__(self, where: str | None) -> None:
         self.survey = Survey(where)
@@ -49,7 +50,7 @@ class _Scan:
         self._line = 1
 
     def feed(self, piece: str) -> None:
-        """Some more lines. What may go on in the next piece is held."""
+        """Read more lines. The last block is held: it may continue in the next piece."""
         text = self._held + piece
         at = 0
         while True:
@@ -77,7 +78,7 @@ class _Scan:
         return survey
 
     def _run(self, text: str, at: int) -> int:
-        """SAs of the forms that were met last, as many as follow each other; where the next block starts."""
+        """Read consecutive SAs of the last forms met. Returns where the next block starts."""
         found: list[re.Match[str]] = []
         forms: list[Form] = []
         form = before = self._forms.latest[0] if self._forms.latest else None
@@ -91,14 +92,14 @@ class _Scan:
             forms.append(form)
             at = match.end()
             self._next[before] = before = form
-            form = self._next.get(form, form)  # what came after it the last time: SAs in and out take turns
+            form = self._next.get(form, form)  # the form that followed last time: SAs in and out alternate
         if found:
             kept = self._add_rows(forms, found)
             at = found[kept].start() if kept < len(found) else at
         return at
 
     def _add_rows(self, forms: list[Form], found: list[re.Match[str]]) -> int:
-        """Matches of forms into the survey, as many as have numbers that are some; how many."""
+        """Add matches to the survey, up to the first with a number out of range. Returns how many it added."""
         rows: dict[Form, list[int]] = {}
         for row, form in enumerate(forms):
             rows.setdefault(form, []).append(row)
@@ -119,19 +120,19 @@ class _Scan:
         return len(found)
 
     def _block(self, text: str) -> None:
-        """One block: an SA in most cases."""
+        """Read one block. Most blocks are one SA."""
         if text and not self._glance(text):
             self._parse(text)
         self._line += text.count("\n")
 
     def _glance(self, text: str) -> bool:
-        """Whether the block is an SA of a form that is known, or could be learnt; then it is in the survey."""
+        """Add the block if it is an SA of a known form, or of one that can be learnt; whether it was added."""
         rows = _unfolded(text)
         known = self._forms.read(rows)
         if known is None:
             return False
         form, columns = known
-        if form.notes and rows is not text:  # their lines are not the rows of the form
+        if form.notes and rows is not text:  # notes count rows, and the text of `ip -o` has them on one line
             return False
         number, ending = self._place(form)
         self.survey.extend([number], [[0]], [self._line], [columns])
@@ -147,12 +148,12 @@ class _Scan:
         return place
 
     def _note(self, form: Form, first: int, last: int, count: int) -> None:
-        """What was passed over in each of the SAs of a form."""
+        """Add a form's notes for each of its SAs."""
         for what, offset in form.notes:
             self.survey.notes.add(what, first + offset, last + offset, count)
 
     def _parse(self, text: str) -> None:
-        """The long way."""
+        """Read a block with the parser."""
         for found in self._reader.read(Block(text, self._line)):
             if isinstance(found, Ignored):
                 self.survey.ignored[found.proto] += 1
@@ -161,7 +162,7 @@ class _Scan:
 
 
 def _next_start(text: str, at: int) -> int:
-    """Where the next block starts, at or after a place; -1 where none does."""
+    """Where the next block starts, at or after `at`; -1 where none does."""
     while (found := START.search(text, at)) is not None:
         if not is_joined(text, found.start()):
             return found.start()
@@ -170,5 +171,5 @@ def _next_start(text: str, at: int) -> int:
 
 
 def _unfolded(text: str) -> str:
-    """A line of `ip -o` as the rows that it stands for."""
+    """A line of `ip -o`, cut into rows."""
     return text.rstrip("\n").replace("\\", "\n") if ONELINE.search(text) else text

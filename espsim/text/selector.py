@@ -18,7 +18,7 @@ _FULL = 0xFFFF
 
 @dataclass(slots=True)
 class SelectorWords:
-    """A selector as it was said, before its SA is known. Addresses are empty where nobody said one."""
+    """A selector as the text states it, before its SA is known. An address that is not given is empty."""
 
     src: Address = b""
     src_prefix: int = 0
@@ -32,8 +32,10 @@ class SelectorWords:
     dev: str = ""
 
     def build(self, outer_length: int) -> Selector:
-        """The Selector. An address of prefix length 0 says nothing but its family, and is kept only where that differs
-        from the SA's own (`outer_length` bytes), so that a dump's `sel src 0.0.0.0/0 dst 0.0.0.0/0` is `Selector()`.
+        """The Selector. `outer_length`: bytes of an address of the SA.
+
+        An address with prefix length 0 states only its family. It is kept only if that is not the SA's family, so that
+        a dump's `sel src 0.0.0.0/0 dst 0.0.0.0/0` is `Selector()`.
         """
         src = self.src if self.src_prefix else b""
         dst = self.dst if self.dst_prefix else b""
@@ -47,9 +49,9 @@ class SelectorWords:
 
 
 def read_selector(source: Cursor | Args) -> SelectorWords:
-    """What follows `sel`, as far as iproute2 reads on: one UPSPEC, and any src, dst, dev around it. It may be empty.
+    """What follows `sel`, as far as iproute2 reads: one UPSPEC, with src, dst and dev before or after. May be empty.
 
-    A paste's cursor and a command's each have their own sentences for a value that is wrong.
+    `source` raises its own error for a wrong value: `Cursor` InputError, `Args` iproute2's sentence.
     """
     sel = SelectorWords()
     upspec = False
@@ -93,7 +95,7 @@ def _upspec(source: Cursor | Args, sel: SelectorWords) -> None:
 
 def _port(source: Cursor | Args, sel: SelectorWords, word: str) -> None:
     value = source.sel_number(word, 8 if word in _TYPED else 16)
-    # iproute2 takes `sport 0` for any port; what a dump prints always has a mask.
+    # In a command `sport 0` is any port. A dump prints only ports that have a mask.
     mask = _FULL if value or word in _TYPED or source.from_kernel else 0
     if word in ("sport", "type"):
         sel.sport, sel.sport_mask = value, mask

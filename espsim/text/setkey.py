@@ -1,8 +1,7 @@
-"""SAs in the words of setkey(8), KAME's tool that BSD, macOS and ipsec-tools on Linux have: what -D prints, -c takes.
+"""Reads SAs in the words of setkey(8), the tool of BSD, macOS and ipsec-tools on Linux: what -D prints and -c takes.
 
-Its names for algorithms say no ICV length. RFC 4868's is taken, except where Linux printed the SA: it sets
-`refcnt=0`, and its PF_KEY truncates SHA-256 to 96 bits (net/xfrm/xfrm_algo.c). `replay` is in bytes elsewhere, and in
-packets on Linux (net/key/af_key.c).
+Its names of algorithms state no ICV length; RFC 4868's is taken. Linux differs: it prints `refcnt=0`, its PF_KEY
+truncates SHA-256 to 96 bits (net/xfrm/xfrm_algo.c), and its `replay` is in packets, not in bytes (net/key/af_key.c).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _AUTHENTICATION = {
     "hmac-sha2-512": ("hmac(sha512)", 256), "hmac-sha512": ("hmac(sha512)", 256), "sha2-512": ("hmac(sha512)", 256),
     "hmac-ripemd160": ("hmac(rmd160)", 96), "aes-xcbc-mac": ("xcbc(aes)", 96), "null": ("digest_null", 0),
 }  # fmt: skip
-# Numbers of algorithms that the printing setkey has no name for (include/uapi/linux/pfkeyv2.h).
+# setkey prints a number for an algorithm that it has no name for (include/uapi/linux/pfkeyv2.h).
 _NUMBERS = {
     "E": {"2": "des-cbc", "3": "3des-cbc", "11": "null", "12": "aes-cbc", "13": "aes-ctr", "18": "aes-gcm-8",
           "19": "aes-gcm-12", "20": "aes-gcm-16", "22": "camellia-cbc"},
@@ -55,8 +54,8 @@ _KEY = re.compile(
 )
 _FIELD = re.compile(r"\b(reqid|seq|replay|flags|state|refcnt|OAI)=([\w.:]+)")
 _ENDPOINT = re.compile(r"([0-9a-fA-F:.]+)(?:%[\w.-]+)?(?:\[(\d{1,5})\])?")
-_ASSUMED = "setkey does not say how long the ICV is: {} bits are taken for {}"
-_ANY = "mode any is taken for transport, as Linux takes it"
+_ASSUMED = "setkey does not say how long the ICV is: {} bits are assumed for {}"
+_ANY = "mode any is read as transport, as Linux does"
 
 
 def read_dump(entry: Entry, where: str | None, notes: Notes) -> Draft:
@@ -66,7 +65,7 @@ def read_dump(entry: Entry, where: str | None, notes: Notes) -> Draft:
     head, _, body = text.partition("\n")
     protocol = _PROTOCOL.search(body)
     if protocol is None:
-        return draft  # two addresses on a line, and nothing of an SA
+        return draft  # two addresses on a line, without an SA
     fields = dict(_FIELD.findall(body))
     linux = fields.get("refcnt") == "0"
     try:
@@ -101,7 +100,7 @@ def read_add(entry: Entry, where: str | None, notes: Notes) -> Draft:
     except Contradiction:
         raise
     except (ValueError, IndexError) as error:
-        what = str(error) if "is not" in str(error) else "a setkey command that is not whole"
+        what = str(error) if "is not" in str(error) else "an incomplete setkey command"
         draft.fail(InputError(what, where=where, line=entry.line))
     if not (draft.algorithms or draft.hidden or draft.fault):
         draft.fail(InputError("an SA without an algorithm", where=where, line=entry.line))
@@ -140,7 +139,7 @@ def _options(draft: Draft, words: list[str], where: str | None, notes: Notes, li
         elif option == "-ctx":
             at += 3
         elif option != "-R":
-            raise ValueError(f"{shown(option)} is not an option of setkey that is known")
+            raise ValueError(f"{shown(option)} is not a known option of setkey")
     _mode(draft, mode, notes, line)
     if "esn" in draft.flags and not draft.window:
         draft.window = MAX_WINDOW
@@ -195,7 +194,7 @@ def _fields(draft: Draft, fields: dict[str, str], linux: bool, notes: Notes, lin
 
 
 def _algorithm(draft: Draft, kind: str, name: str, key: bytes | None, notes: Notes, *, sha256_bits: int = 0) -> None:
-    """An `E:` or `A:` into the draft, in Linux's name. `key` None: hidden. `sha256_bits`: not RFC 4868's."""
+    """Add an `E:` or `A:` under Linux's name. `key` None: hidden. `sha256_bits`: the ICV if not RFC 4868's."""
     name = _NUMBERS[kind].get(name, name)
     if name == "none":
         return
@@ -215,14 +214,14 @@ def _algorithm(draft: Draft, kind: str, name: str, key: bytes | None, notes: Not
 
 
 def _written_key(kind: str, name: str, text: str, where: str | None, line: int) -> bytes | None:
-    """A key as -c takes it: 0x and digits, or a string. None: something that hides it."""
+    """A key as -c takes it: 0x and digits, or a string. None: it is hidden."""
     if text[:2] in ("0x", "0X"):
         digits = text[2:]
         return _hex(kind, name, digits, where, line) if re.fullmatch("[0-9a-fA-F]*", digits) else None
     if re.fullmatch(r"<.*|\[.*|\$.*|.*(?:\.\.|\*\*|hidden|redacted).*", text, re.IGNORECASE):
         return None
     if len(text) > MAX_KEY:
-        raise ValueError("a key of more than 512 bytes is not a key")
+        raise ValueError("a key of more than 512 bytes is not usable")
     return text.encode("utf-8", "replace")
 
 

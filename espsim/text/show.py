@@ -1,8 +1,9 @@
-"""SAs as text: one line of `ip xfrm state add`, and what `ip xfrm state` of iproute2 6.1 prints (ip/ipxfrm.c).
+"""Writes SAs: as one line of `ip xfrm state add`, and as `ip xfrm state` of iproute2 6.1 prints them (ip/ipxfrm.c).
 
-`parse` reads back what is written here. Two things have no words in an `add` line, and are lost there: the bitmap of
-the replay window, and `lifetime current`. The options of IPTFS have words in an `add` line only, as in iproute2 7.3.
-Port masks other than 0 and 0xffff have no words anywhere.
+`parse` reads back what is written here.
+
+What this does not do: an `add` line has no words for the replay bitmap and for `lifetime current`. Only an `add` line
+has IPTFS's options, as in iproute2 7.3. Port masks other than 0 and 0xffff have no words anywhere.
 """
 
 from __future__ import annotations
@@ -49,13 +50,13 @@ def format_dump(
     contexts: bool = True,
     mode: str = "",
 ) -> str:
-    """What `ip xfrm state` prints, `ip -s xfrm state` with `stats`, with its line feeds. `refused` fills `stats:`.
+    """What `ip xfrm state` prints, with its line feeds; with `stats`, `ip -s xfrm state`. `refused` fills `stats:`.
 
-    `mode` is printed in the place of the SA's own, which a larval state need not have. Without `contexts` the replay
-    context is left out, as the kernel leaves it out of an EXPIRE message.
+    `mode` is printed in place of the SA's mode: a larval state may have another. Without `contexts` the replay context
+    is left out, as the kernel leaves it out of an EXPIRE message.
 
-    Dates are printed as `-`: nobody here has a clock. `mode packet` (iproute2 6.2), `dir` (6.11) and `pcpu-num` are
-    printed where an SA has them, although 6.1 could not.
+    Dates are printed as `-`, because there is no clock here. `mode packet` (iproute2 6.2), `dir` (6.11) and `pcpu-num`
+    are printed where an SA has them, although 6.1 could not.
     """
     rows = [*_head(sa, stats, mode), *mark_rows(sa.mark, sa.output_mark), *_algorithm_rows(sa, stats, nokeys)]
     rows += _attributes(sa, contexts)
@@ -72,12 +73,12 @@ def format_dump(
 
 
 def format_entry(entry: SadEntry, *, stats: bool = False, nokeys: bool = False) -> str:
-    """A row of the SAD as `ip xfrm state` prints it now: window, sequence numbers, bytes, packets, and counts."""
+    """An SAD entry as `ip xfrm state` prints it now: window, sequence numbers, bytes, packets and counts."""
     return format_dump(as_running(entry), stats=stats, nokeys=nokeys, refused=entry.stats)
 
 
 def as_running(entry: SadEntry) -> SecurityAssociation:
-    """The configuration of a row with its present window and counters in `replay` and `current`."""
+    """An SAD entry's configuration, with its present window and counters in `replay` and `current`."""
     window = entry.window
     top = window.top if window.resume is None else window.resume
     replay = ReplayState(
@@ -90,7 +91,7 @@ def as_running(entry: SadEntry) -> SecurityAssociation:
 
 
 def _quote_less(word: str) -> str:
-    """Quotes where our reader needs them: parentheses and commas mean nothing to it."""
+    """The word with quotes where our reader needs them. It needs none for parentheses and commas."""
     return word if word and not any(c.isspace() or c in "'\"\\#" for c in word) else shlex.quote(word)
 
 
@@ -111,7 +112,7 @@ def _groups(sa: SecurityAssociation) -> Iterator[list[str]]:
             yield ["limit", word, str(value)]
     for algorithm in sa.algorithms:
         yield _algorithm_words(algorithm)
-    if sa.selector != Selector():  # last: a selector takes every src, dst and dev that follow it
+    if sa.selector != Selector():  # last, because a selector takes every src, dst and dev after it
         yield ["sel", *_selector_words(sa.selector)]
 
 
@@ -207,18 +208,18 @@ def _head(sa: SecurityAssociation, stats: bool, mode: str) -> Iterator[str]:
     row = f"\treplay-window {0 if _bitmap_mode(sa) else sa.window} "
     flags = " ".join(name for name in FLAGS if name in sa.flags)
     if stats:
-        row += f"seq 0x{swapped(sa.seq):08d} "  # %08u of a number in network order, as x86 prints it
+        row += f"seq 0x{swapped(sa.seq):08d} "  # %08u of a number in network order, as on x86
     if stats or flags:
         row += f"flag {flags}"
     if stats:
-        if sa.extra_flags:  # no space before it in iproute2 either
+        if sa.extra_flags:  # iproute2 prints no space before it
             row += "extra_flag " + " ".join(name for name in EXTRA_FLAGS if name in sa.extra_flags)
         row += f" (0x{bits_of(sa.flags, FLAGS):08b})"
     yield row
 
 
 def _printed(sa: SecurityAssociation) -> str:
-    """The mode as iproute2 7.3 prints it, which has no word for IPTFS, and none for its options."""
+    """The mode as iproute2 7.3 prints it. It has no word for IPTFS."""
     return str(MODE_IPTFS) if sa.mode is Mode.IPTFS else sa.mode.value
 
 
@@ -237,7 +238,7 @@ def _sharp_hex(value: int) -> str:
 
 
 def _algorithm_rows(sa: SecurityAssociation, stats: bool, nokeys: bool) -> Iterator[str]:
-    """In iproute2's order. The kernel reports its own names, and `auth` with the length that it truncates to."""
+    """The algorithms in iproute2's order. The kernel reports its own names, and `auth` with its truncated length."""
     order = ("auth", "auth-trunc", "aead", "enc", "comp")
     for algorithm in sorted(sa.algorithms, key=lambda a: order.index(a.kind)):
         kind, bits = algorithm.kind, algorithm.bits
@@ -288,7 +289,7 @@ def _contexts(sa: SecurityAssociation) -> Iterator[str]:
 
 
 def selector_row(sel: Selector, length: int, stats: bool) -> str:
-    """xfrm_selector_print() without its prefix; `length`: bytes of an address, where the selector has none."""
+    """xfrm_selector_print() without its prefix. `length`: bytes of an address that the selector does not give."""
     any_address = bytes(len(sel.src or sel.dst) or length)
     src, dst = format_address(sel.src or any_address), format_address(sel.dst or any_address)
     words = [f"src {src}/{sel.src_prefix} dst {dst}/{sel.dst_prefix}", *_upspec_words(sel)]

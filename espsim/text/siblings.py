@@ -1,9 +1,10 @@
-"""SAs that a script adds differ in addresses, SPI, reqid, keys and what their selectors name alone: the words of the
-first one are read, and of the others these values.
+"""A fast reader for `add` commands that differ only in addresses, SPI, reqid, keys and their selector's addresses.
 
-A kind is a command's words with blanks for what varies. What the parser said of the first of a kind holds for all,
-because the patterns here take no value that it would refuse or say something else of. Whatever fits no kind, or no
-pattern, is the parser's.
+A kind is a command's words with blanks for what varies. The parser reads the first command of a kind; of the others
+only the blanks are read. The parser's answer holds for all, because the patterns here take no value that the parser
+would refuse or read differently.
+
+What this does not do: read a command that fits no kind or no pattern. The parser reads it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from espsim.text.found import ParsedSa
 from espsim.text.lexer import Entry
 
 _MOST = 8
-"""Kinds that are kept, the latest first: an SA in and one out, each with a transport and a tunnel, say."""
+"""How many kinds are kept, the latest first. A script alternates between few: in and out, transport and tunnel."""
 
 _VARIES = ("src", "dst", "spi", "reqid")
 _KEYED = frozenset({"aead", "auth-trunc", "auth", "enc"})
@@ -30,9 +31,10 @@ _KEY = re.compile(r"0x((?:[0-9a-f]{2})+)")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Kind:
-    """`first` is the SA that was read, of the words `blank` (None where one varies). `at`: where src, dst, spi and
-    reqid (-1: not said) stand; `keys`: where each algorithm's key stands, and its length in characters; `prefixes`:
-    where the selector's addresses stand, which of the two each is, and the prefix length behind it ("/32").
+    """`first` is the SA that was read, `blank` its words, with None for those that vary.
+
+    Places are indices of `blank`. `at`: those of src, dst, spi and reqid (-1: not given). `keys`: an algorithm's key,
+    and its length in characters. `prefixes`: an address of the selector, "src" or "dst", and its prefix length ("/32").
     """
 
     first: ParsedSa
@@ -43,13 +45,13 @@ class _Kind:
 
 
 class Siblings:
-    """The kinds of commands that were read last. It has no repr: there are keys in it."""
+    """The kinds of commands that were read last. It has no repr: it holds keys."""
 
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
 
     def find(self, entry: Entry) -> ParsedSa | None:
-        """The SA of a command of a kind that is known; None: it is the parser's."""
+        """The SA of a command of a known kind. None: only the parser can read it."""
         words = [word.text for word in entry.words]
         for place, kind in enumerate(self._kinds):
             if len(words) == len(kind.blank) and entry.verb == kind.first.verb:
@@ -61,16 +63,16 @@ class Siblings:
         return None
 
     def learn(self, entry: Entry, found: ParsedSa) -> None:
-        """A command that the parser has read without a word to say."""
+        """Keep the kind of a command that the parser has read without a note."""
         kind = _kind_of(entry, found)
         if kind is not None:
             self._kinds = [kind, *self._kinds[: _MOST - 1]]
 
 
 def _kind_of(entry: Entry, found: ParsedSa) -> _Kind | None:
-    """None where it has no siblings: keys that are hidden, or not all plain digits."""
+    """The kind of a command. None: other commands can't be read by it, as where a key is hidden or not plain hex."""
     words = [word.text for word in entry.words]
-    # The first src and dst are the SA's own: after `sel` the parser takes no others.
+    # The first src and dst are the SA's: after `sel` they are the selector's.
     at = tuple(words.index(name) + 1 if name in words else -1 for name in _VARIES)
     keys = tuple((n + 2, len(words[n + 2])) for n, word in enumerate(words[:-2]) if word in _KEYED)
     if min(at[:3]) < 0 or len(keys) != len(found.sa.algorithms) or max(at) >= len(words):
@@ -87,7 +89,7 @@ def _prefixes(words: list[str]) -> Iterator[tuple[int, str, str]]:
     for name in ("src", "dst"):
         if words[begin:].count(name) == 1 and (n := words.index(name, begin) + 1) < len(words):
             _, slash, length = words[n].partition("/")
-            if slash and length.strip("0"):  # of length 0 it says a family alone
+            if slash and length.strip("0"):  # an address of length 0 states only its family
                 yield n, name, slash + length
 
 
@@ -100,8 +102,8 @@ def _blanked(words: list[str], varies: Iterable[int]) -> list[str | None]:
 
 
 def _sibling(kind: _Kind, words: list[str]) -> SecurityAssociation | None:
-    """The SA of these words; None: they are of another kind, or not as plain as the patterns want them."""
-    # Word by word, because most words are of the same memory and compared by that.
+    """The SA of these words. None: they are of another kind, or don't fit the patterns."""
+    # Word by word: equal words are often one object, and then cheap to compare.
     if any(have is not None and have != word for have, word in zip(kind.blank, words, strict=True)):
         return None
     first, (src_at, dst_at, spi_at, reqid_at) = kind.first.sa, kind.at
@@ -119,7 +121,7 @@ def _sibling(kind: _Kind, words: list[str]) -> SecurityAssociation | None:
 
 
 def _selector(kind: _Kind, words: list[str]) -> Selector | None:
-    """The first one's with these addresses, of the same family and prefix lengths."""
+    """The first SA's selector with these addresses. None: another family or prefix length."""
     selector = kind.first.sa.selector
     for n, name, length in kind.prefixes:
         text = words[n]
@@ -131,7 +133,7 @@ def _selector(kind: _Kind, words: list[str]) -> Selector | None:
 
 
 def _algorithms(kind: _Kind, words: list[str]) -> tuple[Algorithm, ...] | None:
-    """The first one's with these keys, of the same lengths."""
+    """The first SA's algorithms with these keys. None: another length, or not plain hex."""
     result = []
     for algorithm, (n, size) in zip(kind.first.sa.algorithms, kind.keys, strict=True):
         key = _KEY.fullmatch(words[n])

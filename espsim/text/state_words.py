@@ -1,9 +1,11 @@
-"""The reader for a command to a kernel, model or live: `ip xfrm state COMMAND ...` to the request that it makes.
+"""The reader for a command to a kernel, model or live: `ip xfrm state COMMAND ...` becomes a request.
 
-What it refuses, iproute2 6.1 refuses in the same words (ip/xfrm_state.c). What people paste is parse.py's to read.
+What it refuses, iproute2 6.1 refuses in the same words (ip/xfrm_state.c).
 
-Beyond 6.1: `dir in|out` (iproute2 6.11), `offload packet` (6.2), and `dir`, `if_id`, `pcpu-num` of `allocspi` too,
-because policies that look at them could not be asked otherwise.
+It also takes `dir in|out` (iproute2 6.11), `offload packet` (6.2), and `dir`, `if_id` and `pcpu-num` of `allocspi`,
+which SPI rules look at.
+
+What this does not do: read what people paste (parse.py does).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from espsim.text.names import FULL_MASK, MAX_WINDOW, NUMBER_WORDS, REPLAY_WORDS,
 from espsim.text.selector import read_selector
 
 SPI_LOW, SPI_HIGH, COMP_HIGH = 0x100, 0x0FFFFFFF, 0xFFFF
-"""The range of `allocspi` where none is said; PF_KEY's too (net/key/af_key.c pfkey_getspi)."""
+"""The range of `allocspi` where none is given; also PF_KEY's (net/key/af_key.c pfkey_getspi)."""
 
 _IPSEC = (50, 51, 108)
 _ESP, _AH, _COMP = _IPSEC
@@ -63,7 +65,7 @@ class Get:
 
 @dataclass(slots=True)
 class Filter:
-    """Which states `list` and `deleteall` take; None: any."""
+    """Which states `list` and `deleteall` take. None: any."""
 
     id: Id = field(default_factory=Id)
     family: int = 0
@@ -73,7 +75,7 @@ class Filter:
     nokeys: bool = False
 
     def takes(self, src: Address, dst: Address, *, proto: int, spi: int, mode: str, reqid: int) -> bool:
-        """xfrm_state_filter_match(), with the kernel's own address filter, which asks the same; but for the flags."""
+        """xfrm_state_filter_match() and the kernel's address filter, which asks the same. It does not check flags."""
         ident = self.id
         for address, known, plen in ((src, ident.src, ident.src_prefix), (dst, ident.dst, ident.dst_prefix)):
             if plen and not (len(address) == len(known) and prefix_match(address, known, plen)):
@@ -107,7 +109,7 @@ StateCommand: TypeAlias = Modify | SpiRequest | Get | Listing | Flush | Count
 
 
 def parse_state(words: list[str], family: int = 0) -> StateCommand:
-    """The words after `xfrm state`. IpRefusal where `ip` refuses them."""
+    """The request of the words after `xfrm state`. IpRefusal where `ip` refuses them."""
     args = Args(words[1:], family)
     if not words:
         return Listing(False, Filter(family=family))
@@ -122,7 +124,7 @@ def parse_state(words: list[str], family: int = 0) -> StateCommand:
 
 @dataclass(slots=True, repr=False)
 class _Said(SaWords):
-    """xfrm_state_modify()'s variables, and xfrm_state_allocspi()'s."""
+    """The variables of xfrm_state_modify() and xfrm_state_allocspi()."""
 
     id: Id | None = None
     low: int | None = None
@@ -130,7 +132,7 @@ class _Said(SaWords):
 
     @property
     def kinds(self) -> set[str]:
-        """The words of its algorithms."""
+        """The kinds of its algorithms."""
         return {algorithm.kind for algorithm in self.algorithms}
 
 
@@ -191,7 +193,7 @@ def _check_window(said: _Said) -> None:
 
 
 def _check_algorithms(said: _Said, proto: int) -> None:
-    """Which ALGO-TYPE goes with which protocol; before it the modes."""
+    """Check the mode, then the ALGO-TYPEs, against the protocol."""
     name, kinds = proto_name(proto), said.kinds
     if proto not in _IPSEC:
         if kinds:
@@ -264,7 +266,7 @@ def _selector(args: Args, said: _Said) -> None:
 
 
 def _seq(args: Args, said: _Said) -> None:
-    # iproute2 sends it in network order, the kernel's km.seq is in host order: x86 turns 5 into 0x05000000.
+    # iproute2 sends it in network order, the kernel's km.seq is in host order: 5 becomes 0x05000000 on x86.
     said.seq = swapped(args.number("SEQ value is invalid"))
 
 

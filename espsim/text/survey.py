@@ -1,7 +1,9 @@
-"""Many SAs at a few dozen bytes each: what tells one SA of a large dump from the next, in columns; the rest shared.
+"""Many SAs at a few dozen bytes each: what differs from SA to SA is in columns, the rest is in shared templates.
 
-Keys are not kept, only their lengths. A survey holds what decides where an SA goes in a device: addresses, SPI,
-protocol, mode, direction, algorithms, window, ESN, encapsulation, mark, reqid. The rest is left out.
+A survey holds what decides where an SA goes in a device: addresses, SPI, protocol, mode, direction, algorithms, window,
+ESN, encapsulation, mark, reqid.
+
+What this does not do: keep keys (only their lengths), selectors, lifetimes or replay state.
 """
 
 from __future__ import annotations
@@ -31,11 +33,11 @@ _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What SAs have in common. `sa` has addresses, SPI, ports of zero and keys of zeros; `hidden` as ParsedSa's.
+    """What many SAs have in common.
 
-    `unmodelled` is `Unmodelled.what`, and "" for an SA that espsim can run. `sa` of an unmodelled SA is its stand-in,
-    which has no algorithms and is in transport mode. `mode` is the text's own word. `sa.dir` and `sa.offload` (dev,
-    dir, packet) are the text's. `names` as Crypto's.
+    `sa` has zeros for addresses, SPI, ports and keys. `sa` of an unmodelled SA is its stand-in, which has no algorithms
+    and is in transport mode. `sa.dir`, `sa.offload` (dev, dir, packet) and `mode` are as the text states them.
+    `unmodelled` is `Unmodelled.what`; "" for an SA that espsim can run. `hidden` as in ParsedSa, `names` as in Crypto.
     """
 
     sa: SecurityAssociation
@@ -48,7 +50,7 @@ class Template:
 
     @property
     def verb(self) -> Verb:
-        """As ParsedSa's."""
+        """As in ParsedSa."""
         return "dump" if self.dump else "update" if self.update else "add"
 
 
@@ -68,9 +70,9 @@ def template_of(parsed: ParsedSa | Unmodelled) -> Template:
 
 
 class Columns(NamedTuple):
-    """What some SAs of a form have for themselves, a column a field.
+    """What differs between SAs of one form, a list a field.
 
-    `print` as Crypto's; NO_PRINT where the form shows no keys. `marks`, `ports`: None where the form has none.
+    `print` as in Crypto; NO_PRINT where the form shows no keys. `marks`, `ports`: None where the form has none.
     """
 
     src: list[Address]
@@ -91,10 +93,10 @@ def _place(column: Any, places: slice | list[int], values: Any) -> None:
 
 
 class Survey:
-    """The SAs of a text in its order, by index from 0: all of ESP, AH and IPComp, unmodelled ones too.
+    """The SAs of a text in its order, by index from 0: all of ESP, AH and IPComp, also those that espsim can't run.
 
-    `where` is the text's name. `ignored` counts the states of other protocols by protocol number. `notes` is what was
-    passed over, for a person.
+    `where` is the text's name. `ignored` counts the states of other protocols by protocol number. `notes` says what was
+    passed over.
     """
 
     def __init__(self, where: str | None = None) -> None:
@@ -118,7 +120,7 @@ class Survey:
         return len(self.spi)
 
     def number_of(self, template: Template) -> int:
-        """The number of a template; equal ones have one."""
+        """The number of a template. Equal templates have the same."""
         number = self._known.setdefault(template, len(self.templates))
         if number == len(self.templates):
             self.templates.append(template)
@@ -128,13 +130,13 @@ class Survey:
         self, template: int, line: int, src: Address, dst: Address, spi: int, reqid: int, key_print: int = NO_PRINT,
         mark: Mark = NO_MARK, ports: tuple[int, int] | None = None,
     ) -> None:  # fmt: skip
-        """One more SA."""
+        """Add an SA."""
         if mark is not NO_MARK:
             self._marks[len(self.spi)] = mark
         if ports is not None:
             self._ports[len(self.spi)] = ports
         self.src.append(src)
-        self.dst.append(self._destinations.setdefault(dst, dst))  # a host has few, each in many SAs
+        self.dst.append(self._destinations.setdefault(dst, dst))  # equal destinations share one object: many do
         self.spi.append(spi)
         self.reqid.append(reqid)
         self.line.append(line)
@@ -144,7 +146,7 @@ class Survey:
     def extend(
         self, templates: list[int], rows: list[list[int]], lines: list[int], columns: Sequence[Columns]
     ) -> None:  # fmt: skip
-        """As many more SAs as there are lines. Those of `templates[n]` are at `rows[n]`, in `columns[n]`."""
+        """Add one SA for each of `lines`. Those of `templates[n]` are at `rows[n]`, their values in `columns[n]`."""
         start, more = len(self), len(lines)
         self.line.extend(lines)
         for column in (self.spi, self.reqid, self.template, self.key_print):
@@ -153,7 +155,7 @@ class Survey:
         self.dst += [b""] * more
         for template, at, of in zip(templates, rows, columns, strict=True):
             places = slice(start, None) if len(at) == more else [start + row for row in at]
-            dst = list(map(self._destinations.setdefault, of.dst, of.dst))  # a host has few, each in many SAs
+            dst = list(map(self._destinations.setdefault, of.dst, of.dst))  # equal destinations share one object
             put = (
                 (self.src, of.src), (self.dst, dst), (self.spi, of.spi), (self.reqid, of.reqid),
                 (self.template, array("I", [template]) * len(at)), (self.key_print, array("q", of.print)),
@@ -166,7 +168,7 @@ class Survey:
                 self._ports.update(zip((start + row for row in at), of.ports, strict=True))
 
     def add_parsed(self, parsed: ParsedSa | Unmodelled, line: int) -> None:
-        """One more SA, as the parser gives it."""
+        """Add an SA that the parser has read."""
         sa = parsed.sa
         ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else None
         keys = crypto_of(parsed).print
@@ -188,9 +190,9 @@ class Survey:
         return f"0x{self.spi[index]:08x}@{format_address(self.dst[index])}"
 
     def maker(self, template: SecurityAssociation) -> Callable[[int], SecurityAssociation]:
-        """What makes SAs out of indices whose template this is, or is but for its keys.
+        """A function from index to SA, for indices that have this template, its keys apart.
 
-        It leaves out the constructor, whose checks the template has passed: three times as fast as `replace`.
+        It skips the constructor, whose checks the template has passed. That is three times as fast as `replace`.
         """
         setters = {name: getattr(SecurityAssociation, name).__set__ for name in _FIELDS}
         shared = [(setters[name], getattr(template, name)) for name in _FIELDS if name not in _VARYING]
@@ -211,9 +213,9 @@ class Survey:
         return make
 
     def installing_order(self) -> Iterator[int]:
-        """Indices in the order that gives the SAD the kernel had: a dump from its end, then what was added.
+        """Indices in the order in which installing gives the kernel's SAD: a dump from its end, then what was added.
 
-        An `update` of an SA that is there is no second one and is left out.
+        An `update` of an SA that is there already adds no SA; it is left out.
         """
         everyone = range(len(self))
         dump = [t.dump for t in self.templates]
@@ -232,7 +234,7 @@ class Survey:
             yield index
 
     def drop(self, gone: set[int]) -> None:
-        """Take rows out: what does not count when all is read."""
+        """Take out the rows that `settle` found not to count."""
         if not gone:
             return
         kept = [index for index in range(len(self)) if index not in gone]
@@ -246,7 +248,7 @@ class Survey:
     # -- as found.Rows -------------------------------------------------------------------------------------------------
 
     def identity(self, index: int) -> Identity:
-        """(daddr, SPI, protocol, mark): what no two SAs of a kernel share, but for larval ones with SPI 0."""
+        """(daddr, SPI, protocol, mark). No two SAs of a kernel share it, except larval ones with SPI 0."""
         return self.dst[index], self.spi[index], self.templates[self.template[index]].sa.proto, self.mark(index)
 
     def source(self, index: int) -> Address:
@@ -258,24 +260,24 @@ class Survey:
         return self.reqid[index]
 
     def mode_of(self, index: int) -> str:
-        """The mode, in the text's own word."""
+        """The mode as the text states it."""
         return self.templates[self.template[index]].mode
 
     def line_of(self, index: int) -> int:
-        """The line that it starts on."""
+        """The line on which the SA starts."""
         return self.line[index]
 
     def verb_of(self, index: int) -> Verb:
-        """As ParsedSa's."""
+        """As in ParsedSa."""
         return self.templates[self.template[index]].verb
 
     def crypto(self, index: int) -> Crypto:
-        """What is compared with another SA of the same name."""
+        """What is compared with another SA of the same identity."""
         keys = self.key_print[index]
         return Crypto(self.templates[self.template[index]].names, None if keys == NO_PRINT else keys)
 
     def repeated(self) -> Iterator[int]:
-        """In order, the SAs whose SPI another one has too, SPI 0 left out."""
+        """In order, the SAs that share their SPI with another one. SPI 0 is left out."""
         if len(set(self.spi)) == len(self):
             return
         seen: set[int] = set()
@@ -285,7 +287,7 @@ class Survey:
                 yield index
 
     def end_in_the_middle(self, index: int, what: str) -> None:
-        """The text ends in the middle of this SA."""
+        """Mark this SA as unmodelled because the text ends in the middle of it; `what` says so."""
         template = self.templates[self.template[index]]
         parsed = ParsedSa(template.sa, self.line[index], template.verb, template.hidden)
         cut = cut_off(parsed, what)

@@ -1,10 +1,12 @@
 """The words of an SA in a paste, one handler a word: those of `ip xfrm state add`, and those that only a dump has.
 
-A dump's words are a superset, but for a few that look alike and are told apart by what follows them: `mark 1/0xff`,
-`encap type ...`, and `seq`, which `-s` prints as a decimal number of network order behind a 0x.
+A dump has the words of a command, and more. A few words have two meanings; what follows them decides: `mark 1/0xff`,
+`encap type ...`, and `seq`, which `-s` prints in network order, as 0x and decimal digits.
 
-A word's handler stands in `_COMMON`, or in `_DUMP` where only a dump has the word; what it reads goes into a field of
-the `Draft` (draft.py), of which the SA is built. Does not judge an SA as a whole (draft.py, reader.py).
+A word's handler is in `_COMMON`, or in `_DUMP` if only a dump has the word. It writes a field of the `Draft`
+(draft.py), from which the SA is built.
+
+What this does not do: judge an SA as a whole (draft.py, reader.py).
 """
 
 from __future__ import annotations
@@ -45,11 +47,11 @@ _MASK = re.compile(r"\(0x[0-9a-f]+\)")
 
 
 def read_words(cursor: Cursor, notes: Notes) -> Draft:
-    """Every word of an entry. What is not known is passed over with a note, or is the draft's `fault`.
+    """Read every word of an entry into a draft. An unknown word gets a note, or becomes the draft's `fault`.
 
-    A dump's row that nothing here depends on is passed over where it can't be read; a word that iproute2 has and that
-    is not known makes no difference to the others. In a command a word that is not known is a fault: it may be a
-    keyword that is misspelt. Contradiction for what no reader may pass over.
+    In a dump an unknown word gets a note, and so does a row that can't be read and on which no answer depends. In a
+    command an unknown word is a fault: it may be a misspelt keyword. Raises Contradiction for what no reader may pass
+    over.
     """
     draft = Draft()
     known = _COMMON if cursor.style is Style.COMMAND else _EVERY
@@ -172,10 +174,10 @@ def _value_and_mask(cursor: Cursor, what: str) -> Mark:
         try:
             value, mask = int(match[2], 0), int(match[3], 0)
         except ValueError:
-            raise cursor.error(f"{what} is no number") from None
+            raise cursor.error(f"{what} is not a number") from None
         if value >> 32 or mask >> 32:
             raise cursor.error(f"{what} is not of 32 bits")
-        return Mark((-value if match[1] else value) & FULL_MASK, mask)  # before 2018 %d was printed
+        return Mark((-value if match[1] else value) & FULL_MASK, mask)  # iproute2 printed %d before 2018
     return Mark(cursor.number(what), cursor.number(f"the mask of {what}") if cursor.accept("mask") else FULL_MASK)
 
 
@@ -194,8 +196,9 @@ def _extra_flag(cursor: Cursor, draft: Draft) -> None:
 
 
 def _flag_list(cursor: Cursor, draft: Draft, flags: set[str], known: tuple[str, ...], what: str) -> None:
-    """Names, and bits as a hexadecimal number: after 0x in a command; as they are in a dump, which has no names for
-    bits that are newer than the iproute2 which printed it.
+    """Read names of flags, and bits in hex: with 0x in a command, without it in a dump.
+
+    A dump has bits without names where the kernel is newer than the iproute2 that printed it.
     """
     taken = False
     while (word := cursor.peek()) is not None:
@@ -220,14 +223,14 @@ def _flag_list(cursor: Cursor, draft: Draft, flags: set[str], known: tuple[str, 
 
 
 def _is_bits(cursor: Cursor, word: Word) -> bool:
-    """Whether a dump prints bits here."""
+    """Whether this word of a dump is bits of a flag."""
     before = cursor.peek(-1)
     same_row = before is not None and before.row == word.row and word.text not in _EVERY  # aead is a number too
     return cursor.style is Style.DUMP and same_row and re.fullmatch("[0-9a-f]{1,8}", word.text) is not None
 
 
 def _flag_bits(cursor: Cursor, text: str, flags: set[str], known: tuple[str, ...]) -> int:
-    """Bits into names; what is left of them."""
+    """Add the names of bits to `flags`, and return the bits that have none."""
     try:
         bits = int(text, 16)
     except ValueError:
@@ -324,7 +327,7 @@ def _number(field: str, word: str) -> Handler:
 
 
 def _replay_number(field: str, word: str) -> Handler:
-    """A word that states a part of the replay context."""
+    """A word that takes one number of the replay context."""
 
     def handler(cursor: Cursor, draft: Draft) -> None:
         draft.replay[field] = cursor.number(word)
@@ -349,7 +352,7 @@ _MAX_WORDS = MAX_WINDOW // 32
 
 
 def _anti_replay(cursor: Cursor, draft: Draft) -> None:
-    """`anti-replay context: seq .., oseq .., bitmap ..`, or `anti-replay esn context:` and the lines below it."""
+    """`anti-replay context: seq .., oseq .., bitmap ..`, or `anti-replay esn context:` and the lines after it."""
     if not cursor.accept("context:") and not cursor.accept("esn", "context:"):
         raise cursor.error("expected `anti-replay context:` or `anti-replay esn context:`")
     while (word := cursor.peek()) is not None:
@@ -364,7 +367,7 @@ def _anti_replay(cursor: Cursor, draft: Draft) -> None:
 
 
 def _replay_fields(cursor: Cursor, draft: Draft, first: str) -> None:
-    """A context without its heading, as iproute2 prints it beside `dir in` and `dir out`."""
+    """A context without its heading, as iproute2 prints it for an SA with `dir in` or `dir out`."""
     draft.replay[_CONTEXT[first]] = cursor.number(f"anti-replay {first}")
     while (word := cursor.peek()) is not None and word.text in _CONTEXT:
         cursor.skip()
@@ -403,7 +406,7 @@ def _lifetime(cursor: Cursor, draft: Draft) -> None:
 
 
 def _amount(cursor: Cursor, unit: str) -> int:
-    """`17(bytes),`: a number of 64 bits; (INF) is XFRM_INF."""
+    """`17(bytes),`: a 64-bit number; (INF) is XFRM_INF."""
     text = cursor.take(f"a number of {unit}").text.removesuffix(",")
     match = re.fullmatch(r"([0-9]{1,20}|\(INF\))\(([a-z]+)\)", text)
     if match is None or match[2] != unit:
@@ -436,14 +439,14 @@ def _expire_line(cursor: Cursor, draft: Draft) -> None:
 
 
 def _stats(cursor: Cursor, draft: Draft) -> None:
-    """`stats:`, then what the SA refused before: no part of its configuration."""
+    """`stats:`, then counts of what the SA refused. They are read and dropped: they don't configure the SA."""
     while (word := cursor.peek()) is not None and word.text in ("replay-window", "replay", "failed"):
         cursor.skip()
         cursor.number(f"stats {word.text}")
 
 
 def _lastused(cursor: Cursor, draft: Draft) -> None:
-    """`-`, or a date and a time of the printing machine's clock, which mean nothing elsewhere."""
+    """`-`, or a date and a time. They are dropped: they are of the printing machine's clock."""
     word = cursor.take("a time")
     if word.text == "-":
         return
@@ -476,13 +479,13 @@ _OF_NO_ACCOUNT = frozenset({
     "lifetime", "limit:", "expire", "stats:", "lastused", "security", "label", "ctx", "coa", "pcpu-num", "output-mark",
     "if_id", "seq",
 })  # fmt: skip
-"""Words of a dump on which no answer depends: where one can't be read, the SA is good without it."""
+"""Words of a dump on which no answer depends. If one can't be read, the SA is used without it."""
 
 _NEWER = frozenset({"nat-keepalive-interval"})
-"""Words of newer commands that the model has no use for."""
+"""Words of newer commands that nothing in the model depends on."""
 
 DUMP_WORDS = frozenset({"anti-replay", "lifetime", "limit:", "stats:", "lastused", "replay_window", "bitmap-length"})
 """Words that only a dump has."""
 
 ROW_WORDS = (_EVERY.keys() | {"flag", "add", "use", "bitmap", "hard", "soft"}) - {"src", "dst"}
-"""What the rows of an SA start with."""
+"""The words with which an SA's rows start."""

@@ -122,7 +122,7 @@ def _physical(file: BinaryIO, where: str, number: int) -> str | None:
     if not data:
         return None
     if b"\0" in data:
-        raise InputError("a NUL byte: this is no text", where=where, line=number)
+        raise InputError("a NUL byte: this is not text", where=where, line=number)
     if len(data) > MAX_LINE and not data.endswith(b"\n"):
         raise _too_long(where, number)
     try:

@@ -40,7 +40,7 @@ def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str
     if len(text) > MAX_LINE:
         raise InputError(f"a line of {len(text)} characters; {MAX_LINE} is the limit", where=where, line=number)
     if "\0" in text:
-        raise InputError("a NUL byte: this is no text", where=where, line=number)
+        raise InputError("a NUL byte: this is not text", where=where, line=number)
     words: list[str] = []
     aside = False
     for word in text.split():
@@ -111,7 +111,7 @@ class Words:
     def parse_number(self, key: str, text: str, bits: int = 32) -> int:
         """A value's text as a number."""
         if not _NUMBER.fullmatch(text):
-            raise self.error(f"the value of {key} is no number (decimal or 0x)")
+            raise self.error(f"the value of {key} is not a number (decimal or 0x)")
         value = int(text, 16) if text[:2] in ("0x", "0X") else int(text)
         if value >> bits:
             raise self.error(f"{key} is not in 0 to {up_to(bits)}")
@@ -141,7 +141,7 @@ class Words:
         try:
             return parse_address(text)
         except ValueError:
-            raise self.error(f"{key} {shown(text)} is no IP address") from None
+            raise self.error(f"{key} {shown(text)} is not an IP address") from None
 
     def addresses(self) -> tuple[Address, Address]:
         """`src=` and `dst=`, of one family."""
@@ -257,7 +257,7 @@ class Words:
         try:
             packed = parse_address(address)
         except ValueError:
-            raise self.error(f"{key}: {shown(address)} is no IP address") from None
+            raise self.error(f"{key}: {shown(address)} is not an IP address") from None
         return packed, self.parse_number(f"the prefix length of {key}", length, 8) if slash else 8 * len(packed)
 
     def _pairs(self, key: str, kind: str) -> dict[str, str]:

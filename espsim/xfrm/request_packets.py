@@ -268,7 +268,7 @@ def _holder(words: Words) -> tuple[Address, int] | None:
     try:
         address = parse_address(daddr)
     except ValueError:
-        raise words.error(f"as takes SPI@DADDR; {shown(daddr)} is no IP address") from None
+        raise words.error(f"as takes SPI@DADDR; {shown(daddr)} is not an IP address") from None
     return address, words.parse_number("the SPI of as", spi)
 
 

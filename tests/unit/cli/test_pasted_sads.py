@@ -83,7 +83,7 @@ def test_a_sad_without_a_usable_sa_is_answered(tmp_path: Path):
         ("", "-: no SA in it"),
         (SA + SA.replace("0x0001", "0x0002"), "-:6: 0x00001001@192.0.2.2 is on line 1 already, with another key"),
         (SA.replace("0x0001", "0x001"), "-:4: aead rfc4106(gcm(aes)): a key of odd hex length (39 digits)"),
-        (f"{ADD}\nip xfrm state flush\n", "-: no SA in it (1 SA taken away again by the commands in it)"),
+        (f"{ADD}\nip xfrm state flush\n", "-: no SA in it (1 SA removed again by the commands in it)"),
     ],
 )
 @pytest.mark.parametrize("command", ["decap", "audit"])

@@ -251,7 +251,7 @@ def test_a_sad_wins(tmp_path, way):
         (START + secrets("") + ESP, "in.pcapng: no secrets that can be used, and no --sad"),
         (START + secrets(ROW, length=9999) + ESP, "in.pcapng: no secrets that can be used, and no --sad"),
         (START + secrets("what is this?\n") + ESP, "in.pcapng: secrets block: no SA in it (line 1: a line that is"),
-        (START + secrets("\0") + ESP, "in.pcapng: secrets block:1: a NUL byte: this is no text"),
+        (START + secrets("\0") + ESP, "in.pcapng: secrets block:1: a NUL byte: this is not text"),
         (START + secrets(ROW + "\n" + ROW.replace("07" * 20, "0x07")) + ESP, None),
         (START + secrets(ROW + "\n" + ROW.replace("07" * 20, "09" * 20)) + ESP,
          "in.pcapng: secrets block:2: 0x00001001@192.0.2.2 is on line 1 already, with another key"),

@@ -40,7 +40,7 @@ def test_taken():
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"a = 1\n\0", "a NUL byte: this is no text"),
+        (b"a = 1\n\0", "a NUL byte: this is not text"),
         (b"a = 1\n\xff", "not UTF-8 text"),
         (b"#" * (5 << 20), "longer than 4,194,304 bytes: this is no file of this kind"),
     ],

@@ -64,7 +64,7 @@ def test_what_is_not_modelled(old: str, new: str, what: str):
 def test_a_row_for_any_sa_is_a_note():
     found = parse_sad(CBC.replace("0x00001001", "*").replace("192.0.2.2", "*") + GCM.format(16, "ab" * 20, ""))
     assert len(found.sas) == 1
-    assert "line 1: an SA that is not whole (dst is missing), passed over" in found.notes.lines()
+    assert "line 1: an incomplete SA (dst is missing), passed over" in found.notes.lines()
 
 
 def test_keys_hidden_and_damaged():

@@ -55,7 +55,7 @@ def test_a_dump_of_a_newer_iproute2():
 @pytest.mark.parametrize(("words", "why"), [
     ("mode iptfs iptfs-opts drop-time 1 drop-time 2", "drop-time is given twice"),
     ("mode iptfs iptfs-opts reorder-window 65536", "reorder-window 65536 is not in 0 to 65535"),
-    ("mode iptfs iptfs-opts pkt-size many", "the value of pkt-size is no number"),
+    ("mode iptfs iptfs-opts pkt-size many", "the value of pkt-size is not a number"),
     ("mode iptfs iptfs-opts dont-frag iptfs-opts dont-frag", "iptfs-opts is given twice in one SA"),
     ("mode tunnel iptfs-opts dont-frag", "options of IPTFS can only be used in mode iptfs"),
     ("mode iptfs iptfs-opts pkt-size 40",

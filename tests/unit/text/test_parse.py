@@ -114,7 +114,7 @@ def test_larval_states_and_other_protocols():
     assert (ah.proto, ah.keys, ah.algorithms[0].bits) == (51, None, 96)
     assert found.ignored == [Ignored(4, 10), Ignored(43, 13)]
     assert str(found.ignored[1]) == "line 13: a state of protocol 43, ignored"
-    with pytest.raises(InputError, match=r"^f: no SA in it \(1 state of other protocols ignored\); it wants"):
+    with pytest.raises(InputError, match=r"^f: no SA in it \(1 state of other protocols ignored\); give"):
         parse_sad("src ::1 dst ::2\n\tproto hao reqid 0 mode ro", "f")
 
 

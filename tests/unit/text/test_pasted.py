@@ -82,7 +82,7 @@ def names(found: SadText) -> list[str]:
         ("aead rfc4106(gcm(aes))", "enc cbc(cast5)", "enc cbc(cast5)"),
         (" 128\n", " 17\n", "rfc4106(gcm(aes)) takes an ICV of 64 or 96 or 128 bits, not 17"),
         ("replay-window 32", "replay-window 4097", "a replay window of 4097 is not in 0 to 4096"),
-        ("replay-window 32", "replay-window many", "the value of replay-window is no number"),
+        ("replay-window 32", "replay-window many", "the value of replay-window is not a number"),
     ],
 )
 def test_what_is_not_modelled_is_one_sa(old: str, new: str, what: str):
@@ -186,10 +186,10 @@ def test_empty_keys_of_macs_are_keys():
         (f"{SA}{ADD} colour blue\n", "f:6: unknown word 'colour'"),
         (f"{SA}{ADD[:-4]}\n", "f:6: aead rfc4106(gcm(aes)) needs an ICV length in bits after its key"),
         (f"{ADD.replace(KEY, KEY[2:])}\n", "f:1: rfc4106(gcm(aes)) takes a key of 128 or 192 or 256 bits"),
-        ("", "f: no SA in it; it wants"),
-        ("hello\n", "f: no SA in it (line 1: a line that is no part of an SA, passed over); it wants"),
+        ("", "f: no SA in it; give"),
+        ("hello\n", "f: no SA in it (line 1: a line that is not part of an SA, passed over); give"),
         ("ip xfrm policy flush\n", "f: no SA in it (line 1: a policy, passed over"),
-        (SA + "ip xfrm state flush\n", "f: no SA in it (1 SA taken away again by the commands in it); it wants"),
+        (SA + "ip xfrm state flush\n", "f: no SA in it (1 SA removed again by the commands in it); give"),
     ],
 )  # fmt: skip
 def test_what_stops(text: str, error: str):
@@ -312,7 +312,7 @@ def test_policies_and_other_commands_are_notes():
     )
     assert len(found.sas) == 2
     assert found.notes.lines()[0] == (
-        "line 1: a policy, passed over: SAs are what counts here (100 times, the last on line 402)"
+        "line 1: a policy, passed over: only SAs are read here (100 times, the last on line 402)"
     )
     assert len(found.notes) == 3
 

@@ -11,7 +11,7 @@ from espsim.core.errors import InputError
 from espsim.text.parse import parse_sad, read_sad_file
 from espsim.text.pieces import NOT_TEXT
 
-NO_SA = "no SA in it; it wants what `ip xfrm state` prints or takes"
+NO_SA = "no SA in it; give what `ip xfrm state` prints, or its commands"
 KEY = "0x" + "ab" * 20
 ID = "src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x10"
 GCM = f"aead rfc4106(gcm(aes)) {KEY} 128"
@@ -23,7 +23,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
     [
         ("", f"f: {NO_SA}"),
         ("# nothing\n\n", f"f: {NO_SA}"),
-        ("hello world", "f:1: a line that is no part of an SA"),
+        ("hello world", "f:1: a line that is not part of an SA"),
         (f"{ID} {GCM} colour blue", "f:1: unknown word 'colour'"),
         (f"{ID} {GCM}\n\tcolour blue", "f:2: a line that starts with an unknown word 'colour'"),
         (f"ip xfrm state add {ID} {GCM} lifetime config:", "f:1: unknown word 'lifetime'"),
@@ -37,12 +37,12 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         ("src 192.0.2.1 dst 192.0.2.2 spi 1 " + GCM, "f:1: proto is missing"),
         (f"{ID} {GCM} spi 2", "f:1: spi is given twice in one SA"),
         (f"src 192.0.2.1 dst ::1 proto esp spi 1 {GCM}", "f:1: src and dst are of different families"),
-        (f"src 192.0.2.999 dst ::1 proto esp spi 1 {GCM}", "f:1: src '192.0.2.999' is no IP address"),
+        (f"src 192.0.2.999 dst ::1 proto esp spi 1 {GCM}", "f:1: src '192.0.2.999' is not an IP address"),
         ("src 10.0.0.0/8 dst 10.0.0.1", "f:1: a policy"),
         (f"{ID} {GCM} reqid 4294967296", "f:1: reqid 4294967296 is not in 0 to 4294967295"),
         (f"{ID.replace('0x10', '0x100000000')} {GCM}", "f:1: spi of 11 characters is not in 0 to 4294967295"),
-        (f"{ID.replace('0x10', '-1')} {GCM}", "f:1: the value of spi is no number"),
-        (f"{ID.replace('0x10', '09')} {GCM}", "f:1: the value of spi is no number"),
+        (f"{ID.replace('0x10', '-1')} {GCM}", "f:1: the value of spi is not a number"),
+        (f"{ID.replace('0x10', '09')} {GCM}", "f:1: the value of spi is not a number"),
         (f"{ID} {GCM} reqid", "f:1: the value of reqid is missing"),
         (f"{ID.replace('esp', 'xyz')} {GCM}", "f:1: unknown proto 'xyz'"),
         (f"{ID.replace('esp', 'comp').replace('0x10', '65536')} comp deflate",
@@ -78,7 +78,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{DUMP}\taead rfc4106(gcm(aes)) <<Keys hidden>> 128\n",
          "f:3: aead rfc4106(gcm(aes)): the key is hidden, or not hex; print it with `ip xfrm state list`, as root,"
          " without nokeys"),
-        (f"{DUMP}\taead (ERROR truncated)\n", "f:3: aead wants an algorithm's name, then its key"),
+        (f"{DUMP}\taead (ERROR truncated)\n", "f:3: aead needs an algorithm's name, then its key"),
         (f"{DUMP}\tanti-replay esn context:\n\t seq 0x1\n\t replay_window 64, bitmap-length 2\n\t 00000000\n",
          "f:6: a word of the replay bitmap is missing"),
         (f"{DUMP}\treplay-window 0 flag esn\n\t{GCM}\n", "f:1: ESN replay window must be > 0"),
@@ -87,7 +87,7 @@ DUMP = "src 192.0.2.1 dst 192.0.2.2\n\tproto esp spi 0x00000010 reqid 1 mode tun
         (f"{ID} {GCM}\n{ID} {GCM} mark 3",
          "f:2: an `add` that the kernel refuses (EEXIST), because an SA above has its SPI and takes its mark"),
         (f"{DUMP}{DUMP}", "f:3: an SA that is in the text before"),
-        (f"{ID} {GCM}\n\0", "f:2: a NUL byte: this is no text"),
+        (f"{ID} {GCM}\n\0", "f:2: a NUL byte: this is not text"),
     ],
 )  # fmt: skip
 def test_refused(text: str, error: str):
@@ -115,9 +115,9 @@ SECRET = "0x5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2"
          "aead rfc4106(gcm(aes)): a key of odd hex length (19 digits)"),
         (f"aead rfc4106(gcm(aes)) {SECRET[:22]} {SECRET[22:]} 128",
          "aead rfc4106(gcm(aes)) needs an ICV length in bits after its key"),
-        (f"aead {SECRET} 128", "aead wants an algorithm's name, then its key"),
-        (f"aead {SECRET[2:]} 128", "aead wants an algorithm's name, then its key"),
-        (f"aead {LETTERS} 128", "aead wants an algorithm's name, then its key"),
+        (f"aead {SECRET} 128", "aead needs an algorithm's name, then its key"),
+        (f"aead {SECRET[2:]} 128", "aead needs an algorithm's name, then its key"),
+        (f"aead {LETTERS} 128", "aead needs an algorithm's name, then its key"),
         (f"aead rfc9999(foo) {SECRET} 128", "unknown aead algorithm 'rfc9999(foo)'; known: "),
         (f"enc rot13 {SECRET}", "unknown enc algorithm 'rot13'; known: "),
         (f"enc cbc(aes) {SECRET[:34]} auth-trunc hmac(sha1) {SECRET}",
@@ -128,9 +128,9 @@ SECRET = "0x5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2"
          "unknown word of 10 characters (not shown: it may be a part of a key)"),
         (f"{GCM} {SECRET}", "unknown word of 42 characters"),
         (f"{GCM} {LETTERS}", "unknown word of 16 characters"),
-        (f"{GCM} reqid {SECRET}", "the value of reqid is no number"),
+        (f"{GCM} reqid {SECRET}", "the value of reqid is not a number"),
         (f"{GCM} mode {SECRET}", "unknown mode of 42 characters"),
-        (f"{GCM} coa {SECRET}", "coa of 42 characters is no IP address"),
+        (f"{GCM} coa {SECRET}", "coa of 42 characters is not an IP address"),
         (f"{GCM} dir {LETTERS}", "unknown dir of 16 characters"),
         (f"aead rfc4106(gcm(aes)) 0x{'5e' * 513} 128",
          "aead rfc4106(gcm(aes)): a key of 513 bytes; 512 is iproute2's limit"),
@@ -158,7 +158,7 @@ def test_a_bad_algorithm_is_found_on_its_own_line():
         (b"", f": {NO_SA}"),
         (b"src 1\n\x00\x01", f":2: a NUL byte: {NOT_TEXT}"),
         (b"\x7fELF" + bytes(100), f":1: a NUL byte: {NOT_TEXT}"),
-        (b"src " + b"x" * 10_000_000, ":1: a line of more than a megabyte: this is no dump of SAs"),
+        (b"src " + b"x" * 10_000_000, ":1: a line of more than a megabyte: this is not a dump of SAs"),
     ],
 )
 def test_bad_files(tmp_path: Path, data: bytes, error: str):

@@ -230,7 +230,7 @@ def test_hidden_keys_leave_names_and_lengths(tmp_path):
         (many(5) + many(5).replace("03" * 20, "ff" * 20), r":\d+: 0xc0000015@.* is on line \d+ already, with another"),
         ("\n\n", ": no SA in it"),
         ("src 1.1.1.1 dst 2.2.2.2\n\tproto 4 spi 0x1 reqid 0 mode tunnel\n\treplay-window 0\n", r"1 state of other"),
-        ("hello\n", r"no SA in it \(line 1: a line that is no part of an SA"),
+        ("hello\n", r"no SA in it \(line 1: a line that is not part of an SA"),
         (many(2).replace("01" * 20, "1" + "01" * 19), r":\d+: aead .*: a key of odd hex length"),
     ],
 )  # fmt: skip

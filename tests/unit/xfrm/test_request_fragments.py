@@ -60,7 +60,7 @@ def test_the_window_moves_only_for_a_whole_packet() -> None:
         ("fragments=7", "rising multiples of 8"), ("fragments=16,8", "rising multiples of 8"),
         ("fragments=0", "rising multiples of 8"), ("order=0", "go with fragments"), ("overlap", "go with fragments"),
         ("fragments=8 order=0 only=1", "order and only"), ("inner=3/2", "inner takes N/M"),
-        ("df=2", "df is not in 0 to 1"), ("fragments=8 order=a", "is no number"),
+        ("df=2", "df is not in 0 to 1"), ("fragments=8 order=a", "is not a number"),
     ],
 )  # fmt: skip
 def test_a_line_that_makes_no_sense_is_refused_with_its_number(words: str, what: str) -> None:
