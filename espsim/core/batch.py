@@ -20,7 +20,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "kind": (np.uint8, 1),  # core.layers.Layer of what is not ESP
     "proto": (np.uint8, 1),
     "tos": (np.uint8, 1),
-    "where": (np.int32, 4),  # end of the IP headers, ESP header, end, the byte that names what follows the IP headers
+    "where": (np.int32, 4),  # IP_END, ESP_START, ESP_END, POINTER (core.numbers)
     "sport": (np.uint32, 1),
     "dport": (np.uint32, 1),  # batch.inbound.triple.NO_PORT without UDP, TCP_PORT in TCP
     "spi": (np.uint32, 1),

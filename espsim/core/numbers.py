@@ -77,6 +77,11 @@ CUT = 1
 OWN = 2
 """This host sent it."""
 
+# -- the column `where`: offsets in a packet, from its first byte on -------------------------------------------------
+
+IP_END, ESP_START, ESP_END, POINTER = range(4)
+"""The end of the IP headers, the ESP header, the end of ESP, and the byte that names what follows the IP headers."""
+
 # -- the column `link`: bits of rows that have a packet; a row that has none holds a core.layers.Layer, or LINK_PART --
 
 IN_TCP = 0x10
@@ -128,6 +133,17 @@ PROTO_SCTP = 132
 PROTO_UDPLITE = 136
 PROTO_AGGFRAG = 144
 """IP-TFS: inside ESP, an AGGFRAG payload (RFC 9347)."""
+
+# -- UDP ports, by IANA's numbers -------------------------------------------------------------------------------------
+
+PORT_IKE = 500
+PORT_GTP_U = 2152
+PORT_VXLAN = 4789
+PORT_GENEVE = 6081
+PORT_VXLAN_LINUX = 8472
+"""Not IANA's: what Linux takes for VXLAN where no port is given."""
+
+# -- Linux's numbers --------------------------------------------------------------------------------------------------
 
 MODES = {0: "transport", 1: "tunnel", 2: "ro", 3: "in_trigger", 4: "beet"}
 """XFRM_MODE_* (include/uapi/linux/xfrm.h) by iproute2's words."""

@@ -19,7 +19,7 @@ from espsim.batch.inbound.window import RESUMED, WHERE
 from espsim.core.answers import Received
 from espsim.core.arrays import I32, I64, U64
 from espsim.core.batch import PacketBatch
-from espsim.core.numbers import IN_TCP, OTHERWISE, OWN
+from espsim.core.numbers import ESP_END, ESP_START, IN_TCP, OTHERWISE, OWN
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import Seen, Top
 from espsim.explain.known import Known
@@ -169,7 +169,7 @@ def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> Seen:
         code = int(batch.opened[row])
         opened = True if code in _RIGHT else None
         if code == OTHERWISE and fate.used is not None:
-            packet = _closed(packet, int(batch.where[row, 1]), int(batch.where[row, 2]), fate.used)
+            packet = _closed(packet, int(batch.where[row, ESP_START]), int(batch.where[row, ESP_END]), fate.used)
     facts = int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row])
     return Seen(packet, *facts, opened, bool(batch.link[row] & IN_TCP))
 

@@ -1,8 +1,12 @@
-"""What an IP packet is that `outer` finds no ESP in. Nothing is opened here: a GRE packet is `gre`, whatever it holds.
+"""What an IP packet without ESP is: the innermost kind that its headers name.
 
-    IPv4, IPv6 [hop-by-hop, routing, destination options, fragment]... -> AH, GRE, TCP, UDP -> by UDP port
+1. IPv4, or IPv6 and its extension headers.
+2. The protocol: AH, GRE, TCP, UDP.
+3. UDP to or from a port of ESP: a keepalive, or IKE after a non-ESP marker (RFC 3948 2.2, 2.3).
+4. UDP to or from port 500: IKE.
+5. UDP to a tunnel's port: VXLAN, GENEVE, GTP-U.
 
-Of UDP the ports of ESP are looked at first (keepalive, IKE), then 500, then the tunnels' well-known destination ports.
+What this does not do: it opens no tunnel (a GRE packet is `gre`, whatever it holds), and checks no checksum.
 """
 
 from __future__ import annotations
@@ -10,19 +14,33 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from espsim.core.layers import Layer
-from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
+from espsim.core.numbers import (
+    PORT_GENEVE,
+    PORT_GTP_U,
+    PORT_IKE,
+    PORT_VXLAN,
+    PORT_VXLAN_LINUX,
+    PROTO_AH,
+    PROTO_DSTOPTS,
+    PROTO_FRAGMENT,
+    PROTO_GRE,
+    PROTO_HOP_BY_HOP,
+    PROTO_ROUTING,
+    PROTO_TCP,
+    PROTO_UDP,
+)
 from espsim.reference.outer import parse_outer
 from espsim.wire import ipv4, ipv6, udp
 
 _EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
-_BY_PROTOCOL = {6: Layer.TCP, 17: Layer.UDP, 47: Layer.GRE, 51: Layer.AH}
-_BY_PORT = {4789: Layer.VXLAN, 8472: Layer.VXLAN, 6081: Layer.GENEVE, 2152: Layer.GTP_U}
-"""IANA's ports, and 8472: VXLAN's in Linux where no port is given."""
-_IKE_PORT = 500
+_BY_PROTOCOL = {PROTO_TCP: Layer.TCP, PROTO_UDP: Layer.UDP, PROTO_GRE: Layer.GRE, PROTO_AH: Layer.AH}
+_BY_PORT = {
+    PORT_VXLAN: Layer.VXLAN, PORT_VXLAN_LINUX: Layer.VXLAN, PORT_GENEVE: Layer.GENEVE, PORT_GTP_U: Layer.GTP_U,
+}  # fmt: skip
 
 
 def judge(encap_ports: Collection[int]) -> Callable[[bytes], Layer | None]:
-    """Who says what a packet is: None where it is ESP, or a fragment of ESP."""
+    """A function that names a packet's kind: None where it is ESP, or a fragment of ESP."""
 
     def layer_or_esp(packet: bytes) -> Layer | None:
         return layer_of(packet, encap_ports) if parse_outer(packet, encap_ports) is None else None
@@ -37,7 +55,7 @@ def layer_of(packet: bytes, encap_ports: Collection[int]) -> Layer:
         if len(packet) < ipv4.HEADER_LENGTH or (packet[0] & 15) * 4 < ipv4.HEADER_LENGTH:
             return Layer.IP
         later = (packet[6] << 8 | packet[7]) & 0x1FFF != 0
-        return _behind_ip(packet, packet[ipv4.PROTOCOL], (packet[0] & 15) * 4, encap_ports, later=later)
+        return _after_ip(packet, packet[ipv4.PROTOCOL], (packet[0] & 15) * 4, encap_ports, later=later)
     if version == 6:
         return _v6(packet, encap_ports) if len(packet) >= ipv6.HEADER_LENGTH else Layer.IP
     return Layer.OTHER
@@ -53,11 +71,11 @@ def _v6(packet: bytes, encap_ports: Collection[int]) -> Layer:
             kind, at = packet[at], at + 8
         else:
             kind, at = packet[at], at + (packet[at + 1] + 1) * 8
-    return _behind_ip(packet, kind, at, encap_ports, later=later)
+    return _after_ip(packet, kind, at, encap_ports, later=later)
 
 
-def _behind_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int], *, later: bool) -> Layer:
-    """By protocol; `later`: not the first fragment, so what follows is no header."""
+def _after_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int], *, later: bool) -> Layer:
+    """By protocol. `later`: a later fragment, so what follows is not a header."""
     layer = _BY_PROTOCOL.get(proto, Layer.IP)
     if layer is not Layer.UDP or later or at + udp.HEADER_LENGTH > len(packet):
         return layer
@@ -68,6 +86,6 @@ def _behind_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int],
             return Layer.KEEPALIVE
         if length >= udp.HEADER_LENGTH + 4 and data[:4] == bytes(4):
             return Layer.IKE
-    if _IKE_PORT in (sport, dport):
+    if PORT_IKE in (sport, dport):
         return Layer.IKE
     return _BY_PORT.get(dport, Layer.UDP)

@@ -68,7 +68,7 @@ TARGETS = (
          _REFERENCE + "test_tunnel_fields.py"),
     ),
     Target(
-        "kernel: lookup", "espsim/batch/inbound/lookup.py", ("_says4", "_says6", "_ask", "_aim", "triple", "usable"),
+        "kernel: lookup", "espsim/batch/inbound/lookup.py", ("_says4", "_says6", "_follow", "_aim", "triple", "usable"),
         (_EQUIVALENCE + "test_kernel_lookup.py",),
     ),
     Target(

@@ -1,4 +1,4 @@
-"""What happens to packets that arrive, a file a step; `order.py` says in which order."""
+"""Inbound packets, one file a step. Begin with `order.py`, which lists the steps in their order."""
 
 from espsim.jit import sources
 

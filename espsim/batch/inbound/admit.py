@@ -1,9 +1,16 @@
-"""Admit: whether an SA's selector takes what was inside, `Selector.matches` (sad/association.py) over columns. POLICY.
+"""Admit: whether the SA's selector takes the inner packet. It gives POLICY.
 
+`Selector.matches` (sad/association.py) over columns. A row of `selectors` (uint64, 12 words):
 
-A row of `selectors` (uint64, 12 words): masks of source (high, low) and destination (high, low) and of
-`protocol << 32 | sport << 16 | dport`, the five values under them, the families that it takes (bits FAMILY_4 and
-FAMILY_6), and one to spare. An IPv4 address is in the low word.
+    0, 1    mask of the source, high and low word; IPv4 in the low one
+    2, 3    mask of the destination
+    4       mask of protocol << 32 | source port << 16 | destination port
+    5-9     the values that the five words must have under these masks (VALUES)
+    10      families that it takes: FAMILY_4 | FAMILY_6 (FAMILIES)
+    11      free
+
+What this does not do: it asks no policies of an SPD; policies.py does.
+Sources: RFC 4301 5.2 step 4; Linux __xfrm_policy_check (net/xfrm/xfrm_policy.c).
 """
 
 from __future__ import annotations
@@ -24,14 +31,18 @@ from espsim.sad.association import Selector
 if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
+SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW, PORTS, VALUES = range(6)
+FAMILIES = 10
+"""Words of a row of `selectors`: masks, the first of the values, and the families."""
 FAMILY_4, FAMILY_6 = np.uint64(1), np.uint64(2)
+"""Bits of FAMILIES."""
 
 _0, _16, _32 = (np.uint64(n) for n in (0, 16, 32))
 
 
 @inlined
-def _takes(arena: U8, at: Int, size: Int, rule: U64) -> bool:
-    """Whether one inner packet fits; without an IP header it fits none."""
+def _takes(arena: U8, at: Int, size: Int, wanted: U64) -> bool:
+    """Whether a selector takes one inner packet; without an IP header none does. A later fragment has ports 0."""
     version, kind, here, later = upper(arena, at, size)
     if version == 0:
         return False
@@ -45,20 +56,25 @@ def _takes(arena: U8, at: Int, size: Int, rule: U64) -> bool:
         s0, s1, family = be64(arena, at + 8), be64(arena, at + 16), FAMILY_6
         d0, d1 = be64(arena, at + 24), be64(arena, at + 32)
     words = np.uint64(kind) << _32 | np.uint64(ports[0]) << _16 | np.uint64(ports[1])
-    differ = (s0 & rule[0] ^ rule[5]) | (s1 & rule[1] ^ rule[6]) | (d0 & rule[2] ^ rule[7]) | (d1 & rule[3] ^ rule[8])
-    return bool(differ | (words & rule[4] ^ rule[9]) == _0 and rule[10] & family != _0)
+    differ = (s0 & wanted[SRC_HIGH] ^ wanted[VALUES + SRC_HIGH]) | (s1 & wanted[SRC_LOW] ^ wanted[VALUES + SRC_LOW])
+    differ |= (d0 & wanted[DST_HIGH] ^ wanted[VALUES + DST_HIGH]) | (d1 & wanted[DST_LOW] ^ wanted[VALUES + DST_LOW])
+    differ |= words & wanted[PORTS] ^ wanted[VALUES + PORTS]
+    return bool(differ == _0 and wanted[FAMILIES] & family != _0)
 
 
 @kernel
 def admit_rows(
     arena: U8, inner_at: I64, inner_length: I32, sa_index: I32, selector_of: I32, selectors: U64, verdict: U8
 ) -> None:
-    """POLICY for every delivered row that its SA's selector refuses; `selector_of` (SAs) is a row, or -1 for any."""
+    """POLICY for every row without a verdict that its SA's selector refuses.
+
+    `selector_of` (SAs): the row of `selectors`; -1: the SA takes any packet.
+    """
     for i in range(len(verdict)):
         if verdict[i] != DELIVERED:
             continue
-        rule = selector_of[sa_index[i]]
-        if rule >= 0 and not _takes(arena, inner_at[i], np.int64(inner_length[i]), selectors[rule]):
+        row = selector_of[sa_index[i]]
+        if row >= 0 and not _takes(arena, inner_at[i], np.int64(inner_length[i]), selectors[row]):
             verdict[i] = POLICY
 
 
@@ -67,13 +83,13 @@ _FAMILIES = {4: int(FAMILY_4), 16: int(FAMILY_6)}
 
 
 def mask_of(length: int, bits: int) -> int:
-    """The first `bits` of an address of `length` bytes, as a number; of IPv4 in the low 32 bits."""
+    """The mask of a prefix of `bits` bits in an address of `length` bytes; IPv4's in the low 32 bits."""
     width = 8 * length
     return (1 << width) - (1 << width - bits) if bits else 0
 
 
 def selector_words(selector: Selector) -> tuple[int, ...]:
-    """A row of `selectors` (batch/inbound/admit.py)."""
+    """A row of `selectors`, as above."""
     families = _FAMILIES[4] | _FAMILIES[16]
     masks, values = [], []
     for address, bits in ((selector.src, selector.src_prefix), (selector.dst, selector.dst_prefix)):
@@ -87,7 +103,7 @@ def selector_words(selector: Selector) -> tuple[int, ...]:
 
 
 def admit(batch: PacketBatch, columns: SadColumns) -> None:
-    """The SA's selector is asked about the inner packet (__xfrm_policy_check)."""
+    """RFC 4301 5.2 step 4: the SA's selector must take the inner packet."""
     if len(columns.selectors):
         admit_rows(
             batch.arena, batch.inner_at, batch.inner_length, batch.sa_index, columns.selector_of, columns.selectors,

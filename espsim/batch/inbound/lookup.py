@@ -4,13 +4,14 @@ It gives NO_SA, DIRECTION, SA_LARVAL, SA_INVALID and ENCAP_MISMATCH. The kernel 
 protocol, destination[, mark, UDP port]), newest first, as sad/index.py has it. It fills `sa_index` (int32): a row of
 the SAD, or -1.
 
-1. The hash of SPI and destination names a bucket of the tables (triple.py). It is asked for AHEAD rows early, so that
-   its cache line is on the way; until then the bucket's number waits in `sa_index`.
-2. A slot of the bucket whose key is equal says the SA, or says to ask the chain.
+1. The hash of SPI and destination names a bucket of the tables (triple.py). The bucket's cache line is prefetched AHEAD
+   rows early; until its row's turn the bucket's number waits in `sa_index`.
+2. The slot of the bucket with this key names the SA, or sends the search to the chain.
 3. The chain is followed, newest first, to the first SA whose protocol, mark and port fit.
 4. `usable` judges the SA found: direction, state, encapsulation.
 
-Does not do RFC 4301's longest match (the SAD is asked then, row by row) or a device's tables (batch/device/).
+What this does not do: RFC 4301's longest match, and any other lookup of an SPI policy (the SAD finds the SA then, row
+by row); a device's tables (batch/device/).
 Sources: RFC 4303 3.4.2; Linux __xfrm_state_lookup (net/xfrm/xfrm_state.c), xfrm_input.
 """
 
@@ -21,7 +22,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.batch.inbound import own
-from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, TCP_PORT, bucket4, bucket6
+from espsim.batch.inbound.triple import (
+    ANY_PORT,
+    MARK,
+    MARK_MASK,
+    NO_PORT,
+    OLDER,
+    PORT,
+    PROTO,
+    SAYS4,
+    SAYS6,
+    SLOT6,
+    TCP_PORT,
+    bucket4,
+    bucket6,
+)
 from espsim.batch.rule import Stage
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.batch import PacketBatch
@@ -36,16 +51,18 @@ if TYPE_CHECKING:
 
 
 AHEAD = 32
-"""Rows between asking for a cache line and reading it: enough for memory, few enough for the line fill buffers."""
+"""Rows between the prefetch of a cache line and its use: enough for memory, few enough for the line fill buffers."""
 
-_0, _1, _2, _3, _4, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 4, 32))
+_0, _1, _2, _3, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 32))
+_SAYS4, _SAYS6, _SLOT6 = (np.uint64(n) for n in (SAYS4, SAYS6, SLOT6))
 _LOW = np.uint64(0xFFFFFFFF)
 _V4 = np.uint8(4)
 
 
 @inlined
 def _says4(table: U64, first: np.uint64, spi: np.uint32, address: np.uint64) -> np.uint64:
-    """What the slot of an IPv4 key says; 0: there is none. Every slot is compared: no branch to guess wrong."""
+    """What the slot of an IPv4 key says; 0: there is none. All slots are compared, so that no branch is guessed
+    wrong."""
     key = np.uint64(spi) << _32 | address
     at, buckets = first, np.uint64(len(table))
     while True:
@@ -53,7 +70,7 @@ def _says4(table: U64, first: np.uint64, spi: np.uint32, address: np.uint64) -> 
         slot = _2 if table[at, 2] == key else slot
         slot = _1 if table[at, 1] == key else slot
         slot = _0 if table[at, 0] == key else slot
-        says = table[at, _4 + slot] if table[at, slot] == key else _0
+        says = table[at, _SAYS4 + slot] if table[at, slot] == key else _0
         # Slots fill in order: a key is in the next bucket only where this one is full.
         if says != _0 or table[at, 7] == _0:
             break
@@ -71,8 +88,8 @@ def _says6(table: U64, first: np.uint64, spi: np.uint32, high: np.uint64, low: n
     while True:
         one = (table[at, 0] ^ high) | (table[at, 1] ^ low) | (table[at, 2] ^ key)
         two = (table[at, 4] ^ high) | (table[at, 5] ^ low) | (table[at, 6] ^ key)
-        slot = _0 if one == _0 else _4
-        says = table[at, _3 + slot] if min(one, two) == _0 else _0
+        slot = _0 if one == _0 else _SLOT6
+        says = table[at, _SAYS6 + slot] if min(one, two) == _0 else _0
         if says != _0 or table[at, 7] == _0:
             break
         at = at + _1 if at + _1 < buckets else _0
@@ -82,20 +99,20 @@ def _says6(table: U64, first: np.uint64, spi: np.uint32, high: np.uint64, low: n
 
 
 @inlined
-def _ask(chain: U32, says: np.uint64, proto: np.uint8, mark: np.uint32, port: np.uint32) -> int:
+def _follow(chain: U32, says: np.uint64, proto: np.uint8, mark: np.uint32, port: np.uint32) -> int:
     """The newest SA of a chain that takes this protocol, mark and UDP port; -1: none does."""
     sa = np.int64(says & _LOW) - 1
     while sa >= 0:
-        takes = chain[sa, 0] == proto and mark & chain[sa, 2] == chain[sa, 1]
-        if takes and (chain[sa, 3] == ANY_PORT or chain[sa, 3] == port):
+        takes = chain[sa, PROTO] == proto and mark & chain[sa, MARK_MASK] == chain[sa, MARK]
+        if takes and (chain[sa, PORT] == ANY_PORT or chain[sa, PORT] == port):
             return sa
-        sa = np.int64(chain[sa, 4]) - 1
+        sa = np.int64(chain[sa, OLDER]) - 1
     return -1
 
 
 @inlined
 def _aim(table4: U64, table6: U64, family: np.uint8, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
-    """The bucket of a packet, asked for."""
+    """The bucket of a packet; its cache line is prefetched."""
     if family == _V4:
         at = bucket4(table4, spi, low)
         prefetch(table4, at)
@@ -110,7 +127,10 @@ def triple(
     verdict: U8, family: U8, proto: U8, spi: U32, daddr: U64, mark: U32, dport: U32,
     table4: U64, table6: U64, chain: U32, sa_index: I32,
 ) -> None:  # fmt: skip
-    """Linux's input lookup for every row without a verdict; `daddr` is (rows, 2), high and low, IPv4 in the low one."""
+    """Linux's input lookup for every row without a verdict; -1 where it finds nothing, and for the other rows.
+
+    `daddr` (rows, 2): high and low word; an IPv4 address is in the low one.
+    """
     rows = len(spi)
     for i in range(min(AHEAD, rows)):
         sa_index[i] = _aim(table4, table6, family[i], spi[i], daddr[i, 0], daddr[i, 1])
@@ -128,26 +148,26 @@ def triple(
         elif says >> _32 == np.uint64(proto[i]):
             sa_index[i] = np.int64(says & _LOW) - 1
         else:
-            sa_index[i] = _ask(chain, says, proto[i], mark[i], dport[i])
+            sa_index[i] = _follow(chain, says, proto[i], mark[i], dport[i])
 
 
 PLAIN = np.uint8(0)
-"""Standing of an SA: valid, inbound, without UDP encapsulation."""
+"""Standing of a usable SA without encapsulation."""
 ENCAPSULATED = np.uint8(255)
-"""Standing of an SA: valid, inbound, ESP in UDP."""
+"""Standing of a usable SA with ESP in UDP."""
 EITHER = np.uint8(252)
-"""Standing of an SA: valid, inbound, in UDP, in TCP or not."""
+"""Standing of a usable SA that takes packets in UDP, in TCP and in neither."""
 ENCAPSULATED_TCP = np.uint8(251)
-"""Standing of an SA: valid, inbound, ESP in TCP."""
+"""Standing of a usable SA with ESP in TCP."""
 
 
 @kernel
 def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verdict: U8) -> None:
-    """NO_SA, or what xfrm_input says of the SA found: direction, state, encapsulation; rows with a verdict keep it.
+    """Judge every row without a verdict: NO_SA, or what xfrm_input checks of the SA: direction, state, encapsulation.
 
-    `standing` has a number for each SA: PLAIN, ENCAPSULATED, ENCAPSULATED_TCP, EITHER, or the verdict of all its
-    packets; `sending` has the same for packets that this host sent (`flags` has OWN), and is empty where none is looked
-    for.
+    `standing` (SAs): PLAIN, ENCAPSULATED, ENCAPSULATED_TCP or EITHER of a usable SA, else the verdict of all its
+    packets. `sending`: the same for packets that this host sent (`flags` has OWN); empty in a run that does not look
+    for them.
     """
     for i in range(len(sa_index)):
         if verdict[i] != DELIVERED:
@@ -169,7 +189,7 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
 
 
 def lookup(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found; SAs of the reference path make a row ONE_BY_ONE."""
+    """RFC 4303 3.4.2, and xfrm_input's checks of the SA found. ONE_BY_ONE where the reference path has that SA."""
     if columns.asked is not None:
         _by_policy(batch, columns, columns.asked)
     else:
@@ -178,16 +198,14 @@ def lookup(batch: PacketBatch, columns: SadColumns) -> None:
             columns.table4, columns.table6, columns.chain, batch.sa_index,
         )  # fmt: skip
     own.find(batch, columns.own)
-    usable(
-        batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
-    )  # fmt: skip
+    usable(batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict)
 
 
 STAGE = Stage("lookup", lookup, frozenset({"sa_index"}))
 
 
 def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
-    """A policy with a lookup of its own is asked row by row."""
+    """An SPI policy with a lookup of its own finds the SA of each row."""
     batch.sa_index[:] = -1
     for row in np.flatnonzero(batch.verdict == 0).tolist():
         daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))

@@ -1,6 +1,14 @@
-"""AEAD: every row that the window did not refuse is opened in place by the engine. TRUNCATED, INTEGRITY in `opened`.
+"""Open: the engine checks the ICV of every row that the window did not refuse, and decrypts it in place.
 
-`opened` is no verdict yet, because the window is asked again afterwards.
+1. `aim` says where ESP and its plaintext lie.
+2. The engine opens the rows that are WAITING. `opened` becomes DONE, TRUNCATED or INTEGRITY. It is not a verdict yet,
+   because `settle` asks the window again.
+
+A row whose ICV is wrong keeps its ciphertext. `settle` may open a row again under another number (`open_again`), or put
+its ciphertext back (`close_row`).
+
+What this does not do: it does not judge the trailer (trailer.py), and moves no window (replay.py).
+Sources: RFC 4303 3.4.4; RFC 8750 for implicit IVs.
 """
 
 from __future__ import annotations
@@ -19,6 +27,8 @@ from espsim.core.numbers import (
     BROKEN,
     CUT,
     DELIVERED,
+    ESP_END,
+    ESP_START,
     TRUNCATED,
     UNOPENED,
     WAITING,
@@ -29,16 +39,21 @@ from espsim.jit.compiling import kernel
 if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
+IV, ICV = 0, 1
+"""Columns of `extent`."""
+_ESP_HEADER = 8
+"""Bytes of SPI and sequence number."""
+
 
 @kernel
 def aim(
     verdict: U8, replay: U8, flags: U8, offset: I64, where: I32, sa_index: I32, extent: U8,
     esp: I64, end: I64, plain_at: I64, plain_length: I32, opened: U8,
 ) -> None:  # fmt: skip
-    """For rows without a verdict: ESP and its end, plaintext and its length (0 where there is no room for IV and ICV).
+    """For rows without a verdict: offsets of ESP, of its end, of the plaintext, and the plaintext's length.
 
-    `extent` (SAs, 2) is the length of IV and ICV in bytes. `opened` becomes WAITING where the window lets the row pass,
-    but TRUNCATED where the capture cut it.
+    The length is 0 where there is no room for IV and ICV. `extent` (SAs, 2): bytes of IV and ICV. `opened` becomes
+    WAITING where the window lets the row pass, TRUNCATED where the capture cut that row, else UNOPENED.
     """
     for i in range(len(verdict)):
         esp[i] = end[i] = plain_at[i] = plain_length[i] = 0
@@ -46,9 +61,9 @@ def aim(
         if verdict[i] != DELIVERED:
             continue
         sa = sa_index[i]
-        esp[i], end[i] = offset[i] + where[i, 1], offset[i] + where[i, 2]
-        plain_at[i] = esp[i] + 8 + np.int64(extent[sa, 0])
-        plain_length[i] = max(end[i] - np.int64(extent[sa, 1]) - plain_at[i], 0)
+        esp[i], end[i] = offset[i] + where[i, ESP_START], offset[i] + where[i, ESP_END]
+        plain_at[i] = esp[i] + _ESP_HEADER + np.int64(extent[sa, IV])
+        plain_length[i] = max(end[i] - np.int64(extent[sa, ICV]) - plain_at[i], 0)
         if replay[i] == DELIVERED:
             opened[i] = TRUNCATED if flags[i] & CUT else WAITING
 
@@ -57,7 +72,7 @@ _BROKEN = bytes([BROKEN])
 
 
 def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4303 3.4.4. Raises EngineError where the engine's library breaks down; no packet can make it."""
+    """RFC 4303 3.4.4. EngineError: the engine's library failed; no packet can cause that."""
     aim(
         batch.verdict, batch.replay, batch.flags, batch.offset, batch.where, batch.sa_index, columns.extent,
         batch.esp_at, batch.end_at, batch.plain_at, batch.plain_length, batch.opened,
@@ -70,13 +85,13 @@ STAGE = Stage("open", open_rows, frozenset({"esp_at", "end_at", "plain_at", "pla
 
 
 def open_again(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
-    """Open one row under the seq64 that it has now; `number` is the one that it had before.
+    """Open one row under its present seq64. `number` is the seq64 that it had before.
 
-    One that opened under another number does not open under this one, because an ICV fits one number; its ciphertext
-    is put back. Where the SA has no ICV the number is not part of anything, and what was opened stays.
+    A row that opened under `number` cannot open under another one, because an ICV fits one number: it is INTEGRITY, and
+    its ciphertext is put back. Without an ICV (null ciphers) the number has no influence, and the row stays open.
     """
     if batch.opened[row] in (Verdict.DELIVERED, Verdict.TRAILER):
-        if columns.extent[batch.sa_index[row], 1]:
+        if columns.extent[batch.sa_index[row], ICV]:
             close_row(batch, columns, row, number)
             batch.opened[row] = Verdict.INTEGRITY
         else:
@@ -91,9 +106,10 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int, number: int) -
 
 
 def close_row(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
-    """Ciphertext again where a row's plaintext lies; zeros where the keys are not at hand (`columns.entries`).
+    """Write ciphertext over a row's plaintext; zeros where the keys are not known (a benchmark without `entries`).
 
-    The ICV was left where it is. `number` is the one under which the row was opened: it is an implicit IV (RFC 8750).
+    The ICV still lies after it. `number`: the seq64 under which the row was opened, because it is an implicit IV
+    (RFC 8750).
     """
     at, size = int(batch.plain_at[row]), int(batch.plain_length[row])
     esp, plaintext = int(batch.esp_at[row]), batch.arena[at : at + size]
@@ -108,5 +124,5 @@ def close_row(batch: PacketBatch, columns: SadColumns, row: int, number: int) ->
 
 
 def _refuse_broken(opened: U8) -> None:
-    if _BROKEN in opened.tobytes():  # ten times as fast as numpy's any, for a batch
+    if _BROKEN in opened.tobytes():  # ten times as fast as numpy's any
         raise EngineError(f"the engine gave up on {np.count_nonzero(opened == BROKEN)} packets of a batch")

@@ -1,6 +1,14 @@
-"""Trailer: padding and next header of what was opened. TRAILER in `opened`; Linux judges it before the window moves.
+"""Trailer: padding and next header of what was opened. It writes TRAILER into `opened`.
 
-`wire/esp.py` split_trailer and the dummy packet over columns, as esp_remove_trailer judges them.
+The plaintext (wire/esp.py, split_trailer, over columns):
+
+    payload | TFC padding | padding 1, 2, 3 ... | pad length | next header
+
+It comes before `settle`, because Linux judges the trailer before the window moves.
+
+What this does not do: it cuts off no TFC padding (decap.py does, where the inner packet states its length), and refuses
+no padding for its bytes, as Linux refuses none.
+Sources: RFC 4303 2.4 to 2.6; Linux esp_remove_trailer (net/ipv4/esp4.c).
 """
 
 from __future__ import annotations
@@ -23,11 +31,14 @@ if TYPE_CHECKING:
 def judge_trailers(
     arena: U8, offset: I64, length: I32, opened: U8, payload: I32, pad: U8, next_header: U8, odd: U8
 ) -> None:  # fmt: skip
-    """Of rows whose `opened` is 0: payload length, pad length and next header; else, and where refused, zeros.
+    """Payload length, pad length and next header of rows whose `opened` is DELIVERED; zeros for all others.
 
-    `offset` and `length` are the plaintext's in the arena, in bytes. `opened` becomes TRAILER where the pad length
-    leaves no payload or next header 59 says that it is a dummy (RFC 4303 2.6). `odd` is 1 where the padding is not
-    1, 2, 3 (2.4), which no one refuses.
+    1. TRAILER: there is no trailer, the pad length leaves no payload, or the next header says that this is a dummy
+       packet (RFC 4303 2.6). The row keeps zeros.
+    2. The lengths in bytes, and the next header.
+    3. `odd` is 1 where the padding is not 1, 2, 3 ... (2.4).
+
+    `offset`, `length`: the plaintext in the arena, in bytes.
     """
     for i in range(len(offset)):
         payload[i], pad[i], next_header[i], odd[i] = 0, 0, 0, 0
@@ -46,7 +57,7 @@ def judge_trailers(
 
 
 def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
-    """RFC 4303 2.4 to 2.6, for every row."""
+    """RFC 4303 2.4 to 2.6."""
     judge_trailers(
         batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header,
         batch.odd_padding,
@@ -57,7 +68,7 @@ STAGE = Stage("trailer", trailer, frozenset({"payload", "pad", "next_header", "o
 
 
 def trailer_again(batch: PacketBatch, row: int) -> None:
-    """The same for one row."""
+    """`trailer` for one row, which `settle` has opened again."""
     this = slice(row, row + 1)
     judge_trailers(
         batch.arena, batch.plain_at[this], batch.plain_length[this], batch.opened[this],

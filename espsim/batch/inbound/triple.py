@@ -1,14 +1,22 @@
-"""The tables that a triple is found in: their layout, their hash, and how SAs are put in. lookup.py finds them.
+"""The tables in which lookup.py finds a triple: their layout, their hash, and how SAs are put in.
 
-The table of a triple is open addressing in buckets of one cache line. An IPv4 bucket holds four slots, words 0 to 3
-their keys (SPI << 32 | address) and words 4 to 7 what each says; an IPv6 bucket two slots of (address high, address
-low, SPI, says). `says` is
+The tables (uint64, 8 words a row) use open addressing. A row is a bucket, one cache line:
 
-    protocol << 32 | sa_index + 1        for this protocol, the newest, no mark: the whole answer is in this cache line
-    ASK << 32 | sa_index + 1             ask its row of `chain`, and follow the chain; 0 for none
+    IPv4: four slots    words 0-3 keys, SPI << 32 | address    words 4-7 (SAYS4) what each slot says
+    IPv6: two slots     words 0-3 and 4-7: address high, address low, SPI, what the slot says (SAYS6)
 
-`chain` (uint32) has a row for each SA: protocol, mark value, mark mask, UDP port (ANY_PORT: not looked at, else it must
-be equal), and the SA of the same SPI and address that came before it (sa_index + 1; 0: none).
+What a slot says, of the newest SA with this SPI and address:
+
+    protocol << 32 | sa_index + 1    it takes this protocol and has no mark and no port: the answer, if that fits
+    _CHAIN << 32 | sa_index + 1      look at its row of `chain`, and follow the chain
+    0                                the slot is free
+
+A row of `chain` (uint32, one for each SA):
+
+    PROTO              IP protocol
+    MARK, MARK_MASK    a packet's mark under the mask must be this value
+    PORT               a packet's UDP port must be this one; ANY_PORT: any
+    OLDER              the SA of the same SPI and address that came before (sa_index + 1); 0: none
 """
 
 from __future__ import annotations
@@ -20,16 +28,23 @@ from espsim.jit.bytes import mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.memory import zeros
 
+PROTO, MARK, MARK_MASK, PORT, OLDER = range(5)
+"""Columns of `chain`."""
+SAYS4, SAYS6, SLOT6 = 4, 3, 4
+"""In a bucket: the first word of what IPv4 slots say; what an IPv6 slot says, from its first word on; the words of an
+IPv6 slot."""
+
 ANY_PORT = np.uint32(0xFFFFFFFE)
-"""In a chain row: the UDP port is not part of the key."""
+"""In PORT: the UDP port is not part of the key."""
 NO_PORT = np.uint32(0xFFFFFFFF)
-"""In a packet's port column and a chain row: no UDP encapsulation."""
+"""In a packet's port column and in PORT: no UDP encapsulation."""
 TCP_PORT = np.uint32(0xFFFFFFFD)
 """In a packet's port column: it came in a TCP stream."""
 
 _0, _1, _29, _32 = (np.uint64(n) for n in (0, 1, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
-_ASK = np.uint64(0x100)
+_CHAIN = np.uint64(0x100)
+"""In the place of a protocol, which has 8 bits."""
 _MIX_A = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_B = np.uint64(0xC4CEB9FE1A85EC53)
 _MIX_C = np.uint64(0x9E3779B97F4A7C15)
@@ -39,7 +54,7 @@ _V4 = np.uint8(4)
 
 
 def triple_tables(v4: int, v6: int, *, huge: bool = True) -> tuple[U64, U64]:
-    """Empty tables with room for so many IPv4 and IPv6 SAs, half full then: 32 and 64 bytes an SA."""
+    """Empty tables for `v4` IPv4 SAs and `v6` IPv6 SAs, half full with them: 32 and 64 bytes an SA."""
     return (
         zeros((max(v4 // 2 + 1, 2), 8), np.uint64, huge=huge),
         zeros((max(v6 + 1, 2), 8), np.uint64, huge=huge),
@@ -48,20 +63,20 @@ def triple_tables(v4: int, v6: int, *, huge: bool = True) -> tuple[U64, U64]:
 
 @helper
 def mix(x: np.uint64) -> np.uint64:
-    """Murmur3's finalizer, shorter by its last step: the high half depends on every bit."""
+    """MurmurHash3's finalizer without its last step; the high half depends on every bit of `x`."""
     x = mul64(x ^ (x >> _32), _MIX_A)
     return mul64(x ^ (x >> _29), _MIX_B)
 
 
 @inlined
 def bucket4(table: U64, spi: np.uint32, address: np.uint64) -> np.uint64:
-    """The bucket of an IPv4 pair."""
+    """The bucket of an SPI and an IPv4 address."""
     return (mix(np.uint64(spi) << _32 | address) >> _32) * np.uint64(len(table)) >> _32
 
 
 @inlined
 def bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
-    """The bucket of an IPv6 pair."""
+    """The bucket of an SPI and an IPv6 address."""
     x = mul64(high, _MIX_C) ^ mul64(low, _MIX_D) ^ mul64(np.uint64(spi), _MIX_E)
     return (mix(x) >> _32) * np.uint64(len(table)) >> _32
 
@@ -70,17 +85,19 @@ def bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.u
 def _place(
     table: U64, at: np.uint64, v4: bool, key: np.uint64, high: np.uint64, low: np.uint64
 ) -> tuple[int, int, int]:
-    """(bucket, word of the slot's key, word of what it says) of a key, or of the free slot it would take; -1: full."""
+    """(bucket, word of the slot's key, word of what it says) of a key, or of the free slot for it; -1: the table is
+    full."""
     for _step in range(len(table)):
         line = table[at]
         if v4:
-            for slot in range(4):
-                if line[4 + slot] == _0 or line[slot] == key:
-                    return np.int64(at), slot, 4 + slot
+            for slot in range(SAYS4):
+                if line[SAYS4 + slot] == _0 or line[slot] == key:
+                    return np.int64(at), slot, SAYS4 + slot
         else:
-            for word in range(0, 8, 4):
-                if line[word + 3] == _0 or (line[word] == high and line[word + 1] == low and line[word + 2] == key):
-                    return np.int64(at), word, word + 3
+            for word in range(0, 8, SLOT6):
+                found = line[word] == high and line[word + 1] == low and line[word + 2] == key
+                if line[word + SAYS6] == _0 or found:
+                    return np.int64(at), word, word + SAYS6
         at = at + _1 if at + _1 < np.uint64(len(table)) else _0
     return -1, 0, 0
 
@@ -89,9 +106,9 @@ def _place(
 def triple_insert(
     sa: I64, family: U8, spi: U32, daddr: U64, table4: U64, table6: U64, chain: U32
 ) -> int:  # fmt: skip
-    """Put SAs in, the last one newest, and return how many found room.
+    """Put SAs in, oldest first, and return how many found room.
 
-    `sa` are rows of `chain`, whose first four fields are filled; `family`, `spi`, `daddr` are columns of all SAs.
+    `sa`: rows of `chain`, whose columns up to PORT are filled. `family`, `spi`, `daddr`: columns of all SAs.
     """
     for n in range(len(sa)):
         i = sa[n]
@@ -107,9 +124,9 @@ def triple_insert(
             return n
         line = table[where]
         older = line[says] & _LOW
-        marked = chain[i, 1] != 0 or chain[i, 2] != 0 or chain[i, 3] != ANY_PORT
-        kind = _ASK if marked else np.uint64(chain[i, 0])
-        chain[i, 4] = older
+        particular = chain[i, MARK] != 0 or chain[i, MARK_MASK] != 0 or chain[i, PORT] != ANY_PORT
+        kind = _CHAIN if particular else np.uint64(chain[i, PROTO])
+        chain[i, OLDER] = older
         if v4:
             line[word] = key
         else:

@@ -42,7 +42,8 @@ AHEAD = 16
 @inlined
 def shortest_payload(facts: I64, sa: Int) -> int:
     """In bytes: a shorter payload gets TFC padding up to this."""
-    return facts[sa, PORTS] & 0xFFFFFFFF
+    least: int = facts[sa, PORTS] & 0xFFFFFFFF
+    return least
 
 
 @inlined
