@@ -1,1 +1,1 @@
-"""iproute2's language and ours beside it: batches of `ip xfrm`, requests, policies, monitor, live kernels, fuzzing."""
+"""Two languages for a namespace, `ip xfrm` and espsim's requests; run on the model, or on a live kernel to compare."""

@@ -1,36 +1,36 @@
-"""Answers as JSON objects: what a request was told, what a state looks like, what was multicast.
+"""Answers as JSON objects: the answer to a request, a state, a multicast message.
 
-An answer has `errno` (0 or the errno), `result` ("OK" or the errno's name; for RX delivered or dropped, for TX sent or
-the errno's name, for EVENTS "N events"), `extack` (text or null), and with the requests that have them (`errno` is
-netlink's: what a sender of TX sees is its `result` alone):
+An answer has `errno` (0 or netlink's errno), `result` and `extack` (text or null). `result` is "OK" or the errno's
+name; for RX it is delivered or dropped, for TX sent or the errno's name (`errno` stays 0), for EVENTS "N events".
+Some answers have more:
 
     reply       ALLOCSPI and GETSA, on success: the state
     states      DUMP: the states, newest first, with their `count`
     events      EVENTS
     nonzero     STAT: every counter of /proc/net/xfrm_stat that is not 0
-    counters    RX, TX: what moved
+    counters    RX, TX: the counters that moved, and by how much
     packet      TX: what left, in hex; `out` names it: "10.7.1.1>10.7.0.1 ESP spi 0x1000 seq 0x1"
-    out         ADVANCE: the NAT keepalives and packets of IP-TFS that left meanwhile, where any did
-    late        ADVANCE, RX that waits: inner packets of IP-TFS that came out meanwhile; `counters` too of ADVANCE
+    out         ADVANCE: the NAT keepalives and packets of IP-TFS that left in that time, if any
+    late        ADVANCE, RX with `wait`: inner packets of IP-TFS delivered in that time; ADVANCE then has `counters` too
     reasm       RX: what moved in /proc/net/snmp, where there were fragments (request_fragments.py)
-    delivered   RX: how many packets were, where more than one was
-    skb_mark    RX, TX: the mark of what a socket saw, or of what left, in a list
+    delivered   RX: how many packets were delivered, if more than one
+    skb_mark    RX, TX: a list of the marks of what a socket got, or of what left
 
 A state always has src, dst, proto (number), spi (0x and 8 digits), family, mode (number), reqid, seq, hard_add_expires.
-What follows is there only where it says something, as `ip -s` is silent about the rest:
+As with `ip -s`, the rest is there only under its condition:
 
     bytes, packets                                             once it has carried a packet
     stat_replay_window, stat_replay, stat_integrity_failed     once it has refused one
     mark "0x5/0xff", if_id, pcpu, dir "in"|"out"               where it has one
-    sel "10.0.0.1/32 0.0.0.0/0"                                where the selector says its family
+    sel "10.0.0.1/32 0.0.0.0/0"                                where the selector states its family
     replay_window                                              where the legacy window is not 0
     encap "2,4500,4500", set_mark "0x33/0xff", mtimer, nat_keepalive, iptfs {drop_time, ...}      where it has one
     replay {oseq, seq, bitmap}                                 once the legacy context has moved (XFRMA_REPLAY_VAL)
     replay_esn {bmp_len, replay_window, seq, seq_hi, oseq, oseq_hi, bitmap, window, bmp}     where it has that context
 
-Bitmaps are 0x and 8 digits a word; bit 0 of `replay`'s is `seq` itself, `replay_esn`'s is the kernel's circular one,
-highest word first, as iproute2 prints it. `window` is replay_window again, and `bmp` the bitmap with word 0 first, as
-struct xfrm_replay_state_esn has it.
+Bitmaps are 0x and 8 digits a word. In that of `replay`, bit 0 is `seq`. That of `replay_esn` is the kernel's circular
+one, highest word first, as iproute2 prints it; `bmp` has word 0 first, as struct xfrm_replay_state_esn. `window` is
+replay_window again.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ def ok(**more: object) -> Answer:
 
 
 def refused(error: XfrmError) -> Answer:
-    """A request that the kernel refuses: nothing else is said."""
+    """A request that the kernel refuses: it has an errno, and an extack where the kernel gives one."""
     return {"errno": error.errno, "result": error.name, "extack": error.extack}
 
 
 def hang(note: str) -> Answer:
-    """A request that the kernel never answers, and every one after it; `note` says what happens instead."""
+    """A request that the kernel never answers. Every later request gets the same. `note` says what happens instead."""
     return {"errno": 0, "result": "HANG", "extack": None, "note": note}
 
 
 def state(view: StateView) -> Answer:
-    """A state, as the module's docstring says."""
+    """A state, with the fields that the module's docstring lists."""
     sa, stats = view.sa, view.stats
     answer: Answer = {
         "src": format_address(sa.src), "dst": format_address(sa.dst), "proto": sa.proto, "spi": f"0x{sa.spi:08x}",
@@ -93,7 +93,7 @@ def state(view: StateView) -> Answer:
 
 
 def _attributes(view: StateView) -> Answer:
-    """The rest of what an SA may have."""
+    """The optional fields of a state's SA."""
     sa = view.sa
     answer: Answer = {}
     if view.selector_family:
@@ -127,7 +127,7 @@ def encap_number(encap: Encap) -> int:
 
 
 def _iptfs(options: IptfsOptions, direction: Direction | None) -> Answer:
-    """copy_to_user_iptfs: what belongs to the SA's direction."""
+    """copy_to_user_iptfs: the options of the SA's direction."""
     if direction is Direction.IN:
         return {"drop_time": options.drop_time, "reorder_window": options.reorder_window}
     flag: Answer = {"dont_frag": True} if options.dont_frag else {}
@@ -159,7 +159,7 @@ def states(views: Iterable[StateView]) -> Answer:
 
 
 def events(found: Iterable[Event]) -> Answer:
-    """EVENTS: what was multicast since the last time, oldest first."""
+    """EVENTS: what was multicast since the last EVENTS, oldest first."""
     shown = [event(e) for e in found]
     return ok(events=shown) | {"result": f"{len(shown)} events"}
 
@@ -167,9 +167,9 @@ def events(found: Iterable[Event]) -> Answer:
 def event(found: Event) -> Answer:
     """One event: its kind, `t` on the model's clock, and what its message carries.
 
-    EXPIRE has `hard`, spi, bytes, packets and the state as `sa`; ACQUIRE has spi, dst, proto and seq, and pcpu where
-    one CPU asks; MIGRATE and MIGRATE_STATE what request_migrate.py says; FLUSHSA what was flushed; any other about a
-    state has it as `sa`.
+    EXPIRE has `hard`, spi, bytes, packets and the state as `sa`. ACQUIRE has spi, dst, proto and seq, and pcpu where
+    one CPU asks. request_migrate.py lists the fields of MIGRATE and MIGRATE_STATE. FLUSHSA says what was flushed. Any
+    other event of a state has the state as `sa`.
     """
     answer: Answer = {"event": found.kind, "t": round(found.time, 3)}
     view = found.view

@@ -1,4 +1,4 @@
-"""A batch of `ip` commands, run on a namespace of the model: what each prints, and what it is refused with.
+"""A batch of `ip` commands, run on a namespace of the model: what each prints, or how it is refused.
 
     [ip] [-options] xfrm state add|update|allocspi|get|delete|deleteall|flush|list|count ...
     [ip] [-options] xfrm policy add|update|get|delete|deleteall|flush|list|count|set|setdefault|getdefault ...
@@ -6,8 +6,10 @@
     pfkey getspi|add|update|get|delete|flush ...      android allocate ADDR [SPI]      (views.py)
     sleep SECONDS        sysctl NAME=VALUE            the model's clock, and net.core.xfrm_*
 
-`xfrm monitor` prints what came since the last one. Unlike `ip -batch` the batch goes on after a `list`, which there
-ends the process, and a line that the kernel refuses gets its `Command failed FILE:LINE` too.
+`xfrm monitor` prints the messages since the last `xfrm monitor`.
+
+Two things differ from `ip -batch`: the batch continues after a `list`, where `ip` ends the process, and a line that the
+kernel refuses gets its `Command failed FILE:LINE` too.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ _USAGE = "Usage: ip xfrm XFRM-OBJECT { COMMAND | help }\nwhere  XFRM-OBJECT := s
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one line. `errno` is None where `ip` itself refuses it, before the kernel is asked.
+    """The outcome of one line. `errno` is None where `ip` itself refuses it, before the kernel is asked.
 
     `result` is OK, the errno's name, REFUSED, or HANG. `stdout` and `stderr` are what `ip` prints, with line feeds.
     """
@@ -84,8 +86,8 @@ class Outcome:
         }  # fmt: skip
 
 
-class _Terminated(Exception):  # noqa: N818 - iproute2 ends here with what it has printed so far
-    """A command of several requests that ends at one that the kernel refuses: `text` stands on standard error."""
+class _Terminated(Exception):  # noqa: N818 - iproute2 ends here, and keeps what it has printed
+    """The kernel refused one request of a command with several, which ends there. `text` goes to standard error."""
 
     def __init__(self, error: XfrmError, text: str) -> None:
         self.error = error
@@ -93,14 +95,14 @@ class _Terminated(Exception):  # noqa: N818 - iproute2 ends here with what it ha
 
 
 class Batch:
-    """A namespace that is told a batch, line after line."""
+    """Runs a batch on a namespace, line after line."""
 
     def __init__(self, netns: Netns) -> None:
         self.netns = netns
-        self._notes: list[str] = []  # what a command that succeeds says on standard error
+        self._notes: list[str] = []  # what a command prints on standard error although it succeeds
 
     def run(self, line: BatchLine) -> Outcome:
-        """Carry out one command; whatever it is refused for is in the outcome. Raises nothing for bad input."""
+        """Run one command. A refusal is in the outcome; nothing is raised for bad input."""
         printed: list[str] = []
         self._notes.clear()
         try:
@@ -177,7 +179,7 @@ class Batch:
                 printed.append(self._count(options))
 
     def _deleteall(self, command: Listing, options: Options) -> None:
-        """The states that a dump shows, deleted one by one: one with SPI 0 cannot be, and ends it after the others."""
+        """Delete the states that a dump shows, one by one. A state with SPI 0 can't be deleted: it fails at the end."""
         found = [view for view in self.netns.dump() if passes(view, command.filter)]
         keys = [StateKey(v.sa.dst, v.sa.proto, v.sa.spi, v.sa.mark, family=v.af, srcaddr=v.sa.src) for v in found]
         refused = self._delete_each([partial(self.netns.delsa, key) for key in keys], options)
@@ -185,7 +187,7 @@ class Batch:
             raise _Terminated(refused, f"Failed to send delete-all request\n: {os.strerror(refused.errno)}")
 
     def _delete_each(self, deletions: Sequence[Callable[[], object]], options: Options) -> XfrmError | None:
-        """All of a dump in one round, and a second one that finds nothing more; the first refusal if there is one."""
+        """Delete what a dump found, in one round; a second round finds nothing. Returns the first refusal, if any."""
         refused: XfrmError | None = None
         for delete in deletions:
             try:
@@ -222,12 +224,12 @@ class Batch:
         elif command.verb == "getdefault":
             printed.append(format_defaults(self.netns.spd.defaults))
         elif command.verb in ("get", "list"):
-            for policy in reversed(found):  # a dump begins with the newest
+            for policy in reversed(found):  # a dump starts with the newest
                 text = format_policy(policy, stats=bool(options.stats))
                 printed.append(oneline(text) if options.oneline else text)
 
     def _deleteall_policies(self, command: PolicyCommand, options: Options) -> None:
-        """One by one, by direction and index: iproute2 does not send the type, so those of type sub stay."""
+        """Delete policies one by one, by direction and index. iproute2 does not send the type, so type sub stays."""
         found = reversed(apply_policy(self.netns, replace(command, verb="list")))
         commands = [
             PolicyCommand("delete", None, p.dir, None, None, p.index, mark=p.mark, if_id=p.if_id) for p in found
@@ -260,7 +262,7 @@ class Batch:
     # -- what is not iproute2's ---------------------------------------------------------------------------------------
 
     def _android(self, words: list[str], printed: list[str]) -> None:
-        """IpSecService gives every allocation a resource of its own, which netd makes its reqid."""
+        """`android allocate`. IpSecService gives each allocation a resource of its own; netd makes it the reqid."""
         requests = android(words, self.netns.android_resources + 1)
         self.netns.android_resources += 1
         for text, request in requests:
@@ -274,7 +276,7 @@ class Batch:
 
     def _sleep(self, words: list[str]) -> None:
         if len(words) != 1 or not _SECONDS.fullmatch(words[0]):
-            raise IpRefusal("sleep: a number of seconds is wanted")
+            raise IpRefusal("sleep: give a number of seconds")
         self.netns.advance(float(words[0]))
 
     def _sysctl(self, words: list[str]) -> None:
@@ -285,14 +287,14 @@ class Batch:
 
 
 def _not_xfrm(word: str) -> IpRefusal:
-    """An object of `ip` that is not xfrm, or is none at all (do_cmd in ip/ip.c)."""
+    """The refusal of an object that is not xfrm, known to `ip` or not (do_cmd in ip/ip.c)."""
     if any(matches(word, name) for name in _OBJECTS):
         return not_modelled(f"`ip {word}`")
     return IpRefusal(f'Object "{word}" is unknown, try "ip help".')
 
 
 def sentence(error: EspsimError) -> str:
-    """What libnetlink prints of a refusal: the kernel's own text with a full stop, else the errno's."""
+    """What libnetlink prints of a refusal: the kernel's text with a full stop, or the errno's text."""
     if not isinstance(error, XfrmError):
         return str(error)
     if error.extack:
@@ -304,7 +306,7 @@ def read_sysctl(words: list[str]) -> tuple[str, int]:
     """NAME=VALUE of `sysctl`. IpRefusal where it is something else."""
     name, equals, value = (words[-1] if words else "").partition("=")
     if len(words) != 1 or not equals or not re.fullmatch("[0-9]{1,9}", value, re.ASCII):
-        raise IpRefusal("sysctl: NAME=VALUE is wanted, such as net.core.xfrm_acq_expires=2")
+        raise IpRefusal("sysctl: give NAME=VALUE, such as net.core.xfrm_acq_expires=2")
     return name, int(value)
 
 

@@ -1,6 +1,8 @@
 r"""A batch's lines as `ip -batch` cuts them: `#` ends a line, `\` at the end joins the next, quotes keep a word whole.
 
-Nothing here looks at what the words mean. A file that is no text, or a line that nobody wrote, is an InputError.
+InputError for a file that is not text and for a line that is too long.
+
+What this does not do: look at what the words mean.
 """
 
 from __future__ import annotations
@@ -18,29 +20,29 @@ from espsim.text.lexer import MAX_LINE
 MAX_WORDS = 99
 _BLANK = " \t\r\n"
 _SHORT = 5
-"""Characters of a hidden word that is replaced in quotes alone: elsewhere it is too likely to be another word."""
+"""Characters. A hidden word this short is replaced in quotes only: elsewhere it is too likely to be another word."""
 
 
 @dataclass(frozen=True, repr=False)
 class BatchLine:
-    """One command: its words and the number of its (last) line. It has no repr: there are keys in it."""
+    """One command: its words and the number of its (last) line. It has no repr: it holds keys."""
 
     number: int
     words: tuple[str, ...]
 
     @property
     def shown(self) -> str:
-        """The command as it may be shown: every key is replaced."""
+        """The command as it may be shown, with every key replaced."""
         return " ".join(_requote(word) for word in self._seen)
 
     @functools.cached_property
     def _seen(self) -> list[str]:
-        """Its words as they may be shown. A word beside a key that may be a part of it is replaced too."""
+        """Its words as they may be shown. A word next to a key that may be a part of it is replaced too."""
         args = Args(self.words)
         return [args.seen(word) for word in self.words]
 
     def hide(self, text: str) -> str:
-        """What was said of this line, without its keys."""
+        """A text about this line, without the line's keys."""
         for word, seen in sorted(zip(self.words, self._seen, strict=True), key=lambda pair: -len(pair[0])):
             if seen != word:
                 text = text.replace(f'"{word}"', f'"{seen}"')
@@ -64,14 +66,14 @@ def read_batch(file: BinaryIO, where: str) -> Iterator[BatchLine]:
 
 
 def read_lines(file: BinaryIO, where: str) -> Iterator[str]:
-    """The lines of a file one by one, as they stand. InputError, with the line, where one is no text or too long."""
+    """The lines of a file one by one, unchanged. InputError, with the line, where one is not text or too long."""
     number = 0
     while (text := _physical(file, where, number := number + 1)) is not None:
         yield text.rstrip("\r\n")
 
 
 def split_words(line: str) -> list[str]:
-    """makeargs(): quotes count at the start of a word alone, and nothing escapes within them."""
+    """makeargs(): quotes count only at the start of a word, and nothing is escaped within them."""
     words: list[str] = []
     at = 0
     while True:
@@ -95,7 +97,7 @@ def split_words(line: str) -> list[str]:
 
 
 def _logical(file: BinaryIO, where: str, before: int) -> tuple[str, int] | None:
-    """A line with what it continues in, and how many lines that was; None at the end."""
+    """A line with its continuations, and the number of lines; None at the end."""
     parts: list[str] = []
     size = 0
     while True:

@@ -1,11 +1,12 @@
-"""The same batch on the running kernel, in a network namespace made for it, and beside it on the model.
+"""Runs a batch on the running kernel, in a network namespace made for it, and on the model, and compares.
 
-Each line is one run of `ip` in that namespace; the namespace ends with the process that holds it. Where the kernel or
-`ip` cannot do what a line asks, for a reason that is not the question (no ESP type, an older iproute2), the line is
-"not comparable": it counts neither as agreement nor as a difference, and the model is not told of it, so that both go
-on from the same state.
+Each line is one run of `ip` in that namespace. The namespace ends with the process that holds it.
 
-An SPI that the kernel drew is not the model's: both are shown as `<spi N>` from there on. Dates are shown as `-`.
+A line is "not comparable" where the kernel or `ip` can't do what it asks for a reason outside the comparison (no ESP
+type, an older iproute2). Such a line is neither an agreement nor a difference. The model does not run it, so both sides
+continue from the same state.
+
+Kernel and model draw different SPIs. From then on both SPIs are shown as `<spi N>`. Dates are shown as `-`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _NEWER = ("dir", "if_id", "pcpu-num", "packet", "crypto")
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One line on both. `live` and `model` are what each printed, with what cannot be equal replaced."""
+    """One line on both sides. `live` and `model` are what each printed, with drawn SPIs and dates replaced."""
 
     line: int
     command: str
@@ -65,7 +66,7 @@ class Compared:
 
 @dataclass(slots=True)
 class LiveResult:
-    """What `run_live` found. `release` is uname's, `against` the model's kernel or policy, `ip` iproute2's version."""
+    """What `run_live` found. `release`: uname's; `against`: the model's kernel or SPI rule; `ip`: its version."""
 
     release: str
     against: str
@@ -88,7 +89,7 @@ class LiveResult:
 
 
 def unavailable() -> str | None:
-    """Why no batch can run on this machine's kernel, None where one can."""
+    """Why no batch can run on this machine's kernel. None: one can."""
     for program in ("ip", "unshare", "nsenter"):
         if _program(program) is None:
             return f"there is no `{program}` here"
@@ -101,16 +102,16 @@ def unavailable() -> str | None:
 
 
 def running_release() -> str:
-    """This kernel's version: what a distribution's `uname -v` says, as Debian's does (its -r is 6.1.0-56), else -r."""
+    """This kernel's version: from `uname -v` where a distribution puts it there (Debian's -r is 6.1.0-56), else -r."""
     uname = os.uname()
     said = re.search(r"Debian (\d+\.\d+\.\d+)", uname.version)
     return said[1] if said else uname.release
 
 
 def kernel_of(release: str) -> str:
-    """The name, for the model, of a kernel by its version: which stable releases have 94f39804d891, and which habits.
+    """The model's name of the kernel with this version. It depends on which stable releases have 94f39804d891.
 
-    6.13 to 6.17 and 7.1 were not run: each counts as the one before it that was.
+    6.13 to 6.17 and 7.1 were not run. Each counts as the nearest earlier version that was run.
     """
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
     version = tuple(int(n or 0) for n in found.groups()) if found else (99, 0, 0)
@@ -128,7 +129,7 @@ def kernel_of(release: str) -> str:
 
 
 def run_live(lines: Sequence[BatchLine], *, policy: str | None = None, seed: int = 0) -> LiveResult:
-    """Run a batch on both. InputError: this machine cannot (`unavailable`), or there is no such policy."""
+    """Run a batch on both. InputError: this machine cannot (`unavailable`), or no SPI rule is named `policy`."""
     why = unavailable()
     if why is not None:
         raise InputError(f"--live cannot run here: {why}")
@@ -146,14 +147,14 @@ def run_live(lines: Sequence[BatchLine], *, policy: str | None = None, seed: int
 
 @contextlib.contextmanager
 def namespace_holder() -> Iterator[int]:
-    """A process that holds a new network namespace until the context ends: its number."""
+    """The number of a process that holds a new network namespace until the context ends."""
     command = [_path("unshare"), "-n", "cat"]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - fixed words
     stdin, stdout = cast(IO[bytes], holder.stdin), cast(IO[bytes], holder.stdout)
     try:
         stdin.write(b"\n")
         stdin.flush()
-        stdout.read(1)  # cat answers: it is in its namespace now
+        stdout.read(1)  # cat has answered, so it is in its namespace
         yield holder.pid
     finally:
         with uncut():
@@ -175,7 +176,7 @@ def _path(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """One run of `ip`. `status` None: it did not come back in time."""
+    """One run of `ip`. `status` None: it did not end in time."""
 
     status: int | None
     stdout: str
@@ -183,7 +184,7 @@ class _Ran:
 
 
 class _Namespace:
-    """A network namespace of the running kernel, held by a process that waits for us to go."""
+    """A network namespace of the running kernel, held by a process that ends when we do."""
 
     def __init__(self, pid: int) -> None:
         self._enter = [_path("nsenter"), f"--net=/proc/{pid}/ns/net"]
@@ -193,7 +194,7 @@ class _Namespace:
     @classmethod
     @contextlib.contextmanager
     def made(cls) -> Iterator[_Namespace]:
-        """A new one, gone afterwards."""
+        """A new namespace. It is gone afterwards."""
         with namespace_holder() as pid:
             namespace = cls(pid)
             try:
@@ -213,7 +214,7 @@ class _Namespace:
         return _Ran(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
     def listen(self, lines: Sequence[BatchLine]) -> None:
-        """Start a monitor for each `xfrm monitor` line that will come, so that it has heard everything by then."""
+        """Start a monitor for each `xfrm monitor` line of the batch, so that it hears everything before its line."""
         for line in lines:
             words = monitor_words(line.words)
             if words is None or words in self._monitors:
@@ -229,7 +230,7 @@ class _Namespace:
             time.sleep(_SETTLE)
 
     def heard(self, words: tuple[str, ...]) -> _Ran:
-        """What the monitor of these words printed since the last time any was asked."""
+        """What the monitor with these words printed since any monitor was last asked."""
         time.sleep(_SETTLE)
         process, output = self._monitors[words]
         at = self._read.get(words, 0)
@@ -248,7 +249,7 @@ class _Namespace:
 
 
 def monitor_words(words: Sequence[str]) -> tuple[str, ...] | None:
-    """The words of an `xfrm monitor` line as `ip` gets them, None where it is another line."""
+    """The words of an `xfrm monitor` line as `ip` gets them. None: it is another line."""
     try:
         _, rest = read_options(list(words))
     except IpRefusal:
@@ -263,7 +264,7 @@ def _for_ip(words: Sequence[str]) -> list[str]:
 
 
 class _Comparison:
-    """Both sides, and the SPIs that each of them drew so far."""
+    """Both sides, and the SPIs that each has drawn so far."""
 
     def __init__(self, namespace: _Namespace, batch: Batch) -> None:
         self._namespace = namespace
@@ -326,7 +327,7 @@ class _Comparison:
 
 
 def _cannot(ran: _Ran, line: BatchLine) -> str:
-    """Why this kernel, or this `ip`, could not do what the line asks, "" where it could."""
+    """Why this kernel or this `ip` could not do what the line asks; "" where it could."""
     if ran.status == 0:
         return ""
     if ran.status is None:
@@ -338,14 +339,14 @@ def _cannot(ran: _Ran, line: BatchLine) -> str:
 
 
 def _newer(line: BatchLine) -> str:
-    """What to say of an iproute2 that refuses a line about a state for a word that came later, "" for other lines."""
+    """The reason where an older iproute2 refuses a newer word in a line about a state; "" for other lines."""
     rest = _about_a_state(line)
     word = next((word for word in _NEWER if rest and word in rest), None)
-    return f"this iproute2 has no word {word}" if word else ""
+    return f"this iproute2 does not know the word {word}" if word else ""
 
 
 def _accepted(line: BatchLine) -> bool:
-    """Whether our own reading finds nothing wrong with a line about a state."""
+    """Whether it is a line about a state that our own reader accepts."""
     rest = _about_a_state(line)
     try:
         return rest is not None and parse_state(rest) is not None
@@ -354,7 +355,7 @@ def _accepted(line: BatchLine) -> bool:
 
 
 def _about_a_state(line: BatchLine) -> list[str] | None:
-    """The words after `xfrm state`, None in another line."""
+    """The words after `xfrm state`. None: it is another line."""
     try:
         _, rest = read_options(list(line.words))
     except IpRefusal:
@@ -364,7 +365,7 @@ def _about_a_state(line: BatchLine) -> list[str] | None:
 
 
 def _random_range(line: BatchLine) -> SpiRequest | None:
-    """The request of an `allocspi` that draws."""
+    """The request of an `allocspi` that draws an SPI. None: it is another line."""
     rest = _about_a_state(line)
     try:
         command = None if rest is None else parse_state(rest)

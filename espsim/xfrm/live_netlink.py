@@ -1,7 +1,7 @@
-"""Requests of the request language, sent to the running kernel as netlink messages, and its answers in the same JSON.
+"""Sends requests of the request language to the running kernel as netlink messages; its answers are in the same JSON.
 
 The messages are those of include/uapi/linux/xfrm.h on a little-endian machine with 64-bit numbers aligned to 8. A
-socket made in a namespace stays there, so one thread that enters it for a moment is enough.
+socket stays in the namespace in which it was made, so a thread enters the namespace only to make it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _TYPES = {
 }  # fmt: skip
 
 
-class NotAskable(EspsimError):  # noqa: N818 - an outcome, more than a fault
-    """A line of the request language that is the model's own: packets, clocks, policies."""
+class NotAskable(EspsimError):  # noqa: N818 - it is an outcome, not a fault
+    """A line that only the model understands: packets, clocks, policies."""
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -70,7 +70,7 @@ def mark_of(mark: Mark) -> bytes:
 
 
 def selector_of(sel: Selector, family: int | None = None) -> bytes:
-    """struct xfrm_selector; its family is its addresses' where none is said."""
+    """struct xfrm_selector. Without `family` it has that of its addresses."""
     length = len(sel.src or sel.dst)
     af = {0: 0, 4: 2, 16: 10}[length] if family is None else family
     return (
@@ -114,7 +114,7 @@ def common_of(request: SaRequest | SpiRequest) -> bytes:
 
 
 def esn_of(esn: EsnState) -> bytes:
-    """XFRMA_REPLAY_ESN_VAL, without a bitmap where its length is too big to be sent."""
+    """XFRMA_REPLAY_ESN_VAL, without the bitmap where that is too long to send."""
     words = esn.bmp_len if esn.bmp_len <= 128 else 0
     head = struct.pack("=6I", esn.bmp_len, esn.oseq, esn.seq, esn.oseq_hi, esn.seq_hi, esn.replay_window)
     return attribute(23, head + bytes(4 * words))
@@ -198,7 +198,7 @@ def migrate_state_of(request: MigrateStateRequest) -> bytes:
 
 
 def migrate_of(request: MigrateRequest) -> bytes:
-    """MIGRATE: struct xfrm_userpolicy_id (64 bytes), POLICY_TYPE, MIGRATE and what else is said."""
+    """MIGRATE: struct xfrm_userpolicy_id (64 bytes), POLICY_TYPE, MIGRATE and the optional attributes."""
     body = selector_of(request.selector) + struct.pack("=IB3x", 0, request.dir)
     body += attribute(16, struct.pack("=B5x", request.ptype == "sub"))
     moves = b""
@@ -217,7 +217,7 @@ def id_of(key: StateKey) -> bytes:
 
 
 def key_attributes(key: StateKey) -> bytes:
-    """What GETSA and the others may have besides."""
+    """The optional attributes of GETSA and the other requests with a key."""
     found = mark_of(key.mark)
     if key.srcaddr is not None:
         found += attribute(13, key.srcaddr.ljust(16, b"\0"))
@@ -278,7 +278,7 @@ class LiveKernel:
     @classmethod
     @contextlib.contextmanager
     def made(cls) -> Iterator[LiveKernel]:
-        """A new namespace, gone afterwards."""
+        """A kernel socket in a new namespace. It is gone afterwards."""
         with namespace_holder() as pid:
             kernel = cls(pid)
             try:
@@ -290,12 +290,12 @@ class LiveKernel:
         """The answer to one request line, as `run_requests` gives it."""
         split = split_line(line, None, 1)
         if split is None:
-            raise InputError("an empty line is no request")
+            raise InputError("an empty line is not a request")
         verb, words = split
         if verb == "GETSA" and words == ["dump"]:
             verb, words = "DUMP", []
         if verb not in _TYPES:
-            raise NotAskable(f"{verb} is no request to a kernel")
+            raise NotAskable(f"{verb} is not a request to a kernel")
         if verb == "MIGRATE":
             words, entries = split_entries(words)
             parsed = Words.parse(words, WORDS_OF[verb], None, 1)
@@ -337,7 +337,7 @@ class LiveKernel:
 
 
 def _text(content: bytes, flags: int) -> str | None:
-    """NLMSGERR_ATTR_MSG of an acknowledgement with NLM_F_ACK_TLVS and NLM_F_CAPPED."""
+    """NLMSGERR_ATTR_MSG of an acknowledgement, None without one: NLM_F_ACK_TLVS says it is there."""
     if not flags & 0x200:
         return None
     found = attributes(content[20:])
@@ -359,7 +359,7 @@ def _address(data: bytes, family: int) -> str:
 
 
 def state_from(body: bytes) -> dict[str, Any]:
-    """A NEWSA message as answers.state shows a state."""
+    """A NEWSA message in the form of answers.state."""
     (spi,) = struct.unpack_from(">I", body, 72)
     lft = struct.unpack_from("=8Q", body, 96)
     curlft = struct.unpack_from("=4Q", body, 160)
@@ -386,7 +386,7 @@ def state_from(body: bytes) -> dict[str, Any]:
 
 
 def _more_of_state(body: bytes, more: dict[int, bytes]) -> dict[str, Any]:
-    """What the later recordings have of a state besides."""
+    """The fields of a state that only later recordings have."""
     answer: dict[str, Any] = {}
     (af,) = struct.unpack_from("=H", body, 40)
     if af:
@@ -409,7 +409,7 @@ def _more_of_state(body: bytes, more: dict[int, bytes]) -> dict[str, Any]:
 
 
 def _socket_in(pid: int) -> socket.socket:
-    """A netlink socket of the namespace of a process. InputError: this kernel has no xfrm."""
+    """A netlink socket in the namespace of the process `pid`. InputError: this kernel has no xfrm."""
     made: list[socket.socket | OSError] = []
 
     def enter() -> None:

@@ -42,7 +42,7 @@ class Monitor:
         return self._kinds is None or event.kind in self._kinds
 
     def show(self, event: Event, *, stats: bool = False) -> str:
-        """One message with its line feeds; a kind that this monitor has no words for is its name alone."""
+        """One message with its line feeds. Of a kind without a form here only the name is shown."""
         view, kind = event.view, event.kind
         if kind == "EXPIRE" and view is not None:
             return format_expired(view, event.hard, stats=stats)
@@ -65,7 +65,7 @@ class Monitor:
 
 
 def _acquire(event: Event, stats: bool) -> str:
-    """xfrm_acquire_print(); the policy is there where whoever asked put it into the event."""
+    """xfrm_acquire_print(), with the policy if the event has one."""
     view = event.view
     assert view is not None  # noqa: S101 - an ACQUIRE is about a state
     sa = as_shown(view)

@@ -1,4 +1,4 @@
-"""Options of `ip` before its object (ip/ip.c of iproute2 6.1), as far as they have a meaning in one line of a batch."""
+"""Options of `ip` before its object (ip/ip.c of iproute2 6.1): those that mean something in a line of a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FOREIGN = ("-echo", "-loops", "-force", "-batch", "-rcvbuf", "-netns", "-all", 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`stats`: how often -s was said. `family`: 0, AF_INET or AF_INET6."""
+    """`stats`: how many -s there are. `family`: 0, AF_INET or AF_INET6."""
 
     stats: int = 0
     oneline: bool = False
@@ -25,7 +25,7 @@ class Options:
 
 
 def read_options(words: list[str]) -> tuple[Options, list[str]]:
-    """The options of a line, and its words from the object on. IpRefusal: no option, or none that has a place here."""
+    """The options of a line, and its words from the object on. IpRefusal: an option that is unknown or not modelled."""
     at = 1 if words and words[0] == "ip" else 0
     stats, one, family = 0, False, 0
     while at < len(words) and words[at].startswith("-"):

@@ -1,7 +1,9 @@
-"""The other end of RX and TX: packets as a peer that holds an SA's keys would send them, and plain ones.
+"""Makes the packets of RX and TX: those of a peer that holds an SA's keys, and plain ones.
 
-Whatever a line asks for is built, also what no honest peer would send: a repeated or zero sequence number, a wrong
-ICV, a packet cut short, UDP around an SA that has none.
+It builds whatever a line asks for, also what no honest peer would send: a repeated or zero sequence number, a wrong
+ICV, a packet cut short, UDP around an SA without encapsulation.
+
+What this does not do: ask a counter, limit or window, or compute an ICV of AH.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from espsim.wire import esp, iptfs, ipv4, ipv6, udp
 _TTL = 64
 DATAGRAM_PORTS = _SPORT, _DPORT = 40000, 40001
 _JUNK = 24
-"""Bytes after the ESP header where no one has keys: about as many as an SA would put there, and no fewer."""
+"""Bytes after the ESP header where no SA has keys: at least as many as an SA would put there."""
 _LEAST_HEADER = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the line asks of one ESP packet. `seq64` includes seq_hi; `cut` is the length that ESP is cut to;
-    `ports` wraps it in UDP. `next_header` is ESP's, whatever is inside; `blocks` lie in an AGGFRAG payload
-    (RFC 9347), whose header `aggregation` is.
+    """What a line asks of one ESP packet.
+
+    `seq64` includes seq_hi. `cut`: bytes to which ESP is cut. `ports`: of the UDP around it. `next_header` is ESP's,
+    whatever is inside. `aggregation` is the header of an AGGFRAG payload (RFC 9347), and `blocks` follow it.
     """
 
     src: Address
@@ -48,7 +51,7 @@ def datagram(src: Address, dst: Address, payload: int) -> bytes:
 
 
 def keepalive(sa: SecurityAssociation) -> bytes:
-    """A NAT keepalive of an SA in UDP (RFC 3948 2.3), as xfrm_nat_keepalive.c sends it: one octet between its ports."""
+    """A NAT keepalive of an SA in UDP (RFC 3948 2.3), as xfrm_nat_keepalive.c sends it: a datagram of one octet."""
     ports = (sa.encap.sport, sa.encap.dport) if sa.encap is not None else (0, 0)
     payload = udp.emit(*ports, udp.KEEPALIVE, (sa.src, sa.dst) if len(sa.dst) == 16 else None)
     return packet_of(sa.src, sa.dst, PROTO_UDP, payload)
@@ -68,14 +71,14 @@ def packet_of(src: Address, dst: Address, proto: int, payload: bytes) -> bytes:
 
 
 class Peer:
-    """Seals packets with the keys of SAs that it is shown. CBC's IVs and the masks of GCM's come from `rng`."""
+    """Seals packets with the keys of given SAs. IVs come from `rng`."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._engine = CryptographyEngine()
 
     def esp_packet(self, shape: Shape, sa: SecurityAssociation | None, inner: bytes) -> bytes:
-        """The outer IP packet. `sa` None, or without keys: zeros behind the ESP header, for nobody has keys."""
+        """The outer IP packet. `sa` None, or without keys: zeros follow the ESP header."""
         if sa is None or sa.keys is None:
             sealed = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(max(_JUNK, len(inner) - _LEAST_HEADER))
         else:
@@ -90,15 +93,15 @@ class Peer:
         return packet_of(shape.src, shape.dst, PROTO_UDP, udp.emit(*shape.ports, sealed, addresses))
 
     def ah_packet(self, shape: Shape) -> bytes:
-        """An AH header (RFC 4302 2) with an ICV of 96 zero bits before an empty UDP datagram: espsim runs no AH."""
+        """An AH header (RFC 4302 2) before an empty UDP datagram. Its ICV is 96 zero bits: espsim runs no AH."""
         inner = udp.emit(_SPORT, _DPORT, b"", (shape.src, shape.dst))
         header = bytes((PROTO_UDP, 4, 0, 0)) + esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(12)
         return packet_of(shape.src, shape.dst, PROTO_AH, header + inner)
 
     def _seal(self, shape: Shape, sa: SecurityAssociation, inner: bytes) -> bytes:
-        """ESP alone, under the SA's keys and with the number that is wanted: no counter, limit or rule is asked."""
+        """ESP under the SA's keys, with the line's sequence number. No counter or limit is asked."""
         keys = sa.keys
-        assert keys is not None  # noqa: S101 - who has no keys seals nothing
+        assert keys is not None  # noqa: S101 - the caller has checked
         payload, next_header = _inside(sa, shape, inner)
         header = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF)
         iv = self._rng.randbytes(keys.suite.iv_length)
@@ -108,7 +111,7 @@ class Peer:
 
 
 def _inside(sa: SecurityAssociation, shape: Shape, inner: bytes) -> tuple[bytes, int]:
-    """What ESP holds, and its next header, by the SA's mode and by what the line asks for."""
+    """The payload of ESP and its next header, by the SA's mode and the line."""
     v4 = inner[0] >> 4 == 4
     if sa.mode is Mode.IPTFS or shape.blocks is not None or shape.aggregation is not None:
         blocks = inner if shape.blocks is None else shape.blocks

@@ -1,6 +1,6 @@
-"""What `ip xfrm policy` asks of a namespace: a command, and what it does to the policies.
+"""A command of `ip xfrm policy`, and what it does to a namespace's policies.
 
-How a command is written is policy_words.py's; it is shared by the batch language and the request language.
+The batch language and the request language share it. policy_words.py reads the words.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _TEMPLATE_PROTOCOLS = frozenset({43, 50, 51, 60, 108})
 
 @dataclass(frozen=True, slots=True)
 class PolicyCommand:
-    """One `ip xfrm policy` command. `policy`: what add and update install; `thresholds`, `defaults`: what set and
-    setdefault put in the place of what Spd has. `odd_mode`: the number of a template's mode that no kernel has.
+    """One `ip xfrm policy` command.
 
-    For the other verbs the fields say which policies are meant; None: it was not said.
+    `policy` is what add and update install. `thresholds` and `defaults` are the new values of set and setdefault.
+    `odd_mode` is the number of a template's mode that no kernel has. For the other verbs the fields say which policies
+    are meant; None: any.
     """
 
     verb: Verb
@@ -49,9 +50,9 @@ class PolicyCommand:
 
 
 def apply_policy(netns: Netns, command: PolicyCommand) -> list[Policy]:
-    """What the command does to a namespace's policies, and the messages about it.
+    """Run the command on a namespace, which sends its messages.
 
-    Returns those that were installed, found or removed. XfrmError: EEXIST, ENOENT, and EINVAL of `_verify`.
+    Returns the policies that were installed, found or removed. XfrmError: EEXIST, ENOENT, EINVAL.
     """
     spd, verb = netns.spd, command.verb
     spd.thresholds.update(command.thresholds)
@@ -115,7 +116,7 @@ def _wanted(command: PolicyCommand) -> Policy:
 
 
 def _flush(netns: Netns, ptype: str) -> list[Policy]:
-    """XFRM_MSG_FLUSHPOLICY of one type; where there is none, success and no message."""
+    """XFRM_MSG_FLUSHPOLICY of one type. It succeeds without a message where there is no such policy."""
     gone = [policy for policy in netns.spd if policy.ptype == ptype]
     for policy in gone:
         netns.spd.remove(policy)
@@ -125,7 +126,7 @@ def _flush(netns: Netns, ptype: str) -> list[Policy]:
 
 
 def _means(command: PolicyCommand, policy: Policy) -> bool:
-    """xfrm_policy_filter_match (ip/xfrm_policy.c): what was said must be so."""
+    """xfrm_policy_filter_match (ip/xfrm_policy.c): whether the policy agrees with everything that was given."""
     said = (
         (command.dir, policy.dir), (command.af, policy.af), (command.ptype, policy.ptype),
         (command.index, policy.index), (command.action, policy.action), (command.priority, policy.priority),
@@ -138,7 +139,7 @@ def _means(command: PolicyCommand, policy: Policy) -> bool:
 
 
 def _within(want: Selector, policy: Policy) -> bool:
-    """Addresses by the bits of the prefix that was said, whatever the policy's own; the rest where it was said."""
+    """Whether a policy's selector fits. Addresses are compared under the wanted prefix, not the policy's own."""
     have = policy.selector
     zeros = bytes(16 if policy.af == AF_INET6 else 4)
     for said, plen, address in (

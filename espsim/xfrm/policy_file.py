@@ -1,11 +1,11 @@
-"""Policies as people paste them, into an SPD: for commands that ask what a host's policies say of its packets.
+"""Reads pasted policies into an SPD, for commands that judge packets by a host's policies.
 
     `ip xfrm policy add|update|delete|flush|set|setdefault ...`    commands, in their order
-    what `ip [-s] xfrm policy [list]` prints                       the newest first, so it goes in from its end
+    what `ip [-s] xfrm policy [list]` prints                       newest first, so it is installed from its end
     what `ip xfrm policy getdefault` prints                        the defaults
 
-States, prompts and other lines are passed over with a note. A policy that can't be read stops: it would make answers
-wrong. Policies of sockets (`socket in`) are a key manager's own and are passed over.
+States and other lines are passed over with a note. So are policies of sockets (`socket in`): they are a key manager's
+own. A policy that can't be read is an error: without it answers would be wrong.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _DEFAULT = re.compile(r"\s+(in|fwd|out):\s+(accept|block)\s*$")
 _SOCKET = re.compile(r"\s+socket (?:in|out|fwd)\b")
 _MARK = re.compile(r"(0x[0-9a-fA-F]+|\d+)/(0x[0-9a-fA-F]+|\d+)")
 _DROPPED = {"share": 1, "uid": 1, "enc-mask": 1, "auth-mask": 1, "comp-mask": 1}
-"""Words of a dump that say nothing here, and how many words follow each."""
+"""Words of a dump that don't matter here, and how many words follow each."""
 _PASSED = ("lifetime", "limit:", "expire", "crypto offload", "security context", "policy type", "failed")
-"""What rows begin with that a dump has and `add` doesn't take."""
+"""The starts of rows that a dump has and `add` doesn't take."""
 _LIMITS = re.compile(r"\d+\(bytes\)|\d+\(packets\)|\d+B|add |use ")
 
 
 @dataclass(slots=True)
 class PolicyText:
-    """The SPD of a text, how many policies went in, and what was passed over."""
+    """The SPD of a text, how many policies it has, and notes on what was passed over."""
 
     spd: Spd
     policies: int
@@ -49,7 +49,7 @@ class PolicyText:
 
 @dataclass(slots=True)
 class _Found:
-    """The words of one policy that a dump lists, each row's line."""
+    """The rows of one policy that a dump lists, and its first line."""
 
     line: int
     rows: list[str]
@@ -58,7 +58,7 @@ class _Found:
 
 @dataclass(slots=True)
 class _Read:
-    """What a text holds: commands, and listed policies."""
+    """What a text holds: commands with their lines, listed policies, defaults and notes."""
 
     commands: list[tuple[int, PolicyCommand]] = field(default_factory=list)
     listed: list[_Found] = field(default_factory=list)
@@ -69,8 +69,8 @@ class _Read:
 def read_policies(path: str) -> PolicyText:
     """The policies of a file, or of standard input for `-`.
 
-    InputError with the line: a policy that can't be read, or that a kernel refuses; a file with neither a policy nor a
-    default.
+    InputError: a policy that can't be read, or that a kernel refuses (both with the line); neither a policy nor a
+    default in the file.
     """
     return policies_of("".join(file_pieces(path)), path)
 
@@ -90,7 +90,7 @@ def policies_of(text: str, where: str | None = None) -> PolicyText:
         _apply(netns, command, where, line)
     count = len(netns.spd)
     if not count and not read.defaults and not read.commands:
-        raise InputError("no policy in it, as `ip xfrm policy` lists or adds them", where=where)
+        raise InputError("no policy in it; give what `ip xfrm policy` lists, or its commands", where=where)
     return PolicyText(netns.spd, count, read.notes)
 
 
@@ -146,7 +146,7 @@ def _command(read: _Read, found: re.Match[str], where: str | None, line: int, *,
 
 
 def _of_dump(found: _Found, where: str | None) -> PolicyCommand:
-    """`add` with the words of a listed policy, those that `add` doesn't take left out."""
+    """`add` with the words of a listed policy, without those that `add` doesn't take."""
     words = ["add", *_words(found)]
     try:
         return parse_policy_words(words)
@@ -169,7 +169,7 @@ def _words(found: _Found) -> Iterator[str]:
                 continue
             if word in _DROPPED:
                 next(words, None)
-            elif word == "flag":  # the last of its row, and nothing that is asked here
+            elif word == "flag":  # nothing here asks for flags; they are the last of their row
                 break
             elif (mark := _MARK.fullmatch(word)) is not None:
                 yield from (mark[1], "mask", mark[2])

@@ -12,11 +12,11 @@ from espsim.text.names import proto_name
 from espsim.text.show import lifetime_rows, mark_rows, selector_row
 
 FLAGS = {LOCALOK: "localok", ICMP: "icmp"}
-"""The bits of a policy's flags that have a name; any other is printed as a number in hex."""
+"""The bits of a policy's flags that have a name. The others are printed as one number in hex."""
 
 
 def format_policy(policy: Policy, *, stats: bool = False, indent: str = "", title: str = "") -> str:
-    """A policy with its line feeds, as `ip xfrm policy` prints it, `ip -s` with `stats`."""
+    """A policy as `ip xfrm policy` prints it, with its line feeds; with `stats`, `ip -s`."""
     length = 16 if policy.af == AF_INET6 else 4
     rows = [title + selector_row(policy.selector, length, stats), f"{indent}\t{_facts(policy, stats)}"]
     if stats:
@@ -46,7 +46,7 @@ def _facts(policy: Policy, stats: bool) -> str:
 
 
 def _flags(flags: int) -> str:
-    """XFRM_FLAG_PRINT: a name, and a space where more bits are left."""
+    """XFRM_FLAG_PRINT: names with spaces between them, then the bits without a name."""
     text = ""
     for bit, name in FLAGS.items():
         if flags & bit:
@@ -56,7 +56,7 @@ def _flags(flags: int) -> str:
 
 
 def format_defaults(defaults: Mapping[str, object]) -> str:
-    """`ip xfrm policy getdefault`: what holds where no policy matches."""
+    """What `ip xfrm policy getdefault` prints: the actions where no policy matches."""
     rows = [f" {direction + ':':<5}{defaults[direction]}" for direction in ("in", "fwd", "out")]
     return "".join(row + "\n" for row in ("Default policies:", *rows))
 

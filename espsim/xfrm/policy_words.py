@@ -1,6 +1,6 @@
-"""`ip xfrm policy COMMAND ...` read as iproute2 6.1 reads it, with its own sentences (ip/xfrm_policy.c).
+"""Reads `ip xfrm policy COMMAND ...` as iproute2 6.1 does, and refuses in its sentences (ip/xfrm_policy.c).
 
-The command that comes of it is policy.py's, which has no opinion on how it was written.
+The result is a `PolicyCommand` (policy.py).
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _NO_DIR = "Not enough information: DIR is required."
 
 @dataclass(slots=True)
 class _Draft:
-    """xfrm_policy_modify()'s variables. `netlink`: numbers may stand where `ip` wants names; `odd_mode`: a template's
-    mode that no kernel has.
+    """The variables of xfrm_policy_modify().
+
+    `netlink`: numbers are taken where `ip` takes only names. `odd_mode`: a template's mode that no kernel has.
     """
 
     dir: str | None = None
@@ -48,20 +49,20 @@ class _Draft:
 
     @property
     def family(self) -> int:
-        """The selector's family; AF_INET where nothing says one."""
+        """The selector's family; AF_INET where nothing gives one."""
         return self.af or 2
 
     def build(self) -> Selector:
-        """The selector, addresses of prefix length 0 and all; zeros where none was said."""
+        """The selector, also with addresses of prefix length 0. Zeros where none was given."""
         words = self.selector or SelectorWords()
         zeros = bytes(16 if self.family == 10 else 4)
         return replace(words.build(len(zeros)), src=words.src or zeros, dst=words.dst or zeros)
 
 
 def parse_policy_words(words: list[str], family: int = 0, *, netlink: bool = False) -> PolicyCommand:
-    """The words after `xfrm policy`. IpRefusal where `ip` refuses them.
+    """The command of the words after `xfrm policy`. IpRefusal where `ip` refuses them.
 
-    `netlink`: what a message can say and `ip` can't is taken too, as numbers: `flag 4`, `mode 5` and `mode iptfs`.
+    `netlink`: also takes what a message can say and `ip` can't: `flag 4`, `mode 5` and `mode iptfs`.
     """
     if not words:
         return PolicyCommand("list")
@@ -224,10 +225,10 @@ def _flag(args: Args, draft: _Draft) -> None:
 
 
 def _netlink_number(args: Args, draft: _Draft) -> int | None:
-    """The octet that follows in decimal, where the request may say more than `ip`."""
+    """The decimal octet that follows, in a request that may say more than `ip`. None: there is none."""
     if not (draft.netlink and args.ahead.isdecimal()):
         return None
-    return args.number("one octet is wanted", 8)
+    return args.number("give a number of one octet", 8)
 
 
 def _template_mode(args: Args, draft: _Draft) -> str:
@@ -242,7 +243,7 @@ def _template_mode(args: Args, draft: _Draft) -> str:
 
 
 def _context(args: Args, draft: _Draft) -> None:
-    """A security context is read, and goes no further: nothing here asks an LSM."""
+    """A security context. It is read and dropped: nothing here asks an LSM."""
     if draft.context:
         raise args.duplicate("ctx")
     draft.context = True
@@ -254,7 +255,7 @@ def _offload(args: Args, draft: _Draft) -> None:
 
 
 def _nosock(args: Args, draft: _Draft) -> None:
-    """`nosock` leaves out the policies of sockets, which nobody has here."""
+    """`nosock` leaves out the policies of sockets. There are none here."""
 
 
 def _any_dir(args: Args, draft: _Draft) -> None:
@@ -272,7 +273,7 @@ def _limit(args: Args, draft: _Draft) -> None:
 
 
 def _template(args: Args, draft: _Draft) -> None:
-    """xfrm_tmpl_parse(): ID, mode, reqid and level in any order; the ID's first word must be one of an ID."""
+    """xfrm_tmpl_parse(): ID, mode, reqid and level, in any order. Any other word starts the ID."""
     if len(draft.templates) == _MAX_TEMPLATES:
         raise IpRefusal("Too many tmpls: buffer overflow")
     ident = None

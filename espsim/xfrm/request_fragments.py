@@ -1,13 +1,13 @@
-"""RX in fragments: how a line cuts a packet, and the reassembly before xfrm_input and after it.
+"""RX in fragments: how a line cuts a packet, and the reassembly before and after xfrm_input.
 
     fragments=CUTS      rising multiples of 8: where the outer packet's payload is cut; `atomic`: one whole (IPv6)
-    order=N,N,...       which fragments are sent, in which order; one may come twice. only=N: this one alone
-    overlap             every fragment but the first begins 8 bytes early          df=1: none may be fragmented again
+    order=N,N,...       which fragments are sent, in this order; one may come twice. only=N: only this one
+    overlap             every fragment but the first starts 8 bytes early          df=1: sets DF on each (IPv4)
     inner=N/M           what is inside is fragment N of M of the datagram, cut into equal parts
-    wait=SECONDS        so long the answer waits, on the model's clock, for fragments that time out
+    wait=SECONDS        how long the answer waits, on the model's clock, for fragments to time out
 
-`reasm` of the answer is what moves in /proc/net/snmp and snmp6: ReasmReqds a fragment, ReasmOKs a datagram that is put
-together, ReasmFails one that is given up, ReasmTimeout one that waited net.ipv4.ipfrag_time (net.ipv6.ip6frag_time).
+`reasm` of the answer is what moves in /proc/net/snmp and snmp6. ReasmReqds counts fragments. ReasmOKs counts datagrams
+put together, ReasmFails those given up, ReasmTimeout those that waited net.ipv4.ipfrag_time (net.ipv6.ip6frag_time).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INNER_IDENT = 1
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """How a line wants its packet cut; None: whole. `part` is (N, M) of the datagram inside."""
+    """How a line wants its packet cut. `at` None: whole. `part` is (N, M) of the datagram inside."""
 
     at: tuple[int, ...] | None = None
     order: tuple[int, ...] | None = None
@@ -43,7 +43,7 @@ class Cuts:
     wait: float = 0.0
 
     def outer(self, packet: bytes, ident: int) -> list[bytes]:
-        """The packets that are sent, in their order."""
+        """The packets to send, in order."""
         if self.at is None:
             return [packet]
         pieces = cut(packet, self.at, ident, early=8 * self.overlap, dont=self.dont)
@@ -51,7 +51,7 @@ class Cuts:
         return [pieces[n] for n in order if n < len(pieces)]
 
     def inner(self, packet: bytes) -> bytes:
-        """What goes inside."""
+        """The datagram inside, or the fragment of it that the line wants."""
         if self.part is None:
             return packet
         number, parts = self.part
@@ -61,7 +61,7 @@ class Cuts:
 
 
 def cuts(words: Words) -> Cuts:
-    """What the words of a line say. InputError: they make no sense."""
+    """The `Cuts` of a line's words. InputError: a value out of range, or words that exclude each other."""
     text = words.values.get("fragments")
     at = None if text is None else () if text == "atomic" else tuple(words.list_of_numbers("fragments", 16))
     if at and (any(place % 8 for place in at) or any(a >= b for a, b in zip((0, *at), at, strict=False))):
@@ -69,7 +69,7 @@ def cuts(words: Words) -> Cuts:
     if at is None and any(word in words for word in ("order", "only", "overlap")):
         raise words.error("order, only and overlap go with fragments")
     if "order" in words and "only" in words:
-        raise words.error("order and only say the same thing")
+        raise words.error("order and only exclude each other: give one of them")
     order = next((tuple(words.list_of_numbers(key, 8)) for key in ("order", "only") if key in words), None)
     wait = words.seconds("wait") if "wait" in words else 0.0
     return Cuts(at, order, "overlap" in words, bool(words.number("df", 0, 1)), _part(words), wait)
@@ -90,7 +90,7 @@ def _header_length(packet: bytes) -> int:
 
 
 def cut(packet: bytes, at: Collection[int], ident: int, *, early: int = 0, dont: bool = False) -> list[bytes]:
-    """An IP packet in fragments, cut at these places of its payload; places past its end are no places."""
+    """An IP packet in fragments, cut at these places of its payload. Places after its end are left out."""
     head = packet[: _header_length(packet)]
     payload = packet[len(head) :]
     starts = [0, *(place for place in at if place < len(payload))]
@@ -109,10 +109,12 @@ def cut(packet: bytes, at: Collection[int], ident: int, *, early: int = 0, dont:
 
 
 class Reassembly:
-    """The fragments that wait at a host, of outer datagrams and of inner ones, and `counts` of /proc/net/snmp.
+    """The fragments that wait at a host, of outer and inner datagrams, and the `counts` of /proc/net/snmp.
 
-    `ports` are those of ESP in UDP, as they are when a fragment comes; `patience` says how many seconds those of an IP
-    version wait. What waits is not saved with the namespace.
+    `ports()` gives the ports of ESP in UDP when a fragment comes. `patience(version)` says how many seconds fragments
+    of an IP version wait.
+
+    What this does not do: save what waits with the namespace.
     """
 
     def __init__(self, ports: Callable[[], Collection[int]], patience: Callable[[int], int]) -> None:
@@ -122,7 +124,7 @@ class Reassembly:
         self._sent = 0
 
     def take(self, packet: bytes, now: float) -> bytes | None:
-        """The packet that there is now: this one where it is no fragment, or the datagram that it completes."""
+        """This packet if it is not a fragment, else the datagram that it completes, else None."""
         version = packet[0] >> 4
         if fragments.parse(packet) is None:
             if version == 6 and packet[ipv6.NEXT_HEADER] == PROTO_FRAGMENT:

@@ -1,10 +1,10 @@
-"""RX of AGGFRAG payloads (RFC 9347): what a line says that lies in one.
+"""RX of AGGFRAG payloads (RFC 9347): how a line says what is in one.
 
-    iptfs={sub:N,flags:N,off:N}     the header; zeros where nothing is said, and the rest of sub-type 1 is zeros
+    iptfs={sub:N,flags:N,off:N}     the header; zeros for what is not given, and for the rest of sub-type 1
     blocks=N                        N inner packets of `payload` bytes, back to back
     blocks=KIND:VALUE,...           v4:BYTES, v6:BYTES (a datagram with so many bytes), pad:BYTES (zeros), hex:HEX
 
-The start or the rest of an inner packet is said in hex, with the offset that goes with it.
+The start or the rest of an inner packet is given in hex, with its offset.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Datagram = Callable[[int, int], bytes]
 
 
 def aggregation(words: Words) -> bytes | None:
-    """The header, where the line says one."""
+    """The AGGFRAG header, None where the line gives none."""
     if "iptfs" not in words:
         return None
     said = words.braces("iptfs", ("sub", "flags", "off"), 16)
     if max(said.get("sub", 0), said.get("flags", 0)) > 0xFF:
-        raise words.error("iptfs: sub and flags are octets")
+        raise words.error("iptfs: sub and flags take 0 to 255")
     return iptfs.emit(said.get("off", 0), said.get("sub", 0), said.get("flags", 0))
 
 
 def blocks(words: Words, payload: int, version: int) -> Callable[[Datagram], bytes] | None:
-    """What makes the blocks, where the line says them; `version` is that of inner packets that say none."""
+    """A function that makes the blocks, None where the line gives none. `version`: of inner packets that state none."""
     text = words.values.get("blocks")
     if text is None:
         return None

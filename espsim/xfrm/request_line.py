@@ -1,9 +1,9 @@
-"""One line of the request language: a verb, then `key=value` words, and what a value may say.
+"""One line of the request language: a verb, then `key=value` words, and the values that each may have.
 
     VERB key=value (an aside) key={name:number,...}    # comment
 
-Numbers are decimal or 0x. Every key is checked against its verb's, said once, and in range, before anything is asked
-of a kernel: what netlink cannot carry is the line's fault; what the kernel would refuse is the kernel's to refuse.
+Numbers are decimal or 0x. Before a kernel is asked, every key is checked: the verb takes it, it is given once, and its
+value is in range. What netlink can't carry is an InputError. What a kernel would refuse is left to the kernel.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LIMITS = tuple(f"{hardness}_{unit}" for unit in ("bytes", "packets", "add", "us
 
 
 def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str]] | None:
-    """(verb, the words after it), or None where the line says nothing. InputError where it can't be a request."""
+    """(verb, the words after it). None: the line is empty or a comment. InputError where it can't be a request."""
     if len(text) > MAX_LINE:
         raise InputError(f"a line of {len(text)} characters; {MAX_LINE} is the limit", where=where, line=number)
     if "\0" in text:
@@ -59,7 +59,7 @@ def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str
 
 @dataclass(slots=True)
 class Words:
-    """The key=value words of one request. It has no repr: there are keys in it."""
+    """The key=value words of one request. Its repr shows names only: values may be keys."""
 
     values: dict[str, str]
     where: str | None
@@ -70,7 +70,7 @@ class Words:
 
     @classmethod
     def parse(cls, words: list[str], known: Collection[str], where: str | None, line: int) -> Words:
-        """The words, each key known and said once; a key without `=` is a flag, such as `dump`."""
+        """The words. Each key must be known and given once. A key without `=` is a flag, such as `dump`."""
         values: dict[str, str] = {}
         for word in words:
             key, _, value = word.partition("=")
@@ -99,13 +99,13 @@ class Words:
     # -- numbers and addresses ----------------------------------------------------------------------------------------
 
     def number(self, key: str, default: int | None = None, bits: int = 32) -> int:
-        """A number of `bits` bits, decimal or 0x; `default` where the word is not there."""
+        """A number of `bits` bits, decimal or 0x. `default` where the word is missing."""
         if default is not None and key not in self.values:
             return default
         return self.parse_number(key, self.text(key), bits)
 
     def optional(self, key: str, bits: int = 32) -> int | None:
-        """A number, or None where the word is not there."""
+        """A number. None where the word is missing."""
         return self.number(key, bits=bits) if key in self.values else None
 
     def parse_number(self, key: str, text: str, bits: int = 32) -> int:
@@ -129,10 +129,10 @@ class Words:
         return [self.parse_number(key, part, bits) for part in self.text(key).split(",")]
 
     def seconds(self, key: str) -> float:
-        """Seconds, with a fraction where one is said."""
+        """Seconds, with or without a fraction."""
         text = self.text(key)
         if not _SECONDS.fullmatch(text):
-            raise self.error(f"the value of {key} is no time in seconds")
+            raise self.error(f"the value of {key} is not a number of seconds")
         return float(text)
 
     def address(self, key: str) -> Address:
@@ -168,15 +168,15 @@ class Words:
         return self.choice("proto", PROTOCOLS, default)
 
     def mode(self) -> int:
-        """`mode=`: a name or a number; transport where nothing is said."""
+        """`mode=`: a name or a number; transport where it is missing."""
         return self.choice("mode", MODES, 0)
 
     def direction(self) -> int | None:
-        """`dir=`: in, out or a number; None where it is not there."""
+        """`dir=`: in, out or a number. None where it is missing."""
         return self.choice("dir", _DIRECTIONS) if "dir" in self.values else None
 
     def mark(self, key: str = "mark") -> Mark:
-        """V/M, or V alone under a full mask; no mark where the word is not there."""
+        """V/M, or V with a full mask. No mark where the word is missing."""
         if key not in self.values:
             return NO_MARK
         value, slash, mask = self.text(key).partition("/")
@@ -203,7 +203,7 @@ class Words:
         return frozenset(flags)
 
     def hexadecimal(self, key: str) -> bytes | None:
-        """Bytes in hex; None where the word is not there. An error never shows them."""
+        """Bytes in hex. None where the word is missing. An error never shows them."""
         if key not in self.values:
             return None
         text = self.values[key]
@@ -223,7 +223,7 @@ class Words:
         return result
 
     def selector(self, key: str) -> Selector:
-        """`{src:A/N,dst:B/N}`, one of them or both; any other selector where the word is not there."""
+        """`{src:A/N,dst:B/N}`, one of them or both. The empty selector where the word is missing."""
         if key not in self.values:
             return ANY
         found = {name: self._prefix(f"{name} of {key}", text) for name, text in self._sides(key).items()}
@@ -233,7 +233,7 @@ class Words:
         return Selector(*src, *dst)
 
     def selector_with_family(self, key: str) -> tuple[Selector, int]:
-        """The same, where the message says the selector's family: its addresses', or `family:N`; 0: nothing is said."""
+        """The selector, and the family in the message: `family:N`, else that of its addresses, else 0."""
         if key not in self.values:
             return ANY, 0
         selector = self.selector(key)
@@ -249,10 +249,10 @@ class Words:
         for name in sides:
             if name not in ("src", "dst", "family"):
                 raise self.error(f"{key}: unknown name {shown(name)}; known: src, dst, family")
-        return {name: text for name, text in sides.items() if name != "family" and text}  # `src:` alone is any
+        return {name: text for name, text in sides.items() if name != "family" and text}  # `src:` without a value: any
 
     def _prefix(self, key: str, text: str) -> tuple[Address, int]:
-        """An address and a prefix length, which netlink lets be any octet."""
+        """An address and a prefix length. Netlink takes any octet for the length."""
         address, slash, length = text.partition("/")
         try:
             packed = parse_address(address)
@@ -261,7 +261,7 @@ class Words:
         return packed, self.parse_number(f"the prefix length of {key}", length, 8) if slash else 8 * len(packed)
 
     def _pairs(self, key: str, kind: str) -> dict[str, str]:
-        """`{name:value,...}`, each name once; `kind` says what values are."""
+        """`{name:value,...}`, each name once. `kind` names the values in errors."""
         text = self.text(key)
         if len(text) < 2 or text[0] != "{" or text[-1] != "}":
             raise self.error(f"{key} takes {{name:{kind},...}}")
@@ -282,7 +282,7 @@ class Words:
         return ReplayVal(*self.numbers("replay_val", 3)) if "replay_val" in self.values else None
 
     def limits(self) -> Limits:
-        """`limits={soft_packets:N,...}`. 2^64-1 is no limit (XFRM_INF); neither are 0 seconds."""
+        """`limits={soft_packets:N,...}`. 2^64-1 (XFRM_INF) and 0 seconds are no limit."""
         if "limits" not in self.values:
             return Limits()
         said = self.braces("limits", _LIMITS, 64)

@@ -5,9 +5,9 @@
             offload=IFINDEX,FLAGS attr=NAME,...]
     MIGRATE dir= sel={src:A/N,dst:B/N} {old_src,old_dst,new_src,new_dst,proto,mode,reqid}... [encap= if_id= ptype=]
 
-MIGRATE_STATE alone is 132 zeros. `encap=0,0,0` takes an encapsulation away. `attr` names attributes that the message
-may not have. A new selector that is not said is zeros, of no family; `family:N` inside its braces gives it another than
-its addresses'.
+MIGRATE_STATE without words is 132 zeros. `encap=0,0,0` removes an encapsulation. `attr` names attributes that the
+message may not have. A new selector that is not given is zeros without a family. `family:N` in its braces gives it
+another family than its addresses'.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ UNFIT = {
 
 
 def split_entries(words: list[str]) -> tuple[list[str], list[str]]:
-    """(the key=value words of MIGRATE, those in braces alone)."""
+    """(the key=value words of MIGRATE, its words that are only braces)."""
     entries = [word for word in words if word.startswith("{")]
     return [word for word in words if not word.startswith("{")], entries
 
 
 def migrate_state_request(words: Words) -> MigrateStateRequest:
-    """MIGRATE_STATE; alone it is 132 zeros, which asks whether a kernel knows the message."""
+    """MIGRATE_STATE. Without words it is 132 zeros, which asks whether a kernel knows the message."""
     if not words.values.keys() - {"cap", "length"}:
         zeros = bytes(4)
         return MigrateStateRequest(zeros, 0, 0, zeros, zeros, 0, 0, family=0)
@@ -70,12 +70,12 @@ def _others(words: Words) -> frozenset[str]:
     names = [name for name in words.values.get("attr", "").split(",") if name]
     for name in names:
         if name not in UNFIT:
-            raise words.error(f"attr: {shown(name)} is none of {', '.join(UNFIT)}")
+            raise words.error(f"attr: unknown name {shown(name)}; known: {', '.join(UNFIT)}")
     return frozenset(names)
 
 
 def migrate_request(words: Words, entries: list[str]) -> MigrateRequest:
-    """MIGRATE; `entries` are the words in braces."""
+    """MIGRATE. `entries` are the words in braces."""
     moves = tuple(_entry(words, text) for text in entries)
     selector, af = words.selector_with_family("sel")
     zeros = bytes(16 if af == AF_INET6 else 4)
@@ -135,7 +135,7 @@ def _of_policy(request: MigrateRequest, selector_text: Text) -> dict[str, object
 def _attributes(
     request: MigrateStateRequest, sa: SecurityAssociation, encap_number: Callable[[Encap], int]
 ) -> dict[str, str]:
-    """The attributes of the message, in hex as they lie in it: numbers as x86 has them, ports as the net does."""
+    """The attributes of the message in hex, in their byte order: numbers in x86's order, ports in network order."""
     attributes: dict[str, str] = {}
     if sa.encap is not None or request.encap is not None:
         encap = sa.encap or Encap(NO_ENCAP, 0, 0, bytes(4))

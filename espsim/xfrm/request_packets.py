@@ -1,4 +1,4 @@
-"""RX and TX: one packet towards the namespace, or out of it, and which counters moved."""
+"""RX and TX: one packet into the namespace or out of it, and the counters that moved."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PROTOCOLS = {"esp": PROTO_ESP, "ah": PROTO_AH, "udp": PROTO_UDP}
 
 
 class Traffic:
-    """The host around a namespace, and its SAs' peer; `seen` gets each packet of RX and what became of it."""
+    """The host around a namespace, and the peer of its SAs. `seen` gets each packet of RX and its outcome."""
 
     def __init__(self, netns: Netns, seen: Callable[[bytes, HostReceived], None] | None = None) -> None:
         self._netns = netns
@@ -50,7 +50,7 @@ class Traffic:
         self._peer = Peer(random.Random(0))
 
     def rx(self, words: Words) -> Callable[[], Answer]:
-        """RX: what the line asks for arrives."""
+        """RX: the packet that the line describes arrives."""
         proto = words.choice("proto", _PROTOCOLS, PROTO_ESP)
         if proto not in _PROTOCOLS.values():
             raise words.error(f"RX sends {', '.join(_PROTOCOLS)}")
@@ -59,7 +59,7 @@ class Traffic:
         if src is not None and len(src) != len(dst):
             raise words.error("src and dst are of different families")
         mark, payload = words.number("mark", 0), _payload(words)
-        _cpu(words)  # input does not look at it
+        _cpu(words)  # only its range is checked: input ignores it
         wanted = cuts(words)
         if proto == PROTO_UDP:
             packet = datagram(src or bytes(len(dst)), dst, payload)
@@ -68,7 +68,7 @@ class Traffic:
         return lambda: self._receive(build(), mark, wanted)
 
     def tx(self, words: Words) -> Callable[[], Answer]:
-        """TX: one datagram leaves, or does not."""
+        """TX: the host sends one datagram."""
         dst, mark, payload, cpu = words.address("dst"), words.number("mark", 0), _payload(words), _cpu(words)
         src = words.address("src") if "src" in words else None
         if src is not None and len(src) != len(dst):
@@ -76,7 +76,7 @@ class Traffic:
         return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark, cpu)
 
     def advance(self, words: Words) -> Callable[[], Answer]:
-        """ADVANCE: time passes, and NAT keepalives leave."""
+        """ADVANCE: time passes, and what is due leaves or is delivered."""
         seconds = words.seconds("seconds")
 
         def ask() -> Answer:
@@ -93,13 +93,13 @@ class Traffic:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _ipsec(  # noqa: PLR0917 - what a line says
+    def _ipsec(  # noqa: PLR0917 - the words of a line
         self, words: Words, proto: int, src: Address | None, dst: Address, payload: int, wanted: Cuts
     ) -> Callable[[], bytes]:
         spi, seq64 = words.number("spi"), words.number("seq") | words.number("seq_hi", 0) << 32
         holder = _holder(words) or (dst, spi)
         if words.values.get("icv", "bad") != "bad":
-            raise words.error("icv takes bad")
+            raise words.error("icv takes only bad")
         cut, ports, next_header = words.optional("cut", 16), _ports(words), words.optional("nh", 8)
         header, make = aggregation(words), blocks(words, payload, 4 if len(dst) == 4 else 6)
 
@@ -142,7 +142,7 @@ class Traffic:
         return answer | {"reasm": reasm} if reasm else answer
 
     def _arrive(self, packet: bytes, mark: int) -> HostReceived | None:
-        """One packet from the wire; None: a fragment that completes nothing."""
+        """Receive one packet from the wire. None: a fragment that completes nothing."""
         whole = self._reassembly.take(packet, self._netns.now)
         if whole is None:
             return None
@@ -169,7 +169,7 @@ class Traffic:
         return answer
 
     def _find(self, dst: Address, spi: int, proto: int) -> SecurityAssociation | None:
-        """The SA whose keys the peer has: the newest of (dst, spi), whatever its mark."""
+        """The SA whose keys the peer has: the newest with (dst, spi), whatever its mark."""
         held = (e for e in self._netns.sad.with_spi(spi) if (e.sa.dst, e.sa.proto) == (dst, proto))
         newest = max(held, key=lambda entry: entry.sa_index, default=None)
         return newest.sa if newest is not None else None
@@ -177,7 +177,7 @@ class Traffic:
     def _inside(
         self, sa: SecurityAssociation | None, said: Address | None, src: Address, dst: Address
     ) -> tuple[Address, Address]:
-        """The addresses of the datagram: a tunnel's are those that an in-policy for it wants, else what is said."""
+        """The datagram's addresses. In a tunnel they are those of an in-policy for it, else the line's."""
         if sa is not None and sa.mode is Mode.BEET and sa.inner_ends is not None:
             return sa.inner_ends
         if sa is None or sa.mode not in (Mode.TUNNEL, Mode.IPTFS):
@@ -188,7 +188,7 @@ class Traffic:
         return (sa.src, sa.dst) if said is None and len(sa.src) == len(dst) else (src, dst)
 
     def _ends(self, version: int, ends: tuple[Address, Address], dst: Address) -> tuple[Address, Address]:
-        """Inner addresses of a version: `ends` where they are of it, else those that an in-policy wants, else none."""
+        """Inner addresses of an IP version: `ends` if they have it, else those of an in-policy, else zeros."""
         length = 4 if version == 4 else 16
         if len(ends[0]) == length:
             return ends
@@ -198,7 +198,7 @@ class Traffic:
         return bytes(length), bytes(length)
 
     def _own_address(self, dst: Address) -> Address:
-        """The source that a datagram to `dst` would have here."""
+        """The source of a datagram from this host to `dst`."""
         for policy in _single(self._netns.spd, "out"):
             if policy.selector.dst == dst:
                 return policy.selector.src
@@ -209,7 +209,7 @@ class Traffic:
 
 
 def _single(policies: Iterable[Policy], direction: str) -> Iterator[Policy]:
-    """The policies of one direction whose selector is one source and one destination, newest first."""
+    """The policies of one direction with a single source and a single destination, newest first."""
     for policy in reversed(list(policies)):
         selector = policy.selector
         full = 8 * len(selector.dst)
@@ -218,7 +218,7 @@ def _single(policies: Iterable[Policy], direction: str) -> Iterator[Policy]:
 
 
 def _cpu(words: Words) -> int:
-    """`cpu=N`: on which CPU the packet is."""
+    """`cpu=N`: the CPU that handles the packet."""
     cpu = words.number("cpu", 0)
     if cpu >= POSSIBLE_CPUS:
         raise words.error(f"cpu is not in 0 to {POSSIBLE_CPUS - 1}, as many as the model has")
@@ -226,7 +226,7 @@ def _cpu(words: Words) -> int:
 
 
 def told(packet: bytes) -> str:
-    """A packet as TX names it: `SRC>DST`, UDP with its ports where that carries ESP, and ESP's SPI and number."""
+    """A packet as TX shows it: `SRC>DST`, the ports of UDP around ESP, ESP's SPI and sequence number."""
     v4 = packet[0] >> 4 == 4
     at, proto = ((packet[0] & 15) * 4, packet[ipv4.PROTOCOL]) if v4 else (ipv6.HEADER_LENGTH, packet[6])
     src, dst = (packet[12:16], packet[16:20]) if v4 else (packet[8:24], packet[24:40])

@@ -1,10 +1,10 @@
-"""From a line's words to what netlink would carry: SaRequest, SpiRequest, StateKey.
+"""From a line's words to what netlink carries: SaRequest, SpiRequest, StateKey.
 
     aead=NAME key=HEX icv=BITS      crypt=NAME crypt_key=HEX      auth=NAME auth_key=HEX trunc=BITS      comp=NAME
 
-A key that is not given is zeros of the algorithm's length, an ICV that is not given the longest the suite has, and
-`auth` without `trunc` is XFRMA_ALG_AUTH: the kernel then takes its own default. An algorithm nobody knows gets no
-key: the kernel says ENOSYS before it would look at one.
+A key that is not given is zeros of the algorithm's length. An ICV length that is not given is the suite's longest.
+`auth` without `trunc` is XFRMA_ALG_AUTH, for which the kernel takes its own length. An unknown algorithm gets no key:
+the kernel answers ENOSYS before it looks at one.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ def sa_request(words: Words) -> SaRequest:
 
 
 def _unknown(words: Words) -> tuple[int, ...]:
-    """`attr=N,...`: attributes above the highest that 7.3 knows (XFRMA_IPTFS_PKT_SIZE), which are passed over."""
+    """`attr=N,...`: attributes above the highest that 7.3 knows (XFRMA_IPTFS_PKT_SIZE). The kernel passes them over."""
     numbers = tuple(words.list_of_numbers("attr", 14)) if "attr" in words else ()
     if any(number <= _HIGHEST for number in numbers):
-        raise words.error(f"attr takes attributes above {_HIGHEST}; each that a kernel knows has a word of its own")
+        raise words.error(f"attr takes attributes above {_HIGHEST}; use its own word for one that a kernel knows")
     return numbers
 
 
 def state_key(words: Words, proto: int | None = None) -> StateKey:
-    """GETSA, DELSA, EXPIRE; `proto` is what counts where none is said (GETAE's and NEWAE's is ESP).
+    """GETSA, DELSA, EXPIRE. `proto` is the protocol where the line gives none (GETAE and NEWAE take ESP).
 
-    `src` may be said, as the message has room for it; no kernel looks at it.
+    `src` may be given, because the message has room for it. No kernel looks at it.
     """
     if "src" in words:
         words.addresses()
@@ -102,7 +102,7 @@ def ae_key(words: Words) -> StateKey:
 
 
 def encap_of(words: Words) -> Encap | None:
-    """`encap=TYPE,SPORT,DPORT`: the type by number or name; the original address is none (0.0.0.0)."""
+    """`encap=TYPE,SPORT,DPORT`: the type by number or name. The original address is 0.0.0.0."""
     if "encap" not in words:
         return None
     kind, _, ports = words.text("encap").partition(",")
@@ -117,15 +117,15 @@ def encap_of(words: Words) -> Encap | None:
 
 
 def set_mark(words: Words) -> Mark | None:
-    """`set_mark=V[/M]`, or `output_mark=`, its older name here: XFRMA_SET_MARK and its mask."""
+    """`set_mark=V[/M]`, or its older name `output_mark=`: XFRMA_SET_MARK and its mask."""
     if "set_mark" in words and "output_mark" in words:
-        raise words.error("set_mark and output_mark are one and the same")
+        raise words.error("set_mark and output_mark are two names of one thing: give one of them")
     key = "set_mark" if "set_mark" in words else "output_mark"
     return words.mark(key) if key in words else None
 
 
 def _iptfs(words: Words) -> IptfsRequest:
-    """XFRMA_IPTFS_*; `dont_frag` is a flag, which `dont_frag=True` says too."""
+    """XFRMA_IPTFS_*. `dont_frag` is a flag; `dont_frag=True` is the same."""
     flag = words.values.get("dont_frag", "0")
     if flag not in ("", "0", "1", "True", "False"):
         raise words.error("dont_frag takes True or False")

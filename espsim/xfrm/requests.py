@@ -1,4 +1,4 @@
-"""The request language: what netlink can say and `ip xfrm` can't, one request a line, one JSON answer a line.
+"""The request language: says all that netlink can say, also what `ip xfrm` can't. A request a line, a JSON answer each.
 
     ALLOCSPI src= dst= proto= min= max= [mode= reqid= mark=V/M if_id= pcpu= dir=in|out|N seq= family=]
     NEWSA|UPDSA src= dst= proto= spi= [the same, and flags= extra_flags= replay_window= replay_val= esn= encap= mtimer=
@@ -8,7 +8,7 @@
     GETSA|DELSA dst= proto= spi= [mark= dir= family= srcaddr=]
     FLUSHSA [proto=]      DUMP [proto=] (or GETSA dump)      GETAE dst= spi=      EXPIRE src= dst= proto= spi= hard=0|1
     NEWAE dst= spi= [replay_val= esn= replace=0|1]
-    GETDEFAULT            SETDEFAULT [in= fwd= out=]          1 is block, 2 is accept, anything else leaves it
+    GETDEFAULT            SETDEFAULT [in= fwd= out=]          1 is block, 2 is accept, others change nothing
     GETACQ|DELACQ seq=N, or src= dst= proto= [mode= reqid= mark= pcpu= family=]         with --option acquire-uapi
     SYSCTL NAME=VALUE     ADVANCE seconds=S     EVENTS     STAT     LISTEN on|off     POLICY words of `ip xfrm policy`
     MIGRATE_STATE ...     MIGRATE ...                         (request_migrate.py)
@@ -17,15 +17,18 @@
             nh=N iptfs={sub:N,flags:N,off:N} blocks=N|KIND:VALUE,...]
     TX dst= [src= mark= cpu= payload=BYTES]
 
-Each netlink request takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body) too.
-LISTEN says whether a key manager listens for ACQUIRE, and to the group MIGRATE. RX sends plain ESP, and in UDP where
-`encap=` names the ports, whatever the SA says; request_fragments.py says how it is cut. `nh` is ESP's next header,
-and request_iptfs.py says what `blocks` and `iptfs` put into an AGGFRAG payload. `proto=udp` is cleartext
-and needs no SPI. Without `src=` the packet comes from the SA's own source; inside a tunnel are the addresses of the
-newest in-policy of single addresses whose template names this destination, else those that were said, else the SA's
-own. TX leaves from the source that an out-policy of single addresses, else the newest SA to that destination, gives.
-POLICY takes what a message can say and `ip` can't, as numbers: `flag 4` (an ACQUIRE for each CPU), `mode 5` in a
-template. What answers look like is in answers.py.
+Each netlink request also takes `cap=no` (a sender without CAP_NET_ADMIN) and `length=BYTES` (of the message's body).
+LISTEN says whether a key manager listens for ACQUIRE and to the group MIGRATE.
+
+RX sends plain ESP, or ESP in UDP where `encap=` gives ports, whatever the SA's encapsulation is. request_fragments.py
+says how it is cut. `nh` is ESP's next header; request_iptfs.py says what `blocks` and `iptfs` put into an AGGFRAG
+payload. `proto=udp` is cleartext and needs no SPI. Without `src=` the packet comes from the SA's source. The addresses
+inside a tunnel are those of the newest in-policy of single addresses whose template has this destination, else the
+line's, else the SA's.
+
+TX takes its source from an out-policy of single addresses, else from the newest SA to that destination. POLICY also
+takes as numbers what a message can say and `ip` can't: `flag 4` (an ACQUIRE for each CPU), `mode 5` in a template.
+answers.py describes the answers.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ DEFAULT_NUMBERS = {"block": 1, "accept": 2}
 """XFRM_USERPOLICY_BLOCK, XFRM_USERPOLICY_ACCEPT."""
 
 _FREE = ("SYSCTL", "LISTEN", "POLICY")
-"""Verbs whose words are no key=value list of fixed keys."""
+"""Verbs whose words are not a list of known key=value words."""
 
 
 def run_requests(
@@ -98,9 +101,9 @@ def run_requests(
     where: str | None = None,
     seen: Callable[[bytes, HostReceived], None] | None = None,
 ) -> Iterator[Answer]:
-    """The answer of each request, in order. InputError, with the line, at the first line that is no request.
+    """The answer to each request, in order. InputError, with the line, at the first line that is not a request.
 
-    `seen` is called with each packet of RX and what became of it: more than its answer has.
+    `seen` is called with each packet of RX and its outcome, which says more than the answer.
     """
     session = _Session(netns, seen)
     for number, line in enumerate(lines, 1):
@@ -110,7 +113,7 @@ def run_requests(
 
 
 def check_request(line: str) -> None:
-    """InputError where a line is no request, or one of its words is none of its verb's; nothing is asked."""
+    """InputError where a line is not a request, or its verb does not take a word. Nothing is asked of a namespace."""
     split = split_line(line, None, 1)
     if split is None or split == ("GETSA", ["dump"]):
         return
@@ -118,14 +121,14 @@ def check_request(line: str) -> None:
     try:
         if verb in WORDS_OF:
             Words.parse(split_entries(words)[0] if verb == "MIGRATE" else words, WORDS_OF[verb], None, 1)
-        if verb not in _FREE and verb not in ("RX", "TX"):  # theirs look at the SAs that are there by then
+        if verb not in _FREE and verb not in ("RX", "TX"):  # these can be checked only when their SAs are there
             _Session(Netns(), None)._prepare(verb, words, None, 1)
     except InputError as error:
         raise InputError(error.what) from None
 
 
 class _Session:
-    """One namespace that is being asked, and the traffic through it."""
+    """A namespace that answers requests, and the traffic through it."""
 
     def __init__(self, netns: Netns, seen: Callable[[bytes, HostReceived], None] | None) -> None:
         self._netns = netns
@@ -133,7 +136,7 @@ class _Session:
         self._hung: str | None = None
 
     def answer(self, verb: str, words: list[str], where: str | None, line: int) -> Answer:
-        """One request's answer; after a hang every request has the same."""
+        """The answer to one request. After a hang every request has the same answer."""
         if verb == "GETSA" and words == ["dump"]:
             verb, words = "DUMP", []
         ask = self._prepare(verb, words, where, line)
@@ -148,7 +151,7 @@ class _Session:
             return answers.hang(self._hung)
 
     def _prepare(self, verb: str, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
-        """The request, read whole: nothing is asked of a namespace before its line is known to be good."""
+        """Read a whole request. The function that it returns asks the namespace, so a bad line never asks anything."""
         if verb in _FREE:
             free = {"SYSCTL": self._sysctl, "LISTEN": self._listen, "POLICY": self._policy}
             return free[verb](words, where, line)
@@ -158,7 +161,7 @@ class _Session:
         words, entries = split_entries(words) if verb == "MIGRATE" else (words, [])
         parsed = Words.parse(words, known, where, line)
         if verb == "MIGRATE_STATE":
-            migrate_state_request(parsed)  # a kernel that does not know the message is no reason to pass over its words
+            migrate_state_request(parsed)  # its words are checked also for kernels that don't know the message
         early = _refused_early(verb, parsed, self._netns.kernel)
         if early is not None:
             return early
@@ -277,7 +280,7 @@ class _Session:
 
 
 def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
-    """A request whose answer, when it succeeds, says no more than that."""
+    """A request whose answer on success is OK and nothing else."""
 
     def ask() -> Answer:
         act()
@@ -287,11 +290,12 @@ def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
 
 
 def _refused_early(verb: str, words: Words, kernel: Kernel) -> Callable[[], Answer] | None:
-    """What netlink itself refuses before xfrm sees the message (xfrm_user_rcv_msg): a message that this kernel does not
-    know, then the capability, then the length.
+    """What netlink refuses before xfrm sees the message (xfrm_user_rcv_msg). None: nothing.
+
+    It checks in this order: whether this kernel knows the message, the capability, the length.
     """
     if words.values.get("cap", "no") != "no":
-        raise words.error("cap takes no")
+        raise words.error("cap takes only no")
     length = words.optional("length", 16)
     error = None
     if verb == "MIGRATE_STATE" and not kernel.newest:

@@ -1,7 +1,9 @@
-"""A namespace in a file: one line that says how long and what the rest is, then JSON.
+"""A namespace in a file: a first line with the length and the hash of the rest, then JSON.
 
-It is written beside its place and renamed into it, readable by its owner alone, because there are keys in it. A file
-that was cut short, or changed by hand, is refused.
+The file is written under another name and then renamed, so it is whole or not there. Only its owner can read it,
+because it holds keys. A file that was cut short or changed by hand is refused.
+
+What this does not do: save fragments and IP-TFS packets that wait.
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ _PIECE = 1 << 20
 
 
 def open_state(path: str) -> OutputFile:
-    """A place to save to. InputError, before anything is done, where nothing can be written there."""
+    """A place to save to. InputError where nothing can be written there, before anything else is done."""
     return OutputFile(path, private=True)
 
 
 def save_netns(netns: Netns, output: OutputFile) -> None:
-    """Put a namespace into a file that `open_state` opened, whole or not at all. InputError: the disk is full."""
+    """Write a namespace to a file from `open_state`, whole or not at all. InputError: the disk is full."""
     body = json.dumps(pack(netns), indent=1).encode() + b"\n"
     digest = hashlib.sha256(body).hexdigest()
     try:
@@ -43,9 +45,9 @@ def save_netns(netns: Netns, output: OutputFile) -> None:
 def load_netns(
     path: str, *, kernel: str | None = None, options: Collection[str] | None = None, seed: int | None = None
 ) -> Netns | None:
-    """The namespace of a file, None where there is no such file. InputError: it is cut short, or no such thing.
+    """The namespace of a file. None: there is no such file. InputError: it is cut short, or not a saved state.
 
-    `kernel`, `options` and `seed` put others in the place of its own.
+    `kernel`, `options` and `seed`, where given, replace the saved ones.
     """
     read = _read(path)
     if read is None:
@@ -53,26 +55,26 @@ def load_netns(
     head, body = read
     found = _HEAD.fullmatch(head)
     if found is None:
-        raise InputError("no saved state: its first line is not one's", where=path, line=1)
+        raise InputError("not a saved state: its first line is another", where=path, line=1)
     size = int(found[1])
     if len(body) != size:
         cut = f"cut short: {len(body)} bytes of {size}"
         what = cut if len(body) < size else f"longer than it was written: {size} bytes"
         raise InputError(f"the saved state is {what}", where=path)
     if hashlib.sha256(body).hexdigest() != found[2].decode():
-        raise InputError("the saved state is not as it was written", where=path)
+        raise InputError("the saved state was changed after it was written", where=path)
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
-        raise InputError("no saved state: what follows its first line is not JSON", where=path) from None
+        raise InputError("not a saved state: what follows its first line is not JSON", where=path) from None
     try:
         return unpack(values, kernel=kernel, options=options, seed=seed)
     except InputError as error:
-        raise InputError(f"no saved state of this version of espsim: {error.what}", where=path) from None
+        raise InputError(f"not a saved state of this version of espsim: {error.what}", where=path) from None
 
 
 def _read(path: str) -> tuple[bytes, bytes] | None:
-    """The first line, and of the rest not much more than it says: `/dev/zero` has no end."""
+    """The first line, and of the rest at most a little more than it states: `/dev/zero` has no end."""
     try:
         if os.path.isdir(path):
             raise InputError("cannot be read: Is a directory", where=path)

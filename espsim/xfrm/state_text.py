@@ -13,12 +13,12 @@ from espsim.text.state_words import Filter
 
 
 def format_view(view: StateView, *, stats: bool = False, nokeys: bool = False) -> str:
-    """A state as `ip xfrm state` prints it, `ip -s` with `stats`. Dates are `-`: nobody here has a clock."""
+    """A state as `ip xfrm state` prints it; with `stats`, `ip -s`. Dates are `-`, because there is no clock here."""
     return format_dump(as_shown(view), stats=stats, nokeys=nokeys, refused=view.stats, mode=_mode(view))
 
 
 def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
-    """An EXPIRE message of `ip xfrm monitor`: it has neither algorithms nor contexts (build_expire)."""
+    """An EXPIRE message of `ip xfrm monitor`. It has no algorithms and no contexts (build_expire)."""
     sa = replace(
         as_shown(view), algorithms=(), encap=None, coa=None, offload=None, output_mark=None, tfcpad=0, label="",
     )  # fmt: skip
@@ -28,7 +28,7 @@ def format_expired(view: StateView, hard: int, *, stats: bool = False) -> str:
 
 
 def as_shown(view: StateView) -> SecurityAssociation:
-    """The configuration with the present counters, window and times in the places that `format_dump` prints."""
+    """The SA with the state's present counters, window and times in the fields that `format_dump` prints."""
     replay = ReplayState(
         view.window_top & 0xFFFFFFFF, view.window_top >> 32, view.oseq & 0xFFFFFFFF, view.oseq >> 32,
         view.window_bitmap, stated=True,
@@ -40,12 +40,12 @@ def as_shown(view: StateView) -> SecurityAssociation:
 
 
 def _mode(view: StateView) -> str:
-    """strxf_mode(): the number of a mode that has no name."""
+    """strxf_mode(): the mode's name, or its number where it has none."""
     return MODES.get(view.mode, str(view.mode))
 
 
 def oneline(text: str) -> str:
-    r"""What `-o` makes of one message: `\` for its line feeds, and one at its end."""
+    r"""A message as `-o` prints it: `\` for its line feeds, and a line feed at its end."""
     return text.replace("\n", "\\") + "\n"
 
 

@@ -1,4 +1,4 @@
-"""PF_KEY and Android as the netlink requests that they become, told in the words of the request language.
+"""PF_KEY messages and Android calls as the netlink requests that they become, in the request language's words.
 
     pfkey getspi ID [mode MODE] [reqid N] [seq N] [min N max N]      SADB_GETSPI  -> ALLOCSPI
     pfkey add|update WORDS of `ip xfrm state add`                    SADB_ADD, SADB_UPDATE -> NEWSA, UPDSA
@@ -7,10 +7,12 @@
     android allocate ADDR                  IpSecManager.allocateSecurityParameterIndex(destinationAddress)
     android allocate ADDR SPI              ...allocateSecurityParameterIndex(destinationAddress, requestedSpi)
 
-PF_KEY (RFC 2367, net/key/af_key.c) has no word for a mark, an interface, a direction, ESN or a window above 32; its
-sequence number is the ACQUIRE's own. Android's netd never lets the kernel draw: it starts at a random SPI of
-256..2^32-2, asks for that one alone (min = max) and, at ENOENT, for the next one; the source is 0.0.0.0 or ::, and the
-reqid is the resource that IpSecService made (system/netd/server/XfrmController.cpp, class RandomSpi).
+PF_KEY (RFC 2367, net/key/af_key.c) has no word for a mark, an interface, a direction, ESN or a window above 32. Its
+sequence number is that of the ACQUIRE.
+
+Android's netd never lets the kernel draw. It starts at a random SPI of 256..2^32-2 and asks for that one (min = max);
+at ENOENT it asks for the next. The source is 0.0.0.0 or ::. The reqid is the resource that IpSecService made
+(system/netd/server/XfrmController.cpp, class RandomSpi).
 """
 
 from __future__ import annotations
@@ -36,16 +38,16 @@ _UNSAYABLE = ("mark", "if_id", "dir", "pcpu-num", "offload", "output-mark", "rep
 
 
 def pfkey(words: list[str]) -> tuple[str, StateCommand]:
-    """The request of a PF_KEY message as text, and as the command that makes it. IpRefusal where it can't be said."""
+    """A PF_KEY message as a request's text and as a command. IpRefusal where PF_KEY can't say it."""
     verb = _VERBS.get(words[0]) if words else None
     if verb is None:
-        raise IpRefusal(f"pfkey: one of {', '.join(_VERBS)} is wanted")
+        raise IpRefusal(f"pfkey: give one of {', '.join(_VERBS)}")
     for word in words[1:]:
         if word in _UNSAYABLE:
             raise IpRefusal(f"pfkey: PF_KEY has no word for {word}")
     command = parse_state([verb, *words[1:]])
     if isinstance(command, SpiRequest):
-        command = replace(command, seq=swapped(command.seq))  # sadb_msg_seq is km.seq as it stands
+        command = replace(command, seq=swapped(command.seq))  # sadb_msg_seq is km.seq with its bytes unchanged
     elif isinstance(command, Modify):
         command = Modify(command.update, _without_esn(command.request))
     return request_text(command), command
@@ -54,13 +56,13 @@ def pfkey(words: list[str]) -> tuple[str, StateCommand]:
 def _without_esn(request: SaRequest) -> SaRequest:
     if "esn" in request.flags:
         raise IpRefusal("pfkey: PF_KEY has no word for esn")
-    if request.esn is not None:  # sadb_sa_replay is cut to the 32 bits of the legacy bitmap
+    if request.esn is not None:  # the window of sadb_sa_replay is cut to the 32 bits of the legacy bitmap
         request = replace(request, esn=None, replay_window=32)
     return replace(request, seq=swapped(request.seq))
 
 
 class AndroidRequests:
-    """The requests that netd sends until one is not refused with ENOENT: (text, request) each. `last` ends them."""
+    """The requests that netd sends, each as (text, request), until one is not refused with ENOENT. `last` ends them."""
 
     def __init__(self, request: SpiRequest, spis: Iterator[int]) -> None:
         self._request = request
@@ -78,18 +80,18 @@ class AndroidRequests:
 
 
 def android(words: list[str], resource: int) -> AndroidRequests:
-    """What `android allocate ADDR [SPI]` asks for; `resource` is IpSecService's number, and seeds netd's start."""
+    """The requests of `android allocate ADDR [SPI]`. `resource` is IpSecService's number; it seeds netd's first SPI."""
     if len(words) not in (2, 3) or words[0] != "allocate":
-        raise IpRefusal("android: allocate ADDR [SPI] is wanted")
+        raise IpRefusal("android: give allocate ADDR [SPI]")
     address = Args(["", words[1]], AF_UNSPEC).address()
     if not address:
-        raise IpRefusal(f'android: "{words[1]}" is no address')
+        raise IpRefusal(f'android: "{words[1]}" is not an address')
     request = SpiRequest(bytes(len(address)), address, 50, 0, 0, reqid=resource)
     if len(words) == 2:
         return AndroidRequests(request, _netd_draws(resource))
     spi = parse_number(words[2], 32)
     if spi is None:
-        raise IpRefusal(f'android: "{words[2]}" is no SPI')
+        raise IpRefusal(f'android: "{words[2]}" is not an SPI')
     if 0 < spi < ANDROID_LOW:
         raise IpRefusal("IllegalArgumentException: ESP SPI must not be in the range of 0-255.")
     return AndroidRequests(request, iter((spi,)) if spi else _netd_draws(resource))
@@ -105,7 +107,7 @@ def _netd_draws(resource: int) -> Iterator[int]:
 
 
 def request_text(command: StateCommand) -> str:
-    """A command as a line of the request language; keys are not shown."""
+    """A command as a line of the request language, without keys."""
     match command:
         case SpiRequest():
             words = _ends(command.src, command.dst, command.proto)
@@ -118,7 +120,7 @@ def request_text(command: StateCommand) -> str:
         case Flush(proto):
             return "FLUSHSA" + (f" proto={proto_name(proto)}" if proto else "")
         case _:
-            raise InputError("no request stands for this")
+            raise InputError("the request language has no request for this command")
 
 
 def _ends(src: bytes, dst: bytes, proto: int) -> list[str]:

@@ -122,7 +122,7 @@ class TestTheStateOfXfrm:
         state.write_bytes((CASES / "a10-state-mode.state").read_bytes())
         before = state.read_bytes()
         args = ["xfrm", "--state", str(state), "-"]
-        with pytest.raises(InputError, match=r"no saved state of this version of espsim: [a-z0-9_.]+: ") as refused:
+        with pytest.raises(InputError, match=r"not a saved state of this version of espsim: [a-z0-9_.]+: ") as refused:
             CliRunner().invoke(main, args, input="xfrm state count\n", catch_exceptions=False)
         assert len(str(refused.value).splitlines()) == 1
         assert "0102030405" not in str(refused.value)

@@ -95,10 +95,10 @@ class TestAndroid:
         ("words", "said"),
         [
             ("allocate 10.0.0.2 255", "IllegalArgumentException: ESP SPI must not be in the range of 0-255."),
-            ("allocate", "android: allocate ADDR [SPI] is wanted"),
-            ("reserve 10.0.0.2", "android: allocate ADDR [SPI] is wanted"),
+            ("allocate", "android: give allocate ADDR [SPI]"),
+            ("reserve 10.0.0.2", "android: give allocate ADDR [SPI]"),
             ("allocate foo", 'Error: any valid address is expected rather than "foo".'),
-            ("allocate 10.0.0.2 x", 'android: "x" is no SPI'),
+            ("allocate 10.0.0.2 x", 'android: "x" is not an SPI'),
         ],
     )
     def test_refused(self, words: str, said: str):

@@ -118,5 +118,5 @@ def test_a_sender_hears_nothing_of_what_the_queue_drops() -> None:
 def test_too_much_for_one_packet_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(InputError, match="blocks hold more than 60000 bytes"):
         ask(f"{RX} payload=1000 blocks=61")
-    with pytest.raises(InputError, match="sub and flags are octets"):
+    with pytest.raises(InputError, match="sub and flags take 0 to 255"):
         ask(f"{RX} iptfs={{sub:256}}")
