@@ -43,7 +43,7 @@ def shape_of(size: int, *, esn: bool, resumed: bool = False, ring: bool = False)
 
     A multiple of 4 words, so that a window of 64 never lies across two cache lines.
     """
-    places = size if ring else max(64, 1 << (size - 1).bit_length() if size else 0)
+    places = size if ring else max(64, 1 << (size - 1).bit_length())
     flags = int(ESN) * esn | int(RESUMED) * resumed | int(RING) * ring
     words = int(_HEAD) + -(-places // 64)
     return size | flags | places << 16, -(-words // 4) * 4

@@ -1,0 +1,234 @@
+"""Both `advance` kernels against one packet at a time, and what they leave in `opened`; what a device's SAs count.
+
+The traffic is drawn once, by a fixed seed: the same in every run. test_kernel_replay draws anew.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from espsim.batch.device import replay as device_replay
+from espsim.batch.device.replay import ICV_FIRST, NOBODY, WINDOW_FIRST
+from espsim.batch.inbound import replay
+from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.core.numbers import OTHERWISE, OWN, UNOPENED
+from espsim.core.verdict import Verdict
+from espsim.sad.window import Window, make_window, nearest
+from tests.equivalence.kernel_windows import M32, M64, Windows
+
+DELIVERED, INTEGRITY, TRAILER, TRUNCATED = Verdict.DELIVERED, Verdict.INTEGRITY, Verdict.TRAILER, Verdict.TRUNCATED
+HALF = 1 << 31
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """`number` is what the ICV covers. Under that number `fate` becomes of it. `own`: this host sent it."""
+
+    sa: int
+    number: int
+    fate: Verdict = DELIVERED
+    own: bool = False
+    order: int = int(WINDOW_FIRST)
+
+    @property
+    def seq(self) -> int:
+        return self.number & M32
+
+    def opens(self, seq64: int, esn: bool) -> Verdict:
+        if esn and seq64 != self.number & M64 and self.fate is not TRUNCATED:
+            return INTEGRITY
+        return self.fate
+
+
+class Host:
+    """The windows of SAs, and of each the highest number sent: `hints` stand for it until one was authentic."""
+
+    def __init__(self, windows: list[Window], hints: list[int]) -> None:
+        self.windows, self.hints = windows, hints
+        self.highest: dict[int, int] = {}
+
+    def receive(self, packet: Arrival) -> tuple[Verdict, int]:
+        """As reference/inbound.py accept and reference/own.py: the verdict, and the number."""
+        window = self.windows[packet.sa]
+        if packet.own:
+            return self.receive_own(packet, window.esn)
+        seq64 = window.infer(packet.seq)
+        asked = DELIVERED if packet.order == NOBODY else window.check(seq64, packet.seq)
+        if packet.order == WINDOW_FIRST and asked is not DELIVERED:
+            return asked, seq64
+        verdict = packet.opens(seq64, window.esn)
+        if verdict in (INTEGRITY, TRUNCATED):
+            return verdict, seq64
+        verdict = verdict if asked is DELIVERED else asked
+        if verdict is DELIVERED and packet.order != NOBODY:
+            window.advance(seq64)
+        return verdict, seq64
+
+    def receive_own(self, packet: Arrival, esn: bool) -> tuple[Verdict, int]:
+        seq64 = nearest(self.highest.get(packet.sa, self.hints[packet.sa]), packet.seq) if esn else packet.seq
+        verdict = packet.opens(seq64, esn)
+        if verdict is DELIVERED and esn:
+            self.highest[packet.sa] = max(self.highest.get(packet.sa, 0), seq64)
+        return verdict, seq64
+
+
+class Columns:
+    """A batch's columns and the SAs', and the kernels over them."""
+
+    def __init__(self, host: Host, *, device: bool) -> None:
+        self.host, self.device = host, device
+        self.windows = Windows(host.windows)
+        self.sent = np.array([(hint, 0) for hint in host.hints], np.uint64)
+
+    def run(self, batch: list[Arrival]) -> tuple[list[int], list[int], list[int]]:
+        """Verdict, number and what `opened` says at the end, of each."""
+        rows = len(batch)
+        sa, seq = np.array([p.sa for p in batch], np.int32), np.array([p.seq for p in batch], np.uint32)
+        flags, order = np.array([OWN * p.own for p in batch], np.uint8), np.array([p.order for p in batch], np.uint8)
+        verdict, passed = np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
+        seq64 = np.zeros(rows, np.uint64)
+        held = self.windows
+        replay.check_rows(sa, seq, flags, verdict, held.shape, held.bits, self.sent, seq64, passed)
+        passed[order != WINDOW_FIRST] = 0
+        opened = np.array(
+            [UNOPENED if passed[n] else self.opens(p, int(seq64[n])) for n, p in enumerate(batch)], np.uint8
+        )
+        row, go_on = 0, self.advance(order)
+        while (
+            row := go_on(row, sa, seq, flags, opened, held.shape, held.bits, self.sent, seq64, passed, verdict)
+        ) >= 0:
+            assert passed[row] == DELIVERED
+            opened[row] = self.opens(batch[row], int(seq64[row]))
+        return verdict.tolist(), seq64.tolist(), opened.tolist()
+
+    def advance(self, order: np.ndarray) -> Callable[..., int]:
+        if not self.device:
+            return replay.advance
+        return lambda first, *columns: device_replay.advance(first, order, *columns)
+
+    def opens(self, packet: Arrival, seq64: int) -> int:
+        return int(packet.opens(seq64, self.host.windows[packet.sa].esn))
+
+
+def host() -> Host:
+    """Windows that stand shortly before an edge; what was sent is not known, or only its high half."""
+    windows = [
+        Window(64, top=100, bitmap=0b1011), Window(64, esn=True, top=(5 << 32) - 40, bitmap=1),
+        make_window(33, esn=True, ring=True, top=(1 << 32) - 9, bitmap=5), Window(0, esn=True, resume=7 << 32),
+        Window(128, esn=True, resume=(7 << 32) + HALF), Window(32, top=M32 - 5),
+    ]  # fmt: skip
+    return Host(windows, [0, 5 << 32 | 9, 0, (3 << 32) - 3, HALF, 1])
+
+
+STARTS = [60, (5 << 32) - 100, (1 << 32) - 50, (7 << 32) - 60, 7 << 32 | 3, M32 - 60]
+FATES = [DELIVERED] * 6 + [INTEGRITY, TRAILER, TRUNCATED]
+
+
+def traffic(orders: list[int]) -> list[Arrival]:
+    """Displaced and doubled packets of all SAs, some sent from here, over the edges of their windows."""
+    drawn = random.Random(7)
+    places, made = [0] * 6, []
+    for _ in range(500):
+        sa = drawn.randrange(6)
+        places[sa] += drawn.choice((0, 1, 1, 2, 3, 20))
+        number = max(STARTS[sa] + places[sa] + drawn.choice((0, 0, -1, -40, -70, 1 - 64, 5)), 0)
+        number = number if sa in (1, 2, 3, 4) else min(number, M32)
+        order = drawn.choice(orders)
+        made.append(Arrival(sa, number, drawn.choice(FATES), drawn.random() < 0.1, order))
+        if drawn.random() < 0.3:
+            made.append(drawn.choice(made[-20:]))
+    return made
+
+
+@pytest.mark.parametrize("cut", [1000, 40, 1])
+@pytest.mark.parametrize("orders", [None, [0], [1], [2], [0, 1, 2]])
+def test_both_say_what_one_packet_after_another_gets(orders, cut):
+    one_by_one, arrivals = host(), traffic(orders or [int(WINDOW_FIRST)])
+    columns = Columns(host(), device=orders is not None)
+    for start in range(0, len(arrivals), cut):
+        batch = arrivals[start : start + cut]
+        want = [one_by_one.receive(packet) for packet in batch]
+        verdicts, numbers, _ = columns.run(batch)
+        assert list(zip(verdicts, numbers, strict=True)) == want
+    columns.windows.twins = one_by_one.windows
+    columns.windows.same()
+    for sa, hint in enumerate(one_by_one.hints):
+        assert columns.sent[sa].tolist() == [one_by_one.highest.get(sa, hint), sa in one_by_one.highest]
+
+
+@pytest.mark.parametrize("device", [False, True])
+@pytest.mark.parametrize("fate", [DELIVERED, TRAILER, INTEGRITY])
+def test_what_was_opened_under_another_number_than_the_one_refused_is_marked(fate, device):
+    """The window's resumption tells the others' high half: they were opened with the dump's."""
+    late, early = (4 << 32) + M32 - 70, (5 << 32) + 20
+    windows = [Window(64, esn=True, resume=late - HALF + 80)]
+    batch = [Arrival(0, early), Arrival(0, late, fate), Arrival(0, early), Arrival(0, early + 1, fate)]
+    columns = Columns(Host(windows, [0]), device=device)
+    before = [windows[0].infer(packet.seq) for packet in batch]
+    verdicts, numbers, opened = columns.run(batch)
+    for row, packet in enumerate(batch):
+        was = packet.opens(before[row], True)
+        refused = verdicts[row] in (Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD)
+        other = numbers[row] != before[row]
+        if refused and other and was in (DELIVERED, TRAILER):
+            assert opened[row] == OTHERWISE
+        elif refused:
+            assert opened[row] == was
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_rows_that_have_a_verdict_or_no_sa_are_left_alone(device):
+    columns = Columns(Host([Window(64, top=9)], [0]), device=device)
+    held, order = columns.windows, np.zeros(4, np.uint8)
+    before = held.bits.copy()
+    sa, seq = np.array([-1, 0, 0, -1], np.int32), np.array([20, 21, 9, 9], np.uint32)
+    verdict = np.array([0, Verdict.FRAGMENT, INTEGRITY, Verdict.NO_SA], np.uint8)
+    seq64, passed, opened = np.full(4, 3, np.uint64), np.full(4, 2, np.uint8), np.full(4, 9, np.uint8)
+    for flags in (np.zeros(4, np.uint8), np.full(4, OWN, np.uint8)):
+        row = columns.advance(order)(
+            0, sa, seq, flags, opened, held.shape, held.bits, columns.sent, seq64, passed, verdict
+        )
+        assert row == -1
+        assert verdict.tolist() == [0, Verdict.FRAGMENT, INTEGRITY, Verdict.NO_SA]
+        assert (seq64.tolist(), passed.tolist(), opened.tolist()) == ([3] * 4, [2] * 4, [9] * 4)
+        assert (held.bits == before).all()
+        assert not columns.sent.any()
+
+
+COUNTED = {
+    Verdict.REPLAY_DUPLICATE: DUPLICATES, Verdict.REPLAY_TOO_OLD: TOO_OLD, INTEGRITY: FORGED,
+    **dict.fromkeys((DELIVERED, Verdict.MODE, Verdict.POLICY, Verdict.NO_POLICY, Verdict.TEMPLATE, Verdict.BLOCKED,
+                     Verdict.TEMPLATES, Verdict.ECN), PACKETS),
+}  # fmt: skip
+REPLAYS = (Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO)
+
+
+@pytest.mark.parametrize("order", [WINDOW_FIRST, ICV_FIRST, NOBODY])
+@pytest.mark.parametrize("used", [0, 1])
+def test_what_a_device_leaves_to_count(order, used):
+    """An SA a verdict. It is used first by what was decrypted: with a device also by what the window refuses then."""
+    rows = len(Verdict)
+    counts, own = np.zeros((rows, 8), np.int64), np.zeros((rows, 8), np.int64)
+    counts[:, USED], counts[:, SINCE] = used, 7
+    verdict, sa = np.array([*Verdict], np.uint8), np.arange(rows, dtype=np.int32)
+    payload, time = np.arange(100, 100 + rows, dtype=np.int32), np.arange(500, 500 + rows)
+    orders, flags = np.full(rows, order, np.uint8), np.zeros(rows, np.uint8)
+    for _ in range(2):
+        device_replay.tally(verdict, orders, flags, sa, payload, time, counts)
+    for row, found in enumerate(Verdict):
+        want = [0] * 8
+        if found in COUNTED:
+            want[COUNTED[found]] = 2
+            want[BYTES] = 2 * (100 + row) if COUNTED[found] == PACKETS else 0
+        decrypted = found in COUNTED or found in (TRUNCATED, TRAILER, Verdict.REPLAY_ZERO)
+        first = decrypted and not (found in REPLAYS and order == WINDOW_FIRST) and not used
+        want[USED], want[SINCE] = (2, 500 + row) if first else (used, 7)
+        assert counts[row].tolist() == want, found
+    device_replay.tally(verdict, orders, np.full(rows, OWN, np.uint8), sa, payload, time, own)
+    device_replay.tally(verdict, orders, flags, np.full(rows, -1, np.int32), payload, time, own)
+    assert not own.any()
