@@ -81,7 +81,7 @@ def _block(payload: bytes, number: int, piece: Piece, *, alone: bool) -> Field:
 
 def _which(payload: bytes, piece: Piece) -> str:
     """`: IPv4, 84 bytes, 10.1.0.1 > 10.2.0.1`, as far as it is there."""
-    v4 = iptfs.kind(payload, piece.at) == iptfs.IPV4
+    v4 = iptfs.block_kind(payload, piece.at) == iptfs.IPV4
     size = f"{piece.inner} bytes" if piece.inner else "its length is not here"
     start, width = (piece.at + 12, 4) if v4 else (piece.at + 8, 16)
     ends = payload[start : start + 2 * width] if piece.size >= start - piece.at + 2 * width else b""

@@ -176,10 +176,11 @@ _COMPARED = 8
 def _fragment(part: bytes, start: int, packet: bytes) -> tuple[tuple[int, int, int], ...]:
     """The place of a fragment's payload in the datagram; of another packet that was put together, of its payload."""
     if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4 and part[:1] and part[0] >> 4 == 4:
-        own, whole = (part[0] & 15) * 4, (packet[0] & 15) * 4
-        flags, length = int.from_bytes(part[6:8]), int.from_bytes(part[2:4]) - own
+        own, whole = ipv4.length(part), ipv4.length(packet)
+        flags = int.from_bytes(part[ipv4.FLAGS : ipv4.TTL])  # the frame may be shorter than that
+        length = int.from_bytes(part[ipv4.TOTAL_LENGTH : ipv4.IDENT]) - own
         if flags & ipv4.FRAGMENT_MASK:
-            return ((whole + (flags & 0x1FFF) * 8, start + own, max(length, 0)),)
+            return ((whole + (flags & ipv4.OFFSET_MASK) * 8, start + own, max(length, 0)),)
         at = part.find(packet[whole:]) if len(packet) >= whole + _COMPARED else -1
         return ((whole, start + at, len(packet) - whole),) if at >= 0 else ()
     found = _v6_fragment(part) if part[:1] and part[0] >> 4 == 6 else None

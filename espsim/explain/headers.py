@@ -6,7 +6,7 @@ from espsim.core.address import format_address
 from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 from espsim.explain import repeat
 from espsim.explain.steps import Bytes, Field, Places, Step
-from espsim.wire import ipv4, ipv6, udp
+from espsim.wire import ipv4, ipv6, ipv6_fragment, udp
 from espsim.wire.checksum import internet_checksum
 
 PROTOCOLS = {0: "hop-by-hop options", 1: "ICMP", 4: "IPv4", 6: "TCP", 17: "UDP", 41: "IPv6", 43: "routing header",
@@ -38,33 +38,33 @@ def ip_steps(packet: bytes, places: Places | None, prefix: str = "") -> list[Ste
 
 
 def _ends(packet: bytes) -> str:
-    src, dst = (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+    src, dst = (packet[ipv4.SRC], packet[ipv4.DST]) if packet[0] >> 4 == 4 else (packet[ipv6.SRC], packet[ipv6.DST])
     return f"{format_address(src)} > {format_address(dst)}"
 
 
 def _v4(it: Bytes, prefix: str) -> Step:
     packet = it.data
-    size = min(max((packet[0] & 15) * 4, ipv4.HEADER_LENGTH), len(packet))
+    size = min(max(ipv4.length(packet), ipv4.HEADER_LENGTH), len(packet))
     header = packet[:size]
     clear = header[: ipv4.CHECKSUM] + b"\0\0" + header[ipv4.CHECKSUM + 2 :]
     wanted, stated = internet_checksum(clear), int.from_bytes(header[ipv4.CHECKSUM : ipv4.CHECKSUM + 2])
     right = "right" if wanted == stated else f"not the header's, which is 0x{wanted:04x}; it is not judged"
-    flags = int.from_bytes(packet[6:8])
+    flags, tos = ipv4.flags(packet), packet[ipv4.TOS]
     named = [name for bit, name in ((0x8000, "reserved"), (ipv4.DF, "DF"), (ipv4.MF, "MF")) if flags & bit]
     fields = [
-        it.field("version, length", 0, 1, f"4, {(packet[0] & 15) * 4} bytes"),
-        it.field("DSCP, ECN", 1, 1, f"{packet[1] >> 2}, {_ECN[packet[1] & 3]}"),
-        it.field("total length", 2, 2),
-        it.field("identification", 4, 2),
-        it.field("flags, offset", 6, 2, f"{' '.join(named) or '-'}, {(flags & 0x1FFF) * 8}"),
-        it.field("TTL", 8, 1),
-        it.field("protocol", 9, 1, protocol(packet[9])),
-        it.field("checksum", 10, 2, f"0x{stated:04x}, {right}"),
-        it.field("source", 12, 4, format_address(packet[12:16])),
-        it.field("destination", 16, 4, format_address(packet[16:20])),
+        it.field("version, length", 0, 1, f"4, {ipv4.length(packet)} bytes"),
+        it.field("DSCP, ECN", ipv4.TOS, 1, f"{tos >> 2}, {_ECN[tos & 3]}"),
+        it.field("total length", ipv4.TOTAL_LENGTH, 2),
+        it.field("identification", ipv4.IDENT, 2),
+        it.field("flags, offset", ipv4.FLAGS, 2, f"{' '.join(named) or '-'}, {(flags & ipv4.OFFSET_MASK) * 8}"),
+        it.field("TTL", ipv4.TTL, 1),
+        it.field("protocol", ipv4.PROTOCOL, 1, protocol(packet[ipv4.PROTOCOL])),
+        it.field("checksum", ipv4.CHECKSUM, 2, f"0x{stated:04x}, {right}"),
+        it.field("source", ipv4.SRC.start, 4, format_address(packet[ipv4.SRC])),
+        it.field("destination", ipv4.DST.start, 4, format_address(packet[ipv4.DST])),
         *_v4_options(it, size),
     ]
-    says = f"{_ends(packet)}, {protocol(packet[9]).rpartition(', ')[2]}"
+    says = f"{_ends(packet)}, {protocol(packet[ipv4.PROTOCOL]).rpartition(', ')[2]}"
     return Step(f"{prefix}IPv4 header", "RFC 791 3.1", says, tuple(fields), (repeat.checksum(clear),))
 
 
@@ -82,20 +82,20 @@ def _v4_options(it: Bytes, end: int) -> list[Field]:
 def _v6(it: Bytes, prefix: str) -> list[Step]:
     packet = it.data
     tos = ipv6.traffic_class(packet)
-    flow = int.from_bytes(packet[1:4]) & 0xFFFFF
+    flow = ipv6.flow_label(packet)
     fields = [
         it.field("version, class, flow", 0, 4, f"6, DSCP {tos >> 2} {_ECN[tos & 3]}, flow 0x{flow:05x}"),
-        it.field("payload length", 4, 2),
-        it.field("next header", 6, 1, protocol(packet[6])),
-        it.field("hop limit", 7, 1),
-        it.field("source", 8, 16, format_address(packet[8:24])),
-        it.field("destination", 24, 16, format_address(packet[24:40])),
+        it.field("payload length", ipv6.PAYLOAD_LENGTH, 2),
+        it.field("next header", ipv6.NEXT_HEADER, 1, protocol(packet[ipv6.NEXT_HEADER])),
+        it.field("hop limit", ipv6.HOP_LIMIT, 1),
+        it.field("source", ipv6.SRC.start, 16, format_address(packet[ipv6.SRC])),
+        it.field("destination", ipv6.DST.start, 16, format_address(packet[ipv6.DST])),
     ]
-    says = f"{_ends(packet)}, {protocol(packet[6]).rpartition(', ')[2]}"
+    says = f"{_ends(packet)}, {protocol(packet[ipv6.NEXT_HEADER]).rpartition(', ')[2]}"
     steps = [Step(f"{prefix}IPv6 header", "RFC 8200 3", says, tuple(fields))]
-    kind, at = packet[6], ipv6.HEADER_LENGTH
-    while kind in _EXTENSIONS and at + 8 <= len(packet):
-        size = 8 if kind == PROTO_FRAGMENT else (packet[at + 1] + 1) * 8
+    kind, at = packet[ipv6.NEXT_HEADER], ipv6.HEADER_LENGTH
+    while kind in _EXTENSIONS and at + ipv6.EXTENSION_LEAST <= len(packet):
+        size = ipv6_fragment.HEADER_LENGTH if kind == PROTO_FRAGMENT else ipv6.extension_length(packet, at)
         steps.append(_extension(it, kind, at, min(size, len(packet) - at), prefix))
         kind, at = packet[at], at + size
     return steps
@@ -125,12 +125,12 @@ def udp_step(packet: bytes, at: int, places: Places | None, prefix: str = "", *,
         return None
     it = Bytes(packet, places)
     sport, dport, length = udp.parse(packet, at)
-    checksum = int.from_bytes(packet[at + 6 : at + 8])
+    checksum = int.from_bytes(packet[at + udp.CHECKSUM : at + udp.HEADER_LENGTH])
     fields = (
         it.field("source port", at, 2),
         it.field("destination port", at + 2, 2),
-        it.field("length", at + 4, 2),
-        it.field("checksum", at + 6, 2, "0, none" if not checksum else f"0x{checksum:04x}, not judged"),
+        it.field("length", at + udp.LENGTH, 2),
+        it.field("checksum", at + udp.CHECKSUM, 2, "0, none" if not checksum else f"0x{checksum:04x}, not judged"),
     )
     inside = "; ESP follows: the first four bytes are no zeros" if esp else ""
     source = "RFC 3948 2.1" if esp else "RFC 768"

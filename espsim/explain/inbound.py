@@ -29,7 +29,7 @@ from espsim.reference.trace import Trace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup
-from espsim.wire import esp
+from espsim.wire import esp, ipv4, ipv6
 
 if TYPE_CHECKING:
     from espsim.offload.device import Answer, Device, PacketKey
@@ -268,10 +268,10 @@ def sa_fields(entry: SadEntry, *, show_keys: bool) -> list[Field]:
 def inner_steps(inner: bytes) -> list[Step]:
     """The headers of a packet that was inside, or is to go inside."""
     steps = ip_steps(inner, None, "inner ")
-    size = (inner[0] & 15) * 4 if inner and inner[0] >> 4 == 4 else 40
+    size = ipv4.length(inner) if inner and inner[0] >> 4 == 4 else ipv6.HEADER_LENGTH
     v4 = bool(inner) and inner[0] >> 4 == 4
-    first = not v4 or not (inner[6] << 8 | inner[7]) & 0x1FFF if len(inner) > 20 else False
-    kind = inner[9 if v4 else 6] if len(inner) > 20 else 0
+    first = not v4 or not ipv4.flags(inner) & ipv4.OFFSET_MASK if len(inner) > 20 else False
+    kind = inner[ipv4.PROTOCOL if v4 else ipv6.NEXT_HEADER] if len(inner) > 20 else 0
     if kind == PROTO_UDP and first:
         header = udp_step(inner, size, None, "inner ")
         steps += [header] if header else []

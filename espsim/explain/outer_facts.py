@@ -11,7 +11,7 @@ from typing import NamedTuple
 from espsim.core.address import Address
 from espsim.core.numbers import PROTO_FRAGMENT
 from espsim.reference.outer import parse_outer
-from espsim.wire import esp, ipv4
+from espsim.wire import esp, ipv4, ipv6, ipv6_fragment
 
 
 class OuterFacts(NamedTuple):
@@ -27,10 +27,10 @@ class OuterFacts(NamedTuple):
     def of(cls, packet: bytes, ports: Collection[int]) -> OuterFacts:
         """Of a packet from its IP header on; `ports`: the UDP ports that carry ESP."""
         version = packet[0] >> 4 if packet else 0
-        if version == 4 and len(packet) >= 20:
-            facts = cls(packet[12:16], packet[16:20])
-        elif version == 6 and len(packet) >= 40:
-            facts = cls(packet[8:24], packet[24:40], (packet[1] & 15) << 16 | packet[2] << 8 | packet[3])
+        if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
+            facts = cls(packet[ipv4.SRC], packet[ipv4.DST])
+        elif version == 6 and len(packet) >= ipv6.HEADER_LENGTH:
+            facts = cls(packet[ipv6.SRC], packet[ipv6.DST], ipv6.flow_label(packet))
         else:
             return cls()
         outer = parse_outer(packet, ports)
@@ -43,10 +43,10 @@ class OuterFacts(NamedTuple):
 def _later(packet: bytes, next_header_at: int) -> bool:
     """Whether it is a fragment that is not the first; `next_header_at` is in IPv6's fragment header, if it has one."""
     if packet[0] >> 4 == 4:
-        return bool((packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK & 0x1FFF)
-    at, kind = 40, packet[6]
+        return bool(ipv4.flags(packet) & ipv4.OFFSET_MASK)
+    at, kind = ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER]
     while at <= next_header_at:
         if kind == PROTO_FRAGMENT:
-            return bool((packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8)
-        kind, at = packet[at], at + (packet[at + 1] + 1) * 8
+            return ipv6_fragment.parse(packet, at).offset != 0
+        kind, at = packet[at], at + ipv6.extension_length(packet, at)
     return False

@@ -64,13 +64,13 @@ class Streams:
 
     def see(self, packet: bytes) -> None:
         """A packet that `take` gets later: where it begins a stream, its port is marked."""
-        segment = tcp.parse(packet)
+        segment = tcp.segment(packet)
         if segment is not None and segment.data.startswith(tcp.PREFIX):
             self.marked[segment.ports[1]] = 1
 
     def take(self, packet: bytes, time_ns: int) -> list[bytes]:
         """The ESP packets that a frame's IP packet completes, each with that packet's IP headers before it."""
-        segment = tcp.parse(packet)
+        segment = tcp.segment(packet)
         if segment is None:
             return []
         stream = self._find(segment)

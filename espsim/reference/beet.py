@@ -40,7 +40,7 @@ def rebuilt(
     if ends is None:
         return None
     if len(ends[0]) != 4:
-        flow = _flow(packet) if len(outer.dst) == 16 else 0
+        flow = ipv6.flow_label(packet) if len(outer.dst) == 16 else 0
         return ipv6.emit(
             traffic_class=outer.tos, flow=flow, payload_length=len(payload), next_header=next_header,
             hops=_ttl(packet), src=ends[0], dst=ends[1],
@@ -73,26 +73,26 @@ def inside(packet: bytes) -> tuple[bytes, int] | None:
         if len(packet) < ipv6.HEADER_LENGTH or ipv6.has_fragment_header(packet):
             return None
         return packet[ipv6.HEADER_LENGTH :], packet[ipv6.NEXT_HEADER]
-    headers = (packet[0] & 15) * 4
-    if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK or not ipv4.HEADER_LENGTH <= headers <= len(packet):
+    headers = ipv4.length(packet)
+    if ipv4.flags(packet) & ipv4.FRAGMENT_MASK or not ipv4.HEADER_LENGTH <= headers <= len(packet):
         return None
     options, payload, proto = packet[ipv4.HEADER_LENGTH : headers], packet[headers:], packet[ipv4.PROTOCOL]
     if not options:
         return payload, proto
-    reserved = packet[19 if len(options) & 4 else 15]
+    reserved = (packet[ipv4.DST] if len(options) & 4 else packet[ipv4.SRC])[-1]
     return beet.emit(proto, options, reserved) + payload, PROTO_BEETPH
 
 
 def outer_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int) -> bytes:
     """The outer header of an inner packet, around `length` bytes of protocol `proto`."""
-    tos = packet[1] if packet[0] >> 4 == 4 else ipv6.traffic_class(packet)
+    tos = packet[ipv4.TOS] if packet[0] >> 4 == 4 else ipv6.traffic_class(packet)
     if len(sa.dst) == 4:
         ident, flags = _ident_and_flags(packet)
         return ipv4.emit(
             tos=tos, payload_length=length, ident=ident, flags=flags, ttl=_ttl(packet), proto=proto,
             src=sa.src, dst=sa.dst,
         )  # fmt: skip
-    flow = _flow(packet) if packet[0] >> 4 == 6 else 0
+    flow = ipv6.flow_label(packet) if packet[0] >> 4 == 6 else 0
     return ipv6.emit(
         traffic_class=tos, flow=flow, payload_length=length, next_header=proto, hops=_ttl(packet),
         src=sa.src, dst=sa.dst,
@@ -101,13 +101,10 @@ def outer_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int
 
 def _ident_and_flags(packet: bytes) -> tuple[int, int]:
     """Identification, and the 16-bit flags and offset field; of IPv6 0 and DF."""
-    return (packet[4] << 8 | packet[5], packet[6] << 8 | packet[7]) if packet[0] >> 4 == 4 else (0, ipv4.DF)
+    if packet[0] >> 4 != 4:
+        return 0, ipv4.DF
+    return packet[ipv4.IDENT] << 8 | packet[ipv4.IDENT + 1], ipv4.flags(packet)
 
 
 def _ttl(packet: bytes) -> int:
-    return packet[8] if packet[0] >> 4 == 4 else packet[7]
-
-
-def _flow(packet: bytes) -> int:
-    """The flow label of an IPv6 header."""
-    return (packet[1] & 15) << 16 | packet[2] << 8 | packet[3]
+    return packet[ipv4.TTL] if packet[0] >> 4 == 4 else packet[ipv6.HOP_LIMIT]

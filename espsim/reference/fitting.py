@@ -22,8 +22,7 @@ from espsim.core.numbers import PROTO_TCP
 from espsim.core.verdict import OutVerdict
 from espsim.reference.inner import flow
 from espsim.sad.association import Mode, SecurityAssociation
-from espsim.wire import esp, ipv6
-from espsim.wire.fragments import HEADER_LENGTH6
+from espsim.wire import esp, ipv4, ipv6, ipv6_fragment
 from espsim.wire.split import split4, split6
 
 LEAST6 = 1280
@@ -74,7 +73,7 @@ def fit(sa: SecurityAssociation, packet: bytes, total: int, mtu: int, ident: int
     around = sa.mode in (Mode.TUNNEL, Mode.BEET)
     if packet[0] >> 4 == 4:
         too_long = len(packet) > inner_mtu(sa, mtu) if around else total > mtu
-        if not too_long or not packet[6] & 0x40:
+        if not too_long or not ipv4.flags(packet) & ipv4.DF:
             return FITS
         return Fit(OutVerdict.PMTU if around else OutVerdict.PMTU_SENDER)
     if sa.mode is not Mode.TUNNEL:
@@ -104,7 +103,7 @@ def ident_of(sa: SecurityAssociation, number: int) -> int:
 def _can_be_cut(packet: bytes, most: int) -> bool:
     """Whether the headers that every IPv6 fragment has leave room for 8 bytes after a fragment header."""
     place = ipv6.transport_insertion(packet)
-    return place is not None and place[0] + HEADER_LENGTH6 + 8 <= most
+    return place is not None and place[0] + ipv6_fragment.HEADER_LENGTH + 8 <= most
 
 
 def _is_tcp(packet: bytes) -> bool:

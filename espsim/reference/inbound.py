@@ -250,7 +250,7 @@ class Inbound:
 
     def trailer(self, plaintext: bytes) -> tuple[int, int] | None:
         """2.4 to 2.6: (length of the payload, next header). None: damaged, or a dummy packet."""
-        split = esp.split_trailer(plaintext)
+        split = esp.parse_trailer(plaintext)
         self.trace.trailer(plaintext, split)
         return None if split is None or split[1] == PROTO_NONE else split
 

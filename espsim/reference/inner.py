@@ -17,11 +17,11 @@ xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce, xfrm_dec
 from __future__ import annotations
 
 from espsim.core.address import Address
-from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_IPIP, PROTO_IPV6, PROTO_ROUTING
+from espsim.core.numbers import PROTO_FRAGMENT, PROTO_IPIP, PROTO_IPV6
 from espsim.reference import beet
 from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
-from espsim.wire import ipv4, ipv6
+from espsim.wire import ipv4, ipv6, ipv6_fragment
 
 _ECT_1, _ECT_0, _ECN_CE = 1, 2, 3
 _WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
@@ -61,9 +61,9 @@ def from_tunnel(
     `rfc6040`: ECN is carried over as that RFC says; `drops_congested` says what must be dropped then.
     """
     if next_header == PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
-        length = payload[2] << 8 | payload[3]
+        length = ipv4.total_length(payload)
     elif next_header == PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
-        length = ipv6.HEADER_LENGTH + (payload[4] << 8 | payload[5])
+        length = ipv6.total_length(payload)
     else:
         return None
     inner = payload[:length] if length >= ipv4.HEADER_LENGTH else payload
@@ -75,15 +75,15 @@ def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_
     if mode_of(sa, next_header) is not Mode.TUNNEL or "noecn" in sa.flags or outer_tos & 3 != _ECN_CE:
         return False
     if next_header == PROTO_IPIP:
-        return ipv4.HEADER_LENGTH <= (inner[0] & 15) * 4 <= len(inner) and not inner[1] & 3
+        return ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner) and not inner[ipv4.TOS] & 3
     return not ipv6.traffic_class(inner) & 3
 
 
 def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool, rfc6040: bool) -> bytes:
     """Congestion (unless `noecn`), and with `decap-dscp` the outer DSCP."""
-    if v4 and not ipv4.HEADER_LENGTH <= (inner[0] & 15) * 4 <= len(inner):
+    if v4 and not ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner):
         return inner  # no IPv4 header: for the stack behind us to refuse
-    tos = inner[1] if v4 else ipv6.traffic_class(inner)
+    tos = inner[ipv4.TOS] if v4 else ipv6.traffic_class(inner)
     new = tos
     if "decap-dscp" in sa.flags:
         new = outer_tos & 0xFC | new & 3
@@ -111,22 +111,22 @@ def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
     """
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
-        at, proto = (packet[0] & 15) * 4, packet[ipv4.PROTOCOL]
+        at, proto = ipv4.length(packet), packet[ipv4.PROTOCOL]
         if not ipv4.HEADER_LENGTH <= at <= len(packet):
             return None
-        later = (packet[6] << 8 | packet[7]) & 0x1FFF
+        later = ipv4.flags(packet) & ipv4.OFFSET_MASK
         sport, dport = (0, 0) if later else _ports(packet, at, proto)
-        return packet[12:16], packet[16:20], proto, sport, dport
+        return packet[ipv4.SRC], packet[ipv4.DST], proto, sport, dport
     if version == 6 and len(packet) >= ipv6.HEADER_LENGTH:
         at, proto = ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER]
-        while proto in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS, PROTO_FRAGMENT):
-            if at + 8 > len(packet):
+        while proto in ipv6.EXTENSIONS or proto == PROTO_FRAGMENT:
+            if at + ipv6.EXTENSION_LEAST > len(packet):
                 break
-            if proto == PROTO_FRAGMENT and (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8:
-                return packet[8:24], packet[24:40], packet[at], 0, 0
-            length = 8 if proto == PROTO_FRAGMENT else (packet[at + 1] + 1) * 8
+            if proto == PROTO_FRAGMENT and ipv6_fragment.parse(packet, at).offset:
+                return packet[ipv6.SRC], packet[ipv6.DST], packet[at], 0, 0
+            length = ipv6_fragment.HEADER_LENGTH if proto == PROTO_FRAGMENT else ipv6.extension_length(packet, at)
             proto, at = packet[at], at + length
-        return packet[8:24], packet[24:40], proto, *_ports(packet, at, proto)
+        return packet[ipv6.SRC], packet[ipv6.DST], proto, *_ports(packet, at, proto)
     return None
 
 

@@ -113,7 +113,7 @@ class Assembly:
             taken.pieces.append(Piece(SKIPPED, at, len(payload) - at))
             return len(payload)
         if begun is not None and number == begun.wanted:
-            if not header.block_offset and (at == len(payload) or iptfs.kind(payload, at) == iptfs.PADDING):
+            if not header.block_offset and (at == len(payload) or iptfs.block_kind(payload, at) == iptfs.PADDING):
                 begun.wanted += 1
                 return at
             if self._append(begun, payload[at:after], header.block_offset, at, taken):
@@ -128,15 +128,15 @@ class Assembly:
     def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: Taken) -> bool:
         """Add a part, of which `offset` says the length with what comes later. False: this cannot be the rest."""
         if not begun.size:
-            head = bytes(begun.data) + part[: iptfs.LENGTH_AT - len(begun.data)]
-            size = iptfs.length(head, 0)
+            head = bytes(begun.data) + part[: iptfs.BLOCK_LENGTH_END - len(begun.data)]
+            size = iptfs.block_length(head, 0)
             if size is None and offset > len(part):
                 begun.data += part
                 begun.parts += 1
                 begun.wanted += 1
                 taken.pieces.append(Piece(GOES_ON, at, len(part)))
                 return True
-            if size is None or iptfs.too_short(head, 0, size):
+            if size is None or iptfs.block_too_short(head, 0, size):
                 return False
             begun.size = size
         rest = begun.size - len(begun.data)
@@ -160,14 +160,14 @@ class Assembly:
     def _blocks(self, at: int, held: Held, now: float, taken: Taken) -> None:
         payload = held.payload
         while at < len(payload):
-            left, kind = len(payload) - at, iptfs.kind(payload, at)
+            left, kind = len(payload) - at, iptfs.block_kind(payload, at)
             if kind == iptfs.PADDING:
                 self.padding += left
                 taken.pieces.append(Piece(PADDING, at, left))
                 return
             known = kind in (iptfs.IPV4, iptfs.IPV6)
-            size = iptfs.length(payload, at) if known else 0
-            if not known or (size is not None and iptfs.too_short(payload, at, size)):
+            size = iptfs.block_length(payload, at) if known else 0
+            if not known or (size is not None and iptfs.block_too_short(payload, at, size)):
                 bad = Verdict.IPTFS_HEADER if known else Verdict.IPTFS_BUFFER
                 taken.errors.append(bad)
                 taken.pieces.append(Piece(BAD, at, left))

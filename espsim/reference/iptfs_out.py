@@ -207,6 +207,6 @@ class Senders:
 def _congested(packet: bytes) -> bytes:
     """A packet that finds the queue nearly full: with CE, where it takes part in ECN."""
     if packet[0] >> 4 == 4:
-        return ipv4.set_tos(packet, packet[1] | _CE) if packet[1] & _CE in _ECT else packet
+        return ipv4.set_tos(packet, packet[ipv4.TOS] | _CE) if packet[ipv4.TOS] & _CE in _ECT else packet
     tos = ipv6.traffic_class(packet)
     return ipv6.set_traffic_class(packet, tos | _CE) if tos & _CE in _ECT else packet

@@ -21,18 +21,14 @@ from espsim.core.numbers import (
     PORT_VXLAN,
     PORT_VXLAN_LINUX,
     PROTO_AH,
-    PROTO_DSTOPTS,
     PROTO_FRAGMENT,
     PROTO_GRE,
-    PROTO_HOP_BY_HOP,
-    PROTO_ROUTING,
     PROTO_TCP,
     PROTO_UDP,
 )
 from espsim.reference.outer import parse_outer
-from espsim.wire import ipv4, ipv6, udp
+from espsim.wire import ipv4, ipv6, ipv6_fragment, udp
 
-_EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
 _BY_PROTOCOL = {PROTO_TCP: Layer.TCP, PROTO_UDP: Layer.UDP, PROTO_GRE: Layer.GRE, PROTO_AH: Layer.AH}
 _BY_PORT = {
     PORT_VXLAN: Layer.VXLAN, PORT_VXLAN_LINUX: Layer.VXLAN, PORT_GENEVE: Layer.GENEVE, PORT_GTP_U: Layer.GTP_U,
@@ -52,10 +48,10 @@ def layer_of(packet: bytes, encap_ports: Collection[int]) -> Layer:
     """The innermost kind of a packet that is not ESP; `encap_ports` are the UDP ports that carry ESP."""
     version = packet[0] >> 4 if packet else 0
     if version == 4:
-        if len(packet) < ipv4.HEADER_LENGTH or (packet[0] & 15) * 4 < ipv4.HEADER_LENGTH:
+        if len(packet) < ipv4.HEADER_LENGTH or ipv4.length(packet) < ipv4.HEADER_LENGTH:
             return Layer.IP
-        later = (packet[6] << 8 | packet[7]) & 0x1FFF != 0
-        return _after_ip(packet, packet[ipv4.PROTOCOL], (packet[0] & 15) * 4, encap_ports, later=later)
+        later = ipv4.flags(packet) & ipv4.OFFSET_MASK != 0
+        return _after_ip(packet, packet[ipv4.PROTOCOL], ipv4.length(packet), encap_ports, later=later)
     if version == 6:
         return _v6(packet, encap_ports) if len(packet) >= ipv6.HEADER_LENGTH else Layer.IP
     return Layer.OTHER
@@ -63,19 +59,19 @@ def layer_of(packet: bytes, encap_ports: Collection[int]) -> Layer:
 
 def _v6(packet: bytes, encap_ports: Collection[int]) -> Layer:
     kind, at, later = packet[ipv6.NEXT_HEADER], ipv6.HEADER_LENGTH, False
-    while kind in _EXTENSIONS or kind == PROTO_FRAGMENT:
-        if later or at + 8 > len(packet):
+    while kind in ipv6.EXTENSIONS or kind == PROTO_FRAGMENT:
+        if later or at + ipv6.EXTENSION_LEAST > len(packet):
             return Layer.IP
         if kind == PROTO_FRAGMENT:
-            later = (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8 != 0
-            kind, at = packet[at], at + 8
+            header = ipv6_fragment.parse(packet, at)
+            kind, at, later = header.next_header, at + ipv6_fragment.HEADER_LENGTH, header.offset != 0
         else:
-            kind, at = packet[at], at + (packet[at + 1] + 1) * 8
+            kind, at = packet[at], at + ipv6.extension_length(packet, at)
     return _after_ip(packet, kind, at, encap_ports, later=later)
 
 
 def _after_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int], *, later: bool) -> Layer:
-    """By protocol. `later`: a later fragment, so what follows is not a header."""
+    """By protocol; `later`: not the first fragment, so what follows is no header."""
     layer = _BY_PROTOCOL.get(proto, Layer.IP)
     if layer is not Layer.UDP or later or at + udp.HEADER_LENGTH > len(packet):
         return layer
@@ -84,7 +80,7 @@ def _after_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int], 
     if sport in encap_ports or dport in encap_ports:
         if length == udp.HEADER_LENGTH + 1 and data[:1] == udp.KEEPALIVE:
             return Layer.KEEPALIVE
-        if length >= udp.HEADER_LENGTH + 4 and data[:4] == bytes(4):
+        if length >= udp.HEADER_LENGTH + 4 and data[:4] == udp.NON_ESP_MARKER:
             return Layer.IKE
     if PORT_IKE in (sport, dport):
         return Layer.IKE

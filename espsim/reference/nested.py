@@ -101,7 +101,7 @@ class Nested:
             verdict, plaintext = self._path.open(entry, arrival, entry.window.infer(seq))
             if plaintext is None and entry.sa.esn and verdict is Verdict.INTEGRITY:
                 return True
-            split = None if plaintext is None else esp.split_trailer(plaintext)
+            split = None if plaintext is None else esp.parse_trailer(plaintext)
             if plaintext is None or split is None:
                 continue
             payload, following = plaintext[: split[0]], split[1]

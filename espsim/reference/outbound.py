@@ -115,7 +115,7 @@ class Outbound:
         sa = entry.sa
         payload, next_header = split
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
-        plaintext = padded + esp.trailer(len(padded), next_header, sa.aligned)
+        plaintext = padded + esp.emit_trailer(len(padded), next_header, sa.aligned)
         self.trace.padded(entry, payload, next_header, plaintext)
         length = _wrapped_length(sa, packet, len(plaintext))
         if length > 0xFFFF:
@@ -217,9 +217,10 @@ class Outbound:
 def trimmed(packet: bytes) -> bytes:
     """The IP packet without what a link layer padded it with."""
     if packet[0] >> 4 == 4:
-        return packet[: packet[2] << 8 | packet[3]] if packet[2] << 8 | packet[3] >= ipv4.HEADER_LENGTH else packet
-    length = packet[4] << 8 | packet[5]
-    return packet[: ipv6.HEADER_LENGTH + length] if length else packet
+        length = ipv4.total_length(packet)
+        return packet[:length] if length >= ipv4.HEADER_LENGTH else packet
+    length = ipv6.total_length(packet)
+    return packet[:length] if length > ipv6.HEADER_LENGTH else packet
 
 
 def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
@@ -230,11 +231,11 @@ def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | N
     if sa.mode is Mode.TUNNEL:
         return packet, PROTO_IPIP if v4 else PROTO_IPV6
     if v4:
-        if (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK:
+        if ipv4.flags(packet) & ipv4.FRAGMENT_MASK:
             return None
-        if not ipv4.HEADER_LENGTH <= (packet[0] & 15) * 4 <= len(packet):
+        if not ipv4.HEADER_LENGTH <= ipv4.length(packet) <= len(packet):
             return None
-        return packet[(packet[0] & 15) * 4 :], packet[ipv4.PROTOCOL]
+        return packet[ipv4.length(packet) :], packet[ipv4.PROTOCOL]
     place = ipv6.transport_insertion(packet)
     return (packet[place[0] :], packet[place[1]]) if place else None
 
@@ -248,7 +249,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
     if sa.mode in (Mode.TUNNEL, Mode.BEET, Mode.IPTFS):
         return length + (ipv4.HEADER_LENGTH if len(sa.dst) == 4 else 0)
     if packet[0] >> 4 == 4:
-        return length + (packet[0] & 15) * 4
+        return length + ipv4.length(packet)
     place = ipv6.transport_insertion(packet)
     return length + (place[0] - ipv6.HEADER_LENGTH if place else 0)
 
@@ -267,7 +268,7 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int, *, 
     if sa.mode is Mode.BEET:
         return beet.outer_header(sa, packet, proto, len(sealed)) + sealed
     if len(sa.dst) == 4:
-        return ipv4.with_payload(packet[: (packet[0] & 15) * 4], proto, sealed)
+        return ipv4.with_payload(packet[: ipv4.length(packet)], proto, sealed)
     place = ipv6.transport_insertion(packet)
     at, pointer = place or (ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER)
     return ipv6.with_payload(packet[:at], pointer, proto, sealed)
@@ -278,7 +279,7 @@ def _tunnel_header(
 ) -> bytes:
     """RFC 4301 5.1.2 as Linux builds it (xfrm4_tunnel_encap_add, xfrm6_tunnel_encap_add)."""
     v4 = packet[0] >> 4 == 4
-    inner_tos = packet[1] if v4 else ipv6.traffic_class(packet)
+    inner_tos = packet[ipv4.TOS] if v4 else ipv6.traffic_class(packet)
     ecn = inner_tos & 3
     if "noecn" in sa.flags:
         ecn = 0
@@ -286,13 +287,13 @@ def _tunnel_header(
         ecn = 2  # INET_ECN_encapsulate: CE goes out as ECT(0)
     dscp = 0 if "dont-encap-dscp" in sa.extra_flags else inner_tos & 0xFC
     if len(sa.dst) == 4:
-        keeps_df = not v4 or packet[6] & 0x40
+        keeps_df = not v4 or ipv4.flags(packet) & ipv4.DF
         flags = ipv4.DF if keeps_df and "nopmtudisc" not in sa.flags else 0
         return ipv4.emit(
             tos=dscp | ecn, payload_length=length, ident=0 if flags else seq64 & 0xFFFF, flags=flags, ttl=_TTL,
             proto=proto, src=sa.src, dst=sa.dst,
         )  # fmt: skip
-    flow_label = 0 if v4 else (packet[1] & 15) << 16 | packet[2] << 8 | packet[3]
+    flow_label = 0 if v4 else ipv6.flow_label(packet)
     return ipv6.emit(
         traffic_class=dscp | ecn, flow=flow_label, payload_length=length, next_header=proto, hops=_TTL,
         src=sa.src, dst=sa.dst,

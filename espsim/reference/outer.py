@@ -19,13 +19,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from espsim.core.address import Address
-from espsim.core.numbers import PROTO_DSTOPTS, PROTO_ESP, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_UDP
+from espsim.core.numbers import PROTO_ESP, PROTO_FRAGMENT, PROTO_UDP
 from espsim.sad.association import ESPINTCP, ESPINUDP, Direction, SecurityAssociation
 from espsim.sad.sad import Sad
-from espsim.wire import esp, ipv4, ipv6, udp
+from espsim.wire import esp, ipv4, ipv6, ipv6_fragment, udp
 from espsim.wire.udp import PORT_NAT_T
-
-_V6_EXTENSIONS = (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS)
 
 
 @dataclass(slots=True)
@@ -74,37 +72,38 @@ def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     proto = packet[ipv4.PROTOCOL]
     if proto not in (PROTO_ESP, PROTO_UDP):
         return None
-    headers = (packet[0] & 15) * 4
-    total = packet[2] << 8 | packet[3]
+    headers, total = ipv4.length(packet), ipv4.total_length(packet)
     if headers < ipv4.HEADER_LENGTH or total < headers:
         return None
-    fragment = (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK
-    outer = Outer(packet[12:16], packet[16:20], headers, headers, total, ipv4.PROTOCOL, packet[1], None, fragment != 0)
+    fragment = ipv4.flags(packet) & ipv4.FRAGMENT_MASK
+    src, dst, tos = packet[ipv4.SRC], packet[ipv4.DST], packet[ipv4.TOS]
+    outer = Outer(src, dst, headers, headers, total, ipv4.PROTOCOL, tos, None, fragment != 0)
     if proto == PROTO_ESP and total <= len(packet):
         return outer
-    return _find_esp(packet, outer, proto, encap_ports, later_fragment=fragment & 0x1FFF != 0)
+    return _find_esp(packet, outer, proto, encap_ports, later_fragment=fragment & ipv4.OFFSET_MASK != 0)
 
 
 def _parse_v6(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
-    end = ipv6.HEADER_LENGTH + (packet[4] << 8 | packet[5])
+    end = ipv6.total_length(packet)
     at, pointer = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER
     fragment = later = False
     while (kind := packet[pointer]) not in (PROTO_ESP, PROTO_UDP):
-        if at + 8 > min(end, len(packet)) or later:
+        if at + ipv6.EXTENSION_LEAST > min(end, len(packet)) or later:
             return None
         if kind == PROTO_FRAGMENT:
-            offset_and_more = packet[at + 2] << 8 | packet[at + 3] & 0xF9
-            fragment, later = offset_and_more != 0, offset_and_more & 0xFFF8 != 0
-            pointer, at = at, at + 8
-        elif kind in _V6_EXTENSIONS:
-            pointer, at = at, at + (packet[at + 1] + 1) * 8
+            header = ipv6_fragment.parse(packet, at)
+            fragment, later = header.offset != 0 or header.more, header.offset != 0
+            pointer, at = at, at + ipv6_fragment.HEADER_LENGTH
+        elif kind in ipv6.EXTENSIONS:
+            pointer, at = at, at + ipv6.extension_length(packet, at)
         else:
             return None
         if at > end:
             return None
         if pointer >= len(packet):
             return None
-    outer = Outer(packet[8:24], packet[24:40], at, at, end, pointer, ipv6.traffic_class(packet), fragment=fragment)
+    src, dst = packet[ipv6.SRC], packet[ipv6.DST]
+    outer = Outer(src, dst, at, at, end, pointer, ipv6.traffic_class(packet), fragment=fragment)
     return _find_esp(packet, outer, kind, encap_ports, later_fragment=later)
 
 
@@ -126,7 +125,7 @@ def _find_esp(
     outer.end = min(outer.end, at + length)
     # A NAT keepalive (0xff), a datagram of no more than 8 bytes, and the non-ESP marker are not ESP (RFC 3948 2).
     start = at + udp.HEADER_LENGTH
-    if length - udp.HEADER_LENGTH <= esp.HEADER_LENGTH or packet[start : start + 4] in (b"", b"\0\0\0\0"):
+    if length - udp.HEADER_LENGTH <= esp.HEADER_LENGTH or packet[start : start + 4] in (b"", udp.NON_ESP_MARKER):
         return None
     outer.esp, outer.ports = start, (sport, dport)
     return outer

@@ -1,4 +1,8 @@
-"""The Internet checksum (RFC 1071)."""
+"""The Internet checksum (RFC 1071).
+
+>>> f"{ones_complement_sum(bytes.fromhex('0001f203f4f5f6f7')):04x}"
+'ddf2'
+"""
 
 from __future__ import annotations
 

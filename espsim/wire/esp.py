@@ -8,6 +8,16 @@
 |            TFC padding (tunnel mode only)                     |
 |            Padding 1, 2, 3 ...            | Pad Len | Next Hdr|
 |                 Integrity Check Value (ICV)                   |
+
+>>> emit(0x1000, 42).hex(" ", 4)
+'00001000 0000002a'
+>>> parse(bytes.fromhex("00001000 0000002a"))
+(4096, 42)
+>>> emit_trailer(5, next_header=4, aligned=4).hex()
+'010104'
+
+Does not seal or open (aead/), infer the high half of a sequence number (sad/window.py), or know which IV and ICV an SA
+has (aead/suites.py).
 """
 
 from __future__ import annotations
@@ -15,12 +25,14 @@ from __future__ import annotations
 import struct
 
 HEADER_LENGTH = 8
+TRAILER_LENGTH = 2
+"""Pad length and next header, after the padding."""
 
 _HEADER = struct.Struct("!II")
 _MONOTONIC = bytes(range(1, 256))
 
 
-def parse(data: bytes, at: int) -> tuple[int, int]:
+def parse(data: bytes, at: int = 0) -> tuple[int, int]:
     """(SPI, sequence number) of the header at an offset; at least 8 bytes must be there."""
     spi, seq = _HEADER.unpack_from(data, at)
     return spi, seq
@@ -31,24 +43,29 @@ def emit(spi: int, seq: int) -> bytes:
     return _HEADER.pack(spi, seq)
 
 
-def trailer(payload_length: int, next_header: int, aligned: int) -> bytes:
+def length(_data: bytes, _at: int = 0) -> int:
+    """Always 8 bytes; the IV after them depends on the SA."""
+    return HEADER_LENGTH
+
+
+def emit_trailer(payload_length: int, next_header: int, aligned: int) -> bytes:
     """Padding 1, 2, 3 ..., pad length and next header, so that payload and trailer are a multiple of `aligned`."""
-    pad = -(payload_length + 2) % aligned
+    pad = -(payload_length + TRAILER_LENGTH) % aligned
     return _MONOTONIC[:pad] + bytes((pad, next_header))
 
 
-def split_trailer(plaintext: bytes) -> tuple[int, int] | None:
+def parse_trailer(plaintext: bytes) -> tuple[int, int] | None:
     """(payload length, next header) of an opened packet, or None where the pad length leaves no payload.
 
     As esp_remove_trailer (net/ipv4/esp4.c): the padding's bytes are not looked at, an empty payload is refused.
     """
-    if len(plaintext) < 2:
+    if len(plaintext) < TRAILER_LENGTH:
         return None
-    payload_length = len(plaintext) - 2 - plaintext[-2]
+    payload_length = len(plaintext) - TRAILER_LENGTH - plaintext[-2]
     return (payload_length, plaintext[-1]) if payload_length > 0 else None
 
 
 def odd_padding(plaintext: bytes, payload_length: int) -> bool:
     """Whether the padding of an opened packet is not 1, 2, 3 ..., as RFC 4303 2.4 says that it must be."""
-    padding = plaintext[payload_length:-2]
+    padding = plaintext[payload_length:-TRAILER_LENGTH]
     return padding != _MONOTONIC[: len(padding)]

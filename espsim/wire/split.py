@@ -3,16 +3,13 @@
 IPv4    every fragment has the header, later ones without the options that are not to be copied (RFC 791: no-ops there)
 IPv6    every fragment has the headers up to hop-by-hop and routing, then a fragment header (RFC 8200 4.5)
 
-All but the last carry a multiple of eight bytes. Putting together is fragments.py's.
+All but the last carry a multiple of eight bytes. Does not put fragments together (fragments.py).
 """
 
 from __future__ import annotations
 
-import struct
-
 from espsim.core.numbers import PROTO_FRAGMENT
-from espsim.wire import ipv4, ipv6
-from espsim.wire.fragments import HEADER_LENGTH6
+from espsim.wire import ipv4, ipv6, ipv6_fragment
 
 _LEAST = 8
 _END, _NO_OP, _COPIED = 0, 1, 0x80
@@ -25,7 +22,7 @@ def split4(packet: bytes, mtu: int) -> list[bytes]:
     """
     if len(packet) <= mtu:
         return [packet]
-    size = (packet[0] & 15) * 4
+    size = ipv4.length(packet)
     room = (mtu - size) & ~7
     if room < _LEAST:
         return []
@@ -34,8 +31,9 @@ def split4(packet: bytes, mtu: int) -> list[bytes]:
     for at in range(0, len(body), room):
         data = body[at : at + room]
         more = ipv4.MF if at + room < len(body) else 0
-        head = header[:2] + struct.pack("!H", size + len(data)) + header[4:6] + struct.pack("!H", more | at >> 3)
-        found.append(ipv4.with_checksum(head + header[8:]) + data)
+        total, flags = (size + len(data)).to_bytes(2), (more | at >> 3).to_bytes(2)
+        head = header[: ipv4.TOTAL_LENGTH] + total + header[ipv4.IDENT : ipv4.FLAGS] + flags + header[ipv4.TTL :]
+        found.append(ipv4.with_checksum(head) + data)
         if at == 0:
             header = header[: ipv4.HEADER_LENGTH] + _later(header[ipv4.HEADER_LENGTH :])
     return found
@@ -52,14 +50,14 @@ def split6(packet: bytes, mtu: int, ident: int) -> list[bytes]:
     if place is None:
         return []
     size, pointer = place
-    room = (mtu - size - HEADER_LENGTH6) & ~7
+    room = (mtu - size - ipv6_fragment.HEADER_LENGTH) & ~7
     if room < _LEAST:
         return []
     following, body = packet[pointer], packet[size:]
     found = []
     for at in range(0, len(body), room):
         data = body[at : at + room]
-        extension = struct.pack("!BBHI", following, 0, at | (at + room < len(body)), ident)
+        extension = ipv6_fragment.emit(following, at, more=at + room < len(body), ident=ident)
         found.append(ipv6.with_payload(packet[:size], pointer, PROTO_FRAGMENT, extension + data))
     return found
 

@@ -8,9 +8,16 @@
 |           Checksum            |         Urgent Pointer        |  16
 |                    Options, if Offset > 5                     |  20
 
-In the stream: "IKETCP" first, in the direction of who connected; then messages, each with its length before it:
+The stream in the direction of who connected begins with "IKETCP". Messages follow, each with its length before it:
 |            Length             |   ESP, or four zero bytes and IKE, or one byte 0xff (a keepalive) ...
 The length counts its own two bytes.
+
+>>> emit(4500, 31002, seq=1, ack=2, flags=ACK, window=64).hex(" ", 4)
+'1194791a 00000001 00000002 50100040 00000000'
+>>> parse(bytes.fromhex("1194791a 00000001 00000002 50100040 00000000"))
+Header(sport=4500, dport=31002, seq=1, ack=2, flags=16, length=20)
+
+Does not put segments in order (io/tcp.py), check TCP's checksum, or read options.
 """
 
 from __future__ import annotations
@@ -26,16 +33,29 @@ HEADER_LENGTH = 20
 PORT = 4500
 PREFIX = b"IKETCP"
 LENGTH = 2
+"""Bytes of a message's length field."""
 LEAST = 6
 """A message's least length: Linux (net/xfrm/espintcp.c) ends a stream that has a shorter one."""
 
+DATA_OFFSET = 12
 SYN, RST, ACK = 0x02, 0x04, 0x10
 
-_HEADER = struct.Struct("!HHIIBB")
+_HEADER = struct.Struct("!HHIIBBHHH")
+
+
+class Header(NamedTuple):
+    """The header. `length`: its bytes, options included."""
+
+    sport: int
+    dport: int
+    seq: int
+    ack: int
+    flags: int
+    length: int
 
 
 class Segment(NamedTuple):
-    """One segment: what its IP packet says, and as much of its data as was captured.
+    """One segment: what its IP packet states, and as much of its data as was captured.
 
     `key` names its direction of the connection, `back` the other one. `header`: the IP headers; `at`: the byte in them
     that names TCP.
@@ -52,30 +72,46 @@ class Segment(NamedTuple):
     at: int
 
 
-def parse(packet: bytes) -> Segment | None:
+def parse(data: bytes, at: int = 0) -> Header:
+    """The header at an offset; at least 20 bytes must be there."""
+    sport, dport, seq, ack, _, flags, *_ = _HEADER.unpack_from(data, at)
+    return Header(sport, dport, seq, ack, flags, length(data, at))
+
+
+def emit(sport: int, dport: int, *, seq: int, ack: int, flags: int, window: int) -> bytes:
+    """A 20-byte header without options; its checksum is 0."""
+    return _HEADER.pack(sport, dport, seq, ack, HEADER_LENGTH // 4 << 4, flags, window, 0, 0)
+
+
+def length(data: bytes, at: int = 0) -> int:
+    """Bytes of the header with its options, as it states them."""
+    return (data[at + DATA_OFFSET] >> 4) * 4
+
+
+def segment(packet: bytes) -> Segment | None:
     """The segment in an IP packet; None where TCP's header is not there. IPv6 without extension headers only."""
     if len(packet) < ipv4.HEADER_LENGTH:
         return None
     if packet[0] >> 4 == 4:
-        start, end, at, where = (packet[0] & 15) * 4, packet[2] << 8 | packet[3], ipv4.PROTOCOL, slice(12, 20)
-        if start < ipv4.HEADER_LENGTH or (packet[6] << 8 | packet[7]) & ipv4.FRAGMENT_MASK:
+        start, end, at = ipv4.length(packet), ipv4.total_length(packet), ipv4.PROTOCOL
+        src, dst = packet[ipv4.SRC], packet[ipv4.DST]
+        if start < ipv4.HEADER_LENGTH or ipv4.flags(packet) & ipv4.FRAGMENT_MASK:
             return None
     elif packet[0] >> 4 == 6 and len(packet) >= ipv6.HEADER_LENGTH:
-        start, at, where = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER, slice(8, 40)
-        end = start + (packet[4] << 8 | packet[5])
+        start, end, at = ipv6.HEADER_LENGTH, ipv6.total_length(packet), ipv6.NEXT_HEADER
+        src, dst = packet[ipv6.SRC], packet[ipv6.DST]
     else:
         return None
     if packet[at] != PROTO_TCP or start + HEADER_LENGTH > min(end, len(packet)):
         return None
-    sport, dport, seq, ack, offset, flags = _HEADER.unpack_from(packet, start)
-    data_at = start + (offset >> 4) * 4
-    if data_at < start + HEADER_LENGTH or data_at > end:
+    header = parse(packet, start)
+    data_at = start + header.length
+    if header.length < HEADER_LENGTH or data_at > end:
         return None
-    ends, ports = packet[where], packet[start : start + 4]
-    half = len(ends) // 2
+    sport, dport = packet[start : start + 2], packet[start + 2 : start + 4]
     return Segment(
-        ends + ports, ends[half:] + ends[:half] + ports[2:] + ports[:2], (sport, dport), seq,
-        ack if flags & ACK else None, flags, packet[data_at:end], packet[:start], at,
+        src + dst + sport + dport, dst + src + dport + sport, (header.sport, header.dport), header.seq,
+        header.ack if header.flags & ACK else None, header.flags, packet[data_at:end], packet[:start], at,
     )  # fmt: skip
 
 
@@ -85,5 +121,5 @@ def around(segment: Segment, message: bytes) -> bytes | None:
     if header[0] >> 4 == 4:
         if len(header) + len(message) > MOST:
             return None
-        return ipv4.with_payload(header[:6] + b"\0\0" + header[8:], PROTO_ESP, message)
+        return ipv4.with_payload(header[: ipv4.FLAGS] + b"\0\0" + header[ipv4.TTL :], PROTO_ESP, message)
     return ipv6.with_payload(header, at, PROTO_ESP, message)

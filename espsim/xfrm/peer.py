@@ -106,7 +106,7 @@ class Peer:
         header = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF)
         iv = self._rng.randbytes(keys.suite.iv_length)
         seq_hi = pack_seq_hi(shape.seq64) if sa.esn else b""  # without ESN no high half is sealed
-        plaintext = payload + esp.trailer(len(payload), next_header, sa.aligned)
+        plaintext = payload + esp.emit_trailer(len(payload), next_header, sa.aligned)
         return header + iv + self._engine.transform(keys).seal(header, seq_hi, iv, plaintext)
 
 
@@ -119,7 +119,7 @@ def _inside(sa: SecurityAssociation, shape: Shape, inner: bytes) -> tuple[bytes,
     elif sa.mode is Mode.TUNNEL:
         payload, next_header = inner, PROTO_IPIP if v4 else PROTO_IPV6
     elif v4:
-        payload, next_header = inner[(inner[0] & 15) * 4 :], inner[ipv4.PROTOCOL]
+        payload, next_header = inner[ipv4.length(inner) :], inner[ipv4.PROTOCOL]
     else:
         payload, next_header = inner[ipv6.HEADER_LENGTH :], inner[ipv6.NEXT_HEADER]
     return payload, next_header if shape.next_header is None else shape.next_header

@@ -20,7 +20,7 @@ from espsim.core.layers import Layer
 from espsim.core.numbers import PROTO_FRAGMENT
 from espsim.io.fragments import Joiner
 from espsim.reference.layers import judge
-from espsim.wire import fragments, ipv4, ipv6
+from espsim.wire import fragments, ipv4, ipv6, ipv6_fragment
 from espsim.xfrm.request_line import Words
 
 FRAGMENT_WORDS = frozenset({"fragments", "order", "only", "overlap", "df", "inner", "wait"})
@@ -86,7 +86,7 @@ def _part(words: Words) -> tuple[int, int] | None:
 
 
 def _header_length(packet: bytes) -> int:
-    return (packet[0] & 15) * 4 if packet[0] >> 4 == 4 else ipv6.HEADER_LENGTH
+    return ipv4.length(packet) if packet[0] >> 4 == 4 else ipv6.HEADER_LENGTH
 
 
 def cut(packet: bytes, at: Collection[int], ident: int, *, early: int = 0, dont: bool = False) -> list[bytes]:
@@ -99,10 +99,10 @@ def cut(packet: bytes, at: Collection[int], ident: int, *, early: int = 0, dont:
         begin, more = max(start - early, 0), end < len(payload)
         if packet[0] >> 4 == 4:
             flags = begin // 8 | ipv4.MF * more | ipv4.DF * dont
-            header = head[:4] + ident.to_bytes(2) + flags.to_bytes(2) + head[8:]
+            header = head[: ipv4.IDENT] + ident.to_bytes(2) + flags.to_bytes(2) + head[ipv4.TTL :]
             pieces.append(ipv4.with_payload(header, head[ipv4.PROTOCOL], payload[begin:end]))
         else:
-            extension = bytes((head[ipv6.NEXT_HEADER], 0)) + (begin | more).to_bytes(2) + ident.to_bytes(4)
+            extension = ipv6_fragment.emit(head[ipv6.NEXT_HEADER], begin, more=more, ident=ident)
             body = extension + payload[begin:end]
             pieces.append(ipv6.with_payload(head, ipv6.NEXT_HEADER, PROTO_FRAGMENT, body))
     return pieces

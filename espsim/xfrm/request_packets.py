@@ -228,13 +228,13 @@ def _cpu(words: Words) -> int:
 def told(packet: bytes) -> str:
     """A packet as TX shows it: `SRC>DST`, the ports of UDP around ESP, ESP's SPI and sequence number."""
     v4 = packet[0] >> 4 == 4
-    at, proto = ((packet[0] & 15) * 4, packet[ipv4.PROTOCOL]) if v4 else (ipv6.HEADER_LENGTH, packet[6])
-    src, dst = (packet[12:16], packet[16:20]) if v4 else (packet[8:24], packet[24:40])
+    at, proto = (ipv4.length(packet), packet[ipv4.PROTOCOL]) if v4 else (ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER])
+    src, dst = (packet[ipv4.SRC], packet[ipv4.DST]) if v4 else (packet[ipv6.SRC], packet[ipv6.DST])
     text = f"{format_address(src)}>{format_address(dst)} "
     esp_at = at
     if proto == PROTO_UDP:
         text += "UDP"
-        sport, dport = int.from_bytes(packet[at : at + 2]), int.from_bytes(packet[at + 2 : at + 4])
+        sport, dport, _ = udp.parse(packet, at)
         if (sport, dport) == DATAGRAM_PORTS:
             return text
         text, esp_at = f"{text} {sport}>{dport} ", at + udp.HEADER_LENGTH

@@ -56,7 +56,7 @@ def test_measure(sa, packets, mtu):
             continue
         payload, next_header = split
         padded = len(payload) + Outbound(make([]), constant, mtu=mtu)._tfc_length(sa, len(payload))
-        plain = padded + len(esp.trailer(padded, next_header, sa.aligned))
+        plain = padded + len(esp.emit_trailer(padded, next_header, sa.aligned))
         assert batch.verdict[row] == 0
         assert (batch.payload[row], batch.next_header[row]) == (len(payload), next_header)
         assert batch.plain_length[row] == plain

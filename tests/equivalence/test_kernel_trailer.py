@@ -38,7 +38,7 @@ def test_trailer(rows):
     pad, next_header, odd = (np.full(len(rows), 7, np.uint8) for _ in range(3))
     judge_trailers(arena, offset, length, opened, payload, pad, next_header, odd)
     for n, (text, verdict) in enumerate(rows):
-        split = esp.split_trailer(text)
+        split = esp.parse_trailer(text)
         if verdict or split is None or split[1] == PROTO_NONE:
             assert opened[n] == (verdict or Verdict.TRAILER)
             assert (payload[n], pad[n], next_header[n], odd[n]) == (0, 0, 0, 0)

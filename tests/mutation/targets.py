@@ -36,7 +36,7 @@ TARGETS = (
         (_SAD + "test_ring_window.py",),
     ),
     Target(
-        "trailer", "espsim/wire/esp.py", ("split_trailer", "odd_padding"),
+        "trailer", "espsim/wire/esp.py", ("parse_trailer", "odd_padding"),
         ("tests/unit/wire/test_esp_layout.py",),
     ),
     Target(

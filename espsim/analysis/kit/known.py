@@ -14,6 +14,7 @@ from espsim.aead.suites import AEADS, CIPHERS, HASHES, Algorithm
 from espsim.analysis.kit.packets import CBC_SHA256, ENDS, GCM, Case, Sealer, Words, clear, make_case, make_sa, wrap_ip
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation
+from espsim.wire import ipv4
 
 _MODES = {"tunnel": Mode.TUNNEL, "transport": Mode.TRANSPORT}
 
@@ -35,8 +36,8 @@ def _known(vector: dict[str, Any]) -> Case:
     mode, seq = _MODES[vector["mode"]], vector["seq"]
     flags = frozenset({"esn"} if vector["esn"] else ())
     sa = SecurityAssociation(
-        packet[12:16],
-        packet[16:20],
+        packet[ipv4.SRC],
+        packet[ipv4.DST],
         vector["spi"],
         mode=mode,
         algorithms=algorithms,

@@ -169,7 +169,7 @@ class Sealer:
         if plaintext is None:
             if next_header is None:
                 next_header = PROTO_IPIP if inner[0] >> 4 == 4 else PROTO_IPV6
-            plaintext = inner + esp.trailer(len(inner), next_header, self.sa.aligned)
+            plaintext = inner + esp.emit_trailer(len(inner), next_header, self.sa.aligned)
         return self.around(self.esp(seq64, plaintext), **outer)
 
     def around(self, sealed: bytes, *, natt: tuple[int, int] | Literal["sa"] | None = "sa", **outer: Any) -> bytes:

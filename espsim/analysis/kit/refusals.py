@@ -72,7 +72,7 @@ def _block_lengths() -> Case:
     sa = make_sa(suite=CBC_SHA256, label="blocks")
     seal = Sealer(sa)
     inner = clear("blocks")
-    whole = seal.esp(101, inner + esp.trailer(len(inner), 4, sa.aligned))
+    whole = seal.esp(101, inner + esp.emit_trailer(len(inner), 4, sa.aligned))
     harmed = [seal.around(whole[:-n]) for n in (1, 16)]
     about = "AES-CBC: a byte, and a block, cut off the end."
     return make_case("block-lengths", "Negative test: truncated AES-CBC", about, sa, _between(seal, "blocks", harmed))

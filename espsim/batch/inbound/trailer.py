@@ -1,6 +1,6 @@
 """Trailer: padding and next header of what was opened. It writes TRAILER into `opened`.
 
-The plaintext (wire/esp.py, split_trailer, over columns):
+The plaintext (wire/esp.py, parse_trailer, over columns):
 
     payload | TFC padding | padding 1, 2, 3 ... | pad length | next header
 

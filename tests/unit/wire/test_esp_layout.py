@@ -28,15 +28,15 @@ def test_the_header_is_spi_and_the_low_half_big_endian():
     ],
 )
 def test_the_trailer_pads_1_2_3_to_the_smallest_multiple(length, aligned, trailer):
-    assert esp.trailer(length, 4, aligned).hex() == trailer
+    assert esp.emit_trailer(length, 4, aligned).hex() == trailer
 
 
 @given(st.binary(min_size=1, max_size=70), st.integers(0, 255), st.sampled_from([4, 8, 16]))
 def test_what_is_padded_is_split_again(payload, next_header, aligned):
-    plaintext = payload + esp.trailer(len(payload), next_header, aligned)
+    plaintext = payload + esp.emit_trailer(len(payload), next_header, aligned)
     assert len(plaintext) % aligned == 0
     assert len(plaintext) - len(payload) < aligned + 2
-    assert esp.split_trailer(plaintext) == (len(payload), next_header)
+    assert esp.parse_trailer(plaintext) == (len(payload), next_header)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_is_padded_is_split_again(payload, next_header, aligned):
     ],
 )
 def test_a_pad_length_must_leave_a_payload(plaintext, split):
-    assert esp.split_trailer(plaintext) == split
+    assert esp.parse_trailer(plaintext) == split
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ def test_an_offset_past_sixteen_bits_is_past_every_payload():
 ])  # fmt: skip
 def test_blocks(block, kind, length):
     data = b"\xff" + bytes.fromhex(block[: len(block) // 2 * 2])
-    assert iptfs.kind(data, 1) == kind
-    assert iptfs.length(data, 1) == length
+    assert iptfs.block_kind(data, 1) == kind
+    assert iptfs.block_length(data, 1) == length
 
 
 def test_a_block_of_another_kind_has_no_length():
     with pytest.raises(ValueError, match="no inner packet"):
-        iptfs.length(b"\x00\x01\x02\x03", 0)
+        iptfs.block_length(b"\x00\x01\x02\x03", 0)
 
 
 @pytest.mark.parametrize(("block", "size", "wrong"), [
@@ -49,4 +49,4 @@ def test_a_block_of_another_kind_has_no_length():
     ("600000000000", 40, False),
 ])  # fmt: skip
 def test_too_short_for_its_own_header(block, size, wrong):
-    assert iptfs.too_short(bytes.fromhex(block), 0, size) is wrong
+    assert iptfs.block_too_short(bytes.fromhex(block), 0, size) is wrong

@@ -120,7 +120,7 @@ def icv_compared_but_for_its_last_byte(patch: pytest.MonkeyPatch) -> None:
 
 
 def padding_left_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(esp, "split_trailer", lambda plaintext: (len(plaintext) - 2, plaintext[-1]))
+    patch.setattr(esp, "parse_trailer", lambda plaintext: (len(plaintext) - 2, plaintext[-1]))
 
 
 def dummies_delivered(patch: pytest.MonkeyPatch) -> None:
