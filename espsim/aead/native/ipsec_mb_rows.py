@@ -14,7 +14,7 @@ from espsim.aead.native.row import aad, nonce
 from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import DONE, INTEGRITY
-from espsim.jit.addresses import call, copy_bytes, differ, load64
+from espsim.jit.addresses import call, differ, load64
 from espsim.jit.compiling import helper, inlined, kernel
 
 # Functions by their place in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
@@ -26,66 +26,66 @@ NONCE, AAD, TAG, CONTEXT, WORK = 0, 16, 64, 128, 1024
 
 
 @helper
-def _gcm(routine: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> None:
-    """Run body through GCM in place; the tag goes to TAG."""
+def _gcm(routine: int, line: int, work: int, header: int, body: int, icv: int, hi: int, tag: int) -> None:
+    """Run body through GCM in place; the tag goes to the address `tag`."""
     number = nonce(line, work + NONCE, header, hi)
     extra, extra_size = aad(line, work + AAD, header, hi)
     key, tag_size = load64(line + KEY), load64(line + ICV)
-    call(routine, (key, work + CONTEXT, body, body, icv - body, number, extra, extra_size, work + TAG, tag_size))
+    call(routine, (key, work + CONTEXT, body, body, icv - body, number, extra, extra_size, tag, tag_size))
 
 
 @helper
-def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
-    """RFC 4543: the tag over SPI, [seq_hi,] seq, IV, payload goes to TAG."""
+def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int, tag: int) -> None:
+    """RFC 4543: the tag over SPI, [seq_hi,] seq, IV, payload goes to the address `tag`."""
     key, context, size = load64(line + KEY), work + CONTEXT, load64(line + ROUTINE)
     extra, extra_size = aad(line, work + AAD, header, hi)
     call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header, hi), 12))
     call(load64(f + GMAC_UPDATE + 8 * size), (key, context, extra, extra_size))
     call(load64(f + GMAC_UPDATE + 8 * size), (key, context, header + 8, icv - header - 8))
-    call(load64(f + GMAC_FINAL + 8 * size), (key, context, work + TAG, load64(line + ICV)))
+    call(load64(f + GMAC_FINAL + 8 * size), (key, context, tag, load64(line + ICV)))
 
 
 @helper
-def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> None:
-    """Run body through ChaCha20-Poly1305 in place; the tag goes to TAG."""
+def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, icv: int, hi: int, tag: int) -> None:
+    """Run body through ChaCha20-Poly1305 in place; the tag goes to the address `tag`."""
     key, context = load64(line + KEY), work + CONTEXT
     extra, extra_size = aad(line, work + AAD, header, hi)
     call(load64(f + CHACHA_INIT), (key, context, nonce(line, work + NONCE, header, hi), extra, extra_size))
     call(update, (key, context, body, body, icv - body))
-    call(load64(f + CHACHA_FINAL), (context, work + TAG, load64(line + ICV)))
+    call(load64(f + CHACHA_FINAL), (context, tag, load64(line + ICV)))
 
 
 @helper
 def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     """Both ciphers are their own inverse: the same again puts the ciphertext back."""
-    kind = load64(line + KIND)
+    kind, tag = load64(line + KIND), work + TAG
     if kind == GCM:
         routine = load64(f + OPEN_GCM + 8 * load64(line + ROUTINE))
-        _gcm(routine, line, work, header, body, icv, hi)
-        if differ(work + TAG, icv, load64(line + ICV)) == 0:
+        _gcm(routine, line, work, header, body, icv, hi, tag)
+        if differ(tag, icv, load64(line + ICV)) == 0:
             return DONE
-        _gcm(routine, line, work, header, body, icv, hi)
+        _gcm(routine, line, work, header, body, icv, hi, tag)
         return INTEGRITY
     if kind == CHACHA:
-        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi)
-        if differ(work + TAG, icv, load64(line + ICV)) == 0:
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi, tag)
+        if differ(tag, icv, load64(line + ICV)) == 0:
             return DONE
-        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi)
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi, tag)
         return INTEGRITY
-    _gmac(f, line, work, header, icv, hi)
-    return DONE if differ(work + TAG, icv, load64(line + ICV)) == 0 else INTEGRITY
+    _gmac(f, line, work, header, icv, hi, tag)
+    return DONE if differ(tag, icv, load64(line + ICV)) == 0 else INTEGRITY
 
 
 @helper
 def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """The library writes the tag where the ICV lies."""
     kind = load64(line + KIND)
     if kind == GCM:
-        _gcm(load64(f + SEAL_GCM + 8 * load64(line + ROUTINE)), line, work, header, body, icv, hi)
+        _gcm(load64(f + SEAL_GCM + 8 * load64(line + ROUTINE)), line, work, header, body, icv, hi, icv)
     elif kind == CHACHA:
-        _chacha(f, load64(f + SEAL_CHACHA), line, work, header, body, icv, hi)
+        _chacha(f, load64(f + SEAL_CHACHA), line, work, header, body, icv, hi, icv)
     else:
-        _gmac(f, line, work, header, icv, hi)
-    copy_bytes(icv, work + TAG, load64(line + ICV))
+        _gmac(f, line, work, header, icv, hi, icv)
     return DONE
 
 

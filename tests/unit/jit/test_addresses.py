@@ -1,8 +1,9 @@
-"""`differ`, by which native engines compare every ICV: the compiled function itself, over every size and place."""
+"""`differ`, by which native engines compare every ICV, over every size and place; and stores of several words."""
 
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -67,3 +68,17 @@ def test_bytes_that_share_nothing_differ(differ):
     for size in range(1, 70):
         assert differ(bytes(size), b"\xff" * size, size) != 0
         assert differ(b"\x80" * size, bytes(size), size) != 0
+
+
+def test_words_are_stored_in_their_order_and_nothing_beside_them():
+    @helper
+    def compiled(room, words):
+        at = addresses.address(room) + 1
+        addresses.store_words(at, (words[0], addresses.network32(words[1]), words[2], 0))
+        addresses.store32_be(at + 17, words[1])
+
+    room = np.full(24, 0xAA, np.uint8)
+    compiled(room, np.array([0x1122334455667788, 0x1F1E2D3C4B, -1], np.int64))
+    low = (0x55667788).to_bytes(4, sys.byteorder)
+    big = bytes.fromhex("1e2d3c4b")
+    assert room.tobytes() == b"\xaa" + low + big + b"\xff" * 4 + bytes(4) + b"\xaa" + big + b"\xaa" * 2
