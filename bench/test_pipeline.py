@@ -11,7 +11,7 @@ import pytest
 
 from espsim.aead.engines import AUTO, ENGINES, NOT_THERE, find
 from espsim.measure.interleave import machine
-from espsim.measure.pipeline_cases import DIRECTIONS, Point, work_of
+from espsim.measure.pipeline_cases import DIRECTIONS, PipelinePoint, work_of
 from espsim.measure.traffic import BATCH
 
 
@@ -26,17 +26,17 @@ def measure(benchmark, point):
 @pytest.mark.parametrize("size", [64, 256, 512, 1024, 1424, "imix"])
 @pytest.mark.parametrize("what", DIRECTIONS)
 def test_sizes(benchmark, what, size):
-    measure(benchmark, Point(what, size, 100, AUTO))
+    measure(benchmark, PipelinePoint(what, size, 100, AUTO))
 
 
 @pytest.mark.parametrize("sas", [1, 1000, 100_000])
 @pytest.mark.parametrize("what", DIRECTIONS)
 def test_few_and_many_sas(benchmark, what, sas):
-    measure(benchmark, Point(what, 64, sas, AUTO))
+    measure(benchmark, PipelinePoint(what, 64, sas, AUTO))
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_engines(benchmark, name):
     if find(name).state == NOT_THERE:
         pytest.skip(find(name).why)
-    measure(benchmark, Point("in", 64, 100, name))
+    measure(benchmark, PipelinePoint("in", 64, 100, name))

@@ -27,7 +27,7 @@ _CHACHA = "rfc7539esp(chacha20,poly1305)"
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class InteropPeer:
     """Another implementation, the test that compares espsim with it, and the algorithms that meet there."""
 
     name: str
@@ -36,25 +36,27 @@ class Peer:
 
 
 PEERS = (
-    Peer("scapy", "tests/interop/test_kit_scapy.py", frozenset({
+    InteropPeer("scapy", "tests/interop/test_kit_scapy.py", frozenset({
         _GCM, _CHACHA, _CCM, _GMAC, "cbc(aes)", "cbc(des3_ede)", "rfc3686(ctr(aes))", "ecb(cipher_null)",
         "hmac(md5)", "hmac(sha1)", "hmac(sha256)", "hmac(sha384)", "hmac(sha512)", "cmac(aes)", "digest_null",
     })),
-    Peer("tshark", "tests/interop/test_tshark.py", frozenset({
+    InteropPeer("tshark", "tests/interop/test_tshark.py", frozenset({
         _GCM, "cbc(aes)", "rfc3686(ctr(aes))", "ecb(cipher_null)", "hmac(sha1)", "hmac(sha256)", "hmac(sha512)",
     })),
-    Peer("libgcrypt", "tests/interop/test_libgcrypt.py", frozenset({
+    InteropPeer("libgcrypt", "tests/interop/test_libgcrypt.py", frozenset({
         _GCM, _CHACHA, _CCM, f"iiv({_GCM})", f"iiv({_CCM})", f"iiv({_CHACHA})", "cbc(aes)", "cbc(camellia)",
         "cbc(des3_ede)", "rfc3686(ctr(aes))", "ecb(cipher_null)", "hmac(md5)", "hmac(sha1)", "hmac(sha256)",
         "hmac(sha384)", "hmac(sha512)", "cmac(aes)", "xcbc(aes)",
     })),
-    Peer("Linux", "tests/unit/reference/test_captures.py", frozenset({_GCM, _CHACHA, "cbc(aes)", "hmac(sha256)"})),
-    Peer("strongSwan", "tests/unit/reference/test_captures.py", frozenset({_GCM})),
+    InteropPeer("Linux", "tests/unit/reference/test_captures.py", frozenset({
+        _GCM, _CHACHA, "cbc(aes)", "hmac(sha256)",
+    })),
+    InteropPeer("strongSwan", "tests/unit/reference/test_captures.py", frozenset({_GCM})),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AlgorithmRow:
     """One algorithm: `key_bits` with the salt, `engines` that serve it in a suite, `published` sources of answers."""
 
     name: str
@@ -67,13 +69,13 @@ class Row:
     peers: tuple[str, ...]
 
 
-def rows(engines: Sequence[BatchEngine]) -> list[Row]:
+def rows(engines: Sequence[BatchEngine]) -> list[AlgorithmRow]:
     """A row an algorithm: AEADs, ciphers, MACs; `engines` are those that can be used, the fastest first."""
     keys = list(map(resolve, suites()))
     served = {e.name: {part for k in keys if e.supports(k) for part in parts(k)} for e in engines}
 
-    def row(kind: str, name: str, sizes: Iterable[int], icv_bits: tuple[int, ...]) -> Row:
-        return Row(
+    def row(kind: str, name: str, sizes: Iterable[int], icv_bits: tuple[int, ...]) -> AlgorithmRow:
+        return AlgorithmRow(
             name, kind, SPECIFIED[name], tuple(8 * n for n in sizes), icv_bits,
             tuple(e.name for e in engines if name in served[e.name]),
             tuple(a.source for a in KNOWN_ANSWERS if name in parts(resolve(a.algorithms)) and "null" not in name),

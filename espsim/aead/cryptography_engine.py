@@ -25,7 +25,7 @@ except ImportError:  # before 47
 
 from espsim.aead.engine import BlockError, Transform
 from espsim.aead.mac import keyed_mac
-from espsim.aead.suites import Kind, SuiteKeys, aad, nonce
+from espsim.aead.suites import SuiteKeys, SuiteKind, aad, nonce
 
 _BLOCK_CIPHERS: dict[str, Any] = {"cbc(aes)": AES, "cbc(camellia)": Camellia, "cbc(des3_ede)": TripleDES}
 
@@ -47,9 +47,9 @@ class CryptographyEngine:
 
     def transform(self, keys: SuiteKeys) -> Transform:
         """A transform for one SA's keys."""
-        if keys.suite.kind is Kind.AUTHENC:
+        if keys.suite.kind is SuiteKind.AUTHENC:
             return _Ctr(keys) if keys.suite.cipher == "rfc3686(ctr(aes))" else _Authenc(keys)
-        if keys.suite.kind is Kind.GMAC:
+        if keys.suite.kind is SuiteKind.GMAC:
             return _Gmac(keys)
         if keys.suite.name == "rfc4106(gcm(aes))" and keys.icv_length < 16:
             return _ShortGcm(keys)

@@ -28,7 +28,7 @@ USABLE, NOT_THERE, WRONG = "usable", "not there", "wrong"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundEngine:
     """One engine: `proved` counts the rows it got right at loading; where it cannot be used, `why` says so.
 
     `wrong`: it is there, and what it does is wrong.
@@ -62,29 +62,29 @@ def engine_by_name(name: str) -> BatchEngine:
     return found.engine.with_fallback(functools.partial(engine_by_name, "cryptography"))
 
 
-def survey() -> list[Found]:
+def survey() -> list[FoundEngine]:
     """Every engine, the fastest first, those that cannot be used with the reason."""
     return [find(name) for name in ENGINES]
 
 
 @functools.cache
-def find(name: str) -> Found:
+def find(name: str) -> FoundEngine:
     """Load and prove one engine; once a process."""
     try:
         engine = _make(name)
     except WrongEngineError as error:
-        return Found(name, None, why=str(error), wrong=True)
+        return FoundEngine(name, None, why=str(error), wrong=True)
     except EngineError as error:
-        return Found(name, None, why=str(error))
+        return FoundEngine(name, None, why=str(error))
     try:
-        return Found(name, engine, prove(engine))
+        return FoundEngine(name, engine, prove(engine))
     except WrongEngineError as error:
-        return Found(name, None, why=str(error), wrong=True)
+        return FoundEngine(name, None, why=str(error), wrong=True)
     except EngineError as error:  # it says itself that it cannot do a suite: an OpenSSL without ChaCha20, say
-        return Found(name, None, why=str(error))
+        return FoundEngine(name, None, why=str(error))
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
-        return Found(
+        return FoundEngine(
             name, None, why=f"{engine.version}: its proof ended in {type(error).__name__}: {first}", wrong=True
         )
 
@@ -119,7 +119,7 @@ def _fastest(start: int) -> BatchEngine:
 
 
 @functools.cache
-def _say(found: Found) -> None:
+def _say(found: FoundEngine) -> None:
     """One line on standard error, once a process."""
     text = f"espsim: WARNING: engine {found.name} is there, but what it does is wrong, so it is not used: {found.why}"
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - whatever uses `auto`, this must be seen

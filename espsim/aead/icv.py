@@ -18,18 +18,18 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from espsim.aead.engine import Transform
 from espsim.aead.mac import keyed_mac
-from espsim.aead.suites import Kind, SuiteKeys, nonce
+from espsim.aead.suites import SuiteKeys, SuiteKind, nonce
 
 
 def computed_icv(
     keys: SuiteKeys, transform: Transform, header: bytes, seq_hi: bytes, iv: bytes, *, ciphertext: bytes
 ) -> bytes:
     """The ICV over a received ciphertext, `keys.icv_length` bytes; the arguments are those of `Transform.open`."""
-    if keys.suite.kind is Kind.AUTHENC:
+    if keys.suite.kind is SuiteKind.AUTHENC:
         mac = keyed_mac(keys)
         return mac.digest(header, iv, ciphertext, seq_hi)[: keys.icv_length] if mac is not None else b""
     clear = ciphertext
-    if keys.suite.kind is not Kind.GMAC:
+    if keys.suite.kind is not SuiteKind.GMAC:
         clear = _without_keystream(keys, nonce(keys, header, seq_hi, iv), ciphertext)
     sealed = transform.seal(header, seq_hi, iv, clear)
     return sealed[len(sealed) - keys.icv_length :]

@@ -339,7 +339,7 @@ KNOWN_ANSWERS = (
 
 
 @dataclass(slots=True)
-class Rows:
+class PacketRows:
     """A batch made of packets: header, IV, body, room for the ICV, each at a place of its own in the arena."""
 
     arena: U8
@@ -350,7 +350,7 @@ class Rows:
     result: U8
 
     @classmethod
-    def of(cls, packets: list[tuple[int, int, bytes]]) -> Rows:
+    def of(cls, packets: list[tuple[int, int, bytes]]) -> PacketRows:
         """From (slot, seq_hi, bytes from the ESP header to the ICV)."""
         sizes = np.array([len(packet) for _, _, packet in packets], dtype=np.int64)
         # Seven bytes between rows, so that rows begin at every alignment and none touches the next.

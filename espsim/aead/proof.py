@@ -20,7 +20,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.engine import WrongEngineError
-from espsim.aead.known_answers import KNOWN_ANSWERS, Rows, suites
+from espsim.aead.known_answers import KNOWN_ANSWERS, PacketRows, suites
 from espsim.aead.suites import resolve
 from espsim.core.arrays import U8
 from espsim.core.numbers import DONE, INTEGRITY
@@ -42,8 +42,11 @@ def _published(engine: BatchEngine) -> int:
     icvs = [len(a.packet) - slot.keys.icv_length for a, slot in answers]
     opened = [a.packet[: icv - len(a.plaintext)] + a.plaintext + a.packet[icv:]
               for (a, _), icv in zip(answers, icvs, strict=True)]  # fmt: skip
-    sealed, clear = Rows.of(packets), Rows.of([(n, hi, data) for (n, hi, _), data in zip(packets, opened, strict=True)])
-    rows = Rows.of(packets)
+    sealed, clear = (
+        PacketRows.of(packets),
+        PacketRows.of([(n, hi, data) for (n, hi, _), data in zip(packets, opened, strict=True)]),
+    )
+    rows = PacketRows.of(packets)
     engine.opener(slots).open(*rows.columns())
     for n, (answer, _) in enumerate(answers):
         if rows.result[n] != DONE or rows.arena[rows.esp[n] : rows.end[n]].tobytes() != opened[n]:
@@ -65,7 +68,7 @@ def _every_suite(engine: BatchEngine) -> int:
     for number, slot in enumerate(slots):
         rest = slot.keys.suite.iv_length + slot.keys.icv_length + 8
         packets += [(number, rng.getrandbits(32), rng.randbytes(rest + size)) for size in rng.sample(_SIZES, 5)]
-    rows = Rows.of(packets)
+    rows = PacketRows.of(packets)
     clear = rows.arena.copy()
     engine.sealer(slots).seal(*rows.columns())
     _check_sealed(engine, slots, rows, clear)
@@ -78,9 +81,9 @@ def _every_suite(engine: BatchEngine) -> int:
     return 2 * len(packets) + _refuses(engine, slots, [*_forgeries(slots, sealed)])
 
 
-def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: U8) -> None:
+def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, clear: U8) -> None:
     """As `cryptography` seals the same rows; that engine itself is asked about the published packets alone."""
-    want = Rows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, rows.result.copy())
+    want = PacketRows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, rows.result.copy())
     if type(engine) is CryptographyBatch:
         want.arena, want.result[:] = rows.arena, DONE
     else:
@@ -88,9 +91,9 @@ def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear:
     _same(engine, slots, rows, want, "seals {suite} unlike cryptography ({size} bytes)")
 
 
-def _check_opened(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, clear: U8) -> None:
+def _check_opened(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, clear: U8) -> None:
     """Everything as before sealing, but for the ICVs."""
-    want = Rows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, DONE))
+    want = PacketRows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, DONE))
     for end, number in zip(rows.end, rows.slot, strict=True):
         icv = slice(int(end) - slots[number].keys.icv_length, int(end))
         want.arena[icv] = rows.arena[icv]
@@ -124,8 +127,10 @@ def _flipped(packet: _Packet, at: int) -> _Packet:
 
 def _refuses(engine: BatchEngine, slots: list[SlotKeys], forged: list[_Packet]) -> int:
     """How many there are. WrongEngineError where one opens, or is another afterwards."""
-    rows = Rows.of(forged)
-    came = Rows(rows.arena.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, INTEGRITY))
+    rows = PacketRows.of(forged)
+    came = PacketRows(
+        rows.arena.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, INTEGRITY)
+    )
     engine.opener(slots).open(*rows.columns())
     for n in np.flatnonzero(rows.result != INTEGRITY).tolist():
         keys = slots[int(rows.slot[n])].keys
@@ -139,7 +144,7 @@ def _icv(length: int) -> str:
     return f"ICV of {8 * length} bits"
 
 
-def _same(engine: BatchEngine, slots: list[SlotKeys], rows: Rows, want: Rows, what: str) -> None:
+def _same(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, want: PacketRows, what: str) -> None:
     """WrongEngineError with `what` of the first row whose bytes or result are others; then of what is between rows."""
     for n, (esp, end, number) in enumerate(zip(rows.esp, rows.end, rows.slot, strict=True)):
         if not np.array_equal(rows.arena[esp:end], want.arena[esp:end]) or rows.result[n] != want.result[n]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-class Kind(Enum):
+class SuiteKind(Enum):
     """How a suite combines confidentiality and integrity."""
 
     AEAD = "aead"  # nonce = salt, iv; aad = SPI, [seq_hi,] seq; the ICV covers the ciphertext
@@ -52,7 +52,7 @@ class Suite:
     """
 
     name: str
-    kind: Kind
+    kind: SuiteKind
     key_lengths: tuple[int, ...]
     salt_length: int
     iv_length: int
@@ -93,14 +93,14 @@ _IIV = "iiv("
 AEADS: dict[str, Suite] = {
     s.name: s
     for s in (
-        Suite("rfc4106(gcm(aes))", Kind.AEAD, _AES, 4, 8, (64, 96, 128)),
-        Suite("rfc7539esp(chacha20,poly1305)", Kind.AEAD, (32,), 4, 8, (128,)),
-        Suite("rfc4309(ccm(aes))", Kind.AEAD, _AES, 3, 8, (64, 96, 128)),
-        Suite("rfc4543(gcm(aes))", Kind.GMAC, _AES, 4, 8, (128,)),
+        Suite("rfc4106(gcm(aes))", SuiteKind.AEAD, _AES, 4, 8, (64, 96, 128)),
+        Suite("rfc7539esp(chacha20,poly1305)", SuiteKind.AEAD, (32,), 4, 8, (128,)),
+        Suite("rfc4309(ccm(aes))", SuiteKind.AEAD, _AES, 3, 8, (64, 96, 128)),
+        Suite("rfc4543(gcm(aes))", SuiteKind.GMAC, _AES, 4, 8, (128,)),
         # RFC 8750 8: the ICV lengths that have a transform ID.
-        Suite("iiv(rfc4106(gcm(aes)))", Kind.AEAD, _AES, 4, 0, (128,), implicit_iv=True),
-        Suite("iiv(rfc4309(ccm(aes)))", Kind.AEAD, _AES, 3, 0, (64,), implicit_iv=True),
-        Suite("iiv(rfc7539esp(chacha20,poly1305))", Kind.AEAD, (32,), 4, 0, (128,), implicit_iv=True),
+        Suite("iiv(rfc4106(gcm(aes)))", SuiteKind.AEAD, _AES, 4, 0, (128,), implicit_iv=True),
+        Suite("iiv(rfc4309(ccm(aes)))", SuiteKind.AEAD, _AES, 3, 0, (64,), implicit_iv=True),
+        Suite("iiv(rfc7539esp(chacha20,poly1305))", SuiteKind.AEAD, (32,), 4, 0, (128,), implicit_iv=True),
     )
 }
 
@@ -243,7 +243,7 @@ def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
     if mac.key_lengths and len(auth_key) not in mac.key_lengths:
         raise ValueError(f"{auth_name} takes a key of {_lengths(mac.key_lengths)} bits, not {8 * len(auth_key)}")
     suite = Suite(
-        f"{cipher_name}+{auth_name}", Kind.AUTHENC, cipher.key_lengths, cipher.salt_length, cipher.iv_length,
+        f"{cipher_name}+{auth_name}", SuiteKind.AUTHENC, cipher.key_lengths, cipher.salt_length, cipher.iv_length,
         mac.icv_bits, cipher.block, auth_name, cipher.unique_iv,
     )  # fmt: skip
     size = len(enc.key) - cipher.salt_length

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from espsim.analysis.audit import Audit, Refused
+from espsim.analysis.audit import Audit, RefusedSas
 from espsim.analysis.inventory import Inventory
 from espsim.analysis.occupancy import shared
 from espsim.offload.model import Model
@@ -132,7 +132,7 @@ def _deletion(audit: Audit, model: Model) -> Iterator[str]:
         yield "deleting either of two SAs with one SPI takes the other one's entry away: rekey both, not one"
 
 
-def _refused(row: Refused) -> str:
+def _refused(row: RefusedSas) -> str:
     """What to do about SAs that the driver refuses, and what becomes of them until then."""
     if not row.lost:
         return f"to have {row.sas} more in hardware, {row.change} ({row.why}); until then they work in software"

@@ -62,7 +62,7 @@ class Met(NamedTuple):
     other: int = -1
 
 
-class Traffic(NamedTuple):
+class TrafficFate(NamedTuple):
     """SAs that fare alike. `fate` is one of FATES, or "unknown"; `errno` None: the add says 0."""
 
     works: str
@@ -84,7 +84,7 @@ class Finding(NamedTuple):
     works: str
 
 
-class Refused(NamedTuple):
+class RefusedSas(NamedTuple):
     """SAs that one sentence refuses, and how many of them are lost or meet a wrong SA."""
 
     errno: str
@@ -108,10 +108,10 @@ class Audit:
     device: Device
     fates: Counter[str] = field(default_factory=Counter)
     works: Counter[str] = field(default_factory=Counter)
-    traffic: Counter[Traffic] = field(default_factory=Counter)
+    traffic: Counter[TrafficFate] = field(default_factory=Counter)
     conflicts: Counter[tuple[str, str]] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedSas] = field(default_factory=list)
     unknown: dict[str, list[int]] = field(default_factory=dict)
     places: list[tuple[int, int]] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
@@ -260,9 +260,9 @@ class _Run:
         if plain:
             self.result.fates["installed"] += plain
             self.result.works[works] += plain
-            self.result.traffic[Traffic(works, "installed", None, DeviceOutcome.HIT, Surfacing.NONE)] += plain
+            self.result.traffic[TrafficFate(works, "installed", None, DeviceOutcome.HIT, Surfacing.NONE)] += plain
         for row, count in self._tally.items():
-            self.result.traffic[Traffic(*row)] += count
+            self.result.traffic[TrafficFate(*row)] += count
         self.result.places = [(place, wanted[place]) for place in (*sorted(places.values()), *free)]
         self.result.refused = list(self._grouped())
         self._list_findings()
@@ -438,14 +438,14 @@ class _Run:
             return "destination"
         return "source" if survey.src[index] != survey.src[other] else "mark"
 
-    def _grouped(self) -> Iterator[Refused]:
+    def _grouped(self) -> Iterator[RefusedSas]:
         counts: Counter[Refusal] = Counter(self._reasons.values())
         first: dict[Refusal, int] = {}
         for index in sorted(self._reasons):
             first.setdefault(self._reasons[index], index)
         for reason, count in counts.most_common():
             lost = self._refused_lost[reason]
-            yield Refused(reason.errno, reason.why, count, first[reason], reason.change, lost)
+            yield RefusedSas(reason.errno, reason.why, count, first[reason], reason.change, lost)
 
     def _list_findings(self) -> None:
         """Of each fate the most severe, and all by severity, then as the dump has them."""

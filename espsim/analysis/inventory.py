@@ -30,7 +30,7 @@ from espsim.core.address import Address, format_address, prefix_match
 from espsim.core.errors import InputError
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import PROTO_NAMES, Direction
-from espsim.text.survey import Survey, Template
+from espsim.text.survey import SaTemplate, Survey
 
 WAYS = ("dir", "offload", "local", "pairs", "none")
 """What said the direction of an SA."""
@@ -154,7 +154,7 @@ class _Stated(NamedTuple):
     way: str = "none"
 
 
-def _stated(template: Template) -> _Stated:
+def _stated(template: SaTemplate) -> _Stated:
     sa = template.sa
     if sa.proto != PROTO_ESP:
         return _Stated(PROTO_NAMES[sa.proto])

@@ -15,7 +15,7 @@ from espsim.offload.caps import Refusal, refusal
 from espsim.offload.model import Model
 from espsim.sad.association import SecurityAssociation
 from espsim.text.algorithms import stand_ins
-from espsim.text.survey import Survey, Template
+from espsim.text.survey import SaTemplate, Survey
 
 _NATT = (4500, 4500)
 
@@ -54,7 +54,7 @@ class Offers:
             found = self._known[key] = self._judged(self._survey.templates[number], index)
         return found
 
-    def _judged(self, template: Template, index: int) -> Offer:
+    def _judged(self, template: SaTemplate, index: int) -> Offer:
         if template.unmodelled:
             offer = self._offer(template.sa, index)
             errno = offer.refused.errno if offer.refused is not None else "EINVAL"
@@ -71,7 +71,7 @@ class Offers:
         except UnknownReached as reached:
             return Offer(make, None, reached.key)
 
-    def _with_key(self, template: Template, index: int) -> Offer:
+    def _with_key(self, template: SaTemplate, index: int) -> Offer:
         sas = [replace(template.sa, algorithms=algorithms) for algorithms in stand_ins(template.hidden)]
         offers = [self._offer(sa, index) for sa in sas]
         open_ = [n for n, offer in enumerate(offers) if offer.refused is None]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from espsim.analysis.advice import advice
-from espsim.analysis.audit import FATES, SEVERITY, WORKS, Audit, Finding, Traffic
+from espsim.analysis.audit import FATES, SEVERITY, WORKS, Audit, Finding, TrafficFate
 from espsim.analysis.inventory import WAYS, Inventory
 from espsim.analysis.occupancy import shared, shared_across
 from espsim.analysis.odds import EVENTS, Chance, Range, chances, curve_where_it_changes
@@ -100,7 +100,7 @@ def _model(inventory: Inventory, audit: Audit, spis: Range | None, seed: int) ->
     }  # fmt: skip
 
 
-def _traffic(row: Traffic, sas: int) -> dict[str, Any]:
+def _traffic(row: TrafficFate, sas: int) -> dict[str, Any]:
     return {
         "works": row.works, "fate": row.fate, "add": _add(row.fate, row.errno),
         "outcome": row.outcome.name if row.outcome is not None else "UNKNOWN",
@@ -113,7 +113,7 @@ def _add(fate: str, errno: str | None) -> str:
     return "UNKNOWN" if fate == "unknown" and errno is None else errno or "0"
 
 
-def _counter(row: Traffic) -> str | None:
+def _counter(row: TrafficFate) -> str | None:
     """Linux's counter of what the host sees of it; None where none moves."""
     if row.surfacing not in (Surfacing.COUNTED, Surfacing.FLAGGED) or row.works not in ("lost", "wrong_sa"):
         return None

@@ -37,7 +37,7 @@ Key = tuple[int, Address]
 
 
 @dataclass(slots=True)
-class Stream:
+class EspStream:
     """What is counted of one SPI and destination. `late[n]`: packets whose number was n below `top`, the highest yet.
 
     A low number far behind the highest is held until the next one: where that rises from it, the sender began anew.
@@ -130,10 +130,10 @@ class Stream:
 
 
 @dataclass(slots=True)
-class Streams:
+class EspStreams:
     """Every stream of a capture, in the order in which they came; `unfollowed` packets were of too many others."""
 
-    by_key: dict[Key, Stream] = field(default_factory=dict)
+    by_key: dict[Key, EspStream] = field(default_factory=dict)
     unfollowed: int = 0
 
     def add(self, spi: int, dst: Address, seq: int) -> None:
@@ -143,7 +143,7 @@ class Streams:
             if len(self.by_key) >= MOST_STREAMS:
                 self.unfollowed += 1
                 return
-            stream = self.by_key[spi, dst] = Stream(spi, dst)
+            stream = self.by_key[spi, dst] = EspStream(spi, dst)
         stream.add(seq)
 
     def finish(self) -> None:
@@ -179,7 +179,7 @@ def _largest(replay: Replay) -> int:
 
 
 def summary(
-    streams: Streams, configured: Mapping[Key, Configured], devices: Mapping[str, int], most: int | None = None
+    streams: EspStreams, configured: Mapping[Key, Configured], devices: Mapping[str, int], most: int | None = None
 ) -> dict[str, Any]:
     """For JSON and for people: totals, and a row a stream, those that lose most at a window of 32 first."""
     rows = sorted(streams.by_key.values(), key=lambda s: (-s.lost(WINDOWS[0]), -s.packets))
@@ -193,7 +193,7 @@ def summary(
 
 
 def _row(
-    stream: Stream, configured: Configured | None, devices: Mapping[str, int], sizes: Sequence[int]
+    stream: EspStream, configured: Configured | None, devices: Mapping[str, int], sizes: Sequence[int]
 ) -> dict[str, Any]:
     lost = {size: stream.lost(size) for size in {*WINDOWS, *sizes}}
     late = stream.late.total()

@@ -26,7 +26,7 @@ from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, RFC_6040, T
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
-from espsim.batch.inbound.policies import Policies
+from espsim.batch.inbound.policies import PolicyJudge
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
@@ -76,7 +76,7 @@ class SadColumns:
     any_mark: bool = False
     lifetimes: Lifetimes | None = None
     own: OwnColumns = field(default_factory=OwnColumns)
-    policies: Policies | None = None
+    policies: PolicyJudge | None = None
     nested: NestedLike | None = None
     alone: U8 = field(default_factory=lambda: np.zeros(2, np.uint8))
 

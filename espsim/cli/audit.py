@@ -110,10 +110,10 @@ def _page(result: dict[str, Any], audits: Sequence[Audit], inventory: Inventory,
     from espsim.analysis.summary import cells, odds_curve
     from espsim.cli.pages import made_here
     from espsim.report.html.audit import audit_html
-    from espsim.report.html.charts import Slots
+    from espsim.report.html.charts import SlotMap
 
     curves = [odds_curve(audit, inventory, seed=seed) for audit in audits]
-    return audit_html(result, [Slots(*cells(audit)) for audit in audits], curves, made_here())
+    return audit_html(result, [SlotMap(*cells(audit)) for audit in audits], curves, made_here())
 
 
 def _show(result: dict[str, Any], as_json: bool, odds: bool) -> None:

@@ -18,8 +18,8 @@ from espsim.cli.pages import html_option, html_page
 from espsim.sad.association import MOST_WINDOW
 
 if TYPE_CHECKING:
-    from espsim.measure.cases import Group
-    from espsim.measure.plan import Asked, Plan
+    from espsim.measure.cases import BenchGroup
+    from espsim.measure.plan import BenchOptions, BenchPlan
     from espsim.report.html.document import Made
 
 _BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command", "control")
@@ -126,14 +126,14 @@ def _report(rows: list[dict[str, Any]], about: dict[str, Any], made: Made, notes
     return bench_html(rows, about, made, notes)
 
 
-def _plan(**options: Any) -> Plan:
+def _plan(**options: Any) -> BenchPlan:
     """What is to be measured. InputError where an option names what is not there."""
-    from espsim.measure.plan import Asked, Plan
+    from espsim.measure.plan import BenchOptions, BenchPlan
 
-    return Plan(Asked(**options))
+    return BenchPlan(BenchOptions(**options))
 
 
-def _measured(plan: Plan) -> Iterator[Group]:
+def _measured(plan: BenchPlan) -> Iterator[BenchGroup]:
     """Group after group, measured."""
     quick = plan.asked.quick
     for group in plan.groups():
@@ -143,7 +143,7 @@ def _measured(plan: Plan) -> Iterator[Group]:
         yield group
 
 
-def _about(asked: Asked) -> dict[str, Any]:
+def _about(asked: BenchOptions) -> dict[str, Any]:
     """What a record names besides its figures."""
     from espsim.measure.clock import clock
     from espsim.measure.interleave import machine

@@ -124,9 +124,9 @@ def keep_apart(reads: _Paths, writes: _Paths) -> None:
 
     `reads` and `writes` are what each option or argument names: a path, several, or None.
     """
-    from espsim.io.places import Place, keep_apart
+    from espsim.io.places import NamedPath, keep_apart
 
-    keep_apart(*([Place(option, path) for option, given in some.items() for path in _each(given)]
+    keep_apart(*([NamedPath(option, path) for option, given in some.items() for path in _each(given)]
                  for some in (reads, writes)))  # fmt: skip
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from espsim.core.stopping import gently
     from espsim.explain.auditable import AuditLog
     from espsim.explain.known import Known
-    from espsim.explain.run import Files, Ran
+    from espsim.explain.run import Files, RanCapture
     from espsim.io.arrivals import Arrivals
     from espsim.reference.inbound import Inbound
     from espsim.text.found import Unused
@@ -211,7 +211,7 @@ def _model_files(inbound: Inbound) -> list[str]:
     return [d.name for d in inbound.device.model.documents] if isinstance(inbound, OffloadedInbound) else []
 
 
-def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
+def _run(files: Files, inbound: Inbound, known: Known, way: packets.PathChoice) -> RanCapture:
     """The capture, through the path that was asked for."""
 
     def begin(now: float) -> None:
@@ -228,8 +228,8 @@ def _run(files: Files, inbound: Inbound, known: Known, way: packets.Way) -> Ran:
 
 
 def _report(
-    ran: Ran, inbound: Inbound, unused: list[Unused], way: packets.Way, wire: Arrivals | None, audit: AuditLog | None,
-    as_json: bool,
+    ran: RanCapture, inbound: Inbound, unused: list[Unused], way: packets.PathChoice, wire: Arrivals | None,
+    audit: AuditLog | None, as_json: bool,
 ) -> None:  # fmt: skip
     result = ran.stats.as_dict() | {"why": ran.why, "notes": ran.notes, "unused": common.unused_json(unused)}
     result["path"] = way.path

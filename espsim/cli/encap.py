@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from espsim.batch.run.stats import OutboundStats
     from espsim.core.arrays import U64
     from espsim.core.out_batch import OutBatch
-    from espsim.explain.auditable import AuditLog, Event
-    from espsim.io.atomic import Outputs, Place
+    from espsim.explain.auditable import AuditEvent, AuditLog
+    from espsim.io.atomic import OutputPlace, Outputs
     from espsim.io.batches import BatchWriter
     from espsim.io.capture import CaptureCut, CaptureWriter
     from espsim.reference.outbound import Outbound
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class _Files:
     """The capture, where the ESP packets go (with their `secrets` or not), and where the rows of esp_sa go; all outputs
     together. `audit`: where sequence numbers that have run out go.
     """
@@ -141,7 +141,7 @@ def encap(
     with Outputs() as outputs:
         rows = outputs.text(esp_sa, private=True) if esp_sa is not None else None
         audit = packets.audit_log_of(outputs, audit_log)
-        files = Files(capture, output, rows, secrets, outputs, audit)
+        files = _Files(capture, output, rows, secrets, outputs, audit)
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
         if audit is not None:
             audit.finish()
@@ -242,12 +242,12 @@ def _leave(outbound: Outbound, writer: CaptureWriter, now: float) -> None:
             writer.write(packet, leaves.time_ns)
 
 
-_Note = tuple[list[tuple[int, int]], "list[Event]"]
+_Note = tuple[list[tuple[int, int]], "list[AuditEvent]"]
 """Of a piece: SAs and numbers that begin another epoch, and what the audit log may want."""
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
 
 
-def _one_by_one(files: Files, outbound: Outbound) -> _Done:
+def _one_by_one(files: _Files, outbound: Outbound) -> _Done:
     """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
     from espsim.aead.engines import engine_by_name
     from espsim.batch.run.stats import OutboundStats
@@ -287,7 +287,7 @@ def _one_by_one(files: Files, outbound: Outbound) -> _Done:
     return stats, cut, outbound.ambiguous
 
 
-def _in_batches(files: Files, outbound: Outbound, way: packets.Way) -> _Done:
+def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _Done:
     """The batch path, which gives the same answers."""
     from espsim.batch.outbound.order import BatchOutbound
     from espsim.batch.run.capture import run
@@ -345,7 +345,7 @@ class SealedTaker:
         events = [] if self._audit is None else overflows(piece, self._entries)
         return (begun, events) if begun or events else None
 
-    def place(self) -> Place | None:
+    def place(self) -> OutputPlace | None:
         """Where the sealed packets go."""
         return self._writer.place()
 
@@ -383,7 +383,7 @@ class SealedTaker:
         self._advance(at)
 
 
-def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[Event]:
+def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[AuditEvent]:
     """What of a piece found no sequence number left."""
     import numpy as np
 

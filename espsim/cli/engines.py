@@ -9,7 +9,7 @@ import click
 from espsim.cli.common import json_option, print_json, width_options
 
 if TYPE_CHECKING:
-    from espsim.aead.engines import Found
+    from espsim.aead.engines import FoundEngine
 
 
 @click.command()
@@ -108,7 +108,7 @@ def _together(suites: list[str]) -> list[str]:
     return aeads + [f"{' or '.join(names)} with {' or '.join(found)}" for found, names in ciphers.items()]
 
 
-def _row(found: Found) -> dict[str, Any]:
+def _row(found: FoundEngine) -> dict[str, Any]:
     from espsim.aead.engines import ENGINES
     from espsim.aead.known_answers import suites
     from espsim.aead.suites import resolve

@@ -12,7 +12,7 @@ import click
 from espsim.cli import common
 
 if TYPE_CHECKING:
-    from espsim.xfrm.fuzz.search import Found
+    from espsim.xfrm.fuzz.search import SearchResult
     from espsim.xfrm.fuzz.sides import Compare
 
 SECONDS = 20
@@ -54,10 +54,10 @@ def run(live: bool, policy: str | None, policies: str | None, seed: int, seconds
         sys.exit(1)
 
 
-def _models(policies: str, seed: int) -> tuple[Found, dict[str, Compare]]:
+def _models(policies: str, seed: int) -> tuple[SearchResult, dict[str, Compare]]:
     from espsim.core.echo import shortened
     from espsim.core.errors import InputError
-    from espsim.xfrm.fuzz.search import Found
+    from espsim.xfrm.fuzz.search import SearchResult
     from espsim.xfrm.fuzz.sides import check_names, model_commands, model_requests
 
     names = policies.split(",")
@@ -65,15 +65,15 @@ def _models(policies: str, seed: int) -> tuple[Found, dict[str, Compare]]:
         raise InputError(f"--policies: {shortened(repr(policies))} is not two names with a comma between them")
     check_names(*names)
     left, right = names
-    return Found(left, right, seed), {
+    return SearchResult(left, right, seed), {
         "requests": model_requests(left, right),
         "commands": model_commands(left, right),
     }
 
 
-def _live(policy: str | None, seed: int) -> tuple[Found, dict[str, Compare]]:
+def _live(policy: str | None, seed: int) -> tuple[SearchResult, dict[str, Compare]]:
     from espsim.core.errors import InputError
-    from espsim.xfrm.fuzz.search import Found
+    from espsim.xfrm.fuzz.search import SearchResult
     from espsim.xfrm.fuzz.sides import check_names, live_commands, live_requests
     from espsim.xfrm.live import kernel_of, running_release, unavailable
 
@@ -82,5 +82,5 @@ def _live(policy: str | None, seed: int) -> tuple[Found, dict[str, Compare]]:
     why = unavailable()
     if why is not None:
         raise InputError(f"--live cannot run here: {why}")
-    found = Found(f"kernel {running_release()}", f"the model's {model}", seed)
+    found = SearchResult(f"kernel {running_release()}", f"the model's {model}", seed)
     return found, {"requests": live_requests(model), "commands": live_commands(model)}

@@ -71,7 +71,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in new clic
         return found
 
 
-class Mark(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
+class MarkType(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
     """A packet's mark as `ip` writes it: 32 bits, decimal or 0x and hex digits. Raises InputError."""
 
     name = "mark"

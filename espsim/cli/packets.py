@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from espsim.cli import common
-from espsim.cli.numbers import SEED, Mark, Number, Percent
+from espsim.cli.numbers import SEED, MarkType, Number, Percent
 from espsim.core.inputs import STANDARD
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _FRAME = 1600  # bytes: a larger file has more than SMALL frames, or frames that
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PathChoice:
     """How packets are run: one at a time by the reference path, or in batches by an engine and some workers.
 
     `insists`: that many workers were asked for, so that fewer won't do.
@@ -120,7 +120,7 @@ def mark_options(function: _F) -> _F:
         function
     )
     return click.option(
-        "--mark", type=Mark(), metavar="VALUE", help="The mark of every packet, which SAs compare.  [default: 0]"
+        "--mark", type=MarkType(), metavar="VALUE", help="The mark of every packet, which SAs compare.  [default: 0]"
     )(function)
 
 
@@ -136,7 +136,7 @@ def mark_of(mark: int | None, any_mark: bool) -> int | None:
 def way(
     capture: str, *, reference: bool, batch: bool, engine: str | None, workers: int | None, model: str | None = None,
     clear: bool = False,
-) -> Way:  # fmt: skip
+) -> PathChoice:  # fmt: skip
     """The options together, for a capture at this path. InputError where they contradict each other.
 
     A small capture takes the reference path, where nothing asks for the other one; with `clear` (--clear) any does.
@@ -153,7 +153,7 @@ def way(
             raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
     free = engine in (None, "auto") and workers is None and model is None and not batch
     few = free and not reference and _few(capture)
-    return Way(reference or few, engine or "auto", workers or _enough(capture), workers is not None)
+    return PathChoice(reference or few, engine or "auto", workers or _enough(capture), workers is not None)
 
 
 def _few(capture: str) -> bool:

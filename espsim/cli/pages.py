@@ -25,7 +25,7 @@ def html_option(function: _F) -> _F:
     )
 
 
-class Page:
+class ReportFile:
     """The file of a report; without one nothing is done."""
 
     def __init__(self, outputs: Outputs, file: TextIO | None) -> None:
@@ -39,12 +39,12 @@ class Page:
 
 
 @contextlib.contextmanager
-def html_page(path: str | None) -> Iterator[Page]:
+def html_page(path: str | None) -> Iterator[ReportFile]:
     """A page at `path`. InputError where it cannot be written. What is not written in the end leaves nothing."""
     from espsim.io.atomic import Outputs
 
     with Outputs() as outputs:
-        yield Page(outputs, outputs.text(path) if path is not None else None)
+        yield ReportFile(outputs, outputs.text(path) if path is not None else None)
 
 
 def made_here(**more: str) -> Made:

@@ -9,7 +9,7 @@ import click
 
 from espsim.cli import common, packets
 from espsim.cli.numbers import ANY_SEED
-from espsim.cli.pages import Page, html_option, html_page
+from espsim.cli.pages import ReportFile, html_option, html_page
 from espsim.cli.storms import changed, load_storms, run_storms
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def _check_plain(
 
 
 def _finish(
-    answers: Sequence[Answered], seed: int, as_json: bool, page: Page, *, thread: bool = False, live: bool = False
+    answers: Sequence[Answered], seed: int, as_json: bool, page: ReportFile, *, thread: bool = False, live: bool = False
 ) -> None:
     """Print the answers, the running kernel's among them; exit status 1 where one is not as expected."""
     from espsim.scenario.live import run_live
@@ -259,7 +259,12 @@ def _report(
 
 
 def _default(
-    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool, page: Page
+    policies: tuple[str, ...],
+    models: tuple[str, ...],
+    assume: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    page: ReportFile,
 ) -> None:
     """Which rule should be the default: a table of its own, from runs of other scenarios."""
     from espsim.core.errors import InputError
@@ -282,7 +287,12 @@ def _default(
 
 
 def _android_and_marvell(
-    policies: tuple[str, ...], models: tuple[str, ...], assume: tuple[str, ...], seed: int, as_json: bool, page: Page
+    policies: tuple[str, ...],
+    models: tuple[str, ...],
+    assume: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    page: ReportFile,
 ) -> None:
     """The thread's two parties on one host, and the conclusion."""
     from espsim.analysis.occupancy import shared_across

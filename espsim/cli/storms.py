@@ -10,7 +10,7 @@ from espsim.cli import common
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from espsim.cli.pages import Page
+    from espsim.cli.pages import ReportFile
     from espsim.scenario.schema import Scenario
 
 
@@ -50,7 +50,7 @@ def changed(storms: Sequence[tuple[Scenario, str]], changes: Sequence[str]) -> l
 
 def run_storms(
     storms: Sequence[tuple[Scenario, str]], policies: Sequence[str], options: Sequence[str], models: Sequence[str],
-    assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool, page: Page,
+    assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool, page: ReportFile,
 ) -> None:  # fmt: skip
     """Every storm under every policy and model; exit status 1 where one is not as expected."""
     from espsim.core.errors import InputError

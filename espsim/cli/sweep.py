@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from espsim.analysis.sweep.cluster import Cluster
-    from espsim.analysis.sweep.plan import Plan
+    from espsim.analysis.sweep.plan import SweepPlan
     from espsim.analysis.sweep.pool import LocalPool
     from espsim.analysis.sweep.study import Study
 
@@ -151,7 +151,7 @@ def report(
             shown.print_sweep(result, listed)
 
 
-def _run(plan: Plan, path: str, workers: int | None, dask: str | None) -> dict[str, Any]:
+def _run(plan: SweepPlan, path: str, workers: int | None, dask: str | None) -> dict[str, Any]:
     """Run what is missing, and say how it ended."""
     from espsim.analysis.sweep.run import run_missing
     from espsim.analysis.sweep.store import Store
@@ -198,7 +198,7 @@ def _models(study: Study) -> list[str]:
 
 
 @contextlib.contextmanager
-def _progress(plan: Plan, landed: int) -> Iterator[Callable[[int], None]]:
+def _progress(plan: SweepPlan, landed: int) -> Iterator[Callable[[int], None]]:
     """A bar with the time that is left, on standard error where that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _done: None

@@ -13,7 +13,7 @@ from espsim.cli.pages import html_option, html_page
 if TYPE_CHECKING:
     from espsim.analysis.window import Configured, Key
     from espsim.io.capture import CaptureCut
-    from espsim.io.tcp import Streams as TcpStreams
+    from espsim.io.tcp import TcpStreams
 
 
 @click.command()
@@ -68,7 +68,7 @@ def window(
 
 def _asked(capture: str, sad_path: str | None) -> tuple[dict[str, Any], CaptureCut | None]:
     """What the capture's numbers say, and where it is cut."""
-    from espsim.analysis.window import Streams, device_windows, summary
+    from espsim.analysis.window import EspStreams, device_windows, summary
     from espsim.batch.numbers import numbers
     from espsim.io.batches import open_batches
     from espsim.io.capture import CaptureCut
@@ -77,7 +77,7 @@ def _asked(capture: str, sad_path: str | None) -> tuple[dict[str, Any], CaptureC
 
     configured, ports, in_tcp = _configured(sad_path)
     joiner = Joiner(judge(ports), streams=in_tcp)
-    streams, cut = Streams(), None
+    streams, cut = EspStreams(), None
     with (
         open_batches(capture, joiner) as reader,
         packets.progress(capture) as advance,
@@ -95,8 +95,7 @@ def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int]
     """What the SAD says of each SPI and destination, the UDP ports that carry ESP, and the TCP streams that may."""
     from espsim.analysis.window import Configured
     from espsim.core.numbers import PROTO_ESP
-    from espsim.io.tcp import Streams as TcpStreams
-    from espsim.io.tcp import streams_of
+    from espsim.io.tcp import TcpStreams, streams_of
     from espsim.reference.outer import encap_ports
     from espsim.wire.udp import PORT_NAT_T
 

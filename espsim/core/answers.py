@@ -1,7 +1,7 @@
 """What every path answers: `Received` and `Sent` for one packet, `SaCount` for what an SA's packets came to.
 
 `entry` is the SAD's row, a `espsim.sad.entry.SadEntry`. This room lies below the SAD, so the type is a parameter here:
-`Received[SadEntry]`. What an answer itself reads of a row is in `Entry`.
+`Received[SadEntry]`. What an answer itself reads of a row is in `_Entry`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Association(Protocol):
         """The destination."""
 
 
-class Entry(Protocol):
+class _Entry(Protocol):
     """What is read of a row of the SAD."""
 
     @property
@@ -35,7 +35,7 @@ class Entry(Protocol):
         """The SA."""
 
 
-EntryT = TypeVar("EntryT", bound=Entry)
+EntryT = TypeVar("EntryT", bound=_Entry)
 
 
 @dataclass(slots=True, repr=False)

@@ -12,7 +12,7 @@ from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
 from espsim.explain.headers import ip_steps
 from espsim.explain.steps import Bytes, Field, Step, fact
-from espsim.reference.iptfs_assembly import BAD, BEGINS, ENDS, GOES_ON, PADDING, SKIPPED, WHOLE, Assembly, Piece
+from espsim.reference.iptfs_assembly import BAD, BEGINS, ENDS, GOES_ON, PADDING, SKIPPED, WHOLE, Assembly, PayloadPiece
 from espsim.reference.iptfs_in import Opened
 from espsim.reference.iptfs_order import Held
 from espsim.sad.association import SecurityAssociation
@@ -32,7 +32,7 @@ _SAYS = {
 _AT_START = "a part of an inner packet that began in an earlier packet"
 
 
-def payload_steps(payload: bytes, pieces: list[Piece] | None = None) -> list[Step]:
+def payload_steps(payload: bytes, pieces: list[PayloadPiece] | None = None) -> list[Step]:
     """The header and the blocks; `pieces` as the receiver cut them, None where no receiver has."""
     header = iptfs.parse(payload)
     if header is None:
@@ -68,7 +68,7 @@ def _header(payload: bytes, header: iptfs.Header) -> Step:
     return Step("AGGFRAG header", "RFC 9347 6.1", f"{header.length} bytes; {says}", tuple(fields))
 
 
-def _block(payload: bytes, number: int, piece: Piece, *, alone: bool) -> Field:
+def _block(payload: bytes, number: int, piece: PayloadPiece, *, alone: bool) -> Field:
     """One block: where it begins and ends in the payload, its bytes, and what it is."""
     says = _AT_START if alone and piece.what == SKIPPED else _SAYS[piece.what]
     if piece.what in (WHOLE, BEGINS):
@@ -79,7 +79,7 @@ def _block(payload: bytes, number: int, piece: Piece, *, alone: bool) -> Field:
     return Field(f"block {number}, {piece.at} to {piece.at + piece.size}", None, piece.size, data.hex(), says)
 
 
-def _which(payload: bytes, piece: Piece) -> str:
+def _which(payload: bytes, piece: PayloadPiece) -> str:
     """`: IPv4, 84 bytes, 10.1.0.1 > 10.2.0.1`, as far as it is there."""
     v4 = iptfs.block_kind(payload, piece.at) == iptfs.IPV4
     size = f"{piece.inner} bytes" if piece.inner else "its length is not here"

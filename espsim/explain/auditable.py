@@ -46,7 +46,7 @@ EVENT_OF: dict[Verdict, str] = {
 OVERFLOW = "overflow"
 
 
-class Event(NamedTuple):
+class AuditEvent(NamedTuple):
     """An auditable event at a time, and its line; `line` None: `more` that are left out, up to `last_ns`."""
 
     kind: str
@@ -75,10 +75,10 @@ class _Second:
     last_ns: int = 0
 
 
-def pick(happened: Iterable[Happened]) -> list[Event]:
+def pick(happened: Iterable[Happened]) -> list[AuditEvent]:
     """Some events in their order, as far as an `AuditLog` can want their lines, whatever came before them."""
     seconds: dict[str, _Second] = {}
-    found: list[Event] = []
+    found: list[AuditEvent] = []
     at: dict[str, int] = {}  # where the events of a second are that are left out
     for kind, time_ns, line in happened:
         second = time_ns // _SECOND
@@ -88,13 +88,13 @@ def pick(happened: Iterable[Happened]) -> list[Event]:
             at.pop(kind, None)
         if state.lines < LIMIT:
             state.lines += 1
-            found.append(Event(kind, time_ns, line()))
+            found.append(AuditEvent(kind, time_ns, line()))
         elif kind in at:
             known = found[at[kind]]
             found[at[kind]] = known._replace(more=known.more + 1, last_ns=time_ns)
         else:
             at[kind] = len(found)
-            found.append(Event(kind, time_ns, None, 1, time_ns))
+            found.append(AuditEvent(kind, time_ns, None, 1, time_ns))
     return found
 
 
@@ -107,7 +107,7 @@ class AuditLog:
         self.events: Counter[str] = Counter()
         self.left_out = 0
 
-    def take(self, events: Iterable[Event]) -> None:
+    def take(self, events: Iterable[AuditEvent]) -> None:
         """Some more events."""
         for kind, time_ns, line, more, last_ns in events:
             self.events[kind] += more or 1

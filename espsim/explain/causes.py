@@ -8,7 +8,7 @@ from __future__ import annotations
 from espsim.core.address import format_address
 from espsim.core.numbers import MAX_DEPTH
 from espsim.core.verdict import POLICED, REPLAY_VERDICTS, DeviceOutcome, Verdict
-from espsim.explain.facts import Answer, Failure
+from espsim.explain.facts import Explanation, Failure
 from espsim.explain.integrity import Habit, Tops, WrongIcv, icv_length
 from espsim.explain.known import Known
 from espsim.explain.policies import policy_answer
@@ -27,14 +27,14 @@ KEY, DAMAGED, TOO_OLD, RESTART = "key", "damaged", "too-old", "restart"
 """What a later packet may still change: `key` becomes `damaged`, `too-old` becomes `restart` (watch.py)."""
 
 
-class Judge:
+class CauseFinder:
     """Finds the cause of a packet that failed. `tops` says where an SA's window stands at that packet."""
 
     def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
         self.known, self.trials, self.tops = known, trials, tops
         self._wrong_icv = WrongIcv(known, trials, tops)
 
-    def cause(self, failure: Failure, habit: Habit) -> Answer:
+    def cause(self, failure: Failure, habit: Habit) -> Explanation:
         """The first cause that holds. `habit`: what explained others of its group.
 
         KEY and TOO_OLD may turn out to be `damaged` and `restart`, which one packet cannot tell.
@@ -51,7 +51,7 @@ class Judge:
         if fate.verdict in POLICED:
             return policy_answer(fate.verdict, fate.entry)
         if fate.verdict is Verdict.DEPTH:
-            return Answer(
+            return Explanation(
                 "depth", f"it has {fate.depth} layers of ESP or more, and Linux opens {MAX_DEPTH}: use fewer SAs"
             )
         if fate.entry is None:
@@ -60,14 +60,14 @@ class Judge:
             return self.replay(failure, fate.entry)
         if fate.verdict is Verdict.INTEGRITY:
             found = self._wrong_icv.explain(failure, fate.entry, habit)
-            return found or Answer(KEY, key_detail(fate.entry))
+            return found or Explanation(KEY, key_detail(fate.entry))
         if fate.verdict is Verdict.TRUNCATED:
             return icv_length(failure, fate.entry, self.trials) or _short(failure, fate.entry)
         return _plain(failure, fate.entry)
 
     # -- NO_SA ----------------------------------------------------------------------------------------------------
 
-    def no_sa(self, failure: Failure) -> Answer:
+    def no_sa(self, failure: Failure) -> Explanation:
         """What the lookup would have had to ask less of."""
         spi, outer, known = failure.fate.spi or 0, failure.outer, self.known
         src, dst, ports = (outer.src, outer.dst, outer.ports) if outer is not None else (b"", b"", None)
@@ -86,14 +86,14 @@ class Judge:
             return _elsewhere(same_spi, dst)
         return self._not_known(spi, dst)
 
-    def _not_known(self, spi: int, dst: bytes) -> Answer:
+    def _not_known(self, spi: int, dst: bytes) -> Explanation:
         passed_over = self.known.unusable(spi, dst)
         if passed_over is not None:
-            return Answer(
+            return Explanation(
                 "unusable",
                 f"its SA {passed_over.name} (line {passed_over.line}) is not used, because {passed_over.why}",
             )
-        return Answer(
+        return Explanation(
             "unknown-spi",
             f"no SA has SPI 0x{spi:08x}: it is older or newer than the list of SAs, or of another host. List the SAs"
             " while capturing",
@@ -101,24 +101,24 @@ class Judge:
 
     # -- replay -----------------------------------------------------------------------------------------------------
 
-    def replay(self, failure: Failure, own: SadEntry) -> Answer:
+    def replay(self, failure: Failure, own: SadEntry) -> Explanation:
         """The window refused the number; whether the packet is the SA's at all, its ICV says."""
         fate, top = failure.fate, self.tops(own)
         if not self._is_of(failure, own):
-            return Answer(
+            return Explanation(
                 "rekeyed",
                 f"the window refused number {fate.seq}, and the ICV is wrong under this SA's key: another SA with the"
                 " same SPI and destination sent it, after a rekey or a restart. Give the SAs of that time",
             )
         if fate.verdict is Verdict.REPLAY_ZERO:
-            return Answer(TOO_OLD, "number 0 is never sent: a sender starts at 1 (RFC 4303 3.3.3)")
+            return Explanation(TOO_OLD, "number 0 is never sent: a sender starts at 1 (RFC 4303 3.3.3)")
         if fate.verdict is Verdict.REPLAY_TOO_OLD:
-            return Answer(
+            return Explanation(
                 TOO_OLD,
                 f"number {fate.seq} came {top.number - (fate.seq64 or 0)} after the highest, left of the window of"
                 f" {own.window.size}. Set a larger replay-window (`espsim window` says how large)",
             )
-        return Answer(
+        return Explanation(
             "duplicate",
             f"number {fate.seq} came before: the packet was doubled on the way, sent again, or captured twice",
         )
@@ -139,9 +139,9 @@ class Judge:
 # -- facts that need no trial -----------------------------------------------------------------------------------------
 
 
-def snap(captured: int, wire: int) -> Answer:
+def snap(captured: int, wire: int) -> Explanation:
     """The capture is too short for the packet."""
-    return Answer("snap", f"captured {captured} of {wire} bytes: capture whole packets, tcpdump -s 0")
+    return Explanation("snap", f"captured {captured} of {wire} bytes: capture whole packets, tcpdump -s 0")
 
 
 def restart_detail(first: int, top: int) -> str:
@@ -166,9 +166,9 @@ def key_detail(own: SadEntry) -> str:
     )
 
 
-def _marked(entry: SadEntry) -> Answer:
+def _marked(entry: SadEntry) -> Explanation:
     shown = shown_mark(entry.sa.mark)
-    return Answer(
+    return Explanation(
         "mark",
         f"{entry.sa.name} wants mark {shown}, which a capture does not have: run with"
         f" --mark 0x{entry.sa.mark.value:x}, or --any-mark",
@@ -180,13 +180,15 @@ def shown_mark(mark: Mark) -> str:
     return f"0x{mark.value:x}" if mark.mask == _WHOLE_MARK else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
-def _gone(entry: SadEntry) -> Answer:
+def _gone(entry: SadEntry) -> Explanation:
     if not entry.sa.limited:
-        return Answer(None, f"{entry.sa.name} was there when the run began, and is not found for this packet")
-    return Answer("expired", f"{entry.sa.name} met its hard lifetime and was gone: rekey earlier, or raise its limit")
+        return Explanation(None, f"{entry.sa.name} was there when the run began, and is not found for this packet")
+    return Explanation(
+        "expired", f"{entry.sa.name} met its hard lifetime and was gone: rekey earlier, or raise its limit"
+    )
 
 
-def _encap(entry: SadEntry, outer: Outer | None) -> Answer:
+def _encap(entry: SadEntry, outer: Outer | None) -> Explanation:
     encap, came = entry.sa.encap, "without UDP"
     wants = "no UDP"
     if encap is not None:
@@ -195,107 +197,109 @@ def _encap(entry: SadEntry, outer: Outer | None) -> Answer:
         came = f"to UDP port {outer.ports[1]}"
     elif outer is not None and outer.in_tcp:
         came, wants = "in TCP", wants if encap is not None else "no TCP"
-    return Answer(
+    return Explanation(
         "encap", f"{entry.sa.name} wants {wants}, and the packet came {came}: NAT changed since the SA was made"
     )
 
 
-def _elsewhere(entries: list[SadEntry], dst: bytes) -> Answer:
+def _elsewhere(entries: list[SadEntry], dst: bytes) -> Explanation:
     names = ", ".join(dict.fromkeys(format_address(entry.sa.dst) for entry in entries[:3]))
     more = " and others" if len(entries) > 3 else ""
-    return Answer(
+    return Explanation(
         "other-destination",
         f"SPI 0x{entries[0].sa.spi:08x} is known to {names}{more} only, and the packet went to"
         f" {format_address(dst)}: NAT, or SAs of another host",
     )
 
 
-def _wrong_context(failure: Failure, used: SadEntry) -> Answer:
+def _wrong_context(failure: Failure, used: SadEntry) -> Explanation:
     own = failure.fate.entry
     whose = f"the packet is {own.sa.name}'s" if own is not None else "no SA of the packet is there"
-    return Answer(
+    return Explanation(
         "other-sa", f"the device used the keys of {used.sa.name}, and {whose}: its table does not tell them apart"
     )
 
 
-def _device(own: SadEntry, outcome: DeviceOutcome | None) -> Answer:
+def _device(own: SadEntry, outcome: DeviceOutcome | None) -> Explanation:
     said = outcome.sentence if outcome is not None else "the device dropped the packet"
-    return Answer(None, f"{said}; software finds {own.sa.name}")
+    return Explanation(None, f"{said}; software finds {own.sa.name}")
 
 
-def _no_header(failure: Failure) -> Answer:
+def _no_header(failure: Failure) -> Explanation:
     if failure.fate.verdict is Verdict.FRAGMENT:
         return FRAGMENT
-    return Answer("header", "the packet ends before the 8 bytes of SPI and sequence number: it is damaged, or not ESP")
+    return Explanation(
+        "header", "the packet ends before the 8 bytes of SPI and sequence number: it is damaged, or not ESP"
+    )
 
 
-FRAGMENT = Answer(
+FRAGMENT = Explanation(
     "fragment", "an outer fragment whose other parts did not come: look for loss, or a path MTU that is too small"
 )
 
 
-def _short(failure: Failure, own: SadEntry) -> Answer:
+def _short(failure: Failure, own: SadEntry) -> Explanation:
     keys, size = own.sa.keys, len(failure.esp) - esp.HEADER_LENGTH
     if keys is None:
-        return Answer(None, "the SA has no keys")
+        return Explanation(None, "the SA has no keys")
     if failure.cut:
-        return Answer(None, "the IP header states more bytes than the frame had, and the capture did not cut it")
+        return Explanation(None, "the IP header states more bytes than the frame had, and the capture did not cut it")
     room = keys.suite.iv_length + keys.icv_length
     if size < room:
-        return Answer(
+        return Explanation(
             None, f"{size} bytes follow the ESP header, and IV and ICV take {room}: it is not a packet of this suite"
         )
-    return Answer(
+    return Explanation(
         None, f"the ICV is right, and the ciphertext is not whole blocks of {keys.suite.block}: the peer pads wrongly"
     )
 
 
-def _plain(failure: Failure, own: SadEntry) -> Answer:
+def _plain(failure: Failure, own: SadEntry) -> Explanation:
     """The verdicts whose cause is in the verdict's name."""
     sa, outer = own.sa, failure.outer
     if failure.fate.verdict is Verdict.ENCAP_MISMATCH:
         return _encap(own, outer)
     return {
-        Verdict.SA_LARVAL: Answer(
+        Verdict.SA_LARVAL: Explanation(
             "larval", f"{sa.name} is larval: its negotiation has not ended. Look at the key manager's log"
         ),
-        Verdict.DIRECTION: Answer(
+        Verdict.DIRECTION: Explanation(
             "direction",
             f"{sa.name} is an outbound SA (dir out), and the packet did not come from its source: give the inbound SA",
         ),
-        Verdict.EXPIRED: Answer("expired", f"{sa.name} met its hard lifetime: rekey earlier, or raise the limit"),
-        Verdict.SA_INVALID: Answer(
+        Verdict.EXPIRED: Explanation("expired", f"{sa.name} met its hard lifetime: rekey earlier, or raise the limit"),
+        Verdict.SA_INVALID: Explanation(
             "expired", f"{sa.name} is no longer valid ({State(own.state).value}): give the SA that replaced it"
         ),
-        Verdict.MODE: Answer("mode", _mode(sa)),
-        Verdict.POLICY: Answer(
+        Verdict.MODE: Explanation("mode", _mode(sa)),
+        Verdict.POLICY: Explanation(
             "selector", f"{sa.name} takes {shown_selector(sa.selector)} only, and the inner packet is another"
         ),
-        Verdict.IPTFS_BUFFER: Answer(
+        Verdict.IPTFS_BUFFER: Explanation(
             "iptfs", "the AGGFRAG header is cut short, or a data block is neither IPv4, IPv6 nor padding (RFC 9347 6.1)"
         ),
-        Verdict.IPTFS_HEADER: Answer(
+        Verdict.IPTFS_HEADER: Explanation(
             "iptfs", "the AGGFRAG sub-type is above 1, its flags are not 0, or an inner IPv4 length is wrong"
         ),
-        Verdict.IPTFS_LOST: Answer(
+        Verdict.IPTFS_LOST: Explanation(
             "fragment-lost",
             f"an inner packet that began in an earlier packet of {sa.name} goes on in one that never came, or came too"
             " late: packets are lost, or overtaken by more than the reorder-window and drop-time of iptfs-opts allow",
         ),
-        Verdict.IPTFS_LATE: Answer(
+        Verdict.IPTFS_LATE: Explanation(
             "reordered",
             f"{sa.name} waits for {sa.aggregation.reorder_window} packets at most (iptfs-opts reorder-window), and the"
             " ones after this were handed on: a larger window takes it",
         ),
-        Verdict.ECN: Answer(
+        Verdict.ECN: Explanation(
             "ecn",
             "a router marked congestion outside, and the packet inside is Not-ECT, so that its sender would not hear"
             " of it: use ECN inside, or `flag noecn` on the sender's SA",
         ),
-        Verdict.TRAILER: Answer(
+        Verdict.TRAILER: Explanation(
             "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
         ),
-    }.get(failure.fate.verdict, Answer(None, failure.fate.verdict.sentence))
+    }.get(failure.fate.verdict, Explanation(None, failure.fate.verdict.sentence))
 
 
 def _mode(sa: SecurityAssociation) -> str:

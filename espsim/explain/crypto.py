@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-from espsim.aead.suites import Kind, aad, nonce
+from espsim.aead.suites import SuiteKind, aad, nonce
 from espsim.explain import repeat
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Bytes, Field, Repeat, Step
@@ -45,7 +45,7 @@ class Crypto:
     @property
     def authenc(self) -> bool:
         """Whether a MAC goes over the ciphertext, and there is no nonce and no AAD."""
-        return self.shown.keys.suite.kind is Kind.AUTHENC
+        return self.shown.keys.suite.kind is SuiteKind.AUTHENC
 
     @property
     def counter(self) -> bool:
@@ -61,7 +61,7 @@ class Crypto:
     def clear(self) -> bool:
         """Whether nothing is encrypted."""
         suite = self.shown.keys.suite
-        return suite.kind is Kind.GMAC or suite.cipher == "ecb(cipher_null)"
+        return suite.kind is SuiteKind.GMAC or suite.cipher == "ecb(cipher_null)"
 
     @functools.cached_property
     def nonce(self) -> bytes | None:
@@ -76,14 +76,14 @@ class Crypto:
         if self.authenc:
             return [self.header, self.iv, self.ciphertext, *([self.seq_hi] if self.seq_hi else [])]
         head = [self.header[:4], *([self.seq_hi] if self.seq_hi else []), self.header[4:]]
-        return [*head, self.iv, self.ciphertext] if self.shown.keys.suite.kind is Kind.GMAC else head
+        return [*head, self.iv, self.ciphertext] if self.shown.keys.suite.kind is SuiteKind.GMAC else head
 
     @functools.cached_property
     def aad(self) -> bytes | None:
         """The AEAD's additional data."""
         if self.authenc:
             return None
-        more = self.iv + self.ciphertext if self.shown.keys.suite.kind is Kind.GMAC else b""
+        more = self.iv + self.ciphertext if self.shown.keys.suite.kind is SuiteKind.GMAC else b""
         return aad(self.header, self.seq_hi) + more
 
     # -- steps ------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Crypto:
         first = Step("nonce", source, says, (salt, *iv), (repeat.nonce(self.shown, self.number),))
         says = "SPI, ESN's high half, sequence number" if high else "SPI, sequence number"
         fields = [spi, *high, seq]
-        if suite.kind is Kind.GMAC:
+        if suite.kind is SuiteKind.GMAC:
             says += ", IV, payload and trailer: nothing is encrypted"
             fields += [*iv, self._ciphertext()]
         return [first, Step("AAD", sources[1], says, tuple(fields), (repeat.aad(self.parts),))]

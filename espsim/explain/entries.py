@@ -8,13 +8,13 @@ from typing import Any
 
 from espsim.batch.run.stats import InboundStats
 from espsim.core.verdict import PASSED
-from espsim.explain.facts import Answer
-from espsim.explain.watch import GROUPS, LOOKS, Collector, Group
+from espsim.explain.facts import Explanation
+from espsim.explain.watch import GROUPS, LOOKS, Collector, FailureGroup
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
 from espsim.sad.window import RingWindow
 
-_UNTRIED = Answer(
+_UNTRIED = Explanation(
     None,
     f"not looked at: at most {LOOKS} packets are of an SA and verdict, and {GROUPS} groups, within a budget of trials",
 )
@@ -27,7 +27,7 @@ _RING = "the replay window's size does not divide 2^32: one duplicate of the fir
 class _Entry:
     """One of `why`: the detail is that of the first packet; `alike`: how many groups came to it."""
 
-    answer: Answer
+    answer: Explanation
     packets: int = 0
     tried: int = 0
     alike: int = 0
@@ -84,13 +84,13 @@ def _failed(counts: InboundStats) -> dict[tuple[str | None, str], int]:
     return failed
 
 
-def _parts(group: Group) -> Iterator[tuple[Answer, int, int]]:
+def _parts(group: FailureGroup) -> Iterator[tuple[Explanation, int, int]]:
     """What a group comes to: (answer, packets, tried)."""
     whole = group.whole
     if whole is not None:
         yield whole, group.packets, len(group.samples)
         return
-    by_cause: dict[str | None, tuple[Answer, int]] = {}
+    by_cause: dict[str | None, tuple[Explanation, int]] = {}
     for sample in group.samples:
         answer, number = by_cause.get(sample.answer.cause, (sample.answer, 0))
         by_cause[sample.answer.cause] = answer, number + 1

@@ -19,7 +19,7 @@ CAUSES = (
 """The closed list. Of one verdict's causes the first that holds is taken."""
 
 
-class Answer(NamedTuple):
+class Explanation(NamedTuple):
     """A cause (None: none of the list), and a sentence with the fact and what to do."""
 
     cause: str | None
@@ -34,7 +34,7 @@ class Top(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class CapturedPacket:
     """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, link layer too.
 
     `packet`: from the IP header on. Of a packet that was opened, `opened` is whether the ICV was right under the number
@@ -55,11 +55,11 @@ class Failure:
     """One packet that failed: what a path said, what the capture says, and `outer`, where ESP is in it."""
 
     fate: Received[SadEntry]
-    seen: Seen
+    seen: CapturedPacket
     outer: Outer | None
 
     @classmethod
-    def of(cls, fate: Received[SadEntry], seen: Seen, ports: Collection[int]) -> Failure:
+    def of(cls, fate: Received[SadEntry], seen: CapturedPacket, ports: Collection[int]) -> Failure:
         """`ports`: the UDP ports at which ESP is expected."""
         if fate.around is not None:  # ESP in ESP: the layer that failed is what is looked at
             seen = replace(seen, packet=fate.around.inner or b"", opened=None, in_tcp=False)

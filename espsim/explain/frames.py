@@ -31,7 +31,7 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenFrame:
     """A frame, and the record that it was made from (of a datagram in fragments: its last fragment).
 
     `settled`: what became of fragments with this frame.
@@ -129,7 +129,7 @@ class Frames:
     Those of hex digits are given, one; those of a capture come from `file`, at `path`.
     """
 
-    def __init__(self, given: Iterable[Seen] = (), file: BinaryIO | None = None, path: str = "") -> None:
+    def __init__(self, given: Iterable[SeenFrame] = (), file: BinaryIO | None = None, path: str = "") -> None:
         self._frames = iter(given)
         self._file, self._path = file, path
         self._joiner: Joiner | None = None
@@ -140,10 +140,10 @@ class Frames:
             self._joiner = joiner
             self._frames = _seen(self._file, self._path, joiner)
 
-    def __iter__(self) -> Iterator[Seen]:
+    def __iter__(self) -> Iterator[SeenFrame]:
         return self._frames
 
-    def ahead(self, most: int) -> Iterator[Seen]:
+    def ahead(self, most: int) -> Iterator[SeenFrame]:
         """So many frames more of a file, none of a pipe, which may wait for who writes; what is damaged ends them."""
         with contextlib.suppress(InputError):
             yield from itertools.islice(self._frames, most if self._file is not None and self._file.seekable() else 0)
@@ -153,12 +153,12 @@ class Frames:
         return [] if self._joiner is None else self._joiner.settled()
 
 
-def _seen(file: BinaryIO, path: str, joiner: Joiner | None) -> Iterator[Seen]:
+def _seen(file: BinaryIO, path: str, joiner: Joiner | None) -> Iterator[SeenFrame]:
     source = ByteSource(cast(BinaryIO, _Forward(file)), path)
     form = _Remembering(read_format(source))
     for frame in CaptureReader(source, form, joiner):
         if form.last is not None:
-            yield Seen(frame, form.last, [] if joiner is None else joiner.settled())
+            yield SeenFrame(frame, form.last, [] if joiner is None else joiner.settled())
 
 
 def places_of(record: Record, packet: bytes) -> Places:
@@ -217,7 +217,7 @@ def looks_like_hex(text: str) -> bool:
     return len(digits) >= 40 and wrong <= len(digits) // 20 and "/" not in text  # mistyped
 
 
-def hex_frame(text: str, where: str = DIGITS) -> Seen:
+def hex_frame(text: str, where: str = DIGITS) -> SeenFrame:
     """The frame that hex digits say: an IP packet, or an Ethernet frame. InputError: an odd number, or no digits."""
     digits = _PUNCTUATION.sub("", text)
     good = _HEX.match(digits)
@@ -233,7 +233,7 @@ def hex_frame(text: str, where: str = DIGITS) -> Seen:
     ip = ip_packet(record.linktype, data)
     if ip is None:
         raise InputError(f"{len(data)} bytes that are neither an IP packet nor an Ethernet frame with one", where=where)
-    return Seen(Frame(1, 0, ip, len(data), len(data)), record, [])
+    return SeenFrame(Frame(1, 0, ip, len(data), len(data)), record, [])
 
 
 def _is_ip(data: bytes) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from espsim.aead.suites import HASHES, SuiteKeys
 from espsim.core.address import format_address
 from espsim.core.arrays import U64
-from espsim.explain.facts import Answer, Failure, Top
+from espsim.explain.facts import Explanation, Failure, Top
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
 from espsim.sad.entry import SadEntry
@@ -50,7 +50,7 @@ class WrongIcv:
     def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
         self._known, self._trials, self._tops = known, trials, tops
 
-    def explain(self, failure: Failure, own: SadEntry, habit: Habit) -> Answer | None:
+    def explain(self, failure: Failure, own: SadEntry, habit: Habit) -> Explanation | None:
         """The first that holds; None: nothing that is tried here. `habit` is of the packet's group."""
         tries = (self._late, self._esn_flag, self._esn_high, self._icv_length, self._other_sa)
         for number in (habit.last, *(n for n in range(len(tries)) if n != habit.last)):
@@ -60,7 +60,7 @@ class WrongIcv:
                 return answer
         return None
 
-    def _late(self, failure: Failure, own: SadEntry, _habit: Habit) -> Answer | None:
+    def _late(self, failure: Failure, own: SadEntry, _habit: Habit) -> Explanation | None:
         """RFC 4303 A2.2 takes a number left of the window for one of the next 2^32."""
         seq64, top = failure.fate.seq64 or 0, self._tops(own)
         real = seq64 - (1 << 32)
@@ -68,28 +68,28 @@ class WrongIcv:
             return None
         if not self._trials.opens(own, failure.esp, real):
             return None
-        return Answer(
+        return Explanation(
             "late",
             f"ESN: opens under high half {real >> 32}, one below the one inferred: number {real & _LOW} came"
             f" {top.number - real} after the highest, left of the window of {own.window.size}, and was taken for"
             " one of the next 2^32. Set a larger replay-window, or find what delays packets",
         )
 
-    def _esn_flag(self, failure: Failure, own: SadEntry, habit: Habit) -> Answer | None:
+    def _esn_flag(self, failure: Failure, own: SadEntry, habit: Habit) -> Explanation | None:
         if own.sa.esn:
             if self._trials.high_half(own, failure.esp, np.zeros(1, np.uint64), esn=False) is None:
                 return None
-            return Answer(
+            return Explanation(
                 "esn-flag", "opens without ESN: the peer does not use ESN, so the SA must not have `flag esn`"
             )
         high = self._swept(failure, own, np.arange(_FLAG_HIGHS, dtype=np.uint64), habit)
         if high is None:
             return None
-        return Answer(
+        return Explanation(
             "esn-flag", f"opens with ESN under high half {high}: the peer uses ESN, so the SA needs `flag esn`"
         )
 
-    def _esn_high(self, failure: Failure, own: SadEntry, habit: Habit) -> Answer | None:
+    def _esn_high(self, failure: Failure, own: SadEntry, habit: Habit) -> Explanation | None:
         if not own.sa.esn:
             return None
         stated, inferred = stated_high(own), (failure.fate.seq64 or 0) >> 32
@@ -97,7 +97,7 @@ class WrongIcv:
         high = self._swept(failure, own, highs[highs != np.uint64(inferred)], habit)
         if high is None:
             return None
-        return Answer(
+        return Explanation(
             "esn-high",
             f"ESN: opens under high half {high}, and {inferred} was inferred. Take a new dump of the SA with its"
             f" counters, or state replay-seq-hi {high}",
@@ -113,15 +113,15 @@ class WrongIcv:
                 return found
         return None
 
-    def _icv_length(self, failure: Failure, own: SadEntry, _habit: Habit) -> Answer | None:
+    def _icv_length(self, failure: Failure, own: SadEntry, _habit: Habit) -> Explanation | None:
         return icv_length(failure, own, self._trials)
 
-    def _other_sa(self, failure: Failure, own: SadEntry, habit: Habit) -> Answer | None:
+    def _other_sa(self, failure: Failure, own: SadEntry, habit: Habit) -> Explanation | None:
         found = self._whose(failure, own, [] if habit.sa is None else [habit.sa])
         if found is None:
             return None
         habit.sa = found
-        return Answer("other-sa", f"opens with the keys of {_named(found)}, and {_named(own)} was found: {_MIXED}")
+        return Explanation("other-sa", f"opens with the keys of {_named(found)}, and {_named(own)} was found: {_MIXED}")
 
     def _whose(self, failure: Failure, own: SadEntry, first: list[SadEntry]) -> SadEntry | None:
         """The other SA whose keys open it: of the same SPI, then any of some, then the rest between its addresses."""
@@ -157,7 +157,7 @@ def _near(stated: int) -> U64:
     return np.array(sorted(highs, key=lambda high: (abs(high - stated), high)), np.uint64)
 
 
-def icv_length(failure: Failure, own: SadEntry, trials: Trials) -> Answer | None:
+def icv_length(failure: Failure, own: SadEntry, trials: Trials) -> Explanation | None:
     """Another length to which the suite's ICV can be cut: SHA-256 cut to 96 bits is the famous one."""
     keys = own.sa.keys
     if keys is None:
@@ -170,7 +170,7 @@ def icv_length(failure: Failure, own: SadEntry, trials: Trials) -> Answer | None
         if keys.suite.auth
         else f"aead {keys.suite.name} KEY {8 * found}"
     )
-    return Answer(
+    return Explanation(
         "icv-length",
         f"opens with an ICV of {8 * found} bits, and the SA has {8 * keys.icv_length}: the peer cuts it"
         f" elsewhere. Set {set_to}",

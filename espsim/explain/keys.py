@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from espsim.aead.suites import Kind, SuiteKeys
+from espsim.aead.suites import SuiteKeys, SuiteKind
 from espsim.explain.steps import Field
 
 _LEAST = 16
@@ -48,7 +48,7 @@ class Shown:
     def fields(self) -> list[Field]:
         """The SA's keys, each with its fingerprint."""
         keys = self.keys
-        authenc = keys.suite.kind is Kind.AUTHENC
+        authenc = keys.suite.kind is SuiteKind.AUTHENC
         named = [("KEY", keys.key), ("AUTH_KEY", keys.auth_key)] if authenc else [("KEY", keys.key)]
         found = [self._field(name, key) for name, key in named if key]
         return [*found, self.salt_field()] if keys.salt else found

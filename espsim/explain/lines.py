@@ -18,7 +18,7 @@ from espsim.core.closing import Closing
 from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain.watch import Token, cause_of, is_final
-from espsim.io.spool import Spool
+from espsim.io.spool import LineSpool
 
 _FINAL, _CAUSE, _WAITS, _PART, _IGNORED = range(5)
 """Kinds of the spool's lines: as it is; number: its cause's; a fragment not settled; completed by frame `number` (0: by
@@ -40,7 +40,7 @@ class VerdictLines(Closing):
 
     def __init__(self, out: IO[str], path: str) -> None:
         self._out, self._path = out, path
-        self._spool: Spool | None = None
+        self._spool: LineSpool | None = None
         self._tokens: list[Token] = []
         self._numbers: dict[Token, int] = {}
         self._causes: dict[str, int] = {}
@@ -65,7 +65,7 @@ class VerdictLines(Closing):
     def part(self, line: dict[str, Any]) -> None:
         """A frame with an outer fragment that completes nothing; `settle` says later what became of it."""
         if self._spool is None:
-            self._spool = Spool(self._path)
+            self._spool = LineSpool(self._path)
         self._waiting[line["frame"]] = self._spool.write(json.dumps(line), _WAITS, 0)
 
     def settle(self, frame: int, settled: Settling) -> None:
@@ -105,7 +105,7 @@ class VerdictLines(Closing):
             self._out.write(f"{text}\n")
             return
         if self._spool is None:
-            self._spool = Spool(self._path)
+            self._spool = LineSpool(self._path)
         self._spool.write(text, kind, number)
 
 

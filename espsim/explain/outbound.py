@@ -14,7 +14,7 @@ from espsim.core.numbers import PROTO_AGGFRAG, PROTO_BEETPH
 from espsim.core.verdict import OutVerdict
 from espsim.explain.aggfrag import payload_steps
 from espsim.explain.crypto import Crypto
-from espsim.explain.frames import Seen
+from espsim.explain.frames import SeenFrame
 from espsim.explain.headers import ip_steps, protocol, udp_step
 from espsim.explain.inbound import inner_steps, sa_fields
 from espsim.explain.keys import Shown
@@ -177,7 +177,7 @@ def _iv_step(crypto: Crypto, wire: Bytes) -> Step:
 class Sealed:
     """What was found out of one clear packet; as `packet.Explained`, and `sent.packet` is what goes to the wire."""
 
-    seen: Seen
+    seen: SeenFrame
     sent: Sent[SadEntry]
     told: OutboundSteps
 
@@ -230,7 +230,7 @@ def _leave(outbound: Outbound, sent: Sent[SadEntry], entry: SadEntry, told: Outb
     sent.seq64 = told.number
 
 
-def seal_frame(outbound: Outbound, seen: Seen, *, show_keys: bool = False) -> Sealed | None:
+def seal_frame(outbound: Outbound, seen: SeenFrame, *, show_keys: bool = False) -> Sealed | None:
     """Seal a frame's packet through `outbound` and tell the steps, the verdict last. None: it is not IP."""
     packet = seen.frame.ip
     if packet is None:

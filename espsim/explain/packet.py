@@ -14,8 +14,8 @@ from typing import Any
 
 from espsim.core.answers import Received
 from espsim.core.verdict import Verdict
-from espsim.explain.facts import Seen as Facts
-from espsim.explain.frames import Seen
+from espsim.explain.facts import CapturedPacket as Facts
+from espsim.explain.frames import SeenFrame
 from espsim.explain.inbound import InboundSteps, header_steps, verdict_step
 from espsim.explain.link import link_step
 from espsim.explain.steps import Places, Step, Tell
@@ -112,7 +112,7 @@ def open_packet(
     return received
 
 
-def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> Explained | None:
+def explain_packet(inbound: Inbound, seen: SeenFrame, *, show_keys: bool = False) -> Explained | None:
     """Run a frame's packet through `inbound` and tell its steps, the link layer's first and the verdict left out.
 
     None: it is not ESP. `finish` adds the verdict.
@@ -133,7 +133,7 @@ def explain_packet(inbound: Inbound, seen: Seen, *, show_keys: bool = False) -> 
     )
 
 
-def explain_part(seen: Seen, ports: Collection[int]) -> Explained:
+def explain_part(seen: SeenFrame, ports: Collection[int]) -> Explained:
     """An outer fragment that completes no datagram: its headers."""
     record = seen.record
     link = link_step(record.linktype, record.data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from espsim.core.address import format_address
 from espsim.core.verdict import Verdict
-from espsim.explain.facts import Answer
+from espsim.explain.facts import Explanation
 from espsim.explain.shown import shown_selector
 from espsim.explain.steps import Field, Step, fact
 from espsim.netlink.spd import Policy, Template
@@ -29,19 +29,23 @@ def policy_step(path: Path, judged: Judged) -> Step:
     return Step("policies", "RFC 4301 5.2, net/xfrm/xfrm_policy.c", says, tuple(fields))
 
 
-def policy_answer(verdict: Verdict, own: SadEntry | None) -> Answer:
+def policy_answer(verdict: Verdict, own: SadEntry | None) -> Explanation:
     """The cause of a verdict of the policies; `own`: the SA under which the packet came, None: it came in clear."""
     if verdict is Verdict.NO_POLICY:
         why = "the default of `ip xfrm policy getdefault` blocks" if own is None else "any mode but transport needs one"
-        return Answer("no-policy", f"no in or fwd policy takes the packet, and {why}: add one for its addresses")
+        return Explanation("no-policy", f"no in or fwd policy takes the packet, and {why}: add one for its addresses")
     if verdict is Verdict.BLOCKED:
-        return Answer("blocked", "a policy with action block takes the packet: look at `ip xfrm policy`")
+        return Explanation("blocked", "a policy with action block takes the packet: look at `ip xfrm policy`")
     if verdict is Verdict.TEMPLATES:
-        return Answer("template", "the policy has 6 templates: Linux installs it and drops all its packets; use fewer")
+        return Explanation(
+            "template", "the policy has 6 templates: Linux installs it and drops all its packets; use fewer"
+        )
     if own is None:
-        return Answer("template", "it came in clear, and the policy that takes it wants ESP: the peer does not send it")
+        return Explanation(
+            "template", "it came in clear, and the policy that takes it wants ESP: the peer does not send it"
+        )
     sa = own.sa
-    return Answer(
+    return Explanation(
         "template",
         f"the policy that takes the packet wants other SAs than {sa.name}, reqid {sa.reqid}, mode {sa.mode.value}, from"
         f" {format_address(sa.src)}: compare the templates of `ip xfrm policy` (`espsim explain --spd` shows both)",

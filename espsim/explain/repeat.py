@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 
-from espsim.aead.suites import HASHES, Kind
+from espsim.aead.suites import HASHES, SuiteKind
 from espsim.explain.keys import Shown
 from espsim.explain.steps import Repeat
 
@@ -82,11 +82,11 @@ def aad(parts: list[bytes]) -> Repeat:
 def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
     """The ICV over a ciphertext; `whole_aad` of a MAC is all that it covers."""
     keys = shown.keys
-    if keys.suite.kind is Kind.AUTHENC:
+    if keys.suite.kind is SuiteKind.AUTHENC:
         return Repeat("ICV", _python(_mac_lines(shown, whole_aad), shown.auth_key))
     name = _CLASSES[keys.suite.cipher]
     lines = ["import sys", _AEAD + name, _CIPHER, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
-    if keys.suite.kind is Kind.GMAC:
+    if keys.suite.kind is SuiteKind.GMAC:
         lines.remove(_CIPHER)
         lines += [f"a = {_h(whole_aad)}", 'print(AESGCM(key).encrypt(n, b"", a).hex())']
         return Repeat("ICV", _python(lines, shown.key, shown.salt))
@@ -148,9 +148,9 @@ def _keystream(name: str) -> str:
 def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | None:
     """The plaintext of ciphertext and ICV; None where nothing is encrypted."""
     keys = shown.keys
-    if keys.suite.kind is Kind.AUTHENC:
+    if keys.suite.kind is SuiteKind.AUTHENC:
         return _openssl(shown, iv, body[: len(body) - keys.icv_length], decrypting=True)
-    if keys.suite.kind is Kind.GMAC:
+    if keys.suite.kind is SuiteKind.GMAC:
         return None
     name = _CLASSES[keys.suite.cipher]
     lines = ["import sys", _AEAD + name, _HEX, "key, salt = map(h, sys.argv[1:])", f"n = salt + {_h(iv)}"]
@@ -172,9 +172,9 @@ def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | 
 def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repeat | None:
     """The ciphertext, of an AEAD with its ICV; None where nothing is encrypted."""
     keys = shown.keys
-    if keys.suite.kind is Kind.AUTHENC:
+    if keys.suite.kind is SuiteKind.AUTHENC:
         return _openssl(shown, iv, plaintext, decrypting=False)
-    if keys.suite.kind is Kind.GMAC:
+    if keys.suite.kind is SuiteKind.GMAC:
         return None
     name = _CLASSES[keys.suite.cipher]
     made, tag = _made(shown)

@@ -20,7 +20,7 @@ from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain.auditable import EVENT_OF, AuditLog, happened, pick
 from espsim.explain.entries import notes, why
-from espsim.explain.facts import Seen
+from espsim.explain.facts import CapturedPacket
 from espsim.explain.joining import joiner_for
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
@@ -69,7 +69,7 @@ class Files:
 
 
 @dataclass(slots=True)
-class Ran:
+class RanCapture:
     """What came of a capture. `cut`: it ends in the middle of a frame, and what was whole is counted.
 
     `secrets` counts blocks of ESP's secrets in it, `late_secrets` those of them after a frame.
@@ -94,9 +94,9 @@ class Ran:
             lines.finish()
 
 
-def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ran:
+def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> RanCapture:
     """The reference path. `begin` hears the first frame's time in seconds."""
-    engine, ran = engine_by_name("cryptography"), Ran()
+    engine, ran = engine_by_name("cryptography"), RanCapture()
     watch = Watch(known, engine, inbound.ports)
     with (
         open_capture(files.capture, files.joiner(inbound)) as reader,
@@ -147,7 +147,7 @@ def _one(
             watch.passed(received)
         else:
             token = watch.failed(
-                received, Seen(frame.ip, frame.number, frame.captured, frame.wire, in_tcp=frame.in_tcp)
+                received, CapturedPacket(frame.ip, frame.number, frame.captured, frame.wire, in_tcp=frame.in_tcp)
             )
     if lines is not None:
         lines.write(_line(frame, received, layer, modelled=inbound.modelled), token)

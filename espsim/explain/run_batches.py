@@ -15,7 +15,7 @@ from espsim.batch.device.order import BatchOffloaded
 from espsim.batch.inbound.order import BatchInbound
 from espsim.batch.run.capture import Piece, Share, run
 from espsim.batch.run.counts import InboundCounts
-from espsim.batch.run.device_counts import Kind, count, kinds_of
+from espsim.batch.run.device_counts import CountedKind, count, kinds_of
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
 from espsim.batch.run.workers import shared_zeros
@@ -25,13 +25,13 @@ from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import PART
 from espsim.core.verdict import Verdict
-from espsim.explain.auditable import EVENT_OF, AuditLog, Event, Happened, happened, pick
+from espsim.explain.auditable import EVENT_OF, AuditEvent, AuditLog, Happened, happened, pick
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
-from espsim.explain.run import Begin, Files, Ran, fragments_of, settle, write_late
+from espsim.explain.run import Begin, Files, RanCapture, fragments_of, settle, write_late
 from espsim.explain.sift import Look, Sift
-from espsim.io.atomic import Place
+from espsim.io.atomic import OutputPlace
 from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, NoWriter
 from espsim.io.fragments import Fragments, Joiner
@@ -45,8 +45,8 @@ _EVENTS = [int(verdict) for verdict in EVENT_OF]
 
 
 def in_batches(
-    files: Files, inbound: Inbound, known: Known, begin: Begin, way: Way, *, advance: Advance = lambda at: None
-) -> Ran:  # fmt: skip
+    files: Files, inbound: Inbound, known: Known, begin: Begin, way: _Way, *, advance: Advance = lambda at: None
+) -> RanCapture:  # fmt: skip
     """The batch path. `advance` hears how many bytes of the capture are done."""
     lane = InboundLane(
         BatchOffloaded(inbound, way.engine)
@@ -73,7 +73,7 @@ def in_batches(
     return ran
 
 
-class Way(Share, Protocol):
+class _Way(Share, Protocol):
     """An engine, and workers."""
 
     @property
@@ -101,8 +101,8 @@ class _Note(NamedTuple):
     """What a piece has to say: lines, and parts of datagrams; what a device did; what the audit log may want."""
 
     lines: list[_Line | _Part]
-    kinds: list[Kind]
-    events: list[Event]
+    kinds: list[CountedKind]
+    events: list[AuditEvent]
 
 
 class _Taker:
@@ -112,7 +112,7 @@ class _Taker:
         self, path: BatchInbound, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
         joiner: Joiner | None, advance: Advance, audit: AuditLog | None, memory: Callable[..., Any],
     ) -> None:  # fmt: skip
-        self.ran = Ran()
+        self.ran = RanCapture()
         self._audit = audit
         self._path, self._lines, self._writer, self._joiner, self._advance = path, lines, writer, joiner, advance
         self._counts = InboundCounts(path.columns.entries, memory)
@@ -130,7 +130,7 @@ class _Taker:
         lines = self._lines_of(piece, looked)
         return _Note(lines, [], events) if lines or events else None
 
-    def _events(self, piece: Piece[PacketBatch]) -> list[Event]:
+    def _events(self, piece: Piece[PacketBatch]) -> list[AuditEvent]:
         """What of a piece is an auditable event."""
         return pick(self._happened(piece, np.flatnonzero(np.isin(piece.batch.verdict, _EVENTS)).tolist()))
 
@@ -152,7 +152,7 @@ class _Taker:
         facts = batch.frame[rows].tolist(), batch.captured[rows].tolist(), batch.wire[rows].tolist()
         return [_Part(frame, captured, wire, None) for frame, captured, wire in zip(*facts, strict=True)]
 
-    def place(self) -> Place | None:
+    def place(self) -> OutputPlace | None:
         """Where the inner packets go."""
         return self._writer.place()
 
@@ -221,7 +221,7 @@ class _Taker:
                 found.append(_Line(json.dumps(verdict_line(frame, answer, Layer(kind), modelled=modelled)), code))
         return found
 
-    def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> Ran:
+    def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> RanCapture:
         """The capture is over."""
         if not isinstance(self._path, BatchOffloaded):
             self.ran.stats = self._counts.stats()

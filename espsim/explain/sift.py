@@ -21,9 +21,9 @@ from espsim.core.arrays import I32, I64, U64
 from espsim.core.batch import PacketBatch
 from espsim.core.numbers import ESP_END, ESP_START, IN_TCP, OTHERWISE, OWN
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
-from espsim.explain.facts import Seen, Top
+from espsim.explain.facts import CapturedPacket, Top
 from espsim.explain.known import Known
-from espsim.explain.watch import GROUPS, LOOKS, Collector, Group, Token
+from espsim.explain.watch import GROUPS, LOOKS, Collector, FailureGroup, Token
 from espsim.reference.outer import parse_outer
 from espsim.sad.entry import SadEntry
 
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
     group: int
     fate: Received[SadEntry]
-    seen: Seen
+    seen: CapturedPacket
 
 
 class Sift(Collector):
@@ -59,7 +59,7 @@ class Sift(Collector):
         self._counts: I64 = memory((GROUPS, 2), np.int64)
         self._counts[:, kernel.ROOM] = LOOKS
         self._used: I64 = memory((1,), np.int64)
-        self._made: list[Group] = []
+        self._made: list[FailureGroup] = []
         self._looked: list[Token] = []
         self._group_of: I32 = np.zeros(0, np.int32)
 
@@ -131,7 +131,7 @@ class Sift(Collector):
     def look(self, one: Look) -> int:
         """Look at a row: the code of its token."""
         if one.group == len(self._made):
-            self._made.append(Group(one.fate.verdict, one.fate.entry))
+            self._made.append(FailureGroup(one.fate.verdict, one.fate.entry))
             self.groups.append(self._made[-1])
         group = self._made[one.group]
         self._looked.append(self._look(group, one.fate, one.seen))
@@ -162,7 +162,7 @@ class Sift(Collector):
         super().end()
 
 
-def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> Seen:
+def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> CapturedPacket:
     """What the capture says of a row that failed. A window may have refused one that is plaintext by then."""
     packet, opened = batch.packet(row), None
     if fate.verdict in REPLAY_VERDICTS:
@@ -171,7 +171,7 @@ def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> Seen:
         if code == OTHERWISE and fate.used is not None:
             packet = _closed(packet, int(batch.where[row, ESP_START]), int(batch.where[row, ESP_END]), fate.used)
     facts = int(batch.frame[row]), int(batch.captured[row]), int(batch.wire[row])
-    return Seen(packet, *facts, opened, bool(batch.link[row] & IN_TCP))
+    return CapturedPacket(packet, *facts, opened, bool(batch.link[row] & IN_TCP))
 
 
 def _closed(packet: bytes, esp: int, end: int, used: SadEntry) -> bytes:

@@ -14,14 +14,14 @@ from espsim.core.answers import Received
 from espsim.core.errors import InputError
 from espsim.core.verdict import PASSED
 from espsim.explain.causes import FRAGMENT, snap
-from espsim.explain.facts import Answer
-from espsim.explain.facts import Seen as Facts
-from espsim.explain.frames import Frames, Seen
+from espsim.explain.facts import CapturedPacket as Facts
+from espsim.explain.facts import Explanation
+from espsim.explain.frames import Frames, SeenFrame
 from espsim.explain.joining import joiner_for
 from espsim.explain.known import Known
 from espsim.explain.outbound import Sealed, seal_frame
 from espsim.explain.packet import Explained, explain_packet, explain_part, finish
-from espsim.explain.watch import Group, Sample, Token, Watch, is_final
+from espsim.explain.watch import FailureGroup, Sample, Token, Watch, is_final
 from espsim.io.fragments import Settled
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
@@ -38,10 +38,10 @@ Begin = Callable[[float], None]
 class Ear:
     """Hears of the frames before anything runs them; it has them as they were then, and the SAs too."""
 
-    def passes(self, seen: Seen) -> None:
+    def passes(self, seen: SeenFrame) -> None:
         """A frame before the one that is explained."""
 
-    def asked(self, seen: Seen) -> None:
+    def asked(self, seen: SeenFrame) -> None:
         """The frame that is explained."""
 
 
@@ -104,7 +104,7 @@ class Single:
 
     # -- the frame that was asked for -------------------------------------------------------------------------------
 
-    def _packet(self, seen: Seen, inbound: Inbound, watch: Watch) -> Explained:
+    def _packet(self, seen: SeenFrame, inbound: Inbound, watch: Watch) -> Explained:
         explained = explain_packet(inbound, seen, show_keys=self._show)
         if explained is None:
             raise self._not_esp(seen, inbound)
@@ -118,7 +118,7 @@ class Single:
         finish(explained, answer.cause if answer else None, answer.detail if answer else None)
         return explained
 
-    def _part(self, seen: Seen, inbound: Inbound) -> Explained:
+    def _part(self, seen: SeenFrame, inbound: Inbound) -> Explained:
         """An outer fragment that completes nothing: what becomes of it, a later frame may say."""
         number = seen.frame.number
         settled = _settled_in(number, seen.settled)
@@ -140,26 +140,26 @@ class Single:
             finish(explained, answer.cause, answer.detail)
         return explained
 
-    def _ahead(self) -> Iterator[Seen]:
+    def _ahead(self) -> Iterator[SeenFrame]:
         return self._frames.ahead(AHEAD)
 
-    def _not_esp(self, seen: Seen, inbound: Inbound) -> InputError:
+    def _not_esp(self, seen: SeenFrame, inbound: Inbound) -> InputError:
         frame = seen.frame
         kind = frame.link if frame.ip is None else layer_of(frame.ip, inbound.ports)
         return InputError(f"is not ESP, but {kind.label}", where=self._where, frame=frame.number)
 
-    def _no_frame(self, seen: Seen | None, number: int | None, what: str) -> InputError:
+    def _no_frame(self, seen: SeenFrame | None, number: int | None, what: str) -> InputError:
         frames = seen.frame.number if seen is not None else 0
         if number is not None:
             return InputError(f"there is no frame {number}: it has {frames}", where=self._where)
         return InputError(f"no {what} packet in its {frames} frames", where=self._where)
 
 
-def _has_esp(seen: Seen, inbound: Inbound) -> bool:
+def _has_esp(seen: SeenFrame, inbound: Inbound) -> bool:
     return seen.frame.ip is not None and parse_outer(seen.frame.ip, inbound.ports) is not None
 
 
-def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
+def _run(seen: SeenFrame, inbound: Inbound, watch: Watch) -> None:
     """A frame that is not the one: the path and the collector see it."""
     if seen.frame.ip is not None:
         frame = seen.frame
@@ -168,7 +168,7 @@ def _run(seen: Seen, inbound: Inbound, watch: Watch) -> None:
             _tell(received, seen, watch)
 
 
-def _tell(received: Received[SadEntry], seen: Seen, watch: Watch) -> Token:
+def _tell(received: Received[SadEntry], seen: SeenFrame, watch: Watch) -> Token:
     frame = seen.frame
     if received.verdict in PASSED:
         watch.passed(received)
@@ -177,14 +177,14 @@ def _tell(received: Received[SadEntry], seen: Seen, watch: Watch) -> Token:
     return watch.failed(received, facts)
 
 
-def _answer(token: Token) -> Answer | None:
+def _answer(token: Token) -> Explanation | None:
     """The packet's own cause where it was looked at, else its group's where that is one."""
     if isinstance(token, Sample):
         return token.answer
-    return token.whole if isinstance(token, Group) else None
+    return token.whole if isinstance(token, FailureGroup) else None
 
 
-def _joined(seen: Seen) -> list[int]:
+def _joined(seen: SeenFrame) -> list[int]:
     """The frames that a datagram was put together from."""
     for one in seen.settled:
         if one.datagram == seen.frame.number:

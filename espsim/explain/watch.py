@@ -20,8 +20,8 @@ from typing import TypeAlias
 from espsim.aead.batch import BatchEngine
 from espsim.core.answers import Received
 from espsim.core.verdict import IPTFS_VERDICTS, POLICED, REPLAY_VERDICTS, Verdict
-from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, Judge, damaged_detail, restart_detail
-from espsim.explain.facts import Answer, Failure, Seen, Top
+from espsim.explain.causes import DAMAGED, KEY, RESTART, TOO_OLD, CauseFinder, damaged_detail, restart_detail
+from espsim.explain.facts import CapturedPacket, Explanation, Failure, Top
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known
 from espsim.explain.trials import Trials
@@ -43,13 +43,13 @@ _Key: TypeAlias = tuple[object, ...]
 class Sample:
     """A packet that was looked at. `answer` may change until `end`; `own`: its SA."""
 
-    answer: Answer
+    answer: Explanation
     own: SadEntry | None
     number: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class FailureGroup:
     """Packets that failed alike: how many, those that were looked at, and how many more may be."""
 
     verdict: Verdict
@@ -60,14 +60,14 @@ class Group:
     habit: Habit = field(default_factory=Habit)
 
     @property
-    def whole(self) -> Answer | None:
+    def whole(self) -> Explanation | None:
         """What all that were looked at have in common, and so the group; None: nothing."""
         first = self.samples[0].answer if self.samples else None
         same = first is not None and all(sample.answer.cause == first.cause for sample in self.samples)
         return first if same else None
 
 
-Token: TypeAlias = Sample | Group | None
+Token: TypeAlias = Sample | FailureGroup | None
 """By which a packet's cause is asked for: it was looked at, or its group was, or neither."""
 
 
@@ -98,12 +98,12 @@ class Collector(ABC):
 
     def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
         self.known = known
-        self.groups: list[Group] = []
+        self.groups: list[FailureGroup] = []
         self.odd: dict[int, int] = {}
         """After `end`, by sa_index: packets that were delivered with padding other than 1, 2, 3."""
         self._ports = ports
         self._trials = Trials(engine)
-        self._judge = Judge(known, self._trials, self.top)
+        self._judge = CauseFinder(known, self._trials, self.top)
         self._runs: dict[int, _Run] = {}
         self._right: set[int] = set()
 
@@ -121,22 +121,22 @@ class Collector(ABC):
             for sample in group.samples:
                 own = sample.own if sample.answer.cause == KEY else None
                 if own is not None and (own.sa_index in self._right or self.authentic(own)):
-                    sample.answer = Answer(DAMAGED, damaged_detail(own))
+                    sample.answer = Explanation(DAMAGED, damaged_detail(own))
 
-    def fragments(self, answer: Answer) -> Group:
+    def fragments(self, answer: Explanation) -> FailureGroup:
         """The group of datagrams that were never completed and have this cause; one more of them came."""
         for group in self.groups:
             if group.verdict is Verdict.FRAGMENT and group.whole is not None and group.whole.cause == answer.cause:
                 break
         else:
-            group = Group(Verdict.FRAGMENT, None)
+            group = FailureGroup(Verdict.FRAGMENT, None)
             self.groups.append(group)
         group.packets += 1
         if len(group.samples) < LOOKS:
             group.samples.append(Sample(answer, None))
         return group
 
-    def _look(self, group: Group, fate: Received[SadEntry], seen: Seen) -> Token:
+    def _look(self, group: FailureGroup, fate: Received[SadEntry], seen: CapturedPacket) -> Token:
         """Look at a packet for which its group has room; where the budget is used up the group gets no more."""
         if not self._trials.may(seen.frame, first=not group.samples):
             group.room = 0
@@ -157,7 +157,7 @@ class Collector(ABC):
             run.last = sample.number
             for one in (run.first, sample):
                 if one is not None:
-                    one.answer = Answer(RESTART, run.begun)
+                    one.answer = Explanation(RESTART, run.begun)
             run.first = None
         elif sample.number in _FIRST_NUMBERS:
             begun = restart_detail(sample.number, self.top(own).number)
@@ -173,7 +173,7 @@ class Watch(Collector):
         self._tops = {index: top.number for index, top in tops.items()}
         self._waits = {index for index, top in tops.items() if not top.known}
         self._authentic: set[int] = set()
-        self._found: dict[_Key, Group] = {}
+        self._found: dict[_Key, FailureGroup] = {}
 
     def top(self, entry: SadEntry) -> Top:
         """As Collector."""
@@ -204,7 +204,7 @@ class Watch(Collector):
         if fate.odd_padding and fate.verdict is Verdict.DELIVERED:
             self.odd[index] = self.odd.get(index, 0) + 1
 
-    def failed(self, fate: Received[SadEntry], seen: Seen) -> Token:
+    def failed(self, fate: Received[SadEntry], seen: CapturedPacket) -> Token:
         """A packet that failed; None: no group is left for it."""
         if fate.around is not None:
             self.passed(fate.around)
@@ -215,7 +215,7 @@ class Watch(Collector):
         if group is None:
             if len(self._found) == GROUPS:
                 return None
-            group = self._found[key] = Group(fate.verdict, fate.entry)
+            group = self._found[key] = FailureGroup(fate.verdict, fate.entry)
             self.groups.append(group)
         group.packets += 1
         if not group.room:
@@ -223,7 +223,7 @@ class Watch(Collector):
         group.room -= 1
         return self._look(group, fate, seen)
 
-    def _key(self, fate: Received[SadEntry], seen: Seen) -> _Key:
+    def _key(self, fate: Received[SadEntry], seen: CapturedPacket) -> _Key:
         if fate.entry is not None:
             return fate.verdict, fate.entry.sa_index
         if fate.verdict is not Verdict.NO_SA:

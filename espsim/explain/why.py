@@ -8,8 +8,8 @@ from typing import Protocol
 from espsim.aead.engines import engine_by_name
 from espsim.core.answers import Received
 from espsim.core.verdict import PASSED
-from espsim.explain.causes import DAMAGED, KEY, Judge, damaged_detail
-from espsim.explain.facts import Answer, Failure, Seen
+from espsim.explain.causes import DAMAGED, KEY, CauseFinder, damaged_detail
+from espsim.explain.facts import CapturedPacket, Explanation, Failure
 from espsim.explain.integrity import Habit
 from espsim.explain.known import Known, top_of
 from espsim.explain.trials import Trials
@@ -27,8 +27,8 @@ class Path(Protocol):
 
 
 def why_one(
-    path: Path, fate: Received[SadEntry], seen: Seen, unused: Iterable[Unused] = ()
-) -> Answer | None:  # fmt: skip
+    path: Path, fate: Received[SadEntry], seen: CapturedPacket, unused: Iterable[Unused] = ()
+) -> Explanation | None:  # fmt: skip
     """Why one packet failed; None: it did not.
 
     `path` is what ran it, `fate` what that said (`Received`), `seen` the packet's bytes and what the capture says of
@@ -37,8 +37,8 @@ def why_one(
     """
     if fate.verdict in PASSED:
         return None
-    judge = Judge(Known(path.sad, unused, path.mark), Trials(engine_by_name("cryptography")), top_of)
+    judge = CauseFinder(Known(path.sad, unused, path.mark), Trials(engine_by_name("cryptography")), top_of)
     answer = judge.cause(Failure.of(fate, seen, path.ports), Habit())
     if answer.cause == KEY and fate.entry is not None and fate.entry.packets:
-        return Answer(DAMAGED, damaged_detail(fate.entry))
+        return Explanation(DAMAGED, damaged_detail(fate.entry))
     return answer

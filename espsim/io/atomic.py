@@ -61,7 +61,7 @@ class _Raw(io.FileIO):
             raise _unwritable(self._where, error) from None
 
 
-class Place:
+class OutputPlace:
     """Where the next byte of an output goes; processes that are forked then write with `put`, each at its own places.
 
     `end` says where the output goes on after all of them.
@@ -78,7 +78,7 @@ class Place:
         self._file.seek(at)
 
 
-def place_of(file: IO[bytes]) -> Place | None:
+def place_of(file: IO[bytes]) -> OutputPlace | None:
     """The place where a file stands; None where it has none: a pipe, or one that is only appended to."""
     raw = getattr(file, "raw", None)
     if not isinstance(raw, _Raw) or not isinstance(file, io.BufferedWriter):
@@ -86,7 +86,7 @@ def place_of(file: IO[bytes]) -> Place | None:
     file.flush()
     status = os.fstat(raw.fileno())
     appends = fcntl.fcntl(raw.fileno(), fcntl.F_GETFL) & os.O_APPEND
-    return None if not stat.S_ISREG(status.st_mode) or appends else Place(file, raw)
+    return None if not stat.S_ISREG(status.st_mode) or appends else OutputPlace(file, raw)
 
 
 class OutputFile:
@@ -241,7 +241,7 @@ class OutputFile:
             _sync(copy.fileno())
 
 
-class Spool(Closing):
+class ByteSpool(Closing):
     """Bytes that wait until what comes before them is known: `file` takes them, `pour` gives them to another.
 
     They lie in a file without a name: in the folder of `path` where that is a file's name, else where the system has
@@ -289,7 +289,7 @@ class Outputs(Closing):
     def __init__(self) -> None:
         self._all: list[OutputFile] = []
         self._texts: list[TextIO] = []  # one that is garbage would close its file
-        self._spools: list[Spool] = []
+        self._spools: list[ByteSpool] = []
 
     def open(self, path: str, *, private: bool = False) -> OutputFile:
         """As OutputFile."""
@@ -303,9 +303,9 @@ class Outputs(Closing):
         self._texts.append(text)
         return text
 
-    def spool(self, path: str) -> Spool:
+    def spool(self, path: str) -> ByteSpool:
         """A file without a name, for what goes to the output `path` later."""
-        spool = Spool(path)
+        spool = ByteSpool(path)
         self._spools.append(spool)
         return spool
 

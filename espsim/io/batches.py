@@ -52,7 +52,7 @@ from espsim.io.rows.blocks import (
 )
 from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather, hop, room
 from espsim.io.secrets_writer import SecretsWriter
-from espsim.io.slots import FrameSlot, Row, give, join
+from espsim.io.slots import FrameSlot, WaitingRow, give, join
 from espsim.io.source import Record
 
 _LEAST_READ = 1 << 16
@@ -226,7 +226,7 @@ class BatchReader(Closing):
         self._waits = waits
         joins = np.zeros(0, np.uint8) if joiner is None else np.frombuffer(joiner.tcp_ports, np.uint8)
         self._walk = _ClassicWalk(form, joins) if isinstance(form, ClassicPcap) else _NgWalk(form, joins)
-        self._held: deque[Row] = deque()
+        self._held: deque[WaitingRow] = deque()
         self._steps: Iterator[Record | None] = form.steps()
         self._failure: InputError | None = None
         self._size = 128  # bytes that a row takes in the file, as far as one can tell

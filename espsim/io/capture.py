@@ -20,7 +20,7 @@ from espsim.core.errors import InputError
 from espsim.core.inputs import open_input
 from espsim.core.layers import Layer
 from espsim.core.numbers import IN_TCP
-from espsim.io.atomic import OutputFile, Outputs, Place, place_of
+from espsim.io.atomic import OutputFile, OutputPlace, Outputs, place_of
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner
 from espsim.io.linktype import RAW, ip_packet, link_layer, outgoing
@@ -238,7 +238,7 @@ class CaptureWriter:
             raise RuntimeError("a CaptureWriter writes inside its context only")
         self._frames.write(data)
 
-    def place(self) -> Place | None:
+    def place(self) -> OutputPlace | None:
         """Where the next frame goes, for who writes past this object; None: only `write` can."""
         return None if self._frames is None else place_of(self._frames)
 

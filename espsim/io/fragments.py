@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from espsim.core.layers import Layer
 from espsim.core.numbers import IN_TCP, LINK_PART
-from espsim.io.tcp import Streams
+from espsim.io.tcp import TcpStreams
 from espsim.wire import fragments as wire
 
 MOST_MEMORY = 4 << 20
@@ -66,14 +66,14 @@ class Fragments:
         return {"seen": self.seen, "datagrams": self.datagrams, "incomplete": self.incomplete}
 
 
-class Taken(NamedTuple):
+class TakenFrame(NamedTuple):
     """What comes of a frame that was taken: packets (several in TCP only), and the bits of their `link` column."""
 
     packets: tuple[bytes, ...]
     link: int
 
 
-NOTHING = Taken((), LINK_PART)
+NOTHING = TakenFrame((), LINK_PART)
 """The frame completes no datagram."""
 
 
@@ -187,7 +187,7 @@ class Joiner:
     `settled` must be called now and then, for it holds a line for every datagram since the last time.
     """
 
-    def __init__(self, judge: Judge, *, reassembles: bool = True, streams: Streams | None = None) -> None:
+    def __init__(self, judge: Judge, *, reassembles: bool = True, streams: TcpStreams | None = None) -> None:
         self.fragments = Fragments()
         self.reassembles = reassembles
         self._judge = judge
@@ -197,14 +197,14 @@ class Joiner:
         self._stores = {4: _Store(30), 6: _Store(60)}
         self._settled: list[Settled] = []
 
-    def take(self, packet: bytes, number: int, time_ns: int) -> Taken | None:
+    def take(self, packet: bytes, number: int, time_ns: int) -> TakenFrame | None:
         """Take the IP packet of a frame; None: it is an ordinary packet."""
         fragment = wire.parse(packet) if self.reassembles else None
         if fragment is None:
             found = None if self._streams is None else self._streams.take(packet, time_ns)
-            return Taken(tuple(found), IN_TCP) if found else None
+            return TakenFrame(tuple(found), IN_TCP) if found else None
         whole = self._join(fragment, packet, number, time_ns)
-        return NOTHING if whole is None else Taken((whole,), 0)
+        return NOTHING if whole is None else TakenFrame((whole,), 0)
 
     def see(self, packet: bytes) -> None:
         """An IP packet that `take` will get later: packets after it may be its stream's."""

@@ -19,21 +19,21 @@ _MOST_LINKS = 40  # as the kernel follows
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class NamedPath:
     """A path and the option (or the argument's name) that gave it."""
 
     option: str
     path: str
 
 
-def keep_apart(inputs: Sequence[Place], outputs: Sequence[Place]) -> None:
+def keep_apart(inputs: Sequence[NamedPath], outputs: Sequence[NamedPath]) -> None:
     """InputError where an output is an input, two outputs are one, or two places are one standard stream."""
     _refuse_twice([place for place in inputs if place.path == STANDARD or descriptor(place.path) == _IN], "read")
     written = [place for place in outputs if place.path == STANDARD or descriptor(place.path) == _OUT]
     if any(place.path == STANDARD for place in written):
         _refuse_twice(written, "write")
     read = {_file(place.path, _IN): place for place in reversed(inputs)}
-    taken: dict[object, Place] = {}
+    taken: dict[object, NamedPath] = {}
     for place in outputs:
         found = _file(place.path, _OUT)
         place_of_new = found or _new(place.path)
@@ -91,7 +91,7 @@ def _new(path: str) -> tuple[int, int, str] | None:
     return found.st_dev, found.st_ino, name
 
 
-def _refuse_twice(places: Sequence[Place], verb: str) -> None:
+def _refuse_twice(places: Sequence[NamedPath], verb: str) -> None:
     if len(places) > 1:
         first, second = places[0].option, places[1].option
         which = "input" if verb == "read" else "output"
@@ -99,7 +99,7 @@ def _refuse_twice(places: Sequence[Place], verb: str) -> None:
         raise InputError(f"{both} {verb} standard {which}: only one can", where=places[1].path)
 
 
-def _one(output: Place, other: Place, replaces: bool) -> InputError:
+def _one(output: NamedPath, other: NamedPath, replaces: bool) -> InputError:
     name = f"standard {'input' if replaces else 'output'}" if other.path == STANDARD else other.path
     also = "" if other.path == output.path else f", which is {name} too"
     what = "an output never replaces an input" if replaces else "each output needs a file of its own"

@@ -27,7 +27,7 @@ _POLL_MOST = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RanProgram:
     """How a program ended. `status`: its exit status, negative for a signal, None where it was killed.
 
     `killed` says why, "" where it ended by itself. `said`: the last line that it printed, on either stream.
@@ -63,7 +63,9 @@ class _Running:
         return ""
 
 
-def run_programs(commands: Sequence[Sequence[str]], *, at_once: int, timeout: float) -> Iterator[tuple[int, Ran]]:
+def run_programs(
+    commands: Sequence[Sequence[str]], *, at_once: int, timeout: float
+) -> Iterator[tuple[int, RanProgram]]:
     """Run every command, `at_once` at a time; (index, how it ended) as they end.
 
     `timeout`: seconds that each may take. InputError: a program can't be started.
@@ -103,7 +105,7 @@ def _start(index: int, words: Sequence[str], timeout: float) -> _Running:
     return _Running(index, process, output, timeout, time.monotonic() + timeout)
 
 
-def _finish(running: _Running) -> Ran:
+def _finish(running: _Running) -> RanProgram:
     """End what still runs, and read the last line of what it printed."""
     with uncut():
         ended = running.ended()
@@ -118,4 +120,4 @@ def _finish(running: _Running) -> Ran:
         finally:
             running.output.close()
     said = [line.strip() for line in lines if line.strip()]
-    return Ran(status if ended else None, said[-1] if said else "", killed)
+    return RanProgram(status if ended else None, said[-1] if said else "", killed)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import IO
 
-from espsim.io.atomic import OutputFile, Outputs, Spool
+from espsim.io.atomic import ByteSpool, OutputFile, Outputs
 from espsim.io.capture import CaptureWriter
 from espsim.io.linktype import RAW
 from espsim.io.pcapng import packet_block, section_start
@@ -30,7 +30,7 @@ class SecretsWriter(CaptureWriter):
         self.rows: Sequence[str] = ()
         self.comments: Sequence[str] = ()
         self._all = outputs
-        self._spool: Spool | None = None
+        self._spool: ByteSpool | None = None
 
     def _begin(self, output: OutputFile) -> IO[bytes]:
         self._spool = self._all.spool(self.path)

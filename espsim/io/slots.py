@@ -15,7 +15,7 @@ import numpy as np
 
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.numbers import LINK_PART, MAY_JOIN, OUTGOING
-from espsim.io.fragments import Joiner, Taken
+from espsim.io.fragments import Joiner, TakenFrame
 from espsim.io.rows.classic import LONGEST
 
 COLUMNS: dict[str, type[np.generic]] = {
@@ -62,7 +62,7 @@ class FrameSlot:
         return cls(memory((size,), np.uint8), *(memory((rows,), kind) for kind in COLUMNS.values()))
 
 
-class Row(NamedTuple):
+class WaitingRow(NamedTuple):
     """A row that waits for the next batch: its packet, and its values of _FACTS."""
 
     packet: bytes
@@ -73,7 +73,7 @@ _HEADER = 40  # bytes of a fragment that say between whom it is
 _FACTS = ("link", "time_ns", "frame", "captured", "wire")
 
 
-def give(held: deque[Row], slot: FrameSlot, row: int = 0, at: int = 0) -> tuple[int, int]:
+def give(held: deque[WaitingRow], slot: FrameSlot, row: int = 0, at: int = 0) -> tuple[int, int]:
     """Put rows that wait into a slot, as many as fit from `row` and from `at` in the arena on: the next (row, at)."""
     while held and row < len(slot.offset) and at + len(held[0].packet) <= len(slot.arena):
         packet, facts = held.popleft()
@@ -86,17 +86,17 @@ def give(held: deque[Row], slot: FrameSlot, row: int = 0, at: int = 0) -> tuple[
     return row, at
 
 
-def join(joiner: Joiner, slot: FrameSlot, rows: int, free: int, held: deque[Row]) -> int:
+def join(joiner: Joiner, slot: FrameSlot, rows: int, free: int, held: deque[WaitingRow]) -> int:
     """Give the joiner what is marked among the first rows; the arena is free from `free` on.
 
     Returns how many rows there are then, at least one. What has no room is put into `held`, which is empty before.
     """
-    taken: dict[int, Taken] = {}
+    taken: dict[int, TakenFrame] = {}
     for row in np.flatnonzero(slot.link[:rows] & MAY_JOIN).tolist():
         found = joiner.take(_packet(slot, row), int(slot.frame[row]), int(slot.time_ns[row]))
         slot.link[row] &= OUTGOING
         if found is not None:
-            taken[row] = found if not found.packets else Taken(found.packets, found.link | int(slot.link[row]))
+            taken[row] = found if not found.packets else TakenFrame(found.packets, found.link | int(slot.link[row]))
     for row, (packets, link) in taken.items():
         if len(packets) > 1 or sum(map(len, packets)) > len(slot.arena) - free:
             held.extend(_rows(slot, row, rows, taken))
@@ -108,12 +108,12 @@ def join(joiner: Joiner, slot: FrameSlot, rows: int, free: int, held: deque[Row]
     return rows
 
 
-def _rows(slot: FrameSlot, first: int, end: int, taken: dict[int, Taken]) -> Iterator[Row]:
+def _rows(slot: FrameSlot, first: int, end: int, taken: dict[int, TakenFrame]) -> Iterator[WaitingRow]:
     for row in range(first, end):
         link, *facts = (int(getattr(slot, name)[row]) for name in _FACTS)
         packets, link = taken[row] if row in taken else ((_packet(slot, row),), link)
         for packet in packets or (_packet(slot, row)[:_HEADER],):
-            yield Row(packet, (link, *facts))
+            yield WaitingRow(packet, (link, *facts))
 
 
 def _put(slot: FrameSlot, row: int, at: int, packet: bytes) -> None:

@@ -15,7 +15,7 @@ _MARK = 17
 """Characters before each line: a digit of its kind, and 16 for a number that may be written again."""
 
 
-class Spool(Closing):
+class LineSpool(Closing):
     """Lines in order, each with a kind (0 to 9) and a number that `renumber` may change. `path`: the output's.
 
     InputError, with `path`, where the system refuses (a full disk).

@@ -40,14 +40,14 @@ _LEAST_ESP = tcp.LENGTH + 8
 _OVERLAP = tcp.LENGTH + _SPI - 1  # bytes before a segment in which a message may begin that its SPI tells
 
 
-def streams_of(sad: Sad) -> Streams:
+def streams_of(sad: Sad) -> TcpStreams:
     """The streams that a SAD's SAs may come in: port 4500, and the ports of SAs in TCP."""
     sas = [entry.sa for entry in sad if entry.sa.encap is not None and entry.sa.encap.kind == ESPINTCP]
     ports = {port for sa in sas if sa.encap is not None for port in (sa.encap.sport, sa.encap.dport)}
-    return Streams(ports | {tcp.PORT}, {sa.spi for sa in sas})
+    return TcpStreams(ports | {tcp.PORT}, {sa.spi for sa in sas})
 
 
-class Streams:
+class TcpStreams:
     """The streams of a capture. `spis` help to find messages again: those of SAs that are used in TCP."""
 
     def __init__(self, ports: Collection[int] = (tcp.PORT,), spis: Collection[int] = ()) -> None:

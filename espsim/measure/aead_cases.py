@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
-from espsim.aead.known_answers import Rows
+from espsim.aead.known_answers import PacketRows
 from espsim.aead.suites import Algorithm, resolve
 from espsim.core.numbers import DONE
 from espsim.measure import aead_peers
-from espsim.measure.cases import Case, Clocked, Group, engine_facts, ready
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.cases import BenchCase, BenchGroup, Clocked, engine_facts, ready
+from espsim.measure.peers import BenchPeer, Unavailable
 from espsim.measure.traffic import Size, mean_size, sizes_of
 from espsim.measure.tunnels import room_for
 
@@ -45,7 +45,7 @@ class Work:
         keys = slots[0].keys
         inner = sizes_of(size, rows, np.random.default_rng(seed)) // keys.suite.block * keys.suite.block
         around = 8 + keys.suite.iv_length + keys.icv_length
-        self.rows = Rows.of([(rng.randrange(sas), 0, rng.randbytes(around + n)) for n in inner.tolist()])
+        self.rows = PacketRows.of([(rng.randrange(sas), 0, rng.randbytes(around + n)) for n in inner.tolist()])
         self.sealer, self.opener = engine.sealer(slots), engine.opener(slots)
         self._clear = self.rows.arena.copy()
         self.seal()
@@ -75,15 +75,15 @@ class Work:
         return len(self.rows.esp)
 
 
-def case_of(engine: BatchEngine, verb: str, suite: str, size: Size, *, sas: int, seed: int) -> Case:
+def case_of(engine: BatchEngine, verb: str, suite: str, size: Size, *, sas: int, seed: int) -> BenchCase:
     """One engine opening or sealing."""
 
-    def make() -> Case:
+    def make() -> BenchCase:
         work = Work(engine, suite, size, sas=sas, rows=max(ROWS, min(sas, 1 << 17)), seed=seed)
         run, reset = (work.open, work.sealed) if verb == "open" else (work.seal, work.clear)
         extra: dict[str, object] = {"suite": suite, **engine_facts(engine)}
         extra["mean_size"] = round(mean_size(size))
-        return Case("aead", verb, sas, Clocked(run, reset), size=size, engine=engine.name, extra=extra)
+        return BenchCase("aead", verb, sas, Clocked(run, reset), size=size, engine=engine.name, extra=extra)
 
     return ready(make)
 
@@ -97,10 +97,10 @@ def aead_groups(
     seed: int,
     operations: int,
     both: bool = True,
-) -> Iterator[Group]:
+) -> Iterator[BenchGroup]:
     """Every engine at every size; `operations` of the peers', 0 where none runs; crypto-perf seals too where `both`."""
     for size, count in itertools.product(sizes, sas):
-        group = Group([])
+        group = BenchGroup([])
         for engine in engines:
             try:
                 room_for(count, engine.name)
@@ -116,11 +116,11 @@ def aead_groups(
         yield group
 
 
-def _add_peers(cases: list[Case], suite: str, size: Size, operations: int, *, both: bool) -> None:
+def _add_peers(cases: list[BenchCase], suite: str, size: Size, operations: int, *, both: bool) -> None:
     """Who does the same: the drivers of crypto-perf that sit on the same library, `openssl speed` for sealing."""
 
     @functools.cache
-    def perf(driver: str, verb: str) -> Peer:
+    def perf(driver: str, verb: str) -> BenchPeer:
         return aead_peers.crypto_perf(driver, verb, size, operations, suite)
 
     speed = functools.cache(lambda: aead_peers.openssl_speed(size, suite))

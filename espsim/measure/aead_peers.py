@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 
-from espsim.measure.peers import Peer, Unavailable, scapy_opener
+from espsim.measure.peers import BenchPeer, Unavailable, scapy_opener
 from espsim.measure.traffic import IMIX, Size
 from espsim.measure.workloads import gcm_tunnel
 
@@ -25,7 +25,7 @@ _AEADS = {
 _SPEED = {name: name.lower() for name in _AEADS}
 
 
-def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str = "AES-128-GCM") -> Peer:
+def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str = "AES-128-GCM") -> BenchPeer:
     """DPDK's throughput test of one of its drivers: `verb` is open or seal, one key, 8 bytes of AAD, bursts of 32.
 
     `size` is of the plaintext; "imix" is IMIX, drawn as the program draws it.
@@ -50,7 +50,7 @@ def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str 
     def run() -> float:
         return _throughput(_run(command), driver)
 
-    return Peer(
+    return BenchPeer(
         f"{CRYPTO_PERF} {driver}", run, f"{_dpdk(driver)}, --no-huge, {algorithm}, {operations:,} operations, one key"
     )
 
@@ -77,7 +77,7 @@ def _dpdk(driver: str) -> str:
     return (found[1] if found else "DPDK of unknown version") + below
 
 
-def openssl_speed(size: Size, suite: str = "AES-128-GCM") -> Peer:
+def openssl_speed(size: Size, suite: str = "AES-128-GCM") -> BenchPeer:
     """`openssl speed -evp` for a second. It seals; without an IV, an AAD and a tag for each operation."""
     _installed("openssl", "openssl")
     if suite not in _SPEED or size == "imix":
@@ -91,7 +91,7 @@ def openssl_speed(size: Size, suite: str = "AES-128-GCM") -> Peer:
             raise Unavailable(f"openssl speed printed no rate of {suite}")
         return float(line[1]) / 1000 / int(size)
 
-    return Peer("openssl speed", run, f"{_openssl()}, one key, without an IV, AAD and tag for each operation")
+    return BenchPeer("openssl speed", run, f"{_openssl()}, one key, without an IV, AAD and tag for each operation")
 
 
 @functools.cache
@@ -100,7 +100,7 @@ def _openssl() -> str:
     return " ".join(words[:2])
 
 
-def scapy(size: Size, suite: str = "AES-128-GCM") -> Peer:
+def scapy(size: Size, suite: str = "AES-128-GCM") -> BenchPeer:
     """scapy opening AES-128-GCM tunnel packets of one SA, parsing included."""
     try:
         version = importlib.metadata.version("scapy")
@@ -117,7 +117,7 @@ def scapy(size: Size, suite: str = "AES-128-GCM") -> Peer:
         done = opened(workload.packets)
         return done / (time.perf_counter() - start) / 1e6
 
-    return Peer("scapy", run, f"scapy {version}, {_SCAPY_PACKETS} packets of one SA")
+    return BenchPeer("scapy", run, f"scapy {version}, {_SCAPY_PACKETS} packets of one SA")
 
 
 def _installed(program: str, package: str) -> None:

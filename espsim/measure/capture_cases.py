@@ -16,8 +16,8 @@ import numpy as np
 
 from espsim.io.batches import open_batches
 from espsim.io.slots import FrameSlot
-from espsim.measure.cases import Case, Clocked, Group, ready
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.cases import BenchCase, BenchGroup, Clocked, ready
+from espsim.measure.peers import BenchPeer, Unavailable
 
 PACKETS = 1_000_000
 SIZE = 120
@@ -45,7 +45,7 @@ def write_pcap(path: Path, packets: int) -> None:
         records.tofile(file)
 
 
-def capture_groups(peers: bool, *, quick: bool) -> Iterator[Group]:
+def capture_groups(peers: bool, *, quick: bool) -> Iterator[BenchGroup]:
     """One case, `read`; the file is gone afterwards. Quickly, dpkt reads a part of it."""
     with tempfile.TemporaryDirectory(prefix="espsim-bench-") as folder:
         path = Path(folder, "packets.pcap")
@@ -58,14 +58,14 @@ def capture_groups(peers: bool, *, quick: bool) -> Iterator[Group]:
                     pass
                 return reader.frames
 
-        case = ready(lambda: Case("capture", "read", None, Clocked(work), size=SIZE))
+        case = ready(lambda: BenchCase("capture", "read", None, Clocked(work), size=SIZE))
         case.extra["packets"] = PACKETS
         if peers:
             case.against(functools.partial(_dpkt, path, PACKETS // 5 if quick else PACKETS))
-        yield Group([case])
+        yield BenchGroup([case])
 
 
-def _dpkt(path: Path, packets: int) -> Peer:
+def _dpkt(path: Path, packets: int) -> BenchPeer:
     try:
         reader, version = importlib.import_module("dpkt.pcap").Reader, importlib.metadata.version("dpkt")
     except ImportError:
@@ -77,4 +77,4 @@ def _dpkt(path: Path, packets: int) -> Peer:
             done = sum(1 for _ in itertools.islice(reader(file), packets))
         return done / (time.perf_counter() - start) / 1e6
 
-    return Peer("dpkt", run, f"dpkt {version}, pcap.Reader over {packets:,} packets, nothing done with them")
+    return BenchPeer("dpkt", run, f"dpkt {version}, pcap.Reader over {packets:,} packets, nothing done with them")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from espsim.aead.batch import BatchEngine
 from espsim.jit.compiling import compile_seconds
 from espsim.measure.clock import clock
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.peers import BenchPeer, Unavailable
 
 LEAST = 0.05
 """Seconds that a round of a case lasts at least."""
@@ -34,7 +34,7 @@ def nothing() -> None:
 
 
 @dataclass(slots=True)
-class Case:
+class BenchCase:
     """One row of a result, or one a peer.
 
     `size` in bytes, or "imix"; `sas` None where there are none. `stages` says the nanoseconds a packet of each stage.
@@ -58,7 +58,7 @@ class Case:
     compile_s: float = 0.0
     rates: list[float] = field(default_factory=list)
     spent: list[dict[str, float]] = field(default_factory=list)
-    peers: list[Peer] = field(default_factory=list)
+    peers: list[BenchPeer] = field(default_factory=list)
     why: list[str] = field(default_factory=list)
 
     def measure(self) -> float:
@@ -71,11 +71,11 @@ class Case:
         if self.stages:
             self.spent.append(self.stages())
 
-    def as_peer(self, name: str) -> Peer:
+    def as_peer(self, name: str) -> BenchPeer:
         """This case as the peer of another one in its group."""
-        return Peer(name, None, "ours, measured in the same rounds", self.rates)
+        return BenchPeer(name, None, "ours, measured in the same rounds", self.rates)
 
-    def against(self, make: Callable[[], Peer]) -> None:
+    def against(self, make: Callable[[], BenchPeer]) -> None:
         """Another peer, or why there is none."""
         try:
             self.peers.append(make())
@@ -84,7 +84,7 @@ class Case:
 
     def rows(self) -> Iterator[dict[str, object]]:
         """This case as rows of JSON, one a peer; rates in millions a second, medians."""
-        peers: list[Peer | None] = [*self.peers] or [None]
+        peers: list[BenchPeer | None] = [*self.peers] or [None]
         for peer in peers:
             ratios = sorted(a / b for a, b in zip(self.rates, peer.rates if peer is not None else [], strict=False))
             yield {
@@ -122,10 +122,10 @@ class Case:
 
 
 @dataclass(slots=True)
-class Group:
+class BenchGroup:
     """Cases that are measured in turn, with the programs among their peers; `skipped` says what could not be set up."""
 
-    cases: list[Case]
+    cases: list[BenchCase]
     skipped: list[str] = field(default_factory=list)
 
     def run(self, rounds: int, seconds: float) -> None:
@@ -146,7 +146,7 @@ class Group:
             for case in self.cases:
                 case.close()
 
-    def _round(self, peer: Peer) -> None:
+    def _round(self, peer: BenchPeer) -> None:
         try:
             if peer.run is not None:
                 peer.rates.append(peer.run())
@@ -168,7 +168,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Clocked:
-    """What `Case.once` is, of work that returns how many packets it did; `reset` undoes it off the clock."""
+    """What `BenchCase.once` is, of work that returns how many packets it did; `reset` undoes it off the clock."""
 
     work: Callable[[], int]
     reset: Callable[[], object] = nothing
@@ -196,7 +196,7 @@ def rate_of(once: Callable[[], tuple[int, float]]) -> float:
     return done / spent / 1e6
 
 
-def ready(make: Callable[[], Case]) -> Case:
+def ready(make: Callable[[], BenchCase]) -> BenchCase:
     """A case set up and run once, so that nothing is left to compile."""
     start = time.perf_counter()
     with compile_seconds() as spent:

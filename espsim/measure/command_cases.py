@@ -22,8 +22,8 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.batch.run.workers import cores
 from espsim.measure.capture_cases import pcap_header
-from espsim.measure.cases import Case, Group, engine_facts, ready
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.cases import BenchCase, BenchGroup, engine_facts, ready
+from espsim.measure.peers import BenchPeer, Unavailable
 from espsim.measure.traffic import Size
 
 SAS = 100
@@ -107,28 +107,28 @@ def _clear(path: Path, size: int, packets: int) -> None:
 
 def command_groups(
     sizes: list[Size], workers: list[int], engine: BatchEngine, *, seed: int, peers: bool, quick: bool
-) -> Iterator[Group]:
+) -> Iterator[BenchGroup]:
     """For each size and direction one group: every number of workers, the first of them everyone's peer."""
     for size in (size for size in sizes if isinstance(size, int)):
         room = min(_FEW_BYTES if quick else _MOST_BYTES, _free() // 5)
         packets = min(FEW_PACKETS if quick else PACKETS, room // (size + 16))
         if packets < 10 * _TINY:
-            yield Group([], [f"command: no room in memory for captures of {size} B"])
+            yield BenchGroup([], [f"command: no room in memory for captures of {size} B"])
             continue
         with tempfile.TemporaryDirectory(prefix="espsim-bench-", dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
             try:
                 of = make(Path(folder), size, packets, seed)
             except Unavailable as reason:
-                yield Group([], [str(reason)])
+                yield BenchGroup([], [str(reason)])
                 continue
             for command in ("decap", "encap"):
                 yield _group(of, command, workers, engine, peers=peers)
 
 
-def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, *, peers: bool) -> Group:
+def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, *, peers: bool) -> BenchGroup:
     cases = []
     for count in workers:
-        case = Case("command", command, SAS, functools.partial(_once, of, command, count), of.size, engine.name)
+        case = BenchCase("command", command, SAS, functools.partial(_once, of, command, count), of.size, engine.name)
         case.workers = count
         case.extra |= {"packets": of.packets, **engine_facts(engine)}
         cases.append(ready(functools.partial(_same, case)))
@@ -138,10 +138,10 @@ def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, 
         copy = _copy(of, command)
         for case in cases:
             case.peers.append(copy)
-    return Group(cases)
+    return BenchGroup(cases)
 
 
-def _same(case: Case) -> Case:
+def _same(case: BenchCase) -> BenchCase:
     return case
 
 
@@ -151,7 +151,7 @@ def _once(of: Captures, command: str, workers: int) -> tuple[int, float]:
     return of.packets - _TINY, max(of.seconds(command, "many", "--workers", str(workers)) - few, 1e-3)
 
 
-def _copy(of: Captures, command: str) -> Peer:
+def _copy(of: Captures, command: str) -> BenchPeer:
     source = of.path("sealed-many" if command == "decap" else "clear-many")
 
     def run() -> float:
@@ -164,7 +164,7 @@ def _copy(of: Captures, command: str) -> Peer:
             raise Unavailable("cp: it failed")
         return of.packets / spent / 1e6
 
-    return Peer("cp", run, "cp of the capture, in memory too")
+    return BenchPeer("cp", run, "cp of the capture, in memory too")
 
 
 def _free() -> int:

@@ -19,7 +19,7 @@ import numpy as np
 
 from espsim.aead.suites import Algorithm
 from espsim.core.numbers import PROTO_ESP
-from espsim.measure.cases import Case, Group
+from espsim.measure.cases import BenchCase, BenchGroup
 from espsim.measure.peers import Unavailable
 from espsim.measure.tunnels import memory_for
 from espsim.netlink.netns import Netns
@@ -122,19 +122,19 @@ class Control:
         self.netns.events()
 
 
-def control_groups(sas: list[int], seed: int, *, peers: bool) -> Iterator[Group]:
+def control_groups(sas: list[int], seed: int, *, peers: bool) -> Iterator[BenchGroup]:
     """For each number of states one group. No other program keeps a kernel's rules, so nobody is a peer."""
     for count in sas:
         try:
             memory_for(f"{count:,} states", count * _STATE_BYTES)
         except Unavailable as reason:
-            yield Group([], [str(reason)])
+            yield BenchGroup([], [str(reason)])
             continue
         yield _group(count, seed, peers=peers)
         gc.collect()
 
 
-def _group(count: int, seed: int, *, peers: bool) -> Group:
+def _group(count: int, seed: int, *, peers: bool) -> BenchGroup:
     rng, start = np.random.default_rng(seed), time.perf_counter()
     key = Algorithm("aead", "rfc4106(gcm(aes))", rng.bytes(20), 128)
     of = Control(Netns(seed=seed), count, key, {})
@@ -142,18 +142,18 @@ def _group(count: int, seed: int, *, peers: bool) -> Group:
     spent = time.perf_counter() - start
     cases = []
     for what in WHATS:
-        case = Case("control", what, count, functools.partial(_once, of, what), setup_s=spent)
+        case = BenchCase("control", what, count, functools.partial(_once, of, what), setup_s=spent)
         case.extra["rule"] = DEFAULT_KERNEL
         case.rate = functools.partial(_rate, case, of, what)
         cases.append(case)
-    return Group(cases, ["control: no other program is measured on this work"] if peers else [])
+    return BenchGroup(cases, ["control: no other program is measured on this work"] if peers else [])
 
 
 def _once(of: Control, what: str) -> tuple[int, float]:
     return CALLS, getattr(of, what)()
 
 
-def _rate(case: Case, of: Control, what: str) -> float:
+def _rate(case: BenchCase, of: Control, what: str) -> float:
     """Millions a second of one round."""
     done, spent = _once(of, what)
     case.extra["longest_ms"] = round(of.longest[what] * 1e3, 3)

@@ -98,7 +98,7 @@ def triple_table(of: Keys) -> TripleTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class SequenceStream:
     """Packets of many SAs interleaved at random, each SA's in order: `sa` and `seq` columns, and fresh windows."""
 
     sa: npt.NDArray[np.int32]
@@ -107,7 +107,7 @@ class Stream:
     bits: npt.NDArray[np.uint64]
 
 
-def stream(sas: int, *, window: int = 64, esn: bool = False, packets: int = PACKETS, seed: int = 1) -> Stream:
+def stream(sas: int, *, window: int = 64, esn: bool = False, packets: int = PACKETS, seed: int = 1) -> SequenceStream:
     """`packets` numbered from 1 in each of `sas` SAs."""
     rng = np.random.default_rng(seed)
     sa = rng.integers(0, sas, packets, np.int32)
@@ -117,4 +117,4 @@ def stream(sas: int, *, window: int = 64, esn: bool = False, packets: int = PACK
     form, words = windows.shape_of(window, esn=esn)
     shape, bits = zeros((sas,), np.uint64), zeros((sas * words,), np.uint64)
     shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)
-    return Stream(sa, seq, shape, bits)
+    return SequenceStream(sa, seq, shape, bits)

@@ -10,10 +10,10 @@ import numpy as np
 from espsim.batch.device.hardware import DeviceRows
 from espsim.batch.inbound import lookup, replay, triple
 from espsim.jit.memory import zeros
-from espsim.measure.cases import Case, Clocked, Group, ready
+from espsim.measure.cases import BenchCase, BenchGroup, Clocked, ready
 from espsim.measure.keys import PACKETS, keys, stream, triple_table
 from espsim.measure.model_tables import ModelTable
-from espsim.measure.peers import Peer, dpdk_test_sad
+from espsim.measure.peers import BenchPeer, dpdk_test_sad
 from espsim.measure.spi_tables import Filled, direct_table, hash_table
 
 BATCH = 4096
@@ -23,19 +23,19 @@ GATHERED = 10_000_000
 """SAs from which on a lookup is measured beside a plain gather: far more than caches hold."""
 
 
-def lookup_groups(sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[Group]:
+def lookup_groups(sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[BenchGroup]:
     """The software triple of both families and the SPI alone, for every number of SAs; of the most, IPv4 alone."""
     for count in sas:
         case = ready(functools.partial(triple_case, count, 4, hit, seed))
         if peers and count >= GATHERED:
             case.against(functools.partial(_gathered, count, seed))
         if count >= GATHERED:
-            yield Group([case])
+            yield BenchGroup([case])
             continue
         yield _group([case], peers, count, hit, v6=False, spi_only=False)
         case = ready(functools.partial(triple_case, count, 6, hit, seed))
         yield _group([case], peers, count, hit, v6=True, spi_only=False)
-        makes: tuple[Callable[[], Case], ...] = (
+        makes: tuple[Callable[[], BenchCase], ...] = (
             functools.partial(direct_case, count, hit, seed),
             functools.partial(hash_case, count, hit, seed, skewed=False),
             functools.partial(hash_case, count, hit, seed, skewed=True),
@@ -43,28 +43,28 @@ def lookup_groups(sas: list[int], hit: float, seed: int, peers: bool) -> Iterato
         yield _group([ready(make) for make in makes], peers, count, hit, v6=False, spi_only=True)
 
 
-def model_groups(table: ModelTable, sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[Group]:
+def model_groups(table: ModelTable, sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[BenchGroup]:
     """A hardware model's table, for every number of SAs that fits."""
     for count in sas:
         case = ready(functools.partial(_modelled, table, count, hit, seed))
         yield _group([case], peers, count, hit, v6=False, spi_only=table.what.startswith("spi-"))
 
 
-def replay_groups(sas: list[int], windows: list[tuple[int, bool]], seed: int, peers: bool) -> Iterator[Group]:
+def replay_groups(sas: list[int], windows: list[tuple[int, bool]], seed: int, peers: bool) -> Iterator[BenchGroup]:
     """Check and advance, of windows of so many numbers, with ESN or without. Nobody's program measures it alone."""
     for count in sas:
         for window, esn in windows:
             case = ready(functools.partial(window_case, count, window, seed, esn=esn))
             case.why += ["no program measures the window alone"] if peers else []
-            yield Group([case])
+            yield BenchGroup([case])
 
 
-def _group(cases: list[Case], peers: bool, count: int, hit: float, *, v6: bool, spi_only: bool) -> Group:
+def _group(cases: list[BenchCase], peers: bool, count: int, hit: float, *, v6: bool, spi_only: bool) -> BenchGroup:
     if peers:
         make = functools.cache(lambda: dpdk_test_sad(count, hit=hit, v6=v6, spi_only=spi_only))
         for case in cases:
             case.against(make)
-    return Group(cases)
+    return BenchGroup(cases)
 
 
 def _batches(rows: int, call: Callable[[slice], object]) -> Callable[[], int]:
@@ -86,7 +86,7 @@ def _checked(work: Callable[[], int], found: np.ndarray, want: np.ndarray) -> Ca
     return work
 
 
-def triple_case(count: int, family: int, hit: float, seed: int) -> Case:
+def triple_case(count: int, family: int, hit: float, seed: int) -> BenchCase:
     """Software's lookup by SPI, protocol and destination; `family` 4 or 6."""
     of = keys(count, family=family, hit=hit, seed=seed)
     table = triple_table(of)
@@ -102,38 +102,40 @@ def triple_case(count: int, family: int, hit: float, seed: int) -> Case:
 
     work = _checked(_batches(rows, call), found, of.pick)
     what, size = "triple" if family == 4 else "triple6", table.table4.nbytes + table.table6.nbytes + table.chain.nbytes
-    return Case("lookup", what, count, Clocked(work), hit=hit, extra={"bytes_per_sa": round(size / count, 1)})
+    return BenchCase("lookup", what, count, Clocked(work), hit=hit, extra={"bytes_per_sa": round(size / count, 1)})
 
 
-def _gathered(sas: int, seed: int) -> Peer:
+def _gathered(sas: int, seed: int) -> BenchPeer:
     """The time it takes to read one cache line a packet at random from a table as large as the lookup's."""
     lines = zeros((sas // 2 + 1, 8), np.uint64)
     lines[:, 0] = 1  # so that every line is in memory of its own
     words, found = lines.reshape(-1), np.empty(PACKETS, np.uint64)
     first = np.random.default_rng(seed).integers(0, len(lines), PACKETS) * lines.shape[1]
     work = _batches(PACKETS, lambda cut: np.take(words, first[cut], out=found[cut], mode="clip"))
-    other = ready(lambda: Case("lookup", "gather", sas, Clocked(work)))
-    return Peer("random gather", other.measure, f"one cache line a packet of {lines.nbytes >> 20} MiB, no prefetch")
+    other = ready(lambda: BenchCase("lookup", "gather", sas, Clocked(work)))
+    return BenchPeer(
+        "random gather", other.measure, f"one cache line a packet of {lines.nbytes >> 20} MiB, no prefetch"
+    )
 
 
-def direct_case(count: int, hit: float, seed: int) -> Case:
+def direct_case(count: int, hit: float, seed: int) -> BenchCase:
     """A device's table that the SPI indexes."""
     filled = direct_table(count, hit=hit, seed=seed)
-    return _device_case(filled, Case("lookup", "spi-direct", count, hit=hit, model="direct"))
+    return _device_case(filled, BenchCase("lookup", "spi-direct", count, hit=hit, model="direct"))
 
 
-def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> Case:
+def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> BenchCase:
     """A device's hash of the SPI with four ways: of one row, or each of a row of its own where `skewed`."""
     filled, name = hash_table(count, skewed=skewed, hit=hit, seed=seed), "4-way skewed" if skewed else "4-way shared"
-    return _device_case(filled, Case("lookup", "spi-hash", count, hit=hit, model=name))
+    return _device_case(filled, BenchCase("lookup", "spi-hash", count, hit=hit, model=name))
 
 
-def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> Case:
-    case = Case("lookup", table.what, count, hit=hit, model=table.ident)
+def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> BenchCase:
+    case = BenchCase("lookup", table.what, count, hit=hit, model=table.ident)
     return _device_case(table.make(count, hit, PACKETS, seed), case)
 
 
-def _device_case(filled: Filled, case: Case) -> Case:
+def _device_case(filled: Filled, case: BenchCase) -> BenchCase:
     """A case whose packets are looked up in a device's tables as in every run with a model."""
     rows = len(filled.of.pick)
     found, whole, answers = np.empty(rows, np.int32), filled.packets(), DeviceRows.of(BATCH)
@@ -145,7 +147,7 @@ def _device_case(filled: Filled, case: Case) -> Case:
     return case
 
 
-def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
+def window_case(count: int, window: int, seed: int, *, esn: bool) -> BenchCase:
     """Check and advance of windows of so many numbers."""
     of = stream(count, window=window, esn=esn, seed=seed)
     rows = len(of.sa)
@@ -168,7 +170,7 @@ def window_case(count: int, window: int, seed: int, *, esn: bool) -> Case:
     if verdict.any():
         raise AssertionError("a window refused a new number")
     reset()
-    return Case(
+    return BenchCase(
         "replay",
         f"window-{window}{'-esn' if esn else ''}",
         count,

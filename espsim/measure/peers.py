@@ -46,7 +46,7 @@ class Unavailable(Exception):  # noqa: N818 - no fault of the peer's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Peer:
+class BenchPeer:
     """What a case is measured beside: `run` does one round and returns millions a second; `note` says how it ran.
 
     `run` is None for another case of the group, which puts its own rounds into `rates`.
@@ -87,7 +87,7 @@ def _run_test_sad(megabytes: int, eal: list[str], options: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: int = 1 << 20) -> Peer:
+def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: int = 1 << 20) -> BenchPeer:
     """DPDK's own benchmark of its SAD library: the same number of SAs and share of hits, bursts of 64.
 
     Its keys are its own: it looks SAs up in the order in which it added them. It counts the cycles of the lookup calls
@@ -107,4 +107,4 @@ def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: in
             raise Unavailable(f"{_TEST_SAD} printed no rate")
         return float(found.group(1)) / 1e6
 
-    return Peer(_TEST_SAD, run, f"DPDK {version}, --no-huge, {' '.join(options)}")
+    return BenchPeer(_TEST_SAD, run, f"DPDK {version}, --no-huge, {' '.join(options)}")

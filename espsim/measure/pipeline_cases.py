@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.measure import aead_peers
-from espsim.measure.cases import Case, Group, engine_facts, ready
+from espsim.measure.cases import BenchCase, BenchGroup, engine_facts, ready
 from espsim.measure.inbound_work import InboundWork
 from espsim.measure.model_tables import ModelTable
 from espsim.measure.outbound_work import OutboundWork
 from espsim.measure.path_work import PathWork
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.peers import BenchPeer, Unavailable
 from espsim.measure.traffic import Size, mean_size
 from espsim.measure.tunnels import WINDOW, room_for
 
@@ -24,7 +24,7 @@ DIRECTIONS = (IN, OUT)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PipelinePoint:
     """One case: what is to be measured. `engine` is a name that can be used."""
 
     what: str
@@ -36,7 +36,7 @@ class Point:
     esn: bool = False
 
 
-def work_of(point: Point, seed: int, model: ModelTable | None = None) -> PathWork:
+def work_of(point: PipelinePoint, seed: int, model: ModelTable | None = None) -> PathWork:
     """A point's packets and path, in this process."""
     engine = engine_by_name(point.engine)
     if point.what == IN:
@@ -46,10 +46,10 @@ def work_of(point: Point, seed: int, model: ModelTable | None = None) -> PathWor
     return OutboundWork(point.sas, point.size, point.hit, engine, seed, esn=point.esn)
 
 
-def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
+def case_of(point: PipelinePoint, seed: int, model: ModelTable | None = None) -> BenchCase:
     """A point as a case. Raises Unavailable where there is no memory for it."""
     room_for(point.sas, point.engine)
-    case = Case(
+    case = BenchCase(
         "pipeline", point.what, point.sas, size=point.size, engine=point.engine, model=model.ident if model else None,
         hit=point.hit, extra={**engine_facts(engine_by_name(point.engine)), "mean_size": round(mean_size(point.size))},
     )  # fmt: skip
@@ -57,18 +57,20 @@ def case_of(point: Point, seed: int, model: ModelTable | None = None) -> Case:
     return ready(functools.partial(_set_up, case, point, seed, model))
 
 
-def _set_up(case: Case, point: Point, seed: int, model: ModelTable | None) -> Case:
+def _set_up(case: BenchCase, point: PipelinePoint, seed: int, model: ModelTable | None) -> BenchCase:
     work = work_of(point, seed, model)
     case.once, case.stages = work.once, work.staged
     case.extra["bytes_per_sa"] = round(work.bytes_per_sa, 1)
     return case
 
 
-def pipeline_groups(points: list[Point], seed: int, model: ModelTable | None, operations: int) -> Iterator[Group]:
+def pipeline_groups(
+    points: list[PipelinePoint], seed: int, model: ModelTable | None, operations: int
+) -> Iterator[BenchGroup]:
     """Cases of one size are measured together; `operations` of the peers', 0 where none runs."""
     for size in dict.fromkeys(point.size for point in points):
-        cases: dict[Point, Case] = {}
-        group = Group([])
+        cases: dict[PipelinePoint, BenchCase] = {}
+        group = BenchGroup([])
         for point in points:
             if point.size != size:
                 continue
@@ -82,7 +84,7 @@ def pipeline_groups(points: list[Point], seed: int, model: ModelTable | None, op
         yield group
 
 
-def _add_peers(cases: dict[Point, Case], size: Size, operations: int) -> None:
+def _add_peers(cases: dict[PipelinePoint, BenchCase], size: Size, operations: int) -> None:
     """Who opens the same packets; and of our own cases the one that differs in a single thing."""
     best = engine_by_name(AUTO).name
     gcm, openssl = (
@@ -90,7 +92,7 @@ def _add_peers(cases: dict[Point, Case], size: Size, operations: int) -> None:
         for driver in (aead_peers.GCM, aead_peers.OPENSSL)
     )
     scapy = functools.cache(functools.partial(aead_peers.scapy, size))
-    by_engine: dict[str, list[Callable[[], Peer]]] = {"libcrypto": [openssl], "cryptography": [scapy]}
+    by_engine: dict[str, list[Callable[[], BenchPeer]]] = {"libcrypto": [openssl], "cryptography": [scapy]}
     for point, case in cases.items():
         # Other programs have one key, and every packet of theirs has an SA.
         if point.what == IN and point.hit == 1 and point.sas <= BASE:

@@ -17,11 +17,11 @@ from espsim.jit.compiling import compile_seconds
 from espsim.measure import control_cases
 from espsim.measure.aead_cases import aead_groups
 from espsim.measure.capture_cases import capture_groups
-from espsim.measure.cases import Group
+from espsim.measure.cases import BenchGroup
 from espsim.measure.command_cases import command_groups, powers_of_two
 from espsim.measure.lookup_cases import GATHERED, lookup_groups, model_groups, replay_groups
 from espsim.measure.model_tables import ModelTable, model_table
-from espsim.measure.pipeline_cases import BASE, DIRECTIONS, IN, Point, pipeline_groups
+from espsim.measure.pipeline_cases import BASE, DIRECTIONS, IN, PipelinePoint, pipeline_groups
 from espsim.measure.traffic import Size
 from espsim.measure.tunnels import WINDOW
 
@@ -38,7 +38,7 @@ OPERATIONS, FEW_OPERATIONS = 2_000_000, 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BenchOptions:
     """The command's options; None where the user named nothing."""
 
     benches: tuple[str, ...] = BENCHES
@@ -58,13 +58,13 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Plan:
+class BenchPlan:
     """Groups one after the other, each set up when its turn has come.
 
     `notes` fill with what is left out, and why; `compile_s` is what engines spent in numba's compiler.
     """
 
-    asked: Asked
+    asked: BenchOptions
     notes: list[str] = field(default_factory=list)
     table: ModelTable | None = None
     engines: list[BatchEngine] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Plan:
                 self.engines = self._engines()
             self.compile_s = sum(spent)
 
-    def groups(self) -> Iterator[Group]:
+    def groups(self) -> Iterator[BenchGroup]:
         """All of them."""
         for bench in self.asked.benches:
             yield from getattr(self, f"_{bench}")()
@@ -99,7 +99,7 @@ class Plan:
 
     # -- the benches ------------------------------------------------------------------------------------------------
 
-    def _lookup(self) -> Iterator[Group]:
+    def _lookup(self) -> Iterator[BenchGroup]:
         asked = self.asked
         if self.table is not None:
             sas = self._that_fit(self.table, asked.sas or [1000, MANY, 1_000_000])
@@ -116,29 +116,29 @@ class Plan:
             raise InputError(f"its table is measured with {table.capacity:,} SAs at most", where=table.ident)
         return fitting or [table.capacity or BASE]
 
-    def _replay(self) -> Iterator[Group]:
+    def _replay(self) -> Iterator[BenchGroup]:
         asked, windows = self.asked, WINDOWS
         if asked.window is not None or asked.esn is not None:
             sizes = asked.window or [64, 1024]
             windows = [(size, esn) for size in sizes for esn in ([False, True] if asked.esn is None else [asked.esn])]
         yield from replay_groups(asked.sas or [10_000], windows, asked.seed, asked.peers)
 
-    def _control(self) -> Iterator[Group]:
+    def _control(self) -> Iterator[BenchGroup]:
         asked = self.asked
         sas = asked.sas or (control_cases.FEW if asked.quick else control_cases.SAS)
         yield from control_cases.control_groups(sas, asked.seed, peers=asked.peers)
 
-    def _capture(self) -> Iterator[Group]:
+    def _capture(self) -> Iterator[BenchGroup]:
         yield from capture_groups(self.asked.peers, quick=self.asked.quick)
 
-    def _command(self) -> Iterator[Group]:
+    def _command(self) -> Iterator[BenchGroup]:
         asked = self.asked
         workers = asked.workers or powers_of_two()
         yield from command_groups(
             asked.sizes or ENDS, workers, engine_by_name(AUTO), seed=asked.seed, peers=asked.peers, quick=asked.quick
         )
 
-    def _aead(self) -> Iterator[Group]:
+    def _aead(self) -> Iterator[BenchGroup]:
         asked = self.asked
         sizes = asked.sizes or (ENDS if asked.quick else SIZES)
         counts, operations = asked.sas or [BASE], self._operations()
@@ -146,7 +146,7 @@ class Plan:
             sizes, counts, self.engines, asked.suite, seed=asked.seed, operations=operations, both=not asked.quick
         )
 
-    def _pipeline(self) -> Iterator[Group]:
+    def _pipeline(self) -> Iterator[BenchGroup]:
         asked = self.asked
         if self.table is not None:
             points = [p for p in self._combinations(self._that_fit(self.table, asked.sas or [BASE])) if p.what == IN]
@@ -157,7 +157,7 @@ class Plan:
         points = [replace(point, hit=asked.hit) for point in points]
         yield from pipeline_groups(list(dict.fromkeys(points)), asked.seed, self.table, self._operations())
 
-    def _combinations(self, sas: list[int]) -> list[Point]:
+    def _combinations(self, sas: list[int]) -> list[PipelinePoint]:
         """Every combination of what is listed, and with peers the cases that others are compared with."""
         asked = self.asked
         best = [engine_by_name(AUTO).name]
@@ -170,19 +170,19 @@ class Plan:
         numbers = list(dict.fromkeys([False, esn] if asked.peers else [esn]))
         return [
             # The way out has no window.
-            Point(what, *point, window=window if what == IN else WINDOW, esn=esn)
+            PipelinePoint(what, *point, window=window if what == IN else WINDOW, esn=esn)
             for what in DIRECTIONS
             for point in itertools.product(sizes, sas, engines)
             for window, esn in itertools.product(windows, numbers)
         ]
 
-    def _star(self) -> list[Point]:
+    def _star(self) -> list[PipelinePoint]:
         """One thing at a time: size, engine, SAs."""
         quick, best = self.asked.quick, engine_by_name(AUTO).name
         sizes = FIGURED if quick else SIZES
-        points = [Point(what, size, BASE, best) for what in DIRECTIONS for size in sizes]
+        points = [PipelinePoint(what, size, BASE, best) for what in DIRECTIONS for size in sizes]
         for engine in self.engines:
             few = ENDS if quick and engine.name == "cryptography" else sizes
-            points += [Point(IN, size, BASE, engine.name) for size in few]
+            points += [PipelinePoint(IN, size, BASE, engine.name) for size in few]
         many = [MANY] if quick else [1, 1000, MANY, 1_000_000]
-        return points + [Point(what, 64, sas, best) for what in DIRECTIONS for sas in many]
+        return points + [PipelinePoint(what, 64, sas, best) for what in DIRECTIONS for sas in many]

@@ -17,11 +17,11 @@ from espsim.batch.device.hardware import (
     USE,
     DeviceColumns,
     DeviceRows,
+    DirectSlots,
     Key,
     KeyTable,
     PacketColumns,
     Packets,
-    Slots,
     SpiTable,
     Ways,
     ask_device,
@@ -79,7 +79,7 @@ def direct_table(sas: int, *, hit: float, seed: int) -> Filled:
     cells = np.full(1 << (sas - 1).bit_length(), -1, np.int32)
     mask = len(cells) - 1
     cells[of.spi & np.uint32(mask)] = np.arange(sas)
-    return _filled(of, Slots(cells, len(cells), masked=(0, mask)))
+    return _filled(of, DirectSlots(cells, len(cells), masked=(0, mask)))
 
 
 def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
@@ -103,7 +103,7 @@ def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
     return _filled(of, table)
 
 
-def _filled(of: Keys, table: Slots | Ways) -> Filled:
+def _filled(of: Keys, table: DirectSlots | Ways) -> Filled:
     """A device with this table, no rule before it, and a context for each SA; software takes what it does not find."""
     sas = np.arange(len(of.spi), dtype=np.int32)
     said = np.full((8, 2), [Reached.MISS, SOFTWARE], np.uint8)

@@ -15,7 +15,7 @@ from espsim.core.errors import UnknownReached
 from espsim.core.numbers import PROTO_ESP
 from espsim.offload.assume import what_is_needed
 from espsim.offload.model import Model
-from espsim.offload.schema import UNKNOWN, Algorithm, Replay, Unknown
+from espsim.offload.schema import UNKNOWN, AlgorithmSpec, Replay, Unknown
 from espsim.sad.association import Direction, Encap, SecurityAssociation
 
 _T = TypeVar("_T")
@@ -212,7 +212,7 @@ def _algorithm(model: Model, sa: SecurityAssociation) -> Refusal | None:
         return None
     name = cipher_name(sa.keys)
     key, value = _stated(model, sa, "algs")
-    algorithms: list[Algorithm] = need(model, key, value)
+    algorithms: list[AlgorithmSpec] = need(model, key, value)
     entries = [(f"{key}.{n}", a) for n, a in enumerate(algorithms) if a.name == name]
     if not entries:
         known = _list(dict.fromkeys(a.name for a in algorithms)) or "none"
@@ -222,7 +222,7 @@ def _algorithm(model: Model, sa: SecurityAssociation) -> Refusal | None:
     return None if None in refusals else refusals[0]
 
 
-def _lengths(model: Model, at: str, algorithm: Algorithm, keys: SuiteKeys) -> Refusal | None:
+def _lengths(model: Model, at: str, algorithm: AlgorithmSpec, keys: SuiteKeys) -> Refusal | None:
     key_bits = need(model, f"{at}.key_bits", algorithm.key_bits)
     size = 8 * len(keys.key)
     if size not in key_bits:

@@ -15,7 +15,7 @@ from espsim.offload.caps import Refusal, need, refusal, shape_of
 from espsim.offload.hardware import Hardware
 from espsim.offload.keys import FieldValues, of_sa
 from espsim.offload.model import Model
-from espsim.offload.schema import Outcome
+from espsim.offload.schema import OutcomeSpec
 from espsim.offload.tables import Entry, Row, Table
 from espsim.sad.association import SecurityAssociation
 
@@ -234,7 +234,7 @@ class Driver:
         why = "the same key" if which == "duplicate" else "another SPI with the same index"
         return self._declined(which, entry, other, f"slot {other.place} holds {other.sa.name}, {why}")
 
-    def _outcome(self, which: Literal["duplicate", "alias"]) -> Outcome:
+    def _outcome(self, which: Literal["duplicate", "alias"]) -> OutcomeSpec:
         return self._program.duplicate if which == "duplicate" else self._program.alias
 
     def _declined(self, which: Literal["duplicate", "alias"], entry: Entry, other: Entry, note: str) -> Installed:

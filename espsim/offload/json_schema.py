@@ -10,7 +10,7 @@ from typing import Any
 
 from espsim.offload.schema import Spec
 
-_MERGED = ("DeviceFacts", "Caps", "Outbound", "Inbound", "Classify", "Verify", "Program", "Result")
+_MERGED = ("DeviceFacts", "Caps", "OutboundSpec", "InboundSpec", "Classify", "Verify", "Program", "ResultSpec")
 _ALWAYS = ["schema", "id"]
 
 

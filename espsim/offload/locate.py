@@ -16,21 +16,21 @@ _SPACE = " \t\r\n"
 
 
 @dataclass(slots=True)
-class Place:
+class KeyPlace:
     """One key: the line of its value (from 1), and the comment beside it or, without one, directly above it."""
 
     line: int
     comment: str = ""
 
 
-def locate(text: str) -> dict[Path, Place]:
+def locate(text: str) -> dict[Path, KeyPlace]:
     """The place of every table, key, array element and inline key of a valid TOML text."""
     scanner = _Scanner(text)
     scanner.run()
     return scanner.places
 
 
-def nearest(places: dict[Path, Place], path: Path) -> Place | None:
+def nearest(places: dict[Path, KeyPlace], path: Path) -> KeyPlace | None:
     """The place of `path` or of the innermost thing around it that has one."""
     for length in range(len(path), 0, -1):
         if path[:length] in places:
@@ -59,7 +59,7 @@ class _Scanner:
         self.text = text
         self.at = 0
         self.line = 1
-        self.places: dict[Path, Place] = {}
+        self.places: dict[Path, KeyPlace] = {}
         self._arrays: dict[Path, int] = {}  # arrays of tables: the index of the one being filled
         self._ended: tuple[Path, int] | None = None  # the last value, and the line on which it ended
         self._above: list[str] = []  # a block of comment lines that a key may follow
@@ -83,7 +83,7 @@ class _Scanner:
         self._move(2 if double else 1)
         if double:
             self._arrays[path] = self._arrays.get(path, -1) + 1
-            self.places.setdefault(path, Place(self.line))
+            self.places.setdefault(path, KeyPlace(self.line))
             path += (self._arrays[path],)
         self._record(path, self.line, self._comment_above())
         return path
@@ -101,7 +101,7 @@ class _Scanner:
         line, above = self.line, self._comment_above()
         key = self._key()
         for n in range(1, len(key)):
-            self.places.setdefault(table + key[:n], Place(line))
+            self.places.setdefault(table + key[:n], KeyPlace(line))
         self._move(1)  # the equals sign
         self._skip()
         self._value(table + key, above)
@@ -179,7 +179,7 @@ class _Scanner:
     # -- moving on ----------------------------------------------------------------------------------------------
 
     def _record(self, path: Path, line: int, comment: str) -> None:
-        self.places[path] = Place(line, comment)
+        self.places[path] = KeyPlace(line, comment)
         self._ended = (path, self.line)
 
     def _comment_above(self) -> str:

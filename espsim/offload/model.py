@@ -45,7 +45,7 @@ class Document:
 
     name: str
     raw: dict[str, Any]
-    places: dict[Key, locate.Place]
+    places: dict[Key, locate.KeyPlace]
 
     def error(self, what: str, path: Key) -> InputError:
         """An InputError at the line of `path`, or of the innermost thing around it."""

@@ -72,7 +72,7 @@ class Replay(_Table):
     passed_to_device: bool | Unknown | None = None
 
 
-class Algorithm(_Table):
+class AlgorithmSpec(_Table):
     """One of caps.algs. `key_bits` without salt; of `+hmac` the cipher's key."""
 
     name: Cipher
@@ -98,7 +98,7 @@ class CapsInMode(_Table):
     esn: bool | Unknown | None = None
     reqid: bool | Unknown | None = None
     replay: Replay | None = None
-    algs: list[Algorithm] | Unknown | None = None
+    algs: list[AlgorithmSpec] | Unknown | None = None
 
 
 class Caps(_Table):
@@ -117,7 +117,7 @@ class Caps(_Table):
     esn: bool | Unknown
     reqid: bool | Unknown = False
     replay: Replay
-    algs: list[Algorithm] | Unknown
+    algs: list[AlgorithmSpec] | Unknown
     lifetime: LifetimeCaps
     crypto: CapsInMode | None = None
     packet: CapsInMode | None = None
@@ -233,7 +233,7 @@ class Verify(_Table):
     on_invalid: Miss
 
 
-class Outcome(_Table):
+class OutcomeSpec(_Table):
     """program.duplicate, program.alias: what the driver does. `software`: it declines, the SA stays in software."""
 
     policy: Literal["reject", "overwrite", "keep_first", "coexist", "software", "unknown"]
@@ -282,15 +282,15 @@ class Program(_Table):
 
     slot: Literal["from_index", "first_free", "firmware", "spi_low24", "unknown"]
     identity: list[IdentityField] | Unknown
-    duplicate: Outcome
-    alias: Outcome = Outcome(policy=UNKNOWN)
+    duplicate: OutcomeSpec
+    alias: OutcomeSpec = OutcomeSpec(policy=UNKNOWN)
     full: Full = Full(policy=UNKNOWN)
     spi_range: SpiRange | None = None
     spi_owner: Literal["host", "device", "unknown"]
     delete: Delete
 
 
-class Result(_Table):
+class ResultSpec(_Table):
     """[inbound.result]: how software learns what happened."""
 
     sa_ref: Literal["hw_index", "sw_lookup", "none", "unknown"]
@@ -299,14 +299,14 @@ class Result(_Table):
     sa_ref_on_fail: bool | Unknown
 
 
-class Inbound(_Table):
+class InboundSpec(_Table):
     """[inbound.*]. One lookup, or two: the second is an array that the first one's answer indexes."""
 
     classify: Classify
     lookup: Annotated[list[Lookup], Field(min_length=1, max_length=2)]
     verify: Verify
     program: Program
-    result: Result
+    result: ResultSpec
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -323,7 +323,7 @@ class Inbound(_Table):
         return self
 
 
-class Outbound(_Table):
+class OutboundSpec(_Table):
     """[outbound]: the transmit table."""
 
     capacity: Capacity
@@ -348,8 +348,8 @@ class Spec(_Table):
     extends: Text | None = None
     device: DeviceFacts
     caps: Caps
-    inbound: Inbound
-    outbound: Outbound
+    inbound: InboundSpec
+    outbound: OutboundSpec
     perf: list[Perf] = []
     assume: dict[str, Any] = {}
 

@@ -32,7 +32,7 @@ WHOLE, BEGINS, GOES_ON, ENDS, PADDING, SKIPPED, BAD = (
 nothing; a block that cannot be read."""
 
 
-class Piece(NamedTuple):
+class PayloadPiece(NamedTuple):
     """A piece of a payload: `size` bytes at an offset. `inner`: the length of its inner packet, 0 where it has none."""
 
     what: str
@@ -50,13 +50,13 @@ class Inner(NamedTuple):
 
 
 @dataclass(slots=True)
-class Taken:
+class TakenPayload:
     """What a payload came to: inner packets that are complete now, and what Linux counts, in its order."""
 
     header: iptfs.Header | None
     inners: list[Inner] = field(default_factory=list)
     errors: list[Verdict] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[PayloadPiece] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -89,10 +89,10 @@ class Assembly:
         self.incomplete += self._begun is not None
         self._begun = None
 
-    def take(self, held: Held, now: float) -> Taken:
+    def take(self, held: Held, now: float) -> TakenPayload:
         """The payload of a packet whose turn it is at `now`."""
         header = iptfs.parse(held.payload)
-        taken = Taken(header)
+        taken = TakenPayload(header)
         if header is None:
             taken.errors.append(Verdict.IPTFS_BUFFER)
             return taken
@@ -105,12 +105,12 @@ class Assembly:
 
     # -- what began before --------------------------------------------------------------------------------------
 
-    def _continue(self, header: iptfs.Header, number: int, payload: bytes, taken: Taken) -> int:
+    def _continue(self, header: iptfs.Header, number: int, payload: bytes, taken: TakenPayload) -> int:
         """The rest of what began before; where the first block of this payload begins."""
         at, begun = header.length, self._begun
         after = min(at + header.block_offset, len(payload))
         if begun is not None and number < begun.wanted:  # where no order is kept
-            taken.pieces.append(Piece(SKIPPED, at, len(payload) - at))
+            taken.pieces.append(PayloadPiece(SKIPPED, at, len(payload) - at))
             return len(payload)
         if begun is not None and number == begun.wanted:
             if not header.block_offset and (at == len(payload) or iptfs.block_kind(payload, at) == iptfs.PADDING):
@@ -122,10 +122,10 @@ class Assembly:
             taken.errors.append(Verdict.IPTFS_LOST)
             self.drop()
         if after > at:
-            taken.pieces.append(Piece(SKIPPED, at, after - at))
+            taken.pieces.append(PayloadPiece(SKIPPED, at, after - at))
         return after
 
-    def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: Taken) -> bool:
+    def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: TakenPayload) -> bool:
         """Add a part, of which `offset` says the length with what comes later. False: this cannot be the rest."""
         if not begun.size:
             head = bytes(begun.data) + part[: iptfs.BLOCK_LENGTH_END - len(begun.data)]
@@ -134,7 +134,7 @@ class Assembly:
                 begun.data += part
                 begun.parts += 1
                 begun.wanted += 1
-                taken.pieces.append(Piece(GOES_ON, at, len(part)))
+                taken.pieces.append(PayloadPiece(GOES_ON, at, len(part)))
                 return True
             if size is None or iptfs.block_too_short(head, 0, size):
                 return False
@@ -146,37 +146,37 @@ class Assembly:
         begun.parts += 1
         if len(begun.data) < begun.size:
             begun.wanted += 1
-            taken.pieces.append(Piece(GOES_ON, at, len(part), begun.size))
+            taken.pieces.append(PayloadPiece(GOES_ON, at, len(part), begun.size))
             return True
         self._begun = None
         taken.inners.append(Inner(bytes(begun.data), begun.arrived, begun.parts))
-        taken.pieces.append(Piece(ENDS, at, min(rest, len(part)), begun.size))
+        taken.pieces.append(PayloadPiece(ENDS, at, min(rest, len(part)), begun.size))
         if len(part) > rest:
-            taken.pieces.append(Piece(SKIPPED, at + rest, len(part) - rest))
+            taken.pieces.append(PayloadPiece(SKIPPED, at + rest, len(part) - rest))
         return True
 
     # -- what begins here ---------------------------------------------------------------------------------------
 
-    def _blocks(self, at: int, held: Held, now: float, taken: Taken) -> None:
+    def _blocks(self, at: int, held: Held, now: float, taken: TakenPayload) -> None:
         payload = held.payload
         while at < len(payload):
             left, kind = len(payload) - at, iptfs.block_kind(payload, at)
             if kind == iptfs.PADDING:
                 self.padding += left
-                taken.pieces.append(Piece(PADDING, at, left))
+                taken.pieces.append(PayloadPiece(PADDING, at, left))
                 return
             known = kind in (iptfs.IPV4, iptfs.IPV6)
             size = iptfs.block_length(payload, at) if known else 0
             if not known or (size is not None and iptfs.block_too_short(payload, at, size)):
                 bad = Verdict.IPTFS_HEADER if known else Verdict.IPTFS_BUFFER
                 taken.errors.append(bad)
-                taken.pieces.append(Piece(BAD, at, left))
+                taken.pieces.append(PayloadPiece(BAD, at, left))
                 taken.inners.clear()
                 return
             if size is None or size > left:
                 self._begun = _Begun(bytearray(payload[at:]), size or 0, held.number + 1, now, held.arrived)
-                taken.pieces.append(Piece(BEGINS, at, left, size or 0))
+                taken.pieces.append(PayloadPiece(BEGINS, at, left, size or 0))
                 return
             taken.inners.append(Inner(payload[at : at + size], held.arrived, 1))
-            taken.pieces.append(Piece(WHOLE, at, size, size))
+            taken.pieces.append(PayloadPiece(WHOLE, at, size, size))
             at += size

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from espsim.core.numbers import PROTO_AGGFRAG
 from espsim.core.verdict import Verdict
 from espsim.reference.inner import selector_refuses
-from espsim.reference.iptfs_assembly import Assembly, Taken
+from espsim.reference.iptfs_assembly import Assembly, TakenPayload
 from espsim.reference.iptfs_clock import Late
 from espsim.reference.iptfs_order import Held, Order
 from espsim.reference.outer import Arrival
@@ -42,7 +42,7 @@ class Opened(NamedTuple):
     verdict: Verdict
     packets: tuple[bytes, ...]
     held: bool
-    taken: Taken | None
+    taken: TakenPayload | None
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class Receiver:
 
     def _take(
         self, ready: list[Held], number: int | None, now: float, counted: Counter[str]
-    ) -> tuple[Taken | None, tuple[bytes, ...]]:
+    ) -> tuple[TakenPayload | None, tuple[bytes, ...]]:
         """Payloads in their order: what the one with this number was, and the inner packets."""
         own, packets = None, []
         for one in ready:
@@ -138,7 +138,7 @@ class Receiver:
         carried.longest = max(carried.longest, waited)
 
 
-class Judge(Protocol):
+class _Judge(Protocol):
     """`espsim.reference.inbound.Inbound`: whom inner packets are handed to."""
 
     mark: int | None
@@ -155,7 +155,7 @@ class Tunnels:
     `judge` has the policies that inner packets are asked about.
     """
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: _Judge) -> None:
         self._judge = judge
         self.counters: Counter[str] = Counter()
         self._of: dict[SadEntry, Receiver] = {}

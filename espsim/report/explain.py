@@ -10,7 +10,7 @@ from rich.text import Text
 
 from espsim.core.echo import printable, printable_values
 from espsim.report.hexdump import colour_of, hexdump
-from espsim.report.terminal import Page, console, print_engine
+from espsim.report.terminal import Terminal, console, print_engine
 
 _SHAPES = ((80, 8, 22), (60, 4, 22), (0, 2, 14))
 """From so many columns on: bytes of a field in a line, columns of its name."""
@@ -43,7 +43,7 @@ def _list(frames: list[int]) -> str:
     return ", ".join(map(str, frames))
 
 
-def _print_step(out: Page, number: int, step: Mapping[str, Any]) -> None:
+def _print_step(out: Terminal, number: int, step: Mapping[str, Any]) -> None:
     width = min(max(out.width, _LEAST_WIDTH), _MOST_WIDTH)
     out.print()
     title = f"{number + 1}. {step['step']}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from espsim.core.echo import shortened
-from espsim.explain.lessons.cells import Ran, Step
+from espsim.explain.lessons.cells import RanCell, Step
 from espsim.explain.lessons.marks import Marked
 from espsim.explain.lessons.source import Lesson, Question
 from espsim.report.terminal import console, table
@@ -29,7 +29,7 @@ class LessonPage:
         """The next part."""
         if isinstance(part, Marked):
             self._mark(part)
-        elif isinstance(part, Ran):
+        elif isinstance(part, RanCell):
             self._cell(part)
         elif isinstance(part, Question):
             self._asked += 1
@@ -51,7 +51,7 @@ class LessonPage:
             self._say(f"answered: {shortened(mark.given) or 'nothing'}")
         self._say("right" if mark.right else f"wrong: it is {mark.answer}")
 
-    def _cell(self, ran: Ran) -> None:
+    def _cell(self, ran: RanCell) -> None:
         lines = ["", *(f"    {line}".rstrip() for line in ran.cell.code.splitlines())]
         lines += [f" => {line}" for part in (ran.printed, ran.shown) for line in part.splitlines()]
         self._out.print("\n".join(lines), soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
-from espsim.report.terminal import Page, console, print_engine, table
+from espsim.report.terminal import Terminal, console, print_engine, table
 
 _FATES = {
     "not given": "ALLOCSPI refuses its SPI",
@@ -82,7 +82,7 @@ def default_table(result: Mapping[str, Any]) -> tuple[Sequence[str], list[Sequen
     return ("default", *parties), rows
 
 
-def _head(out: Page, result: Mapping[str, Any]) -> None:
+def _head(out: Terminal, result: Mapping[str, Any]) -> None:
     out.print(f"{result['scenario']}: {result['question']}", markup=False, style="bold")
     out.print()
 

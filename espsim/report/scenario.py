@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from espsim.core.echo import printable_values
-from espsim.report.terminal import Page, console, table, wire_line
+from espsim.report.terminal import Terminal, console, table, wire_line
 
 Cell = Mapping[str, Any]
 _GOOD, _BAD = "green", "red"
@@ -119,7 +119,7 @@ def counts(table_of_counts: Mapping[str, int]) -> str:
 # -- one variant ------------------------------------------------------------------------------------------------------
 
 
-def _print_variant(out: Page, variant: str, cells: Sequence[Cell], *, alone: bool) -> None:
+def _print_variant(out: Terminal, variant: str, cells: Sequence[Cell], *, alone: bool) -> None:
     out.print()
     if variant != "-":
         out.print(variant, markup=False, style="bold")
@@ -164,7 +164,7 @@ def answers_alike(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
     yield from groups.values()
 
 
-def _print_trace(out: Page, cell: Cell) -> None:
+def _print_trace(out: Terminal, cell: Cell) -> None:
     """A line a packet, then which were lost."""
     title, headers, rows, bad = trace_table(cell)
     out.print(title, markup=False)

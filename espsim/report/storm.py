@@ -7,7 +7,7 @@ from typing import Any
 
 from espsim.core.echo import printable_values
 from espsim.report.plots import image_of, new_figure
-from espsim.report.terminal import Page, console, table
+from espsim.report.terminal import Terminal, console, table
 
 _BAR = 30
 Cell = Mapping[str, Any]
@@ -40,7 +40,7 @@ def row_of(cell: Cell) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _print_cell(out: Page, cell: Cell) -> None:
+def _print_cell(out: Terminal, cell: Cell) -> None:
     out.print()
     out.print(f"{cell['policy']}, {cell['model']}", markup=False, style="bold")
     for line in unmet(cell):
@@ -70,7 +70,7 @@ def facts_of(cell: Cell) -> Iterator[str]:
         yield f"first refused: {first['time']:.3f} s, node {first['node']}, {first['request']}{note}"
 
 
-def _print_timeline(out: Page, bins: Sequence[Mapping[str, Any]]) -> None:
+def _print_timeline(out: Terminal, bins: Sequence[Mapping[str, Any]]) -> None:
     """A row a stretch of time in which something was lost, or the device's SAs were not as before."""
     most = max((sum(each["drops"].values()) for each in bins), default=0)
     rows, before = [], None
@@ -86,7 +86,7 @@ def _print_timeline(out: Page, bins: Sequence[Mapping[str, Any]]) -> None:
     out.print(table(("seconds", "SAs in the device", "lost"), rows))
 
 
-def _print_story(out: Page, story: Mapping[str, Any], *, of_many: bool) -> None:
+def _print_story(out: Terminal, story: Mapping[str, Any], *, of_many: bool) -> None:
     title, headers, rows = story_table(story, of_many=of_many)
     out.print(title, markup=False)
     out.print(table(headers, rows))

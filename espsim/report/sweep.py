@@ -9,7 +9,7 @@ from typing import Any
 
 from espsim.core.echo import printable_values
 from espsim.report.plots import image_of, new_figure
-from espsim.report.terminal import Page, console, table
+from espsim.report.terminal import Terminal, console, table
 
 _MOST_DRAWN = 10
 
@@ -143,7 +143,7 @@ def failures(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     return found
 
 
-def _print_failures(out: Page, result: Mapping[str, Any]) -> None:
+def _print_failures(out: Terminal, result: Mapping[str, Any]) -> None:
     for why, rows in failures(result).items():
         first = ", ".join(f"{name} {text_of(rows[0]['axes'][name])}" for name in varied(result))
         place = f"task {rows[0]['place']}{f' ({first})' if first else ''}"

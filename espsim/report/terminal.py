@@ -33,7 +33,7 @@ def use_any_width() -> None:
     use_width(_WIDE)
 
 
-class Page(Console):
+class Terminal(Console):
     """A console that breaks lines between words only and leaves no blanks at the ends of lines in a pipe.
 
     `endless`: nothing says how wide it is, so that a table's rows are one line each, whatever their length.
@@ -77,14 +77,14 @@ def _breaks(line: str, room: int) -> list[int]:
     return places
 
 
-def console(most: int | None = None) -> Page:
+def console(most: int | None = None) -> Terminal:
     """A page on standard output, as wide as was asked for, as COLUMNS says, or as the terminal is; `most` columns."""
     width = _asked
     if width is None and os.environ.get("COLUMNS", "").isdecimal():
         width = max(1, int(os.environ["COLUMNS"]))
     endless = width is None and most is None and not sys.stdout.isatty()
     plain = bool(os.environ.get("NO_COLOR"))  # no bold either: not one escape
-    page = Page(
+    page = Terminal(
         highlight=False, width=_PIPE_WIDTH if endless else width, soft_wrap=False,
         color_system=None if plain else "auto",
     )  # fmt: skip
@@ -207,7 +207,7 @@ def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
         out.print("IP-TFS: refused are inner packets that selector or policies refuse; the ESP packets are DELIVERED")
 
 
-def print_engine(out: Page, result: Mapping[str, Any]) -> None:
+def print_engine(out: Terminal, result: Mapping[str, Any]) -> None:
     """Who sealed and opened, and how many packets each did where that was more than one engine."""
     isa = f"; {result['engine_isa']}" if result["engine_isa"] else ""
     out.print(f"engine: {result['engine']} ({result['engine_version']}{isa})", markup=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.report.plots import image_of, new_figure
-from espsim.report.terminal import Page, console, table
+from espsim.report.terminal import Terminal, console, table
 
 _MOST_DRAWN = 8
 Rows = tuple[Sequence[str], list[tuple[Any, ...]]]
@@ -65,7 +65,7 @@ def stream_table(streams: Sequence[Mapping[str, Any]]) -> Rows:
     return headers, rows
 
 
-def _print_losses(out: Page, streams: Sequence[Mapping[str, Any]]) -> None:
+def _print_losses(out: Terminal, streams: Sequence[Mapping[str, Any]]) -> None:
     losses = loss_table(streams)
     if losses is None:
         out.print("no packet was late, so any window will do")

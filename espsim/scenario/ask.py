@@ -16,10 +16,10 @@ from espsim.io.source import Record
 from espsim.netlink.netns import Netns
 from espsim.reference.host import HostReceived
 from espsim.sad.entry import State
-from espsim.scenario.facts import Arrived, Facts, Host, why_refused, without_keys, words_of
-from espsim.scenario.facts import Asked as Request
+from espsim.scenario.facts import Arrived, Facts, LocalHost, why_refused, without_keys, words_of
+from espsim.scenario.facts import RequestFact as Request
 from espsim.scenario.outcome import sequence, short_counter, short_result
-from espsim.scenario.schema import Step
+from espsim.scenario.schema import ScenarioStep
 from espsim.scenario.tracing import Tracer
 from espsim.xfrm.answers import Answer
 from espsim.xfrm.requests import run_requests
@@ -45,7 +45,7 @@ _SHOWN = frozenset(
 
 
 @dataclass(slots=True)
-class Asked:
+class AskedStep:
     """What came of a step: `outcomes` counts them over the trials; `answers` are (line, answer) of the first trial."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Asked:
         return got
 
 
-def lines_of(step: Step, words: Mapping[str, str]) -> list[str]:
+def lines_of(step: ScenarioStep, words: Mapping[str, str]) -> list[str]:
     """The requests of a step."""
     text = Template(step.lines or "").substitute(words)
     return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
@@ -68,24 +68,24 @@ def lines_of(step: Step, words: Mapping[str, str]) -> list[str]:
 
 def ask(
     netns: Netns,
-    step: Step,
+    step: ScenarioStep,
     rng: random.Random,
     *,
     words: Mapping[str, str],
     names: Mapping[str, int],
     where: str,
     facts: Facts,
-    host: Host,
+    host: LocalHost,
     tracer: Tracer | None = None,
     wire: Arrivals | None = None,
-) -> Asked:
+) -> AskedStep:
     """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
 
     `words` stand in for $word, `names` are SPIs by name, `rng` shuffles; `facts` gets what the first trial did;
     packets of RX meet the faults of the `wire`.
     InputError, at `where`: a line is no request.
     """
-    asked = Asked()
+    asked = AskedStep()
     lines = lines_of(step, words)
     for trial in range(step.trials):
         before = netns.sad.index.next_index
@@ -131,7 +131,7 @@ def arriving_lines(lines: Sequence[str], wire: Arrivals) -> list[str]:
 
 
 def _ask_once(
-    netns: Netns, lines: list[str], where: str, *, facts: Facts, host: Host, tracer: Tracer | None, setup: bool
+    netns: Netns, lines: list[str], where: str, *, facts: Facts, host: LocalHost, tracer: Tracer | None, setup: bool
 ) -> list[tuple[str, Answer]]:
     """Every line's answer; what each did goes to `facts` while the namespace still shows why."""
     seen: list[tuple[bytes, HostReceived]] = []
@@ -195,7 +195,7 @@ def _counted(netns: Netns) -> tuple[int, int]:
 
 
 def parts_of(
-    step: Step, answers: list[tuple[str, Answer]], names: Mapping[str, int], counted: tuple[int, int]
+    step: ScenarioStep, answers: list[tuple[str, Answer]], names: Mapping[str, int], counted: tuple[int, int]
 ) -> list[str]:
     """The parts of the outcome that a step shows. `counted`: the states after it, and those with SPI 0."""
     told = [answer for line, answer in answers if _verb(line) in _SHOWN]

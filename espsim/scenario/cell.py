@@ -9,7 +9,7 @@ from typing import Any
 from espsim.scenario.facts import Facts
 from espsim.scenario.meaning import meaning
 from espsim.scenario.outcome import Expected, expected_text, in_full, meets, sequence, shares_text
-from espsim.scenario.schema import PLAIN, Expect, Step
+from espsim.scenario.schema import PLAIN, Expect, ScenarioStep
 from espsim.scenario.tracing import Traced
 
 SOFTWARE = "software"
@@ -23,7 +23,7 @@ class StepResult:
     `parts` is what the cell's outcome has of it, `outcomes` the same of every trial where there were several.
     """
 
-    step: Step
+    step: ScenarioStep
     got: dict[str, Any]
     failures: list[tuple[str, Any, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

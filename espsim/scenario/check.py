@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
-from espsim.offload.locate import Place, locate, nearest
+from espsim.offload.locate import KeyPlace, locate, nearest
 from espsim.sad.linux import KERNELS, OPTIONS
 from espsim.sad.spi import POLICIES
 from espsim.text.parse import parse_sa_line
@@ -41,11 +41,11 @@ def faults(scenario: Scenario, text: str) -> Iterator[tuple[int, str]]:
         below = 1 if many and source[first - 1].rstrip().endswith(('"""', "'''")) else 0
         for offset, line in enumerate((step.lines or "").split("\n")):
             at = first + below + offset if many else first
-            yield from _each(scenario, line, path, {path: Place(at)}, check_request)
+            yield from _each(scenario, line, path, {path: KeyPlace(at)}, check_request)
 
 
 def _each(
-    scenario: Scenario, line: str, path: Path, places: dict[Path, Place], check: Callable[[str], object]
+    scenario: Scenario, line: str, path: Path, places: dict[Path, KeyPlace], check: Callable[[str], object]
 ) -> Iterator[tuple[int, str]]:
     """What is wrong with a line in any variant, once."""
     texts = [Template(line).substitute(variant.words) for variant in scenario.variants]
@@ -57,7 +57,7 @@ def _each(
             yield _line(places, path), f"{_key(path)}: {error.what}"
 
 
-def _unknown_names(scenario: Scenario, places: dict[Path, Place]) -> Iterator[tuple[int, str]]:
+def _unknown_names(scenario: Scenario, places: dict[Path, KeyPlace]) -> Iterator[tuple[int, str]]:
     named: list[tuple[Path, str]] = [(("policies", n), name) for n, name in enumerate(scenario.policies)]
     options: list[tuple[Path, str]] = []
     for number, expect in enumerate(scenario.storm.expect if scenario.storm is not None else ()):
@@ -73,7 +73,7 @@ def _unknown_names(scenario: Scenario, places: dict[Path, Place]) -> Iterator[tu
                 yield _line(places, path), f"{_key(path)}: no {what} {shortened(name)!r}; {like}"
 
 
-def _line(places: dict[Path, Place], path: Path) -> int:
+def _line(places: dict[Path, KeyPlace], path: Path) -> int:
     place = nearest(places, path)
     return place.line if place else 0
 

@@ -68,7 +68,7 @@ PARTIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class PartyFit:
     """How one party fares. `answer`: yes, dir, toggle or no; `where` it breaks; `by`: the runs that say so."""
 
     default: str
@@ -91,14 +91,14 @@ class Fit:
         }  # fmt: skip
 
 
-def run(seed: int = 1) -> list[Fit]:
+def run(seed: int = 1) -> list[PartyFit]:
     """Every default with every toggle for every party, in the order of DEFAULTS, TOGGLES and PARTIES."""
     cells = _cells(seed)
     pairs = [(default, toggle) for default in DEFAULTS for toggle in TOGGLES if toggle != default]
     return [_fit(cells, default, toggle, party) for default, toggle in pairs for party in PARTIES]
 
 
-def conclude(fits: Sequence[Fit]) -> list[str]:
+def conclude(fits: Sequence[PartyFit]) -> list[str]:
     """Sentences: under which default no one breaks, and who breaks under each without a toggle."""
     sentences = []
     for default in DEFAULTS:
@@ -128,7 +128,7 @@ def _cells(seed: int) -> dict[tuple[str, str, str, str], Cell]:
     return found
 
 
-def _fit(cells: dict[tuple[str, str, str, str], Cell], default: str, toggle: str, party: Party) -> Fit:
+def _fit(cells: dict[tuple[str, str, str, str], Cell], default: str, toggle: str, party: Party) -> PartyFit:
     def breaks(policy: str, wanted: Sequence[tuple[str, str]]) -> str:
         found = (party.test(cells[name, variant, policy, party.model]) for name, variant in wanted)
         return next((where for where in found if where is not None), "")
@@ -138,9 +138,9 @@ def _fit(cells: dict[tuple[str, str, str, str], Cell], default: str, toggle: str
 
     where = breaks(default, party.unchanged)
     if not where:
-        return Fit(default, toggle, party.name, "yes", "", by(default, party.unchanged))
+        return PartyFit(default, toggle, party.name, "yes", "", by(default, party.unchanged))
     if toggle != "none" and not breaks(toggle, party.unchanged):
-        return Fit(default, toggle, party.name, "toggle", "", by(toggle, party.unchanged))
+        return PartyFit(default, toggle, party.name, "toggle", "", by(toggle, party.unchanged))
     if not breaks(default, party.changed):
-        return Fit(default, toggle, party.name, "dir", "", by(default, party.changed))
-    return Fit(default, toggle, party.name, "no", where, by(default, party.unchanged))
+        return PartyFit(default, toggle, party.name, "dir", "", by(default, party.changed))
+    return PartyFit(default, toggle, party.name, "no", where, by(default, party.unchanged))

@@ -25,7 +25,7 @@ _ALONE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestFact:
     """One request, or `count` of a step with equal answers. `errno`: a name such as ENOENT, HANG, None for success.
 
     `driver`: the errno of a driver that was offered the SA beside the kernel, `0` where it took it, None without one.
@@ -86,13 +86,15 @@ class Facts:
     as (`zeros` or `states`, how many).
     """
 
-    requests: list[Asked] = field(default_factory=list)
+    requests: list[RequestFact] = field(default_factory=list)
     packets: list[Arrived] = field(default_factory=list)
     states: int = 0
     spi0: int = 0
     counted: list[tuple[str, int]] = field(default_factory=list)
 
-    def add(self, requests: Iterable[Asked] = (), packets: Iterable[Arrived] = (), *, setup: bool = False) -> None:
+    def add(
+        self, requests: Iterable[RequestFact] = (), packets: Iterable[Arrived] = (), *, setup: bool = False
+    ) -> None:
         """What one more step did; of a step that sets the scene the requests alone are kept."""
         self.requests += [replace(asked, setup=setup) for asked in folded(requests)]
         for packet in () if setup else packets:
@@ -106,12 +108,12 @@ class Facts:
         self.spi0 = sum(not e.sa.spi and e.state is State.LARVAL for e in netns.sad)
 
 
-def folded(requests: Iterable[Asked]) -> list[Asked]:
+def folded(requests: Iterable[RequestFact]) -> list[RequestFact]:
     """A step's requests: each one, or, of more than twenty, one for each run of equal answers."""
     listed = list(requests)
     if len(listed) <= _ALONE:
         return listed
-    result: list[Asked] = []
+    result: list[RequestFact] = []
     for asked in listed:
         if result and (result[-1].errno, result[-1].driver) == (asked.errno, asked.driver):
             result[-1] = replace(result[-1], count=result[-1].count + 1)
@@ -145,7 +147,7 @@ def request_text(verb: str, sa: SecurityAssociation, low: int, high: int) -> str
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class LocalHost:
     """Whose calls these are: the addresses that are its own (by their text's start), and its name."""
 
     local: tuple[str, ...] = ()
@@ -164,11 +166,11 @@ class Host:
         return format_address(address).startswith(self.local)
 
 
-NOBODY = Host()
+NOBODY = LocalHost()
 """Of whom nothing is known."""
 
 
-def why_refused(netns: Netns, line: str, errno: str, extack: str | None, host: Host) -> str:
+def why_refused(netns: Netns, line: str, errno: str, extack: str | None, host: LocalHost) -> str:
     """The reason why a request was refused, as a clause, from what the namespace holds at this moment."""
     verb, words = line.split(None, 1)[0], words_of(line)
     text = f'the kernel says "{extack}"' if extack else ""
@@ -191,7 +193,7 @@ def why_refused(netns: Netns, line: str, errno: str, extack: str | None, host: H
     return text
 
 
-def _no_spi(netns: Netns, words: Mapping[str, str], host: Host) -> str:
+def _no_spi(netns: Netns, words: Mapping[str, str], host: LocalHost) -> str:
     low, high = int(words.get("min", "0"), 0), int(words.get("max", "0"), 0)
     if high != low:
         size = high - low + 1
@@ -204,7 +206,7 @@ def _no_spi(netns: Netns, words: Mapping[str, str], host: Host) -> str:
     return f"SPI 0x{low:08x} is taken by {holder}" if holder else ""
 
 
-def _holder(netns: Netns, words: Mapping[str, str], host: Host) -> str:
+def _holder(netns: Netns, words: Mapping[str, str], host: LocalHost) -> str:
     """The state that has the SPI: of the same destination first, then of the same protocol, then any."""
     spi = int(words.get("spi", "0"), 0)
     proto = next((n for n, name in PROTO_NAMES.items() if name == words.get("proto", "esp")), PROTO_ESP)
@@ -217,7 +219,7 @@ def _holder(netns: Netns, words: Mapping[str, str], host: Host) -> str:
     return name_of(ranked[0], host) if ranked else ""
 
 
-def name_of(entry: SadEntry, host: Host) -> str:
+def name_of(entry: SadEntry, host: LocalHost) -> str:
     """`its own inbound SA 0x00005000@10.0.0.1`, as much as is known."""
     kind = f"{'' if entry.sa.proto == PROTO_ESP else PROTO_NAMES[entry.sa.proto].upper() + ' '}SA"
     direction = host.direction(entry.sa)

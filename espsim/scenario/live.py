@@ -15,11 +15,11 @@ from typing import Any
 from espsim.core.errors import InputError
 from espsim.scenario.ask import lines_of, parts_of
 from espsim.scenario.cell import SOFTWARE, Cell, StepResult
-from espsim.scenario.facts import Asked, Facts, without_keys
+from espsim.scenario.facts import Facts, RequestFact, without_keys
 from espsim.scenario.matrix import Answered
 from espsim.scenario.outcome import Expected, sequence
 from espsim.scenario.runner import run_cell
-from espsim.scenario.schema import Scenario, Step, Variant
+from espsim.scenario.schema import Scenario, ScenarioStep, Variant
 from espsim.scenario.traffic import expand
 from espsim.xfrm.answers import Answer
 from espsim.xfrm.live import kernel_of, running_release, unavailable
@@ -149,7 +149,7 @@ class _Run:
         for step in self._scenario.step[:place]:
             self._ask(lines_of(step, self._words), step)
 
-    def _ask(self, lines: Sequence[str], step: Step) -> tuple[list[Answer], tuple[int, int]]:
+    def _ask(self, lines: Sequence[str], step: ScenarioStep) -> tuple[list[Answer], tuple[int, int]]:
         answers = [self._one(line) for line in lines]
         return answers, self._count() if step.show in ("zeros", "states") else (0, 0)
 
@@ -172,14 +172,16 @@ class _Run:
         states = self._kernel.ask("DUMP")["states"]
         return len(states), sum(state["spi"] == "0x00000000" for state in states)
 
-    def _note(self, lines: Sequence[str], answers: Sequence[Answer], step: Step) -> None:
+    def _note(self, lines: Sequence[str], answers: Sequence[Answer], step: ScenarioStep) -> None:
         requests = []
         for line, answer in zip(lines, answers, strict=True):
             if line.split(None, 1)[0] == "DUMP":
                 continue
             errno = None if answer["result"] == "OK" else str(answer["result"])
             extack = str(answer["extack"]) if errno is not None and answer["extack"] else None
-            requests.append(Asked(without_keys(line), errno, f'the kernel says "{extack}"' if extack else "", extack))
+            requests.append(
+                RequestFact(without_keys(line), errno, f'the kernel says "{extack}"' if extack else "", extack)
+            )
         self._facts.add(requests, setup=step.show == "nothing")
         if step.show in ("zeros", "states"):
             states, zeros = self._count()

@@ -13,7 +13,7 @@ from espsim.sad.linux import NEWEST_KERNEL, OPTIONS
 from espsim.scenario.ask import is_packet
 from espsim.scenario.cell import Cell
 from espsim.scenario.runner import run_cell
-from espsim.scenario.schema import Scenario, Step, load_scenario, thread_names
+from espsim.scenario.schema import Scenario, ScenarioStep, load_scenario, thread_names
 from espsim.scenario.traffic import expand
 
 
@@ -91,7 +91,7 @@ def run_scenario(
     return cells
 
 
-def _on_the_wire(step: Step) -> bool:
+def _on_the_wire(step: ScenarioStep) -> bool:
     """Whether packets of a step come over the wire."""
     return step.do == "send" or any(map(is_packet, map(str.strip, (step.lines or "").splitlines())))
 

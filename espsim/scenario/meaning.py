@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from espsim.core.verdict import OutVerdict, Verdict
-from espsim.scenario.facts import Arrived, Asked, Facts
+from espsim.scenario.facts import Arrived, Facts, RequestFact
 from espsim.scenario.outcome import in_full
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
@@ -55,7 +55,7 @@ def number(n: int) -> str:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-def _requests(requests: Sequence[Asked], party: str) -> Iterator[str]:
+def _requests(requests: Sequence[RequestFact], party: str) -> Iterator[str]:
     shown = [asked for asked in requests if not asked.setup]
     if shown and not any(asked.errno for asked in shown):
         yield _all_succeed(shown, party)
@@ -71,7 +71,7 @@ def _whose(party: str) -> str:
     return f"{party}'s" if party else "the"
 
 
-def _all_succeed(requests: Sequence[Asked], party: str) -> str:
+def _all_succeed(requests: Sequence[RequestFact], party: str) -> str:
     total = sum(asked.count for asked in requests)
     verbs = {asked.verb for asked in requests}
     verb = verbs.pop() if len(verbs) == 1 else "requests"
@@ -81,7 +81,7 @@ def _all_succeed(requests: Sequence[Asked], party: str) -> str:
     return f"{all_} of {party}'s {verb} succeed" if party else f"{all_} {verb} succeed"
 
 
-def _refusals(requests: Sequence[Asked]) -> dict[tuple[str, str, str], list[int]]:
+def _refusals(requests: Sequence[RequestFact]) -> dict[tuple[str, str, str], list[int]]:
     """(verb, errno, reason): which of the requests of that verb, from 1."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     place = Counter[str]()
@@ -120,7 +120,7 @@ def _refused(subject: str, n: int, errno: str, why: str) -> str:
     return f"{subject} {_s('get', n)} {errno}" + (f": {why}" if why else "")
 
 
-def _driver(requests: Sequence[Asked]) -> Iterator[str]:
+def _driver(requests: Sequence[RequestFact]) -> Iterator[str]:
     """What a driver said that was offered the SAs beside the kernel."""
     answers = Counter[str]()
     for asked in requests:

@@ -36,9 +36,9 @@ from espsim.sad.sad import Sad
 from espsim.sad.spi import SpiPolicy
 from espsim.scenario.ask import ask
 from espsim.scenario.cell import SOFTWARE, Cell, StepResult
-from espsim.scenario.facts import NOBODY, Arrived, Asked, Facts, Host, request_text, why_refused
+from espsim.scenario.facts import NOBODY, Arrived, Facts, LocalHost, RequestFact, request_text, why_refused
 from espsim.scenario.outcome import short_counter, short_result
-from espsim.scenario.schema import PLAIN, Scenario, Step, Variant
+from espsim.scenario.schema import PLAIN, Scenario, ScenarioStep, Variant
 from espsim.scenario.tracing import Tracer
 from espsim.scenario.traffic import clear_packet, direction_number, mode_number, on_the_wire, request_of
 
@@ -54,7 +54,7 @@ class CellRunner:
         *,
         variant: Variant = PLAIN,
         names: Mapping[str, int] | None = None,
-        host: Host = NOBODY,
+        host: LocalHost = NOBODY,
         seed: int = 1,
         traced: bool = False,
         wire: Arrivals | None = None,
@@ -88,7 +88,7 @@ class CellRunner:
         """What the device's run assumed."""
         return list(self.inbound.device.assumptions) if isinstance(self.inbound, OffloadedInbound) else []
 
-    def run(self, step: Step, where: str = "") -> StepResult:
+    def run(self, step: ScenarioStep, where: str = "") -> StepResult:
         """One step for every copy of its SA, or its lines of requests; `where` names it in errors."""
         if step.do == "ask":
             asked = ask(
@@ -103,9 +103,9 @@ class CellRunner:
 
     # -- requests for the SAs of the scenario -------------------------------------------------------------------
 
-    def _request(self, step: Step) -> StepResult:
+    def _request(self, step: ScenarioStep) -> StepResult:
         results: list[str] = []
-        requests: list[Asked] = []
+        requests: list[RequestFact] = []
         offload: Counter[str] = Counter()
         notes: list[str] = []
         self._port = step.port
@@ -136,15 +136,17 @@ class CellRunner:
         parts = [] if step.show == "nothing" else [short_result(result) for result in results]
         return StepResult(step, got, notes=notes, parts=parts)
 
-    def _asked(self, step: Step, sa: SecurityAssociation, errno: str | None = None, extack: str | None = None) -> Asked:
+    def _asked(
+        self, step: ScenarioStep, sa: SecurityAssociation, errno: str | None = None, extack: str | None = None
+    ) -> RequestFact:
         low, high = (sa.spi, sa.spi) if step.low is None or step.high is None else (step.low, step.high)
         text = request_text(step.do.upper(), sa, low, high)
         if errno is None:
-            return Asked(text, None)
+            return RequestFact(text, None)
         why = self._refusal or why_refused(self.netns, text, errno, extack, self.host)
-        return Asked(text, errno, why, extack)
+        return RequestFact(text, errno, why, extack)
 
-    def _ask(self, step: Step, sa: SecurityAssociation, n: int) -> SadEntry | None:
+    def _ask(self, step: ScenarioStep, sa: SecurityAssociation, n: int) -> SadEntry | None:
         self._refusal = ""
         installed = self._installed[step.sa or ""]
         if step.do == "allocspi":
@@ -164,7 +166,7 @@ class CellRunner:
         installed[n] = self._install(step, sa)
         return installed[n]
 
-    def _install(self, step: Step, sa: SecurityAssociation) -> SadEntry:
+    def _install(self, step: ScenarioStep, sa: SecurityAssociation) -> SadEntry:
         self._accepted.clear()
         request = request_of(sa)
         try:
@@ -199,7 +201,7 @@ class CellRunner:
 
     # -- packets of their peers ---------------------------------------------------------------------------------
 
-    def _send(self, step: Step) -> StepResult:
+    def _send(self, step: ScenarioStep) -> StepResult:
         stats = InboundStats()
         packets: list[Arrived] = []
         for sa, packet in self._arriving(self._sent(step)):
@@ -217,7 +219,7 @@ class CellRunner:
             del got[key]
         return StepResult(step, got, parts=[] if step.show == "nothing" else [_arrived(got)])
 
-    def _sent(self, step: Step) -> Iterator[tuple[SecurityAssociation, bytes]]:
+    def _sent(self, step: ScenarioStep) -> Iterator[tuple[SecurityAssociation, bytes]]:
         """What the peers of a step's SAs send, each packet with its SA."""
         for outbound, entry in self._peers[step.sa or ""]:
             clear = clear_packet(entry.sa, step.size)
@@ -241,11 +243,11 @@ class CellRunner:
         for frame in self.wire.of(frames):
             yield burst[frame.interface or 0]
 
-    def _sas(self, step: Step) -> Sequence[SecurityAssociation]:
+    def _sas(self, step: ScenarioStep) -> Sequence[SecurityAssociation]:
         return self.groups[step.sa or ""]
 
 
-def _beside(step: Step, entry: SadEntry, host: Host) -> bool:
+def _beside(step: ScenarioStep, entry: SadEntry, host: LocalHost) -> bool:
     """Whether the device is offered an SA beside the kernel: an inbound one that does not ask for offload itself."""
     return step.do in ("newsa", "updsa") and host.direction(entry.sa) != "outbound" and entry.sa.offload is None
 
@@ -306,7 +308,7 @@ def run_cell(
         netns.sad.policy = LongestLookup(netns.sad.policy)
     names = (policy, own) if isinstance(policy, str) else (own,)
     device = None if model is None else Device(model, assume or {})
-    host = Host(tuple(scenario.local), scenario.party)
+    host = LocalHost(tuple(scenario.local), scenario.party)
     runner = CellRunner(
         groups, netns, device, variant=variant, names=scenario.names, host=host, seed=seed, traced=traced,
         wire=None if wire is None else wire.anew(),

@@ -122,7 +122,7 @@ def _names(wanted: Names, name: str) -> bool:
     return name == wanted or (isinstance(wanted, list) and name in wanted)
 
 
-class Step(_Strict):
+class ScenarioStep(_Strict):
     """One request to the SAD, one burst of traffic, or some lines of requests."""
 
     do: Literal["allocspi", "newsa", "updsa", "delsa", "send", "ask"]
@@ -142,7 +142,7 @@ class Step(_Strict):
     expect: list[Expect] = []
 
     @model_validator(mode="after")
-    def _words_go_together(self) -> Step:
+    def _words_go_together(self) -> ScenarioStep:
         if (self.low is None) is not (self.high is None):
             raise ValueError("min and max go together")
         if self.low is not None and self.do != "allocspi":
@@ -199,7 +199,7 @@ class Scenario(_Strict):
     models: list[str] = []
     names: dict[str, Spi] = {}
     sa: list[Sa] = []
-    step: list[Step] = []
+    step: list[ScenarioStep] = []
     storm: Storm | None = None
     variant: list[Variant] = []
 
@@ -345,7 +345,7 @@ def _sentence(path: tuple[str | int, ...], detail: Any) -> str:
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are legal in the table at a path."""
-    models: dict[str, type[BaseModel]] = {"sa": Sa, "step": Step, "variant": Variant, "storm": Storm}
+    models: dict[str, type[BaseModel]] = {"sa": Sa, "step": ScenarioStep, "variant": Variant, "storm": Storm}
     names = [part for part in path if isinstance(part, str)]
     model: type[BaseModel] = models.get(names[0], Scenario) if names else Scenario
     if names[:1] == ["step"] and "expect" in names:

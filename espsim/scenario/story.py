@@ -40,7 +40,7 @@ TRACED_SA = (
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoryRow:
     """What one model does with two SAs of one SPI. `add_*`: "0" or an errno; `delivered_*` of `sent` packets each."""
 
     model: str
@@ -129,7 +129,7 @@ def trace_one_packet() -> list[tuple[str, str, str]]:
     return heard.lines
 
 
-def duplicate_spi_rows() -> list[Row]:
+def duplicate_spi_rows() -> list[StoryRow]:
     """The software lookup alone, then one model of each kind."""
     scenario, where, _text = load_scenario(SCENARIO)
     groups = expand(scenario, where)
@@ -138,7 +138,7 @@ def duplicate_spi_rows() -> list[Row]:
     return [_row(run_cell(scenario, groups, policy(), model=model)) for model in models]
 
 
-def _row(cell: Cell) -> Row:
+def _row(cell: Cell) -> StoryRow:
     add_a, add_b, to_a, to_b = cell.steps
     counters: dict[str, int] = {}
     surfacing: dict[str, int] = {}
@@ -161,7 +161,7 @@ def _row(cell: Cell) -> Row:
         "surfacing": surfacing,
         "assumptions": cell.assumptions,
     }
-    return Row(**facts, sentence=_sentence(facts))
+    return StoryRow(**facts, sentence=_sentence(facts))
 
 
 def _only(counts: dict[str, int]) -> str:

@@ -19,7 +19,7 @@ _DRAWN = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TracedWindow:
     """A receive window as it was: its size, its highest number, and the last 32 numbers drawn."""
 
     size: int
@@ -43,8 +43,8 @@ class Traced:
     sa: str | None
     seq: int | None
     seq_hi: int | None
-    before: Window | None
-    after: Window | None
+    before: TracedWindow | None
+    after: TracedWindow | None
     verdict: str
     linux_counter: str | None
     time: float
@@ -65,7 +65,7 @@ class Tracer:
 
     def __init__(self, netns: Netns) -> None:
         self._netns = netns
-        self._windows: dict[int, Window] = {}
+        self._windows: dict[int, TracedWindow] = {}
         self.packets: list[Traced] = []
 
     def before(self, spi: int) -> None:
@@ -90,12 +90,12 @@ class Tracer:
         )  # fmt: skip
 
 
-def draw(entry: SadEntry) -> Window:
+def draw(entry: SadEntry) -> TracedWindow:
     """An SA's window now."""
     size = entry.window.size
     bitmap = entry.window.bitmap_from_top()
     drawn = "".join("#" if bitmap >> place & 1 else "." for place in reversed(range(min(size, _DRAWN))))
-    return Window(size, entry.window.top, drawn)
+    return TracedWindow(size, entry.window.top, drawn)
 
 
 def lost(packets: Iterable[Traced]) -> list[Traced]:

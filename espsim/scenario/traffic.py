@@ -11,7 +11,7 @@ from espsim.core.errors import InputError
 from espsim.core.numbers import DIR_IN, DIR_OUT, MODE_OF, PROTO_UDP
 from espsim.netlink.request import EsnState, ReplayVal, SaRequest
 from espsim.sad.association import Direction, Mode, SecurityAssociation
-from espsim.scenario.schema import Scenario, Step
+from espsim.scenario.schema import Scenario, ScenarioStep
 from espsim.text.parse import parse_sa_line
 from espsim.wire import ipv4, ipv6, udp
 
@@ -72,7 +72,7 @@ def _further(address: Address, by: int) -> Address:
     return ((int.from_bytes(address) + by) % (1 << 8 * len(address))).to_bytes(len(address))
 
 
-def on_the_wire(packet: bytes, step: Step) -> bytes:
+def on_the_wire(packet: bytes, step: ScenarioStep) -> bytes:
     """What the step makes of a peer's packet: forged, or sent to another address."""
     if step.forge:
         packet = packet[:-1] + bytes((packet[-1] ^ 1,))

@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from espsim.core.address import Address, parse_address
 from espsim.core.echo import hide_keys
 from espsim.core.errors import InputError
-from espsim.text.lexer import Entry, Style, Word, shown
+from espsim.text.lexer import SaEntry, Style, Word, shown
 from espsim.text.names import PROTOCOL_ALIASES, PROTOCOLS, is_device
 
 _SEL_PROTOCOLS = {**PROTOCOLS, **PROTOCOL_ALIASES, "any": 0}
@@ -25,7 +25,7 @@ class Contradiction(InputError):  # noqa: N818 - the text itself is wrong, and n
 class Cursor:
     """A place in an entry's words. `raw_key`: a key was given as a string, so a stray word may be a part of it."""
 
-    def __init__(self, entry: Entry, where: str | None) -> None:
+    def __init__(self, entry: SaEntry, where: str | None) -> None:
         self.entry = entry
         self.style = entry.style
         self.where = where

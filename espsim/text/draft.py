@@ -27,7 +27,7 @@ from espsim.sad.association import (
 )
 from espsim.text.algorithms import Hidden, stand_ins
 from espsim.text.bitmap import from_circular
-from espsim.text.lexer import Entry, Style
+from espsim.text.lexer import SaEntry, Style
 from espsim.text.names import MAX_WINDOW, limit_of
 from espsim.text.notes import Notes
 from espsim.text.selector import SelectorWords
@@ -184,7 +184,7 @@ class Draft(SaWords):
             offload=self.offload,
         )  # fmt: skip
 
-    def build(self, entry: Entry, where: str | None) -> SecurityAssociation:
+    def build(self, entry: SaEntry, where: str | None) -> SecurityAssociation:
         """The SA. InputError where it can't be one, with the line of the entry or of its algorithms."""
         complaint = self._complaint(entry.style)
         if complaint:
@@ -196,7 +196,7 @@ class Draft(SaWords):
         except ValueError as error:
             raise InputError(str(error), where=where, line=self._line_of(entry)) from None
 
-    def _line_of(self, entry: Entry) -> int:
+    def _line_of(self, entry: SaEntry) -> int:
         try:
             if self.proto == PROTO_ESP and (self.algorithms or self.hidden):
                 resolve((*self.algorithms, *next(stand_ins(self.hidden))))

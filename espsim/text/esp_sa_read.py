@@ -18,7 +18,7 @@ from espsim.core.numbers import PROTO_ESP
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
 from espsim.text.esp_sa_write import AUTHENTICATION_OF_ROW, CIPHER_OF_ROW
-from espsim.text.lexer import Entry, Style, shown
+from espsim.text.lexer import SaEntry, Style, shown
 from espsim.text.names import MAX_WINDOW
 from espsim.text.notes import Notes
 from espsim.text.words import read_words
@@ -29,13 +29,13 @@ _ANY = re.compile(r"ANY (\d+) bit authentication")
 _TUNNEL = "esp_sa states no mode: tunnel mode is assumed"
 
 
-def read_row(entry: Entry, where: str | None, notes: Notes) -> Draft:
+def read_row(entry: SaEntry, where: str | None, notes: Notes) -> Draft:
     """One row as a draft. Contradiction: a damaged key."""
     cells = _CELL.findall(entry.text)
     if entry.style is Style.SECRETS:
         draft = Draft(unsaid=True)
     elif entry.words:
-        words = Entry(Style.DUMP, "dump", entry.line, entry.words)
+        words = SaEntry(Style.DUMP, "dump", entry.line, entry.words)
         draft = read_words(Cursor(words, where), notes)
     else:
         draft = Draft(mode="tunnel")

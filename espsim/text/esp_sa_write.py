@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from espsim.aead.suites import Kind, SuiteKeys
+from espsim.aead.suites import SuiteKeys, SuiteKind
 from espsim.core.address import format_address
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import Mode, SecurityAssociation, Selector
@@ -181,7 +181,7 @@ def _lines_of(sa: SecurityAssociation, epochs: Sequence[int]) -> Iterator[str]:
     if sa.esn:
         yield f"# {sa.name}: ESN, this row is for high 32 bits {_epochs(epochs)}"
         if crypto.checked and keys.icv_length:
-            yield f"# {_GCM_ESN_NOTE if keys.suite.kind is Kind.AEAD else _ESN_NOTE}"
+            yield f"# {_GCM_ESN_NOTE if keys.suite.kind is SuiteKind.AEAD else _ESN_NOTE}"
             yield from _newer(sa, crypto, epochs)
             crypto = _unchecked(crypto, keys)
     if not crypto.checked and not sa.esn:
@@ -209,7 +209,7 @@ def _crypto(keys: SuiteKeys) -> _Crypto | None:
     if suite.name == _GCM:
         # The ICV's length is in the cipher's name, and the authentication must be NULL, or nothing is decrypted.
         return _Crypto(f"AES-GCM with {keys.icv_length} octet ICV [RFC4106]", keys.key + keys.salt, _NULL, b"")
-    if suite.kind is not Kind.AUTHENC:
+    if suite.kind is not SuiteKind.AUTHENC:
         return None
     cipher = _CIPHERS.get(suite.cipher)
     authentication = _AUTHENTICATION.get((suite.auth or "", keys.icv_length))

@@ -26,7 +26,7 @@ from espsim.text.found import ParsedSa, Unmodelled, crypto_of
 from espsim.text.notes import Notes
 from espsim.text.pieces import Block
 from espsim.text.reader import Reader
-from espsim.text.survey import NO_PRINT, Columns, Template, template_of
+from espsim.text.survey import NO_PRINT, Columns, SaTemplate, template_of
 
 _MAX_FORMS = 1 << 14
 _MAX_NOTES = 8
@@ -95,7 +95,7 @@ class Form:
     `notes`: what was passed over, and how many lines after the first. `keys`: the names of the groups that are keys.
     """
 
-    template: Template
+    template: SaTemplate
     text: str
     pattern: re.Pattern[str]
     run: re.Pattern[str]

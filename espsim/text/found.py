@@ -21,14 +21,14 @@ Identity: TypeAlias = tuple[Address, int, int, Mark]
 """(daddr, SPI, protocol, mark). No two SAs of a kernel share it, except larval ones with SPI 0."""
 
 
-class Crypto(NamedTuple):
+class KeyFingerprint(NamedTuple):
     """Shows whether two SAs have the same algorithms and keys. `print` is a hash of the keys; None: they are hidden."""
 
     names: tuple[str, ...]
     print: int | None
 
 
-NO_CRYPTO = Crypto((), None)
+NO_CRYPTO = KeyFingerprint((), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Unmodelled:
     what: str
     line: int
     verb: Verb
-    crypto: Crypto = NO_CRYPTO
+    crypto: KeyFingerprint = NO_CRYPTO
 
     @property
     def name(self) -> str:
@@ -113,19 +113,19 @@ def cut_off(item: ParsedSa | Unmodelled, what: str) -> Unmodelled:
     return Unmodelled(sa, mode, what, item.line, item.verb, crypto_of(item))
 
 
-def crypto_of(item: ParsedSa | Unmodelled) -> Crypto:
+def crypto_of(item: ParsedSa | Unmodelled) -> KeyFingerprint:
     """What is compared with another SA of the same identity."""
     if isinstance(item, Unmodelled):
         return item.crypto
     return crypto(item.sa.algorithms, item.hidden)
 
 
-def crypto(algorithms: Iterable[Algorithm], hidden: Iterable[Hidden] = ()) -> Crypto:
-    """The `Crypto` of algorithms. `hidden`: all of them where the key of one is not shown."""
+def crypto(algorithms: Iterable[Algorithm], hidden: Iterable[Hidden] = ()) -> KeyFingerprint:
+    """The `KeyFingerprint` of algorithms. `hidden`: all of them where the key of one is not shown."""
     shown, unknown = tuple(algorithms), tuple(hidden)
     keys = None if unknown or not shown else key_print(a.key for a in shown)
     names = [_name(a) for a in shown] + [_name(h) for h in unknown]
-    return Crypto(tuple(sorted(names)), keys)
+    return KeyFingerprint(tuple(sorted(names)), keys)
 
 
 def _name(algorithm: Algorithm | Hidden) -> str:
@@ -142,7 +142,7 @@ def key_print(keys: Iterable[bytes | str]) -> int:
     return functools.reduce(operator.xor, (hash(key if isinstance(key, str) else key.hex()) for key in keys), 0)
 
 
-class Rows(Protocol):
+class SaRows(Protocol):
     """All SAs of a text by index, as `Reader.settle` reads them."""
 
     def __len__(self) -> int: ...
@@ -174,7 +174,7 @@ class Rows(Protocol):
         """As `SecurityAssociation.name`."""
         ...
 
-    def crypto(self, index: int) -> Crypto:
+    def crypto(self, index: int) -> KeyFingerprint:
         """What is compared with another SA of the same identity."""
         ...
 

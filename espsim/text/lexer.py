@@ -74,7 +74,7 @@ class Line(NamedTuple):
 
 
 @dataclass(slots=True, repr=False)
-class Entry:
+class SaEntry:
     """The words of one SA. `verb` is add, update or dump. It has no repr: it holds keys.
 
     `commented`: a lone # precedes the command; it starts a comment, or is root's prompt. `text`: the lines as they are,

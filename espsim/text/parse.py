@@ -17,7 +17,18 @@ from collections.abc import Iterable, Iterator
 from espsim.core.address import Address
 from espsim.core.errors import InputError
 from espsim.sad.association import SecurityAssociation
-from espsim.text.found import Crypto, Identity, Ignored, ParsedSa, SadText, Unmodelled, Unused, Verb, crypto_of, cut_off
+from espsim.text.found import (
+    Identity,
+    Ignored,
+    KeyFingerprint,
+    ParsedSa,
+    SadText,
+    Unmodelled,
+    Unused,
+    Verb,
+    crypto_of,
+    cut_off,
+)
 from espsim.text.lexer import Style
 from espsim.text.notes import Notes, Refuse
 from espsim.text.pieces import blocks, file_pieces, text_pieces
@@ -116,7 +127,7 @@ def no_sa(where: str | None, ignored: int, gone: int, notes: Notes) -> InputErro
 
 
 class _Items:
-    """Parsed SAs as a `Rows`."""
+    """Parsed SAs as a `SaRows`."""
 
     def __init__(self, items: list[ParsedSa | Unmodelled]) -> None:
         self.items = items
@@ -147,7 +158,7 @@ class _Items:
     def name(self, index: int) -> str:
         return self.items[index].sa.name
 
-    def crypto(self, index: int) -> Crypto:
+    def crypto(self, index: int) -> KeyFingerprint:
         return crypto_of(self.items[index])
 
     def repeated(self) -> Iterator[int]:

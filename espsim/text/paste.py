@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from espsim.text.lexer import Entry, Line, Style, Word, logical_lines, shown, words_of
+from espsim.text.lexer import Line, SaEntry, Style, Word, logical_lines, shown, words_of
 from espsim.text.notes import Notes
 from espsim.text.pieces import SETKEY_HEAD
 from espsim.text.words import DUMP_WORDS, ROW_WORDS
@@ -91,7 +91,7 @@ class Act:
     setkey: bool = False
 
 
-Statement: TypeAlias = Entry | Act
+Statement: TypeAlias = SaEntry | Act
 
 
 class Paste:
@@ -102,7 +102,7 @@ class Paste:
         self.notes = notes
         self._rows = rows
         self.script = False
-        self._entry: Entry | None = None
+        self._entry: SaEntry | None = None
         self._policy = False
         self._hint: re.Match[str] | None = None
         self._esn_row = ""
@@ -120,7 +120,7 @@ class Paste:
                 yield from self._line(line)
         yield from self._close()
 
-    def _close(self) -> Iterator[Entry]:
+    def _close(self) -> Iterator[SaEntry]:
         """End the SA above: no later line is a row of it."""
         entry, self._entry, self._policy = self._entry, None, False
         if self._setkey is not None:
@@ -176,9 +176,9 @@ class Paste:
             self._policy = True
             self.notes.add(POLICY, line.number)
         elif header or line.oneline or any(text in DUMP_WORDS for text in texts):
-            self._entry = Entry(Style.DUMP, verb, line.number, words)
+            self._entry = SaEntry(Style.DUMP, verb, line.number, words)
         elif any(text in ROW_WORDS for text in texts[2:]):
-            self._entry = Entry(Style.BARE, "add" if verb == "dump" else verb, line.number, words)
+            self._entry = SaEntry(Style.BARE, "add" if verb == "dump" else verb, line.number, words)
         else:
             self.notes.add(JUNK, line.number)
 
@@ -190,7 +190,7 @@ class Paste:
             self._esp_sa(row[2], line.number)
         elif SETKEY_HEAD.fullmatch(text):
             yield from self._close()
-            self._entry = Entry(Style.SETKEY_DUMP, "dump", line.number, [], text=text)
+            self._entry = SaEntry(Style.SETKEY_DUMP, "dump", line.number, [], text=text)
         elif _SPD.fullmatch(text):
             yield from self._close()
             self._policy = True
@@ -215,7 +215,7 @@ class Paste:
         self._esn_row = front if esn else ""
         hint = self._hint
         words = words_of(hint[3], number, number) if hint and hint[1] in text and f'"{hint[2]}"' in text else []
-        self._entry = Entry(self._rows, "dump", number, words, text=text)
+        self._entry = SaEntry(self._rows, "dump", number, words, text=text)
 
     def _monitored(self, line: Line, event: re.Match[str]) -> Iterator[Statement]:
         """A line of `ip xfrm monitor`. A state after `Updated` is an update; all else is passed over."""
@@ -282,7 +282,7 @@ class Paste:
             return
         self.script = self.script or not commented
         if verb in ("add", "update"):
-            yield Entry(Style.COMMAND, verb, line, words[2:], commented)
+            yield SaEntry(Style.COMMAND, verb, line, words[2:], commented)
         elif verb in ("flush", "delete", "deleteall", "delall"):
             yield Act([verb, *(word.text for word in words[2:])], line, commented)
         else:
@@ -307,7 +307,7 @@ class Paste:
         verb = text.split(None, 1)[0] if text.strip() else ""
         self.script = True
         if verb == "add":
-            yield Entry(Style.SETKEY_ADD, "add", line, [], text=text)
+            yield SaEntry(Style.SETKEY_ADD, "add", line, [], text=text)
         elif verb in ("flush", "delete", "deleteall"):
             yield Act(text.split(), line, setkey=True)
         elif verb:

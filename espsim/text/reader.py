@@ -5,7 +5,7 @@
    and a dump that ends in the middle of an SA.
 
 Both readers of SADs use it: `parse` (every field of every SA) and `scan` (a million SAs in columns). Each gives its SAs
-to `settle` as a `Rows`.
+to `settle` as a `SaRows`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from espsim.core.errors import InputError
 from espsim.text import esp_sa_read, setkey
 from espsim.text.cursor import Contradiction, Cursor
 from espsim.text.draft import Draft
-from espsim.text.found import Ignored, ParsedSa, Rows, Unmodelled, Verb, crypto
-from espsim.text.lexer import Entry, Style
+from espsim.text.found import Ignored, ParsedSa, SaRows, Unmodelled, Verb, crypto
+from espsim.text.lexer import SaEntry, Style
 from espsim.text.notes import Notes
 from espsim.text.paste import COMMENTED, Act, Paste
 from espsim.text.pieces import Block
@@ -85,7 +85,7 @@ class Reader:
             if found is not None:
                 yield found
 
-    def _judged(self, entry: Entry) -> Found | None:
+    def _judged(self, entry: SaEntry) -> Found | None:
         if self.strict or entry.style is not Style.COMMAND:
             return judge(entry, self.where, self.notes, strict=self.strict)
         sibling = self._siblings.find(entry)
@@ -129,14 +129,14 @@ class Reader:
 
     # -- all of it ----------------------------------------------------------------------------------------------------
 
-    def settle(self, rows: Rows) -> set[int]:
+    def settle(self, rows: SaRows) -> set[int]:
         """The rows that do not count: removed by a command, in a comment, or there twice. Raises Contradiction."""
         self._refuse_cut(rows)
         gone = self._comments(rows) | self._taken(rows)
         gone |= _twins(rows, gone, self.notes, self.where)
         return gone
 
-    def _refuse_cut(self, rows: Rows) -> None:
+    def _refuse_cut(self, rows: SaRows) -> None:
         if self._last is None or self.strict:
             return
         index, ending = self._last
@@ -151,7 +151,7 @@ class Reader:
         if what and index >= 0:
             rows.end_in_the_middle(index, f"the text ends in the middle of this SA: {what}")
 
-    def _comments(self, rows: Rows) -> set[int]:
+    def _comments(self, rows: SaRows) -> set[int]:
         if not self._paste.script:
             return set()
         for index in self._commented:
@@ -159,7 +159,7 @@ class Reader:
         self._acts = [kept for kept in self._acts if not kept[1].commented]
         return set(self._commented)
 
-    def _taken(self, rows: Rows) -> set[int]:
+    def _taken(self, rows: SaRows) -> set[int]:
         """The rows that later commands remove: one pass over the rows for all commands."""
         if not self._acts:
             return set()
@@ -199,13 +199,13 @@ _ROWS = frozenset({
 
 # -- one SA -----------------------------------------------------------------------------------------------------------
 
-_READERS: dict[Style, Callable[[Entry, str | None, Notes], Draft]] = {
+_READERS: dict[Style, Callable[[SaEntry, str | None, Notes], Draft]] = {
     Style.SETKEY_DUMP: setkey.read_dump, Style.SETKEY_ADD: setkey.read_add, Style.ESP_SA: esp_sa_read.read_row,
     Style.SECRETS: esp_sa_read.read_row,
 }  # fmt: skip
 
 
-def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False) -> Found | None:
+def judge(entry: SaEntry, where: str | None, notes: Notes, *, strict: bool = False) -> Found | None:
     """One SA of a text, judged alone. None: it lacks an address, SPI or protocol; a note says so.
 
     Contradiction: no reader can know what the SA is, or a user typed it as a command that iproute2 would refuse.
@@ -237,7 +237,7 @@ def judge(entry: Entry, where: str | None, notes: Notes, *, strict: bool = False
     return Unmodelled(draft.stand_in(), draft.mode, what, entry.line, verb, crypto(draft.algorithms, draft.hidden))
 
 
-def _strictly(draft: Draft, entry: Entry, where: str | None) -> ParsedSa | Ignored:
+def _strictly(draft: Draft, entry: SaEntry, where: str | None) -> ParsedSa | Ignored:
     """The SA, or InputError."""
     if draft.fault is not None:
         raise draft.fault
@@ -253,7 +253,7 @@ def _strictly(draft: Draft, entry: Entry, where: str | None) -> ParsedSa | Ignor
 # -- one SA twice -----------------------------------------------------------------------------------------------------
 
 
-def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[int]:
+def _twins(rows: SaRows, gone: set[int], notes: Notes, where: str | None) -> set[int]:
     """The rows that repeat another row. Contradiction where the two have different keys or algorithms."""
     seen: dict[object, list[int]] = defaultdict(list)
     twice: set[int] = set()
@@ -282,7 +282,7 @@ def _twins(rows: Rows, gone: set[int], notes: Notes, where: str | None) -> set[i
     return twice
 
 
-def _loser(rows: Rows, first: int, second: int, where: str | None) -> int:
+def _loser(rows: SaRows, first: int, second: int, where: str | None) -> int:
     """Which of two rows of one SA does not count: the one without keys, else a second `add`, else the earlier."""
     _compare(rows, first, second, where)
     a, b = rows.crypto(first), rows.crypto(second)
@@ -293,7 +293,7 @@ def _loser(rows: Rows, first: int, second: int, where: str | None) -> int:
     return second if rows.verb_of(second) == "add" else first
 
 
-def _compare(rows: Rows, first: int, second: int, where: str | None) -> None:
+def _compare(rows: SaRows, first: int, second: int, where: str | None) -> None:
     a, b = rows.crypto(first), rows.crypto(second)
     if not a.names or not b.names:
         return

@@ -8,7 +8,7 @@ from functools import partial
 
 from espsim.core.address import Address, parse_address
 from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
-from espsim.text.found import Identity, Rows
+from espsim.text.found import Identity, SaRows
 from espsim.text.iproute import IpRefusal
 from espsim.text.state_words import Filter, Flush, Get, Listing, parse_state
 
@@ -21,7 +21,7 @@ class Removal:
     """Which rows above are removed. `key` is the (daddr, SPI, protocol) of the only candidate. None: there are many."""
 
     key: tuple[Address, int, int] | None
-    takes: Callable[[Identity, Rows, int], bool]
+    takes: Callable[[Identity, SaRows, int], bool]
     """(identity, rows, index): whether the row is removed, given that `key` matches."""
 
 
@@ -49,7 +49,7 @@ def _flush(proto: int) -> Removal:
     return Removal(None, lambda identity, _rows, _index: proto in (0, 255, identity[2]))
 
 
-def _passes(wanted: Filter, identity: Identity, rows: Rows, index: int) -> bool:
+def _passes(wanted: Filter, identity: Identity, rows: SaRows, index: int) -> bool:
     dst, spi, proto, _ = identity
     source, mode, reqid = rows.source(index), rows.mode_of(index), rows.reqid_of(index)
     return wanted.takes(source, dst, proto=proto, spi=spi, mode=mode, reqid=reqid)

@@ -14,7 +14,7 @@ from espsim.sad.association import ESPINUDP, Encap
 from espsim.text.algorithms import MAX_KEY
 from espsim.text.cursor import Contradiction
 from espsim.text.draft import Draft
-from espsim.text.lexer import Entry, shown, words_of
+from espsim.text.lexer import SaEntry, shown, words_of
 from espsim.text.names import MAX_WINDOW
 from espsim.text.notes import Notes
 from espsim.text.removal import SETKEY_PROTOCOLS
@@ -58,7 +58,7 @@ _ASSUMED = "setkey does not say how long the ICV is: {} bits are assumed for {}"
 _ANY = "mode any is read as transport, as Linux does"
 
 
-def read_dump(entry: Entry, where: str | None, notes: Notes) -> Draft:
+def read_dump(entry: SaEntry, where: str | None, notes: Notes) -> Draft:
     """One SA of `setkey -D`: its text from the line of addresses on. Contradiction: a damaged key."""
     draft = Draft(algorithm_line=entry.line)
     text = entry.text
@@ -85,7 +85,7 @@ def read_dump(entry: Entry, where: str | None, notes: Notes) -> Draft:
     return draft
 
 
-def read_add(entry: Entry, where: str | None, notes: Notes) -> Draft:
+def read_add(entry: SaEntry, where: str | None, notes: Notes) -> Draft:
     """`add [-46n] src dst protocol spi [-m mode] [-r size] -E name key -A name key`. Contradiction: a damaged key."""
     draft = Draft(algorithm_line=entry.line)
     words = [word.text for word in words_of(entry.text, entry.line, entry.line)][1:]

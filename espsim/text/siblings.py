@@ -17,7 +17,7 @@ from espsim.aead.suites import Algorithm
 from espsim.core.address import packed
 from espsim.sad.association import SecurityAssociation, Selector
 from espsim.text.found import ParsedSa
-from espsim.text.lexer import Entry
+from espsim.text.lexer import SaEntry
 
 _MOST = 8
 """How many kinds are kept, the latest first. A script alternates between few: in and out, transport and tunnel."""
@@ -50,7 +50,7 @@ class Siblings:
     def __init__(self) -> None:
         self._kinds: list[_Kind] = []
 
-    def find(self, entry: Entry) -> ParsedSa | None:
+    def find(self, entry: SaEntry) -> ParsedSa | None:
         """The SA of a command of a known kind. None: only the parser can read it."""
         words = [word.text for word in entry.words]
         for place, kind in enumerate(self._kinds):
@@ -62,14 +62,14 @@ class Siblings:
                     return ParsedSa(sa, entry.line, kind.first.verb)
         return None
 
-    def learn(self, entry: Entry, found: ParsedSa) -> None:
+    def learn(self, entry: SaEntry, found: ParsedSa) -> None:
         """Keep the kind of a command that the parser has read without a note."""
         kind = _kind_of(entry, found)
         if kind is not None:
             self._kinds = [kind, *self._kinds[: _MOST - 1]]
 
 
-def _kind_of(entry: Entry, found: ParsedSa) -> _Kind | None:
+def _kind_of(entry: SaEntry, found: ParsedSa) -> _Kind | None:
     """The kind of a command. None: other commands can't be read by it, as where a key is hidden or not plain hex."""
     words = [word.text for word in entry.words]
     # The first src and dst are the SA's: after `sel` they are the selector's.

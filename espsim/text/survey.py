@@ -21,7 +21,7 @@ from espsim.core.address import Address, format_address
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import NO_MARK, Encap, Mark, SecurityAssociation, Selector
 from espsim.text.algorithms import Hidden
-from espsim.text.found import Crypto, Identity, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
+from espsim.text.found import Identity, KeyFingerprint, ParsedSa, Unmodelled, Verb, crypto_of, cut_off
 from espsim.text.notes import Notes
 
 _FIELDS = [field.name for field in fields(SecurityAssociation)]
@@ -32,7 +32,7 @@ _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class SaTemplate:
     """What many SAs have in common.
 
     `sa` has zeros for addresses, SPI, ports and keys. `sa` of an unmodelled SA is its stand-in, which has no algorithms
@@ -54,7 +54,7 @@ class Template:
         return "dump" if self.dump else "update" if self.update else "add"
 
 
-def template_of(parsed: ParsedSa | Unmodelled) -> Template:
+def template_of(parsed: ParsedSa | Unmodelled) -> SaTemplate:
     """The template of an SA."""
     sa = parsed.sa
     encap = Encap(sa.encap.kind, 0, 0, bytes(len(sa.encap.oaddr))) if sa.encap is not None else None
@@ -65,8 +65,8 @@ def template_of(parsed: ParsedSa | Unmodelled) -> Template:
     )  # fmt: skip
     dump, update, names = parsed.verb == "dump", parsed.verb == "update", crypto_of(parsed).names
     if isinstance(parsed, Unmodelled):
-        return Template(bare, (), dump, update, parsed.what, parsed.mode, names)
-    return Template(bare, parsed.hidden, dump, update, "", sa.mode.value, names)
+        return SaTemplate(bare, (), dump, update, parsed.what, parsed.mode, names)
+    return SaTemplate(bare, parsed.hidden, dump, update, "", sa.mode.value, names)
 
 
 class Columns(NamedTuple):
@@ -101,7 +101,7 @@ class Survey:
 
     def __init__(self, where: str | None = None) -> None:
         self.where = where
-        self.templates: list[Template] = []
+        self.templates: list[SaTemplate] = []
         self.ignored: Counter[int | str] = Counter()
         self.notes = Notes()
         self.src: list[Address] = []
@@ -113,13 +113,13 @@ class Survey:
         self.key_print = array("q")
         self._marks: dict[int, Mark] = {}
         self._ports: dict[int, tuple[int, int]] = {}
-        self._known: dict[Template, int] = {}
+        self._known: dict[SaTemplate, int] = {}
         self._destinations: dict[Address, Address] = {}
 
     def __len__(self) -> int:
         return len(self.spi)
 
-    def number_of(self, template: Template) -> int:
+    def number_of(self, template: SaTemplate) -> int:
         """The number of a template. Equal templates have the same."""
         number = self._known.setdefault(template, len(self.templates))
         if number == len(self.templates):
@@ -245,7 +245,7 @@ class Survey:
         self._marks = {new: self._marks[old] for new, old in enumerate(kept) if old in self._marks}
         self._ports = {new: self._ports[old] for new, old in enumerate(kept) if old in self._ports}
 
-    # -- as found.Rows -------------------------------------------------------------------------------------------------
+    # -- as found.SaRows -----------------------------------------------------------------------------------------------
 
     def identity(self, index: int) -> Identity:
         """(daddr, SPI, protocol, mark). No two SAs of a kernel share it, except larval ones with SPI 0."""
@@ -271,10 +271,10 @@ class Survey:
         """As in ParsedSa."""
         return self.templates[self.template[index]].verb
 
-    def crypto(self, index: int) -> Crypto:
+    def crypto(self, index: int) -> KeyFingerprint:
         """What is compared with another SA of the same identity."""
         keys = self.key_print[index]
-        return Crypto(self.templates[self.template[index]].names, None if keys == NO_PRINT else keys)
+        return KeyFingerprint(self.templates[self.template[index]].names, None if keys == NO_PRINT else keys)
 
     def repeated(self) -> Iterator[int]:
         """In order, the SAs that share their SPI with another one. SPI 0 is left out."""

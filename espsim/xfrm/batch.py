@@ -50,7 +50,7 @@ _USAGE = "Usage: ip xfrm XFRM-OBJECT { COMMAND | help }\nwhere  XFRM-OBJECT := s
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LineOutcome:
     """The outcome of one line. `errno` is None where `ip` itself refuses it, before the kernel is asked.
 
     `result` is OK, the errno's name, REFUSED, or HANG. `stdout` and `stderr` are what `ip` prints, with line feeds.
@@ -101,7 +101,7 @@ class Batch:
         self.netns = netns
         self._notes: list[str] = []  # what a command prints on standard error although it succeeds
 
-    def run(self, line: BatchLine) -> Outcome:
+    def run(self, line: BatchLine) -> LineOutcome:
         """Run one command. A refusal is in the outcome; nothing is raised for bad input."""
         printed: list[str] = []
         self._notes.clear()
@@ -119,7 +119,7 @@ class Batch:
         else:
             answer, why = (0, "OK", None), ""
         stderr = "".join(self._notes) + (f"{line.hide(why)}\n" if why else "")
-        return Outcome(line, *answer, "".join(printed), stderr)
+        return LineOutcome(line, *answer, "".join(printed), stderr)
 
     def _command(self, words: list[str], printed: list[str]) -> None:
         if words[0] == "pfkey":

@@ -29,7 +29,7 @@ from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest
 from espsim.text.iproute import IpRefusal, matches
 from espsim.text.state_words import parse_state
-from espsim.xfrm.batch import Batch, Outcome, read_sysctl
+from espsim.xfrm.batch import Batch, LineOutcome, read_sysctl
 from espsim.xfrm.batch_lines import BatchLine
 from espsim.xfrm.options import read_options
 
@@ -320,7 +320,7 @@ class _Comparison:
                 if match is not None:
                     drawn.setdefault(match[1], name)
 
-    def _texts(self, line: BatchLine, ran: _Ran, outcome: Outcome) -> tuple[str, str]:
+    def _texts(self, line: BatchLine, ran: _Ran, outcome: LineOutcome) -> tuple[str, str]:
         live = _normal(ran.stdout, self._drawn[0]) + ran.stderr
         model = _normal(outcome.stdout, self._drawn[1]) + outcome.stderr
         return live, model

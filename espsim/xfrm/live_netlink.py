@@ -31,7 +31,7 @@ from espsim.netlink.request import (
 from espsim.sad.association import NO_MARK, Encap, Limits, Mark, Selector
 from espsim.text.names import ENCAP_TYPES, EXTRA_FLAGS, FLAGS, bits_of
 from espsim.xfrm.live import namespace_holder
-from espsim.xfrm.request_line import Words, split_line
+from espsim.xfrm.request_line import RequestWords, split_line
 from espsim.xfrm.request_migrate import UNFIT, migrate_request, migrate_state_request, split_entries
 from espsim.xfrm.request_sa import ae_key, sa_request, spi_request, state_key
 from espsim.xfrm.requests import WORDS_OF
@@ -226,7 +226,7 @@ def key_attributes(key: StateKey) -> bytes:
     return found
 
 
-def message_of(verb: str, words: Words) -> tuple[int, int, bytes]:
+def message_of(verb: str, words: RequestWords) -> tuple[int, int, bytes]:
     """(type, flags, body) of one request."""
     flags, body = REQUEST | ACK, b""
     if verb == "ALLOCSPI":
@@ -298,12 +298,12 @@ class LiveKernel:
             raise NotAskable(f"{verb} is not a request to a kernel")
         if verb == "MIGRATE":
             words, entries = split_entries(words)
-            parsed = Words.parse(words, WORDS_OF[verb], None, 1)
+            parsed = RequestWords.parse(words, WORDS_OF[verb], None, 1)
             number, flags, body = MIGRATE, REQUEST | ACK, migrate_of(migrate_request(parsed, entries))
             length = parsed.optional("length", 16)
             body = body if length is None else body[:length]
         else:
-            number, flags, body = message_of(verb, Words.parse(words, WORDS_OF[verb], None, 1))
+            number, flags, body = message_of(verb, RequestWords.parse(words, WORDS_OF[verb], None, 1))
         code, extack, replies = self._talk(number, flags, body)
         if code:
             return {"errno": code, "result": errno_name(code), "extack": extack}

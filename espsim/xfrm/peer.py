@@ -26,7 +26,7 @@ _LEAST_HEADER = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class PacketShape:
     """What a line asks of one ESP packet.
 
     `seq64` includes seq_hi. `cut`: bytes to which ESP is cut. `ports`: of the UDP around it. `next_header` is ESP's,
@@ -77,7 +77,7 @@ class Peer:
         self._rng = rng
         self._engine = CryptographyEngine()
 
-    def esp_packet(self, shape: Shape, sa: SecurityAssociation | None, inner: bytes) -> bytes:
+    def esp_packet(self, shape: PacketShape, sa: SecurityAssociation | None, inner: bytes) -> bytes:
         """The outer IP packet. `sa` None, or without keys: zeros follow the ESP header."""
         if sa is None or sa.keys is None:
             sealed = esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(max(_JUNK, len(inner) - _LEAST_HEADER))
@@ -92,13 +92,13 @@ class Peer:
         addresses = (shape.src, shape.dst) if len(shape.dst) == 16 else None
         return packet_of(shape.src, shape.dst, PROTO_UDP, udp.emit(*shape.ports, sealed, addresses))
 
-    def ah_packet(self, shape: Shape) -> bytes:
+    def ah_packet(self, shape: PacketShape) -> bytes:
         """An AH header (RFC 4302 2) before an empty UDP datagram. Its ICV is 96 zero bits: espsim runs no AH."""
         inner = udp.emit(_SPORT, _DPORT, b"", (shape.src, shape.dst))
         header = bytes((PROTO_UDP, 4, 0, 0)) + esp.emit(shape.spi, shape.seq64 & 0xFFFFFFFF) + bytes(12)
         return packet_of(shape.src, shape.dst, PROTO_AH, header + inner)
 
-    def _seal(self, shape: Shape, sa: SecurityAssociation, inner: bytes) -> bytes:
+    def _seal(self, shape: PacketShape, sa: SecurityAssociation, inner: bytes) -> bytes:
         """ESP under the SA's keys, with the line's sequence number. No counter or limit is asked."""
         keys = sa.keys
         assert keys is not None  # noqa: S101 - the caller has checked
@@ -110,7 +110,7 @@ class Peer:
         return header + iv + self._engine.transform(keys).seal(header, seq_hi, iv, plaintext)
 
 
-def _inside(sa: SecurityAssociation, shape: Shape, inner: bytes) -> tuple[bytes, int]:
+def _inside(sa: SecurityAssociation, shape: PacketShape, inner: bytes) -> tuple[bytes, int]:
     """The payload of ESP and its next header, by the SA's mode and the line."""
     v4 = inner[0] >> 4 == 4
     if sa.mode is Mode.IPTFS or shape.blocks is not None or shape.aggregation is not None:

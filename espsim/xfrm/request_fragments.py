@@ -21,7 +21,7 @@ from espsim.core.numbers import PROTO_FRAGMENT
 from espsim.io.fragments import Joiner
 from espsim.reference.layers import judge
 from espsim.wire import fragments, ipv4, ipv6, ipv6_fragment
-from espsim.xfrm.request_line import Words
+from espsim.xfrm.request_line import RequestWords
 
 FRAGMENT_WORDS = frozenset({"fragments", "order", "only", "overlap", "df", "inner", "wait"})
 PATIENCE = {4: "net.ipv4.ipfrag_time", 6: "net.ipv6.ip6frag_time"}
@@ -60,7 +60,7 @@ class Cuts:
         return pieces[min(number, len(pieces)) - 1]  # a small datagram has fewer
 
 
-def cuts(words: Words) -> Cuts:
+def cuts(words: RequestWords) -> Cuts:
     """The `Cuts` of a line's words. InputError: a value out of range, or words that exclude each other."""
     text = words.values.get("fragments")
     at = None if text is None else () if text == "atomic" else tuple(words.list_of_numbers("fragments", 16))
@@ -75,7 +75,7 @@ def cuts(words: Words) -> Cuts:
     return Cuts(at, order, "overlap" in words, bool(words.number("df", 0, 1)), _part(words), wait)
 
 
-def _part(words: Words) -> tuple[int, int] | None:
+def _part(words: RequestWords) -> tuple[int, int] | None:
     if "inner" not in words:
         return None
     number, _, parts = words.text("inner").partition("/")

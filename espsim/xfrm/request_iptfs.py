@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from espsim.text.lexer import shown
 from espsim.wire import iptfs
-from espsim.xfrm.request_line import Words
+from espsim.xfrm.request_line import RequestWords
 
 IPTFS_WORDS = frozenset({"iptfs", "blocks"})
 MOST = 60000
@@ -23,7 +23,7 @@ Datagram = Callable[[int, int], bytes]
 """A datagram of an IP version with so many bytes of payload."""
 
 
-def aggregation(words: Words) -> bytes | None:
+def aggregation(words: RequestWords) -> bytes | None:
     """The AGGFRAG header, None where the line gives none."""
     if "iptfs" not in words:
         return None
@@ -33,7 +33,7 @@ def aggregation(words: Words) -> bytes | None:
     return iptfs.emit(said.get("off", 0), said.get("sub", 0), said.get("flags", 0))
 
 
-def blocks(words: Words, payload: int, version: int) -> Callable[[Datagram], bytes] | None:
+def blocks(words: RequestWords, payload: int, version: int) -> Callable[[Datagram], bytes] | None:
     """A function that makes the blocks, None where the line gives none. `version`: of inner packets that state none."""
     text = words.values.get("blocks")
     if text is None:
@@ -54,14 +54,14 @@ def blocks(words: Words, payload: int, version: int) -> Callable[[Datagram], byt
     return make
 
 
-def _parts(words: Words, text: str) -> list[tuple[str, int | bytes]]:
+def _parts(words: RequestWords, text: str) -> list[tuple[str, int | bytes]]:
     parts: list[tuple[str, int | bytes]] = []
     for part in text.split(","):
         kind, _, value = part.partition(":")
         if kind not in ("v4", "v6", "pad", "hex"):
             raise words.error(f"blocks: unknown kind {shown(kind)}; known: v4, v6, pad, hex, or a number alone")
         if kind == "hex":
-            octets = Words({"hex": value}, words.where, words.line).hexadecimal("hex") or b""
+            octets = RequestWords({"hex": value}, words.where, words.line).hexadecimal("hex") or b""
             parts.append((kind, octets))
         else:
             parts.append((kind, words.parse_number(f"{kind} of blocks", value, 16)))

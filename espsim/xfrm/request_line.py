@@ -58,7 +58,7 @@ def split_line(text: str, where: str | None, number: int) -> tuple[str, list[str
 
 
 @dataclass(slots=True)
-class Words:
+class RequestWords:
     """The key=value words of one request. Its repr shows names only: values may be keys."""
 
     values: dict[str, str]
@@ -69,7 +69,7 @@ class Words:
         return f"Words({', '.join(self.values)})"
 
     @classmethod
-    def parse(cls, words: list[str], known: Collection[str], where: str | None, line: int) -> Words:
+    def parse(cls, words: list[str], known: Collection[str], where: str | None, line: int) -> RequestWords:
         """The words. Each key must be known and given once. A key without `=` is a flag, such as `dump`."""
         values: dict[str, str] = {}
         for word in words:

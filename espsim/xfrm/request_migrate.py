@@ -21,7 +21,7 @@ from espsim.netlink.request import MigrateEntry, MigrateRequest, MigrateStateReq
 from espsim.netlink.spd import DIRECTIONS
 from espsim.sad.association import NO_MARK, Direction, Encap, Mark, SecurityAssociation, Selector
 from espsim.text.lexer import shown
-from espsim.xfrm.request_line import MODES, PROTOCOLS, Words
+from espsim.xfrm.request_line import MODES, PROTOCOLS, RequestWords
 from espsim.xfrm.request_sa import encap_of, offload_of, set_mark
 
 MIGRATE_STATE_WORDS = frozenset(
@@ -48,7 +48,7 @@ def split_entries(words: list[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if not word.startswith("{")], entries
 
 
-def migrate_state_request(words: Words) -> MigrateStateRequest:
+def migrate_state_request(words: RequestWords) -> MigrateStateRequest:
     """MIGRATE_STATE. Without words it is 132 zeros, which asks whether a kernel knows the message."""
     if not words.values.keys() - {"cap", "length"}:
         zeros = bytes(4)
@@ -66,7 +66,7 @@ def migrate_state_request(words: Words) -> MigrateStateRequest:
     )  # fmt: skip
 
 
-def _others(words: Words) -> frozenset[str]:
+def _others(words: RequestWords) -> frozenset[str]:
     names = [name for name in words.values.get("attr", "").split(",") if name]
     for name in names:
         if name not in UNFIT:
@@ -74,7 +74,7 @@ def _others(words: Words) -> frozenset[str]:
     return frozenset(names)
 
 
-def migrate_request(words: Words, entries: list[str]) -> MigrateRequest:
+def migrate_request(words: RequestWords, entries: list[str]) -> MigrateRequest:
     """MIGRATE. `entries` are the words in braces."""
     moves = tuple(_entry(words, text) for text in entries)
     selector, af = words.selector_with_family("sel")
@@ -88,12 +88,12 @@ def migrate_request(words: Words, entries: list[str]) -> MigrateRequest:
     )  # fmt: skip
 
 
-def _entry(words: Words, text: str) -> MigrateEntry:
+def _entry(words: RequestWords, text: str) -> MigrateEntry:
     parts = text[1:-1].split(",")
     if not text.endswith("}") or len(parts) != _PARTS:
         raise words.error("an entry of MIGRATE takes {old_src,old_dst,new_src,new_dst,proto,mode,reqid}")
     names = ("old_src", "old_dst", "new_src", "new_dst", "proto", "mode", "reqid")
-    said = Words(dict(zip(names, parts, strict=True)), words.where, words.line)
+    said = RequestWords(dict(zip(names, parts, strict=True)), words.where, words.line)
     old_src, old_dst, new_src, new_dst = (said.address(name) for name in names[:4])
     if len(old_src) != len(old_dst) or len(new_src) != len(new_dst):
         raise words.error("an entry of MIGRATE has addresses of different families")

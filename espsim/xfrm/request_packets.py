@@ -19,10 +19,10 @@ from espsim.sad.entry import SadEntry
 from espsim.text.lexer import shown
 from espsim.wire import esp, ipv4, ipv6, udp
 from espsim.xfrm.answers import Answer, ok
-from espsim.xfrm.peer import DATAGRAM_PORTS, Peer, Shape, datagram, keepalive
+from espsim.xfrm.peer import DATAGRAM_PORTS, PacketShape, Peer, datagram, keepalive
 from espsim.xfrm.request_fragments import FRAGMENT_WORDS, PATIENCE, Cuts, Reassembly, cuts
 from espsim.xfrm.request_iptfs import IPTFS_WORDS, MOST, aggregation, blocks
-from espsim.xfrm.request_line import Words
+from espsim.xfrm.request_line import RequestWords
 
 RX_WORDS = frozenset(
     {"src", "dst", "spi", "seq", "seq_hi", "proto", "icv", "cut", "encap", "mark", "cpu", "payload", "as",
@@ -49,7 +49,7 @@ class Traffic:
         netns.keepalive = self._keep_alive
         self._peer = Peer(random.Random(0))
 
-    def rx(self, words: Words) -> Callable[[], Answer]:
+    def rx(self, words: RequestWords) -> Callable[[], Answer]:
         """RX: the packet that the line describes arrives."""
         proto = words.choice("proto", _PROTOCOLS, PROTO_ESP)
         if proto not in _PROTOCOLS.values():
@@ -67,7 +67,7 @@ class Traffic:
         build = self._ipsec(words, proto, src, dst, payload, wanted)
         return lambda: self._receive(build(), mark, wanted)
 
-    def tx(self, words: Words) -> Callable[[], Answer]:
+    def tx(self, words: RequestWords) -> Callable[[], Answer]:
         """TX: the host sends one datagram."""
         dst, mark, payload, cpu = words.address("dst"), words.number("mark", 0), _payload(words), _cpu(words)
         src = words.address("src") if "src" in words else None
@@ -75,7 +75,7 @@ class Traffic:
             raise words.error("src and dst are of different families")
         return lambda: self._send(datagram(src or self._own_address(dst), dst, payload), mark, cpu)
 
-    def advance(self, words: Words) -> Callable[[], Answer]:
+    def advance(self, words: RequestWords) -> Callable[[], Answer]:
         """ADVANCE: time passes, and what is due leaves or is delivered."""
         seconds = words.seconds("seconds")
 
@@ -94,7 +94,7 @@ class Traffic:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _ipsec(  # noqa: PLR0917 - the words of a line
-        self, words: Words, proto: int, src: Address | None, dst: Address, payload: int, wanted: Cuts
+        self, words: RequestWords, proto: int, src: Address | None, dst: Address, payload: int, wanted: Cuts
     ) -> Callable[[], bytes]:
         spi, seq64 = words.number("spi"), words.number("seq") | words.number("seq_hi", 0) << 32
         holder = _holder(words) or (dst, spi)
@@ -108,7 +108,7 @@ class Traffic:
             outer = src or (sa.src if sa is not None and len(sa.src) == len(dst) else bytes(len(dst)))
             ends = self._inside(sa, src, outer, dst)
             made = make(lambda version, size: datagram(*self._ends(version, ends, dst), size)) if make else None
-            shape = Shape(outer, dst, spi, seq64, "icv" in words, cut, ports, next_header, made, header)
+            shape = PacketShape(outer, dst, spi, seq64, "icv" in words, cut, ports, next_header, made, header)
             if proto == PROTO_AH:
                 return self._peer.ah_packet(shape)
             return self._peer.esp_packet(shape, sa, wanted.inner(datagram(*ends, payload)))
@@ -217,7 +217,7 @@ def _single(policies: Iterable[Policy], direction: str) -> Iterator[Policy]:
             yield policy
 
 
-def _cpu(words: Words) -> int:
+def _cpu(words: RequestWords) -> int:
     """`cpu=N`: the CPU that handles the packet."""
     cpu = words.number("cpu", 0)
     if cpu >= POSSIBLE_CPUS:
@@ -246,21 +246,21 @@ def told(packet: bytes) -> str:
     return f"{text}ESP spi 0x{spi:x} seq 0x{seq:x}"
 
 
-def _payload(words: Words) -> int:
+def _payload(words: RequestWords) -> int:
     payload = words.number("payload", _PAYLOAD)
     if payload > MOST:
         raise words.error(f"payload is not in 0 to {MOST}")
     return payload
 
 
-def _ports(words: Words) -> tuple[int, int] | None:
+def _ports(words: RequestWords) -> tuple[int, int] | None:
     if words.values.get("encap", "none") == "none":
         return None
     sport, dport = words.numbers("encap", 2, 16)
     return sport, dport
 
 
-def _holder(words: Words) -> tuple[Address, int] | None:
+def _holder(words: RequestWords) -> tuple[Address, int] | None:
     """`as=SPI@DADDR`: whose keys the peer uses."""
     if "as" not in words:
         return None

@@ -14,7 +14,7 @@ from espsim.aead.suites import AEADS, Algorithm
 from espsim.netlink.request import IptfsRequest, SaRequest, SpiRequest, StateKey
 from espsim.sad.association import Direction, Encap, Mark, Offload
 from espsim.text.names import ENCAP_TYPES
-from espsim.xfrm.request_line import PROTOCOLS, Words
+from espsim.xfrm.request_line import PROTOCOLS, RequestWords
 
 _TUPLE = ("src", "dst", "proto", "mode", "reqid", "mark", "if_id", "pcpu", "dir", "seq", "family")
 SPI_WORDS = frozenset({*_TUPLE, "min", "max"})
@@ -35,7 +35,7 @@ _HIGHEST = 41  # XFRMA_IPTFS_PKT_SIZE
 _INBOUND, _PACKET = 2, 4  # XFRM_OFFLOAD_*
 
 
-def spi_request(words: Words) -> SpiRequest:
+def spi_request(words: RequestWords) -> SpiRequest:
     """ALLOCSPI."""
     src, dst = words.addresses()
     return SpiRequest(
@@ -46,7 +46,7 @@ def spi_request(words: Words) -> SpiRequest:
     )  # fmt: skip
 
 
-def acquire_request(words: Words) -> SpiRequest:
+def acquire_request(words: RequestWords) -> SpiRequest:
     """GETACQ, DELACQ: a state with SPI 0, by `seq`, or by its tuple."""
     any_address = bytes(4)
     src, dst = words.addresses() if "seq" not in words or "dst" in words else (any_address, any_address)
@@ -57,7 +57,7 @@ def acquire_request(words: Words) -> SpiRequest:
     )  # fmt: skip
 
 
-def sa_request(words: Words) -> SaRequest:
+def sa_request(words: RequestWords) -> SaRequest:
     """NEWSA, UPDSA."""
     src, dst = words.addresses()
     return SaRequest(
@@ -74,7 +74,7 @@ def sa_request(words: Words) -> SaRequest:
     )  # fmt: skip
 
 
-def _unknown(words: Words) -> tuple[int, ...]:
+def _unknown(words: RequestWords) -> tuple[int, ...]:
     """`attr=N,...`: attributes above the highest that 7.3 knows (XFRMA_IPTFS_PKT_SIZE). The kernel passes them over."""
     numbers = tuple(words.list_of_numbers("attr", 14)) if "attr" in words else ()
     if any(number <= _HIGHEST for number in numbers):
@@ -82,7 +82,7 @@ def _unknown(words: Words) -> tuple[int, ...]:
     return numbers
 
 
-def state_key(words: Words, proto: int | None = None) -> StateKey:
+def state_key(words: RequestWords, proto: int | None = None) -> StateKey:
     """GETSA, DELSA, EXPIRE. `proto` is the protocol where the line gives none (GETAE and NEWAE take ESP).
 
     `src` may be given, because the message has room for it. No kernel looks at it.
@@ -96,12 +96,12 @@ def state_key(words: Words, proto: int | None = None) -> StateKey:
     )  # fmt: skip
 
 
-def ae_key(words: Words) -> StateKey:
+def ae_key(words: RequestWords) -> StateKey:
     """GETAE, NEWAE."""
     return state_key(words, _ESP)
 
 
-def encap_of(words: Words) -> Encap | None:
+def encap_of(words: RequestWords) -> Encap | None:
     """`encap=TYPE,SPORT,DPORT`: the type by number or name. The original address is 0.0.0.0."""
     if "encap" not in words:
         return None
@@ -116,7 +116,7 @@ def encap_of(words: Words) -> Encap | None:
     return Encap(kind, sport, dport, bytes(4))
 
 
-def set_mark(words: Words) -> Mark | None:
+def set_mark(words: RequestWords) -> Mark | None:
     """`set_mark=V[/M]`, or its older name `output_mark=`: XFRMA_SET_MARK and its mask."""
     if "set_mark" in words and "output_mark" in words:
         raise words.error("set_mark and output_mark are two names of one thing: give one of them")
@@ -124,7 +124,7 @@ def set_mark(words: Words) -> Mark | None:
     return words.mark(key) if key in words else None
 
 
-def _iptfs(words: Words) -> IptfsRequest:
+def _iptfs(words: RequestWords) -> IptfsRequest:
     """XFRMA_IPTFS_*. `dont_frag` is a flag; `dont_frag=True` is the same."""
     flag = words.values.get("dont_frag", "0")
     if flag not in ("", "0", "1", "True", "False"):
@@ -135,7 +135,7 @@ def _iptfs(words: Words) -> IptfsRequest:
     )  # fmt: skip
 
 
-def offload_of(words: Words) -> Offload | None:
+def offload_of(words: RequestWords) -> Offload | None:
     """`offload=DEV,in|out,crypto|packet`, or `offload=IFINDEX,FLAGS` with XFRM_OFFLOAD_INBOUND (2) and _PACKET (4)."""
     if "offload" not in words:
         return None
@@ -149,7 +149,7 @@ def offload_of(words: Words) -> Offload | None:
     return Offload(parts[0], Direction(parts[1]), parts[2] == "packet")
 
 
-def _algorithms(words: Words) -> tuple[Algorithm, ...]:
+def _algorithms(words: RequestWords) -> tuple[Algorithm, ...]:
     for name, of in (("key", "aead"), ("icv", "aead"), ("crypt_key", "crypt"), ("auth_key", "auth"), ("trunc", "auth")):
         if name in words and of not in words:
             raise words.error(f"{name} without {of}")
@@ -174,6 +174,6 @@ def _algorithms(words: Words) -> tuple[Algorithm, ...]:
     return tuple(algorithms)
 
 
-def _key(words: Words, word: str, zeros: bytes) -> bytes:
+def _key(words: RequestWords, word: str, zeros: bytes) -> bytes:
     key = words.hexadecimal(word)
     return zeros if key is None else key

@@ -47,7 +47,7 @@ from espsim.xfrm import answers
 from espsim.xfrm.answers import Answer, ok
 from espsim.xfrm.policy import apply_policy
 from espsim.xfrm.policy_words import parse_policy_words
-from espsim.xfrm.request_line import IPSEC_ANY, Words, split_line
+from espsim.xfrm.request_line import IPSEC_ANY, RequestWords, split_line
 from espsim.xfrm.request_migrate import (
     MIGRATE_STATE_WORDS,
     MIGRATE_WORDS,
@@ -120,7 +120,7 @@ def check_request(line: str) -> None:
     verb, words = split
     try:
         if verb in WORDS_OF:
-            Words.parse(split_entries(words)[0] if verb == "MIGRATE" else words, WORDS_OF[verb], None, 1)
+            RequestWords.parse(split_entries(words)[0] if verb == "MIGRATE" else words, WORDS_OF[verb], None, 1)
         if verb not in _FREE and verb not in ("RX", "TX"):  # these can be checked only when their SAs are there
             _Session(Netns(), None)._prepare(verb, words, None, 1)
     except InputError as error:
@@ -159,7 +159,7 @@ class _Session:
         if known is None:
             raise InputError(f"unknown request {verb}; known: {', '.join((*WORDS_OF, *_FREE))}", where=where, line=line)
         words, entries = split_entries(words) if verb == "MIGRATE" else (words, [])
-        parsed = Words.parse(words, known, where, line)
+        parsed = RequestWords.parse(words, known, where, line)
         if verb == "MIGRATE_STATE":
             migrate_state_request(parsed)  # its words are checked also for kernels that don't know the message
         early = _refused_early(verb, parsed, self._netns.kernel)
@@ -170,7 +170,7 @@ class _Session:
             return _then_ok(lambda: migrate(self._netns, request))
         return self._verbs()[verb](parsed)
 
-    def _verbs(self) -> dict[str, Callable[[Words], Callable[[], Answer]]]:
+    def _verbs(self) -> dict[str, Callable[[RequestWords], Callable[[], Answer]]]:
         return {
             "ALLOCSPI": self._allocspi, "NEWSA": self._newsa, "UPDSA": self._updsa, "GETSA": self._getsa,
             "DELSA": self._delsa, "FLUSHSA": self._flushsa, "DUMP": self._dump, "GETAE": self._getae,
@@ -183,72 +183,72 @@ class _Session:
 
     # -- netlink ------------------------------------------------------------------------------------------------------
 
-    def _allocspi(self, words: Words) -> Callable[[], Answer]:
+    def _allocspi(self, words: RequestWords) -> Callable[[], Answer]:
         request = spi_request(words)
         return lambda: ok(reply=answers.state(self._netns.allocspi(request)))
 
-    def _newsa(self, words: Words) -> Callable[[], Answer]:
+    def _newsa(self, words: RequestWords) -> Callable[[], Answer]:
         request = sa_request(words)
         return _then_ok(lambda: self._netns.newsa(request))
 
-    def _updsa(self, words: Words) -> Callable[[], Answer]:
+    def _updsa(self, words: RequestWords) -> Callable[[], Answer]:
         request = sa_request(words)
         return _then_ok(lambda: self._netns.updsa(request))
 
-    def _getsa(self, words: Words) -> Callable[[], Answer]:
+    def _getsa(self, words: RequestWords) -> Callable[[], Answer]:
         key = state_key(words)
         return lambda: ok(reply=answers.state(self._netns.getsa(key)))
 
-    def _delsa(self, words: Words) -> Callable[[], Answer]:
+    def _delsa(self, words: RequestWords) -> Callable[[], Answer]:
         key = state_key(words)
         return _then_ok(lambda: self._netns.delsa(key))
 
-    def _flushsa(self, words: Words) -> Callable[[], Answer]:
+    def _flushsa(self, words: RequestWords) -> Callable[[], Answer]:
         proto = words.protocol(IPSEC_ANY)
         return _then_ok(lambda: self._netns.flushsa(proto))
 
-    def _dump(self, words: Words) -> Callable[[], Answer]:
+    def _dump(self, words: RequestWords) -> Callable[[], Answer]:
         proto = words.protocol(0)
         return lambda: answers.states(self._netns.dump(proto))
 
-    def _getae(self, words: Words) -> Callable[[], Answer]:
+    def _getae(self, words: RequestWords) -> Callable[[], Answer]:
         key = ae_key(words)
         return _then_ok(lambda: self._netns.getae(key))
 
-    def _newae(self, words: Words) -> Callable[[], Answer]:
+    def _newae(self, words: RequestWords) -> Callable[[], Answer]:
         key, replay, replace = ae_key(words), words.esn() or words.replay_val(), words.number("replace", 0, 1)
         return _then_ok(lambda: self._netns.newae(key, replay, replace_flag=bool(replace)))
 
-    def _expire(self, words: Words) -> Callable[[], Answer]:
+    def _expire(self, words: RequestWords) -> Callable[[], Answer]:
         key, hard = state_key(words), words.number("hard", bits=8)
         return _then_ok(lambda: self._netns.expire(key, hard=bool(hard)))
 
-    def _migrate_state(self, words: Words) -> Callable[[], Answer]:
+    def _migrate_state(self, words: RequestWords) -> Callable[[], Answer]:
         request = migrate_state_request(words)
         return lambda: ok() | {"extack": migrate_state(self._netns, request)}
 
-    def _getdefault(self, words: Words) -> Callable[[], Answer]:
+    def _getdefault(self, words: RequestWords) -> Callable[[], Answer]:
         defaults = self._netns.spd.defaults
         return lambda: ok(reply={direction: DEFAULT_NUMBERS[defaults[direction]] for direction in _DIRECTIONS})
 
-    def _setdefault(self, words: Words) -> Callable[[], Answer]:
+    def _setdefault(self, words: RequestWords) -> Callable[[], Answer]:
         numbers = {direction: words.number(direction, 0, 8) for direction in _DIRECTIONS}
         names = {number: name for name, number in DEFAULT_NUMBERS.items()}
         said = {direction: names[number] for direction, number in numbers.items() if number in names}
         return _then_ok(lambda: self._netns.set_default(said))
 
-    def _getacq(self, words: Words) -> Callable[[], Answer]:
+    def _getacq(self, words: RequestWords) -> Callable[[], Answer]:
         request = acquire_request(words)
         return lambda: ok(reply=answers.state(self._netns.get_acquire(request)))
 
-    def _delacq(self, words: Words) -> Callable[[], Answer]:
+    def _delacq(self, words: RequestWords) -> Callable[[], Answer]:
         request = acquire_request(words)
         return _then_ok(lambda: self._netns.delete_acquire(request))
 
     # -- the model's own ----------------------------------------------------------------------------------------------
 
     def _sysctl(self, words: list[str], where: str | None, line: int) -> Callable[[], Answer]:
-        parsed = Words({}, where, line)
+        parsed = RequestWords({}, where, line)
         if len(words) != 1 or "=" not in words[0]:
             raise parsed.error("SYSCTL takes NAME=VALUE")
         name, _, text = words[0].partition("=")
@@ -272,10 +272,10 @@ class _Session:
             raise InputError(" ".join(refusal.text.split()), where=where, line=line) from None
         return _then_ok(lambda: apply_policy(self._netns, command))
 
-    def _events(self, words: Words) -> Callable[[], Answer]:
+    def _events(self, words: RequestWords) -> Callable[[], Answer]:
         return lambda: answers.events(self._netns.events())
 
-    def _stat(self, words: Words) -> Callable[[], Answer]:
+    def _stat(self, words: RequestWords) -> Callable[[], Answer]:
         return lambda: ok(nonzero={name: n for name, n in sorted(self._netns.counters.items()) if n})
 
 
@@ -289,7 +289,7 @@ def _then_ok(act: Callable[[], object]) -> Callable[[], Answer]:
     return ask
 
 
-def _refused_early(verb: str, words: Words, kernel: Kernel) -> Callable[[], Answer] | None:
+def _refused_early(verb: str, words: RequestWords, kernel: Kernel) -> Callable[[], Answer] | None:
     """What netlink refuses before xfrm sees the message (xfrm_user_rcv_msg). None: nothing.
 
     It checks in this order: whether this kernel knows the message, the capability, the length.

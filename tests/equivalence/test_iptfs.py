@@ -140,7 +140,7 @@ def left(folder, path, sas, run):
     out, rows = folder / "out.pcap", folder / "rows"
     sad = new_sad(*sas, gcm_sa(spi=0x2001, selector=Selector(proto=1)), keep_window=True)
     with Outputs() as outputs:
-        files = encap.Files(path, str(out), outputs.text(str(rows)), False, outputs)
+        files = encap._Files(path, str(out), outputs.text(str(rows)), False, outputs)
         stats, _, ambiguous = run(files, Outbound(sad, constant))
     said = stats.as_dict()
     for name in ("engine", "engine_version", "engine_isa", "engines"):
@@ -167,7 +167,7 @@ def test_both_paths_seal_the_same(folder, engine, workers, sas, data, rows):
     path = capture(folder / "in.pcap", packets, [100.0 + sum(gaps[:n]) for n in range(len(packets))])
 
     def batches(files, outbound):
-        return encap._in_batches(files, outbound, packets_of.Way(False, engine, workers, True))
+        return encap._in_batches(files, outbound, packets_of.PathChoice(False, engine, workers, True))
 
     with pytest.MonkeyPatch.context() as patch:
         cut(patch, rows)

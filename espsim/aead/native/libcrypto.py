@@ -20,7 +20,7 @@ from espsim.aead.isa import CPU_INFO, openssl_isa
 from espsim.aead.native import libcrypto_rows as places
 from espsim.aead.native.engine import NativeEngine, NativeRows
 from espsim.aead.native.slots import KEY, MAC, ROUTINE, Secret, make_lines
-from espsim.aead.suites import HASHES, Kind, SuiteKeys
+from espsim.aead.suites import HASHES, SuiteKeys, SuiteKind
 from espsim.core.arrays import I64, U8
 from espsim.jit.memory import zeros
 
@@ -69,7 +69,7 @@ class LibcryptoEngine(NativeEngine):
     def supports(self, keys: SuiteKeys) -> bool:
         """What the docstring of the module names."""
         suite = keys.suite
-        if suite.kind is not Kind.AUTHENC:
+        if suite.kind is not SuiteKind.AUTHENC:
             return suite.cipher in _CIPHERS
         if suite.cipher == _CAMELLIA and not self._camellia:
             return False
@@ -78,7 +78,9 @@ class LibcryptoEngine(NativeEngine):
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
         lines = make_lines(slots, self.supports)
         contexts = _Contexts(self._lib)
-        macs = Secret(_MAC_STRIDE * len(slots) if any(s and s.keys.suite.kind is Kind.AUTHENC for s in slots) else 0)
+        macs = Secret(
+            _MAC_STRIDE * len(slots) if any(s and s.keys.suite.kind is SuiteKind.AUTHENC for s in slots) else 0
+        )
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
             if slot is None or not self.supports(slot.keys):
                 continue

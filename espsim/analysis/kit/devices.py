@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from espsim.analysis.kit.packets import Case, Sealer, Step, datagram, deleting, make_case
+from espsim.analysis.kit.packets import Case, CaseSealer, CaseStep, datagram, deleting, make_case
 from espsim.analysis.kit.packets import make_sa as make_any_sa
 from espsim.core.address import format_address
 from espsim.core.numbers import PROTO_UDP
@@ -27,7 +27,7 @@ def _sa(spi: int, label: str, src: str = "", dst: str = "") -> SecurityAssociati
     return make_any_sa(spi, label=label, mode=Mode.TRANSPORT, src=src, dst=dst)
 
 
-class _Peer(Sealer):
+class _Peer(CaseSealer):
     """Sends texts under one SA."""
 
     def send(self, seq: int, text: str) -> bytes:
@@ -158,4 +158,4 @@ def rekeys() -> Iterator[Case]:
         ),
         same[0],
     )
-    yield replace(case, steps=(*case.steps, Step("add", same[1])))
+    yield replace(case, steps=(*case.steps, CaseStep("add", same[1])))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from importlib import resources
 
 from espsim.analysis.kit.answers import Answers, check_known, of_device, software
-from espsim.analysis.kit.groups import GROUPS, Group
+from espsim.analysis.kit.groups import GROUPS, CaseGroup
 from espsim.analysis.kit.manifest import (
     NAME,
     VERSION,
@@ -29,7 +29,7 @@ from espsim.analysis.kit.manifest import (
     schema,
     write_manifest,
 )
-from espsim.analysis.kit.packets import Case, Step
+from espsim.analysis.kit.packets import Case, CaseStep
 from espsim.core.address import format_address
 from espsim.core.errors import InputError
 from espsim.core.stopping import uncut
@@ -113,7 +113,7 @@ class _Writer:
         self._files[name] = hashlib.sha256(data).hexdigest()
         return name
 
-    def _case(self, group: Group, case: Case) -> CaseEntry:
+    def _case(self, group: CaseGroup, case: Case) -> CaseEntry:
         ident = f"{group.ident}/{case.ident}"
         text = _sad_text(case)
         capture = self._file(f"{ident}/in.pcap", _capture(case))
@@ -180,7 +180,7 @@ def _sad_text(case: Case) -> str:
     return head + "".join(f"{_command(step)}\n" for step in case.steps)
 
 
-def _command(step: Step) -> str:
+def _command(step: CaseStep) -> str:
     if step.verb == "add":
         return format_sa_line(step.sa, verb="add")
     sa = step.sa
@@ -188,7 +188,7 @@ def _command(step: Step) -> str:
     return f"ip xfrm state delete {ends} proto esp spi 0x{sa.spi:08x}"
 
 
-def _needs(group: Group, case: Case) -> list[str]:
+def _needs(group: CaseGroup, case: Case) -> list[str]:
     """What an implementation must have, in words that a program can compare."""
     needs: set[str] = set()
     for sa in (step.sa for step in case.steps):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 
-from espsim.analysis.kit.packets import Case, Sealer, clear, make_case, make_sa
+from espsim.analysis.kit.packets import Case, CaseSealer, clear, make_case, make_sa
 from espsim.core.numbers import PROTO_FRAGMENT
 from espsim.wire import ipv4, ipv6
 
@@ -90,7 +90,7 @@ def _pieces(
     ident: str, name: str, about: str, version: int, count: int, *, order: Sequence[int], first: int = 0
 ) -> Case:
     sa = make_sa(outer=version, label=ident)
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     parts = split(seal.packet(2, clear(f"{ident} 2", size=900)), count, first=first)
     frames = [seal.packet(1, clear(f"{ident} 1")), *(parts[n] for n in order), seal.packet(3, clear(f"{ident} 3"))]
     return make_case(ident, name, f"{about} Whole packets before and after.", sa, frames)
@@ -98,7 +98,7 @@ def _pieces(
 
 def _overlapping() -> Case:
     sa = make_sa(label="overlap")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     packet = seal.packet(2, clear("overlap 2", size=900))
     end = len(packet) - ipv4.HEADER_LENGTH
     parts = [
@@ -118,7 +118,7 @@ def _overlapping() -> Case:
 
 def _burst() -> Case:
     sa = make_sa(label="burst")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     sets = [split(seal.packet(n, clear(f"burst {n}", size=900)), 4, ident=_IDENT + n) for n in (1, 2, 3)]
     frames = [parts[n] for n in range(4) for parts in sets]
     return make_case(
@@ -132,7 +132,7 @@ def _burst() -> Case:
 
 def _encapsulated() -> Case:
     sa = make_sa(natt=(4500, 4500), label="natt fragments")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     parts = split(seal.packet(1, clear("natt fragments 1", size=900)), 3)
     return make_case(
         "ipv4-udp-fragments",
@@ -147,7 +147,7 @@ def inner_fragments() -> Iterator[Case]:
     """Fragments inside: a tunnel delivers each as it is, and puts nothing together."""
     for version in (4, 6):
         sa = make_sa(outer=version, label="inside")
-        seal = Sealer(sa)
+        seal = CaseSealer(sa)
         parts = split(clear("inside", version, size=900), 3)
         frames = [seal.packet(n, part) for n, part in enumerate(parts, 1)]
         yield make_case(

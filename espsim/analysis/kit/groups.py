@@ -14,7 +14,7 @@ from espsim.analysis.kit.packets import Case
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CaseGroup:
     """Cases of one kind; `dpdk`: whether DPDK has tests of it."""
 
     ident: str
@@ -29,24 +29,24 @@ class Group:
 
 
 GROUPS = (
-    Group("known-vectors", "Inbound known vectors", True, (known.known_vectors,)),
-    Group("algorithms", "Combined test alg list", True, (known.algorithms,)),
-    Group("modes", "Tunnel and transport", True, (headers.modes,)),
-    Group("udp", "UDP encapsulation", True, (headers.encapsulation,)),
-    Group("icv", "ICV corruption", True, (known.icv_corruption,)),
-    Group("tunnel-header", "Tunnel addr verification", True, (headers.tunnel_addresses, known.unknown_spi)),
-    Group("df", "Tunnel header DF", True, (headers.dont_fragment,)),
-    Group("dscp", "Tunnel header DSCP and ECN", True, (headers.dscp_and_ecn,)),
-    Group("flow-label", "Tunnel header FLABEL", True, (headers.flow_label,)),
-    Group("ttl", "Tunnel header TTL and hop limit", True, (headers.ttl,)),
-    Group("lifetimes", "SA soft and hard expiry", True, (refusals.lifetimes,)),
-    Group("windows", "Antireplay", True, (numbers.windows, refusals.transport_refusals)),
-    Group("esn", "ESN and Antireplay", True, (numbers.extended,)),
-    Group("fragments", "Fragments", True, (fragments.outer_fragments, fragments.inner_fragments)),
-    Group("own-traffic", "Own traffic in a capture", False, (headers.own_traffic,)),
-    Group("malformed", "Malformed packets", False, (refusals.malformed,)),
-    Group("duplicates", "Duplicate SPI and delete of a twin", False, (devices.duplicates,)),
-    Group("aliases", "Alias of an SPI", False, (devices.aliases,)),
-    Group("full-table", "Full table", False, (devices.full_tables,)),
-    Group("rekey", "Rekey overlap", False, (devices.rekeys,)),
+    CaseGroup("known-vectors", "Inbound known vectors", True, (known.known_vectors,)),
+    CaseGroup("algorithms", "Combined test alg list", True, (known.algorithms,)),
+    CaseGroup("modes", "Tunnel and transport", True, (headers.modes,)),
+    CaseGroup("udp", "UDP encapsulation", True, (headers.encapsulation,)),
+    CaseGroup("icv", "ICV corruption", True, (known.icv_corruption,)),
+    CaseGroup("tunnel-header", "Tunnel addr verification", True, (headers.tunnel_addresses, known.unknown_spi)),
+    CaseGroup("df", "Tunnel header DF", True, (headers.dont_fragment,)),
+    CaseGroup("dscp", "Tunnel header DSCP and ECN", True, (headers.dscp_and_ecn,)),
+    CaseGroup("flow-label", "Tunnel header FLABEL", True, (headers.flow_label,)),
+    CaseGroup("ttl", "Tunnel header TTL and hop limit", True, (headers.ttl,)),
+    CaseGroup("lifetimes", "SA soft and hard expiry", True, (refusals.lifetimes,)),
+    CaseGroup("windows", "Antireplay", True, (numbers.windows, refusals.transport_refusals)),
+    CaseGroup("esn", "ESN and Antireplay", True, (numbers.extended,)),
+    CaseGroup("fragments", "Fragments", True, (fragments.outer_fragments, fragments.inner_fragments)),
+    CaseGroup("own-traffic", "Own traffic in a capture", False, (headers.own_traffic,)),
+    CaseGroup("malformed", "Malformed packets", False, (refusals.malformed,)),
+    CaseGroup("duplicates", "Duplicate SPI and delete of a twin", False, (devices.duplicates,)),
+    CaseGroup("aliases", "Alias of an SPI", False, (devices.aliases,)),
+    CaseGroup("full-table", "Full table", False, (devices.full_tables,)),
+    CaseGroup("rekey", "Rekey overlap", False, (devices.rekeys,)),
 )

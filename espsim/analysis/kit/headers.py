@@ -14,7 +14,7 @@ from espsim.analysis.kit.packets import (
     ENDS,
     INSIDE,
     Case,
-    Sealer,
+    CaseSealer,
     clear,
     datagram,
     make_case,
@@ -31,7 +31,7 @@ def modes() -> Iterator[Case]:
     """Tunnels of each family in each, and transport mode."""
     for inner, outer in ((4, 4), (6, 6), (4, 6), (6, 4)):
         sa = make_sa(outer=outer, label=f"{inner}in{outer}")
-        seal = Sealer(sa)
+        seal = CaseSealer(sa)
         frames = [seal.packet(n, clear(f"tunnel {inner}in{outer} {n}", inner, size=100 * n)) for n in (1, 2, 3)]
         yield make_case(
             f"tunnel-ipv{inner}-in-ipv{outer}",
@@ -46,7 +46,7 @@ def modes() -> Iterator[Case]:
     yield _transport_extensions()
     yield _padding()
     sa = make_sa(suite=CBC_SHA256, label="tfc")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = [seal.packet(1, clear("tfc 1") + bytes(200), 4), seal.packet(2, clear("tfc 2"))]
     yield make_case(
         "tfc-padding",
@@ -59,7 +59,7 @@ def modes() -> Iterator[Case]:
 
 def _transport(version: int) -> Case:
     sa = make_sa(outer=version, mode=Mode.TRANSPORT, label="transport")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = [
         seal.packet(n, datagram(f"transport {n}", version, ends=ENDS[version], size=100 * n), PROTO_UDP)
         for n in (1, 2, 3)
@@ -75,7 +75,7 @@ def _transport(version: int) -> Case:
 
 def _transport_options() -> Case:
     sa = make_sa(mode=Mode.TRANSPORT, label="options")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = [
         seal.packet(n, datagram(f"options {n}", ends=ENDS[4]), PROTO_UDP, options=b"\x01" * (4 * n), tos=0xB8)
         for n in (1, 2)
@@ -91,7 +91,7 @@ def _transport_options() -> Case:
 
 def _transport_extensions() -> Case:
     sa = make_sa(outer=6, mode=Mode.TRANSPORT, label="extensions")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     pad = bytes((1, 4)) + bytes(4)
     esp_after = bytes((50, 0)) + pad
     hop: dict[str, Any] = {"options": esp_after, "proto": PROTO_HOP_BY_HOP}
@@ -111,7 +111,7 @@ def _transport_extensions() -> Case:
 
 def _padding() -> Case:
     sa = make_sa(label="padding")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     inner = [clear(f"padding {n}", size=10 + n) for n in range(4)]
     tails = [bytes((9, 9, 2, 4)), bytes(255) + bytes((255, 4)), bytes((0, 4)), bytes((7,)) * 7 + bytes((7, 4))]
     frames = [
@@ -132,7 +132,7 @@ def _padding() -> Case:
 def dont_fragment() -> Iterator[Case]:
     """DPDK's DF tests, seen from the receiver: the inner bit stays what it is."""
     sa = make_sa(label="df")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     names = {
         (0, 0): "copy DF (inner 0)",
         (1, 1): "copy DF (inner 1)",
@@ -155,7 +155,7 @@ def dscp_and_ecn() -> Iterator[Case]:
     for version in (4, 6):
         for flags, name in (((), "set DSCP, inner stays"), (("decap-dscp",), "copy DSCP to the inner header")):
             sa = make_sa(outer=version, label=name, flags=flags)
-            seal = Sealer(sa)
+            seal = CaseSealer(sa)
             frames = [
                 seal.packet(n, clear(f"dscp {n}", version, tos=inner << 2), tos=outer << 2)
                 for n, (outer, inner) in enumerate(((0, 0), (1, 1), (0, 1), (1, 0), (46, 10)), 1)
@@ -174,7 +174,7 @@ def dscp_and_ecn() -> Iterator[Case]:
 
 def _ecn(version: int, flags: tuple[str, ...]) -> Case:
     sa = make_sa(outer=version, label="ecn", flags=flags)
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     pairs = [(outer, inner) for outer in range(4) for inner in range(4)]
     frames = [
         seal.packet(n, clear(f"ecn {outer} {inner}", version, tos=inner), tos=outer)
@@ -188,7 +188,7 @@ def _ecn(version: int, flags: tuple[str, ...]) -> Case:
 def flow_label() -> Iterator[Case]:
     """DPDK's flow label tests, seen from the receiver: the inner label stays what it is."""
     sa = make_sa(outer=6, label="flow")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     names = {
         (0, 0): "copy FLABEL (inner 0)",
         (1, 1): "copy FLABEL (inner 1)",
@@ -212,7 +212,7 @@ def ttl() -> Iterator[Case]:
     """A receiver hands on the inner TTL: who forwards counts it down."""
     for version, field in ((4, "TTL"), (6, "hop limit")):
         sa = make_sa(outer=version, label="ttl")
-        seal = Sealer(sa)
+        seal = CaseSealer(sa)
         frames = [
             seal.packet(n, clear(f"ttl {n}", version, ttl=inner), ttl=outer)
             for n, (outer, inner) in enumerate(((64, 1), (1, 64), (255, 0)), 1)
@@ -233,7 +233,7 @@ def encapsulation() -> Iterator[Case]:
     """RFC 3948, and packets that are encapsulated otherwise than their SA."""
     for version in (4, 6):
         sa = make_sa(outer=version, natt=(4500, 4500), label="natt")
-        seal = Sealer(sa)
+        seal = CaseSealer(sa)
         frames = [seal.packet(n, clear(f"udp {n}", version)) for n in (1, 2)]
         frames.append(seal.packet(3, clear("udp moved", version), natt=(31002, 4500)))
         yield make_case(
@@ -244,7 +244,7 @@ def encapsulation() -> Iterator[Case]:
             frames,
         )
     sa = make_sa(natt=(4650, 4660), label="custom ports")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     yield make_case(
         "udp-custom-ports",
         "UDP encapsulation with custom ports",
@@ -253,7 +253,7 @@ def encapsulation() -> Iterator[Case]:
         [seal.packet(n, clear(f"custom {n}")) for n in (1, 2)],
     )
     sa = make_sa(natt=(4500, 4500), mode=Mode.TRANSPORT, label="natt transport")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     yield make_case(
         "udp-transport",
         "UDP encapsulation, transport mode",
@@ -262,7 +262,7 @@ def encapsulation() -> Iterator[Case]:
         [seal.packet(n, datagram(f"{n}", ends=ENDS[4]), PROTO_UDP) for n in (1, 2)],
     )
     wrapped, bare = make_sa(0x1001, natt=(4500, 4500), label="with"), make_sa(0x1002, label="without")
-    first, second = Sealer(wrapped), Sealer(bare)
+    first, second = CaseSealer(wrapped), CaseSealer(bare)
     frames = [
         first.packet(1, clear("verify 1")),
         first.packet(2, clear("verify bare"), natt=None),
@@ -284,7 +284,7 @@ def own_traffic() -> Iterator[Case]:
     ours, theirs = ENDS[4][1], ENDS[4][0]
     inbound = make_sa(0x1001, label="in", dir=Direction.IN)
     outbound = make_sa(0x2002, label="out", dir=Direction.OUT, src=ours, dst=theirs, window=0)
-    receive, send = Sealer(inbound), Sealer(outbound)
+    receive, send = CaseSealer(inbound), CaseSealer(outbound)
     frames = [
         send.packet(7, clear("own 7", ends=INSIDE[4][::-1])),
         receive.packet(1, clear("received 1")),
@@ -304,7 +304,7 @@ def own_traffic() -> Iterator[Case]:
 def tunnel_addresses() -> Iterator[Case]:
     """What DPDK's tunnel header checks ask, answered as Linux does."""
     sa = make_sa(label="addresses")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = [
         seal.packet(1, clear("dst 1")),
         seal.packet(2, clear("dst wrong"), dst="192.0.2.9"),
@@ -328,7 +328,7 @@ def tunnel_addresses() -> Iterator[Case]:
     ends = INSIDE[4]
     about = "One SPI, two peers, two local addresses: each packet meets the keys of its own destination."
     pair = (make_sa(0x55, label="a"), make_sa(0x55, label="b", src="198.51.100.2", dst="192.0.2.2"))
-    a, b = map(Sealer, pair)
+    a, b = map(CaseSealer, pair)
     frames = [
         a.packet(1, clear("to a", ends=ends)),
         b.packet(1, clear("to b")),

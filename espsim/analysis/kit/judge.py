@@ -26,7 +26,7 @@ from espsim.analysis.kit.manifest import CaseEntry, DeviceEntry, Manifest
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.core.inputs import read_whole
-from espsim.io.program import Ran, run_programs
+from espsim.io.program import RanProgram, run_programs
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
 SKIPPED_STATUS = 77
@@ -40,7 +40,7 @@ Heard = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedCase:
     """One case: PASS, FAIL with the first difference in words, or SKIP with the reason."""
 
     case: CaseEntry
@@ -107,19 +107,19 @@ def judge(
     at_once: int = 1,
     timeout: float = 60.0,
     tell: Heard = lambda _case: None,
-) -> list[Judged]:
+) -> list[JudgedCase]:
     """Run the command for every case, and judge each. In the order of the cases, however many run at once.
 
     `model`: judge by what the device of this model answers; cases without an answer of it are skipped. `tell` hears
     the id of each case when it is done.
     """
     run = _Run(folder, command, model)
-    judged: dict[str, Judged] = {}
+    judged: dict[str, JudgedCase] = {}
     asked = []
     for case in cases:
         why = _no_answer(case, model)
         if why:
-            judged[case.id] = Judged(case, SKIP, why)
+            judged[case.id] = JudgedCase(case, SKIP, why)
         else:
             asked.append(case)
     with tempfile.TemporaryDirectory(prefix="espsim-kit-") as work:
@@ -154,23 +154,23 @@ class _Run:
         shutil.copyfile(os.path.join(self.folder, case.sad), values["sad"])
         return self.command.fill(values)
 
-    def judged(self, at: str, case: CaseEntry, ran: Ran) -> Judged:
+    def judged(self, at: str, case: CaseEntry, ran: RanProgram) -> JudgedCase:
         """What became of one case."""
         said = f": {shortened(ran.said, 200)}" if ran.said else ""
         if ran.status == SKIPPED_STATUS:
-            return Judged(case, SKIP, shortened(ran.said, 200) or "the program says that it can't (exit status 77)")
+            return JudgedCase(case, SKIP, shortened(ran.said, 200) or "the program says that it can't (exit status 77)")
         if ran.status is None:
-            return Judged(case, FAIL, f"{ran.killed}, and was killed{said}")
+            return JudgedCase(case, FAIL, f"{ran.killed}, and was killed{said}")
         if ran.status:
             how = f"exit status {ran.status}" if ran.status > 0 else f"ended by signal {-ran.status}"
-            return Judged(case, FAIL, f"{how}{said}")
+            return JudgedCase(case, FAIL, f"{how}{said}")
         device = _device(case, self.model)
         out, verdicts = (case.out, case.verdicts) if device is None else (device.out or "", device.verdicts or "")
         lines = read_lines(os.path.join(self.folder, verdicts))
         why = difference(os.path.join(self.folder, out), f"{at}/out.pcap", lines)
         if why is None and "verdicts" in self.command.places:
             why = of_lines(lines, f"{at}/verdicts.jsonl")
-        return Judged(case, PASS if why is None else FAIL, why or "")
+        return JudgedCase(case, PASS if why is None else FAIL, why or "")
 
 
 def _no_answer(case: CaseEntry, model: str | None) -> str:
@@ -211,7 +211,7 @@ class _Line(BaseModel):
     seq64: int | None = None
 
 
-def summary(manifest: Manifest, judged: Sequence[Judged], command: str) -> dict[str, Any]:
+def summary(manifest: Manifest, judged: Sequence[JudgedCase], command: str) -> dict[str, Any]:
     """The JSON of `espsim kit run`."""
     groups = []
     for group in manifest.groups:

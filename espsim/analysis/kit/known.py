@@ -11,7 +11,18 @@ from importlib import resources
 from typing import Any
 
 from espsim.aead.suites import AEADS, CIPHERS, HASHES, Algorithm
-from espsim.analysis.kit.packets import CBC_SHA256, ENDS, GCM, Case, Sealer, Words, clear, make_case, make_sa, wrap_ip
+from espsim.analysis.kit.packets import (
+    CBC_SHA256,
+    ENDS,
+    GCM,
+    Case,
+    CaseSealer,
+    Words,
+    clear,
+    make_case,
+    make_sa,
+    wrap_ip,
+)
 from espsim.core.numbers import PROTO_ESP
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation
 from espsim.wire import ipv4
@@ -101,7 +112,7 @@ def algorithms() -> Iterator[Case]:
     for name, suite in _every_suite():
         ident = name.translate(_SHORT)
         sa = make_sa(suite=suite, label=name)
-        seal = Sealer(sa)
+        seal = CaseSealer(sa)
         packets = [seal.packet(n, clear(f"{ident} {n}", size=20 * n)) for n in (1, 2, 3)]
         if suite[-1][3]:
             packets[1] = packets[1][:-1] + bytes((packets[1][-1] ^ 1,))
@@ -135,7 +146,7 @@ def icv_corruption() -> Iterator[Case]:
 
 def _corrupted(name: str, suite: Words, *, esn: bool) -> Case:
     sa = make_sa(suite=suite, label=name, flags=("esn",) if esn else ())
-    seal, keys = Sealer(sa), sa.keys
+    seal, keys = CaseSealer(sa), sa.keys
     iv, icv = (keys.suite.iv_length, keys.icv_length) if keys is not None else (0, 0)
     good = [seal.packet(n, clear(f"icv {name} {n}")) for n in range(1, 20)]
     places = [
@@ -164,7 +175,7 @@ def unknown_spi() -> Iterator[Case]:
     """Packets that no SA is for."""
     sa = make_sa()
     other = make_sa(0x1002, label="unknown")
-    seal, stranger = Sealer(sa), Sealer(other)
+    seal, stranger = CaseSealer(sa), CaseSealer(other)
     frames = [
         seal.packet(1, clear("spi 1")),
         stranger.packet(1, clear("spi stranger")),
@@ -184,7 +195,7 @@ def unknown_spi() -> Iterator[Case]:
         (sa, sixth),
         [
             seal.packet(1, clear("family 4")),
-            Sealer(sixth).packet(1, clear("family 6", 6)),
+            CaseSealer(sixth).packet(1, clear("family 6", 6)),
             seal.packet(2, clear("family 4 again")),
         ],
     )

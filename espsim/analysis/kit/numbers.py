@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from espsim.analysis.kit.packets import Case, Sealer, clear, make_case, make_sa
+from espsim.analysis.kit.packets import Case, CaseSealer, clear, make_case, make_sa
 
 WRAP = 1 << 32
 SIZES = (32, 64, 128, 1024, 2048, 4096)
@@ -147,7 +147,7 @@ def _case(
     numbers = [n if isinstance(n, tuple) else (n, "") for n in arrivals]
     begin = numbers[0][0] if start is None else start
     sa = make_sa(window=size, label=ident, flags=("esn",) if esn else (), start=begin if esn else 0)
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = []
     for number, harm in numbers:
         packet = seal.packet(number, clear(f"{ident} {number}"))

@@ -143,7 +143,7 @@ def wrap_ip(
 # -- sealed packets ---------------------------------------------------------------------------------------------------
 
 
-class Sealer:
+class CaseSealer:
     """Seals under one SA whatever a case wants sealed."""
 
     def __init__(self, sa: SecurityAssociation) -> None:
@@ -189,7 +189,7 @@ class Sealer:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CaseStep:
     """One command of a case's SAs: `add` an SA, or `delete` one."""
 
     verb: Literal["add", "delete"]
@@ -208,7 +208,7 @@ class Case:
     ident: str
     name: str
     about: str
-    steps: tuple[Step, ...]
+    steps: tuple[CaseStep, ...]
     frames: tuple[bytes, ...]
     source: str = ""
     waits: dict[int, float] = field(default_factory=dict)
@@ -226,9 +226,9 @@ def make_case(
 ) -> Case:
     """A case whose SAs are all added before its first packet."""
     each = (sas,) if isinstance(sas, SecurityAssociation) else sas
-    return Case(ident, name, about, tuple(Step("add", sa) for sa in each), tuple(frames), **more)
+    return Case(ident, name, about, tuple(CaseStep("add", sa) for sa in each), tuple(frames), **more)
 
 
 def deleting(case: Case, *sas: SecurityAssociation) -> Case:
     """The case with SAs deleted again before its first packet."""
-    return replace(case, steps=(*case.steps, *(Step("delete", sa) for sa in sas)))
+    return replace(case, steps=(*case.steps, *(CaseStep("delete", sa) for sa in sas)))

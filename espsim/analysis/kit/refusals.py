@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from espsim.analysis.kit.packets import CBC_SHA256, ENDS, Case, Sealer, clear, datagram, make_case, make_sa, wrap_ip
+from espsim.analysis.kit.packets import CBC_SHA256, ENDS, Case, CaseSealer, clear, datagram, make_case, make_sa, wrap_ip
 from espsim.core.address import parse_address
 from espsim.core.numbers import PROTO_NONE, PROTO_UDP
 from espsim.sad.association import Limits, Mode, SecurityAssociation, Selector
@@ -25,7 +25,7 @@ def malformed() -> Iterator[Case]:
     yield _selector()
 
 
-def _between(seal: Sealer, name: str, harmed: list[bytes], first: int = 100) -> list[bytes]:
+def _between(seal: CaseSealer, name: str, harmed: list[bytes], first: int = 100) -> list[bytes]:
     """Each harmed packet with a whole one before it, and one after them all."""
     frames: list[bytes] = []
     for n, packet in enumerate(harmed):
@@ -35,7 +35,7 @@ def _between(seal: Sealer, name: str, harmed: list[bytes], first: int = 100) -> 
 
 def _trailers() -> Case:
     sa = make_sa(label="trailer")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     inner = clear("trailer")
     plaintexts = [
         inner + bytes((len(inner) + 1, 4)),  # as long as everything before it, and one more
@@ -50,7 +50,7 @@ def _trailers() -> Case:
 
 def _dummies() -> Case:
     sa = make_sa(mode=Mode.TRANSPORT, label="dummies")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     frames = []
     for n in range(1, 6):
         body = datagram(f"dummies {n}", ends=ENDS[4])
@@ -61,7 +61,7 @@ def _dummies() -> Case:
 
 def _lengths() -> Case:
     sa = make_sa(label="lengths")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     whole = seal.esp(101, clear("lengths") + bytes((0, 4)))
     harmed = [seal.around(whole[:size]) for size in (7, 8, 15, 31)]
     about = "ESP of 7, 8, 15 and 31 bytes: no room for a header, an IV, an ICV."
@@ -70,7 +70,7 @@ def _lengths() -> Case:
 
 def _block_lengths() -> Case:
     sa = make_sa(suite=CBC_SHA256, label="blocks")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     inner = clear("blocks")
     whole = seal.esp(101, inner + esp.emit_trailer(len(inner), 4, sa.aligned))
     harmed = [seal.around(whole[:-n]) for n in (1, 16)]
@@ -80,7 +80,7 @@ def _block_lengths() -> Case:
 
 def _modes() -> Case:
     sa = make_sa(label="mode")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     body = datagram("a datagram without an IP header", ends=ENDS[4])
     harmed = [
         seal.packet(101, body, PROTO_UDP),
@@ -96,7 +96,7 @@ def _modes() -> Case:
 def _selector() -> Case:
     selector = Selector(parse_address("10.1.0.0"), 16, parse_address("10.2.0.0"), 16, 17, dport=9, dport_mask=0xFFFF)
     sa = make_sa(label="selector", selector=selector)
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     harmed = [
         seal.packet(101, clear("other source", ends=("10.3.0.1", "10.2.0.1"))),
         seal.packet(103, clear("other port", ports=(7, 10))),
@@ -138,7 +138,7 @@ def _limited(
 ) -> Case:
     """Packets of the limited SA and of one without limits, in turn; the limited one's begin at frame `first`."""
     limited, other = make_sa(0x1001, label=ident, limits=limits), make_sa(0x1002, label=f"{ident} other")
-    seal, beside = Sealer(limited), Sealer(other)
+    seal, beside = CaseSealer(limited), CaseSealer(other)
     frames = []
     for n in range(6):
         if 2 * n >= first:
@@ -153,7 +153,7 @@ def _limited(
 def transport_refusals() -> Iterator[Case]:
     """One SPI, transport mode, replays of a sealed packet under another destination."""
     sa: SecurityAssociation = make_sa(mode=Mode.TRANSPORT, label="spoof")
-    seal = Sealer(sa)
+    seal = CaseSealer(sa)
     body = datagram("spoof", ends=ENDS[4])
     frames = [
         seal.packet(1, body, PROTO_UDP),

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from espsim.analysis.sweep.plan import Row, Task, run_task
+from espsim.analysis.sweep.plan import Task, TaskRow, run_task
 from espsim.analysis.sweep.pool import DIED
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
@@ -46,7 +46,7 @@ class Cluster(Closing):
         except (OSError, ValueError, TypeError, RuntimeError, ImportError) as error:
             raise InputError(f"no scheduler answers at this address ({type(error).__name__})", where=_WHERE) from None
 
-    def rows(self, tasks: Iterator[Task]) -> Iterator[list[Row]]:
+    def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
         """As LocalPool's. InputError: the scheduler went away, or its workers have no espsim of this kind."""
         places: dict[Any, Task] = {}
         while True:
@@ -87,19 +87,19 @@ class Cluster(Closing):
             raise self._gone(error) from None
         return list(done)
 
-    def _row(self, future: Any, task: Task) -> Row:
+    def _row(self, future: Any, task: Task) -> TaskRow:
         if future.status == "finished":
             try:
                 row = future.result(timeout=CONNECT)
             except Exception as error:
                 raise self._gone(error) from None
-            return Row(*row)
+            return TaskRow(*row)
         if future.status != "error":
             raise self._gone()
         raised = future.exception(timeout=CONNECT)
         if isinstance(raised, self._library.scheduler.KilledWorker):
             self._died("a task killed the workers that ran it, and is given up")
-            return Row(task.place, None, None, DIED)
+            return TaskRow(task.place, None, None, DIED)
         raise InputError(
             f"the cluster cannot run espsim's tasks ({type(raised).__name__}): install this espsim there", where=_WHERE
         )

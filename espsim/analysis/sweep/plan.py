@@ -21,7 +21,7 @@ from espsim.scenario.schema import load_scenario
 from espsim.version import __version__
 
 
-class Row(NamedTuple):
+class TaskRow(NamedTuple):
     """What came of the task at a place: an answer and values, or `error`, a sentence on why there is none."""
 
     place: int
@@ -42,7 +42,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """A study and a seed. `digest` is of everything that a row depends on, this espsim's version among it."""
 
     study: Study
@@ -78,7 +78,7 @@ def seed_of(seed: int, place: int) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=8).digest())
 
 
-def make_plan(study: Study, seed: int) -> Plan:
+def make_plan(study: Study, seed: int) -> SweepPlan:
     """A plan. InputError: a model or a scenario that the study names cannot be read, or assumes what it must not."""
     named = [str(name) for name in study.axes.get("model", ()) if name != "software"]
     read = {name: load_model(name) for name in named if by_path(name) or study.assume}
@@ -96,7 +96,7 @@ def make_plan(study: Study, seed: int) -> Plan:
         short: list[Value] = [read[str(name)].id if name in read else name for name in study.axes["model"]]
         study = replace(study, axes={**study.axes, "model": short})
     text = load_scenario(study.scenario)[2] if study.scenario is not None else ""
-    return Plan(study, seed, Given(assumed, own, text), _digest(study, seed, own, assumed, text))
+    return SweepPlan(study, seed, Given(assumed, own, text), _digest(study, seed, own, assumed, text))
 
 
 def _digest(
@@ -109,16 +109,16 @@ def _digest(
     return hashlib.blake2b(json.dumps(everything, default=str).encode(), digest_size=16).hexdigest()
 
 
-def run_task(task: Task) -> Row:
+def run_task(task: Task) -> TaskRow:
     """Run one task. Whatever it raises becomes the row's `error`; a model's value that is not public is an answer."""
     try:
         result = KINDS[task.kind].run(task.params, task.seed, task.given)
-        return Row(task.place, result.answer, result.rounded())
+        return TaskRow(task.place, result.answer, result.rounded())
     except UnknownReached as reached:
-        return Row(task.place, UNKNOWN, {"unknown_key": reached.key})
+        return TaskRow(task.place, UNKNOWN, {"unknown_key": reached.key})
     except InputError as error:
-        return Row(task.place, None, None, error.what)
+        return TaskRow(task.place, None, None, error.what)
     except EspsimError as error:
-        return Row(task.place, None, None, str(error))
+        return TaskRow(task.place, None, None, str(error))
     except Exception as error:  # the sweep goes on; the text of what no one expected may hold input
-        return Row(task.place, None, None, f"a fault of espsim: {type(error).__name__}")
+        return TaskRow(task.place, None, None, f"a fault of espsim: {type(error).__name__}")

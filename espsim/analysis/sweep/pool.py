@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from espsim.analysis.sweep.plan import Row, Task, run_task
+from espsim.analysis.sweep.plan import Task, TaskRow, run_task
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 from espsim.core.stopping import die_with_parent, forked, uncut
@@ -51,7 +51,7 @@ class LocalPool(Closing):
             self.close()
             raise InputError(f"a worker cannot be started: {error.strerror}", where="--workers") from None
 
-    def rows(self, tasks: Iterator[Task]) -> Iterator[list[Row]]:
+    def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
         """The rows of all tasks, as they come. Write each down before you ask for the next."""
         again: deque[Task] = deque()
         deaths: dict[int, int] = {}
@@ -62,7 +62,7 @@ class LocalPool(Closing):
             if not busy:
                 return
             ready = wait([worker.ours for worker in busy])
-            rows: list[Row] = []
+            rows: list[TaskRow] = []
             for worker in [w for w in busy if w.ours in ready]:
                 try:
                     rows.append(worker.ours.recv())
@@ -90,7 +90,7 @@ class LocalPool(Closing):
             with contextlib.suppress(OSError):  # it died: the end of its pipe says so when rows are waited for
                 worker.ours.send(task)
 
-    def _bury(self, worker: _Worker, again: deque[Task], deaths: dict[int, int]) -> list[Row]:
+    def _bury(self, worker: _Worker, again: deque[Task], deaths: dict[int, int]) -> list[TaskRow]:
         worker.process.join()
         worker.ours.close()
         first = worker.tasks[0]
@@ -106,7 +106,7 @@ class LocalPool(Closing):
             self._workers.remove(worker)
             if not self._workers:
                 raise InputError(f"the last worker died, and none can be started: {error.strerror}") from None
-        return [Row(first.place, None, None, DIED)] if given_up else []
+        return [TaskRow(first.place, None, None, DIED)] if given_up else []
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()

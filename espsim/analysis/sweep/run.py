@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from espsim.analysis.sweep.plan import Plan, Row, Task
+from espsim.analysis.sweep.plan import SweepPlan, Task, TaskRow
 from espsim.analysis.sweep.store import Store
 
 MOST_TASKS = 100_000
@@ -15,12 +15,12 @@ MOST_TASKS = 100_000
 class Executor(Protocol):
     """Who runs tasks: LocalPool or Cluster."""
 
-    def rows(self, tasks: Iterator[Task]) -> Iterator[list[Row]]:
+    def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
         """The rows of all tasks, in any order."""
 
 
 def run_missing(
-    plan: Plan, store: Store, executor: Executor, done: Sequence[int], advance: Callable[[int], None]
+    plan: SweepPlan, store: Store, executor: Executor, done: Sequence[int], advance: Callable[[int], None]
 ) -> int:
     """Run the tasks whose places are not in `done` (in order). `advance` hears how many rows there are.
 
@@ -34,7 +34,7 @@ def run_missing(
     return landed
 
 
-def missing(plan: Plan, done: Sequence[int]) -> Iterator[Task]:
+def missing(plan: SweepPlan, done: Sequence[int]) -> Iterator[Task]:
     """The tasks that have no row, in order."""
     there = iter(done)
     following = next(there, None)

@@ -26,7 +26,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from espsim.analysis.sweep.plan import Plan, Row
+from espsim.analysis.sweep.plan import SweepPlan, TaskRow
 from espsim.core.closing import Closing
 from espsim.core.errors import InputError
 
@@ -46,7 +46,7 @@ class Store(Closing):
     written (a full disk). What had landed stays in each case.
     """
 
-    def __init__(self, path: str, plan: Plan) -> None:
+    def __init__(self, path: str, plan: SweepPlan) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._lock = _Lock(path)
@@ -69,7 +69,7 @@ class Store(Closing):
         with _told(self._path):
             return int(self._open.execute("SELECT count(*) FROM rows WHERE error IS NOT NULL").fetchone()[0])
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[TaskRow]) -> None:
         """These rows have landed when this returns. InputError: they could not be written, and those before stay."""
         with _told(self._path):
             self._open.execute("BEGIN IMMEDIATE")
@@ -99,7 +99,7 @@ class Store(Closing):
         assert self._connection is not None  # noqa: S101 - no one uses a closed one
         return self._connection
 
-    def _prepare(self, connection: sqlite3.Connection, plan: Plan) -> None:
+    def _prepare(self, connection: sqlite3.Connection, plan: SweepPlan) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = NORMAL")
         if not os.path.getsize(self._path):
@@ -135,12 +135,12 @@ class Saved:
             self.study: dict[str, Any] = json.loads(about["study"])
             self.seed, self.tasks = int(about["seed"]), int(about["tasks"])
             self.rows = [
-                Row(place, answer, None if result is None else json.loads(result), error)
+                TaskRow(place, answer, None if result is None else json.loads(result), error)
                 for place, answer, result, error in connection.execute("SELECT * FROM rows ORDER BY place")
             ]
 
 
-def _columns(row: Row) -> tuple[int, str | None, str | None, str | None]:
+def _columns(row: TaskRow) -> tuple[int, str | None, str | None, str | None]:
     return row.place, row.answer, None if row.values is None else json.dumps(row.values), row.error
 
 

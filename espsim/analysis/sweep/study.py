@@ -40,7 +40,7 @@ from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError, InputErrors
 from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
-from espsim.offload.locate import Path, Place, clean_path, locate, nearest
+from espsim.offload.locate import KeyPlace, Path, clean_path, locate, nearest
 from espsim.offload.model import shipped_models
 from espsim.sad.spi import POLICIES
 
@@ -220,7 +220,7 @@ def _listed(name: str, given: AxisValues) -> list[Value]:
 # -- what is wrong with it --------------------------------------------------------------------------------------------
 
 
-def _faults(file: StudyFile, places: dict[Path, Place]) -> Iterator[tuple[int, str]]:
+def _faults(file: StudyFile, places: dict[Path, KeyPlace]) -> Iterator[tuple[int, str]]:
     """(line, what) of everything that the shape cannot say."""
     kind = KINDS.get(file.kind)
     if kind is None:
@@ -243,7 +243,7 @@ def _faults(file: StudyFile, places: dict[Path, Place]) -> Iterator[tuple[int, s
 
 
 def _axis_faults(
-    known: dict[str, Axis] | Any, path: Path, given: AxisValues, places: dict[Path, Place]
+    known: dict[str, Axis] | Any, path: Path, given: AxisValues, places: dict[Path, KeyPlace]
 ) -> Iterator[tuple[int, str]]:
     name, key, line = str(path[-1]), ".".join(map(str, path)), _line(places, path)
     axis = known.get(name)
@@ -269,12 +269,12 @@ def _axis_faults(
         seen.add((type(kept), kept))
 
 
-def _line(places: dict[Path, Place], path: Path) -> int:
+def _line(places: dict[Path, KeyPlace], path: Path) -> int:
     place = nearest(places, path)
     return place.line if place else 0
 
 
-def _wrong(error: ValidationError, data: Any, places: dict[Path, Place]) -> list[tuple[int, str]]:
+def _wrong(error: ValidationError, data: Any, places: dict[Path, KeyPlace]) -> list[tuple[int, str]]:
     """What pydantic found, in plain words; of a value that may be of several forms, one sentence."""
     found: dict[tuple[int, str], None] = {}
     for detail in error.errors(include_url=False, include_context=True):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from espsim.analysis.sweep.plan import Row, seed_of
+from espsim.analysis.sweep.plan import TaskRow, seed_of
 from espsim.analysis.sweep.questions import KINDS
 from espsim.analysis.sweep.store import Saved
 
@@ -78,7 +78,7 @@ def _along(study: Mapping[str, Any]) -> str | None:
     return varied[-1] if varied else None
 
 
-def _row(row: Row, study: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def _row(row: TaskRow, study: Mapping[str, Any], seed: int) -> dict[str, Any]:
     axes, repeat = point_of(study, row.place)
     return {
         "place": row.place, "axes": axes, "repeat": repeat, "seed": seed_of(seed, row.place), "answer": row.answer,

@@ -124,7 +124,7 @@ def exact_table(words: U64, numbers: I64) -> U64:
 
 
 @dataclass(slots=True)
-class Slots:
+class DirectSlots:
     """A direct table. `cells`: the entry in each slot; with `sparse` (slots far apart) the entry of each of its keys.
 
     `rules` name a packet's base in `bases`; without them (offset, mask) of the SPI is the slot. `capacity` 0: no end.
@@ -190,7 +190,7 @@ class Ways:
 
 
 @dataclass(slots=True)
-class Rows:
+class SignatureRows:
     """An exact table: the keys under each signature. `longest`: the first signature that finds something decides.
 
     `rank` is of entries: of several that answer to a packet the lowest wins.
@@ -218,7 +218,7 @@ class KeyTable:
     """
 
     family: int
-    table: Slots | Ways | Rows
+    table: DirectSlots | Ways | SignatureRows
     context: I32
 
 
@@ -245,12 +245,12 @@ class SpiTable:
         if len(columns.tables) != 1 or columns.tables[0].family or columns.checked not in (None, _BY_SPI):
             return None
         table, context = columns.tables[0].table, columns.tables[0].context
-        if isinstance(table, Slots) and columns.checked is not None:
+        if isinstance(table, DirectSlots) and columns.checked is not None:
             return cls._of_slots(table, context, columns)
         return cls._of_ways(table, context, columns) if isinstance(table, Ways) else None
 
     @classmethod
-    def _of_slots(cls, table: Slots, context: I32, columns: DeviceColumns) -> SpiTable | None:
+    def _of_slots(cls, table: DirectSlots, context: I32, columns: DeviceColumns) -> SpiTable | None:
         if table.rules is not None or table.sparse is not None or 0 < table.capacity <= table.masked[1]:
             return None
         places = np.flatnonzero(table.cells >= 0)

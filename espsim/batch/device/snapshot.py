@@ -23,13 +23,13 @@ from espsim.batch.device.hardware import (
     SOFTWARE,
     USE,
     DeviceColumns,
+    DirectSlots,
     ExactKeys,
     Key,
     KeyTable,
     PacketColumns,
     Packets,
-    Rows,
-    Slots,
+    SignatureRows,
     SpiTable,
     Ways,
     exact_table,
@@ -43,7 +43,7 @@ from espsim.offload.caps import need
 from espsim.offload.device import Device, PacketKey, Reached
 from espsim.offload.hashing import crc32c
 from espsim.offload.keys import FieldValues, of_sa
-from espsim.offload.schema import UNKNOWN, Inbound
+from espsim.offload.schema import UNKNOWN, InboundSpec
 from espsim.offload.tables import DirectTable, Entry, ExactTable, HashTable, Row, Table
 
 MOST_CELLS = 1 << 26
@@ -120,7 +120,7 @@ class _Contexts:
         return number
 
 
-def _ends(inbound: Inbound) -> tuple[U8, U8]:
+def _ends(inbound: InboundSpec) -> tuple[U8, U8]:
     """What each end of a lookup counts as, ASK where that is not public; how far it reached, and the action."""
     first, verify = inbound.lookup[0], inbound.verify
     words = {
@@ -236,7 +236,7 @@ def _keys(
 
 def _lay_out(
     table: Table, places: Sequence[int], written: Sequence[Row], rank: I64, port: int
-) -> Slots | Ways | Rows:  # fmt: skip
+) -> DirectSlots | Ways | SignatureRows:  # fmt: skip
     if isinstance(table, DirectTable):
         return _slots(table, places, port)
     if isinstance(table, HashTable):
@@ -247,13 +247,13 @@ def _lay_out(
     raise TypeError(type(table).__name__)
 
 
-def _slots(table: DirectTable, places: Sequence[int], port: int) -> Slots:
+def _slots(table: DirectTable, places: Sequence[int], port: int) -> DirectSlots:
     last = max(places, default=-1)
     dense = last < MOST_CELLS
     cells = np.full(last + 1 if dense else 0, -1, np.int32)
     if dense:
         cells[places] = np.arange(len(places))
-    slots = Slots(cells, table.capacity or 0)
+    slots = DirectSlots(cells, table.capacity or 0)
     if not dense:
         keys = np.array(places, np.uint64).reshape(-1, 1)
         slots.sparse = exact_table(keys, np.arange(len(places)))
@@ -280,10 +280,10 @@ _CODES = {
 
 def _ways(
     table: HashTable, places: Sequence[int], values: Sequence[FieldValues], rank: I64, port: int
-) -> Ways | Rows:  # fmt: skip
+) -> Ways | SignatureRows:  # fmt: skip
     ways = table.limit or max((place // table.sets + 1 for place in places), default=1)
     if ways * table.sets > MOST_CELLS:
-        return Rows([_keys(table.fields, values, port, rank=rank)], rank, longest=False)
+        return SignatureRows([_keys(table.fields, values, port, rank=rank)], rank, longest=False)
     constants = {"proto": PROTO_ESP, "port": port, "lf": port}
     stream = [(code, constants.get(f, 0)) for f in table.fields for code in _CODES.get(f, (device_hash.CONSTANT,))]
     crc = table.hash is crc32c
@@ -304,7 +304,7 @@ def _ways(
     )  # fmt: skip
 
 
-def _rows(table: ExactTable, places: Sequence[int], rank: I64, port: int) -> Rows:
+def _rows(table: ExactTable, places: Sequence[int], rank: I64, port: int) -> SignatureRows:
     number = {place: n for n, place in enumerate(places)}
     signatures = []
     for fields, mask in table.signatures:
@@ -319,4 +319,4 @@ def _rows(table: ExactTable, places: Sequence[int], rank: I64, port: int) -> Row
                 mark_mask=mask if "mark" in fields else 0xFFFFFFFF,
             )
         )
-    return Rows(signatures, rank, table.longest)
+    return SignatureRows(signatures, rank, table.longest)

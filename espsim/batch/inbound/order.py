@@ -86,7 +86,7 @@ class OnePacketPath(Protocol):
     rfc6040: bool
 
     @property
-    def policies(self) -> policies.Policies | None:
+    def policies(self) -> policies.PolicyJudge | None:
         """See above."""
 
     @property

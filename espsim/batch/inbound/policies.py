@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
 
-class Judged(Protocol):
+class _Judged(Protocol):
     """What the policies say of a packet."""
 
     @property
@@ -30,13 +30,13 @@ class Judged(Protocol):
         """DELIVERED: it may pass."""
 
 
-class Policies(Protocol):
+class PolicyJudge(Protocol):
     """`espsim.reference.policies.Policies`."""
 
     def as_opened(self, sa: SecurityAssociation, next_header: int) -> SecurityAssociation:
         """An SA with the mode in which it opened a packet."""
 
-    def judge(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int | None) -> Judged:
+    def judge(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int | None) -> _Judged:
         """A packet that was opened under `path`, and came with `mark` (None: marks are not asked)."""
 
 

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from espsim.batch.run.lanes import Batch, Lane
+from espsim.batch.run.lanes import Lane, LaneBatch
 from espsim.batch.run.workers import WorkerFailedError, WorkerLost, Workers, cores
 from espsim.core.errors import InputError
 from espsim.io.rows.classic import LONGEST
 from espsim.io.slots import FrameSlot
 from espsim.jit.compiling import is_kept
 
-_B = TypeVar("_B", bound=Batch)
+_B = TypeVar("_B", bound=LaneBatch)
 
 
 @contextlib.contextmanager

@@ -15,13 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from espsim.batch.run.ahead import compiled_ahead
-from espsim.batch.run.lanes import Ask, Batch, Lane, Memory
+from espsim.batch.run.lanes import Ask, Lane, LaneBatch, Memory
 from espsim.batch.run.workers import shared_zeros
 from espsim.core.arrays import F64, I64
 from espsim.core.errors import EspsimError
 from espsim.core.numbers import MAY_JOIN
 from espsim.io import ranges
-from espsim.io.atomic import Place
+from espsim.io.atomic import OutputPlace
 from espsim.io.batches import BatchReader
 from espsim.io.ranges import Ranges
 from espsim.io.slots import FrameSlot
@@ -39,7 +39,7 @@ ENOUGH = 64
 SPARE = 2
 """Batches that are read beside those that workers have."""
 
-_B = TypeVar("_B", bound=Batch)
+_B = TypeVar("_B", bound=LaneBatch)
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class Taker(Protocol[_B]):
     def order(self, piece: Piece[_B], ask: Ask) -> Any:
         """In order of arrival: the note of a piece, which `heard` gets. `ask` has what `answer` says."""
 
-    def place(self) -> Place | None:
+    def place(self) -> OutputPlace | None:
         """Where the first packet that goes out is to be put; None: only `write` can."""
 
     def room(self, piece: Piece[_B]) -> int:
@@ -102,7 +102,7 @@ def run(
     raises.
     """
     several = share.workers > 1 and lane.shares
-    slots = Slots(reader, lane, share.workers + SPARE if several else 1, shared_zeros if several else np.zeros)
+    slots = BatchSlots(reader, lane, share.workers + SPARE if several else 1, shared_zeros if several else np.zeros)
     with compiled_ahead(lane):
         piece = slots.fill(0)
     if piece is not None:
@@ -116,7 +116,7 @@ def run(
     slots.check()
 
 
-class Slots(Generic[_B]):
+class BatchSlots(Generic[_B]):
     """Batches over memory of their own, and filling them from the reader."""
 
     def __init__(self, reader: BatchReader, lane: Lane[_B], count: int, memory: Memory) -> None:
@@ -182,7 +182,7 @@ class Ranged(Generic[_B]):
 
 
 def _alone(
-    reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: Slots[_B], piece: Piece[_B] | None
+    reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: BatchSlots[_B], piece: Piece[_B] | None
 ) -> None:  # fmt: skip
     """The rest of a capture in this process, from a piece on. Where SAs may end, each batch is asked whether in it."""
     found = None if lane.limited else reader.ranges(np.zeros)

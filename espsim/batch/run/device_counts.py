@@ -22,7 +22,7 @@ from espsim.sad.entry import SadEntry
 _FLAGS = int(CUT | OWN)
 
 
-class Kind(NamedTuple):
+class CountedKind(NamedTuple):
     """Packets that count alike, and how many they are. `own` and `used` are rows of SAs, -1 for none.
 
     `verdict` None: they are not ESP, and `layer` says what they are. `around`: of ESP in ESP the layer around the last.
@@ -36,10 +36,10 @@ class Kind(NamedTuple):
     used: int = -1
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
-    around: Kind | None = None
+    around: CountedKind | None = None
 
 
-def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[Kind]:
+def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[CountedKind]:
     """The kinds of packets in a batch that has run, in the order in which they came; fragments are in none."""
     own, fate, asked = path.beside(batch)
     # The SAs of a batch are few enough to be counted in it, so that all fits 64 bits: 8 for the verdict, 2 for flags, 4
@@ -54,27 +54,27 @@ def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[Kind]:
     return [_kind(path, batch, row, all_of_them[row]) for row in sorted(all_of_them)]
 
 
-def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> Kind:
+def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> CountedKind:
     (answer,) = path.answers(batch, slice(row, row + 1))
     layer = int(batch.kind[row])
     if answer is None:
-        return Kind(times, layer)
+        return CountedKind(times, layer)
     return _of(answer, times, layer)
 
 
-def _of(answer: Received[SadEntry], times: int, layer: int) -> Kind:
+def _of(answer: Received[SadEntry], times: int, layer: int) -> CountedKind:
     own, used = (-1 if entry is None else entry.sa_index for entry in (answer.entry, answer.used))
     around = None if answer.around is None else _of(answer.around, times, layer)
-    return Kind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing, around)
+    return CountedKind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing, around)
 
 
-def count(kinds: list[Kind], path: BatchOffloaded, stats: InboundStats) -> None:
+def count(kinds: list[CountedKind], path: BatchOffloaded, stats: InboundStats) -> None:
     """Count them."""
     for kind in kinds:
         stats.count(_answer(kind, path), Layer(kind.layer), kind.times)
 
 
-def _answer(kind: Kind, path: BatchOffloaded) -> Received[SadEntry] | None:
+def _answer(kind: CountedKind, path: BatchOffloaded) -> Received[SadEntry] | None:
     if kind.verdict is None:
         return None
     own, used = (path.entry_of(index) if index >= 0 else None for index in (kind.own, kind.used))

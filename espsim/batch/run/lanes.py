@@ -35,7 +35,7 @@ Ask = Callable[[Any], Any]
 """Asks the first process, which has the SAD."""
 
 
-class Batch(Protocol):
+class LaneBatch(Protocol):
     """What both directions' batches have."""
 
     verdict: U8
@@ -50,7 +50,7 @@ class Batch(Protocol):
         """Some rows as a batch of the same memory."""
 
 
-_B = TypeVar("_B", bound=Batch)
+_B = TypeVar("_B", bound=LaneBatch)
 
 
 class Lane(Protocol[_B]):

@@ -36,14 +36,14 @@ import numpy as np
 
 from espsim.batch.lifetimes import Coming
 from espsim.batch.run import workers as forked
-from espsim.batch.run.capture import SPARE, Piece, Ranged, Share, Slots, Taker, more_fed
-from espsim.batch.run.lanes import Batch, Lane
-from espsim.batch.run.turns import FIND, SETTLE, TELL, Turns, Words
+from espsim.batch.run.capture import SPARE, BatchSlots, Piece, Ranged, Share, Taker, more_fed
+from espsim.batch.run.lanes import Lane, LaneBatch
+from espsim.batch.run.turns import FIND, SETTLE, TELL, Messages, Turns
 from espsim.batch.run.workers import Workers, shared_zeros
 from espsim.core.arrays import F64, I64
 from espsim.core.errors import EspsimError, InputError
 from espsim.io import ranges
-from espsim.io.atomic import Place
+from espsim.io.atomic import OutputPlace
 from espsim.io.batches import BatchReader
 from espsim.io.ranges import Ranges
 
@@ -54,7 +54,7 @@ _SLOT, _RANGES = range(2)
 _OUT, _STOPPED, _SETTLED, _SETTLED_BYTES, _TOLD, _TOLD_BYTES = range(6)
 _SECONDS = 0.2
 
-_B = TypeVar("_B", bound=Batch)
+_B = TypeVar("_B", bound=LaneBatch)
 
 
 class _Done(NamedTuple):
@@ -86,7 +86,7 @@ class _Raised(NamedTuple):
 
 
 def in_ring(
-    reader: BatchReader, lane: Lane[_B], taker: Taker[_B], share: Share, slots: Slots[_B], piece: Piece[_B]
+    reader: BatchReader, lane: Lane[_B], taker: Taker[_B], share: Share, slots: BatchSlots[_B], piece: Piece[_B]
 ) -> Piece[_B] | None:  # fmt: skip
     """As capture.run, from the first piece on; that piece where there are no workers, and need not be."""
     lane.share(shared_zeros)
@@ -110,12 +110,12 @@ class _Ring(Generic[_B]):
     """What all processes have, and what a worker does."""
 
     def __init__(
-        self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], workers: int, slots: Slots[_B],
-        place: Place | None,
+        self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], workers: int, slots: BatchSlots[_B],
+        place: OutputPlace | None,
     ) -> None:  # fmt: skip
         self.turns = Turns(workers)
         self.ranges: Ranges | None = reader.ranges(shared_zeros)
-        self.words = Words(lane.entries)
+        self.words = Messages(lane.entries)
         self._lane, self._taker, self._slots, self._place = lane, taker, slots, place
         self._workers = workers
         self._now: I64 = shared_zeros((6,), np.int64)
@@ -264,7 +264,13 @@ class _First(Generic[_B]):
     """What the first process does."""
 
     def __init__(
-        self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: Slots[_B], ring: _Ring[_B], pool: Workers
+        self,
+        reader: BatchReader,
+        lane: Lane[_B],
+        taker: Taker[_B],
+        slots: BatchSlots[_B],
+        ring: _Ring[_B],
+        pool: Workers,
     ) -> None:
         self._reader, self._lane, self._taker = reader, lane, taker
         self._slots, self._ring, self._pool = slots, ring, pool

@@ -46,7 +46,7 @@ class Turns:
         self._may[kind][(worker + 1) % len(self._may[kind])].release()
 
 
-class Words:
+class Messages:
     """Messages between processes that know the same SAs: of one of `entries` its place is sent."""
 
     def __init__(self, entries: Sequence[SadEntry]) -> None:

@@ -14,16 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from espsim.explain.lessons.source import Cell, Lesson, Question, Text
+from espsim.explain.lessons.source import CodeCell, Lesson, Question, Text
 
 _EXPRESSION = re.compile(r"\{\{(.+?)\}\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RanCell:
     """A cell that has run: what it printed, and the value of its last expression (None: none, or None)."""
 
-    cell: Cell
+    cell: CodeCell
     printed: str
     value: Any
 
@@ -33,14 +33,14 @@ class Ran:
         return "" if self.value is None else repr(self.value)
 
 
-Step = Text | Question | Ran
+Step = Text | Question | RanCell
 
 
 def executed(lesson: Lesson) -> Iterator[Step]:
     """The parts of a lesson in order: texts with their values, questions as they are, cells that have run."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for part in lesson.parts:
-        if isinstance(part, Cell):
+        if isinstance(part, CodeCell):
             yield _run(part, names)
         elif isinstance(part, Text):
             # The expressions are of our files, as the cells are.
@@ -49,7 +49,7 @@ def executed(lesson: Lesson) -> Iterator[Step]:
             yield part
 
 
-def _run(cell: Cell, names: dict[str, Any]) -> Ran:
+def _run(cell: CodeCell, names: dict[str, Any]) -> RanCell:
     body = ast.parse(cell.code).body
     last = ast.Expression(body.pop().value) if isinstance(body[-1], ast.Expr) else None  # type: ignore[attr-defined]
     value = None
@@ -57,4 +57,4 @@ def _run(cell: Cell, names: dict[str, Any]) -> Ran:
         exec(compile(ast.Module(body, []), "<lesson>", "exec", dont_inherit=True), names)  # noqa: S102
         if last is not None:
             value = eval(compile(last, "<lesson>", "eval", dont_inherit=True), names)  # noqa: S307
-    return Ran(cell, printed.getvalue(), value)
+    return RanCell(cell, printed.getvalue(), value)

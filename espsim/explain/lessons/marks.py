@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.core.errors import InputError
-from espsim.explain.lessons.cells import Ran, Step, executed
+from espsim.explain.lessons.cells import RanCell, Step, executed
 from espsim.explain.lessons.source import Lesson, Question
 
 LONGEST = 200
@@ -51,7 +51,7 @@ def play(lesson: Lesson, ask: Ask, tell: Tell) -> list[Marked]:
             continue
         given = ask(step, False) or ""
         answer = next(steps)
-        assert isinstance(answer, Ran)  # noqa: S101 - the files are ours, and a test reads them
+        assert isinstance(answer, RanCell)  # noqa: S101 - the files are ours, and a test reads them
         if not is_right(given, answer.value):
             again = ask(step, True)
             given = given if again is None else again

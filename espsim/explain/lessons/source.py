@@ -41,7 +41,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class CodeCell:
     """Python for the reader to see and to run. `measured`: its output is of one machine and one moment."""
 
     code: str
@@ -56,7 +56,7 @@ class Question:
     hint: str
 
 
-Part = Text | Cell | Question
+Part = Text | CodeCell | Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def parse(file: str, text: str) -> Lesson:
     at = head.end()
     for fence in _FENCE.finditer(text, at):
         _add_text(parts, text[at : fence.start()])
-        parts.append(_question(fence[2]) if fence[1] == "question" else Cell(fence[2].rstrip(), " " in fence[1]))
+        parts.append(_question(fence[2]) if fence[1] == "question" else CodeCell(fence[2].rstrip(), " " in fence[1]))
         at = fence.end()
     _add_text(parts, text[at:])
     return Lesson(int(number), name, head[1], int(head[2]), head[3], tuple(parts))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from espsim.explain.lessons.cells import Ran, Step, executed
+from espsim.explain.lessons.cells import RanCell, Step, executed
 from espsim.explain.lessons.source import Lesson, Question, lessons
 
 
@@ -24,7 +24,7 @@ def notebook(lesson: Lesson) -> bytes:
     cells: list[dict[str, Any]] = [_markdown_cell(_title(lesson))]
     count = 0
     for step, asked in _steps(lesson):
-        if isinstance(step, Ran):
+        if isinstance(step, RanCell):
             count += 1
             cells.append(_code_cell(step, count, asked))
         else:
@@ -79,7 +79,7 @@ def _title(lesson: Lesson) -> str:
 def _paragraph(step: Step, asked: bool) -> str:
     if isinstance(step, Question):
         return f"**Question.** {step.text}\n\n<details><summary>A hint</summary>\n\n{step.hint}\n\n</details>"
-    if not isinstance(step, Ran):
+    if not isinstance(step, RanCell):
         return step.text
     shown = f"```python\n{step.cell.code}\n```"
     if output := "\n".join(part for part in (step.printed.rstrip("\n"), step.shown) if part):
@@ -91,7 +91,7 @@ def _markdown_cell(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text.splitlines(keepends=True)}
 
 
-def _code_cell(ran: Ran, count: int, asked: bool) -> dict[str, Any]:
+def _code_cell(ran: RanCell, count: int, asked: bool) -> dict[str, Any]:
     metadata: dict[str, Any] = {"tags": ["measured"]} if ran.cell.measured else {}
     if asked:
         metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from espsim.explain.frames import Seen
+from espsim.explain.frames import SeenFrame
 from espsim.explain.single import Ear
 from espsim.io.pcap import file_header, frame_header
 from espsim.io.pcapng import packet_block, section_start
@@ -30,7 +30,7 @@ class Gathered(Ear):
     """
 
     def __init__(self, sad: Sad, ports: Collection[int] = (), *, own: bool = False) -> None:
-        self.seen: Seen | None = None
+        self.seen: SeenFrame | None = None
         self.sad = Sad()
         self.texts: list[SadEntry] = []
         self.left_out = 0
@@ -39,7 +39,7 @@ class Gathered(Ear):
         self._kept: deque[Record] = deque()
         self._bytes = 0
 
-    def passes(self, seen: Seen) -> None:
+    def passes(self, seen: SeenFrame) -> None:
         """Keep it while there is room; the oldest go."""
         self._kept.append(seen.record)
         self._bytes += len(seen.record.data)
@@ -47,7 +47,7 @@ class Gathered(Ear):
             self._bytes -= len(self._kept.popleft().data)
             self.left_out += 1
 
-    def asked(self, seen: Seen) -> None:
+    def asked(self, seen: SeenFrame) -> None:
         """Copy the SAs that matter."""
         self.seen = seen
         entries: dict[int, SadEntry] = {}

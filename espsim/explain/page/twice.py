@@ -25,7 +25,7 @@ _INNER = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20, 0, 0, 64, PROTO_IPIP, 0, byte
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class _Case:
     """`others`: how far ahead of the packet another one comes first; `times`: how often the packet comes."""
 
     name: str
@@ -34,13 +34,13 @@ class Case:
     times: int
 
 
-def cases(size: int) -> tuple[Case, ...]:
+def cases(size: int) -> tuple[_Case, ...]:
     """The four, for a window of `size`."""
     return (
-        Case("once", "The packet comes, and nothing else.", None, 1),
-        Case("twice", "The same bytes come again.", None, 2),
-        Case("late", f"Another packet, {size - 1} numbers ahead, comes first.", size - 1, 1),
-        Case("very late", f"Another packet, {size} numbers ahead, comes first.", size, 1),
+        _Case("once", "The packet comes, and nothing else.", None, 1),
+        _Case("twice", "The same bytes come again.", None, 2),
+        _Case("late", f"Another packet, {size - 1} numbers ahead, comes first.", size - 1, 1),
+        _Case("very late", f"Another packet, {size} numbers ahead, comes first.", size, 1),
     )
 
 
@@ -61,7 +61,7 @@ def twice(seq: int | None, window: int | None) -> dict[str, Any]:
     }
 
 
-def _run(case: Case, number: int, size: int, esn: bool) -> list[dict[str, Any]]:
+def _run(case: _Case, number: int, size: int, esn: bool) -> list[dict[str, Any]]:
     sender, receiver = Sad(strict_windows=True), Sad(strict_windows=True)
     out, entry = sender.newsa(_sa(size, esn)), receiver.newsa(_sa(size, esn))
     outbound, inbound = Outbound(sender, bytes), Inbound(receiver)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.report import audit as words
-from espsim.report.html.charts import Drawing, Point, Slots, lines, slots
-from espsim.report.html.document import Figure, Items, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.charts import Drawing, Point, SlotMap, lines, slots
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Items, Made, Part, Report, Section, render
 
 Curve = Mapping[str, Sequence[tuple[int, float, float, float]]]
 """The chance of each event: (SAs, chance, low, high)."""
 
 
-def audit_html(result: Mapping[str, Any], tables: Sequence[Slots], curves: Sequence[Curve], made_by: Made) -> str:
+def audit_html(result: Mapping[str, Any], tables: Sequence[SlotMap], curves: Sequence[Curve], made_by: Made) -> str:
     """The whole page; `tables` and `curves` are one a model, a curve empty where no odds are known."""
     lost = result["lost"]
     verdict = f"{lost} {'does' if lost == 1 else 'do'} not work" if lost else "none is lost, none meets a wrong SA"
@@ -37,20 +37,22 @@ def audit_html(result: Mapping[str, Any], tables: Sequence[Slots], curves: Seque
     )  # fmt: skip
 
 
-def _model(model: Mapping[str, Any], table: Slots, curve: Curve) -> Section:
+def _model(model: Mapping[str, Any], table: SlotMap, curve: Curve) -> Section:
     name = model["model"]
-    parts: list[Part] = [Words(words.answer(model))]
-    parts.append(Table.of(f"What becomes of them: {name}", _named(words.TRAFFIC_HEAD), words.traffic_rows(model)))
+    parts: list[Part] = [HtmlWords(words.answer(model))]
+    parts.append(HtmlTable.of(f"What becomes of them: {name}", _named(words.TRAFFIC_HEAD), words.traffic_rows(model)))
     parts += _occupancy(model, table)
-    parts.append(Table.of("What the driver refuses", words.REFUSED_HEAD, words.refused_rows(model)))
-    parts.append(Table.of("What is not public", words.UNKNOWN_HEAD, words.unknown_rows(model)))
+    parts.append(HtmlTable.of("What the driver refuses", words.REFUSED_HEAD, words.refused_rows(model)))
+    parts.append(HtmlTable.of("What is not public", words.UNKNOWN_HEAD, words.unknown_rows(model)))
     told = words.telling(model["findings"])
-    parts.append(Table.of("SAs that are not simply installed", _named(words.FINDINGS_HEAD), words.finding_rows(told)))
+    parts.append(
+        HtmlTable.of("SAs that are not simply installed", _named(words.FINDINGS_HEAD), words.finding_rows(told))
+    )
     parts += [
-        Words(f"and {n} more that are of “{fate}”", "n") for fate, n in model["findings_left_out"].items()
+        HtmlWords(f"and {n} more that are of “{fate}”", "n") for fate, n in model["findings_left_out"].items()
     ]  # fmt: skip
     if model["advice"]:
-        parts += [Words("What to do:"), Items(model["advice"])]
+        parts += [HtmlWords("What to do:"), Items(model["advice"])]
     return Section(name, [*parts, *_curve(name, curve)])
 
 
@@ -58,7 +60,7 @@ def _named(head: Sequence[str]) -> list[str]:
     return [name or "remark" for name in head]
 
 
-def _occupancy(model: Mapping[str, Any], table: Slots) -> Iterator[Part]:
+def _occupancy(model: Mapping[str, Any], table: SlotMap) -> Iterator[Part]:
     if not table.used:
         return
     each = "one slot" if table.per_cell == 1 else f"{table.per_cell} slots"
@@ -68,15 +70,15 @@ def _occupancy(model: Mapping[str, Any], table: Slots) -> Iterator[Part]:
         f"{table.size} slots, {written} written, {table.size - written} free; a square is {each};"
         f" others wanted {contended} of the squares that are written."
     )
-    numbers = Table(
+    numbers = HtmlTable(
         f"Slots of {model['model']}",
         ("slots", "written", "free", "squares that others wanted too"),
         [[str(table.size), str(written), str(table.size - written), str(contended)]],
     )
-    yield Words(says, "n")
+    yield HtmlWords(says, "n")
     if not any(table.used):
         return
-    yield Figure(slots(f"Slots of {model['model']}", says, table), numbers)
+    yield HtmlFigure(slots(f"Slots of {model['model']}", says, table), numbers)
 
 
 def _curve(name: str, curve: Curve) -> Iterator[Part]:
@@ -89,14 +91,16 @@ def _curve(name: str, curve: Curve) -> Iterator[Part]:
     drawing: Drawing = lines(title, says, drawn, ("SAs", "chance"), log=(True, False), dashed=("any",))
     sizes = [sas for sas, *_ in next(iter(happens.values()))]
     rows = [[f"{sas:,}", *(words.chance(row[at][1]) for row in happens.values())] for at, sas in enumerate(sizes)]
-    yield Figure(drawing, Table(title, ("SAs", *happens), rows))
+    yield HtmlFigure(drawing, HtmlTable(title, ("SAs", *happens), rows))
 
 
-def _odds(result: Mapping[str, Any], models: Sequence[tuple[Mapping[str, Any], Slots, Curve]]) -> Section:
-    parts: list[Part] = [Words("Uniformly from the range that they span, independently.")]
-    parts.append(Table.of("Odds for as many SAs, and for ten times as many", words.ODDS_HEAD, words.odds_rows(result)))
+def _odds(result: Mapping[str, Any], models: Sequence[tuple[Mapping[str, Any], SlotMap, Curve]]) -> Section:
+    parts: list[Part] = [HtmlWords("Uniformly from the range that they span, independently.")]
+    parts.append(
+        HtmlTable.of("Odds for as many SAs, and for ten times as many", words.ODDS_HEAD, words.odds_rows(result))
+    )
     if not any(curve for _model, _table, curve in models):
         parts.append(
-            Words("No odds are drawn: there are more than 1,000 SAs, or what decides them is not public.", "n")
+            HtmlWords("No odds are drawn: there are more than 1,000 SAs, or what decides them is not public.", "n")
         )
     return Section("If these SPIs were drawn anew", parts)

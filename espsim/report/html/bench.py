@@ -9,7 +9,7 @@ from typing import Any
 from espsim.report import bench as words
 from espsim.report.bench_axes import BY_SIZE, Row, curves, numbering, usual_sas
 from espsim.report.html.charts import Point, bars, lines
-from espsim.report.html.document import Figure, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Made, Part, Report, Section, render
 
 _MOST_DRAWN = 8
 Axis = tuple[str, Callable[[Row], float]]
@@ -25,7 +25,7 @@ def bench_html(rows: Sequence[Row], about: Mapping[str, Any], made_by: Made, not
     if stages:
         sections.append(Section("What each stage costs", stages))
     how = [*words.notes_of(rows, about), *notes]
-    sections.append(Section("How it was measured", [Words(note) for note in how]))
+    sections.append(Section("How it was measured", [HtmlWords(note) for note in how]))
     verdict, good = _verdict(rows)
     facts = [
         *((what, value) for what, value in made_by.facts if what != "versions"),
@@ -67,7 +67,7 @@ def _bench(name: str, rows: Sequence[Row]) -> Iterator[Part]:
     yield from _rates(title, same, SAS)
     if not by_size:
         yield from _ratios(name, same, SAS)
-    yield Table.of(f"{name}: every row", *words.bench_table(rows))
+    yield HtmlTable.of(f"{name}: every row", *words.bench_table(rows))
 
 
 def _rates(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
@@ -90,10 +90,10 @@ def _rates(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
     title = f"{name}: millions a second against {x_name}"
     says = "A line for each kind of work, both axes logarithmic; other people's programs are dashed."
     if len(curves(rows)) > _MOST_DRAWN:
-        yield Words(
+        yield HtmlWords(
             f"{_MOST_DRAWN} of {len(curves(rows))} kinds of work are drawn; the table below has every row.", "n"
         )
-    yield Figure(
+    yield HtmlFigure(
         lines(title, says, series, (x_name, "millions a second"), log=(True, True), dashed=dashed),
         _numbers(title, x_name, series),
     )
@@ -116,16 +116,16 @@ def _ratios(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
     title = f"{name}: ratio of our rate to theirs"
     says = "Medians with the least and the most of the rounds; above 1 the batch path is faster."
     shown = dict(list(series.items())[:_MOST_DRAWN])
-    yield Figure(
+    yield HtmlFigure(
         lines(title, says, shown, (x_name, "ratio"), log=(True, True)), _numbers(title, x_name, series)
     )  # fmt: skip
 
 
-def _numbers(title: str, x_name: str, series: Mapping[str, Sequence[Point]]) -> Table:
+def _numbers(title: str, x_name: str, series: Mapping[str, Sequence[Point]]) -> HtmlTable:
     places = sorted({point.x for points in series.values() for point in points})
     at = {name: {point.x: f"{point.y:.4g}" for point in points} for name, points in series.items()}
     rows = [(f"{x:,.0f}", *(at[name].get(x, "-") for name in series)) for x in places]
-    return Table.of(title, (x_name, *series), rows)
+    return HtmlTable.of(title, (x_name, *series), rows)
 
 
 def _stages(what: str, rows: Sequence[Row]) -> Iterator[Part]:
@@ -136,5 +136,5 @@ def _stages(what: str, rows: Sequence[Row]) -> Iterator[Part]:
     ]  # fmt: skip
     title = f"{what}: nanoseconds a packet by stage"
     says = "A bar for each case, its parts the stages in their order."
-    table = Table.of(f"{what}: nanoseconds/cycles a packet by stage", *words.stage_table(rows))
-    yield Figure(bars(title, says, named, "ns"), table)
+    table = HtmlTable.of(f"{what}: nanoseconds/cycles a packet by stage", *words.stage_table(rows))
+    yield HtmlFigure(bars(title, says, named, "ns"), table)

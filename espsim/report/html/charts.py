@@ -1,6 +1,6 @@
 """Charts as SVG shapes: lines, bars, columns over time, slots. Colours are classes of the style sheet.
 
-A drawing says in its description what it shows; the numbers stand in a table beside it (`document.Figure`).
+A drawing says in its description what it shows; the numbers stand in a table beside it (`document.HtmlFigure`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SIDE, _SLOTS_WIDE = 8, 96
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SvgElement:
     """One element."""
 
     tag: str
@@ -34,7 +34,7 @@ class Drawing:
 
     title: str
     says: str
-    shapes: Sequence[Shape]
+    shapes: Sequence[SvgElement]
     width: int = _WIDE
     height: int = _HIGH
     key: Sequence[tuple[str, str]] = field(default_factory=tuple)
@@ -58,7 +58,7 @@ def colour(number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class Scale:
     """Values from `low` to `high` onto pixels from `start` to `end`."""
 
     low: float
@@ -95,16 +95,16 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> Shape:
-    return Shape("text", {"x": x, "y": y, "text-anchor": anchor}, text)
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> SvgElement:
+    return SvgElement("text", {"x": x, "y": y, "text-anchor": anchor}, text)
 
 
-def _frame(x: Axis, y: Axis, labels: tuple[str, str], places: Sequence[tuple[float, str]]) -> Iterator[Shape]:
+def _frame(x: Scale, y: Scale, labels: tuple[str, str], places: Sequence[tuple[float, str]]) -> Iterator[SvgElement]:
     """The two axes, their ticks and their names."""
     floor = y.start
-    yield Shape("path", {"class": "axis", "d": f"M{x.start},{y.end} V{floor} H{x.end}"})
+    yield SvgElement("path", {"class": "axis", "d": f"M{x.start},{y.end} V{floor} H{x.end}"})
     for tick in y.ticks():
-        yield Shape("path", {"class": "grid", "d": f"M{x.start},{y.at(tick)} H{x.end}"})
+        yield SvgElement("path", {"class": "grid", "d": f"M{x.start},{y.at(tick)} H{x.end}"})
         yield _text(x.start - 6, y.at(tick) + 4, number(tick), "end")
     last = -math.inf
     for at, name in places:
@@ -131,9 +131,9 @@ def lines(
     """A line for each name of `series`; `names` stand on the axis where its values are words (x is their turn)."""
     points = [point for line in series.values() for point in line]
     lowest = min((p.low for p in points), default=0.0)
-    x = Axis(min(p.x for p in points), max(p.x for p in points), _LEFT + 8, _WIDE - _RIGHT, log[0])
+    x = Scale(min(p.x for p in points), max(p.x for p in points), _LEFT + 8, _WIDE - _RIGHT, log[0])
     top = max(p.high for p in points) or 1.0
-    y = Axis(lowest if log[1] else min(0.0, lowest), top, _HIGH - _BELOW, _TOP, log[1])
+    y = Scale(lowest if log[1] else min(0.0, lowest), top, _HIGH - _BELOW, _TOP, log[1])
     if names is not None:
         places = [(x.at(n), name) for n, name in enumerate(names)]
     else:
@@ -146,18 +146,18 @@ def lines(
         for point in line:
             if point.high > point.low:
                 span = f"M{x.at(point.x)},{y.at(point.low)} V{y.at(point.high)}"
-                shapes.append(Shape("path", {"class": f"span {look}", "d": span}))
+                shapes.append(SvgElement("path", {"class": f"span {look}", "d": span}))
         way = " ".join(f"{x.at(p.x)},{y.at(p.y)}" for p in line)
-        shapes.append(Shape("polyline", {"class": f"line {look}", "points": way, **dash}))
+        shapes.append(SvgElement("polyline", {"class": f"line {look}", "points": way, **dash}))
         shapes += [
-            Shape("circle", {"class": look, "cx": x.at(p.x), "cy": y.at(p.y), "r": 2.5},
+            SvgElement("circle", {"class": look, "cx": x.at(p.x), "cy": y.at(p.y), "r": 2.5},
                   title=f"{name}: {number(p.y)} at {names[round(p.x)] if names is not None else number(p.x)}")
             for p in line
         ]  # fmt: skip
     return Drawing(title, says, shapes, key=[(colour(n), name) for n, name in enumerate(series)])
 
 
-def _places(values: Sequence[float], axis: Axis) -> Sequence[float]:
+def _places(values: Sequence[float], axis: Scale) -> Sequence[float]:
     """The values that were measured, where these are few; else round ones."""
     return values if len(values) <= _MOST_LABELS else axis.ticks()
 
@@ -166,8 +166,8 @@ def bars(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, float]]],
     """A bar a row, its parts beside each other; a part has one colour in all rows."""
     parts = list(dict.fromkeys(part for _name, shares in rows for part in shares))
     most = max((sum(shares.values()) for _name, shares in rows), default=0) or 1
-    x = Axis(0, most, _NAMES, _WIDE - _RIGHT - 50)
-    shapes: list[Shape] = []
+    x = Scale(0, most, _NAMES, _WIDE - _RIGHT - 50)
+    shapes: list[SvgElement] = []
     for turn, (name, shares) in enumerate(rows):
         top, at = 4 + turn * (_BAR + _GAP), 0.0
         shapes.append(_text(_NAMES - 8, top + 13, _shortened(name), "end"))
@@ -177,7 +177,7 @@ def bars(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, float]]],
                 "class": colour(parts.index(part)), "x": left, "y": top,
                 "width": round(right - left, 1), "height": _BAR,
             }  # fmt: skip
-            shapes.append(Shape("rect", facts, title=f"{name}: {part} {number(value)} {unit}"))
+            shapes.append(SvgElement("rect", facts, title=f"{name}: {part} {number(value)} {unit}"))
             at += value
         shapes.append(_text(x.at(at) + 6, top + 13, number(at), "start"))
     height = 4 + len(rows) * (_BAR + _GAP) + 4
@@ -198,9 +198,9 @@ def columns(
 ) -> Drawing:
     """A column for each (from, to, parts) of `bins`, and a stepped line over them with an axis on the right."""
     parts = list(dict.fromkeys(part for _from, _to, shares in bins for part in shares))
-    x = Axis(bins[0][0], bins[-1][1], _LEFT, _WIDE - _LEFT)
-    y = Axis(0, max((sum(shares.values()) for *_, shares in bins), default=0) or 1, _HIGH - _BELOW, _TOP)
-    other = Axis(0, max(line[1], default=0) or 1, y.start, y.end)
+    x = Scale(bins[0][0], bins[-1][1], _LEFT, _WIDE - _LEFT)
+    y = Scale(0, max((sum(shares.values()) for *_, shares in bins), default=0) or 1, _HIGH - _BELOW, _TOP)
+    other = Scale(0, max(line[1], default=0) or 1, y.start, y.end)
     shapes = list(_frame(x, y, labels, [(x.at(tick), number(tick)) for tick in x.ticks()]))
     for start, end, shares in bins:
         below = 0.0
@@ -210,21 +210,21 @@ def columns(
                 "class": colour(parts.index(part)), "x": x.at(start), "y": top,
                 "width": max(1.0, round(x.at(end) - x.at(start) - 1, 1)), "height": round(y.at(below) - top, 1),
             }  # fmt: skip
-            shapes.append(Shape("rect", facts, title=f"{start:.3f} to {end:.3f}: {part} {number(value)}"))
+            shapes.append(SvgElement("rect", facts, title=f"{start:.3f} to {end:.3f}: {part} {number(value)}"))
             below += value
     way = " ".join(
         f"{x.at(edge)},{other.at(value)}"
         for (start, end, _shares), value in zip(bins, line[1], strict=True)
         for edge in (start, end)
     )
-    shapes.append(Shape("polyline", {"class": f"line {colour(len(parts))}", "points": way}))
+    shapes.append(SvgElement("polyline", {"class": f"line {colour(len(parts))}", "points": way}))
     shapes += [_text(x.end + 6, other.at(tick) + 4, number(tick), "start") for tick in other.ticks()]
     shapes.append(_text(_WIDE, 14, line[0], "end"))
     named = [(colour(n), part) for n, part in enumerate(parts)]
     return Drawing(title, says, shapes, key=[*named, (colour(len(parts)), f"{line[0]} (the line, right)")])
 
 
-class Slots(NamedTuple):
+class SlotMap(NamedTuple):
     """A key table in cells of `per_cell` places, by place: how many are written, how many of these others wanted."""
 
     size: int
@@ -233,7 +233,7 @@ class Slots(NamedTuple):
     wanted: Sequence[int]
 
 
-def slots(title: str, says: str, table: Slots) -> Drawing:
+def slots(title: str, says: str, table: SlotMap) -> Drawing:
     """A square a cell, by place from the upper left: the fuller the darker, another colour where SAs contend."""
     across = min(_SLOTS_WIDE, len(table.used))
     shapes = []
@@ -250,8 +250,8 @@ def slots(title: str, says: str, table: Slots) -> Drawing:
             place = f"slot {n * table.per_cell}"
             if table.per_cell > 1:
                 place = f"slots {n * table.per_cell} to {(n + 1) * table.per_cell - 1}"
-            shapes.append(Shape("rect", facts, title=f"{place}: {used} written, {wanted} contended"))
+            shapes.append(SvgElement("rect", facts, title=f"{place}: {used} written, {wanted} contended"))
     high = -(-len(table.used) // _SLOTS_WIDE)
-    outline = Shape("path", {"class": "cell", "d": f"M0,0 H{across * _SIDE} V{high * _SIDE} H0 Z"})
+    outline = SvgElement("path", {"class": "cell", "d": f"M0,0 H{across * _SIDE} V{high * _SIDE} H0 Z"})
     key = [("hit", "written"), ("clash", "written, and others wanted it too")]
     return Drawing(title, says, [outline, *shapes], width=across * _SIDE, height=high * _SIDE, key=key)

@@ -15,7 +15,7 @@ from espsim.report.look import asset
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class HtmlWords:
     """A sentence or two. `look`: a class of the style sheet (n: a note; bad; ok; warn)."""
 
     kind: ClassVar[str] = "words"
@@ -32,7 +32,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HtmlTable:
     """A table with its caption. The first cell of a row names it; without a row there is no table."""
 
     kind: ClassVar[str] = "table"
@@ -41,7 +41,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     @classmethod
-    def of(cls, caption: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    def of(cls, caption: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HtmlTable:
         """Of cells that are anything; a column in which no row says anything is left out."""
         names, cells = list(head), [[str(cell) for cell in row] for row in rows]
         kept = [at for at, name in enumerate(names) if not at or any(row[at] for row in cells)]
@@ -49,15 +49,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class HtmlFigure:
     """A drawing, and the numbers that it was drawn from."""
 
     kind: ClassVar[str] = "figure"
     drawing: Drawing
-    table: Table | None = None
+    table: HtmlTable | None = None
 
 
-Part = Words | Items | Table | Figure
+Part = HtmlWords | Items | HtmlTable | HtmlFigure
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from espsim.report import questions as words
-from espsim.report.html.document import Items, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlTable, HtmlWords, Items, Made, Part, Report, Section, render
 
 
 def question_html(result: Mapping[str, Any], made_by: Made) -> str:
@@ -16,10 +16,10 @@ def question_html(result: Mapping[str, Any], made_by: Made) -> str:
         line if isinstance(line, str) else f"{line['topic']}: {line['meaning']}" for line in result["conclusion"]
     ]
     if both:
-        parts: list[Part] = [Table.of("Android's calls, and the second connection", *words.both_table(result))]
+        parts: list[Part] = [HtmlTable.of("Android's calls, and the second connection", *words.both_table(result))]
     else:
-        parts = [Table.of("Who works under which default", *words.default_table(result))]
-        parts += [Words(line, "n") for line in words.DEFAULT_LEGEND]
+        parts = [HtmlTable.of("Who works under which default", *words.default_table(result))]
+        parts += [HtmlWords(line, "n") for line in words.DEFAULT_LEGEND]
     sections = [Section("The runs", parts), *([Section("What follows", [Items(more)])] if more else [])]
     return render(
         Report(

@@ -9,7 +9,7 @@ from typing import Any
 
 from espsim.report import scenario as words
 from espsim.report.html.charts import bars
-from espsim.report.html.document import Figure, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Made, Part, Report, Section, render
 from espsim.report.scenario import Cell
 
 _NAMED = 6
@@ -32,10 +32,10 @@ def run_html(
     question = str(answers[0][0]["question"]) if one else several
     sections = [_scenario(about, mine, alone=one) for about, mine in answers]
     if concluded is not None:
-        follows = Table.of("What each policy means", ("policy", "what follows"), concluded)
+        follows = HtmlTable.of("What each policy means", ("policy", "what follows"), concluded)
         sections.insert(0, Section("What follows", [follows]))
     if kernel is not None:
-        sections.append(Section("This machine's kernel", [Words(line) for line in words.live_lines(kernel)]))
+        sections.append(Section("This machine's kernel", [HtmlWords(line) for line in words.live_lines(kernel)]))
     assumed = dict.fromkeys(text for cell in cells for text in cell["assumptions"])
     return render(
         Report(
@@ -46,14 +46,14 @@ def run_html(
 
 
 def _scenario(about: Mapping[str, Any], cells: Sequence[Cell], *, alone: bool) -> Section:
-    asked = [] if alone else [Words(str(about["question"]))]
-    parts: list[Part] = [*asked, Words(f"source: {about['source']}", "n")]
+    asked = [] if alone else [HtmlWords(str(about["question"]))]
+    parts: list[Part] = [*asked, HtmlWords(f"source: {about['source']}", "n")]
     for variant, group in itertools.groupby(cells, key=lambda cell: str(cell["variant"])):
         parts += _variant(words.name_of(about), variant, list(group))
     policies = list(dict.fromkeys(cell["policy"] for cell in cells))
     choice = " ".join(words.notes_for(about["choice"], policies))
     if choice:
-        parts.append(Words(f"note: {choice}", "n"))
+        parts.append(HtmlWords(f"note: {choice}", "n"))
     return Section(words.name_of(about), parts)
 
 
@@ -61,14 +61,14 @@ def _variant(name: str, variant: str, cells: Sequence[Cell]) -> Iterator[Part]:
     title = name if variant == "-" else f"{name}, {variant}"
     headers, rows, notes = words.variant_table(cells)
     said = [(*row, note) for row, note in zip(rows, notes, strict=True)]
-    yield from (Words(line) for line in words.wire_lines(cells))
-    yield Table.of(f"{title}: what came", (*headers, "what it means"), said)
+    yield from (HtmlWords(line) for line in words.wire_lines(cells))
+    yield HtmlTable.of(f"{title}: what came", (*headers, "what it means"), said)
     yield from _fates(title, cells)
     for cell in cells:
         if cell.get("trace"):
             caption, headers, traced, bad = words.trace_table(cell)
-            yield Table.of(caption, headers, traced)
-            yield Words(bad)
+            yield HtmlTable.of(caption, headers, traced)
+            yield HtmlWords(bad)
 
 
 def _fates(title: str, cells: Sequence[Cell]) -> Iterator[Part]:
@@ -87,4 +87,4 @@ def _fates(title: str, cells: Sequence[Cell]) -> Iterator[Part]:
     caption = f"{title}: packets, and why they were lost"
     numbers = [(name, *(str(counted.get(fate, 0)) for fate in fates)) for name, counted in rows]
     says = "A bar for each answer: how many packets were delivered, and how many were lost by which cause."
-    yield Figure(bars(caption, says, rows, "packets"), Table.of(caption, ("policy", *fates), numbers))
+    yield HtmlFigure(bars(caption, says, rows, "packets"), HtmlTable.of(caption, ("policy", *fates), numbers))

@@ -7,7 +7,7 @@ from typing import Any
 
 from espsim.report import storm as words
 from espsim.report.html.charts import columns
-from espsim.report.html.document import Figure, Items, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Items, Made, Part, Report, Section, render
 from espsim.report.storm import Cell
 
 
@@ -30,20 +30,20 @@ def storm_html(answers: Sequence[tuple[Mapping[str, Any], Sequence[Cell]]], made
 
 def _storm(about: Mapping[str, Any], cells: Sequence[Cell], *, alone: bool) -> Iterator[Section]:
     rows = [(*words.row_of(cell), cell["meaning"]) for cell in cells]
-    asked = [] if alone else [Words(str(about["question"]))]
-    parts: list[Part] = [*asked, Words(f"source: {about['source']}", "n")]
-    parts.append(Table.of(f"{about['name']}: what came", (*words.HEAD, "what it means"), rows))
+    asked = [] if alone else [HtmlWords(str(about["question"]))]
+    parts: list[Part] = [*asked, HtmlWords(f"source: {about['source']}", "n")]
+    parts.append(HtmlTable.of(f"{about['name']}: what came", (*words.HEAD, "what it means"), rows))
     yield Section(str(about["name"]), parts)
     for cell in cells:
         yield Section(f"{cell['policy']}, {cell['model']}", list(_cell(cell)))
 
 
 def _cell(cell: Cell) -> Iterator[Part]:
-    yield from (Words(line, "bad") for line in words.unmet(cell))
+    yield from (HtmlWords(line, "bad") for line in words.unmet(cell))
     yield Items(list(words.facts_of(cell)))
     yield from _timeline(cell)
     for story in cell.get("trace") or ([cell["worst"]] if cell["worst"] else ()):
-        yield Table.of(*words.story_table(story, of_many="trace" not in cell))
+        yield HtmlTable.of(*words.story_table(story, of_many="trace" not in cell))
 
 
 def _timeline(cell: Cell) -> Iterator[Part]:
@@ -62,4 +62,4 @@ def _timeline(cell: Cell) -> Iterator[Part]:
          *(f"{each['drops'].get(name, 0):,}" for name in causes), f"{each['device']:,}")
         for each in bins
     ]  # fmt: skip
-    yield Figure(drawing, Table.of(title, ("seconds", "sent", *causes, "SAs in the device"), rows))
+    yield HtmlFigure(drawing, HtmlTable.of(title, ("seconds", "sent", *causes, "SAs in the device"), rows))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.report.html.charts import Point, lines
-from espsim.report.html.document import Figure, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Made, Part, Report, Section, render
 from espsim.report.sweep import change_table, failures, heading, is_log, label_of, lines_of, point_table, text_of
 
 _MOST_DRAWN = 10
@@ -17,17 +17,17 @@ def sweep_html(result: Mapping[str, Any], made_by: Made) -> str:
     sections: list[Section] = []
     if result["changes"]:
         head, rows = change_table(result)
-        sections.append(Section("Where the answer changes", [Table.of("Where the answer changes", head, rows)]))
+        sections.append(Section("Where the answer changes", [HtmlTable.of("Where the answer changes", head, rows)]))
     drawn = list(_drawn(result))
     if drawn:
         sections.append(Section("Drawn", drawn))
     if result["points"]:
         head, rows = point_table(result, result["points"])
         caption = "Medians, with 95 % intervals"
-        sections.append(Section(caption, [Table.of(caption, head, rows)]))
+        sections.append(Section(caption, [HtmlTable.of(caption, head, rows)]))
     failed = failures(result)
     if failed:
-        parts = [Words(f"{len(rows)} failed: {why}", "bad") for why, rows in failed.items()]
+        parts = [HtmlWords(f"{len(rows)} failed: {why}", "bad") for why, rows in failed.items()]
         sections.append(Section("What failed", parts))
     lead = list(heading(result))
     return render(
@@ -60,12 +60,12 @@ def _drawn(result: Mapping[str, Any]) -> Iterator[Part]:
         ]
     value, along = result["headline"].replace("_", " "), str(result["along"])
     says = f"The median of {value} along {along}, a line for each combination of the other axes, with 95 % intervals."
-    yield Figure(
+    yield HtmlFigure(
         lines(
             f"{value} along {along}", says, series, (along, value), log=(is_log(places), False),
             names=None if numbers else [text_of(place) for place in places],
         )
     )  # fmt: skip
     if len(ranked) > _MOST_DRAWN:
-        yield Words(f"The {_MOST_DRAWN} highest of {len(ranked)} lines are drawn; the table has all.", "n")
-    yield Words("The medians are in the table below.", "n")
+        yield HtmlWords(f"The {_MOST_DRAWN} highest of {len(ranked)} lines are drawn; the table has all.", "n")
+    yield HtmlWords("The medians are in the table below.", "n")

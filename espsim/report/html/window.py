@@ -7,7 +7,7 @@ from typing import Any
 
 from espsim.report import window as words
 from espsim.report.html.charts import Point, bars, lines
-from espsim.report.html.document import Figure, Made, Part, Report, Section, Table, Words, render
+from espsim.report.html.document import HtmlFigure, HtmlTable, HtmlWords, Made, Part, Report, Section, render
 
 _MOST_DRAWN = 8
 
@@ -41,18 +41,18 @@ def window_html(result: Mapping[str, Any], source: str, most: int, made_by: Made
 def _sections(shown: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
     if not shown:
         return
-    parts: list[Part] = [Table.of("Each SPI and destination", *words.stream_table(shown))]
+    parts: list[Part] = [HtmlTable.of("Each SPI and destination", *words.stream_table(shown))]
     parts += _reorder(shown)
     yield Section("What came late, twice or never", parts)
     losses = words.loss_table(shown)
     if losses is None:
-        yield Section("What a window loses", [Words("No packet was late, so any window will do.")])
+        yield Section("What a window loses", [HtmlWords("No packet was late, so any window will do.")])
         return
     unknown = all(stream["linux_counter"] is None for stream in shown)
-    counted = [Words(words.COUNTED, "n")] if unknown else []
+    counted = [HtmlWords(words.COUNTED, "n")] if unknown else []
     yield Section("What a window loses", [*_lost(shown, losses), *counted])
     caption = "What the largest window of each device loses"
-    yield Section("Devices", [Table.of(caption, *words.device_table(shown))])
+    yield Section("Devices", [HtmlTable.of(caption, *words.device_table(shown))])
 
 
 def _lost(shown: Sequence[Mapping[str, Any]], losses: tuple[Sequence[str], list[tuple[Any, ...]]]) -> Iterator[Part]:
@@ -62,8 +62,8 @@ def _lost(shown: Sequence[Mapping[str, Any]], losses: tuple[Sequence[str], list[
     }
     title = "Packets lost as too old, by the replay window"
     says = "A line for each SPI and destination: the larger the window, the fewer packets are refused as too old."
-    table = Table.of(title, *losses)
-    yield Figure(lines(title, says, series, ("replay window", "packets lost"), log=(True, False)), table)
+    table = HtmlTable.of(title, *losses)
+    yield HtmlFigure(lines(title, says, series, ("replay window", "packets lost"), log=(True, False)), table)
 
 
 def _reorder(shown: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
@@ -82,4 +82,4 @@ def _reorder(shown: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
         numbers.append((name, stream["late"], median, reorder["p99"], most))
     says = "A bar for each SPI and destination: up to where half, 99 % and all of its late packets were behind."
     head = ("SPI@destination", "late packets", "half within", "99 % within", "all within")
-    yield Figure(bars(title, says, rows, "numbers"), Table.of(title, head, numbers))
+    yield HtmlFigure(bars(title, says, rows, "numbers"), HtmlTable.of(title, head, numbers))

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from espsim.core.address import format_address
-from espsim.scenario.storm.hosts import Refused, address
-from espsim.scenario.storm.run import CAUSES, IN, OUT, Lost, Outcome
+from espsim.scenario.storm.hosts import RefusedRequest, address
+from espsim.scenario.storm.run import CAUSES, IN, OUT, Lost, StormOutcome
 from espsim.scenario.storm.spec import Storm
 
 BINS = 40
@@ -23,7 +23,7 @@ _WHY = {
 }
 
 
-def answer(storm: Storm, outcome: Outcome, *, traced: bool = False) -> dict[str, Any]:
+def answer(storm: Storm, outcome: StormOutcome, *, traced: bool = False) -> dict[str, Any]:
     """Everything that came of a storm. `traced`: the story of every node that lost a packet, not of the worst alone."""
     host, sent = outcome.host, outcome.sent.total()
     by_node: Counter[int] = Counter()
@@ -53,7 +53,7 @@ def answer(storm: Storm, outcome: Outcome, *, traced: bool = False) -> dict[str,
     return result
 
 
-def meaning(outcome: Outcome) -> str:
+def meaning(outcome: StormOutcome) -> str:
     """What happened to the packets, in a sentence."""
     sent, lost = outcome.sent.total(), outcome.packets_lost
     if not lost:
@@ -62,7 +62,7 @@ def meaning(outcome: Outcome) -> str:
     return f"{lost:,} of {sent:,} packets {'is' if lost == 1 else 'are'} lost: {why}."
 
 
-def _bins(outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _bins(outcome: StormOutcome) -> Iterator[dict[str, Any]]:
     """Packets sent, delivered and dropped by counter in each stretch of time, and the most SAs in the device in it."""
     width = (outcome.end - outcome.begin) / BINS
     counts: list[Counter[str]] = [Counter() for _ in range(BINS)]
@@ -83,7 +83,7 @@ def _bins(outcome: Outcome) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def _story(outcome: Outcome, node: int, lost: int) -> dict[str, Any]:
+def _story(outcome: StormOutcome, node: int, lost: int) -> dict[str, Any]:
     """What both sides did for a node, and when its packets were lost, in order."""
     events = [(at, 0, who, what) for at, which, who, what in outcome.done if which == node]
     events += [(one.first, 1, _sender(one), _said(one)) for one in outcome.lost if one.node == node]
@@ -106,7 +106,7 @@ def _said(lost: Lost) -> str:
     )
 
 
-def _refused(refused: Refused | None) -> dict[str, Any] | None:
+def _refused(refused: RefusedRequest | None) -> dict[str, Any] | None:
     if refused is None:
         return None
     return {
@@ -115,7 +115,7 @@ def _refused(refused: Refused | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _counted(refused: Collection[Refused]) -> list[dict[str, Any]]:
+def _counted(refused: Collection[RefusedRequest]) -> list[dict[str, Any]]:
     """How often each request was refused with each errno."""
     counts = Counter((one.request.split()[0], one.errno) for one in refused)
     return [{"request": request, "errno": errno, "count": count} for (request, errno), count in counts.most_common()]

@@ -41,7 +41,7 @@ Pair = list[SadEntry | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRequest:
     """A request that was refused, or an SA that the device did not take; `full`: the device had no room for it."""
 
     time: float
@@ -52,7 +52,7 @@ class Refused:
     full: bool = False
 
 
-class Host:
+class StormHost:
     """The host's namespace and device. Every request is made at a time and may be refused, which is noted."""
 
     def __init__(self, storm: Storm, like: SecurityAssociation, netns: Netns, device: Device | None, seed: int) -> None:
@@ -64,7 +64,7 @@ class Host:
         self.ins: list[Pair] = [[None, None] for _ in range(storm.nodes)]
         self.outs: list[Pair] = [[None, None] for _ in range(storm.nodes)]
         self.agreed: list[list[SecurityAssociation | None]] = [[None, None] for _ in range(storm.nodes)]
-        self.refused: list[Refused] = []
+        self.refused: list[RefusedRequest] = []
         self.in_device: set[int] = set()
         self.peak_device = self.peak_sad = 0
         self.peak_at = 0.0
@@ -161,7 +161,9 @@ class Host:
             try:
                 return self.netns.allocspi(request).sa.spi
             except XfrmError as error:
-                self.refused.append(Refused(self.netns.now, node, "ALLOCSPI", error.name, f"0x{low:x}-0x{high:x}"))
+                self.refused.append(
+                    RefusedRequest(self.netns.now, node, "ALLOCSPI", error.name, f"0x{low:x}-0x{high:x}")
+                )
                 return None
         self._next_spi += 1
         return self._next_spi - 1
@@ -174,7 +176,9 @@ class Host:
             view = self.netns.updsa(request) if larval else self.netns.newsa(request)
         except XfrmError as error:
             name = "UPDSA" if larval else "NEWSA"
-            self.refused.append(Refused(self.netns.now, node, f"{name} 0x{sa.spi:08x}", error.name, error.extack or ""))
+            self.refused.append(
+                RefusedRequest(self.netns.now, node, f"{name} 0x{sa.spi:08x}", error.name, error.extack or "")
+            )
             return None
         return next(e for e in self.netns.sad.with_spi(sa.spi) if e.sa_index == view.sa_index)
 
@@ -188,7 +192,7 @@ class Host:
         answer = self.inbound.device.lookup(PacketKey(entry.sa.src, entry.sa.dst, entry.sa.spi))
         full = answer.sa_index in (-1, entry.sa_index)
         errno = (installed.errno or "0").removeprefix("-")
-        self.refused.append(Refused(self.netns.now, node, "offload", errno, installed.note, full))
+        self.refused.append(RefusedRequest(self.netns.now, node, "offload", errno, installed.note, full))
         return f", and the device: {installed.note}"
 
     def _measure(self) -> None:
@@ -203,7 +207,7 @@ class Host:
 class Nodes:
     """All nodes: one receiver for each inbound SA, and one sender for each outbound one."""
 
-    def __init__(self, host: Host, seed: int) -> None:
+    def __init__(self, host: StormHost, seed: int) -> None:
         self._host = host
         self._rng = random.Random(f"{seed}/nodes")
         self.sad = Sad()

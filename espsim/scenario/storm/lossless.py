@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from espsim.scenario.storm.answer import meaning
-from espsim.scenario.storm.run import Outcome
+from espsim.scenario.storm.run import StormOutcome
 from espsim.scenario.storm.schedule import schedule, smallest_overlap, smallest_rate
 from espsim.scenario.storm.spec import Storm
 
@@ -19,7 +19,7 @@ MOST_RERUN = 400_000
 """Packets of a storm that is run again to see whether the answer holds."""
 
 
-def lossless(storm: Storm, outcome: Outcome, again: Callable[[Storm], Outcome], seed: int) -> dict[str, Any]:
+def lossless(storm: Storm, outcome: StormOutcome, again: Callable[[Storm], StormOutcome], seed: int) -> dict[str, Any]:
     """{overlap, rate}: each {value, holds, why}. `value` None: no such number; `holds` None: it was not run.
 
     `again` runs a storm under the same policy and model.
@@ -32,7 +32,7 @@ def lossless(storm: Storm, outcome: Outcome, again: Callable[[Storm], Outcome], 
 
 
 def _tried(
-    storm: Storm, name: str, value: float | None, again: Callable[[Storm], Outcome] | None, seed: int
+    storm: Storm, name: str, value: float | None, again: Callable[[Storm], StormOutcome] | None, seed: int
 ) -> dict[str, Any]:
     unit = "s" if name == "overlap" else "requests a second"
     if value is None:

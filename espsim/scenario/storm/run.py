@@ -31,7 +31,7 @@ from espsim.sad.association import ANY, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.linux import DEFAULT_KERNEL
 from espsim.sad.spi import SpiPolicy
-from espsim.scenario.storm.hosts import DEFAULT, Host, Nodes
+from espsim.scenario.storm.hosts import DEFAULT, Nodes, StormHost
 from espsim.scenario.storm.schedule import Schedule, schedule
 from espsim.scenario.storm.spec import MOST_PACKETS, STEPS, Storm
 from espsim.scenario.traffic import clear_packet
@@ -64,14 +64,14 @@ class Lost:
 
 
 @dataclass(slots=True)
-class Outcome:
+class StormOutcome:
     """All that came of a storm. `sent`, `delivered` by direction; `moments`: (time, SAs in the device) as it changed.
 
     `done`: (time, node, who, what) of every step of the storm, in order.
     """
 
     schedule: Schedule
-    host: Host
+    host: StormHost
     begin: float
     end: float
     sent: Counter[str] = field(default_factory=Counter)
@@ -114,16 +114,16 @@ class StormRun:
             raise InputError(
                 f"a storm of {packets:,.0f} packets; {MOST_PACKETS:,} are run: fewer packets a second, or nodes"
             )
-        self.host = Host(storm, replace(like or DEFAULT, selector=ANY), netns, device, seed)
+        self.host = StormHost(storm, replace(like or DEFAULT, selector=ANY), netns, device, seed)
         self.nodes = Nodes(self.host, seed)
-        self.result = Outcome(times, self.host, begin, end)
+        self.result = StormOutcome(times, self.host, begin, end)
         self._clear: dict[tuple[str, int], bytes] = {}
         self._events: list[tuple[float, int, int, object]] = []
         self._count = itertools.count()
         self._last: dict[tuple[int, str], Lost] = {}
         self._phase = random.Random(f"{seed}/phases")
 
-    def run(self) -> Outcome:
+    def run(self) -> StormOutcome:
         """Until nothing is due any more."""
         netns, storm = self.host.netns, self.storm
         for node in range(storm.nodes):
@@ -164,7 +164,7 @@ class StormRun:
     def _node_step(self, now: float, what: object) -> None:
         self._step(now, what, self.nodes, "node")
 
-    def _step(self, now: float, what: object, side: Host | Nodes, whose: str) -> None:
+    def _step(self, now: float, what: object, side: StormHost | Nodes, whose: str) -> None:
         """A side's next step, and what it said."""
         node, step = _pair(what)
         if step == "delete":
@@ -259,7 +259,7 @@ def run_storm(
     assume: Mapping[str, object] | None = None,
     options: Collection[str] = (),
     seed: int = 1,
-) -> Outcome:
+) -> StormOutcome:
     """Run a storm under one policy (or kernel, by name) and one model; None: software alone.
 
     InputError: too many packets, or no such policy or option. UnknownReached: the model's answer is not public.

@@ -19,7 +19,7 @@ from espsim.sad.association import MOBILITY, NO_MARK, Limits, Mark
 from espsim.text.iproute import IpRefusal
 from espsim.text.names import EXTRA_FLAGS, FLAGS, LIMIT_WORDS, XFRM_PROTOCOLS
 from espsim.text.state_words import Get, Modify, parse_state
-from espsim.xfrm.request_line import Words, split_line
+from espsim.xfrm.request_line import RequestWords, split_line
 from espsim.xfrm.request_sa import sa_request, spi_request, state_key
 from espsim.xfrm.requests import WORDS_OF
 
@@ -34,27 +34,27 @@ def as_ip(line: str) -> str | None:
     if split is None or split[0] not in _MAKERS:
         return None
     verb, words = split
-    parsed = Words.parse(words, WORDS_OF[verb], None, 1)
+    parsed = RequestWords.parse(words, WORDS_OF[verb], None, 1)
     if _UNSAID & parsed.values.keys():
         return None
     found = _MAKERS[verb](verb, parsed)
     return None if found is None else f"ip xfrm state {' '.join(map(shlex.quote, found))}"
 
 
-def _changes(verb: str, parsed: Words) -> list[str] | None:
+def _changes(verb: str, parsed: RequestWords) -> list[str] | None:
     request = sa_request(parsed)
     words = ["update" if verb == "UPDSA" else "add", *_ends(request), "spi", f"0x{request.spi:x}", *_common(request)]
     words += _of_sa(request)
     return words if _reads_as(words, Modify(verb == "UPDSA", request)) else None
 
 
-def _allocates(_verb: str, parsed: Words) -> list[str] | None:
+def _allocates(_verb: str, parsed: RequestWords) -> list[str] | None:
     request = spi_request(parsed)
     words = ["allocspi", *_ends(request), *_common(request), "min", f"0x{request.low:x}", "max", f"0x{request.high:x}"]
     return words if _reads_as(words, request) else None
 
 
-def _asks(verb: str, parsed: Words) -> list[str] | None:
+def _asks(verb: str, parsed: RequestWords) -> list[str] | None:
     key = state_key(parsed)
     words = ["delete" if verb == "DELSA" else "get"]
     words += ["src", format_address(key.srcaddr)] if key.srcaddr is not None else []
@@ -63,14 +63,14 @@ def _asks(verb: str, parsed: Words) -> list[str] | None:
     return words if _reads_as(words, Get(verb == "DELSA", key)) else None
 
 
-def _flushes(_verb: str, parsed: Words) -> list[str] | None:
+def _flushes(_verb: str, parsed: RequestWords) -> list[str] | None:
     proto = parsed.protocol(255)
     if proto == 255:
         return ["flush"]
     return ["flush", "proto", _PROTOCOLS[proto]] if proto in _PROTOCOLS else None
 
 
-def _dumps(_verb: str, parsed: Words) -> list[str] | None:
+def _dumps(_verb: str, parsed: RequestWords) -> list[str] | None:
     return None if parsed.protocol(0) else ["list"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from espsim.xfrm.fuzz.as_ip import as_ip
 from espsim.xfrm.fuzz.draw import a_command, a_near_request, a_request
 from espsim.xfrm.fuzz.shrink import Shrinker
-from espsim.xfrm.fuzz.sides import DIFFERS, NOT_COMPARABLE, Answered, Compare
+from espsim.xfrm.fuzz.sides import DIFFERS, NOT_COMPARABLE, Compare, ComparedLine
 
 _DRAWS: tuple[tuple[str, Callable[[random.Random], str], int], ...] = (
     ("requests", a_near_request, 25), ("requests", a_request, 40), ("commands", a_command, 25),
@@ -28,7 +28,7 @@ class Difference:
     language: str
     batch: int
     drawn: int
-    lines: list[Answered]
+    lines: list[ComparedLine]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -41,7 +41,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Found:
+class SearchResult:
     """What a search did: batches and lines that were compared, lines that can't be, and the difference if any."""
 
     left: str
@@ -64,7 +64,7 @@ class Found:
         return result
 
 
-def search(found: Found, sides: Mapping[str, Compare], more: Callable[[], bool]) -> Found:
+def search(found: SearchResult, sides: Mapping[str, Compare], more: Callable[[], bool]) -> SearchResult:
     """Draw and compare until there is a difference, or until `more` says no. `sides`: how each language is compared.
 
     `more` is asked before every try. The last batch is always compared whole.
@@ -91,7 +91,7 @@ def ip_line(language: str, line: str) -> str | None:
     return as_ip(line)
 
 
-def script(found: Found) -> str:
+def script(found: SearchResult) -> str:
     """The difference as a shell script: each command, and below it both answers."""
     different = found.difference
     if different is None:

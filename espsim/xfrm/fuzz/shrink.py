@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from espsim.core.errors import InputError
-from espsim.xfrm.fuzz.sides import DIFFERS, Answered, Compare
+from espsim.xfrm.fuzz.sides import DIFFERS, Compare, ComparedLine
 
 SIMPLER = (
     ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.1.2"),
@@ -37,7 +37,7 @@ class Shrinker:
         self._more = more
         self.tries_left = tries
 
-    def shrink(self, answered: list[Answered]) -> list[Answered]:
+    def shrink(self, answered: list[ComparedLine]) -> list[ComparedLine]:
         """Both answers to the smallest batch found; `answered` are those of the batch that was drawn."""
         best = _until_difference(answered)
         changed = True
@@ -49,7 +49,7 @@ class Shrinker:
                     best, changed = found, True
         return best
 
-    def _differs(self, lines: Sequence[str]) -> list[Answered] | None:
+    def _differs(self, lines: Sequence[str]) -> list[ComparedLine] | None:
         """The answers up to the first that differs, None where none does or no try is left."""
         if not lines or not self.tries_left or not self._more():
             return None
@@ -57,7 +57,7 @@ class Shrinker:
         answered = self._compare(lines)
         return _until_difference(answered) if any(each.verdict == DIFFERS for each in answered) else None
 
-    def _fewer_lines(self, best: list[Answered]) -> list[Answered] | None:
+    def _fewer_lines(self, best: list[ComparedLine]) -> list[ComparedLine] | None:
         start, size = best, max(len(best) // 2, 1)
         while size:
             at = 0
@@ -70,7 +70,7 @@ class Shrinker:
             size //= 2
         return best if len(best) < len(start) else None
 
-    def _fewer_words(self, best: list[Answered]) -> list[Answered] | None:
+    def _fewer_words(self, best: list[ComparedLine]) -> list[ComparedLine] | None:
         start = best
         for n in range(len(start)):
             at = self._keep
@@ -91,19 +91,19 @@ class Shrinker:
                     best = found
         return best if best is not start else None
 
-    def _with_line(self, best: list[Answered], n: int, words: Sequence[str]) -> list[Answered] | None:
+    def _with_line(self, best: list[ComparedLine], n: int, words: Sequence[str]) -> list[ComparedLine] | None:
         lines = [each.line for each in best]
         lines[n] = " ".join(words)
         return self._differs_alike(lines)
 
-    def _differs_alike(self, lines: Sequence[str]) -> list[Answered] | None:
+    def _differs_alike(self, lines: Sequence[str]) -> list[ComparedLine] | None:
         """As `_differs`; a line that became no request at all is no difference."""
         try:
             return self._differs(lines)
         except InputError:
             return None
 
-    def _simpler_values(self, best: list[Answered]) -> list[Answered] | None:
+    def _simpler_values(self, best: list[ComparedLine]) -> list[ComparedLine] | None:
         start = best
         for swaps in _swaps():
             lines = [each.line for each in best]
@@ -113,7 +113,7 @@ class Shrinker:
         return best if best is not start else None
 
 
-def _until_difference(answered: Sequence[Answered]) -> list[Answered]:
+def _until_difference(answered: Sequence[ComparedLine]) -> list[ComparedLine]:
     """Up to the first line that differs."""
     end = next(n for n, each in enumerate(answered) if each.verdict == DIFFERS)
     return list(answered[: end + 1])

@@ -24,7 +24,7 @@ from espsim.xfrm.live import DIFFERS, NOT_COMPARABLE, SAME, run_live
 from espsim.xfrm.live_netlink import LiveKernel
 from espsim.xfrm.requests import run_requests
 
-__all__ = ["DIFFERS", "NOT_COMPARABLE", "SAME", "Answered", "Compare", "live_commands", "live_requests",
+__all__ = ["DIFFERS", "NOT_COMPARABLE", "SAME", "Compare", "ComparedLine", "live_commands", "live_requests",
            "model_commands", "model_requests"]  # fmt: skip
 
 _NO_TYPE, _NO_ALGORITHM = "Requested type not found", "algorithm not found"
@@ -34,7 +34,7 @@ _RCU = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ComparedLine:
     """One line and both answers, in a few words where they agree, and with what differs where they don't."""
 
     line: str
@@ -43,7 +43,7 @@ class Answered:
     right: str
 
 
-Compare = Callable[[Sequence[str]], list[Answered]]
+Compare = Callable[[Sequence[str]], list[ComparedLine]]
 """Both sides' answers to a batch, from a new namespace each. May end after the first line that differs."""
 
 
@@ -53,7 +53,7 @@ Compare = Callable[[Sequence[str]], list[Answered]]
 def model_requests(left: str, right: str) -> Compare:
     """Requests on two models, each named by a policy or a kernel."""
 
-    def compare(lines: Sequence[str]) -> list[Answered]:
+    def compare(lines: Sequence[str]) -> list[ComparedLine]:
         answers = [list(run_requests(Netns(name), lines)) for name in (left, right)]
         return [_of_requests(line, a, b, worded=False) for line, a, b in zip(lines, *answers, strict=True)]
 
@@ -63,7 +63,7 @@ def model_requests(left: str, right: str) -> Compare:
 def model_commands(left: str, right: str) -> Compare:
     """Lines of `ip` on two models."""
 
-    def compare(lines: Sequence[str]) -> list[Answered]:
+    def compare(lines: Sequence[str]) -> list[ComparedLine]:
         batches = Batch(Netns(left)), Batch(Netns(right))
         found = []
         for command in _parsed(lines):
@@ -71,7 +71,7 @@ def model_commands(left: str, right: str) -> Compare:
             line = lines[command.number - 1]
             a, b = (f"{outcome.stdout}{outcome.stderr}" for outcome in (left_outcome, right_outcome))
             same = (left_outcome.result, left_outcome.stdout) == (right_outcome.result, right_outcome.stdout)
-            found.append(Answered(line, SAME, _first(a), _first(b)) if same else _of_texts(line, a, b))
+            found.append(ComparedLine(line, SAME, _first(a), _first(b)) if same else _of_texts(line, a, b))
         return found
 
     return compare
@@ -87,14 +87,14 @@ def _parsed(lines: Sequence[str]) -> Any:
 def live_requests(model: str) -> Compare:
     """Requests on this machine's kernel, in a namespace made for them, and on a model."""
 
-    def compare(lines: Sequence[str]) -> list[Answered]:
+    def compare(lines: Sequence[str]) -> list[ComparedLine]:
         netns, found = Netns(model), []
         with LiveKernel.made() as kernel:
             for line in lines:
                 theirs = kernel.ask(line)
                 why = _cannot(line, theirs)
                 if why:
-                    found.append(Answered(line, NOT_COMPARABLE, why, "not asked"))
+                    found.append(ComparedLine(line, NOT_COMPARABLE, why, "not asked"))
                     continue
                 [ours] = run_requests(netns, [line])
                 found.append(_of_requests(line, theirs, _as_kernel(ours)))
@@ -110,13 +110,13 @@ def live_requests(model: str) -> Compare:
 def live_commands(model: str) -> Compare:
     """Lines of `ip` on this machine's kernel, by its own iproute2, and on a model."""
 
-    def compare(lines: Sequence[str]) -> list[Answered]:
+    def compare(lines: Sequence[str]) -> list[ComparedLine]:
         result = run_live(list(_parsed(lines)), policy=model)
         found = []
         for each in result.lines:
             line = lines[each.line - 1]
             if each.verdict == NOT_COMPARABLE:
-                found.append(Answered(line, NOT_COMPARABLE, each.why, "not asked"))
+                found.append(ComparedLine(line, NOT_COMPARABLE, each.why, "not asked"))
             else:
                 found.append(_of_texts(line, each.live, each.model))
         return found
@@ -143,15 +143,15 @@ def _as_kernel(answer: Mapping[str, object]) -> dict[str, Any]:
 # -- answers in words -------------------------------------------------------------------------------------------------
 
 
-def _of_requests(line: str, left: Mapping[str, Any], right: Mapping[str, Any], *, worded: bool = True) -> Answered:
+def _of_requests(line: str, left: Mapping[str, Any], right: Mapping[str, Any], *, worded: bool = True) -> ComparedLine:
     a, b = _shown(left), _shown(right)
     if left == right or (not worded and {**left, "extack": None} == {**right, "extack": None}):
-        return Answered(line, SAME, a, b)
+        return ComparedLine(line, SAME, a, b)
     if a == b:  # the same in short: what differs is deeper
         differing = [_apart(key, left.get(key), right.get(key)) for key in {**left, **right}
                      if left.get(key) != right.get(key)]  # fmt: skip
         a, b = (f"{text}; {'; '.join(part[n] for part in differing)}" for n, text in enumerate((a, b)))
-    return Answered(line, DIFFERS, a, b)
+    return ComparedLine(line, DIFFERS, a, b)
 
 
 def _shown(answer: Mapping[str, Any]) -> str:
@@ -181,13 +181,13 @@ def _plain(value: Any) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-def _of_texts(line: str, left: str, right: str) -> Answered:
+def _of_texts(line: str, left: str, right: str) -> ComparedLine:
     if left == right:
-        return Answered(line, SAME, _first(left), _first(right))
+        return ComparedLine(line, SAME, _first(left), _first(right))
     a, b = ([row.strip() for row in text.splitlines()] for text in (left, right))
     while a and b and a[0] == b[0]:
         del a[0], b[0]
-    return Answered(line, DIFFERS, _first("\n".join(a)), _first("\n".join(b)))
+    return ComparedLine(line, DIFFERS, _first("\n".join(a)), _first("\n".join(b)))
 
 
 def _first(text: str) -> str:

@@ -12,7 +12,7 @@ from espsim.aead.batch import SlotKeys, lengths
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name
-from espsim.aead.known_answers import Rows, suites
+from espsim.aead.known_answers import PacketRows, suites
 from espsim.aead.suites import Algorithm, pack_seq_hi, resolve
 from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 from tests.support import usable
@@ -42,7 +42,7 @@ def random_rows(slots, sizes, seed):
         suite, icv = slots[number].keys.suite, slots[number].keys.icv_length
         body = size - size % suite.block
         packets.append((number, rng.getrandbits(32), rng.randbytes(8 + suite.iv_length + body + icv)))
-    return Rows.of(packets)
+    return PacketRows.of(packets)
 
 
 def sealed(slots, sizes, seed):
@@ -53,7 +53,7 @@ def sealed(slots, sizes, seed):
 
 
 def copy(rows):
-    return Rows(*(c.copy() for c in (rows.arena, rows.esp, rows.end, rows.slot, rows.seq64, rows.result)))
+    return PacketRows(*(c.copy() for c in (rows.arena, rows.esp, rows.end, rows.slot, rows.seq64, rows.result)))
 
 
 ALL = [SlotKeys(k, esn) for k in map(resolve, suites()) for esn in (False, True)]
@@ -130,7 +130,7 @@ def test_no_plaintext_of_a_forged_row_is_in_the_arena(engine):
         slots = slots_of(algorithms)
         suite, icv = slots[0].keys.suite, slots[0].keys.icv_length
         body = text.ljust(48, b".")
-        rows = Rows.of([(0, 0, bytes(8 + suite.iv_length) + body + bytes(icv))])
+        rows = PacketRows.of([(0, 0, bytes(8 + suite.iv_length) + body + bytes(icv))])
         engine.sealer(slots).seal(*rows.columns())
         rows.arena[int(rows.end[0]) - 1] ^= 1
         engine.opener(slots).open(*rows.columns())
@@ -177,7 +177,7 @@ def test_offsets_out_of_this_world_touch_nothing(engine, start, stop):
 
 def test_no_rows_and_the_largest_packet(engine):
     slots = slots_of(GCM, CBC, CHACHA, CCM)
-    empty = Rows.of([])
+    empty = PacketRows.of([])
     engine.opener(slots).open(*empty.columns())
     rows = sealed(slots, [65504] * 8, 5)
     clear = random_rows(slots, [65504] * 8, 5)
@@ -192,7 +192,7 @@ def test_no_rows_and_the_largest_packet(engine):
 def test_cbc_that_is_not_whole_blocks(engine):
     """Sealing refuses; opening says so only where the ICV is right."""
     slots = slots_of(CBC)
-    rows = Rows.of([(0, 0, bytes(8 + 16 + 15 + 16))])
+    rows = PacketRows.of([(0, 0, bytes(8 + 16 + 15 + 16))])
     engine.sealer(slots).seal(*rows.columns())
     assert rows.result[0] == TRUNCATED
     null = [SlotKeys(resolve((Algorithm("enc", "ecb(cipher_null)", b""), CBC[1])))]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from espsim.aead.batch import SlotKeys
-from espsim.aead.known_answers import Rows
+from espsim.aead.known_answers import PacketRows
 from espsim.aead.native.slots import KEY, Secret
 from espsim.aead.suites import Algorithm, resolve
 from espsim.core.numbers import DONE
@@ -34,7 +34,7 @@ def used(engine, way):
     """A sealer or an opener that has worked on every slot."""
     slots = [SlotKeys(resolve(keys), esn=True) for keys in KEYS]
     packets = [(n, n, bytes(8 + slot.keys.suite.iv_length + 64 + slot.keys.icv_length)) for n, slot in enumerate(slots)]
-    batch, sealer = Rows.of(packets), engine.sealer(slots)
+    batch, sealer = PacketRows.of(packets), engine.sealer(slots)
     sealer.seal(*batch.columns())
     rows = sealer
     if way == "open":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from espsim.analysis.sweep.plan import Plan, Row, make_plan, run_task
+from espsim.analysis.sweep.plan import SweepPlan, TaskRow, make_plan, run_task
 from espsim.analysis.sweep.store import Saved
 from espsim.analysis.sweep.study import parse_study
 
@@ -26,11 +26,11 @@ repeats = 1
 """
 
 
-def small_plan(seed: int = 1, text: str = SMALL) -> Plan:
+def small_plan(seed: int = 1, text: str = SMALL) -> SweepPlan:
     return make_plan(parse_study(text, "small.toml"), seed)
 
 
-def rows_of(plan: Plan) -> list[Row]:
+def rows_of(plan: SweepPlan) -> list[TaskRow]:
     """Every row, run here and in order."""
     return [run_task(plan.task(place)) for place in range(plan.tasks)]
 

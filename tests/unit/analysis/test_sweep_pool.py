@@ -7,10 +7,10 @@ import signal
 
 import pytest
 
-from espsim.analysis.sweep.plan import Row
+from espsim.analysis.sweep.plan import TaskRow
 from espsim.analysis.sweep.pool import DIED, LocalPool
 from espsim.analysis.sweep.questions import KINDS
-from espsim.analysis.sweep.questions.kind import Kind, Result
+from espsim.analysis.sweep.questions.kind import QuestionKind, TaskResult
 from tests.unit.analysis.sweeps import rows_of, small_plan
 
 
@@ -23,7 +23,7 @@ def by_pool(plan, count, died=lambda _text: None):
 def asking(monkeypatch, run):
     """Let tasks of kind window do something else; workers are forked, so they do too."""
     kind = KINDS["window"]
-    other = Kind(kind.name, kind.what, kind.axes, run, kind.headline, kind.shown, kind.along)
+    other = QuestionKind(kind.name, kind.what, kind.axes, run, kind.headline, kind.shown, kind.along)
     monkeypatch.setitem(KINDS, "window", other)
 
 
@@ -37,7 +37,7 @@ def test_a_task_that_raises_has_a_row_that_says_so(monkeypatch):
     def run(params, seed, given):
         if params["reorder"] == 8:
             raise ZeroDivisionError("0x00112233445566778899aabbccddeeff")
-        return Result("fine", {"seed": seed})
+        return TaskResult("fine", {"seed": seed})
 
     asking(monkeypatch, run)
     rows = by_pool(small_plan(), 2)
@@ -52,12 +52,12 @@ def test_a_worker_that_dies_once_costs_nothing(monkeypatch, tmp_path):
         if params["window"] == 64 and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return Result("fine", {"seed": seed})
+        return TaskResult("fine", {"seed": seed})
 
     asking(monkeypatch, run)
     said: list[str] = []
     plan = small_plan()
-    assert by_pool(plan, 2, said.append) == [Row(n, "fine", {"seed": plan.task(n).seed}) for n in range(24)]
+    assert by_pool(plan, 2, said.append) == [TaskRow(n, "fine", {"seed": plan.task(n).seed}) for n in range(24)]
     assert said == ["a worker died (signal 9); its tasks go to others"]
 
 
@@ -65,7 +65,7 @@ def test_a_task_that_kills_every_worker_is_given_up(monkeypatch):
     def run(params, seed, given):
         if params["window"] == 64 and params["reorder"] == 8:
             os._exit(3)
-        return Result("fine", {})
+        return TaskResult("fine", {})
 
     asking(monkeypatch, run)
     said: list[str] = []

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.analysis.window import WINDOWS, Configured, Stream, Streams, device_windows, summary
+from espsim.analysis.window import WINDOWS, Configured, EspStream, EspStreams, device_windows, summary
 from espsim.cli.main import main
 from espsim.core.verdict import Verdict
 from espsim.io.capture import CaptureWriter
@@ -22,7 +22,7 @@ DST = bytes((192, 0, 2, 1))
 
 
 def stream_of(seqs):
-    stream = Stream(0x100, DST)
+    stream = EspStream(0x100, DST)
     for seq in seqs:
         stream.add(seq & 0xFFFFFFFF)
     stream.finish()
@@ -90,7 +90,7 @@ def test_distances():
 
 
 def test_the_counter_is_known_with_the_sad():
-    streams = Streams()
+    streams = EspStreams()
     for seq in (1, 2, 200, 3):
         streams.add(0x100, DST, seq)
     streams.finish()

@@ -251,7 +251,7 @@ def without_ipsec_mb(monkeypatch):
     from espsim.aead import engines
 
     def found(name):
-        return engines.Found(name, None, why="it is not there") if name == "ipsec-mb" else find(name)
+        return engines.FoundEngine(name, None, why="it is not there") if name == "ipsec-mb" else find(name)
 
     monkeypatch.setattr("espsim.measure.plan.find", found)
     monkeypatch.setattr(engines, "find", found)

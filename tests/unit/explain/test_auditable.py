@@ -10,7 +10,7 @@ import pytest
 
 from espsim.core.answers import Received
 from espsim.core.verdict import Verdict
-from espsim.explain.auditable import LIMIT, AuditLog, Event, Happened, happened, pick
+from espsim.explain.auditable import LIMIT, AuditEvent, AuditLog, Happened, happened, pick
 from espsim.explain.outer_facts import OuterFacts
 from espsim.io.pcap import file_header, frame_header
 from espsim.reference.outer import encap_ports
@@ -140,7 +140,7 @@ def test_a_date_that_no_calendar_has_is_null():
     (event,) = happened(Received(Verdict.NO_SA, None, 1, 1), lambda: b"", 1, 1 << 90, frozenset())
     line = event.line()
     assert (line["date"], line["src"], line["dst"]) == (None, None, None)
-    assert isinstance(pick([event])[0], Event)
+    assert isinstance(pick([event])[0], AuditEvent)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 
 import espsim
 from espsim.core.errors import InputError
-from espsim.explain.lessons.cells import Ran, Step, executed
+from espsim.explain.lessons.cells import RanCell, Step, executed
 from espsim.explain.lessons.marks import LONGEST, Marked, checked, is_right, play, written
-from espsim.explain.lessons.source import Cell, Question, Text, lesson_of, lessons, parse
+from espsim.explain.lessons.source import CodeCell, Question, Text, lesson_of, lessons, parse
 from espsim.explain.lessons.written import markdown, notebook, plan
 
 SECONDS = 2.0
@@ -42,7 +42,7 @@ def test_the_eight_lessons_in_order():
 
 @EVERY
 def test_cells_use_the_front_door_alone(name):
-    for cell in (part for part in lessons()[name].parts if isinstance(part, Cell)):
+    for cell in (part for part in lessons()[name].parts if isinstance(part, CodeCell)):
         for node in ast.walk(ast.parse(cell.code)):
             assert not isinstance(node, ast.ImportFrom)
             if isinstance(node, ast.Import):
@@ -56,7 +56,7 @@ def test_a_question_is_answered_by_the_next_cell(name):
     parts = lessons()[name].parts
     for question, answer in zip(parts, [*parts[1:], None], strict=True):
         if isinstance(question, Question):
-            assert isinstance(answer, Cell)
+            assert isinstance(answer, CodeCell)
             assert question.hint
 
 
@@ -217,7 +217,7 @@ def test_a_notebook_says_what_its_cells_say(name):
         if "measured" in cell["metadata"].get("tags", ()):
             shown, stored = ({k: unmeasured(v) for k, v in each.items()} for each in (shown, stored))
         assert shown == stored
-    assert count == sum(isinstance(part, Cell) for part in lesson_of(name).parts)
+    assert count == sum(isinstance(part, CodeCell) for part in lesson_of(name).parts)
 
 
 @EVERY
@@ -227,7 +227,7 @@ def test_markdown_has_every_cell_with_its_output(name):
     assert text.startswith(f"# {lesson.number}. {lesson.title}\n")
     assert text.count("<summary>The answer</summary>") == lesson.questions
     for step in executed(lesson):
-        if isinstance(step, Ran):
+        if isinstance(step, RanCell):
             assert f"```python\n{step.cell.code}\n```" in text
             if step.shown and not step.cell.measured:
                 assert f"{step.shown}\n```" in text
@@ -246,5 +246,5 @@ def test_a_source_is_read():
         "3-x.md",
         "# T\nminutes: 2\nteacher: t\n\nOne.\n\n```question\nTwo?\n(hint: h)\n```\n\n```python measured\n3\n```\n",
     )
-    assert lesson.parts == (Text("One."), Question("Two?", "h"), Cell("3", measured=True))
+    assert lesson.parts == (Text("One."), Question("Two?", "h"), CodeCell("3", measured=True))
     assert (lesson.number, lesson.name, lesson.title, lesson.minutes, lesson.questions) == (3, "x", "T", 2, 1)

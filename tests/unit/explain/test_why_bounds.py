@@ -18,14 +18,14 @@ from espsim.core.layers import Layer
 from espsim.core.verdict import Verdict
 from espsim.explain import trials as budget
 from espsim.explain.causes import FRAGMENT, snap
-from espsim.explain.facts import Answer
+from espsim.explain.facts import Explanation
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
 from espsim.explain.trials import Trials
-from espsim.explain.watch import GROUPS, LOOKS, Group, Sample, Watch
+from espsim.explain.watch import GROUPS, LOOKS, FailureGroup, Sample, Watch
 from espsim.io.fragments import Settled
-from espsim.io.spool import Spool
+from espsim.io.spool import LineSpool
 from espsim.text.load import load
 from espsim.text.parse import parse_sad
 from tests.command import espsim_text
@@ -143,18 +143,18 @@ class TestLines:
     def test_nothing_waits_where_all_is_known(self, tmp_path):
         out, lines = self.lines(tmp_path)
         lines.write(self.line(1), None)
-        lines.write(self.line(2), Sample(Answer("late", ""), None))
+        lines.write(self.line(2), Sample(Explanation("late", ""), None))
         assert [json.loads(text)["cause"] for text in out.getvalue().splitlines()] == [None, "late"]
         assert list(tmp_path.iterdir()) == []
         lines.finish()
 
     def test_order_is_kept_from_the_first_that_waits(self, tmp_path):
         out, lines = self.lines(tmp_path)
-        sample, group = Sample(Answer("key", ""), None), Group(Verdict.INTEGRITY, None)
+        sample, group = Sample(Explanation("key", ""), None), FailureGroup(Verdict.INTEGRITY, None)
         for frame, token in enumerate((None, sample, None, group, sample), 1):
             lines.write(self.line(frame), token)
         assert out.getvalue().count("\n") == 1
-        sample.answer = Answer("damaged", "")
+        sample.answer = Explanation("damaged", "")
         group.samples.append(sample)
         lines.finish()
         told = [json.loads(text) for text in out.getvalue().splitlines()]
@@ -182,11 +182,14 @@ class TestLines:
         assert [(g.whole, g.packets) for g in watch.groups] == [(FRAGMENT, 1), (snap(60, 90), 1)]
 
     def test_a_spool_that_fails_names_the_output(self, tmp_path):
-        spool = Spool(str(tmp_path / "lines"))
+        spool = LineSpool(str(tmp_path / "lines"))
         spool.write("a line")
         spool.close()
         spool.close()
         path = str(tmp_path / "nowhere" / "lines")
-        with Spool(path) as other, pytest.raises(InputError, match="lines that wait for the end cannot be") as caught:
+        with (
+            LineSpool(path) as other,
+            pytest.raises(InputError, match="lines that wait for the end cannot be") as caught,
+        ):
             other.renumber(-1, 1, 1)
         assert caught.value.where == path

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from espsim.core.verdict import Verdict
-from espsim.explain.facts import Seen
+from espsim.explain.facts import CapturedPacket
 from espsim.explain.why import why_one
 from espsim.offload.device import Device
 from espsim.reference.inbound import Inbound
@@ -25,7 +25,7 @@ OTHER_END = "192.0.2.3"
 def explained(inbound: Inbound, packet: bytes):
     received = inbound.receive(packet)
     assert received is not None
-    return received, why_one(inbound, received, Seen(packet, captured=len(packet), wire=len(packet)))
+    return received, why_one(inbound, received, CapturedPacket(packet, captured=len(packet), wire=len(packet)))
 
 
 @pytest.mark.parametrize("way", [("--reference",), ()], ids=" ".join)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from espsim.core.errors import InputError
-from espsim.io.places import Place, descriptor, is_standard_output, keep_apart
+from espsim.io.places import NamedPath, descriptor, is_standard_output, keep_apart
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["file", "./file", "folder/../file", "same/../file", "link", "link2", "hard"])
 def test_an_output_is_an_input(here, name):
     with pytest.raises(InputError, match=r"^[^ ]+: -o and IN name the same file") as caught:
-        keep_apart([Place("--sad", "pipe"), Place("IN", "file")], [Place("-o", name)])
+        keep_apart([NamedPath("--sad", "pipe"), NamedPath("IN", "file")], [NamedPath("-o", name)])
     assert "an output never replaces an input" in str(caught.value)
     with pytest.raises(InputError, match=rf"^file: -o and IN name the same file.*{name if name != 'file' else ''}"):
-        keep_apart([Place("IN", name)], [Place("-o", "file")])
+        keep_apart([NamedPath("IN", name)], [NamedPath("-o", "file")])
 
 
 @pytest.mark.parametrize(
@@ -45,33 +45,40 @@ def test_an_output_is_an_input(here, name):
 )  # fmt: skip
 def test_two_outputs_are_one(here, first, second):
     with pytest.raises(InputError, match=r"--verdicts and -o name the same file.*each output needs a file of its own"):
-        keep_apart([], [Place("-o", first), Place("--verdicts", second)])
+        keep_apart([], [NamedPath("-o", first), NamedPath("--verdicts", second)])
     assert sorted(os.listdir("folder")) == []
 
 
 def test_what_differs_is_let_pass(here):
     keep_apart(
-        [Place("IN", "file"), Place("--sad", "none"), Place("--model", "file")],
-        [Place("-o", "new"), Place("--a", "folder/new"), Place("--b", "none"), Place("--c", "no/such/folder")],
+        [NamedPath("IN", "file"), NamedPath("--sad", "none"), NamedPath("--model", "file")],
+        [
+            NamedPath("-o", "new"),
+            NamedPath("--a", "folder/new"),
+            NamedPath("--b", "none"),
+            NamedPath("--c", "no/such/folder"),
+        ],
     )
-    keep_apart([Place("IN", "a\0b"), Place("IN", "folder")], [Place("-o", "a\0b"), Place("-o", "")])
+    keep_apart([NamedPath("IN", "a\0b"), NamedPath("IN", "folder")], [NamedPath("-o", "a\0b"), NamedPath("-o", "")])
 
 
 @pytest.mark.parametrize("name", ["pipe", "/dev/null", "/dev/full"])
 def test_pipes_and_devices_may_repeat(here, name):
-    keep_apart([Place("IN", name), Place("--sad", name)], [Place("-o", name), Place("--verdicts", name)])
+    keep_apart(
+        [NamedPath("IN", name), NamedPath("--sad", name)], [NamedPath("-o", name), NamedPath("--verdicts", name)]
+    )
 
 
 def test_a_standard_stream_has_one_user():
     with pytest.raises(InputError, match=r"^-: IN and --sad both read standard input: only one can$"):
-        keep_apart([Place("IN", "-"), Place("--sad", "-")], [])
+        keep_apart([NamedPath("IN", "-"), NamedPath("--sad", "-")], [])
     with pytest.raises(InputError, match="IN and --sad both read standard input"):
-        keep_apart([Place("IN", "/dev/stdin"), Place("--sad", "-")], [])
+        keep_apart([NamedPath("IN", "/dev/stdin"), NamedPath("--sad", "-")], [])
     with pytest.raises(InputError, match="FILE would twice read standard input"):
-        keep_apart([Place("FILE", "-"), Place("FILE", "-")], [])
+        keep_apart([NamedPath("FILE", "-"), NamedPath("FILE", "-")], [])
     with pytest.raises(InputError, match="-o and --verdicts both write standard output"):
-        keep_apart([], [Place("-o", "-"), Place("--verdicts", "/dev/stdout")])
-    keep_apart([Place("IN", "-")], [Place("-o", "-")])
+        keep_apart([], [NamedPath("-o", "-"), NamedPath("--verdicts", "/dev/stdout")])
+    keep_apart([NamedPath("IN", "-")], [NamedPath("-o", "-")])
 
 
 def test_descriptors_by_other_names(here):
@@ -90,12 +97,12 @@ def test_descriptors_by_other_names(here):
 
 CHILD = """
 import sys
-from espsim.io.places import Place, is_standard_output, keep_apart
+from espsim.io.places import NamedPath, is_standard_output, keep_apart
 from espsim.core.errors import InputError
 print([is_standard_output(path) for path in sys.argv[1:]], file=sys.stderr)
 try:
-    keep_apart([Place("IN", "file")], [Place("-o", "-")])
-    keep_apart([Place("IN", "-")], [Place("-o", "file")])
+    keep_apart([NamedPath("IN", "file")], [NamedPath("-o", "-")])
+    keep_apart([NamedPath("IN", "-")], [NamedPath("-o", "file")])
 except InputError as error:
     print(error, file=sys.stderr)
 """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
 from espsim.io import tcp as streams
-from espsim.io.tcp import Streams
+from espsim.io.tcp import TcpStreams
 from tests.support import ipv4, ipv6
 
 SPI = 0x11110001
@@ -48,7 +48,7 @@ def packets_in(taken):
 
 
 def run(segments, found=None, at=0.0):
-    found = Streams() if found is None else found
+    found = TcpStreams() if found is None else found
     return [one for packet in segments for one in packets_in(found.take(packet, round(at * 1e9)))]
 
 
@@ -70,7 +70,7 @@ def test_any_segments_in_any_order(cuts, isn, shuffled, data):
     if data.draw(st.booleans()):
         shuffled.shuffle(parts)
     segments = [segment(isn, flags=SYN)] + [segment(isn + 1 + start, part) for start, part in parts]
-    found = Streams()
+    found = TcpStreams()
     assert run(segments, found) == PACKETS
     (stream,) = found._streams.values()
     assert found._memory == stream.memory
@@ -81,7 +81,7 @@ def test_any_segments_in_any_order(cuts, isn, shuffled, data):
 def test_ipv6_and_both_directions():
     ends = {"src": "2001:db8::1", "dst": "2001:db8::2"}
     assert run([segment(1, flags=SYN, **ends), segment(2, TEXT, **ends)]) == PACKETS
-    found = Streams()
+    found = TcpStreams()
     assert run([segment(9, flags=SYN), segment(10, TEXT)], found) == PACKETS
     taken = [found.take(packet, 0) for packet in (back(5, flags=SYN | ACK), back(6, message(esp(1))))]
     assert [packet[20:] for packet in taken[1]] == [esp(1)]
@@ -91,13 +91,13 @@ def test_ipv6_and_both_directions():
 def test_other_ports_are_looked_at_where_the_stream_begins_with_iketcp():
     web = {"ports": (40_000, 443)}
     assert run([segment(1, flags=SYN, **web), segment(2, message(esp(1)), **web)]) == []
-    found = Streams()
+    found = TcpStreams()
     assert run([segment(1, flags=SYN, **web), segment(2, TEXT, **web)], found) == PACKETS
     assert found.marked[443]
     answer = found.take(back(77, message(esp(2)), ports=(443, 40_000)), 0)
     assert [packet[20:] for packet in answer] == [esp(2)]
     assert found.take(back(77, message(esp(2)), ports=(443, 40_001)), 0) == []  # another connection of that port
-    assert run([segment(1, message(esp(1)), ports=(9, 10_000))], Streams({10_000})) == [esp(1)]
+    assert run([segment(1, message(esp(1)), ports=(9, 10_000))], TcpStreams({10_000})) == [esp(1)]
 
 
 def test_a_gap_that_is_filled_is_waited_for():
@@ -112,7 +112,7 @@ def test_a_gap_that_is_never_filled(how, monkeypatch):
     monkeypatch.setattr(streams, "MOST_WAITING", 3000)
     one, two, three = (message(esp(n, 800)) for n in (1, 2, 3))
     for spis, split in (((), False), ((SPI,), True)):
-        found = Streams(spis=spis)
+        found = TcpStreams(spis=spis)
         far = 1 << 25 if how == "far" else 0
         text = three + two + three
         parts = [text[:500], text[500:]] if split else [text]
@@ -135,7 +135,7 @@ def test_a_capture_that_begins_in_the_middle():
     text = b"".join(map(message, PACKETS))
     middle = [segment(1, text[5:100]), segment(96, text[100:])]
     assert run([*middle, segment(96 + len(text) - 100, message(esp(50)) + message(esp(51)))]) == [esp(50), esp(51)]
-    assert run(middle, Streams(spis=[SPI])) == PACKETS[1:]
+    assert run(middle, TcpStreams(spis=[SPI])) == PACKETS[1:]
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 4, 5])
@@ -148,7 +148,7 @@ def test_a_length_that_cannot_be(length):
 
 
 def test_a_length_that_promises_more_than_comes():
-    found = Streams()
+    found = TcpStreams()
     assert run([segment(1, flags=SYN), segment(2, b"\xff\xff" + b"x" * 60_000)], found) == []
     (stream,) = found._streams.values()
     assert stream.memory < 61_000
@@ -156,7 +156,7 @@ def test_a_length_that_promises_more_than_comes():
 
 
 def test_a_new_connection_of_the_same_ports():
-    found = Streams()
+    found = TcpStreams()
     assert run([segment(1, flags=SYN), segment(2, message(esp(1))[:9])], found) == []
     assert run([segment(1, flags=SYN), segment(11, message(esp(1))[9:])], found) == [esp(1)]  # its SYN again
     assert run([segment(7000, flags=SYN), segment(7001, message(esp(2)))], found) == [esp(2)]
@@ -168,9 +168,9 @@ def test_a_new_connection_of_the_same_ports():
 @given(st.binary(max_size=90), st.integers(0, 1))
 def test_any_bytes(data, kind):
     packet = ipv6(data, next_header=6) if kind else ipv4(data, proto=6)
-    Streams(spis=[SPI]).take(packet, 0)
-    Streams().take(data, 0)
-    Streams().take(segment(5, data)[: 20 + len(data)], 0)
+    TcpStreams(spis=[SPI]).take(packet, 0)
+    TcpStreams().take(data, 0)
+    TcpStreams().take(segment(5, data)[: 20 + len(data)], 0)
 
 
 def test_streams_are_bounded(monkeypatch):
@@ -178,7 +178,7 @@ def test_streams_are_bounded(monkeypatch):
     monkeypatch.setattr(streams, "MOST_MEMORY", 1 << 18)
     monkeypatch.setattr(streams, "MOST_STREAMS", 300)
     monkeypatch.setattr(streams, "MOST_WAITING", 1 << 14)
-    found = Streams()
+    found = TcpStreams()
     tracemalloc.start()
     for n in range(3000):
         ports = (10_000 + n // 3, 4500)

@@ -14,12 +14,12 @@ from espsim.batch.columns import SadColumns
 from espsim.batch.out_columns import OutColumns
 from espsim.core.batch import PacketBatch
 from espsim.core.verdict import Verdict
-from espsim.measure.cases import Case, Clocked, Group
+from espsim.measure.cases import BenchCase, BenchGroup, Clocked
 from espsim.measure.clock import clock
 from espsim.measure.inbound_work import InboundWork
 from espsim.measure.keys import keys
 from espsim.measure.outbound_work import OutboundWork, out_columns_for
-from espsim.measure.peers import Peer, Unavailable
+from espsim.measure.peers import BenchPeer, Unavailable
 from espsim.measure.spi_tables import fill
 from espsim.measure.traffic import IMIX, clear_chunks, mean_size, sealed_chunks, sizes_of
 from espsim.measure.tunnels import SOURCE, columns_for, slots_for
@@ -162,12 +162,12 @@ def test_a_peer_that_breaks_off_is_told_and_the_rest_goes_on():
     def fails() -> float:
         raise Unavailable("it broke")
 
-    peer = Peer("other", fails, "a note")
-    case = Case("lookup", "x", 1, Clocked(lambda: 1000))
+    peer = BenchPeer("other", fails, "a note")
+    case = BenchCase("lookup", "x", 1, Clocked(lambda: 1000))
     case.peers.append(peer)
-    other = Case("lookup", "y", 1, Clocked(lambda: 2000))
+    other = BenchCase("lookup", "y", 1, Clocked(lambda: 2000))
     other.peers.append(case.as_peer("x"))
-    group = Group([case, other])
+    group = BenchGroup([case, other])
     group.run(2, 60)
     rows = list(group.rows())
     assert [row["peer"] for row in rows] == [None, "x"]

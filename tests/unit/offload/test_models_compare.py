@@ -145,11 +145,11 @@ def test_a_file_that_extends_may_state_a_part():
     assert set(whole["required"]) == {"schema", "id", "device", "caps", "inbound", "outbound"}
     assert part["required"] == ["schema", "id"]
     definitions = schema["$defs"]
-    for name in ("Caps", "Program", "Result"):
+    for name in ("Caps", "Program", "ResultSpec"):
         assert definitions[name]["required"]
         assert "required" not in definitions[f"{name}InPart"]
         assert definitions[name]["additionalProperties"] is False
         assert definitions[f"{name}InPart"]["properties"] == definitions[name]["properties"]
     assert definitions["Lookup"]["required"]
-    assert part["properties"]["inbound"]["$ref"] == "#/$defs/InboundInPart"
-    assert definitions["InboundInPart"]["properties"]["program"]["$ref"] == "#/$defs/ProgramInPart"
+    assert part["properties"]["inbound"]["$ref"] == "#/$defs/InboundSpecInPart"
+    assert definitions["InboundSpecInPart"]["properties"]["program"]["$ref"] == "#/$defs/ProgramInPart"

@@ -19,7 +19,7 @@ ROWS = [
 
 def printed(grid, width):
     out = io.StringIO()
-    terminal.Page(file=out, width=width, highlight=False).print(grid)
+    terminal.Terminal(file=out, width=width, highlight=False).print(grid)
     return out.getvalue()
 
 
@@ -60,7 +60,7 @@ def test_every_word_of_any_table_is_there(rows, width):
 @pytest.mark.parametrize("width", [12, 40])
 def test_a_sentence_breaks_between_words(width):
     out = io.StringIO()
-    terminal.Page(file=out, width=width, highlight=False).print(
+    terminal.Terminal(file=out, width=width, highlight=False).print(
         "packets of 0x00001001@192.0.2.1 met the keys of another"
     )
     assert "0x00001001@192.0.2.1" in out.getvalue().split()

@@ -14,8 +14,8 @@ import pytest
 
 from espsim.report.html.audit import audit_html
 from espsim.report.html.bench import bench_html
-from espsim.report.html.charts import Axis, Point, Slots, bars, lines
-from espsim.report.html.document import Made, Report, Section, Table, Words, render
+from espsim.report.html.charts import Point, Scale, SlotMap, bars, lines
+from espsim.report.html.document import HtmlTable, HtmlWords, Made, Report, Section, render
 from tests.command import espsim, espsim_text
 
 EVIL = "<script>alert(1)</script>\x1b[31m\u202e\"'><img src=x onerror=alert(2)>"
@@ -233,7 +233,7 @@ def test_what_comes_from_a_file_never_becomes_markup(tmp_path, samples):
     assert r"\x1b[31m\u202e" in text
     read(
         render(
-            Report(EVIL, EVIL, EVIL, None, [Section(EVIL, [Words(EVIL), Table.of(EVIL, (EVIL,), [(EVIL,)])])],
+            Report(EVIL, EVIL, EVIL, None, [Section(EVIL, [HtmlWords(EVIL), HtmlTable.of(EVIL, (EVIL,), [(EVIL,)])])],
                    (EVIL,), (EVIL,), Made([(EVIL, EVIL)], EVIL))
         )
     )  # fmt: skip
@@ -289,10 +289,10 @@ def test_standard_output_has_the_page_and_standard_error_the_report():
 
 
 def test_axes_and_drawings():
-    assert Axis(0, 10, 0, 100).at(5) == 50
-    assert Axis(1, 100, 0, 100, log=True).at(10) == 50
-    assert Axis(0, 10, 0, 100).ticks() == [0, 2, 4, 6, 8, 10]
-    assert Axis(1, 1000, 0, 1, log=True).ticks() == [1, 10, 100, 1000]
+    assert Scale(0, 10, 0, 100).at(5) == 50
+    assert Scale(1, 100, 0, 100, log=True).at(10) == 50
+    assert Scale(0, 10, 0, 100).ticks() == [0, 2, 4, 6, 8, 10]
+    assert Scale(1, 1000, 0, 1, log=True).ticks() == [1, 10, 100, 1000]
     alone = lines("t", "s", {"one": [Point(3, 0, 0, 0)]}, ("x", "y"))
     assert sum(shape.tag == "circle" for shape in alone.shapes) == 1
     nothing = bars("t", "s", [("a", {"x": 0})], "u")
@@ -300,4 +300,4 @@ def test_axes_and_drawings():
     result = {"lost": 0, "models": [], "odds": [], "notes": [], "dump": "d", "sas": 0, "inbound": 0, "outbound": 0,
               "left_out": {}, "local": [], "local_count": 0, "inbound_undirected": 0, "spi_range": None}  # fmt: skip
     read(audit_html(result, [], [], Made()))
-    assert Slots(4, 1, [0, 1, 0, 1], [0, 0, 0, 1]).size == 4
+    assert SlotMap(4, 1, [0, 1, 0, 1], [0, 0, 0, 1]).size == 4

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.scenario.conclusion import conclude
-from espsim.scenario.facts import Arrived, Asked, Facts
+from espsim.scenario.facts import Arrived, Facts, RequestFact
 from espsim.scenario.matrix import run_named
 from espsim.scenario.meaning import meaning, number, ordinal
 
@@ -55,15 +55,16 @@ def test_a_changed_request_changes_the_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("requests", "words"),
     [
-        ([Asked("NEWSA a", None)], "The NEWSA succeeds."),
-        ([Asked("NEWSA a", None), Asked("NEWSA b", None)], "Both NEWSA succeed."),
-        ([Asked("NEWSA a", "EEXIST", "w")], "The NEWSA gets EEXIST: w."),
-        ([Asked("NEWSA a", "EEXIST", "w")] * 3, "All three NEWSA get EEXIST: w."),
-        ([Asked("NEWSA a", None), *[Asked("NEWSA b", "EEXIST", "w")] * 3], "The second to fourth NEWSA get EEXIST: w."),
-        ([Asked("NEWSA a", "EEXIST"), Asked("NEWSA b", None), Asked("NEWSA c", "EEXIST")],
+        ([RequestFact("NEWSA a", None)], "The NEWSA succeeds."),
+        ([RequestFact("NEWSA a", None), RequestFact("NEWSA b", None)], "Both NEWSA succeed."),
+        ([RequestFact("NEWSA a", "EEXIST", "w")], "The NEWSA gets EEXIST: w."),
+        ([RequestFact("NEWSA a", "EEXIST", "w")] * 3, "All three NEWSA get EEXIST: w."),
+        ([RequestFact("NEWSA a", None), *[RequestFact("NEWSA b", "EEXIST", "w")] * 3],
+         "The second to fourth NEWSA get EEXIST: w."),
+        ([RequestFact("NEWSA a", "EEXIST"), RequestFact("NEWSA b", None), RequestFact("NEWSA c", "EEXIST")],
          "The first and third NEWSA get EEXIST."),
-        ([Asked("ALLOCSPI a", "HANG", "w")], "The ALLOCSPI hangs: w."),
-        ([Asked("NEWSA a", None, driver="EEXIST"), Asked("NEWSA b", None, driver="0")],
+        ([RequestFact("ALLOCSPI a", "HANG", "w")], "The ALLOCSPI hangs: w."),
+        ([RequestFact("NEWSA a", None, driver="EEXIST"), RequestFact("NEWSA b", None, driver="0")],
          "Both NEWSA succeed. The device's driver refuses one of two SAs (EEXIST)."),
     ],
 )  # fmt: skip
@@ -88,7 +89,7 @@ def test_packets(packets, words):
 
 
 def test_shares():
-    facts = Facts([Asked("ALLOCSPI a", None)] * 5)
+    facts = Facts([RequestFact("ALLOCSPI a", None)] * 5)
     assert meaning(facts, {"3 OK": 0.97, "2 OK": 0.03}, 300) == (
         "Of 300 trials: in 97% three of five requests succeed; in 3% two of five requests succeed."
     )
@@ -110,7 +111,7 @@ def test_the_conclusion_follows_the_outcomes():
     assert "Android's calls succeed only with directions given" in found["split"]
     assert "once only with dir in" in found["sa-dir"]
     cell = next(c for a in answers for c in a.cells if (c.scenario, c.policy) == ("s02", "rfc2401"))
-    cell.facts.requests[1] = Asked("ALLOCSPI x", "ENOENT")
+    cell.facts.requests[1] = RequestFact("ALLOCSPI x", "ENOENT")
     assert "Android's calls succeed unchanged" not in dict(conclude(c for a in answers for c in a.cells))["rfc2401"]
 
 

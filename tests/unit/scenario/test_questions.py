@@ -13,7 +13,7 @@ from espsim.cli.main import main
 from espsim.core.errors import InputError
 from espsim.sad.spi import POLICIES
 from espsim.scenario import android_marvell, default_rule
-from espsim.scenario.facts import Asked
+from espsim.scenario.facts import RequestFact
 
 
 def invoke(*args):
@@ -67,7 +67,7 @@ class TestAndroidAndMarvell:
         for cell in both:
             facts = dataclasses.replace(cell.facts, requests=list(cell.facts.requests))
             if cell.policy == "sa-dir":
-                facts.requests[1] = Asked("ALLOCSPI x", "ENOENT")
+                facts.requests[1] = RequestFact("ALLOCSPI x", "ENOENT")
             changed.append(dataclasses.replace(cell, facts=facts))
         before, after = by_topic(both), by_topic(changed)
         assert "sa-dir" not in after["Android"].split("Under")[0]

@@ -10,7 +10,7 @@ import pytest
 
 from espsim.core.errors import InputError
 from espsim.netlink.netns import Netns
-from espsim.xfrm.batch import Batch, Outcome
+from espsim.xfrm.batch import Batch, LineOutcome
 from espsim.xfrm.batch_lines import read_batch
 from tests.support import VECTORS
 
@@ -20,12 +20,12 @@ AEAD = f"aead rfc4106(gcm(aes)) {KEY} 128"
 KERNELS = {"6.1.176": "linux-6.1", "6.1.192": "linux-6.1.192", "6.12.117": "linux-6.12", "6.18.44": "linux-6.12"}
 
 
-def run(text: str, kernel: str = "linux-6.12", **options: object) -> list[Outcome]:
+def run(text: str, kernel: str = "linux-6.12", **options: object) -> list[LineOutcome]:
     batch = Batch(Netns(kernel, **options))  # type: ignore[arg-type]
     return [batch.run(line) for line in read_batch(io.BytesIO(text.encode()), "-")]
 
 
-def last(*lines: str, kernel: str = "linux-6.12") -> Outcome:
+def last(*lines: str, kernel: str = "linux-6.12") -> LineOutcome:
     return run("\n".join(lines), kernel)[-1]
 
 

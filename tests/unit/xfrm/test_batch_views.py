@@ -8,7 +8,7 @@ import re
 import pytest
 
 from espsim.netlink.netns import Netns
-from espsim.xfrm.batch import Batch, Outcome
+from espsim.xfrm.batch import Batch, LineOutcome
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.requests import run_requests
 
@@ -16,7 +16,7 @@ AEAD = "aead rfc4106(gcm(aes)) 0x000102030405060708090a0b0c0d0e0f10111213 128"
 ID = "src 10.0.0.1 dst 10.0.0.2 proto esp"
 
 
-def run(*lines: str, kernel: str = "linux-6.12") -> list[Outcome]:
+def run(*lines: str, kernel: str = "linux-6.12") -> list[LineOutcome]:
     batch = Batch(Netns(kernel))
     return [batch.run(line) for line in read_batch(io.BytesIO("\n".join(lines).encode()), "-")]
 

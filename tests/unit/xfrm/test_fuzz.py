@@ -21,9 +21,9 @@ from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.fuzz.as_ip import as_ip
 from espsim.xfrm.fuzz.draw import a_near_request, a_request
-from espsim.xfrm.fuzz.search import Found, script, search
+from espsim.xfrm.fuzz.search import SearchResult, script, search
 from espsim.xfrm.fuzz.shrink import Shrinker
-from espsim.xfrm.fuzz.sides import DIFFERS, SAME, Answered, Compare, model_commands, model_requests
+from espsim.xfrm.fuzz.sides import DIFFERS, SAME, Compare, ComparedLine, model_commands, model_requests
 from espsim.xfrm.requests import run_requests
 from tests.command import espsim, espsim_text
 from tests.examples import examples
@@ -37,9 +37,9 @@ def tries(count: int) -> Callable[[], bool]:
     return lambda: next(left, None) is not None
 
 
-def found(left: str, right: str, seed: int = 0, most: int = 3000) -> Found:
+def found(left: str, right: str, seed: int = 0, most: int = 3000) -> SearchResult:
     sides = {"requests": model_requests(left, right), "commands": model_commands(left, right)}
-    return search(Found(left, right, seed), sides, tries(most))
+    return search(SearchResult(left, right, seed), sides, tries(most))
 
 
 # -- what is found ----------------------------------------------------------------------------------------------------
@@ -119,14 +119,14 @@ def test_the_wording_of_two_policies_is_no_difference():
 def planted(*needed: str) -> Compare:
     """Sides that differ at the last of some lines, once the others were there in this order."""
 
-    def compare(lines: Sequence[str]) -> list[Answered]:
+    def compare(lines: Sequence[str]) -> list[ComparedLine]:
         waiting, answered = list(needed), []
         for line in lines:
             if waiting and set(waiting[0].split()) <= set(line.split()):
                 waiting.pop(0)
-                answered.append(Answered(line, SAME if waiting else DIFFERS, "a", "b"))
+                answered.append(ComparedLine(line, SAME if waiting else DIFFERS, "a", "b"))
             else:
-                answered.append(Answered(line, SAME, "-", "-"))
+                answered.append(ComparedLine(line, SAME, "-", "-"))
         return answered
 
     return compare

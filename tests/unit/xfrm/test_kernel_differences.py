@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from espsim.netlink.netns import Netns
-from espsim.xfrm.batch import Batch, Outcome
+from espsim.xfrm.batch import Batch, LineOutcome
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.requests import run_requests
 
@@ -29,7 +29,7 @@ def asked(*lines: str, kernel: str = "linux-6.12", netns: Netns | None = None) -
     return [json.loads(json.dumps(answer)) for answer in run_requests(netns or Netns(kernel), lines)]
 
 
-def run(*lines: str, kernel: str = "linux-6.12", netns: Netns | None = None) -> list[Outcome]:
+def run(*lines: str, kernel: str = "linux-6.12", netns: Netns | None = None) -> list[LineOutcome]:
     batch = Batch(netns or Netns(kernel))
     return [batch.run(line) for line in read_batch(io.BytesIO("\n".join(lines).encode()), "-")]
 

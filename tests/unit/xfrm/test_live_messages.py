@@ -6,7 +6,7 @@ import struct
 
 from espsim.core.address import parse_address
 from espsim.xfrm.live_netlink import attributes, iptfs_of, migrate_of, migrate_state_of
-from espsim.xfrm.request_line import Words, split_line
+from espsim.xfrm.request_line import RequestWords, split_line
 from espsim.xfrm.request_migrate import migrate_request, migrate_state_request, split_entries
 from espsim.xfrm.request_sa import sa_request
 from espsim.xfrm.requests import WORDS_OF
@@ -14,11 +14,11 @@ from espsim.xfrm.requests import WORDS_OF
 SA = "NEWSA src=10.7.0.1 dst=10.7.1.1 proto=esp spi=0x1000 crypt=ecb(cipher_null) auth=hmac(sha1)"
 
 
-def words(line: str) -> tuple[Words, list[str]]:
+def words(line: str) -> tuple[RequestWords, list[str]]:
     split = split_line(line, None, 1)
     assert split is not None
     plain, entries = split_entries(split[1])
-    return Words.parse(plain, WORDS_OF[split[0]], None, 1), entries
+    return RequestWords.parse(plain, WORDS_OF[split[0]], None, 1), entries
 
 
 def test_migrate_state() -> None:

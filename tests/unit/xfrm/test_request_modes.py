@@ -78,7 +78,9 @@ def test_a_packet_whose_middle_is_missing_is_lost_and_what_follows_it_is_not() -
     assert (short["result"], short["counters"]) == ("delivered", {"XfrmInIptfsError": 1})
 
 
-@pytest.mark.parametrize(("text", "what"), [("v5:1", "unknown kind 'v5'"), ("v4:", "is not a number"), ("hex:0", "hex")])
+@pytest.mark.parametrize(
+    ("text", "what"), [("v5:1", "unknown kind 'v5'"), ("v4:", "is not a number"), ("hex:0", "hex")]
+)
 def test_blocks_that_are_none_are_refused(text: str, what: str) -> None:
     with pytest.raises(InputError, match=what):
         ask(f"{RX} blocks={text}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from espsim.analysis.sweep.questions import allocspi, audit, odds, scenario, storm, window
-from espsim.analysis.sweep.questions.kind import Kind
+from espsim.analysis.sweep.questions.kind import QuestionKind
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, QuestionKind] = {
     kind.name: kind for kind in (audit.KIND, odds.KIND, window.KIND, allocspi.KIND, scenario.KIND, storm.KIND)
 }

@@ -20,9 +20,9 @@ from espsim.analysis.odds import Range
 from espsim.analysis.sweep.questions.kind import (
     Axis,
     Given,
-    Kind,
     Params,
-    Result,
+    QuestionKind,
+    TaskResult,
     number,
     policy,
     range_of,
@@ -76,7 +76,7 @@ class _Counted(SpiPolicy):
         return self._inner.draw(rng, low, high, counted)
 
 
-def run(params: Params, seed: int, _given: Given) -> Result:
+def run(params: Params, seed: int, _given: Given) -> TaskResult:
     """Fill the SAD, and ask."""
     rng = random.Random(seed)
     span = range_of(params["range"])
@@ -100,7 +100,7 @@ def run(params: Params, seed: int, _given: Given) -> Result:
         else:
             walked += counted.free * whole_table + counted.taken_ * whole_table / 2
     answer = "always finds one" if not failed else "never finds one" if failed == asks else "fails at times"
-    return Result(answer, {
+    return TaskResult(answer, {
         "states": states, "tries": draws / asks, "most_tries": worst, "failed_share": failed / asks,
         "walked": walked / asks,
     })  # fmt: skip
@@ -121,7 +121,7 @@ def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
     return len(sad)
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "allocspi", "tries and cost of ALLOCSPI as the SAD fills", {
         "policy": Axis("an SPI policy, or a kernel", policy),
         "fill": Axis("states, as a share of the range's SPIs", number(0, 64)),

@@ -22,9 +22,9 @@ from espsim.analysis.sweep.questions.kind import (
     UNKNOWN,
     Axis,
     Given,
-    Kind,
     Params,
-    Result,
+    QuestionKind,
+    TaskResult,
     Value,
     model_name,
     range_of,
@@ -38,26 +38,26 @@ from espsim.netlink.request import SpiRequest
 from espsim.offload.device import Device
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.spi import POLICIES
-from espsim.text.survey import Survey, Template
+from espsim.text.survey import SaTemplate, Survey
 
 NO_INBOUND = "takes no inbound SA"
 ALLOCATORS = ("independent", "unique", "sequential")
 
 
-def run(params: Params, seed: int, given: Given) -> Result:
+def run(params: Params, seed: int, given: Given) -> TaskResult:
     """Generate the SAD, offer it to the device, and count what becomes of the SAs."""
     rng = random.Random(seed)
     model = given.model(params["model"])
     try:
         like = acceptable(model)
     except InputError:
-        return Result(NO_INBOUND, {})
+        return TaskResult(NO_INBOUND, {})
     spis = draw_spis(params["allocator"], params["sas"], range_of(params["range"]), rng)
     found = audit(generated(like, spis), Device(model, seed=rng.getrandbits(32)), most=0)
     works, fates, sas = found.works, found.fates, len(spis)
     lost, unknown = found.lost, works["unknown"]
     answer = LOSES_SOME if lost else UNKNOWN if unknown else LOSES_NONE
-    return Result(answer, {
+    return TaskResult(answer, {
         "lost": lost, "lost_share": None if unknown else lost / sas, "wrong_sa": works["wrong_sa"],
         "hardware": works["hardware"],
         "software": works["software"], "unknown": unknown, "collides": fates["collides"], "aliases": fates["aliases"],
@@ -89,7 +89,7 @@ def _from_kernel(policy: str, sas: int, span: Range, rng: random.Random) -> list
 def generated(like: SecurityAssociation, spis: list[int]) -> Inventory:
     """Inbound SAs of one form, a source and a destination for each, in their order."""
     survey = Survey()
-    template = survey.number_of(Template(replace(like, dir=Direction.IN), dump=False, mode=like.mode.value))
+    template = survey.number_of(SaTemplate(replace(like, dir=Direction.IN), dump=False, mode=like.mode.value))
     for number, spi in enumerate(spis, 1):
         survey.add(template, number, _address(11, number), _address(10, number), spi, 1)
     return take_inventory(survey)
@@ -105,7 +105,7 @@ def _allocator(value: Value) -> Value:
     return value
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "audit", "what a device does with a generated SAD", {
         "model": Axis("a hardware model", model_name),
         "sas": Axis("inbound SAs", whole(1, 1_000_000)),

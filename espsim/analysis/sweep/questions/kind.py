@@ -1,8 +1,8 @@
 """A kind of question: its axes, what one task of it does, and what is said of many tasks.
 
-A task gets the value of each axis, a seed, and what belongs to the whole study (`Given`). It returns a `Result`: named
-numbers and texts, and an answer in a few words, by which a report says where the answer changes. Numbers are rounded
-to ten digits, because the last bits of a logarithm are not the same on every processor.
+A task gets the value of each axis, a seed, and what belongs to the whole study (`Given`). It returns a `TaskResult`:
+named numbers and texts, and an answer in a few words, by which a report says where the answer changes. Numbers are
+rounded to ten digits, because the last bits of a logarithm are not the same on every processor.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class TaskResult:
     """What came of one task. `values` by name: numbers, texts, None where there is none."""
 
     answer: str
@@ -72,7 +72,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class QuestionKind:
     """One kind of question. `shown` are the values that a terminal shows, `headline` the one that is drawn.
 
     `scenario`: whether a study names one.
@@ -81,7 +81,7 @@ class Kind:
     name: str
     what: str
     axes: Mapping[str, Axis]
-    run: Callable[[Params, int, Given], Result]
+    run: Callable[[Params, int, Given], TaskResult]
     headline: str
     shown: tuple[str, ...]
     along: str

@@ -6,9 +6,9 @@ from espsim.analysis import odds
 from espsim.analysis.sweep.questions.kind import (
     Axis,
     Given,
-    Kind,
     Params,
-    Result,
+    QuestionKind,
+    TaskResult,
     model_name,
     range_of,
     spi_range,
@@ -18,17 +18,17 @@ from espsim.analysis.sweep.questions.kind import (
 UNLIKELY, LIKELY = 0.01, 0.5
 
 
-def run(params: Params, seed: int, given: Given) -> Result:
+def run(params: Params, seed: int, given: Given) -> TaskResult:
     """The chance of each event among so many SAs."""
     spis = range_of(params["range"])
     found = odds.chances(given.model(params["model"]), params["sas"], spis, seed=seed)
     chances = {name: chance.value for name, chance in (found or {}).items()}
     some = chances.get("any", 0.0)
     answer = "below 1 %" if some < UNLIKELY else "below 50 %" if some < LIKELY else "50 % or more"
-    return Result(f"a collision: {answer}", {**chances, "exact": bool(found and not found["any"].draws)})
+    return TaskResult(f"a collision: {answer}", {**chances, "exact": bool(found and not found["any"].draws)})
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "odds", "the chance of a duplicate, an alias, an overflow", {
         "model": Axis("a hardware model", model_name),
         "sas": Axis("SAs", whole(1, 10_000_000)),

@@ -5,7 +5,15 @@ Every variant of the scenario is run; `outcome` has them in their order.
 
 from __future__ import annotations
 
-from espsim.analysis.sweep.questions.kind import Axis, Given, Kind, Params, Result, policy, software_or_model
+from espsim.analysis.sweep.questions.kind import (
+    Axis,
+    Given,
+    Params,
+    QuestionKind,
+    TaskResult,
+    policy,
+    software_or_model,
+)
 from espsim.scenario.cell import SOFTWARE
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import parse_scenario
@@ -14,7 +22,7 @@ from espsim.scenario.traffic import expand
 WHERE = "the scenario"
 
 
-def run(params: Params, seed: int, given: Given) -> Result:
+def run(params: Params, seed: int, given: Given) -> TaskResult:
     """One cell for each variant."""
     scenario = parse_scenario(given.text, WHERE)
     model = None if params["model"] == SOFTWARE else given.model(params["model"])
@@ -29,13 +37,13 @@ def run(params: Params, seed: int, given: Given) -> Result:
     lost = sum(packet.count for packet in packets if not packet.good)
     outcome = "; ".join(cell.outcome for cell in cells)
     compared = [cell for cell in cells if cell.compared]
-    return Result(outcome, {
+    return TaskResult(outcome, {
         "outcome": outcome, "packets": sent, "lost": lost,
         "as_expected": all(cell.ok for cell in compared) if compared else None,
     })  # fmt: skip
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "scenario", "a scenario of `espsim run`", {
         "policy": Axis("an SPI policy, or a kernel", policy, "rfc4301"),
         "model": Axis("a hardware model, or software", software_or_model, SOFTWARE),

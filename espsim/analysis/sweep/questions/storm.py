@@ -14,9 +14,9 @@ from espsim.analysis.sweep.questions.kind import (
     SPAN,
     Axis,
     Given,
-    Kind,
     Params,
-    Result,
+    QuestionKind,
+    TaskResult,
     Value,
     number,
     policy,
@@ -27,7 +27,7 @@ from espsim.analysis.sweep.questions.kind import (
 from espsim.core.errors import InputError
 from espsim.scenario.cell import SOFTWARE
 from espsim.scenario.schema import parse_scenario
-from espsim.scenario.storm.run import CAUSES, Outcome, run_storm
+from espsim.scenario.storm.run import CAUSES, StormOutcome, run_storm
 from espsim.scenario.storm.schedule import smallest_overlap
 from espsim.scenario.storm.spec import STEPS, Storm, changed_storm, span_of
 from espsim.scenario.traffic import expand
@@ -35,7 +35,7 @@ from espsim.scenario.traffic import expand
 WHERE = "the scenario"
 
 
-def run(params: Params, seed: int, given: Given) -> Result:
+def run(params: Params, seed: int, given: Given) -> TaskResult:
     """One storm."""
     like = None
     storm = Storm(nodes=100)
@@ -51,10 +51,10 @@ def run(params: Params, seed: int, given: Given) -> Result:
     return _result(storm, run_storm(storm, params["policy"], like=like, model=model, seed=seed), seed)
 
 
-def _result(storm: Storm, found: Outcome, seed: int) -> Result:
+def _result(storm: Storm, found: StormOutcome, seed: int) -> TaskResult:
     sent, host = found.sent.total(), found.host
     full = next((refused.time for refused in host.refused if refused.request == "offload"), None)
-    return Result(LOSES_SOME if found.packets_lost else LOSES_NONE, {
+    return TaskResult(LOSES_SOME if found.packets_lost else LOSES_NONE, {
         "sent": sent, "lost": found.packets_lost, "lost_share": found.packets_lost / max(1, sent),
         **{cause.replace(" ", "_"): found.causes[cause] for cause in CAUSES},
         "peak_device": host.peak_device, "peak_sad": host.peak_sad, "first_overflow": full,
@@ -97,7 +97,7 @@ def _may(what: str, read: Any) -> Axis:
     return Axis(what, read, optional=True)
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "storm", "what is lost while many nodes' SAs are replaced (`[storm]` of a scenario)", {
         "model": Axis("a hardware model, or software", software_or_model, SOFTWARE),
         "policy": Axis("an SPI policy, or a kernel", policy, "rfc4301"),

@@ -14,9 +14,9 @@ from espsim.analysis.sweep.questions.kind import (
     LOSES_SOME,
     Axis,
     Given,
-    Kind,
     Params,
-    Result,
+    QuestionKind,
+    TaskResult,
     number,
     whole,
     yes_or_no,
@@ -25,7 +25,7 @@ from espsim.core.verdict import Verdict
 from espsim.sad.window import make_window
 
 
-def run(params: Params, seed: int, _given: Given) -> Result:
+def run(params: Params, seed: int, _given: Given) -> TaskResult:
     """Send the stream through the window."""
     window = make_window(params["window"], esn=params["esn"], ring=params["ring"])
     arrived = arrivals(params["packets"], params["reorder"], params["share"], params["loss"], random.Random(seed))
@@ -40,7 +40,7 @@ def run(params: Params, seed: int, _given: Given) -> Result:
             refused, run_now = refused + 1, run_now + 1
             run_longest = max(run_longest, run_now)
     arrived_count = len(arrived)
-    return Result(LOSES_SOME if refused else LOSES_NONE, {
+    return TaskResult(LOSES_SOME if refused else LOSES_NONE, {
         "arrived": arrived_count, "refused": refused, "refused_share": refused / max(1, arrived_count),
         "longest_run": run_longest,
     })  # fmt: skip
@@ -59,7 +59,7 @@ def arrivals(packets: int, reorder: int, share: float, loss: float, rng: random.
     return [seq for _at, seq in sorted(placed)]
 
 
-KIND = Kind(
+KIND = QuestionKind(
     "window", "what a replay window refuses of a reordered stream", {
         "window": Axis("the window, in packets; 0: none", whole(0, 4096)),
         "reorder": Axis("packets by which one is late, at most", whole(0, 1_000_000), 64),
