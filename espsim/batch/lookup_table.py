@@ -83,8 +83,7 @@ class LookupTable:
         packets = PacketColumns(spis, family, words, saddr, nothing, nothing, np.zeros(rows, np.uint32))
         answers = DeviceRows.of(rows)
         hardware(packets, columns, answers)
-        if answers.step.max(initial=0) == ASK:
-            ask_device(packets, columns, answers, np.flatnonzero(answers.step == ASK).tolist())
+        ask_device(packets, columns, answers, np.flatnonzero(answers.step == ASK).tolist())
         np.copyto(found, answers.sa_index, where=answers.action == USE)
         return found
 

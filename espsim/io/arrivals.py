@@ -77,13 +77,13 @@ class Arrivals:
                 else:
                     last = self.frames
                     yield from copies
-            due = sorted((one for one in waiting if one[0] <= self.frames), key=lambda one: one[:2])
-            waiting = [one for one in waiting if one[0] > self.frames]
+            due = [one for one in waiting if one[0] == self.frames]
+            waiting = [one for one in waiting if one[0] != self.frames]
             for _, place, frame in due:
                 self.reordered += place < last
                 last = max(last, place)
                 yield frame._replace(time_ns=time_ns)
-        for _, place, frame in sorted(waiting, key=lambda one: one[:2]):
+        for _, place, frame in sorted(waiting, key=lambda one: one[0]):
             self.reordered += place < last
             last = max(last, place)
             yield frame._replace(time_ns=time_ns)
