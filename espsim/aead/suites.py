@@ -14,6 +14,7 @@ MAC); net/xfrm/xfrm_algo.c (names, ICV lengths).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -75,13 +76,24 @@ class Suite:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SuiteKeys:
-    """A suite with one SA's keys. `icv_length` in bytes."""
+    """A suite with one SA's keys. `secret` is the cipher's key and the salt after it, as `Algorithm.key` has them, and
+    the same object: of a million SAs each key is in memory once. `icv_length` in bytes.
+    """
 
     suite: Suite
-    key: bytes
-    salt: bytes
+    secret: bytes
     auth_key: bytes
     icv_length: int
+
+    @property
+    def key(self) -> bytes:
+        """The cipher's key, without the salt."""
+        return self.secret[: len(self.secret) - self.suite.salt_length]
+
+    @property
+    def salt(self) -> bytes:
+        """What begins each nonce; empty where the suite has none."""
+        return self.secret[len(self.secret) - self.suite.salt_length :]
 
     def __repr__(self) -> str:
         return f"SuiteKeys({self.suite.name}, {8 * len(self.key)}-bit key, {8 * self.icv_length}-bit ICV)"
@@ -218,7 +230,7 @@ def _resolve_aead(algorithm: Algorithm) -> SuiteKeys:
             f"{name} takes a key of {_lengths(suite.key_lengths)} bits and {8 * suite.salt_length} bits of salt,"
             f" not {8 * len(algorithm.key)} bits in all"
         )
-    return SuiteKeys(suite, algorithm.key[:size], algorithm.key[size:], b"", algorithm.bits // 8)
+    return SuiteKeys(suite, algorithm.key, b"", algorithm.bits // 8)
 
 
 def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
@@ -242,12 +254,17 @@ def _resolve_authenc(enc: Algorithm, auth: Algorithm | None) -> SuiteKeys:
     auth_key = auth.key if auth else b""  # empty for an HMAC too: Linux takes that (crypto/hmac.c), and prints nothing
     if mac.key_lengths and len(auth_key) not in mac.key_lengths:
         raise ValueError(f"{auth_name} takes a key of {_lengths(mac.key_lengths)} bits, not {8 * len(auth_key)}")
-    suite = Suite(
+    return SuiteKeys(_authenc(cipher_name, auth_name), enc.key, auth_key, bits // 8)
+
+
+@functools.cache
+def _authenc(cipher_name: str, auth_name: str) -> Suite:
+    """The suite of a cipher and a MAC, one object for all SAs that have both."""
+    cipher, mac = CIPHERS[cipher_name], HASHES[auth_name]
+    return Suite(
         f"{cipher_name}+{auth_name}", SuiteKind.AUTHENC, cipher.key_lengths, cipher.salt_length, cipher.iv_length,
         mac.icv_bits, cipher.block, auth_name, cipher.unique_iv,
     )  # fmt: skip
-    size = len(enc.key) - cipher.salt_length
-    return SuiteKeys(suite, enc.key[:size], enc.key[size:], auth_key, bits // 8)
 
 
 INSECURE = {

@@ -38,7 +38,7 @@ def slots_for(sas: int, rng: np.random.Generator, *, esn: bool = False) -> list[
     """A random key and salt for each SA."""
     raw = rng.bytes(20 * sas)
     each = range(0, 20 * sas, 20)
-    return [SlotKeys(SuiteKeys(GCM, raw[at : at + 16], raw[at + 16 : at + 20], b"", ICV), esn) for at in each]
+    return [SlotKeys(SuiteKeys(GCM, raw[at : at + 20], b"", ICV), esn) for at in each]
 
 
 def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: int = WINDOW) -> SadColumns:

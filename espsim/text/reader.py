@@ -69,11 +69,26 @@ class Reader:
 
     def read(self, block: Block) -> Iterator[Found]:
         """What a block holds. Raises Contradiction, with the line."""
-        for statement in self._paste.statements(block.text, block.line):
+        text, line = block
+        known = self._siblings.read(text, line) if not self.strict else None
+        if known is not None:
+            found, end = known
+            self.count += 1
+            self._last = None
+            yield found
+            line, text = line + text.count("\n", 0, end), text[end:]
+        if text:
+            yield from self._statements(text, line)
+
+    def _statements(self, text: str, line: int) -> Iterator[Found]:
+        """What lines hold whose first one is numbered `line`, read word by word."""
+        first = text
+        for statement in self._paste.statements(text, line):
             if isinstance(statement, Act):
                 self._act(statement)
                 continue
-            found = self._judged(statement)
+            found = self._judged(statement, first, line)
+            first = ""
             row = _is_row(found)
             if row and statement.commented:
                 self._commented.append(self.count)
@@ -85,16 +100,17 @@ class Reader:
             if found is not None:
                 yield found
 
-    def _judged(self, entry: SaEntry) -> Found | None:
+    def _judged(self, entry: SaEntry, text: str, line: int) -> Found | None:
+        """What the words of one SA say. `text`, from the line `line` on, begins with them, or is empty."""
         if self.strict or entry.style is not Style.COMMAND:
             return judge(entry, self.where, self.notes, strict=self.strict)
-        sibling = self._siblings.find(entry)
+        sibling = self._siblings.find(entry, text, line)
         if sibling is not None:
             return sibling
         said = self.notes.places
         found = judge(entry, self.where, self.notes)
         if isinstance(found, ParsedSa) and self.notes.places == said:
-            self._siblings.learn(entry, found)
+            self._siblings.learn(entry, found, text, line)
         return found
 
     def ended(self, ending: Ending, count: int = 1) -> None:
