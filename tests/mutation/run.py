@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import gc
 import importlib
 import io
 import os
@@ -37,7 +38,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.targets import TARGETS, Target
@@ -50,6 +51,7 @@ _LIBRARIES = ("_pytest.assertion.rewrite", "click.testing", "cryptography.hazmat
     "pydantic", "pytest", "rich.console", "xdist.plugin")  # fmt: skip
 _MEMORY = 8 << 30
 _PASSES, _KILLED, _HANGS = "passes", "killed", "hangs"
+_COLLECTION = "import or collection"
 
 
 @dataclasses.dataclass
@@ -144,10 +146,15 @@ def _note(row: Row, name: str, mutant: Mutant, seen: Outcome, reasons: dict[str,
 
 
 class _FirstFailure:
-    """pytest's plugin of a run: which test failed first, and how property tests draw."""
+    """pytest's plugin of a run: how property tests draw; the first test that fails is said, and ends the process."""
 
-    def __init__(self) -> None:
-        self.test = "import or collection"
+    def __init__(self, writer: int) -> None:
+        self._writer = writer
+
+    def says(self, what: str) -> NoReturn:
+        """Tell the parent, and stop: what pytest does at the end of a session takes as long as most tests."""
+        os.write(self._writer, what.encode())
+        os._exit(0)
 
     def pytest_configure(self) -> None:
         from hypothesis import HealthCheck, Phase, settings
@@ -160,7 +167,11 @@ class _FirstFailure:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.test = report.nodeid.partition("[")[0].removeprefix("tests/")
+            self.says(report.nodeid.partition("[")[0].removeprefix("tests/"))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.says(_COLLECTION)
 
 
 def outcome(copy: Path, tests: tuple[str, ...], limit: float, *, keeps_bytecode: bool = False) -> Outcome:
@@ -202,18 +213,18 @@ def _run_tests(copy: Path, tests: tuple[str, ...], writer: int) -> None:
     sys.path[:] = [str(copy), *(place for place in sys.path if place not in ("", str(CHECKOUT)))]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("espsim", "tests")]:
         del sys.modules[name]
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nothing, stream)
-    plugin = _FirstFailure()
+    plugin = _FirstFailure(writer)
     options = ["-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider", "--rootdir", str(copy), "-c", "pyproject.toml"]
-    loaded = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the libraries were loaded before
+    loaded = ["-p", "xdist.plugin", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # libraries were loaded before
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         status = pytest.main([*options, *loaded, *tests], plugins=[plugin])
-    os.write(writer, (_PASSES if status == 0 else plugin.test).encode())
+    plugin.says(_PASSES if status == 0 else _COLLECTION)
 
 
 def table(rows: list[Row]) -> str:
@@ -235,6 +246,7 @@ def prepare() -> None:
     os.environ["NUMBA_DISABLE_JIT"] = "1"
     for library in _LIBRARIES:
         importlib.import_module(library)
+    gc.freeze()  # pytest collects garbage in each process, and none of this is
 
 
 def _is_meant(target: Target, words: list[str], exact: bool) -> bool:

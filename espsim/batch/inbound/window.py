@@ -56,7 +56,7 @@ def _nearest(top: np.uint64, seq: np.uint64) -> np.uint64:
     if seq >= low + _HALF and high > _0:
         high = high - _1
     elif seq + _HALF < low:
-        high = (high + _1) & _LOW
+        high = high + _1  # of 2^32 the shift leaves 0
     return high << _32 | seq
 
 
@@ -81,9 +81,9 @@ def infer(shape: np.uint64, bits: U64, seq: np.uint64) -> tuple[np.uint64, int]:
     ahead = np.int64(seq) - np.int64(low)
     if low + _1 >= size:
         if seq + size <= low:
-            return ((high + _1) & _LOW) << _32 | seq, ahead + _SPAN_SIGNED
+            return (high + _1) << _32 | seq, ahead + _SPAN_SIGNED
     elif seq + size >= _SPAN + low + _1:
-        return ((high + _LOW) & _LOW) << _32 | seq, ahead - _SPAN_SIGNED
+        return (high + _LOW) << _32 | seq, ahead - _SPAN_SIGNED  # high - 1: the shift leaves the low half
     return high << _32 | seq, ahead
 
 
