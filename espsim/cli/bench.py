@@ -84,7 +84,7 @@ def bench(
     Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and windows of 64
     without ESN; where --sas, --sizes, --engines, --window or --esn are given, the pipeline runs every combination.
     --model runs a hardware model's key table in the lookup's place. Peers run between our own rounds, so that a noisy
-    machine is noisy for both; each ratio is of one round.
+    machine is noisy for both; each ratio is of one round. A peer is the first program of its name in PATH.
     """
     names = tuple(dict.fromkeys(benches or _BENCHES))
     writes = {"--plot": plot, "--html": html_path}

@@ -1,4 +1,7 @@
-"""Other people's AES-GCM on one core, as operations a second: DPDK's crypto-perf, `openssl speed`, scapy."""
+"""Other people's AES-GCM on one core, as operations a second: DPDK's crypto-perf, `openssl speed`, scapy.
+
+A program is the first of its name in PATH, so a script of that name may run another version of it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from espsim.measure.peers import BenchPeer, Unavailable, scapy_opener
 from espsim.measure.traffic import IMIX, Size
@@ -22,13 +28,16 @@ _AEADS = {
     "AES-256-GCM": ("aes-gcm", 32),
     "ChaCha20-Poly1305": ("chacha20-poly1305", 32),
 }
+_IV, _AAD, _ICV = 12, 8, 16
+"""Bytes of each in every operation."""
 _SPEED = {name: name.lower() for name in _AEADS}
 
 
 def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str = "AES-128-GCM") -> BenchPeer:
     """DPDK's throughput test of one of its drivers: `verb` is open or seal, one key, 8 bytes of AAD, bursts of 32.
 
-    `size` is of the plaintext; "imix" is IMIX, drawn as the program draws it.
+    `size` is of the plaintext; "imix" is IMIX, drawn as the program draws it. It runs in place where the program does
+    that. Newer ones (24.11) decrypt what a file holds, from one buffer into another.
     """
     _installed(CRYPTO_PERF, "dpdk-dev")
     if suite not in _AEADS:
@@ -42,17 +51,40 @@ def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str 
         CRYPTO_PERF, f"--lcores=0@{cores[0]},1@{cores[-1]}", "--no-huge", "-m", "512", "--no-pci", "--no-telemetry",
         "--no-shconf", "-v", "--vdev", f"{driver}0",
         "--", "--ptest", "throughput", "--devtype", driver, "--optype", "aead", "--aead-algo", algorithm,
-        "--aead-op", "decrypt" if verb == "open" else "encrypt", "--aead-key-sz", str(key), "--aead-iv-sz", "12",
-        "--aead-aad-sz", "8", "--digest-sz", "16", *sizes, "--total-ops", str(operations), "--burst-sz", "32",
-        "--silent", "--csv-friendly",
+        "--aead-op", "decrypt" if verb == "open" else "encrypt", "--aead-key-sz", str(key), "--aead-iv-sz", str(_IV),
+        "--aead-aad-sz", str(_AAD), "--digest-sz", str(_ICV), *sizes, "--burst-sz", "32",
+        "--silent", "--csv-friendly", "--total-ops",
     ]  # fmt: skip
+    largest = max(IMIX) if size == "imix" else int(size)
+    from_file = verb == "open" and _OUT_OF_PLACE in _run([*command, "32"])
 
     def run() -> float:
-        return _throughput(_run(command), driver)
+        if not from_file:
+            return _throughput(_run([*command, str(operations)]), driver)
+        with tempfile.NamedTemporaryFile("w", suffix=".data") as vectors:
+            vectors.write(_vector(suite, largest))
+            vectors.flush()
+            more = ["--out-of-place", "--segment-sz", str(largest + _ICV), "--test-file", vectors.name]
+            return _throughput(_run([*command, str(operations), *more, "--test-name", _NAME]), driver)
 
-    return BenchPeer(
-        f"{CRYPTO_PERF} {driver}", run, f"{_dpdk(driver)}, --no-huge, {algorithm}, {operations:,} operations, one key"
-    )
+    how = ", out of place" if from_file else ""
+    note = f"{_dpdk(driver)}, --no-huge, {algorithm}, {operations:,} operations, one key{how}"
+    return BenchPeer(f"{CRYPTO_PERF} {driver}", run, note)
+
+
+_OUT_OF_PLACE, _NAME = "Only out-of-place is allowed", "esp"
+
+
+def _vector(suite: str, size: int) -> str:
+    """What crypto-perf decrypts: a file of one test, its fields as bytes in hex (cperf_test_vector_parsing.c)."""
+    cipher = ChaCha20Poly1305 if suite.startswith("ChaCha20") else AESGCM
+    key, iv, aad, text = (bytes(n % 256 for n in range(length)) for length in (_AEADS[suite][1], _IV, _AAD, size))
+    sealed = cipher(key).encrypt(iv, text, aad)
+    fields = {
+        "plaintext": text, "ciphertext": sealed[:size], "digest": sealed[size:],
+        "aead_key": key, "aead_iv": iv, "aad": aad,
+    }  # fmt: skip
+    return f"[{_NAME}]\n" + "".join(f"{name} = {', '.join(map(hex, data))}\n" for name, data in fields.items())
 
 
 def _throughput(output: str, driver: str) -> float:

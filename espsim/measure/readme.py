@@ -3,6 +3,7 @@
     espsim bench --peers --json > FILE.jsonl
     python -m espsim.measure.readme FILE.jsonl [README]
 
+The file may hold the records of several commands, one after the other: of what two of them measured, the first counts.
 What falls short is said below the table, in words, and so is every other row in which a peer was faster.
 """
 
@@ -114,16 +115,21 @@ def _lost(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         own = row["peer"] in ("100 SAs", "inbound pipeline", "random gather")
         if row["ratio_median"] is not None and row["ratio_median"] < 1 and id(row) not in told and not own:
             facts = [row["bench"], row["what"], f"{row['sas']:,} SAs" if row["sas"] else "",
-                     f"{row['size']} bytes" if row["size"] else "", row["engine"]]  # fmt: skip
+                     f"{row['size']} bytes" if row["size"] else "", _engine(row)]  # fmt: skip
             yield f"- {', '.join(filter(None, facts))}: {row['ratio_median']}x of {row['peer']}."
+
+
+def _engine(row: dict[str, Any]) -> str:
+    """The library and its version where the row has them, without the instruction set."""
+    return str(row.get("engine_version") or row["engine"]).partition(",")[0]
 
 
 def _peers(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """What the other programs were, once each."""
-    notes = {row["peer"]: str(row["peer_note"]) for row in rows if row["peer"] and row.get("peer_note")}
-    others = {name: ", ".join(note.split(", ")[:2]) for name, note in notes.items() if not note.startswith("ours,")}
+    notes = {(row["peer"], str(row["peer_note"])) for row in rows if row["peer"] and row.get("peer_note")}
+    others = {(name, ", ".join(note.split(", ")[:2])) for name, note in notes if not note.startswith("ours,")}
     if others:
-        yield from _wrapped("Peers: " + "; ".join(f"{name} ({note})" for name, note in others.items()) + ".")
+        yield from _wrapped("Peers: " + "; ".join(f"{name} ({note})" for name, note in sorted(others)) + ".")
 
 
 def _wrapped(text: str) -> list[str]:
