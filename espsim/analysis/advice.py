@@ -1,7 +1,6 @@
-"""What to do so that a host's SAs fit a device: an SPI range, a table size, a window, a policy.
+"""What to do so that a host's SAs fit a device: an SPI range, a table size, a window, an SPI rule.
 
-By what the packets meet: where they are lost or meet a wrong SA the sentence says so first, and what only stays in
-software comes last.
+The order is that of the damage: lost packets and wrong SAs come first, SAs that only stay in software last.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _LOWEST = 0x100  # 1 to 255 are reserved (RFC 4303 2.1)
 
 
 def advice(inventory: Inventory, audit: Audit) -> list[str]:
-    """Sentences, the most telling first; none where every SA is installed."""
+    """Sentences, the most severe first. [] where every SA is installed."""
     model = audit.device.model
     refused = sorted(audit.refused, key=lambda row: -row.lost)
     return [
@@ -36,16 +35,15 @@ def advice(inventory: Inventory, audit: Audit) -> list[str]:
 
 
 def _conflicts(inventory: Inventory, audit: Audit) -> Iterator[str]:
-    """SAs with one SPI: what tells them apart that the device does not look at."""
+    """SAs with one SPI that differ only in what the device does not look at."""
     apart: dict[str, int] = {}
     for (what, _works), count in audit.conflicts.items():
         apart[what] = apart.get(what, 0) + count
     if apart.get("mark"):
-        yield f"{_sas(apart['mark'])} by mark alone, which this device does not see: give each peer its own SPI"
+        yield f"{_sas(apart['mark'])} only by mark, which this device does not see: give each peer its own SPI"
     if apart.get("source"):
         yield (
-            f"{_sas(apart['source'])} by source, with one SPI and one destination, and this device does not look at"
-            " the source: give each peer its own SPI"
+            f"{_sas(apart['source'])} only by source, which this device does not look at: give each peer its own SPI"
         )
     if apart.get("destination") or (audit.fates["collides"] and not apart):
         yield from _unique(inventory)
@@ -70,7 +68,7 @@ def _unique(inventory: Inventory) -> Iterator[str]:
 
 
 def _bins_for(sas: int, chance: float) -> int | None:
-    """The fewest SPIs, as a power of two, of which `sas` draws are all different but for this chance."""
+    """The fewest SPIs, as a power of two, from which `sas` draws have a duplicate with less than this chance."""
     return next((1 << bits for bits in range(1, 33) if 1 << bits > sas and shared(sas, 1 << bits) < chance), None)
 
 
@@ -86,14 +84,14 @@ def _aliases(inventory: Inventory, audit: Audit, model: Model) -> Iterator[str]:
             " key manager's range to it (strongSwan: charon.spi_min, charon.spi_max)"
         )
     else:
-        yield f"{sas} SAs do not go into 2^{bits} slots: a table of 2^{math.ceil(math.log2(sas))} is the least"
+        yield f"{sas} SAs do not fit into 2^{bits} slots: use a table of at least 2^{math.ceil(math.log2(sas))}"
     enough = _bits_apart(inventory, bits)
     if enough is not None:
-        yield f"or a table of 2^{enough} slots: the present SPIs differ in their low {enough} bits"
+        yield f"or use a table of 2^{enough} slots: the present SPIs differ in their low {enough} bits"
 
 
 def _bits_apart(inventory: Inventory, bits: int) -> int | None:
-    """The fewest low bits, up to 24, in which all SPIs that differ at all differ."""
+    """The fewest low bits, up to 24, in which all different SPIs differ. None: more than 24."""
     spis = np.unique(inventory.spis())
     for more in range(max(bits + 1, (len(spis) - 1).bit_length()), 25):
         taken = np.zeros(1 << more, np.bool_)
@@ -112,10 +110,10 @@ def _room(inventory: Inventory, audit: Audit, model: Model) -> Iterator[str]:
     lost = sum(n for row, n in audit.traffic.items() if row.fate == "overflows" and row.works in ("lost", "wrong_sa"))
     then = f"; {lost} of them lose their packets" if lost else ""
     if first.kind == "hash":
-        yield f"{over} SAs find no place in the hash ({_hash(first)}): fewer SAs, or a larger table{then}"
+        yield f"{over} of {sas} SAs find no place in the hash ({_hash(first)}): use fewer SAs, or a larger table{then}"
     else:
         rest = then or ", or the rest stay in software"
-        yield f"{over} of {sas} SAs find no room: a table for {sas}{rest}"
+        yield f"{over} of {sas} SAs find no room: use a table for {sas}{rest}"
     if any(row.fate == "overflows" and row.errno is None for row in audit.traffic):
         yield "the driver reports success for SAs that it has not installed: count its entries, don't trust its answer"
 
@@ -129,11 +127,11 @@ def _deletion(audit: Audit, model: Model) -> Iterator[str]:
         "kills_survivor",
         "kills_wrong",
     ):
-        yield "deleting either of two SAs with one SPI takes the other one's entry away: rekey both, not one"
+        yield "deleting either of two SAs with one SPI removes the other one's entry too: rekey both, not one"
 
 
 def _refused(row: RefusedSas) -> str:
-    """What to do about SAs that the driver refuses, and what becomes of them until then."""
+    """What to do about SAs that the driver refuses, and what their packets meet until then."""
     if not row.lost:
         return f"to have {row.sas} more in hardware, {row.change} ({row.why}); until then they work in software"
     what = row.change or "keep these SAs off this device"
@@ -144,4 +142,5 @@ def _refused(row: RefusedSas) -> str:
 
 def _unknown(audit: Audit, model: Model) -> Iterator[str]:
     for key, (count, _first) in audit.unknown.items():
-        yield f"{count} SAs hang on {key}, which is not public: say {model.how_to_assume(key)} to see one answer"
+        whose = "1 SA depends" if count == 1 else f"{count} SAs depend"
+        yield f"{whose} on {key}, which is not public: give {model.how_to_assume(key)} to see one answer"

@@ -1,23 +1,25 @@
 """What a device would do with the SAs of a host: each is offered to the modelled driver, then a packet of each is sent.
 
-What the driver did with an SA is its fate:
+The fate of an SA is what the driver did with it:
 
-    installed   it is in the device, and no other SA is in its way
+    installed   it is in the device, and its packets find it
     collides    an SA with the same SPI has its key or slot: it was refused, or shadowed, or overwritten
     aliases     an SA with another SPI has its slot
     overflows   there is no room for it
-    refused     the driver does not take such an SA, or its SPI lies outside of the driver's range
+    refused     the driver does not take such an SA, or its SPI is outside the driver's range
 
-One of WORKS says what then happens to its packets:
+One of WORKS says what its packets meet then:
 
     hardware    the device opens them with the SA's own context
     software    they go on to software, which has the SA (or the model is of software)
-    lost        none arrives: dropped or flagged by the device, or left to a kernel that refused the SA (XfrmInNoStates)
+    lost        none arrives: the device drops or flags them, or the kernel refused the SA too (XfrmInNoStates)
     wrong_sa    they are opened with another SA's context, and fail
-    unknown     the answer hangs on something that is not public; no other SA's answer is stopped by that
+    unknown     the answer depends on something that is not public; the other SAs still get their answers
 
-The same SAs and packets in `decap --model` meet the same (reference/offloaded.py). Packets are those that only their
-own SA opens. SAs go in oldest first, as the kernel got them.
+`decap --model` gives the same answers (reference/offloaded.py). Each packet is one that only its own SA opens. SAs are
+added oldest first, as the kernel got them.
+
+What this does not do: open packets, or move windows and lifetimes.
 """
 
 from __future__ import annotations
@@ -50,11 +52,11 @@ SEVERITY = {works: n for n, works in enumerate(("lost", "wrong_sa", "unknown", "
 _UNKNOWN_FATE = "unknown"
 
 _Kind: TypeAlias = tuple[int, str | None, int, bool]
-"""What decides how SAs fare whose SPIs no entry has: template, errno, the refusal's id, whether they were written."""
+"""What decides the answer for SAs whose SPI no entry has: template, errno, the refusal's id, whether it was written."""
 
 
 class Met(NamedTuple):
-    """What the packets of an SA meet. `outcome`, `surfacing` None: not public. `other`: the SA they meet, -1: none."""
+    """What an SA's packets meet. `outcome`, `surfacing` None: not public. `other`: the SA that they meet, -1: none."""
 
     works: str
     outcome: DeviceOutcome | None
@@ -63,7 +65,7 @@ class Met(NamedTuple):
 
 
 class TrafficFate(NamedTuple):
-    """SAs that fare alike. `fate` is one of FATES, or "unknown"; `errno` None: the add says 0."""
+    """SAs with the same answer. `fate` is one of FATES, or "unknown". `errno` None: the add returns 0."""
 
     works: str
     fate: str
@@ -73,7 +75,7 @@ class TrafficFate(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One SA that is not simply installed. `other` is whose context its packets meet, -1: none."""
+    """One SA that is not simply installed. `other`: the SA whose context its packets meet, -1: none."""
 
     sa: int
     fate: str
@@ -85,7 +87,7 @@ class Finding(NamedTuple):
 
 
 class RefusedSas(NamedTuple):
-    """SAs that one sentence refuses, and how many of them are lost or meet a wrong SA."""
+    """SAs that are refused with the same sentence, and how many of them are lost or meet a wrong SA."""
 
     errno: str
     why: str
@@ -97,12 +99,12 @@ class RefusedSas(NamedTuple):
 
 @dataclass(slots=True)
 class Audit:
-    """One model's answer. `traffic` counts SAs that fare alike; `findings`: the most severe of each fate.
+    """One model's answer. `traffic` counts SAs with the same answer. `findings`: the most severe of each fate.
 
-    `works` counts SAs by WORKS, `unmet` those whose packets meet no SA by the outcome, `conflicts` those that meet
-    another by what tells the two apart: "mark", "source", "destination" or "slot". `unknown`: (SAs, the first) by the
-    key that is not public. `places`: (place, SAs that wanted what it holds and lost) of every written row; `hidden`:
-    what was assumed of keys.
+    `works` counts SAs by WORKS. `unmet` counts SAs whose packets meet no SA, by outcome. `conflicts` counts SAs whose
+    packets meet another SA, by what differs: "mark", "source", "destination" or "slot". `unknown`: (number of SAs, the
+    first) by the key that is not public. `places`: (place, how many SAs lost it to the one there) of every written row.
+    `hidden`: what was assumed of hidden keys.
     """
 
     device: Device
@@ -118,20 +120,20 @@ class Audit:
 
     @property
     def collides(self) -> bool:
-        """Whether some SA's packets meet, or its add met, another SA."""
+        """Whether an SA's packets, or its add, meet another SA."""
         met = (DeviceOutcome.WRONG_SA, DeviceOutcome.SHADOWED, DeviceOutcome.SA_MISMATCH)
         return bool(self.fates["collides"] or self.fates["aliases"] or any(t.outcome in met for t in self.traffic))
 
     @property
     def lost(self) -> int:
-        """SAs of which no packet arrives, or that meet a wrong SA."""
+        """How many SAs have packets that are lost or meet a wrong SA."""
         return self.works["lost"] + self.works["wrong_sa"]
 
 
 def audit(inventory: Inventory, device: Device, *, most: int = 20) -> Audit:
     """Offer every inbound SA to a new device, then send a packet of each. At most `most` findings of a fate are listed.
 
-    What is not public stops nothing: the SAs that need it are `unknown`.
+    A value that is not public stops nothing: the SAs that need it are `unknown`.
     """
     return _Run(inventory, device, most).result
 
@@ -165,7 +167,7 @@ class _Run:
         self._newest: _Newest | None = None
         self._refused_lost: Counter[Refusal] = Counter()
         self._tally: Counter[tuple[str, str, str | None, DeviceOutcome | None, Surfacing | None]] = Counter()
-        # 1 for an SA that goes into a table with room for all, where no other SA has its SPI: there is nothing to try.
+        # 1: the table has room for all SAs, and no other SA has this one's SPI. So it is installed without a try.
         self._alone = bytearray(len(self.survey))
         self._repeated = self._repeated_spis()
         self._offer()
@@ -179,8 +181,8 @@ class _Run:
     def _offer(self) -> None:
         spis, numbers, doubts = self.survey.spi, self.survey.template, self._doubts
         mask = self._mask if turns_away(self.device) else None
-        away: dict[tuple[int, int], str] = {}  # a slot that is taken turns away whatever comes, with one errno
-        full: dict[int, str] = {}  # a table that is full, by the length of its addresses, turns away all that come
+        away: dict[tuple[int, int], str] = {}  # taken slots: each refuses every further SA with this errno
+        full: dict[int, str] = {}  # full tables, by their addresses' length: each refuses every further SA
         fills, roomy = rows_that_fill(self.device), has_room(self.device, len(self.offered))
         for position, index in enumerate(self.offered):
             errno = away.get((spis[index] & mask, numbers[index])) if mask is not None else None
@@ -222,7 +224,7 @@ class _Run:
         span = self.device.model.spec.inbound.program.spi_range
         low, high = (span.min, span.max) if span is not None else (0, 0)
         return Refusal(
-            errno, f"the SPI is outside of the driver's range, 0x{low:x} to 0x{high:x}",
+            errno, f"the SPI is outside the driver's range, 0x{low:x} to 0x{high:x}",
             f"keep SPIs within 0x{low:x}-0x{high:x}, or configure the driver for the range in use",
         )  # fmt: skip
 
@@ -240,13 +242,13 @@ class _Run:
         spis, written, repeated = self.survey.spi, self._written, self._repeated
         works = "software" if self._software else "hardware"
         plain, wanted = self._alone.count(1), Counter[int]()
-        free = range(len(places), len(places) + plain)  # rows are taken in turn: which of them is whose is all the same
+        free = range(len(places), len(places) + plain)  # rows are taken in turn; which SA has which does not matter
         alike: defaultdict[_Kind, array[int]] = defaultdict(lambda: array("I"))
         for index in sorted(self.offered):
             if self._alone[index]:
                 continue
             if self._looks and index in written and spis[index] not in repeated and not self._doubts.about(index):
-                plain += 1  # it is in a table that packets are looked up in, and no other SA has its SPI
+                plain += 1  # packets are looked up in its table, and no other SA has its SPI
                 continue
             kind = self._kind(index)
             if kind is not None:
@@ -268,17 +270,17 @@ class _Run:
         self._list_findings()
 
     def _kind(self, index: int) -> _Kind | None:
-        """SAs of one kind fare alike, and meet no other SA; None: this one is judged by itself."""
+        """The kind of an SA: all SAs of a kind have the same answer and meet no other SA. None: judge it alone."""
         if self.survey.spi[index] in self._repeated or not self._is_nobodys(index) or self._doubts.about(index):
             return None
         reason = self._reasons.get(index)
         return self.survey.template[index], self._errnos.get(index), id(reason), index in self._written
 
     def _judge(self, sas: Sequence[int], kind: _Kind | None = None) -> int:
-        """What became of SAs that fare as the first does; the other SA that its packets meet, or -1."""
+        """Count SAs that all have the first one's answer. Returns the other SA that its packets meet, or -1."""
         result, index, errno = self.result, sas[0], self._errnos.get(sas[0])
         met = self._meet(index)
-        if met.works == "unknown" and len(sas) > 1:  # each counts what it needs
+        if met.works == "unknown" and len(sas) > 1:  # each must count the key that it needs
             for one in sas[1:]:
                 self._judge([one], kind)
             sas = sas[:1]
@@ -299,7 +301,7 @@ class _Run:
     def _meet(self, index: int) -> Met:
         doubt = self._doubts.about(index)
         if doubt is None and self._software and self.survey.templates[self.survey.template[index]].unmodelled:
-            return Met("unknown", None, None)  # software may well run what espsim does not
+            return Met("unknown", None, None)  # the kernel may run what espsim does not model
         if doubt is None:
             try:
                 return self._met(index, self._nobodys(index) or self._answer(index))
@@ -309,19 +311,19 @@ class _Run:
         return Met("unknown", None, None)
 
     def _needed(self, key: str, index: int) -> None:
-        """An SA needed a key that is not public."""
+        """Count an SA that needs a key that is not public."""
         found = self.result.unknown.setdefault(key, [0, index])
         found[0] += 1
 
     def _is_nobodys(self, index: int) -> bool:
-        """Whether no entry has the SPI, or the row, of an SA that was not written, and nothing else finds one."""
+        """Whether an SA was not written, no entry has its SPI or row, and nothing else finds an entry."""
         spi = self.survey.spi[index]
         if self._by_spi and spi not in self._repeated:
             return True
         return self._vacant is not None and spi & self._vacant not in self._slots
 
     def _nobodys(self, index: int) -> Answer | None:
-        """The answer to a packet whose SPI no entry has: where nothing else counts, one is asked for all of them."""
+        """The answer to a packet whose SPI no entry has. All such packets share it. None: entries may be found."""
         if not self._is_nobodys(index):
             return None
         refused = index in self._errnos
@@ -332,7 +334,8 @@ class _Run:
     def _answer(self, index: int) -> Answer:
         """The device's answer to a packet of an SA.
 
-        Where the SPI alone names a slot and at most the SPI is compared, every other SPI meets what the first met.
+        Where the SPI alone gives the slot, and at most the SPI is compared, all SPIs that mismatch in a slot share one
+        answer.
         """
         spi = self.survey.spi[index]
         if self._mask is None:
@@ -357,7 +360,7 @@ class _Run:
         return PacketKey(survey.src[index], survey.dst[index], survey.spi[index], mark=mark, udp_ports=ports)
 
     def _met(self, index: int, answer: Answer) -> Met:
-        """As `reference.offloaded` has it, for a packet that only its own SA opens."""
+        """What a packet that only its own SA opens meets, as in `reference.offloaded`."""
         if answer.action == "use":
             if answer.sa_index == index:
                 return Met("hardware" if self.device.mode else "software", DeviceOutcome.HIT, Surfacing.NONE)
@@ -371,7 +374,7 @@ class _Run:
         return Met("lost", absent, outcome.refused(self.device, dropped=answer.action == "drop")[0], other)
 
     def _failing(self, index: int) -> Surfacing | None:
-        """How a wrong key comes to light; None: not public, which changes nothing of where the packets go."""
+        """How the host sees a wrong key. None: it is not public; where the packets go is known all the same."""
         try:
             return outcome.opened(self.device, Verdict.INTEGRITY)[0]
         except UnknownReached as reached:
@@ -379,7 +382,7 @@ class _Run:
             return None
 
     def _in_software(self, index: int, outcome: DeviceOutcome, other: int) -> Met:
-        """The packet goes on to the kernel: does that have the SA, and find it first among those of equal address?"""
+        """The packet goes to the kernel. It may not have the SA, or may find another one first."""
         gone = self._gone(index)
         if gone is None:
             self._needed("inbound.program.full.errno", index)
@@ -392,7 +395,7 @@ class _Run:
         return Met("wrong_sa", outcome, Surfacing.COUNTED, found)
 
     def _gone(self, index: int) -> bool | None:
-        """Whether the kernel refused the SA because its driver did; None: the errno that decides it is not public."""
+        """Whether the kernel refused the SA because the driver did. None: the deciding errno is not public."""
         errno = self._errnos.get(index)
         sa = self.survey.templates[self.survey.template[index]].sa
         if errno is None or sa.offload is None:
@@ -400,7 +403,7 @@ class _Run:
         return None if errno == UNKNOWN and not sa.offload.packet else not stays_in_software(sa, errno)
 
     def _first_of(self, index: int) -> int:
-        """The SA that the kernel's lookup finds for a packet of this one: newest first, by mark; -1: none."""
+        """The SA that the kernel's lookup finds for this one's packet: the newest that takes its mark. -1: none."""
         if self.survey.spi[index] not in self._repeated:
             return -1 if self._gone(index) else index
         if self._newest is None:
@@ -424,13 +427,13 @@ class _Run:
         return "installed" if index in self._written else "overflows"
 
     def _unmet(self, index: int) -> str:
-        """Why an SA was refused whose packets meet no other: with a rule for each SA they never come to the table."""
+        """Why an SA was refused whose packets meet no other SA."""
         if self.survey.spi[index] in self._repeated and not self._addressed:
             return "collides"
         return "aliases" if self._indexed else "overflows"
 
     def _apart(self, index: int, other: int) -> str:
-        """What tells an SA from the one that its packets meet."""
+        """What differs between an SA and the one that its packets meet."""
         survey = self.survey
         if survey.spi[index] != survey.spi[other]:
             return "slot"
@@ -448,7 +451,7 @@ class _Run:
             yield RefusedSas(reason.errno, reason.why, count, first[reason], reason.change, lost)
 
     def _list_findings(self) -> None:
-        """Of each fate the most severe, and all by severity, then as the dump has them."""
+        """List the most severe findings of each fate, by severity, then in the dump's order."""
         listed: list[Finding] = []
         for fate in dict.fromkeys(fate for fate, *_ in self._found):
             mine = [f for (of, *_), found in self._found.items() if of == fate for f in found]
@@ -457,7 +460,7 @@ class _Run:
 
 
 class _Newest:
-    """The kernel's lookup among SAs of one destination and SPI: the newest whose mark takes the packet's."""
+    """The kernel's lookup among SAs with one destination and SPI: the newest that takes the packet's mark."""
 
     def __init__(self, survey: Survey, oldest_first: Iterable[int]) -> None:
         self._survey = survey

@@ -1,8 +1,8 @@
-"""What an audit can't know: SAs whose add hangs on what is not public, and those whose answer they could change.
+"""What an audit can't know: SAs whose add depends on a value that is not public, and the SAs that they could affect.
 
-An SA that is in doubt may be in the device or not. Another SA's answer could then be another where the two would meet:
-they have one SPI, or one slot of a table that the SPI indexes; or where a table could be full. Such answers are unknown
-too, because a value that nobody published could prove them wrong.
+An SA in doubt may be in the device or not. It could change another SA's answer where the two would meet: they have one
+SPI, or one slot of a table that the SPI indexes. It could also fill a table. Such answers are unknown too, because the
+unpublished value could prove them wrong.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _LOW24 = 0xFFFFFF
 
 
 class Doubts:
-    """The doubts of one audit. `open`: of an SA whose add is not known, the key that decides it.
+    """The doubts of one audit. `open`: for each SA whose add is not known, the key that decides it.
 
-    `closed`: the key without which nothing is known of any SA, such as the table's kind.
+    `closed`: a key without which no SA's answer is known, such as the table's kind.
     """
 
     def __init__(self, model: Model, spis: Sequence[int]) -> None:
@@ -28,38 +28,38 @@ class Doubts:
         self._model = model
         self._spis = spis
         self._first: int | None = None
-        self._near: dict[int, str] = {}  # an SPI, or its low bits, of an SA in doubt
+        self._near: dict[int, str] = {}  # by the SPI, or its low bits, of an SA in doubt: the key
         self._late: dict[int, str] = {}
         self._mask = _slot_mask(model)
 
     def leave_open(self, position: int, index: int, key: str) -> None:
-        """An SA, at this position in the order of adding, is in doubt because of a key."""
+        """Note that an SA, at this position in the order of adding, is in doubt because of a key."""
         self.open[index] = key
         self._near.setdefault(self._spis[index] & self._mask, key)
         if self._first is None:
             self._first = position
 
     def reached(self, position: int, index: int, key: str) -> str | None:
-        """The driver was stopped by an unknown while it added an SA: its errno, if that is all that is not known."""
+        """Adding an SA reached an unknown key. Returns UNKNOWN, as the errno, if only the errno is not known."""
         last = key.rpartition(".")[2]
         if last.startswith("errno"):
-            return UNKNOWN  # refused: what is in the device is known all the same
+            return UNKNOWN  # the SA is refused, so what is in the device is known
         if key == f"{_PROGRAM}.full.policy" and self._model.spec.inbound.classify.rule == "any":
-            return UNKNOWN  # refused or passed over in silence: it is not in the device either way
+            return UNKNOWN  # refused or ignored: either way it is not in the device
         if key not in (f"{_PROGRAM}.duplicate.policy", f"{_PROGRAM}.alias.policy", f"{_PROGRAM}.full.policy"):
             self.closed = key
         self.leave_open(position, index, key)
         return None
 
     def settle(self, accepted: int, offered: Sequence[int]) -> None:
-        """All SAs are offered: could a table be full, if those in doubt were in it?"""
+        """After all SAs are offered: with those in doubt a table could be full. Then later SAs are in doubt too."""
         if self._first is None or accepted + len(self.open) <= _least_room(self._model):
             return
         key = next(iter(self.open.values()))
         self._late = dict.fromkeys(offered[self._first :], key)
 
     def about(self, index: int) -> str | None:
-        """The key that makes an SA's answer unknown; None: it is known."""
+        """The key that makes an SA's answer unknown. None: the answer is known."""
         if not self.open:
             return None
         near = self._near.get(self._spis[index] & self._mask)
@@ -67,11 +67,11 @@ class Doubts:
 
 
 def _slot_mask(model: Model) -> int:
-    """The bits of the SPI that may decide which SAs meet: those that index a table, or all."""
+    """The bits of the SPI that may decide which SAs meet: those that index a table, or all, or none (any may meet)."""
     inbound = model.spec.inbound
     index = inbound.lookup[0].index
     if not {"spi", "spi24", "slot", "none"} & set(inbound.program.identity):
-        return 0  # what the driver takes for the same SA may have any SPI
+        return 0  # SAs that the driver takes for the same may have any SPIs
     if "spi24" in inbound.program.identity:
         return _LOW24
     if len(inbound.lookup) > 1 and inbound.program.slot == "spi_low24":
@@ -80,11 +80,11 @@ def _slot_mask(model: Model) -> int:
         return 0xFFFFFFFF
     if index.fn == "mask" and isinstance(index.bits, int) and index.subtract_min is False:
         return (1 << index.bits) - 1
-    return 0  # whichever SPI: they all may meet
+    return 0  # SAs may meet whatever their SPIs
 
 
 def _least_room(model: Model) -> float:
-    """The SAs that find room whatever their SPIs: of a hash, the rows of one way, few enough that all find a place."""
+    """How many SAs find room whatever their SPIs. For a hash it is the rows of one way, a safe lower bound."""
     inbound = model.spec.inbound
     first = inbound.lookup[0]
     numbers = [*(aux.capacity for aux in first.aux), *(lookup.capacity for lookup in inbound.lookup)]

@@ -1,16 +1,16 @@
-"""Which SAs of a dump a device is offered: those of ESP that are inbound, oldest first, as the kernel got them.
+"""Which SAs of a dump are offered to a device: inbound ESP, oldest first, as the kernel got them.
 
-An SA is inbound or outbound, in this order, by
+The first of these that gives an answer decides whether an SA is inbound or outbound:
 
     1. its `dir`
     2. the direction of its offload line
-    3. --local: its destination is one of the host's own addresses, or it is not
+    3. --local: whether its destination is one of the host's own addresses
     4. pairs: two SAs with swapped addresses and one reqid are the two directions of one connection. The address that
-       is in more such pairs than its peer is this host's own, as a gateway's is. Where both are in as many, the pair
-       says nothing.
+       is in more such pairs than its peer is this host's own, as a gateway's is. If both are in equally many, the pair
+       gives no answer.
 
-An SA of which none of these says anything counts as inbound (`undirected`). AH, IPComp, other protocols and larval
-states are counted and not offered.
+An SA without an answer counts as inbound (`undirected`). AH, IPComp, other protocols and larval states are counted and
+not offered.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from espsim.sad.association import PROTO_NAMES, Direction
 from espsim.text.survey import SaTemplate, Survey
 
 WAYS = ("dir", "offload", "local", "pairs", "none")
-"""What said the direction of an SA."""
+"""What decided the direction of an SA."""
 
 NEITHER, IN, OUT = 0, 1, 2
 """A direction as a number."""
@@ -50,7 +50,7 @@ class Prefix:
     length: int
 
     def holds(self, address: Address) -> bool:
-        """Whether an address lies in it."""
+        """Whether it contains an address."""
         return prefix_match(address, self.network, self.length)
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Prefix:
 
 
 def parse_prefix(text: str) -> Prefix:
-    """ADDR[/PLEN]. InputError for anything else. Host bits may be set, as in `ip addr`."""
+    """The prefix of ADDR[/PLEN]; host bits may be set, as in `ip addr`. InputError for anything else."""
     try:
         interface = ipaddress.ip_interface(text)
     except ValueError:
@@ -69,7 +69,7 @@ def parse_prefix(text: str) -> Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """An address, or a prefix, that was taken for the host's own, and why."""
+    """An address or prefix that counts as the host's own, and why."""
 
     address: str
     why: str
@@ -79,7 +79,8 @@ class Own:
 class Inventory:
     """Which SAs of a survey are offered, oldest first, and how many are not, by reason.
 
-    `sas`: all of ESP. `ways`: for how many of them what said the direction. `own`: what --local or the pairs gave.
+    `sas`: how many ESP SAs there are. `ways`: how many directions each way decided. `own`: the host's own addresses,
+    from --local or the pairs.
     """
 
     survey: Survey
@@ -93,7 +94,7 @@ class Inventory:
 
     @property
     def span(self) -> tuple[int, int] | None:
-        """The lowest and the highest SPI of the offered SAs; None where none is offered."""
+        """The lowest and the highest SPI of the offered SAs. None: no SA is offered."""
         spis = self.spis()
         return (int(spis.min()), int(spis.max())) if len(spis) else None
 
@@ -102,12 +103,12 @@ class Inventory:
         return np.asarray(self.survey.spi, np.uint32)[np.asarray(self.offered, np.int64)]
 
     def destinations(self) -> list[int]:
-        """How many SAs each destination has: within one the kernel gives no SPI twice."""
+        """How many SAs each destination has. Within one destination the kernel gives no SPI twice."""
         return sorted(Counter(self.survey.dst[i] for i in self.offered).values(), reverse=True)
 
 
 def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
-    """Sort a survey's SAs. `undirected` counts those that are inbound only because nothing says otherwise."""
+    """Sort a survey's SAs. `undirected` counts those that are inbound only because nothing gave a direction."""
     result = Inventory(survey, array("I"))
     for proto, count in survey.ignored.items():
         result.left_out[f"protocol {proto}"] += count
@@ -132,7 +133,7 @@ def take_inventory(survey: Survey, local: Sequence[Prefix] = ()) -> Inventory:
 
 
 def _direct(result: Inventory, local: Sequence[Prefix], order: Ints, direction: Codes, way: Codes) -> None:
-    """Fill in the directions that no SA states itself."""
+    """Fill in the directions that the SAs do not state, by --local or the pairs."""
     open_ = direction == NEITHER
     if local:
         own = {dst: IN if any(prefix.holds(dst) for prefix in local) else OUT for dst in set(result.survey.dst)}
@@ -147,7 +148,7 @@ def _direct(result: Inventory, local: Sequence[Prefix], order: Ints, direction: 
 
 
 class _Stated(NamedTuple):
-    """Why SAs of a form are not offered, or their direction and what says it."""
+    """Why SAs of a form are not offered, or their direction and what decided it."""
 
     left_out: str | None
     direction: int = NEITHER
@@ -166,10 +167,10 @@ def _stated(template: SaTemplate) -> _Stated:
 
 
 class Pairs:
-    """SAs with swapped addresses and one reqid, and which address of each pair is the host's own.
+    """Pairs of SAs with swapped addresses and one reqid, and which address of each pair is the host's own.
 
-    `direction` (IN, OUT, NEITHER) of each SA: of one in a pair by the pair's own address, of another by whether one of
-    its addresses is such a one. Addresses are numbered; `_of` counts the pairs that each is in.
+    `direction` of each SA is IN, OUT or NEITHER. An SA in a pair has it from the pair's own address, another SA from an
+    own address of any pair. Addresses are numbered; `_of` counts the pairs of each.
     """
 
     def __init__(self, survey: Survey, indices: Ints) -> None:
@@ -177,7 +178,7 @@ class Pairs:
         number, size = {a: n for n, a in enumerate(self._addresses)}.__getitem__, len(self._addresses)
         src, dst = (np.fromiter(map(number, of), np.int64)[indices] for of in (survey.src, survey.dst))
         ways, way = np.unique(src * size + dst, return_inverse=True)
-        opposite = _place_of(ways % size * size + ways // size, ways)  # of each (source, destination), -1: not there
+        opposite = _place_of(ways % size * size + ways // size, ways)  # of each (source, destination); -1: none
         reqids, reqid = np.unique(np.asarray(survey.reqid, np.int64)[indices], return_inverse=True)
         kinds, kind, sas = np.unique(way * len(reqids) + reqid, return_inverse=True, return_counts=True)
         there = kinds // len(reqids) if len(reqids) else kinds
@@ -187,7 +188,7 @@ class Pairs:
         once = paired & (a < b)
         pairs = np.minimum(sas, sas[back])[once]
         self._of = np.bincount(a[once], pairs, size) + np.bincount(b[once], pairs, size)
-        self._peer = np.zeros(size)  # of an address that some pair took for the host's own: its busiest peer's pairs
+        self._peer = np.zeros(size)  # for each own address, the pairs of its busiest peer
         for mine, other in ((a[once], b[once]), (b[once], a[once])):
             more = self._of[mine] > self._of[other]
             np.maximum.at(self._peer, mine[more], self._of[other[more]])
@@ -196,7 +197,7 @@ class Pairs:
         self.direction: Codes = np.select([here > 0, here < 0], [IN, OUT], NEITHER).astype(np.int8)
 
     def own(self) -> Iterator[Own]:
-        """The addresses taken for the host's own, the most frequent first."""
+        """The addresses that count as the host's own, the most frequent first."""
         own = np.flatnonzero(self._peer).tolist()
         for n in sorted(own, key=lambda n: (-self._of[n], self._addresses[n])):
             pairs = f"in {int(self._of[n])} pairs of SAs with swapped addresses and one reqid"

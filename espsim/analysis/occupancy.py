@@ -1,6 +1,6 @@
-"""Balls into bins: the closed forms and recurrences behind the odds of SPIs. Numbers in, numbers out.
+"""Balls into bins: the closed forms and recurrences for the odds of SPIs. Numbers in, numbers out.
 
-Balls are independent and uniform. Exact but for rounding; `draw_losses` is the Monte Carlo beside them.
+Balls are independent and uniform. Results are exact but for rounding. `draw_losses` is a Monte Carlo for comparison.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LARGEST = 1 << 16
-"""Balls up to which the recurrences are run: their cost grows with the square."""
+"""The recurrences run for at most so many balls: their cost grows with the square."""
 _NEVER = 745.0  # exp(-745) is the smallest double
 
 
 def log_all_differ(balls: int, bins: int) -> float:
-    """log of the chance that no two of `balls` share one of `bins`: the sum of log(1 - i/bins)."""
+    """log of the chance that no two of `balls` share one of `bins`: the sum of log(1 - i/bins), i < balls."""
     if balls > bins:
         return -math.inf
-    most = min(balls, math.isqrt(2 * int(_NEVER) * bins) + 2)  # the sum is below -745 there, and only falls
+    most = min(balls, math.isqrt(2 * int(_NEVER) * bins) + 2)  # further terms only lower a sum below -745
     return float(np.log1p(-np.arange(most, dtype=np.float64) / bins).sum())
 
 
@@ -32,7 +32,7 @@ def shared(balls: int, bins: int) -> float:
 
 
 def shared_across(groups: list[int], bins: int) -> float:
-    """The same where balls of one group never share: groups draw without putting back."""
+    """The same, but balls of one group never share: each group draws without replacement."""
     total = log_all_differ(sum(groups), bins)
     if math.isinf(total):
         return 1.0
@@ -50,9 +50,9 @@ def balls_for(chance: float, bins: int) -> int:
 
 
 def log_slots_differ(balls: int, few: int, slots_few: int, many: int, slots_many: int) -> float:
-    """log of the chance that all balls are in different slots, where slots are of two sizes.
+    """log of the chance that all balls are in different slots, where slots have two sizes.
 
-    `slots_few` slots hold `few` of the bins each, `slots_many` hold `many`: a range of SPIs folded onto a table.
+    `slots_few` slots hold `few` bins each, `slots_many` hold `many`, as when a range of SPIs is folded onto a table.
     """
     bins = few * slots_few + many * slots_many
     occupied = slots_few if few else 0
@@ -70,14 +70,14 @@ def log_slots_differ(balls: int, few: int, slots_few: int, many: int, slots_many
 
 
 def _log_choose(n: int, first: int, last: int) -> Floats:
-    """log of n over k, for k from `first` to `last`: the first one by log-gamma, each next one from the one before."""
+    """log of n over k, for k from `first` to `last`: the first by log-gamma, each other from the one before."""
     start = math.lgamma(n + 1) - math.lgamma(first + 1) - math.lgamma(n - first + 1)
     k = np.arange(first, last, dtype=np.float64)
     return np.concatenate(([start], start + np.cumsum(np.log((n - k) / (k + 1)))))
 
 
 def repeats(balls: int, bins: int) -> Floats:
-    """P(k of `balls` fall into a bin that was hit before), k from 0; cut where what is left can't be seen."""
+    """P(k of `balls` fall into a bin that was hit before), k from 0. A tail of negligible chances is cut off."""
     mean = balls * balls / (2 * bins)
     size = int(min(balls, mean + 14 * math.sqrt(mean) + 40)) + 1
     chances, k = np.zeros(size), np.arange(size, dtype=np.float64)
@@ -90,7 +90,7 @@ def repeats(balls: int, bins: int) -> Floats:
 
 
 def left_over(arrivals: Floats, bins: int) -> Floats:
-    """P(k balls fall into a bin that is taken), where P(t balls arrive) is `arrivals[t]` and a bin takes one."""
+    """P(k balls find their bin taken), where P(t balls arrive) is `arrivals[t]` and a bin takes one ball."""
     result = np.zeros(len(arrivals))
     room = min(len(arrivals) - 1, bins)
     taken, occupied = np.zeros(room + 1), np.arange(room + 1, dtype=np.float64)
@@ -107,9 +107,9 @@ def left_over(arrivals: Floats, bins: int) -> Floats:
 
 
 def skewed_left_over(arrivals: Floats, ways: int, sets: int) -> Floats:
-    """P(k find no place), where each way has a row index of its own and a ball takes the first way that is free.
+    """P(k find no place), where each way has its own row index and a ball takes the first free way.
 
-    First free way in order of arrival is the same as way after way: who finds way 0 taken was there later.
+    Ways can be computed one after the other: a ball that finds way 0 taken came later than the one there.
     """
     for _ in range(ways):
         arrivals = left_over(arrivals, sets)
@@ -117,7 +117,7 @@ def skewed_left_over(arrivals: Floats, ways: int, sets: int) -> Floats:
 
 
 def expected_loss_shared(balls: int, ways: int, sets: int) -> float:
-    """The mean number without a place, where all ways have one row index: sets * E[(Binomial - ways)+]."""
+    """The mean number without a place, where all ways share one row index: sets * E[(Binomial - ways)+]."""
     log_p, log_q = -math.log(sets), math.log1p(-1 / sets) if sets > 1 else -math.inf
     kept = 0.0
     for k in range(min(ways, balls + 1)):
@@ -129,8 +129,8 @@ def expected_loss_shared(balls: int, ways: int, sets: int) -> float:
 def fits_shared(balls: int, ways: int, sets: int) -> float:
     """The chance that no row of `sets` gets more than `ways` balls.
 
-    Poisson rows, conditioned on their sum: the coefficient of x^balls in (sum of p_j x^j, j <= ways)^sets, by a
-    discrete Fourier transform, over the Poisson probability of that sum.
+    The rows are Poisson, conditioned on their sum. The chance is the coefficient of x^balls in
+    (sum of p_j x^j, j <= ways)^sets, from a discrete Fourier transform, over the Poisson probability of that sum.
     """
     if balls > ways * sets or balls <= ways:
         return float(balls <= ways)
@@ -147,7 +147,7 @@ def fits_shared(balls: int, ways: int, sets: int) -> float:
 def draw_losses(
     balls: int, ways: int, sets: int, draws: int, rng: np.random.Generator, *, skewed: bool
 ) -> npt.NDArray[np.int64]:
-    """How many of `balls` find no place, once a draw: the hash table itself, first free way, uniform rows."""
+    """How many of `balls` find no place, for each draw of a hash table with uniform rows and first free way."""
     return np.array([_one_draw(balls, ways, sets, rng, skewed) for _ in range(draws)], dtype=np.int64)
 
 
@@ -162,7 +162,7 @@ def _one_draw(balls: int, ways: int, sets: int, rng: np.random.Generator, skewed
 
 
 def wilson(hits: int, draws: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a chance of which `hits` in `draws` were seen (Wilson 1927)."""
+    """The 95 % interval of a chance that was seen `hits` times in `draws` (Wilson 1927)."""
     share, scale = hits / draws, 1 + z * z / draws
     centre = (share + z * z / (2 * draws)) / scale
     half = z * math.sqrt(share * (1 - share) / draws + z * z / (4 * draws * draws)) / scale

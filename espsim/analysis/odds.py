@@ -1,9 +1,9 @@
 """How likely SPIs drawn at random are to collide in a device: a duplicate, an alias, or no room.
 
-Every SA has a peer and a destination of its own, which is the worst case: Linux before 6.17 asks for an SPI that is new
-to one destination only. SPIs are uniform in a range and independent. Where the model's table has a closed form
-(occupancy.py) the chance is exact; where not, SAs are drawn and offered to the modelled device itself, and the chance
-comes with a 95 % interval.
+Every SA has a peer and a destination of its own. That is the worst case: Linux before 6.17 only asks for an SPI that is
+new to its destination. SPIs are uniform in a range and independent. If the model's table has a closed form
+(occupancy.py), the chance is exact. Otherwise SAs are drawn and offered to the modelled device, and the chance has a
+95 % interval.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from espsim.offload.model import Model
 from espsim.sad.association import Mode, SecurityAssociation
 
 EVENTS = ("duplicate", "alias", "overflow", "refused", "any")
-"""Same SPI; another SPI with the same slot; no room; an SPI outside of the driver's range; at least one of these."""
+"""Same SPI; another SPI with the same slot; no room; an SPI outside the driver's range; at least one of these."""
 
 _SPREAD, _TELLS = 12, 0.02
-"""Places of a curve that are a factor apart, and the change between two places that is worth a third one."""
+"""How many places of a curve are at equal ratios, and from which change on a place is added between two."""
 
 _BUDGET = 60_000
-"""Adds that a Monte Carlo makes in all, unless the number of draws is given."""
+"""How many adds a Monte Carlo makes in all, unless the number of draws is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """A probability; `low` and `high` are it itself where it is exact, else its 95 % interval of `draws` draws."""
+    """A probability. `low` and `high` are its 95 % interval of `draws` draws, or equal to it where it is exact."""
 
     value: float
     low: float
@@ -49,7 +49,7 @@ class Chance:
 
     @property
     def how(self) -> str:
-        """Where it comes from, in words."""
+        """How it was found, in words."""
         return f"Monte Carlo, {self.draws} draws" if self.draws else "exact"
 
     def as_dict(self) -> dict[str, object]:
@@ -72,14 +72,14 @@ class Range:
 
 
 def parse_range(text: str, where: str = "--range") -> Range:
-    """MIN-MAX, decimal (1k, 1M) or 0x. InputError for what is none, or does not fit 32 bits."""
+    """MIN-MAX, decimal (1k, 1M) or 0x. InputError for anything else, and for more than 32 bits."""
     low, dash, high = text.partition("-")
     try:
         found = Range(_spi(low.strip()), _spi(high.strip()))
     except ValueError:
-        raise InputError(f"say MIN-MAX, such as 0x100-0xffff, not {shortened(text)!r}", where=where) from None
+        raise InputError(f"give MIN-MAX, such as 0x100-0xffff, not {shortened(text)!r}", where=where) from None
     if not dash or not 0 <= found.low <= found.high <= 0xFFFFFFFF:
-        raise InputError(f"{shortened(text)}: MIN is not above MAX, and both are of 32 bits", where=where)
+        raise InputError(f"{shortened(text)}: MIN must not be above MAX, and both have 32 bits", where=where)
     return found
 
 
@@ -89,9 +89,9 @@ def _spi(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What decides a model's odds. `slots`: bits of a table that the SPI indexes; `limit`: rows, whatever the SPI.
+    """What decides a model's odds. `slots`: index bits of a table that the SPI indexes. `limit`: rows for any SPIs.
 
-    `hash`: (ways, sets, skewed). `addressed`: addresses are in the key, so that equal SPIs do not meet.
+    `hash`: (ways, sets, skewed). `addressed`: addresses are in the key, so equal SPIs do not meet.
     """
 
     slots: int | None = None
@@ -103,9 +103,9 @@ class _Shape:
 def chances(
     model: Model, sas: int, spis: Range, *, seed: int = 0, draws: int | None = None, draw: bool = True
 ) -> dict[str, Chance] | None:
-    """The chance of each of EVENTS among `sas` SAs; None where only drawing tells and `draw` is False.
+    """The chance of each of EVENTS among `sas` SAs. None: there is no closed form, and `draw` is False.
 
-    `model` has its assumptions filled in (`Model.assuming`). InputError: it takes no inbound SAs; UnknownReached: the
+    `model` has its assumptions filled in (`Model.assuming`). InputError: it takes no inbound SAs. UnknownReached: the
     answer is not public.
     """
     acceptable(model)
@@ -119,7 +119,7 @@ def chances(
 def curve(
     model: Model, sizes: Sequence[int], spis: Range, *, seed: int = 0, draws: int | None = None
 ) -> list[dict[str, Chance]]:
-    """`chances` for several numbers of SAs; a Monte Carlo draws once for all of them."""
+    """`chances` for several numbers of SAs. A Monte Carlo draws once for all of them."""
     acceptable(model)
     shape = _shape(model, spis)
     exact = [None if shape is None else _exact(shape, size, spis) for size in sizes]
@@ -131,9 +131,9 @@ def curve(
 def curve_where_it_changes(
     model: Model, most: int, spis: Range, *, points: int, seed: int = 0, draws: int | None = None
 ) -> dict[int, dict[str, Chance]]:
-    """`curve` from one SA to `most`, by number of SAs: at places a factor apart, then between those that differ most.
+    """`curve` from one SA to `most`, by number of SAs: at equal ratios, then between the places that differ most.
 
-    A table's end is a step that evenly spread places miss. Where only drawing tells, all places are a factor apart.
+    Places at equal ratios alone would miss the step where a table is full. With a Monte Carlo no places are added.
     """
     found = _spread_curve(model, most, spis, min(points, _SPREAD), seed=seed, draws=draws)
     if any(chance.draws for row in found.values() for chance in row.values()):
@@ -161,13 +161,13 @@ def _spread_curve(
 
 
 def sas_for(chance: float, spis: Range) -> int:
-    """The fewest SAs of which two have one SPI with at least this chance."""
+    """The fewest SAs with at least this chance that two have the same SPI."""
     return occupancy.balls_for(chance, len(spis))
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """SAs of a hash that find no place: the mean, exact where it could be worked out, and Monte Carlo's interval."""
+    """SAs that find no place in a hash: the mean, exact where there is a closed form, and the Monte Carlo interval."""
 
     ways: int
     sets: int
@@ -177,7 +177,7 @@ class Losses:
     draws: int
 
     def as_dict(self) -> dict[str, object]:
-        """For --json; `shared_index` is the same table with one row index for all ways."""
+        """For --json. `shared_index` is the same table with one row index for all ways."""
         mean, low, high = self.drawn
         return {
             "ways": self.ways, "sets": self.sets, "expected": self.expected,
@@ -187,7 +187,7 @@ class Losses:
 
 
 def losses(model: Model, sas: int, *, seed: int = 0, draws: int | None = None) -> Losses | None:
-    """How many of `sas` SAs with different SPIs find no place; None where the model has no hash of known shape."""
+    """How many of `sas` SAs with different SPIs find no place. None: the model has no hash of known shape."""
     lookup = model.spec.inbound.lookup[0]
     ways, sets = lookup.ways, lookup.sets
     if lookup.kind != "hash" or not isinstance(ways, int) or not isinstance(sets, int):
@@ -217,7 +217,7 @@ def _certain(sas: int) -> occupancy.Floats:
 
 
 def _shape(model: Model, spis: Range) -> _Shape | None:
-    """What kind of table this is; None: only drawing tells."""
+    """The kind of table. None: it has no closed form."""
     inbound = model.spec.inbound
     first, program = inbound.lookup[0], inbound.program
     if out_of_range(model, spis.low) or out_of_range(model, spis.high):
@@ -227,7 +227,7 @@ def _shape(model: Model, spis: Range) -> _Shape | None:
     if inbound.classify.rule != "any" and isinstance(inbound.classify.capacity, int):
         return None
     if first.kind == "none":
-        return _Shape(limit=limit, addressed=True)  # no packet is looked up: SAs do not meet
+        return _Shape(limit=limit, addressed=True)  # no packet is looked up, so SAs do not meet
     behind = 24 if len(inbound.lookup) > 1 and program.slot == "spi_low24" else None
     index = first.index
     if first.kind == "direct" and index is not None and index.fn == "mask" and isinstance(index.bits, int):
@@ -243,13 +243,13 @@ def _shape(model: Model, spis: Range) -> _Shape | None:
 
 
 def _fields(model: Model) -> list[str]:
-    """The fields of the key; of several keys, of the longest."""
+    """The fields of the key; of the longest where there are several."""
     key: list[Any] = need(model, "inbound.lookup.0.key", model.spec.inbound.lookup[0].key)
     return [name for part in key for name in (part if isinstance(part, list) else [part])]
 
 
 def _limit(model: Model) -> int | None:
-    """The SAs that find room whatever their SPIs: rows, array slots and auxiliary rows, one an SA; None: all do."""
+    """How many SAs find room whatever their SPIs: rows, array slots, auxiliary rows, one for each SA. None: all do."""
     inbound = model.spec.inbound
     numbers: list[int | str] = [aux.capacity for aux in inbound.lookup[0].aux]
     if inbound.lookup[0].kind != "hash":
@@ -260,7 +260,7 @@ def _limit(model: Model) -> int | None:
 
 
 def _exact(shape: _Shape, sas: int, spis: Range) -> dict[str, Chance] | None:
-    """The chances, each a closed form or a recurrence; None where they cost too much."""
+    """The chances, each from a closed form or a recurrence. None: they cost too much, or have no such form."""
     beyond = 1.0 if shape.limit is not None and sas > shape.limit else 0.0
     if shape.slots is not None:
         found = _slots(sas, spis, shape.slots)
@@ -268,7 +268,7 @@ def _exact(shape: _Shape, sas: int, spis: Range) -> dict[str, Chance] | None:
     duplicate = 0.0 if shape.addressed else occupancy.shared(sas, len(spis))
     if shape.hash is None:
         if beyond and not shape.addressed:
-            return None  # how many of them are duplicates, and take no room?
+            return None  # duplicates take no room, and their number is not known
         return _sure(duplicate, 0.0, beyond, 1 - (1 - duplicate) * (1 - beyond))
     ways, sets, skewed = shape.hash
     if sas > 2 * ways * sets and (shape.addressed or len(spis) > 4 * sas * ways):
@@ -284,7 +284,7 @@ def _exact(shape: _Shape, sas: int, spis: Range) -> dict[str, Chance] | None:
 
 
 def _fits(arrivals: occupancy.Floats, ways: int, sets: int, skewed: bool) -> float:
-    """The chance that everyone finds a place."""
+    """The chance that every SA finds a place."""
     if skewed:
         return float(occupancy.skewed_left_over(arrivals, ways, sets)[0])
     some = np.flatnonzero(arrivals > 1e-15)
@@ -297,14 +297,14 @@ def _sure(duplicate: float, alias: float, overflow: float, either: float) -> dic
 
 
 def _slots(sas: int, spis: Range, bits: int) -> tuple[float, float, float] | None:
-    """(duplicate, alias, either) in a table that the SPI's low bits index; where it begins counts for nothing."""
+    """(duplicate, alias, either) in a table that the SPI's low bits index. The start of the range does not matter."""
     bins, slots = len(spis), 1 << bits
     per, rest = divmod(bins, slots)
     either = 0.0 - math.expm1(_slots_differ(sas, per, slots, rest))
     duplicate = occupancy.shared(sas, bins)
     if not per or (per == 1 and not rest):
         return duplicate, 0.0, duplicate
-    # Who has no alias among all has none among the first few: cheap, and mostly enough.
+    # No alias among all implies none among the first few: a bound that is cheap and mostly enough.
     for size in (min(sas, 256), min(sas, 4096), min(sas, occupancy.LARGEST)):
         none = _no_alias(size, bins, per, slots, rest)
         if none < 1e-16:
@@ -313,7 +313,7 @@ def _slots(sas: int, spis: Range, bits: int) -> tuple[float, float, float] | Non
 
 
 def _no_alias(sas: int, bins: int, per: int, slots: int, rest: int) -> float:
-    """`sas` draws are of d different SPIs, and these d are in different slots."""
+    """The chance of no alias: the different SPIs among `sas` draws are all in different slots."""
     if sas < 2:
         return 1.0
     none = 0.0
@@ -332,7 +332,7 @@ def _slots_differ(sas: int, per: int, slots: int, rest: int) -> float:
 
 
 def out_of_range(model: Model, spi: int) -> bool:
-    """Whether a driver refuses this SPI by number. Only where both ends are public."""
+    """Whether a driver refuses this SPI for its number. False where an end of the range is not public."""
     span = model.spec.inbound.program.spi_range
     if span is None or span.outside == "ignore" or not isinstance(span.min, int) or not isinstance(span.max, int):
         return False
@@ -343,7 +343,7 @@ def out_of_range(model: Model, spi: int) -> bool:
 
 
 def acceptable(model: Model) -> SecurityAssociation:
-    """An SA that the model takes, its window the smallest, whose addresses and SPI are then replaced."""
+    """An SA that the model takes, with the smallest window. The caller replaces its addresses and SPI."""
     first: Refusal | None = None
     for mode in (Mode.TRANSPORT, Mode.TUNNEL):
         for window in (0, 32, 64, 128, 1024):
@@ -376,7 +376,7 @@ def _simulated(
 def _first_events(
     model: Model, template: SecurityAssociation, most: int, spis: Range, rng: random.Random
 ) -> dict[str, float]:
-    """With which SA (from 1) each event is there for the first time; infinity where it does not come."""
+    """The number of the SA (from 1) with which each event comes first; infinity where it does not come."""
     device = Device(model, seed=rng.getrandbits(32))
     first = dict.fromkeys(EVENTS, math.inf)
     owners: dict[int, int] = {}
@@ -395,7 +395,7 @@ def _first_events(
 
 
 def _event(device: Device, number: int, sa: SecurityAssociation, owners: dict[int, int], drawn: bool) -> str | None:
-    """What happens to one SA more, None: it goes in beside the others."""
+    """The event that one more SA brings. None: it finds a place of its own."""
     installed = device.add(number, sa)
     if installed.errno is None and installed.in_table and installed.slot is not None:
         taken = installed.slot in owners

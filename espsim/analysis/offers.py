@@ -1,7 +1,7 @@
-"""How the SAs of a dump are offered to a driver: what makes each, and whether [caps] refuse it or leave that open.
+"""How the SAs of a dump are offered to a driver, and whether the model's [caps] refuse them, or can't tell.
 
-SAs of one form get one answer, except where what varies among them decides: the ports of an encapsulation, and whether
-there is a reqid. A hidden key may have any length: the shortest that the driver takes is assumed, and said.
+SAs of one form get one answer, unless something that varies among them decides: the ports of an encapsulation, and
+whether there is a reqid. A hidden key may have any length. The shortest that the driver takes is assumed, with a note.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NATT = (4500, 4500)
 
 
 class Offer(NamedTuple):
-    """What is offered for SAs that are judged alike: `refused` by [caps], or judged by a key that is `unknown`."""
+    """The offer for SAs that are judged alike: `refused` by [caps], or dependent on a key that is `unknown`."""
 
     make: Callable[[int], SecurityAssociation]
     refused: Refusal | None
@@ -29,7 +29,7 @@ class Offer(NamedTuple):
 
 
 class Offers:
-    """The offers of a survey's SAs to one model. `hidden`: what was assumed of keys that are not shown."""
+    """The offers of a survey's SAs to one model. `hidden`: what was assumed of hidden keys."""
 
     def __init__(self, survey: Survey, model: Model) -> None:
         self._survey = survey
@@ -40,7 +40,7 @@ class Offers:
         self._known: dict[int | tuple[int, bool, bool], Offer] = {}
 
     def alike(self, number: int) -> bool:
-        """Whether all SAs of a form, by the number of its template, are judged alike."""
+        """Whether all SAs with this template number are judged alike."""
         return not self._varies[number]
 
     def of(self, index: int) -> Offer:
@@ -80,7 +80,7 @@ class Offers:
             name, size = template.hidden[0].name, _key_bits(sas[taken[0]])
             no = sorted({_key_bits(sa) for sa, offer in zip(sas, offers, strict=True) if offer.refused is not None})
             refused = f", {' and '.join(map(str, no))} would be refused" if no else ""
-            note = f"{name}: the keys are hidden; taken for {size} bits{refused}"
+            note = f"{name}: the keys are hidden; {size} bits are assumed{refused}"
             if note not in self.hidden:
                 self.hidden.append(note)
         return offers[next(iter(taken or open_), 0)]

@@ -1,6 +1,6 @@
-"""What of a model lets an audit ask once for many SAs: a million are offered and looked up in seconds.
+"""Properties of a model that let an audit ask the device once for many SAs. So a million take seconds.
 
-None of it changes an answer; tests/unit/analysis hold each against the device itself, SA by SA.
+None of them changes an answer: tests/unit/analysis compare each with the device itself, SA by SA.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from espsim.offload.schema import UNKNOWN
 
 
 def mask_of(device: Device) -> int | None:
-    """The mask that makes a row of an SPI, where the device looks at nothing else; None: it looks at more."""
+    """The mask that turns an SPI into a row, where the device looks at nothing else. None: it looks at more."""
     inbound = device.model.spec.inbound
     index = inbound.lookup[0].index
     plain = inbound.classify.rule == "any" and len(inbound.lookup) == 1 and inbound.verify.always in ([], ["spi"])
@@ -23,15 +23,16 @@ def mask_of(device: Device) -> int | None:
 
 
 def mask_of_vacant(device: Device) -> int | None:
-    """`mask_of`, where every SPI with an empty row gets the same answer; None: some rows are not in the table."""
+    """`mask_of`, if every SPI with an empty row gets the same answer. None: some rows are not in the table."""
     mask, capacity = mask_of(device), device.model.spec.inbound.lookup[0].capacity
     return None if mask is None or (isinstance(capacity, int) and capacity <= mask) else mask
 
 
 def finds_by_spi(device: Device) -> bool:
-    """Whether all packets meet the same whose SPI no entry has.
+    """Whether all packets whose SPI no entry has meet the same.
 
-    They do where the SPI is in its key, and nothing but the SPI, and whether the SA was taken, brings packets to it.
+    They do if the SPI is in the table's key, and packets reach the table only by their SPI, or because their SA was
+    taken.
     """
     inbound = device.model.spec.inbound
     first, classify = inbound.lookup[0], inbound.classify
@@ -43,7 +44,7 @@ def finds_by_spi(device: Device) -> bool:
 
 
 def rows_that_fill(device: Device) -> int | None:
-    """The rows of a table that takes whatever comes until it is full, and then nothing; None: it is not that simple."""
+    """The rows of a table that takes every SA until it is full, and then none. None: the table is less simple."""
     inbound = device.model.spec.inbound
     first, span = inbound.lookup[0], inbound.program.spi_range
     simple = len(inbound.lookup) == 1 and first.kind in ("exact", "none") and first.multi_match != "impossible"
@@ -52,7 +53,7 @@ def rows_that_fill(device: Device) -> int | None:
 
 
 def has_room(device: Device, sas: int) -> bool:
-    """Whether an SA that is taken, and whose SPI no other has, is simply there: the key has the SPI, all have rows."""
+    """Whether an SA that is taken and has its own SPI is always found: the SPI is in the key, and rows suffice."""
     inbound = device.model.spec.inbound
     first, program, span = inbound.lookup[0], inbound.program, inbound.program.spi_range
     room = first.capacity in ("memory", "config") or (isinstance(first.capacity, int) and first.capacity >= sas)
@@ -60,13 +61,13 @@ def has_room(device: Device, sas: int) -> bool:
     by_spi = first.kind in ("exact", "longest") and all(isinstance(key, list) and "spi" in key for key in keys)
     known = UNKNOWN not in (inbound.classify.kind, first.scope, first.per_family, first.omit_zero, program.identity)
     plain = len(inbound.lookup) == 1 and not first.aux and inbound.classify.rule == "any" and first.profiles is None
-    same = "none" in program.identity or "spi" in program.identity  # what the driver takes for one SA has one SPI
+    same = "none" in program.identity or "spi" in program.identity  # SAs that the driver takes for one have one SPI
     whole = isinstance(inbound.verify.always, list) and inbound.classify.kind != "none"
     return room and by_spi and known and plain and same and whole and (span is None or span.outside == "ignore")
 
 
 def turns_away(device: Device) -> bool:
-    """Whether the driver refuses with one errno whatever meets an SA in its slot, and looks at nothing else."""
+    """Whether the driver refuses every SA whose slot is taken, with one errno, and refuses for no other reason."""
     program = device.model.spec.inbound.program
     duplicate, alias = program.duplicate, program.alias
     same = duplicate.policy == alias.policy == "reject" and duplicate.errno == alias.errno != UNKNOWN

@@ -20,17 +20,17 @@ from espsim.offload.model import Model
 from espsim.text.survey import Survey
 
 _DRAWN_UP_TO = 1000
-"""SAs up to which odds without a closed form are drawn."""
+"""Odds without a closed form are drawn for at most so many SAs."""
 _ADDS = 6000
-"""Adds of a draw in all: enough for a first look; `espsim spi` draws more."""
+"""How many adds all draws make together: enough for a first look. `espsim spi` makes more."""
 _CURVED_UP_TO, _CURVE = 1000, 24
-"""SAs up to which a curve of the odds is worth its time, and the places that it has at most."""
+"""A curve of the odds is made for at most so many SAs, and has at most so many places."""
 _OWN = 20
-"""The host's own addresses that are named; the count is always of all."""
+"""How many of the host's own addresses are named. The count is of all."""
 
 
 def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0, odds: bool = True) -> dict[str, Any]:
-    """Everything that an audit found. Chances are of the range that the present SPIs span; without `odds`, none."""
+    """Everything that an audit found. Chances are for the range that the present SPIs span; none without `odds`."""
     survey, sas = inventory.survey, len(inventory.offered)
     spis = Range(*inventory.span) if inventory.span is not None else None
     times = np.unique(inventory.spis(), return_counts=True)[1]
@@ -59,7 +59,7 @@ def summary(inventory: Inventory, audits: Sequence[Audit], *, seed: int = 0, odd
 
 
 def _odds(sas: int, groups: Sequence[int], spis: Range) -> dict[str, Any]:
-    """The chance that two SAs have one SPI, whatever the device: `checked` where a destination gets none twice."""
+    """The chance that two SAs have one SPI, for any device. `checked`: if no destination gets an SPI twice."""
     return {
         "sas": sas, "duplicate_unchecked": shared(sas, len(spis)),
         "duplicate_checked_per_destination": shared_across(list(groups), len(spis)),
@@ -114,7 +114,7 @@ def _add(fate: str, errno: str | None) -> str:
 
 
 def _counter(row: TrafficFate) -> str | None:
-    """Linux's counter of what the host sees of it; None where none moves."""
+    """The Linux counter that moves on the host. None: none moves."""
     if row.surfacing not in (Surfacing.COUNTED, Surfacing.FLAGGED) or row.works not in ("lost", "wrong_sa"):
         return None
     absent = row.works == "lost" and row.surfacing is Surfacing.COUNTED
@@ -122,7 +122,7 @@ def _counter(row: TrafficFate) -> str | None:
 
 
 def silent(fate: str, errno: str | None, surfacing: Surfacing | None) -> bool:
-    """Whether nothing says that an SA is not what it seems: no errno when it was added, or its packets marked good."""
+    """Whether nothing shows that an SA does not work: no errno when it was added, or its packets are marked good."""
     return surfacing is Surfacing.SILENT or (errno is None and fate in ("collides", "aliases", "overflows"))
 
 
@@ -149,7 +149,7 @@ def _table(model: Model) -> dict[str, Any]:
 
 
 def _chances(model: Model, sas: int, spis: Range, seed: int) -> dict[str, Any]:
-    """The chances in the device; `any` is None where they are not known: what the audit did not need may be unknown."""
+    """The chances in the device. `any` is None where they need a value that is not public (the audit may not)."""
     found: dict[str, Chance] | None = None
     with contextlib.suppress(UnknownReached, InputError):
         draws = max(30, _ADDS // max(1, sas))
@@ -160,7 +160,7 @@ def _chances(model: Model, sas: int, spis: Range, seed: int) -> dict[str, Any]:
 def odds_curve(
     audit: Audit, inventory: Inventory, *, seed: int = 0
 ) -> dict[str, list[tuple[int, float, float, float]]]:
-    """(SAs, chance, low, high) of each event in a device, up to four times the SAs; empty where it is not worked out.
+    """(SAs, chance, low, high) of each event in a device, up to four times the SAs. Empty where it costs too much.
 
     The SPIs are drawn from the range that the present ones span.
     """
@@ -179,7 +179,7 @@ def odds_curve(
 
 
 class Cells(NamedTuple):
-    """A key table drawn in cells of `per_cell` places: how many are written, how many of these another SA wanted."""
+    """A key table in cells of `per_cell` places: how many places are written, and how many of these another SA lost."""
 
     size: int
     per_cell: int
@@ -188,7 +188,7 @@ class Cells(NamedTuple):
 
 
 def cells(audit: Audit, most: int = 4096) -> Cells:
-    """The occupancy of a device in at most `most` cells, by place; of a table without an end, as far as it is used."""
+    """The occupancy of a device in at most `most` cells, by place. Of a table without a size, the used part."""
     first = audit.device.model.spec.inbound.lookup[0]
     last = audit.places[-1][0] + 1 if audit.places else 0
     size = max(last, first.capacity if isinstance(first.capacity, int) else 0)

@@ -1,11 +1,11 @@
-"""Which replay window a capture needs: reordering, gaps and duplicates of each SPI, from the numbers on the wire alone.
+"""Which replay window a capture needs: reordering, gaps and duplicates of each SPI, from the numbers on the wire.
 
-No keys are needed, and none are looked at. Numbers are put in order as a receiver with extended numbers would, each
-nearest to the highest one before it, so a stream may cross 2^32. A late packet of distance d (the highest number so far
-minus its own) passes a window of W where d < W. A duplicate is counted apart, and is lost nowhere.
+No keys are needed. Each number is extended to the one nearest to the highest so far, as a receiver with ESN does, so a
+stream may cross 2^32. A late packet of distance d (the highest number so far minus its own) passes a window of W if
+d < W. Duplicates are counted separately, and never as lost.
 
-Not done: ICVs are not checked, so a forged number counts as the sender's; a duplicate that is more than 65,535 numbers
-late counts as late.
+What this does not do: check ICVs, so a forged number counts as the sender's. A duplicate that is more than 65,535
+numbers late counts as late.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from espsim.offload.schema import Replay
 
 WINDOWS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 MOST_STREAMS = 1 << 20
-"""SPIs and destinations that are followed; packets of further ones are counted only."""
+"""How many streams (SPI and destination) are followed. Packets of others are only counted."""
 
 _MODULUS = 1 << 32
 _HALF = 1 << 31
 _SEEN = 1 << 16
 _SEEN_MASK = (1 << _SEEN) - 1
-"""Numbers below the highest one that are remembered as seen."""
+"""The bits of the numbers below the highest one that are remembered as seen."""
 _BEGINNING = 64
-"""A sender that begins anew begins with one of these."""
+"""A sender that restarts begins with a number up to this one."""
 _RESTART = 64
-"""Numbers below the highest one from which a low number may be a new beginning."""
+"""A low number may be a restart if it is at least so far below the highest."""
 
 Key = tuple[int, Address]
 
 
 @dataclass(slots=True)
 class EspStream:
-    """What is counted of one SPI and destination. `late[n]`: packets whose number was n below `top`, the highest yet.
+    """The counts of one SPI and destination. `late[n]`: packets whose number was n below `top`, the highest so far.
 
-    A low number far behind the highest is held until the next one: where that rises from it, the sender began anew.
+    A low number far below the highest is held until the next one. If that one rises from it, the sender restarted.
     """
 
     spi: int
@@ -57,7 +57,7 @@ class EspStream:
     _held: int | None = None
 
     def add(self, seq: int) -> None:
-        """One packet's number on the wire."""
+        """Count a packet with this number on the wire."""
         self.packets += 1
         if self.top < 0:
             self._begin(seq)
@@ -83,20 +83,20 @@ class EspStream:
 
     @property
     def gaps(self) -> int:
-        """Numbers between the lowest and the highest of a run that never came."""
+        """How many numbers between the lowest and the highest of a run never came."""
         return self._gaps + self.top - self._low + 1 - self._unique
 
     @property
     def smallest(self) -> int:
-        """The smallest window that loses nothing."""
+        """The smallest window that loses no packet."""
         return max(self.late, default=0) + 1
 
     def lost(self, window: int) -> int:
-        """Packets that a window of this size refuses as too old. Without a window (0) none is refused."""
+        """How many packets a window of this size refuses as too old. Without a window (0) it is none."""
         return sum(n for behind, n in self.late.items() if behind >= window) if window else 0
 
     def distance(self, share: float) -> int:
-        """The distance that this share of the late packets does not exceed; 0 where none was late."""
+        """The distance that this share of the late packets does not exceed. 0: none was late."""
         wanted, total = share * self.late.total(), 0
         for behind in sorted(self.late):
             total += self.late[behind]
@@ -109,7 +109,7 @@ class EspStream:
         self._seen = self._unique = 1
 
     def _number(self, seq: int) -> int:
-        """The number nearest to the highest one that has these low 32 bits."""
+        """The number with these low 32 bits that is nearest to the highest one."""
         ahead = (seq - self.top) % _MODULUS
         return self.top + ahead - (0 if ahead < _HALF else _MODULUS)
 
@@ -131,13 +131,13 @@ class EspStream:
 
 @dataclass(slots=True)
 class EspStreams:
-    """Every stream of a capture, in the order in which they came; `unfollowed` packets were of too many others."""
+    """Every stream of a capture, in order of arrival. `unfollowed` counts the packets of streams beyond the limit."""
 
     by_key: dict[Key, EspStream] = field(default_factory=dict)
     unfollowed: int = 0
 
     def add(self, spi: int, dst: Address, seq: int) -> None:
-        """One packet."""
+        """Count a packet."""
         stream = self.by_key.get((spi, dst))
         if stream is None:
             if len(self.by_key) >= MOST_STREAMS:
@@ -154,7 +154,7 @@ class EspStreams:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What a SAD says of a stream's SA."""
+    """The window and ESN of a stream's SA, from a SAD."""
 
     window: int
     esn: bool
@@ -171,7 +171,7 @@ def device_windows() -> dict[str, int]:
 
 
 def _largest(replay: Replay) -> int:
-    """0 where no window of a device's is known."""
+    """The largest window of a device; 0 where none is known."""
     if replay.where not in ("hw", "driver"):
         return 0
     sizes = [size for size in (replay.pow2_max, replay.max) if isinstance(size, int)]
@@ -181,7 +181,7 @@ def _largest(replay: Replay) -> int:
 def summary(
     streams: EspStreams, configured: Mapping[Key, Configured], devices: Mapping[str, int], most: int | None = None
 ) -> dict[str, Any]:
-    """For JSON and for people: totals, and a row a stream, those that lose most at a window of 32 first."""
+    """For JSON and for people: totals, and a row for each stream, first those that lose most at a window of 32."""
     rows = sorted(streams.by_key.values(), key=lambda s: (-s.lost(WINDOWS[0]), -s.packets))
     sizes = sorted(set(devices.values()))
     return {
@@ -221,7 +221,7 @@ def _row(
 
 
 def _counter(configured: Configured | None) -> str | None:
-    """The counter of /proc/net/xfrm_stat that shows a packet left of the window; None: it depends on ESN."""
+    """The counter of /proc/net/xfrm_stat that moves for a packet left of the window. None: it depends on ESN."""
     if configured is None:
         return None
     return "XfrmInStateProtoError" if configured.esn else "XfrmInStateSeqError"

@@ -1,7 +1,7 @@
-"""AGGFRAG payloads of IP-TFS as steps: the header, and each data block with its borders.
+"""AGGFRAG payloads of IP-TFS as steps: the header, and each data block with its start and end.
 
-Offsets are of the payload, which is plaintext, so no field has a place in the frame. A payload whose turn has not come
-is told as it stands: of a part at its start no one knows yet whether it is used.
+Offsets count from the start of the payload. It is plaintext, so no field has a place in the frame. A payload that still
+waits is described without its order: whether a part at its start will be used is not known yet.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from espsim.sad.association import SecurityAssociation
 from espsim.wire import iptfs
 
 _MOST = 16
-"""Inner packets whose headers are told."""
+"""How many inner packets are shown with their headers."""
 _SAYS = {
     WHOLE: "a whole inner packet",
-    BEGINS: "begins here and goes on in the next packet",
-    GOES_ON: "goes on: neither its first nor its last part",
+    BEGINS: "begins here and continues in the next packet",
+    GOES_ON: "continues: neither its first nor its last part",
     ENDS: "the last part: the inner packet is complete",
     PADDING: "padding to the end",
-    SKIPPED: "used for nothing: what it belongs to is not awaited",
-    BAD: "no data block that can be read; nothing of this payload is used",
+    SKIPPED: "not used: no inner packet waits for it",
+    BAD: "not a data block that can be read; nothing of this payload is used",
 }
 _AT_START = "a part of an inner packet that began in an earlier packet"
 
 
 def payload_steps(payload: bytes, pieces: list[PayloadPiece] | None = None) -> list[Step]:
-    """The header and the blocks; `pieces` as the receiver cut them, None where no receiver has."""
+    """The header and the blocks. `pieces` as the receiver cut them; None: no receiver has cut the payload."""
     header = iptfs.parse(payload)
     if header is None:
         return [Step("AGGFRAG header", "RFC 9347 6.1", f"{len(payload)} bytes: the header is cut short")]
@@ -41,7 +41,7 @@ def payload_steps(payload: bytes, pieces: list[PayloadPiece] | None = None) -> l
     found = Assembly().take(Held(1, payload, 0.0), 0.0).pieces if pieces is None else pieces
     blocks = [field for n, piece in enumerate(found, 1) for field in [_block(payload, n, piece, alone=alone)]]
     size = len(payload) - header.length
-    says = f"{len(found)} in {size} bytes" if found else f"none is looked at, of {size} bytes"
+    says = f"{len(found)} in {size} bytes" if found else f"none was read, in {size} bytes"
     return [_header(payload, header), Step("data blocks", "RFC 9347 6.1.3", says, tuple(blocks))]
 
 
@@ -69,7 +69,7 @@ def _header(payload: bytes, header: iptfs.Header) -> Step:
 
 
 def _block(payload: bytes, number: int, piece: PayloadPiece, *, alone: bool) -> Field:
-    """One block: where it begins and ends in the payload, its bytes, and what it is."""
+    """One block: its start and end in the payload, its bytes, and what it is."""
     says = _AT_START if alone and piece.what == SKIPPED else _SAYS[piece.what]
     if piece.what in (WHOLE, BEGINS):
         says += _which(payload, piece)
@@ -100,15 +100,15 @@ def opened_steps(sa: SecurityAssociation, payload: bytes, opened: Opened) -> Ite
         yield Step(f"inner packet {n} of {count}", "RFC 9347 2.2", says, (whole,))
         yield from ip_steps(inner, None, "inner ")
     if count > _MOST:
-        yield Step("inner packets", "RFC 9347 2.2", f"{count - _MOST} more, which are not told")
+        yield Step("inner packets", "RFC 9347 2.2", f"{count - _MOST} more, which are not shown")
 
 
 def _turn(sa: SecurityAssociation, opened: Opened) -> str:
     if opened.verdict is Verdict.IPTFS_LATE:
-        return "it comes too late: the packets after it were handed on"
+        return "it is too late: the packets after it have been handed on"
     if opened.held:
         wait = sa.aggregation.drop_time / 1000
         return f"it waits: a packet before it is missing, for {wait:g} ms more at most"
     if not sa.aggregation.reorder_window:
-        return "there is none: each packet is taken as it comes"
-    return "it is its turn" if opened.packets or opened.taken is None else "it is its turn; no inner packet is complete"
+        return "there is none: each packet is taken at once"
+    return "it is next" if opened.packets or opened.taken is None else "it is next; no inner packet is complete"

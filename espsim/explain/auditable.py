@@ -1,17 +1,19 @@
 """The auditable events of RFC 4303, as the JSON lines of `--audit-log`.
 
-    overflow   3.3.3   the way out has no sequence number left
-    fragment   3.4.1   a fragment was offered to ESP: only where fragments stay apart
-    no-sa      3.4.2   no valid SA: none, or a larval, expired or dead one
+    overflow   3.3.3   the outbound SA has no sequence number left
+    fragment   3.4.1   a fragment came to ESP (only where fragments stay apart)
+    no-sa      3.4.2   no valid SA: none at all, or a larval, expired or dead one
     replay     3.4.3   the window refused the number
     icv        3.4.4   the ICV is wrong
 
-A line has the fields that the RFC lists: SPI, time received (the capture's), addresses, sequence number, of IPv6 the
-flow label; and the frame, the verdict and the SA. Nothing that was inside a packet, and no key.
+A line has the fields that the RFC lists: SPI, time received (the capture's), addresses, sequence number, and IPv6's
+flow label. It also has the frame, the verdict and the SA. It has no key and nothing from inside a packet.
 
-Of each event LIMIT lines are written in a second of the capture. A line says how many were left out, where the second
-is over or the capture ends. Batches are looked at where they run (`pick`), and what is left out costs nothing more.
-What this host sent is no event. A capture's clock may go back: that begins another second.
+At most LIMIT lines of an event are written for each second of the capture. At the second's end one line says how many
+were left out. The process that runs a batch picks its events (`pick`), so those left out cost little. A capture's clock
+may go back; that starts another second.
+
+What this does not do: report packets that this host sent.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ EVENT_OF: dict[Verdict, str] = {
     **dict.fromkeys(REPLAY_VERDICTS, "replay"),
     Verdict.INTEGRITY: "icv",
 }
-"""The event that an inbound verdict is; the others are none of RFC 4303's."""
+"""The event of an inbound verdict. The other verdicts are not auditable events of RFC 4303."""
 OVERFLOW = "overflow"
 
 
 class AuditEvent(NamedTuple):
-    """An auditable event at a time, and its line; `line` None: `more` that are left out, up to `last_ns`."""
+    """An auditable event, its time and its line. `line` None: `more` events without a line, up to `last_ns`."""
 
     kind: str
     time_ns: int
@@ -57,7 +59,7 @@ class AuditEvent(NamedTuple):
 
 
 class Happened(NamedTuple):
-    """An auditable event whose line is made where it is wanted."""
+    """An auditable event with a function that makes its line, called only if the line is written."""
 
     kind: str
     time_ns: int
@@ -66,7 +68,7 @@ class Happened(NamedTuple):
 
 @dataclass(slots=True)
 class _Second:
-    """One event's lines in one second: how many, and those that were left out with the first's and last's time."""
+    """One event in one second: how many lines, how many were left out, and the first's and last's time of these."""
 
     second: int
     lines: int = 0
@@ -76,10 +78,10 @@ class _Second:
 
 
 def pick(happened: Iterable[Happened]) -> list[AuditEvent]:
-    """Some events in their order, as far as an `AuditLog` can want their lines, whatever came before them."""
+    """The events in order. Those get a line for which an `AuditLog` may need one, whatever came before."""
     seconds: dict[str, _Second] = {}
     found: list[AuditEvent] = []
-    at: dict[str, int] = {}  # where the events of a second are that are left out
+    at: dict[str, int] = {}  # the place in `found` of a second's events without a line
     for kind, time_ns, line in happened:
         second = time_ns // _SECOND
         state = seconds.get(kind)
@@ -108,7 +110,7 @@ class AuditLog:
         self.left_out = 0
 
     def take(self, events: Iterable[AuditEvent]) -> None:
-        """Some more events."""
+        """Write more events."""
         for kind, time_ns, line, more, last_ns in events:
             self.events[kind] += more or 1
             state = self._seconds.get(kind)
@@ -126,7 +128,7 @@ class AuditLog:
             self.left_out += more or 1
 
     def finish(self) -> None:
-        """No more events come."""
+        """End the log: no more events come."""
         for kind in list(self._seconds):
             self._close(kind)
 
@@ -147,13 +149,13 @@ class AuditLog:
 def happened(
     received: Received[SadEntry], packet: Callable[[], bytes], frame: int, time_ns: int, ports: frozenset[int]
 ) -> list[Happened]:
-    """What a packet that came is to the audit log: one event, or none. `packet` from the IP header on."""
+    """The audit event of a received packet: one, or none. `packet` starts at the IP header."""
     kind = None if received.own else EVENT_OF.get(received.verdict)
     if kind is None:
         return []
 
     def line() -> dict[str, Any]:
-        # Of ESP in ESP: the layer that failed.
+        # With ESP in ESP, the layer that failed.
         facts = OuterFacts.of(packet() if received.around is None else received.around.inner or b"", ports)
         spi, seq = (facts.spi, facts.seq) if received.spi is None else (received.spi, received.seq)
         return _line(kind, time_ns, frame, received.verdict.name, received.entry, spi, seq, facts)
@@ -162,7 +164,7 @@ def happened(
 
 
 def overflowed(sent: Sent[SadEntry], packet: bytes, frame: int, time_ns: int) -> list[Happened]:
-    """The same of a packet that was to leave: the last number that there is, and the addresses of the SA."""
+    """The same for a packet to send. It has the last sequence number and the SA's addresses."""
     entry = sent.entry
     if sent.verdict is not OutVerdict.SEQ_OVERFLOW or entry is None:
         return []
@@ -204,7 +206,7 @@ def _clock(time_ns: int) -> str:
 
 
 def _date(time_ns: int) -> str | None:
-    """Date and time, UTC, to the second; None where a calendar has no such day."""
+    """Date and time, UTC, to the second. None: the calendar has no such day."""
     try:
         return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=time_ns // _SECOND)).isoformat()
     except OverflowError:

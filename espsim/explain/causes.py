@@ -1,6 +1,6 @@
-"""One function a verdict or cause, in the order in which the first that holds is taken (facts.CAUSES).
+"""One function for each verdict or cause. They are asked in the order of facts.CAUSES; the first that holds is taken.
 
-A detail is one sentence or two: the fact, and what to do. It has no key and nothing that was inside a packet.
+A detail is one or two sentences: the fact, and what to do. It has no key and nothing from inside a packet.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from espsim.sad.entry import SadEntry, State
 from espsim.wire import esp
 
 _NEEDS_BYTES = REPLAY_VERDICTS | {Verdict.HEADER, Verdict.TRUNCATED, Verdict.INTEGRITY, Verdict.FRAGMENT}
-"""Verdicts that could be others had all of the packet been captured."""
+"""Verdicts that might be others if the whole packet had been captured."""
 _WHOLE_MARK = 0xFFFFFFFF
 
 KEY, DAMAGED, TOO_OLD, RESTART = "key", "damaged", "too-old", "restart"
-"""What a later packet may still change: `key` becomes `damaged`, `too-old` becomes `restart` (watch.py)."""
+"""Causes that a later packet may change: `key` becomes `damaged`, `too-old` becomes `restart` (watch.py)."""
 
 
 class CauseFinder:
-    """Finds the cause of a packet that failed. `tops` says where an SA's window stands at that packet."""
+    """Finds the cause of a failed packet. `tops` gives the top of an SA's window when that packet came."""
 
     def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
         self.known, self.trials, self.tops = known, trials, tops
         self._wrong_icv = WrongIcv(known, trials, tops)
 
     def cause(self, failure: Failure, habit: Habit) -> Explanation:
-        """The first cause that holds. `habit`: what explained others of its group.
+        """The first cause that holds. `habit`: what explained other packets of its group.
 
-        KEY and TOO_OLD may turn out to be `damaged` and `restart`, which one packet cannot tell.
+        KEY and TOO_OLD may later become `damaged` and `restart`: one packet can't show which.
         """
         fate = failure.fate
         if fate.used is not None and fate.used is not fate.entry:
@@ -68,7 +68,7 @@ class CauseFinder:
     # -- NO_SA ----------------------------------------------------------------------------------------------------
 
     def no_sa(self, failure: Failure) -> Explanation:
-        """What the lookup would have had to ask less of."""
+        """Which of mark, UDP port and destination kept the lookup from an SA of this SPI."""
         spi, outer, known = failure.fate.spi or 0, failure.outer, self.known
         src, dst, ports = (outer.src, outer.dst, outer.ports) if outer is not None else (b"", b"", None)
         port = None if ports is None else ports[1]
@@ -102,7 +102,7 @@ class CauseFinder:
     # -- replay -----------------------------------------------------------------------------------------------------
 
     def replay(self, failure: Failure, own: SadEntry) -> Explanation:
-        """The window refused the number; whether the packet is the SA's at all, its ICV says."""
+        """The window refused the number. The ICV shows whether the packet belongs to the SA at all."""
         fate, top = failure.fate, self.tops(own)
         if not self._is_of(failure, own):
             return Explanation(
@@ -120,14 +120,17 @@ class CauseFinder:
             )
         return Explanation(
             "duplicate",
-            f"number {fate.seq} came before: the packet was doubled on the way, sent again, or captured twice",
+            f"number {fate.seq} came before: the packet was duplicated on the way, sent again, or captured twice",
         )
 
     def _is_of(self, failure: Failure, own: SadEntry) -> bool:
-        """Whether a packet that a window refused is the SA's: its ICV is right under the number, or with ESN under the
-        one 2^32 below, as of a packet older than the window. One that has no room for an ICV is not judged."""
+        """Whether a packet that a window refused belongs to the SA, by its ICV under the inferred number.
+
+        With ESN the number 2^32 below is tried too: the packet may be older than the window. True where the packet has
+        no room for an ICV.
+        """
         if failure.seen.opened is not None:
-            self.trials.charge(failure.esp)  # one packet at a time it is a trial: both paths spend the same
+            self.trials.charge(failure.esp)  # the reference path tries here, so both paths spend the same budget
             return failure.seen.opened
         seq64 = failure.fate.seq64 or 0
         right = self.trials.opens(own, failure.esp, seq64)
@@ -145,22 +148,22 @@ def snap(captured: int, wire: int) -> Explanation:
 
 
 def restart_detail(first: int, top: int) -> str:
-    """Of `restart`: the number it began with, and the highest before."""
+    """The detail of `restart`. `first`: the number of the new start; `top`: the highest before it."""
     return (
         f"the ICV is right, and numbers begin again at {first} after {top}: the peer lost its counter and kept the key,"
-        " which must not be (RFC 4303 3.3.3). Set up new SAs"
+        " which RFC 4303 3.3.3 forbids. Set up new SAs"
     )
 
 
 def damaged_detail(own: SadEntry) -> str:
-    """Of `damaged`."""
+    """The detail of `damaged`."""
     return (
         f"other packets of {own.sa.name} opened, and no other key or number opens this one: it was changed on the way"
     )
 
 
 def key_detail(own: SadEntry) -> str:
-    """Of `key`."""
+    """The detail of `key`."""
     return (
         f"no packet of {own.sa.name} opened, and no other SA's key does: this SA's key or algorithm is not the peer's"
     )
@@ -176,7 +179,7 @@ def _marked(entry: SadEntry) -> Explanation:
 
 
 def shown_mark(mark: Mark) -> str:
-    """`0xd00/0xf00`; the mask is left out where it is whole."""
+    """`0xd00/0xf00`. A full mask is left out."""
     return f"0x{mark.value:x}" if mark.mask == _WHOLE_MARK else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
@@ -184,7 +187,7 @@ def _gone(entry: SadEntry) -> Explanation:
     if not entry.sa.limited:
         return Explanation(None, f"{entry.sa.name} was there when the run began, and is not found for this packet")
     return Explanation(
-        "expired", f"{entry.sa.name} met its hard lifetime and was gone: rekey earlier, or raise its limit"
+        "expired", f"{entry.sa.name} reached its hard lifetime and is gone: rekey earlier, or raise its limit"
     )
 
 
@@ -207,14 +210,14 @@ def _elsewhere(entries: list[SadEntry], dst: bytes) -> Explanation:
     more = " and others" if len(entries) > 3 else ""
     return Explanation(
         "other-destination",
-        f"SPI 0x{entries[0].sa.spi:08x} is known to {names}{more} only, and the packet went to"
+        f"only {names}{more} has SPI 0x{entries[0].sa.spi:08x}, and the packet went to"
         f" {format_address(dst)}: NAT, or SAs of another host",
     )
 
 
 def _wrong_context(failure: Failure, used: SadEntry) -> Explanation:
     own = failure.fate.entry
-    whose = f"the packet is {own.sa.name}'s" if own is not None else "no SA of the packet is there"
+    whose = f"the packet belongs to {own.sa.name}" if own is not None else "the packet has no SA here"
     return Explanation(
         "other-sa", f"the device used the keys of {used.sa.name}, and {whose}: its table does not tell them apart"
     )
@@ -255,7 +258,7 @@ def _short(failure: Failure, own: SadEntry) -> Explanation:
 
 
 def _plain(failure: Failure, own: SadEntry) -> Explanation:
-    """The verdicts whose cause is in the verdict's name."""
+    """The verdicts that name their own cause."""
     sa, outer = own.sa, failure.outer
     if failure.fate.verdict is Verdict.ENCAP_MISMATCH:
         return _encap(own, outer)
@@ -267,7 +270,9 @@ def _plain(failure: Failure, own: SadEntry) -> Explanation:
             "direction",
             f"{sa.name} is an outbound SA (dir out), and the packet did not come from its source: give the inbound SA",
         ),
-        Verdict.EXPIRED: Explanation("expired", f"{sa.name} met its hard lifetime: rekey earlier, or raise the limit"),
+        Verdict.EXPIRED: Explanation(
+            "expired", f"{sa.name} reached its hard lifetime: rekey earlier, or raise the limit"
+        ),
         Verdict.SA_INVALID: Explanation(
             "expired", f"{sa.name} is no longer valid ({State(own.state).value}): give the SA that replaced it"
         ),
@@ -283,13 +288,13 @@ def _plain(failure: Failure, own: SadEntry) -> Explanation:
         ),
         Verdict.IPTFS_LOST: Explanation(
             "fragment-lost",
-            f"an inner packet that began in an earlier packet of {sa.name} goes on in one that never came, or came too"
-            " late: packets are lost, or overtaken by more than the reorder-window and drop-time of iptfs-opts allow",
+            f"an inner packet that began in an earlier packet of {sa.name} continues in one that never came, or came"
+            " too late: packets are lost, or overtaken by more than iptfs-opts reorder-window and drop-time allow",
         ),
         Verdict.IPTFS_LATE: Explanation(
             "reordered",
-            f"{sa.name} waits for {sa.aggregation.reorder_window} packets at most (iptfs-opts reorder-window), and the"
-            " ones after this were handed on: a larger window takes it",
+            f"{sa.name} waits for {sa.aggregation.reorder_window} packets at most (iptfs-opts reorder-window), and"
+            " packets after this one have been handed on: set a larger window",
         ),
         Verdict.ECN: Explanation(
             "ecn",
@@ -297,14 +302,14 @@ def _plain(failure: Failure, own: SadEntry) -> Explanation:
             " of it: use ECN inside, or `flag noecn` on the sender's SA",
         ),
         Verdict.TRAILER: Explanation(
-            "trailer", "the ICV is right, and the trailer is not: dummy packet, nothing inside, or pad length too long"
+            "trailer", "the ICV is right, the trailer is wrong: dummy packet, nothing inside, or pad length too long"
         ),
     }.get(failure.fate.verdict, Explanation(None, failure.fate.verdict.sentence))
 
 
 def _mode(sa: SecurityAssociation) -> str:
     if sa.mode is Mode.ANY:
-        return f"its next header says tunnel mode, and what is inside is not an IP packet: say {sa.name}'s mode"
+        return f"its next header says tunnel mode, and what is inside is not an IP packet: state the mode of {sa.name}"
     if sa.mode is Mode.BEET and sa.inner_ends is None:
         return f"{sa.name} is in beet mode and has no selector, whose addresses the inner packet would get: give it one"
     inside = _INSIDE.get(sa.mode, "a payload")

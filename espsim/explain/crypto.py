@@ -1,4 +1,4 @@
-"""IV, nonce, AAD, ICV of one ESP packet as steps: the same bytes whichever way the packet goes."""
+"""IV, nonce, AAD and ICV of one ESP packet as steps, the same for an inbound and an outbound packet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SOURCES = {
 
 @dataclass(frozen=True)
 class Crypto:
-    """One packet's arguments of `Transform.open`, and where its ESP header is: `at` in `wire`."""
+    """The arguments of `Transform.open` for one packet. Its ESP header is at `at` in `wire`."""
 
     shown: Shown
     wire: Bytes
@@ -44,12 +44,12 @@ class Crypto:
 
     @property
     def authenc(self) -> bool:
-        """Whether a MAC goes over the ciphertext, and there is no nonce and no AAD."""
+        """Whether a MAC covers the ciphertext. Then there is no nonce and no AAD."""
         return self.shown.keys.suite.kind is SuiteKind.AUTHENC
 
     @property
     def counter(self) -> bool:
-        """Whether the cipher is AES-CTR, whose counter block is nonce and block counter."""
+        """Whether the cipher is AES-CTR, whose counter block is nonce, IV and block counter."""
         return self.shown.keys.suite.cipher == "rfc3686(ctr(aes))"
 
     @property
@@ -72,7 +72,7 @@ class Crypto:
 
     @functools.cached_property
     def parts(self) -> list[bytes]:
-        """What the ICV covers beside an AEAD's ciphertext; of a MAC, all that it covers."""
+        """What the ICV covers: of an AEAD without the ciphertext, of a MAC everything."""
         if self.authenc:
             return [self.header, self.iv, self.ciphertext, *([self.seq_hi] if self.seq_hi else [])]
         head = [self.header[:4], *([self.seq_hi] if self.seq_hi else []), self.header[4:]]
@@ -95,7 +95,7 @@ class Crypto:
         return Step("ESP payload", "RFC 4303 2.3-2.8", sizes, tuple(f for f in fields if f.length))
 
     def input_steps(self) -> list[Step]:
-        """Nonce and AAD, or what is MACed and in which order."""
+        """Nonce and AAD, or the input of the MAC in its order."""
         spi = self.wire.field("SPI", self.at, 4, f"0x{int.from_bytes(self.header[:4]):08x}")
         seq = self.wire.field("sequence number", self.at + 4, 4)
         high = [Field("ESN's high half", None, 4, self.seq_hi.hex(), int.from_bytes(self.seq_hi))]
@@ -131,7 +131,7 @@ class Crypto:
         return Step("MAC input", "RFC 4303 3.3.2.1, 2.2.1", says, tuple(fields))
 
     def icv_step(self, expected: bytes) -> Step:
-        """The ICV that was received and the one that was computed."""
+        """The received ICV and the computed one."""
         source = f"RFC 4303 3.4.4.{1 if self.authenc else 2}"
         if not self.icv:
             return Step("ICV", source, "none: the SA authenticates nothing, so anything passes")
@@ -144,15 +144,15 @@ class Crypto:
         return Step("ICV", source, says, fields, (self.icv_again(),))
 
     def icv_again(self) -> Repeat:
-        """The line that computes the ICV."""
+        """A command that computes the ICV."""
         return repeat.icv(self.shown, self.number, self.ciphertext, b"".join(self.parts))
 
     def decrypt_again(self) -> Repeat | None:
-        """The line that decrypts."""
+        """A command that decrypts."""
         return repeat.decrypt(self.shown, self.number, self.body, b"".join(self.parts))
 
     def encrypt_again(self, plaintext: bytes) -> Repeat | None:
-        """The line that encrypts."""
+        """A command that encrypts."""
         return repeat.encrypt(self.shown, self.number, plaintext, b"".join(self.parts))
 
     # -- parts ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""A dump told line by line: what reads each word of `ip xfrm state`, and what it changes (words: dump_words.py).
+"""A dump of `ip xfrm state` explained line by line: the kernel's attribute of each word, and what it changes.
 
-The reader that decap uses says which blocks of the text are SAs; words that are not known, and all of a block that is
-none (a policy, a prompt), are named as passed over. Keys are not shown.
+dump_words.py has the words. The reader that decap uses finds the SAs of the text. Unknown words, and lines that belong
+to no SA (a policy, a prompt), are named as passed over. Keys are not shown.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from espsim.text.reader import Reader
 
 PASSED_OVER = "passed over"
 _HIDDEN = HIDDEN.replace(" ", "\0")
-"""The same as one word; no text has a NUL."""
+"""HIDDEN as one word. A NUL can't be in the text."""
 _LIMITS = re.compile(r"\s*(?:limit:|expire (?:add|use):|\d+\(bytes\))")
 _COMMANDS = frozenset({"ip", "xfrm", "state", "add", "update", "sudo", "#", "$"})
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A word with its values, what reads it, and what it changes."""
+    """A word with its values, the attribute that has it, and what it changes."""
 
     word: str
     reads: str
@@ -51,7 +51,7 @@ class DumpLine:
 
 
 def explain_dump(text: str, where: str | None = None) -> list[DumpLine]:
-    """Every line that is not empty. InputError: no SA in it, or a key that is damaged."""
+    """Every line that is not empty. InputError: no SA in it, or a damaged key."""
     reader, told, states = Reader(where, Notes()), [], 0
     for block in blocks(text_pieces(text, where)):
         found = list(reader.read(block))
@@ -61,16 +61,16 @@ def explain_dump(text: str, where: str | None = None) -> list[DumpLine]:
         unused = {one.line: one for one in sas if isinstance(one, Unmodelled)}
         told += list(_block(block, why, unused))
     if not states:
-        raise InputError("no SA in it that could be explained", where=where)
+        raise InputError("no SA in it; give what `ip xfrm state` prints", where=where)
     return told
 
 
 def _block(block: Block, why: str, unused: dict[int, Unmodelled]) -> Iterator[DumpLine]:
-    """A block's lines; `why`: it is no SA. `unused`: by the line they begin in, SAs that no packet runs under."""
+    """A block's lines. `why`: the reason if it is not an SA. `unused`: unusable SAs by their first line."""
     section = TOP
     for line in logical_lines(block.text, block.line):
         for row, number in line.rows:
-            # Limits look like algorithms' names, 5(bytes), and a key follows those.
+            # A limit, 5(bytes), looks like an algorithm's name, after which the next word would be hidden as a key.
             shown = hide_keys(row).split() if _LIMITS.match(row) else hide_words(row.split())
             if not shown:
                 continue
@@ -91,7 +91,7 @@ def _first(words: list[str]) -> str:
 
 
 def _words(words: list[str], section: int) -> tuple[list[Told], int]:
-    """The words of a row, and the section that the next row begins in."""
+    """The words of a row, and the section in which the next row starts."""
     text = " ".join(word.replace(HIDDEN, _HIDDEN) for word in words)
     section = _of_row(text, section)
     told: list[Told] = []
@@ -118,7 +118,7 @@ def _shown(word: str) -> str:
 
 
 def _of_row(text: str, section: int) -> int:
-    """A row that no word of the section begins is the SA's own again."""
+    """The section of a row. If its first word is not one of the current section, that section has ended."""
     return section if _meaning(text, section) is not None else TOP
 
 

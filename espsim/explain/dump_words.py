@@ -1,7 +1,7 @@
-"""The words of `ip xfrm state`'s lines: the attribute of the kernel that has each, and what it changes for packets.
+"""The words of `ip xfrm state`'s lines: the kernel's attribute of each, and what it changes for packets.
 
-Layouts: include/uapi/linux/xfrm.h; order and spelling: ip/ipxfrm.c of iproute2. A word means something else in another
-part of an SA (`src` in a selector, `seq` in a replay context), so each belongs to a section.
+Layouts: include/uapi/linux/xfrm.h. Order and spelling: ip/ipxfrm.c of iproute2. A word may mean something else in
+another part of an SA (`src` in a selector, `seq` in a replay context), so each belongs to a section.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from typing import NamedTuple
 
 TOP, ESN, BITMAP, SELECTOR, LIFETIME, CURRENT, STATS = range(7)
-"""Sections: an SA's own words; ESN context; its bitmap; selector; lifetimes; what it has carried; statistics."""
+"""Sections: the SA's main words; ESN context; its bitmap; selector; lifetimes; what it has carried; statistics."""
 
 
 class Meaning(NamedTuple):
-    """A pattern of words in a section; what reads it, what it changes, and the section that it opens."""
+    """A pattern of words in a section, the attribute that has them, what they change, and the section they open."""
 
     section: int
     pattern: re.Pattern[str]

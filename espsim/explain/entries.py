@@ -1,4 +1,4 @@
-"""What comes out of a run: `why`, one entry for each SA, verdict and cause, and `notes`, what was odd but accepted."""
+"""The results of a run: `why`, one entry for each SA, verdict and cause; and `notes`, what was odd but accepted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RING = "the replay window's size does not divide 2^32: one duplicate of the fir
 
 @dataclass(slots=True)
 class _Entry:
-    """One of `why`: the detail is that of the first packet; `alike`: how many groups came to it."""
+    """An entry of `why`, with the detail of its first packet. `alike`: how many groups it holds."""
 
     answer: Explanation
     packets: int = 0
@@ -43,10 +43,10 @@ class _Entry:
 
 
 def why(collector: Collector, counts: InboundStats) -> list[dict[str, Any]]:
-    """`{sa, verdict, cause, detail, packets, tried}`, most packets first; after `collector.end`.
+    """`{sa, verdict, cause, detail, packets, tried}`, most packets first. Call it after `collector.end`.
 
-    The packets of all entries are the packets that failed. One group's packets are its cause's where all that were
-    looked at have one; else each cause has its own, and the rest has none.
+    The entries together count all packets that failed. If all packets of a group that were looked at have one cause,
+    the whole group has it. Otherwise each cause has its own packets, and the rest has none.
     """
     found: dict[tuple[str | None, str, str | None], _Entry] = {}
     rest = _failed(counts)
@@ -70,7 +70,7 @@ def why(collector: Collector, counts: InboundStats) -> list[dict[str, Any]]:
 
 
 def _failed(counts: InboundStats) -> dict[tuple[str | None, str], int]:
-    """How many packets failed, by SA and verdict; those without an SA are what the SAs' leave of all."""
+    """How many packets failed, by SA and verdict. Those without an SA: all packets less those of SAs."""
     passed = {verdict.name for verdict in PASSED}
     failed: dict[tuple[str | None, str], int] = {
         (None, verdict): number for verdict, number in counts.verdicts.items() if verdict not in passed and number
@@ -85,7 +85,7 @@ def _failed(counts: InboundStats) -> dict[tuple[str | None, str], int]:
 
 
 def _parts(group: FailureGroup) -> Iterator[tuple[Explanation, int, int]]:
-    """What a group comes to: (answer, packets, tried)."""
+    """A group's answers: (answer, packets, tried) each."""
     whole = group.whole
     if whole is not None:
         yield whole, group.packets, len(group.samples)
@@ -101,7 +101,7 @@ def _parts(group: FailureGroup) -> Iterator[tuple[Explanation, int, int]]:
 
 
 def notes(collector: Collector, counts: InboundStats) -> list[dict[str, Any]]:
-    """`{sa, note, packets}`: odd but accepted, with the packets that were; in the order in which the SAs' came."""
+    """`{sa, note, packets}`: what was odd but accepted, and in how many packets; in the order of the SAs."""
     entries = {entry.sa_index: entry for entry in collector.known.entries}
     found: list[dict[str, Any]] = []
     for index in dict.fromkeys((*counts.by_sa, *collector.odd)):

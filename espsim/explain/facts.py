@@ -1,4 +1,4 @@
-"""What is known of one packet that failed, and the answer: a cause of the closed list, and a sentence."""
+"""What is known of one failed packet, and the answer: a cause of the closed list, and a sentence."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ CAUSES = (
     "expired", "mode", "selector", "ecn", "no-policy", "template", "blocked", "trailer", "header", "fragment", "iptfs",
     "fragment-lost", "reordered", "depth",
 )  # fmt: skip
-"""The closed list. Of one verdict's causes the first that holds is taken."""
+"""The closed list of causes. Of a verdict's causes the first that holds is taken."""
 
 
 class Explanation(NamedTuple):
-    """A cause (None: none of the list), and a sentence with the fact and what to do."""
+    """A cause (None: none of the list applies), and a sentence with the fact and what to do."""
 
     cause: str | None
     detail: str
 
 
 class Top(NamedTuple):
-    """How far an SA's window has come: the highest number it took. `known` False: it waits for its first packet."""
+    """The highest number that an SA's window took. `known` False: the window waits for its first packet."""
 
     number: int
     known: bool = True
@@ -35,11 +35,10 @@ class Top(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CapturedPacket:
-    """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, link layer too.
+    """What the capture says of a packet: its frame's number, and the bytes captured and on the wire, with link layer.
 
-    `packet`: from the IP header on. Of a packet that was opened, `opened` is whether the ICV was right under the number
-    that its verdict was given for, and then the bytes are not looked at; None: it was not opened. `in_tcp`: it came in
-    a TCP stream.
+    `packet` starts at the IP header. `opened`: whether the ICV was right under the verdict's number (the bytes are then
+    not used); None: the packet was not opened. `in_tcp`: it came in a TCP stream.
     """
 
     packet: bytes
@@ -52,7 +51,7 @@ class CapturedPacket:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One packet that failed: what a path said, what the capture says, and `outer`, where ESP is in it."""
+    """One failed packet: a path's answer, what the capture says, and `outer`, where ESP is in it."""
 
     fate: Received[SadEntry]
     seen: CapturedPacket
@@ -60,8 +59,8 @@ class Failure:
 
     @classmethod
     def of(cls, fate: Received[SadEntry], seen: CapturedPacket, ports: Collection[int]) -> Failure:
-        """`ports`: the UDP ports at which ESP is expected."""
-        if fate.around is not None:  # ESP in ESP: the layer that failed is what is looked at
+        """The failure of a packet. `ports`: the UDP ports that carry ESP."""
+        if fate.around is not None:  # ESP in ESP: only the layer that failed is looked at
             seen = replace(seen, packet=fate.around.inner or b"", opened=None, in_tcp=False)
         outer = parse_outer(seen.packet, ports)
         if outer is not None:
@@ -70,10 +69,10 @@ class Failure:
 
     @property
     def cut(self) -> bool:
-        """Whether bytes of the packet itself are not there; those of padding around it don't count."""
+        """Whether bytes of the packet are missing. Bytes that pad the frame after it don't count."""
         return self.outer is not None and self.outer.cut
 
     @property
     def esp(self) -> bytes:
-        """From the SPI to the ICV, as far as it is there."""
+        """The bytes from SPI to ICV, as far as they were captured."""
         return b"" if self.outer is None else self.seen.packet[self.outer.esp : self.outer.end]

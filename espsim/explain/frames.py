@@ -1,4 +1,4 @@
-"""The frames of a capture with the bytes that they were read from, and hex digits as a capture of one frame."""
+"""The frames of a capture with the records that they were read from, and hex digits as a capture of one frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
 from espsim.wire import ipv4, ipv6
 
 DIGITS = "the digits"
-"""What messages call IN where it is hex digits: they are not repeated."""
+"""The name of IN in messages where it is hex digits. The digits are not repeated."""
 
 _PUNCTUATION = re.compile(r"0[xX]|[\s:,]")
 _HEX = re.compile(r"[0-9a-fA-F]*")
@@ -32,9 +32,9 @@ _HEX = re.compile(r"[0-9a-fA-F]*")
 
 @dataclass(frozen=True, slots=True)
 class SeenFrame:
-    """A frame, and the record that it was made from (of a datagram in fragments: its last fragment).
+    """A frame, and the record that it was made from (for a datagram in fragments, that of its last fragment).
 
-    `settled`: what became of fragments with this frame.
+    `settled`: the fragments whose outcome this frame decided.
     """
 
     frame: Frame
@@ -48,7 +48,7 @@ class SeenFrame:
 
 
 class _Remembering:
-    """A format that keeps its last record."""
+    """A capture format that keeps its last record."""
 
     def __init__(self, form: Format) -> None:
         self.nanosecond = form.nanosecond
@@ -63,9 +63,9 @@ class _Remembering:
 
 @contextlib.contextmanager
 def open_source(source: str) -> Iterator[Frames | str]:
-    """What IN is: the frames of a capture, the one of hex digits (on the command line or in a file), or another text.
+    """What IN holds: the frames of a capture, one frame of hex digits (on the command line or in a file), or a text.
 
-    InputError: it can't be read, or is none of these; of a capture when its frames are asked for.
+    InputError: it can't be read, or is none of these. A capture's errors come when its frames are read.
     """
     if is_digits(source):
         yield Frames([hex_frame(source)])
@@ -80,7 +80,7 @@ def open_source(source: str) -> Iterator[Frames | str]:
 
 
 def is_digits(source: str) -> bool:
-    """Whether IN is hex digits itself: no file has that name."""
+    """Whether IN itself is hex digits, and no file has that name."""
     return source != STANDARD and looks_like_hex(source) and not os.path.exists(source)
 
 
@@ -91,7 +91,7 @@ def _start(file: BinaryIO) -> bytes:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a file that starts like this is text. Both formats of captures have bytes that no text starts with."""
+    """Whether a file that starts like this is text. Both capture formats start with bytes that text does not have."""
     if head in _BLANKS_OF_PCAPNG:
         return False
     if head.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -106,27 +106,27 @@ _MOST_TEXT = 16 << 20
 def _text(file: BinaryIO, path: str) -> str:
     data = file.read(_MOST_TEXT + 1)
     if len(data) > _MOST_TEXT:
-        raise InputError(f"is a text of more than {_MOST_TEXT:,} bytes: explain a few of its SAs", where=path)
+        raise InputError(f"is a text of more than {_MOST_TEXT:,} bytes: give only a few of its SAs", where=path)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
 
 
 class _Forward:
-    """A file that can't be sought in: the reader of pcapng looks through all of one that can."""
+    """A file without seeking. The pcapng reader would search all of a file that can seek."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.close = file.read, file.close
 
     def seekable(self) -> bool:
-        """It is not."""
+        """False."""
         return False
 
 
 class Frames:
-    """The frames of a capture, in order, once; nothing is read before it is asked for. Errors as CaptureReader's.
+    """The frames of a capture, in order, once, each read when it is asked for. Raises as CaptureReader.
 
-    Those of hex digits are given, one; those of a capture come from `file`, at `path`.
+    `given`: the one frame of hex digits. A capture's frames come from `file`, which is at `path`.
     """
 
     def __init__(self, given: Iterable[SeenFrame] = (), file: BinaryIO | None = None, path: str = "") -> None:
@@ -135,7 +135,7 @@ class Frames:
         self._joiner: Joiner | None = None
 
     def join(self, joiner: Joiner | None) -> None:
-        """Before the first frame: `joiner` puts outer fragments together; without, they come as they are."""
+        """Let `joiner` put outer fragments together; None: they stay apart. Call it before the first frame."""
         if self._file is not None:
             self._joiner = joiner
             self._frames = _seen(self._file, self._path, joiner)
@@ -144,12 +144,12 @@ class Frames:
         return self._frames
 
     def ahead(self, most: int) -> Iterator[SeenFrame]:
-        """So many frames more of a file, none of a pipe, which may wait for who writes; what is damaged ends them."""
+        """Up to `most` more frames of a file, none of a pipe, where reading may wait. A damaged frame ends them."""
         with contextlib.suppress(InputError):
             yield from itertools.islice(self._frames, most if self._file is not None and self._file.seekable() else 0)
 
     def rest(self) -> list[Settled]:
-        """What became of fragments at the end of the capture."""
+        """The fragments whose outcome is known only at the end of the capture."""
         return [] if self._joiner is None else self._joiner.settled()
 
 
@@ -162,7 +162,7 @@ def _seen(file: BinaryIO, path: str, joiner: Joiner | None) -> Iterator[SeenFram
 
 
 def places_of(record: Record, packet: bytes) -> Places:
-    """Where a packet is in the frame that it came with; of a datagram put together, this frame's fragment of it."""
+    """Where a packet is in its frame. For a datagram put together, where this frame's fragment of it is."""
     start = max(ip_start(record.linktype, record.data), 0)
     if record.data.startswith(packet[:_COMPARED], start) and len(packet) <= len(record.data) - start:
         return Places(((0, start, len(packet)),))
@@ -170,11 +170,11 @@ def places_of(record: Record, packet: bytes) -> Places:
 
 
 _COMPARED = 8
-"""Bytes of a packet that say whether it is the frame's own: a datagram put together has another length or offset."""
+"""Bytes of the IP header that are compared. In a datagram put together, length or offset differ from the frame's."""
 
 
 def _fragment(part: bytes, start: int, packet: bytes) -> tuple[tuple[int, int, int], ...]:
-    """The place of a fragment's payload in the datagram; of another packet that was put together, of its payload."""
+    """The place of a fragment's payload in the datagram that it belongs to."""
     if len(packet) >= ipv4.HEADER_LENGTH and packet[0] >> 4 == 4 and part[:1] and part[0] >> 4 == 4:
         own, whole = ipv4.length(part), ipv4.length(packet)
         flags = int.from_bytes(part[ipv4.FLAGS : ipv4.TTL])  # the frame may be shorter than that
@@ -205,7 +205,7 @@ def _v6_fragment(part: bytes) -> tuple[int, int, int, int] | None:
 
 
 def looks_like_hex(text: str) -> bool:
-    """Whether a text is hex digits, with blanks, colons, commas and 0x between them, or nearly so."""
+    """Whether a text is hex digits, with blanks, colons, commas and 0x between them, and few other characters."""
     if len(text) > _MOST_TEXT:
         return False
     digits = _PUNCTUATION.sub("", text)
@@ -218,12 +218,12 @@ def looks_like_hex(text: str) -> bool:
 
 
 def hex_frame(text: str, where: str = DIGITS) -> SeenFrame:
-    """The frame that hex digits say: an IP packet, or an Ethernet frame. InputError: an odd number, or no digits."""
+    """The frame in hex digits: an IP packet, or an Ethernet frame. InputError: an odd number, or other characters."""
     digits = _PUNCTUATION.sub("", text)
     good = _HEX.match(digits)
     count = len(good[0]) if good is not None else 0
     if count < len(digits):
-        raise InputError(f"{digits[count]!r} after {count} hex digits is no hex digit", where=where)
+        raise InputError(f"{digits[count]!r} after {count} hex digits is not a hex digit", where=where)
     if count % 2:
         raise InputError(f"{count} hex digits: a byte has two, so one is missing or too many", where=where)
     if count > 2 * MAX_RECORD:
@@ -237,7 +237,7 @@ def hex_frame(text: str, where: str = DIGITS) -> SeenFrame:
 
 
 def _is_ip(data: bytes) -> bool:
-    """Whether bytes are an IP packet more than they are an Ethernet frame, whose first byte may be 0x45 too."""
+    """Whether bytes look like an IP packet rather than an Ethernet frame, whose first byte may be 0x45 too."""
     framed = ip_packet(ETHERNET, data)
     version = data[0] >> 4 if data else 0
     if version not in (4, 6):
@@ -248,7 +248,7 @@ def _is_ip(data: bytes) -> bool:
 
 
 def _length(packet: bytes) -> int:
-    """What an IP header says of its packet's length."""
+    """The length that an IP header states for its packet."""
     if packet[0] >> 4 == 4:
         return int.from_bytes(packet[2:4])
     return ipv6.HEADER_LENGTH + int.from_bytes(packet[4:6])

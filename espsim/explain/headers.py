@@ -1,4 +1,4 @@
-"""IP and UDP headers, field by field: of the packet on the wire, and of the one that was inside."""
+"""IP and UDP headers, field by field: of the packet on the wire, and of the packet inside."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def protocol(number: int) -> str:
 
 
 def ip_steps(packet: bytes, places: Places | None, prefix: str = "") -> list[Step]:
-    """The IP header and, in steps of their own, IPv6's extension headers; `prefix` comes before each step's name.
+    """The IP header and, as separate steps, IPv6's extension headers. `prefix` precedes each step's name.
 
-    Nothing where it is no IP packet; as much as there is where it is cut.
+    [] where it is not an IP packet. A cut packet gives the headers that are there.
     """
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
@@ -120,7 +120,7 @@ def _extension(it: Bytes, kind: int, at: int, size: int, prefix: str) -> Step:
 
 
 def udp_step(packet: bytes, at: int, places: Places | None, prefix: str = "", *, esp: bool = False) -> Step | None:
-    """The UDP header at an offset; `esp`: it carries ESP. None where it is cut."""
+    """The UDP header at an offset. `esp`: it carries ESP. None: it is cut."""
     if at + udp.HEADER_LENGTH > len(packet):
         return None
     it = Bytes(packet, places)
@@ -132,6 +132,6 @@ def udp_step(packet: bytes, at: int, places: Places | None, prefix: str = "", *,
         it.field("length", at + udp.LENGTH, 2),
         it.field("checksum", at + udp.CHECKSUM, 2, "0, none" if not checksum else f"0x{checksum:04x}, not judged"),
     )
-    inside = "; ESP follows: the first four bytes are no zeros" if esp else ""
+    inside = "; ESP follows: the first four bytes are not zeros" if esp else ""
     source = "RFC 3948 2.1" if esp else "RFC 768"
     return Step(f"{prefix}UDP header", source, f"port {sport} > {dport}, {length} bytes{inside}", fields)

@@ -1,7 +1,7 @@
-"""One inbound packet as steps: what `Trace` hears of the run becomes sentences, bytes, and lines that repeat them.
+"""One inbound packet as steps: each call of `Trace` becomes a sentence, bytes, and commands that compute them again.
 
-Headers come first (`header_steps`), because a packet may be refused before ESP is looked at; then the reference path's
-own steps as they run; `verdict_step` is the last. A plaintext is told only after its ICV was right.
+The headers come first (`header_steps`), because a packet may be refused before ESP is looked at. Then come the
+reference path's steps as they run. `verdict_step` is the last. Plaintext is shown only if its ICV was right.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ if TYPE_CHECKING:
     from espsim.reference.policies import Judged, Path
 
 _MOST_OTHERS = 8
-"""SAs with the packet's SPI that a lookup names."""
+"""How many SAs with the packet's SPI the lookup step names."""
 _TRAILER = 2
 """Bytes of pad length and next header."""
 _INSIDE = {
     Mode.TUNNEL: "what was encrypted",
-    Mode.TRANSPORT: "the payload behind the packet's own IP header again",
-    Mode.BEET: "the payload behind a header made of the outer one and of the selector's addresses",
+    Mode.TRANSPORT: "the payload after the packet's own IP header",
+    Mode.BEET: "the payload after a header made of the outer one and of the selector's addresses",
 }
 _MISFIT = {
-    Mode.TUNNEL: "tunnel mode wants next header 4 or 41 and an IP header behind it",
-    Mode.IPTFS: "iptfs mode wants next header 144, an AGGFRAG payload",
-    Mode.BEET: "beet mode wants a selector's pair of addresses, and a whole pseudo header where next header 94 says so",
+    Mode.TUNNEL: "tunnel mode needs next header 4 or 41 and an IP header after it",
+    Mode.IPTFS: "iptfs mode needs next header 144, an AGGFRAG payload",
+    Mode.BEET: "beet mode needs a selector's pair of addresses, and a whole pseudo header where next header 94 says so",
 }
-"""What a packet that does not fit an SA's mode lacks; any packet fits transport mode."""
+"""What a packet needs to fit an SA's mode. Any packet fits transport mode."""
 
 
 def header_steps(packet: bytes, ports: Collection[int], places: Places) -> list[Step]:
-    """The headers before ESP, field by field; `ports` are the UDP ports that carry ESP."""
+    """The headers before ESP, field by field. `ports`: the UDP ports that carry ESP."""
     steps = ip_steps(packet, places)
     outer = parse_outer(packet, ports)
     if outer is not None and outer.ports is not None:
@@ -64,9 +64,9 @@ def header_steps(packet: bytes, ports: Collection[int], places: Places) -> list[
 
 
 class InboundSteps(Trace):
-    """Makes steps of one packet's run through `inbound`, and keeps what a result wants of them.
+    """Makes the steps of one packet's run through `inbound`, and keeps what the result needs.
 
-    `nonce`, `aad`, `icv`, `expected` and `plaintext` are None as long as the run has not come to them.
+    `nonce`, `aad`, `icv`, `expected` and `plaintext` are None until the run reaches them.
     """
 
     def __init__(self, inbound: Inbound, tell: Tell, places: Places, *, show_keys: bool) -> None:
@@ -102,7 +102,7 @@ class InboundSteps(Trace):
         self._tell(Step("ESP header", "RFC 4303 2.1-2.2", says, fields))
 
     def looked_up(self, arrival: Arrival, entry: SadEntry | None) -> None:
-        """The key, the SA, and the others that have the SPI."""
+        """The lookup's key, the SA, and the other SAs with the SPI."""
         sad, outer = self._inbound.sad, arrival.outer
         key = f"(0x{arrival.spi:08x}, esp, {format_address(outer.dst)})"
         mark = "not asked" if self._inbound.mark is None else f"0x{self._inbound.mark:x}"
@@ -125,22 +125,22 @@ class InboundSteps(Trace):
         self._tell(Step("lookup", "RFC 4303 3.4.2" if not longest else "RFC 4301 4.1", says, tuple(fields)))
 
     def own(self, arrival: Arrival, _entry: SadEntry | None) -> None:
-        """Why no window is asked."""
+        """This host sent the packet, so no window is asked."""
         self._own = True
         how = "the capture says outgoing" if arrival.outgoing else "its addresses are the outbound SA's"
         says = f"this host sent it ({how}): no window, no lifetime, no counter of Linux's"
         self._tell(Step("own traffic", "packet(7), PACKET_OUTGOING", says, ()))
 
     def steered(self, device: Device, key: PacketKey, answer: Answer) -> None:
-        """What the modelled device looked at, and whose context it found."""
+        """What the modelled device looked at, and which SA's context it found."""
         facts = device.told(key, answer)
         says = f"{answer.reached.name}: {_what_next(device, answer)}"
         self._tell(Step("device", f"model {device.model.id}", says, tuple(fact(*each) for each in facts)))
 
     def usable(self, entry: SadEntry, arrival: Arrival, verdict: Verdict) -> None:
-        """The SA that is used, and whether it may be."""
+        """The SA, and whether it may be used."""
         fields = sa_fields(entry, show_keys=self._show)
-        fine = "direction, state and encapsulation are the packet's"
+        fine = "direction, state and encapsulation fit the packet"
         says = fine if verdict is Verdict.DELIVERED else verdict.sentence
         self._tell(Step("SA", "RFC 4301 4.4.2.1", says, tuple(fields)))
 
@@ -165,7 +165,7 @@ class InboundSteps(Trace):
     # -- the ICV and what is inside ---------------------------------------------------------------------------------
 
     def opening(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
-        """IV, ciphertext and ICV; nonce and AAD, or what is MACed; the ICV that was received and the one computed."""
+        """IV, ciphertext and ICV; nonce and AAD, or the MAC's input; the received and the computed ICV."""
         keys = entry.sa.keys
         if keys is None:
             return
@@ -179,7 +179,7 @@ class InboundSteps(Trace):
             self._tell(step)
 
     def opened(self, entry: SadEntry, plaintext: bytes | None) -> None:
-        """The plaintext, of a packet whose ICV is right; what came of a wrong one stays where it is."""
+        """The plaintext, if the ICV is right. Otherwise it is not shown."""
         self.plaintext = plaintext
         if plaintext is None or self._crypto is None:
             return
@@ -198,7 +198,7 @@ class InboundSteps(Trace):
         self._tell(advance_step(entry, seq64, self._top))
 
     def again(self, arrival: Arrival) -> None:
-        """What was inside is ESP to this host: its bytes are not in the frame."""
+        """The packet inside is ESP to this host. Its bytes are not in the frame."""
         self._places = None
         self._own = arrival.own
         says = f"what is inside is ESP to this host, which receives it again: layer {len(arrival.path) + 1}"
@@ -230,7 +230,7 @@ class InboundSteps(Trace):
 
 
 def trailer_step(plaintext: bytes, split: tuple[int, int] | None) -> Step:
-    """Payload, padding, pad length and next header of what was decrypted."""
+    """Payload, padding, pad length and next header of the plaintext."""
     source = "RFC 4303 2.4-2.6"
     if len(plaintext) < _TRAILER:
         return Step("trailer", source, f"{len(plaintext)} bytes have no room for pad length and next header")
@@ -251,7 +251,7 @@ def trailer_step(plaintext: bytes, split: tuple[int, int] | None) -> Step:
 
 
 def sa_fields(entry: SadEntry, *, show_keys: bool) -> list[Field]:
-    """What an SA is, its keys by their fingerprints."""
+    """An SA's parameters, its keys as fingerprints."""
     sa = entry.sa
     fields = [fact("SA", sa.name), fact("mode", sa.mode.value), fact("state", entry.state.value)]
     if sa.direction is not None:
@@ -266,7 +266,7 @@ def sa_fields(entry: SadEntry, *, show_keys: bool) -> list[Field]:
 
 
 def inner_steps(inner: bytes) -> list[Step]:
-    """The headers of a packet that was inside, or is to go inside."""
+    """The headers of an inner packet."""
     steps = ip_steps(inner, None, "inner ")
     size = ipv4.length(inner) if inner and inner[0] >> 4 == 4 else ipv6.HEADER_LENGTH
     v4 = bool(inner) and inner[0] >> 4 == 4
@@ -281,7 +281,7 @@ def inner_steps(inner: bytes) -> list[Step]:
 def verdict_step(
     received: Received[SadEntry], cause: str | None, detail: str | None, sentence: str | None = None
 ) -> Step:
-    """What became of it: the verdict's sentence (or another), the counter, and the cause where one is known."""
+    """The last step: the verdict's sentence (or another), the counter, and the cause where one is known."""
     verdict = received.verdict
     fields = [fact("Linux counter", received.counter or "none moves")]
     if received.entry is not None:
@@ -310,7 +310,7 @@ def _other(other: SadEntry, outer: Outer) -> str:
 
 def _what_next(device: Device, answer: Answer) -> str:
     """What the device does with the packet, in words."""
-    found = next((e.sa.name for e in device.held() if e.sa_index == answer.sa_index), "the SA that was there")
+    found = next((e.sa.name for e in device.held() if e.sa_index == answer.sa_index), "a removed SA")
     return {
         "use": f"it uses the context of {found}",
         "software": "the packet goes on to software",

@@ -1,11 +1,11 @@
-"""Why an ICV was wrong: what the packet opens with instead. At most one of these holds, because an ICV fits one.
+"""Why an ICV was wrong: with what the packet does open. At most one of these holds, because an ICV fits only one.
 
-late        the high half below the one inferred: older than the window
-esn-flag    with ESN where the SA has none, or without
+late        the high half below the inferred one: the packet is older than the window
+esn-flag    with ESN where the SA has none, or without ESN
 esn-high    another high half
 icv-length  another ICV length
 other-sa    another SA's keys
-key         nothing; `damaged` where other packets of the SA were authentic, which the end of the run says
+key         nothing; at the end of the run it becomes `damaged` if other packets of the SA were authentic
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from espsim.sad.entry import SadEntry
 
 _LOW, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _FLAG_HIGHS = 64
-"""High halves tried of an SA that has no ESN."""
+"""How many high halves are tried for an SA without ESN."""
 _HIGHS, _NEAR = 1024, 1024
-"""High halves tried of one that has: from 0 on, and to each side of the one that the SA's text states."""
+"""How many high halves are tried for an SA with ESN: from 0 on, and to each side of the one that its text states."""
 _AEAD_ICVS = {"rfc4106(gcm(aes))": (8, 12, 16), "rfc4309(ccm(aes))": (8, 12, 16)}
 _HMAC_ICVS = (10, 12, 16, 20, 24, 32, 48, 64)
 
@@ -37,7 +37,7 @@ Tops = Callable[[SadEntry], Top]
 
 @dataclass(slots=True)
 class Habit:
-    """What explained the packets of a group so far: it is tried first on the next one."""
+    """What explained earlier packets of a group. It is tried first on the next one."""
 
     last: int = 0
     high: int | None = None
@@ -45,13 +45,13 @@ class Habit:
 
 
 class WrongIcv:
-    """Finds what a packet opens with whose ICV is wrong under its own SA's keys. `tops`: where windows stand now."""
+    """Finds with what a packet opens whose ICV is wrong under its SA's keys. `tops` gives the tops of windows."""
 
     def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
         self._known, self._trials, self._tops = known, trials, tops
 
     def explain(self, failure: Failure, own: SadEntry, habit: Habit) -> Explanation | None:
-        """The first that holds; None: nothing that is tried here. `habit` is of the packet's group."""
+        """The first cause that holds. None: nothing that is tried here opens it. `habit`: of the packet's group."""
         tries = (self._late, self._esn_flag, self._esn_high, self._icv_length, self._other_sa)
         for number in (habit.last, *(n for n in range(len(tries)) if n != habit.last)):
             answer = tries[number](failure, own, habit)
@@ -61,7 +61,7 @@ class WrongIcv:
         return None
 
     def _late(self, failure: Failure, own: SadEntry, _habit: Habit) -> Explanation | None:
-        """RFC 4303 A2.2 takes a number left of the window for one of the next 2^32."""
+        """A number left of the window: RFC 4303 A2.2 takes it for one of the next 2^32."""
         seq64, top = failure.fate.seq64 or 0, self._tops(own)
         real = seq64 - (1 << 32)
         if failure.fate.own or not own.sa.esn or real < 0 or not top.known or top.number - real < own.window.size:
@@ -104,7 +104,7 @@ class WrongIcv:
         )
 
     def _swept(self, failure: Failure, own: SadEntry, highs: U64, habit: Habit) -> int | None:
-        """The high half under which it opens: the one of the packet before first, then a few, then all."""
+        """The high half under which it opens. It tries that of the packet before, then a few, then all."""
         before = [] if habit.high is None else [habit.high]
         for some in (np.array(before, np.uint64), highs[:_FLAG_HIGHS], highs[_FLAG_HIGHS:]):
             found = self._trials.high_half(own, failure.esp, some)
@@ -124,7 +124,9 @@ class WrongIcv:
         return Explanation("other-sa", f"opens with the keys of {_named(found)}, and {_named(own)} was found: {_MIXED}")
 
     def _whose(self, failure: Failure, own: SadEntry, first: list[SadEntry]) -> SadEntry | None:
-        """The other SA whose keys open it: of the same SPI, then any of some, then the rest between its addresses."""
+        """The other SA whose keys open it. It tries those of the same SPI, then MORE others, then those between its
+        addresses.
+        """
         found = self._first(failure, first + self._known.of_spi(own, failure.fate.spi or 0))
         if found is None:
             some = self._known.some
@@ -133,7 +135,7 @@ class WrongIcv:
         return found or self._first(failure, self._known.between(own, _ends(failure)))
 
     def _first(self, failure: Failure, others: list[SadEntry]) -> SadEntry | None:
-        """The first of some SAs whose keys open it."""
+        """The first of `others` whose keys open it."""
         for other in others:
             if self._trials.opens(other, failure.esp, self._number(other, failure)):
                 return other
@@ -145,20 +147,20 @@ class WrongIcv:
 
 
 def stated_high(own: SadEntry) -> int:
-    """The high half that the SA's text states; an outbound SA's dump states it of what was sent."""
+    """The high half that the SA's text states; for an outbound SA, that of the last number sent."""
     replay = own.sa.replay
     return replay.seq_hi if replay.seq_hi or replay.seq else replay.oseq_hi
 
 
 @functools.lru_cache(maxsize=64)
 def _near(stated: int) -> U64:
-    """The high halves to try, the nearest to the stated one first."""
+    """The high halves to try, those nearest to the stated one first."""
     highs = {*range(_HIGHS), *range(max(stated - _NEAR, 0), min(stated + _NEAR, _LOW) + 1)}
     return np.array(sorted(highs, key=lambda high: (abs(high - stated), high)), np.uint64)
 
 
 def icv_length(failure: Failure, own: SadEntry, trials: Trials) -> Explanation | None:
-    """Another length to which the suite's ICV can be cut: SHA-256 cut to 96 bits is the famous one."""
+    """Whether it opens with another length of the suite's ICV, such as SHA-256 cut to 96 bits, a common mistake."""
     keys = own.sa.keys
     if keys is None:
         return None
@@ -178,7 +180,7 @@ def icv_length(failure: Failure, own: SadEntry, trials: Trials) -> Explanation |
 
 
 def _lengths(keys: SuiteKeys) -> Iterator[int]:
-    """The other lengths in bytes of a suite's ICV, the famous one first."""
+    """The other lengths in bytes of a suite's ICV, the most likely first."""
     lengths: tuple[int, ...] = _AEAD_ICVS.get(keys.suite.name, ())
     if keys.suite.auth:
         most = HASHES[keys.suite.auth].full_bits // 8

@@ -1,4 +1,4 @@
-"""Who puts a capture's outer fragments and TCP streams together, for an inbound path."""
+"""Makes what puts a capture's outer fragments and TCP streams together for an inbound path."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from espsim.reference.layers import judge
 
 
 def joiner_for(inbound: Inbound, *, reassemble: bool = True) -> Joiner:
-    """`reassemble` False: fragments stay apart. A modelled device looks into no TCP stream."""
+    """The joiner of a path. `reassemble` False: fragments stay apart. A modelled device reads no TCP stream."""
     streams = None if inbound.modelled else streams_of(inbound.sad)
     return Joiner(judge(inbound.ports), reassembles=reassemble, streams=streams)

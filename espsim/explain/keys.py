@@ -1,7 +1,7 @@
-"""How keys are spoken of: by fingerprint, or in full where that was asked for.
+"""How keys are shown: by fingerprint, or in full where the user asks for it.
 
-A fingerprint is the first 8 hex digits of the key's SHA-256: enough to see that two ends have one key. Who guesses a
-key can check the guess by it, but by the packet's ICV as well. It would give a short key away, so a salt (3 or 4 bytes)
+A fingerprint is the first 8 hex digits of the key's SHA-256. It shows whether two ends have the same key. It lets
+someone check a guess of the key, but so does the packet's ICV. It would give away a short key, so a salt (3 or 4 bytes)
 and keys of less than 16 bytes have none.
 
     printf %s "$KEY" | xxd -r -p | sha256sum | cut -c 1-8
@@ -19,13 +19,13 @@ _LEAST = 16
 
 
 def fingerprint(key: bytes) -> str | None:
-    """8 hex digits, or None for a key that is too short to have one."""
+    """8 hex digits. None: the key is too short for a fingerprint."""
     return hashlib.sha256(key).hexdigest()[:8] if len(key) >= _LEAST else None
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An SA's keys as an explanation writes them; `show`: in full."""
+    """An SA's keys as an explanation shows them. `show`: in full."""
 
     keys: SuiteKeys
     show: bool

@@ -1,7 +1,7 @@
-"""The SAs that a run began with, found in ways that the lookup does not look: by SPI alone, by addresses alone.
+"""The SAs at the start of a run, found in ways that the lookup does not use: by SPI alone, by addresses alone.
 
-The list is made before the first packet, so that SAs which expire on the way are still known, and the same for any
-number of workers. The dictionaries are made when the first packet fails.
+The list is made before the first packet. So SAs that expire during the run are still known, and the list is the same
+for any number of workers. The dictionaries are made when the first packet fails.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from espsim.sad.window import Window, nearest
 from espsim.text.found import Unused
 
 MORE = 256
-"""SAs tried that have neither the packet's SPI nor its addresses."""
+"""How many SAs are tried that need not have the packet's SPI or addresses."""
 
 
 class Known:
-    """The ESP SAs of `sad`, those of its text that can't be used, and the packets' mark (None: not asked)."""
+    """The ESP SAs of `sad`, the unusable ones of its text, and the packets' mark (None: marks are not asked)."""
 
     def __init__(self, sad: Sad, unused: Iterable[Unused] = (), mark: int | None = 0) -> None:
         self.mark = mark
@@ -37,7 +37,7 @@ class Known:
         self._resumes = {entry.sa_index: entry.window.resume for entry in self.entries}
 
     def tops(self) -> dict[int, Top]:
-        """Where every window stands, by sa_index."""
+        """The top of every window, by sa_index."""
         return {entry.sa_index: top_of(entry) for entry in self.entries}
 
     @functools.cached_property
@@ -50,7 +50,7 @@ class Known:
 
     @functools.cached_property
     def by_ends(self) -> dict[frozenset[Address], list[SadEntry]]:
-        """The SAs between two addresses, either way round."""
+        """The SAs between two addresses, in both directions."""
         found: dict[frozenset[Address], list[SadEntry]] = {}
         for entry in self.entries:
             found.setdefault(frozenset((entry.sa.src, entry.sa.dst)), []).append(entry)
@@ -62,44 +62,44 @@ class Known:
         return {one.name: one for one in reversed(self._unused)}
 
     def number_under(self, entry: SadEntry, top: Top, seq: int) -> int:
-        """The 64-bit number that an SA would infer for a packet, its window being at `top`; an outbound SA has none."""
+        """The 64-bit number that an SA infers for a packet with its window at `top`; an outbound SA has no window."""
         if entry.sa.direction is Direction.OUT:
             return nearest(before(entry), seq) if entry.sa.esn else seq
-        # The half that it began with, not the entry's: a batch is looked at when the entry may have gone on.
+        # The high half at the start, not the entry's present one: the entry may be ahead of the batch looked at.
         resume = None if top.known else self._resumes.get(entry.sa_index)
         return Window(entry.window.size, esn=entry.sa.esn, top=top.number, resume=resume).infer(seq)
 
     def asks(self, entry: SadEntry, src: Address, dst: Address) -> bool:
-        """Whether an SA's addresses let it be found for a packet of its SPI (sad/longest.py; else its destination)."""
+        """Whether the lookup finds an SA for a packet of its SPI by its addresses (longest match, or destination)."""
         if not self._longest:
             return entry.sa.dst == dst
         rule = rule_of(entry.sa)
         return rule.dst in (None, dst) and rule.src in (None, src)
 
     def unusable(self, spi: int, dst: Address) -> Unused | None:
-        """What was passed over of an SPI and destination."""
+        """The unusable SA with an SPI and destination."""
         return self.unused.get(f"0x{spi:08x}@{format_address(dst)}")
 
     def of_spi(self, own: SadEntry, spi: int) -> list[SadEntry]:
-        """Other SAs of an SPI, by whose keys a packet can be judged."""
+        """Other SAs with an SPI whose keys can judge a packet."""
         return [entry for entry in self.by_spi.get(spi, ()) if entry is not own and can_judge(entry)]
 
     @functools.cached_property
     def some(self) -> list[SadEntry]:
-        """The first MORE SAs by whose keys a packet can be judged."""
+        """The first MORE SAs whose keys can judge a packet."""
         return list(itertools.islice((entry for entry in self.entries if can_judge(entry)), MORE))
 
     def between(self, own: SadEntry, ends: frozenset[Address]) -> list[SadEntry]:
-        """Those between two addresses, either way round, that are not among `some`."""
+        """The SAs between two addresses, in both directions, that are not in `some`."""
         some = {entry.sa_index for entry in self.some}
         return [e for e in self.by_ends.get(ends, ()) if e is not own and e.sa_index not in some and can_judge(e)]
 
 
 def can_judge(entry: SadEntry) -> bool:
-    """Whether an SA has keys and an ICV: without one every packet opens."""
+    """Whether an SA has keys and an ICV. Without an ICV every packet opens."""
     return entry.sa.keys is not None and entry.sa.keys.icv_length > 0
 
 
 def top_of(entry: SadEntry) -> Top:
-    """Where an SA's window stands now."""
+    """The present top of an SA's window."""
     return Top(entry.window.top, entry.window.resume is None)

@@ -1,11 +1,13 @@
-"""The lines of `--verdicts`, one a frame. What a line says may be known at the end only: then it waits in a spool.
+"""The lines of `--verdicts`, one for each frame. A line whose cause or datagram is not known yet waits in a spool.
 
     write    a line, and the token of its packet's cause (watch.py)
-    part     a frame with an outer fragment, which may be completed by a later one
-    settle   what became of such a frame
-    finish   everything is known: the spool's lines go where the others went
+    part     a frame with an outer fragment, whose datagram a later frame may complete
+    settle   the outcome of such a frame
+    finish   everything is known: the spool's lines are written after the others
 
-Until the first line has to wait, lines are written at once.
+Lines are written at once until the first one has to wait. From then on all lines wait, to keep their order.
+
+What this does not do: find a cause (watch.py).
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from espsim.explain.watch import Token, cause_of, is_final
 from espsim.io.spool import LineSpool
 
 _FINAL, _CAUSE, _WAITS, _PART, _IGNORED = range(5)
-"""Kinds of the spool's lines: as it is; number: its cause's; a fragment not settled; completed by frame `number` (0: by
-none); ignored, of layer `number`."""
+"""Kinds of the spool's lines, each with a number: final; its cause's number; a fragment that is not settled; completed
+by the frame with this number (0: by none); ignored, of the layer with this number.
+"""
 _OPEN_END = "null}"
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """What became of a frame that completed nothing: see `espsim.io.fragments.Settled`. `cause` where it failed."""
+    """The outcome of a frame that completed nothing (`espsim.io.fragments.Settled`). `cause`: if it failed."""
 
     datagram: int | None
     layer: Layer | None
@@ -36,7 +39,7 @@ class Settling:
 
 
 class VerdictLines(Closing):
-    """Writes lines to `out`, which is at `path`. `close` forgets those that wait."""
+    """Writes lines to `out`, which is at `path`. `close` drops those that wait."""
 
     def __init__(self, out: IO[str], path: str) -> None:
         self._out, self._path = out, path
@@ -47,11 +50,11 @@ class VerdictLines(Closing):
         self._waiting: dict[int, int] = {}
 
     def write(self, line: dict[str, Any], token: Token) -> None:
-        """A frame's line (stats.verdict_line), whose last key, `cause`, is null as yet."""
+        """Write a frame's line (stats.verdict_line). Its last key, `cause`, is still null."""
         self.put(json.dumps(line), token)
 
     def put(self, text: str, token: Token) -> None:
-        """The same, as JSON already."""
+        """Write a line that is JSON already."""
         if is_final(token):
             cause = cause_of(token)
             self._put(text if cause is None else _with_cause(text, cause), _FINAL, 0)
@@ -63,15 +66,15 @@ class VerdictLines(Closing):
         self._put(text, _CAUSE, number)
 
     def part(self, line: dict[str, Any]) -> None:
-        """A frame with an outer fragment that completes nothing; `settle` says later what became of it."""
+        """A frame with an outer fragment that completes nothing. `settle` gives its outcome later."""
         if self._spool is None:
             self._spool = LineSpool(self._path)
         self._waiting[line["frame"]] = self._spool.write(json.dumps(line), _WAITS, 0)
 
     def settle(self, frame: int, settled: Settling) -> None:
-        """What became of the fragment in a frame."""
+        """Give the outcome of the fragment in a frame."""
         if self._spool is None:
-            raise RuntimeError("a frame is settled that does not wait")
+            raise RuntimeError("a frame was settled that does not wait")
         at = self._waiting.pop(frame)
         if settled.layer is not None:
             self._spool.renumber(at, _IGNORED, settled.layer)
@@ -80,7 +83,7 @@ class VerdictLines(Closing):
         self._spool.renumber(at, _PART, (settled.datagram or 0) << 4 | cause)
 
     def finish(self) -> None:
-        """Write what waits; causes are final."""
+        """Write what waits. Causes are final now."""
         if self._spool is None:
             return
         names = list(self._causes)
@@ -95,7 +98,7 @@ class VerdictLines(Closing):
         self.close()
 
     def close(self) -> None:
-        """Forget what waits; may be repeated."""
+        """Drop what waits. May be called twice."""
         if self._spool is not None:
             self._spool.close()
             self._spool = None

@@ -19,7 +19,7 @@ _FAMILIES = {2: "IPv4", 10: "IPv6", 24: "IPv6", 28: "IPv6", 30: "IPv6", 7: "brid
 
 
 class _Cursor:
-    """Takes fields off a frame one after another."""
+    """Takes the fields of a frame one after another."""
 
     def __init__(self, frame: Bytes) -> None:
         self.frame = frame
@@ -40,7 +40,7 @@ class _Cursor:
 
 
 def link_step(linktype: int, frame: bytes) -> Step | None:
-    """The link layer of a frame; None where there is none (raw IP)."""
+    """The link layer of a frame. None: there is none (raw IP)."""
     start = ip_start(linktype, frame)
     name, source, read = _READERS.get(linktype, ("", "", _nothing))
     cursor = _Cursor(Bytes(frame[:start] if start >= 0 else frame, Places()))

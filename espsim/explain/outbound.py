@@ -1,6 +1,6 @@
-"""One outbound packet as steps: a clear packet in, the packet on the wire out (`OutTrace`).
+"""One outbound packet as steps (`OutTrace`): from the clear packet to the packet on the wire.
 
-Offsets count from the first byte of the packet on the wire; the clear packet's bytes have none.
+Offsets count from the first byte of the packet on the wire. The clear packet's bytes have no offset.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OUTPUT = "RFC 4303 3.3"
 
 
 class OutboundSteps(OutTrace):
-    """Makes steps of one packet's run through `outbound`, and keeps what a result wants of them."""
+    """Makes the steps of one packet's run through `outbound`, and keeps what the result needs."""
 
     def __init__(self, outbound: Outbound, *, show_keys: bool) -> None:
         self.steps: list[Step] = []
@@ -45,7 +45,7 @@ class OutboundSteps(OutTrace):
         self._sealed: tuple[bytes, bytes, bytes, bytes] | None = None
 
     def chosen(self, packet: bytes, entry: SadEntry | None) -> None:
-        """The SA, by selector."""
+        """The SA that the selectors choose."""
         self.steps += inner_steps(trimmed(packet))
         mark = self._outbound.mark
         fields = [
@@ -53,7 +53,7 @@ class OutboundSteps(OutTrace):
             fact("mark", "not asked" if mark is None else f"0x{mark:x}"),
         ]
         if entry is None:
-            says = "no SA that is not inbound has a selector (and in transport mode the addresses) for it"
+            says = "no SA that may send has a selector (and in transport mode the addresses) for it"
         else:
             fields.append(fact("selector", shown_selector(entry.sa.selector)))
             says = f"{entry.sa.name}: the most specific selector that takes it, of equals the newest"
@@ -104,7 +104,7 @@ class OutboundSteps(OutTrace):
         self.steps.append(Step("sequence number", f"{_OUTPUT}.3", says, tuple(fields)))
 
     def sealed(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
-        """Kept until the packet around it is there, because that says where these bytes are."""
+        """Keep the sealed bytes. Their offsets are known when the packet around them is made."""
         if not self._done:
             self._sealed = header, seq_hi, iv, body
 
@@ -113,7 +113,7 @@ class OutboundSteps(OutTrace):
         keys = entry.sa.keys
         if keys is None or self._sealed is None or self.plaintext is None or self._done:
             return
-        self._done = entry.sa.mode is Mode.IPTFS  # of the outer packets after the first only the payloads are told
+        self._done = entry.sa.mode is Mode.IPTFS  # of the outer packets after the first only the payloads are shown
         header, seq_hi, iv, body = self._sealed
         wire = Bytes(packet, Places())
         at = len(packet) - len(header) - len(iv) - len(body)
@@ -124,12 +124,12 @@ class OutboundSteps(OutTrace):
         sealed = Step("encryption", f"{_OUTPUT}.2", payload.says, payload.fields, (again,) if again else ())
         fields = tuple(field for field in icv.fields if field.name == "received")
         fields = tuple(Field("ICV", f.offset, f.length, f.hex, f"{8 * f.length} bits") for f in fields)
-        says = f"{crypto.icv.hex()} goes behind the ciphertext" if crypto.icv else "none: nothing is authenticated"
+        says = f"{crypto.icv.hex()} goes after the ciphertext" if crypto.icv else "none: nothing is authenticated"
         self.steps += [sealed, Step("ICV", f"{_OUTPUT}.2", says, fields, icv.repeat)]
         self._outer(entry, wire, at)
 
     def fragmented(self, entry: SadEntry, pieces: tuple[bytes, ...]) -> None:
-        """The fragments that leave in the packet's place."""
+        """The fragments that leave instead of the packet."""
         fields = tuple(fact(f"fragment {n}", f"{len(piece)} bytes") for n, piece in enumerate(pieces, 1))
         most = outer_mtu(entry.sa, self._outbound.mtu)
         says = f"more than the {most} bytes that fit: it leaves in {len(pieces)} fragments, cut after it was sealed"
@@ -169,13 +169,13 @@ def _iv_step(crypto: Crypto, wire: Bytes) -> Step:
     field = wire.field("IV", crypto.at + esp.HEADER_LENGTH, len(crypto.iv), f"{len(crypto.iv)} bytes")
     if not suite.unique_iv:
         return Step("IV", "RFC 3602 3", "random for each packet", (field,))
-    says = "the sequence number under a random mask, so that none comes twice with one key (Linux's seqiv)"
+    says = "the sequence number under a random mask, so that no IV is used twice with one key (Linux's seqiv)"
     return Step("IV", "RFC 3686 3.1" if crypto.counter else "RFC 4106 3.1", says, (field,))
 
 
 @dataclass(slots=True)
 class Sealed:
-    """What was found out of one clear packet; as `packet.Explained`, and `sent.packet` is what goes to the wire."""
+    """One clear packet explained, as `packet.Explained` does. `sent.packet` is the packet on the wire."""
 
     seen: SeenFrame
     sent: Sent[SadEntry]
@@ -218,7 +218,7 @@ def _hex(data: bytes | None) -> str | None:
 
 
 def _leave(outbound: Outbound, sent: Sent[SadEntry], entry: SadEntry, told: OutboundSteps) -> None:
-    """What waits in IP-TFS's queue leaves: frames after this one are not read."""
+    """Send what waits in IP-TFS's queue, because frames after this one are not read."""
     delay = entry.sa.aggregation.init_delay
     if delay and sent.verdict is OutVerdict.SEALED:
         says = f"packets wait {delay / 1000:g} ms for others (init-delay); here it leaves now, with what came before"
@@ -231,7 +231,7 @@ def _leave(outbound: Outbound, sent: Sent[SadEntry], entry: SadEntry, told: Outb
 
 
 def seal_frame(outbound: Outbound, seen: SeenFrame, *, show_keys: bool = False) -> Sealed | None:
-    """Seal a frame's packet through `outbound` and tell the steps, the verdict last. None: it is not IP."""
+    """Seal a frame's packet through `outbound`, with its steps, the verdict last. None: it is not IP."""
     packet = seen.frame.ip
     if packet is None:
         return None

@@ -1,6 +1,6 @@
-"""What an audit log says of a packet's outer headers: addresses, flow label, and SPI and number where they can be read.
+"""The facts of a packet's outer headers for an audit log: addresses, flow label, SPI and sequence number.
 
-A later fragment has neither SPI nor number.
+A fragment after the first has no SPI and no sequence number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from espsim.wire import esp, ipv4, ipv6, ipv6_fragment
 
 
 class OuterFacts(NamedTuple):
-    """`flow` is IPv6's flow label, None of IPv4. Addresses are empty where there is no IP header."""
+    """`flow` is IPv6's flow label, None for IPv4. Addresses are empty where there is no IP header."""
 
     src: Address = b""
     dst: Address = b""
@@ -25,7 +25,7 @@ class OuterFacts(NamedTuple):
 
     @classmethod
     def of(cls, packet: bytes, ports: Collection[int]) -> OuterFacts:
-        """Of a packet from its IP header on; `ports`: the UDP ports that carry ESP."""
+        """The facts of a packet, which starts at its IP header. `ports`: the UDP ports that carry ESP."""
         version = packet[0] >> 4 if packet else 0
         if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
             facts = cls(packet[ipv4.SRC], packet[ipv4.DST])
@@ -41,7 +41,7 @@ class OuterFacts(NamedTuple):
 
 
 def _later(packet: bytes, next_header_at: int) -> bool:
-    """Whether it is a fragment that is not the first; `next_header_at` is in IPv6's fragment header, if it has one."""
+    """Whether it is a fragment after the first. `next_header_at` is in IPv6's fragment header, if it has one."""
     if packet[0] >> 4 == 4:
         return bool(ipv4.flags(packet) & ipv4.OFFSET_MASK)
     at, kind = ipv6.HEADER_LENGTH, packet[ipv6.NEXT_HEADER]

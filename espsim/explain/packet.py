@@ -1,9 +1,9 @@
-"""One packet explained: run through the path that gives its verdict, with every step of the run kept.
+"""One packet explained: run through the reference path, with every step of the run kept.
 
     steps: list[Step] = []
     received = open_packet(sad, packet, trace=steps.append)
 
-`explain_packet` is the same with a frame around it, and gives what `espsim explain --json` prints.
+`explain_packet` does the same for a frame, and gives what `espsim explain --json` prints.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ from espsim.sad.sad import Sad
 
 @dataclass(slots=True)
 class Explained:
-    """What was found out of one ESP packet. Bytes are None where the run did not come to them, or does not have them.
+    """One ESP packet explained. Bytes are None where the run did not reach them, or the suite does not have them.
 
-    `frames`: those whose fragments the packet was put together from; empty where it came whole. `datagram`: of an outer
-    fragment, the frame that completes its datagram. `icv` is as received,
-    `icv_expected` as computed; `plaintext` is all that was decrypted, of a packet whose ICV is right. Of ESP in ESP all
-    these are the last layer's.
+    `frames`: the frames with the packet's fragments; empty where it came whole. `datagram`: for an outer fragment, the
+    frame that completes its datagram. `icv` is as received, `icv_expected` as computed. `plaintext` is all that was
+    decrypted, if the ICV is right. With ESP in ESP these are the last layer's.
     """
 
     frame: int
@@ -97,10 +96,10 @@ def open_packet(
     sad: Sad, packet: bytes, *, mark: int | None = 0, now: float = 0.0, trace: Tell | None = None,
     show_keys: bool = False,
 ) -> Received[SadEntry] | None:  # fmt: skip
-    """Open one IP packet under a SAD's SAs, whose windows and counters move; None: it is not ESP.
+    """Open one IP packet under a SAD's SAs. Their windows and counters move. None: it is not ESP.
 
-    `now` in seconds; `mark` None asks no marks. `trace` is called with every `Step` of the run, the verdict last; keys
-    are in them as fingerprints unless `show_keys`.
+    `now` in seconds. `mark` None: marks are not asked. `trace` is called with every `Step` of the run, the verdict
+    last. The steps have keys as fingerprints unless `show_keys`.
     """
     inbound = Inbound(sad, mark=mark)
     if trace is None:
@@ -113,9 +112,9 @@ def open_packet(
 
 
 def explain_packet(inbound: Inbound, seen: SeenFrame, *, show_keys: bool = False) -> Explained | None:
-    """Run a frame's packet through `inbound` and tell its steps, the link layer's first and the verdict left out.
+    """Run a frame's packet through `inbound`, with its steps from the link layer on. None: it is not ESP.
 
-    None: it is not ESP. `finish` adds the verdict.
+    `finish` adds the verdict, the last step.
     """
     record, packet = seen.record, seen.frame.ip
     if packet is None:
@@ -144,7 +143,7 @@ def explain_part(seen: SeenFrame, ports: Collection[int]) -> Explained:
 
 
 def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
-    """The verdict as the last step, with the cause and its sentence where the packet failed."""
+    """Add the verdict as the last step, with the cause and its sentence if the packet failed."""
     explained.cause, explained.detail = cause, detail
     sentence = None
     if explained.datagram is not None:
@@ -155,12 +154,12 @@ def finish(explained: Explained, cause: str | None, detail: str | None) -> None:
 def _run(
     inbound: Inbound, arrived: tuple[bytes, float, bool, bool], tell: Tell, places: Places, show_keys: bool
 ) -> tuple[InboundSteps, Received[SadEntry] | None]:
-    """A packet, its time, whether it is outgoing and came in TCP, through the path; told once it is known as ESP."""
+    """Run a packet through the path. `arrived`: packet, time, outgoing, in TCP. Only ESP's steps go to `tell`."""
     packet, now, outgoing, in_tcp = arrived
     heard: list[Step] = []
     told = InboundSteps(inbound, heard.append, places, show_keys=show_keys)
     before, inbound.trace = inbound.trace, told
-    headers = header_steps(packet, inbound.ports, places)  # with the ports as they are before the packet
+    headers = header_steps(packet, inbound.ports, places)  # before the run, which may change the ports
     try:
         received = inbound.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
     finally:

@@ -1,7 +1,7 @@
-"""Outer fragments that complete nothing: they wait until the reader's joiner says what became of their datagram.
+"""Outer fragments that complete nothing: they wait until the reader's joiner knows the outcome of their datagram.
 
-How many wait is bounded, because the joiner's memory is. With several workers the reader is ahead of the rows, so what
-is settled may wait too, until the rows have come.
+The joiner's memory bounds how many wait. With several workers the reader is ahead of the rows, so an outcome may wait
+too, until its rows have come.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from espsim.io.fragments import Settled
 
 
 class Parts:
-    """Tells the collector of datagrams that were never completed, and the lines (None: there are none) of all."""
+    """Reports datagrams that were never completed to the collector, and all outcomes to `lines` (None: no lines)."""
 
     def __init__(self, collector: Collector, lines: VerdictLines | None) -> None:
         self._collector, self._lines = collector, lines
@@ -24,13 +24,13 @@ class Parts:
         self._early: list[Settled] = []
 
     def part(self, frame: int, captured: int, wire: int, line: dict[str, Any] | None) -> None:
-        """A frame of the capture that completes nothing, and its line."""
+        """Take a frame that completes nothing, and its line."""
         self._sizes[frame] = captured, wire
         if self._lines is not None and line is not None:
             self._lines.part(line)
 
     def settle(self, settled: Iterable[Settled]) -> None:
-        """What became of datagrams, in the joiner's order."""
+        """Take the outcomes of datagrams, in the joiner's order."""
         all_of_them, self._early = [*self._early, *settled], []
         for one in all_of_them:
             if all(frame in self._sizes for frame in one.frames):

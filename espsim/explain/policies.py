@@ -13,7 +13,7 @@ from espsim.sad.entry import SadEntry
 
 
 def policy_step(path: Path, judged: Judged) -> Step:
-    """The policy that took the packet, its templates, and the SAs under which the packet came."""
+    """The policy that takes the packet, its templates, and the SAs under which the packet came."""
     policy = judged.policy
     fields: list[Field] = [fact("direction", judged.direction)]
     if policy is not None:
@@ -30,7 +30,7 @@ def policy_step(path: Path, judged: Judged) -> Step:
 
 
 def policy_answer(verdict: Verdict, own: SadEntry | None) -> Explanation:
-    """The cause of a verdict of the policies; `own`: the SA under which the packet came, None: it came in clear."""
+    """The cause of a policy's verdict. `own`: the SA under which the packet came. None: it came in clear."""
     if verdict is Verdict.NO_POLICY:
         why = "the default of `ip xfrm policy getdefault` blocks" if own is None else "any mode but transport needs one"
         return Explanation("no-policy", f"no in or fwd policy takes the packet, and {why}: add one for its addresses")
@@ -41,9 +41,7 @@ def policy_answer(verdict: Verdict, own: SadEntry | None) -> Explanation:
             "template", "the policy has 6 templates: Linux installs it and drops all its packets; use fewer"
         )
     if own is None:
-        return Explanation(
-            "template", "it came in clear, and the policy that takes it wants ESP: the peer does not send it"
-        )
+        return Explanation("template", "it came in clear, and its policy wants ESP: make the peer protect this traffic")
     sa = own.sa
     return Explanation(
         "template",

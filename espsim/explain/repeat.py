@@ -1,7 +1,7 @@
-"""Lines for a shell that compute a value again without espsim: openssl, or a few lines of Python with `cryptography`.
+"""Shell commands that compute a value again without espsim: with openssl, or with Python and `cryptography`.
 
-Each prints one value in lower-case hex. Keys stand in them as $KEY, $SALT and $AUTH_KEY (hex digits), unless they are
-to be shown (`keys.Shown`). Hex is broken into lines of 64 digits, which bytes.fromhex passes over.
+Each prints one value in lower-case hex. Keys are written $KEY, $SALT and $AUTH_KEY (hex digits), unless they are to be
+shown (`keys.Shown`). Hex is broken into lines of 64 digits; bytes.fromhex ignores line feeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from espsim.explain.steps import Repeat
 
 _DIGITS = 64
 _SHORT = 40
-"""Digits that stand in a line with other things."""
+"""At most so many hex digits share a line with other text."""
 _HEX = "h = bytes.fromhex"
 _AEAD = "from cryptography.hazmat.primitives.ciphers.aead import "
 _CIPHER = "from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes"
@@ -26,7 +26,7 @@ _OPENSSL = {"cbc(aes)": "aes-{}-cbc", "cbc(camellia)": "camellia-{}-cbc", "cbc(d
 
 
 def _python(lines: list[str], *words: str) -> str:
-    """`words` reach the script as sys.argv[1:]."""
+    """A Python script as a shell command. `words` are its sys.argv[1:]."""
     return " ".join(["python3 -c '\n" + "\n".join(lines) + "'", *words])
 
 
@@ -40,7 +40,7 @@ def _h(data: bytes) -> str:
 
 
 def checksum(header: bytes) -> Repeat:
-    """An IPv4 header's checksum (RFC 1071); `header` has zeros in its place."""
+    """An IPv4 header's checksum (RFC 1071). `header` has zeros in the checksum's place."""
     lines = [
         _HEX,
         f"b = {_h(header)}",
@@ -51,7 +51,7 @@ def checksum(header: bytes) -> Repeat:
 
 
 def esn(low: int, high: int, size: int, seq: int) -> Repeat:
-    """RFC 4303 appendix A2.2 as arithmetic: the whole 64-bit number."""
+    """The 64-bit number, by the arithmetic of RFC 4303 appendix A2.2."""
     lines = [
         f"Tl, Th, W, Seql = {low}, {high}, {size}, {seq}",
         "if Tl >= W - 1: Seqh = Th if Seql >= Tl - W + 1 else Th + 1",
@@ -62,17 +62,17 @@ def esn(low: int, high: int, size: int, seq: int) -> Repeat:
 
 
 def nonce(shown: Shown, iv: bytes) -> Repeat:
-    """Salt, then IV."""
+    """The nonce: salt, then IV."""
     return Repeat("nonce", f"echo {shown.salt}{iv.hex()}")
 
 
 def counter_block(shown: Shown, iv: bytes) -> Repeat:
-    """AES-CTR's first one: the SA's nonce, the IV, 1 (RFC 3686 4)."""
+    """AES-CTR's first counter block: the SA's nonce, the IV, 1 (RFC 3686 4)."""
     return Repeat("counter block", f"echo {shown.salt}{iv.hex()}00000001")
 
 
 def aad(parts: list[bytes]) -> Repeat:
-    """The parts one after another."""
+    """The AAD: its parts one after another."""
     if sum(map(len, parts)) > _DIGITS // 4:
         lines = [f"a += {_h(part)}" for part in parts]
         return Repeat("AAD", _python([_HEX, 'a = b""', *lines, "print(a.hex())"]))
@@ -80,7 +80,7 @@ def aad(parts: list[bytes]) -> Repeat:
 
 
 def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
-    """The ICV over a ciphertext; `whole_aad` of a MAC is all that it covers."""
+    """The ICV of a ciphertext. For a MAC, `whole_aad` is all that the MAC covers."""
     keys = shown.keys
     if keys.suite.kind is SuiteKind.AUTHENC:
         return Repeat("ICV", _python(_mac_lines(shown, whole_aad), shown.auth_key))
@@ -102,7 +102,7 @@ def icv(shown: Shown, iv: bytes, ciphertext: bytes, whole_aad: bytes) -> Repeat:
 
 
 def _mac_lines(shown: Shown, covered: bytes) -> list[str]:
-    """A script that prints a MAC, cut to the ICV; its argument is the key."""
+    """A script that prints a MAC, cut to the ICV's length. Its argument is the key."""
     auth, size = shown.keys.suite.auth or "digest_null", shown.keys.icv_length
     if auth == "cmac(aes)":
         return [
@@ -128,7 +128,7 @@ def _mac_lines(shown: Shown, covered: bytes) -> list[str]:
 
 
 def _made(shown: Shown) -> tuple[str, int]:
-    """The package's object, and the length of its tags."""
+    """The expression of `cryptography`'s AEAD object, and the length of its tags."""
     keys = shown.keys
     name = _CLASSES[keys.suite.cipher]
     if name == "AESCCM":
@@ -137,7 +137,7 @@ def _made(shown: Shown) -> tuple[str, int]:
 
 
 def _keystream(name: str) -> str:
-    """The cipher that takes an AEAD's keystream off (aead/icv.py)."""
+    """The cipher with an AEAD's keystream (aead/icv.py)."""
     if name == "ChaCha20Poly1305":
         return 'Cipher(algorithms.ChaCha20(key, h("01000000") + n), None)'
     if name == "AESCCM":
@@ -146,7 +146,7 @@ def _keystream(name: str) -> str:
 
 
 def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | None:
-    """The plaintext of ciphertext and ICV; None where nothing is encrypted."""
+    """The plaintext of ciphertext and ICV. None: nothing is encrypted."""
     keys = shown.keys
     if keys.suite.kind is SuiteKind.AUTHENC:
         return _openssl(shown, iv, body[: len(body) - keys.icv_length], decrypting=True)
@@ -170,7 +170,7 @@ def decrypt(shown: Shown, iv: bytes, body: bytes, whole_aad: bytes) -> Repeat | 
 
 
 def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repeat | None:
-    """The ciphertext, of an AEAD with its ICV; None where nothing is encrypted."""
+    """The ciphertext, for an AEAD with its ICV. None: nothing is encrypted."""
     keys = shown.keys
     if keys.suite.kind is SuiteKind.AUTHENC:
         return _openssl(shown, iv, plaintext, decrypting=False)
@@ -193,7 +193,7 @@ def encrypt(shown: Shown, iv: bytes, plaintext: bytes, whole_aad: bytes) -> Repe
 
 
 def _openssl(shown: Shown, iv: bytes, data: bytes, *, decrypting: bool) -> Repeat | None:
-    """CBC and CTR, by `openssl enc`, which takes its input in base64."""
+    """CBC and CTR, with `openssl enc`. Its input is base64."""
     keys = shown.keys
     if keys.suite.cipher not in _OPENSSL:
         return None

@@ -1,8 +1,9 @@
-"""A capture through the reference path, with all that is said of it: counts, causes, notes, lines, inner packets.
+"""A capture through the reference path, with its results: counts, causes, notes, lines, inner packets.
 
-run_batches.py takes one through the batch path, which says the same; this file needs no kernel.
+run_batches.py does the same with the batch path. This file loads no kernel.
 
-Does not judge a packet (reference/inbound.py), or say why one failed (watch.py collects, causes.py answers).
+What this does not do: judge a packet (reference/inbound.py), or say why one failed (watch.py collects, causes.py
+answers).
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ Begin = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The capture, where the inner packets go, and where a line for every packet goes; all outputs together.
+    """The capture, and the outputs: inner packets, a line for every packet, auditable events (auditable.py).
 
-    `reassemble`: outer fragments are put together. `audit`: where the auditable events go (auditable.py).
+    `reassemble`: outer fragments are put together.
     """
 
     capture: str
@@ -54,25 +55,25 @@ class Files:
     audit: AuditLog | None = None
 
     def joiner(self, inbound: Inbound) -> Joiner:
-        """Who puts outer fragments and TCP streams together."""
+        """What puts outer fragments and TCP streams together."""
         return joiner_for(inbound, reassemble=self.reassemble)
 
     def writer(self, kind: type[_W], *, nanosecond: bool) -> _W | NoWriter:
-        """Where the inner packets go."""
+        """The writer of inner packets."""
         if self.output is None:
             return NoWriter(self.outputs)
         return kind(self.output, nanosecond=nanosecond, outputs=self.outputs)
 
     def verdict_lines(self) -> AbstractContextManager[VerdictLines | None]:
-        """Where the lines go."""
+        """The writer of lines, None where none are wanted."""
         return nullcontext() if self.lines is None else VerdictLines(self.lines, self.verdicts or "")
 
 
 @dataclass(slots=True)
 class RanCapture:
-    """What came of a capture. `cut`: it ends in the middle of a frame, and what was whole is counted.
+    """The results of a capture. `cut`: it ends in the middle of a frame; the frames before it are counted.
 
-    `secrets` counts blocks of ESP's secrets in it, `late_secrets` those of them after a frame.
+    `secrets` counts blocks of ESP's secrets, `late_secrets` those of them that come after a frame.
     """
 
     stats: InboundStats = field(default_factory=InboundStats)
@@ -85,7 +86,7 @@ class RanCapture:
     def end(
         self, collector: Collector, parts: Parts, lines: VerdictLines | None, audit: AuditLog | None = None
     ) -> None:  # fmt: skip
-        """The capture is over."""
+        """The results at the end of the capture."""
         collector.end()
         if audit is not None:
             audit.finish()
@@ -95,7 +96,7 @@ class RanCapture:
 
 
 def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> RanCapture:
-    """The reference path. `begin` hears the first frame's time in seconds."""
+    """Run a capture through the reference path. `begin` is called with the first frame's time in seconds."""
     engine, ran = engine_by_name("cryptography"), RanCapture()
     watch = Watch(known, engine, inbound.ports)
     with (
@@ -134,7 +135,7 @@ def one_by_one(files: Files, inbound: Inbound, known: Known, begin: Begin) -> Ra
 def _one(
     frame: Frame, inbound: Inbound, watch: Watch, stats: InboundStats, lines: VerdictLines | None
 ) -> Received[SadEntry] | None:
-    """One frame of the reference path: counted, explained, its line written."""
+    """Run one frame: count it, explain it, write its line."""
     received = None
     if frame.ip is not None:
         received = inbound.receive(frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing, in_tcp=frame.in_tcp)
@@ -155,13 +156,13 @@ def _one(
 
 
 def _audit(audit: AuditLog, frame: Frame, received: Received[SadEntry] | None, ports: frozenset[int]) -> None:
-    """Tell the audit log of a frame, where it is an event."""
+    """Write a frame to the audit log if it is an auditable event."""
     if received is not None and received.verdict in EVENT_OF:
         audit.take(pick(happened(received, lambda: frame.ip or b"", frame.number, frame.time_ns, ports)))
 
 
 def write_late(inbound: Inbound, writer: CaptureWriter | NoWriter, now: float) -> None:
-    """What comes out of IP-TFS's receivers up to `now` (seconds), at the times at which the waiting ends."""
+    """Write what IP-TFS's receivers give up to `now` (seconds), each packet at the time when its waiting ends."""
     for late in inbound.tunnels.elapse(now):
         for packet in late.packets:
             writer.write(packet, late.time_ns)
@@ -173,11 +174,11 @@ def _line(frame: Frame, received: Received[SadEntry] | None, layer: Layer, *, mo
 
 
 def settle(joiner: Joiner | None, parts: Parts) -> None:
-    """Hand on what the reader's joiner has settled."""
+    """Pass the outcomes of the reader's joiner to `parts`."""
     if joiner is not None:
         parts.settle(joiner.settled())
 
 
 def fragments_of(joiner: Joiner | None) -> Fragments | None:
-    """What the reader's joiner has counted; None where fragments stayed apart."""
+    """The counts of the reader's joiner. None: fragments stayed apart."""
     return joiner.fragments if joiner is not None and joiner.reassembles else None

@@ -1,4 +1,4 @@
-"""A capture through the batch path, by one worker or several: run.py in batches."""
+"""A capture through the batch path, with one worker or several. It gives the results of run.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _EVENTS = [int(verdict) for verdict in EVENT_OF]
 def in_batches(
     files: Files, inbound: Inbound, known: Known, begin: Begin, way: _Way, *, advance: Advance = lambda at: None
 ) -> RanCapture:  # fmt: skip
-    """The batch path. `advance` hears how many bytes of the capture are done."""
+    """Run a capture through the batch path. `advance` is called with how many bytes of the capture are done."""
     lane = InboundLane(
         BatchOffloaded(inbound, way.engine)
         if isinstance(inbound, OffloadedInbound)
@@ -82,7 +82,7 @@ class _Way(Share, Protocol):
 
 
 class _Line(NamedTuple):
-    """A row's line, and its token's code."""
+    """A row's line, and the code of its token."""
 
     text: str
     code: int
@@ -98,7 +98,7 @@ class _Part(NamedTuple):
 
 
 class _Note(NamedTuple):
-    """What a piece has to say: lines, and parts of datagrams; what a device did; what the audit log may want."""
+    """A piece's results: lines and parts of datagrams, a device's counts, events for the audit log."""
 
     lines: list[_Line | _Part]
     kinds: list[CountedKind]
@@ -106,7 +106,7 @@ class _Note(NamedTuple):
 
 
 class _Taker:
-    """Pieces as they come: counted, explained, their lines written, their inner packets too."""
+    """Takes pieces in order: counts and explains their packets, writes lines and inner packets."""
 
     def __init__(  # noqa: PLR0917
         self, path: BatchInbound, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
@@ -120,7 +120,7 @@ class _Taker:
         self.parts = Parts(self._sift, lines)
 
     def order(self, piece: Piece[PacketBatch], ask: Callable[[Any], Any]) -> _Note | None:
-        """As batch.run.capture.Taker, like the next ones."""
+        """As batch.run.capture.Taker, and so are the other methods."""
         batch, path = piece.batch, self._path
         looked = self._sift.take(batch, ask)
         events = self._events(piece) if self._audit is not None else []
@@ -131,7 +131,7 @@ class _Taker:
         return _Note(lines, [], events) if lines or events else None
 
     def _events(self, piece: Piece[PacketBatch]) -> list[AuditEvent]:
-        """What of a piece is an auditable event."""
+        """The auditable events of a piece."""
         return pick(self._happened(piece, np.flatnonzero(np.isin(piece.batch.verdict, _EVENTS)).tolist()))
 
     def _happened(self, piece: Piece[PacketBatch], rows: list[int]) -> Iterator[Happened]:
@@ -153,7 +153,7 @@ class _Taker:
         return [_Part(frame, captured, wire, None) for frame, captured, wire in zip(*facts, strict=True)]
 
     def place(self) -> OutputPlace | None:
-        """Where the inner packets go."""
+        """The place of the inner packets in the output."""
         return self._writer.place()
 
     def room(self, piece: Piece[PacketBatch]) -> int:
@@ -173,7 +173,7 @@ class _Taker:
                 continue
             time_ns = int(piece.time_ns[out.row]) if out.time_ns is None else out.time_ns
             for packet in out.packets:
-                self._writer.write(packet, time_ns)  # in its place: what was yielded has been written
+                self._writer.write(packet, time_ns)  # it keeps its place: all that was yielded has been written
 
     def _of_rows(
         self, piece: Piece[PacketBatch], rows: slice, passed: npt.NDArray[np.bool_] | None = None
@@ -208,7 +208,7 @@ class _Taker:
     def _all_lines(
         self, piece: Piece[PacketBatch], answers: list[Received[SadEntry] | None], codes: list[int]
     ) -> list[_Line | _Part]:
-        """A line for each row, or for a fragment one that waits."""
+        """A line for each row; a waiting one for a fragment."""
         batch, modelled = piece.batch, isinstance(self._path, BatchOffloaded)
         columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
         facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, codes, strict=True)
@@ -222,7 +222,7 @@ class _Taker:
         return found
 
     def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> RanCapture:
-        """The capture is over."""
+        """The results at the end of the capture."""
         if not isinstance(self._path, BatchOffloaded):
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
@@ -233,13 +233,13 @@ class _Taker:
 
 
 def _passed(batch: PacketBatch) -> npt.NDArray[np.bool_]:
-    """The rows whose inner packets go out."""
+    """The rows whose inner packets are written."""
     passed: npt.NDArray[np.bool_] = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
     return passed
 
 
 def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:
-    """Source and destination of every row: as parsed, because where a packet was opened its headers may have moved."""
+    """Source and destination of every row, from the columns: opening a packet may have moved its headers."""
     words = zip(*(column.tolist() for column in (batch.family, batch.saddr, batch.daddr)), strict=True)
     for row, (family, saddr, daddr) in enumerate(words):
         if family:

@@ -1,4 +1,4 @@
-"""A selector in a few words."""
+"""A selector as messages show it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The collector over batches: batch/inbound/sift.py goes through the rows and stops at each that is to be looked at.
+"""The collector over batches: batch/inbound/sift.py goes through the rows and stops at each that needs a look.
 
 A run without failures costs one call a batch. Rows of groups that have been looked at enough are only counted, in the
-kernel. What is looked at goes through the code of `watch.Watch`, in the same order.
+kernel. The rows that get a look go through the same code as in `watch.Watch`, in the same order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _RIGHT = frozenset(map(int, (Verdict.DELIVERED, Verdict.TRAILER)))
 
 
 class Look(NamedTuple):
-    """A row that is to be looked at, and its group."""
+    """A row that needs a look, and its group."""
 
     group: int
     fate: Received[SadEntry]
@@ -40,10 +40,11 @@ class Look(NamedTuple):
 
 
 class Sift(Collector):
-    """Batches of `path`, in arrival order. Made before the first one runs.
+    """The collector for batches of `path`, in arrival order. Make it before the first batch runs.
 
-    `memory(shape, dtype)` makes what batches move, zeroed. Where workers share it, `take` may run in each of them, in
-    turn: it hands every row that is to be looked at to `look`, which runs where the groups are, in the first process.
+    `memory(shape, dtype)` makes zeroed arrays for the state between batches. If workers share that memory, `take` may
+    run in each of them, in turn. It hands every row that needs a look to `look`, which runs in the first process, where
+    the groups are.
     """
 
     def __init__(self, known: Known, path: BatchInbound, memory: Callable[..., Any] = np.zeros) -> None:
@@ -77,7 +78,7 @@ class Sift(Collector):
         return row is not None and bool(self._state[row, kernel.FLAGS] & kernel.AUTHENTIC)
 
     def take(self, batch: PacketBatch, look: Callable[[Look], int]) -> dict[int, int]:
-        """A batch that has run: by row, what `look` said of those that were looked at. `codes` has the others too."""
+        """Take a batch that has run. Returns the codes that `look` gave, by row; `codes` has the other rows too."""
         rows, own = len(batch), self._path.own_of(batch)
         if len(self._group_of) < rows:
             self._group_of = np.zeros(rows, np.int32)
@@ -93,7 +94,7 @@ class Sift(Collector):
             while (row := self._sift(row + 1, before, self._group_of)) >= 0:
                 (fate,) = self._path.answers(batch, slice(row, row + 1))
                 if fate is None:
-                    raise RuntimeError("a row that is no packet has a group")
+                    raise RuntimeError("a row that is not a packet has a group")
                 looked[row] = look(Look(int(self._group_of[row]), fate, seen_in(batch, row, fate)))
             row = end
             if end in nested and self._layers(end, nested[end]):
@@ -101,19 +102,19 @@ class Sift(Collector):
         return looked
 
     def _sift(self, first: int, facts: list[Any], group_of: I32) -> int:
-        """The first row from `first` on that is to be looked at; -1: none of these."""
+        """The first row from `first` on that needs a look; -1: there is none."""
         sift: Callable[..., int] = kernel.sift
         return sift(first, *facts, self._state, self._keys, self._slots, self._counts, self._used, group_of)
 
     def _layers(self, row: int, fate: Received[SadEntry]) -> bool:
-        """ESP in ESP: each layer as a row of its own. Whether the last one is to be looked at."""
+        """Take ESP in ESP, each layer as a row of its own. Returns whether the last layer needs a look."""
         found = -1
         for layer in fate.layers:
             found = self._sift(0, self._row_of(layer), self._group_of[row : row + 1])
         return found >= 0
 
     def _row_of(self, layer: Received[SadEntry]) -> list[Any]:
-        """A layer's answer as `facts` of one row."""
+        """A layer's answer in columns of one row."""
         rows = self._path.columns.rows
         used, own = (-1 if e is None else rows.get(e.sa_index, -1) for e in (layer.used, layer.entry))
         outer = None if layer.around is None else parse_outer(layer.around.inner or b"", self._ports)
@@ -129,7 +130,7 @@ class Sift(Collector):
         ]  # fmt: skip
 
     def look(self, one: Look) -> int:
-        """Look at a row: the code of its token."""
+        """Look at a row. Returns the code of its token."""
         if one.group == len(self._made):
             self._made.append(FailureGroup(one.fate.verdict, one.fate.entry))
             self.groups.append(self._made[-1])
@@ -146,13 +147,13 @@ class Sift(Collector):
         return codes
 
     def token(self, code: int) -> Token:
-        """Where the groups are, the token of a code."""
+        """The token of a code. Only the process with the groups can call it."""
         if code < 0:
             return None
         return self._made[code] if code < GROUPS else self._looked[code - GROUPS]
 
     def end(self) -> None:
-        """As Collector; the groups have their counts from here on."""
+        """As Collector. From now on the groups have their counts."""
         for group, packets in zip(self._made, self._counts[:, kernel.PACKETS].tolist(), strict=False):
             group.packets = packets
         odd = self._state[:, kernel.ODD]
@@ -163,7 +164,7 @@ class Sift(Collector):
 
 
 def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> CapturedPacket:
-    """What the capture says of a row that failed. A window may have refused one that is plaintext by then."""
+    """What the capture says of a failed row. A window may have refused it after it was opened, so it is plaintext."""
     packet, opened = batch.packet(row), None
     if fate.verdict in REPLAY_VERDICTS:
         code = int(batch.opened[row])
@@ -175,8 +176,10 @@ def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> CapturedP
 
 
 def _closed(packet: bytes, esp: int, end: int, used: SadEntry) -> bytes:
-    """The packet as it came: ciphertext where an engine left plaintext. Only its ICV, which is still there, depends on
-    the number."""
+    """The packet as it came, with ciphertext where an engine left plaintext.
+
+    The ciphertext is made again; the ICV, which depends on the number, is still there.
+    """
     keys = used.sa.keys
     if keys is None:
         return packet

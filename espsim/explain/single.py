@@ -1,8 +1,9 @@
-"""One frame of a capture explained as the run of the whole capture would judge it.
+"""One frame of a capture, explained as the run of the whole capture would judge it.
 
-Frames before it are run first, through the same path and past the same collector of causes. What comes behind it is not
-read, with one exception: where a packet's ICV is wrong or its number too old, or it is a fragment, up to AHEAD frames
-of a file may still tell (others of its SA open: damage; numbers rise again: a restart; the other fragments come).
+Frames before it run first, through the same path and the same collector of causes. Frames after it are not read, with
+one exception. If the packet's ICV is wrong, its number is too old, or it is a fragment, up to AHEAD later frames of a
+file are read, because they may decide the cause: other packets of its SA open (damage), numbers rise again (a restart),
+the other fragments come.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ from espsim.reference.outer import parse_outer
 from espsim.sad.entry import SadEntry
 
 AHEAD = 1024
-"""Frames of a file that may be looked at behind the one that is explained."""
+"""How many frames of a file may be read after the one that is explained."""
 
 Begin = Callable[[float], None]
 
 
 class Ear:
-    """Hears of the frames before anything runs them; it has them as they were then, and the SAs too."""
+    """Gets each frame before it runs, so it sees the frames and SAs as they were then."""
 
     def passes(self, seen: SeenFrame) -> None:
         """A frame before the one that is explained."""
@@ -46,9 +47,9 @@ class Ear:
 
 
 class Single:
-    """Explains one of `frames`. `begin` hears the first frame's time in seconds; `where` is the capture's name.
+    """Explains one of `frames`. `begin` is called with the first frame's time in seconds. `where`: the capture's name.
 
-    `reassemble`: outer fragments are put together; `ear` hears of the frames.
+    `reassemble`: outer fragments are put together. `ear` gets each frame before it runs.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Single:
         return explained
 
     def _part(self, seen: SeenFrame, inbound: Inbound) -> Explained:
-        """An outer fragment that completes nothing: what becomes of it, a later frame may say."""
+        """Explain an outer fragment that completes nothing. A later frame may decide its outcome."""
         number = seen.frame.number
         settled = _settled_in(number, seen.settled)
         if settled is None:
@@ -160,7 +161,7 @@ def _has_esp(seen: SeenFrame, inbound: Inbound) -> bool:
 
 
 def _run(seen: SeenFrame, inbound: Inbound, watch: Watch) -> None:
-    """A frame that is not the one: the path and the collector see it."""
+    """Run a frame that is not explained, through the path and the collector."""
     if seen.frame.ip is not None:
         frame = seen.frame
         received = inbound.receive(seen.frame.ip, frame.time_ns / 1e9, outgoing=frame.outgoing, in_tcp=frame.in_tcp)
@@ -178,14 +179,14 @@ def _tell(received: Received[SadEntry], seen: SeenFrame, watch: Watch) -> Token:
 
 
 def _answer(token: Token) -> Explanation | None:
-    """The packet's own cause where it was looked at, else its group's where that is one."""
+    """The packet's own cause if it was looked at, else its group's if it has one."""
     if isinstance(token, Sample):
         return token.answer
     return token.whole if isinstance(token, FailureGroup) else None
 
 
 def _joined(seen: SeenFrame) -> list[int]:
-    """The frames that a datagram was put together from."""
+    """The frames with a datagram's fragments."""
     for one in seen.settled:
         if one.datagram == seen.frame.number:
             return sorted((*one.frames, one.datagram))

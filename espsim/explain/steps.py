@@ -1,4 +1,4 @@
-"""What an explanation consists of: steps in the order in which they ran, each with the bytes that it looked at."""
+"""The parts of an explanation: steps in the order in which they ran, each with the bytes that it used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 class Field:
     """Some bytes and what they mean.
 
-    `offset` counts bytes from the frame's first one and is None for what is not in the frame (a salt, ESN's high half,
-    plaintext); `hex` is lower case without 0x, None where there are no bytes or where they are hidden; `value` is what
-    they say, for people.
+    `offset` counts from the frame's first byte. None: the bytes are not in the frame (a salt, ESN's high half,
+    plaintext). `hex` is lower case without 0x. None: there are no bytes, or they are hidden. `value` is their meaning,
+    for people.
     """
 
     name: str
@@ -29,9 +29,9 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """How to compute a value again without espsim: `command` is for a shell and prints it in hex.
+    """How to compute a value again without espsim. `command` is for a shell and prints the value in hex.
 
-    $KEY, $SALT and $AUTH_KEY in it are hex digits that the reader has to set, unless keys are shown.
+    The reader sets $KEY, $SALT and $AUTH_KEY to hex digits, unless keys are shown.
     """
 
     of: str
@@ -44,7 +44,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its name, where it is specified, what came of it in a sentence, its bytes, and how to repeat it."""
+    """One step: its name, its specification, its result in a sentence, its bytes, and how to compute them again."""
 
     step: str
     source: str
@@ -64,20 +64,20 @@ class Step:
 
 
 Tell = Callable[[Step], None]
-"""Who hears the steps, one by one: `list.append`, say."""
+"""A function that gets the steps one by one, such as `list.append`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a packet's bytes are in its frame: (first byte in the packet, first byte in the frame, how many) each.
+    """Where a packet's bytes are in its frame, as (first byte in the packet, first byte in the frame, length).
 
-    A packet that was put together from fragments has only some of its bytes in the frame that completed it.
+    Of a packet that was put together from fragments, only some bytes are in the frame that completed it.
     """
 
     parts: tuple[tuple[int, int, int], ...] = ((0, 0, 1 << 30),)
 
     def offset(self, at: int, length: int) -> int | None:
-        """The frame's offset of `length` bytes at `at` of the packet, None where they are not all in it."""
+        """The offset in the frame of the packet's `length` bytes at `at`. None: not all of them are in the frame."""
         for start, place, size in self.parts:
             if start <= at and at + length <= start + size:
                 return place + at - start
@@ -86,13 +86,13 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """Bytes whose fields are told; `places` None: none of them is in the frame."""
+    """Bytes of which fields are made. `places` None: none of them is in the frame."""
 
     data: bytes
     places: Places | None = None
 
     def field(self, name: str, at: int, length: int, value: int | str | None = None) -> Field:
-        """The field of `length` bytes at `at`, as far as they are there; its value is the number where none is said."""
+        """The field of `length` bytes at `at`, as far as they are there. Without `value` it has their number."""
         part = self.data[at : at + length]
         offset = self.places.offset(at, len(part)) if self.places is not None else None
         if value is None and len(part) <= 8:
@@ -101,5 +101,5 @@ class Bytes:
 
 
 def fact(name: str, value: int | str) -> Field:
-    """Something that is not in any bytes: a size, a state, a number that was worked out."""
+    """A field without bytes: a size, a state, a computed number."""
     return Field(name, None, 0, None, value)

@@ -1,11 +1,11 @@
-"""Keys tried on a packet that failed, within a budget. What opens is thrown away: only that it opened is told.
+"""Tries keys on a failed packet, within a budget. Plaintext is thrown away: the answer is only that it opened.
 
     opens         one SA's transform, one number
     high_half     one SA's keys, many high halves of ESN's number (or none: without ESN)
     keys_of       many SAs' keys
 
-The engine that ran the packets tries many at a time. All engines agree, so whichever it is, the answers are the same,
-and so is what they cost: the budget counts trials, not seconds.
+The engine that ran the packets tries many at a time. All engines agree, and the budget counts trials, not seconds. So
+the answers do not depend on the engine.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from espsim.core.numbers import DONE, WAITING
 from espsim.sad.entry import SadEntry
 
 BUDGET = 100_000
-"""Trials of a run, and one more for each `FRAMES` frames so far. The second half is for the first of each group."""
+"""Trials of a run; one more for each `FRAMES` frames so far. Half is kept for the first packet of each group."""
 FRAMES = 4
 _ALONE, _SAMPLE = 8, 60
-"""What a trial by itself costs, and whatever else a packet takes that is looked at, in trials among many."""
+"""The cost of a single trial, and of looking at a packet; the unit is one trial of many at a time."""
 
 
 class Trials:
-    """Tries keys with `engine`; counts what that costs."""
+    """Tries keys with `engine`, and counts the cost."""
 
     def __init__(self, engine: BatchEngine) -> None:
         self._engine = engine
@@ -41,7 +41,7 @@ class Trials:
         self.spent = 0
 
     def may(self, frame: int, *, first: bool) -> bool:
-        """Whether another packet may be looked at; it is charged for. `first`: nothing is known of its group."""
+        """Whether another packet may be looked at; if so, it is charged. `first`: it is the first of its group."""
         budget = BUDGET + frame // FRAMES
         if self.spent > (budget if first else budget // 2):
             return False
@@ -49,13 +49,13 @@ class Trials:
         return True
 
     def charge(self, esp: bytes) -> None:
-        """Pay for a trial whose outcome is known already."""
+        """Charge a trial whose outcome is known already."""
         self.spent += _ALONE * _weight(esp)
 
     def opens(self, entry: SadEntry, esp: bytes, seq64: int, *, esn: bool | None = None) -> bool | None:
-        """Whether a packet, from the SPI on, opens with an SA's keys; None: no room for IV and ICV, or no whole blocks.
+        """Whether a packet, from the SPI on, opens with an SA's keys. None: no room for IV, ICV, or not whole blocks.
 
-        `esn`: with the number's high half, or without; None: as the SA says.
+        `esn`: with the number's high half, or without. None: as the SA states.
         """
         keys = entry.sa.keys
         if keys is None:
@@ -65,7 +65,7 @@ class Trials:
         )
 
     def icv_of(self, entry: SadEntry, esp: bytes, seq64: int, lengths: Iterable[int]) -> int | None:
-        """The first of some ICV lengths (bytes) under which a packet opens with an SA's keys; None: no one."""
+        """The first of some ICV lengths (bytes) with which a packet opens under an SA's keys. None: none does."""
         keys = entry.sa.keys
         if keys is None:
             return None
@@ -80,7 +80,7 @@ class Trials:
         return None
 
     def _keyed(self, entry: SadEntry, keys: SuiteKeys) -> tuple[SuiteKeys, Transform]:
-        """An SA's keys, or these with another ICV length, set up once."""
+        """An SA's keys, perhaps with another ICV length, and their transform, which is made once."""
         made = self._made.get((entry.sa_index, keys.icv_length))
         if made is None:
             made = self._made[entry.sa_index, keys.icv_length] = keys, CryptographyEngine().transform(keys)
@@ -99,7 +99,7 @@ class Trials:
             return True if whole else None
 
     def high_half(self, entry: SadEntry, esp: bytes, highs: U64, *, esn: bool = True) -> int | None:
-        """The first of some high halves under which a packet opens with an SA's keys, with ESN or (`esn`) without."""
+        """The first of some high halves under which a packet opens with an SA's keys. `esn`: with ESN or without."""
         keys = entry.sa.keys
         if keys is None or len(highs) == 0:
             return None
@@ -111,14 +111,17 @@ class Trials:
         return None if found is None else int(highs[found])
 
     def keys_of(self, entries: Sequence[SadEntry], esp: bytes, numbers: Sequence[int]) -> int | None:
-        """Which of the SAs a packet opens under, under its number for each. Always with the same SAs."""
+        """The index of the SA under which a packet opens. `numbers`: its number under each SA.
+
+        Every call must have the same `entries`: their keys are set up once.
+        """
         if self._many is None:
             self._many = self._engine.opener([SlotKeys(e.sa.keys, e.sa.esn) if e.sa.keys else None for e in entries])
         slots = np.arange(len(entries), dtype=np.int32)
         return self._sweep(self._many, esp, slots, np.array(numbers, np.uint64))
 
     def _sweep(self, opener: Opener, esp: bytes, slots: I32, seq64: U64) -> int | None:
-        """The row under which the packet opens. All rows are the same bytes: one that does not open leaves them."""
+        """The row under which the packet opens. All rows are the same bytes: a row that fails leaves them unchanged."""
         rows = len(slots)
         if not rows:
             return None
@@ -126,7 +129,7 @@ class Trials:
         arena = np.frombuffer(bytearray(esp), np.uint8)
         result = np.full(rows, WAITING, np.uint8)
         opener.open(arena, np.zeros(rows, np.int64), np.full(rows, len(esp), np.int64), slots, seq64, result)
-        arena[:] = 0  # what opened is nobody's to see
+        arena[:] = 0  # no one may see plaintext that opened under a guess
         found = np.flatnonzero(result == DONE)
         return int(found[0]) if len(found) else None
 

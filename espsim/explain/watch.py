@@ -1,13 +1,13 @@
-"""The collector of a run: packets in arrival order in, the causes of those that failed out.
+"""The collector of a run. It gets packets in arrival order, and gives the causes of those that failed.
 
-    passed      a packet whose ICV was right: the SA's highest number so far
-    failed      a packet that failed: its group, and where that has room it is looked at
-    end         no more packets come: what only the whole run says is settled
+    passed      a packet whose ICV was right: moves the SA's highest number
+    failed      a packet that failed: joins its group, and gets a look if the group has room
+    end         no more packets come: settles what only the whole run shows
 
-At most LOOKS packets of a group are looked at, and GROUPS groups are made; packets of later ones are counted by their
-verdict alone and have no cause. Nothing is kept of a packet but its cause and its number, so memory is bounded.
+At most LOOKS packets of a group are looked at. At most GROUPS groups are made; packets of others are counted by their
+verdict and have no cause. Only the cause and the number of a packet are kept, so memory is bounded.
 
-`Watch` is the readable one, which `sift.Sift` equals, batch by batch.
+`Watch` is the reference; `sift.Sift` gives the same answers, batch by batch.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from espsim.explain.trials import Trials
 from espsim.sad.entry import SadEntry
 
 LOOKS, GROUPS = 32, 1024
-"""Packets of a group that are looked at, and groups."""
+"""How many packets of a group are looked at, and how many groups are made."""
 _FIRST_NUMBERS = range(1, 65)
-"""Where numbers begin again after a restart; a few of the first may be lost."""
+"""The numbers with which a restart may begin: a few of the first packets may be lost."""
 _M64, _HALF = 0xFFFFFFFFFFFFFFFF, 1 << 63
 
 _AUTHENTIC = POLICED | IPTFS_VERDICTS | {Verdict.TRAILER, Verdict.MODE, Verdict.POLICY, Verdict.ECN}
-"""Verdicts of packets that failed and whose ICV was right; but for TRAILER the window has taken their number."""
+"""Verdicts of failed packets with a right ICV. The window has taken their number, except with TRAILER."""
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(slots=True, eq=False)
 class FailureGroup:
-    """Packets that failed alike: how many, those that were looked at, and how many more may be."""
+    """Packets that failed alike: how many, those that were looked at, and for how many more there is room."""
 
     verdict: Verdict
     own: SadEntry | None
@@ -61,18 +61,18 @@ class FailureGroup:
 
     @property
     def whole(self) -> Explanation | None:
-        """What all that were looked at have in common, and so the group; None: nothing."""
+        """The answer of the whole group: all packets that were looked at have its cause. None: they differ."""
         first = self.samples[0].answer if self.samples else None
         same = first is not None and all(sample.answer.cause == first.cause for sample in self.samples)
         return first if same else None
 
 
 Token: TypeAlias = Sample | FailureGroup | None
-"""By which a packet's cause is asked for: it was looked at, or its group was, or neither."""
+"""What gives a packet's cause: the packet if it was looked at, else its group; None: neither."""
 
 
 def cause_of(token: Token) -> str | None:
-    """A packet's own cause where it was looked at, else its group's where that is one; final after `end`."""
+    """A packet's own cause if it was looked at, else its group's if it has one. Final after `end`."""
     if isinstance(token, Sample):
         return token.answer.cause
     whole = token.whole if token is not None else None
@@ -86,7 +86,7 @@ def is_final(token: Token) -> bool:
 
 @dataclass(slots=True)
 class _Run:
-    """Numbers of an SA that rise from a small one on: the last, and the first as long as it is alone."""
+    """Numbers of an SA that rise from a small one: the last one, and the first packet while it is the only one."""
 
     last: int
     begun: str
@@ -94,13 +94,13 @@ class _Run:
 
 
 class Collector(ABC):
-    """What both collectors share: looking at packets, and what the whole run says. `ports`: where ESP in UDP comes."""
+    """What both collectors share: looking at packets, and settling at the end. `ports`: UDP ports that carry ESP."""
 
     def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
         self.known = known
         self.groups: list[FailureGroup] = []
         self.odd: dict[int, int] = {}
-        """After `end`, by sa_index: packets that were delivered with padding other than 1, 2, 3."""
+        """After `end`: how many packets were delivered with padding other than 1, 2, 3, by sa_index."""
         self._ports = ports
         self._trials = Trials(engine)
         self._judge = CauseFinder(known, self._trials, self.top)
@@ -109,14 +109,14 @@ class Collector(ABC):
 
     @abstractmethod
     def top(self, entry: SadEntry) -> Top:
-        """Where an SA's window stands after the packets so far."""
+        """The top of an SA's window after the packets so far."""
 
     @abstractmethod
     def authentic(self, entry: SadEntry) -> bool:
         """Whether any of an SA's packets had a right ICV."""
 
     def end(self) -> None:
-        """No more packets come: what was `key` is `damaged` where others of the SA opened."""
+        """Settle the causes: no more packets come. `key` becomes `damaged` where others of the SA opened."""
         for group in self.groups:
             for sample in group.samples:
                 own = sample.own if sample.answer.cause == KEY else None
@@ -124,7 +124,7 @@ class Collector(ABC):
                     sample.answer = Explanation(DAMAGED, damaged_detail(own))
 
     def fragments(self, answer: Explanation) -> FailureGroup:
-        """The group of datagrams that were never completed and have this cause; one more of them came."""
+        """Count a datagram that was never completed. Returns the group of those with this cause."""
         for group in self.groups:
             if group.verdict is Verdict.FRAGMENT and group.whole is not None and group.whole.cause == answer.cause:
                 break
@@ -137,7 +137,7 @@ class Collector(ABC):
         return group
 
     def _look(self, group: FailureGroup, fate: Received[SadEntry], seen: CapturedPacket) -> Token:
-        """Look at a packet for which its group has room; where the budget is used up the group gets no more."""
+        """Look at a packet of a group with room. If the budget is used up, the group gets no more looks."""
         if not self._trials.may(seen.frame, first=not group.samples):
             group.room = 0
             return group
@@ -151,7 +151,7 @@ class Collector(ABC):
         return sample
 
     def _follow(self, sample: Sample, own: SadEntry) -> None:
-        """A number too old: part of a restart, where one before it began small and this one is above it."""
+        """Follow a number that is too old. It is of a restart if an earlier one was small and this one is above it."""
         run = self._runs.get(own.sa_index)
         if run is not None and sample.number > run.last:
             run.last = sample.number
@@ -165,7 +165,7 @@ class Collector(ABC):
 
 
 class Watch(Collector):
-    """The collector one packet at a time; where windows stand is worked out from what passes."""
+    """The collector for one packet at a time. It computes the tops of windows from the packets that pass."""
 
     def __init__(self, known: Known, engine: BatchEngine, ports: Collection[int]) -> None:
         super().__init__(known, engine, ports)
@@ -185,7 +185,7 @@ class Watch(Collector):
         return entry.sa_index in self._authentic
 
     def passed(self, fate: Received[SadEntry]) -> None:
-        """A packet whose ICV was right, in arrival order with the others."""
+        """Take a packet whose ICV was right, in arrival order with the others."""
         if fate.around is not None:
             self.passed(fate.around)
         self._layer_passed(fate)
@@ -195,7 +195,7 @@ class Watch(Collector):
             return
         index, seq64 = fate.used.sa_index, fate.seq64
         self._authentic.add(index)
-        # Not a set of verdicts: an Enum's hash is a Python function, and most packets of most captures come here.
+        # No set of verdicts: hashing an Enum member calls a Python function, and most packets come here.
         if fate.own or fate.verdict is Verdict.TRAILER or seq64 is None:
             return
         if 0 < (seq64 - self._tops.get(index, 0) & _M64) < _HALF or index in self._waits:
@@ -205,7 +205,7 @@ class Watch(Collector):
             self.odd[index] = self.odd.get(index, 0) + 1
 
     def failed(self, fate: Received[SadEntry], seen: CapturedPacket) -> Token:
-        """A packet that failed; None: no group is left for it."""
+        """Take a packet that failed. None: there is no group for it."""
         if fate.around is not None:
             self.passed(fate.around)
         if fate.verdict in _AUTHENTIC:

@@ -1,4 +1,4 @@
-"""The cause of one packet by itself, for whoever tells one packet's story."""
+"""The cause of one packet, without a run of a capture."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Path(Protocol):
 def why_one(
     path: Path, fate: Received[SadEntry], seen: CapturedPacket, unused: Iterable[Unused] = ()
 ) -> Explanation | None:  # fmt: skip
-    """Why one packet failed; None: it did not.
+    """Why one packet failed. None: it did not.
 
-    `path` is what ran it, `fate` what that said (`Received`), `seen` the packet's bytes and what the capture says of
-    them, `unused` the SAs that were passed over. Ask before another packet moves the windows. `restart` takes
-    two packets, so here such a packet is `too-old`; `damaged` is said where the SA has opened others.
+    `path` ran it and answered `fate`. `seen`: its bytes and what the capture says of them. `unused`: SAs that were
+    passed over. Call this before another packet moves the windows. Only two packets show a `restart`, so here such a
+    packet is `too-old`. It is `damaged` if the SA has opened others.
     """
     if fate.verdict in PASSED:
         return None

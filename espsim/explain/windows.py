@@ -11,11 +11,11 @@ from espsim.sad.window import RingWindow, Window
 _LOW = 0xFFFFFFFF
 _ALL = 0xFFFFFFFFFFFFFFFF
 _WIDTH = 40
-"""Numbers that are drawn."""
+"""How many numbers of a window are drawn."""
 
 
 def esn_step(window: Window, seq: int, seq64: int) -> Step:
-    """How the 64-bit number was worked out, in the RFC's own letters."""
+    """How the 64-bit number was computed, with the RFC's names."""
     top_low, top_high, size = window.top & _LOW, window.top >> 32, window.size
     facts = [fact("Seql", seq), fact("Tl", top_low), fact("Th", top_high), fact("W", size), fact("seq64", seq64)]
     got = f"so Seqh = {seq64 >> 32} and seq64 = {seq64}"
@@ -40,7 +40,7 @@ def esn_step(window: Window, seq: int, seq64: int) -> Step:
 
 
 def window_fields(window: Window, seq64: int) -> list[Field]:
-    """Size, top, and the part of the window around a number: `#` seen, `.` not seen, the highest on the right."""
+    """Size, top, and the window around a number: `#` seen, `.` not seen, the highest number on the right."""
     if not window.size:
         return [fact("size", 0)]
     fields = [fact("size", window.size), fact("top", window.top)]
@@ -61,7 +61,7 @@ def window_fields(window: Window, seq64: int) -> list[Field]:
 
 
 def _ahead(window: Window, seq64: int) -> int:
-    """How far a number lies to the right of the top, modulo 2^64."""
+    """How far a number is to the right of the top, modulo 2^64."""
     return (seq64 - window.top + (1 << 63) & _ALL) - (1 << 63)
 
 
@@ -92,7 +92,7 @@ def check_step(entry: SadEntry, seq64: int, verdict: Verdict) -> Step:
 
 
 def advance_step(entry: SadEntry, seq64: int, before: int) -> Step:
-    """The window after the packet; `before` is where its top was."""
+    """The window after the packet. `before`: its top before the packet."""
     window = entry.window
     if not window.size:
         says = f"off; the SA has counted {entry.packets} packets"

@@ -1,7 +1,8 @@
-"""A lesson's cells, run as a notebook runs them: in order, in one namespace, the last expression's value shown.
+"""Runs a lesson's cells as a notebook does: in order, in one namespace, with the value of the last expression shown.
 
-`executed` runs a cell when it is asked for the part, so that a reader may answer first. Does not catch what a cell
-raises: the cells are ours, and that is a fault of espsim.
+`executed` runs a cell only when its part is asked for, so that a reader may answer first.
+
+What this does not do: catch what a cell raises. The cells are ours, so that is a fault of espsim.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _EXPRESSION = re.compile(r"\{\{(.+?)\}\}")
 
 @dataclass(frozen=True, slots=True)
 class RanCell:
-    """A cell that has run: what it printed, and the value of its last expression (None: none, or None)."""
+    """A cell that has run: what it printed, and the value of its last expression (None where it has none)."""
 
     cell: CodeCell
     printed: str
@@ -37,13 +38,13 @@ Step = Text | Question | RanCell
 
 
 def executed(lesson: Lesson) -> Iterator[Step]:
-    """The parts of a lesson in order: texts with their values, questions as they are, cells that have run."""
+    """The parts of a lesson in order: texts with their values filled in, questions, cells that have run."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for part in lesson.parts:
         if isinstance(part, CodeCell):
             yield _run(part, names)
         elif isinstance(part, Text):
-            # The expressions are of our files, as the cells are.
+            # The expressions come from our own files, like the cells.
             yield Text(_EXPRESSION.sub(lambda found: str(eval(found[1], names)), part.text))  # noqa: S307
         else:
             yield part

@@ -1,7 +1,7 @@
-"""Answers are judged: what a reader wrote beside what a cell computed.
+"""Marks answers: compares what a reader wrote with what a cell computed.
 
-The value says how: True and False are yes and no; a number may be written in decimal, in hex with 0x, or as 2^32 - 1;
-a text is compared without its case; a tuple is several of these, with blanks or commas between them.
+The cell's value decides how. True and False are yes and no. A number may be written in decimal, in hex with 0x, or as
+2^32 - 1. Text is compared without case. A tuple is several of these, with blanks or commas between them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _YES, _NO = frozenset({"yes", "y", "true"}), frozenset({"no", "n", "false"})
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A question, what was answered, what is right, and whether the two are the same."""
+    """A question, the answer given, the right answer, and whether they are equal."""
 
     question: str
     given: str
@@ -38,11 +38,11 @@ class Marked:
 
 Tell = Callable[[Step | Marked], None]
 Ask = Callable[[Question, bool], "str | None"]
-"""A question, and whether it is asked again: what was answered. None: no second try."""
+"""Called with a question and whether it is asked again. Returns the answer; None: no second try."""
 
 
 def play(lesson: Lesson, ask: Ask, tell: Tell) -> list[Marked]:
-    """Run a lesson: each part is told, each question asked before its cell is shown. Raises what `ask` raises."""
+    """Run a lesson. `tell` gets each part; `ask` each question, before its cell runs. Raises what `ask` raises."""
     marks: list[Marked] = []
     steps = executed(lesson)
     for step in steps:
@@ -62,7 +62,7 @@ def play(lesson: Lesson, ask: Ask, tell: Tell) -> list[Marked]:
 
 
 def checked(answer: bytes, where: str, line: int) -> str:
-    """An answer as text. InputError: it is longer than any answer can be."""
+    """An answer as text. InputError: it is longer than LONGEST."""
     if len(answer.rstrip(b"\r\n")) > LONGEST:
         raise InputError(f"an answer of more than {LONGEST} bytes", where=where, line=line)
     return answer.decode("utf-8", "replace").strip()
@@ -82,7 +82,7 @@ def is_right(given: str, value: Any) -> bool:
 
 
 def written(value: Any) -> str:
-    """The right answer, as one could have written it."""
+    """The right answer in a form that a reader could have written."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " ".join(map(written, value)) if isinstance(value, tuple) else str(value)

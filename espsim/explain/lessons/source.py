@@ -1,4 +1,4 @@
-"""The files of lessons: what they hold, how they are found and read.
+"""The files of lessons: their format, and how they are found and read.
 
     # A title
     minutes: 6                      of a class
@@ -14,7 +14,9 @@
     a cell; the value of its last expression is the right answer of the question above it
     ```
 
-A file's name is its number and its name: `2-window.md`. Does not run cells, and does not judge (cells.py, marks.py).
+A file is called after the lesson's number and name: `2-window.md`.
+
+What this does not do: run cells (cells.py) or mark answers (marks.py).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class CodeCell:
-    """Python for the reader to see and to run. `measured`: its output is of one machine and one moment."""
+    """Python that the reader sees and runs. `measured`: its output differs from machine to machine."""
 
     code: str
     measured: bool = False
@@ -61,7 +63,7 @@ Part = Text | CodeCell | Question
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One lesson, as its file has it; `minutes` and `teacher` are for the plan of a class."""
+    """One lesson as its file states it. `minutes` and `teacher` are for the plan of a class."""
 
     number: int
     name: str
@@ -76,7 +78,7 @@ class Lesson:
         return sum(isinstance(part, Question) for part in self.parts)
 
     def as_dict(self) -> dict[str, int | str]:
-        """For the list."""
+        """For the list of lessons, in JSON."""
         return {
             "lesson": self.number,
             "name": self.name,
@@ -88,14 +90,14 @@ class Lesson:
 
 @functools.cache
 def lessons() -> Mapping[str, Lesson]:
-    """Every lesson by its name, in their order."""
+    """Every lesson by its name, in order."""
     files = [item for item in (resources.files("espsim") / "explain" / "lessons").iterdir() if item.name[0].isdigit()]
     read = [parse(item.name, item.read_text(encoding="utf-8")) for item in sorted(files, key=lambda item: item.name)]
     return {lesson.name: lesson for lesson in read}
 
 
 def lesson_of(text: str) -> Lesson:
-    """The lesson of a number or a name. InputError: there is none, with the nearest."""
+    """The lesson with a number or a name. InputError: there is none; it names the nearest."""
     known = lessons()
     numbers = {str(lesson.number): lesson for lesson in known.values()}
     found = numbers.get(text) or known.get(text.casefold())
@@ -106,7 +108,7 @@ def lesson_of(text: str) -> Lesson:
 
 
 def parse(file: str, text: str) -> Lesson:
-    """A lesson of its file's name and text."""
+    """A lesson from its file's name and text."""
     number, _, name = file.removesuffix(".md").partition("-")
     head = _HEAD.match(text)
     assert head is not None, file  # noqa: S101 - the files are ours

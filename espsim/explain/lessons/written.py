@@ -1,7 +1,9 @@
-"""A lesson as Markdown, and as an executed notebook (nbformat 4.5); and the plan of a class.
+"""A lesson as Markdown and as an executed notebook (nbformat 4.5), and the plan of a class.
 
-In a notebook the cells that answer a question are folded, code and output, where JupyterLab folds what is marked so.
-Neither is read back. Source: the nbformat documentation, "The Notebook file format".
+In a notebook the cells that answer a question are marked as folded, code and output; JupyterLab folds them. Source: the
+nbformat documentation, "The Notebook file format".
+
+What this does not do: read either format back.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ from espsim.explain.lessons.source import Lesson, Question, lessons
 
 
 def markdown(lesson: Lesson) -> str:
-    """The lesson with the outputs of its cells; a question's hint and its answer are folded."""
+    """The lesson with the outputs of its cells. A question's hint and answer are folded."""
     return "\n\n".join([_title(lesson), *(_paragraph(step, asked) for step, asked in _steps(lesson))]) + "\n"
 
 
 def notebook(lesson: Lesson) -> bytes:
-    """The lesson as an .ipynb, its outputs in it."""
+    """The lesson as an .ipynb with its outputs."""
     cells: list[dict[str, Any]] = [_markdown_cell(_title(lesson))]
     count = 0
     for step, asked in _steps(lesson):
@@ -44,15 +46,15 @@ def notebook(lesson: Lesson) -> bytes:
 
 
 def plan() -> str:
-    """The plan of a class, as Markdown: when each lesson begins, and what the teacher says."""
+    """The plan of a class as Markdown: when each lesson begins, and what the teacher says."""
     every = lessons().values()
     total = sum(lesson.minutes for lesson in every)
     lines = [
         f"# A class of {total} minutes",
         "",
         f"{len(every)} lessons, {sum(lesson.questions for lesson in every)} questions. Let everyone answer before the"
-        " cell is run; a wrong guess that is looked into is worth more than a right one. `espsim lesson N` marks the"
-        " answers of one who works alone; `espsim lesson N --notebook FILE` and `--markdown` are for handing out.",
+        " cell is run; a wrong guess that is discussed is worth more than a right one. `espsim lesson N` marks the"
+        " answers of someone who works alone; `espsim lesson N --notebook FILE` and `--markdown` are for handing out.",
         "",
         "| from minute | lesson | the teacher |",
         "|---|---|---|",

@@ -1,6 +1,6 @@
-"""Everything that a page says, as JSON would: the explanation cut to a size, what can be saved, the four questions.
+"""Everything on a page, as JSON values: the explanation cut to a size, what can be saved, the four questions.
 
-Without `show_keys` no key and no salt is in it: the nonce is told by its parts, with the salt hidden.
+Without `show_keys` it has no key and no salt: the nonce is shown in parts, with the salt hidden.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from espsim.text.esp_sa_write import secret_rows
 from espsim.text.show import format_dump
 
 MOST_BYTES = 2048
-"""Bytes of the frame that are drawn, and of a field that is not in it."""
+"""At most so many bytes of the frame are drawn, and of a field that is not in the frame."""
 _MOST_STEPS, _FIRST_STEPS = 60, 20
 _MOST_TEXT, _MOST_SADS = 3000, 48 << 10
 _MOST_FIELDS = 48
@@ -37,7 +37,7 @@ _PCAPNG = bytes.fromhex("0a0d0d0a")
 def contents(
     result: Mapping[str, Any], gathered: Gathered, *, source: str, mark: int | None, show_keys: bool, sealed: bool
 ) -> dict[str, Any]:
-    """`result` is what `espsim explain --json` prints; `sealed`: of the way out."""
+    """A page's contents. `result` is what `espsim explain --json` prints; `sealed`: of `--seal`."""
     steps = [_step(step) for step in result["steps"]]
     left_out = len(steps) - _MOST_STEPS
     if left_out > 0:
@@ -68,7 +68,7 @@ _HEAD = ("frame", "frames", "verdict", "linux_counter", "cause", "detail", "sa",
 
 
 def _step(step: Mapping[str, Any]) -> dict[str, Any]:
-    """A step, cut. Bytes that are in the frame are told by their place alone."""
+    """A step, cut to a size. Of bytes in the frame only their place is given."""
     fields = [_field(field) for field in step["fields"][:_MOST_FIELDS]]
     repeat = [
         each if len(each["command"]) <= _MOST_TEXT else {"of": each["of"], "command": None} for each in step["repeat"]
@@ -96,7 +96,7 @@ def _field(field: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unsent(result: Mapping[str, Any], show_keys: bool) -> list[dict[str, Any]]:
-    """The values that both ends work out, and the wire does not carry: as such, or in this order."""
+    """The values that both ends compute and the wire does not carry, in this order."""
     found: list[dict[str, Any]] = []
     if result["seq64"] is not None:
         found.append({"name": "seq64", "parts": [], "value": str(result["seq64"]), "step": "ESN"})
@@ -113,7 +113,7 @@ def _unsent(result: Mapping[str, Any], show_keys: bool) -> list[dict[str, Any]]:
 
 
 def _secrets(result: Mapping[str, Any], gathered: Gathered) -> bytes:
-    """The keys for a capture that opens itself: a row for each high half that the SAs and this packet speak of."""
+    """The secrets block of a capture that Wireshark can open: rows for the high halves of the SAs and this packet."""
     pairs = []
     for entry in gathered.texts:
         epochs = {entry.sa.replay.seq_hi, entry.sa.replay.oseq_hi}
@@ -125,7 +125,7 @@ def _secrets(result: Mapping[str, Any], gathered: Gathered) -> bytes:
 
 
 def _capture(result: Mapping[str, Any], gathered: Gathered, sealed: bool, secrets: bytes) -> bytes | None:
-    """What was read, or the one packet that was made."""
+    """The capture to save: the frames that were read, or the one packet that was made."""
     if not sealed or result["verdict"] != OutVerdict.SEALED.name or gathered.seen is None:
         return gathered.capture(secrets)
     packet = bytes.fromhex(result["bytes"])
@@ -135,7 +135,7 @@ def _capture(result: Mapping[str, Any], gathered: Gathered, sealed: bool, secret
 
 
 def _save(gathered: Gathered, capture: bytes | None, show_keys: bool) -> dict[str, Any]:
-    """The capture in base64 (None: too long), and the SAs as `ip xfrm state` has them."""
+    """The capture in base64 (None: too long), and the SAs as `ip xfrm state` prints them."""
     texts: list[str] = []
     size = 0
     for entry in gathered.texts:
@@ -167,7 +167,7 @@ def _questions(result: Mapping[str, Any], gathered: Gathered, mark: int | None, 
 
 
 def _flip(result: Mapping[str, Any], gathered: Gathered, mark: int | None, sealed: bool) -> dict[str, Any] | None:
-    """None where the frame is not a packet of its own: a fragment, or ESP in TCP."""
+    """The flips of the frame. None: the frame is not a whole packet (a fragment, or ESP in TCP)."""
     seen = gathered.seen
     if seen is None or not gathered.alone or len(result["frames"]) > 1:
         return None
@@ -183,7 +183,7 @@ def _flip(result: Mapping[str, Any], gathered: Gathered, mark: int | None, seale
 
 
 def _peers(gathered: Gathered, result: Mapping[str, Any]) -> Sad:
-    """The SAD of who receives what was sealed: the same SA, inbound, and fresh."""
+    """The SAD of the receiver of a sealed packet: the same SA, inbound and unused."""
     peer = Sad()
     for entry in gathered.texts:
         if entry.sa.name == result["sa"]:

@@ -1,7 +1,9 @@
-"""One bit of a frame flipped, each in a run of its own: which check sees it, and which counter moves.
+"""Flips one bit of a frame after the other, a run for each: which check finds it, and which counter moves.
 
-The SAs are as they were before the packet came, in every run. The path is software's, whatever device is modelled.
-Nothing here judges the checksums of IP and UDP; a host drops what fails them before it looks at ESP.
+In every run the SAs are as they were before the packet came. The runs use the software path, whatever device is
+modelled.
+
+What this does not do: check the checksums of IP and UDP. A host drops what fails them before it looks at ESP.
 """
 
 from __future__ import annotations
@@ -42,17 +44,17 @@ CHECKS = {
     Verdict.IPTFS_LATE: "reorder window",
     Verdict.DEPTH: "received again",
 }
-"""The step that gives each verdict."""
+"""Each verdict: the step that gives it."""
 _ALL, _ENDS, _LEAST_ENDS, _WORK = 384, 192, 48, 400_000
 
 
 def flips(
     sad: Sad, data: bytes, linktype: int, *, mark: int | None, now: float, outgoing: bool = False, own: bool = False
 ) -> dict[str, Any]:
-    """`kinds` of answers; `runs` of [kind, how many bits], over the bits of `first` bytes and of the `last` ones.
+    """The `kinds` of answers, and `runs` of [kind, how many bits] over the bits of the `first` and `last` bytes.
 
-    A byte's bit 7, the highest, comes first. In a frame of more than 384 bytes the middle is left out, the more
-    the longer it is. `own`: packets that this host sent are told apart.
+    A byte's bit 7, the highest, comes first. In a frame of more than 384 bytes the middle is left out; the longer the
+    frame, the more. `own`: packets that this host sent are recognised.
     """
     short = len(data) <= _ALL
     most = len(data) if short else max(min(_ENDS, _WORK // len(data)), _LEAST_ENDS)
@@ -89,7 +91,7 @@ def _answers(path: _Path, data: bytes, linktype: int, places: Iterable[int]) -> 
 
 def _kind(received: Received[SadEntry] | None, is_ip: bool) -> tuple[Any, ...]:
     if received is None:
-        said = "no ESP packet any more: xfrm never sees it" if is_ip else "no IP packet any more"
+        said = "no longer an ESP packet: xfrm never sees it" if is_ip else "no longer an IP packet"
         return "headers", None, None, None, said
     verdict = received.verdict
     name = received.entry.sa.name if received.entry is not None else None
@@ -97,7 +99,7 @@ def _kind(received: Received[SadEntry] | None, is_ip: bool) -> tuple[Any, ...]:
 
 
 class _Path:
-    """The software path whose SAs are as they were before each packet."""
+    """A software path whose SAs are put back after each packet."""
 
     def __init__(self, sad: Sad, mark: int | None, own: bool, now: float, *, outgoing: bool) -> None:
         self._given, self._mark, self._own = sad, mark, own
@@ -110,10 +112,10 @@ class _Path:
         self._before = {entry.sa_index: entry.moved() for entry in self._given}
 
     def receive(self, packet: bytes) -> Received[SadEntry] | None:
-        """Run it; then put the SA back."""
+        """Run a packet, then put its SA back."""
         received = self._inbound.receive(packet, self._now, outgoing=self._outgoing)
         if len(self._sad) != len(self._given):
-            self._start()  # one is over, and gone
+            self._start()  # an SA has expired and is gone
         elif received is not None and received.entry is not None:
             state, window, oseq, size, packets, used, stats, dying = self._before[received.entry.sa_index]
             back = state, copy.copy(window), oseq, size, packets, used, copy.copy(stats), dying

@@ -1,4 +1,4 @@
-"""The frames that a page can save, and the SAs that its questions are about, as they were before the packet ran."""
+"""The frames that a page can save, and the SAs of its questions, as they were before the packet ran."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from espsim.sad.sad import Sad
 from espsim.wire import esp
 
 MOST_CAPTURE = 64 << 10
-"""Bytes of frames that are kept before the one that is explained."""
+"""At most so many bytes of frames are kept before the one that is explained."""
 _MOST_FRAME = 128 << 10
 _MOST_SAS = 64
 _MOST_HEADERS = 1024
 
 
 class Gathered(Ear):
-    """`sad` has copies of the SAs that the packet, or the packet with one bit flipped, can meet. `texts` are those
-    that can be saved: all where they are few. `ports` carry ESP; `own`: what this host sent is told apart.
+    """Gathers while the frames run.
 
-    `seen` is the frame that is explained, None before it came. `left_out` counts frames before it that are not kept.
+    `sad` has copies of the SAs that the packet, or the packet with one bit flipped, can meet. `texts` has the SAs that
+    can be saved: all, if they are few. `ports`: the UDP ports that carry ESP. `own`: packets that this host sent are
+    recognised. `seen` is the frame that is explained, None before it comes. `left_out` counts frames that are not kept.
     """
 
     def __init__(self, sad: Sad, ports: Collection[int] = (), *, own: bool = False) -> None:
@@ -40,7 +41,7 @@ class Gathered(Ear):
         self._bytes = 0
 
     def passes(self, seen: SeenFrame) -> None:
-        """Keep it while there is room; the oldest go."""
+        """Keep a frame. The oldest are dropped when there is no room."""
         self._kept.append(seen.record)
         self._bytes += len(seen.record.data)
         while self._bytes > MOST_CAPTURE:
@@ -71,7 +72,7 @@ class Gathered(Ear):
 
     @property
     def alone(self) -> bool:
-        """Whether the frame is one whole packet, whose headers before ESP have a length that anyone sends."""
+        """Whether the frame is one whole packet with headers of a usual length before ESP."""
         outer = self._outer()
         if self.seen is None or self.seen.frame.in_tcp or self.seen.frame.part:
             return False
@@ -82,9 +83,9 @@ class Gathered(Ear):
         return parse_outer(packet, self._ports) if packet is not None else None
 
     def capture(self, secrets: bytes = b"") -> bytes | None:
-        """The frames up to the one that is explained, as far as they are kept; None where it is too long.
+        """The frames up to the one that is explained, as far as they are kept. None: it is too long.
 
-        A pcap, or a pcapng where there are `secrets`: blocks of them, which go before the frames.
+        It is a pcap; with `secrets` (blocks) it is a pcapng, with these before the frames.
         """
         seen = self.seen
         if seen is None or len(seen.record.data) > _MOST_FRAME:

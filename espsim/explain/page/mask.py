@@ -1,4 +1,4 @@
-"""Two SAs with one SPI, and four others, in a table that looks at some of the SPI's low bits: for each width a run."""
+"""Two SAs with one SPI, and four others, in a table that looks at some low bits of the SPI: a run for each width."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from espsim.offload.schema import Spec
 from espsim.sad.association import SecurityAssociation
 
 MODEL = "marvell-cn10k-dpdk"
-"""A table with a masked index; its width is what the slider moves."""
+"""A model with a masked index. The page's slider sets its width."""
 WIDTHS = range(1, 17)
 _APART = (3, 6, 9, 12)
-"""The others' SPIs differ from the first one's in this bit each."""
+"""The SPI of each other SA differs from the first one's in one of these bits."""
 _DEFAULT = 0x1234
 _NAMES = "ABCDEF"
 
 
 def masks(spi: int | None) -> dict[str, Any]:
-    """`sas`, and for each width of the mask in `runs` where each SA went, and what a packet of it meets."""
+    """`sas`, and in `runs`, for each width of the mask, where each SA went and what its packet meets."""
     model = load_model(MODEL)
     sas = _sas(model, spi or _DEFAULT)
     return {
@@ -38,7 +38,7 @@ def masks(spi: int | None) -> dict[str, Any]:
 
 
 def _sas(model: Model, spi: int) -> list[SecurityAssociation]:
-    """A and B have one SPI and two destinations; none of the others has SPI 0."""
+    """A and B with one SPI and two destinations, and the others. No SPI is 0."""
     others = [spi ^ 1 << bit for bit in _APART]
     if 0 in others:
         return _sas(model, spi | 1 << 20)
@@ -46,7 +46,7 @@ def _sas(model: Model, spi: int) -> list[SecurityAssociation]:
 
 
 def _masked(model: Model, bits: int) -> Model:
-    """The model with an index of so many bits, and a slot for each of its values."""
+    """The model with an index of `bits` bits, and a slot for each of its values."""
     raw = copy.deepcopy(model.raw)
     lookup = raw["inbound"]["lookup"][0]
     lookup["index"]["bits"], lookup["capacity"] = bits, 1 << bits

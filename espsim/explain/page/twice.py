@@ -1,6 +1,6 @@
-"""A packet sent once, twice, late and very late, with and without ESN: what the window says, run by run.
+"""A packet sent once, twice, late and very late, with and without ESN: the window's answer in each run.
 
-The SAs are made up, with keys of their own; the number and the size of the window are the packet's.
+The SAs and their keys are made up. The sequence number and the size of the window are those of the packet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INNER = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20, 0, 0, 64, PROTO_IPIP, 0, byte
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """`others`: how far ahead of the packet another one comes first; `times`: how often the packet comes."""
+    """`others`: how far ahead another packet comes first. `times`: how often the packet comes."""
 
     name: str
     says: str
@@ -35,7 +35,7 @@ class _Case:
 
 
 def cases(size: int) -> tuple[_Case, ...]:
-    """The four, for a window of `size`."""
+    """The four cases, for a window of `size`."""
     return (
         _Case("once", "The packet comes, and nothing else.", None, 1),
         _Case("twice", "The same bytes come again.", None, 2),
@@ -45,7 +45,7 @@ def cases(size: int) -> tuple[_Case, ...]:
 
 
 def twice(seq: int | None, window: int | None) -> dict[str, Any]:
-    """Every case with and without ESN. `seq` is the packet's 32-bit number, `window` its SA's (None: there is none)."""
+    """Every case, with and without ESN. `seq`: the packet's 32-bit number; `window`: its SA's size (None: no SA)."""
     size = window or _USUAL
     number = min(max(seq or 1, 1), _TOP - size)
     return {
@@ -97,7 +97,7 @@ def _seen(bitmap: int, top: int, size: int) -> list[int]:
 
 
 def _sa(size: int, esn: bool) -> SecurityAssociation:
-    """Made up: tunnel mode, AES-GCM."""
+    """A made-up SA: tunnel mode, AES-GCM."""
     return SecurityAssociation(
         parse_address("198.51.100.1"),
         parse_address("192.0.2.1"),

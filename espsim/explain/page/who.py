@@ -1,7 +1,7 @@
-"""Who may have this SPI: requests to a model of one namespace, under each policy of the netdev thread.
+"""Who may have this SPI: requests to a model of one namespace, under each SPI rule of the netdev thread.
 
-Each question is two commands of `ip xfrm`: a state that is there, and a request that wants its SPI too. They are run as
-`espsim xfrm --policy NAME` runs them, with and without `dir` where the request can say it.
+Each question is two commands of `ip xfrm`: a state that is there, and a request for the same SPI. They run as with
+`espsim xfrm --policy NAME`, with and without `dir` where the request can have it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DEFAULT = 0x1234
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """`there` is the state, `wants` the request; `{spi}` and `{there}`, `{wants}` (the words of dir) go in."""
+    """`there` is the state, `wants` the request. They are formatted with `spi`, `there` and `wants` (words of dir)."""
 
     asks: str
     there: str
@@ -68,7 +68,7 @@ _QUESTIONS = (
 
 
 def who_may(spi: int | None) -> dict[str, Any]:
-    """`policies`, and for each question its commands (keys left out) and `answers`, OK or an error, by policy."""
+    """`policies`, and for each question its commands (without keys) and `answers` by SPI rule: OK or an error."""
     text = f"0x{spi or _DEFAULT:08x}"
     return {
         "spi": text,

@@ -95,7 +95,7 @@ class TestHex:
         digits = wire().hex()
         status, _, said = espsim_text("explain", digits[:50] + "g" + digits[51:], "--sad", sad)
         assert status == 2
-        assert said == "espsim: the digits: 'g' after 50 hex digits is no hex digit\n"
+        assert said == "espsim: the digits: 'g' after 50 hex digits is not a hex digit\n"
 
     @pytest.mark.parametrize("digits", ["00", "ff" * 20, "0" * 200])
     def test_no_packet(self, sad, digits):

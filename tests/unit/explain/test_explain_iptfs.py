@@ -44,7 +44,7 @@ def test_a_capture_of_linux(tmp_path):
     words = ("explain", FOLDER / suite["file"], "--sad", tmp_path / "sad", "--json", "--frame")
     result, steps = told(espsim(*words, "9").stdout)
     assert "no block begins here: 468 bytes of one are left, and 260 are here" in steps["AGGFRAG header"]["says"]
-    assert blocks(steps) == [("block 1, 4 to 264", 260, "goes on: neither its first nor its last part (of 728 bytes)")]
+    assert blocks(steps) == [("block 1, 4 to 264", 260, "continues: neither its first nor its last part (of 728 bytes)")]
     assert result["inners"] == []
     result, steps = told(espsim(*words, "1").stdout)
     assert [name for name, _, _ in blocks(steps)] == ["block 1, 4 to 32", "block 2, 32 to 68", "block 3, 68 to 152"]
@@ -56,7 +56,7 @@ def test_blocks_of_every_kind(explain):
     _, steps = explain([(1, BASIC + A + B[:50])])
     assert blocks(steps) == [
         ("block 1, 4 to 37", 33, "a whole inner packet: IPv4, 33 bytes, 10.1.0.1 > 10.2.0.1"),
-        ("block 2, 37 to 87", 50, "begins here and goes on in the next packet: IPv4, 88 bytes, 10.1.0.9 > 10.2.0.1"),
+        ("block 2, 37 to 87", 50, "begins here and continues in the next packet: IPv4, 88 bytes, 10.1.0.9 > 10.2.0.1"),
     ]
     result, steps = explain([(1, BASIC + B[:50]), (2, b"\0\0\0\x26" + B[50:] + A + bytes(7))])
     assert [block[2].split(":")[0] for block in blocks(steps)] == [
@@ -66,7 +66,7 @@ def test_blocks_of_every_kind(explain):
     ]
     assert result["inners"] == [B.hex(), A.hex()]
     result, steps = explain([(1, BASIC + A + b"\x90")])
-    assert blocks(steps)[1][2].startswith("no data block that can be read")
+    assert blocks(steps)[1][2].startswith("not a data block that can be read")
     assert (result["verdict"], result["cause"], result["inners"]) == ("IPTFS_BUFFER", "iptfs", [])
 
 
