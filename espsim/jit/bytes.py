@@ -1,4 +1,4 @@
-"""Numbers in network order in an arena, the Internet checksum's fold, and the product that wraps.
+"""Numbers in network order in an arena, the Internet checksum's fold, and arithmetic modulo 2^32 and 2^64.
 
 Constants beside a uint64 are `np.uint64` names, because a bare literal would make the result signed or a float. All
 works with NUMBA_DISABLE_JIT=1 as well, where a wrapping product would warn: hence `mul64`.
@@ -13,7 +13,8 @@ import numpy as np
 from espsim.core.arrays import U8, Int
 from espsim.jit.compiling import JIT, helper, inlined
 
-_8, _16, _24, _32 = (np.uint64(n) for n in (8, 16, 24, 32))
+_1, _8, _16, _24, _32 = (np.uint64(n) for n in (1, 8, 16, 24, 32))
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 @inlined
@@ -63,6 +64,24 @@ def fold(total: int) -> int:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return total
+
+
+@inlined
+def plus_one32(value: np.uint64) -> np.uint64:
+    """value + 1 modulo 2^32, of a value below 2^32."""
+    return (value + _1) & _LOW
+
+
+@inlined
+def minus_one32(value: np.uint64) -> np.uint64:
+    """value - 1 modulo 2^32, of a value below 2^32. 2^32 - 1 is added, because 0 - 1 would be 2^64 - 1."""
+    return (value + _LOW) & _LOW
+
+
+@inlined
+def into_range(hashed: np.uint64, size: np.uint64) -> np.uint64:
+    """A 64-bit hash as a number below `size` (below 2^32): the high half times `size`, over 2^32. No division."""
+    return (hashed >> _32) * size >> _32
 
 
 def _multiply(a: np.uint64, b: np.uint64) -> np.uint64:

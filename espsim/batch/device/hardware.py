@@ -1,6 +1,9 @@
-"""Hardware: what a modelled device does with each packet. It stands in the place of the lookup, or beside it.
+"""Hardware: what a modelled device does with each packet.
 
-`DeviceColumns` is a device's tables at one moment, as arrays; `hardware` gives Device.lookup's answer for every row.
+`DeviceColumns` is a device's tables at one moment, as arrays. `hardware` gives the answer of `Device.lookup` for every
+row. snapshot.py makes the arrays; steps.py, hash.py and tables.py have the kernels.
+
+What this does not do: it opens nothing, and changes neither the device nor the SAD.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.jit.memory import zeros
 
 GONE = -2
-"""In place of a row of SadColumns: the device found the context of an SA that is not in them any more."""
+"""Instead of a row of SadColumns: the device found the context of an SA that has left them."""
 
 USE, SOFTWARE, DROP, FAIL_FLAG = range(4)
 """`DeviceRows.action`: what the device does with a packet."""
@@ -38,7 +41,7 @@ class Packets(Protocol):
 
 @dataclass(slots=True)
 class PacketColumns:
-    """Packets, or the packets of SAs, by their columns alone; dtypes and shapes as in a batch."""
+    """Packets, or what packets of SAs would be, as columns; dtypes and shapes as in a batch."""
 
     spi: U32
     family: U8
@@ -61,9 +64,9 @@ class PacketColumns:
 
 @dataclass(slots=True)
 class DeviceRows:
-    """A device's answers. `sa_index`: -1 for none, else a row of SadColumns or GONE; `step` as batch/device/steps.py.
+    """A device's answers. `sa_index`: a row of SadColumns, GONE, or -1 for none. `step`: an end of steps.py.
 
-    `reached` is offload.device.Reached as a number, `action` one of USE, SOFTWARE, DROP, FAIL_FLAG.
+    `reached`: offload.device.Reached as a number. `action`: USE, SOFTWARE, DROP or FAIL_FLAG.
     """
 
     sa_index: I32
@@ -74,13 +77,13 @@ class DeviceRows:
 
     @classmethod
     def of(cls, rows: int) -> DeviceRows:
-        """Memory for so many packets."""
+        """Memory for `rows` packets."""
         return cls(np.empty(rows, np.int32), *(np.empty(rows, np.uint8) for _ in range(4)))
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a table compares: parts of batch/device/steps.py, the SPI and the mark under masks."""
+    """What a table compares: parts as in steps.py, the SPI and the mark under masks."""
 
     parts: int
     spi_mask: int = 0xFFFFFFFF
@@ -97,9 +100,9 @@ class Key:
 
 
 class ExactKeys:
-    """Keys that are in a table, each with the number of its entry; of equal keys that of the lowest rank is found.
+    """The keys in a table, each with the number of its entry. Of equal keys the one of the lowest rank is found.
 
-    `rank` is of all entries there are, so that `many[entry]` can say whether others have its key too.
+    `rank`: of all entries of the device. `many[entry]`: not 0 where others have the same key.
     """
 
     def __init__(self, key: Key, packets: PacketColumns, numbers: I64, rank: I64) -> None:
@@ -110,7 +113,7 @@ class ExactKeys:
         self.repeated = bool(self.many.any())
 
     def find(self, packets: Packets) -> I32:
-        """The entry of each packet's key, -1 where it is not there."""
+        """The entry of each packet's key; -1: there is none."""
         found = np.empty(len(packets.spi), np.int32)
         tables.exact(self.key.words(packets), self.table, found)
         return found
@@ -125,9 +128,11 @@ def exact_table(words: U64, numbers: I64) -> U64:
 
 @dataclass(slots=True)
 class DirectSlots:
-    """A direct table. `cells`: the entry in each slot; with `sparse` (slots far apart) the entry of each of its keys.
+    """A direct table. `cells`: the entry in each slot. `sparse`: instead a table of the slots, where they lie far
+    apart.
 
-    `rules` name a packet's base in `bases`; without them (offset, mask) of the SPI is the slot. `capacity` 0: no end.
+    The slot is the SPI less an offset, under a mask (`masked`); with `rules` it is the base of the packet's rule, in
+    `bases`, and bits of the SPI (`sliced`). `capacity` 0: the table has no end.
     """
 
     cells: I32
@@ -139,7 +144,7 @@ class DirectSlots:
     sparse: U64 | None = None
 
     def find(self, packets: Packets, step: U8, found: I32, _shadowed: U8) -> None:
-        """The entries in the packets' slots; ends in `step` where a packet has none."""
+        """Fill `found` with the entries in the packets' slots, and `step` with the end of those that have none."""
         slot = np.empty(len(step), np.int64)
         if self.rules is None:
             offset, mask = self.masked
@@ -155,7 +160,7 @@ class DirectSlots:
 
 @dataclass(slots=True)
 class Ways:
-    """A hash table of batch/device/hash.py; `skewed`: each way has a row index of its own."""
+    """A hash table of hash.py. It is skewed (each way has a row of its own) where there are several `starts`."""
 
     key: Key
     codes: U8
@@ -168,7 +173,7 @@ class Ways:
     rank: I64
 
     def hashes(self, packets: Packets) -> I32:
-        """The rows where each packet's key may be, (packets, starts)."""
+        """The rows where each packet's key may be: (packets, starts)."""
         hashes, scratch = (
             np.empty((len(packets.spi), len(self.starts)), np.int32),
             np.empty(len(self.starts), np.uint64),
@@ -180,7 +185,7 @@ class Ways:
         return hashes
 
     def find(self, packets: Packets, _step: U8, found: I32, shadowed: U8) -> None:
-        """The entries under the packets' keys."""
+        """Fill `found` with the entries of the packets' keys."""
         skewed = len(self.starts) > 1
         row_step, way_step = (1, self.sets) if skewed else (self.ways, 1)
         device_hash.in_ways(
@@ -191,9 +196,10 @@ class Ways:
 
 @dataclass(slots=True)
 class SignatureRows:
-    """An exact table: the keys under each signature. `longest`: the first signature that finds something decides.
+    """An exact table: the keys of each signature (a list of fields). `longest`: the first signature that finds one
+    wins.
 
-    `rank` is of entries: of several that answer to a packet the lowest wins.
+    `rank`: of several entries that a packet finds, the one of the lowest rank wins.
     """
 
     signatures: list[ExactKeys]
@@ -201,7 +207,7 @@ class SignatureRows:
     longest: bool
 
     def find(self, packets: Packets, _step: U8, found: I32, shadowed: U8) -> None:
-        """The entries under the packets' keys."""
+        """Fill `found` with the entries of the packets' keys."""
         if len(self.signatures) == 1 and not self.signatures[0].repeated:
             found[:] = self.signatures[0].find(packets)
             return
@@ -212,9 +218,9 @@ class SignatureRows:
 
 @dataclass(slots=True)
 class KeyTable:
-    """One key table. `context[entry]` is the row of its SA's context, -1 for an empty slot of the array behind.
+    """One key table. `context[entry]`: the context of its SA; -1: the slot of the SA array is empty.
 
-    `family`: 4 or 6 where it is that family's, 0 for both.
+    `family`: 4 or 6 where the table has one family, 0 for both.
     """
 
     family: int
@@ -228,9 +234,9 @@ _WAYS = 4
 
 @dataclass(slots=True)
 class SpiTable:
-    """A device's only table, where SPIs alone are looked up and compared: found and checked in one pass.
+    """The table of a device that looks up and compares nothing but SPIs: looked up and checked in one pass.
 
-    `cells` as in batch/device/tables.py; `masked` is the slot's (offset, mask), None where it is a hash of four ways.
+    `cells` as in tables.py. `masked`: (offset, mask) of a direct table; None: a hash table of four ways.
     """
 
     cells: U64
@@ -241,7 +247,7 @@ class SpiTable:
 
     @classmethod
     def of(cls, columns: DeviceColumns) -> SpiTable | None:
-        """The table of these columns; None where it is of another kind, or one answer would differ."""
+        """The table of these columns; None: it is of another kind, or some answer would differ."""
         if len(columns.tables) != 1 or columns.tables[0].family or columns.checked not in (None, _BY_SPI):
             return None
         table, context = columns.tables[0].table, columns.tables[0].context
@@ -277,7 +283,7 @@ class SpiTable:
         return cls(cells.reshape(shape), None, table.starts, table.constants[1:].copy())
 
     def look_up(self, spi: U32, columns: DeviceColumns, rows: DeviceRows) -> None:
-        """Fill `rows`, of which `step` says whose lookup has not ended yet."""
+        """Fill `rows`. `rows.step` says on entry which lookups have not ended."""
         if self.masked is not None:
             offset, mask = self.masked
             tables.direct(spi, np.uint64(offset), np.uint64(mask), self.cells, rows.sa_index)
@@ -290,7 +296,7 @@ class SpiTable:
 
 
 def _cells(count: int, places: I64, spi: U64, sa: I32) -> U64:
-    """So many cells of batch/device/tables.py, some with an SPI and its SA."""
+    """`count` cells of tables.py; those at `places` have an SPI and its SA."""
     cells = zeros((count,), np.uint64)
     cells[places] = spi << np.uint64(32) | (sa.astype(np.int64) + 1).astype(np.uint64)
     return cells
@@ -300,11 +306,10 @@ def _cells(count: int, places: I64, spi: U64, sa: I32) -> U64:
 class DeviceColumns:
     """A device's tables at one moment, seen by packets of one port.
 
-    `begin`: PENDING, or the end of every packet; `classify` takes a packet that it finds, None all. `ends` (8) says
-    what each end of a lookup counts as, `said` (8, 2) what it is: reached, action. `checked` and `held` are what the
-    device compares, None for nothing; `sa` are the SAs of the contexts.
-    `ask(packets, row)` is the device's own lookup: (sa_index, reached, action, shadowed). `by_spi`, where there is one,
-    answers for `tables`, faster.
+    `begin`: PENDING, or the end of every packet. `classify`: the packets that the device looks at; None: all. `ends`,
+    `said`: see steps.conclude. `checked`, `held`: what the device's check compares, and its values for each context;
+    `checked` is None where it compares nothing. `sa`: the SA of each context. `ask(packets, row)`: the device's own
+    lookup, (sa_index, reached, action, shadowed). `by_spi`: gives the answers of `tables` faster, where it is not None.
     """
 
     begin: int
@@ -320,9 +325,9 @@ class DeviceColumns:
 
 
 def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
-    """Fill `rows` with what the device does with each packet. Rows that hold no ESP packet get some answer too.
+    """Fill `rows` with what the device does with each packet. A row without ESP gets an answer without a meaning.
 
-    Rows whose answer is not public have the step ASK: `ask_device` does those.
+    A row whose answer is not public has the step ASK; `ask_device` answers it.
     """
     rows.step[:] = columns.begin
     rows.shadowed[:] = 0
@@ -337,7 +342,7 @@ def hardware(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None
 
 
 def _in_families(packets: Packets, columns: DeviceColumns, rows: DeviceRows) -> None:
-    """Each family's packets in its own table; without tables a lookup ends as it begins."""
+    """Look each family's packets up in its own table. Without tables a lookup ends as it begins."""
     begin, part = rows.step.copy(), DeviceRows.of(len(rows.step))
     nowhere = np.full(len(begin), -1, np.int32)
     _conclude(packets, columns, nowhere[:0], nowhere, rows)
@@ -366,6 +371,6 @@ def _conclude(packets: Packets, columns: DeviceColumns, context: I32, found: I32
 
 
 def ask_device(packets: Packets, columns: DeviceColumns, rows: DeviceRows, which: Iterable[int]) -> None:
-    """Ask the device itself about some rows. UnknownReached where the answer is not public."""
+    """Ask the device model itself about some rows. UnknownReached: the answer is not public."""
     for row in which:
         rows.sa_index[row], rows.reached[row], rows.action[row], rows.shadowed[row] = columns.ask(packets, row)

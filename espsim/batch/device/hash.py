@@ -3,7 +3,10 @@
     row_hashes   the rows where a packet's key may be               offload/tables.py HashTable._places
     in_ways      what is there, and which of several wins           HashTable.find, offload/device.py Device._winner
 
-What is hashed is a stream of words, one code each: of an address (IPv4: its low word alone), a number, or a constant.
+A key is hashed as a stream of words. Each word has a code: CONSTANT, or the field of a packet that it is. Of an IPv4
+address only the low word is hashed.
+
+A cell (uint64) is the w words of a key, then the number of its entry + 1; 0: it is empty.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ CONSTANT, SPI, SPI24, FAMILY, MARK, PORTS, DST_HIGH, DST_LOW, SRC_HIGH, SRC_LOW 
 """Codes of a stream."""
 
 AHEAD = 16
+"""Rows between the prefetch of a cache line and its use."""
 
 _16 = np.uint64(16)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -31,7 +35,7 @@ def _word(
     code: int, constant: np.uint64, i: int,
     spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32,
 ) -> np.uint64:  # fmt: skip
-    """A stream's word of one packet."""
+    """The word that a code stands for, of one packet."""
     word = constant
     if code == SPI:
         word = np.uint64(spi[i])
@@ -59,10 +63,14 @@ def row_hashes(
     codes: U8, constants: U64, starts: U64, sets: np.uint64, crc: bool,
     spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32, scratch: U64, hashes: I32,
 ) -> None:  # fmt: skip
-    """Fill `hashes` (rows, starts): the row of the table under each start, below `sets`.
+    """Fill `hashes` (rows, starts): the row of the table, below `sets`, that a packet's key has under each start.
 
-    `codes` and `constants` are the stream; a start is the hash of no words with the table's seed and a way, of `crc`
-    the register (`crc32c((), seed, way) ^ 0xFFFFFFFF`). `scratch` is as long as `starts`.
+    1. Begin with the starts: for each way the hash of no words with the table's seed. For `crc` it is the register,
+       `crc32c((), seed, way) ^ 0xFFFFFFFF`.
+    2. Add the words of the stream, `codes` and `constants`, to all ways.
+    3. Reduce each to a row: a mask where `sets` is a power of two, else a remainder.
+
+    `scratch` is as long as `starts`.
     """
     power = sets & (sets - np.uint64(1)) == np.uint64(0)
     for i in range(len(spi)):
@@ -84,10 +92,10 @@ def row_hashes(
 def in_ways(
     words: U64, hashes: I32, ways: int, row_step: int, way_step: int, cells: U64, rank: I64, found: I32, shadowed: U8
 ) -> None:
-    """The entry of the lowest rank among those with a packet's key, -1 for none; whether there are several.
+    """The entry of the lowest rank among those with a packet's key, -1 for none; `shadowed`: whether there are several.
 
-    Way n of row r is cells[r * row_step + n * way_step] (places, w + 1): the key, and entry + 1, 0 where it is empty.
-    `hashes` has a column, or one for each way; `words` is (rows, w).
+    Way n of row r is cells[r * row_step + n * way_step]; `cells` is (places, w + 1). `hashes` has one column for all
+    ways, or one for each. `words` (rows, w): the packets' keys.
     """
     rows, size, skewed = len(words), words.shape[1], hashes.shape[1] > 1
     for i in range(rows):

@@ -1,12 +1,14 @@
-"""The batch path inbound with a modelled device before it: `reference/offloaded.py`, batch by batch.
+"""The batch path inbound after a modelled device: reference/offloaded.py, batch by batch.
 
-    parse -> lookup and hardware -> replay check -> AEAD open -> trailer -> settle -> decap -> admit -> sent -> count
+    parse -> lookup and hardware -> check -> open -> trailer -> settle -> decap -> admit -> policies -> sent -> count
 
-The device's answer takes the place of the lookup's and nothing else differs: `sa_index` is the SA whose context was
-used. The packet's own SA, which the software lookup finds, and what the device did stand beside the batch.
+The device's answer replaces the lookup's: `sa_index` is the SA whose context the device used. The packet's own SA,
+which the software lookup finds, and what the device did are kept beside the batch (`_Beside`), in no column of it.
 
-Where either of the two is the reference path's, the packet is, and then the SA that is used becomes that path's for
-good, with all that share its SPI: an SA's state is in one place.
+Where the packet's own SA, or the one that is used, belongs to the reference path, that path judges the packet. It then
+takes over the SA that is used, for good, with all SAs of its SPI, because an SA's state is in one place.
+
+What this does not do: packets come by port 0 alone, and outbound packets meet no device.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, r
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.inbound.lookup import usable
+from espsim.batch.inbound.nested import HANDED_OVER
 from espsim.batch.inbound.order import BatchInbound, Stages
 from espsim.batch.rule import Stage
 from espsim.batch.run.stats import ENGINE_VERDICTS
@@ -49,7 +52,7 @@ _Surfaces = Callable[[Verdict], tuple[Surfacing, str | None]]
 
 
 class OffloadedPath(Protocol):
-    """`espsim.reference.offloaded.OffloadedInbound`: the SAD, the device, and judging what kernels can't."""
+    """`espsim.reference.offloaded.OffloadedInbound`: it has SAD and device, and judges what kernels can't."""
 
     sad: Sad
     device: Device
@@ -67,18 +70,18 @@ class OffloadedPath(Protocol):
         """Process one IP packet."""
 
     def context(self, sa_index: int) -> SadEntry:
-        """The SA of a context that the device has or had."""
+        """The SA of a context that the device has, or had."""
 
 
 class BatchOffloaded(BatchInbound):
     """A device and the software path in batches: `BatchInbound` over an `OffloadedInbound`, with its methods.
 
-    Between the first batch and `close` the SAD must be left alone, and the device too, but for a `refresh`. All packets
-    come by port 0. UnknownReached where a packet's answer is not public.
+    Nothing else may change the SAD or the device between the first batch and `close`; `refresh` follows a change of the
+    device. All packets come by port 0. UnknownReached: a packet's answer is not public.
     """
 
     one: OffloadedPath
-    parts = False  # what the device did stands beside a whole batch
+    parts = False  # what the device did is kept beside a whole batch
 
     def __init__(self, one: OffloadedPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         super().__init__(one, engine, debug=debug)
@@ -86,7 +89,7 @@ class BatchOffloaded(BatchInbound):
         self.refresh()
 
     def refresh(self) -> None:
-        """Look at the device again, after SAs were offloaded or withdrawn."""
+        """Lay the device's tables out again, after SAs were offloaded or withdrawn."""
         self.columns.renew_windows()
         self._hardware = device_columns(self.one.device, self.columns.rows)
 
@@ -120,19 +123,22 @@ class BatchOffloaded(BatchInbound):
         return self._beside[batch].own
 
     def beside(self, batch: PacketBatch) -> tuple[I64, I64, Collection[int]]:
-        """Of a batch that has run: every row's own SA, what the device did, and the rows that went one by one."""
+        """(own SA, what the device did, the rows that went one by one) of a batch that has run.
+
+        What it did is a number: action | reached << 4 | shadowed << 8.
+        """
         beside = self._beside[batch]
         rows = beside.rows
         did = rows.action.astype(np.int64) | rows.reached.astype(np.int64) << 4 | rows.shadowed.astype(np.int64) << 8
         return beside.own.astype(np.int64), did, beside.asked
 
     def entry_of(self, sa_index: int) -> SadEntry:
-        """The SA of this number, also one that has left the SAD and whose context the device still finds."""
+        """The SA of this number, even one that has left the SAD, as long as the device has its context."""
         row = self.columns.rows.get(sa_index)
         return self.one.context(sa_index) if row is None else self.columns.entries[row]
 
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
-        """The rows of a batch that has run."""
+        """The answers of a batch that has run, or of some rows."""
         beside = self._beside[batch]
         found = super().answers(batch, rows)
         facts = (beside.own, beside.rows.action, beside.rows.reached, beside.rows.shadowed)
@@ -149,7 +155,7 @@ class BatchOffloaded(BatchInbound):
     def _add_device(
         self, answer: Received[SadEntry], own: SadEntry | None, did: list[int], surfaces: _Surfaces
     ) -> None:
-        """What `reference.offloaded` says of a packet besides its verdict; `surfaces` is `outcome.opened`."""
+        """Add what reference/offloaded.py says of a packet besides its verdict. `surfaces` is `outcome.opened`."""
         action, reached, shadowed = did
         answer.entry = own
         if action == USE:
@@ -161,7 +167,7 @@ class BatchOffloaded(BatchInbound):
             answer.surfacing, answer.counter = outcome.refused(self.one.device, dropped=action == DROP)
 
     def _put(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> None:
-        """Write the reference path's answer into the columns. A used SA that has left the SAD has no number: -1."""
+        """Write the reference path's answer into the columns. `sa_index` of an SA that has left the SAD is -1."""
         batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
         batch.sa_index[row] = -1
         if answer is None:
@@ -183,9 +189,8 @@ class BatchOffloaded(BatchInbound):
 
 
 class _Beside:
-    """What stands beside a batch: each packet's `own` SA, what the device did, who asks the window and when (`order`).
-
-    `asked` are the reference path's answers. The stages here are those that a device changes.
+    """What is kept beside a batch: each packet's `own` SA, what the device did (`rows`), and when the window is asked
+    (`order`, as in replay.py). `asked`: the reference path's answers, by row. It has the stages that a device changes.
     """
 
     def __init__(self, device: Device, tables: DeviceColumns, rows: int) -> None:
@@ -197,7 +202,7 @@ class _Beside:
         self._tables = tables
 
     def stages(self) -> tuple[Stage[PacketBatch, SadColumns], ...]:
-        """The order of the stages, those that a device changes in the place of the usual ones."""
+        """The stages in their order, with those that a device changes."""
         return (
             parse.STAGE,
             replace(lookup.STAGE, name="lookup by a device", run=self.look),
@@ -213,9 +218,14 @@ class _Beside:
         )
 
     def look(self, batch: PacketBatch, columns: SadColumns) -> None:
-        """The software lookup, the device's, and which of the two SAs a packet is opened with (RFC 4303 3.4.2).
+        """The software lookup, the device's, and which of the two SAs opens a packet (RFC 4303 3.4.2).
 
-        What this host sent never came to the device: the software lookup alone says whose it is.
+        1. The software lookup gives every packet its own SA; the device answers for every row.
+        2. USE: the SA of the context. SOFTWARE: the packet's own. Else none.
+        3. Rows of the reference path are ONE_BY_ONE, those with the context of an SA that has left too.
+        4. What this host sent never came to the device: it keeps its own SA.
+        5. `usable` judges the SA that is used.
+        6. Full offload: the device decrypts first, so the window is asked after the ICV, or not at all.
         """
         parsed = batch.verdict.copy()
         lookup.lookup(batch, columns)
@@ -230,16 +240,14 @@ class _Beside:
         batch.sa_index[alone | ~esp] = -1
         batch.sa_index[sent] = self.own[sent]
         batch.verdict[:] = parsed
-        usable(
-            batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict
-        )  # fmt: skip
+        usable(batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict)
         batch.verdict[alone] = ONE_BY_ONE
         if use.any() and self._device.mode != "":
             nobody = self._device.replay_checked_by == "nobody"
             self.order[use] = device_replay.NOBODY if nobody else device_replay.ICV_FIRST
 
     def _lend(self, columns: SadColumns, esp: Bools, use: Bools) -> Bools:
-        """The packets whose own SA is the reference path's, and then so is the SA that they use."""
+        """The packets whose own SA belongs to the reference path. It takes over the SAs that they use."""
         lent: set[int] = set()
         while True:
             alone = esp & (self.own >= 0)
@@ -247,18 +255,18 @@ class _Beside:
             used = self.rows.sa_index[alone & use]
             used = used[used >= 0]
             new = {columns.entries[row].sa.spi for row in used[columns.standing[used] != ONE_BY_ONE].tolist()}
-            # Where all are, the rows that are not yet will be handed over when they are settled.
-            if not new or columns.alone[0]:
+            # After ESP in ESP it has all of them; `settle` hands the remaining rows over.
+            if not new or columns.alone[HANDED_OVER]:
                 break
             lent |= new
             mates = [row for row, entry in enumerate(columns.entries) if entry.sa.spi in new]
             columns.lend(np.array(mates))
         if lent:
-            columns.write_back()  # so that lifetimes are looked at anew
+            columns.write_back()  # which makes `begin` read lifetimes again
         return alone
 
     def check(self, batch: PacketBatch, columns: SadColumns) -> None:
-        """RFC 4303 3.4.3: what a device decrypts is opened whatever the window says now."""
+        """RFC 4303 3.4.3. What a device decrypts is opened, whatever the window says now."""
         replay.check(batch, columns)
         batch.replay[self.order != device_replay.WINDOW_FIRST] = 0
 
@@ -274,7 +282,7 @@ class _Beside:
         replay.settle_by(go_on, batch, columns, wary=True)
 
     def count(self, batch: PacketBatch, columns: SadColumns) -> None:
-        """As batch/inbound/decap.py, for the SAs whose contexts were used."""
+        """As batch/inbound/count.py, for the SAs whose contexts were used."""
         device_replay.tally(
             batch.verdict, self.order, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64),
             columns.counts,

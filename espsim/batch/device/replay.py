@@ -1,16 +1,18 @@
-"""The windows behind a device: rows whose packet was decrypted before anyone asks the window, or where nobody does.
+"""Settling and counting after a device: the device may decrypt before the window is asked, and may ask no window.
 
     advance   as `inbound.replay.advance`, each row in its own order    reference/inbound.py, accept
     tally     as `inbound.count.tally`                                  the same
 
-`order` says of each row who asks the window, and when.
+`order` says of each row when its window is asked: WINDOW_FIRST, ICV_FIRST or NOBODY.
+
+What this does not do: a window that a device checks is the same window here; only the order differs.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, IN_RUN, NEVER, PACKETS, SINCE, TOO_OLD, USED
 from espsim.batch.inbound.replay import settle_sent
 from espsim.batch.inbound.window import accepted, infer, judge
 from espsim.core.arrays import I32, I64, U8, U32, U64
@@ -35,7 +37,7 @@ from espsim.core.numbers import (
 from espsim.jit.compiling import kernel
 
 WINDOW_FIRST, ICV_FIRST, NOBODY = np.uint8(0), np.uint8(1), np.uint8(2)
-"""Orders: software; a device, and the window is asked after the ICV; a device, and nobody asks."""
+"""Orders: the window before the ICV, as in software; the ICV before the window; no window is asked."""
 
 
 @kernel
@@ -43,7 +45,16 @@ def advance(
     first: int, order: U8, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
     seq64: U64, replay: U8, verdict: U8,
 ) -> int:  # fmt: skip
-    """Settle rows from `first` on; the row that must be opened, or -1. Columns as `inbound.replay.advance` has them."""
+    """Settle rows without a verdict from `first` on; the row that must be opened, or -1. See inbound.replay.advance.
+
+    1. A packet that this host sent: `settle_sent`.
+    2. Infer the number again, and ask the window again, unless the order is NOBODY.
+    3. WINDOW_FIRST: a refusal is the verdict, whatever the ICV.
+    4. The row was not opened, or under another number: return it, to be opened.
+    5. The ICV was wrong: that is the verdict, before any refusal.
+    6. The window refuses, or the trailer was wrong: the refusal comes first.
+    7. Else the number is authentic, and moves the window, unless the order is NOBODY.
+    """
     for i in range(first, len(sa_index)):
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
@@ -73,7 +84,10 @@ def advance(
 
 @kernel
 def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts: I64) -> None:
-    """Count settled rows for the SAs whose context was used; columns as `inbound.count.tally` has them."""
+    """Count settled rows for the SAs whose context was used; as inbound.count.tally.
+
+    What differs: REPLAY_ZERO is a first use where the device has decrypted the packet, and so is every refusal then.
+    """
     for i in range(len(verdict)):
         sa, found = sa_index[i], verdict[i]
         if sa < 0 or flags[i] & OWN:
@@ -90,5 +104,5 @@ def tally(verdict: U8, order: U8, flags: U8, sa_index: I32, payload: I32, time: 
             counts[sa, FORGED] += 1
         elif found not in (TRUNCATED, TRAILER, REPLAY_ZERO):
             continue
-        if counts[sa, USED] == 0 and not (refused and order[i] == WINDOW_FIRST):
-            counts[sa, USED], counts[sa, SINCE] = 2, time[i]
+        if counts[sa, USED] == NEVER and not (refused and order[i] == WINDOW_FIRST):
+            counts[sa, USED], counts[sa, SINCE] = IN_RUN, time[i]

@@ -1,10 +1,10 @@
-"""A modelled device's tables as they stand, laid out as arrays for the batch path (batch/device/hardware.py).
+"""A modelled device's tables at one moment, laid out as arrays for the batch path (hardware.py).
 
     columns = device_columns(device, {sa_index: row})    after device.add(sa_index, sa) for every SA
-    rows = DeviceRows.of(len(packets.spi))               memory, for as many packets as a batch has
-    hardware(packets, columns, rows)                     a PacketBatch that was parsed, or PacketColumns
+    rows = DeviceRows.of(len(packets.spi))               memory for the answers
+    hardware(packets, columns, rows)                     `packets`: a parsed PacketBatch, or PacketColumns
 
-What a model does not say (an "unknown") stays the device's to answer, row by row.
+What this does not do: where a model says "unknown", nothing is laid out; the device answers row by row.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ from espsim.offload.schema import UNKNOWN, InboundSpec
 from espsim.offload.tables import DirectTable, Entry, ExactTable, HashTable, Row, Table
 
 MOST_CELLS = 1 << 26
-"""Places up to which a table is laid out as it is; of a larger one only what is in it is kept."""
+"""A table of more places is not laid out place by place: only its entries are kept, in a hash table."""
 
 _ACTIONS = {"use": USE, "software": SOFTWARE, "drop": DROP, "fail_flag": FAIL_FLAG}
 _M64 = 0xFFFFFFFFFFFFFFFF
 
 
 def device_columns(device: Device, rows: Mapping[int, int], port: int = 0) -> DeviceColumns:
-    """The tables as packets of one port see them. `rows`: the row that stands for each sa_index; GONE for others."""
+    """The tables as packets of one port see them. `rows`: the row of each sa_index; others are GONE."""
     ends, said = _ends(device.model.spec.inbound)
     columns = DeviceColumns(
         steps.ASK, None, [], None, np.zeros((0, 0), np.uint64), np.zeros(0, np.int32), ends, said,
@@ -105,7 +105,7 @@ class _Contexts:
         self._known: dict[int, int] = {}
 
     def of(self, written: Iterable[Row]) -> I32:
-        """Where the context of each row is in `entries`; -1: its slot of the array is empty."""
+        """The place in `entries` of each row's context; -1: its slot of the SA array is empty."""
         return np.array([self._row(row) for row in written], np.int32)
 
     def _row(self, row: Row) -> int:
@@ -121,7 +121,7 @@ class _Contexts:
 
 
 def _ends(inbound: InboundSpec) -> tuple[U8, U8]:
-    """What each end of a lookup counts as, ASK where that is not public; how far it reached, and the action."""
+    """`ends` and `said` of steps.conclude; ASK where the model says "unknown"."""
     first, verify = inbound.lookup[0], inbound.verify
     words = {
         steps.CLASSIFY: (inbound.classify.miss, Reached.MISS),
@@ -154,7 +154,7 @@ def _asker(device: Device, rows: Mapping[int, int], port: int) -> Callable[[Pack
 
 
 def packet_key(packets: Packets, row: int, port: int = 0) -> PacketKey:
-    """A row of packets as the device model knows a packet."""
+    """A row of packets as the device model's key."""
     size = 4 if packets.family[row] == 4 else 16
 
     def address(words: U64) -> bytes:
@@ -188,7 +188,7 @@ def _key(fields: Sequence[str], *, mark_mask: int = 0xFFFFFFFF, spi_mask: int | 
 def _packets(
     fields: Sequence[str], values: Sequence[FieldValues], port: int | None
 ) -> tuple[PacketColumns, I64]:  # fmt: skip
-    """The packets that have these values, and which of the values they are: those of other ports are left out."""
+    """Packets with these values, and the indices of the values; values of other ports are left out."""
     places = [n for n, field in enumerate(fields) if field in ("port", "lf")]
     kept = [n for n, value in enumerate(values) if port is None or all(value[at] == port for at in places)]
     columns = {field: [values[n][at] for n in kept] for at, field in enumerate(fields)}
@@ -197,13 +197,14 @@ def _packets(
         np.zeros(rows, np.uint32), np.zeros(rows, np.uint8), np.zeros((rows, 2), np.uint64),
         np.zeros((rows, 2), np.uint64), np.full(rows, NO_PORT), np.full(rows, NO_PORT), np.zeros(rows, np.uint32),
     )  # fmt: skip
-    for field, column in sorted(columns.items(), key=lambda of: of[0] == "spi"):  # all of an SPI after its low bits
+    # The SPI comes last: it overwrites its low 24 bits (spi24).
+    for field, column in sorted(columns.items(), key=lambda of: of[0] == "spi"):
         _set(made, field, column)
     return made, np.array(kept, np.int64)
 
 
 def _set(packets: PacketColumns, field: str, column: Sequence[Any]) -> None:
-    """One field's values."""
+    """Set one field of all packets."""
     if field in ("spi", "spi24"):
         packets.spi[:] = column
     elif field == "ipver":
@@ -295,7 +296,8 @@ def _ways(
     words = key.words(packets)
     cells = zeros((ways * table.sets, words.shape[1] + 1), np.uint64)
     place = np.array(places, np.int64)[kept]
-    # Skewed ways lie one behind the other, others side by side: a row is then a cache line or two.
+    # The ways of a skewed table lie one after the other. Else the ways of a row lie side by side, in a cache line or
+    # two.
     at = place if len(starts) > 1 else place % table.sets * ways + place // table.sets
     cells[at, :-1], cells[at, -1] = words, kept + 1
     return Ways(

@@ -7,8 +7,8 @@
     conclude            the context that was found, and the device's check of it    offload/device.py Device.lookup
     conclude_spi        the same, of what batch/device/tables.py found and checked in one
 
-`step` says where a packet's lookup ended: PENDING until then. Tables give entries by number; `context` says in which
-row of `facts` the context of an entry stands (-1: in none, its slot of the SA array is empty).
+`step` says how a packet's lookup ended: PENDING until then. A table finds an entry, by number. `context` says which
+context the entry has; -1: none, because its slot of the SA array is empty.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 CLASSIFY, OVER_MAX, MISSED, EMPTY, MISMATCH, HIT = range(6)
-"""Ends of a lookup: not classified; an index beyond the end; not in the table; a slot without an SA; refused; found."""
+"""Ends of a lookup: the device does not look at the packet; the index is past the table's end; the key is not in the
+table; the slot has no SA; the device's check refuses the SA; the SA is found."""
 ASK = 6
-"""An end that is not public: the device itself is asked, which says so."""
+"""An end that is not public. The device model itself is asked, and says so."""
 PENDING = 7
+"""The lookup has not ended."""
+REACHED, ACTION = 0, 1
+"""Columns of `said`."""
 
 SPI, FAMILY, MARK, PORTS, DST, SRC = 1, 2, 4, 8, 16, 32
 """Parts of a key, to be added up."""
 
 AHEAD = 16
+"""Rows between the prefetch of a cache line and its use."""
 
 _0, _16, _32, _40 = (np.uint64(n) for n in (0, 16, 32, 40))
 _NO_PORT = np.uint32(0xFFFFFFFF)
@@ -46,7 +51,15 @@ def key_words(
     parts: int, spi_mask: np.uint32, mark_mask: np.uint32,
     spi: U32, family: U8, daddr: U64, saddr: U64, sport: U32, dport: U32, mark: U32, words: U64,
 ) -> None:  # fmt: skip
-    """Fill `words` (rows, width(parts)): SPI, family and whether there are ports; mark and ports; addresses."""
+    """Fill `words` (rows, width(parts)) with the parts of each packet's key.
+
+        word 0            has ports << 40 | family << 32 | SPI under its mask
+        mark or ports     mark under its mask << 32 | source port << 16 | destination port
+        destination       high, low
+        source            high, low
+
+    A word that no part needs is left out.
+    """
     with_mark, with_ports, with_dst, with_src = parts & MARK, parts & PORTS, parts & DST, parts & SRC
     for i in range(len(spi)):
         head = np.uint64(spi[i] & spi_mask) if parts & SPI else _0
@@ -73,7 +86,7 @@ def key_words(
 
 @kernel
 def masked(spi: U32, offset: np.uint64, mask: np.uint64, slot: I64) -> None:
-    """(SPI - offset) & mask; `offset` and `mask` are below 2^32."""
+    """Fill `slot` with (SPI - offset) & mask; `offset` and `mask` are below 2^32."""
     lift = (_ONE << _32) - offset
     for i in range(len(spi)):
         slot[i] = (np.uint64(spi[i]) + lift) & mask
@@ -83,7 +96,10 @@ def masked(spi: U32, offset: np.uint64, mask: np.uint64, slot: I64) -> None:
 def sliced(
     spi: U32, rule: I32, bases: I64, low: np.uint64, size: np.uint64, limit: np.uint64, slot: I64
 ) -> None:  # fmt: skip
-    """A rule's base, and the SPI's slice added under `limit` where `size` is not 0; -1 without a rule."""
+    """Fill `slot` with the base of a packet's rule; -1 without a rule.
+
+    Where `size` is not 0, bits of the SPI are added: (base + (SPI >> low & size - 1)) & limit.
+    """
     for i in range(len(spi)):
         slot[i] = -1
         if rule[i] >= 0:
@@ -95,9 +111,10 @@ def sliced(
 
 @kernel
 def in_slots(slot: I64, capacity: int, cells: I32, near: I32, step: U8, found: I32) -> None:
-    """The entry in each pending packet's slot, -1 for none: cells[slot] (behind their end all are empty), or `near`.
+    """Fill `found` with the entry in each pending packet's slot; -1 for none.
 
-    `near` is empty, or has the entry in each packet's slot already. `capacity` 0: the table has no end.
+    It is cells[slot]; slots past the end of `cells` are empty. Where `near` is not empty, it has the entries instead.
+    `capacity` 0: the table has no end.
     """
     rows = len(slot)
     for i in range(rows):
@@ -124,9 +141,9 @@ def in_slots(slot: I64, capacity: int, cells: I32, near: I32, step: U8, found: I
 
 @kernel
 def better(other: I32, rank: I64, many: U8, longest: bool, found: I32, shadowed: U8) -> None:
-    """Add what another signature found: of two entries that of the lower rank wins. `longest`: the first find stands.
+    """Add what another signature found: of two entries the one of the lower rank wins. `longest`: the first one wins.
 
-    `many` says of which entries' keys there are others in the table.
+    `many` (entries): not 0 where others in the table have the same key.
     """
     for i in range(len(other)):
         new = other[i]
@@ -153,11 +170,15 @@ def conclude(
     found: I32, context: I32, sa: I32, words: U64, held: U64, ends: U8, said: U8,
     step: U8, shadowed: U8, sa_index: I32, reached: U8, action: U8,
 ) -> None:  # fmt: skip
-    """End every lookup: `sa_index` is the SA of HIT and MISMATCH, -1 else; other ends forget `shadowed`.
+    """End every lookup. `sa_index` is the SA of HIT and MISMATCH, else -1; other ends clear `shadowed`.
 
-    `words` (rows, w) and `held` (contexts, w) are what the device's check compares; `sa` is the SA of each context.
-    `ends` (8) says of each end what it counts as: HIT of a mismatch that nobody minds, ASK of what is not public; its
-    last says what several entries under one key are: PENDING, or ASK. `said` (8, 2) is `reached` and `action` of each.
+    1. A lookup that is PENDING ends: MISSED without an entry, EMPTY without a context, else HIT or MISMATCH.
+    2. Several entries under one key may be an end that is not public (ASK).
+    3. `ends` says what the end counts as; `said` what the device did.
+
+    `words` (rows, w), `held` (contexts, w): what the device's check compares. `sa`: the SA of each context. `ends` (8):
+    for each end what it counts as, such as HIT for a mismatch that the device ignores, or ASK for what is not public;
+    ends[PENDING] is ASK where it is not public which of several entries wins. `said` (8, 2): REACHED, ACTION of each.
     """
     rows = len(found)
     for i in range(rows):
@@ -180,16 +201,16 @@ def conclude(
             shadowed[i] = 0
         end = ends[end] if end < ASK else end
         step[i] = end
-        reached[i], action[i] = said[end, 0], said[end, 1]
+        reached[i], action[i] = said[end, REACHED], said[end, ACTION]
         if end == ASK:
             sa_index[i] = -1
 
 
 @kernel
 def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reached: U8, action: U8) -> None:
-    """As `conclude`, of `sa_index` as `tables.direct`, `spi_shared` and `spi_skewed` fill it.
+    """As `conclude`, after `tables.direct`, `spi_shared` or `spi_skewed` has filled `sa_index`.
 
-    `missing` is the end of a packet for whose SPI they found nothing: EMPTY or MISSED.
+    `missing`: the end where the table had nothing for the SPI: EMPTY or MISSED.
     """
     for i in range(len(step)):
         found = sa_index[i]
@@ -198,4 +219,4 @@ def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reac
         end = ends[end if pending else step[i]]
         found = found if found >= -1 else OTHER - found
         sa_index[i] = found if pending and end != ASK else -1
-        step[i], reached[i], action[i] = end, said[end, 0], said[end, 1]
+        step[i], reached[i], action[i] = end, said[end, REACHED], said[end, ACTION]

@@ -1,14 +1,18 @@
 """The key tables of hardware models over columns. Every kernel fills `sa_index` (int32): a row of the SAD, or -1.
 
-    direct             SPI, less an offset, under a mask: an array index               offload/tables.py DirectTable
-    spi_shared         an SPI in `ways` places of one row                              HashTable, not skewed
-    spi_skewed         an SPI in `ways` places, each in a row of its own hash          HashTable, skewed
+    direct             the index is the SPI, less an offset, under a mask              offload/tables.py DirectTable
+    spi_shared         an SPI may be in four cells (ways) of one row                   HashTable, not skewed
+    spi_skewed         an SPI may be in four cells, each in a row of its own hash      HashTable, skewed
     exact              whole keys of up to seven words                                 ExactTable, one list of fields
 
-A cell of an SPI table is SPI << 32 | sa_index + 1, and 0 where it is empty. Rows of a hash are what
-`offload.hashing` says of the SPI and the constants `after` it: `starts` holds, for each way, the hash of no words with
-the table's seed and the way (`vendor_hash((), seed, way)`; one start for all ways where the table isn't skewed).
-Other keys, other hashes and other numbers of ways: device_hash.py.
+A cell of an SPI table (uint64) is SPI << 32 | sa_index + 1; 0: it is empty. A row of `exact` (uint64, 8 words) is a key
+in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
+
+A row of an SPI table is offload/hashing.py's hash of the SPI and of the constants `after` it. `starts`: for each way,
+the hash of no words with the table's seed and the way (`vendor_hash((), seed, way)`); a table that is not skewed has
+one start.
+
+What this does not do: other keys, other hashes and other numbers of ways are in hash.py.
 """
 
 from __future__ import annotations
@@ -16,15 +20,17 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U32, U64
-from espsim.jit.bytes import mul64
+from espsim.jit.bytes import into_range, mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 AHEAD = 32
-"""Rows between asking for a cache line and reading it."""
+"""Rows between the prefetch of a cache line and its use."""
+SA = 7
+"""In a row of `exact`: sa_index + 1."""
 
 OTHER = np.int32(-2)
-"""`direct` answers OTHER - sa_index where the slot holds an SA of another SPI: the device's own check decides."""
+"""`direct` answers OTHER - sa_index where the slot holds an SA of another SPI. The device's own check decides then."""
 
 _0, _1, _2, _3, _27, _30, _31, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 27, 30, 31, 32))
 _LOW = np.uint64(0xFFFFFFFF)
@@ -57,7 +63,7 @@ def _modulo(h: np.uint64, sets: np.uint64) -> np.uint64:
 
 @kernel
 def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I32) -> None:
-    """table[(SPI - offset) & mask], -1 where that is empty or beyond the end, OTHER - sa_index for another SPI's SA.
+    """The SA in table[(SPI - offset) & mask]: -1 where it is empty or past the end, OTHER - sa_index of another SPI.
 
     `offset` and `mask` are below 2^32, `table` (uint64) holds cells.
     """
@@ -74,7 +80,7 @@ def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I
 
 @inlined
 def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> np.uint64:
-    """The row of an SPI's hash."""
+    """The row of the table that an SPI's hash names."""
     h = mix64(start ^ spi)
     for n in range(len(after)):
         h = mix64(h ^ after[n])
@@ -83,7 +89,11 @@ def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> n
 
 @kernel
 def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32) -> None:
-    """The first way with this SPI in the row of its hash; `table` is (sets, 4) cells."""
+    """The first way with this SPI in the row of its hash. `table` (sets, 4) holds cells.
+
+    1. Row i + AHEAD: prefetch the row of its hash; the row's number waits in `sa_index`.
+    2. Row i: compare all four ways, so that no branch is guessed wrong.
+    """
     rows, sets = len(spi), np.uint64(len(table))
     for i in range(-AHEAD if rows else 0, rows):
         j = i + AHEAD
@@ -104,9 +114,12 @@ def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32
 
 @kernel
 def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_index: I32) -> None:
-    """The first way with this SPI, each way a row of its own hash; `table` is (4, sets) cells.
+    """The first way with this SPI, each way in a row of its own hash. `table` (4, sets) holds cells.
 
-    `scratch` is (AHEAD, 4): the rows of the packets that are on the way.
+    1. Row i: compare the four ways, whose rows are in `scratch`.
+    2. Row i + AHEAD: prefetch its four rows, and keep their numbers in the place that row i has left.
+
+    `scratch` (AHEAD, 4): the prefetched rows.
     """
     rows, sets = len(spi), np.uint64(table.shape[1])
     s0, s1, s2, s3 = starts[0], starts[1], starts[2], starts[3]
@@ -119,23 +132,24 @@ def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_i
             found = _first(table, key, scratch, slot)
         if j < rows:
             ahead = np.uint64(spi[j])
-            scratch[slot, 0] = _ask(table, 0, _spi_row(s0, ahead, after, sets))
-            scratch[slot, 1] = _ask(table, 1, _spi_row(s1, ahead, after, sets))
-            scratch[slot, 2] = _ask(table, 2, _spi_row(s2, ahead, after, sets))
-            scratch[slot, 3] = _ask(table, 3, _spi_row(s3, ahead, after, sets))
+            scratch[slot, 0] = _prefetched(table, 0, _spi_row(s0, ahead, after, sets))
+            scratch[slot, 1] = _prefetched(table, 1, _spi_row(s1, ahead, after, sets))
+            scratch[slot, 2] = _prefetched(table, 2, _spi_row(s2, ahead, after, sets))
+            scratch[slot, 3] = _prefetched(table, 3, _spi_row(s3, ahead, after, sets))
         if i >= 0:
             sa_index[i] = found
 
 
 @inlined
-def _ask(table: U64, way: int, row: np.uint64) -> np.uint64:
+def _prefetched(table: U64, way: int, row: np.uint64) -> np.uint64:
+    """The row, whose cell of this way is prefetched."""
     prefetch(table[way], row)
     return row
 
 
 @inlined
 def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
-    """The SA in the first way that holds the key, first way first; no branch to guess wrong."""
+    """The SA in the first way that holds the key; all ways are compared, so that no branch is guessed wrong."""
     cell = table[3, scratch[slot, 3]]
     cell = cell if cell >> _32 == key else _0
     other = table[2, scratch[slot, 2]]
@@ -149,7 +163,7 @@ def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
 
 @helper
 def crc_word(crc: np.uint64, word: np.uint64) -> np.uint64:
-    """`offload.hashing.crc32c`'s register after one more word, in network order."""
+    """The register of `offload.hashing.crc32c` after one more word, in network order."""
     for shift in range(56, -8, -8):
         byte = word >> np.uint64(shift) & _BYTE
         crc = crc >> np.uint64(8) ^ _CRC[(crc ^ byte) & _BYTE]
@@ -162,18 +176,18 @@ def _exact_first(words: U64, i: int, rows: int) -> np.uint64:
     h = _0
     for n in range(words.shape[1]):
         h ^= mul64(words[i, n], _ODD[n])
-    return (mix64(h) >> _32) * np.uint64(rows) >> _32
+    return into_range(mix64(h), np.uint64(rows))
 
 
 @inlined
 def _exact_slot(words: U64, i: int, table: U64, first: np.uint64) -> int:
-    """The row of `table` with this key, or the free one where it would go; a table is never full."""
+    """The row of `table` with this key, or the free row for it; a table is never full."""
     at = first
     while True:
         same = True
         for n in range(words.shape[1]):
             same = same and table[at, n] == words[i, n]
-        if same or table[at, 7] == _0:
+        if same or table[at, SA] == _0:
             break
         at = at + _1 if at + _1 < np.uint64(len(table)) else _0
     return np.int64(at)
@@ -181,18 +195,18 @@ def _exact_slot(words: U64, i: int, table: U64, first: np.uint64) -> int:
 
 @kernel
 def exact_insert(words: U64, sa: I64, table: U64) -> None:
-    """Put keys in; of equal keys the first stays. `table` is (rows, 8), of which at least one row stays empty."""
+    """Put keys in; of equal keys the first stays. `table` (rows, 8) keeps at least one empty row."""
     for i in range(len(sa)):
         at = _exact_slot(words, i, table, _exact_first(words, i, len(table)))
-        if table[at, 7] == _0:
+        if table[at, SA] == _0:
             for n in range(words.shape[1]):
                 table[at, n] = words[i, n]
-            table[at, 7] = np.uint64(sa[i] + 1)
+            table[at, SA] = np.uint64(sa[i] + 1)
 
 
 @kernel
 def exact(words: U64, table: U64, sa_index: I32) -> None:
-    """The SA of each key, -1 where there is none; `words` is (keys, up to 7), `table` below 2^31 rows."""
+    """The SA of each key; -1: the table does not have it. `words` (keys, up to 7); `table` has below 2^31 rows."""
     rows = len(words)
     for i in range(-AHEAD if rows else 0, rows):
         j = i + AHEAD
@@ -202,4 +216,4 @@ def exact(words: U64, table: U64, sa_index: I32) -> None:
             sa_index[j] = first
         if i >= 0:
             at = _exact_slot(words, i, table, np.uint64(sa_index[i]))
-            sa_index[i] = np.int64(table[at, 7]) - 1
+            sa_index[i] = np.int64(table[at, SA]) - 1

@@ -76,7 +76,7 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
 
 
 def count(batch: PacketBatch, columns: SadColumns) -> None:
-    """Packets, bytes, refusals and first use of every SA; writes no column of the batch."""
+    """Packets, bytes, refusals and first use of every SA."""
     tally(batch.verdict, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)
 
 

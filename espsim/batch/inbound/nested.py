@@ -1,20 +1,21 @@
-"""Nested ESP: from the first packet on that holds ESP for this host, the reference path runs all (reference/nested.py).
+"""Nested ESP: from the first packet that holds ESP for this host, the reference path runs all rows.
 
-What is inside is received again, and the window of its SA has to move in the order of arrival, among packets that come
-to that SA by themselves. Kernels settle rows before anyone knows what SAs lie deeper. So, in `settle`:
+Why: the inner packet is received again, and the window of its SA must move in the order of arrival, among packets that
+come to that SA by themselves (reference/nested.py). Kernels settle rows before the inner SAs are known. So `settle`:
 
-1. find       the first row that was opened and holds ESP for this host; of rows that are the reference path's already
-              the first that may hold some
-2. settle     the rows before it, in kernels as ever
-3. hand over  that row and all that follow become ONE_BY_ONE, in this batch and in every later one; where they were
-              opened already their ciphertext is put back
+1. finds the first row that was opened and holds ESP for this host, or belongs to the reference path and may hold some;
+2. settles the rows before it, in kernels as usual;
+3. hands over: that row and all rows after it become ONE_BY_ONE, in this batch and in every later one. The ciphertext
+   of those that were opened is put back.
 
-`alone` (SAs' columns, 2 bytes) says so to all workers: [0] from `settle` on, [1] once what the kernels counted before
-is complete; then the SAs' state is written back, once, and is the reference path's (`BatchInbound.ask_one`).
+`alone` (uint8, 2; a column of the SAs) tells all workers. HANDED_OVER is set by `settle`. COUNTED is set when all that
+the kernels counted before is complete; then the SAs' state is written back, once (`BatchInbound.ask_one`).
 
-A row's payload is looked at in the kernel (`find_esp`), which errs on the side of ESP; the reference path then says of
-such a row what is right. So traffic without ESP in ESP pays for one look at each payload, and so does ESP that passes
-through to another host.
+The kernel `find_esp` looks at each payload, and may name a row that holds no ESP for this host; the reference path
+decides about that row. So without ESP in ESP, and with ESP that passes through to another host, the cost is one look at
+each payload.
+
+What this does not do: it opens nothing a second time; the reference path opens the inner packets.
 """
 
 from __future__ import annotations
@@ -52,16 +53,24 @@ if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
 
+HANDED_OVER, COUNTED = 0, 1
+"""Bytes of `alone`."""
+_HEADER4, _HEADER6, _UDP_HEADER = 20, 40, 8
+"""Bytes of the headers; of IPv4's the least."""
+_PROTOCOL4, _NEXT_HEADER6 = 9, 6
+"""Offsets of the byte that names what follows an IP header."""
+
+
 class NestedLike(Protocol):
-    """`espsim.reference.nested.Nested`. Nothing moves when it is asked."""
+    """`espsim.reference.nested.Nested`. Its methods change nothing."""
 
     def holds_another(
         self, sa: SecurityAssociation, packet: bytes, payload: bytes, next_header: int, own: bool, outgoing: bool
     ) -> bool:
-        """Whether what was opened under an SA is ESP for this host."""
+        """Whether a payload that was opened under an SA is ESP for this host."""
 
     def may_hold_another(self, packet: bytes, outgoing: bool) -> bool:
-        """Whether a packet that is not opened yet may hold some."""
+        """Whether a packet that is not opened yet may hold ESP for this host."""
 
 
 @kernel
@@ -69,9 +78,11 @@ def find_esp(
     first: int, arena: U8, plain_at: I64, payload: I32, next_header: U8, family: U8, sa_index: I32, form: U8,
     ports: U8, opened: U8, verdict: U8,
 ) -> int:  # fmt: skip
-    """The first row from `first` on that was opened and in which ESP, or UDP to one of `ports`, may be; -1: none.
+    """The first row from `first` on that was opened and may hold ESP, or UDP to one of `ports`; -1: none.
 
-    An extension header of IPv6 may be followed by either.
+    1. Tunnel mode: the protocol is that of the inner IP header, after which the payload goes on.
+    2. Transport mode: it is the next header.
+    3. After an extension header of IPv6 either may follow: the row is named.
     """
     for i in range(first, len(verdict)):
         if verdict[i] != DELIVERED or opened[i] != DELIVERED:
@@ -80,15 +91,15 @@ def find_esp(
         kind, six = form[sa_index[i]], family[i] == 6
         if kind & TUNNEL or (kind & BY_NEXT_HEADER and proto in (PROTO_IPIP, PROTO_IPV6)):
             six = proto == PROTO_IPV6
-            if size < (40 if six else 20):
+            if size < (_HEADER6 if six else _HEADER4):
                 continue
-            proto = np.int64(arena[at + 6]) if six else np.int64(arena[at + 9])
-            headers = 40 if six else (np.int64(arena[at]) & 15) * 4
+            proto = np.int64(arena[at + _NEXT_HEADER6]) if six else np.int64(arena[at + _PROTOCOL4])
+            headers = _HEADER6 if six else (np.int64(arena[at]) & 15) * 4
             at, size = at + headers, size - headers
         if proto == PROTO_ESP:
             return i
         if proto == PROTO_UDP:
-            if size >= 8 and ports[be16(arena, at + 2)]:
+            if size >= _UDP_HEADER and ports[be16(arena, at + 2)]:
                 return i
         elif six and proto in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_DSTOPTS):
             return i
@@ -96,14 +107,14 @@ def find_esp(
 
 
 def first_of(batch: PacketBatch, columns: SadColumns, *, wary: bool = False) -> int:
-    """The row from which on the reference path runs all; the batch's length: none.
+    """The first row that the reference path runs with all after it; the batch's length: there is none.
 
-    `wary`: no one can say before what a row of the reference path holds, because a device may open it under any SA.
+    `wary`: take any row of the reference path, because a device may open it under any SA.
     """
     nested = columns.nested
     if nested is None:
         return len(batch)
-    if columns.alone[0]:
+    if columns.alone[HANDED_OVER]:
         return 0
     end, row = len(batch), -1
     while (row := _find(batch, columns, row + 1)) >= 0:
@@ -136,10 +147,10 @@ def holds(batch: PacketBatch, columns: SadColumns, row: int) -> bool:
 
 
 def hand_over(batch: PacketBatch, columns: SadColumns, first: int) -> None:
-    """All rows from `first` on that have no verdict become the reference path's, as they came."""
+    """Give the reference path all rows from `first` on that have no verdict, with the bytes that they came with."""
     if first == len(batch):
         return
-    columns.alone[0] = 1
+    columns.alone[HANDED_OVER] = 1
     for row in (first + np.flatnonzero(batch.verdict[first:] == DELIVERED)).tolist():
         if batch.opened[row] in (DELIVERED, TRAILER):
             close_row(batch, columns, row, int(batch.seq64[row]))

@@ -1,22 +1,33 @@
-"""The batch path inbound: the order of the stages, and nothing else.
+"""The batch path inbound: the order of the stages.
 
 1. parse     where ESP is, SPI and sequence number              RFC 4303 2, 3.4.1
 2. lookup    the SA, and whether it may be used                 3.4.2
 3. check     the window as the batch finds it; not moved        3.4.3
 4. open      ICV and decryption, in place, by the engine        3.4.4
 5. trailer   pad length, next header                            2.4 to 2.6
-6. settle    in arrival order: the window again, and it moves   Linux xfrm_replay_recheck, _advance
-7. decap     the packet inside; admit: the SA's selector        RFC 4301 5.2
-             policies: where there are some
-8. sent      what this host sent; count: what the SAs count
-   then, one by one, what the reference path judges: SAs near their end, BEET mode, IP-TFS (batch/aggregated.py)
+6. settle    the window again, in arrival order, and it moves   Linux xfrm_replay_recheck, _advance
+7. decap     the packet inside                                  RFC 4301 5.2
+8. admit     the SA's selector                                  RFC 4301 5.2
+9. policies  the SPD, where there is one                        Linux __xfrm_policy_check
+10. sent     SENT for what this host sent
+11. count    what the SAs count
+12. then, one by one, the rows that the reference path judges
 
-It gives the reference path's answers, packet for packet, for any cut into batches. Packets of SAs that may be near
-their end (batch/lifetimes.py) go to the reference path, in their order, and from ESP in ESP on all do (nested.py). That
-is sound because SAs share no state but through ESP in ESP: only what a listener of the SAD hears may come in another
-order than with one packet at a time.
+The window is asked twice. `check` asks before the engine opens a packet, with the window as the batch finds it, and
+infers the ESN high half from that. `settle` asks again in arrival order. A packet whose high half differs by then is
+opened again, because its ICV covers that half (replay.py says when, window.py how it is inferred).
 
-Does not read captures or share work among processes (batch/run/), or model a device (batch/device/order.py).
+It gives the reference path's answers, packet for packet, for any cut into batches. The reference path itself judges:
+
+    SAs that could reach a limit in this batch              batch/lifetimes.py
+    SAs in mode BEET or IPTFS                               batch/columns.py, batch/aggregated.py
+    all rows from the first packet that holds ESP in ESP    nested.py
+
+Their rows go through it in order of arrival, after the kernels'. That is sound because SAs share no state except
+through ESP in ESP; only a listener of the SAD may hear events of different SAs in another order.
+
+What this does not do: it reads no captures and shares no work among processes (batch/run/), joins no fragments
+(io/fragments.py), and models no device (batch/device/order.py).
 Sources: RFC 4303 3.4 in the order of Linux's xfrm_input (net/xfrm/xfrm_input.c).
 """
 
@@ -36,7 +47,7 @@ from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
-from espsim.batch.inbound.nested import NestedLike
+from espsim.batch.inbound.nested import COUNTED, HANDED_OVER, NestedLike
 from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.answers import Received
@@ -58,11 +69,11 @@ STAGES: Stages = in_order(
 )  # fmt: skip
 """The stages in their order, each with the columns that it writes."""
 AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 10), slice(10, 11)
-"""Of the stages, for workers: what any worker runs at any time; settle, in order of arrival; what any worker runs after
-that; count, in order of arrival."""
+"""The stages in four parts, for workers: any worker runs AHEAD at any time; SETTLE runs in order of arrival; any worker
+runs AFTER, once its batch is settled; COUNT runs in order of arrival."""
 
 _VERDICTS = {int(verdict): verdict for verdict in Verdict}
-# Numbers, because an Enum's hash is a Python function.
+# Sets of numbers, because the hash of an Enum's member is a slow Python function.
 _NO_SPI = frozenset(map(int, (Verdict.HEADER, Verdict.FRAGMENT)))
 _NO_ANSWER = frozenset((NOT_ESP, PART))
 _NO_SEQ64 = _NO_SPI | frozenset(
@@ -73,10 +84,10 @@ _PASSED = frozenset(map(int, PASSED))
 
 
 class OnePacketPath(Protocol):
-    """`espsim.reference.inbound.Inbound`: it names the SAD and the packets' mark, and judges what kernels can't.
+    """`espsim.reference.inbound.Inbound`: it has the SAD and the packets' mark, and judges what kernels can't.
 
-    `mark` is None where marks are not asked. `ports` are the UDP ports at which ESP is expected. `sent` is None where
-    packets that this host sent are not looked for. `policies` are asked after all else, None where there are none.
+    `mark`: None where marks are not compared. `ports`: the UDP ports at which ESP is expected. `sent`: None in a run
+    that does not look for packets of this host. `policies`: the SPD, None where there is none.
     """
 
     sad: Sad
@@ -95,7 +106,7 @@ class OnePacketPath(Protocol):
 
     @property
     def nested(self) -> NestedLike:
-        """What says where ESP holds ESP."""
+        """It says which packets hold ESP for this host."""
 
     def receive(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
         """Process one IP packet."""
@@ -104,8 +115,8 @@ class OnePacketPath(Protocol):
 class BatchInbound(Closing):
     """The software path in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
-    Between the first batch and `close` the SAD must be left alone. `engine` is an engine's name or the engine; `debug`
-    checks that every stage writes its own columns only. Raises InputError where the engine cannot be used.
+    Nothing else may change the SAD between the first batch and `close`. `engine`: an engine or its name. `debug` checks
+    that every stage writes its own columns only. InputError: the engine cannot be used.
     """
 
     parts = True
@@ -120,16 +131,16 @@ class BatchInbound(Closing):
         )
         self.columns.policies = one.policies
         self.columns.nested = one.nested
-        self.columns.ports[list(one.ports)] = 1  # those of SAs that have left the SAD since, too
+        self.columns.ports[list(one.ports)] = 1  # ports of SAs that have left the SAD are among them
         self.alone: Counter[int] = Counter()
-        """By sa_index, the packets that the reference path opened or refused by their ICV."""
+        """How many packets the reference path opened or refused by their ICV, by sa_index."""
         self.odd_of_gone: Counter[int] = Counter()
-        """By sa_index, packets with odd padding that were delivered under an SA which has no row any more."""
+        """How many packets with odd padding were delivered under an SA that has no row any more, by sa_index."""
         modes = {entry.sa.mode for entry in self.columns.entries}
         self.aggregated = Aggregated() if Mode.IPTFS in modes else None
-        """What came out of IP-TFS in the last batch; None: no SA is in this mode."""
+        """What came out of IP-TFS in the last batch. None: no SA has this mode."""
         self.asks = True
-        """Whether the SAD is this process's, so that the SAs' state may be written back when ESP in ESP has come."""
+        """Whether this process owns the SAD, and so may write the SAs' state back when ESP in ESP has come."""
         self._taken_over = False
         self._nested: WeakKeyDictionary[PacketBatch, dict[int, Received[SadEntry]]] = WeakKeyDictionary()
 
@@ -142,7 +153,7 @@ class BatchInbound(Closing):
     ) -> list[Received[SadEntry] | None]:
         """Process IP packets in order of arrival; None for one that is not ESP. `times` in seconds: each, or all.
 
-        `outgoing`: of each, whether the capture says that this host sent it; empty: it says nothing.
+        `outgoing`: whether the capture says that this host sent it, for each packet; empty: it says nothing.
         """
         batch = PacketBatch.of(packets, times, self.one.mark or 0)
         batch.link[: len(outgoing)] = np.where(outgoing, OUTGOING, 0)
@@ -157,11 +168,11 @@ class BatchInbound(Closing):
         self.run_alone(batch)
 
     def run_some(self, batch: PacketBatch, which: slice) -> None:
-        """Some of the stages: see AHEAD."""
+        """Run some of the stages: AHEAD, SETTLE, AFTER or COUNT."""
         run_stages(self._stages(batch), batch, self.columns, debug=self.debug, which=which)
 
     def run_alone(self, batch: PacketBatch) -> None:
-        """After all stages, in order of arrival: rows of SAs that are the reference path's."""
+        """After all stages: rows that the reference path judges, in order of arrival."""
         self._note_handed(batch)
         if self.aggregated is not None:
             self.aggregated.clear()
@@ -170,7 +181,7 @@ class BatchInbound(Closing):
                 self._one_by_one(batch, row)
 
     def run_by_clock(self, batch: PacketBatch) -> None:
-        """As `run_alone`, of a capture: its clock, the time of each row, ends the waiting of IP-TFS."""
+        """`run_alone` for a capture: the times of its rows are the clock, which ends the waiting of IP-TFS."""
         if self.aggregated is None:
             self.run_alone(batch)
             return
@@ -180,22 +191,22 @@ class BatchInbound(Closing):
         self.aggregated.run(alone, batch.time, self.one.tunnels, lambda row: self._one_by_one(batch, row))
 
     def _note_handed(self, batch: PacketBatch) -> None:
-        """Where a batch's rows were handed over, what the kernels counted before is complete now."""
-        if self.columns.alone[0] and HANDED in batch.opened.tobytes():
-            self.columns.alone[1] = 1
+        """A batch with rows that were handed over has run: what the kernels counted before is complete."""
+        if self.columns.alone[HANDED_OVER] and HANDED in batch.opened.tobytes():
+            self.columns.alone[COUNTED] = 1
 
     def _stages(self, _batch: PacketBatch) -> Stages:
         return STAGES
 
     def ask_one(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
-        """The reference path's answer to a packet. When ESP in ESP has come, all SAs are its own first."""
-        if self.columns.alone[1] and self.asks and not self._taken_over:
+        """The reference path's answer to a packet. After ESP in ESP it gets the state of all SAs first, once."""
+        if self.columns.alone[COUNTED] and self.asks and not self._taken_over:
             self._taken_over = True
             self.columns.lend(np.arange(len(self.columns.entries)))
         return self.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
 
     def nested_in(self, batch: PacketBatch) -> Mapping[int, Received[SadEntry]]:
-        """Of a batch that has run, by row, the answers to packets that were ESP in ESP."""
+        """The answers to packets that were ESP in ESP, by row, of a batch that has run."""
         return self._nested.get(batch, {})
 
     def own_of(self, batch: PacketBatch) -> I32:
@@ -203,7 +214,7 @@ class BatchInbound(Closing):
         return batch.sa_index
 
     def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
-        """The rows of a batch that has run, or some; None for what is not ESP, or only a part of a datagram."""
+        """The answers of a batch that has run, or of some rows; None for what is not ESP, or a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)
         inners = self.aggregated.inners if self.aggregated is not None else {}
         first = rows.indices(len(batch))[0]
@@ -216,7 +227,7 @@ class BatchInbound(Closing):
                 found.append(None)
                 continue
             verdict = _VERDICTS[number]
-            # A capture that was cut short would never have reached xfrm: no counter of it moves.
+            # The host received the whole packet, so none of its counters moved for what the capture cut.
             uncounted = flags & OWN or (flags & CUT and number in _CUT_COUNTS_NOT)
             counter = None if uncounted else verdict.counter
             answer: Received[SadEntry] = Received(verdict, counter, own=bool(flags & OWN))
@@ -239,12 +250,12 @@ class BatchInbound(Closing):
         return found
 
     def _add_inners(self, row: int, answer: Received[SadEntry]) -> None:
-        """The packets that went out with a row of IP-TFS."""
+        """Note the inner packets that came out with a row of IP-TFS."""
         if self.aggregated is not None and answer.inners is not None:
             self.aggregated.add(row, answer.inners)
 
     def _one_by_one(self, batch: PacketBatch, row: int) -> None:
-        """Ask the reference path about a row, and write its answer into the columns."""
+        """Give a row to the reference path, and write its answer into the columns."""
         link = int(batch.link[row])
         answer = self.ask_one(
             batch.packet(row), float(batch.time[row]), outgoing=bool(link & OUTGOING), in_tcp=bool(link & IN_TCP)

@@ -1,7 +1,10 @@
-"""Own traffic: packets that this host sent, which a capture shows too (sad/sent.py). The flag OWN, and SENT at the end.
+"""Own traffic: packets that this host sent, which a capture shows too (sad/sent.py).
 
-Of such packets no window is asked and nothing is counted, so all that a run keeps of them is the highest number of
-each SA with ESN.
+1. `find`, in the lookup, sets the flag OWN.
+2. `sent`, at the end, gives SENT instead of DELIVERED.
+
+What this does not do: no window is asked about such packets, and nothing is counted for their SAs. A run keeps one
+thing of them: the highest number of each SA with ESN.
 """
 
 from __future__ import annotations
@@ -25,7 +28,11 @@ if TYPE_CHECKING:
     from espsim.batch.columns import SadColumns
 
 INWARD, UNDIRECTED, OUTWARD = np.uint8(0), np.uint8(1), np.uint8(2)
-"""What an SA says of its direction."""
+"""The direction that an SA states."""
+HIGHEST, AUTHENTIC = 0, 1
+"""Columns of `sent`: the highest authentic number, or the dump's before there is one; whether it was authentic."""
+_SRC_HIGH, _SRC_LOW, _DST_HIGH, _DST_LOW = range(4)
+"""Columns of `ends`."""
 
 _0 = np.uint64(0)
 
@@ -34,9 +41,13 @@ _0 = np.uint64(0)
 def find_own(
     sa_index: I32, saddr: U64, daddr: U64, link: U8, verdict: U8, direction: U8, ends: U64, flags: U8
 ) -> None:  # fmt: skip
-    """Set OWN. `direction` (SAs) as above; `ends` (SAs, 4): source and destination, high and low, as the packets'.
+    """Set OWN in `flags` of rows that are ESP.
 
-    Where no SA was found, or a packet has a verdict already, `link` decides alone.
+    1. Without an SA the capture decides (`link`: OUTGOING).
+    2. The capture says outgoing: unless the SA is inbound.
+    3. Else: if the SA is outbound, and its addresses are the packet's.
+
+    `direction` (SAs): INWARD, UNDIRECTED or OUTWARD. `ends` (SAs, 4): source and destination, high and low word.
     """
     for i in range(len(sa_index)):
         if verdict[i] == NOT_ESP:
@@ -45,8 +56,8 @@ def find_own(
         if sa >= 0 and mine:
             mine = direction[sa] != INWARD
         elif sa >= 0 and direction[sa] == OUTWARD:
-            other = (saddr[i, 0] ^ ends[sa, 0]) | (saddr[i, 1] ^ ends[sa, 1])
-            other |= (daddr[i, 0] ^ ends[sa, 2]) | (daddr[i, 1] ^ ends[sa, 3])
+            other = (saddr[i, 0] ^ ends[sa, _SRC_HIGH]) | (saddr[i, 1] ^ ends[sa, _SRC_LOW])
+            other |= (daddr[i, 0] ^ ends[sa, _DST_HIGH]) | (daddr[i, 1] ^ ends[sa, _DST_LOW])
             mine = other == _0
         if mine:
             flags[i] |= OWN
@@ -54,7 +65,7 @@ def find_own(
 
 @kernel
 def tell_sent(flags: U8, verdict: U8) -> None:
-    """SENT for rows without a verdict that this host sent."""
+    """SENT for rows without a verdict whose `flags` have OWN."""
     for i in range(len(verdict)):
         if verdict[i] == DELIVERED and flags[i] & OWN:
             verdict[i] = SENT
@@ -66,10 +77,10 @@ _DIRECTIONS = {Direction.IN: int(INWARD), None: int(UNDIRECTED), Direction.OUT: 
 
 @dataclass(slots=True)
 class OwnColumns:
-    """What the stages read of SAs for packets that this host sent; empty where none is looked for (`numbers` is None).
+    """What the stages read of SAs for packets that this host sent. Empty (`numbers` is None) in a run without them.
 
-    `standing` as SadColumns has it, but for such packets; `direction` and `ends` of batch/inbound/own.py; `sent` of
-    batch/inbound/replay.py. `numbers` is where the reference path keeps what `sent` says.
+    `standing` as in SadColumns, for such packets. `direction`, `ends`: see `find_own`. `sent` (SAs, 2): HIGHEST,
+    AUTHENTIC. `numbers`: where the reference path keeps the same.
     """
 
     standing: U8 = field(default_factory=lambda: np.zeros(0, np.uint8))
@@ -80,7 +91,7 @@ class OwnColumns:
 
     @classmethod
     def of(cls, entries: Sequence[SadEntry], standing: Sequence[int], numbers: SentNumbers) -> OwnColumns:
-        """The SAs' columns; `numbers` is where they go on."""
+        """The columns of SAs, which go on from `numbers`."""
         sent = np.zeros((len(entries), 2), np.uint64)
         for row, entry in enumerate(entries):
             highest = numbers.highest.get(entry.sa_index)
@@ -94,11 +105,11 @@ class OwnColumns:
         )
 
     def write_back(self, entries: Sequence[SadEntry], rows: I64) -> None:
-        """Into `numbers`: the reference path goes on from there. Where an SA is that path's already, it has."""
+        """Write `sent` into `numbers`, but not of SAs that the reference path has: it has written there itself."""
         if self.numbers is None:
             return
-        for row in rows[(self.sent[rows, 1] != 0) & (self.standing[rows] != ONE_BY_ONE)].tolist():
-            self.numbers.highest[entries[row].sa_index] = int(self.sent[row, 0])
+        for row in rows[(self.sent[rows, AUTHENTIC] != 0) & (self.standing[rows] != ONE_BY_ONE)].tolist():
+            self.numbers.highest[entries[row].sa_index] = int(self.sent[row, HIGHEST])
 
 
 def find(batch: PacketBatch, own: OwnColumns) -> None:
@@ -110,7 +121,7 @@ def find(batch: PacketBatch, own: OwnColumns) -> None:
 
 
 def tell(batch: PacketBatch, own: OwnColumns) -> None:
-    """SENT for what has come to its end."""
+    """SENT for rows of this host that have no verdict."""
     if own.numbers is not None:
         tell_sent(batch.flags, batch.verdict)
 
@@ -121,7 +132,7 @@ def _words(address: bytes) -> tuple[int, int]:
 
 
 def sent(batch: PacketBatch, columns: SadColumns) -> None:
-    """SENT in the place of DELIVERED for what this host sent."""
+    """SENT instead of DELIVERED for what this host sent."""
     tell(batch, columns.own)
 
 

@@ -1,7 +1,10 @@
-"""Policies: what they say of a packet that would be delivered, `reference/policies.py` row by row.
+"""Policies: the SPD judges every packet that would be delivered. It gives NO_POLICY, TEMPLATE, BLOCKED and TEMPLATES.
 
-The answers of a flow are kept there, so that most rows cost a look at their inner headers. Nothing here moves, and
-rows may come in any order. What came in clear is not judged: `Policies.clear` is the reference path's.
+reference/policies.py judges row by row and keeps the answers of each flow, so that most rows cost a look at their inner
+headers. No state changes, so rows may come in any order.
+
+What this does not do: it judges no packet that came in clear (`decap --clear` runs the reference path), and none that
+this host sent.
 Sources: Linux __xfrm_policy_check (net/xfrm/xfrm_policy.c).
 """
 
@@ -37,11 +40,11 @@ class PolicyJudge(Protocol):
         """An SA with the mode in which it opened a packet."""
 
     def judge(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int | None) -> _Judged:
-        """A packet that was opened under `path`, and came with `mark` (None: marks are not asked)."""
+        """Judge a packet that was opened under `path` and came with `mark` (None: marks are not compared)."""
 
 
 def police(batch: PacketBatch, columns: SadColumns) -> None:
-    """NO_POLICY, TEMPLATE, BLOCKED or TEMPLATES for delivered rows that the policies refuse."""
+    """A verdict for rows without one that the policies refuse."""
     policies = columns.policies
     if policies is None:
         return

@@ -1,18 +1,20 @@
-"""Replay: `check` before the engine, `settle` after it. REPLAY_*, and what became of the rows that were opened.
+"""Replay: the window is asked twice, by `check` before the engine opens a row and by `settle` after it.
 
-`check` asks the windows as they stand when the batch begins, and moves none. Within a batch that answer can be wrong in
-three ways, and `settle`, which goes in arrival order, puts each right:
+1. `check` (kernel check_rows) infers each row's 64-bit number and asks the window as it is when the batch begins. It
+   moves no window.
+2. The engine opens the rows that may pass (open.py), and the trailer is judged (trailer.py).
+3. `settle` (kernel advance) asks again, in arrival order, gives the verdicts, and moves the window for each authentic
+   row. Where a row must be opened first, `advance` stops; `settle` opens that row and goes on from there.
 
-    the number came twice in this batch        refused now, although both were opened
-    refused at first, may pass now             opened now (an ESN window has moved into the next 2^32)
-    may pass, but with another high half       opened again with that one
+Within a batch the first answer can be wrong in three ways. `settle` corrects each:
 
-1. `check` (kernel check_rows) infers each row's number and asks the window as it stands; it writes no window.
-2. `settle` (kernel advance) asks again in arrival order, and moves the window for each row that is authentic. At a row
-   that must be opened first, `advance` stops; `settle` opens it, and lets it go on from there.
+    the number came twice in this batch             the second one is refused now, although both were opened
+    refused at first, may pass now                  opened now: an ESN window has moved into the next 2^32 numbers
+    may pass, but another high half is inferred     opened again under that one; its ICV covers the high half (RFC 4303
+                                                    2.2.1), so what opened under one does not open under another
 
-Does not know how a window lies in memory, or its rules: batch/inbound/window.py does, verdict for verdict as
-sad/window.py.
+What this does not do: it knows neither the rules of a window nor where it lies in memory; window.py does, verdict for
+verdict as sad/window.py.
 Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 """
 
@@ -25,6 +27,7 @@ import numpy as np
 
 from espsim.batch.inbound import nested
 from espsim.batch.inbound.open import close_row, open_again
+from espsim.batch.inbound.own import AUTHENTIC, HIGHEST
 from espsim.batch.inbound.trailer import trailer_again
 from espsim.batch.inbound.window import ESN, WHERE, accepted, infer, judge, sent_number
 from espsim.batch.rule import Stage
@@ -40,14 +43,14 @@ if TYPE_CHECKING:
 _0, _1 = np.uint64(0), np.uint64(1)
 
 NEAR, FAR = 16, 32
-"""Rows between asking for a window's bits, for its shape, and reading them."""
+"""Rows between a prefetch and its use: of a window's bits, and of its shape, which says where the bits are."""
 
 _WHERE = np.uint64(WHERE)
 
 
 @inlined
-def _ask(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
-    """Ask for what the rows after this one will read."""
+def _prefetch_ahead(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
+    """Prefetch what the rows after this one will read."""
     if i + FAR < rows:
         prefetch(shape, max(sa_index[i + FAR], 0))
     if i + NEAR < rows:
@@ -58,21 +61,20 @@ def _ask(i: int, rows: int, sa_index: I32, shape: U64, bits: U64) -> None:
 def check_rows(
     sa_index: I32, seq: U32, flags: U8, verdict: U8, shape: U64, bits: U64, sent: U64, seq64: U64, replay: U8
 ) -> None:
-    """For rows without a verdict: `seq64` and in `replay` DELIVERED or the verdict that the window gives now.
+    """For rows without a verdict: `seq64`, and in `replay` DELIVERED or the verdict that the window gives now.
 
-    Other rows get 0 in both. What `advance` will say later may differ, so this is no verdict yet. Of packets that this
-    host sent (`flags` has OWN) no window is asked. `sent` (SAs, 2) is what their numbers are nearest to: the highest
-    that was authentic, and 1; or the dump's, and 0. It is empty where no such packet is looked for.
+    Other rows get 0 in both. `replay` is not a verdict yet, because `advance` may answer otherwise. No window is asked
+    about packets that this host sent (`flags` has OWN): their numbers are those nearest to `sent[sa, HIGHEST]`.
     """
     rows = len(sa_index)
     for i in range(rows):
-        _ask(i, rows, sa_index, shape, bits)
+        _prefetch_ahead(i, rows, sa_index, shape, bits)
         seq64[i], replay[i] = _0, DELIVERED
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
         form, number = shape[sa_index[i]], np.uint64(seq[i])
         if flags[i] & OWN:
-            seq64[i] = sent_number(form, sent[sa_index[i], 0], number)
+            seq64[i] = sent_number(form, sent[sa_index[i], HIGHEST], number)
         else:
             seq64[i], ahead = infer(form, bits, number)
             replay[i] = judge(form, bits, number, seq64[i], ahead)
@@ -82,15 +84,15 @@ def check_rows(
 def settle_sent(
     i: int, sa: int, form: np.uint64, number: np.uint64, opened: U8, sent: U64, seq64: U64, verdict: U8
 ) -> bool:
-    """Settle a row that this host sent; False: its number is another by now, and it must be opened with that."""
-    now = sent_number(form, sent[sa, 0], number)
+    """Settle a row that this host sent. False: its number is another one now, and it must be opened under that."""
+    now = sent_number(form, sent[sa, HIGHEST], number)
     if seq64[i] != now:
         seq64[i] = now
         return False
     if opened[i] != DELIVERED:
         verdict[i] = opened[i]
-    elif form & ESN != _0 and (sent[sa, 1] == _0 or now > sent[sa, 0]):
-        sent[sa, 0], sent[sa, 1] = now, _1
+    elif form & ESN != _0 and (sent[sa, AUTHENTIC] == _0 or now > sent[sa, HIGHEST]):
+        sent[sa, HIGHEST], sent[sa, AUTHENTIC] = now, _1
     return True
 
 
@@ -99,18 +101,21 @@ def advance(
     first: int, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
     seq64: U64, replay: U8, verdict: U8,
 ) -> int:  # fmt: skip
-    """Settle rows from `first` on, in arrival order, for those without a verdict; the row that must be opened, or -1.
+    """Settle rows without a verdict in arrival order, from `first` on. The row that must be opened, or -1: all are
+    done.
 
-    `opened` is what became of rows that `replay` lets pass: 0 where ICV and trailer were good, else the verdict. The
-    window is asked again; it may refuse now (the row's verdict, whatever its ICV; `opened` becomes OTHERWISE where the
-    row was opened under another number than the one that is refused), or stand elsewhere by now, so that
-    the row was never opened, or with another high half: then `seq64` and `replay` are corrected, the row's number
-    is returned, and the caller opens it, writes `opened` and comes back with `first` at that row.
-    Of packets that this host sent (OWN) only the high half is asked again, and what is authentic moves `sent`.
+    1. A packet that this host sent: `settle_sent`.
+    2. Infer the number again, and ask the window again.
+    3. The window refuses: that is the verdict, whatever the ICV. `opened` becomes OTHERWISE where the row was opened
+       under another number, so that its plaintext is not used.
+    4. The row was not opened, or under another number: correct `seq64` and `replay`, and return the row. The caller
+       opens it, writes `opened`, and calls again with `first` at this row.
+    5. ICV or trailer was wrong: `opened` is the verdict.
+    6. Else the number is authentic, and moves the window.
     """
     rows = len(sa_index)
     for i in range(first, rows):
-        _ask(i, rows, sa_index, shape, bits)
+        _prefetch_ahead(i, rows, sa_index, shape, bits)
         if verdict[i] != DELIVERED or sa_index[i] < 0:
             continue
         form, number = shape[sa_index[i]], np.uint64(seq[i])
@@ -136,10 +141,7 @@ def advance(
 
 
 def check(batch: PacketBatch, columns: SadColumns) -> None:
-    """RFC 4303 3.4.3 and A2.2: the 64-bit number, and whether the window lets it pass. Writes no window.
-
-    What this host sent has a number too, and passes.
-    """
+    """RFC 4303 3.4.3 and A2.2: the 64-bit number, and whether the window lets it pass. Moves no window."""
     check_rows(
         batch.sa_index, batch.seq, batch.flags, batch.verdict, columns.shape, columns.bits, columns.own.sent,
         batch.seq64, batch.replay,
@@ -161,9 +163,9 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
 def settle_by(
     go_on: Callable[[PacketBatch, int], int], batch: PacketBatch, columns: SadColumns, *, wary: bool = False
 ) -> None:  # fmt: skip
-    """Settle by `go_on`, which is `advance`, up to the first row that holds ESP in ESP (`wary` as in nested.py).
+    """Settle up to the first row that holds ESP in ESP (`wary` as in nested.py).
 
-    `go_on` gets rows, and the one from which on it settles them.
+    `go_on(rows, first)` is `advance` with its columns, or a device's.
     """
     end = nested.first_of(batch, columns, wary=wary)
     rows, row = batch if end == len(batch) else batch.head(end), 0
@@ -179,7 +181,10 @@ def settle_by(
 
 
 def _close_implicit(rows: PacketBatch, columns: SadColumns, opened_as: U64) -> None:
-    """Put ciphertext back in rows that must not be used (OTHERWISE) and whose IV is their number: it is known here."""
+    """Put the ciphertext back in rows that are OTHERWISE and have an implicit IV.
+
+    It is done here because the IV is the number under which they were opened, and no one else keeps that.
+    """
     if not columns.entries or OTHERWISE not in rows.opened.tobytes():
         return
     for row in np.flatnonzero(rows.opened == OTHERWISE).tolist():

@@ -24,7 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I64, U8, U32, U64
-from espsim.jit.bytes import mul64
+from espsim.jit.bytes import into_range, mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.memory import zeros
 
@@ -71,14 +71,14 @@ def mix(x: np.uint64) -> np.uint64:
 @inlined
 def bucket4(table: U64, spi: np.uint32, address: np.uint64) -> np.uint64:
     """The bucket of an SPI and an IPv4 address."""
-    return (mix(np.uint64(spi) << _32 | address) >> _32) * np.uint64(len(table)) >> _32
+    return into_range(mix(np.uint64(spi) << _32 | address), np.uint64(len(table)))
 
 
 @inlined
 def bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.uint64:
     """The bucket of an SPI and an IPv6 address."""
     x = mul64(high, _MIX_C) ^ mul64(low, _MIX_D) ^ mul64(np.uint64(spi), _MIX_E)
-    return (mix(x) >> _32) * np.uint64(len(table)) >> _32
+    return into_range(mix(x), np.uint64(len(table)))
 
 
 @inlined

@@ -53,7 +53,7 @@ from espsim.core.numbers import (
     SEALED,
 )
 from espsim.core.out_batch import OutBatch
-from espsim.jit.bytes import be16, be32, be64, mul64
+from espsim.jit.bytes import be16, be32, be64, into_range, mul64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.memory import zeros
 from espsim.jit.prefetch import prefetch
@@ -182,7 +182,7 @@ def _bucket(
     x = x ^ mul64(ports, _MIX_4) ^ mul64(group, _MIX_5)
     x = mul64(x ^ (x >> _32), _MIX_A)
     x = mul64(x ^ (x >> _29), _MIX_B)
-    return (x >> _32) * np.uint64(len(table)) >> _32
+    return into_range(x, np.uint64(len(table)))
 
 
 @inlined
