@@ -1,11 +1,12 @@
-"""IP-TFS on the batch path, both directions: what comes of its rows is beside the columns, because a row makes no
-packet, one, or several.
+"""IP-TFS on the batch path, both directions. Its packets are kept beside the columns: a row makes none, one or several.
 
-SAs in mode IPTFS belong to the reference path from the first batch on (columns.py, out_columns.py): reordering,
-reassembly and joining are an SA's state from packet to packet, and an outer packet has no place for what came out of
-ten. So these rows are run one by one, in order of arrival, after a batch's other rows, and one worker runs all.
+SAs in mode IPTFS belong to the reference path from the first batch on (columns.py, out_columns.py), because reordering,
+reassembly and joining carry state from packet to packet. Their rows run one by one, in order of arrival, after the
+other rows of a batch; one worker runs all of them.
 
-Does not read payloads (reference/iptfs_assembly.py). The clock is the rows' time, of every row: see `Aggregated.run`.
+The clock is the time of every row, not only of IP-TFS's: see `Aggregated.run`.
+
+What this does not do: it reads no payloads (reference/iptfs_assembly.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class LateLike(Protocol):
 
     @property
     def time_ns(self) -> int:
-        """When they came out."""
+        """When they came out, in nanoseconds."""
 
 
 class TunnelsLike(Protocol):
@@ -36,14 +37,14 @@ class TunnelsLike(Protocol):
 
     @property
     def due(self) -> float:
-        """Before this time (seconds) nothing comes out."""
+        """The time, in seconds, before which nothing comes out."""
 
     def elapse(self, now: float) -> Sequence[LateLike]:
         """What comes out up to `now`."""
 
 
 class Out(NamedTuple):
-    """Packets that go out before a row's own place in the output; `time_ns` None: at the time of that row."""
+    """Packets that go out before the packet of `row`. `time_ns` None: at the time of that row."""
 
     row: int
     time_ns: int | None
@@ -52,23 +53,23 @@ class Out(NamedTuple):
 
 @dataclass(slots=True)
 class Aggregated:
-    """What came out of the last batch, in its order, and by row what came out with one."""
+    """What came out of the last batch: `out` in its order, `inners` by row."""
 
     out: list[Out] = field(default_factory=list)
     inners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def clear(self) -> None:
-        """Another batch begins."""
+        """Forget the last batch."""
         self.out, self.inners = [], {}
 
     def add(self, row: int, packets: tuple[bytes, ...]) -> None:
-        """What came out with a row."""
+        """Note what came out with a row."""
         self.inners[row] = packets
         if packets:
             self.out.append(Out(row, None, packets))
 
     def run(self, rows: I64, time: F64, tunnels: TunnelsLike, one: Callable[[int], None]) -> None:
-        """`one` for every row of `rows`; before each row of the batch the clock goes on to its time."""
+        """Call `one` for every row of `rows`. Before each row of the batch the clock moves to its time."""
         at = 0
         for row in rows.tolist():
             self._elapse(at, row + 1, time, tunnels)
@@ -86,7 +87,7 @@ class Aggregated:
             at += 1
 
     def pieces(self, rows: int) -> Iterator[tuple[slice, Out | None]]:
-        """The rows of the batch in runs, each with what goes out after it."""
+        """The rows of the batch in order, cut where something goes out between them; after each piece what goes out."""
         at = 0
         for out in self.out:
             yield slice(at, out.row), out

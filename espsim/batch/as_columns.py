@@ -1,4 +1,4 @@
-"""Answers for programs: packets through a path, and one numpy column a fact out (`espsim.open_batch`)."""
+"""Answers for programs, one numpy column a fact: `espsim.open_batch` and `espsim.seal_batch`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from espsim.sad.entry import SadEntry
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OpenedBatch:
-    """A row a packet. `verdict` (uint8) is a Verdict's number, 255 for a packet that is not ESP.
+    """One row a packet. `verdict` (uint8) is a Verdict's number; 255: the packet is not ESP.
 
-    `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number that was inferred, 0
-    where the row did not come to that. Delivered rows have their inner packet in `arena` (uint8) from `inner_at`
-    (int64) on, `inner_length` (int32) bytes long; others have length 0. `inners`: of rows of IP-TFS, the packets that
-    came out with them, of which they have no other.
+    `sa_index` (int32): `SadEntry.sa_index`; -1: no SA. `seq64` (uint64): the number that was inferred; 0: the packet
+    was refused before that. A delivered row has its inner packet in `arena` (uint8) from `inner_at` (int64) on,
+    `inner_length` (int32) bytes long; other rows have length 0. `inners`: the inner packets that came out with a row of
+    IP-TFS, which has length 0 too.
     """
 
     arena: U8
@@ -43,18 +43,18 @@ class OpenedBatch:
         return f"OpenedBatch({_counted(self.verdict, Verdict, 'not ESP')})"
 
     def inner(self, row: int) -> bytes | None:
-        """A delivered row's inner packet; None where the row was not delivered."""
+        """The inner packet of a delivered row; None for other rows."""
         return _bytes(self.arena, self.inner_at, self.inner_length, row)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SealedBatch:
-    """A row a packet. `verdict` (uint8) is an OutVerdict's number, 255 for a packet that is not IP.
+    """One row a packet. `verdict` (uint8) is an OutVerdict's number; 255: the packet is not IP.
 
-    `sa_index` (int32) is the SadEntry's of that name, -1 for none; `seq64` (uint64) the number sent. Sealed rows have
-    their packet in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; others have length 0. `outers`:
-    of rows that left in several packets, and of IP-TFS, all of these; `waiting` are those that left at
-    the end, when their delay was over.
+    `sa_index` (int32): `SadEntry.sa_index`; -1: no SA. `seq64` (uint64): the number sent. A sealed row has its packet
+    in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; other rows have length 0. `outers`: all
+    packets of a row that left in several, or of IP-TFS; such a row has length 0 too. `waiting`: packets of IP-TFS that
+    left at the end, after their delay.
     """
 
     arena: U8
@@ -73,7 +73,7 @@ class SealedBatch:
         return f"SealedBatch({_counted(self.verdict, OutVerdict, 'not IP')})"
 
     def packet(self, row: int) -> bytes | None:
-        """A sealed row's packet; None where the row was not sealed."""
+        """The packet of a sealed row; None for other rows."""
         return _bytes(self.arena, self.at, self.length, row)
 
 
@@ -103,7 +103,7 @@ def sealed(path: BatchOutbound, packets: Sequence[bytes], times: Sequence[float]
 
 
 def _indices(entries: Sequence[SadEntry], rows: I32) -> I32:
-    """Rows of columns as `SadEntry.sa_index`."""
+    """`SadEntry.sa_index` for rows of the columns."""
     numbers = np.array([*(entry.sa_index for entry in entries), -1], np.int32)
     return numbers[rows]
 

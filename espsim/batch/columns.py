@@ -1,13 +1,19 @@
-"""The runtime half of the SAD: one numpy column a fact, a row an SA.
+"""The runtime half of the SAD: one numpy column a fact, one row an SA.
 
-Built from a `Sad`, which must not change while a run lasts (but through the reference path, below), and written back
-into it when the run ends. Rows are dense, `entries[row]` is their state in the `Sad`.
+It is built from a `Sad` and written back into it when the run ends; in between only the reference path may change the
+`Sad`. `entries[row]` is a row's state in the `Sad`.
 
-SAs in mode IPTFS are the reference path's from the start (aggregated.py), and so are those in BEET mode:
-kernels lay no header of another length before a payload.
-SAs with lifetimes are the kernels' until a limit may be met in the next batch (`begin`), and then the reference path's,
-all packets of theirs, so that each SA's state is in one place. A state may leave the SAD in mid-batch, so all that
-share its SPI go with it.
+An SA belongs either to the kernels or to the reference path, never to both, so that its state is in one place. The
+reference path has from the start:
+
+1. SAs in mode IPTFS (aggregated.py) or BEET: no kernel writes a header of another length before a payload;
+2. all SAs of their SPIs.
+
+It takes over later:
+
+3. an SA with a lifetime, before a batch in which a limit could be reached (`begin`). From then on it handles all
+   packets of that SA;
+4. all SAs of the same SPI. The SA may leave the SAD in the middle of a batch, and its packets find one of these then.
 """
 
 from __future__ import annotations
@@ -21,13 +27,13 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.batch.inbound import window as windows
 from espsim.batch.inbound.admit import selector_words
-from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
+from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, IN_RUN, PACKETS, SINCE, TOO_OLD, USED
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, RFC_6040, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
 from espsim.batch.inbound.policies import PolicyJudge
-from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, OLDER, triple_insert, triple_tables
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.core.batch import PacketBatch
@@ -50,11 +56,13 @@ _ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), A
 
 @dataclass(slots=True)
 class SadColumns:
-    """What the stages read of SAs, and the two columns that they move: the windows (`shape`, `bits`) and `counts`.
+    """What the stages read of SAs, and the columns that they change: the windows (`shape`, `bits`) and `counts`.
 
-    A benchmark may fill it with arrays of its own; `entries` is empty then and nothing can be written back.
-    `asked` is the Sad whose policy finds SAs in its own way, None where the tables do. `policies` as Inbound's.
-    `nested` says where ESP holds ESP, and `alone` that such a packet has come (inbound/nested.py).
+    A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. Layouts
+    are in the steps of inbound/: `standing` lookup.py; `form` decap.py; `extent` open.py; `table4`, `table6` and
+    `chain` triple.py; `shape` and `bits` window.py; `counts` count.py; `selectors` admit.py; `alone` nested.py. `ports`
+    (65,536): not 0 at the UDP ports that carry ESP. `rows`: row by sa_index. `asked`: the Sad whose SPI policy has a
+    lookup of its own; None: the tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP.
     """
 
     standing: U8
@@ -92,8 +100,8 @@ class SadColumns:
     ) -> SadColumns:
         """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
 
-        `any_mark`: the lookup asks no marks, whatever the packets' are. `sent`: packets that this host sent are looked
-        for, and their numbers kept there (None: they aren't). `rfc6040` as Inbound's.
+        `any_mark`: the lookup compares no marks. `sent`: keeps the numbers of packets that this host sent; None: such
+        packets are not looked for. `rfc6040`: as Inbound's.
         """
         entries = _linked(sad)
         alone = _by_reference(entries)
@@ -125,7 +133,7 @@ class SadColumns:
         )
 
     def begin(self, batch: PacketBatch) -> None:
-        """Before a batch: SAs that may meet a limit in it become the reference path's, and their SPIs' other SAs."""
+        """Before a batch: give the reference path the SAs that could reach a limit in it, and all SAs of their SPIs."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
             return
@@ -134,46 +142,46 @@ class SadColumns:
         self.lifetimes.without(mates)
 
     def due(self, coming: Coming) -> I64:
-        """The SAs that may meet a limit while these packets run, and are the kernels'."""
+        """Rows of the kernels' SAs that could reach a limit with these packets."""
         if self.lifetimes is None:
             self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
         if not len(self.lifetimes.rows):
             return self.lifetimes.rows
         counts = self.counts[self.lifetimes.rows]
-        since = np.where(counts[:, USED] == 2, counts[:, SINCE].view(np.float64), np.nan)
+        since = np.where(counts[:, USED] == IN_RUN, counts[:, SINCE].view(np.float64), np.nan)
         due = self.lifetimes.due(coming, counts[:, PACKETS : BYTES + 1], since)
-        # Where workers run, another process may have lent some.
+        # With workers, another process may have given some to the reference path.
         ours: I64 = due[self.standing[due] != ONE_BY_ONE]
         return ours
 
     def share(self, memory: Callable[..., Any]) -> None:
-        """Put all that packets move into memory of `memory(shape, dtype)`, which processes forked from now on share."""
+        """Move the columns that packets change into memory of `memory(shape, dtype)`, which forked processes share."""
         self.standing, self.counts = shared(self.standing, memory), shared(self.counts, memory)
         self.shape, self.bits = shared(self.shape, memory), shared(self.bits, memory)
         self.alone = shared(self.alone, memory)
         self.own.standing, self.own.sent = shared(self.own.standing, memory), shared(self.own.sent, memory)
 
     def lend(self, rows: I64) -> None:
-        """All packets of these SAs are the reference path's from now on, and their state is."""
+        """Give these SAs to the reference path: their state is written back, and it handles all their packets."""
         self._write_back(rows)
         self.standing[rows] = ONE_BY_ONE
         if self.own.numbers is not None:
             self.own.standing[rows] = ONE_BY_ONE
 
     def write_back(self) -> None:
-        """Windows, counters, statistics and first use into the `Sad`; between batches, as often as one likes."""
+        """Write windows, counters, statistics and first use into the `Sad`. Between batches, as often as needed."""
         self._write_back(np.arange(len(self.entries)))
         self.lifetimes = None
 
     def renew_windows(self) -> None:
-        """Write back, and lay the windows out again: a device that took an SA has made its ring an even window."""
+        """Write back, and lay the windows out again, because a device that takes an SA replaces its ring window."""
         self.write_back()
         self.shape, self.bits = _windows(self.entries)
 
     def _write_back(self, rows: I64) -> None:
         self.own.write_back(self.entries, rows)
         counted = self.counts[rows]
-        moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == 2)
+        moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == IN_RUN)
         for row in rows[moved].tolist():
             entry, counts = self.entries[row], self.counts[row]
             if counts[PACKETS]:
@@ -185,35 +193,35 @@ class SadColumns:
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
             if window.resume is not None:
-                window.stand(window.top, 0, int(self.bits[(int(shape) >> windows.WHERE) + 1]))
+                window.stand(window.top, 0, int(self.bits[(int(shape) >> windows.WHERE) + windows.HINT]))
             return
         seen = np.zeros(window.size, np.uint8)
         windows.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
         top = int(self.bits[int(shape) >> windows.WHERE])
-        # Where nobody asks the window (a device that checks no replays) packets are counted and it stays as it is.
+        # A device may check no replays: then packets are counted, and RESUMED is still set.
         window.stand(top, bitmap, window.resume if int(shape) & int(windows.RESUMED) else None)
 
 
 def _linked(sad: Sad) -> list[SadEntry]:
-    """The ESP states that a packet can find, of one SPI in the order in which they got it."""
+    """The ESP states that a packet can find, SPI by SPI; those of one SPI in the order in which they got it."""
     spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
     return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
 
 
 def _by_reference(entries: list[SadEntry]) -> list[bool]:
-    """Which SAs no kernel runs: in BEET mode or IPTFS, and those of the same SPIs, which may take their place."""
+    """Whether the reference path has an SA from the start (1 and 2 above)."""
     spis = {entry.sa.spi for entry in entries if entry.sa.mode in (Mode.BEET, Mode.IPTFS)}
     return [entry.sa.spi in spis for entry in entries]
 
 
 def _standing(entry: SadEntry) -> int:
-    """What xfrm_input says of a state: direction, state, encapsulation, in this order."""
+    """The standing of an SA: what xfrm_input checks, in its order: direction, state, encapsulation."""
     return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else _ready(entry)
 
 
 def _ready(entry: SadEntry) -> int:
-    """The same but for the direction."""
+    """The same without the direction."""
     encap = entry.sa.encap
     if entry.state is not State.VALID or entry.sa.keys is None:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
@@ -253,7 +261,7 @@ def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
 
 
 def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
-    """`shape` and `bits` of batch/inbound/replay.py, where the windows stand."""
+    """`shape` and `bits` of the windows."""
     forms = [
         windows.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
         for w in (e.window for e in entries)
@@ -263,16 +271,17 @@ def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
     shape = np.array([form | int(at) << windows.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
     for row, entry in enumerate(entries):
         window, at = entry.window, int(starts[row])
-        bits[at], bits[at + 1] = window.top & _M64, (window.resume or 0) & _M64
+        bits[at], bits[at + windows.HINT] = window.top & _M64, (window.resume or 0) & _M64
         seen = window.bitmap_from_top() if window.bitmap else 0
         if seen:
-            behind = [n for n in range(window.size) if seen >> n & 1]
-            windows.mark(shape[row], bits, np.array(behind, np.uint32))
+            below = [n for n in range(window.size) if seen >> n & 1]
+            windows.mark(shape[row], bits, np.array(below, np.uint32))
     return shape, bits
 
 
 def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple[U64, U64, U32]:
-    """The tables and chains of inbound/triple.py. A state of an odd family is in none of them: nothing finds it."""
+    """The tables and chains of triple.py. No packet finds a state of another family than its address's: it is in
+    none."""
     count = len(entries)
     family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
     spi = np.array([e.sa.spi for e in entries], np.uint32)
@@ -283,17 +292,17 @@ def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple
         daddr[row] = number >> 64, number & _M64
         port = (int(NO_PORT) if sa.encap is None else sa.encap.dport) if port_key else int(ANY_PORT)
         mark = NO_MARK if any_mark else sa.mark
-        chain[row, :4] = sa.proto, mark.value, mark.mask, port
+        chain[row, :OLDER] = sa.proto, mark.value, mark.mask, port
     v4 = int(np.count_nonzero(family == 4))
     tables = triple_tables(v4, count - v4)
     found = [row for row, e in enumerate(entries) if daddr_key(e.sa.dst, e.af) == e.sa.dst]
     if triple_insert(np.array(found, np.int64), family, spi, daddr, *tables, chain) != len(found):
-        raise RuntimeError("the lookup table is full")  # it was made for so many
+        raise RuntimeError("the lookup table is full")  # it was made large enough
     return *tables, chain
 
 
 def _ports(sas: Iterable[SecurityAssociation]) -> U8:
-    """Not 0 at the UDP ports that carry ESP: 4500, and every port that an SA names."""
+    """A column by UDP port; not 0 for ports that carry ESP: 4500, and every port that an SA names."""
     ports = np.zeros(65536, np.uint8)
     ports[PORT_NAT_T] = 1
     for sa in sas:

@@ -1,8 +1,9 @@
-"""SAs with lifetimes: the kernels run them for as long as no limit can be met, and the reference path from then on.
+"""SAs with lifetimes: kernels run one until a limit could be reached in the next batch, the reference path from then
+on.
 
-Before a batch it is asked whether, with every packet and byte of the batch on one SA and at its latest time, a limit
-could be met. That errs on the side of the reference path, which counts, and then the SA stays there: its state is in
-one place at any time.
+Before a batch `Lifetimes.due` names the SAs that would reach a limit if every packet and byte of the batch were theirs
+and came at its latest time. That names too many SAs rather than too few. An SA that the reference path has taken over
+stays there, so that its state is in one place.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from espsim.batch.inbound.count import BEFORE, IN_RUN
 from espsim.core.arrays import F64, I32, I64, U32, U64
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
@@ -22,7 +24,8 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 class Coming(NamedTuple):
-    """Packets that are not counted yet: how many, their bytes, their times in seconds, the longest one's bytes."""
+    """Packets that are not counted yet: number, bytes, earliest and latest time in seconds, bytes of the longest
+    one."""
 
     packets: int
     bytes: int
@@ -32,7 +35,7 @@ class Coming(NamedTuple):
 
     @classmethod
     def of(cls, time: F64, length: I32) -> Coming:
-        """A batch's."""
+        """The packets of a batch."""
         if not len(time):
             return cls(0, 0, np.inf, -np.inf)
         size = int(length.sum(dtype=np.int64))
@@ -45,10 +48,10 @@ class Coming(NamedTuple):
 
 
 class Lifetimes:
-    """Those of the SAs `entries` that have lifetimes, as they stand now; `rows` are their places, `spis` those of all.
+    """The SAs of `entries` that have lifetimes and that kernels run. `rows`: their places; `spis`: the SPIs of all.
 
-    Where `kernels` is False an SA is the reference path's already. `outbound`: SAs with dir out end too; else they
-    are only looked at, and how long they live is their sender's.
+    `kernels`: False for an SA that the reference path has. `outbound`: whether SAs with `dir out` can expire here; they
+    cannot where a capture only shows what their sender did.
     """
 
     def __init__(self, entries: Sequence[SadEntry], kernels: npt.NDArray[np.bool_], *, outbound: bool = True) -> None:
@@ -67,17 +70,17 @@ class Lifetimes:
         self._used: F64 = np.array([np.nan if e.used is None else e.used for e in limited], np.float64)
 
     def due(self, coming: Coming, packets: I64, since: F64) -> I64:
-        """Those of `rows` that could meet a limit while these packets run.
+        """The SAs of `rows` that could reach a limit with these packets.
 
-        `packets` (rows, 2) and `since` are what the kernels have counted since this was made: packets and bytes, and
-        the first use in seconds, NaN where there was none.
+        `packets` (rows, 2): packets and bytes that kernels have counted since this was made. `since`: first use in
+        seconds; NaN: none.
         """
         if not coming.packets:
             return self.rows[:0]
         used = np.fmin(np.fmin(self._used, since), coming.earliest)
         due = (packets + np.array((coming.packets, coming.bytes)) >= self._left).any(axis=1)
-        # As hard_time_passed says it: a difference of floats grows with what it is taken from, so the latest time
-        # speaks for all.
+        # The same subtraction as in hard_time_passed. Rounding keeps the order of differences, so the latest time is
+        # enough.
         due |= (coming.latest - self._added >= self._hard_add) | (coming.latest - used >= self._hard_use)
         rows: I64 = self.rows[due]
         return rows
@@ -90,18 +93,18 @@ class Lifetimes:
 
 
 def take_first_use(counts: I64 | U64, used: int, since: int) -> float | None:
-    """When an SA was first used (seconds) in this run, None where it was before or never was; told once.
+    """When an SA was first used in this run (seconds). None: it never was, was used before, or this was asked already.
 
-    `counts` is the SA's row, with the columns USED and SINCE of batch/inbound/decap.py at `used` and `since`.
+    `counts`: the SA's row. `used`, `since`: the places of USED and SINCE in it (inbound/count.py, outbound/facts.py).
     """
-    if counts[used] != 2:
+    if counts[used] != IN_RUN:
         return None
-    counts[used] = 1
+    counts[used] = BEFORE
     return float(counts[since : since + 1].view(np.float64)[0])
 
 
 def _left(entry: SadEntry) -> tuple[int, int]:
-    """Packets and bytes up to the nearest limit; a soft one is told of once."""
+    """Packets and bytes up to the nearest limit. A soft limit counts until it has been reported."""
     limits = entry.sa.limits
     soft_packets, soft_bytes = (None, None) if entry.dying else (limits.soft_packets, limits.soft_bytes)
     packets = min(n for n in (limits.hard_packets, soft_packets, _NEVER) if n is not None)
@@ -114,7 +117,7 @@ def _seconds(limits: list[int | None]) -> F64:
 
 
 def shared(column: npt.NDArray[_T], memory: Callable[..., Any]) -> npt.NDArray[_T]:
-    """A column's values in memory of `memory(shape, dtype)`."""
+    """A copy of a column in memory of `memory(shape, dtype)`."""
     there: npt.NDArray[_T] = memory(column.shape, column.dtype.type)
     there[...] = column
     return there

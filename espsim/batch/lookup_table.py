@@ -1,4 +1,7 @@
-"""LookupTable: SAs found by what a lookup sees, on arrays; software's table, or the tables of any hardware model."""
+"""LookupTable: finds SAs for arrays of packets, in the software table or in the tables of a hardware model.
+
+What this does not do: it knows no marks and no UDP ports, and removes no SA.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from espsim.batch.device.hardware import USE, DeviceColumns, DeviceRows, PacketC
 from espsim.batch.device.snapshot import device_columns
 from espsim.batch.device.steps import ASK
 from espsim.batch.inbound.lookup import triple
-from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, triple_insert, triple_tables
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, PORT, PROTO, triple_insert, triple_tables
 from espsim.core.arrays import I32, U8, U32, U64
 from espsim.core.errors import InputError
 from espsim.core.numbers import PROTO_ESP
@@ -29,8 +32,8 @@ class LookupTable:
         table = LookupTable()                               software: Linux's (destination, SPI, ESP), newest first
         table = LookupTable("marvell-cn10k-dpdk")           what this device under this driver finds
 
-    Addresses are uint32 of shape (n,) for IPv4 (host integers), or uint64 of shape (n, 2), high and low, for IPv6. An
-    SA's row counts inserts from 0 on. `assume`: as on the command line, for what a model calls unknown.
+    Addresses are uint32 of shape (n,) for IPv4 (host integers), or uint64 of shape (n, 2), high and low word, for IPv6.
+    Rows count the SAs that were inserted, from 0 on. `assume`: as on the command line, for what a model calls unknown.
     """
 
     def __init__(self, model: str | None = None, assume: Iterable[str] = ()) -> None:
@@ -53,13 +56,13 @@ class LookupTable:
         return f"LookupTable({self.model or 'software'}, {self._count} SAs)"
 
     def insert(self, spi: npt.ArrayLike, daddr: Addresses) -> list[tuple[int, str]]:
-        """Put SAs in, the last one newest: (row, errno) of those that the driver refuses; software refuses none.
+        """Put SAs in, oldest first. (row, errno) of those that the driver refuses; software refuses none.
 
-        InputError where the arrays don't fit each other, or an SPI is 0.
+        InputError: the arrays don't fit each other, or an SPI is 0.
         """
         spis, family, words = _columns_of(spi, daddr)
         if not spis.all():
-            raise InputError("SPI 0 is no SA's: it means that there is none")
+            raise InputError("SPI 0 belongs to no SA: it means that there is none")
         first, self._count = self._count, self._count + len(spis)
         self._family.append(family)
         self._spi.append(spis)
@@ -68,7 +71,8 @@ class LookupTable:
         return [] if self._device is None else self._offer(self._device, first, spis, family, words)
 
     def find(self, spi: npt.ArrayLike, daddr: Addresses) -> I32:
-        """The row of each packet's SA (int32); -1: none, or left to software. UnknownReached: it is not public."""
+        """The row of each packet's SA (int32); -1: none, or left to software. UnknownReached: the model does not
+        say."""
         spis, family, words = _columns_of(spi, daddr)
         rows = len(spis)
         found: I32 = np.full(rows, -1, np.int32)
@@ -94,12 +98,12 @@ class LookupTable:
         v4 = int(np.count_nonzero(family == 4))
         tables = triple_tables(v4, len(spi) - v4)
         chain = np.zeros((len(spi), 5), np.uint32)
-        chain[:, 0], chain[:, 3] = PROTO_ESP, ANY_PORT
+        chain[:, PROTO], chain[:, PORT] = PROTO_ESP, ANY_PORT
         triple_insert(np.arange(len(spi)), family, spi, daddr, *tables, chain)
         return *tables, chain
 
     def _offer(self, device: Device, first: int, spi: U32, family: U8, daddr: U64) -> list[tuple[int, str]]:
-        """Each SA as the model's driver would be offered it, with algorithms and a window that it takes."""
+        """Offer each SA to the model's driver, with algorithms and a window that it takes."""
         base, refused = association(device.model, 1), []
         for n in range(len(spi)):
             size = 4 if family[n] == 4 else 16

@@ -1,4 +1,7 @@
-"""The sequence numbers of a capture, and nothing else of it: no SAD, no keys."""
+"""The sequence numbers of a capture, without a SAD and without keys.
+
+What this does not do: it opens nothing, so a number may be forged.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ ROWS = 4096
 def numbers(
     reader: BatchReader, ports: Collection[int] = (PORT_NAT_T,), advance: Callable[[int], None] = lambda at: None
 ) -> Iterator[tuple[int, Address, int]]:
-    """(SPI, destination, number on the wire) of every ESP packet, in the order of arrival.
+    """(SPI, destination, number on the wire) of every ESP packet, in order of arrival.
 
-    `ports`: the UDP ports that carry ESP; `advance` hears how many bytes have been read. Raises what the reader raises,
-    after the last whole frame.
+    `ports`: the UDP ports that carry ESP. `advance` is called with the number of bytes that have been read. Errors of
+    the reader are raised after the last whole frame.
     """
     slot = FrameSlot.of(ROWS)
     expected = np.zeros(1 << 16, np.uint8)
@@ -41,5 +44,5 @@ def numbers(
         for spi, seq, family, (high, low) in zip(spis, seqs, families, daddrs, strict=True):
             yield spi, low.to_bytes(4) if family == 4 else (high << 64 | low).to_bytes(16), seq
         if reader.joiner is not None:
-            reader.joiner.settled()  # no one asks, and it would only grow
+            reader.joiner.settled()  # nothing here needs them, and they would fill memory
         advance(reader.at)

@@ -1,11 +1,11 @@
-"""The rule of columns: who may write what, declared here and with each stage, and checked.
+"""The rule of columns: which stage may write what. It is declared here and with each stage, and checked.
 
-1. Each column of a batch is defined by one stage, each column of the SAs that packets move by one stage too.
-2. What a stage writes of another one's column stands in REDO, with the reason. Nothing else may.
-3. A verdict is written once, by the first stage that objects; a row that has one keeps it.
+1. One stage defines each column of a batch, and each column of the SAs that packets change.
+2. REDO lists, with the reason, what a stage writes of columns that other stages define. It may write nothing else.
+3. The first stage that objects gives a row its verdict. A row that has a verdict keeps it.
 
-`Stage` is a stage and what it declares. `in_order` refuses a list of stages that breaks 1 or 2 by what it declares.
-`run_stages(..., debug=True)` compares every column before and after each stage, of rows that have a verdict too.
+`Stage` is a stage and what it declares. `in_order` refuses a list of stages whose declarations break 1 or 2.
+`run_stages(..., debug=True)` compares every column before and after each stage, in all rows, those with a verdict too.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _C = TypeVar("_C")
 _NONE: frozenset[str] = frozenset()
 
 REDO: dict[str, frozenset[str]] = {
-    # the flag OWN: who sent a packet is known when its SA is
+    # the flag OWN: whether this host sent a packet is known with its SA
     "lookup": frozenset({"flags"}),
     "lookup by a device": frozenset({"flags"}),
-    # plaintext where the ciphertext was
+    # plaintext replaces ciphertext
     "open": frozenset({"arena"}),
-    # TRAILER for what the engine has opened
+    # TRAILER where the engine opened the row
     "trailer": frozenset({"opened"}),
-    # the second look at the window, in arrival order: opened again under another number, or only now
+    # the window is asked again, in arrival order: a row may be opened now, or again under another number
     "settle": frozenset({"seq64", "replay", "arena", "opened", "payload", "pad", "next_header", "odd_padding"}),
-    # the IP headers move to the packet inside
+    # transport mode: the IP headers move up to the payload
     "decap": frozenset({"arena"}),
-    # ciphertext and ICV, then UDP's checksum, in the packets that encap laid out
+    # ciphertext and ICV, then UDP's checksum, in packets that encap wrote
     "seal": frozenset({"out"}),
     "checksum": frozenset({"out"}),
 }
-"""By the name of a stage, the columns of a batch that earlier stages define and that it writes as well."""
+"""The columns of a batch that a stage writes though an earlier stage defines them, by the stage's name."""
 
 REDO_SAS: dict[str, frozenset[str]] = {
-    # an SA that becomes the reference path's in mid-batch: its counts are handed over, its packets no longer looked up
+    # the reference path takes an SA over in the middle of a batch: its counts are written back, its standing changes
     "lookup by a device": frozenset({"counts", "standing", "own.standing"}),
 }
 """The same for columns of the SAs."""
@@ -47,7 +47,7 @@ REDO_SAS: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[_B, _C]):
-    """A stage by its name, and the columns that it defines: of the batch, and of the SAs (`own.sent`: nested ones).
+    """A stage: its name, and the columns that it defines, of the batch and of the SAs (`own.sent`: a nested one).
 
     `objects`: it may give a verdict to a row that has none.
     """
@@ -60,7 +60,7 @@ class Stage(Generic[_B, _C]):
 
 
 def in_order(*stages: Stage[_B, _C]) -> tuple[Stage[_B, _C], ...]:
-    """The stages as they are. AssertionError: two define one column, or one redoes what none before it defines."""
+    """The stages, unchanged. AssertionError: two define one column, or one redoes what no stage before it defines."""
     defined = {"arena"}  # the source's
     moved: set[str] = set()
     for stage in stages:
@@ -78,7 +78,7 @@ def in_order(*stages: Stage[_B, _C]) -> tuple[Stage[_B, _C], ...]:
 def run_stages(
     stages: Sequence[Stage[_B, _C]], batch: _B, columns: _C, *, debug: bool, which: slice = slice(None)
 ) -> None:  # fmt: skip
-    """Run stages in their order, all or some; `debug` checks each."""
+    """Run stages in their order, all or those of `which`; `debug` checks each."""
     if debug:
         in_order(*stages)
     for stage in stages[which]:
@@ -89,7 +89,7 @@ def run_stages(
 
 
 def checked(stage: Stage[_B, _C], batch: _B, columns: _C) -> None:
-    """Run a stage, and raise AssertionError where it wrote what is not its own, or another verdict over one."""
+    """Run a stage. AssertionError: it wrote a column that it may not write, or changed a verdict."""
     may = stage.defines | REDO.get(stage.name, _NONE) | {"verdict"}
     moves = stage.sas | REDO_SAS.get(stage.name, _NONE)
     verdict: Any = batch.verdict  # type: ignore[attr-defined]
@@ -99,7 +99,7 @@ def checked(stage: Stage[_B, _C], batch: _B, columns: _C) -> None:
     wrote = _changed(batch, before) + [f"the SAs' {name}" for name in _changed(columns, sas)]
     if wrote:
         raise AssertionError(f"{stage.name} wrote {', '.join(wrote)}")
-    if stage.defines >= {"family"}:  # the first stage: what stood in the column is of another batch
+    if stage.defines >= {"family"}:  # the first stage: the verdicts before it are of an earlier batch
         return
     kept = judged != 0
     if not np.array_equal(verdict[kept], judged[kept]):
@@ -117,7 +117,7 @@ def _changed(holder: object, before: dict[str, Any]) -> list[str]:
 
 
 def _columns(holder: object, nested: str = "") -> Iterable[tuple[str, Any]]:
-    """Every array that a batch or the SAs' columns have, by name; `out` of an outbound batch is a property."""
+    """Every array of a batch or of the SAs' columns, by name. `out` of an outbound batch is a property."""
     for name, value in _attributes(holder):
         if isinstance(value, np.ndarray):
             yield nested + name, value
