@@ -345,7 +345,7 @@ def asked(monkeypatch):
 
     for module in (steps, device_hash, tables):
         monkeypatch.setattr(module, "prefetch", prefetch)
-    monkeypatch.setattr(tables, "_ask", plain(tables._ask))
+    monkeypatch.setattr(tables, "_prefetched", plain(tables._prefetched))
     return rows
 
 
