@@ -134,7 +134,11 @@ class PacketBatch:
 
     def head(self, rows: int) -> Self:
         """The first rows as a batch of the same memory."""
-        return self.part(slice(rows))
+        if rows < len(self):
+            return self.part(slice(rows))
+        whole = object.__new__(type(self))  # copy.copy takes as long as a part
+        vars(whole).update(vars(self))
+        return whole
 
     def part(self, rows: slice) -> Self:
         """Some rows as a batch of the same memory."""

@@ -23,8 +23,7 @@ from espsim.core.address import format_address
 from espsim.core.answers import Received
 from espsim.core.batch import PacketBatch
 from espsim.core.layers import Layer
-from espsim.core.numbers import PART
-from espsim.core.verdict import Verdict
+from espsim.core.numbers import DELIVERED, PART, SENT
 from espsim.explain.auditable import EVENT_OF, AuditEvent, AuditLog, Happened, happened, pick
 from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
@@ -234,7 +233,7 @@ class _Taker:
 
 def _passed(batch: PacketBatch) -> npt.NDArray[np.bool_]:
     """The rows whose inner packets are written."""
-    passed: npt.NDArray[np.bool_] = (batch.verdict == Verdict.DELIVERED) | (batch.verdict == Verdict.SENT)
+    passed: npt.NDArray[np.bool_] = (batch.verdict == DELIVERED) | (batch.verdict == SENT)
     return passed
 
 

@@ -92,6 +92,8 @@ def join(joiner: Joiner, slot: FrameSlot, rows: int, free: int, held: deque[Wait
     Returns how many rows there are then, at least one. What has no room is put into `held`, which is empty before.
     """
     taken: dict[int, TakenFrame] = {}
+    if slot.link[:rows].max() < MAY_JOIN:  # a tenth of the time that looking for the bit takes
+        return rows
     for row in np.flatnonzero(slot.link[:rows] & MAY_JOIN).tolist():
         found = joiner.take(_packet(slot, row), int(slot.frame[row]), int(slot.time_ns[row]))
         slot.link[row] &= OUTGOING

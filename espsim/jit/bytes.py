@@ -11,51 +11,86 @@ from collections.abc import Callable
 import numpy as np
 
 from espsim.core.arrays import U8, Int
+from espsim.jit import words
 from espsim.jit.compiling import JIT, helper, inlined
 
 _1, _8, _16, _24, _32 = (np.uint64(n) for n in (1, 8, 16, 24, 32))
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@inlined
-def be16(arena: U8, at: Int) -> int:
-    """16 bits, signed arithmetic."""
+# What the words of jit/words.py do, for NUMBA_DISABLE_JIT=1.
+
+
+def _be16(arena: U8, at: Int) -> int:
     return np.int64(arena[at]) << 8 | np.int64(arena[at + 1])
 
 
-@inlined
-def be32(arena: U8, at: Int) -> np.uint64:
-    """32 bits."""
+def _be32(arena: U8, at: Int) -> np.uint64:
     return (
         np.uint64(arena[at]) << _24 | np.uint64(arena[at + 1]) << _16
         | np.uint64(arena[at + 2]) << _8 | np.uint64(arena[at + 3])
     )  # fmt: skip
 
 
-@inlined
-def be64(arena: U8, at: Int) -> np.uint64:
-    """64 bits."""
-    return be32(arena, at) << _32 | be32(arena, at + 4)
+def _be64(arena: U8, at: Int) -> np.uint64:
+    return _be32(arena, at) << _32 | _be32(arena, at + 4)
 
 
-@inlined
-def put16(arena: U8, at: Int, value: Int) -> None:
-    """The low 16 bits of `value`."""
+def _le16(arena: U8, at: Int) -> int:
+    return np.int64(arena[at]) | np.int64(arena[at + 1]) << 8
+
+
+def _le32(arena: U8, at: Int) -> int:
+    return _le16(arena, at) | _le16(arena, at + 2) << 16
+
+
+def _put16(arena: U8, at: Int, value: Int) -> None:
     arena[at], arena[at + 1] = value >> 8 & 0xFF, value & 0xFF
 
 
-@inlined
-def put32(arena: U8, at: Int, value: Int) -> None:
-    """The low 32 bits of `value`."""
-    put16(arena, at, value >> 16)
-    put16(arena, at + 2, value)
+def _put32(arena: U8, at: Int, value: Int) -> None:
+    _put16(arena, at, value >> 16)
+    _put16(arena, at + 2, value)
 
 
-@inlined
-def put64(arena: U8, at: Int, value: Int) -> None:
-    """64 bits of `value`."""
-    put32(arena, at, value >> 32)
-    put32(arena, at + 4, value)
+def _put64(arena: U8, at: Int, value: Int) -> None:
+    _put32(arena, at, value >> 32)
+    _put32(arena, at + 4, value)
+
+
+def _put32_le(arena: U8, at: Int, value: Int) -> None:
+    arena[at], arena[at + 1] = value & 0xFF, value >> 8 & 0xFF
+    arena[at + 2], arena[at + 3] = value >> 16 & 0xFF, value >> 24 & 0xFF
+
+
+def _copy(out: U8, to: Int, arena: U8, at: Int, size: Int) -> None:
+    out[to : to + size] = arena[at : at + size]
+
+
+_Load = Callable[[U8, Int], int]
+_LoadUnsigned = Callable[[U8, Int], np.uint64]
+_Store = Callable[[U8, Int, Int], None]
+
+be16: _Load = words.loader(2, big=True, result=words.SIGNED) if JIT else _be16
+"""16 bits, signed arithmetic."""
+be32: _LoadUnsigned = words.loader(4, big=True, result=words.UNSIGNED) if JIT else _be32
+"""32 bits."""
+be64: _LoadUnsigned = words.loader(8, big=True, result=words.UNSIGNED) if JIT else _be64
+"""64 bits."""
+le16: _Load = words.loader(2, big=False, result=words.SIGNED) if JIT else _le16
+"""16 bits in little-endian order, signed arithmetic."""
+le32: _Load = words.loader(4, big=False, result=words.SIGNED) if JIT else _le32
+"""32 bits in little-endian order, signed arithmetic."""
+put16: _Store = words.storer(2, big=True) if JIT else _put16
+"""The low 16 bits of a value."""
+put32: _Store = words.storer(4, big=True) if JIT else _put32
+"""The low 32 bits of a value."""
+put64: _Store = words.storer(8, big=True) if JIT else _put64
+"""64 bits of a value."""
+put32_le: _Store = words.storer(4, big=False) if JIT else _put32_le
+"""The low 32 bits of a value in little-endian order."""
+copy: Callable[[U8, Int, U8, Int, Int], None] = words.copy if JIT else _copy
+"""copy(out, to, arena, at, size): bytes to `to` in `out` from `at` in `arena`; the two must not overlap."""
 
 
 @inlined

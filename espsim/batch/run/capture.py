@@ -10,23 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import numpy as np
 
 from espsim.batch.run.ahead import compiled_ahead
 from espsim.batch.run.lanes import Ask, Lane, LaneBatch, Memory
 from espsim.batch.run.workers import shared_zeros
-from espsim.core.arrays import F64, I64
+from espsim.core.arrays import F64, I64, U8
 from espsim.core.errors import EspsimError
 from espsim.core.numbers import MAY_JOIN
-from espsim.io import ranges
 from espsim.io.atomic import OutputPlace
 from espsim.io.batches import BatchReader
 from espsim.io.ranges import Ranges
 from espsim.io.slots import FrameSlot
 
-ROWS = 2048
+ROWS = 4096
 """Frames of a batch: enough that a stage's call costs little, few enough that a batch stays in a core's cache."""
 ARENA = 4 << 20
 """Bytes of a batch."""
@@ -159,6 +158,7 @@ class Ranged(Generic[_B]):
         self.ranges = ranges
         self._lane = lane
         self._batch: _B | None = None
+        self._parts: dict[int, _B] = {}
 
     def piece(self, rows: int) -> Piece[_B]:
         """So many rows of the range that was found, which are still to be filled."""
@@ -174,47 +174,35 @@ class Ranged(Generic[_B]):
         for first in range(0, rows, step):
             some = slice(first, min(first + step, rows))
             link = self.ranges.slot.link[some]
-            if not self.ranges.fill(some.start, some.stop) or np.bitwise_or.reduce(link) & MAY_JOIN:
+            if not self.ranges.fill(some.start, some.stop) or _some_may_join(link):
                 return False
             np.divide(piece.time_ns[some], 1e9, out=piece.batch.time[some])
-            self._lane.ahead(piece.batch.part(some) if step < rows else piece.batch)
+            self._lane.ahead(self._part(piece, some))
         return True
+
+    def _part(self, piece: Piece[_B], rows: slice) -> _B:
+        """Rows of a piece. Parts of PART rows are kept: making one takes as long as some hundred rows."""
+        if rows.stop - rows.start != PART:
+            return cast(_B, piece.batch.part(rows))
+        if rows.start not in self._parts:
+            self._parts[rows.start] = piece.batch.part(rows)
+        return self._parts[rows.start]
+
+
+def _some_may_join(link: U8) -> bool:
+    """Whether a row of a column `link` has the bit MAY_JOIN; where no number is that large none has."""
+    return bool(link.max() >= MAY_JOIN and np.bitwise_or.reduce(link) & MAY_JOIN)
 
 
 def _alone(
     reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: BatchSlots[_B], piece: Piece[_B] | None
 ) -> None:  # fmt: skip
     """The rest of a capture in this process, from a piece on. Where SAs may end, each batch is asked whether in it."""
-    found = None if lane.limited else reader.ranges(np.zeros)
-    ranged = None if found is None else Ranged(found, lane)
-    fed, most = 0, 1
     while piece is not None:
         lane.begin(piece.batch)
         lane.ahead(piece.batch)
         _after(lane, taker, piece, reader.at)
-        fed += 1
-        if ranged is not None and fed >= most and reader.left() >= 2 * ranges.SIZE and reader.begin(ranged.ranges):
-            passed = _in_ranges(lane, taker, ranged)
-            reader.resume(ranged.ranges)
-            fed, most = 0, more_fed(most, passed)
         piece = slots.fill(0)
-
-
-def _in_ranges(lane: Lane[_B], taker: Taker[_B], ranged: Ranged[_B]) -> int:
-    """Ranges, as long as that goes: how many."""
-    number, here = 0, ranged.ranges
-    while True:
-        here.load(number)
-        rows = here.find()
-        if rows is None:
-            return number
-        piece = ranged.piece(rows)
-        if not ranged.ahead(piece):
-            here.back()
-            return number
-        if rows:
-            _after(lane, taker, piece, here.at)
-        number += 1
 
 
 def _after(lane: Lane[_B], taker: Taker[_B], piece: Piece[_B], at: int) -> None:

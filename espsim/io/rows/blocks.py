@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
-from espsim.io.rows.classic import FULL, MAX_RECORD, MORE, ODD, number, put32, put_row
+from espsim.io.rows.classic import FULL, MAX_RECORD, MORE, ODD, number, put_row
+from espsim.jit.bytes import be16, copy, le16, put32_le
 from espsim.jit.compiling import inlined, kernel
 
 SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET, SECRETS = 0x0A0D0D0A, 1, 2, 3, 6, 10
@@ -46,8 +47,7 @@ _DAMAGED, _UNUSUAL, _USUAL = 0, 1, 2
 @inlined
 def _half(arena: U8, at: Int, big: bool) -> int:
     """A u16 of the file."""
-    a, b = np.int64(arena[at]), np.int64(arena[at + 1])
-    return a << 8 | b if big else b << 8 | a
+    return be16(arena, at) if big else le16(arena, at)
 
 
 @inlined
@@ -322,20 +322,16 @@ def gather_ng(
             break
         time = max(time_ns[row], 0)
         ticks = time if nanosecond else time // 1000
-        # Views of known extent, so that the compiler makes words and vectors of bytes.
-        head, body, source = out[done : done + 28], out[done + 28 : done + 28 + size], arena[start : start + size]
-        put32(head, 0, ENHANCED_PACKET)
-        put32(head, 4, padded + 32)
-        put32(head, 8, 0)
-        put32(head, 12, ticks >> 32)
-        put32(head, 16, ticks & 0xFFFFFFFF)
-        put32(head, 20, size)
-        put32(head, 24, size)
-        for n in range(size):
-            body[n] = source[n]
-        tail = out[done + 28 + size : done + 32 + padded]
-        tail[:] = 0
-        put32(tail, padded - size, padded + 32)
+        put32_le(out, done, ENHANCED_PACKET)
+        put32_le(out, done + 4, padded + 32)
+        put32_le(out, done + 8, 0)
+        put32_le(out, done + 12, ticks >> 32)
+        put32_le(out, done + 16, ticks)
+        put32_le(out, done + 20, size)
+        put32_le(out, done + 24, size)
+        put32_le(out, done + 24 + padded, 0)  # the last word of the frame: what of it is padding stays 0
+        copy(out, done + 28, arena, start, size)
+        put32_le(out, done + 28 + padded, padded + 32)
         done += 32 + padded
         row += 1
     return row, done

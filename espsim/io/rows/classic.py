@@ -16,6 +16,7 @@ import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
 from espsim.core.numbers import KIND_ARP, KIND_OTHER, OUTGOING
+from espsim.jit.bytes import be32, copy, le32, put32_le
 from espsim.jit.compiling import helper, inlined, kernel
 
 FULL, MORE, ODD = 0, 1, 2
@@ -49,9 +50,8 @@ NOT_IP, IS_ARP = -1, -2
 
 @inlined
 def number(arena: U8, at: Int, big: bool) -> int:
-    """A u32 of the file. Fastest in a view that starts at the record: a constant index needs no look at its sign."""
-    a, b, c, d = np.int64(arena[at]), np.int64(arena[at + 1]), np.int64(arena[at + 2]), np.int64(arena[at + 3])
-    return a << 24 | b << 16 | c << 8 | d if big else d << 24 | c << 16 | b << 8 | a
+    """A u32 of the file."""
+    return np.int64(be32(arena, at)) if big else le32(arena, at)
 
 
 @inlined
@@ -306,14 +306,13 @@ def classic(
     while row < rows:
         if at + 16 > end:
             return row, at, MORE
-        head = arena[at : at + 16]
-        size = number(head, 8, big)
+        size = number(arena, at + 8, big)
         if size > MAX_RECORD:
             return row, at, ODD
         if at + 16 + size > end:
             return row, at, MORE
-        time_ns[row] = number(head, 0, big) * _SECOND + number(head, 4, big) * unit
-        on_wire = number(head, 12, big)
+        time_ns[row] = number(arena, at, big) * _SECOND + number(arena, at + 4, big) * unit
+        on_wire = number(arena, at + 12, big)
         put_row(arena, at + 16, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
         at += 16 + size
         row += 1
@@ -327,7 +326,7 @@ def hop(arena: U8, at: Int, end: Int, limit: Int, big: bool) -> tuple[int, int, 
     while at < limit:
         if at + 16 > end:
             return rows, at, MORE
-        size = number(arena[at : at + 16], 8, big)
+        size = number(arena, at + 8, big)
         if size > MAX_RECORD:
             return rows, at, ODD
         if at + 16 + size > end:
@@ -345,13 +344,6 @@ def room(length: I32, keep: U8, around: Int, multiple: Int) -> int:
         if keep[row] != 0:
             total += (np.int64(length[row]) + multiple - 1 & -multiple) + around
     return total
-
-
-@inlined
-def put32(out: U8, at: Int, value: Int) -> None:
-    """A little-endian u32."""
-    out[at], out[at + 1] = value & 0xFF, value >> 8 & 0xFF
-    out[at + 2], out[at + 3] = value >> 16 & 0xFF, value >> 24 & 0xFF
 
 
 @kernel
@@ -377,14 +369,11 @@ def gather(
             fraction = time_ns[row] - seconds * _SECOND
         if seconds > _LAST_SECOND:
             seconds, fraction = _LAST_SECOND, _SECOND - 1
-        # Views of known extent, so that the compiler makes words and vectors of bytes.
-        head, body, source = out[done : done + 16], out[done + 16 : done + 16 + size], arena[start : start + size]
-        put32(head, 0, seconds)
-        put32(head, 4, fraction if nanosecond else fraction // 1000)
-        put32(head, 8, size)
-        put32(head, 12, size)
-        for n in range(size):
-            body[n] = source[n]
+        put32_le(out, done, seconds)
+        put32_le(out, done + 4, fraction if nanosecond else fraction // 1000)
+        put32_le(out, done + 8, size)
+        put32_le(out, done + 12, size)
+        copy(out, done + 16, arena, start, size)
         done += 16 + size
         row += 1
     return row, done
