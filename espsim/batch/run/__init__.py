@@ -1,4 +1,4 @@
-"""Captures through the batch path in bounded memory: pieces, workers, counts of a run."""
+"""Takes captures through the batch path in bounded memory: pieces, workers, counts. Begin with `capture.py`."""
 
 from espsim.jit import sources
 

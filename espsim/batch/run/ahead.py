@@ -1,8 +1,10 @@
-"""On a fresh machine: two more processes compile what comes after reading, while this one compiles the reading.
+"""Compiles a run's kernels in three processes, the first time on a machine.
 
-Each runs a half of the steps over a batch without rows, which compiles them for the types that all batches have, and
-leaves them in the cache on disk, where this process finds them. Where a kernel of the steps is on disk already, or one
-core is all there is, nothing is forked. What fails here costs time and nothing else: this process compiles it then.
+This process compiles the reading of captures. Two more each run half of the steps over a batch without rows; that
+compiles them for the types that all batches have, and puts them into the cache on disk, where this process finds them.
+
+Nothing is forked where a kernel of the steps is on disk already, or where there is only one core. If it fails, this
+process compiles the kernels itself; that costs time only.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _B = TypeVar("_B", bound=LaneBatch)
 
 @contextlib.contextmanager
 def compiled_ahead(lane: Lane[_B]) -> Iterator[None]:
-    """Leaving it, the lane's steps are on disk, if they were not and other processes could see to it."""
+    """Compile the lane's steps beside the body of `with`. On leaving they are on disk, unless the processes failed."""
     if is_kept(lane.kernel) or cores() == 1:
         yield
         return

@@ -1,10 +1,11 @@
-"""Verdicts of whole batches, counted: of all rows, and of every SA.
+"""Counts the verdicts of whole batches: of all rows, and of every SA.
 
-    received    an inbound batch           batch/run/stats.py, InboundStats.count
-    sent        an outbound batch          OutboundStats.count
+received    an inbound batch           batch/run/stats.py, InboundStats.count
+sent        an outbound batch          OutboundStats.count
 
-`by_sa` (SAs, kinds + 1, int64) has a column a verdict, and one for all. `order` (SAs + 1, int64) is how many SAs had a
-packet, then their rows, in the order in which the first packets came.
+by_sa    (SAs, verdicts + 1) int64    packets of each verdict; the last column: of all verdicts
+order    (SAs + 1) int64              [0] how many SAs had a packet; then their rows, in the order in which their
+                                      first packets came
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 AHEAD = 16
+"""Rows between the prefetch of a cache line and its use."""
+HOW_MANY = 0
+"""The place in `order` of the number of SAs that had a packet."""
 _FLAGS = CUT | OWN
 
 
 @inlined
 def _of_sa(sa: int, found: np.uint8, by_sa: I64, order: I64) -> None:
-    """One packet of an SA."""
+    """Count one packet of an SA."""
     last = by_sa.shape[1] - 1
     if by_sa[sa, last] == 0:
-        order[0] += 1
-        order[order[0]] = sa
+        order[HOW_MANY] += 1
+        order[order[HOW_MANY]] = sa
     by_sa[sa, last] += 1
     by_sa[sa, found] += 1
 
@@ -35,7 +39,8 @@ def _of_sa(sa: int, found: np.uint8, by_sa: I64, order: I64) -> None:
 def received(
     verdict: U8, flags: U8, kind: U8, sa_index: I32, verdicts: I64, ignored: I64, by_sa: I64, order: I64
 ) -> None:  # fmt: skip
-    """Count rows in `verdicts` (256, 4: by the flags CUT and OWN), what is not ESP in `ignored` by its kind."""
+    """Count rows in `verdicts` (256, 4), by verdict and the flags CUT and OWN; what is not ESP in `ignored`, by
+    kind."""
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:
@@ -50,7 +55,7 @@ def received(
 
 @kernel
 def sent(verdict: U8, sa_index: I32, verdicts: I64, by_sa: I64, order: I64) -> None:
-    """Count rows in `verdicts` (256)."""
+    """Count rows in `verdicts` (256), by verdict."""
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:

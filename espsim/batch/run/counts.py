@@ -1,4 +1,4 @@
-"""Counts of whole batches, which become the same `InboundStats` and `OutboundStats` that one packet at a time makes."""
+"""Counts of whole batches. They become the `InboundStats` and `OutboundStats` that the reference path makes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from espsim.core.out_batch import OutBatch
 from espsim.core.verdict import OutVerdict, Verdict
 from espsim.sad.entry import SadEntry
 
-# A capture that was cut short would never have reached xfrm: no counter of it moves.
+# The host received the whole packet, so none of its counters moved for what the capture cut.
 _CUT_COUNTS_NOT = frozenset({Verdict.HEADER, Verdict.TRUNCATED})
 _NONE: Mapping[int, Received[SadEntry]] = MappingProxyType({})
 
 
 class SaTally:
-    """Verdicts of every SA, and which SA came first. A row of `entries` an SA; layouts: batch/run/counting.py."""
+    """Verdicts of every SA, and the order in which SAs came. One row an SA, as in `entries`; layouts: counting.py."""
 
     def __init__(self, entries: Sequence[SadEntry], kinds: int, memory: Callable[..., Any]) -> None:
         self._entries = entries
@@ -33,22 +33,22 @@ class SaTally:
         self.order: I64 = memory((len(entries) + 1,), np.int64)
 
     def add(self, row: int, verdict: int) -> None:
-        """One packet of an SA, `row` of the entries; -1: of none that is there."""
+        """Count one packet of an SA, a row of the entries; -1: of no SA."""
         if row < 0:
             return
         if not self.counts[row, -1]:
-            self.order[0] += 1
-            self.order[self.order[0]] = row
+            self.order[kernel.HOW_MANY] += 1
+            self.order[self.order[kernel.HOW_MANY]] = row
         self.counts[row, [verdict, -1]] += 1
 
     @property
     def _rows(self) -> list[int]:
         """The SAs that had a packet, in the order in which the first ones came."""
-        rows: list[int] = self.order[1 : 1 + self.order[0]].tolist()
+        rows: list[int] = self.order[1 : 1 + self.order[kernel.HOW_MANY]].tolist()
         return rows
 
     def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutVerdict]) -> dict[int, SaCount[SadEntry]]:
-        """sa_index -> counts, in the order in which the SAs' packets came. Verdict 0 is the one that passes."""
+        """sa_index -> counts, in the order in which the SAs' first packets came. Verdict 0 is the one that passes."""
         result = {}
         for row in self._rows:
             counts = self.counts[row].tolist()
@@ -60,16 +60,16 @@ class SaTally:
         return result
 
     def opened(self) -> dict[int, SaCount[SadEntry]]:
-        """sa_index -> inbound packets that an engine opened or refused by their ICV; SAs without any are left out."""
+        """sa_index -> inbound packets that an engine opened or refused by their ICV; only SAs that had some."""
         numbers = self.counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
         rows = [row for row in self._rows if numbers[row]]
         return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row])) for row in rows}
 
 
 class InboundCounts:
-    """Counts inbound batches that have run; `entries` are the SAs by `sa_index` (`SadColumns.entries`).
+    """Counts inbound batches that have run. `entries`: `SadColumns.entries`.
 
-    `memory(shape, dtype)` makes what counts, zeroed: memory that several workers share, where they count in turn.
+    `memory(shape, dtype)` makes the counters, zeroed; it may be memory that workers share, who count in turn.
     """
 
     def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
@@ -80,11 +80,11 @@ class InboundCounts:
         self._places = {entry.sa_index: row for row, entry in enumerate(entries)}
 
     def count(self, batch: PacketBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
-        """Count every row of a batch. `nested`: by row, answers that have layers around the last one."""
+        """Count every row of a batch. `nested`: the answers to ESP in ESP, by row."""
         first = 0
         for row in sorted(nested):
             self._count(batch, slice(first, row))
-            first = row  # the last layer is the row's
+            first = row  # the last layer is counted as the row
             *around, last = nested[row].layers
             self._nested[last.depth] += 1
             for layer in around:
@@ -99,7 +99,7 @@ class InboundCounts:
         )  # fmt: skip
 
     def stats(self) -> InboundStats:
-        """What `InboundStats.count` would have made of the same packets."""
+        """The counts that `InboundStats.count` makes of the same packets."""
         stats = InboundStats(ignored=int(self._verdicts[NOT_ESP].sum()))
         stats.ignored_by.update({layer: int(self._ignored[layer]) for layer in Layer})
         for verdict in Verdict:
@@ -114,7 +114,7 @@ class InboundCounts:
 
 
 class OutboundCounts:
-    """Counts outbound batches that have run; `entries` and `memory` as InboundCounts has them."""
+    """Counts outbound batches that have run; `entries` and `memory` as in InboundCounts."""
 
     def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
         self._verdicts: I64 = memory((256,), np.int64)
@@ -128,7 +128,7 @@ class OutboundCounts:
             self._several += (bool(sent.also), sent.fragmented)
 
     def stats(self) -> OutboundStats:
-        """What `OutboundStats.count` would have made of the same packets."""
+        """The counts that `OutboundStats.count` makes of the same packets."""
         stats = OutboundStats(ignored=int(self._verdicts[NOT_IP]))
         stats.cut_inside, stats.fragmented = self._several.tolist()
         for verdict in OutVerdict:

@@ -1,7 +1,7 @@
-"""What a modelled device did with the packets of batches, counted: `InboundStats.count` for each, kind by kind.
+"""Counts of a run with a modelled device: `InboundStats.count`, once for each kind of packet instead of each packet.
 
-Packets of one kind have the same verdict, the same SAs and the same fate in the device. Kinds are found in the batch,
-by whoever has it, and counted in the order in which they came.
+Packets of one kind have the same verdict, the same SAs and the same fate in the device. The worker that has a batch
+finds its kinds (`kinds_of`); the first process counts them (`count`), in the order in which they came.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _FLAGS = int(CUT | OWN)
 
 
 class CountedKind(NamedTuple):
-    """Packets that count alike, and how many they are. `own` and `used` are rows of SAs, -1 for none.
+    """Packets that count alike, and how many there are (`times`). `own`, `used`: sa_index; -1: none.
 
-    `verdict` None: they are not ESP, and `layer` says what they are. `around`: of ESP in ESP the layer around the last.
+    `verdict` None: they are not ESP, and `layer` says what they are. `around`: in ESP in ESP, the layer around this
+    one.
     """
 
     times: int
@@ -40,10 +41,10 @@ class CountedKind(NamedTuple):
 
 
 def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[CountedKind]:
-    """The kinds of packets in a batch that has run, in the order in which they came; fragments are in none."""
+    """The kinds of packets in a batch that has run, in the order in which they came. Fragments belong to no kind."""
     own, fate, asked = path.beside(batch)
-    # The SAs of a batch are few enough to be counted in it, so that all fits 64 bits: 8 for the verdict, 2 for flags, 4
-    # for the layer, 9 for the device, and the rest for two SAs.
+    # A kind is one 64-bit number: bits 0-8 the device, 9-12 the layer, 13-14 flags, 15-22 the verdict, from 23 on the
+    # two SAs. These fit because they are numbered within the batch.
     sas, which = np.unique(np.concatenate((own, batch.sa_index)), return_inverse=True)
     found = (which[: len(batch)] * len(sas) + which[len(batch) :]).astype(np.int64) << 23 | fate
     found |= batch.verdict.astype(np.int64) << 15 | (batch.flags & _FLAGS).astype(np.int64) << 13
@@ -69,7 +70,7 @@ def _of(answer: Received[SadEntry], times: int, layer: int) -> CountedKind:
 
 
 def count(kinds: list[CountedKind], path: BatchOffloaded, stats: InboundStats) -> None:
-    """Count them."""
+    """Count the packets of these kinds."""
     for kind in kinds:
         stats.count(_answer(kind, path), Layer(kind.layer), kind.times)
 

@@ -1,4 +1,4 @@
-"""Counts of a run, and the JSON that they become. Every path counts here, so results read the same whatever ran."""
+"""Counts of a run, and the JSON that they become. Every path counts here, so its results have one form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ENGINE_VERDICTS = (
     PASSED | POLICED | IPTFS_VERDICTS | {Verdict.INTEGRITY, Verdict.TRAILER, Verdict.MODE, Verdict.POLICY, Verdict.ECN}
 )
-"""Of an inbound packet that an engine has opened, or refused by its ICV."""
+"""Verdicts of inbound packets that an engine has opened, or refused by their ICV."""
 
 
 class FragmentsLike(Protocol):
@@ -36,7 +36,7 @@ class FragmentsLike(Protocol):
 class EngineUse:
     """The engine that was chosen, and how many packets each engine opened, sealed or refused by the ICV.
 
-    Suites that the chosen engine lacks are its fallback's; what the reference path does is `cryptography`'s.
+    A suite that the chosen engine lacks runs on its fallback. The reference path runs on `cryptography`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class EngineUse:
 
     @classmethod
     def count(cls, engine: BatchEngine, counts: Iterable[SaCount[SadEntry]], alone: Mapping[int, int]) -> EngineUse:
-        """From every SA's packets (`passed`), and how many of them the reference path did, by sa_index."""
+        """From each SA's packets (`passed`). `alone`: how many of them the reference path ran, by sa_index."""
         use = cls(engine.name, engine.version, engine.isa)
         for count in counts:
             keys, one_by_one = count.entry.sa.keys, alone.get(count.entry.sa_index, 0)
@@ -70,11 +70,12 @@ class EngineUse:
 
 @dataclass(slots=True)
 class InboundStats:
-    """Counts of an inbound run. `by_sa`: by sa_index, in the order they came.
+    """Counts of an inbound run.
 
-    `ignored`: packets that are not ESP, and by what they are instead; `fragments`: as JSON has them.
-    `opened`: by sa_index of the SA whose keys were used, the packets that an engine opened or refused by their ICV.
-    `nested`: packets that were ESP in ESP, by how many layers deep they were opened; each layer counts for its SA.
+    `by_sa`: by sa_index, in the order in which the SAs came. `ignored`, `ignored_by`: packets that are not ESP, and
+    what they are. `fragments`: as in the JSON. `opened`: packets that an engine opened or refused by their ICV, by
+    sa_index of the SA whose keys were used. `nested`: packets that were ESP in ESP, by the number of layers that were
+    opened; each layer counts for its SA.
     """
 
     packets: int = 0
@@ -104,7 +105,7 @@ class InboundStats:
 
     @property
     def failed(self) -> int:
-        """Packets that were neither delivered nor this host's own."""
+        """Packets that were neither delivered nor sent by this host."""
         return self.packets - self.delivered - self.sent
 
     @property
@@ -113,7 +114,7 @@ class InboundStats:
         return int(self.iptfs["refused"]) if self.iptfs is not None else 0
 
     def count(self, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER, times: int = 1) -> None:
-        """Count so many packets; None are such that are not ESP, and `layer` what they are."""
+        """Count `times` packets alike. None: they are not ESP, and `layer` says what they are."""
         if received is None:
             self.ignored += times
             self.ignored_by[layer] += times
@@ -129,7 +130,7 @@ class InboundStats:
         self._layer(received, times)
 
     def _layer(self, received: Received[SadEntry], times: int) -> None:
-        """One layer of ESP: the SA's packets."""
+        """Count one layer of ESP for its SA."""
         if received.device is not None:
             self._count_device(received, times)
         if received.entry is not None:
@@ -138,9 +139,9 @@ class InboundStats:
             self.opened.setdefault(received.used.sa_index, SaCount(received.used)).passed += times
 
     def add_fragments(self, joined: FragmentsLike | None) -> None:
-        """Count what was joined, at the end; None: nothing was, and each fragment counted for itself (RFC 4303 3.4.1).
+        """Count fragments, at the end. None: none were joined, and each counted for itself (RFC 4303 3.4.1).
 
-        What the datagrams were that came together has been counted.
+        Datagrams that were completed have been counted as packets already.
         """
         if joined is None:
             self.fragments["seen"] = self.verdicts[Verdict.FRAGMENT.name]
@@ -152,20 +153,21 @@ class InboundStats:
         self.ignored_by.update(joined.ignored)
 
     def add_iptfs(self, carried: dict[str, Any] | None, counters: Mapping[str, int]) -> None:
-        """What packets of SAs in mode IPTFS carried, at the end; what Linux counted of them beside their verdicts."""
+        """What packets of SAs in mode IPTFS carried, at the end, and Linux's counters that are not in their
+        verdicts."""
         self.iptfs = carried
         self.counters.update(counters)
 
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
-        """Name the engine that ran all this; `alone` counts what the reference path did, by sa_index."""
+        """Name the engine that ran all this. `alone`: packets that the reference path ran, by sa_index."""
         self.engine = EngineUse.count(engine, self.opened.values(), alone)
 
     def of(self, entry: SadEntry) -> SaCount[SadEntry]:
-        """One SA's counts; zeros where no packet was its."""
+        """One SA's counts; zeros where it had no packet."""
         return self.by_sa.get(entry.sa_index) or SaCount(entry)
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON of `espsim decap`. Without a model there is no `device`, before `ran_on` no `engine`."""
+        """The JSON of `espsim decap`. `device` is absent without a model, `engine` before `ran_on`."""
         result: dict[str, Any] = {
             "packets": self.packets,
             "ignored": self.ignored,
@@ -210,9 +212,10 @@ class InboundStats:
 
 @dataclass(slots=True)
 class OutboundStats:
-    """Counts of an outbound run. `ignored`: frames that are not IP; `by_sa`: by sa_index, in the order they came.
+    """Counts of an outbound run. `ignored`: frames that are not IP.
 
-    `cut_inside`: datagrams that were cut before they were sealed; `fragmented`: ESP packets that left in fragments.
+    `by_sa`: by sa_index, in the order in which the SAs came. `cut_inside`: datagrams that were cut before they were
+    sealed. `fragmented`: ESP packets that left in fragments.
     """
 
     packets: int = 0
@@ -226,16 +229,16 @@ class OutboundStats:
     iptfs: dict[str, Any] | None = None
 
     def add_iptfs(self, carried: dict[str, Any] | None, counters: Mapping[str, int]) -> None:
-        """As `InboundStats.add_iptfs`, of what left."""
+        """As `InboundStats.add_iptfs`, of packets that left."""
         self.iptfs = carried
         self.counters.update(counters)
 
     def ran_on(self, engine: BatchEngine, alone: Mapping[int, int]) -> None:
-        """Name the engine that ran all this; `alone` counts what the reference path sealed, by sa_index."""
+        """Name the engine that ran all this. `alone`: packets that the reference path sealed, by sa_index."""
         self.engine = EngineUse.count(engine, self.by_sa.values(), alone)
 
     def count(self, sent: Sent[SadEntry] | None) -> None:
-        """Count one packet; None is a frame that is not IP."""
+        """Count one packet. None: the frame is not IP."""
         if sent is None:
             self.ignored += 1
             return
@@ -281,12 +284,13 @@ class FrameFacts:
 def verdict_line(
     frame: FrameFacts, received: Received[SadEntry] | None, layer: Layer = Layer.OTHER, *, modelled: bool = False
 ) -> dict[str, Any]:  # fmt: skip
-    """One frame's line of `--verdicts`. `sa` is the packet's own SA; `keys_of` the one a device used in its place.
+    """One frame's line of `--verdicts`.
 
-    `modelled`: a device ran; `device` is null then for what this host sent, of which it says nothing.
-    `inner_packets`: of IP-TFS, how many went out with this packet. Of ESP in ESP the line is about the last layer, and
-    `depth` is how many there were; `device` is about the first. `kind` says what an ignored frame is (`layer`). `cause`
-    is null and comes last: it is for `espsim.explain` to say.
+    `sa`: the packet's own SA; `keys_of`: the SA that a device used instead. `kind`: what an ignored frame is (`layer`).
+    `modelled`: a device ran; `device` is null then for what this host sent, which the device never saw.
+    `inner_packets`: how many packets came out with one of IP-TFS. ESP in ESP: the line is about the last layer, `depth`
+    says how many there were, and `device` is about the first. `cause`, the last key, is null here; `espsim.explain`
+    fills it in.
     """
     line: dict[str, Any] = {"frame": frame.number}
     if received is None:
@@ -323,7 +327,7 @@ def verdict_line(
 
 
 def ends_of(packet: bytes) -> tuple[str | None, str | None]:
-    """Source and destination of an IP packet as text; None, None where its header is not there."""
+    """Source and destination of an IP packet as text; (None, None): its header is not whole."""
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= 20:
         return format_address(packet[12:16]), format_address(packet[16:20])

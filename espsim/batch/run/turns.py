@@ -1,7 +1,7 @@
-"""Turns: what workers in a ring do one after the other, in order of arrival, and messages with SAs in them.
+"""Turns: work that the workers of a ring do one after the other, in order of arrival. Also messages with SAs in them.
 
-Worker 0 has piece 0, worker 1 piece 1, and so on around the ring. Of each kind of work there is one turn, which goes
-from a piece to the next one; who waits for it sleeps.
+Worker 0 has piece 0, worker 1 piece 1, and so on around the ring. Each kind of work has one turn, which passes from a
+piece to the next one. A worker sleeps until it has the turn.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from espsim.core.errors import InputError
 from espsim.sad.entry import SadEntry
 
 FIND, SETTLE, TELL = range(3)
-"""Kinds: where the records of a piece are; its windows or numbers; what is counted and said of it."""
+"""Kinds of work: find the records of a piece; settle its windows, or give it numbers; count and report it."""
 
 
 class Turns:
-    """One turn of each kind, for `workers` that are forked after this was made. InputError where there is no room."""
+    """One turn of each kind, for `workers` processes that are forked after this. InputError: no more semaphores."""
 
     def __init__(self, workers: int) -> None:
         context = multiprocessing.get_context("fork")
         try:
             self._may = [[context.Semaphore(0) for _ in range(workers)] for _ in range(3)]
         except OSError as error:
-            raise InputError(f"nothing by which workers could wait: {error.strerror}", where="--workers") from None
+            raise InputError(f"no semaphores for workers: {error.strerror}; give fewer", where="--workers") from None
 
     def begin(self) -> None:
-        """All turns are worker 0's; no one works."""
+        """Give all turns to worker 0. No worker may be running."""
         for kind in self._may:
             for semaphore in kind:
                 while semaphore.acquire(block=False):
@@ -42,19 +42,19 @@ class Turns:
         self._may[kind][worker].acquire()
 
     def on(self, kind: int, worker: int) -> None:
-        """Give it to the next worker."""
+        """Give the turn to the next worker."""
         self._may[kind][(worker + 1) % len(self._may[kind])].release()
 
 
 class Messages:
-    """Messages between processes that know the same SAs: of one of `entries` its place is sent."""
+    """Messages between processes that know the same SAs. An SA of `entries` is sent as its place."""
 
     def __init__(self, entries: Sequence[SadEntry]) -> None:
         self._entries = entries
         self._places: dict[int, int] = {}
 
     def dumps(self, what: Any) -> bytes:
-        """As pickle's."""
+        """As pickle.dumps."""
         if len(self._places) != len(self._entries):
             self._places = {id(entry): place for place, entry in enumerate(self._entries)}
         out = io.BytesIO()
@@ -62,7 +62,7 @@ class Messages:
         return out.getvalue()
 
     def loads(self, data: bytes) -> Any:
-        """As pickle's."""
+        """As pickle.loads."""
         return _Unpickler(io.BytesIO(data), self._entries).load()
 
 

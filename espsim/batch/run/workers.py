@@ -1,7 +1,7 @@
-"""Workers: forked processes that share memory and are told what to do; each may ask the first process, or tell it.
+"""Workers: forked processes that share memory and get jobs. Each may `ask` the first process something, or `tell` it.
 
-They are processes and not threads: see ring.py. A worker that is killed is noticed, and the run ends with one clear
-line; so is a system that has no room for so many of them.
+They are processes, not threads; ring.py says why. Where a worker is killed, or the system cannot start so many, the run
+ends with one line.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _T = TypeVar("_T", bound=np.generic)
 _OURS_TOO = 0.5  # seconds
 
 SPARE = 16
-"""File descriptors that must be left when all workers run: what is opened after that finds room."""
+"""File descriptors that must be free when all workers run, so that files can still be opened."""
 
 
 class WorkerLost(EspsimError):  # noqa: N818 - it says what has happened
-    """A worker was killed, or refused its input, before its work was done: the run's answer is not known."""
+    """A worker was killed, or refused its input, before its work was done. The run has no answer."""
 
 
 class WorkerFailedError(Exception):
-    """A worker ended in an exception that no one expected. Its traceback is the note of this one."""
+    """A worker ended in an unexpected exception, whose traceback is a note of this one."""
 
 
 def cores() -> int:
@@ -49,7 +49,7 @@ def cores() -> int:
 
 
 def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
-    """A zeroed array that processes forked from now on share. Raises InputError where there is no memory for it."""
+    """A zeroed array that processes forked after this share. InputError: there is no memory for it."""
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     try:
@@ -60,11 +60,11 @@ def shared_zeros(shape: tuple[int, ...], dtype: type[_T]) -> npt.NDArray[_T]:
 
 
 _DONE, _REFUSED, _FAILED, _ASKS, _TELLS = range(5)
-"""What a worker says: an answer; an EspsimError's text; an exception's name and traceback; see `ask` and `tell`."""
+"""What a worker sends: an answer; an EspsimError's text; an exception's name and traceback; `ask`; `tell`."""
 
 
 class Heard(NamedTuple):
-    """What worker `number` said: its answer to a job, a question that waits for `reply`, or something it told."""
+    """What worker `number` sent: its answer to a job, a question that waits for `reply`, or something it told."""
 
     number: int
     asks: bool
@@ -73,11 +73,11 @@ class Heard(NamedTuple):
 
 
 class Workers(Closing):
-    """`count` processes forked here, with everything that stands in memory here and now.
+    """`count` processes, forked here with a copy of this process's memory.
 
-    `work(worker, *job)` runs in each of them for every `start(*job)`, in order; `wait` returns when all are done with
-    the oldest job. `finish` returns what `finish(worker)` says in each and ends them; leaving `with` ends them at once.
-    Raises InputError where this system can't start so many, and none is left then.
+    `start(*job)` runs `work(worker, *job)` in each of them, in order; `wait` returns when all are done with the oldest
+    job. `finish` returns what `finish(worker)` returns in each, and ends them. Leaving `with` ends them at once.
+    InputError: this system can't start so many; none is left then.
     """
 
     def __init__(self, count: int, work: Callable[..., None], finish: Callable[[int], Any]) -> None:
@@ -88,7 +88,7 @@ class Workers(Closing):
         self._processes: list[Any] = []
         try:
             for number in range(count):
-                with uncut():  # a process that is forked and not noted would stay
+                with uncut():  # a signal between fork and note would leave a process behind
                     self._fork(context, number, work, finish)
             _check_room()
         except BaseException as error:
@@ -122,21 +122,21 @@ class Workers(Closing):
         return [process.pid for process in self._processes]
 
     def start(self, *job: Any) -> None:
-        """Hand a job to every worker. Raises what `wait` raises where one is gone."""
+        """Send a job to every worker. Raises as `wait` does where one is gone."""
         words = pickle.dumps(job)
         for number in range(len(self._ours)):
             self._put(number, words)
 
     def _put(self, number: int, words: bytes) -> None:
         try:
-            # Connection.send would keep a view of a BytesIO, which Python 3.13 tells of where the pipe is broken.
+            # Connection.send would keep a view of a BytesIO, and Python 3.13 warns of that where the pipe is broken.
             self._ours[number].send_bytes(words)
         except OSError:
-            while True:  # it may have said why before it went
+            while True:  # read its last messages: one may say why it ended
                 self._hear(number)
 
     def send(self, number: int, *job: Any) -> None:
-        """Hand a job to one worker. Raises what `wait` raises where it is gone."""
+        """Send a job to one worker. Raises as `wait` does where it is gone."""
         self._put(number, pickle.dumps(job))
 
     def reply(self, number: int, what: Any) -> None:
@@ -144,29 +144,26 @@ class Workers(Closing):
         self._put(number, pickle.dumps(_Reply(what)))
 
     def hear(self, seconds: float, also: Sequence[int] = ()) -> list[Heard]:
-        """What workers say, waiting up to so long for the first; nothing where one of the descriptors `also` is ready.
+        """Messages of workers, after waiting up to `seconds` for the first; fewer, if one of `also` is ready.
 
-        Raises what `wait` raises.
+        `also`: file descriptors. Raises as `wait` does.
         """
         ready = multiprocessing.connection.wait([*self._ours, *also], seconds)
         return [self._hear(self._ours.index(c)) for c in ready if isinstance(c, Connection)]
 
     def wait(self) -> list[Any]:
-        """What the workers answer to the oldest job.
-
-        Raises WorkerLost where one is gone, WorkerFailedError where one failed.
-        """
+        """The workers' answers to the oldest job. WorkerLost: one is gone. WorkerFailedError: one failed."""
         return [self._answer(number) for number in range(len(self._ours))]
 
     def finish(self) -> list[Any]:
-        """What the workers say at the end; they are gone then."""
+        """The workers' last answers. They have ended then."""
         self.start()
         answers = self.wait()
         self.close()
         return answers
 
     def close(self) -> None:
-        """End the workers, whatever they are doing; may be repeated."""
+        """End the workers at once, whatever they are doing. May be called again."""
         with uncut():
             for connection in self._ours:
                 connection.close()
@@ -197,7 +194,7 @@ class Workers(Closing):
         process.join(5)
         code = process.exitcode
         if code in (-signal.SIGTERM, -signal.SIGHUP):
-            # Of a signal to all our processes the worker has heard first. Ours ends this wait.
+            # The signal may be for all processes of the run, and reach the worker first. Ours then ends this wait.
             threading.Event().wait(_OURS_TOO)
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         return WorkerLost(f"worker {number + 1} of {len(self._ours)} {how} before its work was done")
@@ -215,7 +212,7 @@ def _check_room() -> None:
 
 
 class _Reply(NamedTuple):
-    """What `reply` sends, among jobs."""
+    """What `reply` sends, in the same pipe as jobs."""
 
     what: Any
 
@@ -227,7 +224,7 @@ _jobs: deque[tuple[Any, ...]] = deque()
 
 
 def ask(what: Any) -> Any:
-    """In a worker: what the first process says to something."""
+    """In a worker: ask the first process, and wait for its reply."""
     _mine[0].send((_ASKS, what))
     while not isinstance(came := _mine[0].recv(), _Reply):
         _jobs.append(came)
@@ -235,7 +232,7 @@ def ask(what: Any) -> Any:
 
 
 def tell(what: Any) -> None:
-    """In a worker: something for the first process, which says nothing to it."""
+    """In a worker: send the first process something, without a reply."""
     _mine[0].send((_TELLS, what))
 
 
@@ -246,16 +243,16 @@ def _serve(
     work: Callable[..., None],
     finish: Callable[[int], Any],
 ) -> None:
-    """A worker's life. An end of pipe is the parent's end, so no other worker may hold one open."""
+    """Run jobs until the pipe ends, which means that the parent has ended. So no other worker may hold its end open."""
     forked()
     die_with_parent()
-    if os.getppid() != getattr(multiprocessing.parent_process(), "pid", None):  # it had gone before
+    if os.getppid() != getattr(multiprocessing.parent_process(), "pid", None):  # it ended before that
         os._exit(1)
     for other in others:
         other.close()
     _mine[:] = [connection]
-    gc.freeze()  # what was made before stays where it is, and so stays the first process's memory
-    with contextlib.suppress(EOFError, OSError):  # the parent is gone, and hears no more
+    gc.freeze()  # a collection would write into every page that is shared with the first process
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
         while True:
             job = _jobs.popleft() if _jobs else connection.recv()
             answer = _attempt(work, number, *job) if job else _attempt(finish, number)
@@ -265,7 +262,7 @@ def _serve(
 
 
 def _attempt(do: Callable[..., Any], *arguments: Any) -> tuple[int, Any]:
-    """What a worker answers; whatever is raised is part of it."""
+    """Run a job; (kind, answer), also where it raises."""
     try:
         return _DONE, do(*arguments)
     except EspsimError as error:
