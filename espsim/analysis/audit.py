@@ -271,7 +271,7 @@ class _Run:
 
     def _kind(self, index: int) -> _Kind | None:
         """The kind of an SA: all SAs of a kind have the same answer and meet no other SA. None: judge it alone."""
-        if self.survey.spi[index] in self._repeated or not self._is_nobodys(index) or self._doubts.about(index):
+        if self.survey.spi[index] in self._repeated or not self._finds_no_entry(index) or self._doubts.about(index):
             return None
         reason = self._reasons.get(index)
         return self.survey.template[index], self._errnos.get(index), id(reason), index in self._written
@@ -304,7 +304,7 @@ class _Run:
             return Met("unknown", None, None)  # the kernel may run what espsim does not model
         if doubt is None:
             try:
-                return self._met(index, self._nobodys(index) or self._answer(index))
+                return self._met(index, self._shared_miss(index) or self._answer(index))
             except UnknownReached as reached:
                 doubt = reached.key
         self._needed(doubt, index)
@@ -315,16 +315,16 @@ class _Run:
         found = self.result.unknown.setdefault(key, [0, index])
         found[0] += 1
 
-    def _is_nobodys(self, index: int) -> bool:
+    def _finds_no_entry(self, index: int) -> bool:
         """Whether an SA was not written, no entry has its SPI or row, and nothing else finds an entry."""
         spi = self.survey.spi[index]
         if self._by_spi and spi not in self._repeated:
             return True
         return self._vacant is not None and spi & self._vacant not in self._slots
 
-    def _nobodys(self, index: int) -> Answer | None:
+    def _shared_miss(self, index: int) -> Answer | None:
         """The answer to a packet whose SPI no entry has. All such packets share it. None: entries may be found."""
-        if not self._is_nobodys(index):
+        if not self._finds_no_entry(index):
             return None
         refused = index in self._errnos
         if refused not in self._missed:

@@ -228,7 +228,7 @@ def _shape(model: Model, spis: Range) -> _Shape | None:
         return None
     if first.kind == "none":
         return _Shape(limit=limit, addressed=True)  # no packet is looked up, so SAs do not meet
-    behind = 24 if len(inbound.lookup) > 1 and program.slot == "spi_low24" else None
+    second_bits = 24 if len(inbound.lookup) > 1 and program.slot == "spi_low24" else None
     index = first.index
     if first.kind == "direct" and index is not None and index.fn == "mask" and isinstance(index.bits, int):
         return _Shape(slots=index.bits) if limit is None or limit >= 1 << index.bits else None
@@ -236,9 +236,9 @@ def _shape(model: Model, spis: Range) -> _Shape | None:
         ways, sets = need(model, "inbound.lookup.0.ways", first.ways), need(model, "inbound.lookup.0.sets", first.sets)
         skewed = need(model, "inbound.lookup.0.per_way_index", first.per_way_index)
         kept = addressed or program.duplicate.policy in ("keep_first", "reject", "overwrite", "software")
-        return _Shape(hash=(ways, sets, skewed), limit=limit, addressed=addressed) if kept and not behind else None
+        return _Shape(hash=(ways, sets, skewed), limit=limit, addressed=addressed) if kept and not second_bits else None
     if first.kind in ("exact", "longest", "firmware"):
-        return _Shape(slots=behind, limit=limit, addressed=addressed)
+        return _Shape(slots=second_bits, limit=limit, addressed=addressed)
     return None
 
 

@@ -93,15 +93,15 @@ class EspStream:
 
     def lost(self, window: int) -> int:
         """How many packets a window of this size refuses as too old. Without a window (0) it is none."""
-        return sum(n for behind, n in self.late.items() if behind >= window) if window else 0
+        return sum(n for below, n in self.late.items() if below >= window) if window else 0
 
     def distance(self, share: float) -> int:
         """The distance that this share of the late packets does not exceed. 0: none was late."""
         wanted, total = share * self.late.total(), 0
-        for behind in sorted(self.late):
-            total += self.late[behind]
+        for below in sorted(self.late):
+            total += self.late[below]
             if total >= wanted:
-                return behind
+                return below
         return 0
 
     def _begin(self, seq: int) -> None:
@@ -115,16 +115,16 @@ class EspStream:
 
     def _place(self, seq: int) -> None:
         number = self._number(seq)
-        behind = self.top - number
-        if behind < 0:
-            self._seen = (self._seen << -behind | 1) & _SEEN_MASK if -behind < _SEEN else 1
+        below = self.top - number
+        if below < 0:
+            self._seen = (self._seen << -below | 1) & _SEEN_MASK if -below < _SEEN else 1
             self.top = number
-        elif behind < _SEEN and self._seen >> behind & 1:
+        elif below < _SEEN and self._seen >> below & 1:
             self.duplicates += 1
             return
         else:
-            self._seen |= 1 << behind if behind < _SEEN else 0
-            self.late[behind] += 1
+            self._seen |= 1 << below if below < _SEEN else 0
+            self.late[below] += 1
             self._low = min(self._low, number)
         self._unique += 1
 

@@ -66,10 +66,10 @@ def _ahead(window: Window, seq64: int) -> int:
 
 
 def _mark(window: Window, bitmap: int, number: int) -> str:
-    behind = window.top - number
-    if behind < 0:
+    below = window.top - number
+    if below < 0:
         return "_"
-    return "#" if behind < window.size and bitmap >> behind & 1 else "."
+    return "#" if below < window.size and bitmap >> below & 1 else "."
 
 
 def check_step(entry: SadEntry, seq64: int, verdict: Verdict) -> Step:

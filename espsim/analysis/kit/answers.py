@@ -1,7 +1,7 @@
-"""The right answers to a case: what the reference path says, and what each modelled device does.
+"""The right answers to a case: those of the reference path, and of each modelled device.
 
-Read from the case's files as they are on the disk, frame by frame, as `espsim decap --reference` reads them. Nothing is
-typed in by hand; where an answer is published, the two are compared before anything is written.
+They are computed from the case's files on the disk, frame by frame, as by `espsim decap --reference`. No answer is
+typed by hand. Where an answer is published, the two are compared before anything is written.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from espsim.text.load import load
 from espsim.text.parse import parse_sad_text
 
 WRITTEN = frozenset({Verdict.DELIVERED.name, Verdict.SENT.name})
-"""Verdicts of frames whose inner packets are in what a program writes."""
+"""Verdicts of frames whose inner packets a program must write."""
 
 
 @dataclass(slots=True)
@@ -42,9 +42,9 @@ class Answers:
 
 @dataclass(slots=True)
 class DeviceAnswers:
-    """What a modelled device answers. `installed`: the driver's answer to each add, in order.
+    """A modelled device's answers. `installed`: the driver's answer to each add, in order.
 
-    `unknown`: a value that is not public and that the run needed; then there are no answers.
+    `unknown`: a value that the run needed and that is not public. Then there are no answers.
     """
 
     model: str
@@ -55,14 +55,14 @@ class DeviceAnswers:
 
 
 def software(capture: str, sad_text: str, *, strict_windows: bool = False) -> Answers:
-    """The reference path without a device, for the SAs of a text."""
+    """The answers of the reference path without a device, for the SAs of a text."""
     sad = Sad(strict_windows=strict_windows)
     load(sad, parse_sad_text(sad_text))
     return _run(capture, Inbound(sad, own_traffic=True))
 
 
 def check_known(case: Case, answers: Answers) -> None:
-    """Compare with what is published. ValueError, with the case, where the reference path says something else."""
+    """Compare with what is published. ValueError, with the case, where the reference path differs."""
     times = {line["frame"] - 1: n for n, line in enumerate(_delivered_lines(answers))}
     for index, inside in case.known.items():
         if index not in times or answers.delivered[times[index]][1] != inside:
@@ -77,7 +77,7 @@ _model = functools.cache(load_model)
 
 
 def of_device(capture: str, case: Case, ident: str) -> DeviceAnswers:
-    """What the device of a model answers, with the model's own suggestions for what is not public."""
+    """The answers of a model's device, with the model's own suggestions for what is not public."""
     model = _model(ident)
     device = Device(model, model.suggestions)
     inbound = OffloadedInbound(Sad(), device, own_traffic=True)
@@ -117,7 +117,7 @@ def _run(capture: str, inbound: Inbound) -> Answers:
 
 
 def _part(frame: int, settled: Settled) -> dict[str, Any]:
-    """The line of a fragment that completed nothing; `datagram` is the frame that completed its datagram, or null."""
+    """The line of a fragment that completed nothing. `datagram`: the frame that completed its datagram, or null."""
     if settled.layer is not None:
         return _line(frame, None, settled.layer)
     nothing = dict.fromkeys(("linux_counter", "spi", "seq64", "sa"))
@@ -125,7 +125,7 @@ def _part(frame: int, settled: Settled) -> dict[str, Any]:
 
 
 def _line(frame: int, received: Received[SadEntry] | None, layer: Layer) -> dict[str, Any]:
-    """A frame's line of verdicts.jsonl: the keys belong to version 1 of the kit, whatever `decap --verdicts` writes."""
+    """A frame's line of verdicts.jsonl. Version 1 of the kit fixes the keys; `decap --verdicts` may have others."""
     if received is None:
         return {"frame": frame, "verdict": "ignored", "kind": layer.label}
     line: dict[str, Any] = {

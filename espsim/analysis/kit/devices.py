@@ -1,7 +1,7 @@
 """What no other suite asks: SAs whose SPIs meet, in software and in modelled devices.
 
-The answers of software are the kit's own; beside them stand those of each device that a case names, computed by its
-model. hwmodels/ has every model's sources.
+The kit's right answers are those of software. A case also has the answers of each device that it names, computed by the
+device's model. hwmodels/ has every model's sources.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MASK = 0x100  # the direct tables here take an SPI's lowest 8 bits
 
 
 def _sa(spi: int, label: str, src: str = "", dst: str = "") -> SecurityAssociation:
-    """Transport mode and a window of 64, which all these devices take."""
+    """An SA in transport mode with a window of 64, which all these devices take."""
     return make_any_sa(spi, label=label, mode=Mode.TRANSPORT, src=src, dst=dst)
 
 
@@ -47,7 +47,7 @@ def _in_turn(name: str, *sas: SecurityAssociation, rounds: int = 3) -> list[byte
 
 
 def duplicates() -> Iterator[Case]:
-    """One SPI on two local addresses, and what deleting one does to the other."""
+    """One SPI on two local addresses, and what deleting one SA does to the other."""
     about = "Two peers chose one SPI for two local addresses: each packet belongs to its own destination's SA."
     pair = _twins("duplicate")
     yield make_case("duplicate-spi", "Duplicate SPI", about, pair, _in_turn("duplicate", *pair), devices=EVERY)
@@ -113,7 +113,7 @@ def full_tables() -> Iterator[Case]:
 
 
 def rekeys() -> Iterator[Case]:
-    """A new SA beside the old one: packets of both arrive in turn while both are there."""
+    """A new SA and the old one: packets of both arrive in turn while both are there."""
     for ident, step, about in (
         ("rekey-overlap", 1, "Old and new SA overlap: late packets of the old one are delivered beside the new one's."),
         ("rekey-overlap-alias", _MASK, "The same, and the new SPI is the old one's alias in a table of 8 bits."),

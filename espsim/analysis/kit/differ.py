@@ -16,7 +16,7 @@ from espsim.io.capture import open_capture
 from espsim.wire import ipv4, ipv6
 
 _COMPARED = ("verdict", "linux_counter", "spi", "seq64", "device", "surfacing")
-"""What of a verdict line is compared, where the program's line has it; names of SAs are its own affair."""
+"""The keys of a verdict line that are compared if the program's line has them. A program may name SAs as it likes."""
 
 _MOST = 64 << 20
 _PACKETS = 1 << 16
@@ -45,9 +45,9 @@ _V6_FIELDS = (
 
 
 def difference(right: str, got: str, lines: Sequence[dict[str, Any]]) -> str | None:
-    """The first difference between two captures of packets, None where there is none.
+    """The first difference between two captures of packets. None: there is none.
 
-    `lines` are the right verdicts, by frame; a frame's packet is named by them.
+    `lines` are the right verdicts, by frame. They name a frame's packet.
     """
     wanted = _packets(right)
     if not os.path.lexists(got):
@@ -71,7 +71,7 @@ def difference(right: str, got: str, lines: Sequence[dict[str, Any]]) -> str | N
 
 
 def _packets(path: str) -> list[bytes]:
-    """The IP packets of a capture; what is not IP is an empty one. InputError: it can't be read, or never ends."""
+    """The IP packets of a capture; an empty one for what is not IP. InputError: it can't be read, or never ends."""
     packets = []
     with open_capture(path) as reader:
         for frame in reader:
@@ -82,7 +82,7 @@ def _packets(path: str) -> list[bytes]:
 
 
 def _same(packet: bytes, found: bytes) -> bool:
-    """Equal, or equal but for what a link layer padded a short frame with."""
+    """Whether two packets are equal, apart from the padding of a short frame."""
     return packet == found or (len(found) <= 60 and found.startswith(packet) and not any(found[len(packet) :]))
 
 
@@ -104,7 +104,7 @@ def _first(
     frames: Sequence[dict[str, Any]],
     lines: Sequence[dict[str, Any]],
 ) -> str:
-    """Packet `n` is another one: a later one, one too many, out of order, or the right one changed."""
+    """What is wrong with packet `n`: it is a later one, one too many, out of order, or changed."""
     late = any(_same(wanted[n], one) for one in found[n + 1 :])
     later = next((k for k in range(n + 1, len(wanted)) if _same(wanted[k], found[n])), None)
     if late and later is not None:
@@ -129,7 +129,7 @@ def _extra(
     frames: Sequence[dict[str, Any]],
     lines: Sequence[dict[str, Any]],
 ) -> str:
-    """Packet `n` of what was found should not be there; the frames that are refused at that place are named."""
+    """Packet `n` of what was found should not be there. The sentence names the frames that are refused there."""
     twice = next((k for k, one in enumerate(wanted[:n]) if _same(one, found[n])), None)
     again = "" if twice is None else f", what was in {_frame(frames[twice])} a second time"
     after = frames[n - 1]["frame"] if n else 0
@@ -142,7 +142,7 @@ def _extra(
 
 
 def _bytes(wanted: bytes, found: bytes) -> str:
-    """Where two packets differ first."""
+    """The first difference between two packets."""
     at = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), min(len(wanted), len(found)))
     if at >= len(wanted) or at >= len(found):
         return f"it has {len(found)} bytes, not {len(wanted)}"
@@ -160,7 +160,7 @@ def _field(packet: bytes, at: int) -> str:
 
 
 def of_lines(right: Sequence[dict[str, Any]], path: str) -> str | None:
-    """The first frame whose verdict line differs in what it has, None where none does."""
+    """The first frame whose verdict line differs in a key that it has. None: none does."""
     if not os.path.lexists(path):
         return "the program wrote no {verdicts}"
     try:

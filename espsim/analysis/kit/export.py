@@ -1,6 +1,6 @@
-"""A kit as files: made whole in a new folder, then put into its place.
+"""Writes a kit as files: it is made in a new folder, which then gets its name.
 
-DIR/manifest.json            what is there (manifest.py), with the SHA-256 of every other file
+DIR/manifest.json            the contents (manifest.py), with the SHA-256 of every other file
 DIR/manifest.schema.json     its JSON Schema
 DIR/README.md
 DIR/GROUP/CASE/in.pcap sad.txt out.pcap verdicts.jsonl
@@ -48,7 +48,7 @@ Said = Callable[[str], None]
 def export(folder: str, tell: Said = lambda _case: None) -> Manifest:
     """Write a kit into a folder that is new or empty. InputError where it is neither, or cannot be written.
 
-    `tell` hears the id of each case when it is done.
+    `tell` is called with the id of each case when it is written.
     """
     target = os.path.realpath(folder)
     try:
@@ -70,12 +70,12 @@ def export(folder: str, tell: Said = lambda _case: None) -> Manifest:
 
 
 def _unwritable(folder: str, error: OSError | ValueError) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) else "no folder has such a name"
+    reason = error.strerror if isinstance(error, OSError) else "no folder can have this name"
     return InputError(f"the kit cannot be written: {reason or error}", where=folder)
 
 
 def _place(beside: str, target: str) -> None:
-    """A new folder gets its name; into an empty one that is there everything moves, the manifest last."""
+    """Give the new folder its name, or move its files into an empty folder with that name, the manifest last."""
     if not os.path.isdir(target):
         mask = os.umask(0)
         os.umask(mask)
@@ -89,7 +89,7 @@ def _place(beside: str, target: str) -> None:
 
 
 class _Writer:
-    """Writes one kit, and remembers the digest of every file."""
+    """Writes one kit, and keeps the digest of every file."""
 
     def __init__(self, folder: str, tell: Said) -> None:
         self._folder, self._tell = folder, tell
@@ -161,7 +161,7 @@ class _Writer:
 
 
 def _capture(case: Case) -> bytes:
-    """The packets as Ethernet frames, a millisecond apart where the case says nothing else."""
+    """The packets as Ethernet frames, a millisecond apart unless the case says otherwise."""
     frames, now = [], _START
     for n, packet in enumerate(case.frames):
         now += round(case.waits.get(n, 0) * 10**9) + _STEP
@@ -189,7 +189,7 @@ def _command(step: CaseStep) -> str:
 
 
 def _needs(group: CaseGroup, case: Case) -> list[str]:
-    """What an implementation must have, in words that a program can compare."""
+    """What an implementation must have for a case, in words that a program can compare."""
     needs: set[str] = set()
     for sa in (step.sa for step in case.steps):
         needs |= {sa.mode.value, f"ipv{4 if len(sa.dst) == 4 else 6}", f"window {sa.window}"}

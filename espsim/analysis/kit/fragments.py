@@ -1,7 +1,7 @@
-"""Outer fragments (RFC 4303 3.4.1: they are put together before ESP is looked at), and fragments inside.
+"""Outer fragments (RFC 4303 3.4.1: they are put together before ESP is read), and fragments inside.
 
-Sources: RFC 791 3.2, RFC 8200 4.5, RFC 5722 (overlapping fragments are dropped). DPDK's reassembly tests have the
-fragments inside ESP; here they are both inside and outside.
+Sources: RFC 791 3.2, RFC 8200 4.5, RFC 5722 (overlapping fragments are dropped). DPDK's reassembly tests have fragments
+only inside ESP; here they are inside and outside.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _IDENT = 0x3001
 
 
 def split(packet: bytes, pieces: int, *, ident: int = _IDENT, first: int = 0) -> list[bytes]:
-    """A packet in so many fragments, in order. `first`: bytes of the first one's payload, equal shares otherwise."""
+    """A packet in `pieces` fragments, in order. `first`: bytes of the first one's payload; 0: equal shares."""
     head = ipv4.HEADER_LENGTH if packet[0] >> 4 == 4 else ipv6.HEADER_LENGTH
     body = packet[head:]
     share = (len(body) // pieces + 7) // 8 * 8
@@ -27,7 +27,7 @@ def split(packet: bytes, pieces: int, *, ident: int = _IDENT, first: int = 0) ->
 
 
 def fragment(packet: bytes, start: int, end: int, more: bool, ident: int) -> bytes:
-    """The fragment of a whole packet with the payload's bytes from `start` (a multiple of 8) to `end`."""
+    """The fragment of a packet with the payload's bytes from `start` (a multiple of 8) to `end`."""
     if packet[0] >> 4 == 4:
         head, body = packet[: ipv4.HEADER_LENGTH], packet[ipv4.HEADER_LENGTH :]
         field = (ipv4.MF if more else 0) | start // 8
@@ -144,7 +144,7 @@ def _encapsulated() -> Case:
 
 
 def inner_fragments() -> Iterator[Case]:
-    """Fragments inside: a tunnel delivers each as it is, and puts nothing together."""
+    """Fragments inside: a tunnel delivers each one unchanged, and puts nothing together."""
     for version in (4, 6):
         sa = make_sa(outer=version, label="inside")
         seal = CaseSealer(sa)

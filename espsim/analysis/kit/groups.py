@@ -1,7 +1,8 @@
-"""The groups of a kit, in order. A group is DPDK's inline IPsec tests of one kind, or what DPDK has none of.
+"""The groups of a kit, in order. A group has DPDK's inline IPsec tests of one kind, or a kind that DPDK does not test.
 
-Names: app/test/test_security_inline_proto.c and test_cryptodev_security_ipsec.c of DPDK. Tests of sealing have no case
-here, except where what a receiver makes of the field is a question too.
+Names: app/test/test_security_inline_proto.c and test_cryptodev_security_ipsec.c of DPDK.
+
+What this does not do: test sealing. Of DPDK's sealing tests it has those with a question for a receiver.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from espsim.analysis.kit.packets import Case
 
 @dataclass(frozen=True, slots=True)
 class CaseGroup:
-    """Cases of one kind; `dpdk`: whether DPDK has tests of it."""
+    """Cases of one kind. `dpdk`: whether DPDK has tests of it."""
 
     ident: str
     title: str

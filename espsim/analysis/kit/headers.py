@@ -1,7 +1,7 @@
-"""Modes, outer headers, and UDP encapsulation: what of the outer header reaches the packet inside.
+"""Modes, outer headers and UDP encapsulation: which parts of the outer header reach the inner packet.
 
-Sources: RFC 4301 5.1.2 (headers), RFC 3948 (UDP), RFC 4303 3.3.3 and 2.7 (padding, TFC); what Linux does with ECN and
-DSCP is net/xfrm/xfrm_input.c's. A receiver copies neither DF nor the flow label into the inner packet.
+Sources: RFC 4301 5.1.2 (headers), RFC 3948 (UDP), RFC 4303 3.3.3 and 2.7 (padding, TFC); for Linux's ECN and DSCP,
+net/xfrm/xfrm_input.c. A receiver copies neither DF nor the flow label into the inner packet.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DF = ipv4.DF
 
 
 def modes() -> Iterator[Case]:
-    """Tunnels of each family in each, and transport mode."""
+    """Tunnels with each family inside and outside, and transport mode."""
     for inner, outer in ((4, 4), (6, 6), (4, 6), (6, 4)):
         sa = make_sa(outer=outer, label=f"{inner}in{outer}")
         seal = CaseSealer(sa)
@@ -209,7 +209,7 @@ def flow_label() -> Iterator[Case]:
 
 
 def ttl() -> Iterator[Case]:
-    """A receiver hands on the inner TTL: who forwards counts it down."""
+    """A receiver leaves the inner TTL as it is: forwarding counts it down."""
     for version, field in ((4, "TTL"), (6, "hop limit")):
         sa = make_sa(outer=version, label="ttl")
         seal = CaseSealer(sa)
@@ -230,7 +230,7 @@ def ttl() -> Iterator[Case]:
 
 
 def encapsulation() -> Iterator[Case]:
-    """RFC 3948, and packets that are encapsulated otherwise than their SA."""
+    """RFC 3948, and packets with another encapsulation than their SA's."""
     for version in (4, 6):
         sa = make_sa(outer=version, natt=(4500, 4500), label="natt")
         seal = CaseSealer(sa)
@@ -280,7 +280,7 @@ def encapsulation() -> Iterator[Case]:
 
 
 def own_traffic() -> Iterator[Case]:
-    """A capture taken on the host itself has what it sent, too."""
+    """A capture taken on the host itself: it also has the packets that the host sent."""
     ours, theirs = ENDS[4][1], ENDS[4][0]
     inbound = make_sa(0x1001, label="in", dir=Direction.IN)
     outbound = make_sa(0x2002, label="out", dir=Direction.OUT, src=ours, dst=theirs, window=0)
@@ -302,7 +302,7 @@ def own_traffic() -> Iterator[Case]:
 
 
 def tunnel_addresses() -> Iterator[Case]:
-    """What DPDK's tunnel header checks ask, answered as Linux does."""
+    """The questions of DPDK's tunnel header checks, with Linux's answers."""
     sa = make_sa(label="addresses")
     seal = CaseSealer(sa)
     frames = [

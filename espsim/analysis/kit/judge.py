@@ -1,11 +1,11 @@
-"""A program beside a kit: every case run, what it delivered compared with what it should have.
+"""Judges a program by a kit: runs every case and compares what the program delivered with the right answers.
 
     PROGRAM {in} {sad} {out} [{verdicts}] [{model}]
 
-For each case the program gets a capture and the SAs by path, and writes the inner packets, in the order of their outer
-ones, to {out} (pcap or pcapng; raw IP or Ethernet). {verdicts} is for programs that can say what became of each frame:
-one JSON line a frame. A program that cannot do what a case needs ends with exit status 77, and says why in its last
-line; the case is skipped then. Any other status but 0 fails the case, as do a crash and an overrun.
+For each case the program gets the paths of a capture and of the SAs. It writes the inner packets, in the order of their
+outer ones, to {out} (pcap or pcapng; raw IP or Ethernet). A program that knows the verdict of each frame writes
+{verdicts}, one JSON line for each frame. A program that can't do what a case needs ends with exit status 77 and says
+why in its last line; the case is then skipped. Any other status but 0 fails the case, and so do a crash and a timeout.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from espsim.io.program import RanProgram, run_programs
 
 PASS, FAIL, SKIP = "pass", "fail", "skip"
 SKIPPED_STATUS = 77
-"""As automake's and DPDK's TEST_SKIPPED."""
+"""The exit status of TEST_SKIPPED in automake and DPDK."""
 
 _MOST = 64 << 20
 _NEEDED = ("in", "sad", "out")
@@ -59,7 +59,7 @@ class JudgedCase:
 
 
 class Command:
-    """A command line with placeholders. InputError: it can't be split, lacks one, or has one that is not known."""
+    """A command line with placeholders. InputError: it can't be split, lacks a placeholder, or has an unknown one."""
 
     def __init__(self, text: str) -> None:
         where = "--command"
@@ -68,17 +68,17 @@ class Command:
         except ValueError as error:
             raise InputError(f"cannot be split into words: {error}", where=where) from None
         if not self.words:
-            raise InputError("is empty: it wants a program and its words", where=where)
+            raise InputError("is empty: give a program and its arguments", where=where)
         self.places = {name for word in self.words for name in _PLACE.findall(word)}
         all_places = ", ".join(f"{{{name}}}" for name in _PLACES)
         for name in sorted(self.places - {*_PLACES}):
             like = did_you_mean(name, _PLACES, f"there are {all_places}")
-            raise InputError(f"{{{shortened(name)}}} is no placeholder; {like}", where=where)
+            raise InputError(f"{{{shortened(name)}}} is not a placeholder; {like}", where=where)
         missing = [f"{{{name}}}" for name in _NEEDED if name not in self.places]
         if missing:
             raise InputError(f"has no {' and no '.join(missing)}: {all_places} stand for files", where=where)
         if shutil.which(self.words[0]) is None:
-            raise InputError("there is no such program that can be run", where=self.words[0])
+            raise InputError("there is no program of this name that can be run", where=self.words[0])
 
     def fill(self, values: dict[str, str]) -> list[str]:
         """The words for one case."""
@@ -86,7 +86,7 @@ class Command:
 
 
 def chosen_cases(manifest: Manifest, wanted: Sequence[str]) -> list[CaseEntry]:
-    """The cases of these groups, and those of these ids; all where none is wanted. InputError: there is no such one."""
+    """The cases with these groups or ids; all if `wanted` is empty. InputError: there is no such group or case."""
     if not wanted:
         return manifest.cases
     known = {group.id for group in manifest.groups} | {case.id for case in manifest.cases}
@@ -108,10 +108,10 @@ def judge(
     timeout: float = 60.0,
     tell: Heard = lambda _case: None,
 ) -> list[JudgedCase]:
-    """Run the command for every case, and judge each. In the order of the cases, however many run at once.
+    """Run the command for every case, and judge each. Results are in the order of the cases.
 
-    `model`: judge by what the device of this model answers; cases without an answer of it are skipped. `tell` hears
-    the id of each case when it is done.
+    `model`: judge by the answers of this model's device; cases without one are skipped. `tell` is called with the id of
+    each case when it is done.
     """
     run = _Run(folder, command, model)
     judged: dict[str, JudgedCase] = {}
@@ -134,9 +134,9 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One command for many cases. Each has a folder of its own with copies of its files.
+    """One command for many cases. Each case has a folder of its own with copies of its files.
 
-    So a program cannot change the kit, and no path has a blank in it.
+    So a program can't change the kit, and no path has a blank in it.
     """
 
     folder: str
@@ -144,7 +144,7 @@ class _Run:
     model: str | None
 
     def prepare(self, at: str, case: CaseEntry) -> list[str]:
-        """Make the folder of one case; the words that run the program in it."""
+        """Make the folder of one case. Returns the command's words for it."""
         os.mkdir(at)
         values = {
             "in": f"{at}/in.pcap", "sad": f"{at}/sad.txt", "out": f"{at}/out.pcap",
@@ -155,7 +155,7 @@ class _Run:
         return self.command.fill(values)
 
     def judged(self, at: str, case: CaseEntry, ran: RanProgram) -> JudgedCase:
-        """What became of one case."""
+        """The judgement of one case."""
         said = f": {shortened(ran.said, 200)}" if ran.said else ""
         if ran.status == SKIPPED_STATUS:
             return JudgedCase(case, SKIP, shortened(ran.said, 200) or "the program says that it can't (exit status 77)")
@@ -178,7 +178,7 @@ def _no_answer(case: CaseEntry, model: str | None) -> str:
         return ""
     device = _device(case, model)
     if device is None:
-        return f"the kit has no answer of {model} to it"
+        return f"the kit has no answer of {model} for this case"
     return f"{model}: {device.unknown}" if device.unknown is not None else ""
 
 
@@ -187,7 +187,7 @@ def _device(case: CaseEntry, model: str | None) -> DeviceEntry | None:
 
 
 def read_lines(path: str) -> list[dict[str, Any]]:
-    """The lines of a kit's own verdicts file. InputError where it is no such file."""
+    """The lines of a kit's own verdicts file. InputError: it is not one."""
     text = read_whole(path, most=_MOST).decode("utf-8", "replace")
     found: list[dict[str, Any]] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -201,7 +201,7 @@ def read_lines(path: str) -> list[dict[str, Any]]:
 
 
 class _Line(BaseModel):
-    """What a line of verdicts.jsonl has to be for a case to be judged by it; more keys may be there."""
+    """The keys that a line of verdicts.jsonl must have for a case to be judged by it. It may have more."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 

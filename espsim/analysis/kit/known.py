@@ -31,7 +31,7 @@ _MODES = {"tunnel": Mode.TUNNEL, "transport": Mode.TRANSPORT}
 
 
 def known_vectors() -> Iterator[Case]:
-    """One case a published packet."""
+    """One case for each published packet."""
     text = (resources.files("espsim.analysis.kit") / "vectors.json").read_text(encoding="utf-8")
     for vector in json.loads(text)["vectors"]:
         yield _known(vector)
@@ -39,7 +39,7 @@ def known_vectors() -> Iterator[Case]:
 
 def _known(vector: dict[str, Any]) -> Case:
     packet = bytes.fromhex(vector["ip_packet"] or "")
-    if not packet:  # the source has ESP alone
+    if not packet:  # the source has only ESP, without the IP header
         packet = wrap_ip(bytes.fromhex(vector["esp"]), PROTO_ESP, *ENDS[4], ttl=64)
     algorithms = tuple(
         Algorithm(kind, name, bytes.fromhex(key), bits) for kind, name, key, bits in vector["algorithms"]
@@ -69,7 +69,7 @@ def _known(vector: dict[str, Any]) -> Case:
 
 
 def _with_checksum(header: bytes) -> bytes:
-    """RFC 1071, written out here so that the known answer leans on no code of the path that it judges."""
+    """RFC 1071, written here again: a known answer must not depend on code of the path that it judges."""
     clear_header = header[:10] + bytes(2) + header[12:]
     total = sum(int.from_bytes(clear_header[at : at + 2]) for at in range(0, len(header), 2))
     while total > 0xFFFF:
@@ -87,7 +87,7 @@ def _word(name: str, bits: int) -> str:
 def _every_suite() -> Iterator[tuple[str, Words]]:
     """Short name and algorithms: every AEAD with each key and ICV, every cipher and key with each hash.
 
-    Camellia and CTR meet each hash with one of their key lengths, by turns.
+    Camellia and CTR have only one key length with each hash, in turn.
     """
     for name, suite in AEADS.items():
         for size in suite.key_lengths:
@@ -138,7 +138,7 @@ ICV_SUITES = {
 
 
 def icv_corruption() -> Iterator[Case]:
-    """One flipped bit in each place that the ICV covers; packets that are whole pass in between."""
+    """One flipped bit in each part that the ICV covers. Right packets between them pass."""
     for name, suite in ICV_SUITES.items():
         yield _corrupted(name, suite, esn=False)
         yield _corrupted(f"{name}-esn", suite, esn=True)
@@ -162,7 +162,7 @@ def _corrupted(name: str, suite: Words, *, esn: bool) -> Case:
         harmed[at] ^= 0x40 if at == 20 + 7 else 1
         frames += [bytes(harmed), good[n]]
     far = bytearray(seal.packet(500, clear(f"icv {name} far")))
-    far[-1] ^= 1  # forged, and far ahead: the window must not move for it
+    far[-1] ^= 1  # forged and far ahead: the window must not move
     frames += [bytes(far), good[len(places) + 1]]
     about = (
         "A bit of the ICV (last, first byte), payload, sequence number or IV is wrong: nothing of these packets is"
@@ -172,7 +172,7 @@ def _corrupted(name: str, suite: Words, *, esn: bool) -> Case:
 
 
 def unknown_spi() -> Iterator[Case]:
-    """Packets that no SA is for."""
+    """Packets without an SA."""
     sa = make_sa()
     other = make_sa(0x1002, label="unknown")
     seal, stranger = CaseSealer(sa), CaseSealer(other)

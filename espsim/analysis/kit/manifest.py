@@ -1,7 +1,7 @@
-"""manifest.json: what a kit holds. Its schema is versioned: `kit` is 1, and a reader refuses what it does not know.
+"""manifest.json: the contents of a kit. `kit` is the version of its schema, 1. A reader refuses other versions.
 
-All paths are relative to the kit's folder. `files` has the SHA-256 of every other file, so that a kit that was changed
-is noticed before anyone is judged by it.
+All paths are relative to the kit's folder. `files` has the SHA-256 of every other file, so a changed kit is found out
+before a program is judged by it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Part(BaseModel):
 
 
 class DeviceEntry(_Part):
-    """What a modelled device answers to a case."""
+    """A modelled device's answers to a case."""
 
     model: str = Field(description="id of a hardware model, as `espsim models` lists it")
     installed: list[str] = Field(description="the driver's answer to each add of the case, in order: 0, or an errno")
@@ -87,12 +87,12 @@ def write_manifest(manifest: Manifest) -> bytes:
 
 
 def read_manifest(folder: str) -> Manifest:
-    """The manifest of a kit whose files are all there and unchanged. InputError names what is not."""
+    """The manifest of a kit. InputError where a file of the kit is missing or was changed."""
     path = os.path.join(folder, NAME)
     if not os.path.isdir(folder):
         raise InputError("there is no such folder; `espsim kit export` makes one", where=folder)
     if not os.path.lexists(path):
-        raise InputError(f"no kit: it has no {NAME}; `espsim kit export DIR` makes one", where=folder)
+        raise InputError(f"not a kit: it has no {NAME}; `espsim kit export DIR` makes one", where=folder)
     try:
         raw = json.loads(read_whole(path, most=_MOST))
     except (ValueError, RecursionError) as error:
@@ -113,7 +113,7 @@ def read_manifest(folder: str) -> Manifest:
 
 
 def _check(folder: str, path: str, manifest: Manifest) -> None:
-    """Every file that the manifest names lies in the kit, is listed, and has its bytes."""
+    """Check that every file of the manifest is in the kit, is listed, and is unchanged."""
     for case in manifest.cases:
         for name in paths_of(case):
             if name not in manifest.files:

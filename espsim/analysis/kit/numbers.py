@@ -1,7 +1,7 @@
 """Sequence numbers: replay windows of every size, and extended sequence numbers.
 
 Sources: RFC 4303 3.4.3 and appendix A2 (ESN), RFC 6479, net/xfrm/xfrm_replay.c. Each receiver starts with an empty
-window at the stated high half. With ESN a number left of the window counts as one of the next 2^32, so its ICV fails.
+window at the stated high half. With ESN a number left of the window counts as one of the next 2^32: its ICV is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _Arrivals = Iterable["int | tuple[int, str]"]
 
 
 def windows() -> Iterator[Case]:
-    """Every size: the left edge, one beyond, duplicates, a long jump, a forged one, number 0."""
+    """Every size: the left edge, one number left of it, duplicates, a long jump, a forged packet, number 0."""
     for size in SIZES:
         about = "Both sides of the left edge, duplicates, a long jump, a forged packet far ahead, and number 0."
         yield _case(f"window-{size}", f"Antireplay with window size {size}", about, size, _edges(size))
@@ -116,7 +116,7 @@ def extended() -> Iterator[Case]:
 
 
 def _across(size: int) -> Case:
-    """Over 2^32: late packets of the old half within the window, beyond it, and duplicates of both halves."""
+    """Across 2^32: late packets of the old half, inside and outside the window, and duplicates of both halves."""
     low = WRAP - size // 2
     numbers: list[int | tuple[int, str]] = [
         low - size,
@@ -143,7 +143,7 @@ def _across(size: int) -> Case:
 def _case(
     ident: str, name: str, about: str, size: int, arrivals: _Arrivals, *, esn: bool = False, start: int | None = None
 ) -> Case:
-    """Packets with these 64-bit numbers, in this order. The receiver starts at the first one's high half."""
+    """A case with these 64-bit numbers, in this order. The receiver starts at the first one's high half."""
     numbers = [n if isinstance(n, tuple) else (n, "") for n in arrivals]
     begin = numbers[0][0] if start is None else start
     sa = make_sa(window=size, label=ident, flags=("esn",) if esn else (), start=begin if esn else 0)

@@ -1,7 +1,7 @@
-"""What cases are made of: SAs, clear packets, and packets sealed under an SA, right or wrong.
+"""The parts of cases: SAs, clear packets, and packets sealed under an SA, right or wrong.
 
-Every byte is derived from names, so that two kits are equal: keys from the SA's label, IVs from the SA and the sequence
-number. The keys are in the kit for everyone to read. Never use them for anything else.
+Every byte is derived from names, so that any two kits are equal: keys from the SA's label, IVs from the SA and the
+sequence number. Everyone can read the keys in the kit. Never use them for anything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENDS = {4: ("198.51.100.1", "192.0.2.1"), 6: ("2001:db8:1::1", "2001:db8:2::1")}
 """The peer and this host, by IP version."""
 
 INSIDE = {4: ("10.1.0.1", "10.2.0.1"), 6: ("2001:db8:a::1", "2001:db8:b::1")}
-"""The two ends of the clear packets in tunnels."""
+"""The source and destination of the clear packets in tunnels, by IP version."""
 
 _LOW = 0xFFFFFFFF
 GCM = (("aead", "rfc4106(gcm(aes))", 20, 128),)
@@ -34,7 +34,7 @@ Words = tuple[tuple[str, str, int, int], ...]
 
 
 def make_key(length: int, label: str) -> bytes:
-    """A test key: public, and always the same for one label."""
+    """A test key. It is public, and always the same for a label."""
     return hashlib.shake_256(f"espsim kit, a key that everyone knows: {label}".encode()).digest(length)
 
 
@@ -53,7 +53,7 @@ def make_sa(
     mode: Mode = Mode.TUNNEL,
     **options: Any,
 ) -> SecurityAssociation:
-    """An inbound SA. `start`: with ESN, the 64-bit number whose high half the receiver starts with."""
+    """An inbound SA. `start`: with ESN, the receiver starts with the high half of this 64-bit number."""
     named = f"{label} {spi}"
     algorithms = tuple(
         Algorithm(kind, name, make_key(size, f"{named} {kind}"), bits) for kind, name, size, bits in suite
@@ -78,7 +78,7 @@ def make_sa(
 def datagram(
     text: str, version: int = 4, *, ends: tuple[str, str] | None = None, ports: tuple[int, int] = (7, 9), size: int = 0
 ) -> bytes:
-    """UDP with its checksum around a text, `size` bytes at least, so that every clear packet of a kit differs."""
+    """UDP with its checksum around a text, at least `size` bytes. The text makes every clear packet of a kit unique."""
     src, dst = map(parse_address, ends or INSIDE[version])
     payload = text.encode().ljust(size, b".")
     if version == 6:
@@ -118,7 +118,7 @@ def wrap_ip(
     ident: int = 1,
     options: bytes = b"",
 ) -> bytes:
-    """An IP header around a body; `options` are IPv4 options, or IPv6 extension headers already chained to `proto`."""
+    """An IP header before a body. `options`: IPv4 options, or IPv6 extension headers already chained to `proto`."""
     ends = parse_address(src), parse_address(dst)
     if len(ends[0]) == 16:
         head = ipv6.emit(
@@ -144,7 +144,7 @@ def wrap_ip(
 
 
 class CaseSealer:
-    """Seals under one SA whatever a case wants sealed."""
+    """Seals packets under one SA, right or wrong."""
 
     def __init__(self, sa: SecurityAssociation) -> None:
         if sa.keys is None:
@@ -154,7 +154,7 @@ class CaseSealer:
         self._mask = int.from_bytes(hashlib.sha256(f"espsim kit iv {sa.name}".encode()).digest()[:8])
 
     def esp(self, seq64: int, plaintext: bytes) -> bytes:
-        """ESP from SPI to ICV around any plaintext, which includes the trailer."""
+        """ESP from SPI to ICV, for any plaintext with its trailer."""
         header = esp.emit(self.sa.spi, seq64 & _LOW)
         iv = (self._mask ^ seq64).to_bytes(8)
         size = self._keys.suite.iv_length
@@ -165,7 +165,7 @@ class CaseSealer:
     def packet(
         self, seq64: int, inner: bytes, next_header: int | None = None, *, plaintext: bytes | None = None, **outer: Any
     ) -> bytes:
-        """A whole packet. `plaintext` overrides payload and trailer; `outer` sets fields of the outer header."""
+        """A whole packet. `plaintext` replaces payload and trailer. `outer` sets fields of the outer header."""
         if plaintext is None:
             if next_header is None:
                 next_header = PROTO_IPIP if inner[0] >> 4 == 4 else PROTO_IPV6
@@ -173,7 +173,7 @@ class CaseSealer:
         return self.around(self.esp(seq64, plaintext), **outer)
 
     def around(self, sealed: bytes, *, natt: tuple[int, int] | Literal["sa"] | None = "sa", **outer: Any) -> bytes:
-        """The outer headers around ESP. `natt`: the UDP ports, None for none, as the SA has them by default."""
+        """ESP with its outer headers. `natt`: the UDP ports; None: no UDP; "sa": as the SA states."""
         encap = self.sa.encap
         ports = natt if natt != "sa" else (encap.sport, encap.dport) if encap is not None else None
         ends = {"src": format_address(self.sa.src), "dst": format_address(self.sa.dst)} | outer
@@ -198,11 +198,11 @@ class CaseStep:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Packets, the SAs that they meet, and why.
+    """Packets, the SAs that they meet, and what the case asks.
 
-    `name` is DPDK's name of the test where it has this test. `ident` is the name of the folder. `frames` are whole IP
-    packets; `waits` says, by index, how many seconds pass before a frame (a millisecond otherwise). `known` has, by
-    index, the packet that a publication says is inside. `devices` are the models that the case is about.
+    `name` is DPDK's name of the test if it has this test. `ident` is the folder's name. `frames` are whole IP packets.
+    `waits` has, by index, the seconds before a frame (else a millisecond). `known` has, by index, the inner packet that
+    is published. `devices` are the models that the case is about.
     """
 
     ident: str
@@ -230,5 +230,5 @@ def make_case(
 
 
 def deleting(case: Case, *sas: SecurityAssociation) -> Case:
-    """The case with SAs deleted again before its first packet."""
+    """The case with some SAs deleted before its first packet."""
     return replace(case, steps=(*case.steps, *(CaseStep("delete", sa) for sa in sas)))

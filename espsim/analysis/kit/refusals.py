@@ -1,4 +1,4 @@
-"""Packets that must not be delivered, each beside others that must, and lifetimes.
+"""Packets that must not be delivered, among others that must; and lifetimes.
 
 Sources: RFC 4303 2.4 to 2.6, 3.4.4; RFC 4301 4.4.2.1 (lifetimes), 5.2; net/xfrm/xfrm_input.c, net/ipv4/esp4.c.
 """
@@ -26,7 +26,7 @@ def malformed() -> Iterator[Case]:
 
 
 def _between(seal: CaseSealer, name: str, harmed: list[bytes], first: int = 100) -> list[bytes]:
-    """Each harmed packet with a whole one before it, and one after them all."""
+    """The harmed packets, with a right one before each and after the last."""
     frames: list[bytes] = []
     for n, packet in enumerate(harmed):
         frames += [seal.packet(first + 2 * n, clear(f"{name} {n}")), packet]
@@ -38,7 +38,7 @@ def _trailers() -> Case:
     seal = CaseSealer(sa)
     inner = clear("trailer")
     plaintexts = [
-        inner + bytes((len(inner) + 1, 4)),  # as long as everything before it, and one more
+        inner + bytes((len(inner) + 1, 4)),  # a pad length of one more than everything before it
         inner + bytes((255, 4)),
         bytes((1, 2, 2, 4)),  # nothing inside
         inner + bytes((1, 2, 2, 59)),  # a dummy packet (RFC 4303 2.6)
@@ -110,7 +110,7 @@ def _selector() -> Case:
 
 
 def lifetimes() -> Iterator[Case]:
-    """Soft limits deliver on; at a hard one the packet that meets it is dropped, and the SA is gone."""
+    """After a soft limit packets are still delivered. The packet at a hard limit is dropped, and the SA is gone."""
     kinds: dict[str, tuple[str, dict[str, Any]]] = {
         "packet-soft": ("SA soft expiry with packet limit", {"soft_packets": 3}),
         "byte-soft": ("SA soft expiry with byte limit", {"soft_bytes": 150}),
@@ -136,7 +136,7 @@ def lifetimes() -> Iterator[Case]:
 def _limited(
     ident: str, name: str, limits: Limits, waits: dict[int, float], *, about: str = "", first: int = 0
 ) -> Case:
-    """Packets of the limited SA and of one without limits, in turn; the limited one's begin at frame `first`."""
+    """Packets of a limited SA and of one without limits, in turn. Those of the limited SA begin at frame `first`."""
     limited, other = make_sa(0x1001, label=ident, limits=limits), make_sa(0x1002, label=f"{ident} other")
     seal, beside = CaseSealer(limited), CaseSealer(other)
     frames = []
@@ -151,7 +151,7 @@ def _limited(
 
 
 def transport_refusals() -> Iterator[Case]:
-    """One SPI, transport mode, replays of a sealed packet under another destination."""
+    """Transport mode: a sealed packet sent again, and to another destination."""
     sa: SecurityAssociation = make_sa(mode=Mode.TRANSPORT, label="spoof")
     seal = CaseSealer(sa)
     body = datagram("spoof", ends=ENDS[4])

@@ -1,6 +1,6 @@
-"""Tasks on a Dask cluster (`distributed`, an extra). Workers need this espsim and nothing else; rows come back here.
+"""Tasks on a Dask cluster (`distributed`, an extra). Workers need only this espsim; the rows come back here.
 
-Not done here: starting a cluster, or shipping espsim to it.
+What this does not do: start a cluster, or install espsim on it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from espsim.core.errors import InputError
 
 CONNECT = 10.0
 LOOK = 2.0
-"""Seconds for which a scheduler is waited for; and after which it is looked whether it is still there."""
+"""Seconds to wait for a scheduler, and between checks that it is still there."""
 _PER_THREAD, _LEAST, _MOST = 4, 16, 2048
 _WHERE = "--dask"
 
@@ -35,7 +35,7 @@ class Cluster(Closing):
         self._library: Any = distributed
         self._client: Any = None
         self._died = died
-        # Their loggers tell of a lost scheduler in many lines, and we say it in one. Each has a level of its own.
+        # Their loggers report a lost scheduler in many lines; one of ours is enough. Each logger has its own level.
         for name in [*logging.root.manager.loggerDict, "distributed", "tornado"]:
             if name.partition(".")[0] in ("distributed", "tornado"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -47,7 +47,7 @@ class Cluster(Closing):
             raise InputError(f"no scheduler answers at this address ({type(error).__name__})", where=_WHERE) from None
 
     def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
-        """As LocalPool's. InputError: the scheduler went away, or its workers have no espsim of this kind."""
+        """As LocalPool.rows. InputError: the scheduler is gone, or its workers don't have this espsim."""
         places: dict[Any, Task] = {}
         while True:
             places.update(self._submitted(itertools.islice(tasks, self._room() - len(places))))
@@ -58,12 +58,12 @@ class Cluster(Closing):
                 yield rows
 
     def close(self) -> None:
-        """Leave the cluster; what it still works at is forgotten."""
+        """Leave the cluster. Tasks that still run are dropped."""
         with contextlib.suppress(Exception):
             self._client.close(timeout=CONNECT)
 
     def _room(self) -> int:
-        """Tasks that are out at once: a few for each of the cluster's threads, which come and go."""
+        """How many tasks are submitted at once: a few for each of the cluster's threads, whose number changes."""
         self._alive()
         try:
             threads = int(sum(self._client.nthreads().values()))
@@ -98,7 +98,7 @@ class Cluster(Closing):
             raise self._gone()
         raised = future.exception(timeout=CONNECT)
         if isinstance(raised, self._library.scheduler.KilledWorker):
-            self._died("a task killed the workers that ran it, and is given up")
+            self._died("a task killed the workers that ran it, and was given up")
             return TaskRow(task.place, None, None, DIED)
         raise InputError(
             f"the cluster cannot run espsim's tasks ({type(raised).__name__}): install this espsim there", where=_WHERE
@@ -110,5 +110,5 @@ class Cluster(Closing):
 
     def _gone(self, error: Exception | None = None) -> InputError:
         how = f" ({type(error).__name__})" if error is not None else ""
-        what = f"the scheduler went away{how}; the rows that came are kept, and the same command goes on"
+        what = f"the scheduler is gone{how}; its rows are kept: run the same command again to continue"
         return InputError(what, where=_WHERE)

@@ -1,7 +1,7 @@
 """The tasks of a study by their place, and the seed of each.
 
-Places count from 0: the first axis turns slowest, repeats turn fastest. A task is made of its place alone, so that no
-list of them is ever held, and a study of a billion tasks can be counted without being made.
+Places count from 0. The first axis changes slowest, repeats change fastest. A task is made from its place alone, so no
+list of tasks is held, and a study of a billion tasks can be counted without making them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from espsim.version import __version__
 
 
 class TaskRow(NamedTuple):
-    """What came of the task at a place: an answer and values, or `error`, a sentence on why there is none."""
+    """The result of the task at a place: an answer and values, or `error`, a sentence that says why there is none."""
 
     place: int
     answer: str | None
@@ -32,7 +32,7 @@ class TaskRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task, complete: it can be sent to any machine that has this espsim."""
+    """One complete task. It can be sent to any machine that has this espsim."""
 
     place: int
     kind: str
@@ -43,7 +43,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """A study and a seed. `digest` is of everything that a row depends on, this espsim's version among it."""
+    """A study and a seed. `digest` is of everything that a row depends on, with this espsim's version."""
 
     study: Study
     seed: int
@@ -52,11 +52,11 @@ class SweepPlan:
 
     @property
     def tasks(self) -> int:
-        """How many there are."""
+        """How many tasks there are."""
         return self.study.tasks
 
     def point(self, place: int) -> tuple[dict[str, Any], int]:
-        """(the value of each axis, which repeat from 0) of a place."""
+        """(the value of each axis, the number of the repeat from 0) of a place."""
         rest, repeat = divmod(place, self.study.repeats)
         params: dict[str, Any] = {}
         for name, values in reversed(self.study.axes.items()):
@@ -74,12 +74,12 @@ class SweepPlan:
 
 
 def seed_of(seed: int, place: int) -> int:
-    """The seed of a task: 64 bits that no other place is likely to have."""
+    """The seed of a task: 64 bits, hardly ever those of another place."""
     return int.from_bytes(hashlib.blake2b(f"{seed}/{place}".encode(), digest_size=8).digest())
 
 
 def make_plan(study: Study, seed: int) -> SweepPlan:
-    """A plan. InputError: a model or a scenario that the study names cannot be read, or assumes what it must not."""
+    """A plan. InputError: a model or scenario of the study can't be read, or an assumption does not fit a model."""
     named = [str(name) for name in study.axes.get("model", ()) if name != "software"]
     read = {name: load_model(name) for name in named if by_path(name) or study.assume}
     ids = [read[name].id if name in read else name for name in named]
@@ -92,7 +92,7 @@ def make_plan(study: Study, seed: int) -> SweepPlan:
     for name, values in assumed.items():
         loaded[name].assuming(values)
     own = {model.id: model for name, model in read.items() if by_path(name)}
-    if own:  # a row says the model's id: a path means nothing on another machine
+    if own:  # rows have the model's id, because a path means nothing on another machine
         short: list[Value] = [read[str(name)].id if name in read else name for name in study.axes["model"]]
         study = replace(study, axes={**study.axes, "model": short})
     text = load_scenario(study.scenario)[2] if study.scenario is not None else ""
@@ -110,7 +110,7 @@ def _digest(
 
 
 def run_task(task: Task) -> TaskRow:
-    """Run one task. Whatever it raises becomes the row's `error`; a model's value that is not public is an answer."""
+    """Run one task. What it raises becomes the row's `error`; a value that is not public is an answer."""
     try:
         result = KINDS[task.kind].run(task.params, task.seed, task.given)
         return TaskRow(task.place, result.answer, result.rounded())
@@ -120,5 +120,5 @@ def run_task(task: Task) -> TaskRow:
         return TaskRow(task.place, None, None, error.what)
     except EspsimError as error:
         return TaskRow(task.place, None, None, str(error))
-    except Exception as error:  # the sweep goes on; the text of what no one expected may hold input
+    except Exception as error:  # the sweep continues; the text of an unexpected error may hold input, so it is dropped
         return TaskRow(task.place, None, None, f"a fault of espsim: {type(error).__name__}")

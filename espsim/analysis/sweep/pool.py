@@ -1,7 +1,7 @@
-"""Tasks on processes of this machine. A worker that dies takes nothing with it but the task that it was at.
+"""Tasks on processes of this machine. When a worker dies, nothing but its current task is affected.
 
-Each worker has two tasks at most, so that it need not wait while a row is written. When one dies, both go to others;
-the task that it was at is tried once more, and where that kills a worker too, its row says so.
+Each worker has at most two tasks, so that it does not wait while a row is written. When it dies, both go to others. Its
+current task is tried once more; if that kills a worker too, the task's row says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Worker:
 class LocalPool(Closing):
     """`count` processes. `died` is called with a sentence when one dies. InputError: none can be started.
 
-    `shut`: a descriptor that a worker closes first thing, so that it does not hold the sweep's lock.
+    `shut`: a descriptor that a worker closes at its start, so that it does not hold the sweep's lock.
     """
 
     def __init__(self, count: int, died: Callable[[str], None] = lambda _text: None, *, shut: int = -1) -> None:
@@ -52,7 +52,7 @@ class LocalPool(Closing):
             raise InputError(f"a worker cannot be started: {error.strerror}", where="--workers") from None
 
     def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
-        """The rows of all tasks, as they come. Write each down before you ask for the next."""
+        """The rows of all tasks, as they come. The caller stores each before it asks for the next."""
         again: deque[Task] = deque()
         deaths: dict[int, int] = {}
         while True:
@@ -87,7 +87,7 @@ class LocalPool(Closing):
             if task is None:
                 return
             worker.tasks.append(task)
-            with contextlib.suppress(OSError):  # it died: the end of its pipe says so when rows are waited for
+            with contextlib.suppress(OSError):  # it died; the wait for rows sees the end of its pipe
                 worker.ours.send(task)
 
     def _bury(self, worker: _Worker, again: deque[Task], deaths: dict[int, int]) -> list[TaskRow]:
@@ -110,7 +110,7 @@ class LocalPool(Closing):
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        with uncut():  # a process that is forked and not noted would stay
+        with uncut():  # a signal here would leave a forked process that no one ends
             process = self._context.Process(target=_work, args=(theirs, ours, self._shut, os.getpid()), daemon=True)
             process.start()
         theirs.close()
@@ -118,14 +118,14 @@ class LocalPool(Closing):
 
 
 def _work(theirs: Connection, ours: Connection, shut: int, parent: int) -> None:
-    """A worker's life: a task comes, its row goes."""
+    """A worker: receives tasks, sends their rows."""
     if shut >= 0:
         os.close(shut)
     forked()
     die_with_parent()
-    if os.getppid() != parent:  # it died before we could hear of it
+    if os.getppid() != parent:  # the parent died before die_with_parent took effect
         return
-    ours.close()  # the copy that came with the fork: without it the pipe ends when the sweep does
+    ours.close()  # the fork's copy of the parent's end: while it is open, the pipe does not end with the parent
     with contextlib.suppress(EOFError, OSError):
         while True:
             theirs.send(run_task(theirs.recv()))

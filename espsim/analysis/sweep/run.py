@@ -1,4 +1,4 @@
-"""Runs what is missing of a sweep: every task whose place has no row yet, and each row lands when it comes."""
+"""Runs what is missing of a sweep: every task whose place has no row yet. Each row is stored when it comes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from espsim.analysis.sweep.plan import SweepPlan, Task, TaskRow
 from espsim.analysis.sweep.store import Store
 
 MOST_TASKS = 100_000
-"""Tasks that are run without being asked for by number."""
+"""A sweep of more tasks runs only if the user gives their number."""
 
 
 class Executor(Protocol):
-    """Who runs tasks: LocalPool or Cluster."""
+    """What runs tasks: LocalPool or Cluster."""
 
     def rows(self, tasks: Iterator[Task]) -> Iterator[list[TaskRow]]:
         """The rows of all tasks, in any order."""
@@ -22,9 +22,9 @@ class Executor(Protocol):
 def run_missing(
     plan: SweepPlan, store: Store, executor: Executor, done: Sequence[int], advance: Callable[[int], None]
 ) -> int:
-    """Run the tasks whose places are not in `done` (in order). `advance` hears how many rows there are.
+    """Run the tasks whose places are not in `done` (in order). `advance` is called with the number of rows so far.
 
-    Returns the number of rows. InputError: the store's, or the executor's; the rows that landed stay.
+    Returns the number of rows. InputError: from the store or the executor; stored rows stay.
     """
     landed = len(done)
     for rows in executor.rows(missing(plan, done)):

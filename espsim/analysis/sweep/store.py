@@ -1,18 +1,20 @@
-"""Rows in a SQLite file, as they land.
+"""Keeps the rows of a sweep in a SQLite file.
 
     meta(key TEXT PRIMARY KEY, value TEXT)     schema, digest, study (JSON, as in `sweep report --json`), seed, tasks
     rows(place INTEGER PRIMARY KEY,            the task's place, from 0
-         answer TEXT, result TEXT,             in a few words; values by name, as JSON. Both null where it failed
-         error TEXT)                           why it failed, else null
+         answer TEXT, result TEXT,             in a few words; values by name, as JSON. Both null if the task failed
+         error TEXT)                           why the task failed, else null
 
-The file says what it is (`PRAGMA application_id`: 0x65737377, "essw") and its schema (`PRAGMA user_version`: 1).
+The file states its type (`PRAGMA application_id`: 0x65737377, "essw") and its schema (`PRAGMA user_version`: 1).
 
-One sweep writes it at a time. Its lock is flock(2) of a file beside it, FILE-lock, which the system frees when the
-process ends, whatever ends it; a sweep that is killed leaves the name behind, and it means nothing. (SQLite unlocks all
-of its own file after every statement, so no lock of ours would stay there.) The journal is SQLite's rollback journal
-and not its WAL: between two commits the one file holds everything, it may lie on a cluster's shared folder, and what a
-killed sweep left of a commit is rolled back by the next one who opens the file. A row is committed when it comes; those
-that come during a commit are the next.
+One sweep writes it at a time. Its lock is flock(2) of a second file, FILE-lock. The system frees it when the process
+ends, however it ends. A killed sweep leaves that file, unlocked. (A lock on the SQLite file would not last: SQLite
+unlocks the whole file after every statement.)
+
+The journal is SQLite's rollback journal, not its WAL. So one file holds everything between two commits, it may be in a
+cluster's shared folder, and the next one to open the file rolls back what a killed sweep left of a commit.
+
+A row is committed when it comes. Rows that come during a commit form the next one.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from espsim.core.errors import InputError
 
 SCHEMA = 1
 APPLICATION = 0x65737377
-_WAIT = 10.0  # seconds for which a reader's or writer's turn is waited for
+_WAIT = 10.0  # seconds to wait while another reader or writer has the file
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE rows(place INTEGER PRIMARY KEY, answer TEXT, result TEXT, error TEXT);
@@ -42,8 +44,8 @@ CREATE TABLE rows(place INTEGER PRIMARY KEY, answer TEXT, result TEXT, error TEX
 class Store(Closing):
     """One file, open for the sweep that writes it.
 
-    InputError: another sweep writes it, it is another study's or no such file at all, it is damaged, or it cannot be
-    written (a full disk). What had landed stays in each case.
+    InputError: another sweep writes it, it belongs to another study, it is not a sweep's file, it is damaged, or it
+    can't be written (a full disk). Stored rows stay in each case.
     """
 
     def __init__(self, path: str, plan: SweepPlan) -> None:
@@ -65,12 +67,12 @@ class Store(Closing):
             return [place for (place,) in self._open.execute("SELECT place FROM rows ORDER BY place")]
 
     def failed(self) -> int:
-        """How many rows say an error."""
+        """How many rows have an error."""
         with _told(self._path):
             return int(self._open.execute("SELECT count(*) FROM rows WHERE error IS NOT NULL").fetchone()[0])
 
     def add(self, rows: Iterable[TaskRow]) -> None:
-        """These rows have landed when this returns. InputError: they could not be written, and those before stay."""
+        """Store rows: they are committed when this returns. InputError: they can't be written; earlier rows stay."""
         with _told(self._path):
             self._open.execute("BEGIN IMMEDIATE")
             try:
@@ -82,7 +84,7 @@ class Store(Closing):
                 raise
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file and free its lock."""
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -91,7 +93,7 @@ class Store(Closing):
 
     @property
     def lock(self) -> int:
-        """The descriptor that holds the lock: a forked process must close it, or the lock outlives the sweep."""
+        """The descriptor that holds the lock. A forked process must close it, or the lock outlives the sweep."""
         return self._lock.descriptor
 
     @property
@@ -119,7 +121,7 @@ class Store(Closing):
 
 
 class Saved:
-    """A file's rows, for a report. InputError: it is no such file, or damaged."""
+    """A file's rows, for a report. InputError: it is not a sweep's file, or damaged."""
 
     def __init__(self, path: str) -> None:
         if not os.path.isfile(path):
@@ -130,7 +132,7 @@ class Saved:
         if not os.path.getsize(path):
             raise InputError("is empty: no sweep has written to it yet", where=path)
         with _told(path), contextlib.closing(sqlite3.connect(path, timeout=_WAIT, isolation_level=None)) as connection:
-            connection.execute("BEGIN")  # one state of the file, whoever writes meanwhile
+            connection.execute("BEGIN")  # all reads see one state of the file, though a sweep may write
             about = _about(connection, path)
             self.study: dict[str, Any] = json.loads(about["study"])
             self.seed, self.tasks = int(about["seed"]), int(about["tasks"])
@@ -145,7 +147,7 @@ def _columns(row: TaskRow) -> tuple[int, str | None, str | None, str | None]:
 
 
 def _about(connection: sqlite3.Connection, path: str) -> dict[str, str]:
-    """The table `meta`. InputError: the file is none of ours, of a later schema, or damaged."""
+    """The table `meta`. InputError: the file is not a sweep's, has a later schema, or is damaged."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION:
@@ -158,7 +160,7 @@ def _about(connection: sqlite3.Connection, path: str) -> dict[str, str]:
     return dict(connection.execute("SELECT key, value FROM meta"))
 
 
-_DAMAGED = "is damaged or cut short: no row of it can be trusted; begin anew with another file"
+_DAMAGED = "is damaged or cut short, so none of its rows can be trusted: start again with another file"
 
 
 def _named(about: dict[str, str]) -> str:
@@ -171,7 +173,7 @@ def _named(about: dict[str, str]) -> str:
 
 
 def _make(path: str) -> None:
-    """The file is there, and can be written."""
+    """Make the file if it is not there, and check that it can be written."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except (OSError, ValueError) as error:
@@ -179,7 +181,7 @@ def _make(path: str) -> None:
     regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
     os.close(descriptor)
     if not regular:
-        raise InputError("cannot hold rows: it is no regular file", where=path)
+        raise InputError("cannot hold rows: it is not a regular file", where=path)
 
 
 class _Lock(Closing):
@@ -187,21 +189,21 @@ class _Lock(Closing):
 
     def __init__(self, path: str) -> None:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise InputError("cannot hold rows: it is no regular file", where=path)
+            raise InputError("cannot hold rows: it is not a regular file", where=path)
         self._path = f"{os.path.realpath(path)}-lock"
         self.descriptor = -1
         while not self._taken(path):
             self._drop()
 
     def close(self) -> None:
-        """Let it go, and take the name away."""
+        """Free the lock, and remove its file."""
         if self.descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
             self._drop()
 
     def _taken(self, path: str) -> bool:
-        """False: the one who had it took the name away meanwhile, so that it has to be made anew."""
+        """Take the lock. False: its last holder removed the file meanwhile, so it must be made again."""
         try:
             self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -229,7 +231,7 @@ def _unwritable(path: str, error: OSError | ValueError) -> InputError:
 
 @contextlib.contextmanager
 def _told(path: str) -> Iterator[None]:
-    """What SQLite raises, as an InputError."""
+    """Turns SQLite's errors into InputErrors."""
     try:
         yield
     except sqlite3.OperationalError as error:

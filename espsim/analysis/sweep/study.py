@@ -1,16 +1,16 @@
-"""The study language, TOML: what a file may say, and where it is wrong.
+"""The format of a study file (TOML), and what is wrong in one.
 
 schema = 1
-name = "collisions"                     # small letters, digits and dashes: the output file's name where none is given
+name = "collisions"                     # small letters, digits, dashes; the output file's name if none is given
 question = "one sentence"
 source = "where the question comes from"
 kind = "audit"                          # audit odds window allocspi scenario storm: what one task asks (KINDS)
 repeats = 5                             # how often each point of the axes is asked, each time with draws of its own
-along = "sas"                           # optional: the axis along which the answer is said to change, and is drawn
+along = "sas"                           # optional: the report shows where the answer changes along this axis
 assume = ["model"]                      # optional, as --assume
-scenario = "s02"                        # kind scenario: a built-in one, or a path; kind storm: may have one, likewise
+scenario = "s02"                        # kind scenario: a built-in one, or a path; optional for kind storm
 
-[axes]                                  # every combination of their values is a point; what is left out has a default
+[axes]                                  # every combination of their values is a point; a missing axis has its default
 model = ["marvell-cn10k-dpdk", "intel-82599-linux"]     # ["*"]: every shipped model, or every policy
 sas = { from = 16, to = 4096, points = 9 }              # whole numbers at equal ratios (scale = "linear": steps)
 range = "0x100-0xffff"                                  # one value: the axis is fixed
@@ -45,7 +45,7 @@ from espsim.offload.model import shipped_models
 from espsim.sad.spi import POLICIES
 
 MOST_VALUES = 1_000_000
-"""Values of one axis."""
+"""The most values of one axis."""
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
@@ -57,7 +57,7 @@ class _Strict(BaseModel):
 
 
 class Span(_Strict):
-    """Values from one number to another. `scale` log: equal ratios; linear: equal steps."""
+    """Values from one number to another. `scale`: log for equal ratios, linear for equal steps."""
 
     from_: Annotated[int | float, Field(alias="from")]
     to: int | float
@@ -69,11 +69,11 @@ class Span(_Strict):
         if not (math.isfinite(self.from_) and math.isfinite(self.to) and self.from_ <= self.to):
             raise ValueError("from must not be above to")
         if self.scale == "log" and self.from_ <= 0:
-            raise ValueError('from must be above 0; scale = "linear" may begin at 0')
+            raise ValueError('from must be above 0; with scale = "linear" it may be 0')
         return self
 
     def values(self) -> list[int | float]:
-        """The values, each once; whole numbers where both ends are."""
+        """The values, each once. They are whole numbers if both ends are."""
         steps = [n / max(1, self.points - 1) for n in range(self.points)]
         if self.scale == "log":
             found: list[float] = [self.from_ * (self.to / self.from_) ** step for step in steps]
@@ -112,7 +112,7 @@ class StudyFile(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study that can be run: every axis of its kind with its values, in the order of the file, then the defaults."""
+    """A study that can run: every axis of its kind with its values; first those of the file, then the defaults."""
 
     name: str
     question: str
@@ -127,7 +127,7 @@ class Study:
 
     @property
     def points(self) -> int:
-        """Combinations of the axes' values."""
+        """How many combinations of the axes' values there are."""
         return math.prod(len(values) for values in self.axes.values())
 
     @property
@@ -136,7 +136,7 @@ class Study:
         return self.points * self.repeats
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, and for the file of rows. No path is in it."""
+        """For JSON and the file of rows. It has no path."""
         return {
             "study": self.name, "question": self.question, "source": self.source, "kind": self.kind,
             "quick": self.quick, "repeats": self.repeats, "along": self.along, "assume": list(self.assume),
@@ -151,7 +151,7 @@ def builtin_names() -> list[str]:
 
 
 def study_text(name_or_path: str) -> str:
-    """The text of a built-in study, of a file, or of standard input. InputError: there is no such one."""
+    """The text of a built-in study, of a file, or of standard input. InputError: there is none of that name."""
     if name_or_path == STANDARD or "/" in name_or_path or name_or_path.endswith(".toml"):
         return read_text(name_or_path, name_or_path)
     if name_or_path not in builtin_names():
@@ -161,12 +161,12 @@ def study_text(name_or_path: str) -> str:
 
 
 def load_study(name_or_path: str, *, quick: bool = False) -> Study:
-    """A study by its name or path. InputErrors: all that is wrong, each with its line."""
+    """The study with a name or path. InputErrors: everything that is wrong, each with its line."""
     return parse_study(study_text(name_or_path), name_or_path, quick=quick)
 
 
 def parse_study(text: str, where: str, *, quick: bool = False) -> Study:
-    """A study from TOML text; `quick`: as its [quick] table changes it. InputErrors as `load_study`."""
+    """A study from TOML text. `quick`: changed as its [quick] table says. InputErrors as `load_study`."""
     data = parse_toml(text, where)
     places = locate(text.replace("\r\n", "\n"))
     try:
@@ -203,7 +203,7 @@ def _made(file: StudyFile, quick: bool) -> Study:
 
 
 def _read_all(axis: Axis, name: str, given: AxisValues) -> list[Value]:
-    """The values of an axis. ValueError: an index, and what is wrong there."""
+    """The values of an axis. ValueError: the index of a value, and what is wrong with it."""
     values = _listed(name, given)
     return [axis.read(value) for value in values]
 
@@ -221,7 +221,7 @@ def _listed(name: str, given: AxisValues) -> list[Value]:
 
 
 def _faults(file: StudyFile, places: dict[Path, KeyPlace]) -> Iterator[tuple[int, str]]:
-    """(line, what) of everything that the shape cannot say."""
+    """(line, what) of every fault that the schema can't find."""
     kind = KINDS.get(file.kind)
     if kind is None:
         like = did_you_mean(file.kind, KINDS, f"legal: {', '.join(KINDS)}")
@@ -253,7 +253,7 @@ def _axis_faults(
         return
     values = _listed(name, given)
     if not values:
-        yield line, f"{key}: an axis of no values, so there would be no task: give it one, or leave it out"
+        yield line, f"{key}: an axis without values, so there would be no task: give it one, or leave it out"
     if len(values) > MOST_VALUES:
         yield line, f"{key}: {len(values):,} values; an axis has at most {MOST_VALUES:,}"
     seen: set[tuple[type, Value]] = set()
@@ -275,7 +275,7 @@ def _line(places: dict[Path, KeyPlace], path: Path) -> int:
 
 
 def _wrong(error: ValidationError, data: Any, places: dict[Path, KeyPlace]) -> list[tuple[int, str]]:
-    """What pydantic found, in plain words; of a value that may be of several forms, one sentence."""
+    """What pydantic found, in plain words. A value that may have several forms gets one sentence."""
     found: dict[tuple[int, str], None] = {}
     for detail in error.errors(include_url=False, include_context=True):
         path = clean_path(detail["loc"], data)

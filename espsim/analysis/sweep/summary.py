@@ -1,10 +1,10 @@
-"""What a sweep found: rows in the order of tasks, a median and its interval at each point, where the answer changes.
+"""The results of a sweep: rows in the order of tasks, a median and interval at each point, where the answer changes.
 
-The interval of a median is of order statistics: the narrowest pair of sorted values, as far from both ends, that holds
-the median with a chance of 95 % or more; of fewer than six values it is the lowest and the highest, which holds it
-with less. At a point where every repeat says the same number it is that number.
+The interval of a median comes from order statistics. It is the narrowest pair of sorted values, equally far from both
+ends, that holds the median with a chance of at least 95 %. For fewer than six values it is the lowest and the highest,
+whose chance is smaller. If all repeats at a point give the same number, the interval is that number.
 
-Nothing here depends on who ran the sweep, or when: two finished sweeps of one study and seed have one summary.
+Two finished sweeps of one study and seed have the same summary, wherever and whenever they ran.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def summary(saved: Saved) -> dict[str, Any]:
 
 
 def point_of(study: Mapping[str, Any], place: int) -> tuple[dict[str, Any], int]:
-    """(the value of each axis, which repeat from 0) of a place, as Plan.point has it."""
+    """(the value of each axis, the number of the repeat from 0) of a place, as SweepPlan.point gives it."""
     rest, repeat = divmod(place, study["repeats"])
     found: dict[str, Any] = {}
     for name, values in reversed(study["axes"].items()):
@@ -49,7 +49,7 @@ def point_of(study: Mapping[str, Any], place: int) -> tuple[dict[str, Any], int]
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """(median, low, high) of some numbers, not none."""
+    """(median, low, high) of at least one number."""
     ordered = sorted(values)
     return statistics.median(ordered), *_between(ordered)
 
@@ -71,7 +71,7 @@ def _binomial(n: int, k: int) -> float:
 
 
 def _along(study: Mapping[str, Any]) -> str | None:
-    """The axis along which the answer is said to change: the study's, where it has several values."""
+    """The axis along which changes of the answer are reported: the study's `along`, if it has several values."""
     varied = [name for name, values in study["axes"].items() if len(values) > 1]
     if study["along"] in varied:
         return str(study["along"])
@@ -87,13 +87,13 @@ def _row(row: TaskRow, study: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _points(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """What each point's repeats say together; a point without a row is left out."""
+    """The result of each point's repeats together. A point without a row is left out."""
     groups: dict[int, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(row["place"] // study["repeats"], []).append(row)
     for group in groups.values():
         answers = Counter(row["answer"] for row in group if row["error"] is None)
-        # Of two that are as frequent: "loses some" before "loses none".
+        # Of equally frequent answers the greater text is taken, so "loses some" rather than "loses none".
         ranked = sorted(answers.items(), key=lambda item: (item[1], item[0]), reverse=True)
         results = [row["result"] for row in group if row["result"] is not None]
         yield {
@@ -103,7 +103,7 @@ def _points(rows: Sequence[Mapping[str, Any]], study: Mapping[str, Any]) -> Iter
 
 
 def _values(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of each value: {median, low, high} where it is a number, else the most frequent one."""
+    """For each value {median, low, high} if it is a number, else the most frequent one."""
     names = dict.fromkeys(name for result in results for name in result)
     found: dict[str, Any] = {}
     for name in names:
@@ -119,7 +119,7 @@ def _values(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _changes(points: Iterable[Mapping[str, Any]], along: str | None) -> Iterator[dict[str, Any]]:
-    """For every combination of the other axes: the stretches of `along` that have one answer, and where they end."""
+    """For every combination of the other axes: the parts of `along` with one answer, and where they end."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for point in points:
         if point["answer"] is not None:

@@ -1,11 +1,11 @@
-"""`espsim xfrm --fuzz`: requests at random, until two sides answer one of them differently.
+"""`espsim xfrm --fuzz`: random requests, until two sides answer one of them differently.
 
-    draw.py      requests, and lines of `ip`, at random from small sets of values
+    draw.py      random requests and lines of `ip`, from small sets of values
     sides.py     the same lines on two models, or on the running kernel and a model
     shrink.py    fewer and simpler lines that the two sides still answer differently
     as_ip.py     a request as the line of `ip xfrm` that sends it
-    search.py    batches in turn until one differs, and the difference as a script for a mail
+    search.py    one batch after the other until one differs, and the difference as a script for a mail
 
-A batch is drawn in one of two languages: requests as netlink has them, most of which are answered in an instant, and
-lines of `ip`, which has words for policies, lists and counts.
+A batch is drawn in one of two languages: netlink requests, which are fast, or lines of `ip`, which also has policies,
+lists and counts.
 """

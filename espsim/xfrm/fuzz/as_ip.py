@@ -1,7 +1,7 @@
 """A request as the line of `ip xfrm` that sends the same message, where there is one.
 
-Nothing is taken on trust: a line is given only where our own reading of it is the same request. What `ip` has no words
-for (a family that is not the address's, EXPIRE, a message cut short) stays a request.
+Each line is checked: our own reader must turn it back into the same request. What `ip` has no words for (a family that
+is not the address's, EXPIRE, a message cut short) stays a request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNSAID = frozenset({"cap", "length"})
 
 
 def as_ip(line: str) -> str | None:
-    """The line of `ip` for a request line, None where `ip` has no words for it."""
+    """The line of `ip` for a request line. None: `ip` has no words for it."""
     split = split_line(line, None, 1)
     if split is None or split[0] not in _MAKERS:
         return None
@@ -79,7 +79,7 @@ _MAKERS = {"ALLOCSPI": _allocates, "NEWSA": _changes, "UPDSA": _changes, "GETSA"
 
 
 def _reads_as(words: list[str], wanted: object) -> bool:
-    """Whether our reading of the words is this request."""
+    """Whether our reader turns the words into this request."""
     try:
         found = parse_state(words)
     except (IpRefusal, InputError):
@@ -94,12 +94,12 @@ def _reads_as(words: list[str], wanted: object) -> bool:
 
 
 def _with_family(request: _R) -> _R:
-    """The request with its family said, which `ip` always does."""
+    """The request with its family stated, as `ip` always sends it."""
     return replace(request, family=request.af)
 
 
 def _same_key(found: StateKey, wanted: StateKey) -> bool:
-    """As `_with_family`; the source is `ip`'s to say, and counts for protocols without an SPI alone."""
+    """Whether two keys are equal, families apart. `ip` always sends a source; it counts only without an SPI."""
     found, wanted = (_with_family(replace(key, srcaddr=_source(key))) for key in (found, wanted))
     return found == wanted
 

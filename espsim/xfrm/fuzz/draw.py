@@ -1,7 +1,7 @@
-"""Requests and batch lines at random, for the running kernel and the model side by side.
+"""Random requests and batch lines, for the running kernel and the model.
 
-Values come from small sets, so that one request meets the states and policies that others left: what is worth asking
-about is mostly a second request.
+Values come from small sets, so that a request meets the states and policies of earlier ones. Those requests are the
+interesting ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IPTFS = {
 
 
 def some(rng: random.Random, share: float, key: str, values: Sequence[object]) -> list[str]:
-    """`key=VALUE` with a share of the requests, else nothing."""
+    """`key=VALUE` in a share of the requests, else nothing."""
     return [f"{key}={rng.choice(values)}"] if rng.random() < share else []
 
 
@@ -35,7 +35,7 @@ def ends(rng: random.Random) -> list[str]:
 
 
 def allocspi(rng: random.Random) -> str:
-    """One SPI, or a range that is refused; what is drawn at random is no question for two sides."""
+    """One SPI, or a range that is refused. A range to draw from would give two sides different SPIs."""
     spi = rng.choice(SPIS)
     span = (spi, spi) if rng.random() < 0.9 else rng.choice(((5, 4), (0, 0), (0, 0xFFFFFFFF), (0x20000, 0x10000)))
     words = [*ends(rng), f"proto={rng.choice(('esp', 'esp', 'esp', 'ah', 'comp', 'route2', '0', '255', '4'))}"]
@@ -75,7 +75,7 @@ def esn(rng: random.Random) -> str:
 
 
 def algorithms(rng: random.Random) -> list[str]:
-    """Algorithms, some of them not together, or with a key or a length that is wrong."""
+    """Algorithms, some in wrong combinations, or with a wrong key or length."""
     words = some(rng, 0.7, "crypt", ("ecb(cipher_null)", "ecb(cipher_null)", "cbc(aes)", "no(such)", "cipher_null"))
     words += some(rng, 0.6, "auth", ("hmac(sha1)", "hmac(sha1)", "hmac(sha256)", "digest_null", "no(such)", "sha1"))
     words += some(rng, 0.1, "aead", ("rfc4106(gcm(aes))", "no(such)", "rfc4543(gcm(aes))"))
@@ -91,7 +91,7 @@ def algorithms(rng: random.Random) -> list[str]:
 
 
 def association(rng: random.Random, verb: str) -> str:
-    """NEWSA or UPDSA. Most are refused: which of several reasons is told is half the question."""
+    """NEWSA or UPDSA. Most are refused, often for several reasons; which one is reported is part of the question."""
     proto = rng.choice(("esp", "esp", "esp", "esp", "ah", "comp", "route2", "hao", "4", "17"))
     words = [*ends(rng), f"proto={proto}", f"spi={rng.choice((0, 5, 0x1000, 0x1001, 0x10000))}"]
     if proto == "comp" and rng.random() < 0.7:
@@ -169,7 +169,7 @@ def a_request(rng: random.Random) -> str:
 
 
 def a_near_request(rng: random.Random) -> str:
-    """A request that mostly succeeds, about few SPIs and addresses, with directions: what SPI policies differ by."""
+    """A request that mostly succeeds, with few SPIs and addresses, and directions. On these SPI rules differ."""
     spi = rng.choice((0x1000, 0x1000, 0x1001))
     words = [f"src=10.0.1.{rng.choice((1, 2))}", f"dst=10.0.0.{rng.choice((1, 2, 3))}", "proto=esp"]
     direction = some(rng, 0.6, "dir", ("in", "in", "out"))
@@ -191,19 +191,19 @@ NETWORKS6 = ("2001:db8::1", "2001:db8::/32", "::/0", "2001:db8::1/0", "any")
 
 
 def words(rng: random.Random, share: float, name: str, values: Sequence[object]) -> list[str]:
-    """`NAME VALUE` with a share of the lines, else nothing."""
+    """`NAME VALUE` in a share of the lines, else nothing."""
     return [name, *str(rng.choice(values)).split()] if rng.random() < share else []
 
 
 def state_id(rng: random.Random, share: float = 1.0) -> list[str]:
-    """ID of a state; with a share below 1 not all of it."""
+    """ID of a state. With a share below 1 parts are left out."""
     values = V4 if rng.random() < 0.75 else V6
     said = words(rng, share, "src", values[:2]) + words(rng, share, "dst", values[1:])
     return said + words(rng, share, "proto", ("esp", "esp", "ah", "comp", "route2", "ipsec-any"))
 
 
 def state_filter(rng: random.Random) -> list[str]:
-    """What `list` and `deleteall` take."""
+    """The filter of `list` and `deleteall`."""
     said = state_id(rng, 0.3) + words(rng, 0.2, "spi", SPIS) + words(rng, 0.15, "mode", ("tunnel", "beet", "transport"))
     if rng.random() < 0.1:
         said = ["src", rng.choice(NETWORKS4), "dst", rng.choice(NETWORKS4)]
@@ -291,7 +291,7 @@ def a_policy(rng: random.Random) -> str:
 
 
 def a_command(rng: random.Random) -> str:
-    """A line of `ip` that makes sense, or nearly."""
+    """A line of `ip` that is right, or nearly."""
     options = rng.choice(("", "", "", "-s ", "-s -s ", "-o ", "-4 ", "-6 ", "-s -o "))
     if rng.random() < 0.03:
         return options + "xfrm monitor"

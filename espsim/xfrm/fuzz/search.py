@@ -1,6 +1,6 @@
-"""Batches at random, one after another, until one is answered differently; then the smallest one, as a script.
+"""Draws random batches until one is answered differently; then shrinks it, and prints it as a script.
 
-Each batch is drawn from the seed and its own number, so that `--seed` finds the same difference again.
+Each batch is drawn from the seed and its own number, so `--seed` finds the same difference again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from espsim.xfrm.fuzz.sides import DIFFERS, NOT_COMPARABLE, Compare, ComparedLin
 _DRAWS: tuple[tuple[str, Callable[[random.Random], str], int], ...] = (
     ("requests", a_near_request, 25), ("requests", a_request, 40), ("commands", a_command, 25),
 )  # fmt: skip
-"""Kinds of batches, in turn: their language, who draws a line, and how many lines one has."""
+"""Kinds of batches, used in turn: the language, the function that draws a line, and how many lines a batch has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The smallest batch found that both sides answer differently: only its last line differs."""
+    """The smallest batch found that both sides answer differently. Only its last line differs."""
 
     language: str
     batch: int
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(slots=True)
 class SearchResult:
-    """What a search did: batches and lines that were compared, lines that can't be, and the difference if any."""
+    """The results of a search: how many batches and lines were compared, how many can't be, and the difference."""
 
     left: str
     right: str
@@ -53,7 +53,7 @@ class SearchResult:
     difference: Difference | None = field(default=None)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. `script` is what a mail has."""
+        """For JSON. `script` is the text for a mail."""
         result: dict[str, Any] = {
             "left": self.left, "right": self.right, "seed": self.seed, "batches": self.batches, "lines": self.lines,
             "not_comparable": self.not_comparable,
@@ -65,9 +65,9 @@ class SearchResult:
 
 
 def search(found: SearchResult, sides: Mapping[str, Compare], more: Callable[[], bool]) -> SearchResult:
-    """Draw and compare until there is a difference, or until `more` says no. `sides`: how each language is compared.
+    """Draw and compare until there is a difference, or `more` returns False. `sides`: how each language is compared.
 
-    `more` is asked before every try. The last batch is always compared whole.
+    `more` is called before every try. The last batch is always compared whole.
     """
     while found.batches == 0 or more():
         language, draw, length = _DRAWS[found.batches % len(_DRAWS)]
@@ -85,14 +85,14 @@ def search(found: SearchResult, sides: Mapping[str, Compare], more: Callable[[],
 
 
 def ip_line(language: str, line: str) -> str | None:
-    """The line as `ip` takes it, None where it has no words for it."""
+    """The line as `ip` takes it. None: `ip` has no words for it."""
     if language == "commands":
         return f"ip {line}"
     return as_ip(line)
 
 
 def script(found: SearchResult) -> str:
-    """The difference as a shell script: each command, and below it both answers."""
+    """The difference as a shell script: each command, followed by both answers."""
     different = found.difference
     if different is None:
         return ""
@@ -108,7 +108,7 @@ def script(found: SearchResult) -> str:
         rows.append("")
         line = ip_line(different.language, each.line)
         if line is None:
-            rows.append("# netlink alone can say this (espsim xfrm --requests):")
+            rows.append("# only netlink can say this (espsim xfrm --requests):")
             line = f"# {each.line}"
         rows.append(line)
         if each.left == each.right:

@@ -1,11 +1,11 @@
-"""A smaller batch that is still answered differently: fewer lines, fewer words, simpler values.
+"""Shrinks a batch that is answered differently: fewer lines, fewer words, simpler values.
 
-1. Everything after the first line that differs goes.
-2. Lines go, in halves, quarters and so on down to one by one, again and again until none can.
-3. Words of each line go, one or two at a time.
-4. Values become the simplest that will do: an address, an SPI, a mark, everywhere at once; IPv6 becomes IPv4.
+1. Drop everything after the first line that differs.
+2. Drop lines, in halves, quarters and so on down to single ones, until no more can be dropped.
+3. Drop words of each line, one or two at a time.
+4. Put in simpler values, everywhere at once: an address, an SPI, a mark; IPv4 for IPv6.
 
-Each try is a run of both sides, so the number of tries is bounded. The order of tries is fixed: the same difference
+Each try runs both sides, so the number of tries is bounded. The order of tries is fixed, so the same difference always
 shrinks to the same lines.
 """
 
@@ -22,14 +22,14 @@ SIMPLER = (
     ("0x1000", "0x1001", "4096", "4097", "5", "255", "65535", "65536", "4294967295"),
     ("1/0xff", "2/0xff", "5/0xff", "0x105/0xff"),
 )
-"""Values that may stand for each other, the simplest first."""
+"""Values that may replace each other, the simplest first."""
 
 _FIRST = {"requests": 1, "commands": 0}
-"""Words of a line that stay: a request's verb."""
+"""How many words at the start of a line stay: a request's verb."""
 
 
 class Shrinker:
-    """Shrinks batches of one language (`requests`, `commands`). `more` says whether there is time for another try."""
+    """Shrinks batches of one language (`requests`, `commands`). `more()`: whether there is time for another try."""
 
     def __init__(self, compare: Compare, language: str, more: Callable[[], bool], *, tries: int = 600) -> None:
         self._compare = compare
@@ -38,7 +38,7 @@ class Shrinker:
         self.tries_left = tries
 
     def shrink(self, answered: list[ComparedLine]) -> list[ComparedLine]:
-        """Both answers to the smallest batch found; `answered` are those of the batch that was drawn."""
+        """Both answers to the smallest batch found. `answered`: those to the batch that was drawn."""
         best = _until_difference(answered)
         changed = True
         while changed and self.tries_left and self._more():
@@ -50,7 +50,7 @@ class Shrinker:
         return best
 
     def _differs(self, lines: Sequence[str]) -> list[ComparedLine] | None:
-        """The answers up to the first that differs, None where none does or no try is left."""
+        """The answers up to the first that differs. None: none differs, or no try is left."""
         if not lines or not self.tries_left or not self._more():
             return None
         self.tries_left -= 1
@@ -97,7 +97,7 @@ class Shrinker:
         return self._differs_alike(lines)
 
     def _differs_alike(self, lines: Sequence[str]) -> list[ComparedLine] | None:
-        """As `_differs`; a line that became no request at all is no difference."""
+        """As `_differs`. A line that is no longer a request is not a difference."""
         try:
             return self._differs(lines)
         except InputError:
@@ -114,13 +114,13 @@ class Shrinker:
 
 
 def _until_difference(answered: Sequence[ComparedLine]) -> list[ComparedLine]:
-    """Up to the first line that differs."""
+    """The answers up to the first that differs."""
     end = next(n for n, each in enumerate(answered) if each.verdict == DIFFERS)
     return list(answered[: end + 1])
 
 
 def _swaps() -> Iterator[dict[str, str]]:
-    """What to put in whose place, try by try: every IPv6 address at once, then one value at a time."""
+    """The replacements of each try: first every IPv6 address at once, then one value at a time."""
     v4, v6 = SIMPLER[:2]
     yield dict(zip(v6, v4, strict=False))
     yield dict(zip(v6, v4[1:], strict=False))
@@ -131,7 +131,7 @@ def _swaps() -> Iterator[dict[str, str]]:
 
 
 def _swapped(line: str, swaps: Mapping[str, str]) -> str:
-    """A line with other values, where they are whole words or what a key is equal to."""
+    """A line with other values. A value is a whole word, or follows `key=`."""
     words = []
     for word in line.split(" "):
         key, equals, value = word.partition("=")

@@ -1,10 +1,10 @@
-"""The same lines on two sides, from the same start: two models, or the running kernel and a model.
+"""Runs the same lines on two sides, from the same start: two models, or the running kernel and a model.
 
-Of two models it is compared what they do: results, errnos, states, what `ip` prints. The wording of a refusal is not,
-for two rules word much of the same differently. Of the running kernel the wording is compared too.
+Two models are compared by results, errnos, states, and what `ip` prints, but not by the wording of refusals: two rules
+word the same refusal differently. The running kernel and a model are compared by wording too.
 
-What the running kernel cannot do (no ESP type, no such algorithm) is not compared, and the model is not asked it, so
-that both sides go on from the same states.
+What the running kernel can't do (no ESP type, no such algorithm) is not compared. The model does not run it either, so
+both sides continue from the same states.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ __all__ = ["DIFFERS", "NOT_COMPARABLE", "SAME", "Compare", "ComparedLine", "live
 _NO_TYPE, _NO_ALGORITHM = "Requested type not found", "algorithm not found"
 _PAST_ITS_TYPE = frozenset({"OK", "EEXIST", "ESRCH"})
 _RCU = 0.1
-"""Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""
+"""Seconds. A refused IPComp SA also makes a tunnel state; xfrm_state_gc_task waits for RCU before it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedLine:
-    """One line and both answers, in a few words where they agree, and with what differs where they don't."""
+    """One line and both answers: in a few words if they agree, else with what differs."""
 
     line: str
     verdict: str
@@ -44,14 +44,14 @@ class ComparedLine:
 
 
 Compare = Callable[[Sequence[str]], list[ComparedLine]]
-"""Both sides' answers to a batch, from a new namespace each. May end after the first line that differs."""
+"""Gives both sides' answers to a batch, each from a new namespace. May end after the first line that differs."""
 
 
 # -- two models -------------------------------------------------------------------------------------------------------
 
 
 def model_requests(left: str, right: str) -> Compare:
-    """Requests on two models, each named by a policy or a kernel."""
+    """Requests on two models, each named by an SPI rule or a kernel."""
 
     def compare(lines: Sequence[str]) -> list[ComparedLine]:
         answers = [list(run_requests(Netns(name), lines)) for name in (left, right)]
@@ -125,14 +125,14 @@ def live_commands(model: str) -> Compare:
 
 
 def _cannot(line: str, answer: Mapping[str, Any]) -> str:
-    """Why this kernel can't do what a request asks for, "" where it can; `no(such)` no kernel has."""
+    """Why this kernel can't do what a request asks for; "" where it can. No kernel has `no(such)`."""
     text = answer["extack"] or ""
     lacks = text == _NO_TYPE or (_NO_ALGORITHM in text and "no(such)" not in line)
     return f"this kernel lacks it ({text})" if lacks else ""
 
 
 def _as_kernel(answer: Mapping[str, object]) -> dict[str, Any]:
-    """An answer of the model without what is not read from the kernel's messages: the replay contexts."""
+    """An answer of the model without the replay contexts, which are not read from the kernel's messages."""
     plain: dict[str, Any] = json.loads(json.dumps(answer))
     for state in (*plain.get("states", ()), plain.get("reply", {})):
         for context in ("replay", "replay_esn"):
@@ -147,7 +147,7 @@ def _of_requests(line: str, left: Mapping[str, Any], right: Mapping[str, Any], *
     a, b = _shown(left), _shown(right)
     if left == right or (not worded and {**left, "extack": None} == {**right, "extack": None}):
         return ComparedLine(line, SAME, a, b)
-    if a == b:  # the same in short: what differs is deeper
+    if a == b:  # the short texts are equal, so the difference is deeper
         differing = [_apart(key, left.get(key), right.get(key)) for key in {**left, **right}
                      if left.get(key) != right.get(key)]  # fmt: skip
         a, b = (f"{text}; {'; '.join(part[n] for part in differing)}" for n, text in enumerate((a, b)))
@@ -155,7 +155,7 @@ def _of_requests(line: str, left: Mapping[str, Any], right: Mapping[str, Any], *
 
 
 def _shown(answer: Mapping[str, Any]) -> str:
-    """The result, the kernel's text, and the SPI of a state that came with it."""
+    """The result, the kernel's text, and the SPI of the state in the answer."""
     text = str(answer["result"])
     if answer.get("extack"):
         text += f" ({answer['extack']})"
@@ -166,7 +166,7 @@ def _shown(answer: Mapping[str, Any]) -> str:
 
 
 def _apart(key: str, left: Any, right: Any) -> tuple[str, str]:
-    """Where two values differ first, as `path value`."""
+    """The first difference of two values, each as `path value`."""
     if isinstance(left, dict) and isinstance(right, dict):
         name = next(name for name in {**left, **right} if left.get(name) != right.get(name))
         return _apart(name, left.get(name), right.get(name))
@@ -191,7 +191,7 @@ def _of_texts(line: str, left: str, right: str) -> ComparedLine:
 
 
 def _first(text: str) -> str:
-    """The first row, and whether more follow; what a command that says nothing says."""
+    """The first line of a text, and whether more follow; a fixed text for an empty one."""
     said = [row.strip() for row in text.splitlines() if row.strip()]
     if not said:
         return "says nothing"
@@ -199,7 +199,7 @@ def _first(text: str) -> str:
 
 
 def check_names(*names: str) -> None:
-    """InputError where one is neither a policy nor a kernel."""
+    """InputError where a name is neither an SPI rule nor a kernel."""
     for name in names:
         try:
             Netns(name)

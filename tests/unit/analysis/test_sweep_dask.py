@@ -44,7 +44,7 @@ def test_a_scheduler_that_goes_away(monkeypatch):
         rows = cluster.rows(plan.task(place) for place in range(plan.tasks))
         assert next(rows)
         running.close()
-        with pytest.raises(InputError, match="the scheduler went away"):
+        with pytest.raises(InputError, match="the scheduler is gone"):
             for _ in rows:
                 pass
 

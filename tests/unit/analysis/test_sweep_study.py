@@ -13,7 +13,7 @@ from espsim.offload.model import shipped_models
 from tests.unit.analysis.sweeps import SMALL, small_plan
 
 WRONG = {
-    "no values": (('window = [32, 64, 128]', "window = []"), "small.toml:9: axes.window: an axis of no values"),
+    "no values": (('window = [32, 64, 128]', "window = []"), "small.toml:9: axes.window: an axis without values"),
     "twice": (("[32, 64, 128]", "[32, 32]"), "small.toml:9: axes.window: '32' is there twice"),
     "no axis": (("reorder =", "reoder ="), "small.toml:8: axes.reoder: no such axis; did you mean reorder?"),
     "no kind": (('kind = "window"', 'kind = "windows"'), "small.toml:4: kind: no kind 'windows'; did you mean window?"),

@@ -1,14 +1,14 @@
-"""What ALLOCSPI costs as a SAD fills: draws, failures, and what the kernel walks.
+"""What ALLOCSPI costs as a SAD fills: draws, failures, and how far the kernel walks.
 
-The namespace has `fill` times as many states as the range has SPIs: half of them inbound ones of the host's one
-address, each with an SPI of its own, half outbound ones to as many peers, whose SPIs the peers drew from the same
-range. Then an SPI is asked for `asks` times, always from this same state.
+The namespace has `fill` times as many states as the range has SPIs. Half of them are inbound, with the host's one
+address and an SPI of their own. Half are outbound, each to another peer, with an SPI that the peer drew from the same
+range. Then an SPI is requested `asks` times, always in this same state.
 
-`walked` counts the buckets and states that a request's lookups pass, on average. A policy that looks the triple up
-passes one bucket of the table for each draw: 1 + states / buckets. One that looks at the SPI whatever its destination
-passes every bucket until it finds a state (94f39804d891, xfrm_state_lookup_spi_proto): buckets + states where the SPI
-is free, half of that where it is taken. FreeBSD hashes by the SPI, so its lookup is one bucket too. `split`, `sa-dir`
-and `full-4301` are proposals: they are taken to walk as the code that they build on does.
+`walked` is the mean number of buckets and states that a request's lookups pass. An SPI rule that looks the triple up
+passes one bucket of the table for each draw: 1 + states / buckets. A rule that looks at the SPI alone passes every
+bucket until it finds a state (94f39804d891, xfrm_state_lookup_spi_proto): buckets + states where the SPI is free, half
+of that where it is taken. FreeBSD hashes by the SPI, so its lookup passes one bucket too. `split`, `sa-dir` and
+`full-4301` are proposals; they are assumed to walk as the code that they build on.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ONE_BUCKET = frozenset({"rfc2401", "openbsd", "freebsd"})
 
 
 class _Counted(SpiPolicy):
-    """A policy whose draws are counted: `free` and `taken_` SPIs that it looked at since the last `reset`."""
+    """An SPI rule whose draws are counted: the `free` and `taken_` SPIs that it tried since the last `reset`."""
 
     def __init__(self, inner: SpiPolicy) -> None:
         self._inner = inner
@@ -77,7 +77,7 @@ class _Counted(SpiPolicy):
 
 
 def run(params: Params, seed: int, _given: Given) -> TaskResult:
-    """Fill the SAD, and ask."""
+    """Fill the SAD, then request SPIs."""
     rng = random.Random(seed)
     span = range_of(params["range"])
     netns = Netns(params["policy"], seed=rng.getrandbits(64))
@@ -107,7 +107,7 @@ def run(params: Params, seed: int, _given: Given) -> TaskResult:
 
 
 def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
-    """Half inbound, half outbound. Returns how many there are."""
+    """Add states, half inbound, half outbound. Returns how many there are."""
     if states > _MOST:
         raise InputError(f"{states:,} states; a namespace of more than {_MOST:,} is not filled")
     inbound = min(states // 2 + states % 2, len(span))
@@ -116,7 +116,7 @@ def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
     for n in range(states - inbound):
         peer = (10 << 24 | 1 << 20 | n).to_bytes(4)
         spi = rng.randint(span.low, span.high)
-        with contextlib.suppress(XfrmError):  # FreeBSD refuses a peer's SPI that it has
+        with contextlib.suppress(XfrmError):  # FreeBSD refuses a peer's SPI that is there already
             sad.newsa(SecurityAssociation(OWN, peer, spi, dir=Direction.OUT))
     return len(sad)
 

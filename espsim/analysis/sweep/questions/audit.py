@@ -1,11 +1,11 @@
-"""What a device does with a SAD that was generated: `espsim audit` of SAs whose SPIs an allocator gave.
+"""What a device does with a generated SAD: `espsim audit` of SAs whose SPIs come from an allocator.
 
 Every SA has a source and a destination of its own, and is one that the model takes. Allocators:
 
-    independent   uniform draws, each for itself: many key managers, or a kernel that asks for one destination alone
+    independent   independent uniform draws: many key managers, or a kernel that compares within a destination only
     unique        uniform draws without repetition
     sequential    one after another, from the range's lowest
-    a policy      ALLOCSPI of a namespace under that policy, for each destination in turn (`espsim policies`)
+    an SPI rule   ALLOCSPI of a namespace under that rule, for each destination in turn (`espsim policies`)
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ALLOCATORS = ("independent", "unique", "sequential")
 
 
 def run(params: Params, seed: int, given: Given) -> TaskResult:
-    """Generate the SAD, offer it to the device, and count what becomes of the SAs."""
+    """Generate the SAD, offer it to the device, and count the SAs by their fate."""
     rng = random.Random(seed)
     model = given.model(params["model"])
     try:
@@ -66,7 +66,7 @@ def run(params: Params, seed: int, given: Given) -> TaskResult:
 
 
 def draw_spis(allocator: str, sas: int, span: Range, rng: random.Random) -> list[int]:
-    """The SPIs of so many SAs, each of a destination of its own. InputError: the range has too few."""
+    """The SPIs of `sas` SAs, each with its own destination. InputError: the range has too few."""
     if allocator in POLICIES:
         return _from_kernel(allocator, sas, span, rng)
     if allocator == "independent":
@@ -87,7 +87,7 @@ def _from_kernel(policy: str, sas: int, span: Range, rng: random.Random) -> list
 
 
 def generated(like: SecurityAssociation, spis: list[int]) -> Inventory:
-    """Inbound SAs of one form, a source and a destination for each, in their order."""
+    """Inbound SAs of one form, each with its own source and destination, in order."""
     survey = Survey()
     template = survey.number_of(SaTemplate(replace(like, dir=Direction.IN), dump=False, mode=like.mode.value))
     for number, spi in enumerate(spis, 1):

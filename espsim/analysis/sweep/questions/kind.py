@@ -1,8 +1,8 @@
-"""A kind of question: its axes, what one task of it does, and what is said of many tasks.
+"""A kind of question: its axes, what one task does, and what a report shows of many tasks.
 
 A task gets the value of each axis, a seed, and what belongs to the whole study (`Given`). It returns a `TaskResult`:
-named numbers and texts, and an answer in a few words, by which a report says where the answer changes. Numbers are
-rounded to ten digits, because the last bits of a logarithm are not the same on every processor.
+named numbers and texts, and an answer in a few words; a report says where the answer changes. Numbers are rounded to
+ten digits, because the last bits of a logarithm differ between processors.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ LOSES_NONE, LOSES_SOME = "loses none", "loses some"
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: `read` makes a value of what the study says, or raises ValueError with what is legal.
+    """One axis. `read` turns what the study says into a value, or raises ValueError with what is legal.
 
-    `default` None: a study must have it, unless it is `optional`.
+    `default` None: a study must have the axis, unless it is `optional`.
     """
 
     what: str
@@ -45,9 +45,9 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What all tasks of a study have in common. `models`: those that are named by path, as they were read.
+    """What all tasks of a study have in common. `models`: the models that are given by path.
 
-    `assumed`: what the study assumes of each model, by its name. `text` is the scenario's file.
+    `assumed`: the study's assumptions, by the model's name. `text`: of the scenario's file.
     """
 
     assumed: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -61,21 +61,21 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """What came of one task. `values` by name: numbers, texts, None where there is none."""
+    """The result of one task. `values` by name: numbers, texts, None where there is none."""
 
     answer: str
     values: dict[str, Any]
 
     def rounded(self) -> dict[str, Any]:
-        """`values` as they are kept."""
+        """`values` as they are stored."""
         return {name: _rounded(value) for name, value in self.values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionKind:
-    """One kind of question. `shown` are the values that a terminal shows, `headline` the one that is drawn.
+    """One kind of question. `shown`: the values that a terminal shows; `headline`: the one that is drawn.
 
-    `scenario`: whether a study names one.
+    `scenario`: whether a study of this kind names a scenario.
     """
 
     name: str
@@ -143,7 +143,7 @@ def yes_or_no(value: Value) -> Value:
 
 
 def policy(value: Value) -> Value:
-    """A policy of SPIs, or a kernel."""
+    """An SPI rule, or a kernel."""
     names = (*POLICIES, *KERNELS)
     if value not in names:
         like = did_you_mean(str(value), names, f"there are {', '.join(names)}")
@@ -152,7 +152,7 @@ def policy(value: Value) -> Value:
 
 
 def model_name(value: Value) -> Value:
-    """A hardware model: its id, or a path. A name that one model is of becomes that model's id."""
+    """A hardware model: its id, or a path. Another name of a model becomes its id."""
     if not isinstance(value, str):
         raise ValueError(f"{_said(value)} is not a model's id")
     if by_path(value) or value in shipped_models():
@@ -164,17 +164,17 @@ def model_name(value: Value) -> Value:
 
 
 def software_or_model(value: Value) -> Value:
-    """A hardware model, or software alone."""
+    """A hardware model, or software without one."""
     return value if value == SOFTWARE else model_name(value)
 
 
 def by_path(name: str) -> bool:
-    """Whether a model is named by its file."""
+    """Whether a model is given by its file's path."""
     return "/" in name or name.endswith(".toml")
 
 
 def spi_range(value: Value) -> Value:
-    """MIN-MAX, as `espsim spi --range` has it."""
+    """MIN-MAX, as `espsim spi --range` takes it."""
     try:
         return str(parse_range(str(value)))
     except InputError as error:

@@ -19,7 +19,7 @@ UNLIKELY, LIKELY = 0.01, 0.5
 
 
 def run(params: Params, seed: int, given: Given) -> TaskResult:
-    """The chance of each event among so many SAs."""
+    """The chance of each event among the point's number of SAs."""
     spis = range_of(params["range"])
     found = odds.chances(given.model(params["model"]), params["sas"], spis, seed=seed)
     chances = {name: chance.value for name, chance in (found or {}).items()}

@@ -1,6 +1,6 @@
-"""A scenario (`espsim run`) under a policy and a model: its outcome, and what became of its packets.
+"""A scenario (`espsim run`) under an SPI rule and a model: its outcome, and the verdicts of its packets.
 
-Every variant of the scenario is run; `outcome` has them in their order.
+Every variant of the scenario runs; `outcome` has them in order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A storm (scenario/storm/): what a rotation of many nodes' keys loses.
+"""A storm (scenario/storm/): what is lost when many nodes' keys are rotated.
 
-A study may name a scenario with [storm]; its axes then change that storm. A row's seed is the storm's: `espsim run`
-of the same storm with `--seed` loses the same packets, and tells why.
+A study may name a scenario with [storm]; its axes then change that storm. A row's seed is the storm's: `espsim run` of
+the same storm with `--seed` loses the same packets, and says why.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _result(storm: Storm, found: StormOutcome, seed: int) -> TaskResult:
 
 
 def _read(name: str, value: Any) -> Any:
-    """The value of an axis as [storm] has it."""
+    """The value of an axis in the form that [storm] takes."""
     if name == "propagation":
         low, _dash, high = str(value).partition("-")
         return [float(low), float(high)] if high else float(low)

@@ -1,8 +1,8 @@
 """What a replay window refuses of a stream that was reordered and lost some packets on its way.
 
-A sender numbers its packets from 1. Each is lost with chance `loss`. Of the others a share `share` is late: by a
-number of packets that is uniform in 1 to `reorder`. The window is the reference path's (sad/window.py), Linux's ring
-where `ring` is true. No packet is forged or sent twice, so what it refuses is always a good packet.
+A sender numbers its packets from 1. Each is lost with chance `loss`. Of the others, a share `share` is late by a number
+of packets that is uniform in 1 to `reorder`. The window is the reference path's (sad/window.py); with `ring` it is
+Linux's ring. No packet is forged or sent twice, so every refused packet is a good one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run(params: Params, seed: int, _given: Given) -> TaskResult:
     refused = run_longest = run_now = 0
     for seq in arrived:
         seq64 = window.infer(seq)
-        # A number left of an extended window is taken for one of the next 2^32, and its ICV is wrong.
+        # With ESN a number left of the window is taken for one of the next 2^32, and its ICV is wrong.
         if seq64 == seq and window.check(seq64, seq) is Verdict.DELIVERED:
             window.advance(seq64)
             run_now = 0
@@ -50,12 +50,12 @@ def arrivals(packets: int, reorder: int, share: float, loss: float, rng: random.
     """The sequence numbers in the order in which they come."""
     placed = []
     for seq in range(1, packets + 1):
-        # Three draws a packet, always: what is drawn for one does not move what is drawn for the next.
+        # Always three draws for a packet, so that one packet's outcome does not change the draws of the next.
         lost, late, by = rng.random(), rng.random(), rng.random()
         if lost < loss:
             continue
         delay = 1 + int(by * reorder) if reorder and late < share else 0
-        placed.append((seq + delay + (0.5 if delay else 0.0), seq))  # a half: after the packet of that place
+        placed.append((seq + delay + (0.5 if delay else 0.0), seq))  # 0.5: it follows the packet with that number
     return [seq for _at, seq in sorted(placed)]
 
 

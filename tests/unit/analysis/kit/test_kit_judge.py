@@ -236,8 +236,8 @@ def test_what_is_printed_is_escaped(tmp_path):
         ("prog 'x", "cannot be split"),
         ("true {in} {sad}", "has no {out}"),
         ("true", "has no {in} and no {sad} and no {out}"),
-        ("true {in} {sad} {outt}", "{outt} is no placeholder; did you mean out"),
-        ("true {in} {sad} {out} {}", "{} is no placeholder"),
+        ("true {in} {sad} {outt}", "{outt} is not a placeholder; did you mean out"),
+        ("true {in} {sad} {out} {}", "{} is not a placeholder"),
         ("/no/such/program {in} {sad} {out}", "/no/such/program: there is no such program"),
         ("true {in} {sad} {out} {model}", "say which one with --device"),
     ],
@@ -301,6 +301,6 @@ shutil.copyfile(found[1], sys.argv[4])"""
     result = json.loads(out)
     assert (status, result["passed"], result["skipped"]) == (0, 4, 4)
     skipped = {case["why"] for case in result["cases"] if case["result"] == "skip"}
-    assert skipped == {f"the kit has no answer of {model} to it"}
+    assert skipped == {f"the kit has no answer of {model} for this case"}
     status, out, _err = espsim_text(*words[:-4], "--only", "duplicates/duplicate-spi", "--device", "intel-82599-dpdk")
     assert status == 1
