@@ -1,6 +1,7 @@
 """Opening and sealing alone, engine by engine.
 
-The whole call is counted: columns and slots read, nonce, AAD, the ICV compared, and the Python call once a batch.
+The time is that of the whole call: it reads columns and slots, builds nonce and AAD, and compares the ICV. One Python
+call for each batch is in it.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SUITES: dict[str, Callable[[random.Random], tuple[Algorithm, ...]]] = {
 
 
 class Work:
-    """Rows over many SAs in random order, sealed by the engine under test. `size` is of what is encrypted."""
+    """Rows over many SAs in random order, sealed by the engine under test. `size`: bytes that are encrypted."""
 
     def __init__(
         self, engine: BatchEngine, suite: str, size: Size, *, sas: int = SAS, rows: int = ROWS, seed: int = 1
@@ -98,7 +99,7 @@ def aead_groups(
     operations: int,
     both: bool = True,
 ) -> Iterator[BenchGroup]:
-    """Every engine at every size; `operations` of the peers', 0 where none runs; crypto-perf seals too where `both`."""
+    """Every engine at every size. `operations`: of each peer, 0 runs none. `both`: crypto-perf seals, too."""
     for size, count in itertools.product(sizes, sas):
         group = BenchGroup([])
         for engine in engines:
@@ -117,7 +118,7 @@ def aead_groups(
 
 
 def _add_peers(cases: list[BenchCase], suite: str, size: Size, operations: int, *, both: bool) -> None:
-    """Who does the same: the drivers of crypto-perf that sit on the same library, `openssl speed` for sealing."""
+    """The peers: crypto-perf's drivers for the same library, and `openssl speed` for sealing."""
 
     @functools.cache
     def perf(driver: str, verb: str) -> BenchPeer:

@@ -1,4 +1,4 @@
-"""Other people's AES-GCM on one core, as operations a second: DPDK's crypto-perf, `openssl speed`, scapy.
+"""AES-GCM of other programs on one core, in operations a second: DPDK's crypto-perf, `openssl speed`, scapy.
 
 A program is the first of its name in PATH, so a script of that name may run another version of it.
 """
@@ -34,10 +34,10 @@ _SPEED = {name: name.lower() for name in _AEADS}
 
 
 def crypto_perf(driver: str, verb: str, size: Size, operations: int, suite: str = "AES-128-GCM") -> BenchPeer:
-    """DPDK's throughput test of one of its drivers: `verb` is open or seal, one key, 8 bytes of AAD, bursts of 32.
+    """DPDK's throughput test of one driver, with one key, 8 bytes of AAD and bursts of 32. `verb`: open or seal.
 
-    `size` is of the plaintext; "imix" is IMIX, drawn as the program draws it. It runs in place where the program does
-    that. Newer ones (24.11) decrypt what a file holds, from one buffer into another.
+    `size`: bytes of the plaintext; for "imix" the program draws the sizes. The program works in place if it can. Newer
+    versions (24.11) decrypt what a file holds, from one buffer into another.
     """
     _installed(CRYPTO_PERF, "dpdk-dev")
     if suite not in _AEADS:
@@ -88,7 +88,7 @@ def _vector(suite: str, size: int) -> str:
 
 
 def _throughput(output: str, driver: str) -> float:
-    """Millions of operations a second of the CSV line; Unavailable with what the program said last."""
+    """Millions of operations a second, from the CSV line. Unavailable, with the last line printed: there is none."""
     line = re.search(r"^\d+,\d+,\d+,.*$", output, re.MULTILINE)
     if line is None:
         said = [text for text in output.splitlines() if text.strip() and not text.startswith(("EAL:", "Allocated"))]
@@ -98,7 +98,7 @@ def _throughput(output: str, driver: str) -> float:
 
 @functools.cache
 def _dpdk(driver: str) -> str:
-    """Versions of DPDK and, for Intel's drivers, of the library below."""
+    """Versions of DPDK and of the library that the driver calls."""
     output = _run([CRYPTO_PERF, "-v", "--no-huge", "-m", "64", "--no-pci", "--no-telemetry", "--no-shconf",
                    "--vdev", f"{driver}0", "--", "--help"])  # fmt: skip
     found = re.search(r"RTE Version: '(DPDK [^']+)'", output)
@@ -110,7 +110,7 @@ def _dpdk(driver: str) -> str:
 
 
 def openssl_speed(size: Size, suite: str = "AES-128-GCM") -> BenchPeer:
-    """`openssl speed -evp` for a second. It seals; without an IV, an AAD and a tag for each operation."""
+    """`openssl speed -evp` for a second. It seals with one key, and sets no IV, AAD or tag for each operation."""
     _installed("openssl", "openssl")
     if suite not in _SPEED or size == "imix":
         raise Unavailable(f"openssl speed is not asked for {suite} at {size}")

@@ -1,4 +1,4 @@
-"""One policy's run of many ALLOCSPI, in a process of its own so that its memory can be measured: prints one JSON line.
+"""Runs many ALLOCSPI under one policy, in a process of its own so that memory can be measured. Prints one JSON line.
 
 `python -m espsim.measure.allocspi POLICY REQUESTS`
 """
@@ -25,13 +25,13 @@ def resident() -> int:
 
 
 def requests(count: int) -> Iterator[SpiRequest]:
-    """Larval states of five addresses of ours, each towards a peer of its own."""
+    """Requests for larval states: five local addresses, and another peer for each request."""
     for n in range(count):
         yield SpiRequest((0x0B000000 + n).to_bytes(4), OUR_ADDRESSES[n % 5], 50, LOW, HIGH, reqid=n)
 
 
 def run(policy: str, count: int) -> dict[str, object]:
-    """Microseconds a request in the first and the last tenth, and bytes a larval state."""
+    """Microseconds of a request in the first and in the last tenth of the run, and bytes of a larval state."""
     before = resident()
     netns = Netns(policy, seed=1)
     chunk = max(count // 10, 1)

@@ -21,18 +21,18 @@ from espsim.measure.peers import BenchPeer, Unavailable
 
 PACKETS = 1_000_000
 SIZE = 120
-"""Bytes of a frame: ESP in a tunnel around 64."""
+"""Bytes of a frame: ESP in tunnel mode around 64 bytes."""
 _RAW_IP = 101
 _EPOCH = 1_700_000_000
 
 
 def pcap_header() -> bytes:
-    """Of a classic pcap of raw IP, microseconds."""
+    """The file header of a classic pcap of raw IP, microseconds."""
     return struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, _RAW_IP)
 
 
 def write_pcap(path: Path, packets: int) -> None:
-    """A classic pcap of IPv4 packets, raw IP, a microsecond apart."""
+    """Write a classic pcap of IPv4 packets, raw IP, a microsecond apart."""
     head = [(name, "<u4") for name in ("seconds", "fraction", "kept", "length")]
     kind = np.dtype([*head, ("frame", "u1", SIZE)])
     records = np.zeros(packets, kind)
@@ -46,7 +46,7 @@ def write_pcap(path: Path, packets: int) -> None:
 
 
 def capture_groups(peers: bool, *, quick: bool) -> Iterator[BenchGroup]:
-    """One case, `read`; the file is gone afterwards. Quickly, dpkt reads a part of it."""
+    """One group with one case, `read`. The file is deleted afterwards. `quick`: dpkt reads a part of it."""
     with tempfile.TemporaryDirectory(prefix="espsim-bench-") as folder:
         path = Path(folder, "packets.pcap")
         write_pcap(path, PACKETS)

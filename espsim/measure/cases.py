@@ -1,8 +1,8 @@
-"""What `espsim bench` runs: cases of ours, peers that do the same work, and rounds of all of them in turn.
+"""What `espsim bench` runs: our cases, peers that do the same work, and rounds of all of them in turn.
 
-A case is set up once; `once` does all its packets and says how many, in how many seconds. A group is measured
-together, because its members are each other's peers or share one, and a peer's set-up costs more than its work.
-Whatever compiles does so in the set-up, whose time is told apart.
+A case is set up once. `once` does all its packets, and returns their number and the seconds. The cases of a group are
+measured together, because they are each other's peers or share one, and a peer's set-up costs more than its work.
+Compilation happens in the set-up, whose time is reported apart.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from espsim.measure.clock import clock
 from espsim.measure.peers import BenchPeer, Unavailable
 
 LEAST = 0.05
-"""Seconds that a round of a case lasts at least."""
+"""Least seconds of a round of a case."""
 FEW, WARM = 3, 8
-"""Rounds of a quick run; how many times LEAST ours runs unclocked after somebody else's program, in a longer one."""
+"""Rounds of a quick run. In a longer run a case of ours runs untimed after another program, for so many times LEAST."""
 
 
 def engine_facts(engine: BatchEngine) -> dict[str, object]:
-    """`engine_version` with the instruction set where the engine says one, and `engine_isa` by itself."""
+    """`engine_version`, with the instruction set where the engine states one, and `engine_isa` alone."""
     words = f"{engine.version}, {engine.isa}" if engine.isa else engine.version
     return {"engine_version": words, "engine_isa": engine.isa}
 
 
 def nothing() -> None:
-    """Of a case whose work changes nothing."""
+    """`reset` of a case whose work changes nothing."""
 
 
 @dataclass(slots=True)
 class BenchCase:
-    """One row of a result, or one a peer.
+    """One row of a result, or one row for each peer.
 
-    `size` in bytes, or "imix"; `sas` None where there are none. `stages` says the nanoseconds a packet of each stage.
-    `rate`, where there is one, measures a round in its own way: millions a second. `extra` goes into the row as it is.
+    `size`: bytes, or "imix". `sas`: None where there are none. `stages`: returns nanoseconds a packet of each stage.
+    `rate`: another way to measure a round, in millions a second. `extra`: fields for the row, unchanged.
     """
 
     bench: str
@@ -66,24 +66,24 @@ class BenchCase:
         return self.rate() if self.rate else rate_of(self.once)
 
     def round(self) -> None:
-        """Measure once more, and keep it."""
+        """Measure once more, and keep the rate."""
         self.rates.append(self.measure())
         if self.stages:
             self.spent.append(self.stages())
 
     def as_peer(self, name: str) -> BenchPeer:
-        """This case as the peer of another one in its group."""
+        """This case as the peer of another case in its group."""
         return BenchPeer(name, None, "ours, measured in the same rounds", self.rates)
 
     def against(self, make: Callable[[], BenchPeer]) -> None:
-        """Another peer, or why there is none."""
+        """Add a peer, or note why there is none."""
         try:
             self.peers.append(make())
         except Unavailable as reason:
             self.why.append(str(reason))
 
     def rows(self) -> Iterator[dict[str, object]]:
-        """This case as rows of JSON, one a peer; rates in millions a second, medians."""
+        """This case as rows of JSON, one for each peer. Rates: medians, in millions a second."""
         peers: list[BenchPeer | None] = [*self.peers] or [None]
         for peer in peers:
             ratios = sorted(a / b for a, b in zip(self.rates, peer.rates if peer is not None else [], strict=False))
@@ -123,19 +123,19 @@ class BenchCase:
 
 @dataclass(slots=True)
 class BenchGroup:
-    """Cases that are measured in turn, with the programs among their peers; `skipped` says what could not be set up."""
+    """Cases that are measured in turn, together with their peers. `skipped`: what could not be set up, and why."""
 
     cases: list[BenchCase]
     skipped: list[str] = field(default_factory=list)
 
     def run(self, rounds: int, seconds: float) -> None:
-        """Rounds of every case and peer in turn, at least one, no further one after `seconds`."""
+        """Run rounds of every case and peer in turn: at least one, and no new one after `seconds`."""
         until = time.perf_counter() + seconds
         try:
             programs = any(peer.run is not None for case in self.cases for peer in case.peers)
             for number in range(rounds):
                 for case in self.cases:
-                    if programs and number:  # who waited for another process is slow for some tenths of a second
+                    if programs and number:  # after waiting for a process, ours is slow for some tenths of a second
                         counted(case.once, WARM if rounds > FEW else 1)
                     case.round()
                 for peer in {id(peer): peer for case in self.cases for peer in case.peers}.values():
@@ -168,13 +168,13 @@ class BenchGroup:
 
 @dataclass(frozen=True, slots=True)
 class Clocked:
-    """What `BenchCase.once` is, of work that returns how many packets it did; `reset` undoes it off the clock."""
+    """A `BenchCase.once` from `work`, which returns its number of packets. `reset` undoes the work off the clock."""
 
     work: Callable[[], int]
     reset: Callable[[], object] = nothing
 
     def __call__(self) -> tuple[int, float]:
-        """How many packets, in how many seconds."""
+        """(packets, seconds) of one call."""
         self.reset()
         start = time.perf_counter()
         done = self.work()
@@ -182,7 +182,7 @@ class Clocked:
 
 
 def counted(once: Callable[[], tuple[int, float]], times: int = 1) -> tuple[int, float]:
-    """How many in how many seconds, at least `times` LEAST of them."""
+    """(packets, seconds) of repeated calls that take at least `times` LEAST seconds."""
     done, spent = 0, 0.0
     while spent < times * LEAST:
         more, took = once()

@@ -1,4 +1,4 @@
-"""What time is in records: cycles of the time-stamp counter."""
+"""Converts times to cycles of the time-stamp counter, the unit in which DPDK's programs report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """`mhz` of the counter that cycles are told in, None where it is not known; `source` says whence."""
+    """`mhz`: the counter's frequency, None where it is not known. `source`: where the frequency comes from."""
 
     mhz: float | None
     source: str
@@ -22,7 +22,7 @@ class Clock:
 
 @functools.cache
 def clock(cpuinfo: str = "/proc/cpuinfo") -> Clock:
-    """The frequency of the time-stamp counter, which is what DPDK's programs count; a core may run faster.
+    """The frequency of the time-stamp counter, in whose cycles DPDK's programs count. A core may run faster.
 
     Linux sets x86's loops_per_jiffy from that counter (arch/x86/kernel/tsc.c), so BogoMIPS is twice its frequency.
     """

@@ -1,8 +1,8 @@
 """The commands themselves: `espsim decap` and `encap` of a capture in memory, by workers, beside `cp` of the same file.
 
-What is timed is a process from its start to its end, less that of the same command line on a capture of a few packets
-in the same round: reading, parsing, opening or sealing, counting and writing are in it, and the start of Python, the
-loading of kernels and the forking of workers are not.
+The time is that of a process, less the time of the same command line on a capture of a few packets in the same round.
+So it has reading, parsing, opening or sealing, counting and writing, but not the start of Python, the loading of
+kernels and the forking of workers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LINE = (
 
 @dataclass(frozen=True, slots=True)
 class Captures:
-    """A folder with SAs, clear and sealed captures of `size` bytes a packet: `packets` of them, and a few."""
+    """A folder with SAs, and with clear and sealed captures: one of `packets` packets of `size` bytes, one of a few."""
 
     folder: Path
     size: int
@@ -50,7 +50,7 @@ class Captures:
         return self.folder / name
 
     def seconds(self, command: str, which: str, *options: str) -> float:
-        """How long the command takes on one of the captures; its output is gone afterwards."""
+        """How long the command takes on one of the captures. Its output is deleted."""
         source = {"decap": f"sealed-{which}", "encap": f"clear-{which}"}[command]
         out = self.path("out")
         start = time.perf_counter()
@@ -61,7 +61,7 @@ class Captures:
 
 
 def make(folder: Path, size: int, packets: int, seed: int) -> Captures:
-    """The files. Raises Unavailable where they can't be made."""
+    """Write the files. Raises Unavailable where they can't be made."""
     of, rng = Captures(folder, size, packets), np.random.default_rng(seed)
     of.path("sad").write_text(
         "".join(_LINE.format(n=n + 1, spi=0x1000 + n, key=rng.bytes(20).hex()) for n in range(SAS))
@@ -83,7 +83,7 @@ def _espsim(command: str, *words: str | Path) -> None:
 
 
 def _clear(path: Path, size: int, packets: int) -> None:
-    """UDP in IPv4, raw IP: the selectors of all SAs in turn, a microsecond apart."""
+    """Write UDP in IPv4, raw IP, a microsecond apart, to the selectors of all SAs in turn."""
     one = np.zeros((SAS, size), np.uint8)
     for n in range(SAS):
         header = bytearray(20)
@@ -108,7 +108,7 @@ def _clear(path: Path, size: int, packets: int) -> None:
 def command_groups(
     sizes: list[Size], workers: list[int], engine: BatchEngine, *, seed: int, peers: bool, quick: bool
 ) -> Iterator[BenchGroup]:
-    """For each size and direction one group: every number of workers, the first of them everyone's peer."""
+    """One group for each size and direction: every number of workers; the first one is the peer of the others."""
     for size in (size for size in sizes if isinstance(size, int)):
         room = min(_FEW_BYTES if quick else _MOST_BYTES, _free() // 5)
         packets = min(FEW_PACKETS if quick else PACKETS, room // (size + 16))
@@ -146,7 +146,7 @@ def _same(case: BenchCase) -> BenchCase:
 
 
 def _once(of: Captures, command: str, workers: int) -> tuple[int, float]:
-    """Packets, and the seconds that they took beyond a few."""
+    """Packets, and the seconds that they took, less those of a few packets."""
     few = of.seconds(command, "few", "--workers", str(workers))
     return of.packets - _TINY, max(of.seconds(command, "many", "--workers", str(workers)) - few, 1e-3)
 
@@ -168,11 +168,11 @@ def _copy(of: Captures, command: str) -> BenchPeer:
 
 
 def _free() -> int:
-    """Bytes that files in memory may have."""
+    """Bytes free for files in memory."""
     return shutil.disk_usage(_MEMORY if _MEMORY.is_dir() else tempfile.gettempdir()).free
 
 
 def powers_of_two() -> list[int]:
-    """1, 2, 4, ... and the cores that may be used."""
+    """1, 2, 4, ... up to the number of usable cores, and that number."""
     many = cores()
     return sorted({many, *(1 << n for n in range(many.bit_length()) if 1 << n <= many)})

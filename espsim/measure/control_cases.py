@@ -1,9 +1,9 @@
-"""The control plane: SAs added, allocated, deleted and expired at so many states, and the longest single pause.
+"""The control plane: SAs added, allocated, deleted and expired among many states, and the longest single pause.
 
 One namespace (`netlink.netns`) holds the states, as after a key manager's NEWSA for each. A round adds, allocates,
-deletes or expires a few thousand more, and what it did is undone off the clock, so that every round meets as many
-states. `longest_ms` is the longest that one call took in all rounds: what a key manager would wait for (Python's
-garbage collector and growing tables are in it). For the kernel's own expiry a call is one step of the clock.
+deletes or expires a few thousand more. What it did is undone off the clock, so that every round meets as many states.
+`longest_ms` is the longest single call of all rounds, the time that a key manager would have to wait; Python's garbage
+collector and the growth of tables are in it. For expiry a call is one step of the clock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CALLS = 2_000
 _STATE_BYTES = 2_500
 _FIRST_SPI = 0x1000
 _LASTS = 100.0
-"""Seconds until SAs that are to expire do."""
+"""Hard lifetime, in seconds, of the SAs that expire."""
 _US = bytes((198, 18, 0, 1))
 _PEERS = int.from_bytes(bytes((10, 0, 0, 0)))
 WHATS = ("add", "allocate", "delete", "expire")
@@ -42,7 +42,7 @@ WHATS = ("add", "allocate", "delete", "expire")
 
 @dataclass(slots=True)
 class Control:
-    """A namespace with `sas` states, and what is done to it; `longest` is of one call, in seconds, by what it did."""
+    """A namespace with `sas` states, and its rounds. `longest`: the longest call of each kind, in seconds."""
 
     netns: Netns
     sas: int
@@ -57,20 +57,20 @@ class Control:
         )  # fmt: skip
 
     def fill(self) -> None:
-        """All the states."""
+        """Add all the states."""
         for number in range(self.sas):
             self.netns.newsa(self.request(number))
         self.netns.events()
 
     def add(self) -> float:
-        """NEWSA of some more SAs: the seconds that all took."""
+        """NEWSA of some more SAs. Returns the seconds of all calls."""
         requests = [self.request(self.sas + n) for n in range(CALLS)]
         spent = self._each("add", requests, self.netns.newsa)
         self._remove([StateKey(request.dst, PROTO_ESP, request.spi) for request in requests])
         return spent
 
     def allocate(self) -> float:
-        """ALLOCSPI from the whole range."""
+        """ALLOCSPI from the whole range. Returns the seconds of all calls."""
         made: list[StateKey] = []
         requests = [
             SpiRequest((_PEERS + n).to_bytes(4), _US, PROTO_ESP, 0x100, 0xFFFFFFFF, reqid=n) for n in range(CALLS)
@@ -84,7 +84,7 @@ class Control:
         return spent
 
     def delete(self) -> float:
-        """DELSA of some that were added for it."""
+        """DELSA of SAs that were added for it. Returns the seconds of all calls."""
         requests = [self.request(self.sas + n) for n in range(CALLS)]
         for request in requests:
             self.netns.newsa(request)
@@ -95,7 +95,7 @@ class Control:
         return spent
 
     def expire(self) -> float:
-        """One step of the clock at whose end as many reach their hard limit."""
+        """One step of the clock that brings a round's SAs to their hard limit. Returns its seconds."""
         limits = Limits(hard_add=int(_LASTS))
         for n in range(CALLS):
             self.netns.newsa(self.request(self.sas + n, limits))
@@ -106,7 +106,7 @@ class Control:
         return spent
 
     def _each(self, what: str, requests: Sequence[Any], call: Callable[[Any], object]) -> float:
-        """Call for each of them: the seconds of all; the longest is kept."""
+        """Make a call for each request. Returns the seconds of all, and keeps the longest."""
         clock, longest, begun = time.perf_counter, self.longest.get(what, 0.0), time.perf_counter()
         start = begun
         for request in requests:
@@ -123,7 +123,7 @@ class Control:
 
 
 def control_groups(sas: list[int], seed: int, *, peers: bool) -> Iterator[BenchGroup]:
-    """For each number of states one group. No other program keeps a kernel's rules, so nobody is a peer."""
+    """One group for each number of states. No other program keeps a kernel's rules, so there is no peer."""
     for count in sas:
         try:
             memory_for(f"{count:,} states", count * _STATE_BYTES)

@@ -1,4 +1,4 @@
-"""The figures that espsim wants to reach, and which rows of `espsim bench --peers --json` measure each."""
+"""The speeds that espsim aims at, and the rows of `espsim bench --peers --json` that measure each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One cell: `low` and `high` span the rounds, None where a single number is all there is."""
+    """One cell. `low` and `high`: the least and the most of the rounds; None where there is one number only."""
 
     label: str
     value: float
@@ -24,12 +24,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`rows` says which fields the rows have; a `peer` is compared by how it ends, versions by what they contain.
+    """One line of the table.
 
-    `by` labels the cells.
 
-    `unit`: x is the ratio of rates; "x its time" the inverse; ns and B are of our own row, and less is better, as it is
-    of a time. `steps` are floors and goals by label, where they differ.
+    `rows`: field values that select its rows; a `peer` is matched by the end of its name,
+    versions by what they contain. `by`: the field that labels the cells. `unit`: "x" is the ratio of rates, "x its
+    time" the inverse; "ns" and "B" are our own row's values. Less is better for all but "x". `steps`: floors and goals by label, where they differ.
     """
 
     what: str
@@ -44,11 +44,11 @@ class Figure:
 
     @property
     def less_is_better(self) -> bool:
-        """Of times and memory."""
+        """True for times and memory."""
         return self.unit != "x"
 
     def cells(self, rows: Sequence[Row]) -> list[Measured]:
-        """What these rows say of the figure; empty where nothing was measured."""
+        """The figure's cells from these rows; empty where nothing was measured."""
         found: dict[Any, Measured] = {}
         for row in rows:
             label = row[self.by] if self.by else None
@@ -154,4 +154,4 @@ FIGURES = (
     Figure("memory an SA, outbound", "",
            _pipeline(None, "out", sas=100_000, size=64, workers=1), 512.0, 256.0, unit="B"),
 )  # fmt: skip
-"""Floors and goals: medians, one core unless it says otherwise, all of a line measured in one run."""
+"""Floors and goals of medians. One core unless the line says otherwise; each line is measured in one run."""

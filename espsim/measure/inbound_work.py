@@ -19,7 +19,7 @@ from espsim.sad.sad import Sad
 
 
 class InboundWork(PathWork):
-    """A share `hit` of the packets are of an SA, the others of SPIs that no SA has."""
+    """A share `hit` of the packets has an SA; the others have SPIs that no SA has."""
 
     def __init__(
         self,
@@ -55,19 +55,19 @@ class InboundWork(PathWork):
             arena, first.offset.copy(), first.length.copy(), np.zeros(rows), np.zeros(rows, np.uint32)
         )
         self._fresh = self.columns.shape.copy(), self.columns.bits.copy()
-        if model:  # where a stranger's SPI leads to somebody's slot, the ICV is wrong instead of an SA missing
+        if model:  # an SPI that no SA has may lead to another SA's slot: then the ICV is wrong, and no SA is missing
             self.prove_delivered((of.pick >= 0) & (model.what != "none"))
         else:
             self.prove(np.where(of.pick < 0, int(Verdict.NO_SA), int(Verdict.DELIVERED)))
 
     def fill(self, chunk: int) -> None:
-        """Windows are fresh for the first one."""
+        """The first chunk resets the windows."""
         if not chunk:
             self.columns.shape[:], self.columns.bits[:] = self._fresh
         self._made[chunk].put(self.batch)
 
     def run(self) -> None:
-        """As `BatchInbound` does, or with the model's lookup in the place of its own."""
+        """Open the batch as `BatchInbound` does, or with the model's lookup in place of software's."""
         if not self._modelled:
             self.path.run(self.batch)
             return

@@ -23,7 +23,7 @@ class Ratio:
 
 
 def interleave(ours: Callable[[], int], peer: Callable[[], int], *, rounds: int = 9) -> Ratio:
-    """Run both `rounds` times in turn; each call returns how many packets it did. One call of each warms up first."""
+    """Run both `rounds` times in turn, after one call of each to warm up. A call returns its number of packets."""
     ours()
     peer()
     rates = [(_rate(ours), _rate(peer)) for _ in range(rounds)]

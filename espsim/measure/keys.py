@@ -1,4 +1,4 @@
-"""Named, seeded workloads of the kernels: SAs and packets as columns, from one SA to ten million. Shared with tests."""
+"""Named, seeded workloads for kernels: SAs and packets as columns, one SA to ten million. Shared with the tests."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ESP = 50
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """`sas` SAs with distinct SPIs and random destinations, and packets in random order: `pick` is a packet's SA or -1.
+    """`sas` SAs with distinct SPIs and random destinations, and packets in random order. `pick`: a packet's SA, or -1.
 
-    `daddr` columns are (rows, 2) uint64, high and low. The order of the packets has nothing to do with the SAs' order.
+    `daddr` columns are (rows, 2) uint64, high and low. The packets' order is independent of the SAs' order.
     """
 
     family: int
@@ -34,14 +34,14 @@ class Keys:
 
 
 def keys(sas: int, *, family: int = 4, hit: float = 1.0, packets: int = PACKETS, seed: int = 1) -> Keys:
-    """Random keys; a share `hit` of the packets are of an SA, the others of SPIs that no SA has."""
+    """Random keys. A share `hit` of the packets has an SA; the others have SPIs that no SA has."""
     rng = np.random.default_rng(seed)
     spi = _distinct(rng, sas if hit == 1 else 2 * sas)
     return keys_of(rng, spi[:sas], spi[sas:], family=family, hit=hit, packets=packets)
 
 
 def dense_keys(sas: int, *, hit: float = 1.0, packets: int = PACKETS, seed: int = 1) -> Keys:
-    """As `keys`, the SPIs one after the other, as whoever allocates them for a table that the SPI indexes would."""
+    """As `keys`, with consecutive SPIs, as a key manager would choose them for a table that the SPI indexes."""
     rng = np.random.default_rng(seed)
     spi = np.arange(FIRST_SPI, FIRST_SPI + 2 * sas, dtype=np.uint32)
     return keys_of(rng, spi[:sas], spi[sas:], family=4, hit=hit, packets=packets)
@@ -65,7 +65,7 @@ def keys_of(
     packets: int,
     daddr: npt.NDArray[np.uint64] | None = None,
 ) -> Keys:
-    """Packets in random order of SAs with these SPIs, to random destinations or `daddr`; a miss has an `absent` SPI."""
+    """Packets in random order for SAs with these SPIs, to `daddr` or random destinations; misses: `absent` SPIs."""
     if daddr is None:
         daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (len(spi), 2), np.uint64)
         daddr[:, 0] *= np.uint64(family != 4)
@@ -78,7 +78,7 @@ def keys_of(
 
 @dataclass(frozen=True, slots=True)
 class TripleTable:
-    """The software table of `Keys`, built."""
+    """The software lookup table of `Keys`."""
 
     table4: npt.NDArray[np.uint64]
     table6: npt.NDArray[np.uint64]
@@ -86,7 +86,7 @@ class TripleTable:
 
 
 def triple_table(of: Keys) -> TripleTable:
-    """Every SA of `of` in the software table, none with a mark."""
+    """A software lookup table with every SA of `of`, none with a mark."""
     sas = len(of.spi)
     table4, table6 = triple.triple_tables(sas if of.family == 4 else 0, sas if of.family == 6 else 0)
     chain = zeros((sas, 5), np.uint32)
@@ -99,7 +99,7 @@ def triple_table(of: Keys) -> TripleTable:
 
 @dataclass(frozen=True, slots=True)
 class SequenceStream:
-    """Packets of many SAs interleaved at random, each SA's in order: `sa` and `seq` columns, and fresh windows."""
+    """Packets of many SAs, interleaved at random but in order within each SA: `sa` and `seq` columns, new windows."""
 
     sa: npt.NDArray[np.int32]
     seq: npt.NDArray[np.uint32]

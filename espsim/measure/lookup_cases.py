@@ -1,4 +1,4 @@
-"""Lookups and replay windows over a million packets in random order, shown to answer rightly before they are timed."""
+"""Lookups and replay windows over a million packets in random order. Answers are checked before they are timed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from espsim.measure.peers import BenchPeer, dpdk_test_sad
 from espsim.measure.spi_tables import Filled, direct_table, hash_table
 
 BATCH = 4096
-"""Packets a call of a kernel."""
+"""Packets of one call of a kernel."""
 
 GATHERED = 10_000_000
-"""SAs from which on a lookup is measured beside a plain gather: far more than caches hold."""
+"""From this many SAs a lookup is compared with a plain gather: caches hold far fewer."""
 
 
 def lookup_groups(sas: list[int], hit: float, seed: int, peers: bool) -> Iterator[BenchGroup]:
-    """The software triple of both families and the SPI alone, for every number of SAs; of the most, IPv4 alone."""
+    """For every number of SAs: software's triple, IPv4 and IPv6, and the SPI alone. At the most SAs: IPv4 alone."""
     for count in sas:
         case = ready(functools.partial(triple_case, count, 4, hit, seed))
         if peers and count >= GATHERED:
@@ -51,7 +51,7 @@ def model_groups(table: ModelTable, sas: list[int], hit: float, seed: int, peers
 
 
 def replay_groups(sas: list[int], windows: list[tuple[int, bool]], seed: int, peers: bool) -> Iterator[BenchGroup]:
-    """Check and advance, of windows of so many numbers, with ESN or without. Nobody's program measures it alone."""
+    """Check and advance of the given windows, each with ESN or without. No other program measures that alone."""
     for count in sas:
         for window, esn in windows:
             case = ready(functools.partial(window_case, count, window, seed, esn=esn))
@@ -79,7 +79,7 @@ def _batches(rows: int, call: Callable[[slice], object]) -> Callable[[], int]:
 
 
 def _checked(work: Callable[[], int], found: np.ndarray, want: np.ndarray) -> Callable[[], int]:
-    """`work`, having shown once that its answers are right."""
+    """`work`, after a first call whose answers are checked."""
     work()
     if not (found == want).all():
         raise AssertionError("a lookup gave wrong answers")
@@ -106,9 +106,9 @@ def triple_case(count: int, family: int, hit: float, seed: int) -> BenchCase:
 
 
 def _gathered(sas: int, seed: int) -> BenchPeer:
-    """The time it takes to read one cache line a packet at random from a table as large as the lookup's."""
+    """A peer that reads one random cache line for each packet, from a table as large as the lookup's."""
     lines = zeros((sas // 2 + 1, 8), np.uint64)
-    lines[:, 0] = 1  # so that every line is in memory of its own
+    lines[:, 0] = 1  # a write gives every line physical memory of its own
     words, found = lines.reshape(-1), np.empty(PACKETS, np.uint64)
     first = np.random.default_rng(seed).integers(0, len(lines), PACKETS) * lines.shape[1]
     work = _batches(PACKETS, lambda cut: np.take(words, first[cut], out=found[cut], mode="clip"))
@@ -125,7 +125,7 @@ def direct_case(count: int, hit: float, seed: int) -> BenchCase:
 
 
 def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> BenchCase:
-    """A device's hash of the SPI with four ways: of one row, or each of a row of its own where `skewed`."""
+    """A device's hash table of SPIs with four ways. `skewed`: each way has a row of its own."""
     filled, name = hash_table(count, skewed=skewed, hit=hit, seed=seed), "4-way skewed" if skewed else "4-way shared"
     return _device_case(filled, BenchCase("lookup", "spi-hash", count, hit=hit, model=name))
 
@@ -136,11 +136,11 @@ def _modelled(table: ModelTable, count: int, hit: float, seed: int) -> BenchCase
 
 
 def _device_case(filled: Filled, case: BenchCase) -> BenchCase:
-    """A case whose packets are looked up in a device's tables as in every run with a model."""
+    """A case that looks packets up in a device's tables, as every run with a model does."""
     rows = len(filled.of.pick)
     found, whole, answers = np.empty(rows, np.int32), filled.packets(), DeviceRows.of(BATCH)
     _batches(rows, lambda cut: filled.find(whole.cut(cut), answers, found[cut]))()
-    missing = filled.of.pick < 0  # a table without the SPI in its rows gives a stranger's packet to somebody
+    missing = filled.of.pick < 0  # a table whose rows have no SPI gives a packet without an SA to some SA
     if (found != filled.of.pick)[~missing].any() and case.what != "none":
         raise AssertionError("a packet met another SA than its own")
     case.once = Clocked(_batches(rows, lambda cut: filled.look_up(whole.cut(cut), answers)))
@@ -148,11 +148,11 @@ def _device_case(filled: Filled, case: BenchCase) -> BenchCase:
 
 
 def window_case(count: int, window: int, seed: int, *, esn: bool) -> BenchCase:
-    """Check and advance of windows of so many numbers."""
+    """Check and advance of `count` windows of `window` numbers."""
     of = stream(count, window=window, esn=esn, seed=seed)
     rows = len(of.sa)
     seq64, passed, opened, verdict = np.zeros(rows, np.uint64), *(np.zeros(rows, np.uint8) for _ in range(3))
-    flags, sent = np.zeros(rows, np.uint8), np.zeros((0, 2), np.uint64)  # no packet is this host's own
+    flags, sent = np.zeros(rows, np.uint8), np.zeros((0, 2), np.uint64)  # this host sent no packet
     fresh = of.shape.copy()
 
     def call(cut: slice) -> None:

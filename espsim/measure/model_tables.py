@@ -1,9 +1,9 @@
-"""A hardware model's tables as a benchmark runs them: `--model`, in a lookup's place and in the pipeline's.
+"""A hardware model's tables in the benchmarks of lookups and of the pipeline (`--model`).
 
-SAs go into a `Device` through its driver, one by one, and its tables are laid out as the batch path has them
-(`batch/device/snapshot.py`): whatever the model's kind of table, classifier and check are, they are what is timed.
-SPIs are dense where a masked SPI is the index, as whoever allocates them for such a table would; SAs that another one
-keeps from being written are left out, because what becomes of them is for `espsim run` and `espsim audit` to say.
+SAs go into a `Device` through its driver, one by one. The batch path lays its tables out (`batch/device/snapshot.py`),
+so the model's own kind of table, classifier and check are timed. Where a masked SPI is the index, SPIs are dense, as a
+key manager would choose them for such a table. SAs that the driver does not write because of others are left out: what
+becomes of them is the subject of `espsim run` and `espsim audit`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from espsim.offload.device import Device
 from espsim.offload.model import Model, load_model, parse_assumptions
 
 MOST = 100_000
-"""SAs that a model is measured with at most: each goes through the driver as an object."""
+"""Most SAs that a model is measured with: each goes through the driver as an object."""
 _SPARE = 8  # a hash leaves some SAs without a place: one in so many more are offered
 
 _NAMES = {"direct": "spi-direct", "hash": "spi-hash"}
@@ -36,7 +36,7 @@ _NAMES = {"direct": "spi-direct", "hash": "spi-hash"}
 
 @dataclass(frozen=True, slots=True)
 class ModelTable:
-    """`what` is the lookup's name in results, `capacity` the SAs that it is measured with at most."""
+    """`what`: the lookup's name in results. `capacity`: the most SAs that it is measured with."""
 
     model: Model
     what: str
@@ -48,11 +48,11 @@ class ModelTable:
         return self.model.id
 
     def fits(self, sas: int) -> bool:
-        """Whether so many SAs go in."""
+        """Whether so many SAs fit."""
         return sas <= self.capacity
 
     def make(self, sas: int, hit: float, packets: int, seed: int) -> Filled:
-        """A device with `sas` SAs. InputError where it writes fewer of those that it is offered."""
+        """A device with `sas` SAs. InputError: it writes too few of the SAs that it is offered."""
         rng, family = np.random.default_rng(seed), 4
         offered = min(sas + sas // _SPARE + _SPARE, max(self.capacity, sas))
         choose = dense_keys if self.what == "spi-direct" else keys
@@ -66,7 +66,7 @@ class ModelTable:
         written = sorted({sa_index for _, sa_index in device.occupancy()})[:sas]
         if self.what != "none" and len(written) < sas:
             raise InputError(
-                f"of {offered} SAs like these it writes {len(written)}: not enough for {sas}", where=self.ident
+                f"the device writes {len(written)} of {offered} such SAs: not enough for {sas}", where=self.ident
             )
         written = written or list(range(sas))
         absent = np.arange(1, 256, dtype=np.uint32)  # reserved: no SA has them
@@ -77,7 +77,7 @@ class ModelTable:
 
 
 def model_table(name: str, assume: Iterable[str] = ()) -> ModelTable:
-    """A model's tables. UnknownReached as in a run, where they are filled."""
+    """A model's tables. `make` raises UnknownReached where a run with the model would."""
     model = load_model(name)
     model = model.assuming(parse_assumptions(model, assume))
     spec = model.spec.inbound.lookup[0]
@@ -90,7 +90,7 @@ def model_table(name: str, assume: Iterable[str] = ()) -> ModelTable:
 
 
 def stage_of(filled: Filled) -> Callable[[PacketBatch, SadColumns], None]:
-    """A lookup stage that asks the device; a packet that it leaves to software counts as one without an SA."""
+    """A lookup stage that asks the device. A packet that the device leaves to software counts as one without an SA."""
     rows = DeviceRows.of(BATCH)
 
     def lookup(batch: PacketBatch, columns: SadColumns) -> None:

@@ -1,4 +1,4 @@
-"""Outbound: clear packets to the addresses that tunnels' selectors name, and the path that seals them."""
+"""Outbound: clear packets to addresses that the tunnels' selectors name, and the path that seals them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from espsim.sad.sad import Sad
 
 _ALIGNED = 4
 _RANK = 32
-"""Of a selector that is one IPv4 destination."""
+"""Selector columns for one IPv4 destination."""
 
 
 class OutboundWork(PathWork):
-    """A share `hit` of the packets have an SA, the others are to addresses that no selector names."""
+    """A share `hit` of the packets has an SA; the others go to addresses that no selector names."""
 
     def __init__(self, sas: int, size: Size, hit: float, engine: BatchEngine, seed: int, *, esn: bool = False) -> None:
         rng = np.random.default_rng(seed)
@@ -46,11 +46,11 @@ class OutboundWork(PathWork):
         self.prove(want)
 
     def fill(self, chunk: int) -> None:
-        """Numbers go on from pass to pass, so nothing begins anew."""
+        """Sequence numbers continue from pass to pass: nothing is reset."""
         self._made[chunk].put(self.batch)
 
     def run(self) -> None:
-        """Into the memory that the batch before was sealed into."""
+        """Seal the batch into the memory of the previous batch's output."""
         self.path.run(self.batch)
 
     @property
@@ -62,7 +62,7 @@ class OutboundWork(PathWork):
 
 
 def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: np.random.Generator) -> OutColumns:
-    """The runtime columns of outbound tunnels with these keys; IVs are under random masks."""
+    """The runtime columns of outbound tunnels with these keys; their IV masks are random."""
     sas = len(of.spi)
     facts, counts = zeros((sas, 8), np.int64), zeros((sas, 8), np.uint64)
     facts[:, layout.SRC_LOW], facts[:, layout.DST_LOW] = int.from_bytes(SOURCE), of.daddr[:, 1]

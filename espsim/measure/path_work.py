@@ -1,7 +1,7 @@
-"""A path of the batch pipeline and its packets, a batch at a time: what a pass costs, as a whole and stage by stage.
+"""A path of the batch pipeline and its packets, one batch at a time: the cost of a pass, whole and stage by stage.
 
-One batch's memory takes chunk after chunk of packets, as it does when a capture is read. Putting a chunk there is not
-counted: its packets are in the cache then, as a NIC leaves them; SAs are where many other SAs leave them.
+The memory of one batch takes chunk after chunk of packets, as when a capture is read. Filling it is not timed. It
+leaves the packets in the cache, as a NIC does; SAs are in the cache only if few other SAs came between.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 STAGED = 0.01
-"""Seconds of stages that a round looks at, at least."""
+"""Least seconds of stages that are measured."""
 
 
 class PathWork(abc.ABC):
-    """`chunks` of packets, `rows` in all; `stages` are called with `batch` and `columns`, as `run` does."""
+    """`chunks` of packets, `rows` in all. `stages`: called with `batch` and `columns`, as `run` calls them."""
 
     rows: int
     chunks: int
@@ -30,24 +30,24 @@ class PathWork(abc.ABC):
 
     @abc.abstractmethod
     def fill(self, chunk: int) -> None:
-        """Put a chunk into the batch; the first one begins anew."""
+        """Put a chunk into the batch. The first chunk resets what a pass changed."""
 
     @abc.abstractmethod
     def run(self) -> None:
-        """The batch through the path."""
+        """Take the batch through the path."""
 
     @property
     @abc.abstractmethod
     def bytes_per_sa(self) -> float:
-        """Of columns and table, with the engine's line and without its key schedule."""
+        """Bytes of an SA: columns, table and the engine's line, without its key schedule."""
 
     def prove(self, verdicts: npt.NDArray[np.int64]) -> None:
-        """Run all once, and raise AssertionError where a packet got another verdict."""
+        """Run all packets once. AssertionError: a packet has another verdict."""
         if not (self._verdicts() == verdicts).all():
             raise AssertionError("the path gave other verdicts than it should")
 
     def prove_delivered(self, delivered: npt.NDArray[np.bool_]) -> None:
-        """Run all once, and raise AssertionError where others were delivered."""
+        """Run all packets once. AssertionError: other packets were delivered."""
         if not ((self._verdicts() == 0) == delivered).all():
             raise AssertionError("the path delivered other packets than it should")
 
@@ -60,7 +60,7 @@ class PathWork(abc.ABC):
         return np.concatenate(found)
 
     def once(self) -> tuple[int, float]:
-        """All packets: how many, and the seconds that the path took."""
+        """Run all packets. Returns their number and the seconds that the path took."""
         spent = 0.0
         for chunk in range(self.chunks):
             self.fill(chunk)
@@ -70,7 +70,7 @@ class PathWork(abc.ABC):
         return self.rows, spent
 
     def staged(self) -> dict[str, float]:
-        """Nanoseconds a packet of each stage, the median of some passes."""
+        """Nanoseconds a packet of each stage: medians of some passes."""
         passes: dict[str, list[float]] = {stage.__name__: [] for stage in self.stages}
         until = time.perf_counter() + STAGED
         while not passes[self.stages[0].__name__] or time.perf_counter() < until:

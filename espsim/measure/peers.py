@@ -1,4 +1,4 @@
-"""Other people's programs on the same work. Each peer says why it can't run where it can't."""
+"""Other programs on the same work. A peer that can't run says why."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from espsim.measure.workloads import Workload
 
 
 def scapy_opener(workload: Workload) -> Callable[[Sequence[bytes]], int]:
-    """scapy's SecurityAssociation.decrypt on packets already parsed by scapy's IP class: the number opened.
+    """A function that opens packets with scapy's SecurityAssociation.decrypt and returns the number opened.
 
-    Parsing is inside the timed call, as it is inside ours. Raises ImportError where scapy isn't installed.
+    It parses them with scapy's IP class first, in the timed call, as ours does. ImportError: scapy isn't installed.
     """
     with contextlib.redirect_stderr(io.StringIO()):
         inet, ipsec = importlib.import_module("scapy.layers.inet"), importlib.import_module("scapy.layers.ipsec")
@@ -47,9 +47,9 @@ class Unavailable(Exception):  # noqa: N818 - no fault of the peer's
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BenchPeer:
-    """What a case is measured beside: `run` does one round and returns millions a second; `note` says how it ran.
+    """What a case is compared with. `run` does one round and returns millions a second. `note`: versions and options.
 
-    `run` is None for another case of the group, which puts its own rounds into `rates`.
+    `run` is None where the peer is another case of the group, which adds its own rounds to `rates`.
     """
 
     name: str
@@ -88,10 +88,10 @@ def _run_test_sad(megabytes: int, eal: list[str], options: list[str]) -> str:
 
 
 def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: int = 1 << 20) -> BenchPeer:
-    """DPDK's own benchmark of its SAD library: the same number of SAs and share of hits, bursts of 64.
+    """DPDK's own benchmark of its SAD library, with the same number of SAs and share of hits, in bursts of 64.
 
-    Its keys are its own: it looks SAs up in the order in which it added them. It counts the cycles of the lookup calls
-    alone. Without hugepages (`--no-huge`) it runs on 4 KiB pages.
+    It makes its own keys, and looks SAs up in the order in which it added them. It counts only the cycles of lookup
+    calls. With `--no-huge` it runs on 4 KiB pages.
     """
     version = _dpdk_version(_TEST_SAD)
     if -(-sas // max(sas // 10, 1)) > 11:

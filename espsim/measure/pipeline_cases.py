@@ -18,14 +18,14 @@ from espsim.measure.traffic import Size, mean_size
 from espsim.measure.tunnels import WINDOW, room_for
 
 BASE = 100
-"""SAs of the case that others are compared with."""
+"""Number of SAs of the case that others are compared with."""
 IN, OUT = "in", "out"
 DIRECTIONS = (IN, OUT)
 
 
 @dataclass(frozen=True, slots=True)
 class PipelinePoint:
-    """One case: what is to be measured. `engine` is a name that can be used."""
+    """One case to measure. `engine`: the name of an engine that can be used."""
 
     what: str
     size: Size
@@ -67,7 +67,7 @@ def _set_up(case: BenchCase, point: PipelinePoint, seed: int, model: ModelTable 
 def pipeline_groups(
     points: list[PipelinePoint], seed: int, model: ModelTable | None, operations: int
 ) -> Iterator[BenchGroup]:
-    """Cases of one size are measured together; `operations` of the peers', 0 where none runs."""
+    """One group for each size. `operations`: of each peer, 0 runs none."""
     for size in dict.fromkeys(point.size for point in points):
         cases: dict[PipelinePoint, BenchCase] = {}
         group = BenchGroup([])
@@ -85,7 +85,7 @@ def pipeline_groups(
 
 
 def _add_peers(cases: dict[PipelinePoint, BenchCase], size: Size, operations: int) -> None:
-    """Who opens the same packets; and of our own cases the one that differs in a single thing."""
+    """The peers: programs that open the same packets, and our own case that differs in one thing."""
     best = engine_by_name(AUTO).name
     gcm, openssl = (
         functools.cache(functools.partial(aead_peers.crypto_perf, driver, "open", size, operations))

@@ -1,7 +1,7 @@
-"""Which groups `espsim bench` measures, by what was asked for.
+"""Which groups `espsim bench` measures, by the command's options.
 
-Without an option a bench varies one thing at a time around a base: 100 SAs, the best engine, windows of 64 without
-ESN. Where the user lists sizes, SAs, engines or windows it is every combination of them.
+Without options a bench varies one thing at a time around a base: 100 SAs, the best engine, windows of 64 without ESN.
+Where the user lists sizes, SAs, engines or windows, it measures every combination of them.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from espsim.measure.tunnels import WINDOW
 BENCHES = ("lookup", "aead", "replay", "pipeline", "capture", "command", "control")
 SIZES: list[Size] = [64, 256, 512, 1024, 1424, "imix"]
 FIGURED: list[Size] = [64, 256, 1024, 1424]
-"""Sizes that there is a figure for."""
+"""Sizes that have a figure."""
 ENDS: list[Size] = [64, 1424]
 WINDOWS = [(64, False), (64, True), (1024, True)]
-"""Replay windows and whether their numbers are ESN."""
+"""(replay window, whether it has ESN)."""
 MANY = 100_000
 OPERATIONS, FEW_OPERATIONS = 2_000_000, 200_000
-"""Of a peer's run."""
+"""Operations of a peer's run."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """The command's options; None where the user named nothing."""
+    """The command's options; None where the user gave none."""
 
     benches: tuple[str, ...] = BENCHES
     sas: list[int] | None = None
@@ -59,9 +59,9 @@ class BenchOptions:
 
 @dataclass(slots=True)
 class BenchPlan:
-    """Groups one after the other, each set up when its turn has come.
+    """Yields the groups one after the other; each is set up when its turn comes.
 
-    `notes` fill with what is left out, and why; `compile_s` is what engines spent in numba's compiler.
+    `notes` collects what is left out, and why. `compile_s`: seconds that engines spent in numba's compiler.
     """
 
     asked: BenchOptions
@@ -71,7 +71,7 @@ class BenchPlan:
     compile_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """InputError where a model or an engine that was asked for cannot be used, before anything is measured."""
+        """InputError, before anything is measured: a named model or engine cannot be used."""
         asked = self.asked
         if asked.model is not None:
             self.table = model_table(asked.model, asked.assume)
@@ -158,7 +158,7 @@ class BenchPlan:
         yield from pipeline_groups(list(dict.fromkeys(points)), asked.seed, self.table, self._operations())
 
     def _combinations(self, sas: list[int]) -> list[PipelinePoint]:
-        """Every combination of what is listed, and with peers the cases that others are compared with."""
+        """Every combination of what is listed; with peers also the cases that others are compared with."""
         asked = self.asked
         best = [engine_by_name(AUTO).name]
         engines = [engine.name for engine in self.engines] if asked.engines is not None else best
@@ -169,7 +169,7 @@ class BenchPlan:
         sizes = asked.sizes or (ENDS if asked.quick else SIZES)
         numbers = list(dict.fromkeys([False, esn] if asked.peers else [esn]))
         return [
-            # The way out has no window.
+            # The outbound path has no replay window.
             PipelinePoint(what, *point, window=window if what == IN else WINDOW, esn=esn)
             for what in DIRECTIONS
             for point in itertools.product(sizes, sas, engines)
@@ -177,7 +177,7 @@ class BenchPlan:
         ]
 
     def _star(self) -> list[PipelinePoint]:
-        """One thing at a time: size, engine, SAs."""
+        """Vary one thing at a time: size, engine, SAs."""
         quick, best = self.asked.quick, engine_by_name(AUTO).name
         sizes = FIGURED if quick else SIZES
         points = [PipelinePoint(what, size, BASE, best) for what in DIRECTIONS for size in sizes]

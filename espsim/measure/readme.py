@@ -4,7 +4,7 @@
     python -m espsim.measure.readme FILE.jsonl [README]
 
 The file may hold the records of several commands, one after the other: of what two of them measured, the first counts.
-What falls short is said below the table, in words, and so is every other row in which a peer was faster.
+Below the table, sentences name every figure that falls short, and every other row in which a peer was faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NEEDED = ("bench", "what", "sas", "size", "engine", "rate_mps", "peer", "ratio_
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The records of a file. InputError with the line where one is none."""
+    """The records of a file. InputError: a line is not a record."""
     rows = []
     try:
         text = path.read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             row = None
         if not isinstance(row, dict) or any(key not in row for key in _NEEDED):
-            raise InputError("no record of `espsim bench --json`", where=str(path), line=number)
+            raise InputError("is not a record of `espsim bench --json`", where=str(path), line=number)
         rows.append(row)
     if not rows:
         raise InputError("holds no records", where=str(path))
@@ -47,7 +47,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def section(rows: Sequence[dict[str, Any]]) -> str:
-    """The table, and what it says in words."""
+    """The table, and the sentences below it."""
     first = rows[0]
     engines = dict.fromkeys(str(row["engine_version"]) for row in rows if row.get("engine_version"))
     versions = ", ".join([f"{name} {version}" for name, version in first["versions"].items()] + list(engines))
@@ -94,7 +94,7 @@ def _value(figure: Figure, cell: Measured) -> str:
 
 
 def _missed(figure: Figure, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A line for each cell that is not at its goal, or that nobody measured."""
+    """A line for each cell that misses its goal or was not measured."""
     cells = figure.cells(rows)
     if not cells:
         yield f"- {figure.what}: not measured in this run."
@@ -109,7 +109,7 @@ def _missed(figure: Figure, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _lost(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Rows with a faster peer that no figure speaks of."""
+    """Rows with a faster peer that belong to no figure."""
     told = {id(cell.row) for figure in FIGURES for cell in figure.cells(rows)}
     for row in rows:
         own = row["peer"] in ("100 SAs", "inbound pipeline", "random gather")
@@ -125,7 +125,7 @@ def _engine(row: dict[str, Any]) -> str:
 
 
 def _peers(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What the other programs were, once each."""
+    """The other programs, each once."""
     notes = {(row["peer"], str(row["peer_note"])) for row in rows if row["peer"] and row.get("peer_note")}
     others = {(name, ", ".join(note.split(", ")[:2])) for name, note in notes if not note.startswith("ours,")}
     if others:
@@ -137,17 +137,17 @@ def _wrapped(text: str) -> list[str]:
 
 
 def rewritten(text: str, rows: Sequence[dict[str, Any]], where: str) -> str:
-    """A README with the section between its markers written anew. InputError where they are not there, once each."""
+    """A README with a new section between its markers. InputError: the markers are not in it exactly once."""
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise InputError(f"the markers {BEGIN} and {END} must stand in it once each, in this order", where=where)
+        raise InputError(f"needs the markers {BEGIN} and {END}, each once, in this order", where=where)
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n\n{section(rows)}\n\n{END}{rest.split(END)[1]}"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Rewrite a README from a file of records. InputError where either cannot be used."""
+    """Rewrite a README from a file of records. InputError: one of the two cannot be used."""
     if not 1 <= len(arguments) <= 2:
-        raise InputError(f"the file that `espsim bench --peers --json` wrote, and the README to change ({README})")
+        raise InputError(f"needs the file of `espsim bench --peers --json`, then the README to change ({README})")
     readme = Path(arguments[1]) if arguments[1:] else README
     try:
         before = readme.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""SAs in a device's tables; and devices that look an SPI up and do nothing else, built from arrays.
+"""A device's tables filled with SAs, and devices that only look up an SPI, built from arrays.
 
-A device of a million SAs is not filled through a driver, one object an SA. What looks packets up is the batch path's
-`hardware`, as in every run with a model.
+Filling a device through its driver makes an object for each SA: too slow for a million SAs. The lookups are the batch
+path's own (`batch/device/hardware.py`), as in every run with a model.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _BY_SPI = Key(SPI)
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """SAs and packets that fit a device, and its tables with these SAs; their rows are those of `of`."""
+    """A device's tables filled with the SAs of `of`, and packets for them. Rows of the tables are rows of `of`."""
 
     of: Keys
     columns: DeviceColumns
 
     def look_up(self, packets: PacketColumns | PacketBatch, rows: DeviceRows) -> None:
-        """What the device does with each packet, in as many rows. UnknownReached where that is not public."""
+        """Write what the device does with each packet to `rows`. UnknownReached: that is not public."""
         hardware(packets, self.columns, rows)
         if rows.step.max(initial=0) == ASK:
             ask_device(packets, self.columns, rows, np.flatnonzero(rows.step == ASK).tolist())
 
     def find(self, packets: PacketColumns | PacketBatch, rows: DeviceRows, sa_index: I32) -> None:
-        """The same, and the SA whose context it uses for each packet; -1: none."""
+        """As `look_up`, and write to `sa_index` the SA whose context the device uses for each packet; -1: none."""
         self.look_up(packets, rows)
         sa_index[:] = -1
         np.copyto(sa_index, rows.sa_index, where=rows.action == USE)
@@ -66,7 +66,7 @@ class Filled:
 
 
 def _packets(spi: U32, daddr: U64) -> PacketColumns:
-    """IPv4 packets from the one source, without ports and marks."""
+    """IPv4 packets, all from one source, without ports and marks."""
     rows = len(spi)
     saddr, nothing = np.zeros((rows, 2), np.uint64), np.full(rows, NO_PORT, np.uint32)
     saddr[:, 1] = int.from_bytes(SOURCE)
@@ -74,7 +74,7 @@ def _packets(spi: U32, daddr: U64) -> PacketColumns:
 
 
 def direct_table(sas: int, *, hit: float, seed: int) -> Filled:
-    """An array of slots, the next power of two from the SAs, each SA in the slot of its masked SPI."""
+    """A table of slots indexed by the masked SPI; it has the next power of two of slots for so many SAs."""
     of = dense_keys(sas, hit=hit, seed=seed)
     cells = np.full(1 << (sas - 1).bit_length(), -1, np.int32)
     mask = len(cells) - 1
@@ -83,9 +83,9 @@ def direct_table(sas: int, *, hit: float, seed: int) -> Filled:
 
 
 def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
-    """Four ways of one row, or each of a row of its own hash where `skewed`; half full.
+    """A hash table with four ways, half full. The ways share one row; `skewed`: each has a hash and a row of its own.
 
-    Its SAs are the first of a seeded stream that find a free way: full rows turn a few away.
+    The SAs are the first of a seeded stream that find a free way. Full rows refuse a few.
     """
     spare = keys(sas + sas // 8 + 64, packets=1, seed=seed)
     sets = 1 << max((2 * sas // WAYS - 1).bit_length(), 2)
@@ -104,7 +104,7 @@ def hash_table(sas: int, *, skewed: bool, hit: float, seed: int) -> Filled:
 
 
 def _filled(of: Keys, table: DirectSlots | Ways) -> Filled:
-    """A device with this table, no rule before it, and a context for each SA; software takes what it does not find."""
+    """A device with this table, no rules, and a context for each SA. Software takes what the device does not find."""
     sas = np.arange(len(of.spi), dtype=np.int32)
     said = np.full((8, 2), [Reached.MISS, SOFTWARE], np.uint8)
     said[HIT] = Reached.HIT, USE
@@ -120,9 +120,10 @@ def _nothing_to_ask(_packets: Packets, _row: int) -> tuple[int, int, int, bool]:
 
 
 def fill(places: npt.NDArray[np.int64], cells: int, sas: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Which rows of `places` get one of so many cells, as many as `sas`, and the cell of each; a row has several ways.
+    """Place SAs into `cells` cells: the first `sas` rows of `places` that find a cell, and the cell of each.
 
-    Of those that want a cell the first gets it, all first ways before all second ones. ValueError where they are fewer.
+    A row of `places` lists the cells that its SA may use. All first choices are served before all second ones, and of
+    several rows that want a cell the first gets it. ValueError: fewer than `sas` rows find one.
     """
     where, free = np.full(len(places), -1, np.int64), np.ones(cells, np.bool_)
     for way in range(places.shape[1]):

@@ -1,4 +1,4 @@
-"""Packets of tunnels in batches: of SAs in random order, each SA's numbered from 1 and in order."""
+"""Packets of tunnels in batches. SAs come in random order; the packets of each SA are numbered from 1, in order."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ Size = int | str
 """Bytes of an inner IP packet, or "imix"."""
 
 IMIX = {64: 7, 576: 4, 1424: 1}
-"""Sizes in bytes, and how many of 12 packets have each: simple IMIX with the last one cut to fit into a tunnel."""
+"""(bytes, packets of 12 with that size): simple IMIX, with the largest size cut to fit into a tunnel."""
 
 BATCH = 2048
 """Packets of a batch."""
 MOST_PACKETS = 1 << 17
 ARENA = 96 << 20
-"""Bytes of packets at most."""
+"""Most bytes of packets in a workload."""
 _AROUND = ipv4.HEADER_LENGTH + esp.HEADER_LENGTH + GCM.iv_length + ICV
-"""Outer IPv4, ESP, IV and ICV; padding and trailer are counted with what they pad."""
+"""Bytes of outer IPv4, ESP, IV and ICV. Padding and trailer count as part of the payload."""
 
 
 def mean_size(size: Size) -> float:
-    """Bytes a packet, over the mix."""
+    """Mean bytes of a packet."""
     return float(size) if size != "imix" else sum(s * n for s, n in IMIX.items()) / sum(IMIX.values())
 
 
 def packets_for(sas: int, size: Size, batch: int = BATCH) -> int:
-    """As many packets as SAs, so that many SAs are many cache misses; at least four batches, within limits."""
+    """As many packets as SAs, so that many SAs cause many cache misses; at least four batches, within limits."""
     most = int(ARENA / (mean_size(size) + _AROUND))
     return max(min(-(-sas // batch) * batch, MOST_PACKETS, most // batch * batch), 4 * batch)
 
@@ -60,13 +60,13 @@ class Chunk:
     length: npt.NDArray[np.int32]
 
     def put(self, batch: PacketBatch | OutBatch) -> None:
-        """Into a batch of as many rows, over what was there."""
+        """Overwrite a batch that has as many rows."""
         batch.arena[: len(self.arena)] = self.arena
         batch.offset[:], batch.length[:] = self.offset, self.length
 
 
 def clear_chunks(daddr: npt.NDArray[np.uint32], size: npt.NDArray[np.int64], batch: int = BATCH) -> Iterator[Chunk]:
-    """IPv4 packets of `size` bytes to `daddr`, a chunk a batch."""
+    """IPv4 packets of `size` bytes to `daddr`, one chunk for each batch."""
     for at in range(0, len(size), batch):
         rows = slice(at, at + batch)
         yield _laid_out(size[rows], daddr[rows], proto=17)
@@ -75,9 +75,9 @@ def clear_chunks(daddr: npt.NDArray[np.uint32], size: npt.NDArray[np.int64], bat
 def sealed_chunks(
     of: Keys, slots: list[SlotKeys], size: npt.NDArray[np.int64], engine: BatchEngine, batch: int = BATCH
 ) -> Iterator[Chunk]:
-    """Sealed packets, each around an IPv4 packet of `size` bytes padded to whole words, a chunk a batch.
+    """Sealed packets, each around an IPv4 packet of `size` bytes padded to whole words, one chunk for each batch.
 
-    A packet that is nobody's (`of.pick` -1) is as long as the others, with zeros where they have ciphertext.
+    A packet without an SA (`of.pick` -1) has the same length, with zeros in place of the ciphertext.
     """
     used, slot = np.unique(of.pick, return_inverse=True)
     sealer = engine.sealer([None if sa < 0 else slots[sa] for sa in used.tolist()])
@@ -100,7 +100,7 @@ def sealed_chunks(
 
 
 def _numbered(pick: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Each SA's packets from 1, in order; also the packets of nobody."""
+    """Number each SA's packets from 1, in order; packets without an SA are one more series."""
     order = np.argsort(pick, kind="stable")
     _, starts, counts = np.unique(pick[order], return_index=True, return_counts=True)
     seq = np.empty(len(pick), np.int64)
@@ -109,7 +109,7 @@ def _numbered(pick: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
 
 
 def _laid_out(length: npt.NDArray[np.int64], daddr: npt.NDArray[np.uint32], *, proto: int) -> Chunk:
-    """IPv4 packets `length` bytes long, zeros behind right headers."""
+    """IPv4 packets of `length` bytes: correct headers, then zeros."""
     offset = np.cumsum(length) - length
     arena = np.zeros(int(length.sum()), np.uint8)
     header = np.frombuffer(

@@ -1,8 +1,8 @@
 """Tunnels as runtime columns, from one SA to a million: AES-128-GCM, IPv4 in IPv4, no lifetimes.
 
-SAs go into columns as arrays: as objects of a `Sad`, a million would take gigabytes and minutes. Every SA has a random
-key, SPI and destination of its own; outbound, its selector is the one address that its SPI spells, because SPIs are
-distinct. A test holds these columns equal to what `SadColumns.of` and `OutColumns.of` make of objects.
+SAs go into columns as arrays: as objects of a `Sad` a million would take gigabytes and minutes. Every SA has a random
+key, SPI and destination. An outbound SA's selector is one IPv4 address, the number of its SPI: SPIs are distinct, so
+selectors are too. A test compares these columns with what `SadColumns.of` and `OutColumns.of` make of objects.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ICV = 16
 WINDOW = 64
 _SA_BYTES = {"ipsec-mb": 2_000}
 _MOST_SA_BYTES = 6_000
-"""Memory that set-up takes for an SA, by engine."""
+"""Bytes that set-up takes for an SA, by engine."""
 ENGINE_LINE = 64
-"""Bytes that a native engine keeps of a slot beside its key schedule."""
+"""Bytes that a native engine keeps for a slot besides its key schedule."""
 
 
 def slots_for(sas: int, rng: np.random.Generator, *, esn: bool = False) -> list[SlotKeys]:
@@ -42,7 +42,7 @@ def slots_for(sas: int, rng: np.random.Generator, *, esn: bool = False) -> list[
 
 
 def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: int = WINDOW) -> SadColumns:
-    """The runtime columns of inbound tunnels with these keys and windows of so many numbers."""
+    """The runtime columns of inbound tunnels with these keys and replay windows of `window` numbers."""
     sas, table = len(of.spi), triple_table(of)
     form, words = windows.shape_of(window, esn=slots[0].esn)
     shape = zeros((sas,), np.uint64)
@@ -67,7 +67,7 @@ def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: in
 
 
 def inbound_bytes(columns: SadColumns) -> float:
-    """Bytes an SA of columns and table, with the engine's line of 64 and without its key schedule."""
+    """Bytes of an SA: columns, table and the engine's line of 64, without its key schedule."""
     c = columns
     each = (c.standing, c.form, c.extent, c.table4, c.chain, c.shape, c.bits, c.counts, c.selector_of)
     return ENGINE_LINE + sum(column.nbytes for column in each) / len(c.standing)

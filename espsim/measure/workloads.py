@@ -1,4 +1,4 @@
-"""Named, seeded workloads, shared by the benchmarks and the tests, so that both speak of the same packets."""
+"""Named, seeded workloads, shared by the benchmarks and the tests, so that both use the same packets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from espsim.wire import ipv4, udp
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """`packets` are sealed IPv4 packets of one SA, in order, each around an IPv4 packet of `size` bytes."""
+    """`packets`: sealed IPv4 packets of one SA, in order, each around an IPv4 packet of `size` bytes."""
 
     name: str
     sa: SecurityAssociation
@@ -26,7 +26,7 @@ class Workload:
 
 
 def gcm_tunnel(size: int, count: int, *, seed: int = 4106) -> Workload:
-    """AES-128-GCM with a 128-bit ICV in tunnel mode, IPv4 in IPv4, window 64; `size` is the inner packet's, bytes."""
+    """AES-128-GCM with a 128-bit ICV in tunnel mode, IPv4 in IPv4, window 64. `size`: bytes of the inner packet."""
     rng = random.Random(seed)
     sa = SecurityAssociation(
         parse_address("192.0.2.1"),

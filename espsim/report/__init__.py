@@ -1,1 +1,1 @@
-"""Turns results into something to look at, and computes nothing."""
+"""Shows results: on a terminal, as pages, drawings and manual pages. Computes nothing."""

@@ -36,7 +36,7 @@ ODDS_HEAD = ("SAs", "where", *ODDS, "how")
 
 
 def print_audit(result: Mapping[str, Any], *, odds: bool = False) -> None:
-    """What works and what is lost, what the dump holds, each model, and, if they are asked for, the odds."""
+    """Print what works and what is lost, what the dump holds, each model, and with `odds` the odds."""
     out, result = console(), printable_values(result)
     for line in (*answers(result), *heading(result)):
         out.print(line, markup=False)
@@ -48,7 +48,7 @@ def print_audit(result: Mapping[str, Any], *, odds: bool = False) -> None:
 
 
 def answers(result: Mapping[str, Any]) -> Iterator[str]:
-    """The first lines, one a model: how many inbound SAs work and where, and how many do not."""
+    """The first lines, one for each model: how many inbound SAs work and where, and how many do not."""
     for model in result["models"]:
         yield f"{model['model']}: {answer(model)}"
 
@@ -73,7 +73,7 @@ def _count(count: int, what: str) -> str:
 
 
 def heading(result: Mapping[str, Any]) -> Iterator[str]:
-    """What the dump holds: how many SAs there are, which count, and what said their direction."""
+    """What the dump holds: how many SAs there are, which count, and what decided their direction."""
     others = [f"{n} {what}" for what, n in result["left_out"].items()]
     more = f", not offered: {', '.join(others)}" if others else ""
     sas = _count(result["sas"], "ESP SA")
@@ -86,7 +86,7 @@ def heading(result: Mapping[str, Any]) -> Iterator[str]:
     if result["inbound_undirected"]:
         yield (
             f"{_count(result['inbound_undirected'], 'SA')} {'states' if result['inbound_undirected'] == 1 else 'state'}"
-            " no direction, and no --local and no pair says which addresses are this host's: inbound, then"
+            " no direction, and neither --local nor a pair decides it: counted as inbound"
         )
     span = result["spi_range"]
     if span is None:
@@ -126,7 +126,7 @@ def _print_model(out: Console, model: Mapping[str, Any]) -> None:
 
 
 def traffic_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What becomes of SAs and of their packets, the worst first."""
+    """The fates of SAs and of their packets, the worst first."""
     for row in model["traffic"]:
         fate = f"{row['fate']}: {MEANING[row['fate']]}"
         yield row["sas"], WORKS[row["works"]], fate, row["add"], _met(row), _then(row), _silent(row)
@@ -147,7 +147,7 @@ def _then(row: Mapping[str, Any]) -> str:
 
 
 def refused_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What the driver refuses, by its sentence."""
+    """What the driver refuses, by reason."""
     for row in model["refused"]:
         first = f"{row['first']['sa']}, line {row['first']['line']}"
         yield row["sas"], row["lost"], row["errno"], row["why"], first
@@ -160,12 +160,12 @@ def unknown_rows(model: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def telling(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The findings to be named: all but SAs that are refused and work in software, of which the refusal says enough."""
+    """The findings to list: all but refused SAs that work in software, which the table of refusals covers."""
     return [row for row in findings if (row["fate"], row["works"]) != ("refused", "software")]
 
 
 def finding_rows(findings: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """One row an SA that is not simply installed."""
+    """A row for each SA whose fate is not simply "installed"."""
     for row in findings:
         meets = row["meets"] or {"sa": row["outcome"], "line": ""}
         works, met = WORKS[row["works"]], (meets["sa"], meets["line"])
@@ -187,7 +187,7 @@ def odds_rows(result: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def chance(value: float) -> str:
-    """A probability in per cent; 0 and 100 only where it is that."""
+    """A probability in per cent; `0 %` and `100 %` only if exact."""
     if 0 < value < 0.0001:
         return f"{100 * value:.1e} %"
     if 0.9999 < value < 1:
@@ -196,7 +196,7 @@ def chance(value: float) -> str:
 
 
 def interval(row: Mapping[str, Any]) -> str:
-    """A probability with its interval, where it has one."""
+    """A probability, with its interval if it has one."""
     if row["low"] == row["high"]:
         return chance(row["chance"])
     return f"{chance(row['chance'])} ({chance(row['low'])} to {chance(row['high'])})"

@@ -8,11 +8,11 @@ from typing import Any
 from espsim.report.bench_axes import Row, numbering
 from espsim.report.terminal import console, table
 
-_SHORT = ("dpdk-test-crypto-perf ",)  # what a peer's name loses in a table; the notes have all of it
+_SHORT = ("dpdk-test-crypto-perf ",)  # left out of a peer's name in a table; the notes have the whole name
 
 
 def print_bench(rows: Sequence[Row], about: Mapping[str, Any]) -> None:
-    """A table a bench, the pipeline's stages, then what was measured where, and how the peers ran."""
+    """A table for each bench, the pipeline's stages, then the machine, the versions, and how the peers ran."""
     out = console()
     for bench in dict.fromkeys(row["bench"] for row in rows):
         out.print(table(*bench_table([row for row in rows if row["bench"] == bench]), title=bench))
@@ -27,13 +27,13 @@ def print_bench(rows: Sequence[Row], about: Mapping[str, Any]) -> None:
 
 
 def bench_table(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
-    """(headers, rows) of one bench; columns without any content are left out."""
+    """(headers, rows) of one bench; empty columns are left out."""
     columns = [column for column in _COLUMNS if any(column[1](row) not in ("", "-") for row in rows)]
     return [head for head, _ in columns], [[cell(row) for _, cell in columns] for row in rows]
 
 
 def staged(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
-    """What was measured stage by stage: its rows, one for each case, whatever its peers."""
+    """The benches that were measured stage by stage, with one row for each case, however many peers it has."""
     for what in dict.fromkeys(row["what"] for row in rows if row.get("stages")):
         cases = {
             (*(row[key] for key in ("size", "sas", "engine", "model", "hit")), *numbering(row)): row
@@ -56,16 +56,16 @@ def stage_table(rows: Sequence[Row]) -> tuple[Sequence[str], list[tuple[Any, ...
 
 
 def versions_of(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:
-    """Every program that had a part, with its version."""
+    """Every program that took part, with its version."""
     versions = [f"{name} {version}" for name, version in about["versions"].items()]
     return versions + list(dict.fromkeys(row["engine_version"] for row in rows if "engine_version" in row))
 
 
 def notes_of(rows: Sequence[Row], about: Mapping[str, Any]) -> Iterator[str]:
     """How it was measured, and how each peer ran."""
-    yield f"Batches of {about['batch']:,} in the pipeline; one core a process. Ratios: median (least-most of rounds)."
+    yield f"Pipeline: batches of {about['batch']:,}. One core for a process. Ratios: median (least-most of rounds)."
     if about["clock_mhz"] and any(row.get("stages") for row in rows):
-        yield f"Cycles are of a counter of {about['clock_mhz']:,.1f} MHz ({about['clock']})."
+        yield f"Cycles are those of a counter of {about['clock_mhz']:,.1f} MHz ({about['clock']})."
     yield from dict.fromkeys(f"{row['peer']}: {row['peer_note']}" for row in rows if row["peer"])
 
 
@@ -78,7 +78,7 @@ def _stage(stage: Mapping[str, float | None] | None) -> str:
 
 
 def _ratio(row: Row) -> str:
-    """The median, and the span where there was more than one round."""
+    """The median, with the span if there was more than one round."""
     low, middle, high = (row[f"ratio_{name}"] for name in ("min", "median", "max"))
     if middle is None:
         return "-"
@@ -87,7 +87,7 @@ def _ratio(row: Row) -> str:
 
 
 def _rate(key: str) -> Callable[[Row], str]:
-    """Millions a second, three figures of it."""
+    """Millions a second, to three digits."""
 
     def cell(row: Row) -> str:
         value = row[key]
@@ -135,4 +135,4 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("ratio", _ratio),
     ("set-up s", lambda row: f"{row['setup_s']:.1f}"),
 )
-"""Heads and cells; a column without any content is left out."""
+"""(header, cell) of each column; a column that is empty in every row is left out."""

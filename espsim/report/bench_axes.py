@@ -1,4 +1,4 @@
-"""Where a row of `espsim bench` lies in a drawing: its curve and its place on the axis."""
+"""A row of `espsim bench` in a drawing: its curve, and its place on the axis."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def usual_sas(rows: Sequence[Row]) -> int | None:
 
 
 def place(row: Row, bench: str) -> int:
-    """Its place on the axis; a mix of sizes is at its mean."""
+    """A row's place on the axis; a mix of sizes is at its mean."""
     return int((row["mean_size"] if bench in BY_SIZE else row["sas"]) or 1)
 
 
 def curve_name(row: Row) -> str:
-    """What tells a curve from the others."""
+    """The name of a row's curve: what distinguishes it from the others."""
     words = [row["what"], row["model"] or "", "" if row["engine"] == "numba" else row["engine"], *numbering(row)]
     return " ".join(word for word in [*words, f"x{row['workers']}" if row["workers"] > 1 else ""] if word)
 
 
 def numbering(row: Row) -> list[str]:
-    """How a pipeline's packets are numbered, where it is not windows of 64 without ESN: short words."""
-    if row["bench"] != "pipeline":  # a window's own bench has it in the name
+    """Short words for a pipeline's window and ESN, where they are not the usual 64 without ESN."""
+    if row["bench"] != "pipeline":  # the bench of windows has it in its rows' names
         return []
     window = row.get("window")
     return [*([] if window in (None, 64) else [f"window {window}"]), *(["ESN"] if row.get("esn") else [])]

@@ -12,9 +12,9 @@ _COLOURS = ("#2f6f9f", "#d9480f", "#5c940d", "#862e9c", "#0b7285", "#868e96", "#
 
 
 def draw_bench(rows: Sequence[Row], title: str, fmt: str) -> bytes:
-    """A column a bench that has several points: rates (peers dashed), and ratios with their span where there are some.
+    """A column for each bench with several points: rates (peers dashed), and below them ratios with their spans.
 
-    Rates of the pipeline and of AEAD are drawn by size at the number of SAs that most rows have, the others by SAs.
+    The pipeline and AEAD are drawn by size, at the number of SAs that most rows have; the others by SAs.
     """
     drawn = {name: _drawn([row for row in rows if row["bench"] == name], name) for name in _benches(rows)}
     ratios = any(row["ratio_median"] is not None for row in rows)
@@ -30,7 +30,7 @@ def draw_bench(rows: Sequence[Row], title: str, fmt: str) -> bytes:
 
 
 def _benches(rows: Sequence[Row]) -> list[str]:
-    """Those with a curve; all of them where none has one."""
+    """The benches with a curve; if none has one, all."""
     names = list(dict.fromkeys(row["bench"] for row in rows))
     several = [name for name in names if len({place(row, name) for row in rows if row["bench"] == name}) > 1]
     return several or names
@@ -48,7 +48,8 @@ def _draw_rates(axes: Any, bench: str, rows: list[Row]) -> None:
         colour = _COLOURS[number % len(_COLOURS)]
         points = sorted({place(row, bench): row["rate_mps"] for row in curve}.items())
         axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=3, label=name)
-        others = [row for row in curve if row["peer"] and not row["peer_note"].startswith("ours,")]  # those have curves
+        # A peer that is a case of ours has a curve already.
+        others = [row for row in curve if row["peer"] and not row["peer_note"].startswith("ours,")]
         for peer in dict.fromkeys(row["peer"] for row in others):
             theirs = sorted((place(row, bench), row["peer_rate_mps"]) for row in curve if row["peer"] == peer)
             axes.plot(*zip(*theirs, strict=True), color=colour, linestyle="--", linewidth=1)
@@ -57,7 +58,7 @@ def _draw_rates(axes: Any, bench: str, rows: list[Row]) -> None:
 
 
 def _draw_ratios(axes: Any, bench: str, rows: list[Row]) -> None:
-    """Where a peer beats us the point lies below the line at 1."""
+    """Ratios of ours to the peers. Points below the line at 1 are rows in which a peer is faster."""
     colours = {name: _COLOURS[n % len(_COLOURS)] for n, name in enumerate(curves(rows))}
     pairs = dict.fromkeys((curve_name(row), row["peer"]) for row in rows if row["peer"])
     for name, peer in pairs:
@@ -75,7 +76,7 @@ def _draw_ratios(axes: Any, bench: str, rows: list[Row]) -> None:
 
 
 def _ticks(axes: Any, bench: str, rows: Sequence[Row]) -> None:
-    """At the points, and nowhere else."""
+    """Mark the x axis at the points, and nowhere else."""
     points = dict(sorted((place(row, bench), row["size"] if bench in BY_SIZE else row["sas"]) for row in rows))
     labels = [f"{value:,}" if isinstance(value, int) else value for value in points.values()]
     axes.set_xticks(list(points), labels, fontsize=8, rotation=30)
@@ -86,10 +87,10 @@ def _ticks(axes: Any, bench: str, rows: Sequence[Row]) -> None:
 def _finish(axes: Any) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     low, high = axes.get_ylim()
-    if high < 100 * low:  # else the labels between powers of ten would lie on each other
+    if high < 100 * low:  # over a wider span the labels between powers of ten would overlap
         axes.yaxis.set_minor_formatter("{x:g}")
         axes.tick_params(axis="y", which="minor", labelsize=6)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[1]:
-        # Beside the curves, so that it hides none.
+        # The legend is beside the curves, so that it hides none.
         axes.legend(frameon=False, fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)

@@ -20,7 +20,7 @@ NEXT = (
 
 
 def print_demo(steps: Sequence[tuple[str, str, str]], rows: Sequence[Mapping[str, Any]]) -> None:
-    """The trace, the table of models, a sentence a model (from the demo's JSON), what to run next."""
+    """Print the trace, the table of models, a sentence for each model (from the demo's JSON), and what to run next."""
     out = console(most=80)
     out.print("[bold]One ESP packet through the reference path[/bold]", markup=True)
     out.print(table(("step", "what happens", "source"), [(step, text, section) for section, step, text in steps]))

@@ -1,4 +1,4 @@
-"""`espsim explain` for people: the frame's bytes, then a block for every step, from what --json prints."""
+"""`espsim explain` for people, from what --json prints: the frame's bytes, then a block for every step."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from espsim.report.hexdump import colour_of, hexdump
 from espsim.report.terminal import Terminal, console, print_engine
 
 _SHAPES = ((80, 8, 22), (60, 4, 22), (0, 2, 14))
-"""From so many columns on: bytes of a field in a line, columns of its name."""
+"""(least width, bytes of a field on a line, columns of its name)."""
 _MOST_LINES = 4
-"""Lines of one field; what is longer is shortened in the middle. The plaintext, which is nowhere else, has more."""
+"""Most lines of one field; a longer one is cut in the middle. The plaintext gets more: it is shown nowhere else."""
 _MOST_OF_PLAINTEXT = 24
 _LEAST_WIDTH, _MOST_WIDTH = 40, 120
 
 
 def print_explained(result: Mapping[str, Any], source: str) -> None:
-    """One packet. `source` is where it came from."""
+    """Print one packet. `source`: where it came from."""
     out, result = console(most=80), printable_values(result, keep="\n")
     frame = bytes.fromhex(result["bytes"])
     cut = f", {len(frame)} of them captured" if result["wire_length"] > len(frame) else ""
@@ -62,7 +62,7 @@ def _print_step(out: Terminal, number: int, step: Mapping[str, Any]) -> None:
 
 
 def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: bool) -> Iterator[Text]:
-    """Offset, bytes, name, value: what does not fit goes on in the next lines. `bytes_too`: the step has some bytes."""
+    """Offset, bytes, name, value, on as many lines as needed. `bytes_too`: some field of the step has bytes."""
     _, size, room = next(shape for shape in _SHAPES if width >= shape[0])
     rows = _rows(field, size)
     place = f"{field['offset']:04x}" if field["offset"] is not None else ""
@@ -81,7 +81,7 @@ def _field_lines(field: Mapping[str, Any], width: int, colour: str, bytes_too: b
 
 
 def _rows(field: Mapping[str, Any], size: int) -> list[str]:
-    """A field's bytes, `size` a line; stars for those that are hidden."""
+    """A field's bytes, `size` on a line; asterisks replace hidden ones."""
     if field["hex"] is None:
         return [" ".join(["**"] * min(field["length"], size))] if field["length"] else []
     data = bytes.fromhex(field["hex"])
@@ -94,5 +94,5 @@ def _rows(field: Mapping[str, Any], size: int) -> list[str]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` columns, a word that is longer broken; one at least."""
+    """Lines of at most `width` columns, at least one; a word that is longer is broken."""
     return textwrap.wrap(text, max(width, 10), break_long_words=True, break_on_hyphens=False) or [""]

@@ -1,4 +1,4 @@
-"""`espsim explain DUMP` for people: each line of a dump, and beside each of its words what reads it and changes it."""
+"""`espsim explain DUMP` for people: each line of a dump, and for each word the field that it sets and its effect."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NUMBER = 5
 _WORD, _READS = 22, 21
 _LEAST = 20
 _MOST, _PIPE = 120, 80
-"""Columns on a terminal, and where nothing says how many there are."""
+"""Least columns on a terminal, and columns where the width is not known."""
 
 
 def print_dump(lines: Sequence[Mapping[str, Any]]) -> None:
-    """The table; `reads` is the kernel's field or attribute (include/uapi/linux/xfrm.h)."""
+    """Print the table. `reads`: the kernel's field or attribute (include/uapi/linux/xfrm.h)."""
     out = console(most=_MOST if sys.stdout.isatty() else _PIPE)
     width = min(out.width, 200)
     room = max(width - _NUMBER - _WORD - _READS, _LEAST)

@@ -1,7 +1,7 @@
-"""Tables that fit: one line a row where the width allows, else wrapped between words, else a row in lines of its own.
+"""Tables that fit the width: one line for each row if possible, else cells wrapped between words, else stacked rows.
 
-No word is ever cut or broken, because an id, an SA or a number that is cut is a wrong one. Where even the longest words
-do not fit beside each other, each row becomes a heading (its first cell) and a line a column below it.
+No word is ever cut or broken, because an id, an SA or a number that is cut is wrong. Where even the longest words do
+not fit side by side, rows are stacked: a heading (the first cell), and below it a line for each column.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _ENDLESS = 100_000
 _GAP = 2
 """Blanks between two columns."""
 _SENTENCE = 30
-"""Columns that are wider than this hold sentences or lists."""
+"""A column wider than this holds sentences or lists."""
 _READABLE = 16
-"""A column of sentences is not made narrower than this: lines of two words are harder to read than a stacked row."""
+"""Least width of a column of sentences: lines of two words are harder to read than a stacked row."""
 
 
 class Grid:
-    """A plain table: headers above, a row for each of `rows`. Cells are anything that `str` takes, or rich's Text.
+    """A plain table: headers, then `rows`. Cells are rich's Text, or anything that `str` takes.
 
-    `notes`: a sentence for each row, below it; an empty one is left out. `fewer`: where the columns do not fit, those
-    on the right are left out, and a line says which; else rows are stacked.
+    `notes`: a sentence below each row; an empty one is left out. `fewer`: if the columns do not fit, those on the right
+    are left out and a line names them, where otherwise rows would be stacked.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Grid:
         self.fewer = fewer
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Rich calls this with the width that there is."""
+        """Called by rich, with the width in `options`."""
         if self.title is not None:
             yield Text(self.title, style="italic")
         endless = getattr(console, "endless", False)
@@ -64,17 +64,17 @@ class Grid:
                 yield from _note(note, options.max_width)
 
     def _with_fewer(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """As many columns from the left as fit, two at least, then what was left out."""
+        """The columns from the left that fit, at least two, then the names of those left out."""
         for kept in range(len(self.headers) - 1, 1, -1):
             grid = Grid([h.plain for h in self.headers[:kept]], [row[:kept] for row in self.rows], notes=self.notes)
             if kept == 2 or grid._widths(options.max_width) is not None:
                 yield grid
                 left_out = ", ".join(header.plain for header in self.headers[kept:])
-                yield from _wrapped(f"left out for want of room: {left_out} (--wide shows all)", options.max_width, "")
+                yield from _wrapped(f"no room for: {left_out} (--wide shows all)", options.max_width, "")
                 return
 
     def _widths(self, room: int) -> list[int] | None:
-        """A width for each column; None: they do not fit beside each other."""
+        """A width for each column; None: they do not fit side by side."""
         columns = list(zip(self.headers, *self.rows, strict=True))
         natural = [max(cell.cell_len for cell in column) for column in columns]
         least = [
@@ -86,7 +86,7 @@ class Grid:
         if spare < 0:
             return None
         widths = least[:]
-        # Columns that need least get what they need first; the widest ones share what is left.
+        # The narrowest columns get all that they need first; the widest ones share what is left.
         for place in sorted(range(len(columns)), key=lambda n: natural[n] - least[n]):
             more = min(natural[place] - least[place], spare)
             widths[place] += more
@@ -116,7 +116,7 @@ def _note(note: str, room: int) -> Iterator[Text]:
 
 
 def _cell(cell: Any) -> Text:
-    """A cell's text, with its control characters escaped; a line feed in it begins a line."""
+    """A cell's text. A line feed in it begins a line; other control characters are escaped."""
     return cell if isinstance(cell, Text) else Text(printable(str(cell), keep="\n"))
 
 

@@ -1,4 +1,4 @@
-"""A frame's bytes with a border between its fields, sixteen a line, and the headers' names on the right.
+"""A frame's bytes, sixteen on a line, with borders between fields and the headers' names on the right.
 
     0010 |00 54|a6 f2|00 00|40|32|1e 77|c6 33 64 05|c0 00   IPv4 header
 
@@ -15,10 +15,10 @@ from rich.text import Text
 
 _ROW, _NARROW_ROW = 16, 8
 _ENOUGH = 80
-"""Columns that the longer lines need."""
+"""Columns that lines of sixteen bytes need."""
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")
 _LEAST_FOLDED = 4
-"""Lines of one field that are worth leaving out."""
+"""Least number of lines of one field that are left out."""
 _NAMES = 25
 """Columns of the names on the right."""
 
@@ -29,7 +29,7 @@ def colour_of(step: int) -> str:
 
 
 def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]], columns: int = _ENOUGH) -> list[Text]:
-    """Lines of at most 80 columns, or 56; a field belongs to the first step that has it."""
+    """Lines of at most 80 columns, or 56 if `columns` is less. A field belongs to the first step that has it."""
     page = _Page(frame, *owners(len(frame), steps), _ROW if columns >= _ENOUGH else _NARROW_ROW)
     lines: list[Text] = []
     folded = 0
@@ -44,7 +44,7 @@ def hexdump(frame: bytes, steps: Sequence[Mapping[str, Any]], columns: int = _EN
 
 
 def owners(length: int, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[int, int], set[int], dict[int, str]]:
-    """Which step has each byte, where fields begin, and which step's bytes begin there."""
+    """(step of each byte, offsets at which fields begin, name of the step whose bytes begin at an offset)."""
     owner: dict[int, int] = {}
     borders: set[int] = {0, length}
     names: dict[int, str] = {}
@@ -62,7 +62,7 @@ def owners(length: int, steps: Sequence[Mapping[str, Any]]) -> tuple[dict[int, i
 
 @dataclass(frozen=True)
 class _Page:
-    """A frame with who owns each byte, where fields begin or end, and the names of steps where they begin."""
+    """A frame with the step of each byte, the borders of fields, and the names of steps where their bytes begin."""
 
     frame: bytes
     owner: Mapping[int, int]
@@ -76,7 +76,7 @@ class _Page:
         return end < len(self.frame) and not any(at in self.borders for at in range(row, end + 1))
 
     def fold(self, row: int, folded: int) -> list[Text]:
-        """The lines that were left out before `row`: themselves where they are few."""
+        """A line in place of those left out before `row`; if they are few, the lines themselves."""
         if folded < _LEAST_FOLDED:
             return [self.line(at) for at in range(row - folded * self.size, row, self.size)]
         return [Text(f"     ... {folded * self.size:,} bytes more of it", style="dim")]

@@ -1,4 +1,4 @@
-"""What `espsim kit run` found, for a terminal: a row a group, what failed and why, what was skipped and why."""
+"""The result of `espsim kit run` for a terminal: a row for each group, then what failed or was skipped, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from espsim.report.terminal import console, table
 
 
 def print_kit_run(result: Mapping[str, Any]) -> None:
-    """Takes what `--json` prints."""
+    """Print a result of `espsim kit run --json`."""
     out = console()
     rows = [
         (group["title"], *(group[key] or "-" for key in ("passed", "failed", "skipped"))) for group in result["groups"]
@@ -29,7 +29,7 @@ def print_kit_run(result: Mapping[str, Any]) -> None:
 
 
 def print_kit_export(folder: str, manifest: Mapping[str, Any]) -> None:
-    """A row a group, and what to do next."""
+    """Print a row for each group, and what to do next."""
     out = console()
     counts = Counter(case["group"] for case in manifest["cases"])
     out.print(table(("group", "cases"), [(group["title"], counts[group["id"]]) for group in manifest["groups"]]))

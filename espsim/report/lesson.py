@@ -13,11 +13,11 @@ from espsim.explain.lessons.source import Lesson, Question
 from espsim.report.terminal import console, table
 
 _COLUMNS = 100
-"""Longer lines of text are tiresome to read."""
+"""Most columns of a line of text: longer lines are tiring to read."""
 
 
 class LessonPage:
-    """Prints a lesson part by part; `tell` is for `marks.play`. `echoes`: answers are not seen as they are typed."""
+    """Prints a lesson part by part; `marks.play` calls `tell`. `echoes`: print the answers, which no one sees typed."""
 
     def __init__(self, lesson: Lesson, *, echoes: bool) -> None:
         self._out = console(most=_COLUMNS)
@@ -26,7 +26,7 @@ class LessonPage:
         self._say(f"[bold]{lesson.number}. {lesson.title}[/bold]", markup=True)
 
     def tell(self, part: Step | Marked) -> None:
-        """The next part."""
+        """Print the next part."""
         if isinstance(part, Marked):
             self._mark(part)
         elif isinstance(part, RanCell):
@@ -39,11 +39,11 @@ class LessonPage:
                 self._say("\n" + _flowing(paragraph))
 
     def hint(self, question: Question) -> None:
-        """The first answer was wrong."""
+        """Print a hint after a wrong first answer."""
         self._say(f"not yet; a hint: {_flowing(question.hint)}")
 
     def end(self, marks: Sequence[Marked]) -> None:
-        """How it went."""
+        """Print how many answers were right."""
         self._say(f"\n{sum(mark.right for mark in marks)} of {len(marks)} right")
 
     def _mark(self, mark: Marked) -> None:
@@ -64,9 +64,9 @@ def print_lessons(rows: Sequence[Mapping[str, Any]]) -> None:
     """The list of `espsim lesson`."""
     out = console(most=_COLUMNS)
     out.print(table(("lesson", "name", "title", "questions", "minutes"), [list(row.values()) for row in rows]))
-    out.print("\nespsim lesson 1    runs one; espsim lesson plan is for who teaches a class")
+    out.print("\nespsim lesson 1    runs one; espsim lesson plan is a plan for teachers")
 
 
 def _flowing(text: str) -> str:
-    """A paragraph in one line, without the marks of bold letters."""
+    """A paragraph as one line, without Markdown's marks for bold."""
     return re.sub(r"\s*\n\s*", " ", text).replace("**", "")

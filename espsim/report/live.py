@@ -1,4 +1,4 @@
-"""What `espsim xfrm --live` found, for a terminal: lines that differ, lines that can't be compared, the count."""
+"""The result of `espsim xfrm --live` for a terminal: lines that differ, lines that can't be compared, the counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from espsim.report.terminal import console, table
 
 
 def print_live(result: Mapping[str, Any]) -> None:
-    """One row a line that differs or can't be compared; takes what `--json` prints."""
+    """Print a row for each line that differs or can't be compared. `result`: what `--json` prints."""
     out = console()
     counts, lines = result["counts"], result["lines"]
     out.print(f"kernel {result['kernel']} ({result['ip']}) beside the model's {result['model']}")
@@ -26,7 +26,7 @@ def print_live(result: Mapping[str, Any]) -> None:
 
 
 def _apart(live: str, model: str) -> tuple[str, str]:
-    """The rows of each that the other has not, in their order; "-" for none."""
+    """The rows that only one of the two has, in order; "-": none."""
     one, other = live.splitlines(), model.splitlines()
     left: list[str] = []
     right: list[str] = []

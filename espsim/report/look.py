@@ -1,4 +1,4 @@
-"""The look of what a browser shows: one style sheet, and the page's script, as they lie beside this file."""
+"""The style sheet of all pages, and the script of the explained packet's page. Both lie beside this file."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from importlib.resources import files
 
 
 def asset(name: str) -> str:
-    """`page.css` or `page.js`."""
+    """The text of a file in this folder, such as `page.css`."""
     return files("espsim.report").joinpath(name).read_text("utf-8")

@@ -1,10 +1,10 @@
-"""One explained packet as a page: one HTML file with its styles and its script, that fetches nothing.
+"""One explained packet as a page: one HTML file with its styles and its script, which fetches nothing.
 
-All that is told is in the markup, so that the page can be read, searched and printed without its script; the script
-shows one step at a time, lights up what belongs together and answers the questions from the data beside it.
+All text is in the markup, so that the page can be read, searched and printed without the script. The script shows one
+step at a time, highlights what belongs together, and answers the questions from the data in the page.
 
-What comes from a packet or a file is escaped text, or JSON without `<`, `>` and `&`. The policy in the head lets this
-very style sheet and this very script run, by their hashes, and nothing else.
+What comes from a packet or a file is escaped text, or JSON without `<`, `>` and `&`. The policy in the head allows
+this style sheet and this script, by their hashes, and nothing else.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _step(number: int, step: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_field(number: int, field: Mapping[str, Any]) -> str:
-    """The attributes that tie a field's places together."""
+    """The attributes by which the script finds all elements of a field."""
     place = f' data-at="{field["offset"]}" data-size="{field["length"]}"' if field["offset"] is not None else ""
     key = (
         f"{field['name']}/{field['hex']}/{field['length']}"[:80]
@@ -147,7 +147,7 @@ def _field_row(number: int, step: str, field: Mapping[str, Any]) -> str:
 
 
 def _tag(step: str, field: Mapping[str, Any]) -> str:
-    """A mark for what the frame does not carry as it is here."""
+    """A tag for a field whose value is not in the frame as it is shown."""
     if field["offset"] is not None or not (field["length"] or field["name"] in _UNSENT):
         return ""
     inside = step in _INSIDE or step.startswith("inner ")
@@ -155,12 +155,12 @@ def _tag(step: str, field: Mapping[str, Any]) -> str:
 
 
 _INSIDE = ("decryption", "trailer", "payload and trailer", "AGGFRAG header", "data blocks")
-"""Steps of the plaintext: its bytes travel, as a rule encrypted."""
+"""Steps that read the plaintext: its bytes are in the packet, usually encrypted."""
 _UNSENT = ("seq64", "high half", "ESN's high half", "Th", "Tl")
 
 
 def _digits(field: Mapping[str, Any]) -> str:
-    """A field's bytes; stars for those that are hidden."""
+    """A field's bytes in hex; asterisks replace hidden ones."""
     if field["hex"] is None:
         return (
             '<span aria-label="hidden">' + " ".join(["**"] * min(field["length"], 8)) + "</span>"
@@ -198,9 +198,9 @@ def _colour(colour: int | None) -> str:
 
 def _unsent(found: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-unsent"><h2 id="h-unsent">Not on the wire</h2>'
-    yield '<p class="n">Both ends work these out, and no packet carries them as they are here.</p>'
+    yield '<p class="n">Both ends compute these values; no packet carries them in this form.</p>'
     if not found["unsent"]:
-        yield "<p>The run came to none of them.</p>"
+        yield "<p>The run ended before any of them.</p>"
     for value in found["unsent"]:
         yield f'<h3>{escape(value["name"])} <span class="tag">not on the wire</span></h3>'
         yield f"<p>{escape(value['value'])}</p><p>"
@@ -230,10 +230,10 @@ def _save(save: Mapping[str, Any]) -> Iterator[str]:
     yield '<section aria-labelledby="h-save"><h2 id="h-save">Take it away</h2>'
     yield from _lines(
         [
-            f"{save['frames_left_out']} frames before are not in the capture." if save["frames_left_out"] else "",
-            "The frame is too long to be in this page." if save["capture"] is None else "",
+            f"{save['frames_left_out']} earlier frames are not in the capture." if save["frames_left_out"] else "",
+            "The frame is too long for this page." if save["capture"] is None else "",
             f"{save['sas_left_out']} SAs are left out." if save["sas_left_out"] else "",
-            "The keys are in this page: give it to no one who may not have them." if save["keys"] else
+            "The keys are in this page: do not give it to anyone who may not have them." if save["keys"] else
             "No key is in this page. espsim explain --show-keys puts them in.",
         ]
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The four questions of a page: their switches, their answers as tables, and places for the script to draw in."""
+"""The four questions of a page: their switches, their answers as tables, and the elements that the script draws in."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _begin(ident: str, title: str) -> str:
 
 
 def _says(ident: str) -> str:
-    """Where the script says an answer."""
+    """The element in which the script prints an answer."""
     return f'<output class="says js-only" id="{ident}-says" aria-live="polite"></output>'
 
 
 def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], ident: str = "") -> str:
-    """Cells are markup already."""
+    """A table. Cells are markup; `name` and `head` are text."""
     top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>" for row in rows
@@ -43,11 +43,11 @@ def _table(name: str, head: Sequence[str], rows: Sequence[Sequence[str]], ident:
 def _flip(flip: Mapping[str, Any] | None, found: Mapping[str, Any]) -> Iterator[str]:
     yield _begin("flip", "one bit flips on the way?")
     if flip is None:
-        yield "<p>This frame is not one whole packet of a usual length of headers, so nothing was run.</p></section>"
+        yield "<p>Nothing was run: the frame must be one whole packet with headers of usual length.</p></section>"
         return
     who = "The peer opens it" if found["sealed"] else "The SAs are as they were before it came"
-    yield f'<p class="n">{who}; each bit was a run of its own, through software\'s path. Checksums of IP and UDP '
-    yield "are not judged here: a host drops what fails them before it looks at ESP.</p>"
+    yield f'<p class="n">{who}. Each bit was flipped in a run of its own, without a device. Checksums of IP and UDP '
+    yield "are not checked here: a host drops packets that fail them before it looks at ESP.</p>"
     yield '<div class="bar js-only"><label><input type="checkbox" id="flip-on" role="switch"> flip</label>'
     last = flip["length"] - 1
     yield f'<label>byte <input type="number" id="flip-byte" min="0" max="{last}" value="{last}"></label>'
@@ -72,7 +72,7 @@ def _twice(twice: Mapping[str, Any]) -> Iterator[str]:
     yield _begin("twice", "it comes twice, late, or very late?")
     size = f"a window of {twice['size']}" + ("" if twice["own_window"] else " (the SA has none, or there is no SA)")
     number = f"number {twice['seq']}" + ("" if twice["own_number"] else " (not the packet's own)")
-    yield f'<p class="n">Runs with {escape(size)} and {escape(number)}, on SAs made up for it.</p>'
+    yield f'<p class="n">Runs with {escape(size)} and {escape(number)}, on SAs made for this question.</p>'
     yield '<div class="bar js-only"><fieldset><legend>It comes</legend>'
     names = list(dict.fromkeys(case["name"] for case in twice["cases"]))
     for name in names:
@@ -99,7 +99,7 @@ def _verdict(name: str) -> str:
 def _mask(mask: Mapping[str, Any]) -> Iterator[str]:
     yield _begin("mask", "two SAs have one SPI, and a device looks at a part of it?")
     yield f'<p class="n">The table of {escape(mask["device"])} (model {escape(mask["model"])}): slot = SPI &amp; mask, '
-    yield "and the slot's whole SPI is compared afterwards. A and B have one SPI; the others have another.</p>"
+    yield "and then the slot's whole SPI is compared. A and B have the same SPI; the others have other SPIs.</p>"
     yield '<div class="js-only"><label>bits of the mask '
     yield '<input type="range" id="mask-bits" min="1" max="16" step="1" value="8"></label></div>'
     yield _says("mask")
@@ -127,7 +127,7 @@ def _mask(mask: Mapping[str, Any]) -> Iterator[str]:
 
 def _who(who: Mapping[str, Any]) -> Iterator[str]:
     yield _begin("who", f"someone else wants the SPI {who['spi']}?")
-    yield '<p class="n">Requests to a model of one network namespace, under each rule of SPI uniqueness.</p>'
+    yield '<p class="n">Requests to a model of one network namespace, under each policy of SPI uniqueness.</p>'
     yield '<div class="bar js-only"><label><input type="checkbox" id="who-dir" role="switch"> '
     yield "requests say their direction</label></div>"
     yield _says("who")

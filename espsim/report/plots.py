@@ -1,4 +1,4 @@
-"""Curves, drawn with matplotlib: an extra that is imported here and only when something is drawn."""
+"""Curves, drawn with matplotlib. It is an extra, and is imported only here and only to draw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COLOURS = {"duplicate": "#2f6f9f", "alias": "#d9480f", "overflow": "#5c940d", "
 
 
 def image_format(path: str) -> str:
-    """png or svg, by the file's name. InputError for another."""
+    """png or svg, by the file's name. InputError: it is neither."""
     ending = path.rpartition(".")[2].lower()
     if ending not in ("png", "svg"):
         raise InputError("a plot is .png or .svg", where=path)
@@ -20,9 +20,9 @@ def image_format(path: str) -> str:
 
 
 def draw_odds(title: str, sizes: Sequence[int], curves: Sequence[Mapping[str, Any]], fmt: str) -> bytes:
-    """Chance by number of SAs, one line an event, its 95 % interval shaded where it was drawn at random.
+    """Chance by number of SAs, one line for each event; the 95 % interval is shaded where the chance is sampled.
 
-    `curves[i]` has `chance`, `low`, `high` of each event at `sizes[i]`. InputError where matplotlib is not installed.
+    `curves[i]` has `chance`, `low`, `high` of each event at `sizes[i]`. InputError: matplotlib is not installed.
     """
     figure = new_figure(width=8, height=4.5)
     axes = figure.subplots()
@@ -40,7 +40,7 @@ def draw_odds(title: str, sizes: Sequence[int], curves: Sequence[Mapping[str, An
 
 
 def need_matplotlib() -> None:
-    """InputError where matplotlib is not installed: for a command to ask before it works."""
+    """InputError: matplotlib is not installed. A command calls this before it starts to work."""
     try:
         import matplotlib.figure  # noqa: F401, PLC0415 - an extra
     except ImportError:
@@ -48,7 +48,7 @@ def need_matplotlib() -> None:
 
 
 def new_figure(*, width: float, height: float) -> Any:
-    """An empty figure, sizes in inches. InputError where matplotlib is not installed."""
+    """An empty figure, sizes in inches. InputError: matplotlib is not installed."""
     need_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -61,6 +61,6 @@ def new_figure(*, width: float, height: float) -> Any:
 def image_of(figure: Any, fmt: str) -> bytes:
     """A figure as the bytes of a file."""
     image = io.BytesIO()
-    # No date, and names that don't change: one command draws one file.
+    # Without a date and with fixed names: the same command draws the same bytes.
     figure.savefig(image, format=fmt, metadata={"Date": None} if fmt == "svg" else {"Software": None})
     return image.getvalue()

@@ -23,13 +23,16 @@ _FATES = {
 
 
 def print_both(result: Mapping[str, Any]) -> None:
-    """A row for policies with one answer: Android's calls, the second connection by model; then the conclusion."""
+    """A row for each group of policies with the same answers: Android's calls, the second connection by model.
+
+    Then the conclusion.
+    """
     out = console()
     _head(out, result)
     out.print(table(*both_table(result)))
     assumed = both_assumed(result)
     if assumed:
-        out.print(f"{len(assumed)} values that models call unknown were assumed (--json lists them)")
+        out.print(f"{len(assumed)} values that are unknown in the models were assumed (--json lists them)")
     out.print()
     for line in result["conclusion"]:
         out.print(f"{line['topic']}: {line['meaning']}", markup=False)
@@ -50,12 +53,12 @@ def both_table(result: Mapping[str, Any]) -> tuple[Sequence[str], list[tuple[Any
 
 
 def both_assumed(result: Mapping[str, Any]) -> list[str]:
-    """What the models' runs assumed, each once."""
+    """Everything that the models' runs assumed, each once."""
     return sorted({text for cell in result["cells"] for text in cell["assumptions"]})
 
 
 def print_default(result: Mapping[str, Any]) -> None:
-    """A row a default and toggle, a column a party."""
+    """A row for each default and toggle, a column for each party."""
     out = console()
     _head(out, result)
     out.print(table(*default_table(result)))
@@ -68,7 +71,7 @@ def print_default(result: Mapping[str, Any]) -> None:
 
 DEFAULT_LEGEND = (
     "dir: works once its requests say dir in and dir out; toggle: works once the host sets the toggle.",
-    "A toggle is for the whole host: once it is set, the others fare as under the rule that it sets.",
+    "A toggle is for the whole host: once it is set, every other party lives under the toggle's rule, too.",
 )
 
 
@@ -88,7 +91,7 @@ def _head(out: Terminal, result: Mapping[str, Any]) -> None:
 
 
 def _android(cell: Mapping[str, Any]) -> str:
-    """What Android's two ALLOCSPI got: they come first, and no device has a say in them."""
+    """The results of Android's two ALLOCSPI. They come first, and are the same whatever the device."""
     return ", ".join(asked["errno"] or "OK" for asked in cell["requests"][:2])
 
 

@@ -1,4 +1,4 @@
-"""A manual page in the roff of man(7), from what a command says of itself. Computes nothing."""
+"""A manual page in roff, with the macros of man(7), from a command's own help. Computes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Manual:
-    """One page. `text` are the paragraphs of a help text, those of `(True, lines)` kept line by line."""
+    """One page. `text`: the paragraphs of a help text; the lines of a `(True, lines)` are not joined."""
 
     name: str
     short: str
@@ -28,7 +28,7 @@ def roff(page: Manual) -> str:
 
 def _lines(page: Manual) -> Iterator[str]:
     yield f'.TH "{_quoted(page.name.upper())}" 1 "" "espsim {_quoted(page.version)}" "espsim"'
-    yield ".ad l"  # names and paths are long: blanks between words would be, too
+    yield ".ad l"  # left-aligned: with long names and paths justified lines would have wide gaps
     yield ".nh"
     yield ".SH NAME"
     yield f"{escaped(page.name)} \\- {escaped(page.short)}"
@@ -63,7 +63,7 @@ def _listed(title: str, items: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    r"""Text that roff prints as it is: `\` and `-` escaped, no line that begins a request."""
+    r"""Text that roff prints unchanged: `\` and `-` are escaped, and no line begins a request."""
     plain = re.sub(r"\s*\n\s*", " ", text) if "\n" in text else text
     plain = plain.replace("\\", r"\e").replace("-", r"\-").replace("'", r"\(aq").replace("`", r"\(ga")
     plain = plain.replace("^", r"\(ha").replace("~", r"\(ti")

@@ -1,6 +1,6 @@
-"""Answers of `espsim run` for people, from its JSON: a table a variant, and below each row what it means.
+"""Answers of `espsim run` for people, from its JSON: a table for each variant, and below each row what it means.
 
-Policies with one answer share a row. Errnos and counters have their whole names, so that a mail needs no legend.
+Policies with the same answer share a row. Errnos and counters have their whole names, so that a mail needs no legend.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from espsim.report.terminal import Terminal, console, table, wire_line
 
 Cell = Mapping[str, Any]
 _GOOD, _BAD = "green", "red"
-NOT_JUDGED = "no answer is judged, for what is expected is of packets that all arrive, once and in order"
+NOT_JUDGED = "no answer is judged, because expectations assume that all packets arrive, once and in order"
 
 
 def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
-    """One scenario: `about` has name, question, source and choice."""
+    """Print one scenario. `about` has name, question, source and choice."""
     out, about, cells = console(), printable_values(about), printable_values(cells)
     out.print(f"{name_of(about)}: {about['question']}", markup=False, style="bold")
     out.print(f"source: {about['source']}", markup=False)
@@ -34,13 +34,13 @@ def print_scenario(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
 
 
 def name_of(about: Mapping[str, Any]) -> str:
-    """A scenario's name: the thread's have a large S."""
+    """A scenario's name for people: S02 for the thread's s02."""
     name = str(about["name"])
     return name[0].upper() + name[1:] if re.fullmatch(r"s\d\d[a-z]?", name) else name
 
 
 def print_conclusion(conclusion: Sequence[tuple[str, str]]) -> None:
-    """What each policy means, (policy, sentences)."""
+    """Print what each policy means: (policy, sentences)."""
     out = console()
     out.print("What follows", style="bold")
     for policy, sentences in conclusion:
@@ -49,7 +49,7 @@ def print_conclusion(conclusion: Sequence[tuple[str, str]]) -> None:
 
 
 def print_live(kernel: Mapping[str, Any]) -> None:
-    """How far the running kernel agrees with the model of it, and what it was not asked, a line a reason."""
+    """Print how far the running kernel agrees with its model, and what it was not asked, a line for each reason."""
     out = console()
     asked = kernel["agree"] + kernel["differ"]
     first, *rest = live_lines(kernel)
@@ -60,7 +60,7 @@ def print_live(kernel: Mapping[str, Any]) -> None:
 
 
 def live_lines(kernel: Mapping[str, Any]) -> Iterator[str]:
-    """How many cells the running kernel was asked and how it answered; then what it was not asked, by the reason."""
+    """How many cells the running kernel was asked, how many agree, and what it was not asked, by reason."""
     asked = kernel["agree"] + kernel["differ"]
     yield (
         f"live: kernel {kernel['kernel']} beside the model's {kernel['model']}: {asked} asked, {kernel['agree']} agree,"
@@ -72,25 +72,25 @@ def live_lines(kernel: Mapping[str, Any]) -> Iterator[str]:
 
 
 def print_verdict(cells: Sequence[Cell]) -> None:
-    """What was expected and did not come, and how many cells were compared."""
+    """Print the expectations that were not met, and how many cells were compared."""
     out, cells = console(), printable_values(cells)
     for line in missed(cells):
         out.print(line, markup=False, style=_BAD)
     compared = [cell for cell in cells if cell["as_expected"] is not None]
     if compared and len(compared) < len(cells):
-        out.print("open = neither the thread nor a kernel fixes this answer: it is espsim's choice")
+        out.print("open: neither the thread nor a kernel fixes this answer; it is espsim's choice")
     text, good = verdict(cells)
     out.print(text, style="" if good is None else _GOOD if good else _BAD)
 
 
 def missed(cells: Sequence[Cell]) -> Iterator[str]:
-    """What was expected and did not come, a line each."""
+    """The expectations that were not met, a line for each."""
     for cell in cells:
         yield from _failures(cell)
 
 
 def verdict(cells: Sequence[Cell]) -> tuple[str, bool | None]:
-    """How many cells ran, and whether they came as expected: None where no answer is fixed for any of them."""
+    """How many cells ran, and whether their answers are as expected; None: no answer is fixed for any of them."""
     compared = [cell for cell in cells if cell["as_expected"] is not None]
     bad = sum(not cell["ok"] for cell in cells)
     ran = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} run"
@@ -103,7 +103,7 @@ def verdict(cells: Sequence[Cell]) -> tuple[str, bool | None]:
 
 
 def notes_for(choice: str, policies: Collection[str]) -> Iterator[str]:
-    """The sentences of a scenario's `choice` that are about no policy, or about one that runs."""
+    """The sentences of a scenario's `choice` that name no policy, or one that runs."""
     names = r"rfc2401|rfc4301(?:-spi0)?|sa-dir|split|full-4301|freebsd|openbsd|linux-[\d.]+|FreeBSD|OpenBSD"
     for sentence in re.split(r"(?<=\.) +", choice):
         named = {name.lower() for name in re.findall(rf"(?<![\w-])(?:{names})(?![\w-])", sentence)}
@@ -139,12 +139,12 @@ def _print_variant(out: Terminal, variant: str, cells: Sequence[Cell], *, alone:
 
 
 def wire_lines(cells: Sequence[Cell]) -> list[str]:
-    """What the faults of the wire did to the packets, once where it is the same in all cells."""
+    """What the faults of the wire did to the packets; one line if it is the same in all cells."""
     return list(dict.fromkeys(wire_line(cell["wire"], "packets") for cell in cells if "wire" in cell))
 
 
 def variant_table(cells: Sequence[Cell]) -> tuple[Sequence[str], list[tuple[Any, ...]], list[str]]:
-    """(headers, rows, what each row means): policies with one answer share a row."""
+    """(headers, rows, what each row means). Policies with the same answer share a row."""
     models = any(cell["model"] != "software" for cell in cells)
     rows, notes = [], []
     for same in answers_alike(cells):
@@ -157,7 +157,7 @@ def variant_table(cells: Sequence[Cell]) -> tuple[Sequence[str], list[tuple[Any,
 
 
 def answers_alike(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """The cells of a variant that have one answer, together."""
+    """The cells of a variant, in groups with the same answer."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((*_columns(cell), cell["meaning"]), []).append(cell)
@@ -165,7 +165,7 @@ def answers_alike(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
 
 
 def _print_trace(out: Terminal, cell: Cell) -> None:
-    """A line a packet, then which were lost."""
+    """Print a line for each packet, then which were lost."""
     title, headers, rows, bad = trace_table(cell)
     out.print(title, markup=False)
     out.print(table(headers, rows))
@@ -188,12 +188,12 @@ def trace_table(cell: Cell) -> tuple[str, Sequence[str], list[tuple[Any, ...]], 
 
 
 def _number(packet: Mapping[str, Any]) -> str:
-    """The number on the wire, after the high half that the receiver inferred where the SA has ESN: `1:4294967294`."""
+    """The number on the wire; with ESN the inferred high half precedes it: `1:4294967294`."""
     return f"{packet['seq']}" if packet["seq_hi"] is None else f"{packet['seq_hi']}:{packet['seq']}"
 
 
 def _window(window: Mapping[str, Any] | None) -> str:
-    """The highest sixteen numbers of a window, the highest on the right: `#` seen."""
+    """The highest sixteen numbers of a window, the highest on the right. `#`: seen."""
     if window is None:
         return "-"
     return str(window["drawn"])[-16:] if window["size"] else "no window"
@@ -219,7 +219,7 @@ def _packets(cell: Cell) -> str:
 
 
 def fate(packet: Mapping[str, Any]) -> str:
-    """What became of a packet: its verdict, Linux's counter, and how a device's failure surfaces."""
+    """A packet's fate: its verdict, Linux's counter, and how a device's failure surfaces."""
     if packet["verdict"] in ("DELIVERED", "SENT"):
         return str(packet["verdict"]).lower()
     words = [packet["verdict"], packet["linux_counter"] or "no counter"]
@@ -237,7 +237,7 @@ def _run_lengths(parts: Sequence[tuple[str, int]]) -> str:
 
 
 def _expected(cells: Sequence[Cell]) -> Text:
-    """Whether these came as expected: of cells that share a row some may have no fixed answer."""
+    """Whether the answers are as expected. Of cells that share a row some may have no fixed answer."""
     if not all(cell["ok"] for cell in cells):
         return Text("NO", style=_BAD)
     fixed = [cell["policy"] for cell in cells if cell["as_expected"] is not None]

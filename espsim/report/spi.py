@@ -19,7 +19,7 @@ _MEANING = {
 
 
 def print_spi(result: Mapping[str, Any]) -> None:
-    """The chances, the SAs that make a duplicate likely, and what a hash loses."""
+    """Print the chances, the number of SAs that makes a duplicate likely, and what a hash table loses."""
     out, result = console(), printable_values(result)
     span = result["spi_range"]
     out.print(

@@ -1,4 +1,4 @@
-"""What came of a storm, for a terminal and drawn, from the JSON of `espsim run`."""
+"""The result of a storm, for a terminal and as a drawing, from the JSON of `espsim run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEAD = ("policy", "model", "sent", "lost", "drops", "most SAs in the device", "d
 
 
 def print_storm(about: Mapping[str, Any], cells: Sequence[Cell]) -> None:
-    """One storm: what was lost and why, the most SAs in the device, what would have lost nothing, and the time."""
+    """Print one storm: what was lost and why, the most SAs in the device, what would have lost nothing, a timeline."""
     out, about, cells = console(), printable_values(about), printable_values(cells)
     out.print(f"{about['name']}: {about['question']}", markup=False, style="bold")
     out.print(f"source: {about['source']}", markup=False)
@@ -53,7 +53,7 @@ def _print_cell(out: Terminal, cell: Cell) -> None:
 
 
 def unmet(cell: Cell) -> Iterator[str]:
-    """What was expected and did not come."""
+    """The expectations that were not met."""
     for failure in cell["failures"]:
         yield f"expected {failure['key']} {failure['expected']}, got {failure['got']}"
 
@@ -71,7 +71,7 @@ def facts_of(cell: Cell) -> Iterator[str]:
 
 
 def _print_timeline(out: Terminal, bins: Sequence[Mapping[str, Any]]) -> None:
-    """A row a stretch of time in which something was lost, or the device's SAs were not as before."""
+    """Print a row for each interval in which packets were lost or the number of SAs in the device changed."""
     most = max((sum(each["drops"].values()) for each in bins), default=0)
     rows, before = [], None
     for each in bins:
@@ -93,7 +93,7 @@ def _print_story(out: Terminal, story: Mapping[str, Any], *, of_many: bool) -> N
 
 
 def story_table(story: Mapping[str, Any], *, of_many: bool) -> tuple[str, Sequence[str], list[tuple[Any, ...]]]:
-    """(title, headers, rows) of what one node went through; `of_many`: of those that were not traced."""
+    """(title, headers, rows): what happened to one node. `of_many`: the other nodes were not traced."""
     which = "the node that lost most" if of_many else "a node that lost packets"
     title = f"{which}: node {story['node']} ({story['address']}), {story['lost']:,} packets"
     rows = [(f"{event['time']:.3f}", event["who"], event["what"]) for event in story["events"]]
@@ -101,7 +101,7 @@ def story_table(story: Mapping[str, Any], *, of_many: bool) -> tuple[str, Sequen
 
 
 def draw_storm(about: Mapping[str, Any], cells: Sequence[Cell], fmt: str) -> bytes:
-    """Drops by counter over time, and the SAs in the device, a panel a cell."""
+    """Drops by counter over time, and the SAs in the device: a panel for each cell."""
     figure = new_figure(width=9, height=2.2 + 2.2 * len(cells))
     figure.suptitle(printable_values(about["question"]))
     for number, cell in enumerate(cells):

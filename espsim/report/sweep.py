@@ -1,4 +1,4 @@
-"""What a sweep found, for a terminal, as CSV and drawn, from the JSON of `espsim sweep report`."""
+"""The result of a sweep for a terminal, as CSV and as a drawing, from the JSON of `espsim sweep report`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _MOST_DRAWN = 10
 
 
 def print_run(result: Mapping[str, Any], path: str) -> None:
-    """How a sweep ended."""
+    """Print how a sweep ended."""
     out, result = console(), printable_values(result)
     before = f", {result['there_before']:,} of them there before" if result["there_before"] else ""
     out.print(f"{result['study']}: {result['done']:,} of {result['tasks']:,} rows{before}", markup=False)
     if result["failed"]:
-        out.print(f"{result['failed']:,} say that their task failed: `espsim sweep report` shows why", markup=False)
+        out.print(f"{result['failed']:,} of them failed: `espsim sweep report` shows why", markup=False)
     out.print(f"espsim sweep report {printable_values(path)}", markup=False)
 
 
 def print_studies(studies: Sequence[Mapping[str, Any]]) -> None:
-    """The built-in studies."""
+    """Print the built-in studies."""
     rows = [(s["name"], f"{s['tasks']:,}", s["question"]) for s in studies]
     console().print(table(("study", "tasks", "question"), rows))
 
 
 def print_kinds(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The kinds of questions and their axes."""
+    """Print the kinds of questions, with their axes."""
     out = console()
     for kind in dict.fromkeys(row["kind"] for row in rows):
         own = [row for row in rows if row["kind"] == kind]
@@ -47,7 +47,7 @@ def _default(row: Mapping[str, Any]) -> str:
 
 
 def print_sweep(result: Mapping[str, Any], most: int) -> None:
-    """The question, where the answer changes, the medians of the first `most` points, and what failed."""
+    """Print the question, where the answer changes, the medians of the first `most` points, and what failed."""
     out, result = console(), printable_values(result)
     out.print(f"{result['study']}: {result['question']}", markup=False, style="bold")
     for line in heading(result):
@@ -64,8 +64,8 @@ def print_sweep(result: Mapping[str, Any], most: int) -> None:
 
 
 def heading(result: Mapping[str, Any]) -> Iterator[str]:
-    """How far the sweep is, and what all tasks have in common."""
-    state = "finished" if result["complete"] else "not finished: run it again to go on"
+    """How many tasks are done, and what all tasks have in common."""
+    state = "finished" if result["complete"] else "not finished: the same command goes on with it"
     failed = f", {result['failed']:,} failed" if result["failed"] else ""
     repeats = f", {result['repeats']:,} at each point" if result["repeats"] > 1 else ""
     quick = ", the quick form" if result["quick"] else ""
@@ -81,7 +81,7 @@ def varied(result: Mapping[str, Any]) -> list[str]:
 
 
 def change_table(result: Mapping[str, Any]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    """(headers, rows): what the answer is and where it changes. Points that fare alike share a row."""
+    """(headers, rows): the answer, and where it changes. Points with the same answers share a row."""
     along, others = result["along"], [name for name in varied(result) if name != result["along"]]
     alike: dict[str, list[str]] = {}
     for group in result["changes"]:
@@ -104,7 +104,7 @@ def _stretches(group: Mapping[str, Any], along: str | None) -> Iterator[str]:
 def point_table(
     result: Mapping[str, Any], points: Sequence[Mapping[str, Any]]
 ) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    """(headers, rows): the values that are shown of each point, a median and its interval where they differ."""
+    """(headers, rows): the values of each point; a median with its interval, where the repeats differ."""
     axes = varied(result)
     shown = [name for name in result["shown"] if any(name in point["values"] for point in points)]
     rows = [
@@ -126,7 +126,7 @@ def value_text(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A number of three or four digits, a word as it is."""
+    """A number to three or four digits; a word unchanged."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -135,7 +135,7 @@ def text_of(value: Any) -> str:
 
 
 def failures(result: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """The rows that failed, by why."""
+    """The rows that failed, by reason."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in result["rows"]:
         if row["error"] is not None:
@@ -152,7 +152,7 @@ def _print_failures(out: Terminal, result: Mapping[str, Any]) -> None:
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
-    """A line a row: its place, its point, which repeat, the answer, every value, and why it failed."""
+    """A line for each row: its place, its point, its repeat, the answer, every value, and why it failed."""
     axes = list(result["axes"])
     names = list(dict.fromkeys(name for row in result["rows"] for name in row["result"] or ()))
     text = io.StringIO()
@@ -170,7 +170,7 @@ def csv_text(result: Mapping[str, Any]) -> str:
 
 
 def lines_of(result: Mapping[str, Any]) -> dict[str, list[tuple[Any, float, float, float]]]:
-    """(where on the axis, median, low, high) of the headline value, for each combination of the other axes."""
+    """The headline value as (place on the axis, median, low, high), for each combination of the other axes."""
     along, name = result["along"], result["headline"]
     others = [axis for axis in varied(result) if axis != along]
     lines: dict[str, list[tuple[Any, float, float, float]]] = {}
@@ -184,13 +184,13 @@ def lines_of(result: Mapping[str, Any]) -> dict[str, list[tuple[Any, float, floa
 
 
 def is_log(places: Sequence[Any]) -> bool:
-    """Whether numbers on an axis are better drawn by their logarithm."""
+    """Whether an axis should be logarithmic."""
     numbers = [p for p in places if isinstance(p, int | float)]
     return len(numbers) == len(places) > 2 and min(numbers) > 0 and max(numbers) / min(numbers) >= 20
 
 
 def draw_sweep(result: Mapping[str, Any], fmt: str) -> bytes:
-    """The headline value's medians, a line for each combination of the other axes; lines that are alike are one."""
+    """The headline value's medians: a line for each combination of the other axes; equal lines are one."""
     figure = new_figure(width=9, height=5)
     axes = figure.subplots()
     places = result["axes"].get(result["along"], [0])
@@ -216,5 +216,5 @@ def draw_sweep(result: Mapping[str, Any], fmt: str) -> bytes:
 
 
 def label_of(names: Sequence[str]) -> str:
-    """A few names, and how many more."""
+    """The first two names, and how many more there are."""
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")

@@ -1,4 +1,4 @@
-"""Results for a terminal. Takes the dictionaries that `--json` prints, so both always say the same."""
+"""Results for a terminal, from the dictionaries that `--json` prints: both always say the same."""
 
 from __future__ import annotations
 
@@ -15,36 +15,35 @@ from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
 from espsim.report.grid import Grid
 
 _PIPE_WIDTH = 200
-"""Columns of a sentence in a pipe or a file, where nothing says how many there are."""
+"""Columns of a sentence in a pipe or a file, where the width is not known."""
 _WIDE = 100_000
 _MOST_SHOWN = 40
-"""Causes and notes of a summary; a run over thousands of SAs has thousands."""
+"""Most causes and notes in a summary: a run over thousands of SAs has thousands."""
 _asked: int | None = None
 
 
 def use_width(columns: int | None) -> None:
-    """How wide every later `console` is: `--width` and `--wide`; None: as wide as the terminal, or COLUMNS."""
+    """Set the width of every later `console` (`--width`). None: that of the terminal, or COLUMNS."""
     global _asked  # noqa: PLW0603 - one command line has one width
     _asked = columns
 
 
 def use_any_width() -> None:
-    """`--wide`: a row is one line, however long."""
+    """`--wide`: every row is one line, however long."""
     use_width(_WIDE)
 
 
 class Terminal(Console):
-    """A console that breaks lines between words only and leaves no blanks at the ends of lines in a pipe.
+    """A console that breaks lines between words only, and prints no trailing blanks into a pipe.
 
-    `endless`: nothing says how wide it is, so that a table's rows are one line each, whatever their length.
+    `endless`: its width is not known, so every row of a table is one line, however long.
     """
 
     endless = False
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As Console.print, but that a word which is longer than a line stays whole, and markup is asked for.
-
-        Control characters are shown escaped.
+        """As Console.print, with three differences: a word longer than a line is not broken, markup is off by default,
+        and control characters are shown escaped.
         """
         objects = tuple(printable(item, keep="\n") if isinstance(item, str) else item for item in objects)
         if self.is_terminal:
@@ -66,7 +65,7 @@ class Terminal(Console):
 
 
 def _breaks(line: str, room: int) -> list[int]:
-    """Where a line goes on in the next one: at the start of a word that has no room left."""
+    """The places where a line is broken: each is the start of a word that does not fit any more."""
     indent = len(line) - len(line.lstrip())
     places, column = [], indent
     for word in re.finditer(r"\S+\s*", line):
@@ -78,7 +77,7 @@ def _breaks(line: str, room: int) -> list[int]:
 
 
 def console(most: int | None = None) -> Terminal:
-    """A page on standard output, as wide as was asked for, as COLUMNS says, or as the terminal is; `most` columns."""
+    """A page on standard output. Its width: `--width`, else COLUMNS, else the terminal's; at most `most` columns."""
     width = _asked
     if width is None and os.environ.get("COLUMNS", "").isdecimal():
         width = max(1, int(os.environ["COLUMNS"]))
@@ -98,7 +97,7 @@ def table(
     headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, notes: Sequence[str] = (),
     fewer: bool = False,
 ) -> Grid:  # fmt: skip
-    """A plain table that fits (grid.py): `notes` go below their rows; `fewer` leaves columns out before it stacks."""
+    """A plain table that fits (grid.py). `notes` go below their rows. `fewer`: leave columns out, don't stack rows."""
     return Grid(headers, rows, title=title, notes=notes, fewer=fewer)
 
 
@@ -190,13 +189,13 @@ def _print_mtu(out: Console, mtu: Mapping[str, Any]) -> None:
 
 
 def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
-    """What packets of IP-TFS carried, what that costs, how long it takes, and what went wrong."""
+    """What IP-TFS packets carried, the overhead, how long inner packets waited, and what went wrong."""
     if carried is None:
         return
     waiting = carried["waiting_ms"]
     out.print(
         f"IP-TFS: {carried['packets']} ESP packets, {carried['inner']} inner packets, {carried['fragments']} parts of"
-        f" some; {carried['overhead']} bytes more than inside; they waited {waiting['mean']:.3f} ms in the mean,"
+        f" cut ones; {carried['overhead']} bytes of overhead; inner packets waited {waiting['mean']:.3f} ms on average,"
         f" {waiting['max']:.3f} ms at most"
     )
     wrong = ("reordered", "lost", "late", "incomplete", "refused", "dropped")
@@ -204,11 +203,11 @@ def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
     if said:
         out.print(f"IP-TFS: {said}")
     if carried.get("refused"):
-        out.print("IP-TFS: refused are inner packets that selector or policies refuse; the ESP packets are DELIVERED")
+        out.print("IP-TFS: selector or policies refused inner packets; the ESP packets count as DELIVERED")
 
 
 def print_engine(out: Terminal, result: Mapping[str, Any]) -> None:
-    """Who sealed and opened, and how many packets each did where that was more than one engine."""
+    """The engine that sealed and opened; where several did, the packets of each."""
     isa = f"; {result['engine_isa']}" if result["engine_isa"] else ""
     out.print(f"engine: {result['engine']} ({result['engine_version']}{isa})", markup=False)
     if "engines" in result:

@@ -1,4 +1,4 @@
-"""What replay window a capture needs, for a terminal and drawn, from the JSON of `espsim window`."""
+"""Which replay window a capture needs, for a terminal and as a drawing, from the JSON of `espsim window`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _MOST_DRAWN = 8
 Rows = tuple[Sequence[str], list[tuple[Any, ...]]]
 
 
-COUNTED = "a loss shows as XfrmInStateSeqError, with extended numbers as XfrmInStateProtoError (--sad knows)"
+COUNTED = "a loss counts as XfrmInStateSeqError, with ESN as XfrmInStateProtoError (--sad knows which)"
 
 
 def print_window(result: Mapping[str, Any], most: int) -> None:
-    """The verdict, a row a stream, and what each window loses."""
+    """Print the verdict, a row for each stream, and what each window loses."""
     out = console()
     streams = result["streams"]
     out.print(verdict(result))
@@ -47,12 +47,12 @@ def verdict(result: Mapping[str, Any]) -> str:
 
 
 def unfollowed(result: Mapping[str, Any]) -> str:
-    """How many packets were of streams that are too many."""
-    return f"{result['unfollowed']:,} packets were of further SPIs, which are not followed"
+    """The number of packets of streams beyond the most that are followed."""
+    return f"{result['unfollowed']:,} packets have further SPIs, which are not followed"
 
 
 def stream_table(streams: Sequence[Mapping[str, Any]]) -> Rows:
-    """(headers, rows): a row a stream."""
+    """(headers, rows): a row for each stream."""
     rows = [
         (
             name_of(s), s["packets"], s["gaps"], s["duplicates"], s["restarts"], s["late"], s["reorder"]["median"],
@@ -85,7 +85,7 @@ def loss_table(streams: Sequence[Mapping[str, Any]]) -> Rows | None:
 
 
 def device_table(streams: Sequence[Mapping[str, Any]]) -> Rows:
-    """(headers, rows): what the largest window of each device loses; devices that fare alike share a row."""
+    """(headers, rows): what the largest window of each device loses; devices with equal losses share a row."""
     devices: dict[tuple[int, ...], list[str]] = {}
     for ident, answer in streams[0]["devices"].items():
         lost = tuple(s["devices"][ident]["lost"] for s in streams if s["late"])
@@ -110,7 +110,7 @@ def name_of(stream: Mapping[str, Any]) -> str:
 
 
 def draw_window(result: Mapping[str, Any], fmt: str) -> bytes:
-    """Packets lost by window, a line a stream (of those that lose most). InputError where matplotlib is missing."""
+    """Packets lost by window, a line for each of the streams that lose most. InputError: matplotlib is missing."""
     figure = new_figure(width=8, height=4.5)
     axes = figure.subplots()
     for stream in result["streams"][:_MOST_DRAWN]:

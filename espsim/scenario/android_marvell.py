@@ -1,9 +1,9 @@
 """The thread's two parties on one host: Android's calls, and hardware that finds an SA by its SPI.
 
 `espsim run android-and-marvell`. The scenario's cells say what happens under each policy, on each model, with and
-without a direction from the key manager. This module chooses each model's mode of offload, and draws the conclusion:
-who is fixed, whose packets meet a wrong key, how often, and what each party would have to change. Every sentence is
-made of the cells.
+without a direction from the key manager. This module chooses each model's offload mode and draws the conclusion: who
+is fixed, whose packets meet a wrong key, how often, and what each party would have to change. Every sentence is
+computed from the cells.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Chance = Callable[[list[int], int], float]
 """The chance that two SAs have one SPI: SAs on each address, and how many SPIs there are to draw from."""
 
 _IN, _OUT, _SECOND, _UPDATE, _UPDATE_SECOND = 0, 1, 2, 3, 5
-"""The requests of the scenario by their place."""
+"""The scenario's requests, by index."""
 
 RANGES = (
     ("Marvell's reproducer, three SPIs", 0x10000000, 0x10000002),
@@ -40,14 +40,14 @@ _SIZES = (2, 5, 20, 100, 1000, 10_000)
 _ADDRESSES = 5
 _RUNS = 200
 _SURE, _SHOWN = 0.9995, 1e-6
-"""A chance that is as good as certain, and one that is not worth a sentence."""
+"""Bounds of chances: from the first on a chance counts as certain; below the second it gets no sentence."""
 _MOST_DRAWN = 20_000
-"""SAs in all runs of one line up to which the chance is checked by runs too."""
+"""Most SAs in all runs of one line; lines that would need more are computed, not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Odds:
-    """How often two SAs get one SPI where only the triple must differ: worked out, and seen in `runs` runs."""
+    """How often two SAs get one SPI where only the triple must differ: computed, and seen in `runs` runs."""
 
     what: str
     spis: int
@@ -87,7 +87,7 @@ def run(
 
 
 def _mode(model: Model) -> str:
-    """The mode of offload that SAs ask for: packet where the driver takes that alone, or as the model's name says."""
+    """The offload mode that SAs ask for: packet where the driver takes nothing else or the model's name says so."""
     offload = model.spec.caps.offload
     only_packet = isinstance(offload, list) and "packet" in offload
     return "packet" if only_packet else "crypto"
@@ -106,8 +106,8 @@ def intended_api(policies: Sequence[str]) -> set[str]:
 def second_fate(cell: Cell) -> str:
     """What becomes of the second connection's inbound SA and its packet.
 
-    `not given`: ALLOCSPI refuses its SPI; `refused`: UPDSA does, because the driver does; `silent`, `flagged`: packets
-    of one of the two meet the other one's keys; `no SA`: the device finds nothing for them; `own`: both work.
+    `not given`: ALLOCSPI refuses its SPI. `refused`: the driver refuses the SA, so UPDSA fails. `silent`, `flagged`:
+    packets of one SA meet the other one's keys. `no SA`: the device finds nothing for its packets. `own`: both work.
     """
     requests = cell.facts.requests
     if requests[_SECOND].errno is not None:
@@ -171,7 +171,7 @@ def _duplicates(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _hardware(cells: Sequence[Cell]) -> Iterator[str]:
-    """What the device makes of two SAs of one SPI, model by model, from the cells in which both were allocated."""
+    """What each device does with two SAs of one SPI, from the cells in which both were allocated."""
     both = [cell for cell in cells if second_fate(cell) != "not given"]
     models: dict[str, set[str]] = {}
     for cell in both:
@@ -192,7 +192,7 @@ def _hardware(cells: Sequence[Cell]) -> Iterator[str]:
 def _how_often(odds: Sequence[Odds]) -> Iterator[str]:
     if not odds:
         return
-    yield f"Where the triple alone must differ, two SAs of {_ADDRESSES} local addresses have one SPI so often:"
+    yield f"Where only the triple must differ, two SAs on {_ADDRESSES} local addresses have the same SPI this often:"
     for what in dict.fromkeys(line.what for line in odds):
         lines = [line for line in odds if line.what == what and line.chance >= _SHOWN]
         last = next((n for n, line in enumerate(lines) if line.chance >= _SURE), len(lines))
@@ -264,7 +264,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def odds_of(chance: Chance, seed: int = 1) -> list[Odds]:
-    """The chance of a duplicate for each range and number of SAs, and what runs of real ALLOCSPI saw."""
+    """The chance of a duplicate for each range and number of SAs, and how often real runs of ALLOCSPI saw one."""
     result = []
     for what, low, high in RANGES:
         spis = high - low + 1

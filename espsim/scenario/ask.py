@@ -1,4 +1,4 @@
-"""The step `ask`: lines of the request language, asked once or many times, and what the outcome has of them."""
+"""The step `ask`: runs lines of the request language once or many times, and says what goes into the outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SHOWN = frozenset(
 
 @dataclass(slots=True)
 class AskedStep:
-    """What came of a step: `outcomes` counts them over the trials; `answers` are (line, answer) of the first trial."""
+    """The result of a step. `outcomes`: counts over the trials. `answers`: (line, answer) of the first trial."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
@@ -79,11 +79,10 @@ def ask(
     tracer: Tracer | None = None,
     wire: Arrivals | None = None,
 ) -> AskedStep:
-    """Ask a step's lines as often as it says. Between trials the states that came are taken away again.
+    """Ask a step's lines as often as it says. Between trials the new states are deleted again.
 
-    `words` stand in for $word, `names` are SPIs by name, `rng` shuffles; `facts` gets what the first trial did;
-    packets of RX meet the faults of the `wire`.
-    InputError, at `where`: a line is no request.
+    `words` replace $word. `names`: SPIs by name. `rng` shuffles. `facts` gets what the first trial did. Packets of RX
+    meet the faults of the `wire`. InputError, at `where`: a line is not a request.
     """
     asked = AskedStep()
     lines = lines_of(step, words)
@@ -114,12 +113,12 @@ def ask(
 
 
 def is_packet(line: str) -> bool:
-    """Whether a line of requests is a packet that comes over the wire."""
+    """Whether a line is a packet that comes over the wire, not a request."""
     return bool(line) and _verb(line) == "RX"
 
 
 def arriving_lines(lines: Sequence[str], wire: Arrivals) -> list[str]:
-    """The lines with what arrives of their packets; packets that stand together are one burst."""
+    """The lines, with their packets as they arrive. Adjacent packets are one burst."""
     arriving: list[str] = []
     for packets, group in itertools.groupby(lines, is_packet):
         burst = list(group)
@@ -133,7 +132,7 @@ def arriving_lines(lines: Sequence[str], wire: Arrivals) -> list[str]:
 def _ask_once(
     netns: Netns, lines: list[str], where: str, *, facts: Facts, host: LocalHost, tracer: Tracer | None, setup: bool
 ) -> list[tuple[str, Answer]]:
-    """Every line's answer; what each did goes to `facts` while the namespace still shows why."""
+    """Every line's answer. What each line did goes to `facts` at once, while the namespace still shows why."""
     seen: list[tuple[bytes, HostReceived]] = []
     answers = []
     requests: list[Request] = []
@@ -169,7 +168,7 @@ def _watched(lines: list[str], tracer: Tracer | None) -> Iterator[str]:
 
 
 def _received(words: Mapping[str, str], answer: Answer, seen: HostReceived) -> Arrived:
-    """A packet of RX. What the policies refuse after the SA took it has their counter and no verdict of ESP's."""
+    """A packet of RX. One that policies refuse after the SA accepted it has the policy's counter and no ESP verdict."""
     if answer["result"] == "delivered":
         return Arrived(words["dst"], "DELIVERED", None)
     inner = seen.received
@@ -197,7 +196,7 @@ def _counted(netns: Netns) -> tuple[int, int]:
 def parts_of(
     step: ScenarioStep, answers: list[tuple[str, Answer]], names: Mapping[str, int], counted: tuple[int, int]
 ) -> list[str]:
-    """The parts of the outcome that a step shows. `counted`: the states after it, and those with SPI 0."""
+    """The parts of the outcome that a step shows. `counted`: the number of states after it, and of those with SPI 0."""
     told = [answer for line, answer in answers if _verb(line) in _SHOWN]
     if step.show == "nothing":
         return []

@@ -1,4 +1,4 @@
-"""What came of one cell: a scenario (one variant of it) under one policy and one model, step by step."""
+"""The result of one cell, step by step. A cell is one variant of a scenario under one policy and one model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SOFTWARE = "software"
 
 @dataclass(slots=True)
 class StepResult:
-    """One step of one cell. `failures`: (key, expected, got) where an expectation was not met.
+    """One step of one cell. `failures`: (key, expected, got) for each expectation that was not met.
 
-    `parts` is what the cell's outcome has of it, `outcomes` the same of every trial where there were several.
+    `parts`: this step's share of the cell's outcome. `outcomes`: the same for every trial, where there were several.
     """
 
     step: ScenarioStep
@@ -55,10 +55,10 @@ class StepResult:
 
 @dataclass(slots=True)
 class Cell:
-    """One cell. `expected` is the outcome that its variant expects, None where it expects nothing.
+    """One cell. `expected`: the outcome that its variant expects; None where it expects nothing.
 
-    `facts` is what happened, `source` what fixes the expected outcome, `party` whose calls these are; `wire`, where it
-    had faults, what they did: such a cell is compared with nothing.
+    `facts`: what happened. `source`: what fixes the expected outcome. `party`: whose calls these are. `wire`: what the
+    faults of the wire did, where there were any; such a cell is not compared.
     """
 
     policy: str
@@ -76,7 +76,7 @@ class Cell:
 
     @property
     def shares(self) -> dict[str, float]:
-        """How often each outcome came: one alone where nothing was tried more than once."""
+        """The share of each outcome; a single outcome where nothing was tried more than once."""
         for step in self.steps:
             if step.step.trials > 1 and step.outcomes:
                 total = step.outcomes.total()
@@ -85,7 +85,7 @@ class Cell:
 
     @property
     def trials(self) -> int:
-        """How many trials the shares are of."""
+        """The number of trials that the shares are taken from."""
         return max(step.step.trials for step in self.steps)
 
     @property
@@ -116,8 +116,8 @@ class Cell:
         return self.expected is not None or any(step.compared for step in self.steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. Every cell has every key, `trace` where packets were traced, `wire` where it had faults; `expected`
-        is null where no answer is fixed, and where the wire had faults.
+        """For JSON. Every cell has every key but two: `trace` where packets were traced, `wire` where it had faults.
+        `expected` is null where no answer is fixed, and where the wire had faults.
         """
         trace = {} if self.traced is None else {"trace": [packet.as_dict() for packet in self.traced]}
         return {

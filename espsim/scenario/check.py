@@ -1,7 +1,7 @@
-"""What a scenario's shape cannot say: names that are not known, lines that are no request or no SA.
+"""Checks that the schema cannot make: unknown names, lines that are not a request, lines that are not an SA.
 
-All of it is found before anything runs, each with its line of the file. What only a run can know (an SPI that has no
-name yet, a packet for an SA that is not there) is not looked for here.
+Every fault is found before anything runs, and reported with its line of the file. Does not look for what only a run
+can know: an SPI that has no name yet, a packet for an SA that does not exist.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RULES = (*POLICIES, *KERNELS)
 
 
 def faults(scenario: Scenario, text: str) -> Iterator[tuple[int, str]]:
-    """(line, what is wrong) of everything, the lines from 1; 0 where a key's line is not known."""
+    """Every fault as (line, what is wrong). Lines count from 1; 0: the key's line is not known."""
     places = locate(text)
     yield from _unknown_names(scenario, places)
     for number, sa in enumerate(scenario.sa):
@@ -47,7 +47,7 @@ def faults(scenario: Scenario, text: str) -> Iterator[tuple[int, str]]:
 def _each(
     scenario: Scenario, line: str, path: Path, places: dict[Path, KeyPlace], check: Callable[[str], object]
 ) -> Iterator[tuple[int, str]]:
-    """What is wrong with a line in any variant, once."""
+    """What is wrong with a line, under the words of each variant; the same fault is reported once."""
     texts = [Template(line).substitute(variant.words) for variant in scenario.variants]
     parts = [part.strip() for text in texts for part in text.splitlines()]  # a word may hold lines
     for part in dict.fromkeys(parts):

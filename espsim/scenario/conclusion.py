@@ -1,7 +1,7 @@
 """What the netdev thread's scenarios say together: a policy at a time, from the cells of `run --thread`.
 
-Each sentence is made of the outcomes that it names, and none is written before the run: a policy under which Android's
-requests begin to fail says so the next time.
+Every sentence is computed from the outcomes that it names. If Android's requests begin to fail under a policy, the next
+run says so.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _addresses(cells: Sequence[Cell]) -> Iterator[str]:
         return
     most = max(n for _cell, n in found)
     if most == 1:
-        yield "An SPI is given once in a host (S01), so SAs that come through ALLOCSPI never share one in a device."
+        yield "An SPI is given once in a host (S01), so SAs from ALLOCSPI never share an SPI in a device."
         return
     single = [cell for cell, n in found if n == 1]
     text = f"One SPI is given to {number(most)} of five local addresses (S01)"

@@ -1,8 +1,8 @@
 """Which rule should be the default? (`espsim run default`): each default, with and without a toggle, for each party.
 
-Steffen Klassert's question. A party works unchanged under a default, or with one line changed, or breaks; each answer
-is a run of the scenario that stands for the party, and names it. A toggle is for the whole host: once it is set, the
-others fare as under the rule that it sets.
+Steffen Klassert's question. Under a default a party works unchanged, works with one line changed, or breaks. Each
+answer comes from a run of the party's scenario, and names that scenario. A toggle is for the whole host: once it is
+set, every other party lives under the toggle's rule, too.
 
     yes      works unchanged                     dir      one line: its requests say dir in and dir out
     toggle   one line: the host sets the toggle  no: ...  breaks, and where
@@ -27,7 +27,7 @@ TOGGLES = ("none", "rfc2401", "rfc4301")
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Who asks. `unchanged` and `changed` name (scenario, variant) pairs that all must pass `test`.
+    """One party. `unchanged` and `changed` name (scenario, variant) pairs that must all pass `test`.
 
     `test` says where a cell breaks, None where it does not; `model` is the hardware that the scenario runs on.
     """
@@ -45,7 +45,7 @@ def _all_granted(cell: Cell) -> str | None:
 
 
 def _one_granted(cell: Cell) -> str | None:
-    """An SPI is one inbound SA's: the second request for it is refused."""
+    """An SPI belongs to one inbound SA: the second request for it is refused."""
     granted = [asked for asked in cell.facts.requests if asked.errno is None]
     return f"{granted[-1].verb} twice" if len(granted) > 1 else None
 
@@ -69,7 +69,7 @@ PARTIES = (
 
 @dataclass(frozen=True, slots=True)
 class PartyFit:
-    """How one party fares. `answer`: yes, dir, toggle or no; `where` it breaks; `by`: the runs that say so."""
+    """How one party fares. `answer`: yes, dir, toggle or no; `where`: where it breaks; `by`: the runs that show it."""
 
     default: str
     toggle: str

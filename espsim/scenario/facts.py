@@ -3,8 +3,8 @@
     asked     one request: its words without keys, the errno's whole name (None: it succeeded), and why it was refused
     arrived   one packet, or a burst of equal ones: where it went, the verdict, Linux's counter, what a device did
 
-The reason of a refusal is read from the namespace at the moment of the refusal: which state holds the SPI, or what the
-kernel says. Sentences are made of these by meaning.py.
+The reason of a refusal is read from the namespace at that moment: which state holds the SPI, or what the kernel says.
+meaning.py turns these structures into sentences.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from espsim.sad.entry import SadEntry, State
 
 _SECRET = ("key", "auth_key", "crypt_key")
 _ALONE = 20
-"""Equal requests of one step up to which each is listed."""
+"""Most requests of one step that are listed one by one; more are folded."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestFact:
     """One request, or `count` of a step with equal answers. `errno`: a name such as ENOENT, HANG, None for success.
 
-    `driver`: the errno of a driver that was offered the SA beside the kernel, `0` where it took it, None without one.
-    `extack`: the kernel's text; `setup`: it sets the scene, and the outcome does not have it.
+    `driver`: the errno of a driver that was offered the SA, `0` where it took it, None without a driver.
+    `extack`: the kernel's text. `setup`: the request sets the scene and is not part of the outcome.
     """
 
     request: str
@@ -55,7 +55,7 @@ class RequestFact:
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """`count` packets in a row with one fate. `sent`: this host sent them (TX); `verdict` is an errno's name then."""
+    """`count` packets in a row with one fate. `sent`: this host sent them (TX), and `verdict` is an errno's name."""
 
     to: str
     verdict: str
@@ -82,8 +82,8 @@ class Arrived:
 class Facts:
     """Everything that a cell's steps did.
 
-    `states`: how many there are at the end, of which `spi0` are larval with SPI 0; `counted`: what its steps counted,
-    as (`zeros` or `states`, how many).
+    `states`: how many there are at the end. `spi0`: how many of these are larval with SPI 0. `counted`: what the steps
+    counted, as (`zeros` or `states`, how many).
     """
 
     requests: list[RequestFact] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Facts:
     def add(
         self, requests: Iterable[RequestFact] = (), packets: Iterable[Arrived] = (), *, setup: bool = False
     ) -> None:
-        """What one more step did; of a step that sets the scene the requests alone are kept."""
+        """Add what one more step did. Of a step that sets the scene only the requests are kept."""
         self.requests += [replace(asked, setup=setup) for asked in folded(requests)]
         for packet in () if setup else packets:
             if self.packets and replace(self.packets[-1], count=1) == replace(packet, count=1):
@@ -109,7 +109,7 @@ class Facts:
 
 
 def folded(requests: Iterable[RequestFact]) -> list[RequestFact]:
-    """A step's requests: each one, or, of more than twenty, one for each run of equal answers."""
+    """A step's requests, one by one; more than twenty are folded into one for each run of equal answers."""
     listed = list(requests)
     if len(listed) <= _ALONE:
         return listed
@@ -148,13 +148,13 @@ def request_text(verb: str, sa: SecurityAssociation, low: int, high: int) -> str
 
 @dataclass(frozen=True, slots=True)
 class LocalHost:
-    """Whose calls these are: the addresses that are its own (by their text's start), and its name."""
+    """The host that makes the calls: the prefixes (as text) of its own addresses, and its name."""
 
     local: tuple[str, ...] = ()
     party: str = ""
 
     def direction(self, sa: SecurityAssociation) -> str:
-        """`inbound`, `outbound`, or nothing where neither `dir` nor the host's addresses say it."""
+        """`inbound`, `outbound`, or "" where neither `dir` nor the host's addresses decide it."""
         if sa.dir is not None:
             return "inbound" if sa.dir is Direction.IN else "outbound"
         if not self.local:
@@ -167,11 +167,11 @@ class LocalHost:
 
 
 NOBODY = LocalHost()
-"""Of whom nothing is known."""
+"""A host of which nothing is known."""
 
 
 def why_refused(netns: Netns, line: str, errno: str, extack: str | None, host: LocalHost) -> str:
-    """The reason why a request was refused, as a clause, from what the namespace holds at this moment."""
+    """Why a request was refused, as a clause, from what the namespace holds at this moment."""
     verb, words = line.split(None, 1)[0], words_of(line)
     text = f'the kernel says "{extack}"' if extack else ""
     if errno == "HANG":
@@ -207,7 +207,7 @@ def _no_spi(netns: Netns, words: Mapping[str, str], host: LocalHost) -> str:
 
 
 def _holder(netns: Netns, words: Mapping[str, str], host: LocalHost) -> str:
-    """The state that has the SPI: of the same destination first, then of the same protocol, then any."""
+    """The state that has the SPI: first one with the same destination, then one with the same protocol, then any."""
     spi = int(words.get("spi", "0"), 0)
     proto = next((n for n, name in PROTO_NAMES.items() if name == words.get("proto", "esp")), PROTO_ESP)
     try:

@@ -1,7 +1,7 @@
 """The running kernel beside the policies: a scenario's requests as netlink messages, in a namespace made for it.
 
-What a kernel cannot be asked (packets, the model's clock, its options, devices that are models, an ESP type or an
-algorithm that it lacks) is said once for each reason, and counts neither as agreement nor as a difference.
+A kernel cannot be asked everything: not packets, the model's clock, the model's options, modelled devices, or an ESP
+type or algorithm that it lacks. Each such reason is reported once, and counts neither as agreement nor as a difference.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Cannot(Exception):  # noqa: N818 - an outcome
 
 @dataclass(slots=True)
 class LiveRun:
-    """What came of it. `not_asked`: reason, and the (scenario, variant) that it kept from being asked."""
+    """The kernel's answers. `not_asked`: each reason, with the (scenario, variant) pairs that were left out for it."""
 
     release: str
     model: str
@@ -68,7 +68,7 @@ class LiveRun:
 
 
 def run_live(answers: Iterable[Answered], seed: int = 1) -> LiveRun:
-    """Ask the running kernel what each scenario asks; its cells go to the scenarios', and are compared with the model.
+    """Ask the running kernel what each scenario asks; its cells join the scenarios' and are compared with the model.
 
     InputError: this machine cannot (no root, no namespaces).
     """
@@ -106,7 +106,7 @@ def _cell(scenario: Scenario, variant: Variant, kernel: str, seed: int) -> Cell:
 
 
 def _expected(scenario: Scenario, variant: Variant, kernel: str, seed: int) -> Expected:
-    """The model's answer: the fixed one of a scenario whose outcome is a share, else what the model does."""
+    """The model's answer: for a scenario whose outcome is a share the fixed answer, else what the model does."""
     groups = expand(scenario, scenario.name, variant.words)
     cell = run_cell(scenario, groups, kernel, seed=seed, variant=variant)
     return cell.expected if isinstance(cell.expected, dict) else cell.shares if cell.trials > 1 else cell.outcome
@@ -123,7 +123,7 @@ class _Run:
         self._facts = Facts()
 
     def steps(self) -> tuple[list[StepResult], Facts]:
-        """Every step's parts, and what happened."""
+        """The parts of every step's outcome, and the facts."""
         steps: list[StepResult] = []
         for place, step in enumerate(self._scenario.step):
             lines = lines_of(step, self._words)
@@ -144,7 +144,7 @@ class _Run:
         return steps, self._facts
 
     def _again(self, place: int) -> None:
-        """Empty the namespace, and set the scene of a step anew."""
+        """Empty the namespace and run the step's set-up again."""
         self._kernel.ask("FLUSHSA")
         for step in self._scenario.step[:place]:
             self._ask(lines_of(step, self._words), step)

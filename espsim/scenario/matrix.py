@@ -38,7 +38,7 @@ class Answered:
 def run_named(names: Sequence[str], policies: Sequence[str] = (), **options: Any) -> list[Answered]:
     """Scenarios by name or path, each under `policies` or its own; `options` are `run_scenario`'s.
 
-    All of them are read before the first runs, so that a wrong name costs no time. Raises as `run_scenario`.
+    All of them are read before the first one runs, so that a wrong name fails at once. Raises as `run_scenario`.
     """
     loaded = [load_scenario(name) for name in dict.fromkeys(names)]
     return [
@@ -62,8 +62,8 @@ def run_scenario(
 ) -> list[Cell]:
     """Every variant under every policy (or kernel) and model: `models`, else the scenario's, else the variant's.
 
-    `wire`: the faults that packets of `send` steps and of RX lines meet, the same ones in every cell. InputError: a
-    line of the scenario is wrong, there is no such model or option, or faults are wanted and nothing is sent.
+    `wire`: faults for the packets of `send` steps and of RX lines, the same in every cell. InputError: a line of the
+    scenario is wrong, a model or an option is unknown, or there are faults and the scenario sends no packets.
     """
     if scenario.storm is not None:
         raise InputError("is a storm, and has no steps to run: `espsim run` alone runs storms", where=where)
@@ -92,7 +92,7 @@ def run_scenario(
 
 
 def _on_the_wire(step: ScenarioStep) -> bool:
-    """Whether packets of a step come over the wire."""
+    """Whether a step sends packets over the wire."""
     return step.do == "send" or any(map(is_packet, map(str.strip, (step.lines or "").splitlines())))
 
 

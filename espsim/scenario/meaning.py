@@ -1,8 +1,8 @@
-"""What a cell means, in sentences made of what happened in it: change an answer, and the sentence changes.
+"""What a cell means, in sentences. They are computed from what happened in the cell, none is fixed text.
 
     Android's second ALLOCSPI gets ENOENT: SPI 0x00005000 is taken by its own inbound SA 0x00005000@10.0.0.1.
 
-Requests come first, then packets, then the states that are left. Nothing is said of what a scenario does not show.
+Requests come first, then packets, then the states that are left. There is no sentence about what a scenario hides.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SURFACING = {
 
 
 def meaning(facts: Facts, shares: Mapping[str, float], trials: int, party: str = "") -> str:
-    """One sentence or a few. `shares` are the outcomes of `trials` trials, in short form, by how often each came."""
+    """One sentence or a few. `shares`: each outcome of `trials` trials, in short form, with its share."""
     parts = [*(_random(facts, shares, trials) if trials > 1 else _requests(facts.requests, party)),
              *_packets(facts.packets), *_states(facts.counted)]  # fmt: skip
     return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts) or "Nothing is asked and nothing is sent."
@@ -121,7 +121,7 @@ def _refused(subject: str, n: int, errno: str, why: str) -> str:
 
 
 def _driver(requests: Sequence[RequestFact]) -> Iterator[str]:
-    """What a driver said that was offered the SAs beside the kernel."""
+    """What a driver answered that was offered SAs which do not ask for offload."""
     answers = Counter[str]()
     for asked in requests:
         if asked.driver is not None:

@@ -1,6 +1,6 @@
 """Outcomes in short form: `OK, E2 x4 +4`, shares of them, and whether they are what was expected.
 
-An outcome is made of these, in the order of the requests:
+An outcome is a list of these words, in the order of the requests:
 
     OK           a request that succeeded, or packets that were all delivered
     E2, E17 ...  an errno: ENOENT, EEXIST (LEGEND)
@@ -39,7 +39,7 @@ _TIMES = re.compile("x[0-9]{1,6}", re.ASCII)
 
 
 def short_result(result: str) -> str:
-    """A request's result: `OK`, `E2`, `HANG`; what is no errno stays as it is."""
+    """A request's result: `OK`, `E2`, `HANG`; anything that is not an errno is unchanged."""
     number = getattr(errno, result, None)
     return f"E{number}" if isinstance(number, int) else result
 
@@ -50,7 +50,7 @@ def short_counter(counters: Mapping[str, int]) -> str:
 
 
 def sequence(parts: Sequence[str]) -> str:
-    """`OK, E2 x4 +4` from its parts in order; a count of states (+4, =6) stands behind what it follows."""
+    """`OK, E2 x4 +4` from its parts in order; a count of states (+4, =6) follows its part without a comma."""
     text = ""
     for part, group in itertools.groupby(parts):
         if part[0] in "+=":
@@ -62,7 +62,7 @@ def sequence(parts: Sequence[str]) -> str:
 
 
 def shares_text(shares: Mapping[str, float]) -> str:
-    """`OK .70, E2 .30`, the most frequent first; an outcome that always comes stands alone."""
+    """`OK .70, E2 .30`, the most frequent first; an outcome that always comes has no share beside it."""
     ranked = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     if len(ranked) == 1:
         return ranked[0][0]
@@ -96,7 +96,7 @@ def _close(wanted: float, share: float, trials: int) -> bool:
 
 
 def _parts(text: str) -> list[str]:
-    """The parts that `sequence` made a text of."""
+    """The parts of a text that `sequence` made."""
     parts: list[str] = []
     for group in text.split(", "):
         name, *rest = group.split(" ")

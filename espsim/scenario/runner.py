@@ -69,7 +69,7 @@ class CellRunner:
         self.tracer = Tracer(netns) if traced else None
         self.rng = random.Random(seed)
         self.inbound: Inbound = Inbound(netns.sad) if device is None else OffloadedInbound(netns.sad, device)
-        # Peers live in SADs of their own, one a group, so that equal triples of two groups don't meet there.
+        # Each group's peers have a SAD of their own, so that equal triples of two groups do not collide there.
         self._peers: dict[str, list[tuple[Outbound, SadEntry]]] = {}
         for name, sas in groups.items():
             self._peers[name] = []
@@ -234,7 +234,7 @@ class CellRunner:
     def _arriving(
         self, sent: Iterator[tuple[SecurityAssociation, bytes]]
     ) -> Iterator[tuple[SecurityAssociation, bytes]]:
-        """What arrives of a burst: all of it, or what the faults of the wire leave, in their order."""
+        """The packets of a burst that arrive, in order of arrival: all, or what the faults of the wire leave."""
         if self.wire is None:
             yield from sent
             return
@@ -248,7 +248,7 @@ class CellRunner:
 
 
 def _beside(step: ScenarioStep, entry: SadEntry, host: LocalHost) -> bool:
-    """Whether the device is offered an SA beside the kernel: an inbound one that does not ask for offload itself."""
+    """Whether the device is offered an SA although the SA does not ask for offload: inbound SAs are."""
     return step.do in ("newsa", "updsa") and host.direction(entry.sa) != "outbound" and entry.sa.offload is None
 
 
@@ -265,7 +265,7 @@ def _errno(name: str) -> str:
 
 
 def _arrived(got: Mapping[str, Any]) -> str:
-    """What became of a burst, in a word; the first thing that went wrong where something did."""
+    """What became of a burst, in a word: the first thing that went wrong, if anything did."""
     if set(got["verdicts"]) == {"DELIVERED"}:
         return "OK"
     if not got["verdicts"]:
@@ -293,9 +293,10 @@ def run_cell(
 ) -> Cell:
     """Run every step under one policy (or kernel, by name) and one model, and compare with what is expected.
 
-    `groups` are the SAs of this variant (traffic.expand); `model` None is software alone; `options` go with those of
-    the variant; `traced` keeps a line for each packet. With a `wire` that has faults nothing is compared: what is
-    expected is of packets that all arrive, in order. InputError: a line that is no request, no such policy or option.
+    `groups`: the SAs of this variant (traffic.expand). `model` None: software alone. `options` are added to those of
+    the variant. `traced` keeps a line for each packet. With a `wire` that has faults nothing is compared, because
+    expectations assume that all packets arrive, in order. InputError: a line that is not a request, or an unknown
+    policy or option.
     """
     all_options = {*options, *variant.options}
     netns = Netns(

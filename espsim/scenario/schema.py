@@ -1,10 +1,10 @@
-"""The scenario language, TOML: what a file may say, and where it is wrong.
+"""The scenario language, in TOML: what a file may contain, and where a file is wrong.
 
 schema = 1
 name = "duplicate-spi"
 question = "one sentence"
 source = "where the question comes from"
-policies = ["rfc4301"]                  # what runs where the user names none; policies, or kernels by name
+policies = ["rfc4301"]                  # what runs if the user names none: policies, or kernels by name
 choice = "what the question leaves open, and what espsim's policies do there"
 names = { s = 0x5000 }                  # SPIs by name, for `show = "spis"`
 party = "Android"                       # optional: whose calls these are, in sentences
@@ -33,9 +33,9 @@ do = "ask"                              # lines of the request language (espsim 
 lines = '''
 ALLOCSPI src=192.0.2.9 dst=10.0.0.1 proto=esp min=0x5000 max=0x5002 $in
 '''
-trials = 1000                           # ask so often, each time from where the step began: the outcome is a share
-shuffle = true                          # in an order drawn anew for each trial
-show = "results"                        # what the outcome has of it: results (the default), nothing, count (how many
+trials = 1000                           # repeat it, each time from the step's first state: the outcome is a share
+shuffle = true                          # draw a new order for each trial
+show = "results"                        # what goes into the outcome: results (the default), nothing, count (how many
                                         # were OK), spis (which of `names` was given), zeros (states with SPI 0 at a
                                         # DUMP), states (all of them)
 
@@ -50,9 +50,9 @@ show = "results"                        # what the outcome has of it: results (t
 [storm]                                 # instead of steps and variants: SAs of many nodes are replaced while packets
 nodes = 1000                            # flow (storm/spec.py has all its words)
 
-[[variant]]                             # the scenario once more: every variant is run
+[[variant]]                             # the same scenario with changes; every variant is run
 name = "dir in"
-words = { in = "dir=in" }               # what stands for $in in lines of SAs and requests
+words = { in = "dir=in" }               # replaces $in in lines of SAs and requests
 options = ["acquire-uapi"]              # as --option
 model = "marvell-cn10k-dpdk"            # where the user names none
 assume = ["model"]                      # as --assume
@@ -60,7 +60,7 @@ refusal = "EOPNOTSUPP"                  # what the driver answers where it would
 lookup = "longest"                      # as --lookup
 
   [variant.expect]                      # the outcome as a whole, by policy or kernel
-  rfc2401 = "OK x5"                     # "fail" stands for any errno, "..." at the end for anything
+  rfc2401 = "OK x5"                     # "fail" means any errno, "..." at the end means anything
   rfc4301 = { OK = 0.704, "fail" = 0 }  # with trials: shares of outcomes, within four standard deviations
 """
 
@@ -148,9 +148,9 @@ class ScenarioStep(_Strict):
         if self.low is not None and self.do != "allocspi":
             raise ValueError("min and max belong to allocspi")
         if (self.do == "ask") is not (self.lines is not None):
-            raise ValueError("ask has lines, and nothing else has")
+            raise ValueError("ask needs lines, and only ask takes them")
         if (self.do == "ask") is (self.sa is not None):
-            raise ValueError("ask has no sa, and everything else has one")
+            raise ValueError("every step but ask needs an sa, and ask takes none")
         if self.to is not None:
             parse_address(self.to)
         if self.do != "ask" and (self.trials > 1 or self.shuffle):
@@ -225,7 +225,7 @@ class Scenario(_Strict):
     def _steps_name_sas(self) -> Scenario:
         known = {sa.name for sa in self.sa}
         if len(known) != len(self.sa):
-            raise ValueError("two SAs of one name")
+            raise ValueError("two SAs have the same name")
         for step in self.step:
             if step.sa is not None and step.sa not in known:
                 like = did_you_mean(step.sa, known, f"there are {len(known)} SAs")
@@ -236,17 +236,17 @@ class Scenario(_Strict):
     def _trials_stand_alone(self) -> Scenario:
         shown = [step for step in self.step if step.show != "nothing"]
         if len(shown) > 1 and any(step.trials > 1 for step in shown):
-            raise ValueError("a step with trials is the only one that is shown")
+            raise ValueError('beside a step with trials every other step needs show = "nothing"')
         return self
 
     @model_validator(mode="after")
     def _variants_have_the_words(self) -> Scenario:
         if len({variant.name for variant in self.variant}) != len(self.variant):
-            raise ValueError("two variants of one name")
+            raise ValueError("two variants have the same name")
         used: set[str] = set()
         for text in (*(sa.line for sa in self.sa), *(step.lines or "" for step in self.step)):
             if not Template(text).is_valid():
-                raise ValueError("a $ that no word follows")
+                raise ValueError("a $ without a word after it")
             used.update(Template(text).get_identifiers())
         for variant in self.variants:
             missing = used - set(variant.words)
@@ -256,7 +256,7 @@ class Scenario(_Strict):
 
 
 _OF_THE_THREAD = re.compile(r"(s\d\d[a-z]?)-.*")
-"""Files of the thread's scenarios: their name is the first word of the file's."""
+"""Files of the thread's scenarios: the file name begins with the scenario's name."""
 
 
 def _builtin_files() -> dict[str, str]:
@@ -295,7 +295,7 @@ def load_scenario(name_or_path: str) -> tuple[Scenario, str, str]:
 
 
 def parse_scenario(text: str, where: str) -> Scenario:
-    """A scenario from TOML text. InputErrors with the line, the key and what is legal for everything that is wrong."""
+    """A scenario from TOML text. InputErrors: every fault, with its line, its key and what is legal there."""
     data = parse_toml(text, where)
     try:
         scenario = Scenario.model_validate(data)

@@ -24,7 +24,7 @@ from espsim.scenario.traffic import clear_packet, expand
 from espsim.text.parse import parse_sa_line
 
 SCENARIO = "duplicate-spi"
-# One of each kind of answer, so that it stays one screen; `espsim models compare` has every device.
+# One model for each kind of answer, so that the demo fits one screen; `espsim models compare` has every device.
 CAST = (
     "intel-82599-linux",
     "marvell-cn10k-dpdk",
@@ -61,7 +61,7 @@ class StoryRow:
 
 
 class _Lines(Trace):
-    """A line for each step of one packet: (section, step, what it found). For AEADs only, as TRACED_SA is one."""
+    """A line for each step of one packet: (section, step, what it found). For AEADs alone: TRACED_SA has one."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, str]] = []
@@ -89,7 +89,7 @@ class _Lines(Trace):
     def opening(self, entry: SadEntry, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> None:
         keys = entry.sa.keys
         if keys is not None:
-            # The salt is key material: the line shows its place, not its bytes.
+            # The salt is key material, so asterisks replace it.
             shown = "*" * (2 * len(keys.salt)) + iv.hex()
             self._line("RFC 4106 4-5", "nonce, AAD", f"nonce {shown} (salt, IV), AAD {aad(header, seq_hi).hex()}")
             self._icv = body[len(body) - keys.icv_length :]

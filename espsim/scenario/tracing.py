@@ -1,7 +1,7 @@
 """Packet by packet: what `espsim run --trace` shows and `--pcap` writes.
 
-A packet's line has its number on the wire, the high half that the receiver inferred, the window of the SA that took it
-before and after, and the verdict. A window is drawn with its highest number on the right: `#` seen, `.` not seen.
+A packet's line has its sequence number on the wire, the high half that the receiver inferred, the window of its SA
+before and after the packet, and the verdict. A window is drawn with its highest number on the right: `#` seen, `.` not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DRAWN = 32
 
 @dataclass(frozen=True, slots=True)
 class TracedWindow:
-    """A receive window as it was: its size, its highest number, and the last 32 numbers drawn."""
+    """A receive window at one moment: its size, its highest number, and a drawing of the last 32 numbers."""
 
     size: int
     top: int
@@ -61,7 +61,7 @@ class Traced:
 
 
 class Tracer:
-    """Collects packets of one namespace. `before` is called before each, `after` with what became of it."""
+    """Collects the packets of one namespace. Call `before` ahead of each packet, and `after` with its verdict."""
 
     def __init__(self, netns: Netns) -> None:
         self._netns = netns

@@ -49,7 +49,7 @@ def request_of(sa: SecurityAssociation) -> SaRequest:
 def expand(
     scenario: Scenario, where: str, words: Mapping[str, str] | None = None
 ) -> dict[str, list[SecurityAssociation]]:
-    """Every SA of a scenario with its copies, by name; `words` stand in for $word. InputError: the line is wrong."""
+    """Every SA of a scenario with its copies, by name; `words` replace $word. InputError: a line is wrong."""
     groups: dict[str, list[SecurityAssociation]] = {}
     for item in scenario.sa:
         try:
@@ -73,7 +73,7 @@ def _further(address: Address, by: int) -> Address:
 
 
 def on_the_wire(packet: bytes, step: ScenarioStep) -> bytes:
-    """What the step makes of a peer's packet: forged, or sent to another address."""
+    """A peer's packet after the step's changes: forged, or sent to another address."""
     if step.forge:
         packet = packet[:-1] + bytes((packet[-1] ^ 1,))
     if step.to is not None:
@@ -84,7 +84,7 @@ def on_the_wire(packet: bytes, step: ScenarioStep) -> bytes:
 
 
 def clear_packet(sa: SecurityAssociation, size: int) -> bytes:
-    """A UDP datagram of `size` payload bytes that the SA's selector takes; in transport mode between its own ends."""
+    """A UDP datagram of `size` payload bytes that the SA's selector takes; in transport mode between the SA's ends."""
     selector = sa.selector
     if sa.mode is Mode.TRANSPORT:
         src, dst = sa.src, sa.dst

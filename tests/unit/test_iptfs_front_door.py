@@ -69,4 +69,4 @@ def test_refused_inner_packets_are_told_apart_from_delivered_esp_packets(tmp_pat
     (tmp_path / "spd").write_text("ip xfrm policy add src 10.9.0.0/16 dir in tmpl proto esp mode tunnel\n")
     run("encap", pcap(tmp_path / "clear", PACKETS), "-o", tmp_path / "esp", "--sad", tmp_path / "sad")
     said = run("decap", tmp_path / "esp", "--sad", tmp_path / "sad", "--spd", tmp_path / "spd").stdout.decode()
-    assert "4 refused\nIP-TFS: refused are inner packets" in said
+    assert "4 refused\nIP-TFS: selector or policies refused inner packets" in said

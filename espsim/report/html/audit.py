@@ -1,4 +1,4 @@
-"""An audit as a report: what works, what is lost, the slots of each table, the odds where they change."""
+"""An audit as a report: what works, what is lost, the slots of each table, and the odds where they change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Curve = Mapping[str, Sequence[tuple[int, float, float, float]]]
 
 
 def audit_html(result: Mapping[str, Any], tables: Sequence[SlotMap], curves: Sequence[Curve], made_by: Made) -> str:
-    """The whole page; `tables` and `curves` are one a model, a curve empty where no odds are known."""
+    """The whole page. `tables`, `curves`: one for each model; a curve is empty where the odds are not known."""
     lost = result["lost"]
     verdict = f"{lost} {'does' if lost == 1 else 'do'} not work" if lost else "none is lost, none meets a wrong SA"
     models = list(zip(result["models"], tables, curves, strict=True))
@@ -86,7 +86,7 @@ def _curve(name: str, curve: Curve) -> Iterator[Part]:
     if not happens:
         return
     drawn = {event: [Point(*point) for point in row] for event, row in happens.items()}
-    says = "The chance that at least one such thing happens among so many SAs, sampled where it changes."
+    says = "The chance that each of these happens at least once among so many SAs; points lie where it changes."
     title = f"Odds in {name}, SPIs drawn anew"
     drawing: Drawing = lines(title, says, drawn, ("SAs", "chance"), log=(True, False), dashed=("any",))
     sizes = [sas for sas, *_ in next(iter(happens.values()))]
@@ -95,7 +95,7 @@ def _curve(name: str, curve: Curve) -> Iterator[Part]:
 
 
 def _odds(result: Mapping[str, Any], models: Sequence[tuple[Mapping[str, Any], SlotMap, Curve]]) -> Section:
-    parts: list[Part] = [HtmlWords("Uniformly from the range that they span, independently.")]
+    parts: list[Part] = [HtmlWords("Each SPI is drawn uniformly and independently from the range of the dump's SPIs.")]
     parts.append(
         HtmlTable.of("Odds for as many SAs, and for ten times as many", words.ODDS_HEAD, words.odds_rows(result))
     )

@@ -18,7 +18,7 @@ SAS: Axis = ("SAs", lambda row: float(row["sas"] or 0))
 
 
 def bench_html(rows: Sequence[Row], about: Mapping[str, Any], made_by: Made, notes: Sequence[str] = ()) -> str:
-    """The whole page: the rows of `espsim bench --json`, what they have in common, and what was warned of."""
+    """The whole page. `rows`: those of `espsim bench --json`. `about`: what they have in common. `notes`: warnings."""
     benches = list(dict.fromkeys(row["bench"] for row in rows))
     sections = [Section(name, list(_bench(name, [row for row in rows if row["bench"] == name]))) for name in benches]
     stages = [part for what, mine in words.staged(rows) for part in _stages(what, mine)]
@@ -40,12 +40,12 @@ def bench_html(rows: Sequence[Row], about: Mapping[str, Any], made_by: Made, not
 
 
 def _verdict(rows: Sequence[Row]) -> tuple[str, bool | None]:
-    """Against the peers where some ran; else the highest rate of each bench."""
+    """How our rates compare with the peers'; without peers the highest rate of each bench."""
     judged = [row for row in rows if row["ratio_median"] is not None and not row["peer_note"].startswith("ours,")]
     if judged:
         behind = [row for row in judged if row["ratio_median"] < 1]
-        ahead = f"ahead of other programs in {len(judged) - len(behind)} of {len(judged)} rows"
-        return ahead + (f", behind in {len(behind)}" if behind else ""), not behind
+        ahead = f"faster than other programs in {len(judged) - len(behind)} of {len(judged)} rows"
+        return ahead + (f", slower in {len(behind)}" if behind else ""), not behind
     best = [
         max((row for row in rows if row["bench"] == name), key=lambda row: row["rate_mps"] or 0)
         for name in dict.fromkeys(row["bench"] for row in rows)
@@ -88,7 +88,7 @@ def _rates(name: str, rows: Sequence[Row], axis: Axis) -> Iterator[Part]:
     if not series:
         return
     title = f"{name}: millions a second against {x_name}"
-    says = "A line for each kind of work, both axes logarithmic; other people's programs are dashed."
+    says = "A line for each kind of work; both axes are logarithmic; other programs are dashed."
     if len(curves(rows)) > _MOST_DRAWN:
         yield HtmlWords(
             f"{_MOST_DRAWN} of {len(curves(rows))} kinds of work are drawn; the table below has every row.", "n"
@@ -135,6 +135,6 @@ def _stages(what: str, rows: Sequence[Row]) -> Iterator[Part]:
         for row in rows
     ]  # fmt: skip
     title = f"{what}: nanoseconds a packet by stage"
-    says = "A bar for each case, its parts the stages in their order."
+    says = "A bar for each case; its parts are the stages in order."
     table = HtmlTable.of(f"{what}: nanoseconds/cycles a packet by stage", *words.stage_table(rows))
     yield HtmlFigure(bars(title, says, named, "ns"), table)

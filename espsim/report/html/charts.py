@@ -1,6 +1,6 @@
 """Charts as SVG shapes: lines, bars, columns over time, slots. Colours are classes of the style sheet.
 
-A drawing says in its description what it shows; the numbers stand in a table beside it (`document.HtmlFigure`).
+A drawing's description says what it shows. Its numbers are in a table beside it (`document.HtmlFigure`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SvgElement:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """An SVG: its title, what it shows in a sentence, and (class, name) of what its colours mean."""
+    """An SVG drawing. `says`: what it shows, in a sentence. `key`: (class, name) of each colour's meaning."""
 
     title: str
     says: str
@@ -41,7 +41,7 @@ class Drawing:
 
 
 class Point(NamedTuple):
-    """A value on a line, with the interval that it lies in."""
+    """A point of a line, with the interval of its value."""
 
     x: float
     y: float
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
 
 def colour(number: int) -> str:
-    """The class of a line or part, by its turn."""
+    """The class of the line or part with this number."""
     return f"c{number % COLOURS}"
 
 
@@ -59,7 +59,7 @@ def colour(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values from `low` to `high` onto pixels from `start` to `end`."""
+    """Maps values from `low` to `high` to pixels from `start` to `end`."""
 
     low: float
     high: float
@@ -68,7 +68,7 @@ class Scale:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Where a value lies."""
+        """The pixel of a value."""
         low, high, value = (math.log(max(v, 1e-12)) if self.log else v for v in (self.low, self.high, value))
         share = (value - low) / (high - low) if high > low else 0.5
         return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
@@ -128,7 +128,7 @@ def lines(
     names: Sequence[str] | None = None,
     dashed: Iterable[str] = (),
 ) -> Drawing:
-    """A line for each name of `series`; `names` stand on the axis where its values are words (x is their turn)."""
+    """A line for each name of `series`. `names`: words for the x axis, if x counts words."""
     points = [point for line in series.values() for point in line]
     lowest = min((p.low for p in points), default=0.0)
     x = Scale(min(p.x for p in points), max(p.x for p in points), _LEFT + 8, _WIDE - _RIGHT, log[0])
@@ -158,12 +158,12 @@ def lines(
 
 
 def _places(values: Sequence[float], axis: Scale) -> Sequence[float]:
-    """The values that were measured, where these are few; else round ones."""
+    """The values at which an axis is marked: the measured ones if they are few, else round ones."""
     return values if len(values) <= _MOST_LABELS else axis.ticks()
 
 
 def bars(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, float]]], unit: str) -> Drawing:
-    """A bar a row, its parts beside each other; a part has one colour in all rows."""
+    """A bar for each row, with its parts side by side. A part has the same colour in all rows."""
     parts = list(dict.fromkeys(part for _name, shares in rows for part in shares))
     most = max((sum(shares.values()) for _name, shares in rows), default=0) or 1
     x = Scale(0, most, _NAMES, _WIDE - _RIGHT - 50)
@@ -185,7 +185,7 @@ def bars(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, float]]],
 
 
 def _shortened(name: str, most: int = 38) -> str:
-    """A name that fits beside its bar; the table beside the drawing has all of it."""
+    """A name cut to fit beside its bar; the table beside the drawing has the whole name."""
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
@@ -225,7 +225,7 @@ def columns(
 
 
 class SlotMap(NamedTuple):
-    """A key table in cells of `per_cell` places, by place: how many are written, how many of these others wanted."""
+    """A key table in cells of `per_cell` slots each: how many are written, and how many of those others wanted."""
 
     size: int
     per_cell: int
@@ -234,7 +234,7 @@ class SlotMap(NamedTuple):
 
 
 def slots(title: str, says: str, table: SlotMap) -> Drawing:
-    """A square a cell, by place from the upper left: the fuller the darker, another colour where SAs contend."""
+    """A square for each cell, from the upper left: the fuller the darker; another colour where SAs contend."""
     across = min(_SLOTS_WIDE, len(table.used))
     shapes = []
     for n, (used, wanted) in enumerate(zip(table.used, table.wanted, strict=True)):

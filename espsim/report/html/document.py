@@ -1,4 +1,4 @@
-"""What a report is made of: the question, the verdict, sections of sentences, tables and drawings, how it was made."""
+"""The parts of a report: the question, the verdict, sections of sentences, tables and drawings, and how it was made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class HtmlTable:
-    """A table with its caption. The first cell of a row names it; without a row there is no table."""
+    """A table with its caption. The first cell of a row names the row. A table without rows is not shown."""
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -42,7 +42,7 @@ class HtmlTable:
 
     @classmethod
     def of(cls, caption: str, head: Iterable[str], rows: Iterable[Iterable[Any]]) -> HtmlTable:
-        """Of cells that are anything; a column in which no row says anything is left out."""
+        """A table from cells of any type. A column that is empty in every row is left out."""
         names, cells = list(head), [[str(cell) for cell in row] for row in rows]
         kept = [at for at, name in enumerate(names) if not at or any(row[at] for row in cells)]
         return cls(caption, [names[at] for at in kept], [[row[at] for at in kept] for row in cells])
@@ -70,20 +70,20 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """How a report was made: (what, value) of the machine and the versions, and the command that makes it again."""
+    """How a report was made: the machine and the versions as (what, value), and the command that makes it again."""
 
     facts: Sequence[tuple[str, str]] = ()
     command: str = ""
 
     def by(self, engine: Mapping[str, Any]) -> Made:
-        """The same with the engine that ran, as a result's JSON names it."""
+        """The same, and the engine that ran, from the JSON of a result."""
         isa = f"; {engine['engine_isa']}" if engine.get("engine_isa") else ""
         return replace(self, facts=[*self.facts, ("engine", f"{engine['engine']} ({engine['engine_version']}{isa})")])
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A whole page. `good` colours the verdict: True, False, or None where it is no judgement."""
+    """A whole page. `good` colours the verdict: True, False, or None if the verdict is neither good nor bad."""
 
     program: str
     question: str
@@ -105,7 +105,7 @@ def render(report: Report) -> str:
 
 @cache
 def _template() -> Any:
-    """The template. Every text is made printable, then escaped; the style sheet alone goes in as it is."""
+    """The template. Every text is made printable, then escaped. Only the style sheet goes in unescaped."""
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only a report needs it
 
     environment = Environment(

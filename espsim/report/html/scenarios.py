@@ -1,4 +1,4 @@
-"""`espsim run` as a report: the question, whether it came as expected, a table a variant, the packets' fates."""
+"""`espsim run` as a report: the question, whether the answer is as expected, a table for each variant, lost packets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run_html(
     concluded: Sequence[tuple[str, str]] | None = None,
     kernel: Mapping[str, Any] | None = None,
 ) -> str:
-    """The whole page: (about, cells) of each scenario; `concluded` and `kernel` as `run` has them."""
+    """The whole page. `answers`: (about, cells) of each scenario. `concluded`, `kernel`: as in the JSON of `run`."""
     cells = [cell for _about, mine in answers for cell in mine]
     verdict, good = words.verdict(cells)
     one = len(answers) == 1
@@ -72,7 +72,7 @@ def _variant(name: str, variant: str, cells: Sequence[Cell]) -> Iterator[Part]:
 
 
 def _fates(title: str, cells: Sequence[Cell]) -> Iterator[Part]:
-    """What became of the packets, where some were lost: a bar for each answer."""
+    """The packets' fates, if some were lost: a bar for each answer."""
     rows: list[tuple[str, Mapping[str, float]]] = []
     for same in words.answers_alike(cells):
         counted: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Storms as a report: packets lost over time by cause, the SAs in the device, and what would have lost nothing."""
+"""Storms as a report: packets lost over time, by cause; the SAs in the device; what would have lost nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from espsim.report.storm import Cell
 
 
 def storm_html(answers: Sequence[tuple[Mapping[str, Any], Sequence[Cell]]], made_by: Made) -> str:
-    """The whole page: (what the question is, its cells) of each storm."""
+    """The whole page. `answers`: (about, cells) of each storm."""
     cells = [cell for _about, mine in answers for cell in mine]
     judged = [cell["as_expected"] for cell in cells if cell["as_expected"] is not None]
     lost = sum(cell["packets"]["lost"] for cell in cells)
@@ -52,7 +52,7 @@ def _timeline(cell: Cell) -> Iterator[Part]:
         return
     causes = list(cell["drops"])
     title = f"Packets lost over time: {cell['policy']}, {cell['model']}"
-    says = "A column for each stretch of time: packets lost, by the counter that moves. The line: SAs in the device."
+    says = "A column for each interval: packets lost, by the counter that moves. The line: SAs in the device."
     drops = [(each["from"], each["to"], {name: each["drops"].get(name, 0) for name in causes}) for each in bins]
     drawing = columns(
         title, says, drops, ("SAs in the device", [each["device"] for each in bins]), ("seconds", "packets lost")

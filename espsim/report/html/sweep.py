@@ -1,4 +1,4 @@
-"""A sweep as a report: the medians drawn, and where the answer changes."""
+"""A sweep as a report: a drawing of the medians, and where the answer changes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def _verdict(result: Mapping[str, Any]) -> str:
     if n:
         return f"The answer changes along {result['along']}, in {n} {'case' if n == 1 else 'cases'}."
     answers = dict.fromkeys(str(point["answer"]) for point in result["points"] if point["answer"] is not None)
-    return f"The answer is everywhere: {', '.join(answers)}." if len(answers) == 1 else "No answer changes."
+    return f"The answer is the same everywhere: {', '.join(answers)}." if len(answers) == 1 else "No answer changes."
 
 
 def _drawn(result: Mapping[str, Any]) -> Iterator[Part]:
-    """The headline value along its axis: a line for each combination of the others, lines that are alike together."""
+    """The headline value along its axis: a line for each combination of the other axes; equal lines are one."""
     found, places = lines_of(result), result["axes"].get(result["along"], [])
     if len(places) < 2 or not found:
         return

@@ -1,4 +1,4 @@
-"""`espsim window` as a report: which window loses nothing, what each window loses, how late packets were."""
+"""`espsim window` as a report: the window that loses nothing, what each window loses, and how late packets were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_DRAWN = 8
 
 
 def window_html(result: Mapping[str, Any], source: str, most: int, made_by: Made) -> str:
-    """The whole page: `result` is the JSON of `espsim window`, of which `most` streams are shown."""
+    """The whole page. `result`: the JSON of `espsim window`; `most` of its streams are shown."""
     streams = result["streams"]
     shown = streams[:most]
     unfit = [line for stream in streams for line in words.unfit(stream)]
@@ -70,7 +70,7 @@ def _reorder(shown: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
     late = [stream for stream in shown if stream["late"]][:_MOST_DRAWN]
     if not late:
         return
-    title = "How many numbers late packets were behind the highest one"
+    title = "How far late packets were below the highest number"
     rows: list[tuple[str, Mapping[str, float]]] = []
     numbers = []
     for stream in late:
@@ -80,6 +80,6 @@ def _reorder(shown: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
         spans = {"half of them": median, "99 %": share99, "the latest": most - reorder["p99"]}
         rows.append((name, {part: wide for part, wide in spans.items() if wide}))
         numbers.append((name, stream["late"], median, reorder["p99"], most))
-    says = "A bar for each SPI and destination: up to where half, 99 % and all of its late packets were behind."
+    says = "A bar for each SPI and destination: how far half, 99 % and all of its late packets were below the highest."
     head = ("SPI@destination", "late packets", "half within", "99 % within", "all within")
     yield HtmlFigure(bars(title, says, rows, "numbers"), HtmlTable.of(title, head, numbers))

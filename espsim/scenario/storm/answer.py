@@ -1,4 +1,4 @@
-"""What is told of a storm that ran: one dictionary, for JSON and for people."""
+"""The report of a storm that ran: one dictionary, for JSON and for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from espsim.scenario.storm.run import CAUSES, IN, OUT, Lost, StormOutcome
 from espsim.scenario.storm.spec import Storm
 
 BINS = 40
-"""Stretches of equal length that the time is cut into."""
+"""Number of equal intervals that the report divides the time into."""
 
 _WHY = {
     "too early": "came under the new SA before the receiver had installed it",
@@ -24,7 +24,7 @@ _WHY = {
 
 
 def answer(storm: Storm, outcome: StormOutcome, *, traced: bool = False) -> dict[str, Any]:
-    """Everything that came of a storm. `traced`: the story of every node that lost a packet, not of the worst alone."""
+    """The report of a storm. `traced`: the story of every node that lost a packet, not only of the worst one."""
     host, sent = outcome.host, outcome.sent.total()
     by_node: Counter[int] = Counter()
     for lost in outcome.lost:
@@ -63,7 +63,7 @@ def meaning(outcome: StormOutcome) -> str:
 
 
 def _bins(outcome: StormOutcome) -> Iterator[dict[str, Any]]:
-    """Packets sent, delivered and dropped by counter in each stretch of time, and the most SAs in the device in it."""
+    """For each interval: packets sent, delivered and dropped by counter, and the most SAs in the device."""
     width = (outcome.end - outcome.begin) / BINS
     counts: list[Counter[str]] = [Counter() for _ in range(BINS)]
     for name, times in outcome.times.items():

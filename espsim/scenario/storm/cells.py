@@ -1,4 +1,4 @@
-"""The cells of a storm: it is run under every policy and model, each time from nothing, and compared with `expect`."""
+"""The cells of a storm. Each policy and model gets a fresh run, which is compared with `expect`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StormCell:
 
     @property
     def ok(self) -> bool:
-        """Whether what was expected came."""
+        """Whether every expectation was met."""
         return not self.failures
 
     def as_dict(self) -> dict[str, Any]:

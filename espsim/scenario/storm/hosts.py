@@ -1,7 +1,7 @@
 """The two sides of a storm: the host, with its namespace and perhaps a device, and the nodes.
 
-Generation 0 is the old SA, 1 the new one. Both sides know the keys of both; what they don't know is when the other one
-uses them. Every SA has keys of its own, and packets are sealed and opened for real.
+Generation 0 is the old SA, 1 the new one. Both sides know the keys of both, but not when the other side uses them.
+Every SA has keys of its own, and packets are sealed and opened for real.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class StormHost:
         self._next_spi = like.spi or _FIRST_SPI
         self._freed: deque[int] = deque()
         if device is not None:
-            netns.offload = lambda _sa: None  # the driver is asked when the state is there, as `offload` does it
+            netns.offload = lambda _sa: None  # `_offload` asks the driver itself, once the state exists
 
     def agree(self, node: int, generation: int) -> SecurityAssociation | None:
-        """The inbound SA of a node: its SPI is the host's to choose, once. None: there is no SPI for it."""
+        """The inbound SA of a node. The host chooses its SPI, once. None: there is no SPI left."""
         if self.agreed[node][generation] is None and (node, generation) not in self._no_spi:
             spi = self._spi(node, generation)
             if spi is None:
@@ -99,7 +99,7 @@ class StormHost:
         return known
 
     def install_in(self, node: int, generation: int) -> str:
-        """The step "in". What happened, in words."""
+        """The step "in": install the new inbound SA. Returns what happened, in words."""
         sa = self.agree(node, generation)
         if sa is None:
             self._failed.add(node)
@@ -116,7 +116,7 @@ class StormHost:
         return said
 
     def install_out(self, node: int, generation: int) -> str:
-        """The step "out": the new outbound SA, which is sent with from now on."""
+        """The step "out": install the new outbound SA and send with it from now on."""
         if self.agree(node, generation) is None:
             return "goes on with the old outbound SA"
         sa = self.their(node, generation)
@@ -234,7 +234,7 @@ class Nodes:
         sa = self._host.agree(node, generation)
         if sa is None:
             return "goes on with the old outbound SA"
-        # An SAD for each, because a node's SAs may have one SPI, and the host's address is the destination of all.
+        # One SAD for each SA: a node's SAs may have the same SPI, and all have the host's address as destination.
         outbound = Outbound(Sad(), self._rng.randbytes)
         self.outs[node][generation] = outbound, outbound.sad.newsa(replace(sa, dir=None, offload=None))
         return f"sends with 0x{sa.spi:08x}"
@@ -251,10 +251,10 @@ class Nodes:
 
 
 def address(node: int) -> Address:
-    """A node's address: 10.64.0.1 and what follows."""
+    """A node's address: 10.64.0.1 for node 0, and so on."""
     return (_FIRST_NODE + node).to_bytes(4)
 
 
 def _drawn(algorithms: Sequence[Algorithm], draw: Callable[[int], bytes]) -> tuple[Algorithm, ...]:
-    """The same algorithms with other keys."""
+    """The same algorithms with keys from `draw`."""
     return tuple(Algorithm(a.kind, a.name, draw(len(a.key)), a.bits) for a in algorithms)

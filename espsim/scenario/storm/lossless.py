@@ -1,8 +1,7 @@
 """Which overlap, and which rate, would have lost nothing.
 
-The schedule alone says from when on timing loses no packet, whatever packets there are (schedule.py). Then the storm
-is run once more with that number, because a device may lose packets however well the timing fits: with a longer
-overlap it holds more SAs at once.
+The schedule gives the smallest number with which timing loses no packet (schedule.py). The storm then runs once more
+with that number, because a device may lose packets even so: with a longer overlap it holds more SAs at once.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from espsim.scenario.storm.schedule import schedule, smallest_overlap, smallest_
 from espsim.scenario.storm.spec import Storm
 
 MOST_RERUN = 400_000
-"""Packets of a storm that is run again to see whether the answer holds."""
+"""Most packets of a storm that is run again to check the answer."""
 
 
 def lossless(storm: Storm, outcome: StormOutcome, again: Callable[[Storm], StormOutcome], seed: int) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def _tried(
         return {"value": None, "holds": None, "why": _why_none(storm, name, seed)}
     said = f"an overlap of {value:g} s" if name == "overlap" else f"{value:g} requests a second"
     if again is None:
-        return {"value": value, "holds": None, "why": f"{said}: by timing alone, and not run again"}
+        return {"value": value, "holds": None, "why": f"{said}: by timing alone; it was not run again"}
     found = again(storm.model_copy(update={name: value}))
     if found.packets_lost:
         why = f"with {said} timing loses nothing, and yet: {meaning(found)}"
@@ -54,15 +53,15 @@ def _tried(
 def _why_none(storm: Storm, name: str, seed: int) -> str:
     order = storm.order
     if order.index("delete") < order.index("out") or order.index("delete") < order.index("in"):
-        return "the order breaks before it makes: the old SA is deleted before the new one is used"
+        return "with this order the old SA is deleted before the new one is used"
     if order.index("out") < order.index("in"):
-        return "the order sends with the new SA before its side can receive under one; the other side does likewise"
+        return "with this order each side sends with its new SA before it has installed a new inbound one"
     if name == "overlap":
         return "no overlap fits"
     # With requests that take no time the host does its steps at once, and only the delays are left.
     fast = schedule(storm.model_copy(update={"rate": 1e9}), seed)
     apart = max(abs(node["in"] - host["in"]) for host, node in zip(fast.host, fast.node, strict=True))
     return (
-        f"no rate does: the two sides hear of the new keys up to {apart:.3g} s apart, and half of the overlap is"
+        f"no rate is enough: the two sides hear of the new keys up to {apart:.3g} s apart, and half of the overlap is"
         f" {storm.overlap / 2:g} s"
     )

@@ -1,7 +1,7 @@
 """Runs a storm: SAs are replaced by their schedule, packets flow, and each packet's fate is counted with its cause.
 
-There is no clock but the model's: what happens next is the earliest thing that is due. At one moment the steps of
-both sides come before packets.
+The only clock is the model's: the earliest event that is due happens next. Of events at the same time, steps come
+before packets.
 
 Why a packet was lost:
 
@@ -65,7 +65,7 @@ class Lost:
 
 @dataclass(slots=True)
 class StormOutcome:
-    """All that came of a storm. `sent`, `delivered` by direction; `moments`: (time, SAs in the device) as it changed.
+    """The result of a storm. `sent`, `delivered`: by direction. `moments`: (time, SAs in the device) at each change.
 
     `done`: (time, node, who, what) of every step of the storm, in order.
     """
@@ -85,13 +85,13 @@ class StormOutcome:
 
     @property
     def packets_lost(self) -> int:
-        """How many were sent, or should have been, and did not arrive."""
+        """How many packets did not arrive, those included that could not be sent."""
         return self.drops.total()
 
 
 @dataclass(frozen=True, slots=True)
 class _Wire:
-    """A packet on its way; `generation` of the SA that it was sealed under."""
+    """A packet on its way. `generation`: that of the SA that sealed it."""
 
     node: int
     direction: str
@@ -112,7 +112,7 @@ class StormRun:
         packets = 2 * storm.nodes * storm.packets * (end - begin)
         if packets > MOST_PACKETS:
             raise InputError(
-                f"a storm of {packets:,.0f} packets; {MOST_PACKETS:,} are run: fewer packets a second, or nodes"
+                f"the storm has {packets:,.0f} packets, at most {MOST_PACKETS:,} are run: set fewer packets or nodes"
             )
         self.host = StormHost(storm, replace(like or DEFAULT, selector=ANY), netns, device, seed)
         self.nodes = Nodes(self.host, seed)
@@ -165,7 +165,7 @@ class StormRun:
         self._step(now, what, self.nodes, "node")
 
     def _step(self, now: float, what: object, side: StormHost | Nodes, whose: str) -> None:
-        """A side's next step, and what it said."""
+        """Do a side's next step, and note what it said."""
         node, step = _pair(what)
         if step == "delete":
             said = side.delete_old(node)
@@ -210,7 +210,7 @@ class StormRun:
         )
 
     def _cause(self, now: float, what: _Wire) -> str:
-        """Why it was lost, by what the receiver has of its SA now."""
+        """Why a packet was lost, by the state of its SA at the receiver now."""
         side = self.host.ins if what.direction == IN else self.nodes.ins
         if side[what.node][what.generation] is not None:
             return "device"
@@ -244,7 +244,7 @@ def _pair(what: object) -> tuple[int, str]:
 
 
 def _counter(received: Received[SadEntry]) -> str:
-    """What moves: Linux's counter, else how the device says it, else the verdict."""
+    """The counter that moves: Linux's, else how the device reports it, else the verdict."""
     if received.counter is not None:
         return received.counter
     return received.surfacing.name if received.surfacing is not Surfacing.NONE else received.verdict.name

@@ -1,9 +1,9 @@
-"""When each side of a storm does what, and whether that alone can lose a packet.
+"""When each side of a storm does what, and whether these times alone can lose a packet.
 
-The host's control plane is one server: requests wait in the order in which they fall due, and each takes 1/rate. A
-step that is done makes the next one of its node due. A node's own requests wait for no one.
+The host's control plane is one server: requests wait in the order in which they fall due, and each takes 1/rate
+seconds. A step that is done makes the node's next step due. A node's own requests do not wait for other nodes.
 
-Whatever packets there are, none is lost by the timing of a pair (sender, receiver) if
+Timing loses no packet from a sender to a receiver, whatever packets are sent, if
 
     1. the sender always has an SA to send with: it deletes the old one after it sends with the new one
     2. the receiver has the new one when the first packet under it comes
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from espsim.scenario.storm.spec import STEPS, Storm
 
 REQUESTS = {"in": 1, "out": 1, "delete": 2}
-"""Requests that a step makes: two old SAs are deleted."""
+"""Requests that each step makes; "delete" makes two, because two old SAs go."""
 
 Times = dict[str, float]
-"""When a side has done each of STEPS, for one node; seconds from the storm's beginning."""
+"""When a side has finished each of STEPS for one node, in seconds from the start of the storm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def fits(sender: Times, receiver: Times, flight: float) -> bool:
 
 
 def schedule(storm: Storm, seed: int) -> Schedule:
-    """The times of a storm. The delays of the nodes are drawn from the seed alone, whatever else changes."""
+    """The times of a storm. The nodes' delays depend on the seed alone, so that other words can change beside them."""
     rng = random.Random(f"{seed}/propagation")
     delays = [rng.uniform(*storm.delays) for _ in range(storm.nodes)]
     host = _host(storm)
@@ -91,17 +91,17 @@ def _alone(storm: Storm, start: float) -> Times:
 
 
 def _due(storm: Storm, times: Times, number: int) -> float:
-    """When a step of this number falls due: so many halves of the overlap after the first one was done."""
+    """When step `number` falls due: `number` halves of the overlap after the first step was done."""
     return times[storm.order[0]] + number * storm.overlap / 2
 
 
 def smallest_overlap(storm: Storm, seed: int) -> float | None:
-    """An overlap that loses nothing by timing, to three digits, none much smaller; None: none does."""
+    """About the smallest overlap with which timing loses nothing, rounded up to three digits; None: there is none."""
     return _smallest(lambda overlap: _safe(storm, seed, overlap=overlap), 1e-3, 1e6)
 
 
 def smallest_rate(storm: Storm, seed: int) -> float | None:
-    """Likewise a rate."""
+    """About the smallest rate with which timing loses nothing, rounded up to three digits; None: there is none."""
     return _smallest(lambda rate: _safe(storm, seed, rate=rate), 1e-3, 1e9)
 
 
@@ -110,7 +110,7 @@ def _safe(storm: Storm, seed: int, **changed: float) -> bool:
 
 
 def _smallest(safe: Callable[[float], bool], low: float, high: float) -> float | None:
-    """The smallest number that is safe where all larger ones are; found by doubling, then by halving the ratio."""
+    """The smallest safe number, if every larger one is safe too: doubling finds a range, then its ratio is halved."""
     top = low
     while not safe(top):
         top *= 2

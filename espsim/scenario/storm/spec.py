@@ -6,12 +6,12 @@ event = "rotation"          # a new key is published: host and nodes hear of it,
 nodes = 1000                # each has an SA to the host and one from it
 rate = 500                  # requests (NEWSA, DELSA) that the host's control plane makes in a second, one after another
 propagation = [0.2, 1.5]    # seconds, or from and to: uniform, drawn for each node
-spread = 0.0                # seconds over which the host begins with its nodes, one after another; 0: with all at once
+spread = 0.0                # seconds over which the host begins with its nodes one after another; 0: all at once
 overlap = 4.0               # seconds from a side's first step to its last; the middle step lies in the middle
-order = ["in", "out", "delete"]     # what a side does with an SA of its own: install the new inbound one; send with
-                            # the new outbound one; delete the old ones. Another order breaks before it makes
-spi = "new"                 # of new SAs. "same": the old one's; "freed": inbound, a deleted one's, where there is one
-range = "0x100-0xffff"      # optional: the host draws inbound SPIs there (ALLOCSPI, under the policy), not one by one
+order = ["in", "out", "delete"]     # a side's steps: install the new inbound SA; send with the new outbound SA; delete
+                            # the old ones. In any other order there is a time without a usable SA
+spi = "new"                 # of new SAs. "same": the old SA's. "freed": inbound, that of a deleted SA, if there is one
+range = "0x100-0xffff"      # optional: the host draws inbound SPIs there (ALLOCSPI, under the policy), or counts up
 packets = 10                # a second, for each node and direction
 size = 64                   # bytes of payload
 flight = 0.001              # seconds that a packet is on its way
@@ -22,8 +22,8 @@ sa = "A"                    # optional: the [[sa]] whose algorithms, mode, windo
   policy = "rfc4301"        # optional, a name or a list; so is model ("software" is the run without one)
   lost = 0                  # packets; also delivered, peak (SAs in the device), drops (a table of counts)
 
-The nodes' own control planes have one SA pair each to replace, and take 1/rate for each request. Nothing is
-retransmitted, and no side waits for the other: what the two know of each other is what the delays say.
+A node's own control plane replaces one SA pair, and takes 1/rate seconds for each request. Nothing is retransmitted,
+and no side waits for the other: each acts on the delays alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from espsim.core.errors import InputError
 
 STEPS = ("in", "out", "delete")
 MOST_PACKETS = 5_000_000
-"""Packets of a storm that is run."""
+"""Most packets of a storm; a larger one is refused."""
 
 Names = str | list[str]
 Seconds = Annotated[float, Field(ge=0, le=1e6)]
@@ -49,7 +49,7 @@ class _Strict(BaseModel):
 
 
 class StormExpect(_Strict):
-    """What a storm should come to in the cells that it fits."""
+    """The expected result of a storm, in the cells that it fits."""
 
     policy: Names | None = None
     model: Names | None = None
@@ -92,7 +92,7 @@ class Storm(_Strict):
     @classmethod
     def _each_once(cls, order: list[str]) -> list[str]:
         if set(order) != set(STEPS):
-            raise ValueError("in, out and delete, each once")
+            raise ValueError("must have in, out and delete, each once")
         return order
 
     @field_validator("range")
@@ -105,9 +105,9 @@ class Storm(_Strict):
     @model_validator(mode="after")
     def _delays_go_up(self) -> Storm:
         if self.delays[0] > self.delays[1]:
-            raise ValueError("propagation: its first number must not be above the second")
+            raise ValueError("propagation: the first number must not be larger than the second")
         if self.range is not None and self.spi != "new":
-            raise ValueError('range goes with spi = "new": other SPIs are not drawn')
+            raise ValueError('range needs spi = "new": no other SPIs are drawn')
         return self
 
     @property
@@ -133,7 +133,7 @@ def changed_storm(storm: Storm, values: Mapping[str, Any]) -> Storm:
 
 
 def span_of(text: str) -> tuple[int, int]:
-    """MIN-MAX of SPIs. ValueError: it is none."""
+    """The two ends of a range of SPIs, MIN-MAX. ValueError: the text is not a range."""
     low_text, dash, high_text = text.partition("-")
     try:
         low, high = int(low_text, 0), int(high_text, 0)

@@ -142,7 +142,7 @@ def test_tasks_that_fail_are_rows_and_exit_status_1(tmp_path):
     )
     status, said, told = espsim_text("sweep", "run", study, "-o", rows)
     assert (status, told) == (1, "")
-    assert "1 say that their task failed" in said
+    assert "1 of them failed" in said
     status, said, _told = espsim_text("sweep", "report", rows)
     assert status == 0
     assert "20 SAs with SPIs of their own, and the range has 10" in " ".join(said.split())

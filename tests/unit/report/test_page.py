@@ -159,10 +159,10 @@ def test_the_size_is_bounded(folder):
     (folder / "in.pcap").write_bytes(capture(*[sealed(b"x" * 1400)] * 300, big, sealed(b"x" * 60000)))
     text = page_of(folder, "--frame", "301")
     assert "steps are left out here" in text
-    assert "so nothing was run" in text
+    assert "Nothing was run" in text
     text = page_of(folder, "--frame", "302")
     assert "bytes more are in the capture" in text
-    assert "frames before are not in the capture" in text
+    assert "earlier frames are not in the capture" in text
 
 
 def test_the_four_questions_are_answered_by_runs(folder):

@@ -182,7 +182,7 @@ def test_a_bench_draws_rates_against_sas_stages_and_ratios():
     ]
     text = bench_html(rows, ABOUT, Made([("machine", "m"), ("versions", "v")], "espsim bench"))
     page = read(text)
-    assert '<p class="verdict bad">ahead of other programs in 1 of 2 rows, behind in 1</p>' in text
+    assert '<p class="verdict bad">faster than other programs in 1 of 2 rows, slower in 1</p>' in text
     assert page.count("svg") == 4  # lookup: rates, ratios; pipeline: rates against SAs; stages
     assert page.count("rect") == 2
     assert "<dt>when</dt>" in text

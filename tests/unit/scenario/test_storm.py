@@ -124,7 +124,7 @@ def test_an_order_that_breaks_before_it_makes_has_no_answer():
     told = lossless(what, run(what), run, 1)
     assert told["overlap"]["value"] is None
     assert told["rate"]["value"] is None
-    assert "breaks before it makes" in told["overlap"]["why"]
+    assert "the old SA is deleted before the new one is used" in told["overlap"]["why"]
     assert smallest_overlap(what, 1) is smallest_rate(what, 1) is None
 
 
@@ -204,8 +204,8 @@ def test_a_storm_of_a_named_sa_in_tunnel_mode_with_esn():
         ("nodes = 20", "", "little.toml:5: storm.nodes is missing"),
         ("rate = 40", "rate = 0", "little.toml:7: storm.rate: '0' is not legal"),
         ("rate = 40", "rat = 40", "little.toml:7: storm.rat: no such key; did you mean rate"),
-        ("[0.0, 1.0]", "[1.0, 0.5]", "propagation: its first number must not be above the second"),
-        ("packets = 4", 'order = ["in", "out", "in"]', "storm.order: in, out and delete, each once"),
+        ("[0.0, 1.0]", "[1.0, 0.5]", "propagation: the first number must not be larger than the second"),
+        ("packets = 4", 'order = ["in", "out", "in"]', "storm.order: must have in, out and delete, each once"),
         ("packets = 4", 'spi = "old"', "storm.spi: 'old' is not legal; legal: 'new', 'same', 'freed'"),
         ("packets = 4", 'range = "9-1"', "storm.range: MIN-MAX of SPIs"),
         ("packets = 4", 'sa = "B"', "the storm names SA 'B', which is not there"),
@@ -220,7 +220,7 @@ def test_bad_storms_are_said_with_their_line(old, new, said):
 
 
 def test_too_many_packets_are_said_before_they_are_sent():
-    with pytest.raises(InputError, match="packets; 5,000,000 are run"):
+    with pytest.raises(InputError, match="packets, at most 5,000,000 are run"):
         run(storm(packets=1e6))
 
 
