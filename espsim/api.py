@@ -1,13 +1,13 @@
-"""The front door: what a program imports from espsim. The names in `espsim.__all__` are stable; nothing else is.
+"""The library: what a program imports from espsim. The names in `espsim.__all__` are stable; nothing else is.
 
     load_sad, Sad, SecurityAssociation, Namespace    SAs from text; the SAD; one network namespace with its policies
-    open_packet, seal_packet                         one packet, by the readable path, with every step if asked
+    open_packet, seal_packet                         one packet, by the reference path, with every step if asked
     Received, Sent                                   their answers: verdict, counter, numbers, the packet
-    open_batch, seal_batch                           many packets, by the batch path, answers as numpy columns
-    read_capture, write_capture                      pcap and pcapng in, pcap out
-    LookupTable                                      SAs by SPI and destination, on arrays: software's, or a model's
+    open_batch, seal_batch                           many packets, by the batch path; the answers are numpy columns
+    read_capture, write_capture                      reads pcap and pcapng, writes pcap
+    LookupTable                                      SAs by SPI and destination, on arrays: software's or a model's
     load_model, Device                               hardware models
-    audit, odds, run_scenario                        what the commands of these names answer
+    audit, odds, run_scenario                        the answers of `espsim audit`, `espsim spi` and `espsim run`
 
 Everything is imported when it is first used: `import espsim` loads neither numpy nor numba. Bad input is an InputError
 (espsim.core.errors); a packet never raises, it gets a verdict.
@@ -41,11 +41,11 @@ def load_sad(
 ) -> Sad:
     """The SAs of a file: what `ip xfrm state` prints or takes, setkey's words, Wireshark's esp_sa table.
 
-    `path` may be an open text file too: `io.StringIO(text)` for SAs that are in a text.
+    `path` may also be an open text file: `io.StringIO(text)` for SAs in a string.
 
-    Windows and counters start empty (with ESN at the file's high half), or where it has them (`keep_window`). What was
-    passed over, and SAs that can't be used (hidden keys, what espsim does not run), are appended to `notes`.
-    InputError with file and line: no SA at all, two keys for one SA, a damaged key.
+    Windows and counters start empty (with ESN at the file's high half), or with the file's values (`keep_window`).
+    Lines that were passed over, and SAs that can't be used (hidden keys, algorithms that espsim does not run), are
+    appended to `notes`. InputError with file and line: no SA at all, two keys for one SA, a damaged key.
     """
     from espsim.sad.sad import Sad
     from espsim.text.load import load
@@ -69,11 +69,11 @@ def open_packet(
     mark: int | None = 0,
     trace: Callable[[Step], None] | None = None,
 ) -> Received[SadEntry] | None:
-    """Open one IP packet that holds ESP, at `now` (seconds): windows and counters move. None: it is not ESP.
+    """Open one IP packet that holds ESP, at `now` (seconds). Windows and counters move. None: it is not ESP.
 
-    `mark`: the packet's (None: marks are not asked). `trace` is called with each step, as `espsim explain` shows them;
-    no step holds a key. Of ESP in ESP the answer is the last layer's, and `around` that of the layer around it. For
-    many packets `open_batch` is a hundred times as fast.
+    `mark`: that of the packet; None ignores marks. `trace` is called with each step that `espsim explain` shows; no
+    step holds a key. For ESP in ESP the answer is that of the last layer, and its `around` that of the layer outside.
+    For many packets `open_batch` is a hundred times as fast.
     """
     from espsim.reference.inbound import Inbound
 
@@ -95,10 +95,9 @@ def seal_packet(
 ) -> Sent[SadEntry] | None:
     """Seal one clear IP packet under the outbound SA whose selector takes it. None: it is not IP.
 
-    `trace` is called with each step, as `espsim explain --seal` shows them; no step holds a key.
-    `random_bytes` draws IVs (CBC) and the mask of counter IVs, once an SA. An IV is never used twice with one key as
-    long as one function seals for a SAD: for a stream of packets keep an `espsim.reference.outbound.Outbound`, or use
-    `seal_batch`.
+    `trace` is called with each step that `espsim explain --seal` shows; no step holds a key. `random_bytes` draws CBC's
+    IVs, and once for each SA the mask of counter IVs. No IV is used twice with one key as long as only one function
+    seals for a SAD. For a stream of packets keep an `espsim.reference.outbound.Outbound`, or use `seal_batch`.
     """
     from espsim.reference.outbound import Outbound
 
@@ -115,7 +114,7 @@ def seal_packet(
 
 
 def _leave_at_once(sent: Sent[SadEntry] | None, outbound: Outbound) -> Sent[SadEntry] | None:
-    """With what waits in a queue of IP-TFS: no other packet comes that it could wait for."""
+    """The answer with the packet that waits in IP-TFS's queue: no further packet comes that could join it."""
     waiting = tuple(packet for leaves in outbound.senders.elapse(math.inf) for packet in leaves.packets)
     if sent is not None and waiting:
         sent.outers = (*sent.wire(), *waiting)
@@ -130,9 +129,9 @@ def open_batch(
     mark: int | None = 0,
     engine: str = "auto",
 ) -> OpenedBatch:
-    """Open IP packets in order of arrival: the answers of `open_packet`, packet for packet, as numpy columns.
+    """Open IP packets in order of arrival. The answers equal those of `open_packet`, as numpy columns.
 
-    `times` in seconds, one for each packet or one for all; `engine` as `espsim engines` lists them.
+    `times`: seconds, one for each packet or one for all. `engine`: a name from `espsim engines`.
     """
     from espsim.batch.as_columns import opened
     from espsim.batch.inbound.order import BatchInbound
@@ -151,7 +150,7 @@ def seal_batch(
     engine: str = "auto",
     random_bytes: Callable[[int], bytes] = os.urandom,
 ) -> SealedBatch:
-    """Seal clear IP packets in their order, as numpy columns; arguments as `seal_packet` and `open_batch` have them."""
+    """Seal clear IP packets in order. The answers are numpy columns; arguments as in `seal_packet` and `open_batch`."""
     from espsim.batch.as_columns import sealed
     from espsim.batch.outbound.order import BatchOutbound
     from espsim.reference.outbound import Outbound
@@ -161,9 +160,9 @@ def seal_batch(
 
 
 def read_capture(path: Path) -> Iterator[Frame]:
-    """The frames of a pcap or pcapng, one at a time; outer fragments are put together. `Frame.ip` is the IP packet.
+    """The frames of a pcap or pcapng, one at a time; outer fragments are reassembled. `Frame.ip`: the IP packet.
 
-    InputError: it can't be read, is cut short (after its last whole frame), or has a link type that is not known.
+    InputError: the file can't be read, is cut short (raised after its last whole frame), or has an unknown link type.
     """
     from espsim.io.capture import open_capture
 
@@ -172,9 +171,9 @@ def read_capture(path: Path) -> Iterator[Frame]:
 
 
 def write_capture(path: Path, packets: Iterable[bytes | tuple[bytes, int]]) -> int:
-    """Write IP packets into a pcap (link type raw IP, nanoseconds), which appears whole or not at all; how many.
+    """Write IP packets into a pcap (raw IP, nanoseconds), which appears whole or not at all. Returns how many.
 
-    A packet is its bytes, or (bytes, nanoseconds since the epoch); those without a time come a microsecond apart.
+    A packet is its bytes, or (bytes, nanoseconds since the epoch). Packets without a time are a microsecond apart.
     """
     from espsim.io.capture import CaptureWriter
 
@@ -199,8 +198,8 @@ def audit(
 ) -> dict[str, Any]:
     """What devices do with the SAs of a host's dump: the dictionary that `espsim audit --json` prints.
 
-    `models` are ids, names of devices or TOML files; `local` the host's own addresses or prefixes; `assume` as on the
-    command line. InputError as the command.
+    `models`: ids, names of devices, or TOML files. `local`: the host's own addresses or prefixes. `assume`: as on the
+    command line. InputError: as the command.
     """
     from espsim.analysis.audit import audit as run_audit
     from espsim.analysis.inventory import parse_prefix, take_inventory
@@ -220,7 +219,7 @@ def audit(
 def odds(model: Model | str, sas: int, spis: str = "0x100-0xffffffff", *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """The chance of a duplicate, an alias, an overflow, a refusal, or any of them, among `sas` SAs with random SPIs.
 
-    `spis` is MIN-MAX. Each is {chance, low, high, how}: exact, or drawn with a 95 % interval.
+    `spis`: MIN-MAX. Each value is {chance, low, high, how}: exact, or sampled with a 95 % interval.
     """
     from espsim.analysis.odds import chances, parse_range
     from espsim.offload.model import load_model
@@ -239,9 +238,9 @@ def run_scenario(
     assume: Sequence[str] = (),
     seed: int = 1,
 ) -> Answered:
-    """Run a built-in scenario, or a TOML file, under SPI policies (its own where none is named) and models.
+    """Run a built-in scenario, or a TOML file, under SPI policies (by default its own) and models.
 
-    `.cells` are the answers, each with `as_dict()`; `.ok` says whether all is as expected. InputError as `espsim run`.
+    `.cells`: the answers, each with `as_dict()`. `.ok`: whether all are as expected. InputError: as `espsim run`.
     """
     from espsim.scenario.matrix import run_named
 

@@ -1,1 +1,1 @@
-"""The command line, one file a command. What a command needs it imports when it runs, so that `--help` is fast."""
+"""The command line, one file for each command. A command imports what it needs when it runs: `--help` stays fast."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     type=Number(0, 1_000_000_000),
     metavar="N",
-    help="SAs of each fate to name; the counts are always of all.",
+    help="How many SAs of each fate to list; the counts have all of them.",
 )
 @click.option(
     "--seed",
@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     default=0,
     show_default=True,
     metavar="N",
-    help="Seeds hashes that are not public, and what is drawn.",
+    help="The seed of hashes that are not public, and of everything random.",
 )
-@click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")
+@click.option(
+    "--html", "html_path", metavar="FILE", help="Write a page for a browser, too: one file that fetches nothing."
+)
 @click.option("--odds", is_flag=True, help="Print the odds of collisions if the SPIs were drawn anew (JSON has them).")
 @common.width_options
 @common.json_option
@@ -56,18 +58,18 @@ def audit(
 ) -> None:  # fmt: skip
     """Say what a device would do with the SAs of a host.
 
-    DUMP is what `ip xfrm state` prints, with `-s` or without, its keys hidden or not (-: standard input). The first
-    line says how many inbound SAs work in hardware, how many in software, and how many are lost or meet a wrong SA.
-    Then come which SAs would be installed, which collide (same SPI), alias (same slot), overflow or are refused, what
-    their packets meet, and what to do. --model is needed; it may be repeated.
+    DUMP is what `ip xfrm state` prints, with or without `-s`, with or without keys (-: standard input). The first line
+    says how many inbound SAs work in hardware, how many in software, and how many are lost or meet a wrong SA. Then
+    come the SAs that would be installed, collide (same SPI), alias (same slot), overflow or are refused, what their
+    packets meet, and what to do. --model is needed; it may be repeated.
 
-    An SA is inbound by its `dir`, else by the direction of its offload line, else because its destination is --local.
-    Without --local, two SAs with swapped addresses and one reqid are a pair: the address that is in more pairs than
-    its peer is this host's. What nothing says counts as inbound. An SA with an offload line is judged by the driver's
-    rules for its mode, crypto or packet; one without stays in software where it is refused.
+    The direction of an SA is that of its `dir`, else of its offload line; else an SA to a --local address is inbound.
+    Without --local two SAs with swapped addresses and the same reqid are a pair, and the address that is in more pairs
+    than its peer belongs to this host. An SA that none of this decides counts as inbound. An SA with an offload line
+    follows the driver's rules for its mode, crypto or packet. One without stays in software if it is refused.
 
-    Keys are not kept and appear nowhere. What is not public stops nothing: such SAs are unknown. Exit status 1 where
-    an SA is lost or meets a wrong SA.
+    Keys are not kept and never shown. An SA whose answer is not public counts as unknown. Exit status 1: an SA is lost
+    or meets a wrong SA.
     """
     from espsim.analysis.audit import audit as run_audit
     from espsim.analysis.inventory import parse_prefix, take_inventory
@@ -82,7 +84,7 @@ def audit(
     common.keep_apart({"DUMP": dump, "--model": common.by_path(*models)}, writes)
     if not models:
         how = "`espsim models find x520` looks for a device, `espsim models` lists all"
-        raise InputError(f"which device? --model NAME, which may be repeated; {how}")
+        raise InputError(f"name a device: --model NAME, which may be repeated; {how}")
     with paused(), Outputs() as outputs:
         loaded = with_assumptions(common.named_models(models), assume)
         common.keep_apart({"--model": [document.name for model in loaded for document in model.documents]}, writes)
@@ -93,7 +95,7 @@ def audit(
         common.warn_of_text(dump, survey.notes.lines())
         inventory = take_inventory(survey, prefixes)
         if not inventory.sas:
-            raise InputError("no ESP SA in it", where=dump)
+            raise InputError("has no ESP SA", where=dump)
         audits = [run_audit(inventory, device, most=most) for device in devices]
         wanted = odds or as_json or html_path is not None
         result = summary(inventory, audits, seed=seed, odds=wanted)

@@ -1,4 +1,4 @@
-"""`espsim bench`: what the batch path costs here, beside other people's programs on the same work."""
+"""`espsim bench`: what the batch path costs on this machine, beside other programs on the same work."""
 
 from __future__ import annotations
 
@@ -32,28 +32,32 @@ _SIZES = Numbers(_LEAST_SIZE, _MOST_SIZE, "a size in bytes (or imix)", words=("i
 _WORKERS = Numbers(1, _MOST_WORKERS, "a number of workers")
 _WINDOWS = Numbers(1, MOST_WINDOW, "a window's size")
 _ROUNDS, _QUICK_ROUNDS = 9, 3
-_QUICK = 0.5  # seconds of a group after which no further round begins
+_QUICK = 0.5  # seconds: after these no new round of a group begins
 
 
 @click.command()
 @click.argument(
     "benches", metavar="[lookup|aead|replay|pipeline|capture|command|control]...", nargs=-1, type=click.Choice(_BENCHES)
 )
-@click.option("--sas", type=_SAS, metavar="N,...", help="Numbers of SAs: 1,1000,100k,1M.")
+@click.option("--sas", type=_SAS, metavar="N,...", help="Numbers of SAs, such as 1,1000,100k,1M.")
 @click.option(
     "--sizes",
     type=_SIZES,
     metavar="N,...",
-    help="Bytes of an inner packet: 64,1424,imix (64, 576, 1424 bytes as 7:4:1).",
+    help="Bytes of an inner packet, such as 64,1424,imix (imix: 64, 576, 1424 bytes as 7:4:1).",
 )
 @click.option("--engines", metavar="NAME,...", help="AEAD engines, as `espsim engines` lists them, or auto.")
-@click.option("--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes of command: 1,2.")
-@click.option("--window", type=_WINDOWS, metavar="N,...", help="Sizes of replay windows: 64,1024 (replay, pipeline).")
+@click.option(
+    "--workers", type=_WORKERS, metavar="N,...", help="Numbers of worker processes for the bench command, such as 1,2."
+)
+@click.option(
+    "--window", type=_WINDOWS, metavar="N,...", help="Sizes of replay windows, such as 64,1024 (replay, pipeline)."
+)
 @click.option("--esn/--no-esn", default=None, help="With or without extended sequence numbers (replay, pipeline).")
 @click.option("--hit", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="Share of packets with an SA.")
 @model_options(multiple=False)
 @click.option("--suite", type=click.Choice(_SUITES), default=_SUITES[0], show_default=True, help="Of aead.")
-@click.option("--peers", is_flag=True, help="Run other people's programs on the same work in turn, and print ratios.")
+@click.option("--peers", is_flag=True, help="Run other programs on the same work in turn, and print ratios.")
 @click.option("--quick", is_flag=True, help="Fewer cases and rounds: done in about a minute.")
 @click.option(
     "--seed",
@@ -61,7 +65,7 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
     show_default=True,
     type=Number(0, 2**32, "a seed"),
     metavar="N",
-    help="Where all draws come from.",
+    help="The seed of everything random.",
 )
 @click.option("--plot", metavar="FILE", help="Draw rates and ratios (.png or .svg; needs matplotlib).")
 @html_option
@@ -70,7 +74,7 @@ _QUICK = 0.5  # seconds of a group after which no further round begins
 def bench(
     benches: tuple[str, ...], engines: str | None, plot: str | None, html_path: str | None, as_json: bool, **rest: Any
 ) -> None:  # fmt: skip
-    """Measure the batch path: medians over rounds, compiling apart.
+    """Measure the batch path: medians over rounds, without compilation.
 
     \b
     lookup    the software triple (IPv4, IPv6), the SPI as an index, four-way hashes of the SPI
@@ -78,13 +82,13 @@ def bench(
     replay    check and advance of the window
     pipeline  the whole path in and out, AES-128-GCM tunnels, with its stages
     capture   reading a pcap of a million packets into batches
-    command   decap and encap of a capture in memory by 1, 2, 4, ... workers, their start apart; the peer is cp
+    command   decap and encap of a capture in memory by 1, 2, 4, ... workers, without their start; the peer is cp
     control   SAs added, allocated, deleted and expired at 1k, 100k, 1M states, and the longest pause
 
-    Without a name all of them. A bench varies one thing at a time around 100 SAs, the best engine and windows of 64
-    without ESN; where --sas, --sizes, --engines, --window or --esn are given, the pipeline runs every combination.
-    --model runs a hardware model's key table in the lookup's place. Peers run between our own rounds, so that a noisy
-    machine is noisy for both; each ratio is of one round. A peer is the first program of its name in PATH.
+    Without a name all benches run. A bench varies one thing at a time around 100 SAs, the best engine and windows of 64
+    without ESN. With --sas, --sizes, --engines, --window or --esn the pipeline runs every combination. --model measures
+    a hardware model's table in place of software's. Peers run between our own rounds, so that a noisy machine is noisy
+    for both; each ratio comes from one round. A peer is the first program of its name in PATH.
     """
     names = tuple(dict.fromkeys(benches or _BENCHES))
     writes = {"--plot": plot, "--html": html_path}
@@ -112,7 +116,7 @@ def bench(
         for note in notes:
             warn(note)
         if plan.compile_s >= 1:
-            warn(f"{plan.compile_s:.0f} s went into compiling; the next run finds the kernels in the cache")
+            warn(f"compiling took {plan.compile_s:.0f} s; the next run finds the kernels in the cache")
         if not as_json:
             from espsim.report.bench import print_bench
 
@@ -127,14 +131,14 @@ def _report(rows: list[dict[str, Any]], about: dict[str, Any], made: Made, notes
 
 
 def _plan(**options: Any) -> BenchPlan:
-    """What is to be measured. InputError where an option names what is not there."""
+    """What is to be measured. InputError: an option names something that does not exist."""
     from espsim.measure.plan import BenchOptions, BenchPlan
 
     return BenchPlan(BenchOptions(**options))
 
 
 def _measured(plan: BenchPlan) -> Iterator[BenchGroup]:
-    """Group after group, measured."""
+    """Measure group after group, and yield each."""
     quick = plan.asked.quick
     for group in plan.groups():
         group.run(_QUICK_ROUNDS if quick else _ROUNDS, _QUICK if quick else float("inf"))
@@ -144,7 +148,7 @@ def _measured(plan: BenchPlan) -> Iterator[BenchGroup]:
 
 
 def _about(asked: BenchOptions) -> dict[str, Any]:
-    """What a record names besides its figures."""
+    """The fields of a record that are not figures."""
     from espsim.measure.clock import clock
     from espsim.measure.interleave import machine
     from espsim.measure.traffic import BATCH
@@ -163,7 +167,7 @@ def _about(asked: BenchOptions) -> dict[str, Any]:
 
 
 def _plot_file(path: str | None) -> Any:
-    """The plot's file, open; None without one. InputError before the work, not after it."""
+    """The plot's file, open, or None. InputError, before the work: it cannot be written."""
     if path is None:
         return None
     from espsim.io.atomic import OutputFile

@@ -1,4 +1,4 @@
-"""What commands share: a SAD from a file, a device from a model, JSON and warnings where they belong."""
+"""What commands share: options, a SAD from a file, a device from a model, outputs, JSON, warnings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from espsim.text.found import SadText, Unused
 
 _NAMED, _REASONS = 5, 10
-"""SAs of one reason that a warning names, and reasons that get a warning."""
+"""Most SAs that one warning names, and most reasons that get a warning."""
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Paths = Mapping[str, "str | Iterable[str] | None"]
@@ -41,7 +41,7 @@ assume_option = click.option(
 
 
 LEAST_WIDTH = 40
-"""Columns below which no table can be read."""
+"""Least columns in which a table can be read."""
 
 
 def width_options(function: _F) -> _F:
@@ -66,11 +66,15 @@ def width_options(function: _F) -> _F:
             context.call_on_close(lambda: use_width(None))
 
     function = click.option(
-        "--wide", is_flag=True, expose_value=False, callback=wide, help="A table's row in one line, however long."
+        "--wide",
+        is_flag=True,
+        expose_value=False,
+        callback=wide,
+        help="Print each row of a table on one line, however long.",
     )(function)
     return click.option(
         "--width", type=Number(0, 1_000_000, "a number of columns"), metavar="COLUMNS", expose_value=False,
-        callback=narrow, help="Fit into so many columns (a mail has 72).",
+        callback=narrow, help="Fit the output into so many columns (72 for a mail).",
     )(function)  # fmt: skip
 
 
@@ -79,7 +83,7 @@ lookup_option = click.option(
     type=click.Choice(["triple", "longest"]),
     help="How an inbound SA is found: by (destination, SPI, protocol) as Linux does, or by RFC 4301's longest match.",
 )
-"""`--lookup`; None where it is not given, which is `triple` but for scenarios that say otherwise."""
+"""`--lookup`. None: not given, which means `triple` unless a scenario names another."""
 
 
 def model_options(multiple: bool) -> Callable[[_F], _F]:
@@ -99,12 +103,12 @@ def model_options(multiple: bool) -> Callable[[_F], _F]:
 
 
 def warn(text: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     click.echo(f"espsim: {printable(text)}", err=True)
 
 
 def print_json(result: Any) -> None:
-    """One JSON document on standard output, written as it is made: of 100,000 SAs it is 50 MB."""
+    """Print one JSON document on standard output, piece by piece: that of 100,000 SAs has 50 MB."""
     pieces = json.JSONEncoder(indent=2).iterencode(result)
     while some := "".join(itertools.islice(pieces, 1 << 14)):
         click.echo(some, nl=False)
@@ -112,7 +116,7 @@ def print_json(result: Any) -> None:
 
 
 def reference_engine() -> dict[str, Any]:
-    """`{engine, engine_version, engine_isa}` of what runs the reference path. InputError where it fails its proof."""
+    """`{engine, engine_version, engine_isa}` of the reference path. InputError: its engine fails its proof."""
     from espsim.aead.engines import engine_by_name
     from espsim.batch.run.stats import EngineUse
 
@@ -120,9 +124,9 @@ def reference_engine() -> dict[str, Any]:
 
 
 def keep_apart(reads: _Paths, writes: _Paths) -> None:
-    """Before anything is opened: InputError where an output would replace an input or another output.
+    """Check paths before anything is opened. InputError: an output would replace an input or another output.
 
-    `reads` and `writes` are what each option or argument names: a path, several, or None.
+    `reads`, `writes`: the value of each option or argument: a path, several, or None.
     """
     from espsim.io.places import NamedPath, keep_apart
 
@@ -131,12 +135,12 @@ def keep_apart(reads: _Paths, writes: _Paths) -> None:
 
 
 def by_path(*models: str | None) -> list[str]:
-    """The models that are named by path, not by id."""
+    """The models that are named by a path, not by an id."""
     return [model for model in models if model and (model == STANDARD or "/" in model or model.endswith(".toml"))]
 
 
 def model_files(*models: str) -> list[str]:
-    """The files that models are read from, those that they extend among them."""
+    """The files that models are read from, including those that they extend."""
     from espsim.offload.model import load_model
 
     return [document.name for model in models for document in load_model(model).documents]
@@ -148,7 +152,7 @@ def _each(given: str | Iterable[str] | None) -> Iterable[str]:
 
 @contextlib.contextmanager
 def reporting(*outputs: str | None) -> Iterator[None]:
-    """What is printed inside goes to standard error where an output is standard output: the two must not mix."""
+    """Print to standard error inside this context if an output is standard output: the two must not mix."""
     from espsim.io.places import is_standard_output
 
     if any(output is not None and is_standard_output(output) for output in outputs):
@@ -159,7 +163,7 @@ def reporting(*outputs: str | None) -> Iterator[None]:
 
 
 def write_file(path: str, content: bytes) -> None:
-    """An output file, whole or not at all. InputError where it cannot be written."""
+    """Write an output file, whole or not at all. InputError: it cannot be written."""
     from espsim.io.atomic import OutputFile
 
     output = OutputFile(path)
@@ -171,16 +175,17 @@ def write_file(path: str, content: bytes) -> None:
 
 
 def load_sad(path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None) -> Sad:
-    """The SAD of a file, as `load_sads`, which says what can't be used too."""
+    """The SAD of a file; `load_sads` without the list of unusable SAs."""
     return load_sads(path, keep_window=keep_window, strict_windows=strict_windows, lookup=lookup)[0]
 
 
 def load_sads(
     path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
 ) -> tuple[Sad, list[Unused]]:
-    """The SAD of a file that people paste, and the SAs of it that can't be used.
+    """The SAD of a file in any form that people paste, and its SAs that can't be used.
 
-    Warnings say both, and what was passed over. InputError with file and line where there is no SA, or a contradiction.
+    Warnings name the unusable SAs and the lines that were passed over. InputError, with file and line: there is no SA,
+    or SAs contradict each other.
     """
     from espsim.core.collector import paused
     from espsim.text.parse import read_sad
@@ -192,7 +197,7 @@ def load_sads(
 def sad_of_text(
     text: SadText, path: str, *, keep_window: bool = False, strict_windows: bool = False, lookup: str | None = None
 ) -> tuple[Sad, list[Unused]]:
-    """The same of a text that was read; `path` is its name in messages."""
+    """As `load_sads`, of a text that was read. `path`: its name in messages."""
     from espsim.core.numbers import PROTO_ESP
     from espsim.sad.longest import LONGEST, LongestLookup
     from espsim.sad.sad import Sad
@@ -204,13 +209,13 @@ def sad_of_text(
     for proto, states in itertools.groupby(sorted(text.ignored, key=lambda i: str(i.proto)), lambda i: i.proto):
         lines = [state.line for state in states]
         more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-        warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}, ignored")
+        warn(f"{path}: line {lines[0]}{more}: a state of protocol {proto}: ignored")
     sad = Sad(strict_windows=strict_windows)
     if lookup == LONGEST:
         sad.policy = LongestLookup(sad.policy)
     load(sad, text.sas, path, keep_window=keep_window)
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
-        warn(f"note: {path}: no ESP SA in it that can be used, so no packet finds one")
+        warn(f"note: {path}: no usable ESP SA in it, so no packet finds one")
     _note_obsolete(sad)
     _note_unprotected(sad)
     _note_no_pair(sad)
@@ -223,7 +228,7 @@ def unused_json(unused: Iterable[Unused]) -> list[dict[str, Any]]:
 
 
 def _note_obsolete(sad: Sad) -> None:
-    """Say which SAs have algorithms that are there for old captures only."""
+    """Warn of SAs whose algorithms are supported only for old captures."""
     from espsim.aead.suites import OBSOLETE
 
     found = [(e.sa.name, OBSOLETE.intersection(e.sa.keys.suite.name.split("+"))) for e in sad if e.sa.keys is not None]
@@ -233,7 +238,7 @@ def _note_obsolete(sad: Sad) -> None:
 
 
 def _note_unprotected(sad: Sad) -> None:
-    """Say which SAs protect nothing, for each reason: Linux takes them, and whatever comes under them passes."""
+    """Warn of SAs that protect nothing, for each reason. Linux takes them, and any packet under them passes."""
     from espsim.aead.suites import INSECURE, unprotected
 
     words = [(e.sa.name, unprotected(e.sa.keys)) for e in sad if e.sa.keys is not None]
@@ -243,13 +248,13 @@ def _note_unprotected(sad: Sad) -> None:
 
 
 def warn_of_text(path: str, notes: Iterable[str]) -> None:
-    """What a reader passed over in a text, on standard error."""
+    """Print on standard error what a reader passed over in a text."""
     for note in notes:
         warn(f"{path}: {note}")
 
 
 def _warn_unused(path: str, unused: list[Unused]) -> None:
-    """Which SAs can't be used, by the reason."""
+    """Warn of SAs that can't be used, for each reason."""
     by_reason: dict[str, list[Unused]] = {}
     for one in unused:
         by_reason.setdefault(one.why, []).append(one)
@@ -262,7 +267,7 @@ def _warn_unused(path: str, unused: list[Unused]) -> None:
 
 
 def _note_no_pair(sad: Sad) -> None:
-    """BEET SAs whose selector is no pair of addresses: what lies inside gets what the selector has, or zeros."""
+    """Warn of BEET SAs whose selector is not a pair of addresses: inner packets get what it has, or zeros."""
     from espsim.sad.association import Mode
 
     beet = (e.sa for e in sad if e.sa.mode is Mode.BEET)
@@ -277,14 +282,14 @@ def _note_no_pair(sad: Sad) -> None:
 
 
 def warn_open_windows(sad: Sad) -> None:
-    """Say loudly which inbound SAs refuse no replays."""
+    """Warn of inbound SAs that refuse no replays."""
     names = [entry.sa.name for entry in _inbound(sad) if not entry.sa.window]
     if names:
         warn(f"WARNING: replay window 0, replays are NOT refused: {shortened(names)}")
 
 
 def note_rings(sad: Sad) -> None:
-    """Say which inbound SAs have windows that Linux keeps as rings which let some duplicates pass."""
+    """Note the inbound SAs whose windows Linux keeps as rings that let some duplicates pass."""
     from espsim.sad.window import RingWindow
 
     names = [entry.sa.name for entry in _inbound(sad) if isinstance(entry.window, RingWindow)]
@@ -309,14 +314,14 @@ def shortened(names: list[str]) -> str:
 
 
 def named_models(names: Iterable[str]) -> list[Model]:
-    """The models of ids, files, or names of devices that one model each is of; says on standard error which it took."""
+    """The models with these ids, files, or names of devices (if one model fits); warns which model a name means."""
     from espsim.offload.model import load_models
 
     loaded = load_models(names)
     for name, model in loaded:
         if name != model.id and not by_path(str(name)):
             device = model.spec.device
-            warn(f"{name}: {model.id}, the model of {device.vendor} {device.part} under {device.driver}")
+            warn(f"{name}: using {model.id}, the model of {device.vendor} {device.part} under {device.driver}")
     return [model for _, model in loaded]
 
 

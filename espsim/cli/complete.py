@@ -1,7 +1,7 @@
-"""What a shell completes: names that ship (models, scenarios, policies, engines, lessons, studies) and files.
+"""What a shell completes: shipped names (models, scenarios, policies, engines, lessons, studies) and files.
 
-One table says which parameter takes what, by its command and name, else by its metavar. Names are read where they are
-defined, when a shell asks for them; no kernel is loaded for that.
+Two tables say what each parameter takes: by command and name, else by metavar. Names are read from where they are
+defined when a shell asks for them; no kernel is loaded for that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 Named = Iterable[tuple[str, str]]
-"""(name, what it is), the latter for shells that show it."""
+"""(name, what it is); some shells show the second."""
 
 
 def _bare(names: Iterable[str]) -> Named:
@@ -90,7 +90,7 @@ def _assumed() -> Named:
 
 
 class Completed(click.types.StringParamType):
-    """Text of which a shell completes names, each part of a list with commas, and paths of files or folders."""
+    """A text that a shell completes: names, each part of a comma-separated list, and paths of files or folders."""
 
     def __init__(self, names: Callable[[], Named] | None = None, *, path: str = "", several: bool = False) -> None:
         self._names, self._path, self._several = names, path, several
@@ -98,7 +98,7 @@ class Completed(click.types.StringParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:  # fmt: skip
-        """The names that begin so. Where a path may be given, files are too: a shell shows them if no name fits."""
+        """The names with this beginning, and files where a path is legal: a shell shows those if no name fits."""
         return [*self._paths(incomplete), *self._begun(incomplete)]
 
     def _paths(self, incomplete: str) -> Iterator[CompletionItem]:
@@ -145,7 +145,7 @@ _BY_NAME: dict[tuple[str, str], Completed] = {
 
 
 def teach(command: click.Command, path: str = "") -> None:
-    """Give each parameter of a command and of those below it what completes it, where the table has something."""
+    """Set what completes each parameter of a command and of its subcommands, from the tables."""
     for param in command.params:
         found = _BY_NAME.get((path, str(param.name))) or _BY_METAVAR.get(param.metavar or "")
         if found is not None and type(param.type) is click.types.StringParamType:
@@ -155,7 +155,7 @@ def teach(command: click.Command, path: str = "") -> None:
 
 
 def untaught(command: click.Command, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, parameter) of the text that nothing completes, for a test."""
+    """(path, parameter) of every text parameter that is not completed, for a test."""
     for param in command.params:
         if type(param.type) is click.types.StringParamType:
             yield path, param
@@ -169,7 +169,7 @@ SHELLS = ("bash", "zsh", "fish")
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print what makes a shell complete espsim's commands, options, names and files.
+    """Print a script that makes a shell complete espsim's commands, options, names and files.
 
     \b
     bash  eval "$(espsim completion bash)"       in ~/.bashrc
@@ -182,5 +182,5 @@ def completion(shell: str) -> None:
     assert found is not None  # noqa: S101 - click has all of SHELLS
     root = click.get_current_context().find_root()
     script = found(root.command, {}, "espsim", "_ESPSIM_COMPLETE").source()
-    # click's script for fish cuts what it offers at a comma: a list of policies, a lesson's title.
+    # click's script for fish cuts a completion at every comma; a list of policies and a lesson's title have commas.
     click.echo(script.replace('string split "," $completion', 'string split -m 1 "," $completion'))

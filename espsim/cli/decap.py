@@ -1,4 +1,4 @@
-"""`espsim decap`: a capture of ESP in, the inner packets out, a verdict for every packet.
+"""`espsim decap`: opens the ESP of a capture, writes the inner packets, and has a verdict for every packet.
 
 Reads SAs (secrets.py), chooses a path (packets.py), prints. Does not open packets: explain/run.py takes the capture
 through reference/inbound.py, explain/run_batches.py through the batch path.
@@ -30,27 +30,29 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("capture", metavar="IN")
-@click.option("-o", "--output", metavar="OUT", help="Where the inner packets go (pcap, raw IP).  [default: nowhere]")
+@click.option(
+    "-o", "--output", metavar="OUT", help="Write the inner packets to OUT (pcap, raw IP).  [default: not written]"
+)
 @click.option(
     "--sad", "sad_path", metavar="FILE",
-    help="SAs as `ip xfrm state`, setkey or Wireshark have them.  [default: IN's own secrets block]",
+    help="The SAs, in the words of `ip xfrm state`, setkey or Wireshark.  [default: IN's own secrets block]",
 )  # fmt: skip
-@click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
+@click.option("--keep-window", is_flag=True, help="Start windows and counters with the values in FILE.")
 @click.option("--verdicts", metavar="FILE", help="Write one JSON line for every frame of the capture.")
 @click.option(
-    "--no-reassemble", is_flag=True, help="Outer fragments are not put together: each is FRAGMENT (RFC 4303 3.4.1)."
+    "--no-reassemble", is_flag=True, help="Do not reassemble outer fragments: each is FRAGMENT (RFC 4303 3.4.1)."
 )
 @packets.audit_option
 @click.option(
-    "--fail-on-drop", is_flag=True, help="Exit status 1 where a packet failed, or one inside was refused (IP-TFS)."
+    "--fail-on-drop", is_flag=True, help="Exit status 1 if a packet failed, or an inner packet of IP-TFS was refused."
 )
 @click.option(
     "--option",
     "options",
     multiple=True,
     type=click.Choice(["strict-windows", "ring-windows", "rfc6040"]),
-    help="strict-windows: every duplicate is refused, also where Linux's window passes one; rfc6040: ECN of tunnels is"
-    " that RFC's, not Linux's.",
+    help="strict-windows: refuse every duplicate, even one that Linux's window passes; rfc6040: treat ECN of tunnels as"
+    " RFC 6040 says, not as Linux does.",
 )
 @packets.policy_options
 @packets.wire_options
@@ -91,61 +93,65 @@ def decap(
     """Open the ESP packets of a capture.
 
     IN is a pcap or pcapng capture (Ethernet with VLANs, MPLS or PPPoE; PPP, NFLOG, raw IP, Linux cooked, null or
-    loopback), of any length; - is standard input. Frames that are not ESP are counted by what they are. OUT gets the
-    inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and the report then goes
-    to standard error; without -o nothing is written. ^C ends reading standard input, and the report of what came is
-    printed (exit status 130). FILE is what people paste: what `ip xfrm state` or `ip -s xfrm state` prints, with keys,
-    `[ip] xfrm state add|update ...` lines, setkey's words (-D, -c), Wireshark's esp_sa table. Prompts, policies and
-    other lines are passed over with a note; SAs whose keys are hidden, or that are not modelled, are named and not
-    used. SA selectors are judged; policies only with --spd, after decapsulation as Linux asks them: the `in` policy
-    that takes the inner packet, where none does the `fwd` policy (a capture does not say which addresses are this
-    host's; --local does). An SA with an if_id comes by its xfrm interface. --clear judges packets that are not ESP,
-    too, but for copies of packets that were opened, which a capture on the receiver has, and goes one at a time. An SA
-    in `mode beet` takes the inner addresses from its selector. One in `mode iptfs` (RFC 9347, `iptfs-opts drop-time N
-    reorder-window N`) gives inner packets as they are complete, by the capture's clock. `espsim engines --suites` lists
-    the algorithms; an AEAD with an implicit IV (RFC 8750), for which Linux has no name, is `aead iiv(NAME)`:
-    iiv(rfc4106(gcm(aes))).
+    loopback) of any length; - is standard input, and ^C ends reading it: the report so far is printed, exit status 130.
+    OUT gets the inner IP packets, in order of arrival, with the outer packets' times; - is standard output, and the
+    report then goes to standard error. Frames that are not ESP are counted by what they are.
 
-    Without --sad the SAs are those of IN's Decryption Secrets Blocks before its first frame (pcapng; encap --secrets
-    writes one, Wireshark 4.7 reads it), rows of Wireshark's esp_sa table. They say no mode (a packet whose next header
-    is 4 or 41 is in tunnel mode, any other in transport mode), no encapsulation (it may be in UDP, on port 4500) and no
-    replay window. With --sad such blocks are passed over.
+    FILE is what people paste: the output of `ip xfrm state` or `ip -s xfrm state` with keys, `[ip] xfrm state
+    add|update ...` lines, setkey's words (-D, -c), or Wireshark's esp_sa table. Prompts, policies and other lines are
+    passed over with a note. SAs that are not modelled, or whose keys are hidden, are named and not used. `espsim
+    engines --suites` lists the algorithms. Linux has no name for an AEAD with an implicit IV (RFC 8750): write `aead
+    iiv(NAME)`, such as iiv(rfc4106(gcm(aes))). An SA in `mode beet` has the inner addresses in its selector. An SA in
+    `mode iptfs` (RFC 9347, `iptfs-opts drop-time N reorder-window N`) delivers each inner packet when it is complete,
+    by the capture's clock.
 
-    Outer fragments are put together before anything is looked up, as Linux does: a datagram is one packet, in the place
-    and at the time of the frame that completes it, and one that is never completed counts as FRAGMENT.
+    Without --sad the SAs come from Decryption Secrets Blocks before IN's first frame (pcapng; encap --secrets writes
+    one, Wireshark 4.7 reads it). Such a block has rows of Wireshark's esp_sa table, without mode, encapsulation and
+    replay window: a packet whose next header is 4 or 41 is in tunnel mode, any other in transport mode; it may be in
+    UDP on port 4500; replays pass. With --sad such blocks are ignored.
 
-    ESP in TCP (RFC 9329) is opened, too: streams of port 4500, of the ports of SAs with encap type espintcp, and those
-    that begin with IKETCP are put together, and each ESP packet in them is one packet of the frame that completes it.
+    Outer fragments are reassembled before any lookup, as Linux does. A datagram is one packet, at the place and time of
+    the frame that completes it. A datagram that is never completed counts as FRAGMENT.
 
-    ESP in ESP (a bundle of transport SAs, a tunnel in a tunnel) is opened up to six SAs deep, where what is inside goes
-    to the destination of an SA that is not outbound; a seventh is DEPTH. OUT gets the innermost packet, and the verdict
-    is the last layer's (`depth` in --verdicts); windows and counters of each SA that opened a layer move, and all their
-    selectors are asked about the innermost packet. Inside ESP to such a destination an unknown SPI is NO_SA; ESP to
-    anyone else, and a fragment of ESP, is delivered as it is.
+    ESP in TCP (RFC 9329) is opened, too: in streams of port 4500, of the ports of SAs with encap type espintcp, and in
+    those that begin with IKETCP. Each ESP packet belongs to the frame that completes it.
 
-    A capture has no marks: an SA with a mark is found with --mark, or with --any-mark, which takes the newest SA of an
-    SPI and destination whatever its mark is.
+    ESP in ESP (a bundle of transport SAs, a tunnel in a tunnel) is opened up to six SAs deep if the inner packet goes
+    to the destination of an SA that is not outbound; a seventh layer is DEPTH. OUT gets the innermost packet. The
+    verdict is that of the last layer (`depth` in --verdicts). Windows and counters of every SA that opened a layer
+    move, and all their selectors must accept the innermost packet. Inner ESP to such a destination with an unknown SPI
+    is NO_SA. ESP to any other destination, and a fragment of ESP, is delivered unopened.
 
-    What this host sent itself is SENT: a frame with the source and destination of an outbound SA (dir out, or offload
-    dir out), and an outgoing one of a Linux cooked capture whose SA is not dir in. It is opened, its inner packet goes
-    to OUT, no window is asked and no Linux counter moves.
+    Selectors of SAs are checked. Policies are checked only with --spd, after decapsulation, as Linux does: the `in`
+    policy for the inner packet, and if there is none the `fwd` policy, because a capture does not say which addresses
+    are this host's; --local does. A packet of an SA with an if_id arrives at that xfrm interface. --clear also checks
+    packets that are not ESP, except copies of opened packets, which a capture on the receiver has; it runs packets one
+    at a time.
 
-    What failed is explained (`why` in --json): one cause of a closed list for each SA and verdict, found by trying with
-    the keys that are there. Up to 32 packets of each are tried; nothing that opens under another assumption is
-    delivered. `notes` has what was odd but accepted.
+    A capture has no marks. --mark gives every packet a mark; --any-mark takes the newest SA of an SPI and destination,
+    whatever its mark.
 
-    --audit-log writes a line for what RFC 4303 calls auditable: no valid SA, a refused number, a wrong ICV, and with
-    --no-reassemble fragments; SPI, time, addresses, number and flow label, never a key. Of each event at most ten a
-    second of the capture's clock are written, and a line counts the rest (`audit` in --json has totals).
+    Packets that this host sent are SENT: frames with the source and destination of an outbound SA (dir out, or offload
+    dir out), and outgoing frames of a Linux cooked capture whose SA is not dir in. They are opened and go to OUT; no
+    window and no Linux counter moves.
 
-    --loss, --duplicate and --reorder are faults of the wire, for a class: each frame is lost, comes twice, or is
-    overtaken by up to 16 frames, with this chance; --seed draws others. The report says what they did (`wire` in
-    --json), and frames are numbered as they arrive.
+    `why` in --json explains failures: one cause from a closed list for each SA and verdict, found by trying the
+    available keys on up to 32 packets of each. A packet that opens under another assumption is not delivered. `notes`
+    has what was odd but accepted.
 
-    Windows start empty (with ESN at FILE's high half) unless --keep-window. A window whose size does not divide 2^32
-    (33, say) is kept as Linux keeps it, and one duplicate of the first packet passes; --option strict-windows refuses
-    every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup longest; with
-    one the modelled device looks first, and the software lookup says where it was wrong.
+    --audit-log writes a JSON line for each event that RFC 4303 calls auditable: no valid SA, a replay, a wrong ICV, and
+    with --no-reassemble a fragment. A line has the SPI, time, addresses, sequence number and flow label, never a key.
+    At most ten lines a second of the capture's clock are written of each event; one line counts the rest (`audit` in
+    --json has totals).
+
+    --loss, --duplicate and --reorder are faults of the wire, for teaching: each is the chance that a frame is lost,
+    comes twice, or is overtaken by up to 16 others. --seed changes the draw. The report says what happened (`wire` in
+    --json). Frames are numbered in order of arrival.
+
+    Windows start empty (with ESN at FILE's high half) unless --keep-window is given. A window whose size does not
+    divide 2^32 (33, say) works as in Linux, which passes one duplicate of the first packet; --option strict-windows
+    refuses every duplicate. Without --model SAs are found as Linux finds them, or by longest match with --lookup
+    longest. With --model the modelled device looks first, and the report says where it differs from software.
     """
     from espsim.core.stopping import gently
     from espsim.explain.known import Known
@@ -190,7 +196,7 @@ def decap(
 
 @contextlib.contextmanager
 def _ended_by(reading: gently) -> Iterator[None]:
-    """^C before the capture has begun: there is nothing to report, and nothing wrong with it."""
+    """End the command on ^C before the capture has begun: there is nothing to report."""
     from espsim.core.errors import InputError
     from espsim.core.stopping import Stopped
 
@@ -203,7 +209,7 @@ def _ended_by(reading: gently) -> Iterator[None]:
 
 
 def _model_files(inbound: Inbound) -> list[str]:
-    """The files that the model was read from, those that it extends among them."""
+    """The files that the model was read from, including those that it extends."""
     if not inbound.modelled:
         return []
     from espsim.reference.offloaded import OffloadedInbound
@@ -212,7 +218,7 @@ def _model_files(inbound: Inbound) -> list[str]:
 
 
 def _run(files: Files, inbound: Inbound, known: Known, way: packets.PathChoice) -> RanCapture:
-    """The capture, through the path that was asked for."""
+    """Run the capture through the chosen path."""
 
     def begin(now: float) -> None:
         packets.begin(inbound.sad, now)
@@ -248,7 +254,7 @@ def _report(
 
 
 def _device(inbound: Inbound, result: dict[str, Any]) -> dict[str, Any]:
-    """What the report says of the modelled device."""
+    """The part of the report about the modelled device."""
     from espsim.reference.offloaded import OffloadedInbound
 
     assert isinstance(inbound, OffloadedInbound)  # noqa: S101 - `modelled` says so

@@ -13,9 +13,9 @@ from espsim.cli import common
 def demo(as_json: bool) -> None:
     """The question in one screen: what breaks if SPIs are not unique and the hardware looks at nothing else?
 
-    One packet is traced through the reference path, a line a step with its RFC section. Then two inbound SAs get one
-    SPI on two local addresses, traffic goes to both, and every hardware model shows what it makes of that. Real
-    packets, real AES-GCM; no root, no network.
+    One packet is traced through the reference path: a line for each step, with its RFC section. Then two inbound SAs
+    get the same SPI on two local addresses, and both get traffic: a hardware model of each kind shows what it does.
+    Packets and AES-GCM are real. The demo needs no root and no network.
     """
     from espsim.scenario.story import duplicate_spi_rows, trace_one_packet
 

@@ -1,4 +1,4 @@
-"""`espsim encap`: a capture of clear packets in, ESP out, and the rows that let Wireshark decrypt it."""
+"""`espsim encap`: seals a capture of clear packets, and writes the rows that let Wireshark decrypt the result."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The capture, where the ESP packets go (with their `secrets` or not), and where the rows of esp_sa go; all outputs
-    together. `audit`: where sequence numbers that have run out go.
+    """The capture and the outputs: ESP packets (with `secrets` or without), rows of esp_sa, and `audit`, the log of SAs
+    that have no sequence number left.
     """
 
     capture: str
@@ -44,15 +44,19 @@ class _Files:
 
     @property
     def wants_epochs(self) -> bool:
-        """Whether someone is to be told of the high halves of sequence numbers."""
+        """Whether an output needs the high halves of sequence numbers."""
         return self.secrets or self.rows is not None
 
 
 @click.command()
 @click.argument("capture", metavar="IN")
-@click.option("-o", "--output", required=True, metavar="OUT", help="Where the ESP packets go (pcap; raw IP).")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Write the ESP packets to OUT (pcap, raw IP).")
 @click.option(
-    "--sad", "sad_path", required=True, metavar="FILE", help="SAs as `ip xfrm state`, setkey or Wireshark have them."
+    "--sad",
+    "sad_path",
+    required=True,
+    metavar="FILE",
+    help="The SAs, in the words of `ip xfrm state`, setkey or Wireshark.",
 )
 @click.option("--esp-sa", metavar="FILE", help="Write the rows of Wireshark's esp_sa table that decrypt OUT.")
 @click.option(
@@ -62,18 +66,18 @@ class _Files:
     "--mtu",
     type=Number(68, 65535, "an MTU in bytes"),
     metavar="N",
-    help="The path's MTU: what does not fit is refused, cut or fragmented, as Linux does.  [default: none; TFC padding"
-    " ends at 1500]",
+    help="The path's MTU: packets that do not fit are refused, cut or fragmented, as by Linux.  [default: none, but TFC"
+    " padding ends at 1500]",
 )
 @click.option(
     "--insecure",
     metavar="WHAT",
-    help="Seal with SAs that protect nothing: null (the NULL cipher without authentication), ctr (AES-CTR without an"
-    " ICV), or null,ctr. Else they are refused.",
+    help="Allow SAs that protect nothing: null (the NULL cipher without authentication), ctr (AES-CTR without an ICV),"
+    " or null,ctr. By default they are refused.",
 )
 @click.option(
     "--option", "options", multiple=True, type=click.Choice(["rfc6040"]),
-    help="rfc6040: a tunnel's outer header has the inner one's ECN, congestion too, where Linux writes ECT(0).",
+    help="rfc6040: copy the inner header's ECN to a tunnel's outer header, even CE, for which Linux writes ECT(0).",
 )  # fmt: skip
 @packets.audit_option
 @packets.mark_options
@@ -100,29 +104,30 @@ def encap(
 ) -> None:
     """Seal the IP packets of a capture.
 
-    IN and FILE may be - (standard input), OUT or the rows of --esp-sa too (standard output; the report then goes to
-    standard error). `espsim engines --suites` lists the algorithms; iiv(NAME) is an AEAD with an implicit IV
-    (RFC 8750).
+    IN and FILE may be - (standard input). OUT and the file of --esp-sa may be - (standard output), and the report then
+    goes to standard error. FILE is what people paste, as `espsim decap --help` says. `espsim engines --suites` lists
+    the algorithms; iiv(NAME) is an AEAD with an implicit IV (RFC 8750).
 
-    Each packet goes out under the SA whose selector takes it: transport SAs want the packet's own addresses, the most
-    specific selector wins, then the newest SA. SAs with `dir in` are passed over, and those with a mark that is not the
-    packets' (--mark; --any-mark asks no marks). Sequence numbers go on from FILE's replay-oseq (or its dump's oseq). A
-    packet goes under one SA: a bundle is what running encap again on OUT makes. An SA in `mode beet` puts its addresses
-    in the place of the packet's. One in `mode iptfs` joins and cuts packets (RFC 9347, `iptfs-opts init-delay USECS
-    pkt-size N max-queue-size N dont-frag`), the delay by the capture's clock. Packets that no SA takes are counted as
-    no_sa and left out. FILE is what people paste, as `espsim decap --help` says.
+    A packet is sealed under the SA whose selector takes it; a transport SA also needs the packet's own addresses. The
+    most specific selector wins, then the newest SA. SAs with `dir in` are not used, and neither are those whose mark
+    differs from the packets' (--mark; --any-mark ignores marks). A packet that no SA takes is counted as no_sa and left
+    out. Sequence numbers continue from FILE's replay-oseq (or its dump's oseq).
 
-    --mtu refuses IPv4 packets with DF that do not fit inside, cuts IPv6 datagrams before they are sealed into a tunnel,
-    and makes fragments of ESP packets that are too long, as Linux does; the report says what would have fitted. A
-    capture that the sending host took before its card cut TCP segments has packets that never were on a wire.
+    Each packet is sealed under one SA; for a bundle run encap again on OUT. An SA in `mode beet` replaces the packet's
+    addresses by its own. An SA in `mode iptfs` joins and cuts packets (RFC 9347, `iptfs-opts init-delay USECS pkt-size
+    N max-queue-size N dont-frag`); the delay is measured by the capture's clock.
 
-    --audit-log writes a line where an SA has no sequence number left (RFC 4303 3.3.3), at most ten a second.
+    --mtu works as in Linux: IPv4 packets with DF that do not fit are refused, IPv6 datagrams are cut before they are
+    sealed into a tunnel, and other ESP packets that are too long are fragmented. The report says what would have
+    fitted. A capture from the sending host may have TCP segments that were too long for the wire, because the network
+    card cut them later.
 
-    --secrets puts the rows of the SAs that sealed packets into OUT itself, in a Decryption Secrets Block before the
-    packets; Wireshark before 4.7 passes over it. OUT is put together at the end, so that a pipe gets it then.
+    --audit-log writes a line when an SA has no sequence number left (RFC 4303 3.3.3), at most ten a second.
 
-    --esp-sa and --secrets write the SAs' keys: that file becomes readable for its owner alone; keep it as you keep
-    FILE.
+    --secrets writes the rows of the SAs that sealed packets into OUT, in a Decryption Secrets Block before the packets,
+    which Wireshark before 4.7 ignores. OUT is complete only at the end, so a pipe gets it then.
+
+    --esp-sa and --secrets write the SAs' keys. The file is readable for its owner alone; keep it as safe as FILE.
     """
     from espsim.core.collector import paused
     from espsim.io.atomic import Outputs
@@ -146,7 +151,7 @@ def encap(
         if audit is not None:
             audit.finish()
     if ambiguous:
-        common.warn("several SAs took the same packet equally well, and the newest was used: give selectors or dir")
+        common.warn("several SAs fit the same packet equally well; the newest was used: give selectors or dir")
     result = stats.as_dict() | {"unused": common.unused_json(unused), "path": way.path}
     if audit is not None:
         result["audit"] = audit.as_dict()
@@ -164,7 +169,7 @@ def encap(
 
 
 def _fitting(stats: OutboundStats, mtu: int) -> dict[str, Any]:
-    """What the path's MTU did: packets cut and fragmented, and of SAs that refused some what would have fitted."""
+    """The effect of the path's MTU: packets cut and fragmented, and for SAs that refused some the size that fits."""
     from espsim.core.verdict import OutVerdict
     from espsim.reference.fitting import inner_mtu
 
@@ -178,18 +183,18 @@ def _fitting(stats: OutboundStats, mtu: int) -> dict[str, Any]:
 
 
 def _insecure_words(value: str | None) -> frozenset[str]:
-    """What `--insecure` names. InputError for a word that it does not take."""
+    """The words of `--insecure`. InputError: it has another word."""
     from espsim.aead.suites import INSECURE
     from espsim.core.errors import InputError
 
     words = frozenset(word.strip() for word in (value or "").split(",")) if value is not None else frozenset()
     if not words <= INSECURE.keys():
-        raise InputError("--insecure takes null, ctr, or both with a comma between: null,ctr")
+        raise InputError("--insecure takes null, ctr or null,ctr")
     return words
 
 
 def _refuse_unprotected(parsed: Iterable[ParsedSa], path: str, allowed: frozenset[str]) -> None:
-    """InputError for the first SA that could seal and would protect nothing, unless its word is allowed."""
+    """InputError: an SA that could seal would protect nothing, and its word is not allowed."""
     from espsim.aead.suites import INSECURE, unprotected
     from espsim.core.errors import InputError
     from espsim.sad.association import Direction
@@ -204,24 +209,24 @@ def _refuse_unprotected(parsed: Iterable[ParsedSa], path: str, allowed: frozense
 
 
 class Epochs:
-    """Which high halves of the sequence number every SA's packets had, in order: Wireshark wants a row for each."""
+    """The high halves of each SA's sequence numbers, in order: Wireshark needs a row for each."""
 
     def __init__(self) -> None:
         self._seen: dict[int, list[int]] = {}
 
     def note(self, entry: SadEntry, seq64: int) -> None:
-        """One packet of an SA."""
+        """Note one packet of an SA."""
         seen = self._seen.setdefault(entry.sa_index, [])
         if not seen or seen[-1] != seq64 >> 32:
             seen.append(seq64 >> 32)
 
     def of_iptfs(self, outbound: Outbound) -> None:
-        """All packets of SAs in mode IPTFS, at the end."""
+        """Note all packets of SAs in mode IPTFS, at the end."""
         for entry, highs in outbound.senders.epochs.items():
             self._seen[entry.sa_index] = highs
 
     def write(self, file: TextIO | None, writer: CaptureWriter, sad: Sad) -> None:
-        """The rows of esp_sa into a file, where there is one, and into the capture, where it has secrets."""
+        """Write the rows of esp_sa to the file, if there is one, and to the capture, if it takes secrets."""
         from espsim.io.secrets_writer import SecretsWriter
         from espsim.text.esp_sa_write import esp_sa_rows, secret_rows
 
@@ -236,19 +241,19 @@ class Epochs:
 
 
 def _leave(outbound: Outbound, writer: CaptureWriter, now: float) -> None:
-    """What leaves IP-TFS's queues up to `now` (seconds), at the times at which the delay ends."""
+    """Write what leaves the queues of IP-TFS up to `now` (seconds), with the times at which the delays end."""
     for leaves in outbound.senders.elapse(now):
         for packet in leaves.packets:
             writer.write(packet, leaves.time_ns)
 
 
 _Note = tuple[list[tuple[int, int]], "list[AuditEvent]"]
-"""Of a piece: SAs and numbers that begin another epoch, and what the audit log may want."""
+"""What a worker reports of a piece: SAs and numbers that begin another epoch, and events for the audit log."""
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
 
 
 def _one_by_one(files: _Files, outbound: Outbound) -> _Done:
-    """The readable path. What was whole of a capture that is cut is kept, and the cut is named."""
+    """The reference path. If the capture is cut, its whole frames are kept and the cut is reported."""
     from espsim.aead.engines import engine_by_name
     from espsim.batch.run.stats import OutboundStats
     from espsim.explain.auditable import overflowed, pick
@@ -288,7 +293,7 @@ def _one_by_one(files: _Files, outbound: Outbound) -> _Done:
 
 
 def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _Done:
-    """The batch path, which gives the same answers."""
+    """The batch path, with the same answers."""
     from espsim.batch.outbound.order import BatchOutbound
     from espsim.batch.run.capture import run
     from espsim.batch.run.lanes import OutboundLane
@@ -320,7 +325,7 @@ def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _
 
 
 class SealedTaker:
-    """Pieces as they come: counted, their epochs noted, the sealed packets written."""
+    """Takes pieces as they are done: counts them, notes their epochs, writes the sealed packets."""
 
     def __init__(
         self, lane: OutboundLane, epochs: Epochs | None, writer: BatchWriter, advance: Callable[[int], None],
@@ -346,7 +351,7 @@ class SealedTaker:
         return (begun, events) if begun or events else None
 
     def place(self) -> OutputPlace | None:
-        """Where the sealed packets go."""
+        """The place for the sealed packets."""
         return self._writer.place()
 
     def room(self, piece: Piece[OutBatch]) -> int:
@@ -361,9 +366,9 @@ class SealedTaker:
             return
         for rows, out in self._aggregated.pieces(len(piece.batch)):
             yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns, rows))
-            if out is not None and out.time_ns is not None:  # what the clock sent; the rows' own are in `several`
+            if out is not None and out.time_ns is not None:  # sent by the clock; what rows sent is in `several`
                 for packet in out.packets:
-                    self._writer.write(packet, out.time_ns)  # in its place: what was yielded has been written
+                    self._writer.write(packet, out.time_ns)  # in order: all that was yielded is written already
 
     def write(self, data: memoryview) -> None:
         """As Taker."""
@@ -384,7 +389,7 @@ class SealedTaker:
 
 
 def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[AuditEvent]:
-    """What of a piece found no sequence number left."""
+    """An event for each packet of a piece that found no sequence number left."""
     import numpy as np
 
     from espsim.core.answers import Sent
@@ -401,9 +406,9 @@ def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[AuditEven
 
 
 def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
-    """SAs and numbers of sealed packets whose high half is not that of the SA's last ones, in order.
+    """(SA, number) of each sealed packet whose high half differs from that of the SA's packet before, in order.
 
-    `last` (uint64[SAs], one more than the last high half) is kept up here.
+    `last` (uint64[SAs], one more than the last high half) is updated.
     """
     import numpy as np
 
@@ -417,7 +422,7 @@ def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
 
 
 def _epochs_of_several(batch: OutBatch, last: U64) -> Iterator[tuple[int, int]]:
-    """The same where a row may have several numbers, one after the other."""
+    """As `new_epochs`, where a row may have several consecutive numbers."""
     rows = zip(*(column.tolist() for column in (batch.verdict, batch.sa_index, batch.seq64)), strict=True)
     for row, (verdict, sa, seq64) in enumerate(rows):
         several = batch.several.get(row)

@@ -1,4 +1,4 @@
-"""`espsim engines`: which AEAD engines there are, what each does, and why one cannot be used."""
+"""`espsim engines`: the AEAD engines, what each can do, and why one cannot be used."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     "--suites",
     "by_suites",
     is_flag=True,
-    help="The algorithms instead: who specified each, which engines serve it, and who else checked it.",
+    help="List the algorithms: who specified each, which engines support it, and who else checked it.",
 )
 @width_options
 @json_option
 def engines(by_suites: bool, as_json: bool) -> None:
     """List the AEAD engines, the fastest first. `auto` takes the first that can be used.
 
-    Each engine that can be used has just proved itself: on published packets, beside `cryptography`, and by refusing
-    forged ones. The others are "not there" (missing, too old) or "wrong" (there, and failed its proof), with the
-    reason. What an engine lacks, the next one does.
+    A usable engine has just passed its proof: it got published packets right, agreed with `cryptography`, and refused
+    forged packets. Any other engine is "not there" (missing, too old) or "wrong" (it failed its proof), with the
+    reason. A suite that an engine lacks is run by the next engine.
 
-    --suites lists the algorithms by Linux's names. A cipher and a MAC make a suite, and an engine serves it where it
-    serves both. iiv(NAME) is espsim's own word: the AEAD NAME with an implicit IV (RFC 8750).
+    --suites lists the algorithms by Linux's names. A cipher and a MAC make a suite, and an engine supports a suite if
+    it supports both. iiv(NAME) is espsim's own word: the AEAD NAME with an implicit IV (RFC 8750).
     """
     from espsim.aead.engines import survey
 
@@ -54,7 +54,7 @@ def engines(by_suites: bool, as_json: bool) -> None:
 
 
 def _print_suites(as_json: bool) -> None:
-    """The table of algorithms; as JSON the engines of each suite too."""
+    """Print the table of algorithms; the JSON also has the engines of each suite."""
     from dataclasses import asdict
 
     from espsim.aead.checks import PEERS, by_suite, documents, rows
@@ -81,7 +81,7 @@ def _print_suites(as_json: bool) -> None:
     ]  # fmt: skip
     headers = ("algorithm", "key bits", "ICV bits", "engines", "published", "checked by")
     console().print(table(headers, cells))
-    _say(f"Linux has these too, and espsim does not run them: {', '.join(NOT_RUN)}")
+    _say(f"Linux also has these, which espsim does not run: {', '.join(NOT_RUN)}")
 
 
 def _bits(values: tuple[int, ...]) -> str:
@@ -89,14 +89,14 @@ def _bits(values: tuple[int, ...]) -> str:
 
 
 def _say(text: str) -> None:
-    """A sentence, in lines that fit."""
+    """Print a sentence in lines that fit."""
     from espsim.report.terminal import console
 
     console().print(text, markup=False)
 
 
 def _together(suites: list[str]) -> list[str]:
-    """Suite names; ciphers that go with the same MACs as one."""
+    """Suite names; ciphers that are supported with the same MACs share one."""
     macs: dict[str, list[str]] = {}
     for suite in suites:
         cipher, _, mac = suite.partition("+")

@@ -19,30 +19,34 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="IN")
 @click.option(
     "--sad", "sad_path", metavar="FILE",
-    help="SAs as `ip xfrm state`, setkey or Wireshark have them.  [default: IN's own secrets block]",
+    help="The SAs, in the words of `ip xfrm state`, setkey or Wireshark.  [default: IN's own secrets block]",
 )  # fmt: skip
 @click.option(
-    "--frame", "number", type=Number(1, 1 << 62, "a frame"), metavar="N", help="Which frame.  [default: the first ESP]"
+    "--frame",
+    "number",
+    type=Number(1, 1 << 62, "a frame"),
+    metavar="N",
+    help="The number of the frame.  [default: the first ESP frame]",
 )
-@click.option("--keep-window", is_flag=True, help="Start windows and counters where FILE's dump has them.")
-@click.option("--no-reassemble", is_flag=True, help="Outer fragments are not put together (RFC 4303 3.4.1).")
-@click.option("--seal", is_flag=True, help="Explain the way out: how a clear IP packet is sealed, as encap does.")
+@click.option("--keep-window", is_flag=True, help="Start windows and counters with the values in FILE.")
+@click.option("--no-reassemble", is_flag=True, help="Do not reassemble outer fragments (RFC 4303 3.4.1).")
+@click.option("--seal", is_flag=True, help="Explain how a clear IP packet is sealed, as by encap.")
 @click.option(
     "--mtu",
     type=Number(68, 65535, "an MTU in bytes"),
     metavar="N",
-    help="With --seal: the path's MTU, as encap has it.",
+    help="With --seal: the path's MTU, as for encap.",
 )
-@click.option("--show-keys", is_flag=True, help="Show keys and salts, not their fingerprints.")
+@click.option("--show-keys", is_flag=True, help="Show keys and salts instead of fingerprints of keys.")
 @click.option(
     "--html",
     "html_path",
     metavar="FILE",
-    help="Write a page too: its steps, its bytes, four questions; one file, nothing fetched.",
+    help="Write a page for a browser, too: steps, bytes, four questions; one file that fetches nothing.",
 )
 @click.option(
     "--option", "options", multiple=True, type=click.Choice(["strict-windows", "ring-windows", "rfc6040"]),
-    help="strict-windows: every duplicate is refused, also where Linux's window passes one; rfc6040: as of decap.",
+    help="strict-windows: refuse every duplicate, even one that Linux's window passes; rfc6040: as for decap.",
 )  # fmt: skip
 @packets.policy_options
 @packets.mark_options
@@ -73,25 +77,24 @@ def explain(
 ) -> None:
     """Explain one ESP packet, byte by byte.
 
-    IN is a capture, - for standard input, or hex digits of an IP packet or an Ethernet frame (blanks, colons and 0x are
-    passed over; a file may have them too). Frames before N are run first, so that verdict, counter and cause are
-    `espsim decap`'s for that frame. Nothing behind N is read, but up to 1,024 frames of a file where only they tell the
-    cause (damage or a wrong key, a restart) or complete a fragment's datagram.
+    IN is a capture, - for standard input, or the hex digits of an IP packet or an Ethernet frame (blanks, colons and 0x
+    are ignored; a file may have hex digits, too). Frames before N are run first, so that verdict, counter and cause are
+    the same as those of `espsim decap`. Frames after N are read only if the cause depends on them (damage or a wrong
+    key, a restart) or N is a fragment, and at most 1,024 of them.
 
-    Each step of the run names its source and shows its bytes (offsets from the frame's first byte), and lines for a
-    shell that compute a value again with openssl or a few lines of Python. In them $KEY, $SALT and $AUTH_KEY are the
-    SA's keys in hex: of AES-GCM and the like the last 3 or 4 bytes of the key in FILE are the salt. A key is shown by
-    its fingerprint, the first 8 hex digits of its SHA-256: who can guess a key can check the guess by that, as by the
-    packet's ICV. `nonce` of --json is whole, its salt included.
+    Each step names its source and shows its bytes (offsets from the frame's first byte). For computed values it prints
+    shell lines that compute them again with openssl or Python. In these lines $KEY, $SALT and $AUTH_KEY are the SA's
+    keys in hex; for AES-GCM and other AEADs the salt is the last 3 or 4 bytes of the key in FILE. A key is shown as a
+    fingerprint, the first 8 hex digits of its SHA-256. Someone who guesses a key can check the guess by it, as by the
+    packet's ICV. `nonce` in --json includes the salt.
 
-    --html writes the steps as a page to be looked at in a browser: forward and back, each byte with its field and its
-    steps, the capture and the SAs to be saved, and what happens to this packet if a bit flips, if it comes twice or
-    late, in a table that looks at a part of the SPI, and who else may have its SPI. No key or salt is in the file
-    unless --show-keys asks for them.
+    --html writes a page that shows the steps one by one, and for each byte its field and its steps. The capture and the
+    SAs can be saved from it. It also answers what happens to this packet if a bit flips, if it comes twice or late, if
+    a device looks at a part of the SPI, and who else may have its SPI. It has no key or salt without --show-keys.
 
-    Where IN is the text of `ip xfrm state`, each of its lines is explained: what reads it and what it changes.
+    If IN is the text of `ip xfrm state`, each word of it is explained: the field that it sets and its effect.
 
-    The options are those of `espsim decap`. Exit status 0: a packet was explained, also one that failed.
+    The options are those of `espsim decap`. Exit status 0: a packet was explained, even one that failed.
     """
     from espsim.core.errors import InputError
     from espsim.explain.frames import open_source
@@ -107,11 +110,11 @@ def explain(
     with open_source(source) as found:
         if isinstance(found, str):
             if html_path is not None:
-                raise InputError("--html goes with a packet, and IN is the text of `ip xfrm state`")
+                raise InputError("--html needs a packet, and IN is the text of `ip xfrm state`")
             _explain_dump(found, source, as_json)
             return
         if sad_path is None and not (brought is not None and brought.blocks):
-            raise InputError("the SAs with their keys are needed to open a packet: --sad FILE")
+            raise InputError("opening a packet needs SAs with their keys: give --sad FILE")
         asked = packets.mark_of(mark, any_mark)
         if seal:
             _refuse_with_seal(
@@ -133,7 +136,7 @@ def explain(
             result = single.sealed(outbound, number).as_dict()
         else:
             if mtu is not None:
-                raise InputError("--mtu goes with --seal: it says what leaves, and not what comes")
+                raise InputError("--mtu needs --seal: it limits packets that leave, not those that arrive")
             strict = "strict-windows" in options
             sad, unused = secrets.load_sads_or_secrets(
                 source, sad_path, brought, model=model, keep_window=keep_window, strict_windows=strict, lookup=lookup
@@ -157,14 +160,14 @@ def explain(
 
 
 def _file(source: str) -> str | None:
-    """IN where it is a path."""
+    """IN if it is a path, else None."""
     from espsim.explain.frames import is_digits
 
     return None if is_digits(source) else source
 
 
 def _name(source: str) -> str:
-    """What messages call IN."""
+    """The name of IN in messages."""
     from espsim.explain.frames import DIGITS
 
     return _file(source) or DIGITS
@@ -194,7 +197,7 @@ def _print(result: dict[str, Any], source: str, as_json: bool) -> None:
 def _write_page(
     path: str, result: dict[str, Any], ear: Gathered, name: str, mark: int | None, *, show_keys: bool, sealed: bool
 ) -> None:
-    """The page, whole or not at all; for its owner's eyes alone where keys are in it."""
+    """Write the page, whole or not at all; with keys in it, readable for its owner alone."""
     from espsim.explain.page.contents import contents
     from espsim.io.atomic import atomic_output
     from espsim.report.page import page_html
@@ -205,12 +208,12 @@ def _write_page(
 
 
 def _refuse_with_seal(given: dict[str, Any]) -> None:
-    """InputError for what says how packets are opened."""
+    """InputError: an option is for opening packets only."""
     from espsim.core.errors import InputError
 
     for name, value in given.items():
         if value:
-            raise InputError(f"{name} says how packets are opened, and --seal explains how one is sealed")
+            raise InputError(f"{name} is for opening packets, and --seal explains how one is sealed")
 
 
 def _add_model(result: dict[str, Any], inbound: Inbound) -> None:

@@ -1,7 +1,7 @@
-"""What is said of an exception that no one expected: that it is a fault of espsim, and where; never what it held.
+"""The message for an unexpected exception: it is a fault of espsim, and where; never the exception's text.
 
-An exception's text may hold input, and input may hold keys. So the line names its type and its place alone, and a
-traceback has its text without what may be a key.
+An exception's text may hold input, and input may hold keys. So the line has only its type and its place, and a
+traceback shows its text without anything that may be a key.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def fault(error: BaseException) -> str:
-    """One line: that it is a fault of espsim, the exception's type, the place in espsim that it came through last."""
+    """One line: it is a fault of espsim, the exception's type, and the last place in espsim that it came through."""
     return (
         f"this is a fault of espsim, not of its input: {type(error).__name__} in {_place(error)};"
-        " `espsim --debug COMMAND` shows more, and a report of it is welcome"
+        " `espsim --debug COMMAND` shows more; please report it"
     )
 
 

@@ -1,4 +1,4 @@
-"""What `espsim xfrm --fuzz` does."""
+"""`espsim xfrm --fuzz`: checks its options, searches, and prints what it found."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SECONDS = 20
 
 
 def check(other: Sequence[str], live: bool, policy: str | None, policies: str | None) -> None:
-    """InputError where --fuzz is told too much, or too little."""
+    """InputError: --fuzz has too many options, or too few."""
     from espsim.core.errors import InputError
 
     if other:
-        raise InputError(f"--fuzz draws its own batches: {' and '.join(other)} does not go with it")
+        raise InputError(f"--fuzz draws its own batches, and does not take {' and '.join(other)}")
     if live and policies is not None:
         raise InputError("--live compares the running kernel with one model (--policy); --policies compares two models")
     if not live and policies is None:
-        raise InputError("--fuzz wants two sides: --policies A,B (two models), or --live (this kernel and the model)")
+        raise InputError("--fuzz needs two sides: --policies A,B (two models), or --live (this kernel and its model)")
     if not live and policy is not None:
-        raise InputError("--policy goes with --live; --policies A,B names both models")
+        raise InputError("--policy needs --live; --policies A,B names both models")
 
 
 def run(live: bool, policy: str | None, policies: str | None, seed: int, seconds: float, *, as_json: bool) -> None:
-    """Search, print what was found, and end with status 1 where that is a difference."""
+    """Search, and print what was found. Exit status 1: a difference."""
     from espsim.core.echo import printable
     from espsim.xfrm.fuzz.search import script, search
 

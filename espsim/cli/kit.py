@@ -1,4 +1,4 @@
-"""`espsim kit`: a conformance kit as files, and the judge of any program that opens ESP."""
+"""`espsim kit`: writes a conformance kit, and judges programs that open ESP by it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from espsim.cli.numbers import Number
 def kit() -> None:
     """Write a conformance kit for implementations of ESP, and judge a program by it.
 
-    A kit is a folder of cases: a capture, the SAs, and the right answers. The groups have the names of DPDK's inline
-    IPsec tests, and there are some that DPDK has not.
+    A kit is a folder of cases: a capture, the SAs, and the right answers. Groups of cases have the names of DPDK's
+    inline IPsec tests; some more cover what DPDK does not test.
     """
 
 
@@ -26,10 +26,10 @@ def kit() -> None:
 @common.width_options
 @common.json_option
 def export(folder: str, as_json: bool) -> None:
-    """Write the kit into DIR, which is new or empty.
+    """Write the kit into DIR, which must be new or empty.
 
-    The reference path computes every right answer, and is compared first with those that are published. Two exports of
-    one version are equal, byte for byte. --json prints the manifest.
+    The reference path computes every right answer. Published packets are compared with it first. Two exports of the
+    same version are equal, byte for byte. --json prints the manifest.
     """
     from espsim.analysis.kit.export import export as write
     from espsim.analysis.kit.groups import GROUPS
@@ -47,10 +47,10 @@ def export(folder: str, as_json: bool) -> None:
 @click.argument("folder", metavar="DIR")
 @click.option(
     "--command", "text", required=True, metavar="'PROGRAM {in} {sad} {out}'",
-    help="What to run for each case; {verdicts} and {model} are for programs that have such a thing.",
+    help="What to run for each case. It may also use {verdicts} and {model}.",
 )  # fmt: skip
-@click.option("--only", multiple=True, metavar="GROUP|CASE", help="Run this group or case alone; may be repeated.")
-@click.option("--device", "model", metavar="ID", help="Judge by what this modelled device answers.")
+@click.option("--only", multiple=True, metavar="GROUP|CASE", help="Run only this group or case; may be repeated.")
+@click.option("--device", "model", metavar="ID", help="Judge by the answers of this modelled device.")
 @click.option("--jobs", "at_once", default=1, show_default=True, type=Number(1, 256, "a number of programs"),
               metavar="N", help="Programs that run at once.")  # fmt: skip
 @click.option("--timeout", default=60, show_default=True, type=Number(1, 86_400, "a number of seconds"),
@@ -62,11 +62,13 @@ def run(
 ) -> None:
     """Judge a program by the kit in DIR.
 
-    The program runs once for each case, without a shell, on copies of the case's files. {in} is the capture, {sad} the
-    SAs as `ip xfrm state` commands; it writes the inner packets, in order, to {out} (pcap or pcapng; raw IP or
-    Ethernet). Where it writes {verdicts} too, one JSON line for each frame, these are compared as well. Exit status 77
-    means that it can't do what the case needs: its last line says why, and the case is skipped. Exit status of this
-    command: 1 where a case failed.
+    The program runs once for each case, without a shell, on copies of the case's files. {in} is the capture, {sad} has
+    the SAs as `ip xfrm state` commands. The program writes the inner packets, in order, to {out} (pcap or pcapng; raw
+    IP or Ethernet). It may write one JSON line for each frame to {verdicts}, which are compared, too. {model} is the
+    device of --device. If the program can't do what the case needs, it ends with exit status 77 and a last line that
+    says why, and the case is skipped.
+
+    Exit status 1: a case failed.
 
     \b
     espsim kit export kit
@@ -80,11 +82,11 @@ def run(
 
     command = Command(text)
     if model is None and "model" in command.places:
-        raise InputError("{model} stands for a device: say which one with --device", where="--command")
+        raise InputError("{model} needs a device: give --device", where="--command")
     manifest = read_manifest(folder)
     models = sorted({device.model for case in manifest.cases for device in case.devices})
     if model is not None and model not in models:
-        raise InputError(f"the kit has no answers of {shortened(repr(model))}; it has those of {', '.join(models)}",
+        raise InputError(f"the kit has no answers of {shortened(repr(model))}, only of {', '.join(models)}",
                          where="--device")  # fmt: skip
     cases = chosen_cases(manifest, only)
     with _progress(len(cases), "cases run") as tell:
@@ -100,7 +102,7 @@ def run(
 
 @contextlib.contextmanager
 def _progress(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """A counter on standard error where that is a terminal: call with each case that is done."""
+    """A counter of cases, if standard error is a terminal. Call it after each case."""
     if not sys.stderr.isatty():
         yield lambda _case: None
         return
@@ -108,7 +110,7 @@ def _progress(total: int, what: str) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    # No thread of its own: programs are forked, and a forked thread's locks stay locked.
+    # The bar must not start a thread: programs are forked, and the locks of a forked thread stay locked.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
         task = bar.add_task(what, total=total)
 

@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 _PLAN = "plan"
 _MOST = 1 << 16
-"""Bytes of a file of answers."""
+"""Most bytes of a file of answers."""
 
 
 @click.command()
 @click.argument("name", metavar="[N|NAME|plan]", required=False)
-@click.option("--answers", metavar="FILE", help="Take the answers from FILE, a line each.  [default: standard input]")
+@click.option("--answers", metavar="FILE", help="Read the answers from FILE, one a line.  [default: standard input]")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the lesson with its answers as Markdown.")
-@click.option("--notebook", metavar="FILE", help="Write it as an executed notebook (.ipynb).")
+@click.option("--notebook", metavar="FILE", help="Write the lesson as an executed notebook (.ipynb).")
 @common.width_options
 @common.json_option
 def lesson(name: str | None, answers: str | None, as_markdown: bool, notebook: str | None, as_json: bool) -> None:
     """Learn ESP in eight lessons: real packets, and a question before each answer.
 
-    Without N the lessons are listed. In a terminal a wrong answer gets a hint and a second try; elsewhere answers are
-    read from standard input, a line each, an empty line for none. A number may be 84, 0x54 or 2^32 - 1. --json says
-    which answers were right. `espsim lesson plan` is the plan of a class of 45 minutes.
+    Without N the lessons are listed. In a terminal a wrong answer gets a hint and a second try. Elsewhere answers are
+    read from standard input, one a line; an empty line is no answer. A number may be 84, 0x54 or 2^32 - 1. --json says
+    which answers were right. `espsim lesson plan` prints the plan of a class of 45 minutes.
 
-    --markdown and --notebook show the same lesson with all answers. A notebook's cells use `import espsim` alone.
+    --markdown and --notebook show the same lesson with all answers. The cells of a notebook need only `import espsim`.
 
     Exit status 1: an answer is wrong.
 
@@ -51,15 +51,15 @@ def lesson(name: str | None, answers: str | None, as_markdown: bool, notebook: s
 
     ways = {"--answers": answers is not None, "--markdown": as_markdown, "--notebook": notebook is not None}
     if len(given := [way for way, asked in ways.items() if asked]) > 1:
-        raise InputError(f"{given[0]} and {given[1]} are two different things to do: give one of them")
+        raise InputError(f"{given[0]} and {given[1]} do not go together: give one of them")
     if name in (None, _PLAN):
         if given and not (name == _PLAN and as_markdown):
-            raise InputError(f"{given[0]}: of which lesson? `espsim lesson` lists them")
+            raise InputError(f"{given[0]} needs a lesson: `espsim lesson` lists them")
         _print_all(name == _PLAN, as_json)
         return
     chosen = lesson_of(str(name))
     if as_json and (as_markdown or notebook is not None):
-        raise InputError(f"--json says which answers were right, and with {given[0]} there are none")
+        raise InputError(f"--json says which answers were right, and {given[0]} takes no answers")
     if as_markdown:
         click.echo(written.markdown(chosen), nl=False)
     elif notebook is not None:
@@ -71,7 +71,7 @@ def lesson(name: str | None, answers: str | None, as_markdown: bool, notebook: s
 
 
 def _print_all(as_plan: bool, as_json: bool) -> None:
-    """The list, or the plan."""
+    """Print the list of lessons, or the plan."""
     from espsim.explain.lessons.source import lessons
     from espsim.explain.lessons.written import plan
     from espsim.report.lesson import print_lessons
@@ -86,7 +86,7 @@ def _print_all(as_plan: bool, as_json: bool) -> None:
 
 
 def _run(chosen: Lesson, answers: str | None, as_json: bool) -> list[Marked]:
-    """Play a lesson, and print it or what came of it."""
+    """Play a lesson, and print it or its result."""
     from espsim.explain.lessons.marks import play
     from espsim.report.lesson import LessonPage
 
@@ -105,7 +105,7 @@ def _run(chosen: Lesson, answers: str | None, as_json: bool) -> list[Marked]:
 
 
 def _asker(given: Iterator[str], page: LessonPage | None) -> Ask:
-    """Who answers; `page`: a person at a terminal, who gets a prompt, a hint and a second try."""
+    """The source of answers. With a `page` a person answers, and gets a prompt, a hint and a second try."""
     from espsim.core.errors import InputError
     from espsim.explain.lessons.source import Question
 
@@ -120,12 +120,12 @@ def _asker(given: Iterator[str], page: LessonPage | None) -> Ask:
             if again:
                 page.hint(question)
             print("your answer: ", end="")
-        sys.stdout.flush()  # whoever answers has read up to here
+        sys.stdout.flush()  # the question must be on the screen before the answer is read
         answer = next(given, None)
         if answer is None:
             if page is not None:
                 print()
-            raise InputError(f"ends before an answer to question {asked} (an answer a line, an empty one for none)",
+            raise InputError(f"ends before the answer to question {asked} (one answer a line; an empty line: none)",
                              where=STANDARD)  # fmt: skip
         return answer
 
@@ -133,7 +133,7 @@ def _asker(given: Iterator[str], page: LessonPage | None) -> Ask:
 
 
 def _of_input() -> Iterator[str]:
-    """Answers from standard input, each read when it is asked for."""
+    """Answers from standard input, each read when it is needed."""
     from espsim.core.inputs import open_input
     from espsim.explain.lessons.marks import LONGEST, checked
 
@@ -147,13 +147,13 @@ def _of_input() -> Iterator[str]:
 
 
 def _of_file(path: str, chosen: Lesson) -> Iterator[str]:
-    """Answers from a file, which must have one for each question. Nothing runs before that is known."""
+    """Answers from a file. InputError, before anything runs: it does not have one for each question."""
     from espsim.core.errors import InputError
     from espsim.core.inputs import read_whole
     from espsim.explain.lessons.marks import checked
 
     lines = read_whole(path, most=_MOST).splitlines()
     if len(lines) != chosen.questions:
-        raise InputError(f"has {len(lines)} lines, and lesson {chosen.number} has {chosen.questions} questions: an"
-                         " answer a line, an empty one for none", where=path)  # fmt: skip
+        raise InputError(f"has {len(lines)} lines, and lesson {chosen.number} has {chosen.questions} questions: give"
+                         " one answer a line; an empty line: none", where=path)  # fmt: skip
     return iter([checked(line, path, number) for number, line in enumerate(lines, 1)])

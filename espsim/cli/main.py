@@ -1,4 +1,4 @@
-"""`espsim`: the commands together. What becomes of errors and signals is in `start`."""
+"""`espsim`: all commands in one group. `start` handles errors and signals."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ __all__ = ["main", "run"]
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="espsim")
-@click.option("--debug", is_flag=True, expose_value=False, help="Before COMMAND: show a fault's traceback.")
+@click.option(
+    "--debug", is_flag=True, expose_value=False, help="Before COMMAND: show the traceback of a fault of espsim."
+)
 def main() -> None:
     """An ESP (IPsec) dataplane emulator with a model of SPI-only hardware offload.
 
-    Real ESP packets, real AEAD, the inbound SA found by software's (destination, SPI, protocol) hash or by a modelled
-    NIC that may see the SPI alone, and a verdict for every packet.
+    It opens and seals real ESP packets with real AEAD. It finds the inbound SA as Linux does, by (destination, SPI,
+    protocol), or as a modelled NIC does, perhaps by the SPI alone. Every packet gets a verdict.
 
-    A file that is read may be -, standard input; one that is written may be -, standard output: then the report goes to
-    standard error.
+    A file that is read may be - (standard input), and one that is written may be - (standard output). The report then
+    goes to standard error.
 
     \b
     Exit status: 0 done; 1 done, and the answer is no; 2 bad input; 3 a fault of
-    espsim; 130 interrupted (^C; 143 by TERM, 129 by HUP).
+    espsim; 130 interrupted by ^C (143 by TERM, 129 by HUP).
     """
 
 

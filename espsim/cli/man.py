@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def man(folder: str, as_json: bool) -> None:
     """Write a manual page for each command into DIR: espsim.1, espsim-decap.1 and so on.
 
-    DIR is made where it is not there; pages of an earlier version are replaced. They are made from what --help says.
+    DIR is made if it does not exist; pages of an earlier version are replaced. The pages say what --help says.
 
     \b
     espsim man ~/.local/share/man/man1 && man espsim-decap
@@ -48,7 +48,7 @@ def man(folder: str, as_json: bool) -> None:
 
 
 def _manuals(command: click.Command, context: click.Context) -> Iterator[Manual]:
-    """The page of a command, then those of the commands below it."""
+    """The page of a command, then the pages of its subcommands."""
     yield _manual(command, context)
     for name, below in _below(command).items():
         yield from _manuals(below, click.Context(below, info_name=name, parent=context))
@@ -81,7 +81,7 @@ def _manual(command: click.Command, context: click.Context) -> Manual:
 
 
 def _paragraphs(text: str) -> Iterator[tuple[bool, str]]:
-    r"""(whether its lines are kept, the paragraph) of a help text; `\b` marks those that are."""
+    r"""The paragraphs of a help text, as (whether its lines are kept, text); `\b` marks those whose lines are kept."""
     import inspect
 
     for paragraph in inspect.cleandoc(text).split("\n\n"):

@@ -1,6 +1,4 @@
-"""`espsim models`: which hardware models there are, what each says and by which source, how they compare, and whether a
-file is one.
-"""
+"""`espsim models`: lists, shows, finds and compares hardware models, begins new ones, and checks files."""
 
 from __future__ import annotations
 
@@ -24,14 +22,14 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List the hardware models; find a device; show one; compare some; begin a new one; check a file.
+    """List the hardware models; find a device; show, compare, create or check models.
 
     A model says what a device and its driver do: the key, the table, duplicates, overflow, deletion, failures. What is
-    not public is "unknown": a run that reaches it stops and asks for --assume.
+    not public is "unknown": a run that needs it stops and asks for --assume.
     """
     if ctx.invoked_subcommand is not None:
         if as_json:
-            raise click.UsageError("--json goes after the command's name", ctx)
+            raise click.UsageError("write --json after the command's name", ctx)
         return
     from espsim.offload.model import load_model, shipped_models
 
@@ -47,7 +45,7 @@ def models(ctx: click.Context, as_json: bool) -> None:
 @width_options
 @json_option
 def show(model: str, as_json: bool) -> None:
-    """Print a model's datasheet: every value, its file and line, and the source that the file gives for it."""
+    """Print a model's datasheet: every value with its file, line and source."""
     from espsim.offload.model import load_model
 
     loaded = load_model(model)
@@ -62,7 +60,7 @@ def show(model: str, as_json: bool) -> None:
 @width_options
 @json_option
 def check(files: tuple[str, ...], as_json: bool) -> None:
-    """Check model files. Every fault is named, with FILE:LINE, the key and what is legal there; then exit status 2."""
+    """Check model files. A fault has FILE:LINE, the key and what is legal there. Exit status 2: there is a fault."""
     from espsim.cli.common import warn
 
     keep_apart({"FILE": files}, {})
@@ -79,7 +77,7 @@ def check(files: tuple[str, ...], as_json: bool) -> None:
 
 
 def _checked(files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[InputError]]:
-    """What each file is, and all faults. Files that are right one by one are then looked at together, for their ids."""
+    """Every file's result, and all faults. Files without faults are then checked together for equal ids."""
     from espsim.core.errors import InputError
     from espsim.offload.faults import ModelFaults
     from espsim.offload.model import each_once, load_model
@@ -109,9 +107,9 @@ def _checked(files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[InputEr
 @width_options
 @json_option
 def find_command(name: tuple[str, ...], as_json: bool) -> None:
-    """Look for a device by a product's, a chip's or a driver's name: which models fit, and how they differ.
+    """Find the models of a device by a product's, a chip's or a driver's name, and say how they differ.
 
-    `espsim models find x520`, `espsim models find OCTEON 10`. Exit status 1 where no model fits.
+    `espsim models find x520`, `espsim models find OCTEON 10`. Exit status 1: no model fits.
     """
     from espsim.core.echo import did_you_mean
     from espsim.offload.find import differences
@@ -146,10 +144,10 @@ def _print_found(found: list[Model], differ: dict[str, list[Any]]) -> None:
 
 @models.command()
 @click.argument("ident", metavar="ID")
-@click.option("--like", required=True, metavar="ID|FILE", help="The model to begin with: the nearest one.")
-@click.option("-o", "--output", metavar="FILE", help="Where it goes; - is standard output.  [default: ID.toml]")
+@click.option("--like", required=True, metavar="ID|FILE", help="The model to start from: the most similar one.")
+@click.option("-o", "--output", metavar="FILE", help="The file to write; - is standard output.  [default: ID.toml]")
 def new(ident: str, like: str, output: str | None) -> None:
-    """Write a model file to begin with: it extends another, whose values and what is legal stand in its comments."""
+    """Write a new model file that extends another one; its comments have that one's values and what is legal."""
     import os
     import re
 
@@ -159,7 +157,7 @@ def new(ident: str, like: str, output: str | None) -> None:
     from espsim.offload.template import template
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]*", ident):
-        raise InputError("an id is of small letters, digits and ._+-, such as my-nic", where=ident)
+        raise InputError("an id has small letters, digits and ._+- only, such as my-nic", where=ident)
     if ident in shipped_models():
         raise InputError("is the id of a shipped model: choose another", where=ident)
     text = template(ident, load_model(like))
@@ -168,7 +166,7 @@ def new(ident: str, like: str, output: str | None) -> None:
         click.echo(text, nl=False)
         return
     if os.path.exists(path):
-        raise InputError("is there already: say -o FILE, or move it away", where=path)
+        raise InputError("exists already: give -o FILE, or move it away", where=path)
     with atomic_output(path) as file:
         file.write(text)
     _say(f"{path}: written; then `espsim models check {path}`, `espsim models compare {like} {path}`")
@@ -181,24 +179,24 @@ def new(ident: str, like: str, output: str | None) -> None:
 @width_options
 @json_option
 def compare(names: tuple[str, ...], cases: tuple[str, ...], assume: tuple[str, ...], as_json: bool) -> None:
-    """What two SAs do to each other, in each model (without an ID: in every one), as one table.
+    """Show what two SAs do to each other in each model (without an ID: in every one), as one table.
 
-    A is SPI 0x55 from 1.1.1.1 to 9.9.9.1, and B comes after it; both AES-GCM-128, ICV 128, no ESN, transport mode
-    (tunnel where only that is taken), the smallest window that the device takes.
+    A has SPI 0x55, from 1.1.1.1 to 9.9.9.1; B is added after it. Both have AES-GCM-128, ICV 128, no ESN, transport mode
+    (tunnel mode if the device takes only that) and the smallest window that the device takes.
 
     \b
-    duplicate  B is SPI 0x55 too, from 1.1.1.2 to 9.9.9.2
-    alias      B as in duplicate, but SPI 0x01000055: the low 24 bits are A's
+    duplicate  B has SPI 0x55, too, from 1.1.1.2 to 9.9.9.2
+    alias      as duplicate, but B has SPI 0x01000055: its low 24 bits are A's
     overflow   SAs from 1.1.1.2 to 9.9.9.2 with SPIs from 0x56 up, until one
-               finds no room: that one is B (tables without a number of
-               their own do not fill: B is 0x56)
-    delete     B is SPI 0x56 between A's addresses, with A's reqid: a rekey
-    miss       B is SPI 0x56 from 1.1.1.2 to 9.9.9.2 and not in the device
+               finds no room: that one is B (a table without a limit of its
+               own never fills up: B has SPI 0x56)
+    delete     B has SPI 0x56, A's addresses and A's reqid: a rekey
+    miss       B has SPI 0x56, from 1.1.1.2 to 9.9.9.2, not in the device
 
-    The table has what the driver answered (0, or an errno); what a packet of A and of B meets: the context of A, of B
-    or of another SA, `software` (it goes on as ordinary ESP), `flagged` (handed to the host as failed) or `dropped`;
-    and what each meets when the other SA is deleted. `unknown`: an answer that is not public is needed; the keys stand
-    below the table, and --assume answers for them.
+    The table has the driver's answer (0, or an errno), and what a packet of A and of B meets: the context of A, of B or
+    of another SA, `software` (it goes on as ordinary ESP), `flagged` (handed to the host as failed) or `dropped`; then
+    what each meets after the other SA is deleted. `unknown`: the answer depends on something that is not public. The
+    keys are listed below the table; --assume sets them.
     """
     from espsim.core.errors import InputError
     from espsim.offload.compare import CASES, with_assumptions
@@ -243,7 +241,7 @@ def _summary(model: Model) -> dict[str, Any]:
 
 
 def _words(value: Any) -> str:
-    """A value as a person reads it: lists by commas, true and false."""
+    """A value for people: lists with commas, true and false."""
     if isinstance(value, list):
         between = " | " if value and isinstance(value[0], list) else ", "
         return between.join(map(_words, value)) if value else "none"
@@ -251,14 +249,14 @@ def _words(value: Any) -> str:
 
 
 def _table(*columns: str, rows: list[list[str]], fewer: bool = False) -> None:
-    """A table that fits."""
+    """Print a table that fits."""
     from espsim.report.terminal import console, table
 
     console().print(table(columns, rows, fewer=fewer))
 
 
 def _say(text: str) -> None:
-    """A sentence, in lines that fit."""
+    """Print a sentence in lines that fit."""
     from espsim.report.terminal import console
 
     console().print(printable(text), markup=False)

@@ -1,4 +1,4 @@
-"""Numbers on the command line: whole ones, 1k, 100k and 1M too, and lists of them; a wrong one is one line."""
+"""Numbers on the command line: whole ones (also 1k, 100k, 1M), lists of them, percentages, marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MARK = re.compile("0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}", re.ASCII)
 
 
 class Number(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
-    """A whole number from `low` to `high`; `what` is what an error calls it. Raises InputError."""
+    """A whole number from `low` to `high`. `what`: its name in errors. Raises InputError."""
 
     name = "number"
 
@@ -26,7 +26,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in new click
         self.what = what
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number that the user wrote, or the default as it is."""
+        """The number that the user wrote, or the default unchanged."""
         return value if isinstance(value, int) else self.number(str(value), param)
 
     def number(self, text: str, param: click.Parameter | None) -> int:
@@ -42,7 +42,7 @@ class Number(click.ParamType):  # type: ignore[type-arg]  # generic in new click
 
 
 class Numbers(Number):
-    """Such numbers with commas between them, and `words` that stand for something; each once, in their order."""
+    """Numbers with commas between them, and `words` that are legal beside numbers; each once, in order."""
 
     name = "numbers"
 
@@ -57,7 +57,7 @@ class Numbers(Number):
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]  # generic in new clicks alone
-    """A number from 0 to 100, with or without its sign. Raises InputError."""
+    """A number from 0 to 100, with or without `%`. Raises InputError."""
 
     name = "percent"
 

@@ -1,4 +1,4 @@
-"""What decap and encap share: which path runs the packets, and how far a long capture is."""
+"""What decap and encap share: options, the choice of the path that runs the packets, and the progress bar."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_LONG = 64 << 20  # bytes of a capture that is over before a bar would say anything
+_LONG = 64 << 20  # bytes: a smaller capture is done before a progress bar would be of use
 _EVERY = 0.2  # seconds
 
 
 PAYS = 128 << 20
-"""Bytes of a capture from which on the default is several workers: opening them takes longer than forking does."""
+"""Least bytes of a capture for several workers by default: opening its packets takes longer than forking."""
 _MOST = 64
 
 SMALL = 10_000
-"""Frames below which one packet at a time is done before the batch path has loaded its kernels (a second)."""
-_FRAME = 1600  # bytes: a larger file has more than SMALL frames, or frames that are no small work
+"""A capture with fewer frames takes the reference path: it is done before kernels are loaded, which takes a second."""
+_FRAME = 1600  # bytes: a file with more than SMALL times as many is not small, whatever its frames
 
 
 @dataclass(frozen=True, slots=True)
 class PathChoice:
     """How packets are run: one at a time by the reference path, or in batches by an engine and some workers.
 
-    `insists`: that many workers were asked for, so that fewer won't do.
+    `insists`: the user named the number of workers, so fewer are an error.
     """
 
     reference: bool
@@ -54,7 +54,7 @@ class PathChoice:
 
     @property
     def path(self) -> str:
-        """Its name in results."""
+        """The path's name in results."""
         return "reference" if self.reference else "batch"
 
 
@@ -62,19 +62,23 @@ def way_options(function: _F) -> _F:
     """`--reference`, `--batch`, `--engine` and `--workers`."""
     options = (
         click.option(
-            "--reference", is_flag=True, help="Run the readable path, one packet at a time; the answers are the same."
+            "--reference", is_flag=True, help="Run the reference path, one packet at a time; the answers are the same."
         ),
         click.option(
             "--batch",
             is_flag=True,
-            help=f"Run the batch path also where IN has fewer than {SMALL} frames and none of the next two is given.",
+            help=f"Run the batch path even if IN has fewer than {SMALL} frames; --engine and --workers imply it.",
         ),
-        click.option("--engine", metavar="NAME", help="Who seals and opens: see `espsim engines`.  [default: auto]"),
+        click.option(
+            "--engine",
+            metavar="NAME",
+            help="The AEAD engine that seals and opens: see `espsim engines`.  [default: auto]",
+        ),
         click.option(
             "--workers",
             type=Number(1, 64, "a number of workers"),
             metavar="N",
-            help=f"Processes that share the work.  [default: a core each, from {PAYS >> 20} MiB on; else 1]",
+            help=f"Processes that share the work.  [default: one for each core from {PAYS >> 20} MiB on, else 1]",
         ),
     )
     for option in reversed(options):
@@ -84,7 +88,7 @@ def way_options(function: _F) -> _F:
 
 def wire_options(function: _F) -> _F:
     """`--loss`, `--duplicate`, `--reorder` and their `--seed`."""
-    seed = click.option("--seed", type=SEED, metavar="N", help="Where the faults of the wire come from.  [default: 0]")
+    seed = click.option("--seed", type=SEED, metavar="N", help="The seed of the faults of the wire.  [default: 0]")
     return fault_options("frame")(seed(function))
 
 
@@ -95,7 +99,7 @@ def fault_options(what: str) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         for name, fate in reversed(happens.items()):
             function = click.option(
-                f"--{name}", type=Percent(), metavar="PERCENT", help=f"On the wire a {what} {fate} with this chance."
+                f"--{name}", type=Percent(), metavar="PERCENT", help=f"The chance that a {what} {fate} on the wire."
             )(function)
         return function
 
@@ -103,29 +107,30 @@ def fault_options(what: str) -> Callable[[_F], _F]:
 
 
 def wire(loss: float | None, duplicate: float | None, reorder: float | None, seed: int | None) -> Arrivals | None:
-    """The faults of the wire, None where none was asked for. InputError: a seed for nothing."""
+    """The faults of the wire; None: none was asked for. InputError: a seed without a fault."""
     from espsim.core.errors import InputError
     from espsim.io.arrivals import Arrivals
 
     if loss is duplicate is reorder is None:
         if seed is not None:
-            raise InputError("--seed goes with --loss, --duplicate or --reorder")
+            raise InputError("--seed needs --loss, --duplicate or --reorder")
         return None
     return Arrivals(loss or 0.0, duplicate or 0.0, reorder or 0.0, seed or 0)
 
 
 def mark_options(function: _F) -> _F:
     """`--mark` and `--any-mark`."""
-    function = click.option("--any-mark", is_flag=True, help="Ask no marks: SAs are found whatever their mark is.")(
-        function
-    )
+    function = click.option("--any-mark", is_flag=True, help="Ignore marks: find SAs whatever their mark is.")(function)
     return click.option(
-        "--mark", type=MarkType(), metavar="VALUE", help="The mark of every packet, which SAs compare.  [default: 0]"
+        "--mark",
+        type=MarkType(),
+        metavar="VALUE",
+        help="The mark of every packet, compared with that of the SAs.  [default: 0]",
     )(function)
 
 
 def mark_of(mark: int | None, any_mark: bool) -> int | None:
-    """The packets' mark, None where marks are not asked. InputError where the options contradict each other."""
+    """The packets' mark; None: marks are ignored. InputError: the options contradict each other."""
     from espsim.core.errors import InputError
 
     if any_mark and mark is not None:
@@ -137,27 +142,28 @@ def way(
     capture: str, *, reference: bool, batch: bool, engine: str | None, workers: int | None, model: str | None = None,
     clear: bool = False,
 ) -> PathChoice:  # fmt: skip
-    """The options together, for a capture at this path. InputError where they contradict each other.
+    """The path, engine and workers for a capture. InputError: the options contradict each other.
 
-    A small capture takes the reference path, where nothing asks for the other one; with `clear` (--clear) any does.
+    A small capture takes the reference path unless an option asks for the batch path. With `clear` (--clear) every
+    capture takes the reference path.
     """
     from espsim.core.errors import InputError
 
     for name, given in (("--engine", engine), ("--workers", workers), ("--batch", batch or None)):
         if clear and given is not None:
-            raise InputError(f"{name} goes with the batch path, and --clear takes the one packet at a time")
+            raise InputError(f"{name} needs the batch path, and --clear runs the reference path")
     reference = reference or clear
 
     for name, given in (("--engine", engine), ("--workers", workers), ("--batch", batch or None)):
         if reference and given is not None:
-            raise InputError(f"{name} goes with the batch path, and --reference asks for the other one")
+            raise InputError(f"{name} needs the batch path, and --reference asks for the reference path")
     free = engine in (None, "auto") and workers is None and model is None and not batch
     few = free and not reference and _few(capture)
     return PathChoice(reference or few, engine or "auto", workers or _enough(capture), workers is not None)
 
 
 def _few(capture: str) -> bool:
-    """Whether a file has fewer than SMALL frames; a damaged one has those before the damage, and its path says so."""
+    """Whether a file has fewer than SMALL frames, up to the damage in a damaged one, which its path reports."""
     from espsim.core.errors import EspsimError
     from espsim.io.capture import open_capture
 
@@ -172,7 +178,7 @@ def _few(capture: str) -> bool:
 
 
 def _enough(capture: str) -> int:
-    """Workers for a capture: one for each core that may be used, where that pays."""
+    """Default number of workers for a capture: one for each usable core if it is large, else one."""
     if _size(capture) < PAYS or not hasattr(os, "fork"):
         return 1
     from espsim.batch.run.workers import cores
@@ -181,20 +187,20 @@ def _enough(capture: str) -> int:
 
 
 def _size(path: str) -> int:
-    """Bytes of a regular file; 0 of anything else."""
+    """Bytes of a regular file; 0: it is not one."""
     return os.path.getsize(path) if path != STANDARD and os.path.isfile(path) else 0
 
 
 audit_option = click.option(
     "--audit-log",
     metavar="FILE",
-    help="Write the auditable events of RFC 4303, a JSON line each: of each event at most 10 a second.",
+    help="Write the auditable events of RFC 4303 as JSON lines, at most 10 a second of each kind.",
 )
 """`--audit-log`."""
 
 
 def audit_log_of(outputs: Outputs, path: str | None) -> AuditLog | None:
-    """Where the auditable events go, None where no one asked."""
+    """The log of auditable events; None: not asked for."""
     from espsim.explain.auditable import AuditLog
 
     return None if path is None else AuditLog(outputs.text(path))
@@ -204,13 +210,13 @@ def policy_options(function: _F) -> _F:
     """`--spd`, `--local` and `--clear`."""
     options = (
         click.option(
-            "--spd", metavar="FILE", help="Policies as `ip xfrm policy` lists or adds them, asked after decapsulation."
+            "--spd", metavar="FILE", help="Policies, as listed or added by `ip xfrm policy`, checked after opening."
         ),
         click.option(
             "--local", multiple=True, metavar="PREFIX",
-            help="With --spd: an address or network of this host, asked for dir in; any other is for dir fwd.",
+            help="With --spd: an address or network of this host; packets to others need dir fwd.",
         ),
-        click.option("--clear", is_flag=True, help="With --spd: judge packets that came in clear, too."),
+        click.option("--clear", is_flag=True, help="With --spd: check packets that came in clear, too."),
     )  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -218,13 +224,13 @@ def policy_options(function: _F) -> _F:
 
 
 def policies_of(spd: str | None, local: tuple[str, ...], clear: bool) -> Policies | None:
-    """The policies that are asked, None where there are none. InputError: the file, or --local or --clear alone."""
+    """The policies to check; None: none. InputError: the file is wrong, or --local or --clear lacks --spd."""
     from espsim.core.errors import InputError
 
     if spd is None:
         for name, given in (("--local", bool(local)), ("--clear", clear)):
             if given:
-                raise InputError(f"{name} goes with --spd: without policies nothing asks for it")
+                raise InputError(f"{name} needs --spd: without policies it has no effect")
         return None
     from espsim.analysis.inventory import parse_prefix
     from espsim.reference.policies import Policies
@@ -239,9 +245,9 @@ def policies_of(spd: str | None, local: tuple[str, ...], clear: bool) -> Policie
 def inbound_path(
     sad: Sad, mark: int | None, model: str | None, assume: tuple[str, ...], policies: Policies | None = None
 ) -> Inbound:  # fmt: skip
-    """The reference path that opens packets, with a device before it where a model is named, and its SAs installed.
+    """The reference path that opens packets. With a model its device comes first, and has the SAs installed.
 
-    What a device refuses is said on standard error. InputError where the options contradict each other.
+    Warns of SAs that the device refuses. InputError: the options contradict each other.
     """
     from espsim.core.errors import InputError
     from espsim.core.numbers import PROTO_ESP
@@ -250,10 +256,10 @@ def inbound_path(
 
     if model is None:
         if assume:
-            raise InputError("--assume goes with --model")
+            raise InputError("--assume needs --model")
         return Inbound(sad, mark=mark, own_traffic=True, policies=policies)
     if mark is None:
-        raise InputError("--any-mark is a question to the software lookup; with --model say the packets' --mark")
+        raise InputError("--any-mark is for the software lookup alone; with --model give the packets' --mark")
     from espsim.offload.caps import stays_in_software
     from espsim.reference.offloaded import OffloadedInbound
 
@@ -269,21 +275,21 @@ def inbound_path(
 
 
 def outbound_path(sad: Sad, mark: int | None, mtu: int | None) -> Outbound:
-    """The reference path that seals packets; `mtu` is the path's, None: nothing is too long."""
+    """The reference path that seals packets. `mtu`: that of the network path; None: no packet is too long."""
     from espsim.reference.outbound import DEFAULT_MTU, Outbound
 
     return Outbound(sad, os.urandom, mtu=mtu or DEFAULT_MTU, keeps_mtu=mtu is not None, mark=mark)
 
 
 def begin(sad: Sad, now: float) -> None:
-    """Time limits count from the first frame, at `now` (seconds): the capture is the only clock there is."""
+    """Start the SAs' time limits at the first frame, at `now` (seconds): the capture is the only clock."""
     for entry in sad:
         entry.added_at(now)
 
 
 @contextlib.contextmanager
 def progress(path: str) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error for a long capture, where that is a terminal: call with the bytes that have been read."""
+    """A progress bar for a long capture, if standard error is a terminal. Call it with the number of bytes read."""
     size = _size(path)
     if size < _LONG or not sys.stderr.isatty():
         yield lambda _done: None
@@ -292,7 +298,7 @@ def progress(path: str) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    # No thread of its own: workers are forked, and a forked thread's locks stay locked.
+    # The bar must not start a thread: workers are forked, and the locks of a forked thread stay locked.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
         task = bar.add_task(os.path.basename(path), total=size)
         shown = 0.0

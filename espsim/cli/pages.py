@@ -1,4 +1,4 @@
-"""`--html FILE`: a report beside what a command prints, opened before the work and written at its end."""
+"""`--html FILE`: a report besides what a command prints. The file is opened before the work and written at its end."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def html_option(function: _F) -> _F:
     """`--html FILE`."""
-    return click.option("--html", "html_path", metavar="FILE", help="Write a page too: one file, nothing fetched.")(
-        function
-    )
+    return click.option(
+        "--html", "html_path", metavar="FILE", help="Write a page for a browser, too: one file that fetches nothing."
+    )(function)
 
 
 class ReportFile:
-    """The file of a report; without one nothing is done."""
+    """The file of a report; without a file nothing is done."""
 
     def __init__(self, outputs: Outputs, file: TextIO | None) -> None:
         self._outputs, self._file = outputs, file
 
     def write(self, report: Callable[[Made], str]) -> None:
-        """The page goes into its place: `report` is called with how it was made."""
+        """Write the page. `report` is called with how it was made."""
         if self._file is not None:
             self._file.write(report(made_here()))
             self._outputs.commit()
@@ -40,7 +40,7 @@ class ReportFile:
 
 @contextlib.contextmanager
 def html_page(path: str | None) -> Iterator[ReportFile]:
-    """A page at `path`. InputError where it cannot be written. What is not written in the end leaves nothing."""
+    """A page at `path`. If `write` is not called, no file appears. InputError: it cannot be written."""
     from espsim.io.atomic import Outputs
 
     with Outputs() as outputs:
@@ -48,7 +48,7 @@ def html_page(path: str | None) -> Iterator[ReportFile]:
 
 
 def made_here(**more: str) -> Made:
-    """This machine, these versions, `more` of both, and the command line."""
+    """This machine, the versions, `more` facts, and the command line."""
     from espsim.measure.interleave import machine
     from espsim.report.html.document import Made
     from espsim.version import __version__
@@ -62,7 +62,7 @@ def made_here(**more: str) -> Made:
 
 
 def command_line() -> str:
-    """The command as it was typed, to be copied into a shell; "" outside of one."""
+    """The command as it was typed, quoted for a shell; "" if espsim does not run as a command."""
     context = click.get_current_context(silent=True)
     words = context.find_root().obj if context is not None else None
     return shlex.join(("espsim", *words)) if isinstance(words, tuple) else ""

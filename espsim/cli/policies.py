@@ -1,4 +1,4 @@
-"""`espsim policies`: who may have an SPI twice, under each rule that was argued about, and under each kernel."""
+"""`espsim policies`: the rules of SPI uniqueness, and the kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from espsim.cli import common
 def policies(as_json: bool) -> None:
     """List the rules of SPI uniqueness, and the kernels, that --policy takes.
 
-    Each rule says in two lines by what ALLOCSPI refuses an SPI and what follows, who proposed it, and where.
+    For each rule: when ALLOCSPI refuses an SPI, what follows from that, who proposed it, and where.
     """
     from espsim.sad.linux import DEFAULT_KERNEL, KERNELS, OPTIONS
     from espsim.sad.spi import POLICIES

@@ -1,4 +1,4 @@
-"""`espsim run`: questions under policies and models, what came of them in words, and whether it was expected."""
+"""`espsim run`: runs scenarios under policies and models, says what happened, and compares it with expectations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _STUDIES = ("default", "android-and-marvell")
-"""Questions that are answered from many runs, in tables of their own."""
+"""Names that are not scenarios: questions that are answered from many runs, each with a table of its own."""
 
 
 @click.command()
@@ -29,19 +29,19 @@ _STUDIES = ("default", "android-and-marvell")
 @click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
 @click.option("--live", is_flag=True, help="Ask this machine's kernel too, in a namespace of its own (root).")
 @click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
-@click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's hosts got (pcap, raw IP).")
+@click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's host received (pcap, raw IP).")
 @click.option("--plot", metavar="FILE", help="Draw a storm: drops over time, SAs in the device (.png or .svg).")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a word of [storm]: --set overlap=4.")
 @click.option("--show", metavar="NAME", help="Print a scenario's file.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of scenario files.")
 @click.option(
-    "--policy", "policies", multiple=True, metavar="NAME[,NAME]", help="SPI policies or kernels; may be repeated."
+    "--policy", "policies", multiple=True, metavar="NAME[,NAME]", help="SPI rules or kernels; may be repeated."
 )
 @click.option(
     "--option", "options", multiple=True, metavar="NAME", help="acquire-uapi, encap-port-key or strict-windows."
 )
 @packets.fault_options("packet")
-@click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
+@click.option("--seed", type=ANY_SEED, default=1, show_default=True, metavar="N", help="The seed of everything random.")
 @common.lookup_option
 @common.model_options(multiple=True)
 @html_option
@@ -70,31 +70,31 @@ def run(
     html_path: str | None,
     as_json: bool,
 ) -> None:
-    """Run scenarios: built-in ones by name, or TOML files by path; `-` is one from standard input.
+    """Run scenarios: built-in ones by name, TOML files by path; `-` is standard input.
 
-    Each runs once for every policy and model, each time from nothing: the software lookup alone where no --model is
-    given, else each model beside the software lookup. Without --policy a scenario's own policies are run; a kernel
-    (linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.2, linux-7.3) is its policy with its other habits.
-    Requests, states and packets are shown apart, and below each row what they mean. Exit status 1 where an expectation
-    is not met.
+    A scenario runs once for every policy and model, each time with a fresh namespace. Without --model only the software
+    lookup is used. Without --policy the scenario's own policies are run. A kernel (linux-6.1, linux-6.1.192,
+    linux-6.12, linux-6.18, linux-7.2, linux-7.3) is its policy and its other behaviour. Requests, states and packets
+    have columns of their own, and below each row a sentence says what they mean. Exit status 1: an expectation was not
+    met.
 
-    S01 to S27 are the questions of the netdev thread, S28 and S29 those of migrations; --thread runs them all, each
+    S01 to S27 are the questions of the netdev thread, S28 and S29 are about migrations. --thread runs them all, each
     under its own policies and on linux-7.3. --width 72 fits a mail.
 
-    --loss, --duplicate and --reorder are faults of the wire, for a class: each packet of a `send` step or an RX line is
-    lost, comes twice, or is overtaken by up to 16 of its burst, with this chance; --seed draws others, the same in
-    every cell. The answer says what they did (`wire` in --json). What is expected is of a wire without faults, so
-    nothing is judged then: exit status 0.
+    --loss, --duplicate and --reorder are faults of the wire, for teaching: each is the chance that a packet of a `send`
+    step or an RX line is lost, comes twice, or is overtaken by up to 16 others of its burst. --seed changes the draw,
+    which is the same in every cell. The answer says what happened (`wire` in --json). Expectations assume a wire
+    without faults, so nothing is compared then, and the exit status is 0.
 
-    A scenario with [storm] replaces the SAs of many nodes while packets flow: what was lost when and why, the most SAs
-    in the device, and what would have lost nothing. --trace tells of every node that lost packets.
+    A scenario with [storm] replaces the SAs of many nodes while packets flow. It reports what was lost, when and why,
+    the most SAs in the device, and what would have lost nothing. --trace shows every node that lost packets.
     """
     from espsim.core.errors import InputError
     from espsim.scenario.matrix import run_named, run_thread
 
     if list_only or schema or show is not None:
         if html_path is not None:
-            raise InputError("--html goes with a run")
+            raise InputError("--html needs a scenario to run")
         _print_about(show, schema, as_json)
         return
     names = _split(policies)
@@ -112,14 +112,14 @@ def run(
     if study is not None:
         if len(scenarios) > 1 or options or live or trace or pcap or plot or changes or lookup or faults:
             without = "--option, --live, --trace, --pcap, --plot, --set, --lookup and faults of the wire"
-            raise InputError(f"it runs alone, without {without}", where=study)
+            raise InputError(f"runs alone, without {without}", where=study)
         _keep_apart((), models, {"--html": html_path})
         with html_page(html_path) as page, common.reporting(html_path):
             ask = _default if study.lower() == "default" else _android_and_marvell
             ask(names, models, assume, seed, as_json, page)
         return
     if not scenarios:
-        raise InputError("which scenario? espsim run --list names them; or a path that ends in .toml")
+        raise InputError("name a scenario (espsim run --list) or a path that ends in .toml")
     _keep_apart(scenarios, models, {"--pcap": pcap, "--html": html_path, "--plot": plot})
     storms = load_storms(scenarios)
     if storms:
@@ -129,7 +129,7 @@ def run(
             run_storms(changed(storms, changes), names, options, models, assume, seed, trace, plot, as_json, page)
         return
     if plot is not None or changes:
-        raise InputError("--plot and --set are for storms, and this scenario is none", where=scenarios[0])
+        raise InputError("--plot and --set are for storms, and this is not one", where=scenarios[0])
     _check_plain(scenarios, models, assume, faulty=faults is not None, live=live)
     with html_page(html_path) as page:
         answers = run_named(
@@ -156,7 +156,7 @@ def _keep_apart(scenarios: Iterable[str], models: Iterable[str], writes: Mapping
 
 
 def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool) -> None:
-    """Every cell's packets in the order of the cells, each cell a minute after the one before; then they may go."""
+    """Write the packets of every cell, each cell a minute after the one before. Without `keep` they are dropped."""
     from espsim.io.capture import CaptureWriter
 
     cells = [cell for answered in answers for cell in answered.cells]
@@ -164,7 +164,7 @@ def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool)
         with CaptureWriter(path, nanosecond=True) as writer:
             for minute, cell in enumerate(cells):
                 for number, packet in enumerate(cell.traced or ()):
-                    # The model's clock stands still between packets: a microsecond each keeps their order.
+                    # The model's clock does not move between packets: a microsecond each keeps their order.
                     writer.write(packet.wire, int((60 * minute + packet.time) * 1e9) + 1000 * number)
             writer.commit()
     for cell in cells:
@@ -172,7 +172,7 @@ def _write_packets(path: str | None, answers: Sequence[Answered], *, keep: bool)
 
 
 def _print_about(show: str | None, schema: bool, as_json: bool) -> None:
-    """The list of scenarios, one scenario's file, or the schema of all."""
+    """Print the list of scenarios, one scenario's file, or the schema."""
     from espsim.core.echo import printable
     from espsim.core.errors import InputError
     from espsim.scenario import default_rule
@@ -182,14 +182,14 @@ def _print_about(show: str | None, schema: bool, as_json: bool) -> None:
         common.print_json(json_schema())
     elif show is not None:
         if show.lower() == default_rule.NAME:
-            raise InputError("no file: its cells are runs of other scenarios, which `--json` names", where=show)
+            raise InputError("has no file: it runs other scenarios, which `--json` names", where=show)
         click.echo(printable(load_scenario(show)[2], keep="\n\t").rstrip("\n"))
     else:
         _list(as_json)
 
 
 def _split(names: Iterable[str]) -> tuple[str, ...]:
-    """`--policy A,B --policy C` as A, B, C, each once. InputError where an option names none."""
+    """`--policy A,B --policy C` as A, B, C, each once. InputError: an option names no policy."""
     from espsim.core.errors import InputError
 
     lists = [[name.strip() for name in text.split(",") if name.strip()] for text in names]
@@ -208,7 +208,7 @@ def _check_names(policies: Sequence[str], options: tuple[str, ...]) -> None:
 def _check_plain(
     scenarios: Sequence[str], models: Sequence[str], assume: Sequence[str], *, faulty: bool, live: bool
 ) -> None:
-    """InputError where options of scenarios that are no storms do not go together."""
+    """InputError: options contradict each other, for scenarios that are not storms."""
     from espsim.core.errors import InputError
     from espsim.scenario.schema import load_scenario
 
@@ -221,7 +221,7 @@ def _check_plain(
 def _finish(
     answers: Sequence[Answered], seed: int, as_json: bool, page: ReportFile, *, thread: bool = False, live: bool = False
 ) -> None:
-    """Print the answers, the running kernel's among them; exit status 1 where one is not as expected."""
+    """Print the answers, including the running kernel's. Exit status 1: an answer is not as expected."""
     from espsim.scenario.live import run_live
     from espsim.scenario.matrix import thread_row
 
@@ -266,14 +266,14 @@ def _default(
     as_json: bool,
     page: ReportFile,
 ) -> None:
-    """Which rule should be the default: a table of its own, from runs of other scenarios."""
+    """Answer which rule should be the default, in a table of its own, from runs of other scenarios."""
     from espsim.core.errors import InputError
     from espsim.report.html.questions import question_html
     from espsim.report.questions import print_default
     from espsim.scenario import default_rule
 
     if policies or models or assume:
-        raise InputError("it runs its own scenarios, policies and models; it takes --seed", where="default")
+        raise InputError("runs its own scenarios, policies and models, and takes only --seed", where="default")
     fits = default_rule.run(seed)
     result = {
         "scenario": default_rule.NAME, "question": default_rule.QUESTION, "seed": seed, "ok": True,
@@ -294,7 +294,7 @@ def _android_and_marvell(
     as_json: bool,
     page: ReportFile,
 ) -> None:
-    """The thread's two parties on one host, and the conclusion."""
+    """Run the thread's two parties on one host, and print the conclusion."""
     from espsim.analysis.occupancy import shared_across
     from espsim.report.html.questions import question_html
     from espsim.report.questions import print_both

@@ -13,8 +13,8 @@ from espsim.cli import common
 def samples(folder: str, as_json: bool) -> None:
     """Write small captures and SADs into DIR, with a README.txt of commands to try on them.
 
-    DIR is made where it is not there. A file of the same name that holds something else stays as it is, and the
-    command ends with status 2 before anything is written.
+    DIR is made if it does not exist. If DIR has a file of the same name with other content, nothing is written, and the
+    exit status is 2.
     """
     from espsim.io.samples import write_samples
 

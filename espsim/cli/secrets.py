@@ -1,4 +1,4 @@
-"""SAs for commands that open packets: from `--sad`, or from the secrets that the capture brings along.
+"""SAs for commands that open packets: from `--sad`, or from the capture's own secrets block.
 
 secrets = brought_along(capture, sad_path)      before the capture is opened
 sad, unused = load_sads_or_secrets(...)
@@ -25,7 +25,7 @@ _IPTFS = re.compile(r"(0x[0-9a-f]{8}@\S+): mode iptfs\b.*")
 
 
 def brought_along(capture: str, sad_path: str | None) -> Secrets | None:
-    """The secrets of a capture, None where `--sad` is there in their place. Raises as `io.opening.read_secrets`."""
+    """The secrets of a capture; None: `--sad` is given instead. Raises as `io.opening.read_secrets`."""
     from espsim.io.opening import read_secrets
 
     return read_secrets(capture) if sad_path is None else None
@@ -35,9 +35,9 @@ def load_sads_or_secrets(
     capture: str, sad_path: str | None, secrets: Secrets | None, *,
     model: str | None, keep_window: bool, strict_windows: bool = False, lookup: str | None = None,
 ) -> tuple[Sad, list[Unused]]:  # fmt: skip
-    """As `common.load_sads`, of `sad_path` or else of the secrets of `capture`.
+    """As `common.load_sads`, of `sad_path`, else of the secrets of `capture`.
 
-    Windows that refuse no replays are warned of, too. InputError also where there is neither.
+    Also warns of windows that refuse no replays. InputError: there is neither a file nor a secrets block.
     """
     from espsim.core.errors import InputError
 
@@ -46,15 +46,15 @@ def load_sads_or_secrets(
         common.warn_open_windows(found[0])
         return found
     if model is not None:
-        raise InputError("--model goes with --sad: a secrets block says no mode, and devices ask for it")
+        raise InputError("--model needs --sad: a secrets block does not state the mode, which devices need")
     if keep_window:
-        raise InputError("--keep-window goes with --sad: a secrets block says nothing of windows")
+        raise InputError("--keep-window needs --sad: a secrets block has no windows")
     for fault in secrets.faults if secrets is not None else ():
         common.warn(f"{capture}: secrets block: not used: {fault}")
     if secrets is None or not secrets.text:
         none = secrets is None or not secrets.blocks
-        why = "no secrets block of ESP before its first frame" if none else "no secrets that can be used"
-        raise InputError(f"{why}, and no --sad: name the file with the SAs", where=capture)
+        why = "no secrets block for ESP before its first frame" if none else "no usable secrets"
+        raise InputError(f"{why}, and no --sad: give the file with the SAs", where=capture)
     return _load_secrets(capture, secrets, strict_windows=strict_windows, lookup=lookup)
 
 
@@ -71,14 +71,14 @@ def _load_secrets(
     sad, unused = common.sad_of_text(text, where, strict_windows=strict_windows, lookup=lookup)
     count = sum(1 for _ in sad)
     common.warn(
-        f"note: {where}: {count} {'SA' if count == 1 else 'SAs'}, of which it says no mode (each packet shows it), no"
-        " encapsulation and no replay window: replays are not refused"
+        f"note: {where}: {count} {'SA' if count == 1 else 'SAs'}, without a mode (each packet shows it), an"
+        " encapsulation and a replay window: replays are not refused"
     )
     return sad, unused
 
 
 def _at_port(sa: SecurityAssociation, ports: dict[str, int]) -> SecurityAssociation:
-    """An SA whose packets come in UDP to a port of its own, where a comment says so."""
+    """An SA, with UDP encapsulation at the port that a comment names, if one does."""
     port = ports.get(sa.name, 0)
     if sa.encap is None or not 0 < port < 65536:
         return sa
@@ -86,14 +86,14 @@ def _at_port(sa: SecurityAssociation, ports: dict[str, int]) -> SecurityAssociat
 
 
 def _in_mode(sa: SecurityAssociation, aggregated: set[str]) -> SecurityAssociation:
-    """An SA in mode IPTFS, where a comment says so: what its packets hold is an SA's, and no packet's own."""
+    """An SA, in mode IPTFS if a comment says so: a packet alone does not show whether it is IP-TFS."""
     from espsim.sad.association import Mode
 
     return replace(sa, mode=Mode.IPTFS) if sa.name in aggregated else sa
 
 
 def note_secrets(capture: str, blocks: int, late: int, sad_path: str | None) -> None:
-    """Which of the `blocks` of secrets of a capture, of which `late` came after a frame, were not used."""
+    """Note which of a capture's `blocks` of secrets were not used; `late` of them came after a frame."""
     count = blocks if sad_path is not None else late
     if not count:
         return

@@ -22,12 +22,16 @@ _POINTS = 40
     required=True,
     type=Number(1, 10_000_000, "a number of SAs"),
     metavar="N",
-    help="How many inbound SAs: 1000, 100k, 1M.",
+    help="The number of inbound SAs, such as 1000, 100k, 1M.",
 )
-@click.option("--range", "span", required=True, metavar="MIN-MAX", help="The SPIs that are drawn from, both included.")
+@click.option(
+    "--range", "span", required=True, metavar="MIN-MAX", help="The range that SPIs are drawn from, both ends included."
+)
 @common.model_options(multiple=False)
-@click.option("--draws", type=Number(2, 100_000, "a number of draws"), metavar="N", help="Draws of a Monte Carlo.")
-@click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Where all draws come from.")
+@click.option(
+    "--draws", type=Number(2, 100_000, "a number of draws"), metavar="N", help="The number of Monte Carlo draws."
+)
+@click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="The seed of all draws.")
 @click.option("--plot", metavar="FILE", help="Draw the curve (.png or .svg; needs matplotlib).")
 @common.width_options
 @common.json_option
@@ -43,10 +47,9 @@ def spi(
 ) -> None:
     """Say how likely a duplicate, an alias or an overflow is among N SAs.
 
-    SPIs are drawn uniformly and independently, each for a destination of its own, as peers and kernels that check an
-    SPI per destination give them out. Where the model's table has a closed form the chance is exact; where not, SAs
-    are drawn and offered to the modelled device, and a 95 % interval stands beside the chance. --model is
-    needed: it says whose table.
+    SPIs are drawn uniformly and independently, each for another destination, as peers do, and kernels that check SPIs
+    for each destination. If the model's table has a closed form, the chance is exact. If not, SAs are drawn and offered
+    to the modelled device, and the chance comes with a 95 % interval. --model is needed: it names the table.
     """
     from espsim.analysis import odds
     from espsim.core.errors import InputError
@@ -55,7 +58,7 @@ def spi(
     from espsim.report.spi import print_spi
 
     if model is None:
-        raise InputError("which device? --model ID, as `espsim models` lists them")
+        raise InputError("name a device: --model ID, as `espsim models` lists them")
     if plot is not None:
         image_format(plot)  # before the work, not after it
         common.keep_apart({"--model": common.by_path(model)}, {"--plot": plot})

@@ -5,9 +5,9 @@
     2    bad input, or an output that can't be written: one line on standard error
     3    a fault of espsim: one line, and with `espsim --debug COMMAND` its traceback
     130  interrupted by ^C; 143 by TERM, 129 by HUP
-    141  the reader of our output went away (`espsim ... | head`): nothing is said
+    141  the reader of our output went away (`espsim ... | head`): nothing is printed
 
-Nothing but Python's own is imported before signals are heard, so that ^C is quiet from the first moment on.
+Before the signal handlers are set only Python's own modules are imported, so that even an early ^C prints nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def run() -> None:
-    """The console script."""
+    """Entry point of the console script `espsim`."""
     try:
         with signals():
             status = _status()
@@ -37,7 +37,7 @@ def run() -> None:
 
 
 def _status() -> int:
-    """Run the command; the status that it ends with."""
+    """Run the command. Returns the exit status."""
     from espsim.cli import streams
 
     streams.guard()
@@ -45,9 +45,9 @@ def _status() -> int:
 
 
 def answer(words: Sequence[str], failed: Callable[[], None] = lambda: None) -> int:
-    """Run a command line; the status that it ends with. Whatever is raised becomes a line on standard error.
+    """Run a command line. Returns the exit status. Every exception but Stopped becomes a line on standard error.
 
-    `failed` is called before that line, where the command did not come to its end. Raises Stopped alone.
+    `failed` is called before that line if the command did not finish. Stopped is raised.
     """
     from espsim.cli.fault import fault, traceback_of
     from espsim.core.errors import EspsimError
@@ -96,7 +96,7 @@ def _say(text: str) -> None:
 
 
 def _say_usage(error: click.ClickException) -> None:
-    """What click says of a wrong command line, with the words of the user escaped and not too long."""
+    """Print what click says about a wrong command line, with the user's words escaped and shortened."""
     import click
 
     from espsim.core.echo import message

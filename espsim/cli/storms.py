@@ -1,4 +1,4 @@
-"""What `espsim run` does with scenarios that are storms."""
+"""`espsim run` for scenarios that are storms."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def load_storms(scenarios: Sequence[str]) -> list[tuple[Scenario, str]]:
-    """The scenarios, where they are storms. InputError: some are and some are not."""
+    """The scenarios if they are storms, else none. InputError: only some are."""
     from espsim.core.errors import InputError
     from espsim.scenario.schema import load_scenario
 
     loaded = [load_scenario(name)[:2] for name in dict.fromkeys(scenarios)]
     storms = [(scenario, where) for scenario, where in loaded if scenario.storm is not None]
     if storms and len(storms) < len(loaded):
-        raise InputError("a storm runs beside other storms alone", where=storms[0][1])
+        raise InputError("is a storm: run it apart from scenarios that are not", where=storms[0][1])
     return storms
 
 
 def changed(storms: Sequence[tuple[Scenario, str]], changes: Sequence[str]) -> list[tuple[Scenario, str]]:
-    """The storms with `--set KEY=VALUE`; values are TOML, or a word. InputError: what is not legal."""
+    """The storms with the changes of `--set KEY=VALUE`; a value is TOML, or a word. InputError: one is not legal."""
     from espsim.core.errors import InputError
     from espsim.core.toml import parse_toml
     from espsim.scenario.storm.spec import changed_storm
@@ -52,7 +52,7 @@ def run_storms(
     storms: Sequence[tuple[Scenario, str]], policies: Sequence[str], options: Sequence[str], models: Sequence[str],
     assume: Sequence[str], seed: int, trace: bool, plot: str | None, as_json: bool, page: ReportFile,
 ) -> None:  # fmt: skip
-    """Every storm under every policy and model; exit status 1 where one is not as expected."""
+    """Run every storm under every policy and model. Exit status 1: an answer is not as expected."""
     from espsim.core.errors import InputError
     from espsim.report.html.storms import storm_html
     from espsim.report.plots import image_format, need_matplotlib
@@ -65,7 +65,7 @@ def run_storms(
         common.keep_apart({"SCENARIO": common.by_path(*(w for _, w in storms)), "--model": common.by_path(*models)},
                           {"--plot": plot})  # fmt: skip
         if len(storms) > 1:
-            raise InputError("--plot draws one storm")
+            raise InputError("--plot draws one storm: name one scenario")
     answers = []
     for scenario, where in storms:
         cells = run_cells(

@@ -1,8 +1,8 @@
-"""Standard output and standard error of the process: a failure is one line, and nothing is said after it.
+"""Standard output and standard error of the process: a failure is one line, and nothing follows it.
 
-`guard` puts streams of ours in the places of Python's. Standard output that can't be written (a full disk, closed) is
-an InputError; a reader that went away ends the run as SIGPIPE would. What standard error does not take is lost: there
-is no place left to say so.
+`guard` replaces Python's streams. If standard output can't be written (a full disk, closed), that is an InputError; if
+its reader went away, the run ends as by SIGPIPE. What can't be written to standard error is lost, because there is no
+place left to report it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Output(io.FileIO):
     """Standard output."""
 
     def write(self, data: object) -> int:
-        """As FileIO; InputError where the system refuses, Stopped where no one reads."""
+        """As FileIO. InputError: the system refuses. Stopped: no one reads."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except BrokenPipeError:
@@ -39,7 +39,7 @@ class _Errors(io.FileIO):
     """Standard error."""
 
     def write(self, data: bytes) -> int:  # type: ignore[override]
-        """As FileIO, but for failures."""
+        """As FileIO, but failures are ignored."""
         try:
             return super().write(data)
         except OSError:
@@ -47,7 +47,7 @@ class _Errors(io.FileIO):
 
 
 def guard() -> None:
-    """Our streams in the places of Python's; a descriptor that was closed is taken, so that no file gets its number."""
+    """Replace Python's streams. A closed descriptor is opened first, so that no other file gets its number."""
     for number, access in ((0, os.O_WRONLY), (_OUT, os.O_RDONLY), (_ERR, os.O_WRONLY)):
         _take(number, access)
     with contextlib.suppress(OSError):
@@ -56,13 +56,13 @@ def guard() -> None:
 
 
 def drop() -> None:
-    """What is still to be written to standard output goes nowhere, so that the end of the process is quiet."""
+    """Discard what is still to be written to standard output, so that the process ends without an error."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), _OUT)
 
 
 def _take(number: int, access: int) -> None:
-    """A closed descriptor becomes /dev/null, opened so that reading (0) or writing (1) fails as it should."""
+    """Open /dev/null at a closed descriptor, in the wrong direction, so that reading (0) or writing (1) still fails."""
     with contextlib.suppress(OSError):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""`espsim sweep`: studies over many runs, and what they found."""
+"""`espsim sweep`: runs studies of many runs, and reports what they found."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _LARGEST = 10**12
 
 @click.group()
 def sweep() -> None:
-    """Ask a question at many points, many times, and say where the answer changes."""
+    """Ask a question at many points, many times, and report where the answer changes."""
 
 
 @sweep.command("run")
 @click.argument("study", required=False, metavar="[STUDY]")
-@click.option("-o", "output", metavar="FILE", help="Where rows go (SQLite).  [default: the study's name.sqlite]")
+@click.option("-o", "output", metavar="FILE", help="The file for rows (SQLite).  [default: STUDY.sqlite]")
 @click.option("--workers", type=Number(1, 1024, "a number of workers"), metavar="N",
               help="Processes on this machine.  [default: one for each CPU]")  # fmt: skip
 @click.option("--dask", metavar="ADDRESS", help="Run on a Dask cluster: its scheduler's address (needs distributed).")
-@click.option("--seed", type=SEED, default=1, show_default=True, metavar="N", help="Where all draws come from.")
+@click.option("--seed", type=SEED, default=1, show_default=True, metavar="N", help="The seed of everything random.")
 @click.option("--quick", is_flag=True, help="The study's quick form: fewer points, fewer repeats.")
 @click.option("--most", type=Number(1, _LARGEST, "a number of tasks"), metavar="N",
-              help="Run as many tasks as that; without it a study of more than 100,000 is refused.")  # fmt: skip
+              help="Allow up to N tasks; without it a study of more than 100,000 is refused.")  # fmt: skip
 @click.option("--list", "list_only", is_flag=True, help="List the built-in studies.")
 @click.option("--kinds", is_flag=True, help="List the kinds of questions, with their axes.")
 @click.option("--show", metavar="NAME", help="Print a study's file.")
@@ -58,13 +58,13 @@ def run_study(
     show: str | None,
     as_json: bool,
 ) -> None:
-    """Run a study: a built-in one by name, or a TOML file by path; `-` is one from standard input.
+    """Run a study: a built-in one by name, a TOML file by path; `-` is standard input.
 
-    Rows land in FILE one by one. A sweep that was stopped or killed goes on where it was when the same command is given
-    again, and ends with the same rows. One study, one seed and one espsim always give the same rows, whoever runs the
+    Rows are written to FILE one by one. If a sweep was stopped or killed, the same command continues it, and the rows
+    in the end are the same. They depend only on the study, the seed and the version of espsim, not on who runs the
     tasks. A task that fails has a row that says why, and the sweep goes on.
 
-    Exit status 1 where some task failed.
+    Exit status 1: a task failed.
     """
     from espsim.analysis.sweep.plan import make_plan
     from espsim.analysis.sweep.study import load_study
@@ -75,14 +75,14 @@ def run_study(
         _print_about(show, kinds, as_json)
         return
     if study is None:
-        raise InputError("which study? espsim sweep run --list names them; or a path that ends in .toml")
+        raise InputError("name a study (espsim sweep run --list) or a path that ends in .toml")
     if workers is not None and dask is not None:
-        raise InputError("--workers is for this machine, and --dask asks for a cluster: give one of them")
+        raise InputError("--workers is for this machine and --dask for a cluster: give one of them")
     loaded = load_study(study, quick=quick)
     path = output or f"{loaded.name}{'-quick' if quick else ''}.sqlite"
     common.keep_apart({"STUDY": common.by_path(study), "a model": _models(loaded)}, {"-o": path})
     if is_standard_output(path):
-        raise InputError("rows need a file: standard output cannot hold them", where="-o")
+        raise InputError("rows need a file: name one instead of standard output", where="-o")
     _check_size(loaded, most)
     result = _run(make_plan(loaded, seed), path, workers, dask)
     if as_json:
@@ -99,10 +99,10 @@ def run_study(
 @click.argument("file", required=False, metavar="FILE")
 @click.option("--csv", "csv_path", is_flag=False, flag_value="-", metavar="[FILE]", help="The rows as CSV.")
 @click.option("--html", "html_path", is_flag=False, flag_value="-", metavar="[FILE]",
-              help="A page: one file, nothing fetched.")  # fmt: skip
+              help="Write a page for a browser: one file that fetches nothing.")  # fmt: skip
 @click.option("--plot", metavar="FILE", help="Draw the medians (.png or .svg; needs matplotlib).")
 @click.option("--list", "listed", default=60, show_default=True, type=Number(0, 1_000_000_000), metavar="N",
-              help="Points to show; JSON, CSV and HTML have all.")  # fmt: skip
+              help="How many points to show; JSON, CSV and HTML have all.")  # fmt: skip
 @common.width_options
 @common.json_option
 def report(
@@ -113,10 +113,10 @@ def report(
     listed: int,
     as_json: bool,
 ) -> None:
-    """Say what a sweep found: medians with their intervals, and where the answer changes.
+    """Report what a sweep found: medians with their intervals, and where the answer changes.
 
-    FILE is what `sweep run` writes; it may still be running. --csv and --html alone print instead of the report; with a
-    file they are written beside it.
+    FILE is what `sweep run` writes; the sweep may still be running. --csv and --html without a file replace the report;
+    with a file they are written in addition to it.
     """
     from espsim.analysis.sweep.store import Saved
     from espsim.analysis.sweep.summary import summary
@@ -131,7 +131,7 @@ def report(
     elif file is None and html_path not in (None, "-"):
         file, html_path = html_path, "-"
     if file is None:
-        raise InputError("which file? what `espsim sweep run` wrote")
+        raise InputError("name the file that `espsim sweep run` wrote")
     if plot is not None:
         image_format(plot)
         need_matplotlib()
@@ -152,7 +152,7 @@ def report(
 
 
 def _run(plan: SweepPlan, path: str, workers: int | None, dask: str | None) -> dict[str, Any]:
-    """Run what is missing, and say how it ended."""
+    """Run the missing tasks. Returns how the sweep ended."""
     from espsim.analysis.sweep.run import run_missing
     from espsim.analysis.sweep.store import Store
 
@@ -188,7 +188,7 @@ def _check_size(study: Study, most: int | None) -> None:
         axes = " x ".join(f"{len(values):,} {name}" for name, values in study.axes.items() if len(values) > 1)
         repeats = f" x {study.repeats:,} repeats" if study.repeats > 1 else ""
         raise InputError(
-            f"{study.tasks:,} tasks ({axes}{repeats}), and {limit:,} are run: --most {study.tasks} runs them all",
+            f"has {study.tasks:,} tasks ({axes}{repeats}), more than {limit:,}: --most {study.tasks} runs them all",
             where=study.name,
         )
 
@@ -199,7 +199,7 @@ def _models(study: Study) -> list[str]:
 
 @contextlib.contextmanager
 def _progress(plan: SweepPlan, landed: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time that is left, on standard error where that is a terminal."""
+    """A progress bar with the time left, if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _done: None
         return
@@ -207,7 +207,7 @@ def _progress(plan: SweepPlan, landed: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # No thread of its own: workers are forked, and a forked thread's locks stay locked.
+    # The bar must not start a thread: workers are forked, and the locks of a forked thread stay locked.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
         task = bar.add_task(plan.study.name, total=plan.tasks, completed=landed)
         shown = 0.0
@@ -222,7 +222,7 @@ def _progress(plan: SweepPlan, landed: int) -> Iterator[Callable[[int], None]]:
 
 
 def _print_about(show: str | None, kinds: bool, as_json: bool) -> None:
-    """The built-in studies, one study's file, or the kinds of questions."""
+    """Print the built-in studies, one study's file, or the kinds of questions."""
     from espsim.analysis.sweep.questions import KINDS
     from espsim.analysis.sweep.study import builtin_names, load_study, study_text
     from espsim.core.echo import printable

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("capture", metavar="CAPTURE")
-@click.option("--sad", "sad_path", metavar="FILE", help="SAs: their windows, and whether numbers are extended.")
+@click.option("--sad", "sad_path", metavar="FILE", help="SAs: their windows, and which have ESN.")
 @click.option(
     "--list",
     "most",
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     show_default=True,
     type=Number(0, 1 << 20, "a number of streams"),
     metavar="N",
-    help="SPIs and destinations to show; JSON has all of them.",
+    help="How many SPIs and destinations to show; JSON has all of them.",
 )
 @click.option("--plot", metavar="FILE", help="Draw packets lost against the window (.png or .svg; needs matplotlib).")
 @html_option
@@ -37,11 +37,13 @@ def window(
 ) -> None:  # fmt: skip
     """Say which replay window a capture needs, from the sequence numbers alone.
 
-    For each SPI and destination: packets, numbers that never came, duplicates, how far late packets were behind, how
-    many a window of 32 to 4096 refuses, and each shipped device's largest, and the smallest window that refuses none.
-    A sender that begins anew is told apart. CAPTURE is as decap's; - is standard input. With --sad the SAs' own windows
-    are judged too, and the counter that shows a loss is known: XfrmInStateSeqError, or with extended numbers
-    XfrmInStateProtoError, because the packet is taken for one of the next 2^32 and its ICV fails.
+    For each SPI and destination the report has: packets, missing numbers, duplicates, how late packets came, how many
+    of them windows of 32 to 4096 and each shipped device's largest window refuse, and the smallest window that refuses
+    none. A sender that starts again at 1 is recognised. CAPTURE is read as by decap; - is standard input.
+
+    With --sad the SAs' own windows are checked, too, and the report names the counter that shows a loss:
+    XfrmInStateSeqError, or with ESN XfrmInStateProtoError, because the receiver infers the next high half and the ICV
+    fails.
     """
     from espsim.report.html.window import window_html
     from espsim.report.plots import image_format, need_matplotlib
@@ -67,7 +69,7 @@ def window(
 
 
 def _asked(capture: str, sad_path: str | None) -> tuple[dict[str, Any], CaptureCut | None]:
-    """What the capture's numbers say, and where it is cut."""
+    """The result for a capture, and where the capture is cut, if it is."""
     from espsim.analysis.window import EspStreams, device_windows, summary
     from espsim.batch.numbers import numbers
     from espsim.io.batches import open_batches
@@ -92,7 +94,7 @@ def _asked(capture: str, sad_path: str | None) -> tuple[dict[str, Any], CaptureC
 
 
 def _configured(path: str | None) -> tuple[dict[Key, Configured], frozenset[int], TcpStreams]:
-    """What the SAD says of each SPI and destination, the UDP ports that carry ESP, and the TCP streams that may."""
+    """From the SAD: the window of each SPI and destination, the UDP ports of ESP, and its possible TCP streams."""
     from espsim.analysis.window import Configured
     from espsim.core.numbers import PROTO_ESP
     from espsim.io.tcp import TcpStreams, streams_of

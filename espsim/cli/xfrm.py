@@ -1,4 +1,4 @@
-"""`espsim xfrm`: a batch in the language of `ip xfrm`, or requests as netlink has them, on a model of the kernel."""
+"""`espsim xfrm`: runs a batch of `ip xfrm` commands, or netlink requests, on a model of the kernel."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", metavar="FILE|-", required=False)
-@click.option("-batch", "--batch", is_flag=True, help="As in `ip -batch FILE`; FILE is a batch anyway.")
+@click.option("-batch", "--batch", is_flag=True, help="Accepted as in `ip -batch FILE`; has no effect.")
 @click.option("-force", "--force", is_flag=True, help="Go on after a line that fails.")
-@click.option("--requests", is_flag=True, help="FILE holds requests (ALLOCSPI src=.. dst=..), one a line.")
+@click.option("--requests", is_flag=True, help="FILE has netlink requests (ALLOCSPI src=.. dst=..), one a line.")
 @click.option("--live", is_flag=True, help="Run the batch on this machine's kernel too, and show where they differ.")
 @click.option(
     "--policy",
     metavar="NAME",
-    help="An SPI policy, or a kernel: linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.2, linux-7.3.",
+    help="An SPI rule, or a kernel: linux-6.1, linux-6.1.192, linux-6.12, linux-6.18, linux-7.2, linux-7.3.",
 )
 @click.option(
     "--option",
@@ -35,16 +35,18 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="acquire-uapi, encap-port-key, no-iptfs or strict-windows.",
 )
-@click.option("--seed", type=ANY_SEED, metavar="N", help="Where all draws come from.  [default: 0]")
+@click.option("--seed", type=ANY_SEED, metavar="N", help="The seed of everything random.  [default: 0]")
 @click.option("--fuzz", "fuzzes", is_flag=True, help="Draw batches until two sides answer differently; no FILE.")
-@click.option("--policies", metavar="A,B", help="With --fuzz: the two policies or kernels to compare.")
+@click.option("--policies", metavar="A,B", help="With --fuzz: the two SPI rules or kernels to compare.")
 @click.option(
     "--seconds",
     type=Number(1, 86_400, "a number of seconds"),
     metavar="N",
-    help="With --fuzz: how long.  [default: 20]",
+    help="With --fuzz: how long to search.  [default: 20]",
 )
-@click.option("--state", metavar="FILE", help="Start from this saved namespace if it is there, and save it at the end.")
+@click.option(
+    "--state", metavar="FILE", help="Load the namespace from FILE if it exists, and save it there at the end."
+)
 @common.json_option
 def xfrm(
     file: str | None,
@@ -63,21 +65,21 @@ def xfrm(
 ) -> None:
     """Run a batch of `ip xfrm` commands on a model of one network namespace.
 
-    FILE, or standard input (-), is what `ip -batch` takes: `xfrm state ...`, `xfrm policy ...` and `xfrm monitor`
-    lines, with or without `ip` and its options before them (`ip -s xfrm state list`). What iproute2 would print is
-    printed. A line that `ip` or the kernel refuses is told of as `ip` does, with its number, and ends the batch unless
-    -force; the exit status is then 2, and the saved state (--state) stays as it was, unless -force.
+    FILE, or standard input (-), has lines for `ip -batch`: `xfrm state ...`, `xfrm policy ...` and `xfrm monitor`, with
+    or without `ip` and its options before them (`ip -s xfrm state list`). The output is that of iproute2. A line that
+    `ip` or the kernel refuses is reported as `ip` does, with its number, and the exit status is 2. Without -force it
+    ends the batch, and the saved namespace (--state) does not change.
 
-    Beside `ip`'s there are the lines `sleep SECONDS`, `sysctl NAME=VALUE`, `pfkey getspi|add|update|... ` and
-    `android allocate ADDR [SPI]`.
+    More lines are `sleep SECONDS`, `sysctl NAME=VALUE`, `pfkey getspi|add|update|... ` and `android allocate ADDR
+    [SPI]`.
 
-    With --live every line also runs on the running kernel, in a network namespace made for it; lines whose answers
-    differ are shown, and the exit status is 1 if there are any.
+    With --live every line also runs on the running kernel, in a network namespace made for it. Lines with different
+    answers are shown, and the exit status is 1 if there are any.
 
-    With --fuzz there is no FILE. Batches at random run on both of --policies A,B, or with --live on the running kernel
-    and the model (--policy, else the kernel's own), until one line is answered differently. What is left when every
-    line and word that does not matter is gone is printed as a script for `sh` with both answers, and the exit status
-    is 1; it is 0 where --seconds pass without a difference. --seed chooses the batches. Of two policies the wording of
+    With --fuzz there is no FILE. Random batches run on both of --policies A,B, or with --live on the running kernel and
+    its model (--policy, else the kernel's own), until a line gets two different answers. Then every line and word that
+    does not matter is taken away, the rest is printed as a script for `sh` with both answers, and the exit status is 1.
+    It is 0 if --seconds pass without a difference. --seed chooses the batches. Between two policies the wording of
     refusals is not compared.
     """
     from espsim.core.inputs import open_input
@@ -108,25 +110,25 @@ def _check(
     *, live: bool, batch: bool, requests: bool, state: str | None, options: tuple[str, ...],
     fuzz: tuple[str | None, int | None],
 ) -> None:  # fmt: skip
-    """InputError where options contradict each other; `fuzz` are those that go with --fuzz."""
+    """InputError: options contradict each other. `fuzz`: the options for --fuzz alone."""
     from espsim.core.errors import InputError
     from espsim.core.inputs import STANDARD
 
     if fuzz != (None, None):
-        raise InputError("--policies and --seconds go with --fuzz")
+        raise InputError("--policies and --seconds need --fuzz")
     if live and (requests or state is not None or options):
-        raise InputError("--live goes with a batch alone, without --requests, --state and --option")
+        raise InputError("--live runs a batch, without --requests, --state and --option")
     if batch and requests:
         raise InputError("-batch and --requests: FILE is one or the other")
     if state == STANDARD:
-        raise InputError("--state is read and written: it wants a file", where=state)
+        raise InputError("--state is read and written: name a file", where=state)
 
 
 @contextlib.contextmanager
 def _kept(
     state: str | None, policy: str | None, options: tuple[str, ...], seed: int | None
 ) -> Iterator[tuple[Netns, Callable[[], None]]]:
-    """The namespace to begin with, and what saves it; nothing is saved otherwise."""
+    """The namespace to start with, and a function that saves it. Unless that is called nothing is saved."""
     from espsim.netlink.netns import Netns
     from espsim.sad.linux import DEFAULT_KERNEL
     from espsim.xfrm.state_file import load_netns, open_state, save_netns
@@ -144,7 +146,7 @@ def _kept(
 
 
 def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: bool) -> bool:
-    """Run it; whether every line was carried out."""
+    """Run the batch. Returns whether every line succeeded."""
     from espsim.core.echo import printable
     from espsim.xfrm.batch import Batch
     from espsim.xfrm.batch_lines import read_batch
@@ -169,7 +171,7 @@ def _batch(netns: Netns, stream: BinaryIO, where: str, force: bool, as_json: boo
 
 
 def _requests(netns: Netns, stream: BinaryIO, where: str) -> bool:
-    """One JSON answer a line. A request that the kernel refuses was answered: that is no failure."""
+    """Print one JSON answer for each request. A refusal by the kernel is an answer, not a failure."""
     from espsim.xfrm.batch_lines import read_lines
     from espsim.xfrm.requests import run_requests
 

@@ -26,10 +26,10 @@ class Measured:
 class Figure:
     """One line of the table.
 
-
-    `rows`: field values that select its rows; a `peer` is matched by the end of its name,
-    versions by what they contain. `by`: the field that labels the cells. `unit`: "x" is the ratio of rates, "x its
-    time" the inverse; "ns" and "B" are our own row's values. Less is better for all but "x". `steps`: floors and goals by label, where they differ.
+    `rows`: field values that select its rows; a `peer` is matched by the end of its name, versions by what they
+    contain. `by`: the field that labels the cells. `unit`: "x" is the ratio of rates, "x its time" the inverse; "ns"
+    and "B" are our own row's values. Less is better for all but "x". `steps`: floors and goals by label, where they
+    differ.
     """
 
     what: str

@@ -127,7 +127,7 @@ def _mask(mask: Mapping[str, Any]) -> Iterator[str]:
 
 def _who(who: Mapping[str, Any]) -> Iterator[str]:
     yield _begin("who", f"someone else wants the SPI {who['spi']}?")
-    yield '<p class="n">Requests to a model of one network namespace, under each policy of SPI uniqueness.</p>'
+    yield '<p class="n">Requests to a model of one network namespace, under each rule of SPI uniqueness.</p>'
     yield '<div class="bar js-only"><label><input type="checkbox" id="who-dir" role="switch"> '
     yield "requests say their direction</label></div>"
     yield _says("who")

@@ -1,4 +1,4 @@
-"""The policies of SPI uniqueness for a terminal, from the JSON of `espsim policies`."""
+"""The rules of SPI uniqueness for a terminal, from the JSON of `espsim policies`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from espsim.report.terminal import console, table
 def print_policies(
     rules: Sequence[Mapping[str, Any]], kernels: Sequence[Mapping[str, Any]], options: Mapping[str, str]
 ) -> None:
-    """A paragraph for each policy (what ALLOCSPI refuses, what follows, who, where), then kernels and options."""
+    """A paragraph for each rule (what ALLOCSPI refuses, what follows, who, where), then kernels and options."""
     out = console()
     for rule in rules:
         out.print(rule["name"], style="bold", markup=False)

@@ -2,7 +2,7 @@
 
     Android's second ALLOCSPI gets ENOENT: SPI 0x00005000 is taken by its own inbound SA 0x00005000@10.0.0.1.
 
-Requests come first, then packets, then the states that are left. There is no sentence about what a scenario hides.
+Requests come first, then packets, then the states that are left. Steps that show nothing get no sentence.
 """
 
 from __future__ import annotations

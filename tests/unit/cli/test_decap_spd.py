@@ -62,11 +62,11 @@ def test_local_asks_for_in_or_fwd(files):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--local", "10.0.0.1"), "--local goes with --spd"),
-        (("--clear",), "--clear goes with --spd"),
+        (("--local", "10.0.0.1"), "--local needs --spd"),
+        (("--clear",), "--clear needs --spd"),
         (("--spd", "sad"), "no policy in it"),
         (("--spd", "none"), "none"),
-        (("--spd", "spd", "--clear", "--workers", 2), "--workers goes with the batch path"),
+        (("--spd", "spd", "--clear", "--workers", 2), "--workers needs the batch path"),
         (("--spd", "spd", "--local", "here"), "--local"),
         (("--spd", "spd", "-o", "spd"), "--spd"),
     ],

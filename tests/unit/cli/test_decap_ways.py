@@ -101,7 +101,7 @@ def test_reference_takes_no_engine_and_no_workers(tmp_path, command, option):
          *map(str, option)],
     )  # fmt: skip
     assert result.exit_code == 1
-    assert f"{option[0]} goes with the batch path" in str(result.exception)
+    assert f"{option[0]} needs the batch path" in str(result.exception)
     assert not out.exists()
 
 

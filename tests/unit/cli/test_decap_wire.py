@@ -65,4 +65,4 @@ def test_chances_that_are_none(value):
 
 
 def test_a_seed_for_nothing():
-    assert espsim_text(*DECAP, "--seed", "1") == (2, "", "espsim: --seed goes with --loss, --duplicate or --reorder\n")
+    assert espsim_text(*DECAP, "--seed", "1") == (2, "", "espsim: --seed needs --loss, --duplicate or --reorder\n")

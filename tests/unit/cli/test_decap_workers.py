@@ -76,13 +76,13 @@ def test_a_sad_without_esp_sas(files, way):
     args = ["decap", files / "esp.pcap", "-o", files / "out.pcap", "--sad", files / "sad", *options]
     result = CliRunner().invoke(main, list(map(str, args)))
     assert result.exit_code == 0
-    assert result.stderr == f"espsim: note: {files / 'sad'}: no ESP SA in it that can be used, so no packet finds one\n"
+    assert result.stderr == f"espsim: note: {files / 'sad'}: no usable ESP SA in it, so no packet finds one\n"
     told = json.loads(result.stdout)
     assert (told["packets"], told["verdicts"], told["by_sa"]) == (20, {"NO_SA": 20}, [])
     assert told["engine"]
     sealed = run(files, "encap", "--json")
     assert (sealed.exit_code, json.loads(sealed.stdout)["no_sa"]) == (0, 20)
-    assert "no ESP SA in it" in sealed.stderr
+    assert "no usable ESP SA in it" in sealed.stderr
     audit = CliRunner().invoke(main, ["audit", str(files / "sad"), "--model", "marvell-cn10k-dpdk"])
     assert isinstance(audit.exception, InputError)
-    assert str(audit.exception).endswith("ESP SA in it")
+    assert str(audit.exception).endswith("has no ESP SA")

@@ -130,4 +130,4 @@ def test_explain_shows_the_steps(files):
 def test_explain_takes_it_with_seal_alone(files):
     status, _, err = espsim_text("explain", files / "in.pcap", "--sad", files / "sad", "--mtu", 1400)
     assert status == 2
-    assert "--mtu goes with --seal" in err
+    assert "--mtu needs --seal" in err

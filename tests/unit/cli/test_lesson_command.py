@@ -49,8 +49,8 @@ def test_for_programs(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (b"", "-: ends before an answer to question 1 (an answer a line, an empty one for none)"),
-        (b"yes\n", "-: ends before an answer to question 2 (an answer a line, an empty one for none)"),
+        (b"", "-: ends before the answer to question 1 (one answer a line; an empty line: none)"),
+        (b"yes\n", "-: ends before the answer to question 2 (one answer a line; an empty line: none)"),
         (b"yes\n" + b"a" * 10**6, "-:2: an answer of more than 200 bytes"),
         (bytes(10**6), "-:1: an answer of more than 200 bytes"),
     ],
@@ -90,10 +90,10 @@ def test_files_of_answers_that_do_not_fit(tmp_path, content, message):
     [
         (["lesson", "windo"], "there is no lesson 'windo': did you mean window?"),
         (["lesson", "9"], "there is no lesson '9': there are 1 to 8"),
-        (["lesson", "1", "--markdown", "--notebook", "x"], "--markdown and --notebook are two different things"),
-        (["lesson", "1", "--json", "--markdown"], "--json says which answers were right, and with --markdown"),
-        (["lesson", "--notebook", "x"], "--notebook: of which lesson?"),
-        (["lesson", "plan", "--answers", "x"], "--answers: of which lesson?"),
+        (["lesson", "1", "--markdown", "--notebook", "x"], "--markdown and --notebook do not go together"),
+        (["lesson", "1", "--json", "--markdown"], "--json says which answers were right, and --markdown"),
+        (["lesson", "--notebook", "x"], "--notebook needs a lesson"),
+        (["lesson", "plan", "--answers", "x"], "--answers needs a lesson"),
         (["lesson", "1", "--notebook", "/nowhere/x"], "/nowhere/x: cannot be written"),
         (["lesson", "1", "--answers", "/nowhere/x"], "/nowhere/x: cannot be read"),
     ],
@@ -135,4 +135,4 @@ def test_a_person_at_a_terminal_gets_a_hint_and_a_second_try():
     os.close(ours)
     assert (process.returncode, out) == (2, b"")
     assert b"not yet; a hint: it is in the window" in said
-    assert rest.endswith(b"espsim: -: ends before an answer to question 4 (an answer a line, an empty one for none)\n")
+    assert rest.endswith(b"espsim: -: ends before the answer to question 4 (one answer a line; an empty line: none)\n")

@@ -107,4 +107,4 @@ def test_bad_marks(folder, command, words, says):
 def test_a_device_compares_marks(folder):
     words = ("--any-mark", "--model", "sw-linux-xfrm")
     result = run("decap", folder / "in.pcap", "--sad", folder / "sad", "-o", folder / "o", *words)
-    assert "--any-mark is a question to the software lookup" in str(result.exception)
+    assert "--any-mark is for the software lookup alone" in str(result.exception)

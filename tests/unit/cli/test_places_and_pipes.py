@@ -157,7 +157,7 @@ def test_standard_input_is_a_model_or_a_scenario_or_a_batch(here):
 
 def test_a_saved_state_is_a_file(here):
     status, _, stderr = espsim("xfrm", "batch", "--state", "-")
-    assert (status, stderr) == (2, b"espsim: -: --state is read and written: it wants a file\n")
+    assert (status, stderr) == (2, b"espsim: -: --state is read and written: name a file\n")
 
 
 def test_keys_go_into_files_that_only_their_owner_reads(here):

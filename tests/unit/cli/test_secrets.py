@@ -155,7 +155,7 @@ def test_esn_and_a_second_epoch(tmp_path):
         for other in ("--reference",), (), ("--workers", 2):
             code, stdout, stderr = espsim_text("decap", out, "-o", tmp_path / "inner.pcap", "--json", *other)
             assert (code, json.loads(stdout)["delivered"]) == (0, 12)
-            assert "no replay window" in stderr
+            assert "replays are not refused" in stderr
             assert [p for _, p in read_raw_capture(tmp_path / "inner.pcap")] == [
                 ipv4(udp(bytes((n,)))) for n in [*range(6), *range(6)]
             ]
@@ -202,8 +202,8 @@ def test_duplicates_are_delivered_and_a_note_says_why(tmp_path, way):
     code, report, lines = decapped(tmp_path, START + secrets(ROW) + ESP + ESP, *way)
     assert (code, report["delivered"]) == (0, 2)
     assert lines == [
-        "note: in.pcapng: secrets block: 1 SA, of which it says no mode (each packet shows it), no encapsulation and no"
-        " replay window: replays are not refused"
+        "note: in.pcapng: secrets block: 1 SA, without a mode (each packet shows it), an encapsulation"
+        " and a replay window: replays are not refused"
     ]
 
 
@@ -245,11 +245,11 @@ def test_a_sad_wins(tmp_path, way):
 @pytest.mark.parametrize(
     ("data", "last"),
     [
-        (START + ESP, "in.pcapng: no secrets block of ESP before its first frame, and no --sad"),
-        (START + ESP + secrets(ROW), "in.pcapng: no secrets block of ESP before its first frame, and no --sad"),
-        (START + secrets("x", 0x544C534B) + ESP, "in.pcapng: no secrets block of ESP before its first frame"),
-        (START + secrets("") + ESP, "in.pcapng: no secrets that can be used, and no --sad"),
-        (START + secrets(ROW, length=9999) + ESP, "in.pcapng: no secrets that can be used, and no --sad"),
+        (START + ESP, "in.pcapng: no secrets block for ESP before its first frame, and no --sad"),
+        (START + ESP + secrets(ROW), "in.pcapng: no secrets block for ESP before its first frame, and no --sad"),
+        (START + secrets("x", 0x544C534B) + ESP, "in.pcapng: no secrets block for ESP before its first frame"),
+        (START + secrets("") + ESP, "in.pcapng: no usable secrets, and no --sad"),
+        (START + secrets(ROW, length=9999) + ESP, "in.pcapng: no usable secrets, and no --sad"),
         (START + secrets("what is this?\n") + ESP, "in.pcapng: secrets block: no SA in it (line 1: a line that is"),
         (START + secrets("\0") + ESP, "in.pcapng: secrets block:1: a NUL byte: this is not text"),
         (START + secrets(ROW + "\n" + ROW.replace("07" * 20, "0x07")) + ESP, None),
@@ -258,8 +258,8 @@ def test_a_sad_wins(tmp_path, way):
         (START + secrets(ROW.replace("07" * 20, "07" * 19 + "7")) + ESP,
          "in.pcapng: secrets block:1: a key of odd hex length"),
         ((START + secrets(ROW))[:-30], "in.pcapng: frame 1: capture is cut at byte"),
-        (b"", "in.pcapng: no secrets block of ESP before its first frame, and no --sad"),
-        (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0, 101), "in.pcapng: no secrets block of ESP before its"),
+        (b"", "in.pcapng: no secrets block for ESP before its first frame, and no --sad"),
+        (struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 0, 101), "in.pcapng: no secrets block for ESP before its"),
     ],
 )  # fmt: skip
 def test_no_secrets_is_one_line(tmp_path, data, last):
@@ -286,7 +286,7 @@ def test_what_a_row_lacks_is_told_as_of_any_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("option", "words_"), [("--keep-window", "--keep-window goes with --sad"), ("--model", "--model goes with --sad")]
+    ("option", "words_"), [("--keep-window", "--keep-window needs --sad"), ("--model", "--model needs --sad")]
 )
 def test_what_a_block_cannot_answer(tmp_path, option, words_):
     value = ("mlx5",) if option == "--model" else ()

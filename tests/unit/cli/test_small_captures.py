@@ -65,7 +65,7 @@ def test_encap_too(small, tmp_path):
 def test_the_two_contradict_each_other(tmp_path):
     status, _, err = espsim_text("decap", capture(tmp_path, 3), "--sad", sad_file(tmp_path), "--reference", "--batch")
     assert status == 2
-    assert err == "espsim: --batch goes with the batch path, and --reference asks for the other one\n"
+    assert err == "espsim: --batch needs the batch path, and --reference asks for the reference path\n"
 
 
 @pytest.mark.parametrize("item", MANIFEST["captures"], ids=lambda item: item["name"])

@@ -101,7 +101,7 @@ def test_a_billion_tasks_are_said_before_anything_starts(tmp_path):
     status, said, told = espsim_text("sweep", "run", study, "-o", rows)
     assert (status, said) == (2, "")
     assert told == (
-        "espsim: small: 1,200,000,000 tasks (2 reorder x 3 window x 200,000,000 repeats), and 100,000 are run: "
+        "espsim: small: has 1,200,000,000 tasks (2 reorder x 3 window x 200,000,000 repeats), more than 100,000: "
         "--most 1200000000 runs them all\n"
     )
     assert not rows.exists()
@@ -110,13 +110,13 @@ def test_a_billion_tasks_are_said_before_anything_starts(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("run",), "which study?"),
+        (("run",), "name a study"),
         (("run", "colisions"), "no study 'colisions'; did you mean collisions?"),
         (("run", "no.toml"), "no.toml: cannot be read: No such file"),
         (("run", "window", "--workers", "2", "--dask", "x:1"), "give one of them"),
         (("run", "window", "--quick", "-o", "/nowhere/a.sqlite"), "/nowhere/a.sqlite: cannot be written"),
         (("run", "window", "--quick", "-o", "-"), "rows need a file"),
-        (("report",), "which file?"),
+        (("report",), "name the file"),
         (("report", "nowhere.sqlite"), "nowhere.sqlite: no such file"),
     ],
 )

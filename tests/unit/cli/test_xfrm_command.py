@@ -142,7 +142,7 @@ class TestState:
     [
         (["/nonexistent"], "/nonexistent: cannot be read"), (["/"], "/: cannot be read: Is a directory"),
         (["--policy", "foo", "-"], "no policy 'foo'"), (["--option", "foo", "-"], "no option 'foo'"),
-        (["--requests", "-batch", "-"], "-batch and --requests"), (["--live", "--requests", "-"], "--live goes with"),
+        (["--requests", "-batch", "-"], "-batch and --requests"), (["--live", "--requests", "-"], "--live runs"),
         (["--requests", "-"], "-:1: unknown request"),
     ],
 )  # fmt: skip

@@ -157,7 +157,7 @@ def test_new_refuses_what_is_there(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("")
     for arguments, what in (
-        (["mine", "--like", "unknown-nic", "-o", str(path)], "is there already"),
+        (["mine", "--like", "unknown-nic", "-o", str(path)], "exists already"),
         (["Mine Own", "--like", "unknown-nic"], "small letters"),
         (["unknown-nic", "--like", "unknown-nic"], "shipped model"),
     ):

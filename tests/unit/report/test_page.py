@@ -218,7 +218,7 @@ def test_standard_output_and_refusals(folder):
     assert b"ESP header" in ended.stderr
     status, _, err = espsim_text("explain", folder / "sad", "--html", folder / "x.html")
     assert status == 2
-    assert "--html goes with a packet" in err
+    assert "--html needs a packet" in err
     status, _, err = espsim_text("explain", folder / "in.pcap", "--sad", folder / "sad", "--html", folder / "in.pcap")
     assert status == 2
     assert not (folder / "x.html").exists()

@@ -117,7 +117,7 @@ def test_packets_of_rx_lines_meet_the_wire_too():
         (("s02", "--loss", "1"), "no step of it sends packets"),
         (("rotation", "--reorder", "1"), "a storm runs without"),
         (("--thread", "--loss", "1"), "--thread runs its own"),
-        (("default", "--duplicate", "1"), "it runs alone"),
+        (("default", "--duplicate", "1"), "runs alone"),
         (("replay", "--live", "--loss", "1"), "--live compares requests"),
         (("replay", "--loss", "101"), "is not a percentage"),
         (("replay", "--reorder", "x\x1b[2J"), r"'x\x1b[2J' is not a percentage"),

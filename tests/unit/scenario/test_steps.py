@@ -105,7 +105,7 @@ class TestVariants:
             (step("$x"), "no word 'x'"),
             (step("$ "), "a \\$ without a word after it"),
             (step(ALLOC) + "[[variant]]\nname = 'a'\n[[variant]]\nname = 'a'\n", "two variants"),
-            (step(ALLOC, more="trials = 2") + step("DUMP", more="show = 'zeros'"), 'every other step needs show = "nothing"'),
+            (step(ALLOC, more="trials = 2") + step("DUMP", more="show = 'zeros'"), "every other step needs show"),
             ("[[step]]\ndo = 'ask'\n", "ask needs lines"),
             ("[[step]]\ndo = 'newsa'\n", "every step but ask needs an sa"),
             ("[[step]]\ndo = 'newsa'\nsa = 'A'\n", "which is not there"),

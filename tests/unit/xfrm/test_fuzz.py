@@ -233,15 +233,15 @@ def test_no_difference_is_status_0():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "--fuzz wants two sides: --policies A,B (two models), or --live"),
+        ((), "--fuzz needs two sides: --policies A,B (two models), or --live"),
         (("--policies", "rfc2401"), "'rfc2401' is not two names"),
         (("--policies", "a,b,c"), "is not two names"),
         (("--policies", "rfc2401,rfc2401"), "is not two names"),
         (("--policies", "rfc2401,rfc43"), "--policies: "),
         (("--policies", "rfc2401,rfc4301", "--live"), "--policies compares two models"),
-        (("--policies", "rfc2401,rfc4301", "--policy", "split"), "--policy goes with --live"),
-        (("--policies", "rfc2401,rfc4301", "-"), "FILE does not go with it"),
-        (("--policies", "rfc2401,rfc4301", "--state", "x", "-force"), "-force and --state does not go with it"),
+        (("--policies", "rfc2401,rfc4301", "--policy", "split"), "--policy needs --live"),
+        (("--policies", "rfc2401,rfc4301", "-"), "does not take FILE"),
+        (("--policies", "rfc2401,rfc4301", "--state", "x", "-force"), "does not take -force and --state"),
         (("--policies", "rfc2401,rfc4301", "--seconds", "0"), "is not a number of seconds"),
     ],
 )
@@ -256,7 +256,7 @@ def test_what_it_is_told_wrongly(words, said):
 def test_its_options_want_it(words):
     status, out, err = espsim_text("xfrm", "-", *words)
     assert (status, out) == (2, "")
-    assert "go with --fuzz" in err
+    assert "need --fuzz" in err
 
 
 def test_without_fuzz_a_file_is_wanted_as_before():

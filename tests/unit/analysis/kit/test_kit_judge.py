@@ -239,7 +239,7 @@ def test_what_is_printed_is_escaped(tmp_path):
         ("true {in} {sad} {outt}", "{outt} is not a placeholder; did you mean out"),
         ("true {in} {sad} {out} {}", "{} is not a placeholder"),
         ("/no/such/program {in} {sad} {out}", "/no/such/program: there is no such program"),
-        ("true {in} {sad} {out} {model}", "say which one with --device"),
+        ("true {in} {sad} {out} {model}", "{model} needs a device: give --device"),
     ],
 )
 def test_a_command_that_cannot_be_run(command, said):
