@@ -3,6 +3,7 @@
     python -m tests.mutation.run                        every mutant of every target, and the table
     python -m tests.mutation.run window lookup          the targets whose name has one of these words
     python -m tests.mutation.run --sample 5 --seed 3    five of each target, drawn by the seed
+    python -m tests.mutation.run --killed FILE          go on: what a run before this one killed is not run again
 
 A mutant runs in a copy of the checkout, in a process of its own that is forked from one with the libraries loaded and
 nothing of espsim. Kernels run as plain Python there (NUMBA_DISABLE_JIT=1): the source is the same, and nothing waits
@@ -12,6 +13,9 @@ much longer than the unchanged code is killed and counted apart.
 Exit status: 0 where each mutant is killed or is declared equivalent (equivalent.toml), 1 where one survives or a
 declaration no longer holds.
 
+FILE has a line for each mutant that was killed, under a hash of its code (docstrings and comments left out). It holds
+as long as tests are added and none is taken away.
+
 Why not a program from PyPI. mutmut (3.8) leaves every decorated function out, so it would change no kernel; cosmic-ray
 (8.7) changes the files of the checkout in place, has one test command for all, and knows files and not functions. Both
 start an interpreter for each mutant.
@@ -20,11 +24,14 @@ start an interpreter for each mutant.
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import dataclasses
 import gc
+import hashlib
 import importlib
 import io
+import json
 import os
 import random
 import resource
@@ -36,7 +43,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -98,7 +105,43 @@ def copied() -> Iterator[Path]:
         yield Path(folder)
 
 
-def examine(target: Target, copy: Path, *, sample: int | None = None, seed: int = 1) -> Row:
+class Killed:
+    """What earlier runs killed, and this one does, in a file; None: in none."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, Outcome] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                key, what, test = json.loads(line)
+                self._known[key] = Outcome(what, test, 0.0)
+
+    def outcome(self, mutant: Mutant, run: Callable[[], Outcome]) -> Outcome:
+        """Of a mutant, by running it unless it is known."""
+        key = _without_text(mutant.source)
+        if key not in self._known:
+            seen = run()
+            if seen.what == _PASSES or self._path is None:
+                return seen
+            self._known[key] = seen
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([key, seen.what, seen.test]) + "\n")
+        return self._known[key]
+
+
+def _without_text(source: str) -> str:
+    """A hash of a module's code; docstrings and comments are no part of it."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [
+                part for part in node.body
+                if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+            ]  # fmt: skip
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+def examine(target: Target, copy: Path, killed: Killed, *, sample: int | None = None, seed: int = 1) -> Row:
     """Run a target's mutants, or a sample of them; print what survives as it is seen."""
     row, began = Row(target), time.monotonic()
     path = copy / target.file
@@ -118,7 +161,8 @@ def examine(target: Target, copy: Path, *, sample: int | None = None, seed: int 
         for name, mutant in chosen:
             path.write_text(mutant.source, encoding="utf-8")
             known = len(row.survivors)
-            _note(row, name, mutant, outcome(copy, target.tests, limit), reasons.get((target.file, name), {}))
+            seen = killed.outcome(mutant, lambda: outcome(copy, target.tests, limit))
+            _note(row, name, mutant, seen, reasons.get((target.file, name), {}))
             for survivor in row.survivors[known:]:
                 print(f"survives: {survivor}", flush=True)  # noqa: T201
     finally:
@@ -261,14 +305,15 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="run the targets whose title or file has one of these words")
     parser.add_argument("--sample", type=int, help="so many mutants of each target")
     parser.add_argument("--seed", type=int, default=1, help="which ones (1)")
+    parser.add_argument("--killed", type=Path, metavar="FILE", help="what is killed is kept here, and not run again")
     parser.add_argument("--exact", action="store_true", help="the words are whole titles")
     options = parser.parse_args()
     targets = [target for target in TARGETS if _is_meant(target, options.words, options.exact)]
     prepare()
-    rows = []
+    rows, killed = [], Killed(options.killed)
     with copied() as copy:
         for target in targets:
-            row = examine(target, copy, sample=options.sample, seed=options.seed)
+            row = examine(target, copy, killed, sample=options.sample, seed=options.seed)
             for line in row.stale:
                 print(f"declared: {line}", flush=True)  # noqa: T201
             print(f"{target.title}: {row.mutants} mutants, {row.seconds:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
