@@ -66,7 +66,7 @@ class RequestWords:
     line: int
 
     def __repr__(self) -> str:
-        return f"Words({', '.join(self.values)})"
+        return f"RequestWords({', '.join(self.values)})"
 
     @classmethod
     def parse(cls, words: list[str], known: Collection[str], where: str | None, line: int) -> RequestWords:
