@@ -134,10 +134,10 @@ def open_batch(
     `times`: seconds, one for each packet or one for all. `engine`: a name from `espsim engines`.
     """
     from espsim.batch.as_columns import opened
-    from espsim.batch.inbound.order import BatchInbound
+    from espsim.batch.inbound.order import InboundPipeline
     from espsim.reference.inbound import Inbound
 
-    with BatchInbound(Inbound(sad, mark=mark), engine) as path:
+    with InboundPipeline(Inbound(sad, mark=mark), engine) as path:
         return opened(path, packets, times, mark or 0)
 
 
@@ -152,10 +152,10 @@ def seal_batch(
 ) -> SealedBatch:
     """Seal clear IP packets in order. The answers are numpy columns; arguments as in `seal_packet` and `open_batch`."""
     from espsim.batch.as_columns import sealed
-    from espsim.batch.outbound.order import BatchOutbound
+    from espsim.batch.outbound.order import OutboundPipeline
     from espsim.reference.outbound import Outbound
 
-    with BatchOutbound(Outbound(sad, random_bytes, mark=mark), engine) as path:
+    with OutboundPipeline(Outbound(sad, random_bytes, mark=mark), engine) as path:
         return sealed(path, packets, times)
 
 

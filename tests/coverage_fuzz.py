@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["espsim"]):
-    from espsim.core.verdict import PASSED, OutVerdict, Verdict
+    from espsim.core.verdict import PASSED, OutboundVerdict, Verdict
     from espsim.explain.outer_facts import OuterFacts
     from espsim.explain.packet import open_packet
     from espsim.explain.steps import Step
@@ -53,7 +53,7 @@ def leaves(kind: Kind, packet: bytes, mtu: int) -> None:
     sent = Outbound(new_sad(kind.sa), bytes, mtu=mtu, keeps_mtu=True).send(packet)
     if sent is None:
         return
-    if not isinstance(sent.verdict, OutVerdict):
+    if not isinstance(sent.verdict, OutboundVerdict):
         raise AssertionError("no verdict")
     most = max(mtu, 1280) if len(kind.sa.dst) == 16 else mtu
     if any(len(one) > most for one in sent.wire()):

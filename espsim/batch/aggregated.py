@@ -43,7 +43,7 @@ class TunnelsLike(Protocol):
         """What comes out up to `now`."""
 
 
-class Out(NamedTuple):
+class Released(NamedTuple):
     """Packets that go out before the packet of `row`. `time_ns` None: at the time of that row."""
 
     row: int
@@ -55,7 +55,7 @@ class Out(NamedTuple):
 class Aggregated:
     """What came out of the last batch: `out` in its order, `inners` by row."""
 
-    out: list[Out] = field(default_factory=list)
+    out: list[Released] = field(default_factory=list)
     inners: dict[int, tuple[bytes, ...]] = field(default_factory=dict)
 
     def clear(self) -> None:
@@ -66,7 +66,7 @@ class Aggregated:
         """Note what came out with a row."""
         self.inners[row] = packets
         if packets:
-            self.out.append(Out(row, None, packets))
+            self.out.append(Released(row, None, packets))
 
     def run(self, rows: I64, time: F64, tunnels: TunnelsLike, one: Callable[[int], None]) -> None:
         """Call `one` for every row of `rows`. Before each row of the batch the clock moves to its time."""
@@ -83,10 +83,10 @@ class Aggregated:
             if not len(late):
                 return
             at += int(late[0])
-            self.out += [Out(at, one.time_ns, one.packets) for one in tunnels.elapse(float(time[at]))]
+            self.out += [Released(at, one.time_ns, one.packets) for one in tunnels.elapse(float(time[at]))]
             at += 1
 
-    def pieces(self, rows: int) -> Iterator[tuple[slice, Out | None]]:
+    def pieces(self, rows: int) -> Iterator[tuple[slice, Released | None]]:
         """The rows of the batch in order, cut where something goes out between them; after each piece what goes out."""
         at = 0
         for out in self.out:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.inbound.order import InboundPipeline
+from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.arrays import I32, I64, U8, U64
-from espsim.core.batch import PacketBatch
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.inbound_batch import InboundBatch
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.sad.entry import SadEntry
 
 
@@ -49,7 +49,7 @@ class OpenedBatch:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SealedBatch:
-    """One row a packet. `verdict` (uint8) is an OutVerdict's number; 255: the packet is not IP.
+    """One row a packet. `verdict` (uint8) is an OutboundVerdict's number; 255: the packet is not IP.
 
     `sa_index` (int32): `SadEntry.sa_index`; -1: no SA. `seq64` (uint64): the number sent. A sealed row has its packet
     in `arena` (uint8) from `at` (int64) on, `length` (int32) bytes long; other rows have length 0. `outers`: all
@@ -70,16 +70,16 @@ class SealedBatch:
         return len(self.verdict)
 
     def __repr__(self) -> str:
-        return f"SealedBatch({_counted(self.verdict, OutVerdict, 'not IP')})"
+        return f"SealedBatch({_counted(self.verdict, OutboundVerdict, 'not IP')})"
 
     def packet(self, row: int) -> bytes | None:
         """The packet of a sealed row; None for other rows."""
         return _bytes(self.arena, self.at, self.length, row)
 
 
-def opened(path: BatchInbound, packets: Sequence[bytes], times: Sequence[float] | float, mark: int) -> OpenedBatch:
+def opened(path: InboundPipeline, packets: Sequence[bytes], times: Sequence[float] | float, mark: int) -> OpenedBatch:
     """Run IP packets through a path."""
-    batch = PacketBatch.of(packets, times, mark)
+    batch = InboundBatch.of(packets, times, mark)
     path.run(batch)
     length = np.where(batch.verdict == Verdict.DELIVERED, batch.inner_length, 0).astype(np.int32)
     found = _indices(path.columns.entries, batch.sa_index)
@@ -88,11 +88,11 @@ def opened(path: BatchInbound, packets: Sequence[bytes], times: Sequence[float] 
     return OpenedBatch(batch.arena, batch.verdict, found, batch.seq64, batch.inner_at, length, inners)
 
 
-def sealed(path: BatchOutbound, packets: Sequence[bytes], times: Sequence[float] | float) -> SealedBatch:
+def sealed(path: OutboundPipeline, packets: Sequence[bytes], times: Sequence[float] | float) -> SealedBatch:
     """Run clear IP packets through a path."""
-    batch = OutBatch.of(packets, times)
+    batch = OutboundBatch.of(packets, times)
     path.run(batch)
-    here = batch.verdict == OutVerdict.SEALED
+    here = batch.verdict == OutboundVerdict.SEALED
     length = np.where(here, batch.out_length, 0).astype(np.int32)
     found = _indices(path.columns.entries, batch.sa_index)
     outers = {row: tuple(several.sent.wire()) for row, several in batch.several.items()}
@@ -113,7 +113,7 @@ def _bytes(arena: U8, at: I64, length: I32, row: int) -> bytes | None:
     return arena[int(at[row]) : int(at[row]) + size].tobytes() if size else None
 
 
-def _counted(verdict: U8, names: type[Verdict] | type[OutVerdict], other: str) -> str:
+def _counted(verdict: U8, names: type[Verdict] | type[OutboundVerdict], other: str) -> str:
     known = {int(name): name.name for name in names}
     counts = Counter(known.get(number, other) for number in verdict.tolist())
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no packets"

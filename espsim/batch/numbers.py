@@ -11,7 +11,7 @@ import numpy as np
 
 from espsim.batch.inbound.parse import parse_rows
 from espsim.core.address import Address
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.io.batches import BatchReader
 from espsim.io.slots import FrameSlot
 from espsim.wire.udp import PORT_NAT_T
@@ -30,7 +30,9 @@ def numbers(
     slot = FrameSlot.of(ROWS)
     expected = np.zeros(1 << 16, np.uint8)
     expected[list(ports)] = 1
-    batch = PacketBatch(slot.arena, slot.offset, slot.length, np.zeros(ROWS), np.zeros(ROWS, np.uint32), link=slot.link)
+    batch = InboundBatch(
+        slot.arena, slot.offset, slot.length, np.zeros(ROWS), np.zeros(ROWS, np.uint32), link=slot.link
+    )
     while rows := reader.read_into(slot):
         part = batch.head(rows)
         parse_rows(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from espsim.batch.run.lanes import OutboundLane
     from espsim.batch.run.stats import OutboundStats
     from espsim.core.arrays import U64
-    from espsim.core.out_batch import OutBatch
+    from espsim.core.outbound_batch import OutboundBatch
     from espsim.explain.auditable import AuditEvent, AuditLog
     from espsim.io.atomic import OutputPlace, Outputs
     from espsim.io.batches import BatchWriter
@@ -170,10 +170,10 @@ def encap(
 
 def _fitting(stats: OutboundStats, mtu: int) -> dict[str, Any]:
     """The effect of the path's MTU: packets cut and fragmented, and for SAs that refused some the size that fits."""
-    from espsim.core.verdict import OutVerdict
+    from espsim.core.verdict import OutboundVerdict
     from espsim.reference.fitting import inner_mtu
 
-    refusals = {OutVerdict.PMTU.name, OutVerdict.PMTU_SENDER.name}
+    refusals = {OutboundVerdict.PMTU.name, OutboundVerdict.PMTU_SENDER.name}
     fits = [
         {"sa": count.entry.sa.name, "refused": refused, "inner": inner_mtu(count.entry.sa, mtu)}
         for count in stats.by_sa.values()
@@ -294,13 +294,13 @@ def _one_by_one(files: _Files, outbound: Outbound) -> _Done:
 
 def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _Done:
     """The batch path, with the same answers."""
-    from espsim.batch.outbound.order import BatchOutbound
+    from espsim.batch.outbound.order import OutboundPipeline
     from espsim.batch.run.capture import run
     from espsim.batch.run.lanes import OutboundLane
     from espsim.io.batches import BatchWriter, SecretsBatchWriter, open_batches
     from espsim.io.capture import CaptureCut
 
-    path = BatchOutbound(outbound, way.engine)
+    path = OutboundPipeline(outbound, way.engine)
     lane, epochs, cut = OutboundLane(path), Epochs(), None
     kind = SecretsBatchWriter if files.secrets else BatchWriter
     with (
@@ -343,7 +343,7 @@ class SealedTaker:
         self._entries, self._epochs, self._writer, self._advance = lane.entries, epochs, writer, advance
         self._last: U64 = memory((len(lane.entries),), np.uint64)
 
-    def order(self, piece: Piece[OutBatch], _ask: object) -> _Note | None:
+    def order(self, piece: Piece[OutboundBatch], _ask: object) -> _Note | None:
         """As batch.run.capture.Taker, like the next ones."""
         self.counts.count(piece.batch)
         begun = [] if self._epochs is None else new_epochs(piece.batch, self._last)
@@ -354,12 +354,12 @@ class SealedTaker:
         """The place for the sealed packets."""
         return self._writer.place()
 
-    def room(self, piece: Piece[OutBatch]) -> int:
+    def room(self, piece: Piece[OutboundBatch]) -> int:
         """As Taker."""
         _at, length, _time_ns, leaves = piece.batch.leaving(0, piece.time_ns)
         return self._writer.room(length, leaves)
 
-    def records(self, piece: Piece[OutBatch]) -> Iterator[memoryview]:
+    def records(self, piece: Piece[OutboundBatch]) -> Iterator[memoryview]:
         """As Taker."""
         if self._aggregated is None:
             yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns))
@@ -388,15 +388,15 @@ class SealedTaker:
         self._advance(at)
 
 
-def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[AuditEvent]:
+def overflows(piece: Piece[OutboundBatch], entries: list[SadEntry]) -> list[AuditEvent]:
     """An event for each packet of a piece that found no sequence number left."""
     import numpy as np
 
     from espsim.core.answers import Sent
-    from espsim.core.verdict import OutVerdict
+    from espsim.core.verdict import OutboundVerdict
     from espsim.explain.auditable import overflowed, pick
 
-    batch, verdict = piece.batch, OutVerdict.SEQ_OVERFLOW
+    batch, verdict = piece.batch, OutboundVerdict.SEQ_OVERFLOW
     found = (
         overflowed(Sent(verdict, entries[sa]), batch.packet(row), int(piece.frames[row]), int(piece.time_ns[row]))
         for row in np.flatnonzero(batch.verdict == verdict).tolist()
@@ -405,7 +405,7 @@ def overflows(piece: Piece[OutBatch], entries: list[SadEntry]) -> list[AuditEven
     return pick(itertools.chain.from_iterable(found))
 
 
-def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
+def new_epochs(batch: OutboundBatch, last: U64) -> list[tuple[int, int]]:
     """(SA, number) of each sealed packet whose high half differs from that of the SA's packet before, in order.
 
     `last` (uint64[SAs], one more than the last high half) is updated.
@@ -421,7 +421,7 @@ def new_epochs(batch: OutBatch, last: U64) -> list[tuple[int, int]]:
     return list(zip(batch.sa_index[found].tolist(), batch.seq64[found].tolist(), strict=True))
 
 
-def _epochs_of_several(batch: OutBatch, last: U64) -> Iterator[tuple[int, int]]:
+def _epochs_of_several(batch: OutboundBatch, last: U64) -> Iterator[tuple[int, int]]:
     """As `new_epochs`, where a row may have several consecutive numbers."""
     rows = zip(*(column.tolist() for column in (batch.verdict, batch.sa_index, batch.seq64)), strict=True)
     for row, (verdict, sa, seq64) in enumerate(rows):

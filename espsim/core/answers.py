@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from espsim.core.address import Address, format_address
-from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import DeviceOutcome, OutboundVerdict, Surfacing, Verdict
 
 
 class Association(Protocol):
@@ -112,7 +112,7 @@ class Sent(Generic[EntryT]):
     In mode IPTFS `packet` is None and `outers` are the packets that left with this one: none where it waits.
     """
 
-    verdict: OutVerdict
+    verdict: OutboundVerdict
     entry: EntryT | None = None
     seq64: int | None = None
     packet: bytes | None = None

@@ -8,7 +8,7 @@ with OUT_. Numbers that one step alone reads and writes (columns of a table, bit
 from __future__ import annotations
 
 from espsim.core.layers import Layer
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 
 # -- the columns `verdict` and `replay` -------------------------------------------------------------------------------
 
@@ -39,11 +39,11 @@ ECN = int(Verdict.ECN)
 MAX_DEPTH = 6
 """XFRM_MAX_DEPTH: SAs that a packet may have come through, and templates that a policy may have."""
 
-SEALED = int(OutVerdict.SEALED)  # while a batch runs: no stage has objected
-OUT_NO_SA = int(OutVerdict.NO_SA)
-SEQ_OVERFLOW = int(OutVerdict.SEQ_OVERFLOW)
-OUT_FRAGMENT = int(OutVerdict.FRAGMENT)
-TOO_BIG = int(OutVerdict.TOO_BIG)
+SEALED = int(OutboundVerdict.SEALED)  # while a batch runs: no stage has objected
+OUT_NO_SA = int(OutboundVerdict.NO_SA)
+SEQ_OVERFLOW = int(OutboundVerdict.SEQ_OVERFLOW)
+OUT_FRAGMENT = int(OutboundVerdict.FRAGMENT)
+TOO_BIG = int(OutboundVerdict.TOO_BIG)
 
 PART = 253
 """Sentinel, not a Verdict: an outer fragment that completes no datagram in this frame. No one counts the row; what

@@ -68,7 +68,7 @@ IPTFS_VERDICTS = frozenset({Verdict.IPTFS_BUFFER, Verdict.IPTFS_HEADER, Verdict.
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 
-class OutVerdict(_Answer):
+class OutboundVerdict(_Answer):
     """What happened to one outbound packet. `counter` is Linux's name, None where none moves."""
 
     SEALED = 0, "sealed and sent"

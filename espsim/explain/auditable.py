@@ -27,7 +27,7 @@ from typing import IO, Any, NamedTuple
 
 from espsim.core.address import format_address
 from espsim.core.answers import Received, Sent
-from espsim.core.verdict import REPLAY_VERDICTS, OutVerdict, Verdict
+from espsim.core.verdict import REPLAY_VERDICTS, OutboundVerdict, Verdict
 from espsim.explain.outer_facts import OuterFacts
 from espsim.sad.entry import SadEntry
 
@@ -166,7 +166,7 @@ def happened(
 def overflowed(sent: Sent[SadEntry], packet: bytes, frame: int, time_ns: int) -> list[Happened]:
     """The same for a packet to send. It has the last sequence number and the SA's addresses."""
     entry = sent.entry
-    if sent.verdict is not OutVerdict.SEQ_OVERFLOW or entry is None:
+    if sent.verdict is not OutboundVerdict.SEQ_OVERFLOW or entry is None:
         return []
 
     def line() -> dict[str, Any]:

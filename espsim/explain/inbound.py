@@ -1,4 +1,4 @@
-"""One inbound packet as steps: each call of `Trace` becomes a sentence, bytes, and commands that compute them again.
+"""One inbound packet as steps: each call of `InboundTrace` becomes a sentence, bytes, and commands that compute them again.
 
 The headers come first (`header_steps`), because a packet may be refused before ESP is looked at. Then come the
 reference path's steps as they run. `verdict_step` is the last. Plaintext is shown only if its ICV was right.
@@ -25,7 +25,7 @@ from espsim.explain.windows import advance_step, check_step, esn_step
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import mode_of
 from espsim.reference.outer import Arrival, Outer, parse_outer
-from espsim.reference.trace import Trace
+from espsim.reference.trace import InboundTrace
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.longest import LongestLookup
@@ -63,7 +63,7 @@ def header_steps(packet: bytes, ports: Collection[int], places: Places) -> list[
     return steps
 
 
-class InboundSteps(Trace):
+class InboundSteps(InboundTrace):
     """Makes the steps of one packet's run through `inbound`, and keeps what the result needs.
 
     `nonce`, `aad`, `icv`, `expected` and `plaintext` are None until the run reaches them.

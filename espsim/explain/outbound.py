@@ -1,4 +1,4 @@
-"""One outbound packet as steps (`OutTrace`): from the clear packet to the packet on the wire.
+"""One outbound packet as steps (`OutboundTrace`): from the clear packet to the packet on the wire.
 
 Offsets count from the first byte of the packet on the wire. The clear packet's bytes have no offset.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_AGGFRAG, PROTO_BEETPH
-from espsim.core.verdict import OutVerdict
+from espsim.core.verdict import OutboundVerdict
 from espsim.explain.aggfrag import payload_steps
 from espsim.explain.crypto import Crypto
 from espsim.explain.frames import SeenFrame
@@ -22,7 +22,7 @@ from espsim.explain.shown import shown_selector
 from espsim.explain.steps import Bytes, Field, Places, Step, fact
 from espsim.reference.fitting import inner_mtu, outer_mtu
 from espsim.reference.outbound import Outbound, trimmed
-from espsim.reference.trace import OutTrace
+from espsim.reference.trace import OutboundTrace
 from espsim.sad.association import ESPINUDP, Mode
 from espsim.sad.entry import SadEntry
 from espsim.wire import esp, udp
@@ -31,7 +31,7 @@ _LOW = 0xFFFFFFFF
 _OUTPUT = "RFC 4303 3.3"
 
 
-class OutboundSteps(OutTrace):
+class OutboundSteps(OutboundTrace):
     """Makes the steps of one packet's run through `outbound`, and keeps what the result needs."""
 
     def __init__(self, outbound: Outbound, *, show_keys: bool) -> None:
@@ -220,7 +220,7 @@ def _hex(data: bytes | None) -> str | None:
 def _leave(outbound: Outbound, sent: Sent[SadEntry], entry: SadEntry, told: OutboundSteps) -> None:
     """Send what waits in IP-TFS's queue, because frames after this one are not read."""
     delay = entry.sa.aggregation.init_delay
-    if delay and sent.verdict is OutVerdict.SEALED:
+    if delay and sent.verdict is OutboundVerdict.SEALED:
         says = f"packets wait {delay / 1000:g} ms for others (init-delay); here it leaves now, with what came before"
         told.steps.append(
             Step("queue", "RFC 9347 2.1", says, (fact("max-queue-size", entry.sa.aggregation.max_qsize),))
@@ -247,10 +247,10 @@ def seal_frame(outbound: Outbound, seen: SeenFrame, *, show_keys: bool = False) 
         return None
     fields = (fact("Linux counter", sent.counter or "none moves"),)
     says = f"{sent.verdict.name}: {sent.verdict.sentence}"
-    if sent.verdict is OutVerdict.SEALED and (sent.packet is not None or sent.outers):
+    if sent.verdict is OutboundVerdict.SEALED and (sent.packet is not None or sent.outers):
         leaves = list(sent.wire())
         says += f"; {sum(map(len, leaves))} bytes on the wire" + (f" in {len(leaves)} packets" if leaves[1:] else "")
-    if sent.verdict in (OutVerdict.PMTU, OutVerdict.PMTU_SENDER) and sent.entry is not None:
+    if sent.verdict in (OutboundVerdict.PMTU, OutboundVerdict.PMTU_SENDER) and sent.entry is not None:
         most = inner_mtu(sent.entry.sa, outbound.mtu)
         says += f"; the largest inner packet that fits is {most} bytes" if most else "; no packet fits"
     told.steps.append(Step("verdict", "net/xfrm/xfrm_output.c", says, fields))

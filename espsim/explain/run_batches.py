@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from espsim.batch.device.order import BatchOffloaded
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.device.order import OffloadedPipeline
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.capture import Piece, Share, run
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.device_counts import CountedKind, count, kinds_of
@@ -21,7 +21,7 @@ from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
 from espsim.batch.run.workers import shared_zeros
 from espsim.core.address import format_address
 from espsim.core.answers import Received
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import DELIVERED, PART, SENT
 from espsim.explain.auditable import EVENT_OF, AuditEvent, AuditLog, Happened, happened, pick
@@ -48,9 +48,9 @@ def in_batches(
 ) -> RanCapture:  # fmt: skip
     """Run a capture through the batch path. `advance` is called with how many bytes of the capture are done."""
     lane = InboundLane(
-        BatchOffloaded(inbound, way.engine)
+        OffloadedPipeline(inbound, way.engine)
         if isinstance(inbound, OffloadedInbound)
-        else BatchInbound(inbound, way.engine)
+        else InboundPipeline(inbound, way.engine)
     )
     with (
         open_batches(files.capture, files.joiner(inbound)) as reader,
@@ -108,7 +108,7 @@ class _Taker:
     """Takes pieces in order: counts and explains their packets, writes lines and inner packets."""
 
     def __init__(  # noqa: PLR0917
-        self, path: BatchInbound, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
+        self, path: InboundPipeline, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
         joiner: Joiner | None, advance: Advance, audit: AuditLog | None, memory: Callable[..., Any],
     ) -> None:  # fmt: skip
         self.ran = RanCapture()
@@ -118,22 +118,22 @@ class _Taker:
         self._sift = Sift(known, path, memory)
         self.parts = Parts(self._sift, lines)
 
-    def order(self, piece: Piece[PacketBatch], ask: Callable[[Any], Any]) -> _Note | None:
+    def order(self, piece: Piece[InboundBatch], ask: Callable[[Any], Any]) -> _Note | None:
         """As batch.run.capture.Taker, and so are the other methods."""
         batch, path = piece.batch, self._path
         looked = self._sift.take(batch, ask)
         events = self._events(piece) if self._audit is not None else []
-        if isinstance(path, BatchOffloaded):
+        if isinstance(path, OffloadedPipeline):
             return _Note(self._lines_of(piece, looked), kinds_of(path, batch), events)
         self._counts.count(batch, path.nested_in(batch))
         lines = self._lines_of(piece, looked)
         return _Note(lines, [], events) if lines or events else None
 
-    def _events(self, piece: Piece[PacketBatch]) -> list[AuditEvent]:
+    def _events(self, piece: Piece[InboundBatch]) -> list[AuditEvent]:
         """The auditable events of a piece."""
         return pick(self._happened(piece, np.flatnonzero(np.isin(piece.batch.verdict, _EVENTS)).tolist()))
 
-    def _happened(self, piece: Piece[PacketBatch], rows: list[int]) -> Iterator[Happened]:
+    def _happened(self, piece: Piece[InboundBatch], rows: list[int]) -> Iterator[Happened]:
         batch, ports = piece.batch, self._path.one.ports
         for row in rows:
             (answer,) = self._path.answers(batch, slice(row, row + 1))
@@ -141,7 +141,7 @@ class _Taker:
                 packet = functools.partial(batch.packet, row)
                 yield from happened(answer, packet, int(piece.frames[row]), int(piece.time_ns[row]), ports)
 
-    def _lines_of(self, piece: Piece[PacketBatch], looked: dict[int, int]) -> list[_Line | _Part]:
+    def _lines_of(self, piece: Piece[InboundBatch], looked: dict[int, int]) -> list[_Line | _Part]:
         batch = piece.batch
         if self._lines is not None:
             return self._all_lines(piece, self._path.answers(batch), self._sift.codes(batch, looked))
@@ -155,11 +155,11 @@ class _Taker:
         """The place of the inner packets in the output."""
         return self._writer.place()
 
-    def room(self, piece: Piece[PacketBatch]) -> int:
+    def room(self, piece: Piece[InboundBatch]) -> int:
         """As Taker."""
         return self._writer.room(piece.batch.inner_length, _passed(piece.batch))
 
-    def records(self, piece: Piece[PacketBatch]) -> Iterator[memoryview]:
+    def records(self, piece: Piece[InboundBatch]) -> Iterator[memoryview]:
         """As Taker."""
         if self._path.aggregated is None:
             yield from self._of_rows(piece, slice(None))
@@ -175,7 +175,7 @@ class _Taker:
                 self._writer.write(packet, time_ns)  # it keeps its place: all that was yielded has been written
 
     def _of_rows(
-        self, piece: Piece[PacketBatch], rows: slice, passed: npt.NDArray[np.bool_] | None = None
+        self, piece: Piece[InboundBatch], rows: slice, passed: npt.NDArray[np.bool_] | None = None
     ) -> Iterator[memoryview]:
         batch = piece.batch
         passed = _passed(batch) if passed is None else passed
@@ -199,16 +199,16 @@ class _Taker:
                 self._lines.put(one.text, self._sift.token(one.code))
         if note is not None and self._audit is not None:
             self._audit.take(note.events)
-        if note is not None and isinstance(self._path, BatchOffloaded):
+        if note is not None and isinstance(self._path, OffloadedPipeline):
             count(note.kinds, self._path, self.ran.stats)
         settle(self._joiner, self.parts)
         self._advance(at)
 
     def _all_lines(
-        self, piece: Piece[PacketBatch], answers: list[Received[SadEntry] | None], codes: list[int]
+        self, piece: Piece[InboundBatch], answers: list[Received[SadEntry] | None], codes: list[int]
     ) -> list[_Line | _Part]:
         """A line for each row; a waiting one for a fragment."""
-        batch, modelled = piece.batch, isinstance(self._path, BatchOffloaded)
+        batch, modelled = piece.batch, isinstance(self._path, OffloadedPipeline)
         columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
         facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, codes, strict=True)
         found: list[_Line | _Part] = []
@@ -222,7 +222,7 @@ class _Taker:
 
     def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> RanCapture:
         """The results at the end of the capture."""
-        if not isinstance(self._path, BatchOffloaded):
+        if not isinstance(self._path, OffloadedPipeline):
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
         self.ran.stats.add_iptfs(inbound.tunnels.as_dict(), inbound.tunnels.counters)
@@ -231,13 +231,13 @@ class _Taker:
         return self.ran
 
 
-def _passed(batch: PacketBatch) -> npt.NDArray[np.bool_]:
+def _passed(batch: InboundBatch) -> npt.NDArray[np.bool_]:
     """The rows whose inner packets are written."""
     passed: npt.NDArray[np.bool_] = (batch.verdict == DELIVERED) | (batch.verdict == SENT)
     return passed
 
 
-def _ends(batch: PacketBatch) -> Iterator[tuple[str | None, str | None]]:
+def _ends(batch: InboundBatch) -> Iterator[tuple[str | None, str | None]]:
     """Source and destination of every row, from the columns: opening a packet may have moved its headers."""
     words = zip(*(column.tolist() for column in (batch.family, batch.saddr, batch.daddr)), strict=True)
     for row, (family, saddr, daddr) in enumerate(words):

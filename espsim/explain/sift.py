@@ -13,12 +13,12 @@ import numpy as np
 
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.batch.inbound import sift as kernel
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.inbound.triple import NO_PORT
 from espsim.batch.inbound.window import RESUMED, WHERE
 from espsim.core.answers import Received
 from espsim.core.arrays import I32, I64, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import ESP_END, ESP_START, IN_TCP, OTHERWISE, OWN
 from espsim.core.verdict import REPLAY_VERDICTS, Verdict
 from espsim.explain.facts import CapturedPacket, Top
@@ -47,7 +47,7 @@ class Sift(Collector):
     the groups are.
     """
 
-    def __init__(self, known: Known, path: BatchInbound, memory: Callable[..., Any] = np.zeros) -> None:
+    def __init__(self, known: Known, path: InboundPipeline, memory: Callable[..., Any] = np.zeros) -> None:
         super().__init__(known, path.engine, path.one.ports)
         self._path = path
         columns = path.columns
@@ -77,7 +77,7 @@ class Sift(Collector):
         row = self._path.columns.rows.get(entry.sa_index)
         return row is not None and bool(self._state[row, kernel.FLAGS] & kernel.AUTHENTIC)
 
-    def take(self, batch: PacketBatch, look: Callable[[Look], int]) -> dict[int, int]:
+    def take(self, batch: InboundBatch, look: Callable[[Look], int]) -> dict[int, int]:
         """Take a batch that has run. Returns the codes that `look` gave, by row; `codes` has the other rows too."""
         rows, own = len(batch), self._path.own_of(batch)
         if len(self._group_of) < rows:
@@ -139,7 +139,7 @@ class Sift(Collector):
         self._counts[one.group, kernel.ROOM] = min(self._counts[one.group, kernel.ROOM], group.room)
         return GROUPS + len(self._looked) - 1
 
-    def codes(self, batch: PacketBatch, looked: dict[int, int]) -> list[int]:
+    def codes(self, batch: InboundBatch, looked: dict[int, int]) -> list[int]:
         """The code of every row's token, after `take` of this batch gave `looked`."""
         codes: list[int] = self._group_of[: len(batch)].tolist()
         for row, code in looked.items():
@@ -163,7 +163,7 @@ class Sift(Collector):
         super().end()
 
 
-def seen_in(batch: PacketBatch, row: int, fate: Received[SadEntry]) -> CapturedPacket:
+def seen_in(batch: InboundBatch, row: int, fate: Received[SadEntry]) -> CapturedPacket:
     """What the capture says of a failed row. A window may have refused it after it was opened, so it is plaintext."""
     packet, opened = batch.packet(row), None
     if fate.verdict in REPLAY_VERDICTS:

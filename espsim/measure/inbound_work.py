@@ -6,8 +6,8 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine
 from espsim.batch.inbound.lookup import lookup
-from espsim.batch.inbound.order import STAGES, BatchInbound
-from espsim.core.batch import PacketBatch
+from espsim.batch.inbound.order import STAGES, InboundPipeline
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.verdict import Verdict
 from espsim.measure.keys import keys
 from espsim.measure.model_tables import ModelTable, stage_of
@@ -47,11 +47,11 @@ class InboundWork(PathWork):
         self._made = list(sealed_chunks(of, slots, sizes_of(size, self.rows, rng), engine))
         self.chunks = len(self._made)
         self.columns = columns_for(of, slots, engine, window)
-        self.path = BatchInbound(Inbound(Sad()), engine)
+        self.path = InboundPipeline(Inbound(Sad()), engine)
         self.path.columns = self.columns
         first = self._made[0]
         arena, rows = np.zeros(max(len(one.arena) for one in self._made), np.uint8), len(first.offset)
-        self.batch = PacketBatch(
+        self.batch = InboundBatch(
             arena, first.offset.copy(), first.length.copy(), np.zeros(rows), np.zeros(rows, np.uint32)
         )
         self._fresh = self.columns.shape.copy(), self.columns.bits.copy()
@@ -67,7 +67,7 @@ class InboundWork(PathWork):
         self._made[chunk].put(self.batch)
 
     def run(self) -> None:
-        """Open the batch as `BatchInbound` does, or with the model's lookup in place of software's."""
+        """Open the batch as `InboundPipeline` does, or with the model's lookup in place of software's."""
         if not self._modelled:
             self.path.run(self.batch)
             return

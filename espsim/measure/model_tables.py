@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espsim.batch.columns import SadColumns
 from espsim.batch.device.hardware import DeviceRows
 from espsim.batch.device.snapshot import device_columns
+from espsim.batch.inbound.columns import InboundColumns
 from espsim.batch.inbound.lookup import usable
-from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
+from espsim.core.inbound_batch import InboundBatch
 from espsim.measure import tunnels
 from espsim.measure.keys import dense_keys, keys, keys_of
 from espsim.measure.spi_tables import Filled
@@ -89,11 +89,11 @@ def model_table(name: str, assume: Iterable[str] = ()) -> ModelTable:
     return ModelTable(model, _NAMES.get(str(spec.kind), str(spec.kind)), min([MOST, *(s for s in sizes if s > 0)]))
 
 
-def stage_of(filled: Filled) -> Callable[[PacketBatch, SadColumns], None]:
+def stage_of(filled: Filled) -> Callable[[InboundBatch, InboundColumns], None]:
     """A lookup stage that asks the device. A packet that the device leaves to software counts as one without an SA."""
     rows = DeviceRows.of(BATCH)
 
-    def lookup(batch: PacketBatch, columns: SadColumns) -> None:
+    def lookup(batch: InboundBatch, columns: InboundColumns) -> None:
         filled.find(batch, rows, batch.sa_index)
         usable(batch.sa_index, batch.dport, batch.flags, columns.standing, columns.own.standing, batch.verdict)
 

@@ -7,12 +7,12 @@ import os
 import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
-from espsim.batch.out_columns import OutColumns
 from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
-from espsim.batch.outbound.order import STAGES, BatchOutbound
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict
+from espsim.batch.outbound.columns import OutboundColumns
+from espsim.batch.outbound.order import STAGES, OutboundPipeline
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict
 from espsim.jit.memory import zeros
 from espsim.measure.keys import Keys, keys
 from espsim.measure.path_work import PathWork
@@ -34,15 +34,15 @@ class OutboundWork(PathWork):
         self.rows = packets_for(sas, size)
         of = keys(sas, hit=hit, packets=self.rows, seed=seed)
         self.columns = out_columns_for(of, slots_for(sas, rng, esn=esn), engine, rng)
-        self.path = BatchOutbound(Outbound(Sad(), os.urandom), engine)
+        self.path = OutboundPipeline(Outbound(Sad(), os.urandom), engine)
         self.path.columns = self.columns
         self.stages = [stage.run for stage in STAGES]
         self._made = list(clear_chunks(of.packet_spi, sizes_of(size, self.rows, rng)))
         self.chunks = len(self._made)
         first = self._made[0]
         arena = np.zeros(max(len(one.arena) for one in self._made), np.uint8)
-        self.batch = OutBatch(arena, first.offset.copy(), first.length.copy(), np.zeros(len(first.offset)))
-        want = np.where(of.pick < 0, int(OutVerdict.NO_SA), int(OutVerdict.SEALED))
+        self.batch = OutboundBatch(arena, first.offset.copy(), first.length.copy(), np.zeros(len(first.offset)))
+        want = np.where(of.pick < 0, int(OutboundVerdict.NO_SA), int(OutboundVerdict.SEALED))
         self.prove(want)
 
     def fill(self, chunk: int) -> None:
@@ -61,7 +61,7 @@ class OutboundWork(PathWork):
         return ENGINE_LINE + float(sum(column.nbytes for column in each)) / len(c.standing)
 
 
-def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: np.random.Generator) -> OutColumns:
+def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: np.random.Generator) -> OutboundColumns:
     """The runtime columns of outbound tunnels with these keys; their IV masks are random."""
     sas = len(of.spi)
     facts, counts = zeros((sas, 8), np.int64), zeros((sas, 8), np.uint64)
@@ -75,4 +75,4 @@ def out_columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, rng: n
     wanted[:, select.DST_LOW], wanted[:, select.GROUP] = of.spi, 1
     table = select.select_table(sas)
     select.select_insert(wanted, np.arange(sas), table)
-    return OutColumns(np.zeros(sas, np.uint8), groups, table, facts, counts, engine.sealer(slots), os.urandom)
+    return OutboundColumns(np.zeros(sas, np.uint8), groups, table, facts, counts, engine.sealer(slots), os.urandom)

@@ -30,7 +30,7 @@ from espsim.batch.device.hardware import (
 from espsim.batch.device.steps import ASK, HIT, PENDING, SPI
 from espsim.batch.inbound.triple import NO_PORT
 from espsim.core.arrays import I32, U32, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.jit.memory import zeros
 from espsim.measure.keys import PACKETS, Keys, dense_keys, keys, keys_of
 from espsim.measure.tunnels import SOURCE
@@ -48,13 +48,13 @@ class Filled:
     of: Keys
     columns: DeviceColumns
 
-    def look_up(self, packets: PacketColumns | PacketBatch, rows: DeviceRows) -> None:
+    def look_up(self, packets: PacketColumns | InboundBatch, rows: DeviceRows) -> None:
         """Write what the device does with each packet to `rows`. UnknownReached: that is not public."""
         hardware(packets, self.columns, rows)
         if rows.step.max(initial=0) == ASK:
             ask_device(packets, self.columns, rows, np.flatnonzero(rows.step == ASK).tolist())
 
-    def find(self, packets: PacketColumns | PacketBatch, rows: DeviceRows, sa_index: I32) -> None:
+    def find(self, packets: PacketColumns | InboundBatch, rows: DeviceRows, sa_index: I32) -> None:
         """As `look_up`, and write to `sa_index` the SA whose context the device uses for each packet; -1: none."""
         self.look_up(packets, rows)
         sa_index[:] = -1

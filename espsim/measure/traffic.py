@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.core.arrays import U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import PROTO_IPIP
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.measure.keys import Keys
 from espsim.measure.tunnels import GCM, ICV, SOURCE
 from espsim.wire import esp, ipv4
@@ -59,7 +59,7 @@ class Chunk:
     offset: npt.NDArray[np.int64]
     length: npt.NDArray[np.int32]
 
-    def put(self, batch: PacketBatch | OutBatch) -> None:
+    def put(self, batch: InboundBatch | OutboundBatch) -> None:
         """Overwrite a batch that has as many rows."""
         batch.arena[: len(self.arena)] = self.arena
         batch.offset[:], batch.length[:] = self.offset, self.length

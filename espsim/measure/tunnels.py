@@ -2,7 +2,7 @@
 
 SAs go into columns as arrays: as objects of a `Sad` a million would take gigabytes and minutes. Every SA has a random
 key, SPI and destination. An outbound SA's selector is one IPv4 address, the number of its SPI: SPIs are distinct, so
-selectors are too. A test compares these columns with what `SadColumns.of` and `OutColumns.of` make of objects.
+selectors are too. A test compares these columns with what `InboundColumns.of` and `OutboundColumns.of` make of objects.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.aead.suites import AEADS, SuiteKeys
-from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import window as windows
+from espsim.batch.inbound.columns import InboundColumns
 from espsim.batch.inbound.decap import TUNNEL
 from espsim.batch.inbound.lookup import PLAIN
 from espsim.jit.memory import zeros
@@ -41,7 +41,7 @@ def slots_for(sas: int, rng: np.random.Generator, *, esn: bool = False) -> list[
     return [SlotKeys(SuiteKeys(GCM, raw[at : at + 20], b"", ICV), esn) for at in each]
 
 
-def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: int = WINDOW) -> SadColumns:
+def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: int = WINDOW) -> InboundColumns:
     """The runtime columns of inbound tunnels with these keys and replay windows of `window` numbers."""
     sas, table = len(of.spi), triple_table(of)
     form, words = windows.shape_of(window, esn=slots[0].esn)
@@ -49,7 +49,7 @@ def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: in
     shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)
     ports = np.zeros(65536, np.uint8)
     ports[PORT_NAT_T] = 1
-    return SadColumns(
+    return InboundColumns(
         np.full(sas, PLAIN, np.uint8),
         np.full(sas, TUNNEL, np.uint8),
         np.tile(np.array([GCM.iv_length, ICV], np.uint8), (sas, 1)),
@@ -66,7 +66,7 @@ def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: in
     )
 
 
-def inbound_bytes(columns: SadColumns) -> float:
+def inbound_bytes(columns: InboundColumns) -> float:
     """Bytes of an SA: columns, table and the engine's line of 64, without its key schedule."""
     c = columns
     each = (c.standing, c.form, c.extent, c.table4, c.chain, c.shape, c.bits, c.counts, c.selector_of)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from espsim.core.numbers import PROTO_TCP
-from espsim.core.verdict import OutVerdict
+from espsim.core.verdict import OutboundVerdict
 from espsim.reference.inner import flow
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.wire import esp, ipv4, ipv6, ipv6_fragment
@@ -35,7 +35,7 @@ _LOW = 0xFFFFFFFF
 class Fit:
     """How a packet leaves: `verdict` where it may not (else None); `inside`, what is sealed one by one in its place."""
 
-    verdict: OutVerdict | None = None
+    verdict: OutboundVerdict | None = None
     inside: tuple[bytes, ...] = ()
 
 
@@ -75,16 +75,16 @@ def fit(sa: SecurityAssociation, packet: bytes, total: int, mtu: int, ident: int
         too_long = len(packet) > inner_mtu(sa, mtu) if around else total > mtu
         if not too_long or not ipv4.flags(packet) & ipv4.DF:
             return FITS
-        return Fit(OutVerdict.PMTU if around else OutVerdict.PMTU_SENDER)
+        return Fit(OutboundVerdict.PMTU if around else OutboundVerdict.PMTU_SENDER)
     if sa.mode is not Mode.TUNNEL:
         most = outer_mtu(sa, mtu)
         whole = total <= most or (len(sa.dst) == 16 and not _is_tcp(packet) and _can_be_cut(packet, most))
-        return FITS if whole else Fit(OutVerdict.PMTU_SENDER)
+        return FITS if whole else Fit(OutboundVerdict.PMTU_SENDER)
     most = inner_mtu(sa, mtu)
     if len(packet) <= most:
         return FITS
     inside = [] if _is_tcp(packet) else split6(packet, most, ident)
-    return Fit(inside=tuple(inside)) if inside else Fit(OutVerdict.PMTU_SENDER)
+    return Fit(inside=tuple(inside)) if inside else Fit(OutboundVerdict.PMTU_SENDER)
 
 
 def pieces(sa: SecurityAssociation, wire: bytes, mtu: int, ident: int) -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from espsim.core.address import family
 from espsim.core.answers import Received
 from espsim.core.numbers import MAX_DEPTH
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.netlink.netns import Netns
 from espsim.netlink.spd import CPU_ACQUIRE, Flow, Policy, Template
 from espsim.reference.inbound import Inbound
@@ -27,8 +27,8 @@ from espsim.sad.entry import SadEntry, State
 
 _OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)  # whose templates name the outer addresses (xfrm_tmpl_resolve_one)
 _SENDER_SEES = {
-    OutVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutVerdict.TOO_BIG: errno.EMSGSIZE, OutVerdict.IPTFS_TOO_BIG: 0,
-    OutVerdict.IPTFS_QUEUE: 0,
+    OutboundVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutboundVerdict.TOO_BIG: errno.EMSGSIZE,
+    OutboundVerdict.IPTFS_TOO_BIG: 0, OutboundVerdict.IPTFS_QUEUE: 0,
 }  # fmt: skip
 """The errno of a packet that does not leave, else EINVAL; iptfs_output_collect drops its own without one."""
 
@@ -181,7 +181,7 @@ class Host:
             if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # no one has the mode: `no-iptfs`
                 raise _Refused(errno.EOPNOTSUPP, "XfrmOutStateModeError")
             sent = self._outbound.send_with(entry, packet, self.netns.now)
-            if sent.outers is not None and sent.verdict is OutVerdict.SEALED:
+            if sent.outers is not None and sent.verdict is OutboundVerdict.SEALED:
                 return HostSent(packet=next(iter(sent.outers), None), mark=mark, also=sent.outers[1:])
             if sent.packet is None:
                 counter = sent.counter

@@ -35,7 +35,7 @@ from espsim.reference.nested import Nested
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.own import receive_own
 from espsim.reference.policies import Policies
-from espsim.reference.trace import SILENT, Trace
+from espsim.reference.trace import SILENT, InboundTrace
 from espsim.reference.transforms import Transforms
 from espsim.sad.association import ANY_ENCAP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
@@ -59,7 +59,7 @@ class Inbound:
     """Whether a modelled device looks first (offloaded.py)."""
 
     def __init__(
-        self, sad: Sad, *, mark: int | None = 0, trace: Trace = SILENT, own_traffic: bool = False,
+        self, sad: Sad, *, mark: int | None = 0, trace: InboundTrace = SILENT, own_traffic: bool = False,
         engine: Engine | None = None, policies: Policies | None = None, rfc6040: bool = False,
     ) -> None:  # fmt: skip
         self.sad = sad

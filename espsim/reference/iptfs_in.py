@@ -29,7 +29,7 @@ from espsim.reference.iptfs_clock import Late
 from espsim.reference.iptfs_order import Held, Order
 from espsim.reference.outer import Arrival
 from espsim.reference.policies import Policies
-from espsim.reference.trace import Trace
+from espsim.reference.trace import InboundTrace
 from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
@@ -142,7 +142,7 @@ class _Judge(Protocol):
     """`espsim.reference.inbound.Inbound`: whom inner packets are handed to."""
 
     mark: int | None
-    trace: Trace
+    trace: InboundTrace
 
     @property
     def policies(self) -> Policies | None:

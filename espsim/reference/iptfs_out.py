@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from espsim.core.answers import Sent
-from espsim.core.verdict import OutVerdict
+from espsim.core.verdict import OutboundVerdict
 from espsim.reference.iptfs_clock import Late
 from espsim.sad.association import SecurityAssociation
 from espsim.sad.entry import SadEntry, State
@@ -109,22 +109,22 @@ class Senders:
         """A clear packet that leaves under an SA by a path of this MTU."""
         options, most = entry.sa.aggregation, room(entry.sa, mtu)
         if most < 1 or (options.dont_frag and len(packet) > most):
-            return Sent(OutVerdict.IPTFS_TOO_BIG, entry)
+            return Sent(OutboundVerdict.IPTFS_TOO_BIG, entry)
         before = self._out(entry, self._deadline(entry)) if self._deadline(entry) <= now else []
         queue = self._queues.get(entry) or _Queue()
         size = queue.held + len(packet)
         if size > options.max_qsize:
-            return Sent(OutVerdict.IPTFS_QUEUE, entry, outers=self._packets(before))
+            return Sent(OutboundVerdict.IPTFS_QUEUE, entry, outers=self._packets(before))
         self._queues[entry] = queue
         queue.packets.append(_congested(packet) if size > options.max_qsize * 95 // 100 else packet)
         queue.came.append(now)
         queue.held, self._mtu = size, mtu
         if options.init_delay:
             self._due = min(self._due, self._deadline(entry))
-            return Sent(OutVerdict.SEALED, entry, outers=self._packets(before))
+            return Sent(OutboundVerdict.SEALED, entry, outers=self._packets(before))
         sent = self._out(entry, now)
         failed = next((one for one in sent if one.packet is None), None)
-        verdict = OutVerdict.SEALED if failed is None else failed.verdict
+        verdict = OutboundVerdict.SEALED if failed is None else failed.verdict
         return Sent(verdict, entry, sent[-1].seq64, outers=self._packets(before + sent))
 
     @property

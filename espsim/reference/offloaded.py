@@ -30,7 +30,7 @@ from espsim.offload.device import Device, Installed, PacketKey
 from espsim.reference.inbound import Inbound
 from espsim.reference.outer import Arrival
 from espsim.reference.policies import Policies
-from espsim.reference.trace import SILENT, Trace
+from espsim.reference.trace import SILENT, InboundTrace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -49,7 +49,7 @@ class OffloadedInbound(Inbound):
         device: Device,
         *,
         mark: int = 0,
-        trace: Trace = SILENT,
+        trace: InboundTrace = SILENT,
         own_traffic: bool = False,
         policies: Policies | None = None,
         rfc6040: bool = False,

@@ -20,12 +20,12 @@ from espsim.aead.engine import Engine
 from espsim.aead.suites import SuiteKeys, pack_seq_hi
 from espsim.core.answers import Sent
 from espsim.core.numbers import PROTO_AGGFRAG, PROTO_ESP, PROTO_IPIP, PROTO_IPV6, PROTO_UDP
-from espsim.core.verdict import OutVerdict
+from espsim.core.verdict import OutboundVerdict
 from espsim.reference import beet
 from espsim.reference.fitting import fit, ident_of, pieces, state_mtu
 from espsim.reference.inner import flow
 from espsim.reference.iptfs_out import Senders
-from espsim.reference.trace import OUT_SILENT, OutTrace
+from espsim.reference.trace import OUTBOUND_SILENT, OutboundTrace
 from espsim.reference.transforms import Transforms
 from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
@@ -52,7 +52,7 @@ class Outbound:
 
     def __init__(
         self, sad: Sad, random_bytes: Callable[[int], bytes], *, mtu: int = DEFAULT_MTU, mark: int | None = 0,
-        trace: OutTrace = OUT_SILENT, engine: Engine | None = None, keeps_mtu: bool = False,
+        trace: OutboundTrace = OUTBOUND_SILENT, engine: Engine | None = None, keeps_mtu: bool = False,
         rfc6040: bool = False,
     ) -> None:  # fmt: skip
         self.sad = sad
@@ -80,7 +80,7 @@ class Outbound:
         entry = self._choose(facts)
         self.trace.chosen(packet, entry)
         if entry is None:
-            return Sent(OutVerdict.NO_SA)
+            return Sent(OutboundVerdict.NO_SA)
         return self.send_with(entry, packet, now)
 
     def send_with(
@@ -93,18 +93,18 @@ class Outbound:
         packet = trimmed(packet)
         sa = entry.sa
         if entry.state is not State.VALID or sa.keys is None:
-            return Sent(OutVerdict.STATE_INVALID, entry)
+            return Sent(OutboundVerdict.STATE_INVALID, entry)
         if sa.mode is Mode.ANY or (sa.encap is not None and sa.encap.kind != ESPINUDP):
             # No one said the mode; ESP in TCP and non-IKE markers are not made here.
-            return Sent(OutVerdict.STATE_INVALID, entry)
+            return Sent(OutboundVerdict.STATE_INVALID, entry)
         if hard_time_passed(sa.limits, now, entry.added, entry.used):
             self.sad.expire(entry)
-            return Sent(OutVerdict.NO_SA)
+            return Sent(OutboundVerdict.NO_SA)
         if sa.mode is Mode.IPTFS:
             return self.senders.send(entry, packet, now, self.mtu)
         split = _payload_of(sa, packet)
         if split is None:
-            return Sent(OutVerdict.FRAGMENT, entry)
+            return Sent(OutboundVerdict.FRAGMENT, entry)
         return self._emit(entry, sa.keys, packet, split, now, iv=iv, part=part)
 
     def _emit(
@@ -119,7 +119,7 @@ class Outbound:
         self.trace.padded(entry, payload, next_header, plaintext)
         length = _wrapped_length(sa, packet, len(plaintext))
         if length > 0xFFFF:
-            return Sent(OutVerdict.TOO_BIG, entry)
+            return Sent(OutboundVerdict.TOO_BIG, entry)
         if self.keeps_mtu and not part:
             total = length + (0 if len(sa.dst) == 4 else ipv6.HEADER_LENGTH)
             found = fit(sa, packet, total, self.mtu, ident_of(sa, entry.oseq + 1))
@@ -128,11 +128,11 @@ class Outbound:
             if found.inside:
                 return self._send_cut(entry, found.inside, now)
         if sa.limited and self.sad.check_expire(entry):
-            return Sent(OutVerdict.EXPIRED, entry)
+            return Sent(OutboundVerdict.EXPIRED, entry)
         seq64 = entry.next_number()  # 3.3.3
         self.trace.numbered(entry, seq64)
         if seq64 is None:
-            return Sent(OutVerdict.SEQ_OVERFLOW, entry)
+            return Sent(OutboundVerdict.SEQ_OVERFLOW, entry)
         entry.sent(len(payload), now)
         header = esp.emit(sa.spi, seq64 & _LOW)
         iv = self._iv(entry, seq64) if iv is None else iv
@@ -144,7 +144,7 @@ class Outbound:
         cut = pieces(sa, wire, self.mtu, ident_of(sa, seq64)) if self.keeps_mtu else ()
         if cut:
             self.trace.fragmented(entry, cut)
-        return Sent(OutVerdict.SEALED, entry, seq64, wire, cut)
+        return Sent(OutboundVerdict.SEALED, entry, seq64, wire, cut)
 
     def _send_cut(self, entry: SadEntry, inside: tuple[bytes, ...], now: float) -> Sent[SadEntry]:
         """Fragments of one datagram, each sealed by itself; where one fails none follows. The trace hears the first."""
@@ -153,8 +153,8 @@ class Outbound:
         try:
             for fragment in inside:
                 sent.append(self.send_with(entry, fragment, now, part=True))
-                self.trace = OUT_SILENT
-                if sent[-1].verdict is not OutVerdict.SEALED:
+                self.trace = OUTBOUND_SILENT
+                if sent[-1].verdict is not OutboundVerdict.SEALED:
                     return replace(sent[-1], also=tuple(sent[:-1]))
         finally:
             self.trace = trace
@@ -163,7 +163,7 @@ class Outbound:
     def _aggregate(self, entry: SadEntry, payload: bytes, now: float) -> Sent[SadEntry]:
         """One AGGFRAG payload of IP-TFS."""
         if entry.sa.keys is None:
-            return Sent(OutVerdict.STATE_INVALID, entry)
+            return Sent(OutboundVerdict.STATE_INVALID, entry)
         return self._emit(entry, entry.sa.keys, b"", (payload, PROTO_AGGFRAG), now, part=True)
 
     # -- the steps ----------------------------------------------------------------------------------------------

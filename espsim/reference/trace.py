@@ -1,7 +1,7 @@
 """What the reference path tells of a packet while it runs: one call a step, with the values that the path goes on with.
 
-`Trace` hears nothing by itself; a subclass overrides the calls that it wants (`espsim.explain` makes steps of them).
-A trace looks and never writes. It is handed SAs with their keys, so what it shows is its own responsibility: no key,
+`InboundTrace` and `OutboundTrace` do nothing. A subclass overrides the calls that it wants (`espsim.explain` makes steps
+of them). A trace looks and never writes. It is handed SAs with their keys, so what it shows is its own responsibility: no key,
 and nothing of a packet whose ICV is wrong.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from espsim.sad.entry import SadEntry
 
 
-class Trace:
+class InboundTrace:
     """The inbound path's steps, in the order in which they come. A packet that fails hears no later ones."""
 
     def parsed(self, arrival: Arrival) -> None:
@@ -67,7 +67,7 @@ class Trace:
         """The policies were asked about a packet that came under these SAs."""
 
 
-class OutTrace:
+class OutboundTrace:
     """The outbound path's steps, in the order in which they come."""
 
     def chosen(self, packet: bytes, entry: SadEntry | None) -> None:
@@ -92,5 +92,5 @@ class OutTrace:
         """The datagram is cut before it is sealed: these are sealed one by one, and the first of them is traced."""
 
 
-SILENT = Trace()
-OUT_SILENT = OutTrace()
+SILENT = InboundTrace()
+OUTBOUND_SILENT = OutboundTrace()

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from espsim.core.echo import printable, printable_values
-from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import DeviceOutcome, OutboundVerdict, Surfacing, Verdict
 from espsim.report.grid import Grid
 
 _PIPE_WIDTH = 200
@@ -171,7 +171,7 @@ def print_outbound(result: Mapping[str, Any]) -> None:
         f" {result['ignored']} frames ignored (not IP)"
     )
     if result["verdicts"]:
-        out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutVerdict)))
+        out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutboundVerdict)))
     _print_counters(out, result["linux_counters"])
     if "mtu" in result:
         _print_mtu(out, result["mtu"])

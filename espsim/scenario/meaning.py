@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.scenario.facts import Arrived, Facts, RequestFact
 from espsim.scenario.outcome import in_full
 
@@ -169,7 +169,7 @@ def _lost(packet: Arrived, where: Mapping[str, int]) -> str:
 def _sentence(packet: Arrived) -> str:
     if packet.verdict == "NO_POLICY":
         return "no policy allows it after decapsulation"
-    names = OutVerdict if packet.sent else Verdict
+    names = OutboundVerdict if packet.sent else Verdict
     return names[packet.verdict].sentence if packet.verdict in names.__members__ else "the sender sees this errno"
 
 

@@ -13,7 +13,7 @@ from espsim.offload.model import load_model
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.reference.outer import Arrival
-from espsim.reference.trace import Trace
+from espsim.reference.trace import InboundTrace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.spi import DEFAULT_POLICY, POLICIES
@@ -60,7 +60,7 @@ class StoryRow:
         return asdict(self)
 
 
-class _Lines(Trace):
+class _Lines(InboundTrace):
     """A line for each step of one packet: (section, step, what it found). For AEADs alone: TRACED_SA has one."""
 
     def __init__(self) -> None:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.api import open_packet, seal_packet
-from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.inbound.order import InboundPipeline
+from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.address import parse_address
-from espsim.core.batch import PacketBatch
-from espsim.core.verdict import PASSED, POLICED, OutVerdict, Verdict
+from espsim.core.inbound_batch import InboundBatch
+from espsim.core.verdict import PASSED, POLICED, OutboundVerdict, Verdict
 from espsim.explain.outer_facts import OuterFacts
 from espsim.reference.inbound import Inbound
 from espsim.reference.layers import layer_of
@@ -48,8 +48,8 @@ def judged(kind: Kind, packet: bytes) -> Verdict | None:
         reference = Inbound(kind.sad(), own_traffic=True, policies=policies)
         want = reference.receive(packet)
         if policies is None:
-            batch = PacketBatch.of([packet], 0.0, 0)
-            with BatchInbound(Inbound(kind.sad(), own_traffic=True), "cryptography", debug=True) as path:
+            batch = InboundBatch.of([packet], 0.0, 0)
+            with InboundPipeline(Inbound(kind.sad(), own_traffic=True), "cryptography", debug=True) as path:
                 path.run(batch)
                 assert [shown(one) for one in path.answers(batch)] == [shown(want)]
             if want is not None and want.verdict not in AUTHENTIC and kind.hides:
@@ -121,9 +121,9 @@ def test_any_field_of_a_clear_packet(one, changes, mtu, cut):
         return Outbound(senders(), constant, mtu=mtu or 1500, keeps_mtu=mtu is not None)
 
     want = outbound().send(packet)
-    with BatchOutbound(outbound(), "cryptography", debug=True) as path:
+    with OutboundPipeline(outbound(), "cryptography", debug=True) as path:
         assert [shown_out(one) for one in path.send([packet])] == [shown_out(want)]
-    assert want is None or want.verdict in set(OutVerdict)
+    assert want is None or want.verdict in set(OutboundVerdict)
     steps: list[Any] = []
     told = seal_packet(senders(), packet, trace=steps.append)
     assert (told is None) is (want is None)

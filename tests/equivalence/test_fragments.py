@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import InboundStats
@@ -66,7 +66,7 @@ def by_reference(path, sad):
 
 
 def in_batches(path, sad, workers):
-    path_ = BatchInbound(Inbound(sad), "cryptography")
+    path_ = InboundPipeline(Inbound(sad), "cryptography")
     joiner = Joiner(judge(path_.one.ports))
     counts = InboundCounts(path_.columns.entries, shared_zeros)
 

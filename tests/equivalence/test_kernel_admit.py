@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.batch.inbound.admit import admit_rows, selector_words
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.core.numbers import ONE_BY_ONE, POLICY
 from espsim.reference.inbound import Inbound
 from espsim.reference.inner import selector_refuses
@@ -40,7 +40,7 @@ def test_admit_is_the_selector(chosen, packets, data):
 
 def one(limits, **options):
     sa = gcm_sa(limits=limits, **options)
-    batches = BatchInbound(Inbound(new_sad(sa)))
+    batches = InboundPipeline(Inbound(new_sad(sa)))
     return sa, batches
 
 
@@ -70,7 +70,7 @@ def test_an_sa_leaves_the_kernels_before_the_batch_in_which_a_limit_may_be_met(l
 def test_all_that_share_an_spi_leave_the_kernels_together():
     first, mate = gcm_sa(limits=Limits(hard_packets=3)), gcm_sa(dst="192.0.2.9")
     other = gcm_sa(spi=0x2002)
-    batches = BatchInbound(Inbound(new_sad(first, mate, other)))
+    batches = InboundPipeline(Inbound(new_sad(first, mate, other)))
     batches.receive([Peer(other).packet(1, CLEAR)] * 3)
     assert (batches.columns.standing == ONE_BY_ONE).tolist() == [True, True, False]
 

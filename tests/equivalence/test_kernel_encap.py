@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.batch.out_columns import OutColumns, largest_inner
 from espsim.batch.outbound import encap, measure, policy, seal, seqno
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict
+from espsim.batch.outbound.columns import OutboundColumns, largest_inner
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict
 from espsim.reference.fitting import state_mtu
 from espsim.reference.outbound import Outbound, _payload_of, _wrapped_length, trimmed
 from espsim.sad.association import NO_LIMITS, Encap, Mode, SecurityAssociation, Selector
@@ -33,10 +33,12 @@ OPEN = sas().filter(
 MANY = settings(deadline=None, max_examples=10 if UNJITTED else examples(60))
 
 
-def prepared(sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500) -> tuple[OutBatch, OutColumns]:
+def prepared(
+    sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500
+) -> tuple[OutboundBatch, OutboundColumns]:
     """A batch behind `policy` and `measure`."""
-    columns = OutColumns.of(make([sa]), CryptographyBatch(), constant, mtu=mtu)
-    batch = OutBatch.of(packets)
+    columns = OutboundColumns.of(make([sa]), CryptographyBatch(), constant, mtu=mtu)
+    batch = OutboundBatch.of(packets)
     policy.policy(batch, columns)
     measure.measure(batch, columns)
     return batch, columns
@@ -47,12 +49,12 @@ def prepared(sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500) 
 def test_measure(sa, packets, mtu):
     batch, _columns = prepared(sa, packets, mtu=mtu)
     for row, packet in enumerate(packets):
-        if batch.verdict[row] not in (0, OutVerdict.FRAGMENT, OutVerdict.TOO_BIG):
+        if batch.verdict[row] not in (0, OutboundVerdict.FRAGMENT, OutboundVerdict.TOO_BIG):
             assert batch.out_length[row] == batch.payload[row] == 0
             continue
         split = _payload_of(sa, trimmed(packet))
         if split is None:
-            assert batch.verdict[row] == OutVerdict.FRAGMENT
+            assert batch.verdict[row] == OutboundVerdict.FRAGMENT
             continue
         payload, next_header = split
         padded = len(payload) + Outbound(make([]), constant, mtu=mtu)._tfc_length(sa, len(payload))
@@ -106,10 +108,10 @@ def test_numbers(count, arrivals, esn, wrap, start):
     sad = new_sad(*(replace(base, spi=n + 1, algorithms=SUITES["cbc(aes)-hmac(sha1)-96"]) for n in range(count)))
     for entry in sad:
         entry.oseq = start if esn else start & 0xFFFFFFFF
-    columns = OutColumns.of(sad, CryptographyBatch(), constant)
+    columns = OutboundColumns.of(sad, CryptographyBatch(), constant)
     chosen = np.array([sa % count for sa, _ in arrivals], np.int32)
     dropped = np.array([size == 0 for _, size in arrivals])
-    verdict = np.where(dropped, np.uint8(OutVerdict.FRAGMENT), np.uint8(0))
+    verdict = np.where(dropped, np.uint8(OutboundVerdict.FRAGMENT), np.uint8(0))
     payload = np.array([size for _, size in arrivals], np.int32)
     time = np.arange(len(arrivals), dtype=np.float64)
     seq64 = np.full(len(arrivals), 77, np.uint64)
@@ -125,7 +127,7 @@ def test_numbers(count, arrivals, esn, wrap, start):
             counted[sa % count] = packets + 1, octets + size
             used.setdefault(sa % count, float(row))
     assert [None if verdict[row] else int(seq64[row]) for row in range(len(arrivals))] == want
-    assert set(verdict.tolist()) <= {0, OutVerdict.FRAGMENT, OutVerdict.SEQ_OVERFLOW}
+    assert set(verdict.tolist()) <= {0, OutboundVerdict.FRAGMENT, OutboundVerdict.SEQ_OVERFLOW}
     after: list[SadEntry] = entries
     last = [entry.oseq for entry in after]
     columns.write_back()
@@ -146,7 +148,7 @@ def test_checksum(payloads, v4):
 
 def summed(sa: SecurityAssociation, payloads: list[bytes]) -> list[bytes]:
     """UDP datagrams with their checksums."""
-    columns = OutColumns.of(new_sad(sa), CryptographyBatch(), constant)
+    columns = OutboundColumns.of(new_sad(sa), CryptographyBatch(), constant)
     datagrams = [struct.pack("!HHHH", 4500, 4501, 8 + len(payload), 0) + payload for payload in payloads]
     ends = np.cumsum([len(d) for d in datagrams], dtype=np.int64) if datagrams else np.zeros(0, np.int64)
     starts = ends - np.array([len(p) for p in payloads], np.int64)
@@ -173,8 +175,8 @@ def test_random_ivs_are_dealt_out_in_order():
         asked.append(size)
         return bytes(n // 16 + 1 for n in range(size)) if size != 8 else bytes(8)
 
-    columns = OutColumns.of(new_sad(cbc, other), CryptographyBatch(), counting)
-    batch = OutBatch.of([ipv4(b"ab"), ipv4(b"ab", proto=1), ipv6(extension(17) + b"cd", next_header=0), b"?"])
+    columns = OutboundColumns.of(new_sad(cbc, other), CryptographyBatch(), counting)
+    batch = OutboundBatch.of([ipv4(b"ab"), ipv4(b"ab", proto=1), ipv6(extension(17) + b"cd", next_header=0), b"?"])
     for stage in (policy.policy, measure.measure, seqno.seqno, encap.encap):
         stage(batch, columns)
     assert asked == [8, 32]

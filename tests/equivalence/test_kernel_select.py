@@ -10,14 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.cryptography_batch import CryptographyBatch
-from espsim.batch.out_columns import OutColumns
 from espsim.batch.outbound import policy as select
+from espsim.batch.outbound.columns import OutboundColumns
 from espsim.batch.outbound.policy import policy
 from espsim.core.arrays import U64
 from espsim.core.errors import XfrmError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict
 from espsim.reference.inner import flow
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mode, SecurityAssociation, Selector
@@ -28,7 +28,7 @@ from tests.examples import examples
 from tests.support import extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
 
-def flowed(batch: OutBatch) -> None:
+def flowed(batch: OutboundBatch) -> None:
     select.flow(
         batch.arena, batch.offset, batch.length, batch.verdict, batch.family, batch.proto, batch.sport, batch.dport,
         batch.saddr, batch.daddr,
@@ -56,7 +56,7 @@ FIRST = st.sampled_from([b"\x45", b"\x46", b"\x4f", b"\x44", b"\x60", b"\x6f", b
 )
 @example([ipv6(b"\x11\xff" + bytes(6), next_header=0), ipv6(b"\x3c\x00" + bytes(6) + b"\x11", next_header=43)])
 def test_flow(packets):
-    batch = OutBatch.of(packets)
+    batch = OutboundBatch.of(packets)
     flowed(batch)
     for row, packet in enumerate(packets):
         want = flow(packet)
@@ -75,8 +75,8 @@ def test_flow(packets):
 def both(chosen: list[SecurityAssociation], packets: list[bytes]) -> list[int | None]:
     """The SPI of the SA that each packet chooses, and that both say so; None: no SA, or not IP."""
     sad = make(chosen)
-    columns = OutColumns.of(sad, CryptographyBatch(), constant)
-    batch = OutBatch.of(packets)
+    columns = OutboundColumns.of(sad, CryptographyBatch(), constant)
+    batch = OutboundBatch.of(packets)
     policy(batch, columns)
     found = []
     for row, packet in enumerate(packets):
@@ -88,7 +88,7 @@ def both(chosen: list[SecurityAssociation], packets: list[bytes]) -> list[int | 
         if facts is None:
             assert batch.verdict[row] == NOT_IP
         elif want is None:
-            assert batch.verdict[row] == OutVerdict.NO_SA
+            assert batch.verdict[row] == OutboundVerdict.NO_SA
         elif batch.verdict[row] != ONE_BY_ONE:
             assert bool(batch.tied[row]) == reference.ambiguous
         else:
@@ -153,9 +153,9 @@ def test_a_table_holds_every_key(count):
     sad: Sad = new_sad(*sas)
     with contextlib.suppress(XfrmError):
         sad.newsa(gcm_sa(spi=0x5000, selector=Selector(dst=numbers[0].to_bytes(4), dst_prefix=32)))
-    columns = OutColumns.of(sad, CryptographyBatch(), constant)
+    columns = OutboundColumns.of(sad, CryptographyBatch(), constant)
     packets = [ipv4(b"")[:16] + a.to_bytes(4) for a in numbers] + [ipv4(b"", dst="192.0.2.77")]
-    batch = OutBatch.of(packets)
+    batch = OutboundBatch.of(packets)
     policy(batch, columns)
     assert batch.sa_index.tolist() == [count, *range(1, count), -1]
     assert batch.tied.tolist() == [1] + [0] * count

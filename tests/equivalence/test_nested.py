@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.device.order import BatchOffloaded
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.device.order import OffloadedPipeline
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.lanes import InboundLane
 from espsim.core.address import parse_address
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation, Selector
@@ -84,7 +84,7 @@ def test_equal_with_a_device(chosen, nests, name, seed, size):
     entries, others = _known(one), _known(other)
     want = [one.receive(packet, now) for packet, now in zip(packets, times, strict=True)]
     found: list[Any] = []
-    with BatchOffloaded(other, "cryptography", debug=True) as batches:
+    with OffloadedPipeline(other, "cryptography", debug=True) as batches:
         for at in range(0, len(packets), size):
             found += batches.receive(packets[at : at + size], times[at : at + size])
     assert [shown(answer) for answer in found] == [shown(answer) for answer in want]
@@ -139,8 +139,8 @@ def test_batches_that_are_under_way(order):
     sad, other = (new_sad(outer, inner, beet) for _ in range(2))
     one = Inbound(sad)
     want = [shown(one.receive(packet)) for packets in some for packet in packets]
-    path = BatchInbound(Inbound(other), "cryptography")
-    lane, batches = InboundLane(path), [PacketBatch.of(packets) for packets in some]
+    path = InboundPipeline(Inbound(other), "cryptography")
+    lane, batches = InboundLane(path), [InboundBatch.of(packets) for packets in some]
     for batch in batches:
         lane.ahead(batch)
     settled, ended = iter(batches), iter(batches)
@@ -160,7 +160,7 @@ def test_kernels_run_what_comes_before_it():
     """Two rows are the kernels', and from the nested one on all are the reference path's."""
     outer, inner = gcm_sa(spi=1, key_byte=1), gcm_sa(spi=2, key_byte=2)
     packets = [chain(inner, numbers=(1,)), chain(outer, numbers=(1,)), chain(inner, outer, numbers=(2, 2))]
-    with BatchInbound(Inbound(new_sad(outer, inner)), "cryptography") as batches:
+    with InboundPipeline(Inbound(new_sad(outer, inner)), "cryptography") as batches:
         batches.receive(packets)
         assert dict(batches.alone) == {0: 1, 1: 1}
         batches.receive([chain(inner, numbers=(3,))])
@@ -169,7 +169,7 @@ def test_kernels_run_what_comes_before_it():
 
 def test_esp_for_another_host_stays_in_kernels():
     through, outer = gcm_sa("203.0.113.1", "203.0.113.2", 5, key_byte=5), gcm_sa(spi=1, key_byte=1)
-    with BatchInbound(Inbound(new_sad(outer)), "cryptography") as batches:
+    with InboundPipeline(Inbound(new_sad(outer)), "cryptography") as batches:
         answers = batches.receive([chain(through, outer, numbers=(n, n)) for n in range(1, 9)])
         assert [answer.inner for answer in answers if answer] == [chain(through, numbers=(n,)) for n in range(1, 9)]
         assert not batches.alone

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.stats import ENGINE_VERDICTS
 from espsim.core.address import parse_address
-from espsim.core.batch import PacketBatch
 from espsim.core.errors import InputError
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import NOT_ESP
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
@@ -74,7 +74,7 @@ def both(
     arrivals = list(zip(packets, times, outgoing, strict=True))
     want = [reference.receive(packet, now, outgoing=sent) for packet, now, sent in arrivals]
     found = []
-    with BatchInbound(one, engine, debug=True) as batches:
+    with InboundPipeline(one, engine, debug=True) as batches:
         for at in range(0, len(packets), cut):
             found += batches.receive(packets[at : at + cut], times[at : at + cut], outgoing[at : at + cut])
             if write_back:
@@ -297,8 +297,8 @@ def test_no_plaintext_of_a_packet_that_failed_its_icv_stays(engine):
     plain, hidden = ipv4(udp(b"for everyone to see")), ipv4(udp(secret * 3))
     packets = [Peer(sa).packet(n, plain) for n in (1 << 31, WRAP - 1, WRAP + 2000)]
     packets += [Peer(sa).packet(1001, hidden), Peer(sa).packet(1002, hidden)[:-1] + b"?"]
-    path = BatchInbound(Inbound(new_sad(sa, keep_window=True)), engine)
-    batch = PacketBatch.of(packets)
+    path = InboundPipeline(Inbound(new_sad(sa, keep_window=True)), engine)
+    batch = InboundBatch.of(packets)
     path.run(batch)
     assert batch.verdict.tolist() == [0, 0, 0, Verdict.INTEGRITY, Verdict.INTEGRITY]
     assert b"for everyone to see" in batch.arena.tobytes()
@@ -333,8 +333,8 @@ def test_what_the_reference_path_calls_no_esp_leaves_no_sa_in_the_row(counts):
     inbound = Inbound(new_sad(sa))
     if not counts:
         inbound.receive = lambda packet, now, outgoing, in_tcp: None  # type: ignore[method-assign, assignment, misc]
-    path = BatchInbound(inbound, "cryptography", debug=True)
-    batch = PacketBatch.of([Peer(sa).packet(1, ipv4(DATA))])
+    path = InboundPipeline(inbound, "cryptography", debug=True)
+    batch = InboundBatch.of([Peer(sa).packet(1, ipv4(DATA))])
     path.run(batch)
     assert (batch.verdict[0], batch.sa_index[0]) == ((Verdict.DELIVERED, 0) if counts else (NOT_ESP, -1))
     tally = InboundCounts(path.columns.entries)
@@ -352,25 +352,25 @@ def test_the_largest_packets_and_none():
     packets = [Peer(sa).packet(n, inner) for n in (1, 2)]
     assert len(packets[0]) > 65500
     both(lambda: new_sad(sa), packets, [0.0, 1.0])
-    assert BatchInbound(Inbound(new_sad())).receive([]) == []
-    assert shown(BatchInbound(Inbound(new_sad())).receive(packets[:1])[0])[0] is Verdict.NO_SA
+    assert InboundPipeline(Inbound(new_sad())).receive([]) == []
+    assert shown(InboundPipeline(Inbound(new_sad())).receive(packets[:1])[0])[0] is Verdict.NO_SA
 
 
 def test_rows_past_the_arena_and_rows_that_overlap():
     sa = gcm_sa()
     packet = Peer(sa).packet(1, ipv4(DATA))
-    path = BatchInbound(Inbound(new_sad(sa)))
+    path = InboundPipeline(Inbound(new_sad(sa)))
     arena = np.frombuffer(bytearray(packet), np.uint8)
     offset = np.array([0, 1, -1, 1 << 62, len(packet), 0], np.int64)
     length = np.array([len(packet), len(packet), 20, 20, 0, len(packet) - 1], np.int32)
-    batch = PacketBatch(arena, offset, length, np.zeros(6), np.zeros(6, np.uint32))
+    batch = InboundBatch(arena, offset, length, np.zeros(6), np.zeros(6, np.uint32))
     path.run(batch)
     header = Verdict.HEADER
     assert batch.verdict[:5].tolist() == [Verdict.DELIVERED, header, header, header, NOT_ESP]
     with pytest.raises(ValueError, match="one length"):
-        PacketBatch(arena, offset, length[:3], np.zeros(6), np.zeros(6, np.uint32))
+        InboundBatch(arena, offset, length[:3], np.zeros(6), np.zeros(6, np.uint32))
 
 
 def test_an_engine_that_is_not_there():
     with pytest.raises(InputError, match="no such engine"):
-        BatchInbound(Inbound(new_sad()), "abacus")
+        InboundPipeline(Inbound(new_sad()), "abacus")

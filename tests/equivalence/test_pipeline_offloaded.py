@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.device.order import BatchOffloaded
+from espsim.batch.device.order import OffloadedPipeline
 from espsim.batch.run.stats import InboundStats
 from espsim.core.errors import UnknownReached
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
@@ -88,7 +88,7 @@ def both(
     want = [one.receive(packet, now, outgoing=sent) for packet, now, sent in shown_as]
     found: list[Any] = []
     try:
-        with BatchOffloaded(other, engine, debug=True) as batches:
+        with OffloadedPipeline(other, engine, debug=True) as batches:
             for at in range(0, len(packets), cut):
                 found += batches.receive(packets[at : at + cut], times[at : at + cut], outgoing[at : at + cut])
     except UnknownReached as reached:
@@ -200,7 +200,7 @@ def test_counts_are_those_of_the_reference():
     want, found = InboundStats(), InboundStats()
     for packet, now in zip(packets, times, strict=True):
         want.count(one.receive(packet, now))
-    for answer in BatchOffloaded(other).receive(packets, times):
+    for answer in OffloadedPipeline(other).receive(packets, times):
         found.count(answer)
     assert found.as_dict() == want.as_dict()
     assert found.wrong_keys
@@ -208,7 +208,7 @@ def test_counts_are_those_of_the_reference():
 
 def test_the_device_may_change_between_batches():
     inbound = offloaded(two(4), SHAPES[ONE_SLOT](), 0, 0)
-    peer, path = Peer(two(4)[0][0]), BatchOffloaded(inbound)
+    peer, path = Peer(two(4)[0][0]), OffloadedPipeline(inbound)
     (answer,) = path.receive([peer.packet(1, ipv4(DATA))])
     assert answer is not None
     assert answer.device is DeviceOutcome.HIT
@@ -224,19 +224,19 @@ def test_the_device_may_change_between_batches():
 
 def test_what_is_not_public_stops_the_run():
     inbound = offloaded(two(4), load("intel-82599-linux"), 0, 0)
-    path = BatchOffloaded(inbound)
+    path = OffloadedPipeline(inbound)
     peer = Peer(two(4)[0][0])
     path.receive([peer.packet(1, ipv4(DATA))])
     one = OffloadedInbound(inbound.sad, Device(load("intel-iavf")))
     with pytest.raises(UnknownReached) as first:
         one.receive(peer.packet(2, ipv4(DATA)))
     with pytest.raises(UnknownReached) as second:
-        BatchOffloaded(one).receive([peer.packet(2, ipv4(DATA))])
+        OffloadedPipeline(one).receive([peer.packet(2, ipv4(DATA))])
     assert first.value.key == second.value.key
 
 
 def test_a_batch_without_packets():
-    path = BatchOffloaded(offloaded(two(4), SHAPES[ONE_SLOT](), 0, 0))
+    path = OffloadedPipeline(offloaded(two(4), SHAPES[ONE_SLOT](), 0, 0))
     assert path.receive([]) == []
     assert path.receive([ipv4(DATA)]) == [None]
 
@@ -269,7 +269,7 @@ def test_a_window_that_the_device_checks_is_never_linuxs_ring(model, kind, cut):
 def test_a_window_that_changes_hands_in_mid_run_keeps_what_it_has_seen():
     sa = gcm_sa(mode=Mode.TRANSPORT, window=100)
     inbound = OffloadedInbound(make([(sa, False)]), Device(BY_DEVICE))
-    peer, path = Peer(sa), BatchOffloaded(inbound)
+    peer, path = Peer(sa), OffloadedPipeline(inbound)
     (entry,) = inbound.sad
     found = path.receive([peer.packet(n, DATA, 17) for n in (7, 7, 150, 9)])
     inbound.offload(entry)

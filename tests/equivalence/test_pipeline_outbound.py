@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.aead.engine import EngineError
-from espsim.batch.inbound.order import BatchInbound
-from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.inbound.order import InboundPipeline
+from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
-from espsim.core.out_batch import OVERHEAD, OutBatch
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.outbound_batch import OVERHEAD, OutboundBatch
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Limits, Mode, ReplayState, SecurityAssociation, Selector
@@ -82,7 +82,7 @@ def both(
     )  # fmt: skip
     want = [reference.send(packet, now) for packet, now in zip(packets, times, strict=True)]
     found = []
-    with BatchOutbound(one, engine, debug=True) as batches:
+    with OutboundPipeline(one, engine, debug=True) as batches:
         for at in range(0, len(packets), cut):
             found += batches.send(packets[at : at + cut], times[at : at + cut])
             if write_back:
@@ -93,7 +93,7 @@ def both(
     # Only between SAs may the order of what a listener hears differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
     if handed is not None:
-        sealed = Counter(s.entry.sa_index for s in want if s and s.entry and s.verdict is OutVerdict.SEALED)
+        sealed = Counter(s.entry.sa_index for s in want if s and s.entry and s.verdict is OutboundVerdict.SEALED)
         handed.append(sum(0 < alone < sealed[index] for index, alone in batches.alone.items()))
     return want
 
@@ -134,7 +134,7 @@ def test_equal_where_each_thing_happens_to_what_is_too_long(cut):
     sas = gcm_sa(selector=Selector(parse_address("10.0.0.0"), 8)), gcm_sa("2001:db8::1", "2001:db8::2", 2)
     packets = [*four, *six, tcp, *four, *six]
     sent = both(lambda: new_sad(*sas), packets, cut=cut, mtu=1400, keeps_mtu=True)
-    assert {s.verdict for s in sent} == {OutVerdict.SEALED, OutVerdict.PMTU, OutVerdict.PMTU_SENDER}
+    assert {s.verdict for s in sent} == {OutboundVerdict.SEALED, OutboundVerdict.PMTU, OutboundVerdict.PMTU_SENDER}
     assert sum(bool(s.pieces) for s in sent) == 2
     assert [len(s.also) for s in sent if s.also] == [2, 1, 2, 1]
 
@@ -193,10 +193,10 @@ def test_what_is_sealed_opens_again(engine, mode, encap_, flags):
         for family, bits, src, dst in ((4, 32, "10.1.0.1", "10.2.0.1"), (6, 128, "2001:db8:1::1", "2001:db8:2::1"))
     ]  # fmt: skip
     for pair in zip(chosen[::2], chosen[1::2], strict=True):
-        with BatchOutbound(Outbound(new_sad(*pair), os.urandom), engine) as sender:
+        with OutboundPipeline(Outbound(new_sad(*pair), os.urandom), engine) as sender:
             sent = sender.send(CLEAR * 2)
         packets = [s.packet for s in sent if s is not None and s.packet is not None]
-        hearing = BatchInbound(Inbound(new_sad(*pair)), engine)
+        hearing = InboundPipeline(Inbound(new_sad(*pair)), engine)
         heard = hearing.receive(packets)
         assert [h.verdict for h in heard if h is not None] == [Verdict.DELIVERED] * 12
         assert [h.inner for h in heard if h is not None] == CLEAR * 2
@@ -253,7 +253,7 @@ def test_an_iv_is_never_used_twice_whichever_path_seals():
         one = Outbound(new_sad(sa), os.urandom)
         packets: list[Any] = [one.send(V4)]
         for _ in range(3):
-            with BatchOutbound(one) as batches:
+            with OutboundPipeline(one) as batches:
                 packets += batches.send([V4] * 20)
                 packets += batches.send([V6] * 20)
             packets.append(one.send(V4))
@@ -267,7 +267,7 @@ def test_an_iv_is_never_used_twice_whichever_path_seals():
 
 def test_every_sa_has_a_mask_of_its_own():
     sad = new_sad(*(gcm_sa(spi=n, selector=Selector(dst=bytes((10, 2, 0, n)), dst_prefix=32)) for n in range(1, 9)))
-    with BatchOutbound(Outbound(sad, os.urandom)) as batches:
+    with OutboundPipeline(Outbound(sad, os.urandom)) as batches:
         sent = batches.send([ipv4(b"", dst=f"10.2.0.{n}") for n in range(1, 9)])
     ivs = {s.packet[28:36] for s in sent if s is not None and s.packet is not None}
     assert len(ivs) == 8
@@ -307,10 +307,10 @@ def test_no_tie_with_an_sa_that_is_gone(cut):
 
 def alone(*chosen: SecurityAssociation) -> list[bool]:
     """Who is the reference path's before a batch in which a limit of five packets may be met, and not before less."""
-    columns = BatchOutbound(Outbound(new_sad(*chosen), constant), "cryptography").columns
-    columns.begin(OutBatch.of([V4] * 4))
+    columns = OutboundPipeline(Outbound(new_sad(*chosen), constant), "cryptography").columns
+    columns.begin(OutboundBatch.of([V4] * 4))
     assert ONE_BY_ONE not in columns.standing.tolist()
-    columns.begin(OutBatch.of([V4] * 5))
+    columns.begin(OutboundBatch.of([V4] * 5))
     return [standing == ONE_BY_ONE for standing in columns.standing.tolist()]
 
 
@@ -331,8 +331,8 @@ def test_who_goes_one_by_one():
 
 def test_sealed_packets_of_both_paths_are_in_one_arena():
     sad = new_sad(gcm_sa(limits=Limits(hard_packets=3)), gcm_sa(spi=9, selector=Selector(proto=1)))
-    path = BatchOutbound(Outbound(sad, constant))
-    batch = OutBatch.of([V4, ipv4(bytes(8), proto=1), ipv4(bytes(900))])
+    path = OutboundPipeline(Outbound(sad, constant))
+    batch = OutboundBatch.of([V4, ipv4(bytes(8), proto=1), ipv4(bytes(900))])
     path.run(batch)
     sealed = [batch.sealed_packet(row) for row in range(3)]
     assert [s.packet for s in path.answers(batch) if s is not None] == sealed
@@ -357,40 +357,40 @@ def test_the_largest_packets(mode, suite, v4):
         sa = replace(gcm_sa(*ends, mode=mode, encap=encap_), algorithms=SUITES[suite])
         sent = both(lambda sa=sa: new_sad(sa), largest(v4), cut=100)
         verdicts = [key for key, _ in itertools.groupby(s.verdict for s in sent)]
-        assert verdicts == [OutVerdict.SEALED, OutVerdict.TOO_BIG]
+        assert verdicts == [OutboundVerdict.SEALED, OutboundVerdict.TOO_BIG]
 
 
 def test_no_packets_and_no_sas():
-    path = BatchOutbound(Outbound(new_sad(), constant))
+    path = OutboundPipeline(Outbound(new_sad(), constant))
     assert path.send([]) == []
     assert [shown(s) for s in path.send([V4, b"", b"\x00", V6[:39]])] == [
-        (OutVerdict.NO_SA, "XfrmOutNoStates", None, None, None, (), []), None, None, None
+        (OutboundVerdict.NO_SA, "XfrmOutNoStates", None, None, None, (), []), None, None, None
     ]  # fmt: skip
     assert not path.ambiguous
-    assert BatchOutbound(Outbound(new_sad(gcm_sa()), constant)).send([]) == []
+    assert OutboundPipeline(Outbound(new_sad(gcm_sa()), constant)).send([]) == []
 
 
 def test_rows_past_the_arena_and_rows_that_overlap():
-    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+    path = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant))
     arena, size = np.frombuffer(bytearray(V4), np.uint8), len(V4)
     offset = np.array([0, 1, -1, 1 << 62, size, 0, 3] * 9, np.int64)
     length = np.array([size, size, 20, 20, 0, size - 1, -5] * 9, np.int32)
-    batch = OutBatch(arena, offset, length, np.zeros(63))
+    batch = OutboundBatch(arena, offset, length, np.zeros(63))
     path.run(batch)
     assert batch.verdict.tolist() == [0, NOT_IP, NOT_IP, NOT_IP, NOT_IP, 0, NOT_IP] * 9
     assert arena.tobytes() == V4
     with pytest.raises(ValueError, match="one length"):
-        OutBatch(arena, offset, length[:3], np.zeros(63))
+        OutboundBatch(arena, offset, length[:3], np.zeros(63))
 
 
 def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
-    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+    path = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant))
     room = np.full(len(V4) + OVERHEAD, 0x5A, np.uint8)
-    batch = OutBatch.of([V4], out=room)
+    batch = OutboundBatch.of([V4], out=room)
     path.run(batch)
     assert batch.out is room
     assert len(batch.sealed_packet(0)) <= batch.out_end <= len(room)
-    larger = OutBatch.of([V4, V4, V4], out=room)
+    larger = OutboundBatch.of([V4, V4, V4], out=room)
     path.run(larger)
     assert len(larger.out) > len(room)
     part = larger.head(2)
@@ -404,22 +404,22 @@ def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
 def test_overhead_is_room_enough(chosen, traffic):
     """What callers reckon with who give an arena."""
     chosen = [replace(sa, limits=Limits()) for sa in chosen]
-    path = BatchOutbound(Outbound(make(chosen), constant, mtu=1500))
-    batch = OutBatch.of([packet for packet, _ in traffic])
+    path = OutboundPipeline(Outbound(make(chosen), constant, mtu=1500))
+    batch = OutboundBatch.of([packet for packet, _ in traffic])
     path.run(batch)
     least = 1500 if any(sa.tfcpad for sa in chosen) else 0
     assert batch.out_end <= int((np.maximum(batch.length, least) + OVERHEAD).sum())
 
 
 def test_a_batch_may_run_again_with_other_packets():
-    path = BatchOutbound(Outbound(new_sad(gcm_sa(limits=Limits())), constant), "cryptography")
-    batch = OutBatch.of([V4, bytes(len(V4)), V4])
+    path = OutboundPipeline(Outbound(new_sad(gcm_sa(limits=Limits())), constant), "cryptography")
+    batch = OutboundBatch.of([V4, bytes(len(V4)), V4])
     path.run(batch)
     first = path.answers(batch)
     batch.arena[:] = np.frombuffer(bytes(len(V4)) + V4 + V4, np.uint8)
     path.run(batch)
     second = path.answers(batch)
-    fresh = BatchOutbound(Outbound(new_sad(gcm_sa()), constant), "cryptography")
+    fresh = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant), "cryptography")
     fresh.send([V4, bytes(len(V4)), V4])
     assert [shown(s) for s in second] == [shown(s) for s in fresh.send([bytes(len(V4)), V4, V4])]
     assert [s and s.seq64 for s in first] == [1, None, 2]
@@ -427,11 +427,11 @@ def test_a_batch_may_run_again_with_other_packets():
 
 def test_an_engine_that_is_not_there():
     with pytest.raises(InputError, match="no such engine"):
-        BatchOutbound(Outbound(new_sad(), constant), "abacus")
+        OutboundPipeline(Outbound(new_sad(), constant), "abacus")
 
 
 def test_an_engine_that_breaks_down():
-    path = BatchOutbound(Outbound(new_sad(gcm_sa()), constant))
+    path = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant))
 
     class Broken:
         def seal(self, arena, esp, end, slot, seq64, result):
@@ -445,7 +445,7 @@ def test_an_engine_that_breaks_down():
 def test_windows_stay_as_they_are():
     """An SA may be used both ways; sealing moves no window."""
     sad: Sad = new_sad(gcm_sa())
-    with BatchOutbound(Outbound(sad, constant)) as path:
+    with OutboundPipeline(Outbound(sad, constant)) as path:
         path.send([V4] * 5)
     (entry,) = sad
     assert (entry.oseq, entry.window.top, entry.stats.replay) == (5, 0, 0)
@@ -454,7 +454,7 @@ def test_windows_stay_as_they_are():
 def test_an_sa_that_was_used_the_other_way_first():
     sad: Sad = new_sad(gcm_sa())
     (entry,) = sad
-    with BatchOutbound(Outbound(sad, constant)) as path:
+    with OutboundPipeline(Outbound(sad, constant)) as path:
         path.send([V4], 5.0)
-        entry.used = 3.0  # BatchInbound has written back
+        entry.used = 3.0  # InboundPipeline has written back
     assert (entry.used, entry.packets) == (3.0, 1)

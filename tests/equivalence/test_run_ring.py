@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run import ring as run_ring
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
@@ -91,7 +91,7 @@ def test_windows_around_a_wrap_in_ranges(folder, workers, starts, size, steps, r
     sad, other = (new_sad(*sas, keep_window=True) for _ in range(2))
     one = Inbound(sad)
     want = [shown(one.receive(packet, n / 100)) for n, packet in enumerate(packets)]
-    lane = InboundLane(BatchInbound(Inbound(other), engine))
+    lane = InboundLane(InboundPipeline(Inbound(other), engine))
     with pytest.MonkeyPatch.context() as patch, open_batches(path) as reader:
         cut(patch, rows)
         found = collect(reader, lane, workers, lambda piece: list(map(shown, lane.path.answers(piece.batch))))
@@ -103,7 +103,7 @@ def test_a_file_is_handed_out_in_ranges(tmp_path, phases, monkeypatch):
     cut(monkeypatch, 10)
     sas = some_sas()
     path = written(tmp_path / "in.pcap", [Peer(sas[n % 4]).packet(n + 1, ipv4(bytes(40))) for n in range(200)])
-    lane = InboundLane(BatchInbound(Inbound(new_sad(*sas))))
+    lane = InboundLane(InboundPipeline(Inbound(new_sad(*sas))))
     counts = InboundCounts(lane.entries, shared_zeros)
 
     def facts(piece):
@@ -215,7 +215,7 @@ def test_a_worker_that_is_killed_in_a_range(tmp_path, monkeypatch):
         if piece.frames[0] > 150:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    lane = InboundLane(BatchInbound(Inbound(new_sad(*sas))))
+    lane = InboundLane(InboundPipeline(Inbound(new_sad(*sas))))
     with open_batches(path) as reader, pytest.raises(WorkerLost, match="was killed by signal 9 before its work"):
         collect(reader, lane, 3, facts)
 

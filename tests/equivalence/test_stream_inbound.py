@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import InboundStats
@@ -50,7 +50,7 @@ def by_reference(path, sad, own_traffic=False):
 
 
 def in_batches(path, sad, workers, own_traffic=False):
-    batches = BatchInbound(Inbound(sad, own_traffic=own_traffic), "cryptography")
+    batches = InboundPipeline(Inbound(sad, own_traffic=own_traffic), "cryptography")
     lane = InboundLane(batches)
     counts = InboundCounts(batches.columns.entries, shared_zeros)
 
@@ -156,7 +156,7 @@ def test_what_was_whole_of_a_cut_capture_comes_before_the_error(tmp_path, worker
     (tmp_path / "in.pcap").write_bytes(data[:-3])
     sad = some_sad()
     with open_batches(path) as reader, pytest.raises(CaptureCut):
-        collect(reader, InboundLane(BatchInbound(Inbound(sad))), workers, lambda piece: None)
+        collect(reader, InboundLane(InboundPipeline(Inbound(sad))), workers, lambda piece: None)
     assert sum(entry.packets for entry in sad) == 99
 
 
@@ -174,7 +174,7 @@ def test_the_first_frame_is_told_before_anything_runs(tmp_path):
             heard.append(now)
 
         with open_batches(path) as reader:
-            lane = InboundLane(BatchInbound(Inbound(sad)))
+            lane = InboundLane(InboundPipeline(Inbound(sad)))
             (verdicts,) = collect(reader, lane, workers, lambda piece: piece.batch.verdict.tolist(), begin)
         assert (heard, verdicts) == ([1000.5], [0, 0])
 
@@ -190,7 +190,7 @@ def test_no_failed_plaintext_in_shared_memory(tmp_path):
         return piece.batch.verdict.tolist(), secret in piece.batch.arena.tobytes()
 
     with open_batches(path) as reader:
-        assert collect(reader, InboundLane(BatchInbound(Inbound(some_sad()))), 2, facts) == [([13], False)]
+        assert collect(reader, InboundLane(InboundPipeline(Inbound(some_sad()))), 2, facts) == [([13], False)]
 
 
 def test_a_worker_that_is_lost_ends_the_run(tmp_path):
@@ -205,4 +205,4 @@ def test_a_worker_that_is_lost_ends_the_run(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         cut(patch, 10)
         with open_batches(path) as reader, pytest.raises(WorkerFailedError, match="of 2 failed: MemoryError"):
-            collect(reader, Dying(BatchInbound(Inbound(some_sad()))), 2, lambda piece: None)
+            collect(reader, Dying(InboundPipeline(Inbound(some_sad()))), 2, lambda piece: None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.outbound.order import OutboundPipeline
 from espsim.batch.run.capture import run
 from espsim.batch.run.lanes import OutboundLane
 from espsim.batch.run.stats import OutboundStats
@@ -36,7 +36,7 @@ def by_reference(path, out, sad, mtu):
 
 
 def in_batches(path, out, sad, mtu, workers):
-    lane, epochs = OutboundLane(BatchOutbound(Outbound(sad, constant, mtu=mtu), "cryptography")), Epochs()
+    lane, epochs = OutboundLane(OutboundPipeline(Outbound(sad, constant, mtu=mtu), "cryptography")), Epochs()
     with open_batches(path) as reader, BatchWriter(out) as writer:
         taker = SealedTaker(lane, epochs, writer, lambda at: None, several=workers > 1)
         run(reader, lane, taker, Way(workers))

@@ -8,7 +8,7 @@ import pytest
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import format_address, parse_address
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
@@ -129,7 +129,7 @@ def test_scapy_opens_what_we_seal(suite, mode, outer, inner, esn, nat_t):
         packet = clear(size)
         sent = outbound.send(packet)
         assert sent is not None
-        assert sent.verdict is OutVerdict.SEALED
+        assert sent.verdict is OutboundVerdict.SEALED
         assert sent.packet is not None
         opened = theirs.decrypt((IP if outer == 4 else IPv6)(sent.packet))
         assert bytes(opened) == packet, format_address(sa.dst)

@@ -72,7 +72,7 @@ TARGETS = (
         (_EQUIVALENCE + "test_kernel_lookup.py",),
     ),
     Target(
-        "stages: what each may write", "espsim/batch/rule.py", ("REDO", "in_order", "checked"),
+        "stages: what each may write", "espsim/batch/stages.py", ("REDO", "in_order", "checked"),
         ("tests/unit/batch/test_rule.py",),
     ),
     Target(

@@ -21,14 +21,14 @@ from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.jit.memory import zeros
 
 GONE = -2
-"""Instead of a row of SadColumns: the device found the context of an SA that has left them."""
+"""Instead of a row of InboundColumns: the device found the context of an SA that has left them."""
 
 USE, SOFTWARE, DROP, FAIL_FLAG = range(4)
 """`DeviceRows.action`: what the device does with a packet."""
 
 
 class Packets(Protocol):
-    """The columns of packets that a device can see (`core.batch.PacketBatch` has them)."""
+    """The columns of packets that a device can see (`core.batch.InboundBatch` has them)."""
 
     spi: U32
     family: U8
@@ -64,7 +64,7 @@ class PacketColumns:
 
 @dataclass(slots=True)
 class DeviceRows:
-    """A device's answers. `sa_index`: a row of SadColumns, GONE, or -1 for none. `step`: an end of steps.py.
+    """A device's answers. `sa_index`: a row of InboundColumns, GONE, or -1 for none. `step`: an end of steps.py.
 
     `reached`: offload.device.Reached as a number. `action`: USE, SOFTWARE, DROP or FAIL_FLAG.
     """

@@ -24,7 +24,6 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO
 from espsim.batch.aggregated import TunnelsLike
-from espsim.batch.columns import SadColumns
 from espsim.batch.device import replay as device_replay
 from espsim.batch.device.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
 from espsim.batch.device.snapshot import device_columns
@@ -32,14 +31,15 @@ from espsim.batch.device.steps import ASK
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.columns import InboundColumns
 from espsim.batch.inbound.lookup import usable
 from espsim.batch.inbound.nested import HANDED_OVER
-from espsim.batch.inbound.order import BatchInbound, Stages
-from espsim.batch.rule import Stage
+from espsim.batch.inbound.order import InboundPipeline, Stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
+from espsim.batch.stages import Stage
 from espsim.core.answers import Received
 from espsim.core.arrays import I32, I64, U8, Bools
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import CUT, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN
 from espsim.core.verdict import Surfacing, Verdict
 from espsim.offload import outcome
@@ -73,8 +73,8 @@ class OffloadedPath(Protocol):
         """The SA of a context that the device has, or had."""
 
 
-class BatchOffloaded(BatchInbound):
-    """A device and the software path in batches: `BatchInbound` over an `OffloadedInbound`, with its methods.
+class OffloadedPipeline(InboundPipeline):
+    """A device and the software path in batches: `InboundPipeline` over an `OffloadedInbound`, with its methods.
 
     Nothing else may change the SAD or the device between the first batch and `close`; `refresh` follows a change of the
     device. All packets come by port 0. UnknownReached: a packet's answer is not public.
@@ -85,7 +85,7 @@ class BatchOffloaded(BatchInbound):
 
     def __init__(self, one: OffloadedPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         super().__init__(one, engine, debug=debug)
-        self._beside: WeakKeyDictionary[PacketBatch, _Beside] = WeakKeyDictionary()
+        self._beside: WeakKeyDictionary[InboundBatch, _Beside] = WeakKeyDictionary()
         self.refresh()
 
     def refresh(self) -> None:
@@ -93,18 +93,18 @@ class BatchOffloaded(BatchInbound):
         self.columns.renew_windows()
         self._hardware = device_columns(self.one.device, self.columns.rows)
 
-    def _stages(self, batch: PacketBatch) -> Stages:
+    def _stages(self, batch: InboundBatch) -> Stages:
         beside = self._beside.get(batch)
         if beside is None:
             beside = self._beside[batch] = _Beside(self.one.device, self._hardware, len(batch))
         return beside.stages()
 
-    def run(self, batch: PacketBatch) -> None:
+    def run(self, batch: InboundBatch) -> None:
         """Fill a batch's columns; `sa_index` is the SA whose context was used."""
         self._beside.pop(batch, None)
         super().run(batch)
 
-    def _one_by_one(self, batch: PacketBatch, row: int) -> None:
+    def _one_by_one(self, batch: InboundBatch, row: int) -> None:
         beside = self._beside[batch]
         outgoing, in_tcp = (bool(batch.link[row] & bit) for bit in (OUTGOING, IN_TCP))
         answer = self.ask_one(batch.packet(row), float(batch.time[row]), outgoing=outgoing, in_tcp=in_tcp)
@@ -113,16 +113,16 @@ class BatchOffloaded(BatchInbound):
         own = None if answer is None else answer.entry
         beside.own[row] = -1 if own is None else self.columns.rows.get(own.sa_index, -1)
 
-    def nested_in(self, batch: PacketBatch) -> Mapping[int, Received[SadEntry]]:
-        """As BatchInbound."""
+    def nested_in(self, batch: InboundBatch) -> Mapping[int, Received[SadEntry]]:
+        """As InboundPipeline."""
         asked = self._beside[batch].asked.items()
         return {row: answer for row, answer in asked if answer is not None and answer.around is not None}
 
-    def own_of(self, batch: PacketBatch) -> I32:
-        """As BatchInbound."""
+    def own_of(self, batch: InboundBatch) -> I32:
+        """As InboundPipeline."""
         return self._beside[batch].own
 
-    def beside(self, batch: PacketBatch) -> tuple[I64, I64, Collection[int]]:
+    def beside(self, batch: InboundBatch) -> tuple[I64, I64, Collection[int]]:
         """(own SA, what the device did, the rows that went one by one) of a batch that has run.
 
         What it did is a number: action | reached << 4 | shadowed << 8.
@@ -137,7 +137,7 @@ class BatchOffloaded(BatchInbound):
         row = self.columns.rows.get(sa_index)
         return self.one.context(sa_index) if row is None else self.columns.entries[row]
 
-    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
+    def answers(self, batch: InboundBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The answers of a batch that has run, or of some rows."""
         beside = self._beside[batch]
         found = super().answers(batch, rows)
@@ -166,7 +166,7 @@ class BatchOffloaded(BatchInbound):
         if action != SOFTWARE:
             answer.surfacing, answer.counter = outcome.refused(self.one.device, dropped=action == DROP)
 
-    def _put(self, batch: PacketBatch, row: int, answer: Received[SadEntry] | None) -> None:
+    def _put(self, batch: InboundBatch, row: int, answer: Received[SadEntry] | None) -> None:
         """Write the reference path's answer into the columns. `sa_index` of an SA that has left the SAD is -1."""
         batch.verdict[row] = NOT_ESP if answer is None else answer.verdict
         batch.sa_index[row] = -1
@@ -201,7 +201,7 @@ class _Beside:
         self._device = device
         self._tables = tables
 
-    def stages(self) -> tuple[Stage[PacketBatch, SadColumns], ...]:
+    def stages(self) -> tuple[Stage[InboundBatch, InboundColumns], ...]:
         """The stages in their order, with those that a device changes."""
         return (
             parse.STAGE,
@@ -217,7 +217,7 @@ class _Beside:
             replace(count.STAGE, run=self.count),
         )
 
-    def look(self, batch: PacketBatch, columns: SadColumns) -> None:
+    def look(self, batch: InboundBatch, columns: InboundColumns) -> None:
         """The software lookup, the device's, and which of the two SAs opens a packet (RFC 4303 3.4.2).
 
         1. The software lookup gives every packet its own SA; the device answers for every row.
@@ -246,7 +246,7 @@ class _Beside:
             nobody = self._device.replay_checked_by == "nobody"
             self.order[use] = device_replay.NOBODY if nobody else device_replay.ICV_FIRST
 
-    def _lend(self, columns: SadColumns, esp: Bools, use: Bools) -> Bools:
+    def _lend(self, columns: InboundColumns, esp: Bools, use: Bools) -> Bools:
         """The packets whose own SA belongs to the reference path. It takes over the SAs that they use."""
         lent: set[int] = set()
         while True:
@@ -265,15 +265,15 @@ class _Beside:
             columns.write_back()  # which makes `begin` read lifetimes again
         return alone
 
-    def check(self, batch: PacketBatch, columns: SadColumns) -> None:
+    def check(self, batch: InboundBatch, columns: InboundColumns) -> None:
         """RFC 4303 3.4.3. What a device decrypts is opened, whatever the window says now."""
         replay.check(batch, columns)
         batch.replay[self.order != device_replay.WINDOW_FIRST] = 0
 
-    def settle(self, batch: PacketBatch, columns: SadColumns) -> None:
+    def settle(self, batch: InboundBatch, columns: InboundColumns) -> None:
         """As batch/inbound/replay.py, each row in its own order."""
 
-        def go_on(rows: PacketBatch, first: int) -> int:
+        def go_on(rows: InboundBatch, first: int) -> int:
             return device_replay.advance(
                 first, self.order[: len(rows)], rows.sa_index, rows.seq, rows.flags, rows.opened,
                 columns.shape, columns.bits, columns.own.sent, rows.seq64, rows.replay, rows.verdict,
@@ -281,7 +281,7 @@ class _Beside:
 
         replay.settle_by(go_on, batch, columns, wary=True)
 
-    def count(self, batch: PacketBatch, columns: SadColumns) -> None:
+    def count(self, batch: InboundBatch, columns: InboundColumns) -> None:
         """As batch/inbound/count.py, for the SAs whose contexts were used."""
         device_replay.tally(
             batch.verdict, self.order, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64),

@@ -2,7 +2,7 @@
 
     columns = device_columns(device, {sa_index: row})    after device.add(sa_index, sa) for every SA
     rows = DeviceRows.of(len(packets.spi))               memory for the answers
-    hardware(packets, columns, rows)                     `packets`: a parsed PacketBatch, or PacketColumns
+    hardware(packets, columns, rows)                     `packets`: a parsed InboundBatch, or PacketColumns
 
 What this does not do: where a model says "unknown", nothing is laid out; the device answers row by row.
 """

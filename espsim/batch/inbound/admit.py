@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.batch.outbound.policy import ports_of, upper
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, U64, Int
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, POLICY
 from espsim.jit.bytes import be32, be64
 from espsim.jit.compiling import inlined, kernel
 from espsim.sad.association import Selector
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW, PORTS, VALUES = range(6)
 FAMILIES = 10
@@ -102,7 +102,7 @@ def selector_words(selector: Selector) -> tuple[int, ...]:
     return (*masks, ports, *values, wanted, families, 0)
 
 
-def admit(batch: PacketBatch, columns: SadColumns) -> None:
+def admit(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4301 5.2 step 4: the SA's selector must take the inner packet."""
     if len(columns.selectors):
         admit_rows(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
     BLOCKED,
     DELIVERED,
@@ -32,7 +32,7 @@ from espsim.jit.compiling import kernel
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 AHEAD = 16
 """Rows between the prefetch of a cache line and its use."""
@@ -75,7 +75,7 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
             counts[sa, USED], counts[sa, SINCE] = IN_RUN, time[i]
 
 
-def count(batch: PacketBatch, columns: SadColumns) -> None:
+def count(batch: InboundBatch, columns: InboundColumns) -> None:
     """Packets, bytes, refusals and first use of every SA."""
     tally(batch.verdict, batch.flags, batch.sa_index, batch.payload, batch.time.view(np.int64), columns.counts)
 

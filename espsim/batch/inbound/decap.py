@@ -5,7 +5,7 @@
 
 What this does not do: it does not judge the trailer (trailer.py) or selectors (admit.py), checks and sets no checksum
 of TCP or UDP inside, and touches no byte outside a packet's own row. Rows of SAs in mode BEET or IPTFS never come here:
-the reference path takes them (batch/columns.py).
+the reference path takes them (batch/inbound/columns.py).
 Sources: RFC 4301 5.1.2 and 5.2, RFC 6040 4.2, RFC 1624 3; Linux net/xfrm/xfrm_input.c.
 """
 
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
     DELIVERED,
     ECN,
@@ -31,7 +31,7 @@ from espsim.jit.bytes import be16, fold, put16
 from espsim.jit.compiling import inlined, kernel
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 TUNNEL, DSCP, NO_ECN, BY_NEXT_HEADER = np.uint8(1), np.uint8(2), np.uint8(4), np.uint8(8)
 RFC_6040 = np.uint8(16)
@@ -148,7 +148,7 @@ def decap_rows(
         inner_at[i], inner_length[i] = at, size
 
 
-def decap(batch: PacketBatch, columns: SadColumns) -> None:
+def decap(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4301 5.2 without the SA's selector, which `admit` judges."""
     decap_rows(
         batch.arena, batch.offset, batch.where, batch.family, batch.tos, batch.sa_index, columns.form,

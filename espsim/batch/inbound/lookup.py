@@ -37,9 +37,9 @@ from espsim.batch.inbound.triple import (
     bucket4,
     bucket6,
 )
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, U8, U32, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, ENCAP_MISMATCH, NO_SA, OUTGOING, OWN, PROTO_ESP
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
@@ -47,7 +47,7 @@ from espsim.sad.sad import Sad
 from espsim.sad.sent import sent_under
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 
 AHEAD = 32
@@ -188,7 +188,7 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
             verdict[i] = ENCAP_MISMATCH
 
 
-def lookup(batch: PacketBatch, columns: SadColumns) -> None:
+def lookup(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4303 3.4.2, and xfrm_input's checks of the SA found. ONE_BY_ONE where the reference path has that SA."""
     if columns.asked is not None:
         _by_policy(batch, columns, columns.asked)
@@ -204,7 +204,7 @@ def lookup(batch: PacketBatch, columns: SadColumns) -> None:
 STAGE = Stage("lookup", lookup, frozenset({"sa_index"}))
 
 
-def _by_policy(batch: PacketBatch, columns: SadColumns, sad: Sad) -> None:
+def _by_policy(batch: InboundBatch, columns: InboundColumns, sad: Sad) -> None:
     """An SPI policy with a lookup of its own finds the SA of each row."""
     batch.sa_index[:] = -1
     for row in np.flatnonzero(batch.verdict == 0).tolist():

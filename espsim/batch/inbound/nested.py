@@ -9,7 +9,7 @@ come to that SA by themselves (reference/nested.py). Kernels settle rows before 
    of those that were opened is put back.
 
 `alone` (uint8, 2; a column of the SAs) tells all workers. HANDED_OVER is set by `settle`. COUNTED is set when all that
-the kernels counted before is complete; then the SAs' state is written back, once (`BatchInbound.ask_one`).
+the kernels counted before is complete; then the SAs' state is written back, once (`InboundPipeline.ask_one`).
 
 The kernel `find_esp` looks at each payload, and may name a row that holds no ESP for this host; the reference path
 decides about that row. So without ESP in ESP, and with ESP that passes through to another host, the cost is one look at
@@ -27,7 +27,7 @@ import numpy as np
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, TUNNEL
 from espsim.batch.inbound.open import close_row
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
     DELIVERED,
     HANDED,
@@ -50,7 +50,7 @@ from espsim.jit.compiling import kernel
 from espsim.sad.association import SecurityAssociation
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 
 HANDED_OVER, COUNTED = 0, 1
@@ -106,7 +106,7 @@ def find_esp(
     return -1
 
 
-def first_of(batch: PacketBatch, columns: SadColumns, *, wary: bool = False) -> int:
+def first_of(batch: InboundBatch, columns: InboundColumns, *, wary: bool = False) -> int:
     """The first row that the reference path runs with all after it; the batch's length: there is none.
 
     `wary`: take any row of the reference path, because a device may open it under any SA.
@@ -128,14 +128,14 @@ def first_of(batch: PacketBatch, columns: SadColumns, *, wary: bool = False) -> 
     return end
 
 
-def _find(batch: PacketBatch, columns: SadColumns, first: int) -> int:
+def _find(batch: InboundBatch, columns: InboundColumns, first: int) -> int:
     return find_esp(
         first, batch.arena, batch.plain_at, batch.payload, batch.next_header, batch.family, batch.sa_index,
         columns.form, columns.ports, batch.opened, batch.verdict,
     )  # fmt: skip
 
 
-def holds(batch: PacketBatch, columns: SadColumns, row: int) -> bool:
+def holds(batch: InboundBatch, columns: InboundColumns, row: int) -> bool:
     """Whether a row was opened and holds ESP for this host."""
     if columns.nested is None or batch.opened[row] != DELIVERED:
         return False
@@ -146,7 +146,7 @@ def holds(batch: PacketBatch, columns: SadColumns, row: int) -> bool:
     return columns.nested.holds_another(sa, batch.packet(row), payload, following, own, outgoing)
 
 
-def hand_over(batch: PacketBatch, columns: SadColumns, first: int) -> None:
+def hand_over(batch: InboundBatch, columns: InboundColumns, first: int) -> None:
     """Give the reference path all rows from `first` on that have no verdict, with the bytes that they came with."""
     if first == len(batch):
         return

@@ -20,9 +20,9 @@ import numpy as np
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engine import EngineError
 from espsim.aead.suites import pack_seq_hi
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
     BROKEN,
     CUT,
@@ -37,7 +37,7 @@ from espsim.core.verdict import Verdict
 from espsim.jit.compiling import kernel
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 IV, ICV = 0, 1
 """Columns of `extent`."""
@@ -71,7 +71,7 @@ def aim(
 _BROKEN = bytes([BROKEN])
 
 
-def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
+def open_rows(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4303 3.4.4. EngineError: the engine's library failed; no packet can cause that."""
     aim(
         batch.verdict, batch.replay, batch.flags, batch.offset, batch.where, batch.sa_index, columns.extent,
@@ -84,7 +84,7 @@ def open_rows(batch: PacketBatch, columns: SadColumns) -> None:
 STAGE = Stage("open", open_rows, frozenset({"esp_at", "end_at", "plain_at", "plain_length", "opened"}), objects=False)
 
 
-def open_again(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
+def open_again(batch: InboundBatch, columns: InboundColumns, row: int, number: int) -> None:
     """Open one row under its present seq64. `number` is the seq64 that it had before.
 
     A row that opened under `number` cannot open under another one, because an ICV fits one number: it is INTEGRITY, and
@@ -105,7 +105,7 @@ def open_again(batch: PacketBatch, columns: SadColumns, row: int, number: int) -
     _refuse_broken(batch.opened[this])
 
 
-def close_row(batch: PacketBatch, columns: SadColumns, row: int, number: int) -> None:
+def close_row(batch: InboundBatch, columns: InboundColumns, row: int, number: int) -> None:
     """Write ciphertext over a row's plaintext; zeros where the keys are not known (a benchmark without `entries`).
 
     The ICV still lies after it. `number`: the seq64 under which the row was opened, because it is an implicit IV

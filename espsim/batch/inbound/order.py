@@ -20,7 +20,7 @@ opened again, because its ICV covers that half (replay.py says when, window.py h
 It gives the reference path's answers, packet for packet, for any cut into batches. The reference path itself judges:
 
     SAs that could reach a limit in this batch              batch/lifetimes.py
-    SAs in mode BEET or IPTFS                               batch/columns.py, batch/aggregated.py
+    SAs in mode BEET or IPTFS                               batch/inbound/columns.py, batch/aggregated.py
     all rows from the first packet that holds ESP in ESP    nested.py
 
 Their rows go through it in order of arrival, after the kernels'. That is sound because SAs share no state except
@@ -43,17 +43,17 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.aggregated import Aggregated, TunnelsLike
-from espsim.batch.columns import SadColumns
 from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
+from espsim.batch.inbound.columns import InboundColumns
 from espsim.batch.inbound.nested import COUNTED, HANDED_OVER, NestedLike
-from espsim.batch.rule import Stage, in_order, run_stages
 from espsim.batch.run.stats import ENGINE_VERDICTS
+from espsim.batch.stages import Stage, in_order, run_stages
 from espsim.core.answers import Received
 from espsim.core.arrays import I32
-from espsim.core.batch import PacketBatch
 from espsim.core.closing import Closing
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import CUT, HANDED, IN_TCP, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, PART
 from espsim.core.verdict import PASSED, Verdict
 from espsim.sad.association import Mode
@@ -61,7 +61,7 @@ from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
 
-Stages = tuple[Stage[PacketBatch, SadColumns], ...]
+Stages = tuple[Stage[InboundBatch, InboundColumns], ...]
 
 STAGES: Stages = in_order(
     parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, replay.SETTLE, decap.STAGE, admit.STAGE,
@@ -83,7 +83,7 @@ _CUT_COUNTS_NOT = frozenset(map(int, (Verdict.HEADER, Verdict.TRUNCATED)))
 _PASSED = frozenset(map(int, PASSED))
 
 
-class OnePacketPath(Protocol):
+class ReferenceInbound(Protocol):
     """`espsim.reference.inbound.Inbound`: it has the SAD and the packets' mark, and judges what kernels can't.
 
     `mark`: None where marks are not compared. `ports`: the UDP ports at which ESP is expected. `sent`: None in a run
@@ -112,7 +112,7 @@ class OnePacketPath(Protocol):
         """Process one IP packet."""
 
 
-class BatchInbound(Closing):
+class InboundPipeline(Closing):
     """The software path in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
     Nothing else may change the SAD between the first batch and `close`. `engine`: an engine or its name. `debug` checks
@@ -122,11 +122,11 @@ class BatchInbound(Closing):
     parts = True
     """Whether the stages may run a batch in parts."""
 
-    def __init__(self, one: OnePacketPath, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+    def __init__(self, one: ReferenceInbound, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = SadColumns.of(
+        self.columns = InboundColumns.of(
             one.sad, self.engine, any_mark=one.mark is None, sent=one.sent, rfc6040=one.rfc6040
         )
         self.columns.policies = one.policies
@@ -142,7 +142,7 @@ class BatchInbound(Closing):
         self.asks = True
         """Whether this process owns the SAD, and so may write the SAs' state back when ESP in ESP has come."""
         self._taken_over = False
-        self._nested: WeakKeyDictionary[PacketBatch, dict[int, Received[SadEntry]]] = WeakKeyDictionary()
+        self._nested: WeakKeyDictionary[InboundBatch, dict[int, Received[SadEntry]]] = WeakKeyDictionary()
 
     def close(self) -> None:
         """Write windows, counters, statistics and first uses back into the SAD. More batches may follow."""
@@ -155,23 +155,23 @@ class BatchInbound(Closing):
 
         `outgoing`: whether the capture says that this host sent it, for each packet; empty: it says nothing.
         """
-        batch = PacketBatch.of(packets, times, self.one.mark or 0)
+        batch = InboundBatch.of(packets, times, self.one.mark or 0)
         batch.link[: len(outgoing)] = np.where(outgoing, OUTGOING, 0)
         self.run(batch)
         return self.answers(batch)
 
-    def run(self, batch: PacketBatch) -> None:
+    def run(self, batch: InboundBatch) -> None:
         """Fill a batch's columns."""
         self._nested.pop(batch, None)
         self.columns.begin(batch)
         self.run_some(batch, slice(None))
         self.run_alone(batch)
 
-    def run_some(self, batch: PacketBatch, which: slice) -> None:
+    def run_some(self, batch: InboundBatch, which: slice) -> None:
         """Run some of the stages: AHEAD, SETTLE, AFTER or COUNT."""
         run_stages(self._stages(batch), batch, self.columns, debug=self.debug, which=which)
 
-    def run_alone(self, batch: PacketBatch) -> None:
+    def run_alone(self, batch: InboundBatch) -> None:
         """After all stages: rows that the reference path judges, in order of arrival."""
         self._note_handed(batch)
         if self.aggregated is not None:
@@ -180,7 +180,7 @@ class BatchInbound(Closing):
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
 
-    def run_by_clock(self, batch: PacketBatch) -> None:
+    def run_by_clock(self, batch: InboundBatch) -> None:
         """`run_alone` for a capture: the times of its rows are the clock, which ends the waiting of IP-TFS."""
         if self.aggregated is None:
             self.run_alone(batch)
@@ -190,12 +190,12 @@ class BatchInbound(Closing):
         alone = np.flatnonzero(batch.verdict == ONE_BY_ONE)
         self.aggregated.run(alone, batch.time, self.one.tunnels, lambda row: self._one_by_one(batch, row))
 
-    def _note_handed(self, batch: PacketBatch) -> None:
+    def _note_handed(self, batch: InboundBatch) -> None:
         """A batch with rows that were handed over has run: what the kernels counted before is complete."""
         if self.columns.alone[HANDED_OVER] and HANDED in batch.opened.tobytes():
             self.columns.alone[COUNTED] = 1
 
-    def _stages(self, _batch: PacketBatch) -> Stages:
+    def _stages(self, _batch: InboundBatch) -> Stages:
         return STAGES
 
     def ask_one(self, packet: bytes, now: float, *, outgoing: bool, in_tcp: bool) -> Received[SadEntry] | None:
@@ -205,15 +205,15 @@ class BatchInbound(Closing):
             self.columns.lend(np.arange(len(self.columns.entries)))
         return self.one.receive(packet, now, outgoing=outgoing, in_tcp=in_tcp)
 
-    def nested_in(self, batch: PacketBatch) -> Mapping[int, Received[SadEntry]]:
+    def nested_in(self, batch: InboundBatch) -> Mapping[int, Received[SadEntry]]:
         """The answers to packets that were ESP in ESP, by row, of a batch that has run."""
         return self._nested.get(batch, {})
 
-    def own_of(self, batch: PacketBatch) -> I32:
+    def own_of(self, batch: InboundBatch) -> I32:
         """The SA of every row, as the software lookup finds it; -1: none."""
         return batch.sa_index
 
-    def answers(self, batch: PacketBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
+    def answers(self, batch: InboundBatch, rows: slice = slice(None)) -> list[Received[SadEntry] | None]:
         """The answers of a batch that has run, or of some rows; None for what is not ESP, or a part of a datagram."""
         entries, memory = self.columns.entries, memoryview(batch.arena)
         inners = self.aggregated.inners if self.aggregated is not None else {}
@@ -254,7 +254,7 @@ class BatchInbound(Closing):
         if self.aggregated is not None and answer.inners is not None:
             self.aggregated.add(row, answer.inners)
 
-    def _one_by_one(self, batch: PacketBatch, row: int) -> None:
+    def _one_by_one(self, batch: InboundBatch, row: int) -> None:
         """Give a row to the reference path, and write its answer into the columns."""
         link = int(batch.link[row])
         answer = self.ask_one(

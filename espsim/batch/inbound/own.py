@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, SENT
 from espsim.jit.compiling import kernel
 from espsim.sad.association import Direction
@@ -25,7 +25,7 @@ from espsim.sad.entry import SadEntry
 from espsim.sad.sent import SentNumbers, before
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 INWARD, UNDIRECTED, OUTWARD = np.uint8(0), np.uint8(1), np.uint8(2)
 """The direction that an SA states."""
@@ -79,7 +79,7 @@ _DIRECTIONS = {Direction.IN: int(INWARD), None: int(UNDIRECTED), Direction.OUT: 
 class OwnColumns:
     """What the stages read of SAs for packets that this host sent. Empty (`numbers` is None) in a run without them.
 
-    `standing` as in SadColumns, for such packets. `direction`, `ends`: see `find_own`. `sent` (SAs, 2): HIGHEST,
+    `standing` as in InboundColumns, for such packets. `direction`, `ends`: see `find_own`. `sent` (SAs, 2): HIGHEST,
     AUTHENTIC. `numbers`: where the reference path keeps the same.
     """
 
@@ -112,7 +112,7 @@ class OwnColumns:
             self.numbers.highest[entries[row].sa_index] = int(self.sent[row, HIGHEST])
 
 
-def find(batch: PacketBatch, own: OwnColumns) -> None:
+def find(batch: InboundBatch, own: OwnColumns) -> None:
     """Flag the packets that this host sent, once the lookup has found their SAs."""
     if own.numbers is not None:
         find_own(
@@ -120,7 +120,7 @@ def find(batch: PacketBatch, own: OwnColumns) -> None:
         )  # fmt: skip
 
 
-def tell(batch: PacketBatch, own: OwnColumns) -> None:
+def tell(batch: InboundBatch, own: OwnColumns) -> None:
     """SENT for rows of this host that have no verdict."""
     if own.numbers is not None:
         tell_sent(batch.flags, batch.verdict)
@@ -131,7 +131,7 @@ def _words(address: bytes) -> tuple[int, int]:
     return number >> 64, number & _M64
 
 
-def sent(batch: PacketBatch, columns: SadColumns) -> None:
+def sent(batch: InboundBatch, columns: InboundColumns) -> None:
     """SENT instead of DELIVERED for what this host sent."""
     tell(batch, columns.own)
 

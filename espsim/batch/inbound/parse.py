@@ -34,9 +34,9 @@ import numpy as np
 
 from espsim.batch.inbound import layers
 from espsim.batch.inbound.triple import NO_PORT, TCP_PORT
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, U32, U64, Int
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
     CUT,
     DELIVERED,
@@ -61,7 +61,7 @@ from espsim.jit.bytes import be16, be32, be64
 from espsim.jit.compiling import inlined, kernel
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 _0 = np.uint64(0)
 _HEADER4, _HEADER6, _UDP_HEADER, _ESP_HEADER = 20, 40, 8, 8
@@ -208,7 +208,7 @@ def parse_rows(
         spi[i], seq[i] = be32(arena, at + esp), be32(arena, at + esp + 4)
 
 
-def parse(batch: PacketBatch, columns: SadColumns) -> None:
+def parse(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4303 3.4.1 and 2: where ESP is, or what the packet is instead."""
     parse_rows(
         batch.arena, batch.offset, batch.length, batch.link, columns.ports,

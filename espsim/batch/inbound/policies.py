@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from espsim.batch.rule import Stage
-from espsim.core.batch import PacketBatch
+from espsim.batch.stages import Stage
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, OWN
 from espsim.core.verdict import Verdict
 from espsim.sad.association import SecurityAssociation
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 
 class _Judged(Protocol):
@@ -43,7 +43,7 @@ class PolicyJudge(Protocol):
         """Judge a packet that was opened under `path` and came with `mark` (None: marks are not compared)."""
 
 
-def police(batch: PacketBatch, columns: SadColumns) -> None:
+def police(batch: InboundBatch, columns: InboundColumns) -> None:
     """A verdict for rows without one that the policies refuse."""
     policies = columns.policies
     if policies is None:

@@ -30,15 +30,15 @@ from espsim.batch.inbound.open import close_row, open_again
 from espsim.batch.inbound.own import AUTHENTIC, HIGHEST
 from espsim.batch.inbound.trailer import trailer_again
 from espsim.batch.inbound.window import ESN, WHERE, accepted, infer, judge, sent_number
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, U8, U32, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, OTHERWISE, OWN, TRAILER, UNOPENED
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 _0, _1 = np.uint64(0), np.uint64(1)
 
@@ -140,7 +140,7 @@ def advance(
     return -1
 
 
-def check(batch: PacketBatch, columns: SadColumns) -> None:
+def check(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4303 3.4.3 and A2.2: the 64-bit number, and whether the window lets it pass. Moves no window."""
     check_rows(
         batch.sa_index, batch.seq, batch.flags, batch.verdict, columns.shape, columns.bits, columns.own.sent,
@@ -148,10 +148,10 @@ def check(batch: PacketBatch, columns: SadColumns) -> None:
     )  # fmt: skip
 
 
-def settle(batch: PacketBatch, columns: SadColumns) -> None:
+def settle(batch: InboundBatch, columns: InboundColumns) -> None:
     """Ask again in arrival order, and move the windows of what is authentic (xfrm_replay_recheck, _advance)."""
 
-    def go_on(rows: PacketBatch, first: int) -> int:
+    def go_on(rows: InboundBatch, first: int) -> int:
         return advance(
             first, rows.sa_index, rows.seq, rows.flags, rows.opened, columns.shape, columns.bits, columns.own.sent,
             rows.seq64, rows.replay, rows.verdict,
@@ -161,7 +161,7 @@ def settle(batch: PacketBatch, columns: SadColumns) -> None:
 
 
 def settle_by(
-    go_on: Callable[[PacketBatch, int], int], batch: PacketBatch, columns: SadColumns, *, wary: bool = False
+    go_on: Callable[[InboundBatch, int], int], batch: InboundBatch, columns: InboundColumns, *, wary: bool = False
 ) -> None:  # fmt: skip
     """Settle up to the first row that holds ESP in ESP (`wary` as in nested.py).
 
@@ -180,7 +180,7 @@ def settle_by(
     nested.hand_over(batch, columns, end)
 
 
-def _close_implicit(rows: PacketBatch, columns: SadColumns, opened_as: U64) -> None:
+def _close_implicit(rows: InboundBatch, columns: InboundColumns, opened_as: U64) -> None:
     """Put the ciphertext back in rows that are OTHERWISE and have an implicit IV.
 
     It is done here because the IV is the number under which they were opened, and no one else keeps that.

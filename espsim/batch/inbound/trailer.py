@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, PROTO_NONE, TRAILER
 from espsim.jit.compiling import kernel
 
 if TYPE_CHECKING:
-    from espsim.batch.columns import SadColumns
+    from espsim.batch.inbound.columns import InboundColumns
 
 
 @kernel
@@ -56,7 +56,7 @@ def judge_trailers(
                 break
 
 
-def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
+def trailer(batch: InboundBatch, _columns: InboundColumns) -> None:
     """RFC 4303 2.4 to 2.6."""
     judge_trailers(
         batch.arena, batch.plain_at, batch.plain_length, batch.opened, batch.payload, batch.pad, batch.next_header,
@@ -67,7 +67,7 @@ def trailer(batch: PacketBatch, _columns: SadColumns) -> None:
 STAGE = Stage("trailer", trailer, frozenset({"payload", "pad", "next_header", "odd_padding"}), objects=False)
 
 
-def trailer_again(batch: PacketBatch, row: int) -> None:
+def trailer_again(batch: InboundBatch, row: int) -> None:
     """`trailer` for one row, which `settle` has opened again."""
     this = slice(row, row + 1)
     judge_trailers(

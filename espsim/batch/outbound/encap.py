@@ -13,7 +13,7 @@ The bytes of a packet:
     ICV                     up to `end_at`; `seal` writes it
 
 What this does not do: it makes no fragments and keeps no path MTU, and writes no BEET or IP-TFS headers. The reference
-path seals packets that need any of these (batch/out_columns.py).
+path seals packets that need any of these (batch/outbound/columns.py).
 
 Sources: RFC 4303 3.3.2, RFC 4301 5.1.2, RFC 3948.
 """
@@ -46,20 +46,20 @@ from espsim.batch.outbound.facts import (
     iv_length,
     shortest_payload,
 )
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, Int
 from espsim.core.numbers import (
     PROTO_ESP,
     PROTO_UDP,
     SEALED,
 )
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.jit.bytes import be16, fold, put16, put32, put64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.out_columns import OutColumns
+    from espsim.batch.outbound.columns import OutboundColumns
 
 ALIGN = 16
 """Sealed packets begin at multiples of this."""
@@ -238,7 +238,7 @@ def write(
         )  # fmt: skip
 
 
-def encap(batch: OutBatch, columns: OutColumns) -> None:
+def encap(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """Write headers, IV, payload and trailer into `out`, which grows where it is too small."""
     end, random = lay_out(batch.verdict, batch.out_length, batch.sa_index, columns.facts, batch.out_at)
     batch.out_end = 0

@@ -4,7 +4,7 @@ It runs before `seqno`, so that a packet refused here uses up no number. referen
 and _wrapped_length, over columns.
 
 What this does not do: it cuts nothing, and its only bound on length is the length field of the outer header. Where a
-path MTU is kept, the reference path takes over (batch/out_columns.py).
+path MTU is kept, the reference path takes over (batch/outbound/columns.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from espsim.batch.outbound.facts import (
     iv_length,
     shortest_payload,
 )
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, Int
 from espsim.core.numbers import (
     OUT_FRAGMENT,
@@ -37,13 +37,13 @@ from espsim.core.numbers import (
     SEALED,
     TOO_BIG,
 )
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.jit.bytes import be16
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.out_columns import OutColumns
+    from espsim.batch.outbound.columns import OutboundColumns
 
 _ESP_HEADER, _UDP_HEADER, _HEADER4, _HEADER6 = 8, 8, 20, 40
 """Bytes of the headers."""
@@ -134,7 +134,7 @@ def measure_rows(
         payload[i], plain_length[i], out_length[i] = size - place, plain, total
 
 
-def measure(batch: OutBatch, columns: OutColumns) -> None:
+def measure(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """What goes inside ESP, whether it may, and how long the packet will be (RFC 4303 3.1, 3.3.2)."""
     measure_rows(
         batch.arena, batch.offset, batch.length, batch.family, batch.sa_index, columns.facts,

@@ -6,7 +6,7 @@ It gives the reference path's answers, packet for packet, for any cut into batch
 CBC's IVs are drawn in another order.
 
 SAs that could reach a limit, or that kernels do not know (BEET, IP-TFS), belong to the reference path with every SA
-that could take their packets (batch/out_columns.py). Their packets go through it in order of arrival, after the
+that could take their packets (batch/outbound/columns.py). Their packets go through it in order of arrival, after the
 kernels'. So each SA's packets keep their order; only a listener of the SAD may hear events of different SAs in another
 order.
 
@@ -24,14 +24,14 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.aggregated import Aggregated, TunnelsLike
-from espsim.batch.out_columns import OutColumns
 from espsim.batch.outbound import encap, measure, policy, seal, seqno
-from espsim.batch.rule import in_order, run_stages
+from espsim.batch.outbound.columns import OutboundColumns
+from espsim.batch.stages import in_order, run_stages
 from espsim.core.answers import Sent
 from espsim.core.closing import Closing
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
@@ -42,10 +42,10 @@ AHEAD, SETTLE, AFTER = slice(2), slice(2, 3), slice(3, 6)
 """The stages in three parts, for workers: any worker runs AHEAD at any time; SETTLE (seqno) runs in order of arrival;
 any worker runs AFTER, once its batch has its numbers."""
 
-_VERDICTS = {int(verdict): verdict for verdict in OutVerdict}
+_VERDICTS = {int(verdict): verdict for verdict in OutboundVerdict}
 
 
-class OnePacketOut(Protocol):
+class ReferenceOutbound(Protocol):
     """`espsim.reference.outbound.Outbound`: it has SAD, MTU, mark and random bytes, and seals what kernels can't.
 
     Both paths share `masks`, so that an SA that passes from one to the other keeps its mask.
@@ -71,18 +71,18 @@ class OnePacketOut(Protocol):
         """Seal one IP packet."""
 
 
-class BatchOutbound(Closing):
+class OutboundPipeline(Closing):
     """Seals in batches, over the SAD of `one`. `close` (or leaving `with`) writes back into the SAD.
 
     Nothing else may change the SAD between the first batch and `close`. `engine`: an engine or its name. `debug` checks
     that every stage writes its own columns only. InputError: the engine cannot be used.
     """
 
-    def __init__(self, one: OnePacketOut, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
+    def __init__(self, one: ReferenceOutbound, engine: str | BatchEngine = AUTO, *, debug: bool = False) -> None:
         self.one = one
         self.debug = debug
         self.engine = engine_by_name(engine) if isinstance(engine, str) else engine
-        self.columns = OutColumns.of(
+        self.columns = OutboundColumns.of(
             one.sad, self.engine, one.random_bytes, one.masks, mtu=one.mtu, keeps_mtu=one.keeps_mtu,
             rfc6040=one.rfc6040, mark=one.mark
         )  # fmt: skip
@@ -105,22 +105,22 @@ class BatchOutbound(Closing):
 
     def send(self, packets: Sequence[bytes], times: Sequence[float] | float = 0.0) -> list[Sent[SadEntry] | None]:
         """Seal IP packets in their order; None for one that is not IP. `times` in seconds: each, or all."""
-        batch = OutBatch.of(packets, times, self._out)
+        batch = OutboundBatch.of(packets, times, self._out)
         self.run(batch)
         self._out = batch.out
         return self.answers(batch)
 
-    def run(self, batch: OutBatch) -> None:
+    def run(self, batch: OutboundBatch) -> None:
         """Fill a batch's columns, and `out` with the sealed packets."""
         self.columns.begin(batch)
         self.run_some(batch, slice(None))
         self.run_alone(batch)
 
-    def run_some(self, batch: OutBatch, which: slice) -> None:
+    def run_some(self, batch: OutboundBatch, which: slice) -> None:
         """Run some of the stages: AHEAD, SETTLE or AFTER."""
         run_stages(STAGES, batch, self.columns, debug=self.debug, which=which)
 
-    def run_alone(self, batch: OutBatch) -> None:
+    def run_alone(self, batch: OutboundBatch) -> None:
         """After all stages: rows whose SA belongs to the reference path, in order of arrival."""
         batch.several.clear()
         self._tied = self._tied or 1 in batch.tied.tobytes()
@@ -130,7 +130,7 @@ class BatchOutbound(Closing):
             for row in np.flatnonzero(batch.verdict == ONE_BY_ONE).tolist():
                 self._one_by_one(batch, row)
 
-    def run_by_clock(self, batch: OutBatch) -> None:
+    def run_by_clock(self, batch: OutboundBatch) -> None:
         """`run_alone` for a capture: the times of its rows are the clock, which ends the delay of IP-TFS."""
         if self.aggregated is None:
             self.run_alone(batch)
@@ -141,7 +141,7 @@ class BatchOutbound(Closing):
         alone = np.flatnonzero(batch.verdict == ONE_BY_ONE)
         self.aggregated.run(alone, batch.time, self.one.senders, lambda row: self._one_by_one(batch, row))
 
-    def answers(self, batch: OutBatch) -> list[Sent[SadEntry] | None]:
+    def answers(self, batch: OutboundBatch) -> list[Sent[SadEntry] | None]:
         """The answers of a batch that has run; None for a row that is not IP."""
         entries, memory = self.columns.entries, memoryview(batch.out)
         facts = (batch.verdict, batch.sa_index, batch.seq64, batch.out_at, batch.out_length)
@@ -160,13 +160,13 @@ class BatchOutbound(Closing):
             found.append(answer)
         return found
 
-    def _one_by_one(self, batch: OutBatch, row: int) -> None:
+    def _one_by_one(self, batch: OutboundBatch, row: int) -> None:
         """Give a row to the reference path, and write its answer into the columns."""
         answer = self.one.send(batch.packet(row), float(batch.time[row]))
         if answer is None:
             batch.verdict[row], batch.sa_index[row] = NOT_IP, -1
             return
-        if answer.entry is not None and answer.verdict is OutVerdict.SEALED:
+        if answer.entry is not None and answer.verdict is OutboundVerdict.SEALED:
             self.alone[answer.entry.sa_index] += 1
         batch.verdict[row] = answer.verdict
         batch.sa_index[row] = -1 if answer.entry is None else self.columns.rows[answer.entry.sa_index]

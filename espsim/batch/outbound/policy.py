@@ -13,7 +13,7 @@ A row of `groups` (uint64, 8 words; the highest rank first):
     SRC_HIGH, SRC_LOW, DST_HIGH, DST_LOW    masks of the addresses; IPv4 in the low word
     PORTS                                   mask of protocol << 32 | source port << 16 | destination port
     FAMILY                                  4 or 6; 0 takes both
-    RANK                                    how specific the selectors are: batch/out_columns.py, rank_of
+    RANK                                    how specific the selectors are: batch/outbound/columns.py, rank_of
 
 A row of `table` (uint64, 8 words, one cache line; open addressing, never full):
 
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, U16, U64, Int
 from espsim.core.numbers import (
     NOT_IP,
@@ -52,14 +52,14 @@ from espsim.core.numbers import (
     PROTO_UDPLITE,
     SEALED,
 )
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.jit.bytes import be16, be32, be64, into_range, mul64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.memory import zeros
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.out_columns import OutColumns
+    from espsim.batch.outbound.columns import OutboundColumns
 
 AHEAD = 32
 """Rows between the prefetch of a cache line and its use; the length of `ahead`."""
@@ -308,7 +308,7 @@ def judge(sa_index: I32, standing: U8, tied: U8, verdict: U8) -> None:
             tied[i] = 0
 
 
-def policy(batch: OutBatch, columns: OutColumns) -> None:
+def policy(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """RFC 4303 3.3.1: the most specific SA, then the newest. ONE_BY_ONE where the reference path has that SA."""
     facts = batch.verdict, batch.family, batch.proto, batch.sport, batch.dport, batch.saddr, batch.daddr
     flow(batch.arena, batch.offset, batch.length, *facts)

@@ -11,19 +11,19 @@ import numpy as np
 
 from espsim.aead.engine import EngineError
 from espsim.batch.outbound.facts import DST_LOW, FORM, OUTER4, SRC_HIGH, UDP, halves
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8, Int
 from espsim.core.numbers import (
     PROTO_UDP,
     SEALED,
     WAITING,
 )
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.jit.bytes import fold, put16
 from espsim.jit.compiling import inlined, kernel
 
 if TYPE_CHECKING:
-    from espsim.batch.out_columns import OutColumns
+    from espsim.batch.outbound.columns import OutboundColumns
 
 _UDP_HEADER, _CHECKSUM = 8, 6
 """Bytes of UDP's header, and the offset of its checksum."""
@@ -68,7 +68,7 @@ def checksum_rows(verdict: U8, sa_index: I32, facts: I64, esp_at: I64, end_at: I
         put16(out, at + _CHECKSUM, found if found else 0xFFFF)
 
 
-def seal(batch: OutBatch, columns: OutColumns) -> None:
+def seal(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """RFC 4303 3.3.2. EngineError: the engine's library failed; no packet can cause that."""
     batch.sealed[:] = batch.verdict == SEALED
     np.multiply(batch.sealed, np.uint8(WAITING), out=batch.sealed)
@@ -77,7 +77,7 @@ def seal(batch: OutBatch, columns: OutColumns) -> None:
         raise EngineError(f"the engine gave up on {np.count_nonzero(batch.sealed)} packets of a batch")
 
 
-def checksum(batch: OutBatch, columns: OutColumns) -> None:
+def checksum(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """RFC 8200 8.1. Last, because it covers the ciphertext."""
     checksum_rows(batch.verdict, batch.sa_index, columns.facts, batch.esp_at, batch.end_at, batch.out)
 

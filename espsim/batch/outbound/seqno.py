@@ -1,6 +1,6 @@
 """Seqno: the sequence number of every packet. The only writer of an SA's counter. Gives SEQ_OVERFLOW.
 
-An SA with a counter-mode IV never gets a number twice (`counts`, WRAPS, is 0: batch/out_columns.py).
+An SA with a counter-mode IV never gets a number twice (`counts`, WRAPS, is 0: batch/outbound/columns.py).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import numpy as np
 
 from espsim.batch.inbound.count import IN_RUN
 from espsim.batch.outbound.facts import AHEAD, BYTES, LAST, LIMIT, PACKETS, SINCE, USED, WRAPS
-from espsim.batch.rule import Stage
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, U8, U64
 from espsim.core.numbers import SEALED, SEQ_OVERFLOW
-from espsim.core.out_batch import OutBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.jit.compiling import kernel
 from espsim.jit.prefetch import prefetch
 
 if TYPE_CHECKING:
-    from espsim.batch.out_columns import OutColumns
+    from espsim.batch.outbound.columns import OutboundColumns
 
 _0, _1, _IN_RUN = np.uint64(0), np.uint64(1), np.uint64(IN_RUN)
 
@@ -55,7 +55,7 @@ def number(sa_index: I32, payload: I32, time: U64, counts: U64, seq64: U64, verd
             counts[sa, USED], counts[sa, SINCE] = _IN_RUN, time[i]
 
 
-def seqno(batch: OutBatch, columns: OutColumns) -> None:
+def seqno(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """RFC 4303 3.3.3, in arrival order."""
     number(batch.sa_index, batch.payload, batch.time.view(np.uint64), columns.counts, batch.seq64, batch.verdict)
 

@@ -12,11 +12,11 @@ from espsim.batch.run import counting as kernel
 from espsim.batch.run.stats import ENGINE_VERDICTS, InboundStats, OutboundStats
 from espsim.core.answers import Received, SaCount
 from espsim.core.arrays import I64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import MAX_DEPTH, NOT_ESP, NOT_IP
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.sad.entry import SadEntry
 
 # The host received the whole packet, so none of its counters moved for what the capture cut.
@@ -47,7 +47,7 @@ class SaTally:
         rows: list[int] = self.order[1 : 1 + self.order[kernel.HOW_MANY]].tolist()
         return rows
 
-    def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutVerdict]) -> dict[int, SaCount[SadEntry]]:
+    def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutboundVerdict]) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> counts, in the order in which the SAs' first packets came. Verdict 0 is the one that passes."""
         result = {}
         for row in self._rows:
@@ -67,7 +67,7 @@ class SaTally:
 
 
 class InboundCounts:
-    """Counts inbound batches that have run. `entries`: `SadColumns.entries`.
+    """Counts inbound batches that have run. `entries`: `InboundColumns.entries`.
 
     `memory(shape, dtype)` makes the counters, zeroed; it may be memory that workers share, who count in turn.
     """
@@ -79,7 +79,7 @@ class InboundCounts:
         self._sas = SaTally(entries, len(Verdict), memory)
         self._places = {entry.sa_index: row for row, entry in enumerate(entries)}
 
-    def count(self, batch: PacketBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
+    def count(self, batch: InboundBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
         """Count every row of a batch. `nested`: the answers to ESP in ESP, by row."""
         first = 0
         for row in sorted(nested):
@@ -91,7 +91,7 @@ class InboundCounts:
                 self._sas.add(-1 if layer.entry is None else self._places[layer.entry.sa_index], layer.verdict)
         self._count(batch, slice(first, len(batch)))
 
-    def _count(self, batch: PacketBatch, rows: slice) -> None:
+    def _count(self, batch: InboundBatch, rows: slice) -> None:
         sas = self._sas
         kernel.received(
             batch.verdict[rows], batch.flags[rows], batch.kind[rows], batch.sa_index[rows],
@@ -119,9 +119,9 @@ class OutboundCounts:
     def __init__(self, entries: Sequence[SadEntry], memory: Callable[..., Any] = np.zeros) -> None:
         self._verdicts: I64 = memory((256,), np.int64)
         self._several: I64 = memory((2,), np.int64)
-        self._sas = SaTally(entries, len(OutVerdict), memory)
+        self._sas = SaTally(entries, len(OutboundVerdict), memory)
 
-    def count(self, batch: OutBatch) -> None:
+    def count(self, batch: OutboundBatch) -> None:
         """Count every row of a batch."""
         kernel.sent(batch.verdict, batch.sa_index, self._verdicts, self._sas.counts, self._sas.order)
         for sent, _places in batch.several.values():
@@ -131,11 +131,11 @@ class OutboundCounts:
         """The counts that `OutboundStats.count` makes of the same packets."""
         stats = OutboundStats(ignored=int(self._verdicts[NOT_IP]))
         stats.cut_inside, stats.fragmented = self._several.tolist()
-        for verdict in OutVerdict:
+        for verdict in OutboundVerdict:
             number = int(self._verdicts[verdict])
             stats.packets += number
             stats.verdicts[verdict.name] += number
             if verdict.counter is not None:
                 stats.counters[verdict.counter] += number
-        stats.by_sa = self._sas.by_sa(list(OutVerdict))
+        stats.by_sa = self._sas.by_sa(list(OutboundVerdict))
         return stats

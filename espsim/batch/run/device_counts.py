@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espsim.batch.device.order import BatchOffloaded
+from espsim.batch.device.order import OffloadedPipeline
 from espsim.batch.run.stats import InboundStats
 from espsim.core.answers import Received
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.layers import Layer
 from espsim.core.numbers import CUT, NOT_ESP, OWN, PART
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
@@ -40,7 +40,7 @@ class CountedKind(NamedTuple):
     around: CountedKind | None = None
 
 
-def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[CountedKind]:
+def kinds_of(path: OffloadedPipeline, batch: InboundBatch) -> list[CountedKind]:
     """The kinds of packets in a batch that has run, in the order in which they came. Fragments belong to no kind."""
     own, fate, asked = path.beside(batch)
     # A kind is one 64-bit number: bits 0-8 the device, 9-12 the layer, 13-14 flags, 15-22 the verdict, from 23 on the
@@ -55,7 +55,7 @@ def kinds_of(path: BatchOffloaded, batch: PacketBatch) -> list[CountedKind]:
     return [_kind(path, batch, row, all_of_them[row]) for row in sorted(all_of_them)]
 
 
-def _kind(path: BatchOffloaded, batch: PacketBatch, row: int, times: int) -> CountedKind:
+def _kind(path: OffloadedPipeline, batch: InboundBatch, row: int, times: int) -> CountedKind:
     (answer,) = path.answers(batch, slice(row, row + 1))
     layer = int(batch.kind[row])
     if answer is None:
@@ -69,13 +69,13 @@ def _of(answer: Received[SadEntry], times: int, layer: int) -> CountedKind:
     return CountedKind(times, layer, answer.verdict, answer.counter, own, used, answer.device, answer.surfacing, around)
 
 
-def count(kinds: list[CountedKind], path: BatchOffloaded, stats: InboundStats) -> None:
+def count(kinds: list[CountedKind], path: OffloadedPipeline, stats: InboundStats) -> None:
     """Count the packets of these kinds."""
     for kind in kinds:
         stats.count(_answer(kind, path), Layer(kind.layer), kind.times)
 
 
-def _answer(kind: CountedKind, path: BatchOffloaded) -> Received[SadEntry] | None:
+def _answer(kind: CountedKind, path: OffloadedPipeline) -> Received[SadEntry] | None:
     if kind.verdict is None:
         return None
     own, used = (path.entry_of(index) if index >= 0 else None for index in (kind.own, kind.used))

@@ -17,14 +17,14 @@ import numpy as np
 
 from espsim.batch.inbound import order as inbound
 from espsim.batch.inbound import parse
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.lifetimes import Coming
 from espsim.batch.outbound import order as outbound
 from espsim.batch.outbound import policy
-from espsim.batch.outbound.order import BatchOutbound
+from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.arrays import F64, I32, U8, U32
-from espsim.core.batch import PacketBatch
-from espsim.core.out_batch import OutBatch
+from espsim.core.inbound_batch import InboundBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.io.slots import FrameSlot
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
@@ -115,12 +115,12 @@ class Lane(Protocol[_B]):
 
 
 class InboundLane:
-    """Packets of a capture through a `BatchInbound`."""
+    """Packets of a capture through a `InboundPipeline`."""
 
     kernel = staticmethod(parse.parse_rows)
     """As Lane."""
 
-    def __init__(self, path: BatchInbound) -> None:
+    def __init__(self, path: InboundPipeline) -> None:
         self.path = path
         self.entries = path.columns.entries
         self.parts = path.parts
@@ -129,7 +129,7 @@ class InboundLane:
 
     @property
     def alone(self) -> Counter[int]:
-        """After the last piece: what the reference path opened (`BatchInbound.alone`)."""
+        """After the last piece: what the reference path opened (`InboundPipeline.alone`)."""
         return self.path.alone
 
     @property
@@ -142,13 +142,13 @@ class InboundLane:
         own_ways = self.path.columns.asked is not None or not self.path.parts
         return not own_ways or not (self.limited or self._beet)
 
-    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> PacketBatch:
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> InboundBatch:
         """A batch over a slot's memory."""
         mark: U32 = memory((len(time),), np.uint32)
         if self.path.one.mark:
             mark[:] = self.path.one.mark
         facts = slot.link, slot.frame, slot.captured, slot.wire
-        return PacketBatch(slot.arena, slot.offset, slot.length, time, mark, memory, *facts)
+        return InboundBatch(slot.arena, slot.offset, slot.length, time, mark, memory, *facts)
 
     def share(self, memory: Memory) -> None:
         """As Lane, like the next ones."""
@@ -158,23 +158,23 @@ class InboundLane:
         """As Lane."""
         return len(self.path.columns.due(coming)) > 0
 
-    def begin(self, batch: PacketBatch) -> None:
+    def begin(self, batch: InboundBatch) -> None:
         """As Lane."""
         self.path.columns.begin(batch)
 
-    def ahead(self, batch: PacketBatch) -> None:
+    def ahead(self, batch: InboundBatch) -> None:
         """Parse, look up, check, open, look at the trailer."""
         self.path.run_some(batch, inbound.AHEAD)
 
-    def settle(self, batch: PacketBatch) -> None:
+    def settle(self, batch: InboundBatch) -> None:
         """Check again, move the windows."""
         self.path.run_some(batch, inbound.SETTLE)
 
-    def after(self, batch: PacketBatch) -> None:
+    def after(self, batch: InboundBatch) -> None:
         """Take the packets out."""
         self.path.run_some(batch, inbound.AFTER)
 
-    def end(self, batch: PacketBatch) -> None:
+    def end(self, batch: InboundBatch) -> None:
         """Count."""
         self.path.run_some(batch, inbound.COUNT)
         self.path.run_by_clock(batch)
@@ -202,14 +202,14 @@ class InboundLane:
 
 
 class OutboundLane:
-    """Clear packets of a capture through a `BatchOutbound`."""
+    """Clear packets of a capture through a `OutboundPipeline`."""
 
     parts = True
     """As Lane."""
     kernel = staticmethod(policy.choose)
     """As Lane."""
 
-    def __init__(self, path: BatchOutbound) -> None:
+    def __init__(self, path: OutboundPipeline) -> None:
         self.path = path
         self.entries = path.columns.entries
         self.limited = any(entry.sa.limited for entry in self.entries) or path.columns.longest is not None
@@ -222,7 +222,7 @@ class OutboundLane:
 
     @property
     def alone(self) -> Counter[int]:
-        """After the last piece: what the reference path sealed (`BatchOutbound.alone`)."""
+        """After the last piece: what the reference path sealed (`OutboundPipeline.alone`)."""
         return self.path.alone
 
     @property
@@ -230,9 +230,9 @@ class OutboundLane:
         """After the last piece: whether some packet fitted several SAs equally well, so that the newest was taken."""
         return self._tied or self.path.ambiguous
 
-    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutBatch:
+    def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutboundBatch:
         """A batch over a slot's memory. Sealed packets lie in memory of each worker."""
-        return OutBatch(slot.arena, slot.offset, slot.length, time, memory=memory)
+        return OutboundBatch(slot.arena, slot.offset, slot.length, time, memory=memory)
 
     def share(self, memory: Memory) -> None:
         """As Lane, like the next ones."""
@@ -242,23 +242,23 @@ class OutboundLane:
         """As Lane."""
         return len(self.path.columns.due(coming)) > 0
 
-    def begin(self, batch: OutBatch) -> None:
+    def begin(self, batch: OutboundBatch) -> None:
         """As Lane."""
         self.path.columns.begin(batch)
 
-    def ahead(self, batch: OutBatch) -> None:
+    def ahead(self, batch: OutboundBatch) -> None:
         """Choose the SA, measure."""
         self.path.run_some(batch, outbound.AHEAD)
 
-    def settle(self, batch: OutBatch) -> None:
+    def settle(self, batch: OutboundBatch) -> None:
         """Number."""
         self.path.run_some(batch, outbound.SETTLE)
 
-    def after(self, batch: OutBatch) -> None:
+    def after(self, batch: OutboundBatch) -> None:
         """Put headers around, seal."""
         self.path.run_some(batch, outbound.AFTER)
 
-    def end(self, batch: OutBatch) -> None:
+    def end(self, batch: OutboundBatch) -> None:
         """What goes one by one."""
         self.path.run_by_clock(batch)
 

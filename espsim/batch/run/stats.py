@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from espsim.core.address import format_address
 from espsim.core.answers import Received, SaCount, Sent
 from espsim.core.layers import Layer
-from espsim.core.verdict import IPTFS_VERDICTS, PASSED, POLICED, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import IPTFS_VERDICTS, PASSED, POLICED, OutboundVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class OutboundStats:
             self.counters[sent.counter] += 1
         if sent.entry is not None:
             count = self.by_sa.setdefault(sent.entry.sa_index, SaCount(sent.entry))
-            if sent.verdict is OutVerdict.SEALED:
+            if sent.verdict is OutboundVerdict.SEALED:
                 count.passed += 1
             else:
                 count.dropped[sent.verdict.name] += 1
@@ -260,8 +260,8 @@ class OutboundStats:
         return {
             "packets": self.packets,
             "ignored": self.ignored,
-            "sealed": self.verdicts[OutVerdict.SEALED.name],
-            "no_sa": self.verdicts[OutVerdict.NO_SA.name],
+            "sealed": self.verdicts[OutboundVerdict.SEALED.name],
+            "no_sa": self.verdicts[OutboundVerdict.NO_SA.name],
             "verdicts": _sorted(self.verdicts),
             "linux_counters": _sorted(self.counters),
             **(self.engine.as_dict() if self.engine is not None else {}),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from espsim.core.echo import printable_values, shortened
-from espsim.core.verdict import OutVerdict
+from espsim.core.verdict import OutboundVerdict
 from espsim.explain.page.flip import flips
 from espsim.explain.page.gathered import Gathered
 from espsim.explain.page.mask import masks
@@ -126,7 +126,7 @@ def _secrets(result: Mapping[str, Any], gathered: Gathered) -> bytes:
 
 def _capture(result: Mapping[str, Any], gathered: Gathered, sealed: bool, secrets: bytes) -> bytes | None:
     """The capture to save: the frames that were read, or the one packet that was made."""
-    if not sealed or result["verdict"] != OutVerdict.SEALED.name or gathered.seen is None:
+    if not sealed or result["verdict"] != OutboundVerdict.SEALED.name or gathered.seen is None:
         return gathered.capture(secrets)
     packet = bytes.fromhex(result["bytes"])
     if secrets:
@@ -177,7 +177,7 @@ def _flip(result: Mapping[str, Any], gathered: Gathered, mark: int | None, seale
             gathered.sad, seen.record.data, seen.record.linktype, mark=mark, now=now, outgoing=seen.frame.outgoing,
             own=gathered.own,
         )  # fmt: skip
-    if result["verdict"] != OutVerdict.SEALED.name:
+    if result["verdict"] != OutboundVerdict.SEALED.name:
         return None
     return flips(_peers(gathered, result), bytes.fromhex(result["bytes"]), RAW, mark=mark, now=now)
 

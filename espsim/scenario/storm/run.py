@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from espsim.core.answers import Received
 from espsim.core.errors import InputError
-from espsim.core.verdict import OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import OutboundVerdict, Surfacing, Verdict
 from espsim.netlink.netns import Netns
 from espsim.offload.device import Device
 from espsim.offload.model import Model
@@ -186,7 +186,7 @@ class StormRun:
         generation = 1 if pair[1] is not None else 0
         using = pair[generation]
         if using is None:
-            self._lose(Lost(node, direction, now, now, 0, OutVerdict.NO_SA.counter or "", "no SA"))
+            self._lose(Lost(node, direction, now, now, 0, OutboundVerdict.NO_SA.counter or "", "no SA"))
             return
         outbound, entry = using if isinstance(using, tuple) else (self.host.outbound, using)
         sent = outbound.send_with(entry, self._packet(node, direction, entry.sa), now)

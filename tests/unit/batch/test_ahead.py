@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.inbound.parse import parse_rows
 from espsim.batch.run import ahead
 from espsim.batch.run.lanes import InboundLane
@@ -95,7 +95,7 @@ def test_no_room_for_processes(monkeypatch):
 
 
 def test_steps_run_without_rows():
-    lane = InboundLane(BatchInbound(Inbound(Sad()), "cryptography"))
+    lane = InboundLane(InboundPipeline(Inbound(Sad()), "cryptography"))
     batch = lane.batch(FrameSlot.of(1, LONGEST), np.zeros(1), np.zeros).head(0)
     for step in ("ahead", "settle", "after", "end"):
         getattr(lane, step)(batch)

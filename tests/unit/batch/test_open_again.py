@@ -11,8 +11,8 @@ import pytest
 
 from espsim.aead.engine import EngineError
 from espsim.batch.inbound.open import close_row, open_again
-from espsim.batch.inbound.order import BatchInbound
-from espsim.core.batch import PacketBatch
+from espsim.batch.inbound.order import InboundPipeline
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import BROKEN, CUT, OWN, WAITING
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
@@ -34,8 +34,8 @@ class Opened:
         sa = gcm_sa(flags=frozenset({"esn"} if esn else ()), replay=ReplayState(seq=1, seq_hi=5 if esn else 0))
         sa = replace(sa, algorithms=SUITES[suite])
         self.packets = [Peer(sa).packet(number, INNER) for number in (NUMBER - 1, NUMBER, NUMBER + 1)]
-        self.path = BatchInbound(Inbound(new_sad(sa, keep_window=True)), "cryptography")
-        self.batch = PacketBatch.of(self.packets)
+        self.path = InboundPipeline(Inbound(new_sad(sa, keep_window=True)), "cryptography")
+        self.batch = InboundBatch.of(self.packets)
         self.path.run(self.batch)
         assert self.batch.verdict.tolist() == [0, 0, 0]
         self.plaintexts = [self.arena(row) for row in range(3)]

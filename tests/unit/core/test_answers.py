@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from espsim.core.answers import Received, Sent
-from espsim.core.verdict import DeviceOutcome, OutVerdict, Surfacing, Verdict
+from espsim.core.verdict import DeviceOutcome, OutboundVerdict, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
 from tests.support import gcm_sa, new_sad
 
@@ -19,9 +19,9 @@ def test_an_answer_in_a_line(entry):
     received = Received(Verdict.DELIVERED, None, 0x1000, 5, 5, entry, entry, bytes(84))
     assert repr(received) == "Received(DELIVERED spi=0x1000 seq=5 inner=84 bytes)"
     assert repr(Received(Verdict.FRAGMENT, None)) == "Received(FRAGMENT)"
-    sent = Sent(OutVerdict.SEALED, entry, 7, bytes(120))
+    sent = Sent(OutboundVerdict.SEALED, entry, 7, bytes(120))
     assert repr(sent) == f"Sent(SEALED spi=0x{entry.sa.spi:x} seq=7 packet=120 bytes)"
-    assert repr(Sent(OutVerdict.NO_SA)) == "Sent(NO_SA)"
+    assert repr(Sent(OutboundVerdict.NO_SA)) == "Sent(NO_SA)"
 
 
 def test_the_longest_ones_fit_a_line(entry):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from espsim.core import numbers
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 
 
 def test_sentinels_of_the_verdict_columns_are_no_verdicts():
     assert {numbers.PART, numbers.ONE_BY_ONE, numbers.NOT_ESP}.isdisjoint(set(Verdict))
-    assert {numbers.ONE_BY_ONE, numbers.NOT_IP}.isdisjoint(set(OutVerdict))
+    assert {numbers.ONE_BY_ONE, numbers.NOT_IP}.isdisjoint(set(OutboundVerdict))
 
 
 def test_what_an_engine_says_of_a_row_is_told_apart():

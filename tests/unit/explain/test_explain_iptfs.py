@@ -44,7 +44,9 @@ def test_a_capture_of_linux(tmp_path):
     words = ("explain", FOLDER / suite["file"], "--sad", tmp_path / "sad", "--json", "--frame")
     result, steps = told(espsim(*words, "9").stdout)
     assert "no block begins here: 468 bytes of one are left, and 260 are here" in steps["AGGFRAG header"]["says"]
-    assert blocks(steps) == [("block 1, 4 to 264", 260, "continues: neither its first nor its last part (of 728 bytes)")]
+    assert blocks(steps) == [
+        ("block 1, 4 to 264", 260, "continues: neither its first nor its last part (of 728 bytes)")
+    ]
     assert result["inners"] == []
     result, steps = told(espsim(*words, "1").stdout)
     assert [name for name, _, _ in blocks(steps)] == ["block 1, 4 to 32", "block 2, 32 to 68", "block 3, 68 to 152"]

@@ -10,9 +10,9 @@ import pytest
 from espsim.aead.batch import SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.suites import Algorithm
-from espsim.batch.columns import SadColumns
-from espsim.batch.out_columns import OutColumns
-from espsim.core.batch import PacketBatch
+from espsim.batch.inbound.columns import InboundColumns
+from espsim.batch.outbound.columns import OutboundColumns
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.verdict import Verdict
 from espsim.measure.cases import BenchCase, BenchGroup, Clocked
 from espsim.measure.clock import clock
@@ -68,7 +68,7 @@ def same(ours, theirs, names):
 def test_inbound_columns_are_those_of_a_sad(tunnels):
     of, slots, _ = tunnels
     names = ("standing", "form", "extent", "table4", "table6", "chain", "shape", "bits", "counts", "ports")
-    same(columns_for(of, slots, CryptographyBatch()), SadColumns.of(sad_of(of, slots), CryptographyBatch()), names)
+    same(columns_for(of, slots, CryptographyBatch()), InboundColumns.of(sad_of(of, slots), CryptographyBatch()), names)
 
 
 @pytest.mark.parametrize("esn", [False, True])
@@ -77,8 +77,8 @@ def test_windows_and_esn_are_those_of_a_sad(tunnels, window, esn):
     of, slots, rng = tunnels
     slots, engine = [SlotKeys(slot.keys, esn) for slot in slots], CryptographyBatch()
     sad = sad_of(of, slots, selectors=True, window=window)
-    same(columns_for(of, slots, engine, window), SadColumns.of(sad, engine), ("shape", "bits"))
-    out = OutColumns.of(sad, engine, random.Random(1).randbytes, {})
+    same(columns_for(of, slots, engine, window), InboundColumns.of(sad, engine), ("shape", "bits"))
+    out = OutboundColumns.of(sad, engine, random.Random(1).randbytes, {})
     same(out_columns_for(of, slots, engine, rng), out, ("counts",))
 
 
@@ -87,7 +87,7 @@ def test_outbound_columns_are_those_of_a_sad(tunnels):
     ours = out_columns_for(of, slots, CryptographyBatch(), rng)
     masks = {n: int(ours.facts[n, 6]) & 0xFFFFFFFFFFFFFFFF for n in range(SAS)}
     sad = sad_of(of, slots, selectors=True)
-    theirs = OutColumns.of(sad, CryptographyBatch(), random.Random(1).randbytes, dict(enumerate(masks.values())))
+    theirs = OutboundColumns.of(sad, CryptographyBatch(), random.Random(1).randbytes, dict(enumerate(masks.values())))
     same(ours, theirs, ("standing", "groups", "table", "facts", "counts"))
 
 
@@ -99,7 +99,7 @@ def test_the_reference_path_opens_the_packets(tunnels, size):
     row = 0
     for chunk in sealed_chunks(of, slots, sizes, CryptographyBatch(), batch=128):
         rows = len(chunk.offset)
-        batch = PacketBatch(chunk.arena, chunk.offset, chunk.length, np.zeros(rows), np.zeros(rows, np.uint32))
+        batch = InboundBatch(chunk.arena, chunk.offset, chunk.length, np.zeros(rows), np.zeros(rows, np.uint32))
         for n in range(rows):
             found = inbound.receive(batch.packet(n))
             assert found is not None

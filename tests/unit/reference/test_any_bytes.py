@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
 from espsim.core.answers import Received
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode, SecurityAssociation, Selector
@@ -179,7 +179,7 @@ def test_as_a_packet_to_be_sealed(data, n):
     sad = new_sad(SAS[n])
     sent = Outbound(sad, random.Random(1).randbytes).send(data)
     if sent is None or sent.packet is None:
-        assert sent is None or sent.verdict is not OutVerdict.SEALED
+        assert sent is None or sent.verdict is not OutboundVerdict.SEALED
         return
     received = Inbound(new_sad(SAS[n])).receive(sent.packet)
     assert received is not None, "what was sealed is not found again"

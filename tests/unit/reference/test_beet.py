@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
-from espsim.reference.trace import OUT_SILENT, OutTrace
+from espsim.reference.trace import OUTBOUND_SILENT, OutboundTrace
 from espsim.sad.association import Encap, Mode, SecurityAssociation, Selector
 from espsim.text.parse import parse_sa_line
 from tests.examples import examples
@@ -61,11 +61,11 @@ def opened(sa: SecurityAssociation, *packets: bytes) -> list[Any]:
     return [inbound.receive(each) for each in packets]
 
 
-def sealed(sa: SecurityAssociation, clear: bytes, trace: OutTrace = OUT_SILENT) -> Any:
+def sealed(sa: SecurityAssociation, clear: bytes, trace: OutboundTrace = OUTBOUND_SILENT) -> Any:
     return Outbound(new_sad(sa), bytes, trace=trace).send(clear)
 
 
-class Kept(OutTrace):
+class Kept(OutboundTrace):
     """What goes inside, and its next header."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ def test_every_pair_of_families_goes_round(outer, inner, natt):
     four: dict[str, Any] = {"tos": 0xBB, "ident": 0, "flags": 0x4000, "ttl": 7}
     clear = packet(inner, **four) if inner == 4 else packet(inner, traffic_class=0xBB, hops=7)
     sent = sealed(sa, clear)
-    assert sent.verdict is OutVerdict.SEALED
+    assert sent.verdict is OutboundVerdict.SEALED
     (received,) = opened(sa, sent.packet)
     assert (received.verdict, received.inner) == (Verdict.DELIVERED, clear)
     entry = received.entry
@@ -243,14 +243,14 @@ def test_fragments_and_broken_headers_are_not_sealed(clear):
     sad = new_sad(beet(4, 4), beet(6, 6, spi=0x1002))
     entry = list(sad)[0 if clear[0] >> 4 == 4 else 1]
     sent = Outbound(sad, bytes).send_with(entry, clear)
-    assert (sent.verdict, sent.counter, entry.oseq) == (OutVerdict.FRAGMENT, "XfrmOutStateModeError", 0)
+    assert (sent.verdict, sent.counter, entry.oseq) == (OutboundVerdict.FRAGMENT, "XfrmOutStateModeError", 0)
 
 
 def test_without_a_selector_it_takes_its_own_family_only():
-    assert sealed(beet(4, 4, selector=Selector()), packet(6)).verdict is OutVerdict.NO_SA
-    assert sealed(beet(4, 4, selector=Selector()), packet(4)).verdict is OutVerdict.SEALED
+    assert sealed(beet(4, 4, selector=Selector()), packet(6)).verdict is OutboundVerdict.NO_SA
+    assert sealed(beet(4, 4, selector=Selector()), packet(4)).verdict is OutboundVerdict.SEALED
     unspecified = beet(4, 4, selector=Selector(), flags=frozenset({"af-unspec"}))
-    assert sealed(unspecified, packet(4)).verdict is OutVerdict.NO_SA
+    assert sealed(unspecified, packet(4)).verdict is OutboundVerdict.NO_SA
 
 
 def test_an_inner_packet_that_would_be_too_long_is_none():

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.explain.joining import joiner_for
 from espsim.reference.fitting import inner_mtu, state_mtu
 from espsim.reference.inbound import Inbound
@@ -50,15 +50,15 @@ def test_the_largest_that_fits_is_the_largest(name, mtu, encap):
     assert most == max(state_mtu(sa, mtu), 0)
     if most >= 28:
         sent, entry = send(sa, of(most, flags=DF), mtu)
-        assert sent.verdict is OutVerdict.SEALED
+        assert sent.verdict is OutboundVerdict.SEALED
         assert len(sent.packet) <= mtu < len(sent.packet) + sa.aligned
         assert not sent.pieces
     refused, entry = send(sa, of(max(most + 1, 28), flags=DF), mtu)
-    assert (refused.verdict, refused.counter, refused.packet) == (OutVerdict.PMTU, "XfrmOutStateModeError", None)
+    assert (refused.verdict, refused.counter, refused.packet) == (OutboundVerdict.PMTU, "XfrmOutStateModeError", None)
     assert entry.oseq == 0, "a packet that is refused uses up no number"
 
 
-def kinds(sent) -> tuple[OutVerdict, int, int]:
+def kinds(sent) -> tuple[OutboundVerdict, int, int]:
     """(verdict, ESP packets, fragments of the first)."""
     return sent.verdict, bool(sent.packet) + len(sent.also), len(sent.pieces)
 
@@ -66,7 +66,7 @@ def kinds(sent) -> tuple[OutVerdict, int, int]:
 TUNNEL44, TUNNEL66, TUNNEL46, TUNNEL64 = gcm_sa(), gcm_sa(*V6), gcm_sa(*V6), gcm_sa()
 TRANSPORT4 = gcm_sa("10.1.0.1", "10.2.0.1", mode=Mode.TRANSPORT)
 TRANSPORT6 = gcm_sa("2001:db8:1::1", "2001:db8:2::1", mode=Mode.TRANSPORT)
-SEALED, PMTU, SENDER = OutVerdict.SEALED, OutVerdict.PMTU, OutVerdict.PMTU_SENDER
+SEALED, PMTU, SENDER = OutboundVerdict.SEALED, OutboundVerdict.PMTU, OutboundVerdict.PMTU_SENDER
 
 
 @pytest.mark.parametrize(
@@ -151,13 +151,13 @@ def test_datagrams_cut_inside_are_fragments_of_one():
 def test_where_a_fragment_fails_none_follows_and_those_before_have_left():
     sa = gcm_sa(*V6, replay=ReplayState(oseq=0xFFFFFFFE))
     sent, entry = send(sa, six(4000), 1500)
-    assert (sent.verdict, sent.packet, len(sent.also)) == (OutVerdict.SEQ_OVERFLOW, None, 1)
+    assert (sent.verdict, sent.packet, len(sent.also)) == (OutboundVerdict.SEQ_OVERFLOW, None, 1)
     assert len(list(sent.wire())) == 1
     assert list(sent.numbers()) == [(entry, 0xFFFFFFFF)]
     limited = gcm_sa(*V6, limits=Limits(hard_packets=2))
     ended = outbound(limited, 1500).send(six(4000))
     assert ended is not None
-    assert (ended.verdict, len(list(ended.wire()))) == (OutVerdict.EXPIRED, 2)
+    assert (ended.verdict, len(list(ended.wire()))) == (OutboundVerdict.EXPIRED, 2)
 
 
 def test_without_an_mtu_nothing_is_too_long():

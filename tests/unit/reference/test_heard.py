@@ -12,7 +12,7 @@ from espsim.core.numbers import PROTO_AH
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.policies import Policies
-from espsim.reference.trace import Trace
+from espsim.reference.trace import InboundTrace
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.xfrm.policy_file import policies_of
 from tests.support import Peer, gcm_sa, ipv4, new_sad, udp
@@ -22,7 +22,7 @@ ESN = frozenset({"esn"})
 GOOD = Verdict.DELIVERED
 
 
-class Heard(Trace):
+class Heard(InboundTrace):
     """Every call, by name, with what it was told."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ def _heard(name: str) -> Any:
     return lambda self, *told: self.calls.append((name, *told))
 
 
-for _name in [name for name in vars(Trace) if not name.startswith("_")]:
+for _name in [name for name in vars(InboundTrace) if not name.startswith("_")]:
     setattr(Heard, _name, _heard(_name))
 
 

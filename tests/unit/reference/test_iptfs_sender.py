@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import parse_address
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.iptfs_out import payloads, room
 from espsim.reference.outbound import Outbound
-from espsim.reference.trace import OutTrace
+from espsim.reference.trace import OutboundTrace
 from espsim.sad.association import Direction, Encap, IptfsOptions, Limits, Mode, ReplayState
 from tests.aggfrag import INNERS
 from tests.examples import examples
@@ -24,10 +24,10 @@ from tests.support import ethernet_frames, gcm_sa, ipv4, ipv6, new_sad, udp
 from tests.unit.reference.test_iptfs_captures import FOLDER, SUITES, sad_of
 
 A, B, BIG = ipv4(udp(b"first")), ipv4(udp(b"second one")), ipv4(udp(bytes(range(250)) * 2))
-SEALED = OutVerdict.SEALED
+SEALED = OutboundVerdict.SEALED
 
 
-class Payloads(OutTrace):
+class Payloads(OutboundTrace):
     """The payloads that were sealed."""
 
     def __init__(self):
@@ -174,21 +174,21 @@ def test_room(options, mtu, blocks):
 
 def test_a_path_without_room():
     bench = Bench(56)
-    assert bench.send(A) == (OutVerdict.IPTFS_TOO_BIG, [])
-    assert OutVerdict.IPTFS_TOO_BIG.counter == "XfrmOutError"
+    assert bench.send(A) == (OutboundVerdict.IPTFS_TOO_BIG, [])
+    assert OutboundVerdict.IPTFS_TOO_BIG.counter == "XfrmOutError"
 
 
 def test_dont_frag_refuses_what_is_too_large():
     bench = Bench(pkt_size=300, dont_frag=True)
     fits = ipv4(bytes(room(bench.sa, 1500) - 20))
     assert [bench.send(packet)[0] for packet in (fits, fits + b"x", A)] == [SEALED, SEALED, SEALED]  # x: no part of it
-    assert bench.send(ipv4(bytes(room(bench.sa, 1500) - 19))) == (OutVerdict.IPTFS_TOO_BIG, [])
+    assert bench.send(ipv4(bytes(room(bench.sa, 1500) - 19))) == (OutboundVerdict.IPTFS_TOO_BIG, [])
 
 
 def test_a_queue_that_is_full():
     bench = Bench(init_delay=1000, max_qsize=len(A) + len(B))
-    assert [bench.send(packet)[0] for packet in (A, B, A)] == [SEALED, SEALED, OutVerdict.IPTFS_QUEUE]
-    assert OutVerdict.IPTFS_QUEUE.counter == "XfrmOutNoQueueSpace"
+    assert [bench.send(packet)[0] for packet in (A, B, A)] == [SEALED, SEALED, OutboundVerdict.IPTFS_QUEUE]
+    assert OutboundVerdict.IPTFS_QUEUE.counter == "XfrmOutNoQueueSpace"
     assert bench.inner(bench.leave()) == [A, B]
 
 
@@ -235,7 +235,7 @@ def test_numbers_run_out_in_a_queue():
 def test_a_hard_limit_ends_a_burst():
     bench = Bench(pkt_size=60, limits=Limits(hard_packets=3))
     verdict, lengths = bench.send(BIG)
-    assert (verdict, len(lengths)) == (OutVerdict.EXPIRED, 3)
+    assert (verdict, len(lengths)) == (OutboundVerdict.EXPIRED, 3)
 
 
 @settings(deadline=None, max_examples=examples(40))

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, ReplayState, SecurityAssociation, Selector
@@ -60,7 +60,7 @@ class TestSequence:
         counted = entry.packets
         for _ in range(3):
             sent = outbound.send(V4)
-            assert (sent.verdict, sent.counter) == (OutVerdict.SEQ_OVERFLOW, "XfrmOutStateSeqError")
+            assert (sent.verdict, sent.counter) == (OutboundVerdict.SEQ_OVERFLOW, "XfrmOutStateSeqError")
             assert (sent.packet, entry.oseq, entry.packets) == (None, last, counted)
         assert entry.state is State.VALID  # the SA stays
 
@@ -85,7 +85,7 @@ class TestSequence:
 
     def test_oseq_may_wrap_means_nothing_to_esn(self):
         sa = gcm_sa(flags=ESN, extra_flags=frozenset({"oseq-may-wrap"}), replay=last_sent((1 << 64) - 1))
-        assert bench(sa)[0].send(V4).verdict is OutVerdict.SEQ_OVERFLOW
+        assert bench(sa)[0].send(V4).verdict is OutboundVerdict.SEQ_OVERFLOW
 
 
 class TestIv:
@@ -120,7 +120,9 @@ class TestIv:
         outbound, entry = bench(sa_with(suite, extra_flags=frozenset({"oseq-may-wrap"})))
         entry.oseq = 0xFFFFFFFF
         sent = outbound.send(V4)
-        assert sent.verdict is (OutVerdict.SEQ_OVERFLOW if suite.startswith(("rfc", "iiv")) else OutVerdict.SEALED)
+        assert sent.verdict is (
+            OutboundVerdict.SEQ_OVERFLOW if suite.startswith(("rfc", "iiv")) else OutboundVerdict.SEALED
+        )
 
 
 class TestPadding:
@@ -182,25 +184,27 @@ class TestPadding:
         outbound, entry = bench(gcm_sa(encap=encap))
         sent = outbound.send(ipv4(bytes(size - 20)))
         assert sent.packet is None or len(sent.packet) <= 65_535
-        assert (sent.verdict is OutVerdict.TOO_BIG) is (sent.packet is None)
+        assert (sent.verdict is OutboundVerdict.TOO_BIG) is (sent.packet is None)
         assert entry.oseq == (sent.packet is not None)
 
 
 class TestLimits:
     def test_three_packets(self):
         outbound, entry = bench(gcm_sa(limits=Limits(hard_packets=3)))
-        assert [outbound.send(V4).verdict for _ in range(3)] == [OutVerdict.SEALED] * 3
+        assert [outbound.send(V4).verdict for _ in range(3)] == [OutboundVerdict.SEALED] * 3
         sent = outbound.send(V4)
-        assert (sent.verdict, sent.counter, sent.packet) == (OutVerdict.EXPIRED, "XfrmOutStateExpired", None)
+        assert (sent.verdict, sent.counter, sent.packet) == (OutboundVerdict.EXPIRED, "XfrmOutStateExpired", None)
         assert entry.state is State.EXPIRED
         sent = outbound.send(V4)
-        assert (sent.verdict, sent.counter) == (OutVerdict.NO_SA, "XfrmOutNoStates")
+        assert (sent.verdict, sent.counter) == (OutboundVerdict.NO_SA, "XfrmOutNoStates")
 
     def test_bytes_are_the_payloads_in_transport_mode(self):
         """13 bytes an 8+5 byte datagram."""
         outbound, entry = bench(gcm_sa(mode=Mode.TRANSPORT, limits=Limits(hard_bytes=40)))
         packet = ipv4(udp(b"hello"), src="192.0.2.1", dst="192.0.2.2")
-        assert [outbound.send(packet).verdict for _ in range(5)] == [OutVerdict.SEALED] * 4 + [OutVerdict.EXPIRED]
+        assert [outbound.send(packet).verdict for _ in range(5)] == [OutboundVerdict.SEALED] * 4 + [
+            OutboundVerdict.EXPIRED
+        ]
         assert entry.bytes == 52
 
     def test_bytes_are_the_whole_inner_packets_in_a_tunnel(self):
@@ -210,16 +214,16 @@ class TestLimits:
 
     def test_expiry_is_said_before_overflow(self):
         outbound, _ = bench(gcm_sa(limits=Limits(hard_packets=0), replay=last_sent(0xFFFFFFFF)))
-        assert outbound.send(V4).verdict is OutVerdict.EXPIRED
+        assert outbound.send(V4).verdict is OutboundVerdict.EXPIRED
 
     def test_time(self):
         outbound, entry = bench(gcm_sa(limits=Limits(hard_add=10)))
-        assert outbound.send(V4, 9.9).verdict is OutVerdict.SEALED
+        assert outbound.send(V4, 9.9).verdict is OutboundVerdict.SEALED
         assert outbound.send(V4, 10.0).counter == "XfrmOutNoStates"
         outbound, entry = bench(gcm_sa(limits=Limits(hard_use=5)))
-        assert outbound.send(V4, 100.0).verdict is OutVerdict.SEALED
-        assert outbound.send(V4, 104.0).verdict is OutVerdict.SEALED
-        assert outbound.send(V4, 105.0).verdict is OutVerdict.NO_SA
+        assert outbound.send(V4, 100.0).verdict is OutboundVerdict.SEALED
+        assert outbound.send(V4, 104.0).verdict is OutboundVerdict.SEALED
+        assert outbound.send(V4, 105.0).verdict is OutboundVerdict.NO_SA
         assert entry.state is State.EXPIRED
 
 
@@ -227,14 +231,14 @@ class TestChoice:
     def test_what_is_not_for_sending(self):
         outbound = sending(gcm_sa(dir=Direction.IN), gcm_sa(dst="192.0.2.3", mark=Mark(1, 1)))
         outbound.sad.allocspi(gcm_sa().src, gcm_sa(dst="192.0.2.4").dst, 50, 7, 7)
-        assert outbound.send(V4).verdict is OutVerdict.NO_SA
+        assert outbound.send(V4).verdict is OutboundVerdict.NO_SA
 
     @pytest.mark.parametrize("state", [State.LARVAL, State.EXPIRED, State.DEAD])
     def test_an_sa_that_is_not_valid(self, state):
         outbound, entry = bench(gcm_sa())
         entry.state = state
         sent = outbound.send_with(entry, V4)
-        assert (sent.verdict, sent.counter) == (OutVerdict.STATE_INVALID, "XfrmOutStateInvalid")
+        assert (sent.verdict, sent.counter) == (OutboundVerdict.STATE_INVALID, "XfrmOutStateInvalid")
         assert entry.oseq == 0
 
     def test_the_most_specific_selector(self):

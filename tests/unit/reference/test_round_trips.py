@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espsim.core.address import format_address, parse_address
-from espsim.core.verdict import REPLAY_VERDICTS, OutVerdict, Verdict
+from espsim.core.verdict import REPLAY_VERDICTS, OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, IptfsOptions, Mode, ReplayState, SecurityAssociation, Selector
@@ -82,7 +82,7 @@ def test_iptfs_delivers_what_it_took(suite, outer):
     for esn, encap in itertools.product((False, True), (False, True)):
         sa = make_sa(suite, Mode.IPTFS, outer, esn=esn, encap=encap, oseq=(1 << 32) - 2 if esn else 0)
         sender = Outbound(new_sad(sa, keep_window=True), random.Random(3).randbytes, mtu=500)
-        assert [sent and sent.verdict for sent in map(sender.send, clear)] == [OutVerdict.SEALED] * len(clear)
+        assert [sent and sent.verdict for sent in map(sender.send, clear)] == [OutboundVerdict.SEALED] * len(clear)
         outers = [packet for leaves in sender.senders.elapse(math.inf) for packet in leaves.packets]
         inbound = Inbound(new_sad(sa))
         answers = [inbound.receive(packet) for packet in outers]

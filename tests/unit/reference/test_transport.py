@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from espsim.core.verdict import OutVerdict, Verdict
+from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Encap, Mode
@@ -30,7 +30,7 @@ def there_and_back(packet, **options):
     """The packet on the wire, after checking that the receiver gets the original."""
     sent = seal(packet, **options)
     assert sent is not None
-    assert (sent.verdict, sent.counter) == (OutVerdict.SEALED, None)
+    assert (sent.verdict, sent.counter) == (OutboundVerdict.SEALED, None)
     assert sent.packet is not None
     received = Inbound(new_sad(sa_for(packet, **options))).receive(sent.packet)
     assert received is not None
@@ -113,12 +113,12 @@ def test_the_udp_checksum_is_0_over_ipv4_and_computed_over_ipv6():
 def test_fragments_are_refused(flags):
     sent = seal(ipv4(udp(b"data"), flags=flags, **END4))
     assert sent is not None
-    assert (sent.verdict, sent.packet, sent.seq64) == (OutVerdict.FRAGMENT, None, None)
+    assert (sent.verdict, sent.packet, sent.seq64) == (OutboundVerdict.FRAGMENT, None, None)
     assert sent.entry is not None
     assert (sent.entry.oseq, sent.entry.packets) == (0, 0)  # no number is spent on it
     sent = seal(ipv6(fragment_header(17, more=True) + udp(b"data"), next_header=44, **END6))
     assert sent is not None
-    assert sent.verdict is OutVerdict.FRAGMENT
+    assert sent.verdict is OutboundVerdict.FRAGMENT
 
 
 def test_only_the_sas_own_addresses():
@@ -126,7 +126,7 @@ def test_only_the_sas_own_addresses():
     for packet in (ipv4(b"x", src="192.0.2.1"), ipv4(b"x", dst="192.0.2.2"), ipv6(b"x", **END6)):
         sent = Outbound(sad, bytes).send(packet)
         assert sent is not None
-        assert (sent.verdict, sent.counter) == (OutVerdict.NO_SA, "XfrmOutNoStates")
+        assert (sent.verdict, sent.counter) == (OutboundVerdict.NO_SA, "XfrmOutNoStates")
 
 
 def test_what_lies_behind_the_ip_packet_is_not_sealed():
@@ -140,7 +140,7 @@ def test_a_packet_that_would_exceed_65535_bytes_with_its_extension_headers():
     packet = ipv6(extension(17, 2048) + udp(bytes(63_470)), next_header=0, **END6)
     sent = seal(packet)
     assert sent is not None
-    assert sent.verdict is OutVerdict.TOO_BIG
+    assert sent.verdict is OutboundVerdict.TOO_BIG
 
 
 @pytest.mark.parametrize("first", [0x40, 0x41, 0x44, 0x4F])

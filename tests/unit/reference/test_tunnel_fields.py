@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
@@ -152,7 +152,7 @@ def test_rfc_6040_figure_4(outer, inner, outside, inside):
     packet = Peer(sa).packet(1, packet_of(inner, AF11 | inside), **fields)
     inbound = Inbound(new_sad(sa), rfc6040=True)
     received = inbound.receive(packet)
-    (batched,) = BatchInbound(Inbound(new_sad(sa), rfc6040=True), "cryptography").receive([packet])
+    (batched,) = InboundPipeline(Inbound(new_sad(sa), rfc6040=True), "cryptography").receive([packet])
     want = FIGURE_4[inside][outside]
     for found in (received, batched):
         assert found is not None

@@ -8,7 +8,7 @@ import pytest
 
 from espsim.aead.suites import Algorithm
 from espsim.core.address import parse_address
-from espsim.core.verdict import REPLAY_VERDICTS, OutVerdict, Verdict
+from espsim.core.verdict import REPLAY_VERDICTS, OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
 from espsim.sad.association import Mode, ReplayState, SecurityAssociation
@@ -52,7 +52,7 @@ def test_whole_packets_of_the_rfcs(vector):
     (entry,) = list(outbound.sad)
     entry.oseq = vector["seq"] - 1
     sent = outbound.send_with(entry, received.inner, iv=bytes.fromhex(vector["iv"]))
-    assert sent.verdict is OutVerdict.SEALED
+    assert sent.verdict is OutboundVerdict.SEALED
     assert sent.packet is not None
     assert sent.packet[20:].hex() == vector["packet"]
 

@@ -1,6 +1,7 @@
 """A batch of clear packets on their way out as struct-of-arrays, and the arena that holds them sealed.
 
-Columns and rows keep the rules of `core/batch.py`: one writer a column, and a row that was dropped stays where it is.
+Columns and rows keep the rules of `core/inbound_batch.py`: one writer a column, and a row that was dropped stays where
+it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from espsim.core.answers import Sent
 from espsim.core.arrays import F64, I32, I64, U8, U16, U64, Bools
-from espsim.core.batch import packed
+from espsim.core.inbound_batch import packed
 
 OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
 """The most bytes of `out` that sealing adds to a packet (or to what TFC padding makes of it): tunnel header, UDP, ESP,
@@ -26,7 +27,7 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "dport": (np.uint16, 1),
     "saddr": (np.uint64, 2),  # high and low; IPv4 in the low one
     "daddr": (np.uint64, 2),
-    "sa_index": (np.int32, 1),  # row of OutColumns; -1: none
+    "sa_index": (np.int32, 1),  # row of OutboundColumns; -1: none
     "rank": (np.int32, 1),  # how specific that SA's selector is; -1: none
     "tied": (np.uint8, 1),  # not 0: another SA is as specific, and the newest was taken
     # measure: what goes inside ESP, in bytes, and how long the packet will be
@@ -60,7 +61,7 @@ class Several(NamedTuple):
     places: list[tuple[int, int]]
 
 
-class OutBatch:
+class OutboundBatch:
     """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes or, where
@@ -91,7 +92,7 @@ class OutBatch:
     sealed: U8
     verdict: U8
 
-    def __init__(  # noqa: PLR0917 - arrays in one fixed order, as PacketBatch takes them
+    def __init__(  # noqa: PLR0917 - arrays in one fixed order, as InboundBatch takes them
         self, arena: U8, offset: I64, length: I32, time: F64, out: U8 | None = None,
         memory: Callable[..., Any] = np.zeros,
     ) -> None:  # fmt: skip
@@ -108,7 +109,7 @@ class OutBatch:
     @classmethod
     def of(
         cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, out: U8 | None = None
-    ) -> OutBatch:  # fmt: skip
+    ) -> OutboundBatch:  # fmt: skip
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
         return cls(*packed(packets, times), out)
 

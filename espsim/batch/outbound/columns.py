@@ -28,8 +28,8 @@ from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
 from espsim.core.arrays import I64, U8, U64
 from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
-from espsim.core.out_batch import OutBatch
-from espsim.core.verdict import OutVerdict
+from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.verdict import OutboundVerdict
 from espsim.jit.memory import zeros
 from espsim.sad.association import ESPINUDP, Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
@@ -44,7 +44,7 @@ _LOW = 0xFFFFFFFF
 
 
 @dataclass(slots=True)
-class OutColumns:
+class OutboundColumns:
     """What the stages read of SAs, and the column that they change, `counts`. Layouts: outbound/policy.py and facts.py.
 
     A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. `standing`
@@ -77,7 +77,7 @@ class OutColumns:
         keeps_mtu: bool = False,
         rfc6040: bool = False,
         mark: int | None = 0,
-    ) -> OutColumns:
+    ) -> OutboundColumns:
         """The states of a `Sad` that an outbound packet may choose, and their keys set up in the engine.
 
         `masks`: masks of counter-mode IVs by sa_index. Masks that are missing are drawn and added. `mtu` bounds TFC
@@ -109,7 +109,7 @@ class OutColumns:
             longest=min((_surely_fits(e.sa, mtu) for e in entries), default=None) if keeps_mtu else None,
         )
 
-    def begin(self, batch: OutBatch) -> None:
+    def begin(self, batch: OutboundBatch) -> None:
         """Before a batch: give the reference path the SAs that it must take over (1 to 3 above)."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):
@@ -173,7 +173,8 @@ def _runs(entry: SadEntry) -> bool:
 def _standings(entries: list[SadEntry]) -> list[int]:
     """0, STATE_INVALID, or ONE_BY_ONE for a number that no kernel holds."""
     return [
-        ONE_BY_ONE if not 0 <= e.oseq <= _M64 else 0 if _runs(e) else int(OutVerdict.STATE_INVALID) for e in entries
+        ONE_BY_ONE if not 0 <= e.oseq <= _M64 else 0 if _runs(e) else int(OutboundVerdict.STATE_INVALID)
+        for e in entries
     ]  # fmt: skip
 
 

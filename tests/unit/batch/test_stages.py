@@ -12,14 +12,14 @@ import pytest
 from espsim.aead.engines import engine_by_name
 from espsim.batch.inbound import lookup, parse, trailer
 from espsim.batch.inbound import order as inbound
-from espsim.batch.inbound.order import BatchInbound
+from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.inbound.replay import CHECK
 from espsim.batch.outbound import order as outbound
-from espsim.batch.outbound.order import BatchOutbound
-from espsim.batch.rule import REDO, REDO_SAS, Stage, checked, in_order
-from espsim.core.batch import COLUMNS, PacketBatch
+from espsim.batch.outbound.order import OutboundPipeline
+from espsim.batch.stages import REDO, REDO_SAS, Stage, checked, in_order
+from espsim.core.inbound_batch import COLUMNS, InboundBatch
 from espsim.core.numbers import NOT_ESP
-from espsim.core.out_batch import OUT_COLUMNS, OutBatch
+from espsim.core.outbound_batch import OUT_COLUMNS, OutboundBatch
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
@@ -36,12 +36,12 @@ def constant(size):
 
 @pytest.fixture
 def batch():
-    return PacketBatch.of([PACKET, PACKET])
+    return InboundBatch.of([PACKET, PACKET])
 
 
 @pytest.fixture
 def columns():
-    return BatchInbound(Inbound(new_sad(gcm_sa())), "cryptography").columns
+    return InboundPipeline(Inbound(new_sad(gcm_sa())), "cryptography").columns
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_between_the_two_looks_at_the_window_no_stage_gives_a_verdict():
 
 
 def test_what_is_moved_of_the_sas_is_a_column_of_theirs():
-    receiver = BatchInbound(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography")
-    sender = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
+    receiver = InboundPipeline(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography")
+    sender = OutboundPipeline(Outbound(new_sad(), constant), engine_by_name("cryptography"))
     for stages, path in ((inbound.STAGES, receiver), (outbound.STAGES, sender)):
         for name in {name for stage in stages for name in stage.sas}:
             assert isinstance(attrgetter(name)(path.columns), np.ndarray), name
@@ -136,7 +136,7 @@ def test_a_column_of_the_sas_is_caught(batch, columns, name):
 
 
 def test_a_nested_column_of_the_sas_is_caught(batch):
-    columns = BatchInbound(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography").columns
+    columns = InboundPipeline(Inbound(new_sad(gcm_sa()), own_traffic=True), "cryptography").columns
 
     def meddling(_batch, columns):
         columns.own.sent[0, 0] += 1
@@ -165,8 +165,8 @@ def test_a_stage_that_may_not_object_is_caught(batch, columns):
 
 
 def test_the_sealed_packets_are_a_column(batch):
-    path = BatchOutbound(Outbound(new_sad(), constant), engine_by_name("cryptography"))
-    out = OutBatch.of([PACKET], out=np.zeros(100, np.uint8))
+    path = OutboundPipeline(Outbound(new_sad(), constant), engine_by_name("cryptography"))
+    out = OutboundBatch.of([PACKET], out=np.zeros(100, np.uint8))
 
     def meddling(batch, _columns):
         batch.out[3] = 1
@@ -201,10 +201,10 @@ def run_all_checked() -> list[int]:
     packets += [peer.packet(WRAP - 10, PACKET), peer.packet(WRAP + 990, b"", 0, plaintext=ODD)]
     packets += [Peer(SENDER).packet(5, PACKET), Peer(TRANSPORT).packet(5, PACKET[20:], 17)]
     receiver = Inbound(new_sad(ESN, SENDER, TRANSPORT, keep_window=True), own_traffic=True)
-    with BatchInbound(receiver, "cryptography", debug=True) as path:
-        batch = PacketBatch.of(packets)
+    with InboundPipeline(receiver, "cryptography", debug=True) as path:
+        batch = InboundBatch.of(packets)
         path.run(batch)
-    with BatchOutbound(Outbound(new_sad(UDP6), constant), "cryptography", debug=True) as sender:
+    with OutboundPipeline(Outbound(new_sad(UDP6), constant), "cryptography", debug=True) as sender:
         assert sender.send([PACKET])[0] is not None
     return [int(verdict) for verdict in batch.verdict]
 

@@ -36,7 +36,7 @@ from espsim.batch.inbound.policies import PolicyJudge
 from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, OLDER, triple_insert, triple_tables
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
 from espsim.core.arrays import I32, I64, U8, U32, U64
-from espsim.core.batch import PacketBatch
+from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
@@ -55,7 +55,7 @@ _ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), A
 
 
 @dataclass(slots=True)
-class SadColumns:
+class InboundColumns:
     """What the stages read of SAs, and the columns that they change: the windows (`shape`, `bits`) and `counts`.
 
     A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. Layouts
@@ -97,7 +97,7 @@ class SadColumns:
         any_mark: bool = False,
         sent: SentNumbers | None = None,
         rfc6040: bool = False,
-    ) -> SadColumns:
+    ) -> InboundColumns:
         """The ESP states of a `Sad` that have an SPI, and their keys set up in the engine.
 
         `any_mark`: the lookup compares no marks. `sent`: keeps the numbers of packets that this host sent; None: such
@@ -132,7 +132,7 @@ class SadColumns:
             own=own,
         )
 
-    def begin(self, batch: PacketBatch) -> None:
+    def begin(self, batch: InboundBatch) -> None:
         """Before a batch: give the reference path the SAs that could reach a limit in it, and all SAs of their SPIs."""
         due = self.due(Coming.of(batch.time, batch.length))
         if self.lifetimes is None or not len(due):

@@ -1,6 +1,6 @@
 """A batch of packets as struct-of-arrays: one byte arena, and one numpy column a fact.
 
-Each column is defined by one stage, which says so (batch/rule.py). Rows stay where they are: a row that was dropped
+Each column is defined by one stage, which says so (batch/stages.py). Rows stay where they are: a row that was dropped
 has a verdict, and no stage after that looks at it.
 """
 
@@ -28,7 +28,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "daddr": (np.uint64, 2),  # high and low; IPv4 in the low one
     "saddr": (np.uint64, 2),
     # lookup
-    "sa_index": (np.int32, 1),  # row of SadColumns; -1: none
+    "sa_index": (np.int32, 1),  # row of InboundColumns; -1: none
     # replay
     "seq64": (np.uint64, 1),
     "replay": (np.uint8, 1),  # what the window says: 0, or a verdict REPLAY_*
@@ -66,7 +66,7 @@ def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8
     return np.frombuffer(bytearray().join(packets), np.uint8), offset, length, time
 
 
-class PacketBatch:
+class InboundBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each arrived, in seconds; `mark` its mark; `link` what it is where it is not IP, or bits about it
@@ -125,7 +125,7 @@ class PacketBatch:
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
 
     @classmethod
-    def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> PacketBatch:
+    def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> InboundBatch:
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
         return cls(*packed(packets, times), np.full(len(packets), mark, np.uint32))
 
