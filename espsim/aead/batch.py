@@ -11,7 +11,7 @@ batch. A batch is one arena and one column a fact, all columns of one length, in
     result   uint8[:]    in: WAITING for a row to work on, anything else is left alone; out: DONE,
                          TRUNCATED (no room for IV and ICV, or not whole blocks), INTEGRITY (the ICV is wrong), BROKEN
 
-Sealing takes header and IV as they stand in the arena, encrypts what is between IV and ICV, and writes the ICV.
+Sealing takes header and IV as they are in the arena, encrypts what is between IV and ICV, and writes the ICV.
 A row that does not open is as it was before: engines which decrypt before they have checked the ICV put the ciphertext
 back, so no unverified plaintext stays behind and a row can be tried again with another guess of the ESN's high half.
 An opener or sealer serves one thread at a time; make one for each thread.
@@ -48,20 +48,20 @@ class Opener(Protocol):
     """Opens batches with the keys of its slots."""
 
     def open(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
-        """Open the waiting rows in place (see above). Raises IndexError where a slot is none of this opener's."""
+        """Open the waiting rows in place (see above). Raises IndexError where a row's slot has no keys."""
 
 
 class Sealer(Protocol):
     """Seals batches with the keys of its slots."""
 
     def seal(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
-        """Seal the waiting rows in place (see above). Raises IndexError where a slot is none of this sealer's."""
+        """Seal the waiting rows in place (see above). Raises IndexError where a row's slot has no keys."""
 
 
 class BatchEngine(Protocol):
     """Makes openers and sealers. `name` is what `--engine` takes, `version` the library's own words.
 
-    `isa` is the instruction set as far as the library says it, None where it says nothing.
+    `isa` is the instruction set that the library reports, None where it reports none.
     """
 
     name: str

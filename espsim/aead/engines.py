@@ -1,4 +1,4 @@
-"""Which engines there are: found, proved, chosen by name. One that is wrong is never used, and never silently so.
+"""Which engines there are: found, proved, chosen by name. A wrong one is never used, and a line says so.
 
 An engine is "usable", "not there" (no library, a version that is not known, no compiler), or "wrong": it loads and
 fails its proof (proof.py). `auto` passes over what is not there, and over what is wrong with a line on stderr.
@@ -29,7 +29,7 @@ USABLE, NOT_THERE, WRONG = "usable", "not there", "wrong"
 
 @dataclass(frozen=True, slots=True)
 class FoundEngine:
-    """One engine: `proved` counts the rows it got right at loading; where it cannot be used, `why` says so.
+    """One engine: `proved` counts the rows it got right at loading; where it cannot be used, `why` says why.
 
     `wrong`: it is there, and what it does is wrong.
     """
@@ -90,7 +90,7 @@ def find(name: str) -> FoundEngine:
 
 
 def _make(name: str) -> BatchEngine:
-    """The engine itself; numba takes a while to import, so only who asks for a native one waits for it."""
+    """The engine itself; numba takes a while to import, so it is imported for a native one only."""
     if name == "cryptography":
         return CryptographyBatch()
     try:
@@ -98,7 +98,7 @@ def _make(name: str) -> BatchEngine:
         from espsim.aead.native.libcrypto import LibcryptoEngine  # noqa: PLC0415
         from espsim.jit.compiling import JIT  # noqa: PLC0415
     except ImportError as error:
-        # numba is a dependency, so this is a broken installation, and no engine that is merely not there.
+        # numba is a dependency: a failed import is a broken installation, not a missing engine.
         raise WrongEngineError(f"its module cannot be imported: {error}") from None
     if not JIT:
         raise EngineError("numba's compiler is switched off (NUMBA_DISABLE_JIT), and this engine needs it")

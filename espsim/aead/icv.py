@@ -1,7 +1,7 @@
 """The ICV that a received packet ought to have: computed over the ciphertext as it came, whatever ICV came with it.
 
 An AEAD's tag covers the ciphertext, but libraries compute it from a plaintext. So the keystream is taken off here and
-put on again by the SA's own transform; what lay between is never given to anyone, because nothing has verified it.
+put on again by the SA's own transform. The plaintext in between is never returned, because nothing has verified it.
 
     GCM                 AES-CTR from J0 + 1, where J0 = nonce, 00000001      (NIST SP 800-38D 7)
     ChaCha20-Poly1305   ChaCha20 from block 1                                (RFC 8439 2.8)

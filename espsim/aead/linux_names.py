@@ -1,8 +1,8 @@
 """Linux's own table of algorithms for IPsec (net/xfrm/xfrm_algo.c): what espsim runs, and what it does not.
 
 The kernel takes an SA with any of these names; espsim has no code for some of them, so such an SA is listed, and no
-packet passes it. It is one table for all kernels: newer ones, from which version on was not found out, have ARIA too
-and hmac(rmd160) no more. `iiv(...)` is espsim's word alone, and no kernel knows it.
+packet passes it. It is one table for all kernels. Newer kernels have ARIA and no hmac(rmd160); since which version
+is not known. No kernel knows `iiv(...)`, espsim's own word.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def linux_name(name: str) -> str:
 
 
 def linux_hash(name: str) -> Hash | None:
-    """A MAC that the kernel knows, by the name that it reports; None: it knows none such."""
+    """A MAC that the kernel knows, by the name that it reports; None: the kernel has none of that name."""
     return HASHES.get(name) or _HASHES.get(name)
 
 

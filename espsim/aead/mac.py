@@ -1,4 +1,4 @@
-"""MACs for encrypt-then-MAC suites: one keyed object an SA, asked for one packet's ICV after another.
+"""MACs for encrypt-then-MAC suites: one keyed object an SA, which computes the ICV of each packet.
 
 HMAC            hashlib's (RFC 2104)
 AES-CMAC        the `cryptography` package's (RFC 4493)

@@ -82,7 +82,7 @@ def _every_suite(engine: BatchEngine) -> int:
 
 
 def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, clear: U8) -> None:
-    """As `cryptography` seals the same rows; that engine itself is asked about the published packets alone."""
+    """Compare with `cryptography`, which seals the same rows; published packets alone prove that engine itself."""
     want = PacketRows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, rows.result.copy())
     if type(engine) is CryptographyBatch:
         want.arena, want.result[:] = rows.arena, DONE
@@ -92,7 +92,7 @@ def _check_sealed(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, 
 
 
 def _check_opened(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, clear: U8) -> None:
-    """Everything as before sealing, but for the ICVs."""
+    """Open the sealed rows: all bytes are as before sealing, but for the ICVs."""
     want = PacketRows(clear.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, DONE))
     for end, number in zip(rows.end, rows.slot, strict=True):
         icv = slice(int(end) - slots[number].keys.icv_length, int(end))
@@ -126,7 +126,7 @@ def _flipped(packet: _Packet, at: int) -> _Packet:
 
 
 def _refuses(engine: BatchEngine, slots: list[SlotKeys], forged: list[_Packet]) -> int:
-    """How many there are. WrongEngineError where one opens, or is another afterwards."""
+    """How many there are. WrongEngineError where one opens, or its bytes change."""
     rows = PacketRows.of(forged)
     came = PacketRows(
         rows.arena.copy(), rows.esp, rows.end, rows.slot, rows.seq64, np.full_like(rows.result, INTEGRITY)
@@ -145,7 +145,7 @@ def _icv(length: int) -> str:
 
 
 def _same(engine: BatchEngine, slots: list[SlotKeys], rows: PacketRows, want: PacketRows, what: str) -> None:
-    """WrongEngineError with `what` of the first row whose bytes or result are others; then of what is between rows."""
+    """WrongEngineError with `what` for the first row whose bytes or result differ; then for bytes between rows."""
     for n, (esp, end, number) in enumerate(zip(rows.esp, rows.end, rows.slot, strict=True)):
         if not np.array_equal(rows.arena[esp:end], want.arena[esp:end]) or rows.result[n] != want.result[n]:
             suite = slots[int(number)].keys.suite.name

@@ -3,7 +3,7 @@
 `resolve` turns what `ip xfrm state` says (aead, or enc with auth) into `SuiteKeys`; an engine (engine.py) makes a
 `Transform` of that. Key material is `bytes`, is checked here once, and never shows in a repr or an error.
 
-`iiv(NAME)` is a word of espsim's own, for Linux has none: the AEAD NAME with an implicit IV (RFC 8750). Nothing of the
+`iiv(NAME)` is espsim's own word, because Linux has none: the AEAD NAME with an implicit IV (RFC 8750). Nothing of the
 IV is sent; it is the sequence number in 64 bits (zeros in front where numbers have 32 bits).
 
 Sources: RFC 4106 (GCM), RFC 4309 (CCM), RFC 4543 (GMAC), RFC 7634 (ChaCha20-Poly1305), RFC 8750 (implicit IV), RFC 3602
@@ -271,7 +271,7 @@ INSECURE = {
     "null": "ecb(cipher_null) without authentication protects nothing (RFC 4303 3.2.1)",
     "ctr": "rfc3686(ctr(aes)) without an ICV lets anyone change any bit of a packet (RFC 3686 7)",
 }
-"""What a sender is refused unless `--insecure` names it, and why."""
+"""Suites that a sender may use only where `--insecure` names them, and why."""
 
 
 def unprotected(keys: SuiteKeys) -> str | None:

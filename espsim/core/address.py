@@ -19,10 +19,10 @@ def parse_address(text: str) -> Address:
 
 
 def packed(text: str) -> Address | None:
-    """An address, None where it is none: inet_pton takes nothing that `parse_address` does not."""
+    """The packed form of an address in text, or None. inet_pton takes nothing that `parse_address` refuses."""
     try:
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
-    except (OSError, ValueError):  # ValueError: no text that a system call could take
+    except (OSError, ValueError):  # ValueError: a NUL in the text
         return None
 
 

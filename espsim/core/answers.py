@@ -44,8 +44,8 @@ class Received(Generic[EntryT]):
 
     `entry` is the packet's own SA, as the software lookup finds it; `used` the one whose context was used (the same
     without a device). `counter` is the Linux counter that moved, None where none did. `inner` is the packet that was
-    delivered or sent; in mode IPTFS it is None, and `inners` are those that were complete
-    with this packet. `own`: this host sent it, as far as is known; no counter moves then.
+    delivered or sent; in mode IPTFS it is None, and `inners` are those that were complete with this packet. `own`: this
+    host sent it, as far as is known; no counter moves then.
 
     Where ESP was inside ESP the answer is the innermost layer's, and `around` that of the layer around it, whose
     `inner` is the ESP packet that was received again.
@@ -108,7 +108,7 @@ class Sent(Generic[EntryT]):
     """What happened to one outbound packet; `packet` is the sealed IP packet.
 
     `pieces`: the fragments that leave in its place, where it is longer than the path's MTU. `also`: the other ESP
-    packets of a datagram that was cut before it was sealed, the first one's `verdict` being the worst of all.
+    packets of a datagram that was cut before it was sealed, and `verdict` is the worst of all of them.
     In mode IPTFS `packet` is None and `outers` are the packets that left with this one: none where it waits.
     """
 
@@ -138,7 +138,7 @@ class Sent(Generic[EntryT]):
             yield from sent.numbers()
 
     def wire(self) -> Iterator[bytes]:
-        """All that leaves, in its order."""
+        """All packets that leave, in order."""
         yield from self.outers or ()
         if self.packet is not None:
             yield from self.pieces or (self.packet,)

@@ -1,4 +1,4 @@
-"""What everything that is closed shares: leaving `with` closes it."""
+"""The base of everything with a `close`: leaving `with` closes it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Closing(abc.ABC):
-    """`with thing as name:` closes the thing at the end, however it comes."""
+    """`with thing as name:` closes the thing at the end, also where an error ends it."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Done with it; may be repeated."""
+        """Release what it holds. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def paused() -> Iterator[None]:
-    """Without the collector, which is as it was afterwards, whatever happens.
+    """The collector is off inside, and afterwards as it was before.
 
     Hundreds of thousands of SAs are objects without cycles: walking them again and again would be a fifth of the time
     in which they are read, and more.

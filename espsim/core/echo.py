@@ -20,7 +20,7 @@ from typing import Any
 
 HIDDEN = "<<Keys hidden>>"
 KEYED = ("enc", "auth", "auth-trunc", "aead")
-"""The words that an algorithm's name and then a key follow."""
+"""Words after which an algorithm's name comes, and then a key."""
 
 LONGEST = 2000
 """Characters of a message; what is longer is cut in the middle."""
@@ -52,8 +52,9 @@ _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 def hide_keys(text: str) -> str:
     """A text with each word's key digits replaced.
 
-    Digits of a key: 16 or more hex digits together, or 9 or more after `0x`, also where a few of them are mistyped;
-    a word of 9 to 15 hex digits, letters among them, which may be the rest of a key that was cut; beside a key, of 6.
+    Digits of a key are 16 or more hex digits together, or 9 or more after `0x`, even if a few of them are mistyped.
+    Hidden too is what may be the rest of a key that was cut: a word of 9 or more hex digits with letters among them,
+    in a text that holds a key of 6 or more.
     """
     if len(text) < _LEAST_ALONE:
         return text
@@ -62,7 +63,7 @@ def hide_keys(text: str) -> str:
 
 
 def _hide_in_word(word: str, least: int) -> str:
-    """A word without its key. Where one token is a key's, what is glued to it may be its rest: both go."""
+    """A word without its key. What is glued to the token of a key may be its rest: both go."""
     if len(word) < least:
         return word
     tokens = list(_TOKEN.finditer(word))
@@ -88,7 +89,7 @@ def _long_hex(token: str) -> bool:
 
 
 def _before_digits(token: str) -> str:
-    """What stands before the `0x` of a token that ends in a key, such as a name that is glued to it."""
+    """What comes before the `0x` of a token that ends in a key, such as a name that is glued to it."""
     match = _PREFIX.search(token)
     return token[: match.start()] if match and not _HEX_RUN.search(token[: match.start()]) else ""
 

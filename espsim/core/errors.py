@@ -13,7 +13,7 @@ from espsim.core.echo import message, printable
 
 def errno_name(number: int) -> str:
     """The errno's name, as Linux's headers and `ip` spell it; its number where it has none."""
-    # Python's table has 95 as ENOTSUP: in Linux both are one number, and the kernel says EOPNOTSUPP.
+    # Python's table says ENOTSUP for 95. In Linux both names have that number, and the kernel says EOPNOTSUPP.
     return "EOPNOTSUPP" if number == _errno.EOPNOTSUPP else _errno.errorcode.get(number, str(number))
 
 
@@ -25,7 +25,7 @@ class InputError(EspsimError):
     """Bad input: one clear line that says where and what; a command ends with exit status 2.
 
     `where` is what the user gave (a path, `-`, a name); `line` counts from 1, `frame` likewise. Never holds a key:
-    what of `what` may be one is hidden, and control characters are escaped (core/echo.py).
+    anything in `what` that may be one is hidden, and control characters are escaped (core/echo.py).
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class XfrmError(EspsimError):
         return errno_name(self.errno)
 
 
-class UnknownReached(EspsimError):  # noqa: N818 - it is a stop, to be answered, more than a fault
+class UnknownReached(EspsimError):  # noqa: N818 - a stop that the user answers, not a fault
     """A run reached a value of a hardware model that is not public.
 
-    `assume` is the option that assumes a value for `key`, to be copied; `legal` says what else may be assumed.
+    `assume` is an option to copy, which assumes a value for `key`; `legal` says what else may be assumed.
     """
 
     def __init__(self, model: str, key: str, assume: str = "", legal: str = "") -> None:

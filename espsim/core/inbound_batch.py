@@ -52,7 +52,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 
 
 _WHOLE = ("arena", "_free")
-"""What of a batch is no column."""
+"""Attributes of a batch that are not columns."""
 
 
 def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8, I64, I32, F64]:
@@ -69,8 +69,8 @@ def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8
 class InboundBatch:
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
-    `time` is when each arrived, in seconds; `mark` its mark; `link` what it is where it is not IP, or bits about it
-    (core.layers). `frame` (int64) is the number of each row's frame, from 1; `captured` and `wire` (int32) how many
+    `time` is when each arrived, in seconds; `mark` its mark; `link` a core.layers.Layer where it is not IP, else bits
+    (core/numbers.py). `frame` (int64) is the number of each row's frame, from 1; `captured` and `wire` (int32) how many
     bytes of that frame were captured and were on the wire. Where they are not given, every row is a frame of its own
     that holds the packet alone.
 
@@ -148,15 +148,15 @@ class InboundBatch:
         return part
 
     def packet(self, row: int) -> bytes:
-        """A packet as its bytes stand now."""
+        """A packet's bytes as they are now."""
         at = int(self.offset[row])
         return self.arena[at : at + int(self.length[row])].tobytes()
 
     def put_inner(self, row: int, inner: bytes) -> None:
-        """The inner packet of a row that was opened elsewhere, where its packet lay.
+        """Put the inner packet of a row that was opened elsewhere where its packet lay.
 
-        It is longer than that only where BEET mode has put an IPv6 header in the place of IPv4's, and no ICV made room:
-        then it goes to the end of the arena, of which this batch has a longer copy from then on.
+        It is longer than its packet in one case: BEET mode has put an IPv6 header in place of an IPv4 one, and no ICV
+        made room. Then it goes to the end of the arena, which this batch replaces by a longer copy.
         """
         at, size = int(self.offset[row]), len(inner)
         if size > int(self.length[row]):

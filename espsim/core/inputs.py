@@ -4,8 +4,9 @@
     for piece in read_pieces(path): ...             # bytes, so many at a time
     data = read_whole(path, most=1 << 20)           # bytes, and not more than that
 
-Every failure of the system is an InputError that names the path as the user gave it. Nothing is decoded here, and
-nothing is said of what the bytes mean.
+Every failure of the system is an InputError that names the path as the user gave it.
+
+Does not decode or interpret the bytes.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ def _buffered(raw: BinaryIO, buffering: int) -> BinaryIO:
 
 
 def hand_on(path: str, file: BinaryIO, start: bytes) -> None:
-    """Make the next `open_input` of `path` go on with a file that it gave without a buffer, as if `start` was not read.
+    """Give back what was read of a file: the next `open_input` of `path` returns it again, from `start` on.
 
-    For what can't be opened twice: standard input, a pipe.
+    `file` came from `open_input` without a buffer. For what can't be opened twice: standard input, a pipe.
     """
     if isinstance(file, _Raw):
         file.start = memoryview(start)
@@ -81,7 +82,7 @@ def read_pieces(path: str, size: int = _PIECE) -> Iterator[bytes]:
 def read_start(path: str, most: int) -> bytes:
     """The first `most` bytes of a file, all where it is not longer. InputError where it can't be read.
 
-    Standard input is kept, so that who asks again gets the same.
+    Standard input is kept: a second call gets the same bytes.
     """
     if path == STANDARD and _kept[:1] == [sys.stdin]:
         return cast(bytes, _kept[1])[:most]

@@ -2,7 +2,7 @@
 
 A verdict's number is written in `core/verdict.py`, beside its sentence; here is the int that kernels freeze into their
 code (`espsim.jit.key` keeps compiled code apart by them). Outbound verdicts whose names are inbound ones too begin
-with OUT_. Numbers that one step alone reads and writes (columns of a table, bits of a form) are that step's.
+with OUT_. Numbers that one step alone reads and writes (columns of a table, bits of a form) are defined in that step.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ NOT_IP = 255
 DONE = 0
 """Opened, or sealed."""
 HANDED = 251
-"""Not opened here: ESP in ESP has come, and from then on the reference path runs all."""
+"""Not opened here: ESP in ESP has come, and from then on the reference path runs everything."""
 OTHERWISE = 252
-"""Opened, and must not be used: the packet's number was another one."""
+"""Opened under a wrong guess of the number's high half: the row must not be used."""
 UNOPENED = 253
 """No one has tried."""
 BROKEN = 254
 """The library refused for reasons of its own; the row must not be used."""
 WAITING = 255
-"""For the engine to work on."""
+"""The engine has to work on this row."""
 
 # -- the column `flags`: bits of an inbound packet --------------------------------------------------------------------
 
@@ -85,9 +85,9 @@ IP_END, ESP_START, ESP_END, POINTER = range(4)
 # -- the column `link`: bits of rows that have a packet; a row that has none holds a core.layers.Layer, or LINK_PART --
 
 IN_TCP = 0x10
-"""ESP out of a TCP stream, whose header is not here."""
+"""ESP out of a TCP stream; the TCP header is not in the packet."""
 MAY_JOIN = 0x20
-"""While a batch is read: what the joiner may have to put together with others."""
+"""While a batch is read: a packet that the joiner may have to put together with others."""
 LINK_PART = 0x40
 """Where a row has no packet: an outer fragment that completes no datagram in this frame."""
 OUTGOING = 0x80

@@ -51,7 +51,7 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 """Name, dtype and values a row of every column that stages write."""
 
 _WHOLE = frozenset({"arena", "_out", "out_end", "several"})
-"""What of a batch is no column."""
+"""Attributes of a batch that are not columns."""
 
 
 class Several(NamedTuple):
@@ -64,8 +64,8 @@ class Several(NamedTuple):
 class OutboundBatch:
     """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
-    `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes or, where
-    it is given but too small, makes anew: hand the last batch's to the next one when that has been read. Bytes of `out`
+    `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes, also
+    where it is given but too small. Give the last batch's `out` to the next batch once it has been read. Bytes of `out`
     past `out_end` mean nothing. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run
     again with other packets: stages write every row of their columns.
     """
@@ -158,11 +158,11 @@ class OutboundBatch:
             self.out = larger
 
     def append(self, row: int, packet: bytes) -> None:
-        """Put a row's sealed packet behind all others."""
+        """Put a row's sealed packet after all others."""
         self.out_at[row], self.out_length[row] = self._put(packet)
 
     def append_several(self, row: int, sent: Sent[Any]) -> None:
-        """The same of a row that leaves in several packets; `several` has them."""
+        """The same for a row that leaves in several packets; `several` has them."""
         self.several[row] = Several(sent, [self._put(packet) for packet in sent.wire()])
 
     def leaving(self, sealed: int, time_ns: I64, rows: slice = slice(None)) -> tuple[I64, I32, I64, Bools]:

@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG = 1
 _SWALLOWED = 0.01  # seconds until Stopped is raised again where Python is known to have swallowed it
 GRACE = 0.5
 """Seconds for what is on its way when ^C ends reading."""
-_AGAIN = 2.0  # and where the run goes on though it was raised: some library's `except` took it, or wrapped it
+_AGAIN = 2.0  # the same where some library's `except` took or wrapped it, and the run goes on
 
 
 class Stopped(BaseException):
@@ -42,12 +42,12 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status by which shells say so: 130 for ^C."""
+        """The exit status that shells give such an end: 130 for ^C."""
         return 128 + self.signum
 
 
 class _State:
-    """What the handlers know: blocks not to be cut, the signal that came, whether it waits for such a block's end."""
+    """What the handlers know: the open `uncut` blocks, the signal that came, whether it waits for their end."""
 
     def __init__(self) -> None:
         self.uncut = 0
@@ -62,7 +62,7 @@ _state = _State()
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Inside, the signals of `ENDING` raise Stopped. From its end on they do nothing, for the process ends."""
+    """Inside, the signals of `ENDING` raise Stopped. After it they do nothing: the process is about to end."""
     hook = sys.unraisablehook
 
     def swallowed(unraisable: sys.UnraisableHookArgs) -> None:
@@ -85,16 +85,16 @@ def signals() -> Iterator[None]:
 
 
 def deafen() -> None:
-    """Ignore the signals of `ENDING` until the process is gone: it has its status already.
+    """Ignore the signals of `ENDING` from now on: the process has its exit status and is about to end.
 
-    Python's own end puts its handlers back to "end the process", a while before the process ends.
+    Python restores the default handlers a while before it ends. A signal in between would change the status.
     """
     for number in ENDING:
         signal.signal(number, signal.SIG_IGN)
 
 
 def insist() -> None:
-    """Raise Stopped where a signal came. Some code wraps what it catches: what is caught may have been Stopped."""
+    """Raise Stopped if a signal has come. Some libraries wrap every exception that they catch, Stopped too."""
     if _state.came:
         raise Stopped(_state.came) from None
 
@@ -177,12 +177,12 @@ class gently:  # noqa: N801 - reads as a statement: `with gently():`
 
 
 def readable(descriptor: int) -> bool:
-    """Whether standard input may be read on: inside `gently` it waits, and ^C ends it; elsewhere at once."""
+    """Whether to go on reading standard input. Inside `gently` this waits for bytes, until ^C; elsewhere it is True."""
     return _state.gently is None or _state.gently.readable(descriptor)
 
 
 def forked() -> None:
-    """In a process forked inside `uncut`, first thing: ^C is its parent's to hear, other signals end it at once."""
+    """For a process forked inside `uncut`, first of all: its parent alone hears ^C, other signals end it at once."""
     came, _state.came, _state.uncut, _state.waits = _state.came, 0, 0, False
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -192,7 +192,7 @@ def forked() -> None:
 
 
 def die_with_parent() -> None:
-    """In a process just forked: it is killed when its parent ends, whatever ends that (prctl(2), on Linux)."""
+    """For a process just forked: the kernel kills it when its parent ends, for whatever reason (prctl(2), on Linux)."""
     import ctypes  # noqa: PLC0415 - signals are heard before it is there
 
     with contextlib.suppress(OSError, AttributeError):

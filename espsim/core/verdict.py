@@ -1,7 +1,7 @@
 """The closed lists of answers: what happened to a packet, and what a modelled device did with it.
 
 `Verdict` follows the order of Linux's xfrm_input (net/xfrm/xfrm_input.c). Each inbound verdict names the counter of
-/proc/net/xfrm_stat that moves with it; `REPLAY` is told apart into duplicate, too old and zero, because Linux counts
+/proc/net/xfrm_stat that moves with it; `REPLAY` is split into duplicate, too old and zero, because Linux counts
 the three differently on the SA (`stats.replay`, `stats.replay_window`, nothing).
 """
 
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class _Answer(IntEnum):
-    """A numbered answer with its sentence, and Linux's counter (/proc/net/xfrm_stat) where one stands for it."""
+    """A numbered answer with its sentence, and the Linux counter (/proc/net/xfrm_stat) that moves with it, if any."""
 
     sentence: str
     counter: str | None
@@ -56,7 +56,10 @@ class Verdict(_Answer):
     IPTFS_LOST = 24, "IP-TFS: the rest of an inner packet is missing; what follows it is delivered", "XfrmInIptfsError"
     IPTFS_LATE = 25, "IP-TFS: the reorder window has moved past this packet (Linux counts nothing)"
     DEPTH = 26, "ESP in ESP, more than six SAs deep (XFRM_MAX_DEPTH)", "XfrmInBufferError"
-    ECN = 27, "congestion was marked outside of a packet that cannot say so (RFC 6040 4.2; Linux delivers it)"
+    ECN = (
+        27,
+        "the outer header marks congestion, the inner packet is without ECN (RFC 6040 4.2; Linux delivers it)",
+    )
 
 
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
@@ -64,7 +67,7 @@ PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
 POLICED = frozenset({Verdict.NO_POLICY, Verdict.TEMPLATE, Verdict.BLOCKED, Verdict.TEMPLATES})
 """Verdicts of the policies after decapsulation: the ICV was right, the window has moved, the SA has counted."""
 IPTFS_VERDICTS = frozenset({Verdict.IPTFS_BUFFER, Verdict.IPTFS_HEADER, Verdict.IPTFS_LOST, Verdict.IPTFS_LATE})
-"""Verdicts of authentic packets whose AGGFRAG payload was of no use, or not all of it."""
+"""Verdicts of authentic packets whose AGGFRAG payload could not be used, or not all of it."""
 REPLAY_VERDICTS = frozenset({Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO})
 
 

@@ -7,7 +7,7 @@
     sources     depends on
 
 No other room imports numba, and this one knows nothing of packets. Importing `compiling` loads numba (half a second):
-do it when a command runs, never above.
+the command line does it only when a command runs that needs kernels.
 """
 
 from espsim.jit import sources

@@ -36,7 +36,7 @@ SUFFIX = ".kernel"
 _DIGEST = 32
 
 
-class Damaged(Exception):  # noqa: N818 - it says what has happened
+class Damaged(Exception):  # noqa: N818 - a state of a file, not a fault of espsim
     """A file of the cache is not what was written."""
 
 
@@ -48,7 +48,7 @@ class KernelCache:
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}".replace("<locals>.", "")
         self._facts = repr([function.__module__, function.__qualname__, code.co_firstlineno, code.co_code.hex()])
         self._file = code.co_filename
-        self._enabled = function.__closure__ is None  # what it closes over is in no file
+        self._enabled = function.__closure__ is None  # the hash does not cover what it closes over
         try:
             self._source = sources.hash_of(self._file)
         except OSError:  # a function without a file, from a prompt
@@ -141,7 +141,7 @@ def _read(path: Path, identity: str) -> Any:
 
 def _write(path: Path, body: bytes) -> None:
     """Write a file whole or not at all. Raises OSError."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)  # cleaned up meanwhile
+    path.parent.mkdir(mode=0o700, exist_ok=True)  # another process may have cleaned up
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:

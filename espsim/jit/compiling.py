@@ -4,8 +4,8 @@
     @helper   called by kernels alone, with numbers
     @inlined  called by kernels alone, with arrays
 
-Kernels allocate nothing and hold no references (`_nrt`): counting those of an array that a helper is given costs two
-atomic operations a row. With NUMBA_DISABLE_JIT=1 each function stays the Python function that is written.
+Kernels allocate nothing and hold no references (`_nrt`): an array that is passed to a helper would have its references
+counted, two atomic operations a row. With NUMBA_DISABLE_JIT=1 each function stays the Python function that is written.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def is_kept(function: Callable[..., Any]) -> bool:
 
 @contextlib.contextmanager
 def compile_seconds() -> Iterator[list[float]]:
-    """The list holds seconds of numba's compiler, one for each kernel that came from no cache."""
+    """The list gets the seconds that numba's compiler took, one item for each kernel that was in no cache."""
     spent: list[float] = []
     with event.install_timer("numba:compile", spent.append):
         yield spent

@@ -27,7 +27,7 @@ from espsim.jit import sources
 from espsim.jit.key import key
 
 KEPT = 8
-"""Folders of other keys that stay: the ones used last. A process whose folder goes compiles again, and no more."""
+"""How many folders of other keys stay, the ones used last. A process that loses its folder compiles again."""
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 _said: set[str] = set()
@@ -43,7 +43,7 @@ def say(kind: str, text: str) -> None:
 
 
 def tell_wait() -> None:
-    """Tell who sits at a terminal what the silence is: kernels are compiled, which programs need not hear."""
+    """Explain the wait to a person at a terminal: kernels are being compiled. Programs get no such line."""
     if sys.stderr is not None and sys.stderr.isatty():
         say(
             "wait",
@@ -132,7 +132,7 @@ def _check_owner(path: Path) -> None:
 
 
 def _check_root(path: Path) -> None:
-    """Raises PermissionError where root would make its folders in another user's (sudo may keep HOME)."""
+    """Raises PermissionError where root would make folders in another user's home (sudo may keep HOME)."""
     while not path.exists():
         path = path.parent
     if os.geteuid() == 0 and path.stat().st_uid != 0:
@@ -149,6 +149,6 @@ def _clean(base: Path, ours: Path) -> None:
 
 
 def _remove(base: Path, pid: int) -> None:
-    """At the end of the process that made it, not of a worker that was forked."""
+    """Remove the folder at the end of the process that made it, not of a forked worker."""
     if os.getpid() == pid:
         shutil.rmtree(base, ignore_errors=True)

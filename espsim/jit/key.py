@@ -19,7 +19,7 @@ from espsim.core import numbers
 from espsim.jit import sources
 from espsim.version import __version__
 
-# These change where numba keeps things or what it prints, and no code.
+# These change where numba keeps things or what it prints, not the code that it makes.
 _HARMLESS = ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "NUMBA_DEBUG_CACHE", "NUMBA_NUM_THREADS")
 
 
@@ -35,7 +35,7 @@ def key() -> str | None:
 
 
 def _numbers() -> list[str]:
-    """What core.numbers says in this process: that is what kernels freeze, whatever its file says by now."""
+    """The values of core.numbers in this process: kernels freeze these, even if the file has changed since."""
     return [f"{name}={number}" for name, number in vars(numbers).items() if name.isupper()]
 
 

@@ -1,4 +1,4 @@
-"""Prefetch: have a cache line fetched, and don't wait for it.
+"""Prefetch: start the fetch of a cache line, and don't wait for it.
 
     prefetch(table, row)    the line at table[row], of a C-contiguous array of any dimension
     prefetch_at(address)    the line at an address; any will do, also one that isn't mapped
@@ -52,10 +52,10 @@ def _address(_typing: Any, _at: Any) -> Any:
 
 
 def _nothing(_table: Any, _row: Any) -> None:
-    """Unjitted there is no cache to talk to."""
+    """Plain Python has nothing to prefetch."""
 
 
 prefetch: Callable[[Any, Any], None] = cast(Any, intrinsic)(_row) if JIT else _nothing
-"""Have the cache line at table[row] fetched."""
+"""Start the fetch of the cache line at table[row]."""
 prefetch_at: Callable[[int], None] = cast(Any, intrinsic)(_address)
-"""Have the cache line at an address fetched."""
+"""Start the fetch of the cache line at an address."""

@@ -1,7 +1,9 @@
-"""One hash of the source of every module that holds compiled code, or constants of it but core.numbers'.
+"""One hash over the source of every module that holds compiled code or constants of it.
+
+The constants of core/numbers.py are apart: `key.py` adds their values.
 
 It is made once, when the first of these rooms is imported and before any other module in it is; so the modules in
-memory are never older than the hash. `unchanged` makes it again. Where somebody edits or upgrades the package during a
+memory are never older than the hash. `unchanged` makes it again. If the package is edited or upgraded during a
 run, the modules in memory may be neither the old nor the new ones, and what is compiled of them must not be kept.
 """
 

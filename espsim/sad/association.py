@@ -22,7 +22,7 @@ MOBILITY = frozenset({PROTO_ROUTING, PROTO_DSTOPTS})
 ESPINUDP = "espinudp"
 ESPINTCP = "espintcp"
 ANY_ENCAP = "any"
-"""Kind of the encapsulation of an SA of which no one said whether its packets come in UDP: they may, or not."""
+"""Kind of encapsulation of an SA whose text does not state one: its packets may come in UDP or not."""
 
 
 class Mode(Enum):
@@ -31,8 +31,8 @@ class Mode(Enum):
     BEET is the bound end-to-end tunnel: the payload under the outer header, the selector's addresses inside. IPTFS is a
     tunnel whose packets hold parts of inner packets, or several (RFC 9347). RO and IN_TRIGGER are Linux's
     (XFRM_MODE_*): states may have them, and they are kept apart, but no packet is run under them. ANY is KAME's
-    (IPSEC_MODE_ANY), for an SA of which no one said the mode: each packet's next header says it, tunnel mode for 4 and
-    41, else transport mode. Inbound only.
+    (IPSEC_MODE_ANY), for an SA whose mode is not stated: each packet's next header decides, tunnel mode for 4 and 41,
+    else transport mode. Inbound only.
     """
 
     TRANSPORT = "transport"
@@ -45,7 +45,7 @@ class Mode(Enum):
 
 
 MODE_NUMBERS = {Mode(name): number for number, name in MODES.items()} | {Mode.IPTFS: MODE_IPTFS}
-"""XFRM_MODE_*. ANY has none, and stands as -1 where a number is wanted."""
+"""XFRM_MODE_*. ANY has none: -1."""
 MODE_BY_NUMBER = {number: mode for mode, number in MODE_NUMBERS.items()}
 
 
@@ -64,7 +64,7 @@ class Mark:
     mask: int = 0
 
     def matches(self, mark: int | None) -> bool:
-        """Whether a packet's mark matches (__xfrm_state_lookup); None: marks are not asked."""
+        """Whether a packet's mark matches (__xfrm_state_lookup); None: any mark does."""
         return mark is None or mark & self.mask == self.value
 
 
@@ -83,7 +83,7 @@ class Encap:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which inner packets an SA takes. Masks are 16-bit port masks; `family` 0 means that nobody stated one."""
+    """Which inner packets an SA takes. Masks are 16-bit port masks; `family` 0: none was stated."""
 
     src: Address = b""
     src_prefix: int = 0
@@ -132,7 +132,7 @@ class Limits:
 ANY = Selector()
 NO_LIMITS = Limits()
 MOST_WINDOW = 4096
-"""Numbers that a replay window has at most (XFRMA_REPLAY_ESN_MAX)."""
+"""Most numbers that a replay window can have (XFRMA_REPLAY_ESN_MAX)."""
 
 _RUN = (Mode.TRANSPORT, Mode.TUNNEL, Mode.BEET, Mode.IPTFS, Mode.ANY)
 """Modes under which packets are run."""
@@ -199,10 +199,10 @@ class SecurityAssociation:
 
     Raises ValueError at construction where the algorithms, the window or the mode can't work: dangerous configuration
     is refused when it is given. `keys` is None for a larval state and for what espsim does not run: AH, IPComp.
-    `as_kernel`: a kernel took these algorithms, so that they are no reason to refuse it; where espsim cannot run them,
-    `keys` is None.
+    `as_kernel`: a kernel has taken these algorithms, so none of them is an error; `keys` is None where espsim cannot
+    run them.
     `mtimer` (XFRMA_MTIMER_THRESH) and `nat_keepalive` are seconds, 0 is none.
-    What every packet asks is worked out here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
+    What every packet needs is computed here once: `esn`, `aligned` (padding goes to a multiple of it), `limited` (some
     lifetime is finite), `selective` (the selector refuses something).
     """
 
@@ -296,7 +296,7 @@ class SecurityAssociation:
     def inner_ends(self) -> tuple[Address, Address] | None:
         """BEET: source and destination of inner packets, the selector's, zeros where it states none.
 
-        Without a selector they are of the SA's family, as xfrm_user sets it; None: flag af-unspec says of no family.
+        Without a selector they are of the SA's family, as xfrm_user sets it. None: flag af-unspec, so there is no family.
         """
         length = len(self.selector.src or self.selector.dst)
         if not length and "af-unspec" in self.flags:
@@ -306,7 +306,7 @@ class SecurityAssociation:
 
     @property
     def direction(self) -> Direction | None:
-        """What the SA says of its direction: `dir`, else the direction of its offload. None: nothing."""
+        """The direction that the SA states: `dir`, else that of its offload. None: it states none."""
         if self.dir is None and self.offload is not None:
             return self.offload.dir
         return self.dir

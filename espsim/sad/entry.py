@@ -1,8 +1,8 @@
 """A row of the SAD: one SA, its state and its counters.
 
-An entry moves by verbs, and nothing outside `sad/` assigns to one. Inbound, a packet is `refused` or `accepted`;
+Methods alone change an entry; nothing outside `sad/` assigns to one. Inbound, a packet is `refused` or `accepted`;
 outbound, it takes a `next_number` and is `sent`; `first_used` starts the clock of use. What many packets did
-elsewhere comes in one step: `ran` from the batch path, `take` from another process.
+elsewhere is added in one step: `ran` from the batch path, `take` from another process.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _M32, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 class SadEntry:
     """One SA in the SAD. `oseq` is the last 64-bit sequence number sent; times are seconds of the run's own clock.
 
-    `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `odd_mode` a mode
-    without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of the replay
-    bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
+    `seq` is km.seq, which ties a larval state to an ACQUIRE; `af` the family that the request stated; `odd_mode` the
+    number of a mode without a name, which a larval state may have (`sa.mode` is transport then); `bmp_len` the words of
+    the replay bitmap, 0 in legacy mode; `dying`: a soft limit was met; `hard_add`: seconds that it may live; `renewed`:
     when UPDSA last gave it new limits; `selector_family` the family that its selector says, 0 where it says none (a
     larval state of ALLOCSPI, say); `mapped`: when a NAT last saw it send, which its keepalive counts from. `tunnel` is
     the state that IPComp in tunnel mode keeps beside itself, and `tunnel_users` counts who keep this one (0: it is no
@@ -101,7 +101,7 @@ class SadEntry:
             self.stats.replay_window += 1
 
     def accepted(self, length: int, seq64: int | None) -> None:
-        """An authentic packet with `length` bytes inside. Its number moves the window; None: nobody asks the window."""
+        """An authentic packet with `length` bytes inside. Its number moves the window; None: the window stays."""
         if seq64 is not None:
             self.window.advance(seq64)
         self.packets += 1
@@ -110,7 +110,7 @@ class SadEntry:
     def next_number(self) -> int | None:
         """Take the next sequence number to send with (xfrm_replay_overflow). None where it would repeat.
 
-        Linux lets any suite wrap with the flag oseq-may-wrap. Here a suite does not whose IV would come a second time.
+        Linux lets any suite wrap with the flag oseq-may-wrap. Here a suite whose IV would repeat does not.
         """
         sa = self.sa
         if self.oseq >= (_M64 if sa.esn else _M32):
@@ -138,7 +138,7 @@ class SadEntry:
     def ran(
         self, packets: int, length: int, used: float | None = None, *, oseq: int | None = None, refused: SaStats = _NONE
     ) -> None:
-        """Count what the batch path did since it last told: packets, bytes inside, and what was refused.
+        """Count what the batch path did since the last call: packets, bytes inside, and what was refused.
 
         `used`: when the first of them came; `oseq`: the last number that was sent.
         """
@@ -157,13 +157,13 @@ class SadEntry:
         return self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying
 
     def take(self, moved: tuple[Any, ...]) -> None:
-        """Stand where another process's copy stands (`moved`)."""
+        """Take over what packets moved in another process's copy (`moved`)."""
         self.state, self.window, self.oseq, self.bytes, self.packets, self.used, self.stats, self.dying = moved
 
     def moved_to(self, index: int, sa: SecurityAssociation, af: int, selector_family: int, now: float) -> SadEntry:
-        """A state with another configuration that goes on where this one stands (xfrm_state_clone_and_setup).
+        """A state with another configuration that goes on with this one's numbers (xfrm_state_clone_and_setup).
 
-        What it refused is not kept, nor that a soft limit was told of. `now`: when its timer starts.
+        Its statistics start at 0, and a soft limit may be reported again. `now`: when its timer starts.
         """
         return SadEntry(
             index, sa, State.VALID, copy.copy(self.window), self.oseq, self.bytes, self.packets, self.added, self.used,
@@ -171,7 +171,7 @@ class SadEntry:
             selector_family=selector_family, mapped=self.mapped,
         )  # fmt: skip
 
-    # -- what its owner says of it ------------------------------------------------------------------------------
+    # -- set by its owner ---------------------------------------------------------------------------------------
 
     def added_at(self, now: float) -> None:
         """Time limits count from `now`: the first frame of a capture, which is the only clock there is."""
@@ -191,5 +191,5 @@ class SadEntry:
         self.tunnel = tunnel
 
     def even_window(self) -> None:
-        """A device keeps the window from now on: it is no ring of Linux."""
+        """A device keeps the window from now on, so it is not Linux's ring."""
         self.window = self.window.even()

@@ -6,7 +6,7 @@
 4. States of protocols without an SPI are in `by_pair` under their two addresses, newest first.
 5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
 
-Does not say whether a state that was found may be used, and which SPIs may be in twice: spi.py and sad.py decide that.
+Does not decide whether a state may be used (sad.py), or which SPIs may be in twice (spi.py).
 RFC 4301's longest match is longest.py; a device's tables are offload/tables.py.
 
 Sources: RFC 4301 4.1, RFC 4303 3.4.2; Linux net/xfrm/xfrm_state.c, the functions named below.
@@ -131,7 +131,7 @@ class StateIndex:
         self.by_spi.setdefault(sa.spi, {})[entry.sa_index] = entry
 
     def unlink_acquire(self, entry: SadEntry) -> None:
-        """A larval state is no longer one with SPI 0."""
+        """A larval state has got an SPI other than 0."""
         key = _tuple_of(entry.sa, entry.af, entry.mode)
         if entry in self.acquires.get(key, ()):
             _take_out(self.acquires, key, entry)
@@ -173,7 +173,7 @@ class StateIndex:
 
 
 def daddr_key(daddr: Address, af: int | None) -> Address:
-    """What stands for (daddr, family) in the hash: an odd family, which netlink lets through, matches only itself."""
+    """The key of (daddr, family) in the hash: an odd family, which netlink lets through, matches only itself."""
     if af is None or af == family(daddr):
         return daddr
     known = in_family(daddr, af)

@@ -1,8 +1,8 @@
 """The state that IPComp in tunnel mode keeps beside its own (net/ipv4/ipcomp.c, net/ipv6/ipcomp6.c).
 
-What does not get smaller is sent uncompressed, as IP in IP. So a tunnel SA of IPComp comes with a state of protocol 4
-(41 in IPv6) between the same two addresses, whose SPI is the source address (in IPv6 the next number of a counter).
-It is listed and counted, belongs to the kernel, so that nobody may delete it, and goes with the last SA that uses it.
+A packet that does not get smaller is sent uncompressed, as IP in IP. So a tunnel SA of IPComp comes with a state of
+protocol 4 (41 in IPv6) between the same two addresses, whose SPI is the source address (in IPv6 the next number of a counter).
+It is listed and counted. It belongs to the kernel: no request can delete it, and it goes with the last SA that uses it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ def hard_limit_reached(limits: Limits, packets: int, bytes_: int) -> bool:
 
 
 def soft_limit_reached(limits: Limits, packets: int, bytes_: int) -> bool:
-    """Whether a soft limit is met: a warning to the key manager, before the packet that follows it."""
+    """Whether a soft limit is met: a warning to the key manager, before the next packet."""
     return (limits.soft_packets is not None and packets >= limits.soft_packets) or (
         limits.soft_bytes is not None and bytes_ >= limits.soft_bytes
     )

@@ -21,7 +21,7 @@ OPTIONS = {
 }
 
 
-class KernelHang(EspsimError):  # noqa: N818 - an outcome to be reported, more than a fault
+class KernelHang(EspsimError):  # noqa: N818 - an outcome to report, not a fault
     """The kernel would hang here: 6.1.192's soft lock-up after SPI 0 was linked twice into its hash chain."""
 
 

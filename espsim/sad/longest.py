@@ -61,7 +61,7 @@ def is_group(address: Address) -> bool:
 
 
 class LongestLookup(SpiPolicy):
-    """A policy whose inbound packets are looked up by longest match; what it gives and refuses stays its own."""
+    """A policy whose inbound packets are looked up by longest match. It gives and refuses SPIs as before."""
 
     def __init__(self, policy: SpiPolicy) -> None:
         self._policy = policy

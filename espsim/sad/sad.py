@@ -3,13 +3,13 @@
 Rules that this file keeps (net/xfrm/xfrm_state.c):
 
 1. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
-2. A failed ALLOCSPI leaves its larval state behind, with SPI 0; a later one of the same tuple adopts it, as it is.
-3. UPDSA replaces a larval state and renews a valid one; it asks nobody whether the SPI is free.
-4. A hard limit makes a state expired, the packet that met it is dropped, and the state is gone for the next one.
-5. Whoever listens is told of what happened, in order.
+2. A failed ALLOCSPI leaves its larval state there, with SPI 0; a later one of the same tuple adopts it, as it is.
+3. UPDSA replaces a larval state and renews a valid one; it does not check whether the SPI is free.
+4. A hard limit expires a state: the packet that met it is dropped, and the next packet finds no state.
+5. Listeners hear every event, in order.
 
-What netlink checks before it comes to this is in netlink/verify.py; the clock, the counters and the policies are
-netlink/netns.py's.
+Does not check a message's attributes (netlink/verify.py), or keep the clock, the counters and the policies
+(netlink/netns.py).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ACQ_EXPIRES = 30  # net.core.xfrm_acq_expires
 IPSEC_PROTO_ANY = 255
 
 Listener = Callable[[str, SadEntry, int], None]
-"""Told of (event, state, hard): NEWSA, UPDSA, DELSA, EXPIRE."""
+"""Called with (event, state, hard); events are NEWSA, UPDSA, DELSA, EXPIRE."""
 
 
 class Sad:
@@ -119,7 +119,7 @@ class Sad:
     def check_expire(self, entry: SadEntry) -> bool:
         """xfrm_state_check_expire, before the current packet is counted: whether the hard limit is met.
 
-        A soft limit is told of once. At the hard one the state expires and leaves the SAD.
+        A soft limit is reported once. At the hard one the state expires and leaves the SAD.
         """
         limits = entry.sa.limits
         if hard_limit_reached(limits, entry.packets, entry.bytes):
@@ -131,13 +131,13 @@ class Sad:
         return False
 
     def expire(self, entry: SadEntry) -> None:
-        """The state is at its end: it expires, leaves the SAD, and a hard EXPIRE is told."""
+        """The state expires and leaves the SAD; the event is a hard EXPIRE."""
         entry.state = State.EXPIRED
         if self.remove(entry):
             self._tell("EXPIRE", entry, 1)
 
     def soft_expire(self, entry: SadEntry) -> None:
-        """A soft limit by time was met: told of once."""
+        """A soft limit by time was met: reported once."""
         entry.dying = True
         self._tell("EXPIRE", entry, 0)
 
@@ -154,7 +154,7 @@ class Sad:
     ) -> SadEntry:
         """Install an SA (XFRM_MSG_NEWSA). EEXIST: the triple is there under a matching mark, or the policy says so.
 
-        The window starts empty; `keep_window` starts it, and the byte and packet counters, where the SA's text does.
+        The window starts empty; with `keep_window` it, and the byte and packet counters, start as the SA's text states.
         """
         self._verify(sa)
         if self.index.locate(sa, sa.spi, af) is not None or (sa.spi and self.policy.refuses(self.index, sa, None)):
@@ -197,7 +197,7 @@ class Sad:
     def _renew(self, found: SadEntry, sa: SecurityAssociation, now: float) -> None:
         """xfrm_state_update of a valid state: keys, reqid and mode stay, and so does what is not stated.
 
-        A state that has carried packets is measured by its new limits at once. The message shows what the request said.
+        New limits are checked at once where the state has carried packets. The message shows what the request said.
         """
         old = found.sa
         if sa.dir is not old.dir:
@@ -205,7 +205,7 @@ class Sad:
         if found.state is not State.VALID:
             raise XfrmError(errno.EINVAL)
         if (sa.encap and sa.encap.kind) != (old.encap and old.encap.kind):
-            raise XfrmError(errno.EINVAL)  # encapsulation neither comes nor goes
+            raise XfrmError(errno.EINVAL)  # encapsulation cannot be added or taken away
         found.sa = replace(
             old,
             encap=sa.encap,
@@ -229,14 +229,14 @@ class Sad:
         return entry
 
     def kill(self, entry: SadEntry) -> None:
-        """Take a state out without a word (__xfrm_state_delete)."""
+        """Take a state out without an event (__xfrm_state_delete)."""
         entry.state = State.DEAD
         self.remove(entry)
 
     def getsa(  # noqa: PLR0917 - the fields of struct xfrm_usersa_id
         self, daddr: Address, spi: int, proto: int, mark: Mark = NO_MARK, af: int | None = None, why: str | None = None
     ) -> SadEntry:
-        """XFRM_MSG_GETSA. ESRCH, with the text `why`: no such state. A port in the key is not asked: newest wins."""
+        """XFRM_MSG_GETSA. ESRCH, with the text `why`: no such state. A port in the key is not compared: newest wins."""
         wanted = mark.value & mark.mask
         for entry in self.index.by_triple.get((daddr_key(daddr, af), spi, proto), ()) if spi else ():
             if entry.sa.mark.matches(wanted):
@@ -246,7 +246,7 @@ class Sad:
     def migrate(
         self, entry: SadEntry, sa: SecurityAssociation, *, af: int, selector_family: int, now: float
     ) -> SadEntry:
-        """A state goes on as another one, which takes its keys, numbers, window and lifetimes; nothing is told."""
+        """A state goes on as another one, which takes its keys, numbers, window and lifetimes. No event."""
         moved = entry.moved_to(self.index.take_index(), sa, af, selector_family, now)
         self.kill(entry)
         self._put(moved)
@@ -263,7 +263,7 @@ class Sad:
         return len(victims)
 
     def remove(self, entry: SadEntry) -> bool:
-        """Take a state out; with the last that uses it, the state that IPComp keeps beside goes (ipcomp.py)."""
+        """Take a state out. IPComp's state beside it goes with the last that uses it (ipcomp.py)."""
         removed = self.index.remove(entry)
         if removed:
             self.leave_tunnel(entry)
@@ -329,7 +329,7 @@ class Sad:
         odd_mode: int | None = None,
         selected: bool = False,
     ) -> SadEntry:
-        """A new larval state; it lives for acq_expires seconds. `selected`: its selector says its family."""
+        """A new larval state; it lives for acq_expires seconds. `selected`: its selector states its family."""
         entry = SadEntry(self.index.take_index(), sa, State.LARVAL, Window(0), added=now, seq=seq, odd_mode=odd_mode)
         entry.af, entry.hard_add = _family(sa, af), self.acq_expires
         entry.selector_family = entry.af if selected else 0
@@ -437,7 +437,7 @@ class Sad:
         direction = direction or entry.sa.dir
         if (
             spi == 0
-        ):  # only a policy that hands out zero comes here: linked once more each time, the chain becomes a loop
+        ):  # only a policy that hands out SPI 0 comes here: each time links it once more, and the chain becomes a loop
             self.looped = entry.sa_index in self.zeros_linked
             self.zeros_linked.add(entry.sa_index)
             entry.sa = replace(entry.sa, dir=direction)

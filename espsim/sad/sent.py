@@ -1,4 +1,4 @@
-"""Packets that a capture shows because this host sent them: which these are, and their 64-bit numbers.
+"""Packets that this host sent, in its own capture: which these are, and their 64-bit numbers.
 
 AF_PACKET shows both directions of a host's traffic. No window judges what the host sends, so the high half of an ESN is
 guessed from what it has sent before. None of this is state of the SAD.
@@ -18,8 +18,8 @@ _HALF = 1 << 31
 def sent_under(sa: SecurityAssociation, src: Address, dst: Address, *, outgoing: bool) -> bool:
     """Whether this host sent a packet of this SA: it is an outbound SA's, and has its two addresses.
 
-    `outgoing`: the capture itself says that the host sent it (PACKET_OUTGOING). Then the addresses are not asked, and
-    an SA that says nothing of its direction will do.
+    `outgoing`: the capture itself says that the host sent it (PACKET_OUTGOING). Then the addresses are not compared,
+    and an SA without a direction will do.
     """
     direction = sa.direction
     if outgoing:
@@ -28,10 +28,10 @@ def sent_under(sa: SecurityAssociation, src: Address, dst: Address, *, outgoing:
 
 
 def before(entry: SadEntry) -> int:
-    """The number that the first packet which this host sent is guessed from: the dump's, of what was sent.
+    """The number near which the first packet of this host is expected: the last one sent, by the dump.
 
-    Without one, what was received: another host's dump. Where its low half is 0 the high half alone is stated, and the
-    number in the middle stands for it.
+    Without one (another host's dump) it is the last one received. A low half of 0 means that the high half alone is
+    stated; then it is the number in the middle.
     """
     replay = entry.sa.replay
     number = entry.oseq or replay.seq_hi << 32 | replay.seq

@@ -1,8 +1,8 @@
 """Which SPIs may be allocated twice: the policies of the netdev thread and of other stacks, one small class each.
 
 A policy answers four questions: does a state that exists forbid this SPI to ALLOCSPI (`taken`), does one forbid a NEWSA
-beyond the kernel's own rule (`refuses`), which SA is an inbound packet's (`input`), and how SPIs are drawn (`draw`). It
-is chosen when the SAD is made, because that is the very thing people come to compare.
+beyond the kernel's own rule (`refuses`), which SA an inbound packet belongs to (`input`), and how SPIs are drawn
+(`draw`). It is chosen when the SAD is made, because policies are what people come to compare.
 
 What the thread leaves open is a parameter, with the choice and its reason at the class that has it.
 """
@@ -120,7 +120,7 @@ class SaDir(SpiPolicy):
     """The opt-in proposed on netdev by Nathan Harold: a request with dir in wants RFC 4301, any other has RFC 2401.
 
     Open in the thread: do states without a direction count against dir in? `undirected_count` False (the default)
-    takes the proposal at its word: only states that opted in bind each other, so old programs change nothing.
+    follows the proposal's words: only states that opted in exclude each other, so old programs change nothing.
     """
 
     name = "sa-dir"
@@ -146,7 +146,7 @@ class Split(SpiPolicy):
 
     Open in the thread: what a request without a direction means. ALLOCSPI is for inbound SPIs that the kernel owns,
     so without one it means inbound. NEWSA without one may be a peer's outbound SPI: it goes by the triple alone, and
-    the state stands in the inbound table, because packets may come for it. `check_newsa` False leaves NEWSA with dir in
+    the state is in the inbound table, because packets may come for it. `check_newsa` False leaves NEWSA with dir in
     to the triple too.
     """
 

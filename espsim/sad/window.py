@@ -18,8 +18,8 @@ A window that starts empty from a dump that had moved (`resume`) does not know i
 packet it takes the high half from the dump: the one stated, or, where the dump states the low half too, the one that
 puts the packet nearest to it.
 
-With ESN and no window (an SA that says its numbers' high half and no window) there is no top: a number stands for the
-one nearest to the last authenticated one, which is kept in `resume`.
+With ESN and no window (an SA that says its numbers' high half and no window) there is no top: the number
+is the one nearest to the last authenticated one, which is kept in `resume`.
 
 Does not count (the caller does), know keys, or tell a forged packet from a real one: whoever calls `advance` has
 verified the ICV. Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
@@ -59,7 +59,7 @@ class Window:
         self.stand(top, bitmap, resume)
 
     def stand(self, top: int, seen: int, resume: int | None = None) -> None:
-        """Stand at these numbers, whatever was before: bit i of `seen` is top-i."""
+        """Set top and bitmap, whatever they were: bit i of `seen` is top-i."""
         self.top = top & _ALL
         self.bitmap = seen & self._mask
         self.resume = resume if self.esn else None
@@ -174,11 +174,11 @@ class RingWindow(Window):
         self.bitmap |= 1 << (place + ahead) % self.size
 
     def bitmap_from_top(self) -> int:
-        """Bit i is what the ring says of top-i."""
+        """Bit i: the ring reports top-i as seen."""
         return sum(1 << i for i in range(self.size) if self._seen(i))
 
     def even(self) -> Window:
-        """A `Window` that has seen what this one says that it has."""
+        """A `Window` with the numbers that this ring reports as seen."""
         return Window(self.size, esn=self.esn, top=self.top, bitmap=self.bitmap_from_top(), resume=self.resume)
 
     def _seen(self, behind: int) -> bool:

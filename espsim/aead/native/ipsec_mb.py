@@ -1,6 +1,6 @@
 """The `ipsec-mb` engine: Intel's multi-buffer library (x86-64), called from compiled kernels.
 
-AES-GCM, AES-GMAC and ChaCha20-Poly1305, also with implicit IVs; the other suites are another engine's to do.
+AES-GCM, AES-GMAC and ChaCha20-Poly1305, also with implicit IVs; other engines do the other suites.
 The newest version that is there and known is used. A library that is not in the system's path is found by
 LD_LIBRARY_PATH, which is the dynamic linker's, so it must be set before espsim starts.
 The library's public API is a table of function pointers, struct IMB_MGR, that macros of its header reach into. Where a
@@ -32,7 +32,7 @@ LIBRARIES = ("libIPSec_MB.so.2", "libIPSec_MB.so.1")
 
 
 class Layout(NamedTuple):
-    """What a version of lib/intel-ipsec-mb.h says.
+    """What a version of lib/intel-ipsec-mb.h defines.
 
     `pointers`: offsets in struct IMB_MGR and how the symbol found there begins, in the order of ipsec_mb_rows.py; an
     empty name is a function that the library does not export. `key_size`: bytes of struct gcm_key_data, aligned to 64.
@@ -63,7 +63,7 @@ LAYOUTS = {
 }
 _USED_ARCH, _ERRNO = 56, 60  # of struct IMB_MGR, since 1.1
 
-# What follows a name where it is that of a part of the function: aes_gcm_enc_128_update_sse.
+# Suffixes of the symbols of a function's parts, such as aes_gcm_enc_128_update_sse.
 _PART = re.compile("init|update|finalize")
 # The instruction set, after the key size: vaes_avx512 of imb_aes_gmac_update_256_vaes_avx512.
 _END = re.compile(r"(?<=_(?:128|192|256)_)[a-z0-9_]+$")
@@ -80,7 +80,7 @@ class _DlInfo(ctypes.Structure):
 
 
 class IpsecMbEngine(NativeEngine):
-    """Raises EngineError where no library is there of a version that is known, or where the CPU is not for it.
+    """Raises EngineError where no library of a known version is installed, or the CPU lacks AES-NI.
 
     Raises WrongEngineError where a known version is not what it should be.
     """

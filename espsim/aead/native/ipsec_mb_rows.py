@@ -1,7 +1,7 @@
 """Rows opened and sealed by Intel's multi-buffer library, from compiled code: one function a suite.
 
-`f` is where the library's functions stand (the constants below are places there). All of them but the key set-up are
-plain functions of their arguments, so nothing is shared between threads that have scratch memory (`work`) of their own.
+`f` is the address of a table of the library's functions; the constants below are offsets in it. All of them but the key
+set-up depend on their arguments alone, so threads with scratch memory (`work`) of their own share nothing.
 """
 
 # ruff: noqa: PLR0917
@@ -17,7 +17,7 @@ from espsim.core.numbers import DONE, INTEGRITY
 from espsim.jit.addresses import call, differ, load64
 from espsim.jit.compiling import helper, inlined, kernel
 
-# Functions by their place in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
+# Offsets in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
 SEAL_GCM, OPEN_GCM, GMAC_INIT, GMAC_UPDATE, GMAC_FINAL, SET_GCM_KEY = range(0, 144, 24)
 CHACHA_INIT, SEAL_CHACHA, OPEN_CHACHA, CHACHA_FINAL = range(144, 176, 8)
 

@@ -1,8 +1,8 @@
 """Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: one function a suite's kind.
 
-`f` is where the library's functions stand (the constants below are places there); `work` is scratch memory with
-OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part of a
-TLS IV, so that IV and ICV are set by one call ("tlsivinv"): that takes a third off the price of a small packet.
+`f` is the address of a table of the library's functions; the constants below are offsets in it. `work` is scratch memory
+with OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part of a TLS
+IV, so that one call ("tlsivinv") sets IV and ICV: a small packet takes a third less time.
 """
 
 # ruff: noqa: PLR0917
@@ -18,7 +18,7 @@ from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
 from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, store32_be, store64
 from espsim.jit.compiling import helper, inlined, kernel
 
-# Functions by their place in `f`, in bytes; FUNCTIONS is in this order.
+# Offsets in `f`, in bytes; FUNCTIONS is in this order.
 OPEN_INIT, OPEN_UPDATE, OPEN_FINAL, SEAL_INIT, SEAL_UPDATE, SEAL_FINAL, SET_PARAMS, GET_PARAMS, HASHES = range(0, 72, 8)
 FUNCTIONS = (
     "EVP_DecryptInit_ex", "EVP_DecryptUpdate", "EVP_DecryptFinal_ex",
@@ -48,7 +48,7 @@ PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
 # A keyed hash of ESP: the state after the inner pad, then the one after the outer (SHA512_CTX, the largest, has 216).
 HASH_STATE = 224
 CBC_IV = 16
-"""Bytes of a CBC suite's IV. CTR's IV has 8: by that the two are kept apart, because only CBC wants whole blocks."""
+"""Bytes of a CBC suite's IV. CTR's IV has 8: the length tells the two apart, because only CBC needs whole blocks."""
 
 
 @helper

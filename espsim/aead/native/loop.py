@@ -21,7 +21,7 @@ from espsim.jit.compiling import helper, inlined
 from espsim.jit.memory import LINE
 from espsim.jit.prefetch import prefetch_at
 
-# What `_find` says in place of an address.
+# What `_find` returns in place of an address.
 _NO_KEYS, _NOT_OURS = -1, -2
 
 # How many rows ahead the slot's line and packet are prefetched, and the key schedule (which the line points to).

@@ -16,7 +16,7 @@ from espsim.jit.memory import LINE, zeros
 # A slot's line, offsets in bytes; one int64 each.
 KIND, IV, ICV, ESN, SALT, KEY, MAC, ROUTINE = 0, 8, 16, 24, 32, 40, 48, 56
 
-# What KIND says.
+# Values of KIND.
 NOTHING, ELSEWHERE, GCM, CHACHA, GMAC, AUTHENC, CCM = range(7)
 
 KINDS = {
@@ -37,7 +37,7 @@ class Secret:
 
 
 def make_lines(slots: Slots, supports: Callable[[SuiteKeys], bool]) -> I64:
-    """int64[slots, 8]: kind, lengths, ESN and salt filled in; the keys are the engine's to add."""
+    """int64[slots, 8]: kind, lengths, ESN and salt filled in; the engine adds the keys."""
     lines: I64 = zeros((len(slots), LINE // 8), np.int64)
     for line, slot in zip(lines, slots, strict=True):
         if slot is None:
