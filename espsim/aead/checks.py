@@ -1,7 +1,7 @@
 """What each algorithm is specified by, who else checked it, and which engine serves it: the rows of `engines --suites`.
 
 Engines and published answers come from the code itself. Who else checked it is in the table PEERS
-below. A test (tests/unit/aead/test_checks.py) checks that every test in it exists and meets the algorithms that it lists.
+below. tests/unit/aead/test_checks.py checks that every test in it exists and meets the algorithms that it lists.
 """
 
 from __future__ import annotations

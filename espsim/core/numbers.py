@@ -134,6 +134,44 @@ PROTO_UDPLITE = 136
 PROTO_AGGFRAG = 144
 """IP-TFS: inside ESP, an AGGFRAG payload (RFC 9347)."""
 
+# -- link types of captures, and the types inside of frames (https://www.tcpdump.org/linktypes.html, IANA) -------------
+
+LINKTYPE_NULL = 0
+LINKTYPE_ETHERNET = 1
+LINKTYPE_PPP = 9
+LINKTYPE_RAW_BSD = 12
+LINKTYPE_RAW_OPENBSD = 14
+LINKTYPE_PPP_HDLC = 50
+LINKTYPE_PPPOE = 51
+LINKTYPE_RAW = 101
+LINKTYPE_LOOP = 108
+LINKTYPE_SLL = 113
+LINKTYPE_IPV4 = 228
+LINKTYPE_IPV6 = 229
+LINKTYPE_NFLOG = 239
+LINKTYPE_SLL2 = 276
+
+ETHERTYPE_IPV4 = 0x0800
+ETHERTYPE_ARP = 0x0806
+ETHERTYPE_VLAN = 0x8100
+ETHERTYPE_IPV6 = 0x86DD
+ETHERTYPE_MPLS = 0x8847
+ETHERTYPE_MPLS_MULTICAST = 0x8848
+ETHERTYPE_PPPOE = 0x8864
+ETHERTYPE_QINQ = 0x88A8
+ETHERTYPE_QINQ_OLD = 0x9100
+PPP_IPV4 = 0x0021
+PPP_IPV6 = 0x0057
+PPP_MPLS = 0x0281
+PPP_MPLS_MULTICAST = 0x0283
+
+PACKET_OUTGOING = 4
+"""Packet type of Linux's cooked headers: this host sent the frame (linux/if_packet.h)."""
+NFULA_PACKET_HDR = 1
+"""Field of NFLOG (linux/netfilter/nfnetlink_log.h): the hardware protocol, of a bridge's packets."""
+NFULA_PAYLOAD = 9
+NFPROTO_ARP = 3
+
 # -- UDP ports, by IANA's numbers -------------------------------------------------------------------------------------
 
 PORT_IKE = 500

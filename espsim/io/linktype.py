@@ -15,7 +15,7 @@ raw 101, 12, 14, IPv4 228, IPv6 229             nothing
 The packet type of SLL and SLL2 is 4 where this host sent the frame (PACKET_OUTGOING, linux/if_packet.h).
 
 By type: VLAN tags 2, type 2; MPLS labels 4 up to the one with the bottom bit (RFC 3032 2.1); PPPoE; IP.
-Types of no IP are not opened: only ARP has a name.
+Does not open a type that leads to no IP; of these ARP alone has a name.
 """
 
 from __future__ import annotations
@@ -25,30 +25,57 @@ from typing import Literal
 
 from espsim.core.errors import InputError
 from espsim.core.layers import Layer
+from espsim.core.numbers import (
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_MPLS,
+    ETHERTYPE_MPLS_MULTICAST,
+    ETHERTYPE_PPPOE,
+    ETHERTYPE_QINQ,
+    ETHERTYPE_QINQ_OLD,
+    ETHERTYPE_VLAN,
+    LINKTYPE_ETHERNET,
+    LINKTYPE_IPV4,
+    LINKTYPE_IPV6,
+    LINKTYPE_LOOP,
+    LINKTYPE_NFLOG,
+    LINKTYPE_NULL,
+    LINKTYPE_PPP,
+    LINKTYPE_PPP_HDLC,
+    LINKTYPE_PPPOE,
+    LINKTYPE_RAW,
+    LINKTYPE_RAW_BSD,
+    LINKTYPE_RAW_OPENBSD,
+    LINKTYPE_SLL,
+    LINKTYPE_SLL2,
+    NFPROTO_ARP,
+    NFULA_PACKET_HDR,
+    NFULA_PAYLOAD,
+    PACKET_OUTGOING,
+    PPP_IPV4,
+    PPP_IPV6,
+    PPP_MPLS,
+    PPP_MPLS_MULTICAST,
+)
 
-ETHERNET = 1
-RAW = 101
+ETHERNET = LINKTYPE_ETHERNET
+RAW = LINKTYPE_RAW
 
 NOT_IP, ARP = -1, -2
 """In place of a start: no IP packet here."""
 
-_VLAN = frozenset({0x8100, 0x88A8, 0x9100})
-_MPLS = frozenset({0x8847, 0x8848})
-_PPPOE = 0x8864
-_ARP = 0x0806
-_VERSION_OF_ETHERTYPE = {0x0800: 4, 0x86DD: 6}
-_VERSION_OF_PPP = {0x0021: 4, 0x0057: 6}
-_MPLS_IN_PPP = frozenset({0x0281, 0x0283})
+_VLAN = frozenset({ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD})
+_MPLS = frozenset({ETHERTYPE_MPLS, ETHERTYPE_MPLS_MULTICAST})
+_VERSION_OF_ETHERTYPE = {ETHERTYPE_IPV4: 4, ETHERTYPE_IPV6: 6}
+_VERSION_OF_PPP = {PPP_IPV4: 4, PPP_IPV6: 6}
+_MPLS_IN_PPP = frozenset({PPP_MPLS, PPP_MPLS_MULTICAST})
 # AF_INET is 2 everywhere; AF_INET6 is Linux's, NetBSD's and OpenBSD's, FreeBSD's, Darwin's.
 _VERSION_OF_FAMILY = {2: 4, 10: 6, 24: 6, 28: 6, 30: 6}
-_SLL, _SLL2 = 113, 276
-_PACKET_OUTGOING = 4
-_NFLOG_HEADER, _NFLOG_PACKET = 1, 9  # NFULA_PACKET_HDR, NFULA_PAYLOAD
-_NF_ARP = 3  # NFPROTO_ARP
 
 
 def _packet(data: bytes, at: int, version: int | None) -> int:
-    """`at`, where a packet of the version that was promised is (None: either)."""
+    """`at`, where a packet of the promised version begins there (None: either version); else NOT_IP."""
     if len(data) <= at:
         return NOT_IP
     nibble = data[at] >> 4
@@ -67,13 +94,13 @@ def _by_ethertype(data: bytes, ethertype: int, at: int) -> int:
         return _packet(data, at, _VERSION_OF_ETHERTYPE[ethertype])
     if ethertype in _MPLS:
         return _mpls(data, at)
-    if ethertype == _PPPOE:
+    if ethertype == ETHERTYPE_PPPOE:
         return _pppoe(data, at)
-    return ARP if ethertype == _ARP else NOT_IP
+    return ARP if ethertype == ETHERTYPE_ARP else NOT_IP
 
 
 def _mpls(data: bytes, at: int) -> int:
-    """Labels have no type for what follows them: the first four bits say it."""
+    """Labels do not say what follows them: the packet's first four bits do."""
     while at + 4 <= len(data):
         at += 4
         if data[at - 2] & 1:
@@ -106,19 +133,19 @@ def _ppp_hdlc(data: bytes) -> int:
 
 
 def _nflog(data: bytes) -> int:
-    """The types of fields are small: of the first one's two bytes the one that is 0 says the byte order."""
+    """The types of fields are small, so the high byte of the first one's is 0: that tells the byte order."""
     if len(data) < 8:
         return NOT_IP
     order: Literal["little", "big"] = "little" if data[7] == 0 else "big"
-    arp = data[0] == _NF_ARP
+    arp = data[0] == NFPROTO_ARP
     at = 4
     while at + 4 <= len(data):
         length, kind = (int.from_bytes(data[n : n + 2], order) for n in (at, at + 2))
         if length < 4:
             break
-        if kind == _NFLOG_PACKET:
+        if kind == NFULA_PAYLOAD:
             return ARP if arp else _packet(data, at + 4, _VERSION_OF_FAMILY.get(data[0]))
-        if kind == _NFLOG_HEADER and data[at + 4 : at + 6] == b"\x08\x06":  # hw_protocol, of a bridge's packet
+        if kind == NFULA_PACKET_HDR and data[at + 4 : at + 6] == ETHERTYPE_ARP.to_bytes(2):  # hw_protocol
             arp = True
         at += length + 3 & ~3
     return NOT_IP
@@ -149,23 +176,23 @@ def _loopback(data: bytes) -> int:
 
 
 _FINDERS: dict[int, Callable[[bytes], int]] = {
-    0: _null,
+    LINKTYPE_NULL: _null,
     ETHERNET: _ethernet,
-    9: _ppp,
-    12: lambda data: _packet(data, 0, None),
-    14: lambda data: _packet(data, 0, None),
-    50: _ppp_hdlc,
-    51: lambda data: _pppoe(data, 0),
+    LINKTYPE_PPP: _ppp,
+    LINKTYPE_RAW_BSD: lambda data: _packet(data, 0, None),
+    LINKTYPE_RAW_OPENBSD: lambda data: _packet(data, 0, None),
+    LINKTYPE_PPP_HDLC: _ppp_hdlc,
+    LINKTYPE_PPPOE: lambda data: _pppoe(data, 0),
     RAW: lambda data: _packet(data, 0, None),
-    108: _loopback,
-    _SLL: _sll,
-    228: lambda data: _packet(data, 0, 4),
-    229: lambda data: _packet(data, 0, 6),
-    239: _nflog,
-    _SLL2: _sll2,
+    LINKTYPE_LOOP: _loopback,
+    LINKTYPE_SLL: _sll,
+    LINKTYPE_IPV4: lambda data: _packet(data, 0, 4),
+    LINKTYPE_IPV6: lambda data: _packet(data, 0, 6),
+    LINKTYPE_NFLOG: _nflog,
+    LINKTYPE_SLL2: _sll2,
 }
 
-# Those that people have: a number alone sends them to a table.
+# Names of link types that people meet, for the message.
 _NAMES = {
     6: "Token Ring",
     105: "IEEE 802.11",
@@ -211,12 +238,12 @@ def ip_packet(linktype: int, data: bytes) -> bytes | None:
 
 
 def outgoing(linktype: int, data: bytes) -> bool:
-    """Whether the frame says that the host that captured it sent it: Linux's cooked headers do, others don't tell."""
-    if linktype == _SLL:
-        return data[:2] == bytes((0, _PACKET_OUTGOING))
-    return linktype == _SLL2 and data[10:11] == bytes((_PACKET_OUTGOING,))
+    """Whether the frame says that the host that captured it sent it: Linux's cooked headers can, others can't."""
+    if linktype == LINKTYPE_SLL:
+        return data[:2] == bytes((0, PACKET_OUTGOING))
+    return linktype == LINKTYPE_SLL2 and data[10:11] == bytes((PACKET_OUTGOING,))
 
 
 def link_layer(linktype: int, data: bytes) -> Layer:
-    """What a frame that is not IP is, as far as the link layer says: ARP or OTHER."""
+    """The kind of a frame that is not IP, by its link layer: ARP or OTHER."""
     return Layer.ARP if ip_start(linktype, data) == ARP else Layer.OTHER

@@ -296,7 +296,7 @@ class SecurityAssociation:
     def inner_ends(self) -> tuple[Address, Address] | None:
         """BEET: source and destination of inner packets, the selector's, zeros where it states none.
 
-        Without a selector they are of the SA's family, as xfrm_user sets it. None: flag af-unspec, so there is no family.
+        Without a selector they are of the SA's family, as xfrm_user sets it. None: flag af-unspec, so none.
         """
         length = len(self.selector.src or self.selector.dst)
         if not length and "af-unspec" in self.flags:

@@ -1,8 +1,9 @@
 """The state that IPComp in tunnel mode keeps beside its own (net/ipv4/ipcomp.c, net/ipv6/ipcomp6.c).
 
 A packet that does not get smaller is sent uncompressed, as IP in IP. So a tunnel SA of IPComp comes with a state of
-protocol 4 (41 in IPv6) between the same two addresses, whose SPI is the source address (in IPv6 the next number of a counter).
-It is listed and counted. It belongs to the kernel: no request can delete it, and it goes with the last SA that uses it.
+protocol 4 (41 in IPv6) between the same two addresses. Its SPI is the source address (in IPv6 the next number of a
+counter). It is listed and counted. It belongs to the kernel: no request can delete it, and it goes with the last SA
+that uses it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Rows opened and sealed by OpenSSL 3's libcrypto, from compiled code: one function a suite's kind.
 
-`f` is the address of a table of the library's functions; the constants below are offsets in it. `work` is scratch memory
-with OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part of a TLS
-IV, so that one call ("tlsivinv") sets IV and ICV: a small packet takes a third less time.
+`f` is the address of a table of the library's functions; the constants below are offsets in it. `work` is scratch
+memory with OSSL_PARAM arrays that libcrypto.py has laid out. GCM contexts for opening hold the salt as the fixed part
+of a TLS IV, so that one call ("tlsivinv") sets IV and ICV: a small packet takes a third less time.
 """
 
 # ruff: noqa: PLR0917

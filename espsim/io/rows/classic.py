@@ -1,13 +1,21 @@
 """Captures: frames that lie in an arena become rows, rows become the records of a pcap.
 
     classic   records of a classic pcap           io/pcap.py, and io/linktype.py for where the IP packet starts
-    hop       where records begin, and no more    for who hands a capture out in ranges (io/ranges.py)
+    hop       where records begin, and no more    to give a capture out in ranges (io/ranges.py)
     gather    records of kept rows, to write      io/pcap.py, frame_header
     room      the bytes that `gather` makes of rows
 
-`classic` and `capture_ng.enhanced` walk the bytes of a file from `at` to `end` and fill rows from `row` on. They return
-(row, at, why): the next row, the first byte that was not used, and why they stopped. What they can't do they leave to
-the plain code, which also knows what to say of damage. Whatever the bytes are, a row lies between `at` and `end`.
+A record, in the byte order that the file's magic says (offsets on the right):
+
+    | seconds u32 | fraction u32 | captured length u32 | length on the wire u32 |   0
+    | the captured bytes ...                                                    |  16
+
+`classic` and `blocks.blocks` walk the bytes of a file from `at` to `end` and fill rows from `row` on. They return
+(row, at, why): the next row, the first byte that was not used, and why they stopped. What they can't read they leave to
+the plain code, which also words the errors. Whatever the bytes are, a row lies between `at` and `end`.
+
+Does not open tunnels (GRE, VXLAN), put fragments or TCP streams together (a row is marked MAY_JOIN), or check lengths
+and checksums of IP.
 """
 
 from __future__ import annotations
@@ -15,34 +23,85 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
-from espsim.core.numbers import KIND_ARP, KIND_OTHER, OUTGOING
+from espsim.core.numbers import (
+    ETHERTYPE_ARP,
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    ETHERTYPE_MPLS,
+    ETHERTYPE_MPLS_MULTICAST,
+    ETHERTYPE_PPPOE,
+    ETHERTYPE_QINQ,
+    ETHERTYPE_QINQ_OLD,
+    ETHERTYPE_VLAN,
+    KIND_ARP,
+    KIND_OTHER,
+    LINKTYPE_ETHERNET,
+    LINKTYPE_IPV4,
+    LINKTYPE_IPV6,
+    LINKTYPE_LOOP,
+    LINKTYPE_NFLOG,
+    LINKTYPE_NULL,
+    LINKTYPE_PPP,
+    LINKTYPE_PPP_HDLC,
+    LINKTYPE_PPPOE,
+    LINKTYPE_RAW,
+    LINKTYPE_RAW_BSD,
+    LINKTYPE_RAW_OPENBSD,
+    LINKTYPE_SLL,
+    LINKTYPE_SLL2,
+    MAY_JOIN,
+    NFPROTO_ARP,
+    NFULA_PACKET_HDR,
+    NFULA_PAYLOAD,
+    OUTGOING,
+    PACKET_OUTGOING,
+    PPP_IPV4,
+    PPP_IPV6,
+    PPP_MPLS,
+    PPP_MPLS_MULTICAST,
+    PROTO_DSTOPTS,
+    PROTO_ESP,
+    PROTO_FRAGMENT,
+    PROTO_HOP_BY_HOP,
+    PROTO_ROUTING,
+    PROTO_TCP,
+    PROTO_UDP,
+)
 from espsim.jit.bytes import be32, copy, le32, put32_le
 from espsim.jit.compiling import helper, inlined, kernel
 
 FULL, MORE, ODD = 0, 1, 2
-"""Why a walk stopped: no row left; what starts at `at` goes on behind `end`; for the plain code, and if it is a record
-at all it ends before `end`."""
+"""Why a walk stopped. FULL: no row is left. MORE: what starts at `at` goes on after `end`. ODD: the plain code has to
+read it; if it is a record at all it ends before `end`."""
 
 PREFIX = (0x49, 0x4B, 0x45, 0x54, 0x43, 0x50)
 """IKETCP, as wire/tcp.py has it."""
 
-MAY_JOIN = np.uint8(0x20)
-"""core.layers.MAY_JOIN."""
+_JOINS = np.uint8(MAY_JOIN)
 
 LONGEST = 65_600
-"""Bytes of a row. No IP packet is longer than 65,575; of a longer frame what lies behind means nothing."""
+"""Bytes of a row. No IP packet is longer than 65,575; the rest of a longer frame means nothing."""
 
 MOST_ON_WIRE = (1 << 31) - 1
-"""Bytes on the wire that a column takes; of more it says this."""
+"""The most bytes on the wire that a column holds; a larger number becomes this one."""
 
 MAX_RECORD = 16 << 20
 """Bytes of a record, as io/source.py has it."""
 
 _SECOND = 1_000_000_000
 _LAST_SECOND = 0xFFFFFFFF
-_V4, _V6 = 0x0800, 0x86DD
+
+# Offsets in a record.
+_SECONDS, _FRACTION, _CAPTURED, _ON_WIRE, _RECORD = 0, 4, 8, 12, 16
+
+# Offsets in the headers of IPv4, IPv6, IPv6's fragment header and TCP (wire/ has their layouts).
+_FLAGS4, _PROTOCOL4, _HEADER4 = 6, 9, 20
+_NEXT_HEADER6, _HEADER6, _EXTENSION6 = 6, 40, 8
+_OFFSET_AND_MORE = 2
+_DPORT, _DATA_OFFSET, _HEADER_TCP = 2, 12, 20
+
 _NONE, _EITHER, _ARP = 0, -1, -2
-"""In place of a version: nothing is known here; 4 or 6; ARP."""
+"""In place of an IP version: what follows is not known here; IPv4 or IPv6; ARP."""
 
 NOT_IP, IS_ARP = -1, -2
 """In place of a start, as io/linktype.py has it."""
@@ -54,6 +113,11 @@ def number(arena: U8, at: Int, big: bool) -> int:
     return np.int64(be32(arena, at)) if big else le32(arena, at)
 
 
+# -- where the IP packet starts ---------------------------------------------------------------------------------------
+# `at` is where the frame begins in the arena, `size` its bytes, `start` an offset in it. (version, start): what follows
+# the header that was read, and where.
+
+
 @inlined
 def _version_of_family(family: Int) -> int:
     """AF_INET is 2 everywhere; AF_INET6 is Linux's, NetBSD's and OpenBSD's, FreeBSD's, Darwin's. 0: neither."""
@@ -63,8 +127,8 @@ def _version_of_family(family: Int) -> int:
 
 
 @helper
-def _behind_mpls(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind a stack of labels."""
+def _after_mpls(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) after a stack of labels: `label 20 bits, class 3, bottom of stack 1, TTL 8` each."""
     while start + 4 <= size:
         start += 4
         if arena[at + start - 2] & 1:
@@ -73,8 +137,8 @@ def _behind_mpls(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
 
 
 @helper
-def _behind_ppp(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind PPP's address, control and protocol."""
+def _after_ppp(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) after PPP: `[0xff 0x03,] protocol 2, or 1 where its first byte is odd`."""
     if start + 2 <= size and arena[at + start] == 0xFF and arena[at + start + 1] == 0x03:
         start += 2
     if size < start + 2:
@@ -84,76 +148,83 @@ def _behind_ppp(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
     if protocol & 1 == 0:
         protocol = protocol << 8 | np.int64(arena[at + start])
         start += 1
-    if protocol == 0x21:
+    if protocol == PPP_IPV4:
         return 4, start
-    if protocol == 0x57:
+    if protocol == PPP_IPV6:
         return 6, start
-    if protocol in (0x281, 0x283):
-        return _behind_mpls(arena, at, size, start)
+    if protocol in (PPP_MPLS, PPP_MPLS_MULTICAST):
+        return _after_mpls(arena, at, size, start)
     return _NONE, start
 
 
 @helper
-def _behind_pppoe(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind PPPoE's header and PPP's."""
+def _after_pppoe(arena: U8, at: Int, size: Int, start: Int) -> tuple[int, int]:
+    """(version, start) after PPPoE and PPP: `version and type 0x11, code 0, session 2, length 2, PPP`."""
     if size < start + 6 or arena[at + start] != 0x11 or arena[at + start + 1] != 0:
         return _NONE, start
-    return _behind_ppp(arena, at, size, start + 6)
+    return _after_ppp(arena, at, size, start + 6)
 
 
 @helper
-def _behind_nflog(arena: U8, at: Int, size: Int) -> tuple[int, int]:
-    """(version, start) of the packet among NFLOG's fields."""
+def _after_nflog(arena: U8, at: Int, size: Int) -> tuple[int, int]:
+    """(version, start) of the packet among NFLOG's fields.
+
+    `family 1, version 1, resource id 2`, then fields: `length 2, type 2, value`, padded to 4, in the byte order of the
+    machine that captured.
+
+    1. The byte order: types are small, so the high byte of the first one's is 0.
+    2. Field by field, until the packet: NFULA_PACKET_HDR may say that it is ARP.
+    """
     if size < 8:
         return _NONE, 0
     low = 0 if arena[at + 7] == 0 else 1  # where the low byte of a length lies
-    arp, start = arena[at] == 3, 4
+    arp, start = arena[at] == NFPROTO_ARP, 4
     while start + 4 <= size:
         here = at + start
         length = np.int64(arena[here + low]) | np.int64(arena[here + 1 - low]) << 8
         kind = np.int64(arena[here + 2 + low]) | np.int64(arena[here + 3 - low]) << 8
         if length < 4:
             break
-        if kind == 9:
+        if kind == NFULA_PAYLOAD:
             version = _version_of_family(np.int64(arena[at]))
             return _ARP if arp else version if version != _NONE else _EITHER, start + 4
-        if kind == 1 and start + 6 <= size and arena[here + 4] == 0x08 and arena[here + 5] == 0x06:
-            arp = True
+        if kind == NFULA_PACKET_HDR and start + 6 <= size:
+            arp = arp or (np.int64(arena[here + 4]) << 8 | np.int64(arena[here + 5])) == ETHERTYPE_ARP
         start += length + 3 & ~3
     return _NONE, 0
 
 
 @helper
-def _behind_odd_type(arena: U8, at: Int, size: Int, kind: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind a type that is neither IP nor a VLAN tag."""
-    if kind in (0x8847, 0x8848):
-        return _behind_mpls(arena, at, size, start)
-    if kind == 0x8864:
-        return _behind_pppoe(arena, at, size, start)
-    return _ARP if kind == 0x0806 else _NONE, start
+def _after_other_type(arena: U8, at: Int, size: Int, kind: Int, start: Int) -> tuple[int, int]:
+    """(version, start) after a type that is neither IP nor a VLAN tag."""
+    if kind in (ETHERTYPE_MPLS, ETHERTYPE_MPLS_MULTICAST):
+        return _after_mpls(arena, at, size, start)
+    if kind == ETHERTYPE_PPPOE:
+        return _after_pppoe(arena, at, size, start)
+    return _ARP if kind == ETHERTYPE_ARP else _NONE, start
 
 
 @inlined
-def _behind_ethertype(arena: U8, at: Int, size: Int, field: Int, start: Int) -> tuple[int, int]:
-    """(version, start) behind the type at `field` and VLAN tags."""
+def _after_ethertype(arena: U8, at: Int, size: Int, field: Int, start: Int) -> tuple[int, int]:
+    """(version, start) after the type at `field` and VLAN tags: `tag 2, type 2` each."""
     kind = np.int64(arena[at + field]) << 8 | np.int64(arena[at + field + 1])
-    while kind in (0x8100, 0x88A8, 0x9100):
+    while kind in (ETHERTYPE_VLAN, ETHERTYPE_QINQ, ETHERTYPE_QINQ_OLD):
         if size < start + 4:
             return _NONE, start
         kind = np.int64(arena[at + start + 2]) << 8 | np.int64(arena[at + start + 3])
         start += 4
     version = _NONE
-    if kind == _V4:
+    if kind == ETHERTYPE_IPV4:
         version = 4
-    elif kind == _V6:
+    elif kind == ETHERTYPE_IPV6:
         version = 6
     else:
-        version, start = _behind_odd_type(arena, at, size, kind, start)
+        version, start = _after_other_type(arena, at, size, kind, start)
     return version, start
 
 
 @inlined
-def _behind_family(arena: U8, at: Int, either: bool) -> int:
+def _version_after_family(arena: U8, at: Int, either: bool) -> int:
     """The version that an address family in network order names, or (`either`) in little-endian order first."""
     version = 0
     if either:
@@ -164,43 +235,47 @@ def _behind_family(arena: U8, at: Int, either: bool) -> int:
 
 
 @helper
-def _behind_others(arena: U8, at: Int, size: Int, linktype: Int) -> tuple[int, int]:
-    """(version, start) of PPP, PPPoE and NFLOG."""
-    if linktype == 51:
-        return _behind_pppoe(arena, at, size, 0)
-    if linktype == 239:
-        return _behind_nflog(arena, at, size)
-    if linktype == 50 and size > 0 and arena[at] in (0x0F, 0x8F):
-        return _behind_ethertype(arena, at, size, 2, 4) if size > 4 else (_NONE, 0)
-    return _behind_ppp(arena, at, size, 0) if linktype in (9, 50) else (_NONE, 0)
+def _after_others(arena: U8, at: Int, size: Int, linktype: Int) -> tuple[int, int]:
+    """(version, start) of PPP, PPPoE and NFLOG. Cisco's HDLC begins with 0x0f or 0x8f and has its type at 2."""
+    if linktype == LINKTYPE_PPPOE:
+        return _after_pppoe(arena, at, size, 0)
+    if linktype == LINKTYPE_NFLOG:
+        return _after_nflog(arena, at, size)
+    if linktype == LINKTYPE_PPP_HDLC and size > 0 and arena[at] in (0x0F, 0x8F):
+        return _after_ethertype(arena, at, size, 2, 4) if size > 4 else (_NONE, 0)
+    return _after_ppp(arena, at, size, 0) if linktype in (LINKTYPE_PPP, LINKTYPE_PPP_HDLC) else (_NONE, 0)
 
 
 @inlined
 def _type_field(linktype: Int) -> tuple[int, int]:
     """Where Ethernet, SLL and SLL2 have their type, and what follows their header."""
-    if linktype == 1:
+    if linktype == LINKTYPE_ETHERNET:
         return 12, 14
-    return (14, 16) if linktype == 113 else (0, 20)
+    return (14, 16) if linktype == LINKTYPE_SLL else (0, 20)
 
 
 @inlined
 def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
-    """Bytes before the IP packet in a frame of `size` bytes at `at`; NOT_IP or IS_ARP. The rules of io/linktype.py."""
+    """Bytes before the IP packet in a frame of `size` bytes at `at`; NOT_IP or IS_ARP. The rules of io/linktype.py.
+
+    1. By link type: the version that the frame's headers promise, and where the packet would start.
+    2. The packet's own version has to be that one.
+    """
     start, version = 0, _NONE
-    if linktype in (1, 113, 276):
+    if linktype in (LINKTYPE_ETHERNET, LINKTYPE_SLL, LINKTYPE_SLL2):
         field, start = _type_field(linktype)
         if size > start:
-            version, start = _behind_ethertype(arena, at, size, field, start)
-    elif linktype in (12, 14, 101):
+            version, start = _after_ethertype(arena, at, size, field, start)
+    elif linktype in (LINKTYPE_RAW_BSD, LINKTYPE_RAW_OPENBSD, LINKTYPE_RAW):
         version = _EITHER
-    elif linktype in (228, 229):
-        version = 4 if linktype == 228 else 6
-    elif linktype in (0, 108):
+    elif linktype in (LINKTYPE_IPV4, LINKTYPE_IPV6):
+        version = 4 if linktype == LINKTYPE_IPV4 else 6
+    elif linktype in (LINKTYPE_NULL, LINKTYPE_LOOP):
         start = 4
         if size > 4:
-            version = _behind_family(arena, at, linktype == 0)
+            version = _version_after_family(arena, at, linktype == LINKTYPE_NULL)
     else:
-        version, start = _behind_others(arena, at, size, linktype)
+        version, start = _after_others(arena, at, size, linktype)
     if version == _ARP:
         return IS_ARP
     if version == _NONE or size <= start:
@@ -211,14 +286,18 @@ def ip_start(arena: U8, at: Int, size: Int, linktype: Int) -> int:
     return NOT_IP
 
 
+# -- what the joiner may want -----------------------------------------------------------------------------------------
+
+
 @helper
 def _fragment6(arena: U8, at: Int, size: Int) -> bool:
     """Whether IPv6's headers have a fragment header, and other fragments belong to it."""
-    kind, here = np.int64(arena[at + 6]), 40
-    while here + 8 <= size:
-        if kind == 44:
-            return bool(arena[at + here + 2] != 0 or arena[at + here + 3] & 0xF9 != 0)
-        if kind not in (0, 43, 60):
+    kind, here = np.int64(arena[at + _NEXT_HEADER6]), _HEADER6
+    while here + _EXTENSION6 <= size:
+        if kind == PROTO_FRAGMENT:
+            field = at + here + _OFFSET_AND_MORE
+            return bool(arena[field] != 0 or arena[field + 1] & 0xF9 != 0)
+        if kind not in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_DSTOPTS):
             break
         kind = np.int64(arena[at + here])
         here += (np.int64(arena[at + here + 1]) + 1) * 8
@@ -228,13 +307,13 @@ def _fragment6(arena: U8, at: Int, size: Int) -> bool:
 @helper
 def _in_stream(arena: U8, at: Int, here: Int, size: Int, ports: U8) -> bool:
     """Whether a segment, with TCP's header at `here`, has one of `ports`, or begins with IKETCP: it adds its port."""
-    if here + 20 > size:
+    if here + _HEADER_TCP > size:
         return False
     here += at
-    dport = np.int64(arena[here + 2]) << 8 | np.int64(arena[here + 3])
+    dport = np.int64(arena[here + _DPORT]) << 8 | np.int64(arena[here + _DPORT + 1])
     if ports[np.int64(arena[here]) << 8 | np.int64(arena[here + 1])] != 0 or ports[dport] != 0:
         return True
-    data = here + np.int64(arena[here + 12] >> 4) * 4
+    data = here + np.int64(arena[here + _DATA_OFFSET] >> 4) * 4
     if data + len(PREFIX) > at + size:
         return False
     for n in range(len(PREFIX)):
@@ -246,27 +325,36 @@ def _in_stream(arena: U8, at: Int, here: Int, size: Int, ports: U8) -> bool:
 
 @inlined
 def _may_join(arena: U8, at: Int, size: Int, ports: U8) -> bool:
-    """Whether an IP packet may be one that io/fragments.py takes; where it says no, it is none."""
+    """Whether io/fragments.py may take an IP packet. False is certain; True need not be.
+
+    1. IPv4: a fragment (more to come, or an offset) of ESP or UDP; or a segment of a stream.
+    2. IPv6: a segment of a stream without extension headers; or a fragment after those that come before ESP.
+    """
     if arena[at] >> 4 == 4:
-        if size < 20:
+        if size < _HEADER4:
             return False
-        head = arena[at : at + 20]
-        if head[6] & 0x3F | head[7] != 0:
-            return head[9] in (50, 17)
-        return head[9] == 6 and _in_stream(arena, at, np.int64(head[0] & 15) * 4, size, ports)
-    if size < 48:
+        head = arena[at : at + _HEADER4]
+        if head[_FLAGS4] & 0x3F | head[_FLAGS4 + 1] != 0:
+            return head[_PROTOCOL4] in (PROTO_ESP, PROTO_UDP)
+        return head[_PROTOCOL4] == PROTO_TCP and _in_stream(arena, at, np.int64(head[0] & 15) * 4, size, ports)
+    if size < _HEADER6 + _EXTENSION6:
         return False
-    if arena[at + 6] == 6:
-        return _in_stream(arena, at, 40, size, ports)
-    return arena[at + 6] in (0, 43, 44, 60) and _fragment6(arena, at, size)
+    kind = arena[at + _NEXT_HEADER6]
+    if kind == PROTO_TCP:
+        return _in_stream(arena, at, _HEADER6, size, ports)
+    known = kind in (PROTO_HOP_BY_HOP, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_DSTOPTS)
+    return known and _fragment6(arena, at, size)
 
 
 @inlined
 def _outgoing(arena: U8, at: Int, linktype: Int) -> bool:
     """Whether a frame whose IP packet was found says that this host sent it: PACKET_OUTGOING of cooked headers."""
-    if linktype == 113:
-        return bool(arena[at] == 0 and arena[at + 1] == 4)
-    return bool(linktype == 276 and arena[at + 10] == 4)
+    if linktype == LINKTYPE_SLL:
+        return bool(arena[at] == 0 and arena[at + 1] == PACKET_OUTGOING)
+    return bool(linktype == LINKTYPE_SLL2 and arena[at + 10] == PACKET_OUTGOING)
+
+
+# -- rows of a classic pcap -------------------------------------------------------------------------------------------
 
 
 @inlined
@@ -274,11 +362,12 @@ def put_row(
     arena: U8, at: Int, size: Int, wire: Int, linktype: Int, joins: U8,
     offset: I64, length: I32, link: U8, captured: I32, on_wire: I32, row: Int,
 ) -> None:  # fmt: skip
-    """Where the IP packet of a frame of `size` bytes at `at` lies; not IP: its length is 0, and `link` its kind.
+    """The columns of a frame of `size` bytes at `at`, of which `wire` were on the wire.
 
-    Of an IP packet `link` is OUTGOING where the frame says so; and MAY_JOIN of what the joiner may take: `joins`
-    (65,536) is not 0 at the TCP ports that it looks at; empty where there is no joiner.
-    `wire`: the frame's bytes on the wire.
+    1. Where its IP packet lies. A frame that is not IP has length 0, and its kind in `link`.
+    2. `link` of an IP packet: OUTGOING where the frame says that this host sent it.
+    3. MAY_JOIN where the joiner may take the packet. `joins` (65,536 bytes) is not 0 at the TCP ports that the joiner
+       looks at, and empty where there is no joiner.
     """
     captured[row], on_wire[row] = size, min(wire, MOST_ON_WIRE)
     start = ip_start(arena, at, size, linktype)
@@ -290,7 +379,7 @@ def put_row(
     if _outgoing(arena, at, linktype):
         link[row] = OUTGOING
     if len(joins) > 0 and _may_join(arena, at + start, size - start, joins):
-        link[row] |= MAY_JOIN
+        link[row] |= _JOINS
 
 
 @kernel
@@ -300,21 +389,23 @@ def classic(
 ) -> tuple[int, int, int]:  # fmt: skip
     """Frames of a classic pcap whose fields are big-endian where `big`, fractions `unit` nanoseconds.
 
-    `joins` as put_row has it.
+    1. A whole header, a possible size and all captured bytes have to be there; else the walk stops before the record.
+    2. The time, in nanoseconds.
+    3. The row's other columns (`put_row`, which says what `joins` is).
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
-        if at + 16 > end:
+        if at + _RECORD > end:
             return row, at, MORE
-        size = number(arena, at + 8, big)
+        size = number(arena, at + _CAPTURED, big)
         if size > MAX_RECORD:
             return row, at, ODD
-        if at + 16 + size > end:
+        if at + _RECORD + size > end:
             return row, at, MORE
-        time_ns[row] = number(arena, at, big) * _SECOND + number(arena, at + 4, big) * unit
-        on_wire = number(arena, at + 12, big)
-        put_row(arena, at + 16, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
-        at += 16 + size
+        time_ns[row] = number(arena, at + _SECONDS, big) * _SECOND + number(arena, at + _FRACTION, big) * unit
+        on_wire = number(arena, at + _ON_WIRE, big)
+        put_row(arena, at + _RECORD, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
+        at += _RECORD + size
         row += 1
     return row, at, FULL
 
@@ -324,16 +415,19 @@ def hop(arena: U8, at: Int, end: Int, limit: Int, big: bool) -> tuple[int, int, 
     """(records, at, why): over the records of a classic pcap that begin before `limit`; FULL where all were whole."""
     rows, at = 0, np.int64(at)
     while at < limit:
-        if at + 16 > end:
+        if at + _RECORD > end:
             return rows, at, MORE
-        size = number(arena, at + 8, big)
+        size = number(arena, at + _CAPTURED, big)
         if size > MAX_RECORD:
             return rows, at, ODD
-        if at + 16 + size > end:
+        if at + _RECORD + size > end:
             return rows, at, MORE
-        at += 16 + size
+        at += _RECORD + size
         rows += 1
     return rows, at, FULL
+
+
+# -- records of rows --------------------------------------------------------------------------------------------------
 
 
 @kernel
@@ -352,8 +446,11 @@ def gather(
 ) -> tuple[int, int]:  # fmt: skip
     """Records of a little-endian pcap for rows from `row` on whose `keep` is not 0, into `out` while it has room.
 
-    Returns the next row and the bytes written. It stops before a row that leaves the arena too. Seconds are 32 bits
-    without sign: a time outside becomes the nearest inside.
+    1. Stop before a row that has no room in `out`, or that does not lie in the arena.
+    2. The time: seconds are 32 bits without sign; a time outside becomes the nearest inside.
+    3. The header, then the packet.
+
+    Returns the next row and the bytes written.
     """
     rows, done, row = len(at), 0, np.int64(row)
     while row < rows:
@@ -361,7 +458,7 @@ def gather(
             row += 1
             continue
         start, size = at[row], np.int64(length[row])
-        if start < 0 or size < 0 or start > len(arena) - size or size + 16 > len(out) - done:
+        if start < 0 or size < 0 or start > len(arena) - size or size + _RECORD > len(out) - done:
             break
         seconds, fraction = 0, 0
         if time_ns[row] > 0:
@@ -369,11 +466,11 @@ def gather(
             fraction = time_ns[row] - seconds * _SECOND
         if seconds > _LAST_SECOND:
             seconds, fraction = _LAST_SECOND, _SECOND - 1
-        put32_le(out, done, seconds)
-        put32_le(out, done + 4, fraction if nanosecond else fraction // 1000)
-        put32_le(out, done + 8, size)
-        put32_le(out, done + 12, size)
-        copy(out, done + 16, arena, start, size)
-        done += 16 + size
+        put32_le(out, done + _SECONDS, seconds)
+        put32_le(out, done + _FRACTION, fraction if nanosecond else fraction // 1000)
+        put32_le(out, done + _CAPTURED, size)
+        put32_le(out, done + _ON_WIRE, size)
+        copy(out, done + _RECORD, arena, start, size)
+        done += _RECORD + size
         row += 1
     return row, done
