@@ -231,9 +231,10 @@ def _note_obsolete(sad: Sad) -> None:
     """Warn of SAs whose algorithms are supported only for old captures."""
     from espsim.aead.suites import OBSOLETE
 
-    found = [(e.sa.name, OBSOLETE.intersection(e.sa.keys.suite.name.split("+"))) for e in sad if e.sa.keys is not None]
-    if names := [name for name, old in found if old]:
-        algorithms = " and ".join(sorted(frozenset().union(*(old for _, old in found))))
+    suites = {e.sa.keys.suite.name for e in sad if e.sa.keys is not None}
+    old = {name: OBSOLETE.intersection(name.split("+")) for name in suites}
+    if names := [e.sa.name for e in sad if e.sa.keys is not None and old[e.sa.keys.suite.name]]:
+        algorithms = " and ".join(sorted(frozenset().union(*old.values())))
         warn(f"note: obsolete, for old captures and IMS only (RFC 8221): {algorithms}: {shortened(names)}")
 
 
@@ -241,9 +242,9 @@ def _note_unprotected(sad: Sad) -> None:
     """Warn of SAs that protect nothing, for each reason. Linux takes them, and any packet under them passes."""
     from espsim.aead.suites import INSECURE, unprotected
 
-    words = [(e.sa.name, unprotected(e.sa.keys)) for e in sad if e.sa.keys is not None]
+    bare = [(e.sa.name, word) for e in sad if e.sa.keys is not None and (word := unprotected(e.sa.keys)) is not None]
     for word, why in INSECURE.items():
-        if names := [name for name, found in words if found == word]:
+        if names := [name for name, found in bare if found == word]:
             warn(f"note: {why}: {shortened(names)}")
 
 

@@ -26,9 +26,13 @@ def packed(text: str) -> Address | None:
         return None
 
 
-@functools.lru_cache(maxsize=65536)
 def format_address(address: Address) -> str:
     """The text form of a packed address (RFC 5952 for IPv6); IPv4 within IPv6 is dotted, as inet_ntop has it."""
+    return socket.inet_ntop(socket.AF_INET, address) if len(address) == 4 else _format_ipv6(address)
+
+
+@functools.lru_cache(maxsize=4096)
+def _format_ipv6(address: Address) -> str:
     if address[:10] == bytes(10) and len(address) == 16:
         dotted = str(ipaddress.IPv4Address(address[12:]))
         if address[10:12] == b"\xff\xff":

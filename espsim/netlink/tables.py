@@ -32,7 +32,7 @@ def pack_tables(sad: Sad) -> dict[str, Any]:
     # A tunnel that a hard EXPIRE took out of the SAD answers nothing any more.
     tunnels = [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel in sad and entry.tunnel]
     return {
-        "linked": [list(entries) for entries in sad.index.by_spi.values() if len(entries) > 1],
+        "linked": [list(entries) for entries in sad.index.by_spi.shared().values()],
         "chains": chains,
         "buckets": buckets,
         "tunnels": tunnels,
@@ -72,10 +72,10 @@ def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int
 
 def _relink(sad: Sad, plain: Any) -> None:
     """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
-    shared = {spi: entries for spi, entries in sad.index.by_spi.items() if len(entries) > 1}
+    shared = sad.index.by_spi.shared()
     place = _places(plain, shared.values(), "linked")
     for spi, entries in shared.items():
-        sad.index.by_spi[spi] = {index: entries[index] for index in sorted(entries, key=place.__getitem__)}
+        sad.index.by_spi.reorder(spi, sorted(entries, key=place.__getitem__))
 
 
 def _fill_buckets(sad: Sad, plain: Any) -> None:

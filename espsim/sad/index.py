@@ -15,12 +15,13 @@ Sources: RFC 4301 4.1, RFC 4303 3.4.2; Linux net/xfrm/xfrm_state.c, the function
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Iterator, ValuesView
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
 from espsim.sad.association import MODE_NUMBERS, PROTO_NAMES, SecurityAssociation
 from espsim.sad.buckets import Buckets
+from espsim.sad.chains import BySpi, Chains
 from espsim.sad.entry import SadEntry, State
 
 _K = TypeVar("_K", bound=Hashable)
@@ -36,8 +37,8 @@ class StateIndex:
         self.port_key = port_key
         self.buckets = Buckets() if hashed else None
         self.entries: dict[int, SadEntry] = {}
-        self.by_triple: dict[tuple[Address, int, int], list[SadEntry]] = {}
-        self.by_spi: dict[int, dict[int, SadEntry]] = {}
+        self.by_triple: Chains[tuple[Address, int, int]] = Chains()
+        self.by_spi = BySpi()
         self.by_pair: dict[tuple[Address, Address, int], list[SadEntry]] = {}
         self.acquires: dict[tuple[object, ...], list[SadEntry]] = {}
         self.by_seq: dict[int, list[SadEntry]] = {}
@@ -61,7 +62,7 @@ class StateIndex:
         self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
-        for entry in self.by_triple.get((daddr, spi, proto), ()):
+        for entry in self.by_triple.of((daddr, spi, proto)):
             if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
@@ -82,9 +83,9 @@ class StateIndex:
                 return entry
         return None
 
-    def with_spi(self, spi: int) -> ValuesView[SadEntry]:
+    def with_spi(self, spi: int) -> Collection[SadEntry]:
         """Every state that has an SPI, oldest first, whatever its protocol."""
-        return self.by_spi.get(spi, {}).values()
+        return self.by_spi.of(spi)
 
     def acquire_like(self, sa: SecurityAssociation, af: int | None = None, mode: int | None = None) -> SadEntry | None:
         """The SPI-0 larval state of the same tuple (__find_acq_core): the mark is a wildcard, if_id is not compared."""
@@ -127,8 +128,8 @@ class StateIndex:
     def link_spi(self, entry: SadEntry) -> None:
         """A state has an SPI now: it can be found by it."""
         sa = entry.sa
-        self.by_triple.setdefault((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), []).insert(0, entry)
-        self.by_spi.setdefault(sa.spi, {})[entry.sa_index] = entry
+        self.by_triple.push((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
+        self.by_spi.add(sa.spi, entry)
 
     def unlink_acquire(self, entry: SadEntry) -> None:
         """A larval state has got an SPI other than 0."""
@@ -139,7 +140,7 @@ class StateIndex:
     def chains(self) -> dict[str, list[list[SadEntry]]]:
         """By table, the states that share a key, the one that is found first at the head of each list."""
         tables: dict[str, Iterable[list[SadEntry]]] = {
-            "by_triple": self.by_triple.values(), "by_pair": self.by_pair.values(),
+            "by_triple": self.by_triple.shared(), "by_pair": self.by_pair.values(),
             "acquires": self.acquires.values(), "by_seq": self.by_seq.values(),
         }  # fmt: skip
         return {name: [chain for chain in chains if len(chain) > 1] for name, chains in tables.items()}
@@ -164,11 +165,8 @@ class StateIndex:
         if not sa.spi:
             self.unlink_acquire(entry)
             return True
-        _take_out(self.by_triple, (daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
-        same = self.by_spi[sa.spi]
-        del same[entry.sa_index]
-        if not same:
-            del self.by_spi[sa.spi]
+        self.by_triple.take_out((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
+        self.by_spi.remove(sa.spi, entry)
         return True
 
 

@@ -27,6 +27,8 @@ verified the ICV. Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_r
 
 from __future__ import annotations
 
+import functools
+
 from espsim.core.verdict import Verdict
 
 _LOW = 0xFFFFFFFF
@@ -45,6 +47,12 @@ def _infer_resumed(hint: int, seq: int) -> int:
     return hint + seq if hint & _LOW == 0 else nearest(hint, seq)
 
 
+@functools.cache
+def _mask(size: int) -> int:
+    """Ones for the numbers of a window, one object for all windows of a size."""
+    return (1 << size) - 1
+
+
 class Window:
     """One SA's receive window. `top` is the highest accepted number (64 bits with ESN); bit i of `bitmap` is top-i."""
 
@@ -55,7 +63,7 @@ class Window:
     ) -> None:
         self.size = size
         self.esn = esn
-        self._mask = (1 << size) - 1
+        self._mask = _mask(size)
         self.stand(top, bitmap, resume)
 
     def stand(self, top: int, seen: int, resume: int | None = None) -> None:
