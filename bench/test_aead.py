@@ -47,5 +47,5 @@ def test_other_suites(benchmark, name, suite):
 @pytest.mark.parametrize("sas", [1, 1000, 100_000])
 @pytest.mark.parametrize("name", ["ipsec-mb", "libcrypto"])
 def test_engine_with_many_keys(benchmark, name, sas):
-    """Every key schedule a cache miss: what prefetching leaves of the rate."""
+    """So many SAs that every key schedule is a cache miss: how much of the rate prefetching keeps."""
     measure(benchmark, name, "open", sas=sas)

@@ -1,6 +1,6 @@
 """A million ALLOCSPI under every policy: `pytest bench/test_allocspi.py`.
 
-Prints microseconds a request in the first and the last tenth (flat: the cost does not grow with the SAD) and the memory
+Prints microseconds of a request in the first and last tenth (equal: the cost does not grow with the SAD) and the memory
 of a larval state. The kernel's own walk under rfc4301 grows with the SAD: 0.13 to 0.86 ms from 0 to 16,000 states on
 6.18.44. ESPSIM_ALLOCSPI sets another number of requests.
 """

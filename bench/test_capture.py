@@ -1,6 +1,6 @@
 """Captures into batches and out of them, in the page cache, beside dpkt: `pytest bench/test_capture.py`.
 
-dpkt hands out frames and does nothing with them; ours lie ready for the batch path, the IP packet found. Prints ratios
+dpkt only yields frames; ours are in columns for the batch path, with the IP packet found. Prints ratios
 and asserts none: how fast a shared machine is on one day is no property of the code.
 """
 

@@ -1,10 +1,10 @@
-"""What each technique buys, on the triple's lookup: `pytest bench/test_techniques.py`.
+"""The effect of each technique on the triple's lookup: `pytest bench/test_techniques.py`.
 
-    as it is       rows asked for ahead, tables in whole cache lines and large pages, thousands of rows a call
+    as it is       rows prefetched, tables in whole cache lines and large pages, thousands of rows a call
     no prefetch    every row waits for its own cache line
     4 KiB pages    the table without transparent huge pages
-    off the line   buckets 16 bytes into a cache line, as numpy's own memory begins: half of them lie across two
-    N rows a call  what Python's call of a kernel costs
+    off the line   buckets 16 bytes into a cache line, as in numpy's own memory: half of them lie across two
+    N rows a call  the cost of Python's call of a kernel
 
 Turn by turn, medians; prints and asserts no time.
 """
@@ -50,7 +50,7 @@ def tables(of: Keys, *, huge: bool = True, off: int = 0):
 
 
 def timed(of: Keys, kernel, table, batch: int = BATCH):
-    """A call that looks all packets up, shown to answer rightly, and returns nanoseconds a packet."""
+    """A call that looks up all packets and returns nanoseconds a packet. Its answers are checked once."""
     rows = len(of.pick)
     verdict, mark, dport = np.zeros(rows, np.uint8), np.zeros(rows, np.uint32), np.full(rows, triple.NO_PORT, np.uint32)
     family, proto, found = np.full(rows, 4, np.uint8), np.full(rows, ESP, np.uint8), np.empty(rows, np.int32)

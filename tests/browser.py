@@ -1,4 +1,4 @@
-"""A headless Chromium at the other end of two pipes: its DevTools protocol, as far as tests of pages want it."""
+"""A headless Chromium at the other end of two pipes: its DevTools protocol, as far as tests of pages need it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **end)
 
     def wrong(self, axe: str) -> list[str]:
-        """What axe-core finds fault with, a line each. Its own rules must have run."""
+        """The faults that axe-core finds, a line each. AssertionError: its rules did not run."""
         self.ask(f"{axe}\n;0")
         found = self.call(
             "Runtime.evaluate", expression="axe.run().then(r => JSON.stringify([r.passes.length, r.violations]))",
@@ -141,7 +141,7 @@ class Browser:
 
 
 def axe_core() -> str:
-    """axe-core's script: of the file that ESPSIM_AXE names, of node_modules, or of build/; a skip without one."""
+    """axe-core's script: from ESPSIM_AXE's file, node_modules, or build/; the test is skipped without one."""
     folders = ("node_modules/axe-core/axe.min.js", "build/axe/package/axe.min.js")
     paths = [Path(path) for path in [os.environ.get("ESPSIM_AXE", ""), *(str(_TOP / each) for each in folders)] if path]
     found = next((path for path in paths if path.is_file()), None)

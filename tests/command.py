@@ -1,6 +1,6 @@
 """`espsim` as it is typed, in this process: an interpreter of its own would take a second for each run.
 
-What a process alone has (signals, closed or full streams, the status seen by a shell) is tested with subprocesses.
+What only a process has (signals, closed or full streams, the status seen by a shell) is tested with subprocesses.
 """
 
 from __future__ import annotations
@@ -40,6 +40,6 @@ def espsim(*words: object, input: bytes = b"") -> Ended:  # noqa: A002 - subproc
 
 
 def espsim_text(*words: object) -> tuple[int, str, str]:
-    """The same with text: exit status, standard output, standard error."""
+    """As above, with text: (exit status, standard output, standard error)."""
     ended = espsim(*words)
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()

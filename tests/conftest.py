@@ -1,4 +1,4 @@
-"""What every test may rely on, whichever version of a library within the floors of pyproject.toml is there."""
+"""What every test may rely on, with any version of a library that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.examples import examples
 if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1; later ones always keep the two apart
     cast(Any, CliRunner).__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
-# Examples of a property test that asks for no number of its own.
+# Examples of a property test that sets no number of its own.
 settings.register_profile("suite", max_examples=examples(40), deadline=None)
 settings.load_profile("suite")
 
-# Commands take the batch path also with the small captures of tests; tests/unit/cli/test_small_captures.py has both.
+# In tests commands take the batch path even for small captures; tests/unit/cli/test_small_captures.py tests both paths.
 packets.SMALL = 0
 
 # pytest-xdist sets these in its workers: tables would be narrower there than in a run without it.

@@ -1,8 +1,8 @@
 """A coverage-guided fuzzer (atheris) of the reference path: `python -m tests.coverage_fuzz CORPUS [options]`.
 
-The first byte says what the others are: an IP packet that comes, the plaintext of one whose ICV is right, a clear
-packet that leaves, or the fields of a valid packet that are changed. CORPUS gets a packet of each kind to begin with.
-Whatever they are: no exception, a verdict, and an inner packet only where it was delivered. tests/unit/test_fuzzer.py
+The first byte says what the others are: a received IP packet, the plaintext of one whose ICV is right, a clear
+packet to seal, or the fields of a valid packet that are changed. CORPUS gets a packet of each kind to begin with.
+Checked for any input: no exception, a verdict, and an inner packet only if it was delivered. tests/unit/test_fuzzer.py
 runs it for some seconds under `-m long`.
 """
 

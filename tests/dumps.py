@@ -1,7 +1,7 @@
 """Dumps of 60 SAs as hosts print them: libreswan's, strongSwan's, Cilium's and Android's way of using XFRM.
 
 Written after public bug reports of these projects; addresses are of documentation ranges, keys are made up. Each text
-has what its kind of host has beside the SAs (prompts, policies, lines of newer iproute2), and each generator says how
+has what its kind of host prints besides SAs (prompts, policies, lines of newer iproute2), and each generator says how
 many SAs have which property, so that a test need not count them with the reader under test.
 """
 
@@ -17,7 +17,7 @@ LEGACY = ("auth-trunc hmac(md5) 0x{} 96", "enc cbc(des3_ede) 0x{}")
 
 @dataclass(frozen=True)
 class Dump:
-    """A text, and how many of its 60 ESP SAs are what. `inbound`: of those that say or show a direction."""
+    """A text, and how many of its 60 ESP SAs have which property. `inbound`: of those that state or show it."""
 
     text: str
     hidden: int = 0

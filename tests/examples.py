@@ -1,4 +1,4 @@
-"""How many examples a property test gets: in the suite what fits in a second or two, in CI ESPSIM_EXAMPLES times that.
+"""How many examples a property test gets: in the suite what a second or two allows, in CI ESPSIM_EXAMPLES times that.
 
 `.ci/run` runs the property tests once more with ESPSIM_EXAMPLES=4.
 """

@@ -1,6 +1,6 @@
-"""ESP packets that the `cryptography` package seals, called directly: no line of espsim makes or reads them.
+"""ESP packets that are sealed with the `cryptography` package directly: no code of espsim makes or reads them.
 
-`Sealer` is one SA's peer. Its packets are as right or wrong as a test asks: another ICV length, an ESN high half.
+`Sealer` is the peer of one SA. A test can make its packets wrong: another ICV length, another ESN high half.
 """
 
 from __future__ import annotations

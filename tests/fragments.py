@@ -9,7 +9,7 @@ from tests.support import checksum
 
 
 def fragment(packet: bytes, start: int, end: int | None, *, ident: int = 7, dont: bool = False) -> bytes:
-    """Bytes `start` to `end` (None: the last) of an IPv4 or IPv6 datagram's payload, behind its first header."""
+    """Bytes `start` to `end` (None: the last) of an IPv4 or IPv6 datagram's payload, after its first header."""
     if packet[0] >> 4 == 4:
         size = (packet[0] & 15) * 4
         field = start // 8 | (0x2000 if end is not None else 0) | (0x4000 if dont else 0)

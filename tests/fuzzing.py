@@ -1,5 +1,5 @@
-"""Inputs made wrong: bytes flipped, cut, doubled and moved, words of the language put where they don't belong, numbers
-of thousands of digits, brackets without end, control characters. All of a `random.Random`, so that a seed is a case.
+"""Damaged inputs: bytes flipped, cut, doubled and moved, words of the language in wrong places, numbers
+of thousands of digits, brackets without end, control characters. A `random.Random` draws all, so a seed is a case.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 KINDS                      ESP packets: families, modes, UDP, extension headers, suites
 Kind.built(changes)        one, with fields changed outside and inside (what is inside is changed before sealing)
-CLEAR                      clear packets for the way out, with their fields
+CLEAR                      clear packets to seal, with their fields
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def changed(data: bytes, places: Sequence[Place], changes: Sequence[Change]) -> 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of packet. `hides`: its suite encrypts, so that what is inside is seen nowhere else."""
+    """A kind of packet. `hides`: its suite encrypts, so that the inner packet must not show anywhere."""
 
     name: str
     sa: SecurityAssociation

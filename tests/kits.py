@@ -20,7 +20,7 @@ Program = Callable[[Path, Path, Path, Path], None]
 
 @functools.cache
 def kit() -> tuple[Path, Manifest]:
-    """The folder, and what is in it. Nobody writes there."""
+    """The folder, and what is in it. No test writes there."""
     above = tempfile.mkdtemp(prefix="espsim-kit-test-")
     atexit.register(shutil.rmtree, above, ignore_errors=True)
     folder = Path(above, "kit")

@@ -1,7 +1,7 @@
 """What several tests share: the published vectors, SAs made from them, and a capture reader of their own.
 
 The capture reader here knows classic little-endian Ethernet captures only and shares no line with `espsim.io`, so that
-a test of decapsulation does not lean on the reader under test.
+a test of decapsulation does not depend on the reader under test.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ CAPTURES = VECTORS / "captures"
 
 
 def usable(name: str) -> BatchEngine:
-    """An engine: the test is skipped where it is not there, and fails where it is there and wrong."""
+    """An engine. The test is skipped if the engine is not there, and fails if it is wrong."""
     if find(name).state == NOT_THERE:
         pytest.skip(find(name).why)
     return engine_by_name(name)
 
 
 def engines_there() -> list[str]:
-    """The names of the engines that are there. A wrong one is among them: what uses it fails."""
+    """The names of the engines that are there. A wrong engine is among them, and its tests fail."""
     return [found.name for found in survey() if found.state != NOT_THERE]
 
 
@@ -114,7 +114,7 @@ def ipv4(
     payload: bytes, *, src: str = "10.1.0.1", dst: str = "10.2.0.1", proto: int = 17, tos: int = 0, flags: int = 0,
     ident: int = 7, ttl: int = 63, options: bytes = b"", total: int | None = None,
 ) -> bytes:  # fmt: skip
-    """An IPv4 packet; `flags` is the 16-bit flags-and-offset field, `total` a total length that lies."""
+    """An IPv4 packet. `flags`: the 16-bit flags-and-offset field. `total`: a false total length."""
     size = 20 + len(options)
     length = size + len(payload) if total is None else total
     head = struct.pack("!BBHHHBB", 0x40 | size // 4, tos, length, ident, flags, ttl, proto)
@@ -146,7 +146,7 @@ def udp(payload: bytes, sport: int = 1000, dport: int = 2000) -> bytes:
 
 
 class Peer:
-    """Someone who holds an SA's keys and seals with them whatever a test asks for, right or wrong."""
+    """The peer of an SA: seals with its keys whatever a test needs, right or wrong."""
 
     def __init__(self, sa: SecurityAssociation) -> None:
         assert sa.keys is not None

@@ -1,4 +1,4 @@
-"""What the strategies for packets, one kernel or a whole path, have in common."""
+"""What the strategies for packets share, whether they test one kernel or a whole path."""
 
 from __future__ import annotations
 

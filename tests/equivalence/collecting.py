@@ -1,4 +1,4 @@
-"""A capture through the batch path, with what a test wants of each piece, in order of arrival."""
+"""Runs a capture through the batch path and collects what a test needs of each piece, in order of arrival."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from espsim.io import ranges
 
 
 class Collecting:
-    """A taker that writes nothing. `facts(piece)` runs in the workers; what it says is in `found`, piece by piece."""
+    """A taker that writes nothing. `facts(piece)` runs in the workers; its results are in `found`, piece by piece."""
 
     def __init__(self, facts: Callable[[Any], Any]) -> None:
         self.found: list[Any] = []
@@ -43,7 +43,7 @@ class Collecting:
 
 @dataclass(frozen=True)
 class Way:
-    """How `in_batches` and `run` go."""
+    """How `in_batches` and `run` are called."""
 
     workers: int = 1
     engine: str = "cryptography"
@@ -51,7 +51,7 @@ class Way:
 
 
 def collect(reader, lane, workers, facts, begin=lambda now: None):
-    """What `facts` says of each piece."""
+    """The result of `facts` for each piece."""
     taker = Collecting(facts)
     run(reader, lane, taker, Way(workers), begin)
     return taker.found

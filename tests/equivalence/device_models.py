@@ -47,7 +47,7 @@ BASES = {"direct": "marvell-cn10k-vpp", "hash": "marvell-cn10k-dpdk-alg4", "exac
 
 @functools.cache
 def twin(kind: str, lookup: str, **options: object) -> Model:
-    """A model of a table shape. What it does not say is the base's."""
+    """A model of a table shape. It takes from the base what it does not state."""
     facts = {
         "base": BASES.get(kind, "sw-linux-xfrm"), "capacity": '"memory"', "scope": "device", "multi_match": "last",
         "classify": '["esp"]', "rule": "any", "verify": "[]", "on_mismatch": "drop",
@@ -121,7 +121,7 @@ SHAPES: dict[str, Callable[[], Model]] = {
 }  # fmt: skip
 
 GCM = {"name": "aes-gcm", "key_bits": [128], "icv_bits": [128]}
-# What to assume where a model says nothing, by the ends of keys; the first that fits, and one of its values.
+# What to assume for unknowns, by the ends of keys: the first entry that fits, and one of its values.
 FILL: dict[str, list[object]] = {
     "caps.offload": [["packet"], ["crypto"]], "dirs": [["in"]], "modes": [["tunnel"]], "caps.encap": [["none", "udp"]],
     "esn": [True], "replay.where": ["hw", "none"], "windows": [[0, 64]], "pow2_min": [1], "pow2_max": [4096],
@@ -140,7 +140,7 @@ FILL: dict[str, list[object]] = {
 
 
 def filled(model: Model, pick: int, run: Callable[[Model], _T]) -> _T:
-    """run(model), with what it needs and is not public assumed."""
+    """run(model), with every unknown that it needs assumed."""
     for _ in range(60):
         try:
             return run(model)

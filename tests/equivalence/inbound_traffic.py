@@ -1,4 +1,4 @@
-"""Any SAs and any packets for the inbound paths: strategies, and what two paths are compared by."""
+"""Any SAs and any packets for the inbound paths: strategies, and what the comparison of two paths looks at."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ PAIRS = [
 
 @st.composite
 def sas(draw: st.DrawFn, *, limits: st.SearchStrategy[Limits] | None = None) -> tuple[SecurityAssociation, bool]:
-    """An SA and whether its window goes on where it says; `limits` None: mostly none, or near ones."""
+    """An SA, and whether its window keeps the stated values. `limits` None: mostly no limits, or near ones."""
     esn = draw(st.booleans())
     window = draw(SIZES)
     mode = draw(st.sampled_from([Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.ANY, Mode.BEET]))
@@ -121,11 +121,11 @@ def _plainer(chosen: tuple[SecurityAssociation, bool]) -> tuple[SecurityAssociat
 
 
 LASTING = sas(limits=LATE_LIMITS).filter(lambda chosen: chosen[0].keys is not None).map(_plainer)
-"""SAs that packets can pass for a while, until a limit is met, and whether the window goes on."""
+"""SAs that take packets until a limit is met, and whether the window keeps its values."""
 
 
 def make(chosen: list[tuple[SecurityAssociation, bool]], policy: str = "rfc4301", port_key: bool = False) -> Sad:
-    """The same SAD every time; a triple that is there already is left out."""
+    """The same SAD every time; a second SA of a triple is left out."""
     sad = Sad(POLICIES[policy](), random.Random(1), port_key=port_key)
     for sa, keep in chosen:
         if (
@@ -179,7 +179,7 @@ SENT = st.builds(
 
 
 def harmed(packet: bytes, sent: Sent) -> bytes:
-    """What happens to the bytes on their way."""
+    """The changes to the bytes on their way."""
     at = sent.at % max(len(packet), 1)
     if sent.harm == "flip":
         return packet[:-1] + bytes((packet[-1] ^ 1,))

@@ -1,4 +1,4 @@
-"""How many examples a kernel gets: fewer where it runs as plain Python; no deadline, for the first example compiles."""
+"""How many examples a kernel gets: fewer as plain Python. No deadline, because the first example compiles."""
 
 from __future__ import annotations
 

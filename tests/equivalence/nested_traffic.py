@@ -1,4 +1,4 @@
-"""ESP in ESP between few SAs, whose packets come by themselves as well, harmed in any layer."""
+"""ESP in ESP between few SAs, whose packets also come alone; any layer may be damaged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def nesting(draw: st.DrawFn, *, limited: bool = True) -> tuple[SecurityAssociati
 
 @dataclass(frozen=True)
 class Nest:
-    """A packet: its SAs, the innermost first; steps of their numbers; the layer that is harmed, and how."""
+    """A packet: its SAs, the innermost first; the steps of their numbers; which layer is damaged, and how."""
 
     sas: tuple[int, ...]
     step: int

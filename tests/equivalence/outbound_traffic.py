@@ -30,7 +30,7 @@ M32, WRAP = 0xFFFFFFFF, 1 << 32
 
 
 def constant(size: int) -> bytes:
-    """Every draw the same, so that the order in which paths draw does not matter."""
+    """Every draw gives the same bytes, so that the order in which paths draw does not matter."""
     return b"\xa7" * size
 
 
@@ -71,7 +71,7 @@ ANY_MODE = [Mode.TUNNEL, Mode.TUNNEL, Mode.TUNNEL, Mode.TRANSPORT, Mode.TRANSPOR
 
 @st.composite
 def sas(draw: st.DrawFn, *, limited: int = 8, spi: int = 0x1001, late: bool = False) -> SecurityAssociation:
-    """An SA; one in `limited` has a lifetime, with `late` every one has, and it ends after some batches."""
+    """An SA. One in `limited` has a lifetime; with `late` every one has, and it ends after some batches."""
     mode = draw(st.sampled_from(ANY_MODE if draw(st.integers(0, 7)) == 7 else ANY_MODE[:5]))
     names = draw(st.sampled_from([V4, V4, V6]))
     esn = draw(st.booleans())
@@ -151,7 +151,7 @@ def ipv6_packets(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def harmed(draw: st.DrawFn, packet: bytes) -> bytes:
-    """As it is, mostly; else padded by a link layer, cut, or with another byte somewhere."""
+    """Mostly the packet unchanged; else padded by a link layer, cut, or with a changed byte."""
     harm, at = draw(st.sampled_from([""] * 6 + ["pad", "cut", "byte"])), draw(st.integers(0, max(len(packet) - 1, 0)))
     if harm == "pad":
         return packet + bytes(at % 20)
@@ -193,4 +193,4 @@ LONG = st.builds(
     ),
     st.sampled_from([4, 6]), st.integers(0, 4000) | st.integers(1180, 1470), st.booleans(), st.integers(0, 1),
 )  # fmt: skip
-"""Packets that a path's MTU has something to say of."""
+"""Packets around the path's MTU."""

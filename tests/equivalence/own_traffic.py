@@ -50,7 +50,7 @@ RUNS = st.lists(
 
 
 def capture_of(sad: Sad, arrivals: list[Shown]) -> tuple[list[bytes], list[float], list[bool]]:
-    """The bytes, times, and what the capture says of each; numbers go on where the dump says that the host was."""
+    """The bytes, the times, and what the capture says of each. Numbers continue from the dump's."""
     packets, times = packets_of(sad, [arrival.sent for arrival in arrivals], before)
     for n, arrival in enumerate(arrivals):
         if arrival.foreign:

@@ -1,4 +1,4 @@
-"""A device's keys against a plain dictionary: what packets and SAs say, by hand, and which SA a key finds.
+"""A device's keys against a plain dictionary: the words of packets and SAs, by hand, and which SA a key finds.
 
 Neither side of the dictionary is made by offload/keys.py or a kernel: `said_by_packet` and `said_by_sa` are written
 out here, and Python's own dict compares.
@@ -95,7 +95,7 @@ def test_a_field_is_what_packet_and_sa_say(held, packet, fields, mark_mask):
 
 
 def test_what_hardware_cannot_see_never_tells_packets_apart():
-    """An SA's reqid is the driver's to write, and no packet has one."""
+    """The driver writes an SA's reqid, and no packet has one."""
     sa = gcm_sa(reqid=77)
     assert of_sa(sa, 0, ["reqid", "spi"]) == (77, sa.spi)
     assert of_packet(of_each(sa), ["reqid", "spi"]) == (0, sa.spi)
@@ -104,7 +104,7 @@ def test_what_hardware_cannot_see_never_tells_packets_apart():
 @quick
 @given(st.lists(sas(), max_size=12), st.lists(packets(), max_size=20), SOME_FIELDS, st.sampled_from(MASKS))
 def test_a_key_finds_what_a_dictionary_finds(held, asked, fields, mark_mask):
-    """The first SA under a packet's key, by the kernel's words and table; SAs of another port are in no key of it."""
+    """The first SA under a packet's key, by the kernel's words and table. SAs of another port have no key there."""
     asked = asked + [of_each(sa) for sa, _ in held]
     values = [of_sa(sa, port, fields) for sa, port in held]
     tells_ports = bool({"port", "lf"} & set(fields))
@@ -123,7 +123,7 @@ def test_a_key_finds_what_a_dictionary_finds(held, asked, fields, mark_mask):
 @quick
 @given(st.lists(packets(), min_size=2, max_size=20), SOME_FIELDS)
 def test_keys_are_equal_where_their_fields_are(asked, fields):
-    """Words of two packets, by the kernel and for hashing: equal exactly where a dictionary would call them one key."""
+    """Words of two packets, by the kernel and for hashing: equal exactly if a dictionary takes them for one key."""
     made, _ = _packets(fields, [of_packet(packet, fields) for packet in asked], None)
     by_kernel = [tuple(row) for row in _keys(fields, [], 0).key.words(columns_of(asked)).tolist()]
     again = [tuple(row) for row in _keys(fields, [], 0).key.words(made).tolist()]

@@ -43,7 +43,7 @@ SPD = policies_of("ip xfrm policy add dir in tmpl proto esp mode tunnel\nip xfrm
 
 
 def judged(kind: Kind, packet: bytes) -> Verdict | None:
-    """The packet's verdict, by both paths; what is told of it besides must not raise, and show nothing it must not."""
+    """The packet's verdict, by both paths. Nothing else that is said of it may raise, or show plaintext."""
     for policies in (None, Policies(SPD, clear=True)):
         reference = Inbound(kind.sad(), own_traffic=True, policies=policies)
         want = reference.receive(packet)
@@ -79,7 +79,7 @@ def test_any_field_gets_a_verdict(kind, changes, cut, short):
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_each_field_once(kind):
-    """Every field of the headers outside with all bits set, none, and one more than it was."""
+    """Every field of the outer headers with all bits set, with none, and incremented."""
     for field, value in itertools.product(range(40), (0, (1 << 128) - 1)):
         packet = kind.built([Change(False, field, value)])
         reference = Inbound(kind.sad(), own_traffic=True)

@@ -1,4 +1,4 @@
-"""Captures with outer fragments: both readers join alike, and what is joined fares as if it had come whole."""
+"""Captures with outer fragments: both readers reassemble alike, and the verdict is that of the whole packet."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def laid_out(path, packets, *, linktype=101, nanosecond=True):
 
 
 def by_reference(path, sad):
-    """Answers, counts and what the joiner settled, one packet at a time."""
+    """Answers, counts and the joiner's results, one packet at a time."""
     one, stats, answers = Inbound(sad), InboundStats(), []
     joiner = Joiner(judge(one.ports))
     with open_capture(path, joiner) as reader:
@@ -84,7 +84,7 @@ def in_batches(path, sad, workers):
 
 @st.composite
 def frames(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
-    """Whole packets, and the frames that they came in, which may be too few, too many, or not theirs."""
+    """Whole packets, and their frames, of which some may be missing, twice, or of another packet."""
     whole: list[bytes] = []
     parts: list[bytes] = []
     peers = [Peer(sa) for sa in SAS]
@@ -175,7 +175,7 @@ def test_captures_of_linux(item):
 
 
 def test_datagrams_for_which_the_arena_has_no_room(tmp_path):
-    """They are larger than their last fragment's record: the batch ends, and what comes after it is not lost."""
+    """They are larger than the record of their last fragment: the batch ends, and no later packet is lost."""
     packets: list[bytes] = []
     for n in range(9):
         big = ipv4(bytes([n]) * 65_000, proto=50)
@@ -202,7 +202,7 @@ def test_datagrams_for_which_the_arena_has_no_room(tmp_path):
 @settings(deadline=None, max_examples=20 if UNJITTED else examples(300))
 @given(with_extensions(50, bytes(range(40))), st.sampled_from([17, 50, 6]), st.integers(0, 0xFFFF), st.data())
 def test_the_walk_marks_what_the_joiner_takes(extended, proto, flags, data):
-    """Whatever the bytes are: what it does not mark the joiner would not take, and other packets it leaves alone."""
+    """For any bytes: the joiner takes no packet that is not marked, and leaves other packets alone."""
     kind, payload = extended
     packet = data.draw(st.sampled_from([ipv6(payload, next_header=kind), ipv4(payload, proto=proto, flags=flags)]))
     packet = data.draw(harmed(packet))
@@ -219,7 +219,7 @@ def test_the_walk_marks_what_the_joiner_takes(extended, proto, flags, data):
 
 
 def test_a_pcapng_whose_blocks_the_plain_code_reads(tmp_path):
-    """A clock that only the plain code reads: its frames are joined as the walk's are."""
+    """A clock that only the plain code reads: its frames are reassembled like the walk's."""
     whole = ipv4(bytes(range(200)), proto=50)
     data = section("<") + interface("<", 101, 6) + interface("<", 101, 60)
     for which in (0, 1):

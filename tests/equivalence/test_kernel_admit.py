@@ -64,7 +64,7 @@ def test_an_sa_leaves_the_kernels_before_the_batch_in_which_a_limit_may_be_met(l
         alone.append(bool(batches.columns.standing[0] == ONE_BY_ONE))
     assert alone == [False, False, True]
     batches.close()
-    assert [entry.packets for entry in batches.one.sad] in ([sum(rows)], [])  # in time it is gone, else it counts on
+    assert [entry.packets for entry in batches.one.sad] in ([sum(rows)], [])  # expired, else it counts on
 
 
 def test_all_that_share_an_spi_leave_the_kernels_together():

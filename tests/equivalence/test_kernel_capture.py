@@ -26,7 +26,7 @@ from tests.equivalence.kernel_settings import quick
 
 ALONE = np.zeros(0, np.uint8)  # nothing is joined
 LINKTYPES = [n for n in range(400) if supported(n)]
-# What link headers are made of, so that random bytes hit the rules.
+# Bytes that link headers consist of, so that random bytes hit the rules.
 PIECES = st.sampled_from(
     [
         b"\x08\x00",
@@ -125,7 +125,7 @@ def test_the_numbers_of_other_rooms():
 @example(239, b"\2\0\0\0\3\0\1\0\5\0\x09\0\x45")
 @example(239, b"\2\0\0\0\x08\0\1\0\x08")
 def test_link_types(linktype, data):
-    # Between frames that would be IP, so that a step over the edge shows.
+    # Between frames that would be IP, so that reading beyond the edge is noticed.
     arena = array(struct.pack("<IIII", 0, 0, len(data), 0) + data + b"\x45\0\x08\0\x45\0")
     offset, length, time_ns, link, captured, wire = columns(1)
     found = classic(
@@ -261,7 +261,7 @@ INTERFACES = st.tuples(
 
 
 def laid_out(order, contents):
-    """Blocks one after the other; each section's order is that of what follows it."""
+    """Blocks one after the other, each in the byte order of its section."""
     out = b""
     for what, *facts in contents:
         match what:
@@ -372,7 +372,7 @@ def usual(order, units=9):
 
 
 def test_usual_blocks_are_all_the_kernel_s():
-    """Every usual clock and both orders, or the plain code would do all the work unseen."""
+    """Every usual clock and both byte orders: else the plain code could do all the work unnoticed."""
     for order in "<>":
         for units in (3, 6, 9):
             other = ">" if order == "<" else "<"
@@ -412,7 +412,7 @@ def test_skim(order):
         return skim(array(data), len(data) if size is None else size, order == ">", row)
 
     assert looked(passed) == (len(passed), other == ">", MORE)
-    assert looked(passed, len(passed) - 4) == (len(passed), other == ">", MORE)  # the last block goes on after that
+    assert looked(passed, len(passed) - 4) == (len(passed), other == ">", MORE)  # the last block continues after that
     fine = interface_block(other, 1, 0, (9, b"\x09"))
     for clock in (b"\x09", b"\x07", b"\xff", b"\x8a", b"\x7f"):
         assert looked(passed + interface_block(other, 1, 0, (9, clock))) == (len(passed), other == ">", FINER)

@@ -226,7 +226,7 @@ def test_a_row_of_a_hash_is_the_hash_of_the_words(stream, crc, sets):
 
 @pytest.mark.parametrize("skewed", [True, False])
 def test_of_a_keys_ways_the_lowest_rank_wins(skewed):
-    """Three ways of two rows. A key that is all zero is there too, and is no empty place."""
+    """Three ways of two rows. One key is all zeros, and is not taken for an empty place."""
     ways, sets = 3, 2
     row_step, way_step = (1, sets) if skewed else (ways, 1)
     rank = np.array([5, 9, 1, 7, 2], np.int64)
@@ -278,7 +278,7 @@ def test_an_array_of_spis():
 @pytest.mark.parametrize("after", [[], [0], [50, 3]])
 @pytest.mark.parametrize("sets", [1, 5, 8])
 def test_spis_in_four_ways(sets, after):
-    """Of equal SPIs the first way's; SPI 0 is found in no empty place. Any number of rows around those prefetched."""
+    """Of equal SPIs the first way's wins; SPI 0 is not found in an empty place. Any number of rows."""
     starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
     rows = {spi: [hashing.vendor_hash((spi, *after), 3, way) % sets for way in range(4)] for spi in range(40)}
     shared, skewed = np.zeros((sets, 4), np.uint64), np.zeros((4, sets), np.uint64)
@@ -309,7 +309,7 @@ def exact_answers(table: U64, words: U64) -> list[int]:
 @pytest.mark.parametrize("width", [1, 2, 7])
 @pytest.mark.parametrize("spare", [1, 20])
 def test_whole_keys(width, spare):
-    """Of equal keys the first stays. Keys that differ in one bit are two. A table may have one row to spare."""
+    """Of equal keys the first stays. Keys that differ in one bit are different. A table may have one free row."""
     keys = [[0] * width, [1] * width]
     for n in range(width):
         for bit in (0, 31, 63):
@@ -336,7 +336,7 @@ def plain(function):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Rows asked for, in order, whichever module asks."""
+    """The rows that are prefetched, in order, by any module."""
     rows = []
 
     def prefetch(table, row):

@@ -25,18 +25,18 @@ from tests.examples import examples
 from tests.support import extension, gcm_sa, ipv4, ipv6, new_sad
 
 KERNELS = {Mode.TRANSPORT, Mode.TUNNEL}
-"""Modes that the kernels seal under; packets of the others go one by one."""
+"""Modes that kernels seal; packets of other modes take the reference path."""
 OPEN = sas().filter(
     lambda sa: sa.mode in KERNELS and sa.keys is not None and (sa.encap is None or sa.encap.kind == "espinudp")
 ).map(lambda sa: replace(sa, limits=NO_LIMITS, selector=Selector(), dir=None))  # fmt: skip
-"""SAs that take what they can."""
+"""SAs whose selectors are wide."""
 MANY = settings(deadline=None, max_examples=10 if UNJITTED else examples(60))
 
 
 def prepared(
     sa: SecurityAssociation, packets: list[bytes], *, mtu: int = 1500
 ) -> tuple[OutboundBatch, OutboundColumns]:
-    """A batch behind `policy` and `measure`."""
+    """A batch after `policy` and `measure`."""
     columns = OutboundColumns.of(make([sa]), CryptographyBatch(), constant, mtu=mtu)
     batch = OutboundBatch.of(packets)
     policy.policy(batch, columns)
@@ -103,7 +103,7 @@ def test_all_but_the_cipher(sa, packets):
 @given(st.integers(1, 5), st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=40), st.booleans(),
        st.booleans(), st.sampled_from([0, (1 << 32) - 4, (1 << 32) - 1, (1 << 64) - 3]))  # fmt: skip
 def test_numbers(count, arrivals, esn, wrap, start):
-    """Every row its SA's next number; rows with a verdict use up none."""
+    """Every row gets its SA's next number; rows with a verdict use none."""
     base = gcm_sa(flags=frozenset({"esn"} if esn else ()), extra_flags=frozenset({"oseq-may-wrap"} if wrap else ()))
     sad = new_sad(*(replace(base, spi=n + 1, algorithms=SUITES["cbc(aes)-hmac(sha1)-96"]) for n in range(count)))
     for entry in sad:
@@ -139,7 +139,7 @@ def test_numbers(count, arrivals, esn, wrap, start):
 @quick
 @given(st.lists(st.binary(min_size=8, max_size=80), max_size=8), st.booleans())
 def test_checksum(payloads, v4):
-    """Any bytes behind the UDP header; the ones whose checksum would be 0 are in the test below."""
+    """Any bytes after the UDP header; those whose checksum would be 0 are in the test below."""
     ends = ("192.0.2.1", "192.0.2.2") if v4 else ("2001:db8::1", "2001:db8::2")
     sa = gcm_sa(*ends, encap=Encap("espinudp", 4500, 4501, bytes(16)))
     for payload, datagram in zip(payloads, summed(sa, payloads), strict=True):
@@ -166,7 +166,7 @@ def test_a_checksum_of_0_is_sent_as_ffff():
 
 
 def test_random_ivs_are_dealt_out_in_order():
-    """Each CBC row its own 16 bytes; rows of other suites take none."""
+    """Each CBC row draws 16 bytes; rows of other suites draw none."""
     cbc = replace(gcm_sa(spi=1), algorithms=SUITES["cbc(aes)-hmac(sha1)-96"])
     other = gcm_sa(spi=2, selector=Selector(proto=1))
     asked = []

@@ -21,7 +21,7 @@ PORTS = frozenset({4500, 4501, 4789})
 
 
 def named(packets: list[bytes], links: list[int]) -> list[int]:
-    """Every row, in one arena without room between them."""
+    """All rows, in one arena without gaps."""
     ports = np.zeros(65536, np.uint8)
     ports[list(PORTS)] = 1
     length = np.array([len(packet) for packet in packets], np.int32)
@@ -47,7 +47,7 @@ DATAGRAMS = st.builds(
 
 @st.composite
 def packets(draw: st.DrawFn) -> bytes:
-    """IP packets of every kind, with options, extension headers and fragments; then some harm."""
+    """IP packets of every kind, with options, extension headers and fragments; then some damage."""
     proto = draw(st.sampled_from([1, 4, 6, 17, 17, 17, 47, 51, 58, 132]))
     payload = draw(DATAGRAMS) if proto == 17 else draw(st.binary(max_size=30))
     if draw(st.booleans()):

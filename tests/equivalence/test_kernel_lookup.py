@@ -67,7 +67,7 @@ def chain_of(entries: list[SadEntry], port_key: bool) -> np.ndarray:
 
 
 def one_chain(address: bytes) -> list[tuple[tuple[bytes, int, int], Mark, int | None]]:
-    """SAs of one SPI and destination: each but the first wants another protocol, mark or port."""
+    """SAs of one SPI and destination: each but the first has another protocol, mark or port."""
     wants = [(50, Mark(), None), (51, Mark(5, 0xFF), None), (50, Mark(7, 7), 4500), (108, Mark(), 4501)]
     return [((address, 1, proto), mark, port) for proto, mark, port in wants]
 
@@ -114,7 +114,7 @@ def test_triple_is_the_sads_own_lookup(sas, packets, port_key, room):
 @quick
 @given(st.integers(0, 2**31), st.sampled_from([4, 6]), st.integers(1, 700))
 def test_triple_in_a_full_table(seed, family, count):
-    """Every key of tables that are as full as they may be, and as many keys that are not there."""
+    """Every key of tables that are as full as allowed, and as many keys that they do not have."""
     rng = np.random.default_rng(seed)
     spi = rng.choice(np.arange(1, 3000, dtype=np.uint32), 2 * count, replace=False)
     daddr = rng.integers(0, 2**32 if family == 4 else 2**64, (2 * count, 2), np.uint64)
@@ -221,7 +221,7 @@ def test_usable_in_the_order_of_xfrm_input():
 
 
 def test_usable_of_what_this_host_sent_and_of_an_sa_with_and_without_udp():
-    """Packets of this host have a standing of their own; another flag changes nothing."""
+    """Packets that this host sent are looked up in another way; other flags change nothing."""
     standing = np.array([Verdict.DIRECTION, EITHER], np.uint8)
     sending = np.array([PLAIN, Verdict.SA_LARVAL], np.uint8)
     rows = [(sa, flag, port) for sa in (0, 1) for flag in (0, OWN, CUT) for port in (NO_PORT, 4500, TCP_PORT)]

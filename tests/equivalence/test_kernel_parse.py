@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def parsed(arena: bytes, rows: list[tuple[int, int]], *, part: bool = False) -> dict[str, Any]:
-    """Every column, which held rubbish before."""
+    """Every column, filled with garbage before."""
     ports = np.zeros(65536, np.uint8)
     ports[list(PORTS)] = 1
     columns = {name: np.full((len(rows), *more), 77, kind) for name, (kind, more) in COLUMNS.items()}
@@ -75,7 +75,7 @@ PAYLOADS = st.one_of(
 
 @st.composite
 def packets(draw: st.DrawFn) -> bytes:
-    """IP packets around ESP, plain or in UDP, with options, extension headers and fragments; then some harm."""
+    """IP packets around ESP, plain or in UDP, with options, extension headers and fragments; then some damage."""
     proto, payload = draw(PAYLOADS)
     if draw(st.booleans()):
         flags = draw(st.sampled_from([0, 0, 0, 0x4000, 0x2000, 0x2001, 1, 0x8000]))
@@ -122,7 +122,7 @@ WHOLE = {
 @pytest.mark.skipif(UNJITTED, reason="thousands of packets")
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_byte_and_every_length(name):
-    """Each byte with any value that means something; cut at each length; with Ethernet padding behind the packet."""
+    """Each byte with every value that has a meaning; cut at each length; with Ethernet padding after the packet."""
     whole = WHOLE[name]
     check([whole[:length] for length in range(len(whole) + 1)])
     changed = []
@@ -154,7 +154,7 @@ def test_rows_at_the_end_of_the_numbers_are_not_read():
 
 
 def test_a_part_of_a_datagram_is_told_by_the_link_column():
-    """Only where the row has no packet; of a row that has one the bits of `link` mean other things."""
+    """Only in a row without a packet; in other rows the bits of `link` mean other things."""
     packet = ipv4(bytes(range(40)), proto=50)
     columns = parsed(packet, [(0, 0), (0, len(packet))], part=True)
     assert columns["verdict"].tolist() == [PART, DELIVERED]

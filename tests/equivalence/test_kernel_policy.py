@@ -1,4 +1,4 @@
-"""The kernels that choose an SA, each alone, against selectors asked one by one. Whole packets: test_kernel_select."""
+"""The kernels that choose an SA, each alone, against selectors tried one by one. Whole packets: test_kernel_select."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ GROUPS = [
     Group(bits(24, 32), bits(16, 32), SPORT, 4, 56), Group(0, 0, PROTO | SPORT | DPORT, 0, 40),
     Group(0, bits(32, 32), 0, 4, 32), Group(0, bits(32), 0, 6, 32), Group(bits(1), 0, 0, 6, 1), Group(0, 0, 0, 0, 0),
 ]  # fmt: skip
-"""The highest rank first. Two are of one rank, and of one rank and other families."""
+"""The highest rank first. Two groups have the same rank, also with different families."""
 
 A, B = 0x0A010001, 0x0A020001
 SELECTED = [
@@ -165,7 +165,7 @@ def test_a_table_has_room(keys, rows):
 
 
 def test_keys_begin_their_search_all_over_the_table():
-    """One bit of any word moves a key, and a thousand of them are spread as chance spreads them."""
+    """One bit of any word moves a key, and a thousand keys are spread like random ones."""
     bucket = getattr(policy._bucket, "py_func", policy._bucket)
     table = np.zeros((1000, 8), np.uint64)
     for word in range(6):

@@ -16,12 +16,12 @@ from espsim.sad.window import Window, make_window
 from tests.equivalence.kernel_settings import quick
 from tests.equivalence.kernel_windows import M32, M64, SIZES, Windows
 
-SENT = np.zeros((0, 2), np.uint64)  # none of these packets is this host's own
+SENT = np.zeros((0, 2), np.uint64)  # this host sent none of these packets
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """`sent` is the number that the ICV covers; a forged packet's fits none. `trailer`: authentic, refused after."""
+    """`sent`: the number that the ICV covers, none for a forged packet. `trailer`: authentic, refused later."""
 
     sa: int
     sent: int
@@ -50,7 +50,7 @@ def one_by_one(twins: list[Window], arrivals: list[Arrival]) -> list[tuple[Verdi
 
 
 def in_batches(windows: Windows, arrivals: list[Arrival], cut: int) -> list[tuple[int, int]]:
-    """The batch path's: open what the window lets pass at the batch's start, settle in order, open again where told."""
+    """The batch path's steps: open what the window accepts at the batch's start, settle in order, open some again."""
     answers = []
     for start in range(0, len(arrivals), cut):
         batch = arrivals[start : start + cut]
@@ -75,7 +75,7 @@ def in_batches(windows: Windows, arrivals: list[Arrival], cut: int) -> list[tupl
 
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[list[tuple[Window, Window]], list[Arrival]]:
-    """A few windows (each twice: one to be the twin, one to load from) and arrivals near their edges, many twice."""
+    """A few windows, each twice (the twin, and one to load from), and arrivals near their edges, many twice."""
     pairs, places = [], []
     for _ in range(draw(st.integers(1, 3))):
         size, esn = draw(st.sampled_from(SIZES)), draw(st.booleans())
@@ -146,7 +146,7 @@ def test_across_2_32_and_2_64(size, edge, ring, seed, cut):
 
 
 def test_without_a_window_esn_goes_by_the_last_number():
-    """Nothing is refused, and a number is taken for the nearest to the last authentic one, whatever was forged."""
+    """Nothing is refused, and a number is placed nearest to the last authentic one, whatever was forged."""
     sent = [(1 << 32) + n for n in (-90, -9, -90, 7, 0, -8, 7)]
     arrivals = [Arrival(0, (7 << 32) + n) for n in sent] + [Arrival(0, 8 << 32, forged=True)]
     for cut in (1, 3, 100):
@@ -161,7 +161,7 @@ def test_without_a_window_esn_goes_by_the_last_number():
 
 
 def test_where_batching_could_change_the_answer():
-    """With ESN a duplicate becomes one of the next 2^32 once the window has left it behind, and fails its ICV."""
+    """With ESN a duplicate left of the window is taken for a number of the next 2^32, and its ICV fails."""
     arrivals = [Arrival(0, 100), Arrival(0, 200), Arrival(0, 100)]
     twin, loaded = (Window(64, esn=True, top=100, bitmap=1) for _ in range(2))
     want = one_by_one([twin], arrivals)
@@ -216,7 +216,7 @@ def test_memory_of_a_window(size, most):
 
 
 def test_the_bits_that_are_prefetched_are_those_of_the_row(monkeypatch):
-    """A prefetch of a wrong place changes no answer, and is slow."""
+    """A prefetch of a wrong place changes no answer, only the speed."""
     fetched = []
     monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table, int(row))))
     twins = Windows([Window(64), Window(1024), Window(64)])

@@ -73,7 +73,7 @@ def test_flow(packets):
 
 
 def both(chosen: list[SecurityAssociation], packets: list[bytes]) -> list[int | None]:
-    """The SPI of the SA that each packet chooses, and that both say so; None: no SA, or not IP."""
+    """The SPI of the SA that each packet chooses, checked to be the same in both; None: no SA, or not IP."""
     sad = make(chosen)
     columns = OutboundColumns.of(sad, CryptographyBatch(), constant)
     batch = OutboundBatch.of(packets)

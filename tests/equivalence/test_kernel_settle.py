@@ -27,7 +27,7 @@ HALF = 1 << 31
 
 @dataclass(frozen=True)
 class Arrival:
-    """`number` is what the ICV covers. Under that number `fate` becomes of it. `own`: this host sent it."""
+    """`number`: the one that the ICV covers. `fate`: the verdict under that number. `own`: this host sent it."""
 
     sa: int
     number: int
@@ -46,7 +46,7 @@ class Arrival:
 
 
 class Host:
-    """The windows of SAs, and of each the highest number sent: `hints` stand for it until one was authentic."""
+    """The windows of SAs, and the highest number that each sent: `hints` replace it until one was authentic."""
 
     def __init__(self, windows: list[Window], hints: list[int]) -> None:
         self.windows, self.hints = windows, hints
@@ -86,7 +86,7 @@ class Columns:
         self.sent = np.array([(hint, 0) for hint in host.hints], np.uint64)
 
     def run(self, batch: list[Arrival]) -> tuple[list[int], list[int], list[int]]:
-        """Verdict, number and what `opened` says at the end, of each."""
+        """Verdict, number and the final `opened` of each."""
         rows = len(batch)
         sa, seq = np.array([p.sa for p in batch], np.int32), np.array([p.seq for p in batch], np.uint32)
         flags, order = np.array([OWN * p.own for p in batch], np.uint8), np.array([p.order for p in batch], np.uint8)
@@ -116,7 +116,7 @@ class Columns:
 
 
 def host() -> Host:
-    """Windows that stand shortly before an edge; what was sent is not known, or only its high half."""
+    """Windows shortly before an edge; the numbers sent are not known, or only their high half."""
     windows = [
         Window(64, top=100, bitmap=0b1011), Window(64, esn=True, top=(5 << 32) - 40, bitmap=1),
         make_window(33, esn=True, ring=True, top=(1 << 32) - 9, bitmap=5), Window(0, esn=True, resume=7 << 32),
@@ -164,7 +164,7 @@ def test_both_say_what_one_packet_after_another_gets(orders, cut):
 @pytest.mark.parametrize("device", [False, True])
 @pytest.mark.parametrize("fate", [DELIVERED, TRAILER, INTEGRITY])
 def test_what_was_opened_under_another_number_than_the_one_refused_is_marked(fate, device):
-    """The window's resumption tells the others' high half: they were opened with the dump's."""
+    """The resumed window gives the others' high half; they were opened with the dump's."""
     late, early = (4 << 32) + M32 - 70, (5 << 32) + 20
     windows = [Window(64, esn=True, resume=late - HALF + 80)]
     batch = [Arrival(0, early), Arrival(0, late, fate), Arrival(0, early), Arrival(0, early + 1, fate)]
@@ -211,7 +211,7 @@ REPLAYS = (Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD, Verdict.REPLAY_ZERO
 @pytest.mark.parametrize("order", [WINDOW_FIRST, ICV_FIRST, NOBODY])
 @pytest.mark.parametrize("used", [0, 1])
 def test_what_a_device_leaves_to_count(order, used):
-    """An SA a verdict. It is used first by what was decrypted: with a device also by what the window refuses then."""
+    """One SA for each verdict. A decrypted packet is its first use; with a device also one that the window refuses."""
     rows = len(Verdict)
     counts, own = np.zeros((rows, 8), np.int64), np.zeros((rows, 8), np.int64)
     counts[:, USED], counts[:, SINCE] = used, 7

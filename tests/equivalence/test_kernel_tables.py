@@ -48,7 +48,7 @@ def sa_of(spi: int, dst: int = 1) -> SecurityAssociation:
 
 
 def fill(table: Table, sas: list[SecurityAssociation]) -> list[int | None]:
-    """Write SA n where the table wants it, unless the place is taken; its place, None where it found none."""
+    """Write SA n into the table, unless its place is taken. Returns the place; None: there was none."""
     places: list[int | None] = []
     for n, sa in enumerate(sas):
         place = table.place_for(sa, 0)

@@ -18,7 +18,7 @@ KINDS = [
     (7, True, False), (1, False, False), (1, True, False), (2, True, True), (63, False, False), (65, True, False),
     (128, False, False), (128, True, False), (0, False, False), (4096, True, False),
 ]  # fmt: skip
-"""Size, ESN, ring: Linux's ring is another one than the even window where the size does not divide 2^32."""
+"""Size, ESN, ring. Linux's ring differs from a strict window only if the size does not divide 2^32."""
 NONE = np.zeros((0, 2), np.uint64)
 HALF = 1 << 31
 
@@ -90,7 +90,7 @@ def seen(held: Windows, behind: list[int]) -> list[bool]:
 
 
 def places(size: int, ahead: int) -> list[int]:
-    """Where to look for marks: everywhere in a small window, else around the edges of words, window and what moved."""
+    """The numbers to look at: all in a small window, else those around the edges of words, window and move."""
     near = (0, 63, 64, 127, 128, ahead, ahead + 64, -ahead, size - 1, size // 2)
     return sorted({n + d for n in near for d in (-1, 0, 1) if 0 <= n + d < size} if size > 130 else set(range(size)))
 
@@ -140,7 +140,7 @@ HINTS = [5, HALF - 1, HALF, HALF + 1, M32 - 1, M32, 1 << 32, (1 << 32) + 1, (1 <
 @pytest.mark.parametrize(("size", "ring"), [(1, False), (7, False), (33, True), (64, False), (100, True), (128, False)])
 @pytest.mark.parametrize("hint", HINTS)
 def test_a_resumed_window_at_every_edge(size, ring, hint):
-    """It is placed by its first authentic packet, and has seen nothing else, whatever its bits were."""
+    """The first authentic packet places it, and it has seen no other number, whatever its bits were."""
     off = (-HALF - 1, -HALF, 1 - HALF, -2, -1, 0, 1, 2, HALF - 1, HALF, HALF + 1)
     window = make_window(size, esn=True, ring=ring, resume=hint)
     held = alone(window)
@@ -162,7 +162,7 @@ def test_a_resumed_window_at_every_edge(size, ring, hint):
 
 @pytest.mark.parametrize("hint", [*HINTS, 0])
 def test_without_a_window_the_dumps_number_is_the_last_authentic_one(hint):
-    """A number whose low half is 0 would say that the high half alone is known: it is not kept."""
+    """A number whose low half is 0 would mean that only the high half is known, so it is not kept."""
     for seq in sorted({hint + n & M32 for n in (-HALF, -1, 0, 1, HALF)} | {0, 1}):
         twin = Window(0, esn=True, resume=hint)
         held = alone(Window(0, esn=True, resume=hint))

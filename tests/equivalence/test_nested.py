@@ -103,7 +103,7 @@ def chain(*sas: SecurityAssociation, numbers: tuple[int, ...]) -> bytes:
 
 
 def test_a_row_that_opens_only_when_its_turn_comes():
-    """Its ESN number is guessed wrong before the batch: what it holds is known when it is settled, and not before."""
+    """Its ESN number is guessed wrong before the batch, so what it holds is known only when it is settled."""
     start, esn = WRAP // 2, frozenset({"esn"})
     outer = gcm_sa(spi=1, key_byte=1, window=64, flags=esn, replay=ReplayState(start))
     inner = gcm_sa(spi=2, key_byte=2)
@@ -157,7 +157,7 @@ def test_batches_that_are_under_way(order):
 
 
 def test_kernels_run_what_comes_before_it():
-    """Two rows are the kernels', and from the nested one on all are the reference path's."""
+    """Kernels run two rows; from the nested one on the reference path runs all."""
     outer, inner = gcm_sa(spi=1, key_byte=1), gcm_sa(spi=2, key_byte=2)
     packets = [chain(inner, numbers=(1,)), chain(outer, numbers=(1,)), chain(inner, outer, numbers=(2, 2))]
     with InboundPipeline(Inbound(new_sad(outer, inner)), "cryptography") as batches:

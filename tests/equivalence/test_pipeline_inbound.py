@@ -61,7 +61,7 @@ def both(
 ) -> list[Any]:
     """Run both paths, compare all that can be seen, and return the reference's answers.
 
-    `handed` gets the number of SAs whose packets kernels opened first and the reference path after them. `outgoing`:
+    `handed` gets the number of SAs that moved from kernels to the reference path. `outgoing`:
     the host's own traffic is looked for, and what the capture says of each packet.
     """
     own, outgoing = outgoing is not None, outgoing or [False] * len(packets)
@@ -83,7 +83,7 @@ def both(
         assert one.sent.highest == reference.sent.highest
     assert [shown(r) for r in found] == [shown(r) for r in want]
     assert state_of(other, others) == state_of(sad, entries)
-    # Only between SAs may the order of what a listener hears differ.
+    # The order in which a listener hears of different SAs may differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
     if handed is not None:
         opened = Counter(r.entry.sa_index for r in want if r is not None and r.entry and r.verdict in ENGINE_VERDICTS)
@@ -104,7 +104,7 @@ def test_equal_for_any_sas_and_packets(engine, chosen, arrivals, cut, mark, writ
 
 
 def test_equal_where_sas_are_handed_over_in_mid_run():
-    """Limits beyond the first batches: an SA is the kernels' at first and the reference path's later, one state."""
+    """Limits beyond the first batches: kernels run an SA first, then the reference path, with the same state."""
     handed: list[int] = []
 
     @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
@@ -122,7 +122,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
 @given(sas().filter(lambda s: s[0].keys is not None and s[0].window and s[0].dir is not Direction.OUT), RUNS,
        st.sampled_from(CUTS))  # fmt: skip
 def test_equal_for_one_sa_and_all_of_its_packets(one, arrivals, cut):
-    """Every packet is one SA's, so the window has much to say."""
+    """Every packet has the same SA, so the window decides much."""
     sa = one[0]
     sa = SecurityAssociation(
         sa.src, sa.dst, sa.spi, mode=sa.mode, algorithms=sa.algorithms, window=sa.window, flags=sa.flags,
@@ -178,7 +178,7 @@ def out_sa(oseq: int = 0, **options: Any) -> SecurityAssociation:
 
 
 def own_verdicts(sa: SecurityAssociation, numbers: list[int], engine: str, cut: int) -> list[str]:
-    """Of packets that this host sent with these numbers."""
+    """The high halves of packets that this host sent with these numbers."""
     packets = [Peer(sa).packet(n, ipv4(DATA)) for n in numbers]
     answers = both(
         lambda: new_sad(sa), packets, [0.0] * len(packets), cut=cut, engine=engine, outgoing=[False] * len(packets)
@@ -218,7 +218,7 @@ class TestOwnTraffic:
         assert own_verdicts(out_sa(3 * WRAP, flags=self.ESN), [4 * WRAP - 1, 4 * WRAP + 1], engine, cut) == ["SENT"] * 2
 
     def test_an_sa_with_limits_that_an_inbound_one_of_its_spi_meets(self, engine, cut):
-        """The inbound one's limits put both into the reference path's hands, the numbers sent too."""
+        """Because of the inbound SA's limits the reference path runs both, and keeps the numbers sent."""
         out = out_sa(WRAP - 3, flags=self.ESN, limits=Limits(hard_packets=1))
         back = gcm_sa("192.0.2.2", "192.0.2.1", limits=Limits(hard_add=3))
         packets = [Peer(out).packet(WRAP - 2 + n, ipv4(DATA)) for n in range(6)]
@@ -261,7 +261,7 @@ class TestWithinABatch:
         ]  # fmt: skip
 
     def test_another_high_half_by_then(self, engine, cut):
-        """With the window at 10 the second number would be one before the first 2^32."""
+        """With the window at 10 the second number would lie before the first 2^32."""
         sa = esn_sa(replay=ReplayState(seq=10))
         assert verdicts(sa, [1 << 31, WRAP - 10], engine=engine, cut=cut) == ["DELIVERED", "DELIVERED"]
 
@@ -292,7 +292,7 @@ class TestWithinABatch:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_plaintext_of_a_packet_that_failed_its_icv_stays(engine):
-    """Forged ones, and one that was opened under a number which turned out to be another."""
+    """Forged packets, and one that was opened under a wrong number."""
     sa, secret = esn_sa(replay=ReplayState(seq=1000)), b"never to be seen"
     plain, hidden = ipv4(udp(b"for everyone to see")), ipv4(udp(secret * 3))
     packets = [Peer(sa).packet(n, plain) for n in (1 << 31, WRAP - 1, WRAP + 2000)]
@@ -328,7 +328,7 @@ def test_an_sa_of_an_odd_family_is_not_found():
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_what_the_reference_path_calls_no_esp_leaves_no_sa_in_the_row(counts):
-    """The kernels had found an SA for it, which is the reference path's to run."""
+    """The kernels had found an SA for it, but the reference path runs that SA."""
     sa = gcm_sa(limits=Limits(hard_packets=1))
     inbound = Inbound(new_sad(sa))
     if not counts:

@@ -34,7 +34,7 @@ Chosen = tuple[SecurityAssociation, bool]
 
 @st.composite
 def plain_sas(draw: st.DrawFn) -> Chosen:
-    """SAs that devices take, few enough apart that they meet."""
+    """SAs that devices take, with SPIs so close that they meet in a table."""
     esn = draw(st.sampled_from([False, False, True]))
     start = draw(st.sampled_from([0, 1, 40, 1000, WRAP - 40, WRAP - 1, WRAP, WRAP + 20, M64 - 3]))
     start = start if esn else start & M32
@@ -60,7 +60,7 @@ CHOSEN = st.lists(st.one_of(plain_sas(), plain_sas(), plain_sas(), sas()), min_s
 def offloaded(
     chosen: list[Chosen], model: Model, seed: int, mark: int, *, own_traffic: bool = False
 ) -> OffloadedInbound:  # fmt: skip
-    """A SAD with what a device takes of it; of some SAs the one or the other then no longer knows."""
+    """A SAD, and a device with the SAs that it takes. Some SAs are then deleted from one of the two."""
     inbound = OffloadedInbound(make(chosen), Device(model, seed=seed), mark=mark, own_traffic=own_traffic)
     entries, rng = list(inbound.sad), random.Random(seed)
     for entry in entries:
@@ -184,7 +184,7 @@ class TestByHand:
         assert [a.device.name for a in answers] == ["HIT", "WRONG_SA", "WRONG_SA", "HIT", "HIT"]
 
     def test_an_sa_that_is_lent_to_one_near_its_end(self, cut):
-        """The second SA expires with its third packet, but it is the first one's context that counts them all."""
+        """The second SA should expire with its third packet, but the first one's context counts them all."""
         near = two(4)[0], (gcm_sa(dst="198.51.100.2", spi=8, window=64, limits=Limits(hard_add=3)), False)
         arrivals = [replace(sent, wait=1.0) for sent in steps(*[(n % 2, 1 + n % 2, "") for n in range(12)])]
         answers = both(list(near), arrivals, SHAPES[ONE_SLOT](), cut=cut)
@@ -255,7 +255,7 @@ BY_HOST = checking('offload = ["crypto"]\nreplay = { where = "none" }')
     ("model", "kind"), [(BY_DEVICE, Window), (BY_HOST, RingWindow), (load("sw-linux-xfrm"), RingWindow)]
 )
 def test_a_window_that_the_device_checks_is_never_linuxs_ring(model, kind, cut):
-    """Where the host checks (crypto offload, or no device at all) it is Linux's, which passes one duplicate."""
+    """If the host checks the window (crypto offload, or no device), it is Linux's ring, which passes one duplicate."""
     sas = [(gcm_sa(mode=Mode.TRANSPORT, window=33), False)]
     (entry,) = offloaded(sas, model, 1, 0).sad
     assert type(entry.window) is kind

@@ -69,7 +69,7 @@ def both(
 ) -> list[Any]:
     """Run both paths, compare all that can be seen, and return the reference's answers.
 
-    `handed` gets the number of SAs whose packets kernels sealed first and the reference path after them.
+    `handed` gets the number of SAs that moved from kernels to the reference path.
     """
     times = [0.0] * len(packets) if times is None else times
     sad, other = make_sad(), make_sad()
@@ -90,7 +90,7 @@ def both(
     assert [shown(s) for s in found] == [shown(s) for s in want]
     assert state_of(other, others) == state_of(sad, entries)
     assert batches.ambiguous == reference.ambiguous
-    # Only between SAs may the order of what a listener hears differ.
+    # The order in which a listener hears of different SAs may differ.
     assert sorted(other_events, key=lambda e: e[0]) == sorted(events, key=lambda e: e[0])
     if handed is not None:
         sealed = Counter(s.entry.sa_index for s in want if s and s.entry and s.verdict is OutboundVerdict.SEALED)
@@ -117,7 +117,7 @@ def test_equal_for_any_sas_and_packets(engine, chosen, traffic, cut, write_back,
 @given(sads(most=3), TRAFFIC, st.lists(LONG, max_size=6), st.sampled_from(CUTS),
        st.sampled_from([68, 576, 1280, 1300, 1500]))  # fmt: skip
 def test_equal_under_an_mtu(chosen, traffic, long, cut, mtu):
-    """What does not fit is refused, cut or fragmented; what comes before in other batches is the kernels'."""
+    """Packets that do not fit are refused, cut or fragmented. Kernels run earlier batches."""
     packets, times = timed(traffic)
     packets, times = packets + long, times + [times[-1] if times else 0.0] * len(long)
     for sent in both(lambda: make(chosen), packets, times, cut=cut, mtu=mtu, keeps_mtu=True):
@@ -147,7 +147,7 @@ def test_equal_where_many_sas_expire(chosen, traffic, cut):
 
 
 def test_equal_where_sas_are_handed_over_in_mid_run():
-    """Limits beyond the first batches: an SA is the kernels' at first and the reference path's later, one counter."""
+    """Limits beyond the first batches: kernels run an SA first, then the reference path, with the same counter."""
     handed: list[int] = []
 
     @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
@@ -163,7 +163,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
 @EXAMPLES
 @given(sas().filter(lambda sa: sa.keys is not None), TRAFFIC, st.sampled_from(CUTS))
 def test_equal_for_one_sa_and_all_packets(sa, traffic, cut):
-    """No selector, so that everything comes to it but what is not between its two addresses in transport mode."""
+    """No selector: it takes every packet, in transport mode every packet between its two addresses."""
     packets, times = timed(traffic)
     both(lambda: make([replace(sa, selector=Selector(), dir=None)]), packets, times, cut=cut)
 
@@ -306,7 +306,7 @@ def test_no_tie_with_an_sa_that_is_gone(cut):
 
 
 def alone(*chosen: SecurityAssociation) -> list[bool]:
-    """Who is the reference path's before a batch in which a limit of five packets may be met, and not before less."""
+    """The reference path runs an SA from a batch in which its limit of five packets may be met, and not before."""
     columns = OutboundPipeline(Outbound(new_sad(*chosen), constant), "cryptography").columns
     columns.begin(OutboundBatch.of([V4] * 4))
     assert ONE_BY_ONE not in columns.standing.tolist()
@@ -402,7 +402,7 @@ def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
 @EXAMPLES
 @given(sads(most=4), TRAFFIC)
 def test_overhead_is_room_enough(chosen, traffic):
-    """What callers reckon with who give an arena."""
+    """The arena size that callers must provide."""
     chosen = [replace(sa, limits=Limits()) for sa in chosen]
     path = OutboundPipeline(Outbound(make(chosen), constant, mtu=1500))
     batch = OutboundBatch.of([packet for packet, _ in traffic])

@@ -1,4 +1,4 @@
-"""Several workers against the reference path where order counts: ranges, windows around 2^32, what stops ranges."""
+"""Several workers against the reference path, where order matters: ranges, windows around 2^32, what stops ranges."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_outputs_are_the_same(tmp_path, monkeypatch, way):
 
 @pytest.mark.parametrize("options", [("--secrets",), ("--esp-sa", "rows")])
 def test_encap_writes_the_same(tmp_path, monkeypatch, options):
-    """Numbers, and the epochs of an SA that crosses 2^32; IVs are drawn under a mask of each run's own."""
+    """Numbers, and the epochs of an SA that crosses 2^32. Each run draws its own mask for IVs."""
     cut(monkeypatch, 5)
     path = written(tmp_path / "in.pcap", [ipv4(udp(bytes(n % 60), 5, 6)) for n in range(200)])
     sad = tmp_path / "sad"
@@ -229,7 +229,7 @@ def _line(n, rest="", key=None):
 
 
 def _decap(path, sad, *options):
-    """What decap says, but for its path and the engine."""
+    """The result of decap, without its path and engine."""
     words = ["decap", str(path), "--sad", str(sad), "--json", *map(str, options)]
     done = CliRunner().invoke(main, words, catch_exceptions=False)
     assert done.exit_code == 0

@@ -80,7 +80,7 @@ def in_batches(path, sad, workers):
 
 @st.composite
 def captures(draw: st.DrawFn) -> list[bytes]:
-    """Streams of some connections, cut into segments anyhow, among other packets."""
+    """Streams of some connections, cut into segments at any place, among other packets."""
     frames: list[bytes] = []
     for number in range(draw(st.integers(1, 3))):
         ports = (40_000 + number, draw(st.sampled_from([4500, 4500, 443])))
@@ -149,7 +149,7 @@ def test_an_sa_takes_what_comes_in_its_encapsulation(folder, workers):
 
 
 def test_more_packets_in_a_segment_than_a_batch_has_rows(folder):
-    """A segment as large as a capture on the sending host has it."""
+    """A segment as large as in a capture on the sending host."""
     text = b"".join(message(struct.pack("!II", 0x9999, n)) for n in range(6000))
     path = laid_out(folder / "many.pcap", [segment(1, flags=SYN), segment(2, text), ipv4(bytes(9), proto=1)])
     answers, stats = in_batches(path, new_sad(*SAS), 1)

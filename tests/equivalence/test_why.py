@@ -35,7 +35,7 @@ EXAMPLES = settings(deadline=None, max_examples=8 if UNJITTED else examples(15))
 
 @st.composite
 def mistaken(draw: st.DrawFn, chosen: list[Chosen]) -> list[Chosen]:
-    """The same SAs as someone has them who got something wrong: ESN, its high half, an ICV's length, a key."""
+    """The same SAs with a typical mistake: ESN, its high half, the length of the ICV, a key."""
     return [(_mistaken(draw, sa), keep) for sa, keep in chosen]
 
 
@@ -52,7 +52,7 @@ def _mistaken(draw: st.DrawFn, sa: SecurityAssociation) -> SecurityAssociation:
 
 
 def answers(path, folder, run) -> Any:
-    """All that is said of a run."""
+    """The whole report of a run."""
     lines = folder / "lines"
     with Outputs() as outputs:
         ran = run(Files(path, None, str(lines), outputs.text(str(lines)), outputs))
@@ -136,7 +136,7 @@ def test_the_same_with_a_device(folder, chosen, arrivals, name, seed, rows):
     ids=["opened again", "refused"],
 )
 def test_an_implicit_iv_is_put_back_under_the_number_that_it_had(folder, numbers, failed):
-    """A packet of the epoch before opens as the batch begins, and not when its turn comes: its cause is found then."""
+    """A packet of the previous epoch opens at the batch's start, but not in its turn. Its cause is found then."""
     algorithms = (Algorithm("aead", "iiv(rfc4106(gcm(aes)))", bytes(20), 128),)
     sa = gcm_sa(window=64, flags=frozenset({"esn"}), replay=ReplayState(1 << 31, 5))
     sa = replace(sa, algorithms=algorithms)

@@ -12,7 +12,7 @@ from espsim.xfrm.live import NOT_COMPARABLE, run_live, unavailable
 
 @pytest.fixture(scope="module")
 def live() -> None:
-    """Skips, with the reason, where there is nothing to compare with."""
+    """Skips the test, with the reason, if there is nothing to compare with."""
     why = unavailable()
     if why is None:
         (line,) = run_live(list(read_batch(io.BytesIO(b"xfrm state count\n"), "-"))).lines

@@ -3,8 +3,8 @@
     espsim kit run kit --command 'python tests/interop/scapy_receiver.py {in} {sad} {out}'
 
 It reads the few words of `ip xfrm state` that a kit has, finds the SA by destination and SPI, and hands each packet to
-scapy. It adds nothing that scapy lacks: no replay window, no lifetime, no selector. What scapy cannot even set up ends
-with status 77 and a line that says what it is.
+scapy. It adds nothing that scapy lacks: no replay window, no lifetime, no selector. If scapy can't do a case, it ends
+with status 77 and a line that says why.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def association(words: list[str]) -> Any:
 
 
 def associations(text: str) -> dict[tuple[str, int], Any]:
-    """The SAs of a kit's text by destination and SPI, with those gone that it deletes again."""
+    """The SAs of a kit's text by destination and SPI, without those that it deletes again."""
     found: dict[tuple[str, int], Any] = {}
     for line in text.splitlines():
         words = shlex.split(line, comments=True)

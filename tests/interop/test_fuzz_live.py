@@ -1,4 +1,4 @@
-"""`espsim xfrm --fuzz --live`: this kernel and the model of it do not differ, and another rule is told from it."""
+"""`espsim xfrm --fuzz --live`: this kernel and its model do not differ, and a difference from another rule is found."""
 
 from __future__ import annotations
 

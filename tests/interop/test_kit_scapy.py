@@ -1,4 +1,4 @@
-"""The kit judges scapy: what it fails is listed here, each with its reason, and nothing else fails."""
+"""The kit judges scapy: the cases that it fails are listed here, each with its reason, and no other case fails."""
 
 from __future__ import annotations
 

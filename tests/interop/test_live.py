@@ -114,7 +114,7 @@ VERBS = ("add", "update", "allocspi", "get", "delete", "deleteall", "list", "flu
 
 
 def a_line(rng: random.Random) -> str:
-    """A line that anybody might mistype."""
+    """A line with a typical typing mistake."""
     what, verb = rng.choice(("state", "policy")), rng.choice(VERBS)
     parts = [f"{word} {rng.choice(WORDS[word])}".strip() for word in rng.choices(tuple(WORDS), k=rng.randint(0, 4))]
     if rng.random() < 0.6:
@@ -136,7 +136,7 @@ def test_lines_at_random_are_answered_alike(seed: int):
 
 @needs_a_kernel
 def test_the_other_policy_is_told_apart():
-    """What this kernel does is not what the other policy says: the comparison can fail."""
+    """This kernel differs from the other rule, so the comparison can fail."""
     other = "rfc2401" if kernel_of(running_release()) != "rfc2401" else "rfc4301"
     lines = list(read_batch(io.BytesIO("\n".join(SCENARIOS["S03 two peers"]).encode()), "-"))
     result = run_live(lines, policy=other)

@@ -26,10 +26,10 @@ pytestmark = [pytest.mark.interop, pytest.mark.usefixtures("live")]
 KERNEL = kernel_of(running_release())
 NO_TYPE, NO_ALGORITHM = "Requested type not found", "algorithm not found"
 RESIZE = 0.04
-"""Seconds within which a resize is done (xfrm_hash_resize is queued work); asked for meanwhile, a second follows."""
+"""Seconds within which a resize is done (xfrm_hash_resize is queued work); another request queues a second."""
 _PAST_ITS_TYPE = {"OK", "EEXIST", "ESRCH"}
 RCU = 0.1
-"""Seconds after which what a refused IPComp SA made beside itself is gone: xfrm_state_gc_task waits for RCU."""
+"""Seconds after which the extra state of a refused IPComp SA is gone: xfrm_state_gc_task waits for RCU."""
 
 
 def cannot(line: str, answer: dict[str, Any]) -> bool:
@@ -97,7 +97,7 @@ def test_many_batches_at_random_are_answered_alike(first: int):
 
 
 def test_the_comparison_can_fail():
-    """What another kernel answers is told apart."""
+    """An answer of another kernel is recognised as different."""
     with LiveKernel.made() as kernel:
         lines = [f"ALLOCSPI src=10.0.0.1 dst=10.0.0.{n} proto=esp min=5 max=5" for n in (2, 3)]
         theirs = [kernel.ask(line) for line in lines]

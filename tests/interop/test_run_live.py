@@ -42,7 +42,7 @@ def test_what_it_cannot_do_is_said_once_and_is_no_agreement():
     assert len(set(reasons)) == len(reasons)
     left = sum(len(item["cells"]) for item in report["live"]["not_asked"])
     assert asked + left == 1 + 2 + 2 + 2
-    assert asked == 0  # packets, policies and devices: nothing of these is a kernel's to answer alone
+    assert asked == 0  # packets, policies and devices are not asked of a kernel
     text = invoke("s10", "s27", "--policy", "rfc2401", "--live").output
     assert "0 asked, 0 agree, 0 differ" in text
     assert "not asked, policies are not set: s10" in text

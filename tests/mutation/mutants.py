@@ -72,7 +72,7 @@ def mutants_of(source: str, name: str) -> list[Mutant]:
         seen.add(changed)
         mutant = where.mutant(start, end, text, changed)
         names[mutant.name] += 1
-        if names[mutant.name] > 1:  # the same line stands in the function more than once
+        if names[mutant.name] > 1:  # the function has the same line more than once
             mutant = dataclasses.replace(mutant, becomes=f"{mutant.becomes}  #{names[mutant.name]}")
         found.append(mutant)
     return found

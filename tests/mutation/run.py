@@ -1,4 +1,4 @@
-"""What no test would notice: each mutant of the targets is made, the tests that ought to fail are run, and counted.
+"""Finds changes that no test notices: makes each mutant of the targets, runs the tests that should fail, and counts.
 
     python -m tests.mutation.run                        every mutant of every target, and the table
     python -m tests.mutation.run window lookup          the targets whose name has one of these words
@@ -290,7 +290,7 @@ def prepare() -> None:
     os.environ["NUMBA_DISABLE_JIT"] = "1"
     for library in _LIBRARIES:
         importlib.import_module(library)
-    gc.freeze()  # pytest collects garbage in each process, and none of this is
+    gc.freeze()  # pytest collects garbage in each process, and these objects are not garbage
 
 
 def _is_meant(target: Target, words: list[str], exact: bool) -> bool:

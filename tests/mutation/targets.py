@@ -1,4 +1,4 @@
-"""What is mutated, and the tests that ought to notice: the fewest that do, the quickest first."""
+"""What is mutated, and the tests that should notice: as few as possible, the quickest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules that make mutants: what each makes of a line, and that a mutant is named and is Python."""
+"""The rules that make mutants: what each changes in a line; every mutant has a name and is valid Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name stands for one thing: no two public classes of `espsim/` have the same one."""
+"""One name for one thing: no two public classes of `espsim/` have the same name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`import espsim`: what it loads, that every name is there and documented, and that the README's example runs."""
+"""`import espsim`: what it loads; every name exists and is documented; the README's example runs."""
 
 from __future__ import annotations
 

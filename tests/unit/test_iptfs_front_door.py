@@ -1,4 +1,4 @@
-"""IP-TFS through the front door and the command line: packets in, joined and cut, and out again."""
+"""IP-TFS through the library and the command line: packets are joined and cut, and come out again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README and those beside the code show is what the program does, and what they name is there."""
+"""The documents are true: the program does what they show, and what they name exists."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def section(text: str, heading: str) -> str:
 
 
 def anchors(text: str) -> set[str]:
-    """The fragments that a page's headings have on a forge."""
+    """The link fragments of a page's headings, as forges make them."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""Every engine beside `cryptography`, row by row: bytes, answers, what stays of a row that did not open."""
+"""Every engine against `cryptography`, row by row: bytes, answers, what is left of a row that did not open."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_seals_and_opens_as_cryptography_does_at_any_size(engine, seed):
 
 
 def test_the_batch_twin_does_what_one_packet_transforms_do():
-    """`cryptography` in batches, which all are compared to, beside the transforms of the reference path."""
+    """`cryptography` in batches, the standard for all engines, against the transforms of the reference path."""
     rows = random_rows(ALL, range(0, 2048, 5), 10)
     clear = rows.arena.copy()
     CryptographyBatch().sealer(ALL).seal(*rows.columns())
@@ -92,7 +92,7 @@ def test_the_batch_twin_does_what_one_packet_transforms_do():
 
 @pytest.mark.parametrize("where", ["icv", "body", "iv", "spi", "seq", "seq64"])
 def test_a_forged_row_is_refused_and_stays_as_it_came(engine, where):
-    """Whatever is changed: the answer is INTEGRITY, and the arena holds no plaintext but the very bytes that came."""
+    """Whatever is changed: the answer is INTEGRITY, and the arena has exactly the bytes that came, no plaintext."""
     slots = [s for s in ALL if s.esn and s.keys.icv_length]
     rows = sealed(slots, [64 + 16 * (n % 60) for n in range(300)], 1)
     iv, _ = lengths(slots)

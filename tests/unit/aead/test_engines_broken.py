@@ -1,7 +1,7 @@
-"""Native engines whose library is really broken: never used, said aloud, exit 2 where they are asked for by name.
+"""Native engines with a broken library: never used, reported, and exit status 2 if named.
 
-The library's functions are called by address, so one of them is put in another's place here: the real one, and then
-what a broken build might do.
+The library's functions are called by address, so another function replaces one: it calls the real one and then
+does what a broken build might do.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def with_function(engine, place, arguments, make):
 
 
 def libcrypto_that_accepts_all():
-    """EVP_DecryptFinal_ex, which compares the tags, is always content."""
+    """EVP_DecryptFinal_ex, which compares the tags, always succeeds."""
     from espsim.aead.native.libcrypto_rows import OPEN_FINAL
 
     def make(real):
@@ -174,7 +174,7 @@ def test_a_broken_engine_is_loud(broken, only, tmp_path):
 
 @pytest.mark.parametrize("name", ["ipsec-mb", "libcrypto"])
 def test_the_real_library_passes_with_a_function_that_only_passes_on(name):
-    """What these tests do to a table breaks nothing by itself."""
+    """Replacing a function of the table by itself changes nothing."""
     engine = usable(name)
     calls = []
 

@@ -22,7 +22,7 @@ from tests.support import engines_there, usable, vectors
 
 
 class Spoilt(CryptographyBatch):
-    """Does what `spoil` says to each batch after the work is done."""
+    """Applies `spoil` to each batch after the work is done."""
 
     def __init__(self, verb, spoil):
         super().__init__()
@@ -171,7 +171,7 @@ def test_auto_skips_what_is_missing_and_says_what_is_wrong(only, capsys):
 
 
 def test_auto_says_what_is_wrong_where_it_would_have_taken_it(only, capsys):
-    """The engine that would do the suites which the first one lacks: it is asked for when such a suite comes."""
+    """The engine for suites that the first one lacks: it is loaded when such a suite comes."""
 
     class GcmOnly(CryptographyBatch):
         def supports(self, keys):
@@ -310,7 +310,7 @@ def test_no_keys_in_a_repr():
 
 
 def test_a_module_that_cannot_be_imported_is_loud(monkeypatch, capsys):
-    """numba is a dependency: where it is broken the engine is wrong, and not simply somewhere else."""
+    """numba is a dependency: if it is broken the engine is "wrong", not "not there"."""
     import sys
 
     from espsim.aead import engines

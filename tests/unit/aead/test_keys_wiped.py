@@ -25,7 +25,7 @@ KEYS = [
 
 
 def memory_of(rows):
-    """Everything of ours that a kernel reads keys from or leaves something of them in, by name."""
+    """All memory of ours from which kernels read keys, or in which they leave parts of them, by name."""
     secrets = [owned for owned in rows._owner if isinstance(owned, Secret)]
     return {"lines": rows._lines, "work": rows._work} | {f"secret{n}": s.memory for n, s in enumerate(secrets)}
 

@@ -117,7 +117,7 @@ def test_an_implicit_iv_is_the_explicit_form_with_the_number_as_iv(name, hi, num
     ((Algorithm("enc", "rfc3686(ctr(aes))", bytes(20)), Algorithm("auth", "cmac(aes)", bytes(16))), None),
 ])  # fmt: skip
 def test_what_protects_nothing_is_named(algorithms, word):
-    """The kernel takes all of these (authenc with digest_null); a sender is to be asked twice."""
+    """The kernel takes all of these (authenc with digest_null); `encap` wants --insecure for them."""
     assert unprotected(resolve(algorithms)) == word
     assert word is None or word in INSECURE
 

@@ -197,7 +197,7 @@ def test_each_sa_that_fares_alike_counts_what_is_not_public(tmp_path):
 
 
 def test_sas_of_one_form_that_are_refused_for_two_reasons_are_counted_apart(tmp_path):
-    """SPI and ports are no part of an SA's form."""
+    """The form of an SA does not include SPI and ports."""
     encap = Encap("espinudp", 4500, 4500, bytes(4))
     refused = [(0x9999, 4500), (0x31, 4501), (0x9998, 4500), (0x32, 4501), (0x33, 4501)]
     sas = [sa(n, spi, encap=replace(encap, dport=port)) for n, (spi, port) in enumerate(refused, 1)]

@@ -178,7 +178,7 @@ def a_value(model: Model, reached: UnknownReached, rng: random.Random) -> object
 
 
 def test_the_kinds_of_ends_are_all_met(tmp_path):
-    """The SAs above are of enough kinds: each end is there in some model, or the test above says little."""
+    """The SAs above are of enough kinds: every fate occurs in some model, else the test above would say little."""
     sas = some_sas(21)
     ends: set[str] = set()
     for ident in ("marvell-cn10k-dpdk", "nvidia-mlx5-linux-packet", "marvell-cn10k-vpp", "unknown-nic"):

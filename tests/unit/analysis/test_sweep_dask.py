@@ -1,4 +1,4 @@
-"""A Dask cluster gives the same rows, and one that goes away is one line."""
+"""A Dask cluster gives the same rows, and a lost cluster is one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of rows: one writer, one study, nothing lost that had landed."""
+"""The file of rows: one writer, one study, no row is lost."""
 
 from __future__ import annotations
 

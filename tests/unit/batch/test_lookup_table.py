@@ -1,4 +1,4 @@
-"""LookupTable over several inserts, both families, and devices: what a device says stands beside each call."""
+"""LookupTable over several inserts, both families, and devices: each call is compared with the device."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def addresses(keys: list[PacketKey]):
 
 
 def test_what_is_not_public_is_asked_of_the_device_itself():
-    """Two SAs under one key of a table of which no one says which it finds: their packets alone stop the run."""
+    """Two SAs under one key, of which the model does not say which is found: only their packets stop the run."""
     table = LookupTable("intel-82599-dpdk")
     assert table.insert([7, 8, 7], np.array([1, 2, 1], np.uint32)) == []
     assert table.find([8, 9], V4[1:]).tolist() == [1, -1]

@@ -1,4 +1,4 @@
-"""The rule of columns: what a stage declares, and that nothing goes past it."""
+"""The rule of columns: what a stage declares, and that it writes nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers share a batch's memory and nothing else, and one that is gone is noticed."""
+"""Workers share only a batch's memory, and a lost worker is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of an attack: keys in what is said of refused lines, a number of 5,000 digits, control characters."""
+"""Hostile files: keys in refused lines, a number of 5,000 digits, control characters."""
 
 from __future__ import annotations
 

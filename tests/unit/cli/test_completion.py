@@ -1,4 +1,4 @@
-"""What a shell completes, by click's own interface and by bash itself; nothing of it loads a kernel or runs a word."""
+"""What a shell completes, by click's own interface and by bash itself. It loads no kernel and runs no word."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ done
 
 
 def test_bash_completes(tmp_path, monkeypatch):
-    """And runs nothing of what stands on the line."""
+    """And runs no word of the line."""
     program, bash = Path(sys.executable).with_name("espsim"), shutil.which("bash")
     if bash is None or not program.exists():
         pytest.skip("bash, or espsim beside this Python, is not installed")

@@ -1,4 +1,4 @@
-"""decap and encap one by one, in batches and with workers: one answer; and what a lost worker leaves behind."""
+"""decap and encap on the reference path, in batches and with workers: one answer; a lost worker leaves nothing."""
 
 from __future__ import annotations
 

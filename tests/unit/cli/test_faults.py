@@ -1,4 +1,4 @@
-"""What becomes of errors: one line and a status, whatever is raised; a traceback by --debug alone, and no key in it."""
+"""Errors: one line and an exit status, whatever is raised; a traceback only with --debug, and without keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command with inputs made wrong: it ends with 0, 1 or 2, never with 3, and no key is in what it says.
+"""Every command with damaged inputs: it ends with 0, 1 or 2, never with 3, and its output shows no key.
 
 A few seconds here; minutes with `-m long`. A failure names its case: `MUTATED=decap:1234 pytest ...` runs that one.
 """
@@ -140,7 +140,7 @@ Case = Callable[[random.Random, Path], list[list[Any]]]
 
 
 def with_file(text: str | bytes, *commands: list[Any]) -> Case:
-    """Commands with the name of one mutated file where IT stands."""
+    """Commands in which IT is replaced by the name of one mutated file."""
     data = text.encode() if isinstance(text, str) else text
 
     def case(rng: random.Random, folder: Path) -> list[list[Any]]:

@@ -106,7 +106,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(("way", "ends", "named"), [*SOME, *OTHERS])
 def test_a_signal_in_mid_run(tmp_path, way, ends, named):
-    """Nothing is said, nothing is left: no output, no temporary file (also where it had a name), no process."""
+    """Nothing is printed and nothing is left: no output, no temporary file (even one with a name), no process."""
     process, pipe, sad = started(tmp_path, way, named)
     with pipe:
         assert bool(list(tmp_path.glob(".espsim-*"))) is named
@@ -121,7 +121,7 @@ def test_a_signal_in_mid_run(tmp_path, way, ends, named):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_a_signal_to_the_whole_group(tmp_path, number):
-    """A worker that hears it first is not taken for one that was lost."""
+    """A worker that gets the signal first is not taken for a lost one."""
     process, pipe, sad = started(tmp_path, ["--workers", "2"], named=False)
     with pipe:
         os.killpg(process.pid, number)
@@ -136,7 +136,7 @@ def test_sigkill_in_mid_run(tmp_path):
         others = children(process.pid)
         process.kill()
         process.communicate(timeout=60)
-        while any(Path(f"/proc/{pid}").exists() for pid in others):  # they go when they are told: a moment
+        while any(Path(f"/proc/{pid}").exists() for pid in others):  # they end a moment after the signal
             time.sleep(0.01)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", sad.name]
 

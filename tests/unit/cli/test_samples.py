@@ -1,4 +1,4 @@
-"""`espsim samples`: what ships can be tried as its README says, and nothing of the user's is replaced."""
+"""`espsim samples`: its README's commands work, and no file of the user is replaced."""
 
 from __future__ import annotations
 

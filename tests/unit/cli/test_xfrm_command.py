@@ -1,4 +1,4 @@
-"""`espsim xfrm` as a command: exit statuses, JSON, the saved state, and input that is none."""
+"""`espsim xfrm` as a command: exit statuses, JSON, the saved state, and input that is not a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""core.numbers: what stands beside verdicts in a column is no verdict."""
+"""core.numbers: the sentinels of a verdict column are not verdicts."""
 
 from __future__ import annotations
 

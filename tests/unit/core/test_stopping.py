@@ -1,4 +1,4 @@
-"""A signal raises one exception, behind what must not be cut, and again where something swallowed it."""
+"""A signal raises one exception, after code that must not be interrupted, and again if something swallowed it."""
 
 from __future__ import annotations
 

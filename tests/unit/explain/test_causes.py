@@ -1,4 +1,4 @@
-"""Each branch of the causes alone: a fate of a packet as a path would give it, and what is said of it.
+"""Each branch of the causes alone: a packet's fate, as a path gives it, and its cause.
 
 test_why_causes runs whole captures by both paths.
 """
@@ -49,7 +49,7 @@ def udp(dport: int, kind: str = "espinudp") -> Encap:
 
 
 class Run:
-    """A run's SAs, and what is said of packets: `tops` is where each window is said to stand."""
+    """A run's SAs, and the causes of packets. `tops`: the stated top of each window."""
 
     def __init__(
         self, *sas: SecurityAssociation, mark: int | None = 0, unused: tuple[Unused, ...] = (), sad: Sad | None = None

@@ -1,4 +1,4 @@
-"""explain's verdict, counter and cause are decap's for every frame; the text fits and has no escapes in a pipe."""
+"""explain and decap have the same verdict, counter and cause for every frame; its text fits, without escapes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_every_frame(capture, sas, more, tmp_path):
 
 
 def test_a_datagram_in_fragments(tmp_path):
-    """The frame that completes it is told as the datagram: bytes of other frames have no offset."""
+    """The frame that completes a datagram is explained as the datagram; bytes of other frames have no offset."""
     capture = json.loads((FRAGMENTS / "manifest.json").read_text())["captures"][1]
     (tmp_path / "sad").write_text("\n".join(format_sa_line(sa_of(sa)) for sa in capture["sas"]))
     words = ("explain", FRAGMENTS / capture["file"], "--sad", tmp_path / "sad", "--json", "--frame")
@@ -160,7 +160,7 @@ def test_every_cause(cause, packets, tmp_path):
 
 
 def test_from_a_pipe_nothing_more_is_read(tmp_path):
-    """A fragment of the pipe's end would be waited for; here the pipe has what comes behind, and it is left alone."""
+    """explain does not wait for a fragment's rest at the end of a pipe; here the pipe has more, which is not read."""
     (tmp_path / "sad").write_text(f"{format_sa_line(gcm_sa())}\n")
     words = ["explain", "-", "--sad", str(tmp_path / "sad"), "--frame", "1", "--json"]
     command = [sys.executable, "-m", "espsim", *words]

@@ -17,7 +17,7 @@ BASIC = bytes(4)
 
 @pytest.fixture
 def explain(tmp_path):
-    """Steps by their names, of the packet of this number of those that came."""
+    """The steps of the packet with this number, by name."""
 
     def ran(payloads, *, options="", frame=None):
         packets = [PEER.packet(number, payload, next_header=144) for number, payload in payloads]

@@ -1,4 +1,4 @@
-"""What is known of SAs from a run's beginning stays, however far the SAs have gone on when a packet is looked at."""
+"""What is known of SAs at a run's beginning stays known, however far they have moved when a packet is explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lessons: each runs, in time, through the front door alone; what is marked; Markdown and notebooks as they are run."""
+"""Lessons: each runs, in time, with the library alone; marks; Markdown and executed notebooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIBRARY = frozenset({"io", "time", "espsim"})
 
 
 def right_answers(name):
-    """What one would have to answer."""
+    """The right answers."""
     marks = play(lesson_of(name), lambda _question, again: None if again else "", lambda _part: None)
     return [mark.answer for mark in marks]
 
@@ -113,7 +113,7 @@ def test_an_answer_is_asked_for_before_its_cell_is_shown():
 
 
 def test_lessons_load_no_compiled_kernel():
-    """Whoever begins should not wait for a compiler."""
+    """A beginner should not have to wait for a compiler."""
     code = (
         "import sys\nfrom espsim.explain.lessons.cells import executed\n"
         "from espsim.explain.lessons.source import lessons\n"

@@ -1,4 +1,4 @@
-"""What is bounded: groups, packets looked at, trials; and lines that wait for the end."""
+"""The bounds: groups, packets that are tried, trials; and lines that wait for the end."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def test_rows_are_bounded_by_both_rows_and_bytes(tmp_path):
 
 
 def test_a_frame_larger_than_the_arena(tmp_path):
-    """16 MiB, the most that is read; before and behind it others."""
+    """16 MiB, the most that is read, with other frames before and after it."""
     path = tmp_path / "in.pcap"
     path.write_bytes(classic([(1, 0, V4), (2, 0, V4 + bytes((16 << 20) - 20)), (3, 0, V4)]))
     _, frames, error = same(str(path), FrameSlot.of(8, LONGEST))
@@ -308,7 +308,7 @@ def test_blocks_that_are_no_frames_are_passed_over_whatever_their_size(tmp_path)
         file.write(section("<") + block("<", 0xBAD, bytes(200_000)) + interface("<", 101) + enhanced("<", V4, 1))
         file.write(block("<", 0xBAD, bytes(40 << 20)) + enhanced("<", V4, 2) + interface("<", 101, 9))
     nanosecond, frames, error = same(str(path), FrameSlot.of(8, LONGEST))
-    assert nanosecond  # said by an interface behind the last frame
+    assert nanosecond  # stated by an interface after the last frame
     assert (len(frames), error) == (2, None)
 
 
@@ -364,7 +364,7 @@ def test_blocks_of_all_kinds_in_one_batch(tmp_path):
 
 
 def test_usual_frames_are_the_kernel_s(tmp_path, monkeypatch):
-    """In every section, however the frames lie in the slots; the plain code would be right too, and slow unseen."""
+    """In every section, however the frames lie in the slots; the plain code would be right, but slow."""
     monkeypatch.setattr("espsim.io.batches.ip_packet", None)
     path = tmp_path / "in.pcapng"
     frames = [enhanced("<", V4, n, 1) for n in range(5000)]

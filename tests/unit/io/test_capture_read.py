@@ -65,7 +65,7 @@ def test_byte_orders_and_clocks(tmp_path, order, magic, unit):
 
 @pytest.mark.parametrize("path", sorted(CAPTURES.glob("*.pcap")), ids=lambda p: p.stem)
 def test_captures_of_others(path):
-    """Every capture of the vectors, against the small reader that the tests have of their own."""
+    """Every capture of the vectors, against the tests' own small reader."""
     ips = [ip for _, _, ip, _ in read(str(path))]
     raw = ethernet_frames(path)
     assert len(ips) == len(raw)

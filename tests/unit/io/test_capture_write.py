@@ -1,4 +1,4 @@
-"""Captures and text out: whole or not at all, and nothing that can't be replaced is replaced."""
+"""Captures and text out: whole or not at all; what must not be replaced is not replaced."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def test_the_last_one_once_more_is_a_duplicate():
 @pytest.mark.parametrize(
     ("parts", "last", "new", "is_last"),
     [
-        ([], (16, 24), (24, 32), False),  # behind the last one
-        ([(24, 32)], None, (0, 8), True),  # a last one, and more behind it was there
+        ([], (16, 24), (24, 32), False),  # after the last one
+        ([(24, 32)], None, (0, 8), True),  # a last one, and there was more after it
         ([], (16, 24), (24, 32), True),  # two last ones
         ([], (16, 24), (8, 16), True),
         ([(0, 8), (16, 24)], None, (8, 20), False),  # into the next run

@@ -141,7 +141,7 @@ def test_patience_by_the_capture_s_clock(whole, patience):
 
 
 def test_a_datagram_whose_clock_is_ahead_does_not_hold_up_the_others():
-    """It is the oldest one, and not over; the one behind it is."""
+    """The oldest one has not timed out, the next one has."""
     one, two = fragments(V4, [64])
     wire = Wire()
     wire.send([fragment(V4, 0, 64, ident=1)], 1000)

@@ -15,7 +15,7 @@ V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
 V6 = bytes.fromhex("6000000000003b40") + bytes(32)
 MACS = bytes(range(12))
 SLL = bytes.fromhex("0000000100060011223344550000")  # 14 bytes, the protocol follows
-SLL2 = bytes.fromhex("0000000000020001000600112233445500 00")  # 18 bytes behind the protocol
+SLL2 = bytes.fromhex("0000000000020001000600112233445500 00")  # 18 bytes after the protocol
 
 
 def tlv(kind: int, value: bytes, order: str = "<") -> bytes:

@@ -1,6 +1,6 @@
-"""Blocks that make no frame, by the thousand: the plain code looks at a few of them only, and memory stays small.
+"""Thousands of blocks without a frame: the plain code looks at only a few, and memory stays small.
 
-Its steps are counted; a clock would tell of the machine.
+Its steps are counted, because times depend on the machine.
 """
 
 from __future__ import annotations

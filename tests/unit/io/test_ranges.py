@@ -1,4 +1,4 @@
-"""Ranges of a capture have the frames that reading it has, whatever their size; what is odd is for the plain code."""
+"""Ranges of any size have the same frames as reading the capture; the plain code reads what is unusual."""
 
 from __future__ import annotations
 

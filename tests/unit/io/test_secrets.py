@@ -1,4 +1,4 @@
-"""Secrets blocks of pcapng: read before the capture is opened, written before its packets, whatever stands in them."""
+"""Secrets blocks of pcapng: read before the capture is opened, written before its packets, with any content."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_capture_that_ends_in_its_secrets(tmp_path):
     for cut in (40, len(whole) - 30, len(whole) - 2):
         with pytest.raises(InputError, match="capture is cut at byte"):
             read_secrets(written(tmp_path, whole[:cut]))
-    # What comes after them is for who reads the frames to say.
+    # What comes after them is reported by the reader of frames.
     assert read_secrets(written(tmp_path, whole, interface()[:9])).text == TEXT
     assert read_secrets(written(tmp_path, whole, block("<", 1, b""))).text == TEXT
 

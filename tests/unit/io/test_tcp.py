@@ -174,7 +174,7 @@ def test_any_bytes(data, kind):
 
 
 def test_streams_are_bounded(monkeypatch):
-    """Many streams, streams that wait behind gaps, and long messages that never end."""
+    """Many streams, streams that wait at gaps, and long messages that never end."""
     monkeypatch.setattr(streams, "MOST_MEMORY", 1 << 18)
     monkeypatch.setattr(streams, "MOST_STREAMS", 300)
     monkeypatch.setattr(streams, "MOST_WAITING", 1 << 14)

@@ -157,9 +157,9 @@ def hashed(module):
 
 
 def test_the_hash_covers_all_that_compiled_code_is_made_of():
-    """Compiled code lies in the rooms that are hashed, and uses what lies there, or numbers that the key has by value.
+    """Compiled code lies in the hashed rooms, and uses only names from there, or numbers whose values are in the key.
 
-    So it knows arrays and numbers only, wherever the stage that calls it stands.
+    So it takes only arrays and numbers, wherever the stage that calls it is defined.
     """
     modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
     compiling = {

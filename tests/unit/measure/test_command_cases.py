@@ -1,4 +1,4 @@
-"""The rows `command`: the captures are what they should be, and a row runs the command."""
+"""The rows `command`: their captures are right, and a row runs the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: columns of arrays equal those of objects, packets are good, and cycles are explained."""
+"""The benchmarks' workloads: columns of arrays equal those of objects, packets are good, and cycles have a source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A namespace with something of everything that can be saved, and questions that look at all of it."""
+"""A namespace with everything that can be saved, and questions that look at all of it."""
 
 from __future__ import annotations
 

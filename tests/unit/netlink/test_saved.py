@@ -96,7 +96,7 @@ def test_counters_and_options_are_kept():
 
 
 def test_nothing_new_is_forgotten():
-    """Whoever adds a field that decides what a namespace answers has to save it, and then name it here."""
+    """A new field that decides a namespace's answers must be saved, and named here."""
     netns = Netns()
     saved = {"counters", "kernel", "listening", "now", "options", "sad", "spd", "sysctl", "acquire_seq", "hung",
              "ivs", "masks", "android_resources"}  # fmt: skip

@@ -153,7 +153,7 @@ def test_extends_merges_tables_and_replaces_lookups_and_inline_tables(tmp_path):
     )
     model = load_model(write(tmp_path, "short", f'extends = "marvell-cn10k-linux-v5"\n{lookup}'))
     assert len(model.spec.inbound.lookup) == 1
-    # Suggestions that still stand against an unknown are inherited, the others aren't; measurements never are.
+    # Suggestions for values that are still unknown are inherited, others are not; measurements never are.
     assert set(model.suggestions) == {"inbound.verify.on_mismatch", "inbound.verify.on_invalid"}
     assert load_model(write(tmp_path, "mine", 'extends = "nvidia-mlx5-linux-packet"\n')).spec.perf == []
 

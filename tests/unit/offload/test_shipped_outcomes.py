@@ -183,7 +183,7 @@ def test_v5_deleting_a_leaves_b_unreachable():
     again = device.add(2, sa_of(A, LINUX_V5))
     assert (again.errno, again.in_table) == (None, True)
     assert answers(device) == (used(2), used(2))
-    device.delete(B)  # its driver still remembers the place that A's mapping had: a stranger's goes
+    device.delete(B)  # its driver still remembers the place of A's mapping, so another SA's mapping is deleted
     assert answers(device) == (MISS, MISS)
 
 

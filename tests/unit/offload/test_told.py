@@ -1,4 +1,4 @@
-"""A device's lookup as it is told: the occupant that is named is the SA whose context was used."""
+"""The explanation of a device's lookup: the occupant that it names is the SA whose context was used."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ def test_the_occupant_is_the_one_that_answers(name):
             assert any(what in ("index", "key") for what, _ in facts)
         elif answer.reached is Reached.MISS:
             assert not any("@" in text for text in rows)
-        assert device.lookup(key) == answer  # telling changes nothing
+        assert device.lookup(key) == answer  # explaining changes nothing

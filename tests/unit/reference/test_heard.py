@@ -1,4 +1,4 @@
-"""What the inbound path does with each answer of its own: the trace, the order of window and ICV, what is handed on."""
+"""What the inbound path does after each of its answers: the trace, the order of window and ICV, what is delivered."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD = Verdict.DELIVERED
 
 
 class Heard(InboundTrace):
-    """Every call, by name, with what it was told."""
+    """Every call of the trace: its name and arguments."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -170,7 +170,7 @@ def test_an_sa_without_keys_is_not_usable():
 
 @pytest.mark.parametrize("mode", [Mode.TUNNEL, Mode.ANY])
 def test_the_policies_are_asked_once_about_esp_in_esp_with_every_sa_that_it_came_under(mode):
-    """An SA of which no one said the mode stands there with the one in which it opened."""
+    """An SA without a stated mode is reported with the mode in which it opened the packet."""
     outer, inner = gcm_sa("192.0.2.1", "192.0.2.2", 0x1, mode=mode), gcm_sa("10.0.0.1", "10.0.0.2", 0x2)
     words = " tmpl src {} dst {} proto esp mode tunnel"
     both = words.format("10.0.0.1", "10.0.0.2") + words.format("192.0.2.1", "192.0.2.2")

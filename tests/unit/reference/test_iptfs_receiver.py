@@ -136,7 +136,7 @@ def test_an_offset_that_is_too_small_for_the_rest():
     bench = Bench()
     bench.send(1, payload(BIG[:50]))
     assert bench.send(2, payload(BIG[50:], 20)) == (Verdict.IPTFS_LOST, [])
-    assert bench.counters == {"XfrmInBufferError": 1}  # what stands at the offset is no block
+    assert bench.counters == {"XfrmInBufferError": 1}  # at the offset there is no block
     assert bench.told["incomplete"] == 1
 
 

@@ -211,7 +211,7 @@ def test_no_policy_and_no_path_is_the_defaults_alone():
 
 
 def test_a_mode_that_the_packet_shows_makes_no_new_sa():
-    """ESN without a window is refused where a mode is said, and stands where none is."""
+    """ESN without a window is refused if a mode is stated, and accepted without one."""
     anyone = gcm_sa(mode=Mode.ANY, window=0, flags=frozenset({"esn"}))
     assert policies("add dir in").as_opened(anyone, 4).mode is Mode.TUNNEL
 

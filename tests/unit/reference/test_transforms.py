@@ -1,4 +1,4 @@
-"""Keys are set up by the engine that a path was handed, at the first packet, once an SA, and go when the SA does."""
+"""Keys are set up by the path's engine, at the SA's first packet, once, and dropped with the SA."""
 
 from __future__ import annotations
 

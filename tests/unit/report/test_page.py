@@ -1,4 +1,4 @@
-"""`espsim explain --html`: every step is there, no key unless asked, no packet becomes markup; small, and alone."""
+"""`espsim explain --html`: it has every step, no key unless asked, nothing of a packet as markup; one small file."""
 
 from __future__ import annotations
 

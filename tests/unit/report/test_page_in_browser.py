@@ -182,7 +182,7 @@ CONTROLS = {"back", "next", "flip-on", "flip-byte", "flip-bit", "twice", "twice-
 
 
 def test_the_tab_key_comes_to_every_control(at):
-    """And there is none that this file does not use: by its id, its name, or its tag."""
+    """And there is no control that this file does not use: by its id, its name, or its tag."""
     interactive = "button, input, select, summary, a, [tabindex='0']"
     there = f"[...document.querySelectorAll({json.dumps(interactive)})]"
     visible = f"{there}.filter(e => e.offsetParent !== null || e.matches('.skip'))"

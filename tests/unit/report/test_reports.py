@@ -1,4 +1,4 @@
-"""Every `--html` report: a question, its verdict, tables and drawings to read; one file that nothing escapes."""
+"""Every `--html` report: a question, its verdict, tables and drawings; one file that fetches nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOID = {"meta", "path", "rect", "circle", "polyline", "link", "img", "br"}
 
 
 class Page(HTMLParser):
-    """What a report is made of."""
+    """How the reports are made."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
 
 def read(text: str) -> Page:
-    """The page, after what holds for every report was checked."""
+    """The page, after the checks that hold for every report."""
     page = Page(text)
     style = page.text["style"][0]
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

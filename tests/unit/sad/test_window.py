@@ -208,7 +208,7 @@ class TestResume:
         assert Window(64, esn=True, resume=(1 << 64) - 2).check(0, 0) is GOOD
 
     def test_before_the_first_authentic_packet_no_number_is_too_old(self):
-        """The top is not known: 0 stands in its place, and 2^64-1 is one to the left of it."""
+        """The top is not known: it counts as 0, and 2^64-1 is one to the left of it."""
         window = Window(64, esn=True, resume=3 << 62 | 5)
         assert window.check(window.infer(77), 77) is GOOD
 

@@ -17,7 +17,7 @@ SIZES = st.sampled_from([1, 7, 32, 33, 64, 128, 1024, 4096])
 class Twin:
     """top and its high half are u32; `seen` holds every accepted 64-bit number for ever.
 
-    The set stands for the bitmap: what the bitmap forgets is left of the window, where no check looks.
+    The set replaces the bitmap: what the bitmap forgets is left of the window, where no check looks.
     """
 
     def __init__(self, size: int, esn: bool, top: int) -> None:
@@ -140,7 +140,7 @@ def test_of_an_honest_sender_every_number_passes_at_most_once(stream):
         sent = max(top + distance, 0)
         seq = sent & M32
         right = window.infer(seq) == sent & M64
-        assert right is (sent > top - size)  # nobody here is 2^32 ahead
+        assert right is (sent > top - size)  # no number here is 2^32 ahead
         zero = sent == 1 << 64 and window.top < size - 1
         verdict = step(window, twin, seq, authentic=right)
         if zero:

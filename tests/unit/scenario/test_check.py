@@ -1,4 +1,4 @@
-"""What is wrong in a scenario beyond its shape: said at once, each with its line, its key and what is legal."""
+"""Faults of a scenario beyond its shape: all are reported at once, each with its line, its key and what is legal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run --loss`, `--duplicate`, `--reorder`: what they did is said, what arrived is answered, and nothing is judged."""
+"""`run --loss`, `--duplicate`, `--reorder`: the report says what they did, and nothing is compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences are made of what happened: change the answer, and the sentence changes."""
+"""Sentences are computed from what happened: another answer gives another sentence."""
 
 from __future__ import annotations
 

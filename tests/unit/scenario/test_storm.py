@@ -1,4 +1,4 @@
-"""Storms: the schedule, what is lost by it and by a device, and what is told of it."""
+"""Storms: the schedule, what is lost by it and by a device, and the report."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def ip(v6=False):
 
 
 def tshark(tmp_path, capture, rows, *fields, options=()):
-    """tshark's fields, a list a packet; nothing may be said of our rows on standard error."""
+    """tshark's fields, a list for each packet; tshark must print nothing about our rows on standard error."""
     config = tmp_path / "config"
     config.mkdir(exist_ok=True)
     (config / "esp_sa").write_text("".join(f"{row}\n" for row in rows))

@@ -116,7 +116,7 @@ def test_chacha_is_a_comment_that_a_newer_wireshark_s_user_uncomments():
 
 def test_esn_says_its_epochs_and_has_eight_columns():
     rows, comments = split(sa(*authenc("cbc(aes)", 16, "hmac(sha256)", 128), flags=ESN), epochs=(0xA, 0xB))
-    # An ICV that is not checked beats one that is called bad.
+    # An ICV that is not checked is better than one that is called bad.
     cipher = ["AES-CBC [RFC3602]", "0x" + "ee" * 16]
     unchecked = ["ANY 128 bit authentication [no checking]", ""]
     assert rows == [["IPv4", "192.0.2.1", "192.0.2.2", "0x00c0ffee", *cipher, *unchecked]]

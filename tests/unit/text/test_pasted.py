@@ -263,7 +263,7 @@ def test_options_of_ip(command: str):
 
 
 def test_a_lone_hash_is_roots_prompt_or_a_comment():
-    """Alone it is a prompt; in a script it is a comment, wherever the other commands stand."""
+    """Alone it is a prompt; in a script it is a comment, wherever the other commands are."""
     flush = "ip xfrm state flush"
     assert [p.sa.spi for p in parse_sad(f"# {ADD}\n# ip xfrm state\n").sas] == [0x99]
     other = ADD.replace("0x99", "0x98")

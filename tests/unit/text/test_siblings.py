@@ -1,4 +1,4 @@
-"""Commands of one kind: what siblings.py says of them is what the parser says, whatever varies between two lines."""
+"""Commands of one kind: siblings.py reads them as the parser does, whatever varies between two lines."""
 
 from __future__ import annotations
 

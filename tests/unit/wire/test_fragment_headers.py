@@ -1,4 +1,4 @@
-"""A fragment's headers, field by field: which datagram it is of, which bytes it has, and what is none."""
+"""A fragment's headers, field by field: its datagram, its bytes, and what is not a fragment."""
 
 from __future__ import annotations
 

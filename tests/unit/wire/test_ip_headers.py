@@ -1,4 +1,4 @@
-"""IPv4 and IPv6 headers: what is written is what the RFCs draw, and what is changed is changed alone."""
+"""IPv4 and IPv6 headers: they are written as the RFCs draw them, and a change affects its field alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fragments of what a host sends: as Linux cut its own, and as they go together again."""
+"""Fragments of a host's own packets: cut as Linux cuts its own, and reassembled."""
 
 from __future__ import annotations
 

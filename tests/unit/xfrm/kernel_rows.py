@@ -4,8 +4,8 @@
 
 prints, by experiment and kernel, how many deterministic rows the model answers as the kernel did, and what differs.
 
-Some commands are prose, or leave out what the experiment did besides; `ASKED` says them in the request language,
-`BEFORE` what was done between two rows. A row may say less of a state than the model does (`sel` came with the later
+Some commands are prose, or leave out a part of the experiment; `ASKED` has them in the request language,
+`BEFORE` has what was done between two rows. A row may say less of a state than the model does (`sel` came with later
 recordings), so keys that a row's own experiment never has are not compared.
 """
 

@@ -1,4 +1,4 @@
-"""PF_KEY and Android as the requests that they become."""
+"""PF_KEY's and Android's calls, and the requests that they become."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`espsim xfrm --fuzz`: what tells two policies apart is found, made small, and printed so that `ip` takes it."""
+"""`espsim xfrm --fuzz`: a difference between two SPI rules is found, made small, and printed as commands for `ip`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHERS = [policy for policy in POLICIES if policy != "rfc2401"]
 
 
 def tries(count: int) -> Callable[[], bool]:
-    """So many times yes, then no: time as a test has it."""
+    """So many times yes, then no: replaces the clock."""
     left = iter(range(count))
     return lambda: next(left, None) is not None
 

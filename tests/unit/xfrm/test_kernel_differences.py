@@ -1,4 +1,4 @@
-"""Where the model once answered otherwise than Linux, one test a kind. The answers are those of running kernels.
+"""Where the model once differed from Linux: one test for each kind. The answers are those of running kernels.
 
 What needs no type of SA was asked of 6.18.44; what needs ESP, AH or IPComp of 6.12.117 (Debian), whose random requests
 `espsim/xfrm/fuzz/draw.py` makes too.

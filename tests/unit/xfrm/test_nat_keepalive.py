@@ -1,4 +1,4 @@
-"""NAT keepalives on the model's clock: when they leave, what postpones them, and what a policy makes of them."""
+"""NAT keepalives on the model's clock: when they leave, what postpones them, and what a policy does with them."""
 
 from __future__ import annotations
 

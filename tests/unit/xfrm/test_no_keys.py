@@ -1,4 +1,4 @@
-"""Keys in lines that are wrong: whatever is said of them, eight digits of a key one after the other are never in it."""
+"""Keys in wrong lines: no message ever shows eight consecutive digits of a key."""
 
 from __future__ import annotations
 

@@ -381,7 +381,7 @@ def test_a_bitmap_window_without_esn_and_its_circular_words() -> None:
     assert (inside["result"], outside["counters"]) == ("delivered", {"XfrmInStateSeqError": 1})
     context = got["reply"]["replay_esn"]
     assert (context["seq"], context["replay_window"], context["bmp_len"]) == (100, 64, 2)
-    assert context["bitmap"] == ["0x00000010", "0x00000000"]  # 37 stands at bit 36, and the highest word comes first
+    assert context["bitmap"] == ["0x00000010", "0x00000000"]  # 37 is at bit 36, and the highest word comes first
 
 
 def test_esn_goes_over_2_32() -> None:

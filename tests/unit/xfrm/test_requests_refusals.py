@@ -1,4 +1,4 @@
-"""Lines that are no requests: one clear sentence with the line's number, no key in it, nothing asked of anybody."""
+"""Lines that are not requests: one clear sentence with the line's number, without keys; the model is not asked."""
 
 from __future__ import annotations
 

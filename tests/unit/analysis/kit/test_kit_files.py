@@ -63,7 +63,7 @@ def idle(_capture: Path, _sad: Path, out: Path, _verdicts: Path) -> None:
 
 
 def test_no_case_is_passed_by_who_delivers_nothing_or_too_little(tmp_path):
-    """Otherwise a program that ends at once would pass what is about refusals."""
+    """Otherwise a program that does nothing would pass the cases about refusals."""
     _, manifest = kit()
     assert all(case.delivered for case in manifest.cases)
     empty = failures(idle, manifest.cases, tmp_path)

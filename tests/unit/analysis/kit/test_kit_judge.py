@@ -147,7 +147,7 @@ def test_verdicts_are_compared_where_a_program_has_them(tmp_path, change, said):
 
 
 def program(tmp_path: Path, text: str) -> str:
-    """A program in Python that is told in, sad and out (and what comes after them), as the words of a command."""
+    """A Python program, as the words of a command; it gets in, sad and out (and more) as arguments."""
     path = tmp_path / "program.py"
     path.write_text(f"import sys, os, shutil, time\ncapture, sad, out = sys.argv[1:4]\n{text}\n")
     return f"{sys.executable} -S {path} {{in}} {{sad}} {{out}}"
@@ -206,7 +206,7 @@ time.sleep(600)"""
     found = judge(str(folder), chosen_cases(manifest, ["ttl"]), command, timeout=1.5, at_once=2)
     assert [one.why for one in found] == ["not done after 1.5 seconds, and was killed"] * 2
     for child in tmp_path.glob("child*"):
-        stat_of = Path("/proc", child.read_text(), "stat")  # one that was killed may wait for whoever adopted it
+        stat_of = Path("/proc", child.read_text(), "stat")  # it may be a zombie, until its new parent waits for it
         assert not stat_of.exists() or stat_of.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 

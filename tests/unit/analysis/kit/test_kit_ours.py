@@ -1,4 +1,4 @@
-"""Our own programs pass the whole kit; a reference path that is broken in one place fails it, and where is plain."""
+"""Our own programs pass the whole kit. A reference path that is broken in one place fails it at that place."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ BROKEN: dict[Callable[[pytest.MonkeyPatch], None], tuple[str, str]] = {
 def caught(
     broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, work: Path, cases: list[CaseEntry]
 ) -> dict[str, str]:
-    """What a reference path that is broken so fails, told without its own verdicts."""
+    """The cases that such a broken reference path fails, judged without its own verdicts."""
 
     def program(capture: Path, sad: Path, out: Path, _verdicts: Path) -> None:
         ended = espsim("decap", capture, "--sad", sad, "-o", out, "--reference")
