@@ -282,7 +282,7 @@ def test_a_collision_that_falls_back_to_software_is_a_finding_and_not_exit_statu
 def test_advice_is_by_what_the_packets_meet():
     mark = "\tmark 0x{}/0xff\n"
     twice = state(C, A, 0x101, window=64, more=mark.format(1)) + state(C, A, 0x101, window=64, more=mark.format(2))
-    assert "1 SA differs from another by mark alone, which this device does not see: give each peer its own SPI" in (
+    assert "1 SA differs from another only by mark, which this device does not see: give each peer its own SPI" in (
         advice(twice, model=V5)
     )
     source = state(C, A, 0x101, window=64, more=mark.format(1)) + state(D, A, 0x101, window=64, more=mark.format(2))

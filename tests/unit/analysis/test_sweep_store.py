@@ -102,9 +102,9 @@ def test_files_that_are_none_of_ours(tmp_path):
                 use()
         assert path.read_bytes() == before
     for path, said in (
-        (tmp_path, "no regular file"),
+        (tmp_path, "not a regular file"),
         (tmp_path / "no" / "where", "No such file"),
-        ("/dev/null", "no regular"),
+        ("/dev/null", "not a regular"),
     ):
         with pytest.raises(InputError, match=said):
             Store(str(path), small_plan())

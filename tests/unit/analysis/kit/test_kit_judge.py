@@ -238,7 +238,7 @@ def test_what_is_printed_is_escaped(tmp_path):
         ("true", "has no {in} and no {sad} and no {out}"),
         ("true {in} {sad} {outt}", "{outt} is not a placeholder; did you mean out"),
         ("true {in} {sad} {out} {}", "{} is not a placeholder"),
-        ("/no/such/program {in} {sad} {out}", "/no/such/program: there is no such program"),
+        ("/no/such/program {in} {sad} {out}", "/no/such/program: there is no program of this name"),
         ("true {in} {sad} {out} {model}", "{model} needs a device: give --device"),
     ],
 )
