@@ -13,7 +13,7 @@ _MEANING = {
     "duplicate": "two SAs have one SPI, and meet in the device",
     "alias": "two SAs with different SPIs have one slot",
     "overflow": "an SA finds no room",
-    "refused": "an SPI lies outside of the driver's range",
+    "refused": "an SPI lies outside the driver's range",
     "any": "at least one of these",
 }
 

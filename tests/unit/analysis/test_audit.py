@@ -158,7 +158,7 @@ def test_refusals_name_the_limit_and_the_first_sa(tmp_path):
     assert [(r.errno, r.sas, r.first) for r in found.refused] == [("EINVAL", 2, 0)]
     assert "window of 32" in found.refused[0].why
     found = audit(inventory_of(tmp_path, sa(1, 0x9999)), device_of(VPP))
-    assert "outside of the driver's range, 0x0 to 0x2000" in found.refused[0].why
+    assert "outside the driver's range, 0x0 to 0x2000" in found.refused[0].why
     sas = [sa(n, n, encap=Encap("espinudp", 4500, port, bytes(4))) for n, port in ((1, 4500), (2, 4501))]
     assert fates(audit(inventory_of(tmp_path, *sas), device_of(VPP))) == {"installed": 1, "refused": 1}
 
@@ -251,7 +251,7 @@ def test_hidden_keys_are_taken_for_the_shortest_that_the_driver_takes(tmp_path):
         found = audit(inventory_of(tmp_path, sa(1), nokeys=True), device_of(model))
         assert fates(found) == {"installed": 1}
         assert (found.hidden == []) == (sizes is None)
-        assert sizes is None or f"taken for 128 bits, {sizes} would be refused" in found.hidden[0]
+        assert sizes is None or f"128 bits are assumed, {sizes} would be refused" in found.hidden[0]
     cbc = tmp_path / "cbc"
     cbc.write_text(
         "src 1.1.1.1 dst 9.9.9.9\n\tproto esp spi 0x00000107 reqid 0 mode tunnel\n\treplay-window 32\n"

@@ -286,7 +286,7 @@ def test_advice_is_by_what_the_packets_meet():
         advice(twice, model=V5)
     )
     source = state(C, A, 0x101, window=64, more=mark.format(1)) + state(D, A, 0x101, window=64, more=mark.format(2))
-    assert "by source, with one SPI and one destination" in advice(source)
+    assert "only by source, which this device does not look at" in advice(source)
     both = state(C, A, 0x101, window=64) + state(C, B, 0x101, window=64)
     assert "one SPI may not serve two destinations" in advice(both)
     assert "say --assume inbound.lookup.0.multi_match=lowest_index" in advice(
