@@ -15,12 +15,12 @@ import sys
 import pytest
 
 from espsim.measure.interleave import machine
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 
 REQUESTS = int(os.environ.get("ESPSIM_ALLOCSPI", "1000000"))
 
 
-@pytest.mark.parametrize("policy", list(POLICIES))
+@pytest.mark.parametrize("policy", list(SPI_RULES))
 def test_many_allocspi(policy, capsys):
     command = [sys.executable, "-m", "espsim.measure.allocspi", policy, str(REQUESTS)]
     done = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

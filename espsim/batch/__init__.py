@@ -1,12 +1,11 @@
 """The batch path: packets as struct-of-arrays, in batches, through compiled steps. Equal to `reference/`, row for row.
 
     inbound/          one file a step: its layout, its kernel, the columns that it defines, its stage; begin with
-    order.py
+                      order.py. columns.py: the runtime half of the SAD, one row an SA
     outbound/         the same for packets that leave
     device/           the modelled device, which finds the SA instead of software
     run/              takes captures through a path: pieces, workers, counts
-    columns.py        the runtime half of the SAD, one row an SA; out_columns.py: of the outbound SAs
-    rule.py           who may write which column, and the check of it
+    stages.py         who may write which column, and the check of it
     lifetimes.py      which SAs the reference path must take over; aggregated.py: its rows of IP-TFS
     as_columns.py     `espsim.open_batch`; lookup_table.py: `espsim.LookupTable`; numbers.py: sequence numbers alone
 

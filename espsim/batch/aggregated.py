@@ -1,6 +1,6 @@
 """IP-TFS on the batch path, both directions. Its packets are kept beside the columns: a row makes none, one or several.
 
-SAs in mode IPTFS belong to the reference path from the first batch on (columns.py, out_columns.py), because reordering,
+SAs in mode IPTFS belong to the reference path from the first batch on (both columns.py), because reordering,
 reassembly and joining carry state from packet to packet. Their rows run one by one, in order of arrival, after the
 other rows of a batch; one worker runs all of them.
 

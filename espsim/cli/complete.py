@@ -33,11 +33,11 @@ def _scenarios() -> Named:
     return _bare([*builtin_names(), NAME])
 
 
-def _policies() -> Named:
+def _spi_rules() -> Named:
     from espsim.sad.linux import KERNELS
-    from espsim.sad.spi import POLICIES
+    from espsim.sad.spi import SPI_RULES
 
-    return _bare([*POLICIES, *KERNELS])
+    return _bare([*SPI_RULES, *KERNELS])
 
 
 def _options() -> Named:
@@ -125,15 +125,15 @@ _BY_METAVAR: dict[str, Completed] = {
     "[SCENARIO]...": Completed(_scenarios, path="file"),
     "[STUDY]": Completed(_studies, path="file"),
     "[N|NAME|plan]": Completed(_lessons),
-    "NAME[,NAME]": Completed(_policies, several=True),
-    "A,B": Completed(_policies, several=True),
+    "NAME[,NAME]": Completed(_spi_rules, several=True),
+    "A,B": Completed(_spi_rules, several=True),
     "NAME,...": Completed(_engines, several=True),
     "GROUP|CASE": Completed(_kit_groups),
 }
 _BY_NAME: dict[tuple[str, str], Completed] = {
     ("run", "show"): Completed(_scenarios, path="file"),
     ("sweep run", "show"): Completed(_studies, path="file"),
-    ("xfrm", "policy"): Completed(_policies),
+    ("xfrm", "policy"): Completed(_spi_rules),
     ("run", "options"): Completed(_options),
     ("xfrm", "options"): Completed(_options),
     ("decap", "engine"): Completed(_engines),

@@ -16,10 +16,10 @@ from espsim.cli.kit import kit
 from espsim.cli.lesson import lesson
 from espsim.cli.man import man
 from espsim.cli.models import models
-from espsim.cli.policies import policies
 from espsim.cli.run import run as run_scenario
 from espsim.cli.samples import samples
 from espsim.cli.spi import spi
+from espsim.cli.spi_rules import spi_rules
 from espsim.cli.start import run
 from espsim.cli.sweep import sweep
 from espsim.cli.window import window
@@ -53,7 +53,7 @@ for _command in (
     demo,
     samples,
     run_scenario,
-    policies,
+    spi_rules,
     decap,
     encap,
     explain,

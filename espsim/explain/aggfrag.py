@@ -45,7 +45,7 @@ def payload_steps(payload: bytes, pieces: list[PayloadPiece] | None = None) -> l
     return [_header(payload, header), Step("data blocks", "RFC 9347 6.1.3", says, tuple(blocks))]
 
 
-def _header(payload: bytes, header: iptfs.Header) -> Step:
+def _header(payload: bytes, header: iptfs.IptfsHeader) -> Step:
     it = Bytes(payload)
     names = {iptfs.BASIC: "0, no congestion control", iptfs.CONGESTION: "1, congestion control"}
     fields = [

@@ -1,4 +1,5 @@
-"""One inbound packet as steps: each call of `InboundTrace` becomes a sentence, bytes, and commands that compute them again.
+"""One inbound packet as steps: each call of `InboundTrace` becomes a sentence, bytes, and commands that
+compute them again.
 
 The headers come first (`header_steps`), because a packet may be refused before ESP is looked at. Then come the
 reference path's steps as they run. `verdict_step` is the last. Plaintext is shown only if its ICV was right.

@@ -15,7 +15,7 @@ from espsim.core.numbers import PROTO_ESP
 from espsim.explain.facts import Top
 from espsim.sad.association import Direction
 from espsim.sad.entry import SadEntry
-from espsim.sad.longest import LongestLookup, rule_of
+from espsim.sad.longest import LongestLookup, match_of
 from espsim.sad.sad import Sad
 from espsim.sad.sent import before
 from espsim.sad.window import Window, nearest
@@ -73,7 +73,7 @@ class Known:
         """Whether the lookup finds an SA for a packet of its SPI by its addresses (longest match, or destination)."""
         if not self._longest:
             return entry.sa.dst == dst
-        rule = rule_of(entry.sa)
+        rule = match_of(entry.sa)
         return rule.dst in (None, dst) and rule.src in (None, src)
 
     def unusable(self, spi: int, dst: Address) -> Unused | None:

@@ -27,7 +27,7 @@ from espsim.sad.association import MODE_BY_NUMBER, Direction, Mode, SecurityAsso
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.linux import DEFAULT_KERNEL, KernelHang, choose
 from espsim.sad.sad import IPSEC_PROTO_ANY, Sad, of_protocol, own_selector
-from espsim.sad.spi import SpiPolicy
+from espsim.sad.spi import SpiRule
 
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
 
@@ -66,7 +66,7 @@ class Netns:
         *,
         options: Collection[str] = (),
         seed: int = 0,
-        policy: SpiPolicy | None = None,
+        policy: SpiRule | None = None,
     ) -> None:
         self.kernel, named = choose(kernel, options)
         self.options = frozenset(options)

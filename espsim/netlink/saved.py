@@ -47,7 +47,7 @@ _WINDOW = ("size", "esn", "top", "seen", "resume")
 def kernel_name(netns: Netns) -> str:
     """What `Netns` was made with: a kernel's name where its policy is that kernel's own, else the policy's."""
     kernel = netns.kernel
-    return kernel.name if kernel.policy == netns.sad.policy.name else netns.sad.policy.name
+    return kernel.name if kernel.rule == netns.sad.policy.name else netns.sad.policy.name
 
 
 # -- writing ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from espsim.offload.keys import FieldValues, PacketKey, of_packet, of_sa, words
 from espsim.offload.model import Model
 from espsim.offload.schema import Aux, Index, Lookup
 from espsim.sad.association import SecurityAssociation
-from espsim.sad.longest import Rule, longest_match
+from espsim.sad.longest import AddressMatch, longest_match
 
 _FIRST = "inbound.lookup.0"
 
@@ -261,7 +261,7 @@ class ExactTable(Table):
         self._free: list[int] = []
         self._next = 0
         self._by_key: dict[Signature, dict[FieldValues, list[int]]] = {}
-        self._by_spi: dict[int, dict[int, Rule]] = {}
+        self._by_spi: dict[int, dict[int, AddressMatch]] = {}
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The lowest free row; None: the table is full."""
@@ -306,7 +306,7 @@ class ExactTable(Table):
         self._by_key.setdefault(signature, {}).setdefault(values, []).append(place)
         if self.longest:
             sa, fields = row.entry.sa, signature[0]
-            rule = Rule(sa.dst if "dst" in fields else None, sa.src if "src" in fields else None)
+            rule = AddressMatch(sa.dst if "dst" in fields else None, sa.src if "src" in fields else None)
             self._by_spi.setdefault(sa.spi, {})[place] = rule
 
     def clear(self, place: int) -> Row | None:

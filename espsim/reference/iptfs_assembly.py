@@ -53,7 +53,7 @@ class Inner(NamedTuple):
 class TakenPayload:
     """What a payload came to: inner packets that are complete now, and what Linux counts, in its order."""
 
-    header: iptfs.Header | None
+    header: iptfs.IptfsHeader | None
     inners: list[Inner] = field(default_factory=list)
     errors: list[Verdict] = field(default_factory=list)
     pieces: list[PayloadPiece] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Assembly:
 
     # -- what began before --------------------------------------------------------------------------------------
 
-    def _continue(self, header: iptfs.Header, number: int, payload: bytes, taken: TakenPayload) -> int:
+    def _continue(self, header: iptfs.IptfsHeader, number: int, payload: bytes, taken: TakenPayload) -> int:
         """The rest of what began before; where the first block of this payload begins."""
         at, begun = header.length, self._begun
         after = min(at + header.block_offset, len(payload))

@@ -1,8 +1,8 @@
 """What the reference path tells of a packet while it runs: one call a step, with the values that the path goes on with.
 
-`InboundTrace` and `OutboundTrace` do nothing. A subclass overrides the calls that it wants (`espsim.explain` makes steps
-of them). A trace looks and never writes. It is handed SAs with their keys, so what it shows is its own responsibility: no key,
-and nothing of a packet whose ICV is wrong.
+`InboundTrace` and `OutboundTrace` do nothing. A subclass overrides the calls that it wants (`espsim.explain` makes
+steps of them). A trace looks and never writes. It is handed SAs with their keys, so what it shows is its own
+responsibility: no key, and nothing of a packet whose ICV is wrong.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import EspsimError, InputError, XfrmError
-from espsim.sad.spi import POLICIES, SpiPolicy
+from espsim.sad.spi import SPI_RULES, SpiRule
 
 OPTIONS = {
     "acquire-uapi": "messages to get and delete a state with SPI 0, by tuple or by sequence number (Antony Antony)",
@@ -35,7 +35,7 @@ class Kernel:
     """
 
     name: str
-    policy: str
+    rule: str
     texts: bool
     sa_dir: bool
     iptfs: bool = False
@@ -67,17 +67,17 @@ DEFAULT_KERNEL = "linux-6.12"
 NEWEST_KERNEL = "linux-7.3"
 
 
-def choose(name: str = DEFAULT_KERNEL, options: Collection[str] = ()) -> tuple[Kernel, SpiPolicy]:
-    """A kernel's name, or a policy's, as `--policy` takes it. InputError: no such name, no such option."""
+def choose(name: str = DEFAULT_KERNEL, options: Collection[str] = ()) -> tuple[Kernel, SpiRule]:
+    """A kernel's name, or an SPI rule's, as `--policy` takes it. InputError: no such name, no such option."""
     for option in options:
         if option not in OPTIONS:
             raise InputError(f"no option {shortened(option)!r}; there are {', '.join(OPTIONS)}")
     kernel = KERNELS.get(name)
     if kernel is not None:
         module = kernel.iptfs_module and "no-iptfs" not in options
-        return replace(kernel, iptfs_module=module), POLICIES[kernel.policy]()
-    if name not in POLICIES:
-        names = (*POLICIES, *KERNELS)
+        return replace(kernel, iptfs_module=module), SPI_RULES[kernel.rule]()
+    if name not in SPI_RULES:
+        names = (*SPI_RULES, *KERNELS)
         like = did_you_mean(name, names, f"there are {', '.join(names)}")
         raise InputError(f"no policy {shortened(name)!r}; {like}")
-    return KERNELS[DEFAULT_KERNEL], POLICIES[name]()
+    return KERNELS[DEFAULT_KERNEL], SPI_RULES[name]()

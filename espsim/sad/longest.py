@@ -18,7 +18,7 @@ from espsim.core.address import Address
 from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.index import StateIndex
-from espsim.sad.spi import Free, SpiPolicy, Triple
+from espsim.sad.spi import Free, SpiRule, Triple
 
 TRIPLE, LONGEST = "triple", "longest"
 """The words of `--lookup`: Linux's lookup, and RFC 4301's."""
@@ -26,14 +26,14 @@ TRIPLE, LONGEST = "triple", "longest"
 _T = TypeVar("_T")
 
 
-class Rule(NamedTuple):
+class AddressMatch(NamedTuple):
     """What a packet with the SPI must have besides. None: it is not looked at."""
 
     dst: Address | None = None
     src: Address | None = None
 
 
-def longest_match(rules: Iterable[tuple[Rule, _T]], src: Address, dst: Address) -> list[_T]:
+def longest_match(rules: Iterable[tuple[AddressMatch, _T]], src: Address, dst: Address) -> list[_T]:
     """What the longest matching rule names, in the order given; of equally long ones all."""
     best: list[_T] = []
     longest = -1
@@ -48,11 +48,11 @@ def longest_match(rules: Iterable[tuple[Rule, _T]], src: Address, dst: Address) 
     return best
 
 
-def rule_of(sa: SecurityAssociation) -> Rule:
+def match_of(sa: SecurityAssociation) -> AddressMatch:
     """The rule of an SA in a SAD: a group's has its destination, and its source where one is stated."""
     if not is_group(sa.dst):
-        return Rule()
-    return Rule(sa.dst, sa.src if any(sa.src) else None)
+        return AddressMatch()
+    return AddressMatch(sa.dst, sa.src if any(sa.src) else None)
 
 
 def is_group(address: Address) -> bool:
@@ -60,10 +60,10 @@ def is_group(address: Address) -> bool:
     return address[0] >> 4 == 0xE if len(address) == 4 else address[:1] == b"\xff"
 
 
-class LongestLookup(SpiPolicy):
+class LongestLookup(SpiRule):
     """A policy whose inbound packets are looked up by longest match. It gives and refuses SPIs as before."""
 
-    def __init__(self, policy: SpiPolicy) -> None:
+    def __init__(self, policy: SpiRule) -> None:
         self._policy = policy
         self.name = policy.name
         self.summary, self.effect, self.by, self.where = policy.summary, policy.effect, policy.by, policy.where
@@ -89,5 +89,5 @@ class LongestLookup(SpiPolicy):
         """The longest match among the states of the SPI and protocol whose mark fits; of equal rules the newest."""
         daddr, spi, proto = triple
         states = [e for e in index.with_spi(spi) if e.sa.proto == proto and e.sa.mark.matches(mark)]
-        found = longest_match(((rule_of(entry.sa), entry) for entry in states), saddr, daddr)
+        found = longest_match(((match_of(entry.sa), entry) for entry in states), saddr, daddr)
         return found[-1] if found else None

@@ -29,7 +29,7 @@ from espsim.sad.index import StateIndex, daddr_key
 from espsim.sad.ipcomp import join_tunnel
 from espsim.sad.lifetime import hard_limit_reached, soft_limit_reached
 from espsim.sad.linux import DEFAULT_KERNEL, KERNELS, Kernel, KernelHang
-from espsim.sad.spi import DEFAULT_POLICY, POLICIES, SpiPolicy
+from espsim.sad.spi import DEFAULT_SPI_RULE, SPI_RULES, SpiRule
 from espsim.sad.window import Window, make_window
 
 NO_SPI = "No SPI available in the requested range"
@@ -49,7 +49,7 @@ class Sad:
 
     def __init__(
         self,
-        policy: SpiPolicy | None = None,
+        policy: SpiRule | None = None,
         rng: random.Random | None = None,
         *,
         kernel: Kernel = KERNELS[DEFAULT_KERNEL],
@@ -58,7 +58,7 @@ class Sad:
         hashed: bool = False,
     ) -> None:
         self.index = StateIndex(port_key=port_key, hashed=hashed)
-        self.policy = policy or POLICIES[DEFAULT_POLICY]()
+        self.policy = policy or SPI_RULES[DEFAULT_SPI_RULE]()
         self.kernel = kernel
         self.strict_windows = strict_windows
         self.listener: Listener | None = None

@@ -25,7 +25,7 @@ Triple = tuple[Address, int, int]
 """(destination, SPI, protocol) of a packet."""
 
 
-class SpiPolicy(abc.ABC):
+class SpiRule(abc.ABC):
     """What every policy does unless it says otherwise: Linux's NEWSA, input lookup and draws.
 
     `name` is what `--policy` takes, `summary` one line for people, `effect` a second one with what follows from it;
@@ -75,7 +75,7 @@ class SpiPolicy(abc.ABC):
         return None
 
 
-class Rfc2401(SpiPolicy):
+class Rfc2401(SpiRule):
     """RFC 2401's triple: Linux before 94f39804d891 (xfrm_state_lookup), and what Android relies on."""
 
     name = "rfc2401"
@@ -91,7 +91,7 @@ class Rfc2401(SpiPolicy):
         return index.locate(entry.sa, spi, entry.af) is not None
 
 
-class Rfc4301(SpiPolicy):
+class Rfc4301(SpiRule):
     """RFC 4301's SPI alone (with the protocol): Linux since 94f39804d891 (xfrm_state_lookup_spi_proto)."""
 
     name = "rfc4301"
@@ -116,7 +116,7 @@ class Rfc4301Spi0(Rfc4301):
     hands_out_zero = True
 
 
-class SaDir(SpiPolicy):
+class SaDir(SpiRule):
     """The opt-in proposed on netdev by Nathan Harold: a request with dir in wants RFC 4301, any other has RFC 2401.
 
     Open in the thread: do states without a direction count against dir in? `undirected_count` False (the default)
@@ -141,7 +141,7 @@ class SaDir(SpiPolicy):
         return any(e.sa.proto == entry.sa.proto and e.sa.dir in counted for e in index.with_spi(spi))
 
 
-class Split(SpiPolicy):
+class Split(SpiRule):
     """Tobias Brunner's separate tables: inbound states by (SPI, protocol), outbound states by the triple.
 
     Open in the thread: what a request without a direction means. ALLOCSPI is for inbound SPIs that the kernel owns,
@@ -208,7 +208,7 @@ class Full4301(Rfc4301):
         return next((e for e in reversed(found) if e.sa.mark.matches(mark)), None)
 
 
-class FreeBsd(SpiPolicy):
+class FreeBsd(SpiRule):
     """FreeBSD 12 and later (sys/netipsec/key.c): one name space of SPIs for all protocols, NEWSA included."""
 
     name = "freebsd"
@@ -273,7 +273,7 @@ def _another_inbound(index: StateIndex, sa: SecurityAssociation, replaced: SadEn
     )
 
 
-POLICIES: dict[str, Callable[[], SpiPolicy]] = {
+SPI_RULES: dict[str, Callable[[], SpiRule]] = {
     p.name: p for p in (Rfc2401, Rfc4301, Rfc4301Spi0, SaDir, Split, Full4301, FreeBsd, OpenBsd)
 }
-DEFAULT_POLICY = "rfc4301"
+DEFAULT_SPI_RULE = "rfc4301"

@@ -14,7 +14,7 @@ from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.offload.locate import KeyPlace, locate, nearest
 from espsim.sad.linux import KERNELS, OPTIONS
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.text.parse import parse_sa_line
 from espsim.xfrm.requests import check_request
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from espsim.scenario.schema import Scenario
 
 Path = tuple[str | int, ...]
-_RULES = (*POLICIES, *KERNELS)
+_RULES = (*SPI_RULES, *KERNELS)
 
 
 def faults(scenario: Scenario, text: str) -> Iterator[tuple[int, str]]:

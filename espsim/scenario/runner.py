@@ -33,7 +33,7 @@ from espsim.sad.entry import SadEntry
 from espsim.sad.linux import DEFAULT_KERNEL, KernelHang
 from espsim.sad.longest import LONGEST, TRIPLE, LongestLookup
 from espsim.sad.sad import Sad
-from espsim.sad.spi import SpiPolicy
+from espsim.sad.spi import SpiRule
 from espsim.scenario.ask import ask
 from espsim.scenario.cell import SOFTWARE, Cell, StepResult
 from espsim.scenario.facts import NOBODY, Arrived, Facts, LocalHost, RequestFact, request_text, why_refused
@@ -279,7 +279,7 @@ def _arrived(got: Mapping[str, Any]) -> str:
 def run_cell(
     scenario: Scenario,
     groups: Mapping[str, Sequence[SecurityAssociation]],
-    policy: SpiPolicy | str,
+    policy: SpiRule | str,
     *,
     model: Model | None = None,
     assume: Mapping[str, object] | None = None,

@@ -16,7 +16,7 @@ from espsim.reference.outer import Arrival
 from espsim.reference.trace import InboundTrace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
-from espsim.sad.spi import DEFAULT_POLICY, POLICIES
+from espsim.sad.spi import DEFAULT_SPI_RULE, SPI_RULES
 from espsim.scenario.cell import SOFTWARE, Cell
 from espsim.scenario.runner import run_cell
 from espsim.scenario.schema import load_scenario
@@ -133,7 +133,7 @@ def duplicate_spi_rows() -> list[StoryRow]:
     """The software lookup alone, then one model of each kind."""
     scenario, where, _text = load_scenario(SCENARIO)
     groups = expand(scenario, where)
-    policy = POLICIES[DEFAULT_POLICY]
+    policy = SPI_RULES[DEFAULT_SPI_RULE]
     models = [None, *(load_model(name) for name in CAST)]
     return [_row(run_cell(scenario, groups, policy(), model=model)) for model in models]
 

@@ -16,7 +16,7 @@ than the payload where an inner packet that began before goes on past its end.
 >>> emit(468).hex()
 '000001d4'
 >>> parse(bytes.fromhex("000001d4"))
-Header(sub_type=0, flags=0, block_offset=468, length=4)
+IptfsHeader(sub_type=0, flags=0, block_offset=468, length=4)
 
 Does not put inner packets together (reference/iptfs_assembly.py) or read the fields of congestion control.
 """
@@ -42,7 +42,7 @@ _HEADER = struct.Struct("!BBH")
 _V4_LENGTH_END = 4
 
 
-class Header(NamedTuple):
+class IptfsHeader(NamedTuple):
     """The header. `length`: its bytes. `flags`: the byte after the sub-type, of which RFC 9347 defines P and E."""
 
     sub_type: int
@@ -51,13 +51,13 @@ class Header(NamedTuple):
     length: int
 
 
-def parse(payload: bytes) -> Header | None:
+def parse(payload: bytes) -> IptfsHeader | None:
     """The header of a payload; None: it is cut short. A header of an unknown sub-type has 4 bytes."""
     if len(payload) < HEADER_LENGTH:
         return None
     sub_type, flags, block_offset = _HEADER.unpack_from(payload)
     size = length(payload)
-    return Header(sub_type, flags, block_offset, size) if len(payload) >= size else None
+    return IptfsHeader(sub_type, flags, block_offset, size) if len(payload) >= size else None
 
 
 def emit(block_offset: int, sub_type: int = BASIC, flags: int = 0) -> bytes:

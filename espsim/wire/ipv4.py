@@ -42,7 +42,7 @@ FRAGMENT_MASK = MF | OFFSET_MASK
 _HEADER = struct.Struct("!BBHHHBBH4s4s")
 
 
-class Header(NamedTuple):
+class Ipv4Header(NamedTuple):
     """The header. `flags`: the 16 bits of flags and fragment offset; `length`: its bytes, options included."""
 
     tos: int
@@ -56,12 +56,12 @@ class Header(NamedTuple):
     length: int
 
 
-def parse(packet: bytes) -> Header | None:
+def parse(packet: bytes) -> Ipv4Header | None:
     """The header of a packet; None: it is cut short, or it states fewer than 20 bytes for itself."""
     if len(packet) < HEADER_LENGTH or length(packet) < HEADER_LENGTH:
         return None
     _, tos, total, ident, flags, ttl, proto, _, src, dst = _HEADER.unpack_from(packet)
-    return Header(tos, total, ident, flags, ttl, proto, src, dst, length(packet))
+    return Ipv4Header(tos, total, ident, flags, ttl, proto, src, dst, length(packet))
 
 
 def emit(

@@ -38,7 +38,7 @@ SRC, DST = slice(8, 24), slice(24, 40)
 _HEADER = struct.Struct("!IHBB16s16s")
 
 
-class Header(NamedTuple):
+class Ipv6Header(NamedTuple):
     """The header, without extension headers."""
 
     traffic_class: int
@@ -50,12 +50,12 @@ class Header(NamedTuple):
     dst: Address
 
 
-def parse(packet: bytes) -> Header | None:
+def parse(packet: bytes) -> Ipv6Header | None:
     """The header of a packet; None: it is cut short."""
     if len(packet) < HEADER_LENGTH:
         return None
     first, payload_length, next_header, hops, src, dst = _HEADER.unpack_from(packet)
-    return Header(first >> 20 & 0xFF, first & 0xFFFFF, payload_length, next_header, hops, src, dst)
+    return Ipv6Header(first >> 20 & 0xFF, first & 0xFFFFF, payload_length, next_header, hops, src, dst)
 
 
 def emit(

@@ -6,7 +6,7 @@
 >>> emit(50, 1448, more=True, ident=7).hex(" ", 4)
 '320005a9 00000007'
 >>> parse(bytes.fromhex("320005a9 00000007"))
-Header(next_header=50, offset=1448, more=True, ident=7)
+FragmentHeader(next_header=50, offset=1448, more=True, ident=7)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _HEADER = struct.Struct("!BBHI")
 _OFFSET_MASK, _MORE = 0xFFF8, 1
 
 
-class Header(NamedTuple):
+class FragmentHeader(NamedTuple):
     """The header. `offset`: bytes before this fragment's in the datagram, a multiple of 8; `more`: others follow it."""
 
     next_header: int
@@ -30,10 +30,10 @@ class Header(NamedTuple):
     ident: int
 
 
-def parse(data: bytes, at: int = 0) -> Header:
+def parse(data: bytes, at: int = 0) -> FragmentHeader:
     """The header at an offset; at least 8 bytes must be there."""
     next_header, _reserved, field, ident = _HEADER.unpack_from(data, at)
-    return Header(next_header, field & _OFFSET_MASK, bool(field & _MORE), ident)
+    return FragmentHeader(next_header, field & _OFFSET_MASK, bool(field & _MORE), ident)
 
 
 def emit(next_header: int, offset: int, *, more: bool, ident: int) -> bytes:

@@ -15,7 +15,7 @@ The length counts its own two bytes.
 >>> emit(4500, 31002, seq=1, ack=2, flags=ACK, window=64).hex(" ", 4)
 '1194791a 00000001 00000002 50100040 00000000'
 >>> parse(bytes.fromhex("1194791a 00000001 00000002 50100040 00000000"))
-Header(sport=4500, dport=31002, seq=1, ack=2, flags=16, length=20)
+TcpHeader(sport=4500, dport=31002, seq=1, ack=2, flags=16, length=20)
 
 Does not put segments in order (io/tcp.py), check TCP's checksum, or read options.
 """
@@ -43,7 +43,7 @@ SYN, RST, ACK = 0x02, 0x04, 0x10
 _HEADER = struct.Struct("!HHIIBBHHH")
 
 
-class Header(NamedTuple):
+class TcpHeader(NamedTuple):
     """The header. `length`: its bytes, options included."""
 
     sport: int
@@ -72,10 +72,10 @@ class Segment(NamedTuple):
     at: int
 
 
-def parse(data: bytes, at: int = 0) -> Header:
+def parse(data: bytes, at: int = 0) -> TcpHeader:
     """The header at an offset; at least 20 bytes must be there."""
     sport, dport, seq, ack, _, flags, *_ = _HEADER.unpack_from(data, at)
-    return Header(sport, dport, seq, ack, flags, length(data, at))
+    return TcpHeader(sport, dport, seq, ack, flags, length(data, at))
 
 
 def emit(sport: int, dport: int, *, seq: int, ack: int, flags: int, window: int) -> bytes:

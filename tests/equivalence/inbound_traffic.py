@@ -25,7 +25,7 @@ from espsim.sad.association import (
 )
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from tests.equivalence.any_traffic import LATE_LIMITS
 from tests.support import Peer, extension, fragment_header, ipv4, ipv6, suites, udp
 
@@ -126,7 +126,7 @@ LASTING = sas(limits=LATE_LIMITS).filter(lambda chosen: chosen[0].keys is not No
 
 def make(chosen: list[tuple[SecurityAssociation, bool]], policy: str = "rfc4301", port_key: bool = False) -> Sad:
     """The same SAD every time; a second SA of a triple is left out."""
-    sad = Sad(POLICIES[policy](), random.Random(1), port_key=port_key)
+    sad = Sad(SPI_RULES[policy](), random.Random(1), port_key=port_key)
     for sa, keep in chosen:
         if (
             sad.lookup(sa.dst, sa.spi, sa.proto, sa.mark.value & sa.mark.mask, sa.encap.dport if sa.encap else None)

@@ -23,7 +23,7 @@ from espsim.reference.inbound import Inbound
 from espsim.sad.association import Direction, Limits, Mode, ReplayState, SecurityAssociation
 from espsim.sad.longest import LONGEST, LongestLookup
 from espsim.sad.sad import Sad
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from tests.equivalence import own_traffic
 from tests.equivalence.inbound_traffic import (
     DATA,
@@ -132,7 +132,7 @@ def test_equal_for_one_sa_and_all_of_its_packets(one, arrivals, cut):
     both(lambda: make([(sa, one[1])]), packets, times, cut=cut)
 
 
-@pytest.mark.parametrize(("policy", "port_key"), [*product(POLICIES, [False]), ("rfc4301", True)])
+@pytest.mark.parametrize(("policy", "port_key"), [*product(SPI_RULES, [False]), ("rfc4301", True)])
 @settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
 @given(st.lists(sas(), min_size=1, max_size=6), RUNS, st.sampled_from(CUTS))
 def test_equal_under_every_policy(policy, port_key, chosen, arrivals, cut):
@@ -159,7 +159,7 @@ def test_equal_for_any_traffic_of_the_host_itself(engine, chosen, arrivals, cut,
     both(lambda: make(chosen), packets, times, **options)
 
 
-@pytest.mark.parametrize("policy", [*POLICIES, LONGEST])
+@pytest.mark.parametrize("policy", [*SPI_RULES, LONGEST])
 @settings(deadline=None, max_examples=5 if UNJITTED else examples(8))
 @given(own_traffic.WAYS, own_traffic.RUNS, st.sampled_from(CUTS))
 def test_equal_for_own_traffic_under_every_policy(policy, chosen, arrivals, cut):

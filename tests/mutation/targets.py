@@ -46,7 +46,7 @@ TARGETS = (
     ),
     Target(
         "SPI rules", "espsim/sad/spi.py",
-        ("SpiPolicy", "Rfc2401", "Rfc4301", "SaDir", "Split", "Full4301", "FreeBsd", "OpenBsd", "_another_inbound"),
+        ("SpiRule", "Rfc2401", "Rfc4301", "SaDir", "Split", "Full4301", "FreeBsd", "OpenBsd", "_another_inbound"),
         (_SAD + "test_spi_rules.py", _SAD + "test_allocspi.py"),
     ),
     Target(

@@ -42,7 +42,7 @@ from espsim.core.inputs import STANDARD
 from espsim.core.toml import parse_toml, read_text
 from espsim.offload.locate import KeyPlace, Path, clean_path, locate, nearest
 from espsim.offload.model import shipped_models
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 
 MOST_VALUES = 1_000_000
 """The most values of one axis."""
@@ -214,7 +214,7 @@ def _listed(name: str, given: AxisValues) -> list[Value]:
     )
     if values == ["*"] and name == "model":
         return [*shipped_models()]
-    return [*POLICIES] if values == ["*"] and name == "policy" else values
+    return [*SPI_RULES] if values == ["*"] and name == "policy" else values
 
 
 # -- what is wrong with it --------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from espsim.sad.entry import SadEntry, SaStats, State
 from espsim.sad.index import daddr_key
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
-from espsim.sad.spi import SpiPolicy
+from espsim.sad.spi import SpiRule
 from espsim.sad.window import RingWindow, Window
 from espsim.wire.udp import PORT_NAT_T
 
@@ -127,7 +127,7 @@ class InboundColumns:
             *_selectors(entries),
             entries,
             {e.sa_index: row for row, e in enumerate(entries)},
-            None if type(sad.policy).input is SpiPolicy.input else sad,
+            None if type(sad.policy).input is SpiRule.input else sad,
             any_mark,
             own=own,
         )

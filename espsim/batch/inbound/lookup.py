@@ -191,7 +191,7 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
 def lookup(batch: InboundBatch, columns: InboundColumns) -> None:
     """RFC 4303 3.4.2, and xfrm_input's checks of the SA found. ONE_BY_ONE where the reference path has that SA."""
     if columns.asked is not None:
-        _by_policy(batch, columns, columns.asked)
+        _by_rule(batch, columns, columns.asked)
     else:
         triple(
             batch.verdict, batch.family, batch.proto, batch.spi, batch.daddr, batch.mark, batch.dport,
@@ -204,7 +204,7 @@ def lookup(batch: InboundBatch, columns: InboundColumns) -> None:
 STAGE = Stage("lookup", lookup, frozenset({"sa_index"}))
 
 
-def _by_policy(batch: InboundBatch, columns: InboundColumns, sad: Sad) -> None:
+def _by_rule(batch: InboundBatch, columns: InboundColumns, sad: Sad) -> None:
     """An SPI policy with a lookup of its own finds the SA of each row."""
     batch.sa_index[:] = -1
     for row in np.flatnonzero(batch.verdict == 0).tolist():

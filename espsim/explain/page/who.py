@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espsim.netlink.netns import Netns
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import BatchLine, split_words
 
@@ -72,7 +72,7 @@ def who_may(spi: int | None) -> dict[str, Any]:
     text = f"0x{spi or _DEFAULT:08x}"
     return {
         "spi": text,
-        "policies": [{"name": name, "summary": POLICIES[name]().summary} for name in POLICIES],
+        "policies": [{"name": name, "summary": SPI_RULES[name]().summary} for name in SPI_RULES],
         "questions": [
             {"asks": question.asks, "dir": said, **_ask(question, text, said)}
             for said in (False, True)
@@ -88,7 +88,7 @@ def _ask(question: _Question, spi: str, said: bool) -> dict[str, Any]:
         for number, text in enumerate((question.there, question.wants), 1)
     ]
     answers = []
-    for name in POLICIES:
+    for name in SPI_RULES:
         batch = Batch(Netns(name))
         outcomes = [batch.run(line) for line in lines]
         refused = next((n for n, outcome in enumerate(outcomes) if not outcome.ok), None)

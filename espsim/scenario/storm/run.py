@@ -30,7 +30,7 @@ from espsim.offload.model import Model
 from espsim.sad.association import ANY, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.linux import DEFAULT_KERNEL
-from espsim.sad.spi import SpiPolicy
+from espsim.sad.spi import SpiRule
 from espsim.scenario.storm.hosts import DEFAULT, Nodes, StormHost
 from espsim.scenario.storm.schedule import Schedule, schedule
 from espsim.scenario.storm.spec import MOST_PACKETS, STEPS, Storm
@@ -252,7 +252,7 @@ def _counter(received: Received[SadEntry]) -> str:
 
 def run_storm(
     storm: Storm,
-    policy: SpiPolicy | str,
+    policy: SpiRule | str,
     *,
     like: SecurityAssociation | None = None,
     model: Model | None = None,

@@ -16,7 +16,7 @@ from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.sad.association import Direction, Mark, Mode
 from espsim.sad.entry import State
 from espsim.sad.sad import Sad
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from tests.support import gcm_sa
 
 A = parse_address
@@ -27,7 +27,7 @@ COMP = (errno.EINVAL, "IPCOMP SPI must be <= 65535")
 
 
 def make(policy="rfc4301", seed=1):
-    return Sad(POLICIES[policy](), random.Random(seed))
+    return Sad(SPI_RULES[policy](), random.Random(seed))
 
 
 @pytest.fixture(params=["rfc2401", "rfc4301"])

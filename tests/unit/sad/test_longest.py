@@ -12,7 +12,7 @@ from espsim.cli.main import main
 from espsim.io.capture import CaptureWriter
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import load_model
-from espsim.sad.longest import Rule, is_group, longest_match, rule_of
+from espsim.sad.longest import AddressMatch, is_group, longest_match, match_of
 from espsim.scenario.matrix import run_named
 from espsim.text.parse import parse_sa_line
 from tests.examples import examples
@@ -20,7 +20,7 @@ from tests.examples import examples
 ANY = "0.0.0.0"  # noqa: S104 - an address of an SA, not of a socket
 A, B, C = (bytes((192, 0, 2, n)) for n in (1, 2, 3))
 ADDRESSES = st.sampled_from([A, B, C])
-RULES = st.builds(Rule, st.none() | ADDRESSES, st.none() | ADDRESSES)
+RULES = st.builds(AddressMatch, st.none() | ADDRESSES, st.none() | ADDRESSES)
 
 
 def plainly(rules, src, dst):
@@ -41,9 +41,9 @@ def test_a_group_states_its_destination_and_perhaps_its_source():
     unicast = parse_sa_line(line.format("198.51.100.1", "192.0.2.1"))
     group = parse_sa_line(line.format(ANY, "232.1.1.1"))
     single = parse_sa_line(line.format("2001:db8::1", "ff3e::1"))
-    assert rule_of(unicast) == Rule()
-    assert rule_of(group) == Rule(group.dst)
-    assert rule_of(single) == Rule(single.dst, single.src)
+    assert match_of(unicast) == AddressMatch()
+    assert match_of(group) == AddressMatch(group.dst)
+    assert match_of(single) == AddressMatch(single.dst, single.src)
     assert not is_group(bytes((223, 255, 255, 255)))
     assert is_group(bytes((239, 0, 0, 1)))
 
@@ -57,7 +57,7 @@ def test_a_group_states_its_destination_and_perhaps_its_source():
 def test_dpdks_library_looks_so_too(sas, src, dst):
     """An SA goes under the longest rule whose addresses it has; an equal rule takes the place of the one before."""
     device = Device(load_model("sw-dpdk-sad"), {"inbound.lookup.0.capacity": "memory"})
-    rules: dict[Rule, int] = {}
+    rules: dict[AddressMatch, int] = {}
     for n, (with_src, with_dst, sa_src, sa_dst) in enumerate(sas):
         with_src = with_src and with_dst  # noqa: PLW2901 - there is no rule of a source alone
         line = (
@@ -66,7 +66,7 @@ def test_dpdks_library_looks_so_too(sas, src, dst):
             f" aead rfc4106(gcm(aes)) 0x{'11' * 20} 128"
         )
         assert device.add(n, parse_sa_line(line)).errno is None
-        rules[Rule(sa_dst if with_dst else None, sa_src if with_src else None)] = n
+        rules[AddressMatch(sa_dst if with_dst else None, sa_src if with_src else None)] = n
     found = longest_match(rules.items(), src, dst)
     assert device.lookup(PacketKey(src, dst, 0x100)).sa_index == (found[0] if found else -1)
 

@@ -13,7 +13,7 @@ from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, Selecto
 from espsim.sad.association import SecurityAssociation as Sa
 from espsim.sad.entry import State
 from espsim.sad.sad import Sad
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from tests.support import gcm_sa
 
 A = parse_address
@@ -22,7 +22,7 @@ LOCAL, OTHER, PEER = "192.0.2.2", "192.0.2.3", "192.0.2.1"
 
 @pytest.fixture(params=["rfc2401", "rfc4301"])
 def sad(request):
-    return Sad(POLICIES[request.param]())
+    return Sad(SPI_RULES[request.param]())
 
 
 def refused(call, *args, **options):

@@ -14,7 +14,7 @@ from espsim.core.numbers import PROTO_AH, PROTO_ESP
 from espsim.sad.association import Direction, Encap, Mark, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.index import StateIndex
-from espsim.sad.spi import POLICIES, FreeBsd, Full4301, OpenBsd, Rfc2401, Rfc4301, Rfc4301Spi0, SaDir, Split
+from espsim.sad.spi import SPI_RULES, FreeBsd, Full4301, OpenBsd, Rfc2401, Rfc4301, Rfc4301Spi0, SaDir, Split
 from espsim.sad.window import Window
 from tests.support import gcm_sa
 
@@ -237,4 +237,4 @@ def test_openbsd_draws_a_hundred_times_from_256_on_and_never_the_top():
 
 
 def test_every_rule_is_here():
-    assert {type(rule) for rule in RULES.values()} == {type(make()) for make in POLICIES.values()}
+    assert {type(rule) for rule in RULES.values()} == {type(make()) for make in SPI_RULES.values()}

@@ -15,7 +15,7 @@ from espsim.core.errors import XfrmError
 from espsim.core.numbers import PROTO_AH, PROTO_COMP, PROTO_ESP
 from espsim.sad.association import Direction, Encap, Mark, Mode
 from espsim.sad.sad import Sad
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from tests.support import gcm_sa
 
 A = parse_address
@@ -147,7 +147,7 @@ SCENARIOS = {
 @pytest.mark.parametrize("name", list(SCENARIOS))
 def test_scenario(name, policy):
     requests, answers, leftovers = SCENARIOS[name]
-    sad = Sad(POLICIES[policy](), random.Random(1))
+    sad = Sad(SPI_RULES[policy](), random.Random(1))
     assert [request(sad) for request in requests] == answers[policy]
     assert sum(not entry.sa.spi for entry in sad) == leftovers[policy]
 
@@ -218,7 +218,7 @@ def dump(sad: Sad) -> str:
 @pytest.mark.parametrize(("column", "policy"), [(0, "rfc2401"), (1, "rfc4301")])
 @pytest.mark.parametrize("name", list(ROWS))
 def test_rows_of_real_kernels(name, column, policy):
-    sad = Sad(POLICIES[policy](), random.Random(1))
+    sad = Sad(SPI_RULES[policy](), random.Random(1))
     src = "192.0.2.9" if name == "dup_five_addresses" else "10.0.0.1"
     for row in ROWS[name]:
         if row[0] == D:

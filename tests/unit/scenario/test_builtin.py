@@ -70,14 +70,14 @@ sa = "x"
 min = 0x100
 max = 0x103
 """.replace("{k}", "11" * 20)
-    from espsim.sad.spi import POLICIES
+    from espsim.sad.spi import SPI_RULES
     from espsim.scenario.runner import run_cell
     from espsim.scenario.traffic import expand
 
     scenario = parse_scenario(text, "draw")
     groups = expand(scenario, "draw")
-    got = {s: run_cell(scenario, groups, POLICIES["rfc4301"](), seed=s).steps[0].got["result"] for s in range(40)}
-    assert got == {s: run_cell(scenario, groups, POLICIES["rfc4301"](), seed=s).steps[0].got["result"] for s in got}
+    got = {s: run_cell(scenario, groups, SPI_RULES["rfc4301"](), seed=s).steps[0].got["result"] for s in range(40)}
+    assert got == {s: run_cell(scenario, groups, SPI_RULES["rfc4301"](), seed=s).steps[0].got["result"] for s in got}
     assert len({tuple(sorted(g.items())) for g in got.values()}) > 1  # with replacement some draws fail
 
 

@@ -221,10 +221,10 @@ class TestScenarioFiles:
 
 def test_policies():
     from espsim.sad.linux import KERNELS
-    from espsim.sad.spi import POLICIES
+    from espsim.sad.spi import SPI_RULES
 
     report = json.loads(CliRunner().invoke(main, ["policies", "--json"], catch_exceptions=False).stdout)
-    assert [rule["name"] for rule in report["policies"]] == list(POLICIES)
+    assert [rule["name"] for rule in report["policies"]] == list(SPI_RULES)
     assert all(rule[key] for rule in report["policies"] for key in ("refuses_by", "effect", "proposed_by", "where"))
     assert {kernel["name"] for kernel in report["kernels"]} == set(KERNELS)
     text = CliRunner().invoke(main, ["policies", "--width", "72"], catch_exceptions=False).output

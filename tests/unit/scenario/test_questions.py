@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from espsim.analysis.occupancy import shared_across
 from espsim.cli.main import main
 from espsim.core.errors import InputError
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.scenario import android_marvell, default_rule
 from espsim.scenario.facts import RequestFact
 
@@ -31,7 +31,7 @@ def by_topic(cells, odds=(), intended=()):
 
 class TestAndroidAndMarvell:
     def test_every_policy_on_every_model_with_and_without_direction(self, both):
-        assert len(both) == len(POLICIES) * 11 * 2
+        assert len(both) == len(SPI_RULES) * 11 * 2
         assert {cell.variant for cell in both} == {"no dir", "dir"}
 
     @pytest.mark.parametrize(

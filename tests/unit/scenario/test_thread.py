@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from espsim.cli.main import main
 from espsim.sad.linux import KERNELS
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.scenario.matrix import run_scenario
 from espsim.scenario.outcome import short_result
 from espsim.scenario.schema import builtin_names, load_scenario, parse_scenario, thread_names
@@ -40,13 +40,13 @@ def test_every_scenario_of_the_thread_is_there():
 @pytest.mark.parametrize("name", IDS)
 def test_every_policy_and_kernel_answers_as_expected(name):
     scenario, where, _text = load_scenario(name)
-    assert set(scenario.policies) == (set(KERNELS) - {"linux-6.1.192"} if name in OF_KERNELS else set(POLICIES))
+    assert set(scenario.policies) == (set(KERNELS) - {"linux-6.1.192"} if name in OF_KERNELS else set(SPI_RULES))
     assert scenario.source != "the user's own"
-    cells = run_scenario(scenario, where, [*POLICIES, *KERNELS])
-    assert len(cells) == len(scenario.variants) * (len(POLICIES) + len(KERNELS))
+    cells = run_scenario(scenario, where, [*SPI_RULES, *KERNELS])
+    assert len(cells) == len(scenario.variants) * (len(SPI_RULES) + len(KERNELS))
     assert [(c.variant, c.policy, c.expected, c.outcome) for c in cells if not c.ok] == []
     named = {key for variant in scenario.variants for key in variant.expect}
-    assert named <= {*POLICIES, *KERNELS}
+    assert named <= {*SPI_RULES, *KERNELS}
     # Choices are explained: a column of the thread's own table without an expectation has a word about it.
     for variant in scenario.variants:
         if not {"sa-dir", "split"} <= set(variant.expect):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from espsim.netlink.netns import Netns
 from espsim.sad.linux import KERNELS
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from espsim.xfrm.fuzz.as_ip import as_ip
@@ -28,7 +28,7 @@ from espsim.xfrm.requests import run_requests
 from tests.command import espsim, espsim_text
 from tests.examples import examples
 
-OTHERS = [policy for policy in POLICIES if policy != "rfc2401"]
+OTHERS = [policy for policy in SPI_RULES if policy != "rfc2401"]
 
 
 def tries(count: int) -> Callable[[], bool]:
@@ -267,7 +267,7 @@ def test_without_fuzz_a_file_is_wanted_as_before():
 
 def test_every_pair_of_kernels_ends():
     """None hangs or raises, the one that can hang among them."""
-    names = [*POLICIES, *KERNELS]
+    names = [*SPI_RULES, *KERNELS]
     for n, name in enumerate(names):
         found(name, names[n - 1], seed=n, most=30)
 

@@ -24,9 +24,9 @@ from espsim.analysis.sweep.questions.kind import (
     QuestionKind,
     TaskResult,
     number,
-    policy,
     range_of,
     spi_range,
+    spi_rule,
     whole,
 )
 from espsim.core.errors import InputError, XfrmError
@@ -37,17 +37,17 @@ from espsim.sad.association import Direction, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.index import StateIndex
 from espsim.sad.sad import Sad
-from espsim.sad.spi import Free, SpiPolicy
+from espsim.sad.spi import Free, SpiRule
 
 OWN, PEER = bytes((10, 0, 0, 1)), bytes((10, 9, 0, 1))
 _MOST = 1 << 20
 _ONE_BUCKET = frozenset({"rfc2401", "openbsd", "freebsd"})
 
 
-class _Counted(SpiPolicy):
+class _Counted(SpiRule):
     """An SPI rule whose draws are counted: the `free` and `taken_` SPIs that it tried since the last `reset`."""
 
-    def __init__(self, inner: SpiPolicy) -> None:
+    def __init__(self, inner: SpiRule) -> None:
         self._inner = inner
         self.name, self.hands_out_zero = inner.name, inner.hands_out_zero
         self.drawn_zero_ends, self.names_the_taken = inner.drawn_zero_ends, inner.names_the_taken
@@ -123,7 +123,7 @@ def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
 
 KIND = QuestionKind(
     "allocspi", "tries and cost of ALLOCSPI as the SAD fills", {
-        "policy": Axis("an SPI policy, or a kernel", policy),
+        "policy": Axis("an SPI policy, or a kernel", spi_rule),
         "fill": Axis("states, as a share of the range's SPIs", number(0, 64)),
         "range": Axis("SPIs that are asked for, MIN-MAX", spi_range, "0x1000-0x13ff"),
         "asks": Axis("requests", whole(1, 1_000_000), 64),

@@ -37,7 +37,7 @@ from espsim.netlink.netns import Netns
 from espsim.netlink.request import SpiRequest
 from espsim.offload.device import Device
 from espsim.sad.association import Direction, SecurityAssociation
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.text.survey import SaTemplate, Survey
 
 NO_INBOUND = "takes no inbound SA"
@@ -67,7 +67,7 @@ def run(params: Params, seed: int, given: Given) -> TaskResult:
 
 def draw_spis(allocator: str, sas: int, span: Range, rng: random.Random) -> list[int]:
     """The SPIs of `sas` SAs, each with its own destination. InputError: the range has too few."""
-    if allocator in POLICIES:
+    if allocator in SPI_RULES:
         return _from_kernel(allocator, sas, span, rng)
     if allocator == "independent":
         return [rng.randint(span.low, span.high) for _ in range(sas)]
@@ -100,8 +100,8 @@ def _address(first: int, number: int) -> bytes:
 
 
 def _allocator(value: Value) -> Value:
-    if value not in (*ALLOCATORS, *POLICIES):
-        raise ValueError(f"{str(value)[:40]!r} is not legal; legal: {', '.join((*ALLOCATORS, *POLICIES))}")
+    if value not in (*ALLOCATORS, *SPI_RULES):
+        raise ValueError(f"{str(value)[:40]!r} is not legal; legal: {', '.join((*ALLOCATORS, *SPI_RULES))}")
     return value
 
 

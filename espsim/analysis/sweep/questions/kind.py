@@ -19,7 +19,7 @@ from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.offload.model import Model, load_model, shipped_models
 from espsim.sad.linux import KERNELS
-from espsim.sad.spi import POLICIES
+from espsim.sad.spi import SPI_RULES
 from espsim.scenario.cell import SOFTWARE
 
 Value = bool | int | float | str
@@ -142,9 +142,9 @@ def yes_or_no(value: Value) -> Value:
     return value
 
 
-def policy(value: Value) -> Value:
+def spi_rule(value: Value) -> Value:
     """An SPI rule, or a kernel."""
-    names = (*POLICIES, *KERNELS)
+    names = (*SPI_RULES, *KERNELS)
     if value not in names:
         like = did_you_mean(str(value), names, f"there are {', '.join(names)}")
         raise ValueError(f"no policy {_said(value)}; {like}")

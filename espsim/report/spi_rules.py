@@ -8,7 +8,7 @@ from typing import Any
 from espsim.report.terminal import console, table
 
 
-def print_policies(
+def print_spi_rules(
     rules: Sequence[Mapping[str, Any]], kernels: Sequence[Mapping[str, Any]], options: Mapping[str, str]
 ) -> None:
     """A paragraph for each rule (what ALLOCSPI refuses, what follows, who, where), then kernels and options."""
