@@ -366,7 +366,7 @@ def test_at_most_so_many_are_named_and_all_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        ([], "which device"),
+        ([], "name a device"),
         (["--model", "nobody"], "no such model"),
         (["--model", "x520"], "intel-82599-linux (linux ixgbe, mode transport"),
         (["--model", DPDK, "--local", "x"], "--local"),

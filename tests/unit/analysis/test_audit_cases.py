@@ -289,7 +289,7 @@ def test_advice_is_by_what_the_packets_meet():
     assert "only by source, which this device does not look at" in advice(source)
     both = state(C, A, 0x101, window=64) + state(C, B, 0x101, window=64)
     assert "one SPI may not serve two destinations" in advice(both)
-    assert "say --assume inbound.lookup.0.multi_match=lowest_index" in advice(
+    assert "give --assume inbound.lookup.0.multi_match=lowest_index" in advice(
         state(C, A, 7, mode="transport", more=mark.format(1)) + state(C, A, 7, mode="transport", more=mark.format(2)),
         model=IXGBE, status=0,
     )  # fmt: skip
@@ -329,7 +329,7 @@ def test_a_device_by_its_name_and_the_ids_that_fit():
     done = run("audit", "-", "--model", "connectx-7", text=state(C, A, 0x101))
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{MLX5}: of 1 inbound SA ")
-    assert f"connectx-7: {MLX5}, the model of NVIDIA ConnectX-6 Dx / 7" in done.stderr
+    assert f"connectx-7: using {MLX5}, the model of NVIDIA ConnectX-6 Dx / 7" in done.stderr
     several = run("audit", "-", "--model", "x520", text=state(C, A, 0x101))
     assert isinstance(several.exception, InputError)
     assert "intel-82599-dpdk (dpdk ixgbe" in str(several.exception)
