@@ -239,10 +239,8 @@ class Netns:
         end = self.now + seconds
         if not end < END_OF_TIME:
             raise InputError(f"seconds: the namespace's clock ends before {END_OF_TIME}")
-        for entry in self.sad:
-            if entry.sa.limited:  # a first use may have started a timer since
-                self.timers.watch(entry)
-        mapped = [entry for entry in self.sad if entry.sa.nat_keepalive]
+        self._start_timers()
+        mapped = list(self.sad.index.mapped.values())
         if self.keepalive is not None and sum(seconds / e.sa.nat_keepalive for e in mapped) > MOST_KEEPALIVES:
             raise InputError(f"seconds: more than {MOST_KEEPALIVES} keepalives would leave; advance in smaller steps")
         while (due := min(self.spd.next_timer(), self._next_keepalive(mapped))) <= end:
@@ -368,6 +366,14 @@ class Netns:
         if entry is None or entry.sa.spi:
             raise XfrmError(errno.ESRCH)
         return entry
+
+    def _start_timers(self) -> None:
+        """Start the timers of states that are new, were renewed, or have been used for the first time since."""
+        timed = self.sad.index.timed
+        for entry in list(timed.values()):
+            self.timers.watch(entry)
+            if entry.used is not None or not entry.sa.limits.from_use:
+                del timed[entry.sa_index]
 
     def _next_keepalive(self, mapped: list[SadEntry]) -> float:
         """When the next keepalive is due (net/xfrm/xfrm_nat_keepalive.c): an SA has sent nothing for its interval."""

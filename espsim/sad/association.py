@@ -128,6 +128,11 @@ class Limits:
     soft_use: int | None = None
     hard_use: int | None = None
 
+    @property
+    def from_use(self) -> bool:
+        """Whether one counts from the first use."""
+        return self.soft_use is not None or self.hard_use is not None
+
 
 ANY = Selector()
 NO_LIMITS = Limits()

@@ -31,6 +31,10 @@ class StateIndex:
     """Where states are found. It belongs to a `Sad`, which alone puts states in and takes them out.
 
     `port_key`: the UDP destination port belongs to the triple (`encap-port-key`). `hashed`: keep the kernel's buckets.
+
+    Of a namespace, so that no step of its clock looks at all states: `timed` has those with limits whose timers are to
+    be started still, because they are new or renewed, or no packet has used them yet; whoever starts them takes them
+    out. `mapped` has those that send NAT keepalives. Both are in the order in which the states came.
     """
 
     def __init__(self, *, port_key: bool = False, hashed: bool = False) -> None:
@@ -43,6 +47,9 @@ class StateIndex:
         self.acquires: dict[tuple[object, ...], list[SadEntry]] = {}
         self.by_seq: dict[int, list[SadEntry]] = {}
         self.next_index = 0  # the sa_index of the next state
+        self._clocked = hashed
+        self.timed: dict[int, SadEntry] = {}
+        self.mapped: dict[int, SadEntry] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -121,9 +128,17 @@ class StateIndex:
             self.link_spi(entry)
         elif entry.state is State.LARVAL:
             self.acquires.setdefault(_tuple_of(sa, entry.af, entry.mode), []).insert(0, entry)
+        self.renewed(entry)
+        if self._clocked and sa.nat_keepalive:
+            self.mapped[entry.sa_index] = entry
         if self.buckets is not None and self.buckets.insert(entry):
             self._rehash(self.buckets.resize())
         return entry
+
+    def renewed(self, entry: SadEntry) -> None:
+        """A state has limits that the clock has not seen."""
+        if self._clocked and entry.sa.limited:
+            self.timed[entry.sa_index] = entry
 
     def link_spi(self, entry: SadEntry) -> None:
         """A state has an SPI now: it can be found by it."""
@@ -156,6 +171,8 @@ class StateIndex:
         sa = entry.sa
         if self.entries.pop(entry.sa_index, None) is None:
             return False
+        self.timed.pop(entry.sa_index, None)
+        self.mapped.pop(entry.sa_index, None)
         if self.buckets is not None:
             self.buckets.remove(entry)
         if sa.proto not in PROTO_NAMES:

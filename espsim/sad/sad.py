@@ -218,6 +218,7 @@ class Sad:
         found.dying = False
         found.hard_add = sa.limits.hard_add or 0
         found.renewed = now
+        self.index.renewed(found)
         if found.used is not None:
             self.check_expire(found)
 

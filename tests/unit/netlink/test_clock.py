@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from unittest import mock
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from espsim.netlink.clock import next_timer
 from espsim.netlink.netns import Netns
 from espsim.netlink.request import SaRequest, StateKey
 from espsim.sad.association import Limits
+from espsim.sad.sad import Sad
 from tests.examples import examples
 
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(20), 128),)
@@ -46,6 +50,7 @@ def test_states_that_are_gone_leave_it():
         netns.newsa(request(spi, hard_add=1000))
         netns.delsa(StateKey(bytes(4), 50, spi))
     assert timers(netns) <= 130
+    assert not netns.sad.index.timed
 
 
 def test_a_state_that_is_renewed_again_and_again_has_few():
@@ -56,6 +61,38 @@ def test_a_state_that_is_renewed_again_and_again_has_few():
     assert timers(netns) <= 130
     netns.advance(2000 - 1999 % 900)
     assert netns.count() == 0
+
+
+def test_a_step_of_the_clock_looks_at_no_state_of_which_nothing_is_due():
+    netns = Netns()
+    for spi in range(256, 356):
+        netns.newsa(request(spi, **({"hard_add": 1000} if spi % 2 else {})))
+    netns.advance(1)
+    whole = mock.patch.object(Sad, "__iter__", side_effect=AssertionError("every state"))
+    with whole, mock.patch("espsim.netlink.clock.next_timer", wraps=next_timer) as asked:
+        netns.advance(1)
+        assert asked.call_count == 0
+        netns.newsa(request(400, hard_add=5, hard_use=3))
+        netns.advance(1)
+        (newest,) = netns.sad.with_spi(400)
+        assert asked.call_count == 2  # when it came, and because its first use may have been
+        newest.used = netns.now
+        netns.advance(2)
+        assert netns.count() == 101
+        netns.advance(1)
+        assert netns.count() == 100
+    assert [event.time for event in netns.events() if event.kind == "EXPIRE"] == [6]
+
+
+def test_a_state_that_gets_limits_has_a_timer():
+    netns = Netns()
+    netns.newsa(request(256))
+    netns.advance(5)
+    (entry,) = netns.sad.with_spi(256)
+    netns.sad.updsa(replace(entry.sa, limits=Limits(hard_add=7)), now=5)
+    netns.advance(3)
+    assert netns.count() == 0
+    assert [(event.kind, event.time) for event in netns.events() if event.kind == "EXPIRE"] == [("EXPIRE", 7)]
 
 
 class Plain:

@@ -104,7 +104,7 @@ def test_nothing_new_is_forgotten():
     sad = {"policy", "kernel", "strict_windows", "acq_expires", "rng", "zeros_linked", "looped", "tunnel_spi", "index"}
     assert set(vars(netns.sad)) == sad | {"listener"}
     tables = {"entries", "by_triple", "by_pair", "by_spi", "acquires", "by_seq", "buckets"}
-    assert set(vars(netns.sad.index)) == tables | {"next_index", "port_key"}
+    assert set(vars(netns.sad.index)) == tables | {"next_index", "port_key", "timed", "mapped", "_clocked"}
     spd = {"policies", "generator", "timers", "defaults", "thresholds", "buckets", "by_dst"}
     assert set(vars(netns.spd)) == spd
     assert set(SadEntry.__dataclass_fields__) == {
