@@ -210,7 +210,7 @@ def _elsewhere(entries: list[SadEntry], dst: bytes) -> Explanation:
     more = " and others" if len(entries) > 3 else ""
     return Explanation(
         "other-destination",
-        f"only {names}{more} has SPI 0x{entries[0].sa.spi:08x}, and the packet went to"
+        f"SPI 0x{entries[0].sa.spi:08x} is known to {names}{more} only, and the packet went to"
         f" {format_address(dst)}: NAT, or SAs of another host",
     )
 

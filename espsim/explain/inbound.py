@@ -1,5 +1,5 @@
-"""One inbound packet as steps: each call of `InboundTrace` becomes a sentence, bytes, and commands that
-compute them again.
+"""One inbound packet as steps: each call of `InboundTrace` becomes a sentence, bytes, and commands that compute them
+again.
 
 The headers come first (`header_steps`), because a packet may be refused before ESP is looked at. Then come the
 reference path's steps as they run. `verdict_step` is the last. Plaintext is shown only if its ICV was right.
@@ -97,7 +97,7 @@ class InboundSteps(InboundTrace):
         fields = (
             self._wire.field("SPI", self._at, 4, f"0x{arrival.spi:08x}"),
             self._wire.field("sequence number", self._at + 4, 4),
-            fact("IV, ciphertext, ICV", f"{protected} bytes, told apart by the SA"),
+            fact("IV, ciphertext, ICV", f"{protected} bytes; the SA says where each ends"),
         )
         says = f"{length} bytes of ESP: SPI 0x{arrival.spi:08x}, sequence number {arrival.seq}"
         self._tell(Step("ESP header", "RFC 4303 2.1-2.2", says, fields))

@@ -81,7 +81,7 @@ class Reader:
             yield from self._statements(text, line)
 
     def _statements(self, text: str, line: int) -> Iterator[Found]:
-        """What lines hold whose first one is numbered `line`, read word by word."""
+        """What a text holds, read word by word. `line` is the number of its first line."""
         first = text
         for statement in self._paste.statements(text, line):
             if isinstance(statement, Act):
@@ -101,7 +101,7 @@ class Reader:
                 yield found
 
     def _judged(self, entry: SaEntry, text: str, line: int) -> Found | None:
-        """What the words of one SA say. `text`, from the line `line` on, begins with them, or is empty."""
+        """One SA from its words. `text`, which starts on the line `line`, begins with these words, or is empty."""
         if self.strict or entry.style is not Style.COMMAND:
             return judge(entry, self.where, self.notes, strict=self.strict)
         sibling = self._siblings.find(entry, text, line)

@@ -28,22 +28,22 @@ from espsim.text.lexer import SaEntry
 _MOST = 8
 """How many kinds and forms are kept, the latest first. A script alternates between few: in and out, and their modes."""
 _MOST_MADE = 64
-"""How many kinds, and how many forms, are made of one text. Where no two lines are alike, they would not pay."""
+"""How many kinds, and how many forms, are made for one text. If no two lines are alike, they do not pay."""
 
 _NUMBERS = ("reqid", "if_id")
-"""Words of which the value is a field of the SA, a number."""
+"""Words whose value is a number, a field of the SA."""
 _KEYED = frozenset({"aead", "auth-trunc", "auth", "enc"})
 _ADDRESS = r"[0-9a-f:.]{2,45}"
 _SPI = r"0x[0-9a-f]{1,8}"
 _NUMBER = r"(?:0|[1-9][0-9]{0,8}|0x[0-9a-f]{1,8})"
 _KEY = r"0x(?:[0-9a-f]{2})+"
 _PLAIN_LINE = re.compile(r"(?:[^\n\\\"#$%>;|&`\x80-\U0010ffff]|\\\n)*(?:\n|\Z)")
-"""A line, with those that continue it, in which nothing means anything to a shell but quotes around a word."""
+"""A line, with its continuations, in which only quotes around a word mean something to a shell."""
 _WORD = re.compile(r"[^\s\\]+")
 
 
 class _Place(NamedTuple):
-    """Where a value that varies is: the number of its word, the pattern of what it may be, and what follows that."""
+    """A value that varies: the number of its word, the pattern of its values, and the text that follows it there."""
 
     word: int
     pattern: str
@@ -65,8 +65,8 @@ class _Kind:
     maker: _Maker
 
     def of(self, words: Sequence[str]) -> SecurityAssociation | None:
-        """The SA of a command's words; None: they are of another kind, or not as plain as the patterns want them."""
-        # Word by word, because most words are of the same memory and compared by that.
+        """The SA of a command's words. None: they are of another kind, or don't fit the patterns."""
+        # Word by word: equal words are often one object, and then cheap to compare.
         if any(have is not None and have != word for have, word in zip(self.blank, words, strict=True)):
             return None
         texts = [words[place.word] for place in self.places]
@@ -79,8 +79,8 @@ class _Kind:
 class _Form:
     """One way to write a kind. `pattern` takes the whole line with its end.
 
-    `values` are the numbers of its groups in the order of the kind's places. `below`: how many lines below the first
-    one the command's first word is, which gives the SA its line.
+    `values` are the numbers of its groups, in the order of the kind's places. `below`: how many lines after the first
+    one the command's first word is; the SA's line is that word's.
     """
 
     pattern: re.Pattern[str]
@@ -164,14 +164,14 @@ class _Maker:
             Mould(first, "src", "dst", "spi", "algorithms", "selector", "keys", *numbers),
             Mould(first.selector, *sides),
         )
-        # Most SAs have one of the first one's addresses, and then the same object.
+        # Most SAs share an address with the first one, and then share its object.
         self._known = (
             {words[places[0].word]: first.src, words[places[1].word]: first.dst},
             {words[at.word][: -len(at.tail)]: getattr(first.selector, n) for at, n in zip(inner, sides, strict=True)},
         )
 
     def make(self, texts: Sequence[str]) -> SecurityAssociation | None:
-        """The SA of these values, each of its pattern; None: one is no address of the first one's family after all."""
+        """The SA of these values, which fit their patterns. None: one is not an address of the first SA's family."""
         count, first, (outer, inner), (known, seen) = len(self._keys), self._first, self._families, self._known
         try:
             src = known.get(texts[0]) or socket.inet_pton(outer, texts[0])
@@ -191,7 +191,7 @@ class _Maker:
         return self._moulds[0].make(src, dst, int(texts[2], 16), algorithms, selector, keys, *numbers)
 
     def _suite_of(self, mould: Mould[SuiteKeys], algorithms: tuple[Algorithm, ...]) -> SuiteKeys:
-        """`aead.suites.resolve` of algorithms that differ from the first ones in their keys' bytes alone."""
+        """`aead.suites.resolve` of algorithms that differ from the first ones only in the bytes of their keys."""
         secret = auth_key = b""
         for algorithm in algorithms:
             if algorithm.kind in ("aead", "enc"):
@@ -243,7 +243,7 @@ def _sides(words: list[str]) -> Iterator[tuple[str, _Place]]:
 
 
 def _form_of(kind: _Kind, entry: SaEntry, words: list[str], text: str, line: int) -> _Form | None:
-    """The form of a command that is the first line of a text. None: it is no plain line, or not that line."""
+    """The form of a command that is the first line of a text. None: the line is not plain, or another one."""
     plain = _PLAIN_LINE.match(text)
     if plain is None:
         return None
