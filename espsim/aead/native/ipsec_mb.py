@@ -36,12 +36,14 @@ class Layout(NamedTuple):
 
     `pointers`: offsets in struct IMB_MGR and how the symbol found there begins, in the order of ipsec_mb_rows.py; an
     empty name is a function that the library does not export. `key_size`: bytes of struct gcm_key_data, aligned to 64.
-    `architectures`: enum IMB_ARCH, those with AES-NI.
+    `architectures`: enum IMB_ARCH, those with AES-NI. `small`: cache lines of struct gcm_key_data that hold the hash
+    keys of small packets, by how the functions' names end; they are prefetched, so a wrong one only costs time.
     """
 
     pointers: tuple[tuple[int, str], ...]
     key_size: int
     architectures: dict[int, str]
+    small: dict[str, tuple[int, int, int, int]]
 
 
 # The same in 1.3, 2.0.0 and 2.0.2.
@@ -57,10 +59,17 @@ _POINTERS = (
     (936, "update_dec_chacha20_poly1305_"),
     (944, "finalize_chacha20_poly1305_"),
 )
+# Hash keys lie after 240 bytes of round keys: the first powers first, but with VAES last, in 2.0 in two tables.
+_FIRST = (192, 256, 320, 384)
 LAYOUTS = {
-    (1, 3): Layout(_POINTERS, 1024, {2: "SSE", 3: "AVX", 4: "AVX2", 5: "AVX512"}),
-    (2, 0): Layout(_POINTERS, 1280, {1: "SSE", 2: "AVX2", 3: "AVX512"}),
-}
+    (1, 3): Layout(
+        _POINTERS, 1024, {2: "SSE", 3: "AVX", 4: "AVX2", 5: "AVX512"}, {"vaes_avx512": (832, 896, 960, 960)}
+    ),
+    (2, 0): Layout(
+        _POINTERS, 1280, {1: "SSE", 2: "AVX2", 3: "AVX512"},
+        {"vaes_avx512": (640, 704, 1152, 1216), "vaes_avx2": (384, 448, 640, 704)},
+    ),
+}  # fmt: skip
 _USED_ARCH, _ERRNO = 56, 60  # of struct IMB_MGR, since 1.1
 
 # Suffixes of the symbols of a function's parts, such as aes_gcm_enc_128_update_sse.
@@ -173,7 +182,10 @@ class _Manager:
         self.architecture = layout.architectures[used]
 
     def functions(self, layout: Layout, library: str) -> I64:
-        """The functions of a layout; WrongEngineError where one is not the one that it should be."""
+        """The functions of a layout and what ipsec_mb_rows.py has after them.
+
+        Raises WrongEngineError where one is not the function that it should be.
+        """
         home = _symbol(ctypes.cast(self._lib.alloc_mb_mgr, ctypes.c_void_p).value or 0)[0]
         found = []
         for offset, expected in layout.pointers:
@@ -182,7 +194,9 @@ class _Manager:
             if file != home or not (_is_named(name, expected) or self._has_too(pointer, name, expected)):
                 raise WrongEngineError(f"{library} has {name or 'nothing it names'} where {expected}* should be")
             found.append(pointer)
-        return np.array(found, dtype=np.int64)
+        end = _END.search(_symbol(found[0])[1])
+        hints = layout.small.get(end[0] if end else "", _FIRST)
+        return np.array([*found, *hints, layout.key_size], dtype=np.int64)
 
     def _has_too(self, pointer: int, name: str, expected: str) -> bool:
         """Whether the function `name` has another name that is expected: dladdr knows one of several.

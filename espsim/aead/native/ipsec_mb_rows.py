@@ -16,10 +16,16 @@ from espsim.core.arrays import Array
 from espsim.core.numbers import DONE, INTEGRITY
 from espsim.jit.addresses import call, differ, load64
 from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.memory import LINE
+from espsim.jit.prefetch import prefetch_at
 
 # Offsets in `f`, in bytes; three a name: AES-128, 192, 256 (a slot's ROUTINE is 0, 1 or 2).
 SEAL_GCM, OPEN_GCM, GMAC_INIT, GMAC_UPDATE, GMAC_FINAL, SET_GCM_KEY = range(0, 144, 24)
 CHACHA_INIT, SEAL_CHACHA, OPEN_CHACHA, CHACHA_FINAL = range(144, 176, 8)
+# After the functions: four places in struct gcm_key_data that small packets need, and the struct's size.
+SMALL, KEY_SIZE = 176, 208
+_ROUND_KEYS, _LARGE = 256, 256
+"""Bytes of the round keys, whole cache lines; packets from this size on need more of the hash keys, in the end all."""
 
 # Scratch memory, offsets in bytes: struct gcm_context_data has 88, chacha20_poly1305_context_data 192.
 NONCE, AAD, TAG, CONTEXT, WORK = 0, 16, 64, 128, 1024
@@ -90,6 +96,16 @@ def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
 
 
 @inlined
+def _prefetch_key(f: int, key: int, size: int) -> None:
+    stop = load64(f + KEY_SIZE) if size >= _LARGE else _ROUND_KEYS
+    for at in range(0, stop, LINE):
+        prefetch_at(key + at)
+    if size < _LARGE:
+        for at in range(SMALL, KEY_SIZE, 8):
+            prefetch_at(key + load64(f + at))
+
+
+@inlined
 def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     if opening:
         return _open_row(f, line, work, header, body, icv, hi)
@@ -102,4 +118,4 @@ def run_ipsec_mb(
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); answers as over_rows."""
-    return over_rows(_run_row, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)
+    return over_rows(_run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)

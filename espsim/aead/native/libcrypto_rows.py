@@ -17,6 +17,8 @@ from espsim.core.arrays import Array
 from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
 from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, store32_be, store64
 from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.memory import LINE
+from espsim.jit.prefetch import prefetch_at
 
 # Offsets in `f`, in bytes; FUNCTIONS is in this order.
 OPEN_INIT, OPEN_UPDATE, OPEN_FINAL, SEAL_INIT, SEAL_UPDATE, SEAL_FINAL, SET_PARAMS, GET_PARAMS, HASHES = range(0, 72, 8)
@@ -47,6 +49,8 @@ WORK = 1024
 PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
 # A keyed hash of ESP: the state after the inner pad, then the one after the outer (SHA512_CTX, the largest, has 216).
 HASH_STATE = 224
+_CONTEXT = 192
+"""Bytes of an EVP_CIPHER_CTX, whole cache lines."""
 CBC_IV = 16
 """Bytes of a CBC suite's IV. CTR's IV has 8: the length tells the two apart, because only CBC needs whole blocks."""
 
@@ -206,6 +210,13 @@ def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
 
 
 @inlined
+def _prefetch_key(f: int, key: int, size: int) -> None:
+    """The context; what it points to is the library's own."""
+    for at in range(0, _CONTEXT, LINE):
+        prefetch_at(key + at)
+
+
+@inlined
 def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
     if opening:
         return _open_row(f, line, work, header, body, icv, hi)
@@ -218,4 +229,4 @@ def run_libcrypto(
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); answers as over_rows."""
-    return over_rows(_run_row, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)
+    return over_rows(_run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)

@@ -1,6 +1,6 @@
 """The loop over a batch's rows, once: each library's kernel is this loop with the library's `run_row` in it.
 
-`run_row` is an argument of inlined code, so each kernel holds one library's code and is kept on disk.
+`run_row` and `prefetch_key` are arguments of inlined code, so each kernel holds one library's code and is kept on disk.
 """
 
 # ruff: noqa: PLR0917
@@ -26,14 +26,15 @@ _NO_KEYS, _NOT_OURS = -1, -2
 
 # How many rows ahead the slot's line and packet are prefetched, and the key schedule (which the line points to).
 # Below MANY slots all of it stays in the caches anyway.
-_FAR, _NEAR, _MANY, _SCHEDULE = 8, 4, 400, 384
+_FAR, _NEAR, _MANY = 8, 4, 400
 
 _32 = np.uint64(32)
 
 
 @inlined
 def over_rows(
-    run_row: Callable[..., int], opening: bool, functions: Array, lines: Array, scratch: Array,
+    run_row: Callable[..., int], prefetch_key: Callable[..., None], opening: bool,
+    functions: Array, lines: Array, scratch: Array,
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); how many are left to another engine, or -1 - row without keys."""
@@ -45,7 +46,7 @@ def over_rows(
                 prefetch_at(table + LINE * slot[i + _FAR])
                 prefetch_at(base + esp[i + _FAR])
             if i + _NEAR < rows:
-                _prefetch_key(table, slots, slot[i + _NEAR])
+                _prefetch_key(prefetch_key, f, table, slots, slot[i + _NEAR], end[i + _NEAR] - esp[i + _NEAR])
         if result[i] != WAITING:
             continue
         line = _find(table, slots, slot[i])
@@ -62,13 +63,13 @@ def over_rows(
     return left
 
 
-@helper
-def _prefetch_key(table: int, slots: int, number: int) -> None:
-    """Prefetch a slot's key schedule, when its line has arrived."""
+@inlined
+def _prefetch_key(
+    prefetch_key: Callable[..., None], f: int, table: int, slots: int, number: int, size: int
+) -> None:  # fmt: skip
+    """Prefetch what a packet of `size` bytes needs of a slot's key schedule, when the slot's line has arrived."""
     if 0 <= number < slots:
-        key = load64(table + LINE * number + KEY)
-        for at in range(0, _SCHEDULE, 64):
-            prefetch_at(key + at)
+        prefetch_key(f, load64(table + LINE * number + KEY), size)
 
 
 @helper
