@@ -56,7 +56,7 @@ def _sas(count: int) -> str:
 def _unique(inventory: Inventory) -> Iterator[str]:
     yield (
         "one SPI may not serve two destinations on this device: have SPIs given out once for the whole host"
-        " (SPI policy rfc4301: Linux 6.17, or 6.1.192, 6.6.103, 6.12.43, 6.16.2), not once for a destination"
+        " (SPI rule rfc4301: Linux 6.17, or 6.1.192, 6.6.103, 6.12.43, 6.16.2), not once for a destination"
     )
     sas, span = len(inventory.offered), inventory.span
     wanted = _bins_for(sas, 0.01)

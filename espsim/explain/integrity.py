@@ -45,7 +45,7 @@ class Habit:
 
 
 class WrongIcv:
-    """Finds with what a packet opens whose ICV is wrong under its SA's keys. `tops` gives the tops of windows."""
+    """For a packet with a wrong ICV, finds what opens it. `tops` gives the tops of windows."""
 
     def __init__(self, known: Known, trials: Trials, tops: Tops) -> None:
         self._known, self._trials, self._tops = known, trials, tops

@@ -1,9 +1,9 @@
 """One frame of a capture, explained as the run of the whole capture would judge it.
 
 Frames before it run first, through the same path and the same collector of causes. Frames after it are not read, with
-one exception. If the packet's ICV is wrong, its number is too old, or it is a fragment, up to AHEAD later frames of a
-file are read, because they may decide the cause: other packets of its SA open (damage), numbers rise again (a restart),
-the other fragments come.
+one exception: a packet whose ICV is wrong, whose number is too old, or which is a fragment. Then up to AHEAD later
+frames of a file are read. They may decide the cause: other packets of its SA open (damage), numbers rise again (a
+restart), or the other fragments come.
 """
 
 from __future__ import annotations

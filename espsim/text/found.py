@@ -107,7 +107,7 @@ class SadText:
 
 
 def cut_off(item: ParsedSa | Unmodelled, what: str) -> Unmodelled:
-    """An SA whose text is cut, as an `Unmodelled`."""
+    """An SA with an incomplete text, as an `Unmodelled`."""
     sa = replace(item.sa, algorithms=(), mode=Mode.TRANSPORT, iptfs=None, tfcpad=0, selector=ANY)
     mode = item.mode if isinstance(item, Unmodelled) else item.sa.mode.value
     return Unmodelled(sa, mode, what, item.line, item.verb, crypto_of(item))

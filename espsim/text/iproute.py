@@ -1,7 +1,7 @@
 """Reads a command's words as iproute2 does: one argument after the other, refused in iproute2's own sentences.
 
-What `ip` says to a user is kept to the letter (lib/utils.c, ip/ipxfrm.c of 6.1), so that a batch fails here with the
-same line as with `ip`. A word that may be a key is never shown.
+The sentences are `ip`'s to the letter (lib/utils.c, ip/ipxfrm.c of 6.1): a batch fails here as it does with `ip`. A
+word that may be a key is never shown.
 """
 
 from __future__ import annotations

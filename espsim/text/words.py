@@ -66,7 +66,7 @@ def read_words(cursor: Cursor, notes: Notes) -> Draft:
         except Contradiction:
             raise
         except InputError as error:
-            if word.text in _OF_NO_ACCOUNT and cursor.style is not Style.COMMAND:
+            if word.text in _NOT_NEEDED and cursor.style is not Style.COMMAND:
                 notes.add(f"{error.what}, passed over", word.line)
             else:
                 draft.fail(error)
@@ -475,7 +475,7 @@ _ALGORITHMS: dict[str, Handler] = {kind: _algorithm(kind) for kind in KINDS}
 _COMMON |= _ALGORITHMS
 _EVERY: dict[str, Handler] = _COMMON | _DUMP
 
-_OF_NO_ACCOUNT = frozenset({
+_NOT_NEEDED = frozenset({
     "lifetime", "limit:", "expire", "stats:", "lastused", "security", "label", "ctx", "coa", "pcpu-num", "output-mark",
     "if_id", "seq",
 })  # fmt: skip

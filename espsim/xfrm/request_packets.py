@@ -53,7 +53,7 @@ class Traffic:
         """RX: the packet that the line describes arrives."""
         proto = words.choice("proto", _PROTOCOLS, PROTO_ESP)
         if proto not in _PROTOCOLS.values():
-            raise words.error(f"RX sends {', '.join(_PROTOCOLS)}")
+            raise words.error(f"proto of RX takes {', '.join(_PROTOCOLS)}")
         dst = words.address("dst")
         src = words.address("src") if "src" in words else None
         if src is not None and len(src) != len(dst):

@@ -11,8 +11,8 @@ One sweep writes it at a time. Its lock is flock(2) of a second file, FILE-lock.
 ends, however it ends. A killed sweep leaves that file, unlocked. (A lock on the SQLite file would not last: SQLite
 unlocks the whole file after every statement.)
 
-The journal is SQLite's rollback journal, not its WAL. So one file holds everything between two commits, it may be in a
-cluster's shared folder, and the next one to open the file rolls back what a killed sweep left of a commit.
+The journal is SQLite's rollback journal, not its WAL. So one file holds everything between two commits, and it may be
+in a cluster's shared folder. What a killed sweep left of a commit is rolled back when the file is opened again.
 
 A row is committed when it comes. Rows that come during a commit form the next one.
 """

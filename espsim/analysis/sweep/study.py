@@ -11,7 +11,7 @@ assume = ["model"]                      # optional, as --assume
 scenario = "s02"                        # kind scenario: a built-in one, or a path; optional for kind storm
 
 [axes]                                  # every combination of their values is a point; a missing axis has its default
-model = ["marvell-cn10k-dpdk", "intel-82599-linux"]     # ["*"]: every shipped model, or every policy
+model = ["marvell-cn10k-dpdk", "intel-82599-linux"]     # ["*"]: every shipped model, or SPI rule
 sas = { from = 16, to = 4096, points = 9 }              # whole numbers at equal ratios (scale = "linear": steps)
 range = "0x100-0xffff"                                  # one value: the axis is fixed
 

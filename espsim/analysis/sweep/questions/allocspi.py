@@ -58,15 +58,15 @@ class _Counted(SpiRule):
         self.free = self.taken_ = 0
 
     def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
-        """As the policy says."""
+        """As the rule says."""
         return self._inner.taken(index, spi, entry, direction)
 
     def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
-        """As the policy says."""
+        """As the rule says."""
         return self._inner.refuses(index, sa, replaced)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
-        """As the policy says, counted."""
+        """As the rule says, counted."""
 
         def counted(spi: int) -> bool:
             found = free(spi)
@@ -123,9 +123,9 @@ def _fill(sad: Sad, states: int, span: Range, rng: random.Random) -> int:
 
 KIND = QuestionKind(
     "allocspi", "tries and cost of ALLOCSPI as the SAD fills", {
-        "policy": Axis("an SPI policy, or a kernel", spi_rule),
+        "policy": Axis("an SPI rule, or a kernel", spi_rule),
         "fill": Axis("states, as a share of the range's SPIs", number(0, 64)),
-        "range": Axis("SPIs that are asked for, MIN-MAX", spi_range, "0x1000-0x13ff"),
+        "range": Axis("the range of the requested SPIs, MIN-MAX", spi_range, "0x1000-0x13ff"),
         "asks": Axis("requests", whole(1, 1_000_000), 64),
     }, run, headline="tries", shown=("tries", "failed_share", "walked"), along="fill",
 )  # fmt: skip

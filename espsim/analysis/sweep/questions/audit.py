@@ -109,7 +109,7 @@ KIND = QuestionKind(
     "audit", "what a device does with a generated SAD", {
         "model": Axis("a hardware model", model_name),
         "sas": Axis("inbound SAs", whole(1, 1_000_000)),
-        "range": Axis("SPIs that are given, MIN-MAX", spi_range, "0x100-0xffffffff"),
-        "allocator": Axis("who gives SPIs: independent, unique, sequential, or a policy", _allocator, "independent"),
+        "range": Axis("the range of the SPIs, MIN-MAX", spi_range, "0x100-0xffffffff"),
+        "allocator": Axis("who gives SPIs: independent, unique, sequential, or an SPI rule", _allocator, "independent"),
     }, run, headline="lost_share", shown=("lost_share", "software"), along="sas",
 )  # fmt: skip

@@ -32,6 +32,6 @@ KIND = QuestionKind(
     "odds", "the chance of a duplicate, an alias, an overflow", {
         "model": Axis("a hardware model", model_name),
         "sas": Axis("SAs", whole(1, 10_000_000)),
-        "range": Axis("SPIs that are drawn from, MIN-MAX", spi_range, "0x100-0xffffffff"),
+        "range": Axis("the range of the SPIs, MIN-MAX", spi_range, "0x100-0xffffffff"),
     }, run, headline="any", shown=("duplicate", "alias", "overflow", "any"), along="sas",
 )  # fmt: skip

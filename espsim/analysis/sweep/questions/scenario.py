@@ -45,7 +45,7 @@ def run(params: Params, seed: int, given: Given) -> TaskResult:
 
 KIND = QuestionKind(
     "scenario", "a scenario of `espsim run`", {
-        "policy": Axis("an SPI policy, or a kernel", spi_rule, "rfc4301"),
+        "policy": Axis("an SPI rule, or a kernel", spi_rule, "rfc4301"),
         "model": Axis("a hardware model, or software", software_or_model, SOFTWARE),
     }, run, headline="lost", shown=("outcome", "lost"), along="policy", scenario="must",
 )  # fmt: skip

@@ -100,7 +100,7 @@ def _may(what: str, read: Any) -> Axis:
 KIND = QuestionKind(
     "storm", "what is lost while many nodes' SAs are replaced (`[storm]` of a scenario)", {
         "model": Axis("a hardware model, or software", software_or_model, SOFTWARE),
-        "policy": Axis("an SPI policy, or a kernel", spi_rule, "rfc4301"),
+        "policy": Axis("an SPI rule, or a kernel", spi_rule, "rfc4301"),
         "event": _may("rotation, or rekey", word("rotation", "rekey")),
         "nodes": _may("nodes, each with an SA in and one out", whole(1, 100_000)),
         "rate": _may("requests that the host makes in a second", number(1e-3, 1e9)),

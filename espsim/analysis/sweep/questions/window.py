@@ -62,7 +62,7 @@ def arrivals(packets: int, reorder: int, share: float, loss: float, rng: random.
 KIND = QuestionKind(
     "window", "what a replay window refuses of a reordered stream", {
         "window": Axis("the window, in packets; 0: none", whole(0, 4096)),
-        "reorder": Axis("packets by which one is late, at most", whole(0, 1_000_000), 64),
+        "reorder": Axis("how many packets late a packet is, at most", whole(0, 1_000_000), 64),
         "share": Axis("the share of packets that are late", number(0, 1), 0.05),
         "loss": Axis("the share of packets that never come", number(0, 1), 0.0),
         "packets": Axis("packets sent", whole(1, 10_000_000), 20_000),
