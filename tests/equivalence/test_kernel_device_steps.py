@@ -224,19 +224,22 @@ def test_a_row_of_a_hash_is_the_hash_of_the_words(stream, crc, sets):
         assert hashes.tolist() == [[fn(words(p), 9, way) % sets for way in range(ways)] for p in PACKETS]
 
 
+@pytest.mark.parametrize("ranks", [(5, 9, 1, 7, 2), (0, 9, 1, 7, 2)])
+@pytest.mark.parametrize("ways", [3, 2])
 @pytest.mark.parametrize("skewed", [True, False])
-def test_of_a_keys_ways_the_lowest_rank_wins(skewed):
-    """Three ways of two rows. One key is all zeros, and is not taken for an empty place."""
-    ways, sets = 3, 2
+def test_of_a_keys_ways_the_lowest_rank_wins(skewed, ways, ranks):
+    """Ways of two rows. One key is all zeros, and is not taken for an empty place."""
+    sets = 2
     row_step, way_step = (1, sets) if skewed else (ways, 1)
-    rank = np.array([5, 9, 1, 7, 2], np.int64)
+    rank = np.array(ranks, np.int64)
     held = {(0, 0): ((1, 2), 0), (0, 1): ((1, 2), 2), (0, 2): ((1, 3), 1), (1, 1): ((0, 0), 3), (1, 2): ((1, 2), 4)}
     cells = np.zeros((ways * sets, 3), np.uint64)
     for (row, way), (key, entry) in held.items():
-        cells[row * row_step + way * way_step] = (*key, entry + 1)
+        if way < ways:
+            cells[row * row_step + way * way_step] = (*key, entry + 1)
     words = np.array([(1, 2), (1, 3), (3, 2), (0, 0), (1, 2), (0, 0)] * 6, np.uint64)
     rows = np.array([(0, 0, 0), (0, 0, 0), (0, 0, 0), (1, 1, 1), (1, 0, 1), (0, 0, 0)] * 6, np.int32)
-    hashes = rows if skewed else rows[:, :1].copy()
+    hashes = rows[:, : ways if skewed else 1].copy()
     found, shadowed = np.full(36, 99, np.int32), np.full(36, 99, np.uint8)
     device_hash.in_ways(words, hashes, ways, row_step, way_step, cells, rank, found, shadowed)
     for n, key in enumerate(map(tuple, words.tolist())):
@@ -375,11 +378,20 @@ def test_each_context_is_asked_for_before_it_is_read(asked):
 def test_each_way_is_asked_for_before_it_is_read(asked, skewed):
     hashes = np.array([(n % 5, n % 3) for n in range(ROWS)], np.int32)
     hashes = hashes if skewed else hashes[:, :1].copy()
+    row_step, way_step = (1, 5) if skewed else (2, 1)
     plain(device_hash.in_ways)(
-        np.zeros((ROWS, 1), np.uint64), hashes, 2, 2, 1, np.zeros((20, 2), np.uint64), np.zeros(1, np.int64),
-        np.zeros(ROWS, np.int32), np.zeros(ROWS, np.uint8),
-    )  # fmt: skip
-    assert asked == [int(r) * 2 + way for row in hashes[device_hash.AHEAD :] for way, r in enumerate(row)]
+        np.zeros((ROWS, 1), np.uint64),
+        hashes,
+        2,
+        row_step,
+        way_step,
+        np.zeros((20, 2), np.uint64),
+        np.zeros(1, np.int64),
+        np.zeros(ROWS, np.int32),
+        np.zeros(ROWS, np.uint8),
+    )
+    ahead = hashes[device_hash.AHEAD :].tolist()
+    assert asked == [r * row_step + way * way_step for row in ahead for way, r in enumerate(row)]
 
 
 def test_each_spi_is_asked_for_before_it_is_read(asked):

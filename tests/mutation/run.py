@@ -5,10 +5,10 @@
     python -m tests.mutation.run --sample 5 --seed 3    five of each target, drawn by the seed
     python -m tests.mutation.run --killed FILE          go on: what a run before this one killed is not run again
 
-A mutant runs in a copy of the checkout, in a process of its own that is forked from one with the libraries loaded and
-nothing of espsim. Kernels run as plain Python there (NUMBA_DISABLE_JIT=1): the source is the same, and nothing waits
-for a compiler. Property tests draw the same examples in each run and do not shrink what fails. A mutant that runs for
-much longer than the unchanged code is killed and counted apart.
+A mutant runs in a copy of the checkout, in a process of its own (outcomes.py). Kernels run as plain Python there
+(NUMBA_DISABLE_JIT=1): the source is the same, and nothing waits for a compiler. Property tests draw the same examples
+in each run and do not shrink what fails. A mutant that runs for much longer than the unchanged code is killed and
+counted apart.
 
 Exit status: 0 where each mutant is killed or is declared equivalent (equivalent.toml), 1 where one survives or a
 declaration no longer holds.
@@ -30,35 +30,27 @@ import dataclasses
 import gc
 import hashlib
 import importlib
-import io
 import json
 import os
 import random
-import resource
-import select
 import shutil
-import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
 
 from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.outcomes import CHECKOUT, HANGS, PASSES, Outcome, outcome, quick_outcomes
 from tests.mutation.targets import TARGETS, Target
 
-CHECKOUT = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 _COPIED = ("espsim", "tests", "hwmodels", "bench", "pyproject.toml", "README.md")
 _LIBRARIES = ("_pytest.assertion.rewrite", "click.testing", "cryptography.hazmat.primitives.ciphers.aead",
     "cryptography.hazmat.primitives.ciphers.modes", "hypothesis.strategies", "numba.extending", "numpy.testing",
     "pydantic", "pytest", "rich.console", "xdist.plugin")  # fmt: skip
-_MEMORY = 8 << 30
-_PASSES, _KILLED, _HANGS = "passes", "killed", "hangs"
-_COLLECTION = "import or collection"
 
 
 @dataclasses.dataclass
@@ -73,15 +65,6 @@ class Row:
     survivors: list[str] = dataclasses.field(default_factory=list)
     stale: list[str] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What the tests said: "passes", "killed" by a test, "hangs"."""
-
-    what: str
-    test: str
-    seconds: float
 
 
 def declared() -> dict[tuple[str, str], dict[str, str]]:
@@ -114,19 +97,20 @@ class Killed:
         if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 key, what, test = json.loads(line)
-                self._known[key] = Outcome(what, test, 0.0)
+                self._known[key] = Outcome(what, test)
 
-    def outcome(self, mutant: Mutant, run: Callable[[], Outcome]) -> Outcome:
-        """Of a mutant, by running it unless it is known."""
-        key = _without_text(mutant.source)
-        if key not in self._known:
-            seen = run()
-            if seen.what == _PASSES or self._path is None:
-                return seen
+    def get(self, mutant: Mutant) -> Outcome | None:
+        """Of a mutant, if it was killed."""
+        return self._known.get(_without_text(mutant.source))
+
+    def add(self, mutant: Mutant, seen: Outcome) -> None:
+        """Keep what killed a mutant."""
+        if seen.what != PASSES and self.get(mutant) is None:
+            key = _without_text(mutant.source)
             self._known[key] = seen
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([key, seen.what, seen.test]) + "\n")
-        return self._known[key]
+            if self._path is not None:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([key, seen.what, seen.test]) + "\n")
 
 
 def _without_text(source: str) -> str:
@@ -153,15 +137,21 @@ def examine(target: Target, copy: Path, killed: Killed, *, sample: int | None = 
     unchanged = outcome(copy, target.tests, 300, keeps_bytecode=True)
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
         compiled.unlink()
-    if unchanged.what != _PASSES:
+    if unchanged.what != PASSES:
         raise RuntimeError(f"{target.title}: the tests fail without a mutant: {unchanged.test}")
     limit = 10 + 5 * unchanged.seconds
     reasons = declared()
     try:
+        left = [mutant for _, mutant in chosen if killed.get(mutant) is None]
+        for mutant, seen in quick_outcomes(copy, target, source, left, limit):
+            killed.add(mutant, seen)
         for name, mutant in chosen:
-            path.write_text(mutant.source, encoding="utf-8")
+            seen = killed.get(mutant)
+            if seen is None:
+                path.write_text(mutant.source, encoding="utf-8")
+                seen = outcome(copy, target.tests, limit)
+                killed.add(mutant, seen)
             known = len(row.survivors)
-            seen = killed.outcome(mutant, lambda: outcome(copy, target.tests, limit))
             _note(row, name, mutant, seen, reasons.get((target.file, name), {}))
             for survivor in row.survivors[known:]:
                 print(f"survives: {survivor}", flush=True)  # noqa: T201
@@ -177,98 +167,16 @@ def examine(target: Target, copy: Path, killed: Killed, *, sample: int | None = 
 
 def _note(row: Row, name: str, mutant: Mutant, seen: Outcome, reasons: dict[str, str]) -> None:
     row.mutants += 1
-    if seen.what == _PASSES and mutant.name in reasons:
+    if seen.what == PASSES and mutant.name in reasons:
         row.equivalent += 1
-    elif seen.what == _PASSES:
+    elif seen.what == PASSES:
         row.survivors.append(f"{row.target.file}:{mutant.line} {name}: {mutant.name}")
     elif mutant.name in reasons:
         row.stale.append(f"{name}: {seen.test} kills what is declared equivalent: {mutant.name}")
-    elif seen.what == _HANGS:
+    elif seen.what == HANGS:
         row.hung += 1
     else:
         row.killed[seen.test] += 1
-
-
-class _FirstFailure:
-    """pytest's plugin of a run: how property tests draw; the first test that fails is said, and ends the process."""
-
-    def __init__(self, writer: int) -> None:
-        self._writer = writer
-
-    def says(self, what: str) -> NoReturn:
-        """Tell the parent, and stop: what pytest does at the end of a session takes as long as most tests."""
-        os.write(self._writer, what.encode())
-        os._exit(0)
-
-    def pytest_configure(self) -> None:
-        from hypothesis import HealthCheck, Phase, settings
-
-        settings.register_profile(
-            "mutation", settings.get_profile("suite"), derandomize=True, phases=(Phase.explicit, Phase.generate),
-            suppress_health_check=list(HealthCheck),
-        )  # fmt: skip
-        settings.load_profile("mutation")
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self.says(report.nodeid.partition("[")[0].removeprefix("tests/"))
-
-    def pytest_collectreport(self, report: Any) -> None:
-        if report.failed:
-            self.says(_COLLECTION)
-
-
-def outcome(copy: Path, tests: tuple[str, ...], limit: float, *, keeps_bytecode: bool = False) -> Outcome:
-    """Run tests in the copy, in a forked process, for at most so many seconds.
-
-    The run of the unchanged code keeps its bytecode for those that follow. A mutant's is not kept: two mutants of one
-    size in one second would be one to Python.
-    """
-    reader, writer = os.pipe()
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setsid()
-            os.close(reader)
-            sys.dont_write_bytecode = not keeps_bytecode
-            _run_tests(copy, tests, writer)
-        finally:
-            os._exit(70)
-    os.close(writer)
-    ready, _, _ = select.select([reader], [], [], limit)
-    said = os.read(reader, 4096).decode() if ready else ""
-    os.close(reader)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    seconds = time.monotonic() - began
-    if not ready:
-        return Outcome(_HANGS, "", seconds)
-    if said == _PASSES:
-        return Outcome(_PASSES, "", seconds)
-    return Outcome(_KILLED, said or "a crash", seconds)
-
-
-def _run_tests(copy: Path, tests: tuple[str, ...], writer: int) -> None:
-    import pytest
-
-    os.chdir(copy)
-    sys.path[:] = [str(copy), *(place for place in sys.path if place not in ("", str(CHECKOUT)))]
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("espsim", "tests")]:
-        del sys.modules[name]
-    os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nothing, stream)
-    plugin = _FirstFailure(writer)
-    options = ["-x", "-q", "-n0", "--tb=no", "-p", "no:cacheprovider", "--rootdir", str(copy), "-c", "pyproject.toml"]
-    loaded = ["-p", "xdist.plugin", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # libraries were loaded before
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        status = pytest.main([*options, *loaded, *tests], plugins=[plugin])
-    plugin.says(_PASSES if status == 0 else _COLLECTION)
 
 
 def table(rows: list[Row]) -> str:

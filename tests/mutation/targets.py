@@ -17,6 +17,7 @@ class Target:
 
 _EQUIVALENCE = "tests/equivalence/"
 _AEAD = "tests/unit/aead/"
+_EXPLAIN = "tests/unit/explain/"
 _IO = "tests/unit/io/"
 _SAD = "tests/unit/sad/"
 _REFERENCE = "tests/unit/reference/"
@@ -103,5 +104,71 @@ TARGETS = (
     Target(
         "declaration: trailer", "espsim/batch/inbound/trailer.py", ("STAGE",),
         ("tests/unit/batch/test_rule.py",),
+    ),
+    Target(
+        "kernel: window", "espsim/batch/inbound/window.py",
+        ("shape_of", "_nearest", "_resumed", "infer", "_place", "judge", "_clear", "_move", "sent_number", "accepted",
+         "_below", "seen", "mark"),
+        (_EQUIVALENCE + "test_kernel_window.py", _EQUIVALENCE + "test_kernel_replay.py"),
+    ),
+    Target(
+        "device: hashes and ways", "espsim/batch/device/hash.py", ("_word", "row_hashes", "in_ways"),
+        (_EQUIVALENCE + "test_kernel_device_steps.py",),
+    ),
+    Target(
+        "device: steps of a lookup", "espsim/batch/device/steps.py",
+        ("width", "key_words", "masked", "sliced", "in_slots", "better", "_equal", "conclude", "conclude_spi"),
+        (_EQUIVALENCE + "test_kernel_device_steps.py",),
+    ),
+    Target(
+        "device: tables", "espsim/batch/device/tables.py",
+        ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_prefetched", "_first", "crc_word",
+         "_exact_slot", "exact_insert", "exact"),  # any _exact_first is right
+        (_EQUIVALENCE + "test_kernel_device_steps.py",),
+    ),
+    Target(
+        "kernel: replay check, settle", "espsim/batch/inbound/replay.py",
+        ("_prefetch_ahead", "check_rows", "settle_sent", "advance"),
+        (_EQUIVALENCE + "test_kernel_settle.py", _EQUIVALENCE + "test_kernel_replay.py"),
+    ),
+    Target(
+        "device: windows", "espsim/batch/device/replay.py", ("advance", "tally"),
+        (_EQUIVALENCE + "test_kernel_settle.py",),
+    ),
+    Target(
+        "captures: what arrives", "espsim/io/arrivals.py", ("Arrivals", "_write"),
+        (_IO + "test_arrivals.py",),
+    ),
+    Target(
+        "policy: choice of the SA", "espsim/batch/outbound/policy.py",
+        ("select_table", "_place", "select_insert", "choose", "_try_group", "judge"),  # any _bucket is right
+        (_EQUIVALENCE + "test_kernel_policy.py",),
+    ),
+    Target(
+        "kernel: lookup's inserts", "espsim/batch/inbound/triple.py", ("triple_tables", "_place", "triple_insert"),
+        (_EQUIVALENCE + "test_kernel_lookup.py",),
+    ),
+    Target(
+        "lookup table", "espsim/batch/lookup_table.py",
+        ("LookupTable.insert", "LookupTable.find", "LookupTable._software", "LookupTable._offer", "_columns_of"),
+        ("tests/unit/batch/test_lookup_table.py",),
+    ),
+    Target(
+        "causes", "espsim/explain/causes.py",
+        ("_NEEDS_BYTES", "CauseFinder", "_marked", "shown_mark", "_gone", "_encap", "_elsewhere", "_wrong_context",
+         "_device", "_no_header", "_short", "_plain", "_mode"),
+        (_EXPLAIN + "test_causes.py",),
+    ),
+    Target(
+        "causes: the SAs that are known", "espsim/explain/known.py", ("Known", "can_judge", "top_of"),
+        (_EXPLAIN + "test_causes.py", _EXPLAIN + "test_known.py"),
+    ),
+    Target(
+        "IP-TFS: order", "espsim/reference/iptfs_order.py", ("Order",),
+        (_REFERENCE + "test_iptfs_order.py",),
+    ),
+    Target(
+        "BEET: pseudo header", "espsim/wire/beet.py", ("parse", "emit", "length"),
+        ("tests/unit/wire/test_beet_header.py",),
     ),
 )  # fmt: skip

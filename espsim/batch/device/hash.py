@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from espsim.batch.device.tables import crc_word, mix64
+from espsim.batch.device.tables import crc_word, mix64, modulo
 from espsim.core.arrays import I32, I64, U8, U32, U64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
@@ -68,11 +68,10 @@ def row_hashes(
     1. Begin with the starts: for each way the hash of no words with the table's seed. For `crc` it is the register,
        `crc32c((), seed, way) ^ 0xFFFFFFFF`.
     2. Add the words of the stream, `codes` and `constants`, to all ways.
-    3. Reduce each to a row: a mask where `sets` is a power of two, else a remainder.
+    3. Reduce each to a row.
 
     `scratch` is as long as `starts`.
     """
-    power = sets & (sets - np.uint64(1)) == np.uint64(0)
     for i in range(len(spi)):
         for way in range(len(starts)):
             scratch[way] = starts[way]
@@ -85,7 +84,7 @@ def row_hashes(
                 scratch[way] = crc_word(scratch[way], word) if crc else mix64(scratch[way] ^ word)
         for way in range(len(starts)):
             h = scratch[way] ^ _LOW if crc else scratch[way]
-            hashes[i, way] = h & (sets - np.uint64(1)) if power else h % sets
+            hashes[i, way] = modulo(h, sets)
 
 
 @kernel

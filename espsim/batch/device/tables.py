@@ -56,7 +56,7 @@ def mix64(x: np.uint64) -> np.uint64:
 
 
 @helper
-def _modulo(h: np.uint64, sets: np.uint64) -> np.uint64:
+def modulo(h: np.uint64, sets: np.uint64) -> np.uint64:
     """h % sets, without a division where `sets` is a power of two."""
     return h & (sets - _1) if sets & (sets - _1) == _0 else h % sets
 
@@ -84,7 +84,7 @@ def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> n
     h = mix64(start ^ spi)
     for n in range(len(after)):
         h = mix64(h ^ after[n])
-    return _modulo(h, sets)
+    return modulo(h, sets)
 
 
 @kernel

@@ -29,11 +29,23 @@ def test_examples():
 @pytest.mark.parametrize(
     ("units", "padding", "room", "want"),
     [
-        (0, 0, 0, (6, 4, 4)), (0, 4, 4, (6, 8, 0)), (0, 8, 8, None), (1, 8, 8, (6, 12, 4)), (0, 5, 9, None),
-        (0, 1, 9, None), (0, 2, 9, None), (0, 4, 3, None), (1, 0, 0, (6, 4, 12)), (30, 0, 0, (6, 4, 244)),
-        (31, 4, 4, (6, 8, 248)), (31, 2, 9, None), (31, 0, 9, None), (31, 8, 8, (6, 12, 244)),
+        (0, 0, 0, (6, 4, 4)),
+        (0, 4, 4, (6, 8, 0)),
+        (0, 8, 8, None),
+        (1, 8, 8, (6, 12, 4)),
+        (0, 5, 9, None),
+        (0, 1, 9, None),
+        (0, 2, 9, None),
+        (0, 3, 9, None),
+        (0, 4, 3, None),
+        (1, 0, 0, (6, 4, 12)),
+        (30, 0, 0, (6, 4, 244)),
+        (31, 4, 4, (6, 8, 248)),
+        (31, 2, 9, None),
+        (31, 0, 9, None),
+        (31, 8, 8, (6, 12, 244)),
     ],
-)  # fmt: skip
+)
 def test_what_is_damaged(units, padding, room, want):
     """A length below 0, above 250 or not of whole words; padding that is not there."""
     assert beet.parse(bytes((6, units, padding, 0)) + bytes(room)) == want
