@@ -74,7 +74,7 @@ TARGETS = (
     ),
     Target(
         "stages: what each may write", "espsim/batch/stages.py", ("REDO", "in_order", "checked"),
-        ("tests/unit/batch/test_rule.py",),
+        ("tests/unit/batch/test_stages.py",),
     ),
     Target(
         "ciphertext's return", "espsim/batch/inbound/open.py", ("open_again", "close_row", "_refuse_broken"),
@@ -95,15 +95,15 @@ TARGETS = (
     ),
     Target(
         "declaration: lookup", "espsim/batch/inbound/lookup.py", ("STAGE",),
-        ("tests/unit/batch/test_rule.py",),
+        ("tests/unit/batch/test_stages.py",),
     ),
     Target(
         "declaration: open", "espsim/batch/inbound/open.py", ("STAGE",),
-        ("tests/unit/batch/test_rule.py",),
+        ("tests/unit/batch/test_stages.py",),
     ),
     Target(
         "declaration: trailer", "espsim/batch/inbound/trailer.py", ("STAGE",),
-        ("tests/unit/batch/test_rule.py",),
+        ("tests/unit/batch/test_stages.py",),
     ),
     Target(
         "kernel: window", "espsim/batch/inbound/window.py",
