@@ -94,7 +94,7 @@ def test_another_sas_context_comes_before_all():
     for verdict in (Verdict.INTEGRITY, Verdict.NO_SA, Verdict.TRUNCATED, Verdict.MODE):
         answer = run.says(verdict, PEER.packet(1), own=0, used=1, cut=9)
         said(answer, "other-sa", f"the keys of 0x00001001@{ELSEWHERE}", f"0x00001001@{B}")
-    said(run.says(Verdict.INTEGRITY, PEER.packet(1), used=1), "other-sa", "no SA of the packet is there")
+    said(run.says(Verdict.INTEGRITY, PEER.packet(1), used=1), "other-sa", "no SA")
     said(run.says(Verdict.MODE, PEER.packet(1), own=0, used=0), "mode")
 
 
