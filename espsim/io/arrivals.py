@@ -5,9 +5,10 @@
 3. some are late: up to LATEST of the frames after it overtake it, and it arrives at the time of the last of them.
 
 Each frame draws the same numbers whatever becomes of it, so more loss never changes which frames are late. What
-arrives is written into a temporary capture, and whoever opens the path next reads that one
-(`core.inputs.hand_on`): its frames are numbered as they arrived. Does not change a byte of a frame, and does not copy
-blocks of secrets.
+arrives is written into a temporary capture. The next `open_input` of the path reads that one (`core.inputs.hand_on`);
+its frames are numbered as they arrived.
+
+Does not change a byte of a frame, and does not copy blocks of secrets.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Arrivals:
         return {name: getattr(self, name) for name in names}
 
     def of(self, records: Iterable[Record]) -> Iterator[Record]:
-        """What arrives of the frames, in order. Of frames that come in several bursts, each burst by itself."""
+        """What arrives of the frames, in order. Where frames come in several bursts, call it for each burst."""
         rng = self._rng = self._rng or random.Random(self.seed)
         waiting: list[tuple[int, int, Record]] = []  # (after which frame it arrives, its own place, the frame)
         last = time_ns = 0
@@ -89,12 +90,12 @@ class Arrivals:
             yield frame._replace(time_ns=time_ns)
 
     def arrive(self, path: str) -> None:
-        """Make the next who opens this capture read what arrives of it. InputError: it can't be read, or kept."""
+        """The next reader of this capture gets what arrives of it. InputError: it can't be read, or kept."""
         source = ByteSource(open_input(path, buffering=1 << 18), path)
         with source.file:
             form = read_format(source)
             try:
-                file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - who opens the path closes it
+                file = cast(BinaryIO, tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - the next reader of the path closes it
                 _write(file, self.of(self._whole(form.steps())), form.nanosecond)
                 file.seek(0)
             except OSError as error:

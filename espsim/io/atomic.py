@@ -2,7 +2,7 @@
 
 Until then the file has no name where the system can do that (O_TMPFILE), so that not even a run that is killed leaves
 anything. Its bytes are on the disk before it gets its name. What was there before stays untouched when a run fails.
-What can't be replaced (a pipe, /dev/null, a terminal, `-`) is written directly; a symbolic link keeps being one.
+What can't be replaced (a pipe, /dev/null, a terminal, `-`) is written directly; a symbolic link stays one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from espsim.io.places import descriptor
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | os.O_CLOEXEC
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
-_LINKS = "/proc/self/fd"  # by which a nameless file gets its name
+_LINKS = "/proc/self/fd"  # the path of a nameless file, for linkat
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)  # file systems that have no fsync
 _PIECE = 1 << 20
 
@@ -42,17 +42,17 @@ class _Raw(io.FileIO):
         self._where = where
 
     def write(self, data: object) -> int:
-        """As FileIO; InputError where the system refuses. A reader that went away stays BrokenPipeError."""
+        """As FileIO; InputError where the system refuses. BrokenPipeError where the reader has gone away."""
         try:
             return super().write(data)  # type: ignore[arg-type]
         except BrokenPipeError:
-            # Without an errno: click takes one with it for its own standard output's, and ends with status 1.
+            # Without an errno: click takes a BrokenPipeError with EPIPE for its own output's, and ends with status 1.
             raise BrokenPipeError(f"{self._where}: no one reads it") from None
         except OSError as error:
             raise _unwritable(self._where, error) from None
 
     def put(self, data: memoryview, at: int) -> None:
-        """Write all of it at a place of a regular file, which leaves alone where the file is. Raises as `write`."""
+        """Write all of it at an offset of a regular file; the file's own position stays. Raises as `write`."""
         try:
             while data:
                 done = os.pwrite(self.fileno(), data, at)
@@ -62,9 +62,9 @@ class _Raw(io.FileIO):
 
 
 class OutputPlace:
-    """Where the next byte of an output goes; processes that are forked then write with `put`, each at its own places.
+    """Where the next byte of an output goes. Forked processes then write with `put`, each at offsets of its own.
 
-    `end` says where the output goes on after all of them.
+    `end` sets where the output goes on after all of them.
     """
 
     def __init__(self, file: io.BufferedWriter, raw: _Raw) -> None:
@@ -79,7 +79,7 @@ class OutputPlace:
 
 
 def place_of(file: IO[bytes]) -> OutputPlace | None:
-    """The place where a file stands; None where it has none: a pipe, or one that is only appended to."""
+    """The position of a file; None where it has none: a pipe, or a file that is only appended to."""
     raw = getattr(file, "raw", None)
     if not isinstance(raw, _Raw) or not isinstance(file, io.BufferedWriter):
         return None
@@ -93,7 +93,7 @@ class OutputFile:
     """One output, open for bytes in `file`. `commit` puts it into its place, `discard` forgets it; both may repeat.
 
     Raises InputError at construction where the path can't be written (a directory, no permission, no such folder).
-    `private`: nobody but the owner may read the file, even where one was there that others could read.
+    `private`: only the owner may read the file, even if it replaces one that others could read.
     """
 
     def __init__(self, path: str, *, private: bool = False) -> None:
@@ -113,7 +113,7 @@ class OutputFile:
         if self.path == STANDARD:
             return _standard_output()
         number = descriptor(self.path)
-        if number is not None:  # /dev/stdout: it goes on where that is
+        if number is not None:  # /dev/stdout: go on at its position
             return _Raw(os.dup(number), self.path)
         self._target = os.path.realpath(self.path)
         try:
@@ -137,7 +137,7 @@ class OutputFile:
         folder = os.path.dirname(self._target)
         fd = -1
         if _NAMELESS & ~(os.O_RDWR | os.O_CLOEXEC) and os.path.isdir(_LINKS):
-            with contextlib.suppress(OSError):  # not every file system can
+            with contextlib.suppress(OSError):  # some file systems can't
                 fd = os.open(folder, _NAMELESS, mode)
         self._nameless = fd >= 0
         temporary = os.path.join(folder, f".espsim-{secrets.token_hex(8)}.tmp")
@@ -150,7 +150,7 @@ class OutputFile:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Nothing more is written: all bytes are on the disk, and what can fail has been done but for the name.
+        """End of writing: all bytes go to the disk, and whatever can fail is done, but for the name.
 
         InputError where the system refuses; the output is forgotten then.
         """
@@ -202,7 +202,7 @@ class OutputFile:
             raise
 
     def _place(self) -> None:
-        """The name. A nameless file gets its own at once where that is free, else one to be renamed."""
+        """Give the file its name. A nameless file gets it at once if it is free, else a temporary one."""
         temporary = self._temporary or ""
         if self._nameless:
             try:
@@ -227,7 +227,7 @@ class OutputFile:
         return True
 
     def _copy(self) -> None:
-        """A nameless file that can't be named becomes one with a name."""
+        """Copy a nameless file that can't be named into one with a name."""
         fd = self.file.fileno()
         with uncut():
             temporary = self._temporary or ""
@@ -244,8 +244,8 @@ class OutputFile:
 class ByteSpool(Closing):
     """Bytes that wait until what comes before them is known: `file` takes them, `pour` gives them to another.
 
-    They lie in a file without a name: in the folder of `path` where that is a file's name, else where the system has
-    its temporary files. InputError names `path`, also where the disk is full.
+    They lie in a file without a name: in the folder of `path` where that names a file, else in the system's folder for
+    temporary files. InputError names `path`, also where the disk is full.
     """
 
     def __init__(self, path: str) -> None:
@@ -264,7 +264,7 @@ class ByteSpool(Closing):
             at += into.write(piece)
 
     def close(self) -> None:
-        """Forget them; may be repeated."""
+        """Forget them. A second call does nothing."""
         with contextlib.suppress(OSError, InputError):
             self.file.close()
         self._kept.close()
@@ -288,7 +288,7 @@ class Outputs(Closing):
 
     def __init__(self) -> None:
         self._all: list[OutputFile] = []
-        self._texts: list[TextIO] = []  # one that is garbage would close its file
+        self._texts: list[TextIO] = []  # a collected wrapper would close its file
         self._spools: list[ByteSpool] = []
 
     def open(self, path: str, *, private: bool = False) -> OutputFile:
@@ -310,7 +310,7 @@ class Outputs(Closing):
         return spool
 
     def commit(self) -> None:
-        """Every output is in its place from here on. InputError where the system refuses: then none is, as a rule."""
+        """Every output is in its place from here on. InputError where the system refuses; then usually none is."""
         for text in self._texts:
             text.flush()
         for output in self._all:
@@ -371,7 +371,7 @@ class _Borrowed(io.RawIOBase):
 
 
 def _become(fd: int, found: os.stat_result, mode: int) -> None:
-    """The owner and the mode of the file that is replaced, as far as we may."""
+    """Give a file the owner and the mode of the one that it replaces, as far as permissions allow."""
     made = os.fstat(fd)
     if (made.st_uid, made.st_gid) != (found.st_uid, found.st_gid):
         with contextlib.suppress(OSError):
@@ -381,7 +381,7 @@ def _become(fd: int, found: os.stat_result, mode: int) -> None:
 
 
 def _sync(fd: int) -> None:
-    """The bytes are on the disk: a name must not come there before them."""
+    """Put the bytes on the disk, before the file gets its name."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -390,7 +390,7 @@ def _sync(fd: int) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """So is the name. A folder that may be written and not read can't be synced."""
+    """Put the name on the disk too. A folder that may be written and not read can't be synced."""
     with contextlib.suppress(OSError):
         fd = os.open(folder, os.O_RDONLY | _FOLDER)
         try:
@@ -411,6 +411,6 @@ _unfinished: set[OutputFile] = set()
 
 @atexit.register
 def _forget() -> None:
-    """What a signal took away from the code that would have forgotten it."""
+    """Delete outputs that a signal kept their own code from deleting."""
     for output in list(_unfinished):
         output.discard()

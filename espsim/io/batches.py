@@ -5,8 +5,8 @@
         while rows := reader.read_into(slot): ...
         writer.commit()
 
-The same frames, times and errors as `capture`. A kernel walks the bytes; what it leaves (a block that is no usual
-packet, the last frame of a cut capture) goes to the plain code, a record at a time. Memory is the slots'.
+The same frames, times and errors as `capture`. A kernel walks the bytes. What it leaves (an unusual block, the last
+frame of a cut capture) goes to the plain code, a record at a time. Memory is that of the slots.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ from espsim.io.slots import FrameSlot, WaitingRow, give, join
 from espsim.io.source import Record
 
 _LEAST_READ = 1 << 16
-_BUFFER = 1 << 17  # fits a core's cache beside what it is filled from
-_AROUND = 64  # bytes, no fewer than a format puts around a frame
+_BUFFER = 1 << 17  # fits a core's cache together with its source
+_AROUND = 64  # bytes; at least what a format puts around a frame
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
 _MOST_NS = (1 << 63) - 1
 
 
 class _Filling:
-    """A slot on the way: rows below `row` are done; bytes from `at` to `end` of the arena are read and not used.
+    """A slot that is being filled: rows below `row` are done; bytes from `at` to `end` of the arena are read, not used.
 
-    `frames` were read before, of the whole capture.
+    `frames` of the capture were read before it.
     """
 
     def __init__(self, slot: FrameSlot, frames: int) -> None:
@@ -75,7 +75,7 @@ class _Filling:
         self.frames = frames
 
     def number(self, rows: int) -> None:
-        """Rows up to `rows` are frames of their own."""
+        """Number the rows up to `rows`, each a frame of its own."""
         new = rows - self.row
         self.slot.frame[self.row : rows] = np.arange(self.frames + 1, self.frames + new + 1)
         self.row, self.frames = rows, self.frames + new
@@ -108,17 +108,17 @@ class _ClassicWalk:
         )[:2]  # fmt: skip
 
     def save(self, state: I64) -> bool:
-        """As Walk: records are as the file's header says, and there is nothing to keep."""
+        """As Walk. Records depend on the file's header alone: nothing to save."""
         return True
 
     def load(self, state: I64) -> None:
         """As Walk."""
 
     def tell(self) -> None:
-        """As _NgWalk: the plain code has nothing to be told."""
+        """As _NgWalk: there is nothing to pass on."""
 
     def learn(self) -> None:
-        """As _NgWalk: nor has the kernel."""
+        """As _NgWalk: there is nothing to pass on."""
 
 
 class _NgWalk:
@@ -169,7 +169,7 @@ class _NgWalk:
         self._section[:], self._table[:count] = state[:3], state[3 : 3 + 4 * count].reshape(count, 4)
 
     def tell(self) -> None:
-        """What the kernel walked over, to the plain code."""
+        """Pass on what the kernel walked over to the plain code."""
         form, section = self._form, self._section
         if section[SECTIONS] != self._sections:
             self._sections = int(section[SECTIONS])
@@ -179,7 +179,7 @@ class _NgWalk:
             self._interfaces.append(interface_of(row[LINKTYPE], row[SNAPLEN], row[UNITS], row[OFFSET]))
 
     def learn(self) -> None:
-        """What the plain code read, to the kernel."""
+        """Pass on what the plain code read to the kernel."""
         form, section = self._form, self._section
         if form.interfaces is not self._interfaces:  # a new section
             self._interfaces = form.interfaces
@@ -215,11 +215,11 @@ class BatchReader(Closing):
     def __init__(
         self, source: Intake, form: ClassicPcap | Pcapng, joiner: Joiner | None = None, *, waits: bool
     ) -> None:
-        """`waits`: reading may wait for who writes, so frames that are there are not held back for more."""
+        """`waits`: reading may wait for a writer, so frames that have come are delivered at once."""
         self.path = source.path
         self.nanosecond = form.nanosecond
         self.joiner = joiner
-        """Who puts fragments together, finished at the end; None: they come as they are."""
+        """Puts fragments together, and is finished at the end; None: they come as they are."""
         self.frames = 0
         """Frames read so far."""
         self._source = source
@@ -229,7 +229,7 @@ class BatchReader(Closing):
         self._held: deque[WaitingRow] = deque()
         self._steps: Iterator[Record | None] = form.steps()
         self._failure: InputError | None = None
-        self._size = 128  # bytes that a row takes in the file, as far as one can tell
+        self._size = 128  # estimated bytes of a row in the file
 
     @property
     def at(self) -> int:
@@ -248,7 +248,7 @@ class BatchReader(Closing):
 
     @property
     def waits_on(self) -> int | None:
-        """The descriptor of a file that is read as it comes; None: of one that is all there."""
+        """The descriptor of a file that is read as it comes; None: all of it is there."""
         if not self._waits:
             return None
         try:
@@ -265,7 +265,7 @@ class BatchReader(Closing):
         return not self._waits and self.path != STANDARD
 
     def ranges(self, memory: Callable[..., Any]) -> Ranges | None:
-        """A regular file in ranges; `memory(shape, dtype)` makes what processes share. None: it is none."""
+        """The file in ranges; `memory(shape, dtype)` makes what processes share. None: it is not a regular file."""
         if not self._in_ranges:
             return None
         return Ranges(self._walk, self._source.file.fileno(), self._source.base(), self.path, memory)
@@ -286,9 +286,9 @@ class BatchReader(Closing):
         self._source.file.close()
 
     def read_into(self, slot: FrameSlot) -> int:
-        """Fill rows from 0 on with the next frames: how many; 0 at the end only. The rest of the slot is not defined.
+        """Fill rows from 0 on with the next frames. Returns how many, 0 at the end only; other rows are not defined.
 
-        Raises what CaptureReader raises, behind the last whole frame: where there are some, by the next call.
+        Raises what CaptureReader raises, after the last whole frame: if there are frames before it, the next call does.
         """
         to, before = _Filling(slot, self.frames), self._source.at
         to.row, to.at = give(self._held, slot)
@@ -299,7 +299,7 @@ class BatchReader(Closing):
             while not self._held and self._step(to):
                 pass
         except InputError as error:
-            self._failure = error.with_traceback(None)  # which would keep the slot's memory
+            self._failure = error.with_traceback(None)  # a traceback would keep the slot's memory
         self._source.put_back(to.memory[to.at : to.end])
         self.frames = to.frames
         if to.row > held:
@@ -313,7 +313,7 @@ class BatchReader(Closing):
         return to.row
 
     def _step(self, to: _Filling) -> bool:
-        """Whole frames, then one thing about what comes behind them; False: the batch is done."""
+        """Whole frames, then one step about what comes after them; False: the batch is done."""
         row, at, why = self._walk(to)
         self._source.passed(row - to.row)
         self._source.at += at - to.at
@@ -327,7 +327,7 @@ class BatchReader(Closing):
             return not self._waits and self._more(to)
         to.memory[: to.end - to.at] = bytes(to.memory[to.at : to.end])
         to.at, to.end = 0, to.end - to.at
-        # Else a record that the arena can't hold, or none behind which the capture ends.
+        # Else a record that the arena can't hold, or the capture ends inside it.
         return self._more(to) or self._plain(to)
 
     def _more(self, to: _Filling) -> bool:
@@ -340,7 +340,7 @@ class BatchReader(Closing):
         return got > 0
 
     def _plain(self, to: _Filling) -> bool:
-        """One record by the plain code; False: the end. A frame takes the place of its record in the arena."""
+        """One record by the plain code; False: the end. In the arena a frame replaces its record."""
         self._walk.tell()
         start, self._source.window = to.at, to.memory[to.at : to.end]
         try:
@@ -394,7 +394,7 @@ def _is_regular(file: BinaryIO) -> bool:
 
 
 def _skim(file: BinaryIO, order: str) -> tuple[str, bool]:
-    """To a block of a pcapng that the plain code has to look at, or to the end, or to a clock that is finer."""
+    """Go on to a block of a pcapng that the plain code has to read, to a clock with finer ticks, or to the end."""
     at, size, big, row = file.tell(), _FIRST_LOOK, order == ">", np.zeros(4, np.int64)
     while True:
         data = np.frombuffer(file.read(size), np.uint8)
@@ -413,7 +413,7 @@ class BatchWriter(CaptureWriter):
     _buffer: U8 = np.empty(0, np.uint8)
     _gather = staticmethod(gather)
     _around = 16, 1
-    """Bytes around a frame, and what its own are padded to a multiple of."""
+    """Bytes around a frame, and the multiple that its own are padded to."""
 
     def write_rows(self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]) -> None:
         """Frames of the rows whose `keep` is not 0: `length` bytes from `at` in `arena`, at `time_ns`, in their order.
@@ -428,7 +428,7 @@ class BatchWriter(CaptureWriter):
     def records(
         self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]
     ) -> Iterator[memoryview]:
-        """The bytes that `write_rows` writes, in pieces; each must be used before the next one is asked for."""
+        """The bytes that `write_rows` writes, in pieces; use each before taking the next one."""
         if not len(at) == len(length) == len(time_ns) == len(keep):
             raise ValueError("columns must have one length")
         row, kept = 0, keep.view(np.uint8)
@@ -444,7 +444,7 @@ class BatchWriter(CaptureWriter):
         return room(length, keep.view(np.uint8), *self._around)
 
     def _make_room(self, arena: int, at: int, length: int) -> None:
-        """A buffer that takes this row, at which the kernel stopped."""
+        """Make the buffer large enough for this row, at which the kernel stopped."""
         if at < 0 or length < 0 or at > arena - length:
             raise ValueError(f"a row of {length} bytes at {at} in an arena of {arena}")
         self._buffer = np.empty(max(_BUFFER, length + _AROUND), np.uint8)

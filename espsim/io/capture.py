@@ -35,11 +35,12 @@ class Frame:
     """One frame of a capture.
 
     `number` counts from 1; `time_ns` is nanoseconds since the epoch; `ip` goes from the first byte of the IP header to
-    the end of what was captured (Ethernet padding included), None where it is not IP, and then `link` is what it is, as
-    far as the link layer says. `captured` and `wire` are bytes of the frame: those captured, those on the wire.
+    the end of what was captured (Ethernet padding included), None where it is not IP; then `link` is its kind, by
+    its link layer. `captured` and `wire` are bytes of the frame: those captured, those on the wire.
     `outgoing`: the capture says that this host sent it. `part`: it is an outer fragment that completes no datagram in
-    this frame, and `ip` is None, `fragment` its packet; of one that does, `ip` is the datagram. `in_tcp`: `ip` is ESP
-    out of a TCP stream, behind the IP headers of the segment that completed it; several may have one number.
+    this frame; `ip` is None then, and `fragment` its packet. In the frame that does, `ip` is the datagram. `in_tcp`:
+    `ip` is ESP out of a TCP stream, after the IP headers of the segment that completed it; several such frames may have
+    one number.
     """
 
     number: int
@@ -63,7 +64,7 @@ class CaptureReader:
     """The frames of a capture, in order, once. `nanosecond`: some times may fall between microseconds.
 
     `joiner` puts fragments together, and is finished at the end; None: they come as they are.
-    Iterating raises CaptureCut (an InputError) behind the last whole frame where the capture is cut, InputError where
+    Iterating raises CaptureCut (an InputError) after the last whole frame where the capture is cut, InputError where
     it is damaged or a frame's link type is not supported; all name the frame.
     """
 
@@ -87,12 +88,12 @@ class CaptureReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file; may be repeated."""
+        """Close the file. A second call does nothing."""
         self._source.file.close()
 
     @property
     def secrets(self) -> int:
-        """Blocks of ESP's secrets that were met so far (`io.secrets`)."""
+        """Blocks of ESP's secrets so far (`io.secrets`)."""
         return self._source.secrets
 
     @property
@@ -145,7 +146,7 @@ def _frames_of(number: int, record: Record, joiner: Joiner | None) -> Iterator[F
 
 
 class NoWriter:
-    """In a CaptureWriter's place where no capture is wanted: nothing is written, `commit` puts the outputs in place."""
+    """Stands in for a CaptureWriter where no capture is wanted: writes nothing; `commit` puts the outputs in place."""
 
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
@@ -184,7 +185,7 @@ class CaptureWriter:
     """A classic little-endian pcap that appears whole at `commit`, or not at all.
 
     Entering the context opens it: InputError where the path can't be written, or is a terminal. `nanosecond` chooses
-    the format's unit. With `outputs` it comes into its place with those, at their commit.
+    the format's unit. With `outputs` it gets its name with those, at their commit.
     """
 
     private = False
@@ -212,7 +213,7 @@ class CaptureWriter:
         return self
 
     def _begin(self, output: OutputFile) -> IO[bytes]:
-        """Write what comes before the frames; where these go."""
+        """Write what comes before the frames. Returns the file for these."""
         output.file.write(file_header(self.linktype, self.nanosecond))
         return output.file
 
@@ -233,13 +234,13 @@ class CaptureWriter:
         self._frames.write(self._record(data, time_ns))
 
     def append(self, data: memoryview) -> None:
-        """Frames as they are in a file, behind those that were written."""
+        """Frames in the format of the file, after those that were written."""
         if self._frames is None:
             raise RuntimeError("a CaptureWriter writes inside its context only")
         self._frames.write(data)
 
     def place(self) -> OutputPlace | None:
-        """Where the next frame goes, for who writes past this object; None: only `write` can."""
+        """Where the next frame goes, for code that writes around this object; None: only `write` can."""
         return None if self._frames is None else place_of(self._frames)
 
     def commit(self) -> None:

@@ -16,7 +16,7 @@ _OTHER_MAGICS = {
 
 
 def read_format(source: ByteSource, skim: Skim | None = None) -> ClassicPcap | Pcapng:
-    """The format behind its file header, read from a source at its start; `skim` as in Pcapng.
+    """The format of a source, after its file header was read; `skim` as in Pcapng.
 
     InputError: it is empty, no capture that is known here, or a broken one.
     """

@@ -3,9 +3,9 @@
     joiner = Joiner(judge)
     with open_batches(path, joiner) as reader: ...     the readers feed it, and finish it at the end
 
-Fragments may come in any order. One that lies inside what is there is a duplicate, and dropped; one that overlaps drops
-its datagram; a datagram waits 30 s (IPv4) or 60 s (IPv6), by the capture's clock. A new fragment after that begins
-another datagram, as in Linux, also where it is a late duplicate.
+Fragments may come in any order. One that lies inside what is there is a duplicate and is dropped; one that overlaps
+drops its datagram. A datagram waits 30 s (IPv4) or 60 s (IPv6), by the capture's clock. A fragment after that begins
+another datagram, even a late duplicate, as in Linux.
 
 Not as Linux: a store that is full loses its oldest datagram (Linux refuses new fragments), so that a flood doesn't hide
 what comes after it; how far fragments of one sender may be apart (ipfrag_max_dist) is not limited; the interface of
@@ -30,7 +30,7 @@ MOST_MEMORY = 4 << 20
 
 _SECOND = 1_000_000_000
 _PER_FRAME, _PER_DATAGRAM, _PER_DUPLICATE = 256, 1024, 64  # bytes of memory beside the data, about
-_ENOUGH = 128  # bytes of a fragment that say what its datagram is
+_ENOUGH = 128  # bytes of a fragment that tell what its datagram is
 
 Judge = Callable[[bytes], Layer | None]
 """What an IP packet is: None where it is ESP (reference/layers.py, judge)."""
@@ -40,7 +40,7 @@ class Settled(NamedTuple):
     """What became of the fragments of one datagram.
 
     `frames` are those that completed nothing, in the order in which they came; `datagram` the frame that completed the
-    datagram, None where no one did. `layer` is None where the datagram is ESP (or would have been), else what it is:
+    datagram, None where none did. `layer` is None where the datagram is ESP (or would have been), else what it is:
     its fragments are then ignored frames of that kind.
     """
 
@@ -53,7 +53,7 @@ class Settled(NamedTuple):
 class Fragments:
     """Counts of fragments of ESP: `seen` frames, `datagrams` that were completed, `incomplete` that never were.
 
-    `ignored`: by what they are, frames of other datagrams that completed nothing.
+    `ignored`: by kind, frames of other datagrams that completed nothing.
     """
 
     seen: int = 0
@@ -77,7 +77,7 @@ NOTHING = TakenFrame((), LINK_PART)
 """The frame completes no datagram."""
 
 
-class _Overlap(Exception):  # noqa: N818 - it says what a fragment does
+class _Overlap(Exception):  # noqa: N818 - a fact about a fragment, caught here
     """The fragment contradicts what its datagram has."""
 
 
@@ -128,7 +128,7 @@ class _Datagram:
         return self.whole and self.header is not None and self.has == self.length
 
     def _place(self, start: int, end: int) -> bool:
-        """Whether these bytes are new (inet_frag_queue_insert): only what came in order makes one run."""
+        """Whether these bytes are new (inet_frag_queue_insert). Fragments that came in order are one run."""
         runs = self.runs
         if not runs or runs[-1][1] < end:
             last = runs[-1][1] if runs else -1
@@ -151,7 +151,7 @@ class _Datagram:
         return True
 
     def beginning(self) -> bytes:
-        """As much of it as says what it is."""
+        """Enough of the datagram to tell what it is."""
         if self.header is None:
             return self.example
         payload = b""
@@ -182,9 +182,9 @@ class _Store:
 class Joiner:
     """Puts datagrams together, and TCP streams that hold ESP. `judge` says what datagrams are, `fragments` counts them.
 
-    `reassembles` False: fragments stay apart. Without `streams` TCP is not looked into.
+    `reassembles` False: fragments stay apart. Without `streams` TCP is not read.
 
-    `settled` must be called now and then, for it holds a line for every datagram since the last time.
+    Call `settled` now and then: it keeps a line for every datagram since the last call.
     """
 
     def __init__(self, judge: Judge, *, reassembles: bool = True, streams: TcpStreams | None = None) -> None:
@@ -193,7 +193,7 @@ class Joiner:
         self._judge = judge
         self._streams = streams
         self.tcp_ports = bytearray(1 << 16) if streams is None else streams.marked
-        """Not 0 at the TCP ports whose segments `take` has to see; a reader's walk adds those of IKETCP."""
+        """Not 0 at the TCP ports whose segments `take` has to see. A reader's walk adds those of IKETCP."""
         self._stores = {4: _Store(30), 6: _Store(60)}
         self._settled: list[Settled] = []
 
@@ -207,12 +207,12 @@ class Joiner:
         return NOTHING if whole is None else TakenFrame((whole,), 0)
 
     def see(self, packet: bytes) -> None:
-        """An IP packet that `take` will get later: packets after it may be its stream's."""
+        """An IP packet that `take` will get later: packets after it may belong to its stream."""
         if self._streams is not None:
             self._streams.see(packet)
 
     def settled(self) -> list[Settled]:
-        """What was settled since this was last called."""
+        """The datagrams that were settled since the last call."""
         settled, self._settled = self._settled, []
         return settled
 
@@ -223,7 +223,7 @@ class Joiner:
                 self._give_up(store, next(iter(store.datagrams)))
 
     def wait(self, version: int, seconds: int) -> None:
-        """Datagrams of this IP version that begin from now on wait so long."""
+        """Datagrams of this IP version that begin from now on wait `seconds`."""
         self._stores[version].patience = seconds * _SECOND
 
     def forget(self, time_ns: int) -> dict[int, int]:
@@ -242,7 +242,7 @@ class Joiner:
         self._forget_old(store, time_ns)
         datagram = store.datagrams.get(fragment.key)
         if datagram is not None and time_ns >= datagram.until:
-            self._give_up(store, fragment.key)  # clocks of several interfaces may not go forward together
+            self._give_up(store, fragment.key)  # several interfaces may have clocks apart
             datagram = None
         if datagram is None:
             datagram = store.datagrams[fragment.key] = _Datagram(time_ns, store.patience, packet[:_ENOUGH])

@@ -1,6 +1,6 @@
-"""A capture's bytes for whoever reads them into memory of their own, many frames at once, and needs not all of them.
+"""Byte source that fills the caller's memory, many frames at once, and takes back what was not used.
 
-What was read and not used is put back and comes first again. Nothing is mapped and nothing sought: it may be a pipe.
+What is put back comes first again. Nothing is mapped and nothing sought: the file may be a pipe.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ NOTHING = memoryview(b"")
 
 
 class Intake(ByteSource):
-    """The bytes of an unbuffered file. `at` counts what `read` gave and what the owner says was used.
+    """The bytes of an unbuffered file. `at` counts what `read` gave and what the owner used.
 
-    `window` is what the owner holds at present: `read` gives that first, and cuts off what it gave.
+    `window` is what the owner holds and has not used: `read` gives that first, and shortens it.
     """
 
     def __init__(self, file: io.FileIO, path: str) -> None:
@@ -54,14 +54,14 @@ class Intake(ByteSource):
             raise InputError(f"cannot be read: {error.strerror or error}", where=self.path) from None
 
     def put_back(self, unused: memoryview) -> None:
-        """The last bytes that `fill` gave since this was last called, unchanged, which nobody used."""
+        """Take back the last bytes that `fill` gave since the last call, unchanged: they were not used."""
         if len(unused) <= self._taken:
             self._taken -= len(unused)  # they came from the stock, where they still are
         else:
             self._stock, self._taken = memoryview(bytes(unused)), 0
 
     def base(self) -> int:
-        """Where in a regular file the byte is that was read first."""
+        """The offset in a regular file of the byte that was read first."""
         return self._raw.tell() - (len(self._stock) - self._taken) - self.at
 
     def left(self) -> int:
@@ -69,7 +69,7 @@ class Intake(ByteSource):
         return os.fstat(self._raw.fileno()).st_size - self.base() - self.at
 
     def move(self, at: int, frames: int) -> None:
-        """Go on in a regular file after so many bytes and frames."""
+        """Go on in a regular file `at` bytes and `frames` frames after its start."""
         self._raw.seek(self.base() + at)
         self._stock, self._taken = NOTHING, 0
         self.at, self.frame = at, frames + 1

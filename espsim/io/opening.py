@@ -1,9 +1,9 @@
-"""The secrets that a capture brings along, read before it is opened.
+"""The secrets that a capture contains, read before it is opened.
 
     secrets = read_secrets(path)            the blocks before the first frame
     with open_capture(path) as reader: ...  the capture from its start, also where it is a pipe
 
-Of a pipe what was read is kept for whoever opens it next, so that it is read once.
+What was read of a pipe is kept for the next `open_input`, because a pipe can be read only once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BUFFER = 1 << 16
 class Secrets:
     """ESP's secrets of a capture: `text` is rows of `esp_sa` of all `blocks` before the first frame, with keys.
 
-    `faults`: why some blocks are not among it. `comments` of the blocks.
+    `faults`: why some blocks are missing from it. `comments`: those of the blocks.
     """
 
     text: str = field(repr=False)
@@ -37,7 +37,7 @@ class Secrets:
 
 
 def read_secrets(path: str) -> Secrets:
-    """The secrets of a capture (`-`: standard input) that stand before its first frame; none where it is no pcapng.
+    """The secrets of a capture (`-`: standard input) before its first frame; none where it is not a pcapng.
 
     InputError: it can't be read, or it is damaged or cut before there is a secret.
     """
@@ -72,8 +72,8 @@ def _joined(blocks: list[SecretsBlock]) -> Secrets:
 def _blocks(file: BinaryIO, path: str) -> list[SecretsBlock]:
     source = ByteSource(file, path)
     if source.read(4) != SECTION_MAGIC:
-        return []  # whether it is a capture at all is said by who reads its frames
-    form = Pcapng(source, lambda _file, order: (order, True))  # its clocks are not asked for
+        return []  # the reader of its frames says whether it is a capture at all
+    form = Pcapng(source, lambda _file, order: (order, True))  # its clocks are not needed
     form.room = MOST_SECRETS
     try:
         for _ in _until_frame(form):
@@ -92,7 +92,7 @@ def _until_frame(form: Pcapng) -> Iterator[None]:
 
 
 class _Again(io.RawIOBase):
-    """A file that someone reads again later; `kept` is what was read, where it is kept. Closing it closes nothing."""
+    """A file that is read again later; `kept` is what was read, where it is kept. Closing it closes nothing."""
 
     def __init__(self, raw: BinaryIO, path: str, *, keep: bool = False) -> None:
         super().__init__()

@@ -28,9 +28,9 @@ _LINKTYPE_MASK = 0x03FFFFFF  # the bits above say whether frames end in an FCS (
 
 
 class ClassicPcap:
-    """A classic pcap behind its magic. InputError: cut header, another version, an unsupported link type.
+    """A classic pcap after its magic. InputError: cut header, another version, an unsupported link type.
 
-    `order` is struct's sign of its byte order, `unit` the nanoseconds that one of a time's fraction stands for.
+    `order` is struct's sign of its byte order, `unit` the nanoseconds in one unit of a time's fraction.
     """
 
     def __init__(self, source: ByteSource, magic: bytes) -> None:
@@ -51,7 +51,7 @@ class ClassicPcap:
         return magic in _MAGICS
 
     def steps(self) -> Iterator[Record]:
-        """Every frame in order. A snaplen that lies does no harm: it is not looked at."""
+        """Every frame in order. The header's snaplen is not looked at, so a wrong one does no harm."""
         source, unit, linktype = self._source, self.unit, self.linktype
         unpack = struct.Struct(self.order + "IIII").unpack
         while header := source.read(16):

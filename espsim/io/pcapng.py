@@ -46,7 +46,7 @@ class Interface:
     offset: int = 0
 
     def time_ns(self, high: int, low: int) -> int:
-        """Nanoseconds since the epoch; what is finer is cut off."""
+        """Nanoseconds since the epoch, rounded down."""
         return (high << 32 | low) * 1_000_000_000 // self.units + self.offset * 1_000_000_000
 
 
@@ -57,15 +57,15 @@ def interface_of(linktype: int, snaplen: int, units: int, offset: int) -> Interf
 
 
 Skim = Callable[[BinaryIO, str], tuple[str, bool]]
-"""Given a file at a block and the byte order: moves it on to a later block. The order there, and whether the clock of
-an interface before it has ticks between microseconds."""
+"""Takes a file that is at a block, and the byte order; moves the file to a later block. Returns the order there, and
+whether an interface before it has a clock with ticks between microseconds."""
 
 
 class Pcapng:
-    """A pcapng behind its first block type. InputError: its section header is cut, or is none.
+    """A pcapng after its first block type. InputError: its section header is cut, or is not one.
 
     `order` is struct's sign of the section's byte order, `interfaces` are the section's: a new list in each. `skim`
-    makes looking ahead faster.
+    makes the search for fine clocks faster.
     """
 
     def __init__(self, source: ByteSource, skim: Skim | None = None) -> None:
@@ -73,10 +73,10 @@ class Pcapng:
         self.order = "<"
         self.interfaces: list[Interface] = []
         self.secrets: list[SecretsBlock] = []
-        """Blocks of ESP's secrets that were met, as far as `room` bytes of text go: 0 unless someone wants them."""
+        """Blocks of ESP's secrets so far, up to `room` bytes of text; `room` is 0 unless a caller wants them."""
         self.room = 0
         self._section()
-        # Whether times are finer than microseconds decides what is written, before the first frame is read.
+        # Whether times are finer than microseconds decides the output's format, before the first frame is read.
         self.nanosecond = self._scan(skim) if source.file.seekable() else True
         source.frame = 1
 
@@ -143,7 +143,7 @@ class Pcapng:
         self.interfaces = []
 
     def _secrets(self, total: int) -> None:
-        """A block of secrets: counted where they are ESP's, and kept where there is room."""
+        """A block of secrets: ESP's are counted, and kept while there is room."""
         source = self._source
         found = read_body(source, self.order, total - 12, self.room)
         self._close(total)
@@ -226,7 +226,7 @@ class Pcapng:
         try:
             return self._finer_than_microseconds(skim)
         except (InputError, OSError):
-            return False  # what is wrong is said when the frames are read
+            return False  # reading the frames reports what is wrong
         finally:
             source.file.seek(place)
             source.at, self.order = start, order

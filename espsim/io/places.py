@@ -44,7 +44,7 @@ def keep_apart(inputs: Sequence[NamedPath], outputs: Sequence[NamedPath]) -> Non
 
 
 def is_standard_output(path: str) -> bool:
-    """Whether what is written there would mix with what is printed: `-`, /dev/stdout, the same pipe or terminal."""
+    """Whether output there would mix with what the command prints: `-`, /dev/stdout, the same pipe or terminal."""
     if path == STANDARD or descriptor(path) == _OUT:
         return True
     try:

@@ -30,7 +30,7 @@ _POLL_MOST = 0.05
 class RanProgram:
     """How a program ended. `status`: its exit status, negative for a signal, None where it was killed.
 
-    `killed` says why, "" where it ended by itself. `said`: the last line that it printed, on either stream.
+    `killed` says why, "" where it ended by itself. `said`: the last line that it printed, on stdout or stderr.
     """
 
     status: int | None
@@ -51,7 +51,7 @@ class _Running:
         return self.ended() or bool(self.too_much())
 
     def ended(self) -> bool:
-        """Whether it has ended. It stays a zombie, so that its number, and its group's, is nobody else's yet."""
+        """Whether it has ended. It stays a zombie, so that no other process gets its number or its group's."""
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def too_much(self) -> str:
@@ -94,7 +94,7 @@ def run_programs(
 def _start(index: int, words: Sequence[str], timeout: float) -> _Running:
     output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by _finish
     try:
-        process = subprocess.Popen(  # noqa: S603 - to run the user's program is what this is for
+        process = subprocess.Popen(  # noqa: S603 - running the user's program is the purpose
             words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one thread runs here
         )  # fmt: skip
@@ -110,7 +110,7 @@ def _finish(running: _Running) -> RanProgram:
     with uncut():
         ended = running.ended()
         killed = "" if ended else running.too_much()
-        with contextlib.suppress(OSError):  # no one of the group may be left who can be killed
+        with contextlib.suppress(OSError):  # the group may be gone already
             os.killpg(running.process.pid, signal.SIGKILL)
         status = running.process.wait()
         try:

@@ -1,14 +1,15 @@
-"""A capture in ranges of bytes: found one after the other, read and made rows of by whoever has one, in any order.
+"""A capture in ranges of bytes: found one after the other, then read and filled into rows by any worker in any order.
 
-    ranges = Ranges(reader.walk(), ...)      before workers are forked; `begin` says where the first range begins
+    ranges = reader.ranges(memory)           before workers are forked; `begin` sets where the first range begins
     ranges.load(n)                           the bytes of range n, at any time
-    ranges.find()                            in turn: the records that begin in it; where the next range's first begins
+    ranges.find()                            in order: the records that begin in it, and where the next range begins
     ranges.fill(first, last)                 rows of them, at any time, each once and in order
 
-Finding looks at the sizes of records alone, about 5 ns each, so that all else is done beside other ranges. What is not
-as usual ends the ranges: damage, a record longer than the room after a range, secrets, a capture's end. It is the
-plain code's then, from `ranges.at` on (`BatchReader.resume`). Not done here: joining; a row that is marked MAY_JOIN is
-for who fills to see.
+Finding reads the sizes of records alone, about 5 ns each; all other work runs beside other ranges. Anything unusual
+ends the ranges: damage, a record longer than the room after a range, secrets, the capture's end. The plain code goes on
+from `ranges.at` (`BatchReader.resume`).
+
+Does not join fragments or streams: the caller of `fill` sees the rows that are marked MAY_JOIN.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from espsim.io.slots import COLUMNS, FrameSlot
 SIZE = 1 << 20
 """Bytes of a range."""
 
-_MORE = 1 << 12  # bytes read after a range, in which its last record ends as a rule
+_MORE = 1 << 12  # bytes read after a range; its last record usually ends in them
 _LEAST_RECORD = 16
 _AT, _FRAMES, _ENDED, _ORIGIN, _BACK, _BACK_AT, _BACK_FRAMES = range(7)
 
@@ -44,10 +45,10 @@ class Walk(Protocol):
         """Rows of a slot, of the records from `at` to `end` in its arena: how many, and where the next one is."""
 
     def save(self, state: I64) -> bool:
-        """What records depend on that came before them; False: there is no room for it."""
+        """Save what later records depend on; False: there is no room for it."""
 
     def load(self, state: I64) -> None:
-        """The same, from where it was saved."""
+        """Load what was saved."""
 
 
 class Ranges:
@@ -80,7 +81,7 @@ class Ranges:
         return int(self._shared[_BACK_FRAMES if self._shared[_BACK] else _FRAMES])
 
     def begin(self, at: int, frames: int) -> bool:
-        """Range 0 begins after so many bytes and frames. False: what records depend on is too much to be shared."""
+        """Range 0 begins `at` bytes and `frames` frames after the start. False: the walk's state has no room."""
         self._shared[:] = at, frames, 0, at, 0, 0, 0
         self._joins[:] = self._exact
         return self._walk.save(self._state)
@@ -91,14 +92,14 @@ class Ranges:
             self._arena = np.empty(self.size + 2 * LONGEST, np.uint8)
             columns = FrameSlot.of(self.size // _LEAST_RECORD + 1, LONGEST, np.zeros)
             self._slot = FrameSlot(self._arena, *(getattr(columns, name) for name in COLUMNS))
-        # A port that a later range adds marks too many rows here, never too few; the reader's own table is exact.
+        # A port that a later range has added marks too many rows here, never too few; the reader's own table is exact.
         self._walk.joins = self._joins
         self._number = number
         self._have = 0
         self._read(self.size + _MORE)
 
     def find(self) -> int | None:
-        """In turn: find this range's records: how many there are; None: the ranges ended before it."""
+        """In the order of ranges: find this range's records, and return how many; None: the ranges ended before."""
         shared, here = self._shared, self._origin + self._number * self.size
         self._mine[:] = self._state
         self._first = int(shared[_FRAMES])
@@ -131,20 +132,20 @@ class Ranges:
         return self._slot
 
     def fill(self, first: int, last: int) -> bool:
-        """The range's rows from `first` to `last`, as a slice has them. False: the plain code has to read one."""
+        """Fill the range's rows from `first` up to `last` (not included). False: the plain code has to read one."""
         rows = last - first
         row, self._filled = self._walk.rows(self.slot, first, last, self._filled, self._end)
         self.slot.frame[first:last] = np.arange(self._first + first + 1, self._first + last + 1)
         return row == rows
 
     def back(self) -> None:
-        """In turn: this range and all after it are not to be used; the capture goes on where it begins."""
+        """In the order of ranges: drop this range and all after it; the capture goes on where it begins."""
         shared, here = self._shared, self._origin + self._number * self.size
         shared[_BACK_AT], shared[_BACK_FRAMES], shared[_BACK] = here + self._start, self._first, 1
         self._back[:] = self._mine
 
     def end(self) -> None:
-        """What was found, to the plain code, which goes on at `at`."""
+        """Pass on what was found to the plain code, which goes on at `at`."""
         self._walk.joins = self._exact
         self._walk.load(self._back if self._shared[_BACK] else self._state)
 

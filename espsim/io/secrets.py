@@ -3,7 +3,7 @@
     body    secrets type u32, secrets length u32, the secrets, padding to a multiple of four, options
     ESP     0x45535053 ("ESPS"): the text of `esp_sa` rows, a line feed after each
 
-Blocks of other types (TLS's keys, WireGuard's) are passed over. A capture may have several; each stands before the
+Blocks of other types (TLS's keys, WireGuard's) are passed over. A capture may have several, each before the
 packets that need it. Sources: draft-ietf-opsawg-pcapng, Wireshark wiretap/secrets-types.h and wiretap/pcapng.c.
 
 A row has no place for UDP ports, and Wireshark looks for ESP on 4500 alone. So a comment (option 1) names the ports of
@@ -62,7 +62,7 @@ def read_body(source: ByteSource, order: str, size: int, room: int) -> SecretsBl
 
 
 def _comments(options: bytes, order: str) -> Iterator[str]:
-    """What comments say, up to the first option that is longer than the block."""
+    """The texts of comments, up to the first option that is longer than the block."""
     at = 0
     while at + 4 <= len(options):
         code, length = struct.unpack_from(order + "HH", options, at)

@@ -1,7 +1,7 @@
 """A pcapng that opens itself: the secrets of its SAs in a block before its packets.
 
-Which SAs the packets are of, and which high halves their numbers have, is known at the end. So the packets wait in a
-spool, and the file is put together at `commit`: twice the disk space, and bounded memory.
+The SAs of the packets, and the high halves of their numbers, are known only at the end. So the packets wait in a
+spool, and `commit` puts the file together: twice the disk space, bounded memory.
 """
 
 from __future__ import annotations

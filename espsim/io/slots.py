@@ -1,4 +1,4 @@
-"""Memory for batches of frames, and rows that are more, fewer or longer than their frames: joined fragments.
+"""Memory for batches of frames, and the rows of joined fragments, which can be more, fewer or longer than frames.
 
 A datagram that was put together takes its completing frame's row, and lies after the frames in the arena. Where there
 is no room for it, it waits for the next batch with all rows that come after it.
@@ -32,9 +32,9 @@ class FrameSlot:
     A row's IP packet lies at `offset` (int64) in the arena, `length` (int32) bytes long: from the first byte of the IP
     header to the end of what was captured, LONGEST bytes at most; 0 where the frame is not IP. `time_ns` (int64) is
     nanoseconds since the epoch; `link` (uint8) is what a frame that is not IP is (core.layers.Layer: ARP or OTHER), or
-    bits about a row that is IP, or core.numbers.LINK_PART: then the fragment's first header still lies at `offset`.
+    bits of a row that is IP, or core.numbers.LINK_PART: then the fragment's first header still lies at `offset`.
     `frame` (int64) is the number of the frame, from 1; `captured` and `wire` (int32) are its bytes, captured and on the
-    wire. ValueError where they don't fit each other.
+    wire. ValueError where the columns don't fit each other.
     """
 
     arena: U8
@@ -69,7 +69,7 @@ class WaitingRow(NamedTuple):
     facts: tuple[int, ...]
 
 
-_HEADER = 40  # bytes of a fragment that say between whom it is
+_HEADER = 40  # bytes of a fragment with its addresses in them
 _FACTS = ("link", "time_ns", "frame", "captured", "wire")
 
 
@@ -87,9 +87,9 @@ def give(held: deque[WaitingRow], slot: FrameSlot, row: int = 0, at: int = 0) ->
 
 
 def join(joiner: Joiner, slot: FrameSlot, rows: int, free: int, held: deque[WaitingRow]) -> int:
-    """Give the joiner what is marked among the first rows; the arena is free from `free` on.
+    """Give the joiner the marked ones of the first rows; the arena is free from `free` on.
 
-    Returns how many rows there are then, at least one. What has no room is put into `held`, which is empty before.
+    Returns how many rows there are then, at least one. Rows without room go into `held`, which is empty before.
     """
     taken: dict[int, TakenFrame] = {}
     if slot.link[:rows].max() < MAY_JOIN:  # a tenth of the time that looking for the bit takes

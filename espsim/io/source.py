@@ -11,19 +11,19 @@ MAX_RECORD = 16 << 20
 """Bytes of one frame. libpcap's own bound is 256 KiB; captures of USB and of offloads go beyond it."""
 
 SNAPLEN = 262144
-"""Bytes of a frame that a capture written here says it may have: libpcap's most."""
+"""The snaplen in captures written here: libpcap's most."""
 
 _CHUNK = 1 << 16
 
 
-class CaptureCut(InputError):  # noqa: N818 - it says what has happened, and what came before it was good
+class CaptureCut(InputError):  # noqa: N818 - a state of the capture; what came before it was good
     """The capture ends inside frame `frame`: every frame before it was whole and has been read."""
 
 
 class Record(NamedTuple):
     """One frame as the capture holds it. `interface` is its number in pcapng; time in nanoseconds of the epoch.
 
-    `wire`: its bytes on the wire, as the capture says; they are more than `data` where a snap length cut it.
+    `wire`: its bytes on the wire, as the capture states them: more than `data` where a snap length cut it.
     """
 
     linktype: int
@@ -39,7 +39,7 @@ class Format(Protocol):
     nanosecond: bool
 
     def steps(self) -> Iterator[Record | None]:
-        """Record by record, in order: a frame, or None for what is none. InputError at the first that is not whole."""
+        """Record by record, in order; None where one is not a frame. InputError at the first that is not whole."""
 
 
 class ByteSource:
@@ -51,10 +51,10 @@ class ByteSource:
         self.at = 0
         self.frame: int | None = None
         self.secrets = self.late_secrets = 0
-        """Blocks of ESP's secrets that were met (`io.secrets`), and how many of them came after a frame."""
+        """Blocks of ESP's secrets so far (`io.secrets`), and how many of them came after a frame."""
 
     def passed(self, frames: int) -> None:
-        """So many frames have been read, whole."""
+        """This many whole frames have been read."""
         self.frame = (self.frame or 0) + frames
 
     def read(self, size: int) -> bytes:

@@ -27,7 +27,7 @@ class LineSpool(Closing):
             self._file = tempfile.TemporaryFile(dir=_folder(path))  # noqa: SIM115 - `close` ends it
 
     def write(self, line: str, kind: int = 0, number: int = 0) -> int:
-        """Append a line (without its end); its place, for `renumber`."""
+        """Append a line (without its line end). Returns its place, for `renumber`."""
         with self._named():
             at = self._file.tell()
             self._file.write(f"{kind}{number:016x}{line}\n".encode())
@@ -49,7 +49,7 @@ class LineSpool(Closing):
                 yield text[_MARK:-1], int(text[0]), int(text[1:_MARK], 16)
 
     def close(self) -> None:
-        """Forget the lines; may be repeated."""
+        """Forget the lines. A second call does nothing."""
         with contextlib.suppress(OSError):
             self._file.close()
 
@@ -63,7 +63,7 @@ class LineSpool(Closing):
 
 
 def _folder(path: str) -> str | None:
-    """The output's own folder, which has room for the output; None (the system's) where it is no file in one."""
+    """The output's own folder, which has room for it; None (the system's) where the output is not a file."""
     if descriptor(path) is not None or (os.path.exists(path) and not os.path.isfile(path)):
         return None
     folder = os.path.dirname(os.path.realpath(path))

@@ -1,13 +1,14 @@
 """ESP in TCP (RFC 9329): streams put together in order, and cut into messages.
 
-A stream is looked at where a port of it is one of `ports`, or where a segment of it begins with IKETCP: then both
-directions are. Bytes that came first stay; what comes again is passed over. A segment after a gap waits until the gap
-is filled. It never will be where the other side has acknowledged what is missing (the capture lacks it), where too
-much waits, or too long by the capture's clock; then the bytes that are missing are given up. After that, where a
-capture begins in the middle, and after a length that can't be, messages are found again: in a segment whose messages
-end where it ends, or by the SPI of an SA.
+1. Both directions of a connection are read where one of its ports is in `ports`, or a segment begins with IKETCP.
+2. Bytes that came first stay; bytes that come again are passed over.
+3. A segment after a gap waits until the gap is filled. The missing bytes are given up where the other side has
+   acknowledged them (the capture lacks them), where too much waits, or where it waits too long by the capture's clock.
+4. After a gap that was given up, in a capture that begins in the middle, and after an impossible length, the beginning
+   of a message is searched: in a segment whose messages end where it ends, or by the SPI of an SA.
 
-Not done: what waits at the end of a capture is lost. IPv6 extension headers before TCP.
+Does not deliver what still waits at the end of a capture, read TCP after IPv6 extension headers, or check TCP's
+checksum.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ MOST_STREAMS = 4096
 PATIENCE = 10
 """Seconds that a gap is waited for."""
 
-_FAR = 1 << 24  # bytes ahead from which on a segment is no later part of the same data
+_FAR = 1 << 24  # a segment so many bytes ahead belongs to other data
 _MODULUS, _HALF = 1 << 32, 1 << 31
 _PER_STREAM, _PER_SEGMENT = 512, 128  # bytes of memory beside the data, about
 _SECOND = 1_000_000_000
@@ -37,7 +38,7 @@ _KEEPALIVE = b"\xff"
 _MOST_SPIS = 256
 _SPI = 4
 _LEAST_ESP = tcp.LENGTH + 8
-_OVERLAP = tcp.LENGTH + _SPI - 1  # bytes before a segment in which a message may begin that its SPI tells
+_OVERLAP = tcp.LENGTH + _SPI - 1  # bytes before a segment in which a message with a known SPI may begin
 
 
 def streams_of(sad: Sad) -> TcpStreams:
@@ -48,12 +49,12 @@ def streams_of(sad: Sad) -> TcpStreams:
 
 
 class TcpStreams:
-    """The streams of a capture. `spis` help to find messages again: those of SAs that are used in TCP."""
+    """The streams of a capture. `spis`, of SAs that are used in TCP, help to find messages again."""
 
     def __init__(self, ports: Collection[int] = (tcp.PORT,), spis: Collection[int] = ()) -> None:
         self._ports = frozenset(ports)
         self.marked = bytearray(1 << 16)
-        """Not 0 at ports whose segments must be given to `take`: all others begin no stream that is looked at."""
+        """Not 0 at ports whose segments must be given to `take`; segments of all other ports begin no stream of ESP."""
         for port in self._ports:
             self.marked[port] = 1
         known = sorted(set(spis))[:_MOST_SPIS]
@@ -63,7 +64,7 @@ class TcpStreams:
         self._memory = 0
 
     def see(self, packet: bytes) -> None:
-        """A packet that `take` gets later: where it begins a stream, its port is marked."""
+        """A packet that `take` gets later: if it begins a stream, its port is marked."""
         segment = tcp.segment(packet)
         if segment is not None and segment.data.startswith(tcp.PREFIX):
             self.marked[segment.ports[1]] = 1
@@ -97,7 +98,7 @@ class TcpStreams:
         if not begins and not self._ports.intersection(segment.ports):
             return None
         if begins and segment.back not in self._streams:
-            self._make(segment.back).begin(None)  # who was connected to has no prefix
+            self._make(segment.back).begin(None)  # the side that was connected to sends no prefix
             self.marked[segment.ports[1]] = 1
         return self._make(segment.key)
 
@@ -113,7 +114,7 @@ class TcpStreams:
 class _Stream:
     """One direction of a connection. `_at`: where its next byte belongs, a sequence number that does not wrap.
 
-    `_found`: it is known where messages begin, and `_data` begins with one.
+    `_found`: `_data` begins with a message.
     """
 
     def __init__(self, spis: re.Pattern[bytes] | None) -> None:
@@ -130,11 +131,11 @@ class _Stream:
 
     @property
     def memory(self) -> int:
-        """Bytes, about."""
+        """Bytes that it holds, about."""
         return _PER_STREAM + len(self._data) + self._held
 
     def begin(self, seq: int | None) -> None:
-        """Messages begin with this byte (None: with whichever comes first), after IKETCP perhaps."""
+        """Messages begin with this byte, perhaps after IKETCP (None: with the first byte that comes)."""
         self._at = self._first = seq
         self._acked, self._held = -1, 0
         self._starts, self._waiting, self._data = [], {}, bytearray()
@@ -184,7 +185,7 @@ class _Stream:
         self._waiting[start] = data
 
     def _drain(self, time_ns: int) -> Iterator[bytes]:
-        """What waited and waits no more."""
+        """The ESP packets of segments that no longer have to wait."""
         while self._starts and self._at is not None:
             start = self._starts[0]
             if start > self._at:
@@ -218,7 +219,7 @@ class _Stream:
             yield from self._messages()
 
     def _search(self, data: bytes) -> int | None:
-        """Where in what is held and `data` a message begins."""
+        """Where a message begins in what is held and `data`."""
         if data.startswith(tcp.PREFIX):
             self._fresh = True
             return len(self._data)

@@ -1,4 +1,4 @@
-"""Assumptions about what a model leaves open: how a user says one, and the line that a message gives to be copied.
+"""Assumptions about what a model leaves open: how a user states one, and the line to copy in a message.
 
 --assume inbound.lookup.0.miss=software     one value, as in TOML; a bare word is a string
 --assume caps.encap=none,udp4500            a list by commas
@@ -50,7 +50,7 @@ def fitted(path: Key, value: object) -> object:
 
 
 def how_to_assume(suggestions: Mapping[str, Any], key: str) -> str:
-    """The option that assumes a value for a key, to be copied: the model's suggestion, or the first legal value."""
+    """An option to copy, which assumes a value for a key: the model's suggestion, or the first legal value."""
     value = _shown(suggestions[key]) if key in suggestions else _first_legal(key)
     return f"--assume {shlex.quote(f'{key}={value}')}"
 
@@ -64,7 +64,7 @@ def _first_legal(key: str) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value so that a shell takes it as one word, and `read_value` and `fitted` as this value."""
+    """A value in the form that `read_value` and `fitted` read back as the same value."""
     if isinstance(value, list) and value and not isinstance(value[0], dict | list):
         return ",".join(map(_shown, value))
     return value if isinstance(value, str) else toml(value)
@@ -81,7 +81,7 @@ def toml(value: Any) -> str:
 
 
 def what_is_needed(suggestions: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """(the line to copy, a sentence of what else is legal), of a key that a run needs and nothing public says."""
+    """(the line to copy, a sentence of what else is legal) for a key that a run needs and that is not public."""
     words = legal(split(key)).removesuffix(", unknown")
     sentence = f"legal: {words}" if words else ""
     if key in suggestions:

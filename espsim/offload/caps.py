@@ -1,4 +1,4 @@
-"""Which SAs a driver takes: [caps] asked about one SA, in the order in which Linux's drivers ask.
+"""Which SAs a driver takes: [caps] applied to one SA, in the order in which Linux's drivers check.
 
 An SA with an offload line is judged by the rules of its mode, crypto or packet. The answer names the limit that was
 violated, in a sentence that all SAs refused for this reason share. A capability that is "unknown" stops the run only
@@ -81,7 +81,7 @@ def refusal(model: Model, sa: SecurityAssociation) -> Refusal | None:
 
 
 def shape_of(sa: SecurityAssociation) -> object | None:
-    """What of an SA decides `refusal`, to be remembered by; None with encapsulation, where there is too much of it."""
+    """The facts of an SA that decide `refusal`, as a cache key; None with encapsulation, where these are too many."""
     if sa.encap is not None:
         return None
     keys = sa.keys
@@ -136,7 +136,7 @@ def _mode(model: Model, sa: SecurityAssociation) -> Refusal | None:
 
 
 def _encap(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    """The sentence names no port: hundreds of peers have as many ports, and one reason."""
+    """The sentence names no port: hundreds of peers have hundreds of ports, and one reason."""
     if sa.encap is None:
         return None
     taken = need(model, *_stated(model, sa, "encap"))
@@ -173,7 +173,7 @@ def _reqid(model: Model, sa: SecurityAssociation) -> Refusal | None:
 
 
 def _window(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    """Where nothing checks replays any window will do: it stays the host's, or is not looked at."""
+    """Where nothing checks replays any window is taken: the host keeps it, or no one looks at it."""
     key, replay = _stated(model, sa, "replay")
     if sa.window == 0:
         return None
@@ -187,7 +187,7 @@ def _window(model: Model, sa: SecurityAssociation) -> Refusal | None:
 
 
 def _window_limit(model: Model, key: str, replay: Replay, window: int) -> tuple[str, str] | None:
-    """The windows that are taken, as a limit and as advice, where `window` is none of them.
+    """The windows that are taken, as a limit and as advice; None where `window` is one of them.
 
     `key` is the table of `replay`.
     """
@@ -208,7 +208,7 @@ def _window_limit(model: Model, key: str, replay: Replay, window: int) -> tuple[
 
 
 def _algorithm(model: Model, sa: SecurityAssociation) -> Refusal | None:
-    if model.spec.caps.offload == [] or sa.keys is None:  # software takes whatever suite there is
+    if model.spec.caps.offload == [] or sa.keys is None:  # software takes every suite
         return None
     name = cipher_name(sa.keys)
     key, value = _stated(model, sa, "algs")
@@ -240,7 +240,7 @@ def cipher_name(keys: SuiteKeys) -> str:
     """The word of caps.algs for a suite: aes-gcm, aes-cbc+hmac, null+xcbc ..."""
     cipher, _, auth = keys.suite.name.partition("+")
     name = _CIPHER_NAMES.get(cipher, cipher)
-    if auth == "hmac(md5)":  # no model says that its device takes it
+    if auth == "hmac(md5)":  # no model has it in caps.algs
         return f"{name}+{auth}"
     return name if auth in ("", "digest_null") else f"{name}+{auth.partition('(')[0]}"
 
@@ -250,6 +250,6 @@ def _list(values: Sequence[object] | dict[str, None]) -> str:
 
 
 def _or(values: Sequence[object] | dict[str, None]) -> str:
-    """As a person says a choice: `32, 64 or 128`."""
+    """A choice in words: `32, 64 or 128`."""
     *most, last = map(str, values)
     return f"{', '.join(most)} or {last}" if most else last

@@ -4,10 +4,10 @@
     alias       B's SPI is another, but its low bits are A's
     overflow    A, then SAs of other SPIs until one finds no room: that one is B
     delete      B is A's successor in a rekey (A's addresses and reqid, the next SPI), then one of them is deleted
-    miss        only A is in the device; B's packets come all the same
+    miss        only A is in the device; B's packets come too
 
-Each asks what the driver answers, whose context a packet of A and of B reaches, and what is left for the one after the
-other is deleted. Where an answer is not public the cell says "unknown" and the next question is asked.
+Each shows what the driver answers, whose context a packet of A and of B reaches, and what is left for one after the
+other is deleted. A cell whose answer is not public says "unknown", and the comparison goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ A = 0
 _MOST = 65_536
 """Tables with more rows than this are not filled for `overflow`."""
 _ALIAS_BITS = 24
-"""SPIs that differ above their low 24 bits are one for every masked index in use, and for what keys on 24 bits."""
+"""SPIs that differ above their low 24 bits are the same to every masked index in use, and to keys of 24 bits."""
 _ACTIONS = {"software": "software", "drop": "dropped", "fail_flag": "flagged"}
 
 Met = str
@@ -131,7 +131,7 @@ def association(model: Model, which: int, spi: int = SPI, *, reqid: int = 1) -> 
 
 
 def _smallest_window(model: Model) -> int:
-    """0 where nobody checks, or nobody says which windows there are."""
+    """0 where no one checks replays, or the windows are not stated."""
     replay = model.spec.caps.replay
     if replay.where in ("none", UNKNOWN):
         return 0
@@ -174,7 +174,7 @@ def compare(model: Model, case: str) -> Comparison:
 
 
 class _Run:
-    """A device with A and B in it, and the keys that could not be had."""
+    """A device with A and B in it, and the keys that are not public."""
 
     def __init__(self, model: Model, pair: Pair) -> None:
         self.pair = pair
@@ -199,7 +199,7 @@ class _Run:
             installed = device.add(sa_index, sa)
         except UnknownReached as reached:
             self.unknown[reached.key] = None
-            # Refused, with an errno that is not public: what is in the device is known all the same.
+            # Refused with an errno that is not public; what is in the device is still known.
             self._stopped = not reached.key.rpartition(".")[2].startswith("errno")
             return UNKNOWN, False
         if installed.errno is None:

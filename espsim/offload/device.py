@@ -2,11 +2,13 @@
 
     classify     which packets go to IPsec at all
     key table    the packet's key finds a row; several rows: `multi_match`
-    SA array     behind some key tables: the row names a slot
+    SA array     after some key tables: the row names a slot
     verify       what the device compares with the SA that it found
 
-Each step names what becomes of the packet. Everything comes from the model; no device is named here. Deterministic: a
-hash that is not public is a seeded mixer (hashing.py).
+Each step names what becomes of the packet. Everything comes from the model; no device is named here. A hash that is not
+public is a seeded mixer (hashing.py), so runs repeat.
+
+Does not open packets or judge ICV and window; states only how their failures come to light (`surfacing`).
 """
 
 from __future__ import annotations
@@ -93,10 +95,10 @@ class Device:
         return self._driver.add(sa_index, sa, port)
 
     def delete(self, sa_index: int) -> None:
-        """Delete an SA the driver's way; what that does to others is the model's to say."""
+        """Delete an SA the driver's way; the model says what that does to others."""
         self._driver.delete(sa_index)
 
-    # -- what the model says of the whole -----------------------------------------------------------------------
+    # -- facts of the whole device ------------------------------------------------------------------------------
 
     @functools.cached_property
     def mode(self) -> str:
@@ -121,7 +123,7 @@ class Device:
 
     @property
     def assumptions(self) -> list[str]:
-        """Everything that is assumed and not known, as `key = value`: to be printed with results."""
+        """Everything that is assumed and not known, as `key = value`, to print with results."""
         stated = [f"{key} = {json.dumps(value)}" for key, value in self.model.assumed.items()]
         classify = self._inbound.classify
         if classify.rule in ("per_sa", "per_policy") and classify.capacity == UNKNOWN:
@@ -164,7 +166,7 @@ class Device:
         return self._empty_slot() if entry is None else self._verified(entry, key, len(places) > 1)
 
     def told(self, key: PacketKey, answer: Answer) -> list[tuple[str, str]]:
-        """What `lookup` looked at to give this answer, in order: names and what they say (told.py)."""
+        """What `lookup` looked at to give this answer, in order: names and values (told.py)."""
         return told(self, key, answer)
 
     def _classified(self, key: PacketKey) -> bool:

@@ -1,9 +1,17 @@
 """What a driver does when an SA is added or deleted: [inbound.program] of a model.
 
-add      capabilities, SPI range, rules, then: an entry of equal identity is there -> `duplicate`; the slot is taken
-         -> `duplicate` or, for another SPI, `alias`; there is no room -> `full`; otherwise the entry is written
-delete   by what the driver remembers (handle, slot, key) or looks for (SPI); where the place holds another SA's
-         entry, `duplicate_delete` says what becomes of that one
+An SA is added:
+
+1. Capabilities, SPI range and rules may refuse it.
+2. The table has an entry of equal identity: `duplicate`.
+3. The slot is taken: `duplicate` or, for another SPI, `alias`.
+4. There is no room: `full`.
+5. Otherwise the entry is written.
+
+An SA is deleted by what the driver remembers (handle, slot, key) or looks for (SPI). Where the place holds another SA's
+entry, `duplicate_delete` says what becomes of that one.
+
+Does not change keys or lifetimes of an SA in the device, or move entries.
 """
 
 from __future__ import annotations
@@ -25,7 +33,8 @@ _PROGRAM = "inbound.program"
 class Installed(NamedTuple):
     """The driver's answer to an add. `errno` None: success. `in_table`: an entry that packets can reach was written.
 
-    `slot` is where a packet's lookup ends (of a kept duplicate in an SA array: where none ends); `note` is a sentence.
+    `slot` is where a packet's lookup ends; where a duplicate was kept in an SA array, no lookup ends there. `note` is a
+    sentence.
     """
 
     errno: str | None
@@ -68,7 +77,7 @@ class Driver:
         return installed
 
     def _refusal(self, sa: SecurityAssociation) -> Refusal | None:
-        """What the capabilities say. Drivers take many SAs of few shapes: each is asked about once."""
+        """What the capabilities say. Many SAs have few shapes: the answer for each shape is kept."""
         shape = shape_of(sa)
         if shape is None:
             return refusal(self._model, sa)
@@ -102,7 +111,7 @@ class Driver:
         return tuple(need(self._model, "inbound.classify.key", self._inbound.classify.key))
 
     def _rules_full(self, sa: SecurityAssociation, port: int) -> Refusal | None:
-        """A capacity that is not public is taken as large enough (and `Device.assumptions` says so)."""
+        """A refusal where all rules are taken. A capacity that is not public is large enough (`Device.assumptions`)."""
         limit, rules = self._inbound.classify.capacity, self._hardware.rules
         if not isinstance(limit, int) or not self._hardware.has_rules or len(rules) < limit:
             return None
@@ -136,7 +145,7 @@ class Driver:
         """No equal identity: write the entry, if its slot is free and there is room."""
         first = self._inbound.lookup[0]
         if self._program.full.hash == "silent" and self._array_full(entry):
-            return self._no_slot(entry)  # whether the hash has a place for it or not: there is no need to look
+            return self._no_slot(entry)  # even if the hash had a place for it
         table = self._table(entry)
         place = table.place_for(entry.sa, entry.port)
         if place is None:
@@ -176,7 +185,7 @@ class Driver:
             self._by_identity.setdefault(identity, []).append(entry)
 
     def _take_slot(self, entry: Entry) -> int | Installed | None:
-        """The array slot, taken; None where there is no array; an answer where there is none to be had."""
+        """Take an array slot; None where there is no array; the driver's answer where no slot can be had."""
         if not self._hardware.has_array:
             return None
         array = self._hardware.array(entry.port)
@@ -206,7 +215,7 @@ class Driver:
     def _share_slot(self, entry: Entry, other: Entry, slot: int) -> int | Installed:
         """The SPI names an array slot that another SA has: one context for both, or a refusal.
 
-        Equal identities were told apart before: SAs that only share a slot are aliases, whatever their SPIs.
+        Equal identities were handled before: SAs that only share a slot are aliases, whatever their SPIs.
         """
         identity = entry.identity
         twins = identity is not None and identity == other.identity
@@ -249,7 +258,7 @@ class Driver:
     def _overwrite(self, entry: Entry, other: Entry) -> Installed:
         table, place = self._table(entry), other.place
         same_place = place in table.twins(entry.sa, entry.port) or place == table.place_for(entry.sa, entry.port)
-        if place is None or not same_place:  # equal for the driver, not for the table: the old row goes
+        if place is None or not same_place:  # equal for the driver but not for the table: the old row goes
             self._clear(table, place)
             return self._install(entry)
         installed = self._write(entry, table, place)
@@ -268,7 +277,7 @@ class Driver:
         return Installed(None, False, slot, note)
 
     def _no_place(self, entry: Entry) -> Installed:
-        """Every way of the hash is taken, which some drivers do not notice."""
+        """Every way of the hash is taken. Some drivers do not notice."""
         note = "every way of the hash is taken"
         full = self._program.full
         policy = full.policy if full.hash is None else need(self._model, f"{_PROGRAM}.full.hash", full.hash)
@@ -367,7 +376,7 @@ class Driver:
             self._by_identity[identity].remove(row.entry)
 
     def _release_slot(self, entry: Entry) -> None:
-        """Free the array slot. Where another SA shares it, what becomes of that one's context is the model's to say."""
+        """Free the array slot. Where another SA shares it, the model says what becomes of that one's context."""
         if entry.slot is None:
             return
         array = self._hardware.array(entry.port)

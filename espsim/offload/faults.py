@@ -18,8 +18,8 @@ from espsim.offload.schema import fields_of, legal
 _VALUE = 2
 
 
-class ModelFaults(InputError):  # noqa: N818 - it is all of them
-    """A model file that is wrong. As a message it is the most telling fault; `faults` are all of them, by line."""
+class ModelFaults(InputError):  # noqa: N818 - all faults of a file
+    """A wrong model file. Its message is the most telling fault; `faults` are all of them, by line."""
 
     def __init__(self, faults: list[InputError]) -> None:
         first = faults[0]
@@ -28,7 +28,7 @@ class ModelFaults(InputError):  # noqa: N818 - it is all of them
 
 
 def faults_of(error: ValidationError, raw: Mapping[str, Any]) -> list[tuple[Key, str]]:
-    """Everything wrong, the most telling first. A union reports each alternative: they are one fault."""
+    """Everything wrong, the most telling first. A union reports each alternative; together they are one fault."""
     found: dict[Key, tuple[int, str]] = {}
     for detail in error.errors(include_url=False):
         path = locate.clean_path(detail["loc"], raw)

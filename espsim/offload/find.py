@@ -25,7 +25,7 @@ COMPARED = {
     "caps.replay.where": "replay check", "inbound.program.full.errno": "full table",
     "inbound.program.delete.by": "deletes by", "inbound.result.icv_fail": "ICV failure",
 }  # fmt: skip
-"""What tells models of one device apart, the most telling first, and what a person calls it."""
+"""Keys in which models of one device differ, the most telling first, and the words for them."""
 
 
 def names_of(model: Model) -> list[str]:

@@ -12,7 +12,7 @@ from espsim.offload.model import Model
 from espsim.offload.tables import AuxTable, Entry, SlotArray, Table, capacity_of, make_table
 
 Scope = tuple[int, int]
-"""(port, address length); 0 where the table is everybody's."""
+"""(port, address length); 0 where all share the table."""
 
 
 class Hardware:
@@ -33,7 +33,7 @@ class Hardware:
 
     @functools.cached_property
     def has_array(self) -> bool:
-        """Whether an array of SA contexts stands behind the key table."""
+        """Whether there is an array of SA contexts after the key table."""
         return len(self._model.spec.inbound.lookup) > 1
 
     def scope(self, port: int, dst: bytes) -> Scope:
@@ -48,7 +48,7 @@ class Hardware:
         return self._tables[scope]
 
     def array(self, port: int) -> SlotArray:
-        """The array behind the key table."""
+        """The array after the key table."""
         where = port if self._array_per_port else 0
         if where not in self._arrays:
             self._arrays[where] = SlotArray(capacity_of(self._model, 1))

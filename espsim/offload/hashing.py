@@ -1,7 +1,7 @@
 """Row indices of hash tables.
 
-A vendor's hash that is not public is modelled by a seeded uniform mixer, for skewed ways another one each (of Marvell's
-SPI_TO_SA only the shape is known, four 11-bit indices of a 55-bit key). `crc32c` is the Castagnoli CRC.
+A vendor's hash that is not public is modelled by a seeded uniform mixer; skewed ways have one each. (Of Marvell's
+SPI_TO_SA only the shape is known: four 11-bit indices of a 55-bit key.) `crc32c` is the Castagnoli CRC.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mix64(x: int) -> int:
 def vendor_hash(words: Sequence[int], seed: int, way: int) -> int:
     """64 bits of a key: h = mix64(seed * golden + way + 1), then h = mix64(h ^ word) for each 64-bit word."""
     h = _start(seed, way)
-    for word in words:  # mix64 again, in line: a call for each word of 100,000 SAs is felt
+    for word in words:  # mix64 again, in line: calls for each word of 100,000 SAs cost time
         h ^= word & _MASK64
         h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9 & _MASK64
         h = (h ^ h >> 27) * 0x94D049BB133111EB & _MASK64

@@ -1,7 +1,7 @@
 """The format of hwmodels/*.toml as a JSON Schema, made from schema.py, so that an editor can complete and check it.
 
-A file that extends another may leave out what that one states, so there are two shapes: whole, and in part. What a JSON
-Schema can't say (that fn = "mask" needs `bits`, say) `espsim models check` says.
+A file that extends another may leave out what that one states, so there are two shapes: whole, and in part. `espsim
+models check` also finds what a JSON Schema can't state, for example that fn = "mask" needs `bits`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _one_spelling(value: Any) -> Any:
-    """A copy that is the same for pydantic 2.7 and later, which say a few things in other words."""
+    """A copy that is the same for pydantic 2.7 and later versions, which differ in a few details."""
     if isinstance(value, list):
         return [_one_spelling(inner) for inner in value]
     if not isinstance(value, dict):
@@ -50,13 +50,13 @@ def _one_spelling(value: Any) -> Any:
             copy[key] = _one_spelling(inner)
     if "const" in copy and copy.get("enum") == [copy["const"]]:
         del copy["enum"]
-    if copy.get("additionalProperties") is True:  # what is true of every object
+    if copy.get("additionalProperties") is True:  # the default of every object
         del copy["additionalProperties"]
     return copy
 
 
 def _strip(schema: dict[str, Any]) -> None:
-    """Without the titles that pydantic makes up, and with each description in one line."""
+    """Remove the titles that pydantic makes up, and put each description in one line."""
     schema.pop("title", None)
     if "description" in schema:
         schema["description"] = " ".join(schema["description"].split()).replace("`", "")

@@ -42,7 +42,7 @@ def of_sa(sa: SecurityAssociation, port: int, fields: Sequence[str]) -> FieldVal
     return tuple([port if read is None else read(sa) for read in _sa_readers(tuple(fields))])
 
 
-# What reads a field off a packet or an SA. Worked out once for each list of fields: drivers ask for every SA.
+# Readers of a field of a packet or an SA, made once for each list of fields, because drivers need them for every SA.
 
 _Reader = Callable[[Any], Value]
 
@@ -73,7 +73,7 @@ _OF_SA: dict[str, _Reader | None] = {
 
 
 def _nothing(_it: Any) -> Value:
-    """match_id and profile: a driver uses one value, that of its own rules. frag0: fragments never come this far."""
+    """match_id and profile: a driver uses one value, that of its own rules. frag0: fragments never get here."""
     return 0
 
 

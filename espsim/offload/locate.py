@@ -1,4 +1,4 @@
-"""Where in a TOML text each key stands, and what the comment beside it says.
+"""The place of each key in a TOML text, and the comment beside it.
 
 `tomllib` gives values without places. This walks a text that tomllib has already accepted, so it checks nothing; it
 only counts lines. The comments matter because in hwmodels/ they carry the source of each value.
@@ -62,7 +62,7 @@ class _Scanner:
         self.places: dict[Path, KeyPlace] = {}
         self._arrays: dict[Path, int] = {}  # arrays of tables: the index of the one being filled
         self._ended: tuple[Path, int] | None = None  # the last value, and the line on which it ended
-        self._above: list[str] = []  # a block of comment lines that a key may follow
+        self._above: list[str] = []  # comment lines directly above the next key
         self._above_ends = 0
 
     def run(self) -> None:
@@ -183,7 +183,7 @@ class _Scanner:
         self._ended = (path, self.line)
 
     def _comment_above(self) -> str:
-        """The comment lines that end just above this one; whoever takes them has them alone."""
+        """The comment lines that end just above this one. They are given once."""
         comment = " ".join(self._above) if self._above_ends == self.line - 1 else ""
         self._above = []
         return comment

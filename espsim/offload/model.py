@@ -2,7 +2,7 @@
 
 `extends`: [device], [caps], [outbound] and each [inbound.*] merge key by key; [[inbound.lookup]] is replaced whole.
 [[perf]] is not inherited: a measurement belongs to what was measured; nor are [device] aliases where `part` is stated
-anew: another part has other names. Of an [assume], those suggestions are inherited whose key is still "unknown".
+again: another part has other names. Of an [assume], those suggestions are inherited whose key is still "unknown".
 
 Every error is one line with the file and the line of the key at fault.
 """
@@ -41,7 +41,7 @@ _ALL = "`espsim models` lists all"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One TOML file: its name as the user gave it, its values, and where they stand."""
+    """One TOML file: its name as the user gave it, its values, and their places."""
 
     name: str
     raw: dict[str, Any]
@@ -57,7 +57,7 @@ class Document:
 class Source:
     """Where a value comes from: the model file and line, and the comment beside it (the datasheet's source).
 
-    A value without a comment stands on `general`, the [device] sources of the file or of what that extends.
+    Of a value without a comment the source is `general`: the [device] sources of the file or of what it extends.
     """
 
     file: str
@@ -82,7 +82,7 @@ class Model:
         return dict(self.spec.assume)
 
     def how_to_assume(self, key: str) -> str:
-        """The option that assumes a value for a key, to be copied."""
+        """An option to copy, which assumes a value for a key."""
         return how_to_assume(self.spec.assume, key)
 
     def value(self, key: str) -> Any:
@@ -112,7 +112,7 @@ class Model:
         place = document.places.get(path)
         if place is None or key in self.assumed:
             return None
-        # Beside the key itself, or beside the inline table that it stands in.
+        # Beside the key itself, or beside the inline table around it.
         least = 4 if path[:2] == ("inbound", "lookup") else 3 if path[0] == "inbound" else 2
         around = (document.places.get(path[:n]) for n in range(len(path), least - 1, -1))
         comment = next((p.comment for p in around if p and p.comment), "")
@@ -180,7 +180,7 @@ def shipped_folder() -> Path:
 
 
 def shipped_models() -> list[str]:
-    """The ids of the shipped devices, in order. What only serves to be extended is in hwmodels/base/ and not listed."""
+    """The ids of the shipped devices, in order. Models in hwmodels/base/ are there to be extended and not listed."""
     return sorted(path.stem for path in shipped_folder().glob("*.toml"))
 
 
@@ -193,7 +193,7 @@ def _shipped(ident: str) -> Path | None:
 
 
 def load_model(name: str | Path) -> Model:
-    """The model of an id, of a path, or of a device that one model is of.
+    """The model of an id, of a path, or of a device that has one model.
 
     A path is something with a `/`, ending in .toml, or `-` (standard input, once). InputError: FILE:LINE and what; for
     a name, which models it may mean and how they differ, or the nearest names.
@@ -250,7 +250,7 @@ def load_models(names: Iterable[str | Path]) -> list[tuple[str | Path, Model]]:
 
 
 def each_once(loaded: Iterable[tuple[str | Path, Model]]) -> list[tuple[str | Path, Model]]:
-    """(name, model) without those that are of one file with an earlier one. InputError: two files have one id."""
+    """(name, model), each file once. InputError: two files have one id."""
     found: dict[str, tuple[str | Path, Model]] = {}
     for name, model in loaded:
         first, document = found.setdefault(model.id, (name, model))[1].documents[0], model.documents[0]
@@ -337,7 +337,7 @@ def _merge_table(base: Any, child: Any) -> Any:
 
 
 def _origin(documents: Sequence[Document], path: Key) -> Document:
-    """The file that states a key: what merges key by key is one unit, what is replaced whole another."""
+    """The file that states a key. A table that is replaced whole is of one file."""
     size = {"inbound": 3, "device": 2, "caps": 2, "outbound": 2}.get(str(path[0]) if path else "", 1)
     unit = path[: 2 if path[:2] == ("inbound", "lookup") else size]
     return next((d for d in documents if unit in d.places), documents[0])
@@ -382,7 +382,7 @@ def _put(raw: dict[str, Any], path: Key, value: object) -> None:
     at: Any = raw
     for n, part in enumerate(path[:-1]):
         if isinstance(part, str) and part not in at:
-            # A table that was left out: what it must state is not stated.
+            # A table that was left out: its required keys are "unknown".
             at[part] = {"policy": UNKNOWN} if path[n] in ("alias", "full") else {}
         at = at[part]
     at[path[-1]] = value

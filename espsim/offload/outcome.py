@@ -1,7 +1,7 @@
 """What a device's answer to a packet means, and how a failure then comes to light: once, for every path and the audit.
 
-The software lookup beside the device says which SA was the packet's own. Of the device itself only its mode and what
-its model says of failures are asked: UnknownReached where that is not public.
+The software lookup beside the device says which SA was the packet's own. Of the device itself only its mode is
+used, and what its model says of failures: UnknownReached where that is not public.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def without_context(reached: Reached, *, software: bool) -> DeviceOutcome:
 
 
 def opened(device: Device, verdict: Verdict) -> tuple[Surfacing, str | None]:
-    """How the verdict of a packet for which a context was used comes to light, and the Linux counter that moves."""
+    """How the verdict of a packet that used a context comes to light, and the Linux counter that moves."""
     surfacing = _surfacing(device, verdict)
     return surfacing, verdict.counter if surfacing in (Surfacing.COUNTED, Surfacing.FLAGGED) else None
 
 
 def refused(device: Device, *, dropped: bool) -> tuple[Surfacing, str | None]:
-    """How a packet comes to light that the device kept and used no context for, and the Linux counter that moves."""
+    """How a packet that the device kept without a context comes to light, and the Linux counter that moves."""
     if device.mode == "":  # a model of software: what it drops, the host counts
         return Surfacing.COUNTED, Verdict.NO_SA.counter
     return Surfacing.DEVICE_DROP if dropped else Surfacing.FLAGGED, None

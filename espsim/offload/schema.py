@@ -1,8 +1,8 @@
-"""The schema of a hardware model (hwmodels/*.toml): what a device and its driver may be said to do.
+"""The schema of a hardware model (hwmodels/*.toml): what a file can state of a device and its driver.
 
 Hardware (`classify`, `lookup`, `verify`, `result`) is apart from the driver (`program`), because one chip has several
-drivers. Every leaf may be the string "unknown": it is not public, and a run that reaches it stops. A key that may be
-left out and is left out is not stated, which is the same. Unknown keys are refused.
+drivers. Every leaf may be the string "unknown": it is not public, and a run that reaches it stops. An optional key
+that is left out is as good as "unknown". Keys that are not in the schema are refused.
 """
 
 from __future__ import annotations
@@ -42,15 +42,14 @@ class _Table(BaseModel):
 
 
 def _unfit(text: str, *at: str | int) -> PydanticCustomError:
-    """Values that are legal one by one and don't fit together; `at` is the key at fault, from this table on."""
+    """Values that are each legal but don't fit together; `at` is the key at fault, from this table on."""
     return PydanticCustomError("unfit", "{text}", {"text": text, "at": at})
 
 
 class DeviceFacts(_Table):
-    """[device]: what is modelled, and the sources that speak of all of it.
+    """[device]: what is modelled, and the sources of all of it.
 
-    `aliases`: other names by which people look for it: product names, chip names, families. A model that states its
-    own `part` does not inherit them.
+    `aliases`: other names of it: products, chips, families. A model that states its own `part` does not inherit them.
     """
 
     vendor: Text
@@ -356,13 +355,13 @@ class Spec(_Table):
 
 @functools.cache
 def legal(path: tuple[str | int, ...]) -> str:
-    """What may stand at a key, in words: `reject, overwrite, ...`; "" where the schema has no such key."""
+    """The legal values of a key, in words: `reject, overwrite, ...`; "" where the schema has no such key."""
     found = _annotation(Spec, path)
     return ", ".join(dict.fromkeys(_words(found))) if found is not None else ""
 
 
 def takes_list(path: tuple[str | int, ...]) -> bool:
-    """Whether a list may stand at a key."""
+    """Whether a key may be a list."""
     return any(get_origin(member) is list for member in _members(_annotation(Spec, path)))
 
 

@@ -1,5 +1,5 @@
-"""The tables of a device, one class a kind. A table knows keys, places and rows; what to do about a duplicate or a full
-table is the driver's business (device.py).
+"""The tables of a device, one class a kind. A table knows keys, places and rows; a driver decides what to do
+about a duplicate or a full table (driver.py).
 
 A place is a number: a direct table's slot, an exact table's row, a hash's way * sets + row.
 """
@@ -34,8 +34,8 @@ Signature = tuple[tuple[str, ...], int]
 class Entry:
     """One SA that a driver took. `place`: in the key table (of a duplicate, the first SA's); None: never written.
 
-    `slot`: of the array behind the key table, where there is one. `first`: of a duplicate under keep_first, the SA
-    whose entry was kept; `heirs` the other way round. `identity`: what the driver compares, None where nothing.
+    `slot`: of the array after the key table, where there is one. `first`: of a duplicate under keep_first, the SA
+    whose entry was kept; `heirs`: of that one, its duplicates. `identity`: what the driver compares, None: nothing.
     """
 
     sa_index: int
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 class Table(abc.ABC):
-    """A key table. Subclasses say where a key goes and which places a packet's key finds."""
+    """A key table. Subclasses define where a key goes and which places a packet's key finds."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Row] = {}
@@ -87,7 +87,7 @@ class Table(abc.ABC):
         return self.rows.pop(place, None)
 
     def lowest_with_spi(self, spi: int) -> int | None:
-        """The lowest place where this SPI stands or stood, as a driver finds it that scans for the SPI alone."""
+        """The lowest place that has or had this SPI, for a driver that scans for the SPI alone."""
         return min((place for place, stored in self._spis.items() if stored == spi), default=None)
 
 
@@ -102,7 +102,7 @@ class DirectTable(Table):
         need(model, f"{_FIRST}.index.fn", self.index.fn)
         self.capacity = capacity_of(model, 0)
         self.bases: dict[FieldValues, int] = {}
-        """Of each rule, what its packets' slices of the SPI are added to."""
+        """Of each rule, the base to which its packets' slices of the SPI are added."""
         self._next_base = 0
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
@@ -139,7 +139,7 @@ class DirectTable(Table):
         return base + (spi >> low & size - 1) & width
 
     def _rule(self, values: FieldValues, spi: int) -> FieldValues:
-        """Who has one base: SAs whose rule fields are equal, the SPI's slice left out."""
+        """The key of a base: SAs share one if their rule fields are equal, the SPI's slice left out."""
         if not self.slice_in_rule:
             return values
         low, size, _width = self.slice
@@ -147,10 +147,10 @@ class DirectTable(Table):
 
     @property
     def slice_in_rule(self) -> bool:
-        """Whether a rule names the SPI but for its slice, which then is the last value of its key in `bases`."""
+        """Whether a rule names the SPI without its slice; that is the last value of its key in `bases` then."""
         return self.index.fn == "slice_add" and "spi" in self._model.spec.inbound.classify.key
 
-    # Worked out when first needed: an unknown stops only what needs it.
+    # Computed when first needed: an unknown stops only what needs it.
 
     @functools.cached_property
     def masked(self) -> tuple[int, int]:
@@ -281,7 +281,7 @@ class ExactTable(Table):
 
     @property
     def signatures(self) -> Sequence[Signature]:
-        """What a packet is looked up by, one after another; of `longest` the first that finds something is the last."""
+        """The signatures that a packet is looked up by, in order; of `longest` the first that finds something wins."""
         if not self._answers:
             return ()
         return sorted(self._by_key, key=lambda s: -len(s[0])) if self.longest else [*self._by_key]
@@ -337,7 +337,7 @@ class ExactTable(Table):
 
 
 class SlotArray:
-    """The array behind a key table: SA contexts, reached by the number that the key table gives."""
+    """The array after a key table: SA contexts, at the number that the key table gives."""
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit

@@ -1,7 +1,7 @@
-"""The beginning of a new model: a file that extends another and has everything that one says in comments.
+"""The beginning of a new model: a file that extends another and repeats its values in comments.
 
-As it is, it loads and is that other model under a new id. Who writes a model takes the `#` off what differs and puts
-the source beside it.
+Unchanged, it loads and is that other model under a new id. An author takes the `#` off what differs and puts the source
+beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WIDTH = 40
 _HEAD = """\
 # {id}: like {like} ({vendor} {part}, {driver}), but ...
 #
-# Every commented line is what {like} says. Take the # off a line that differs, and write beside the value where you
+# Every commented line is a value of {like}. Take the # off a line that differs, and write beside the value where you
 # read it (file:line of the driver, a manual's page). What you have not read is "unknown". Legal values come after ->.
 #
 #     espsim models check {id}.toml
@@ -76,7 +76,7 @@ def _lines(model: Model, name: str, table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _telling(words: str) -> bool:
-    """Whether legal values say more than that a string or a table stands there."""
+    """Whether legal values say more than "a string" or "a table"."""
     return words not in ("", "a string", "a table") and not words.startswith(
         ("a list of a string", "a list of a table")
     )

@@ -1,6 +1,6 @@
-"""A device's lookup of one packet, told: classifier, key, index, slot, row, occupant, check after the hit.
+"""A device's lookup of one packet in words: classifier, key, index, slot, row, occupant, check after the hit.
 
-Read off the same tables that `Device.lookup` asks, in its order, right after it has answered. Nothing is written.
+These are read from the same tables as in `Device.lookup`, in its order, right after it has answered. Writes nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from espsim.offload.device import Answer, Device
 
 Fact = tuple[str, str]
-"""A name and what it says."""
+"""A name and its value."""
 
 _WAYS = 8
-"""Rows of a hash that are named."""
+"""Most rows of a hash that are listed."""
 
 
 def told(device: Device, key: PacketKey, answer: Answer) -> list[Fact]:
@@ -37,7 +37,7 @@ def told(device: Device, key: PacketKey, answer: Answer) -> list[Fact]:
 
 
 def _classifier(device: Device, key: PacketKey) -> tuple[bool, list[Fact]]:
-    """Whether the packet goes on to the key table; a rule for each SA or policy says so, where there are such."""
+    """Whether the packet goes on to the key table. Where each SA or policy has a rule, the packet needs one."""
     classify = device.model.spec.inbound.classify
     if classify.kind == "none":
         return False, [("classifier", "none: no packet goes to IPsec")]
@@ -49,7 +49,7 @@ def _classifier(device: Device, key: PacketKey) -> tuple[bool, list[Fact]]:
 
 
 def _table(device: Device, key: PacketKey) -> Iterator[Fact]:
-    """The key table, and the array behind it where there is one."""
+    """The key table, and the array after it where there is one."""
     table = device.hardware.table(key.port, key.dst)
     yield from _index(table, key)
     places = table.find(key)
