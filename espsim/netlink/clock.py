@@ -1,8 +1,9 @@
-"""Which timers of a state fire when (xfrm_timer_handler, net/xfrm/xfrm_state.c).
+"""When the timer of a state fires (xfrm_timer_handler, net/xfrm/xfrm_state.c).
 
-A state's timer first runs one second after the state came (or was renewed), then at the second it computed: so no limit
-by time is met earlier than a second after. The soft ones warn once, the hard ones end the state. A larval state ends
-acq_expires seconds after it was made, with an SPI or without; 0 lets it live for ever.
+1. The timer first fires one second after the state was made or renewed, then at the time that it computed. So no time
+   limit is reached within the first second.
+2. A soft limit is reported once; a hard limit ends the state.
+3. A larval state ends acq_expires seconds after it was made, whether it has an SPI or not. With 0 it never ends.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections.abc import Callable
 from espsim.sad.entry import SadEntry, State
 
 END_OF_TIME = 1 << 53
-"""From here on a float does not tell one second from the next."""
+"""Seconds. From here on a float cannot tell one second from the next."""
 
 _SOFT, _HARD = 0, 1
 _FEW = 64
-"""So many timers are kept without asking which of them are out of date."""
+"""Up to so many timers are kept before outdated ones are removed."""
 
 
 def next_timer(entry: SadEntry) -> tuple[float, int] | None:
-    """(when, soft 0 or hard 1) of a state's next timer, None where none is running."""
+    """(when, soft 0 or hard 1) of a state's next timer; None: none is running. In seconds."""
     if entry.state is State.LARVAL:
         return (entry.added + entry.hard_add, _HARD) if entry.hard_add else None
     limits = entry.sa.limits
@@ -42,10 +43,10 @@ def next_timer(entry: SadEntry) -> tuple[float, int] | None:
 
 
 class Timers:
-    """The running timers of many states, at most one of each. `alive` says whether a state is still in the SAD.
+    """The running timers of many states, at most one of each. `alive`: whether a state is still in the SAD.
 
-    Call `watch` whenever a state's times may have changed, as often as you like. A timer that turns out to be too early
-    is started again when it is reached; states that end at one time do so in the order of their `sa_index`.
+    Call `watch` whenever a state's times may have changed; a call too many does no harm. A timer that is too early is
+    started again when it is reached. States that end at the same time end in the order of their `sa_index`.
     """
 
     def __init__(self, alive: Callable[[SadEntry], bool]) -> None:
@@ -55,11 +56,11 @@ class Timers:
         self._most = _FEW
 
     def __len__(self) -> int:
-        """How many timers the heap holds, those included that will turn out to be out of date."""
+        """How many timers the heap holds, outdated ones included."""
         return len(self._heap)
 
     def watch(self, entry: SadEntry) -> None:
-        """Start a state's timer, unless one is running that is early enough."""
+        """Start a state's timer, unless its running one is early enough."""
         due = next_timer(entry)
         if due is None or self._running.get(entry.sa_index, math.inf) <= due[0]:
             return
@@ -72,7 +73,7 @@ class Timers:
         """Call `fire` for what is due up to `until`, in order of time: (state, when, soft 0 or hard 1)."""
         while self._heap and self._heap[0][0] <= until:
             when, index, entry = heapq.heappop(self._heap)
-            if self._running.get(index) != when:  # another timer, an earlier one, took its place
+            if self._running.get(index) != when:  # an earlier timer has replaced it
                 continue
             del self._running[index]
             due = next_timer(entry)
@@ -86,7 +87,7 @@ class Timers:
                 self.watch(entry)
 
     def _sweep(self) -> None:
-        """Throw out the timers of states that are gone, and those that an earlier one replaced."""
+        """Remove timers of states that are gone, and timers that an earlier one has replaced."""
         kept = [timer for timer in self._heap if self._running.get(timer[1]) == timer[0] and self._alive(timer[2])]
         heapq.heapify(kept)
         self._heap = kept

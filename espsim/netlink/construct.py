@@ -1,12 +1,14 @@
-"""From a NEWSA or UPDSA that verify.py lets pass to the SA, with what the kernel refuses on the way, in its order.
+"""Makes the SA of a NEWSA or UPDSA, with the kernel's checks on the way, in its order. verify.py comes first.
 
-xfrm_state_construct    the algorithms by name (ENOSYS), the CPU
-__xfrm_init_state       the mode for the selector's family and the state's, the protocol's type, then the type's own
-                        conditions (esp_init_state, ah_init_state, ipcomp4_init_state, mip6_*_init_state), NAT
-                        keepalives
-xfrm_init_replay        the window
-xfrm_dev_state_add      what of an offload the request alone decides
-iptfs_user_init         the options of IPTFS
+    xfrm_state_construct    the algorithms by name (ENOSYS), the CPU
+    __xfrm_init_state       the mode, for the families of selector and state; the protocol's type; the conditions of
+    that
+                            type (esp_init_state, ah_init_state, ipcomp4_init_state, mip6_*_init_state); NAT keepalives
+    xfrm_init_replay        the window
+    xfrm_dev_state_add      an offload, as far as the request alone decides
+    iptfs_user_init         the options of IPTFS
+
+What this does not do: it puts no SA into the SAD (netns.py), and asks no driver (`Netns.offer`).
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from espsim.sad.linux import Kernel
 
 POSSIBLE_CPUS = 4
 _TUNNELS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)
-"""Modes that may have another family inside (XFRM_MODE_FLAG_TUNNEL)."""
+"""Modes whose inner packets may be of another family (XFRM_MODE_FLAG_TUNNEL)."""
 
 _COMPRESSIONS = ("deflate",)
 _KEY_WORDS = {"aead": "AEAD", "enc": "CRYPT", "auth": "AUTH", "auth-trunc": "AUTH_TRUNC", "comp": "COMP"}
@@ -46,7 +48,7 @@ _UNABLE = "Kernel was unable to initialize cryptographic operations"
 
 
 def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
-    """The SA that a NEWSA or UPDSA asks for. Raises XfrmError where the kernel refuses the request itself."""
+    """The SA of a NEWSA or UPDSA. XfrmError: the kernel refuses the request."""
     direction = direction_of(kernel, request.dir)
     verify_newsa_info(kernel, request, direction)
     _attach_algorithms(request)
@@ -62,7 +64,7 @@ def accept(kernel: Kernel, request: SaRequest) -> SecurityAssociation:
 
 
 def _attach_algorithms(request: SaRequest) -> None:
-    """attach_aead and its like: an AEAD is known by its name and its ICV's length."""
+    """attach_aead, attach_crypt and so on: algorithms by name; an AEAD by its name and the length of its ICV."""
     for algorithm in sorted(request.algorithms, key=lambda a: _ORDER.index(a.kind)):
         name = linux_name(algorithm.name)
         mac = linux_hash(name)
@@ -80,7 +82,7 @@ def _attach_algorithms(request: SaRequest) -> None:
 
 
 def init_state(kernel: Kernel, request: SaRequest, direction: int, inside: int) -> None:
-    """The mode, the protocol, keepalives; `inside` is the family of what is protected. XfrmError: it is refused."""
+    """Check mode, protocol and keepalives. `inside`: the family of inner packets. XfrmError: the kernel refuses."""
     mode = _mode_of(request, inside)
     if request.proto == PROTO_ESP:
         _init_esp(kernel, request)
@@ -98,7 +100,7 @@ def init_state(kernel: Kernel, request: SaRequest, direction: int, inside: int) 
 
 
 def init_state_of(kernel: Kernel, sa: SecurityAssociation, mode: int, af: int, inside: int) -> None:
-    """The same of an SA that is to be, and of its offload: what a migration asks."""
+    """The same check, and that of the offload, for an SA that a migration would make."""
     request = SaRequest(
         sa.src, sa.dst, sa.proto, sa.spi, mode, flags=sa.flags, encap=sa.encap, algorithms=sa.algorithms,
         selector=sa.selector, nat_keepalive=sa.nat_keepalive, offload=sa.offload, tfcpad=sa.tfcpad or None, family=af,
@@ -109,7 +111,7 @@ def init_state_of(kernel: Kernel, sa: SecurityAssociation, mode: int, af: int, i
 
 
 def _mode_of(request: SaRequest, inside: int) -> Mode:
-    """The mode, which must exist for what is inside (xfrm_get_mode), and take another family where there is one."""
+    """The mode. It must exist for the inner family (xfrm_get_mode), and allow an inner family that differs."""
     mode = MODE_BY_NUMBER.get(request.mode)
     if mode in (None, Mode.IN_TRIGGER) or (
         mode is Mode.RO and inside == AF_INET
@@ -121,7 +123,7 @@ def _mode_of(request: SaRequest, inside: int) -> Mode:
 
 
 def _selector_family(request: SaRequest) -> int:
-    """The family of the selector: its own, else the state's; 0 under the flag af-unspec."""
+    """The family of the selector: its own, else the state's; 0 with the flag af-unspec."""
     length = len(request.selector.src or request.selector.dst)
     if length:
         return AF_INET if length == 4 else AF_INET6
@@ -136,12 +138,12 @@ def _init_esp(kernel: Kernel, request: SaRequest) -> None:
     _check_keys(request)
     encap = request.encap.kind if request.encap is not None else ESPINUDP
     if encap != ESPINUDP and not (encap == _NON_IKE and kernel.non_ike):
-        # espintcp needs CONFIG_INET_ESPINTCP, which the kernels that were asked do not have.
+        # espintcp needs CONFIG_INET_ESPINTCP, which the recorded kernels do not have.
         raise XfrmError(errno.EINVAL, "Unsupported encapsulation type for ESP")
 
 
 def _check_keys(request: SaRequest) -> None:
-    """What the ciphers themselves refuse: an ICV of no whole byte, and keys of a wrong length."""
+    """The checks of the ciphers: an ICV has at least one byte, and keys have a length that the cipher knows."""
     for algorithm in _attached(request):
         name, size = linux_name(algorithm.name), len(algorithm.key)
         mac = linux_hash(name) if algorithm.kind in ("auth", "auth-trunc") else None
@@ -158,7 +160,7 @@ def _check_keys(request: SaRequest) -> None:
 
 
 def _attached(request: SaRequest) -> tuple[Algorithm, ...]:
-    """The algorithms in the order in which ESP sets them up; of two for authentication the truncated one."""
+    """The algorithms in the order in which ESP sets them up. Of two for authentication the truncated one counts."""
     truncated = any(a.kind == "auth-trunc" for a in request.algorithms)
     kept = (a for a in request.algorithms if not (truncated and a.kind == "auth"))
     return tuple(sorted(kept, key=lambda a: _ORDER.index(a.kind)))
@@ -186,7 +188,7 @@ def _init_ipcomp(request: SaRequest, mode: Mode) -> None:
 
 
 def _init_mobility(request: SaRequest, mode: Mode) -> None:
-    """mip6_destopt_init_state and mip6_rthdr_init_state: there are such types in IPv6 alone."""
+    """mip6_destopt_init_state and mip6_rthdr_init_state, types that only IPv6 has."""
     if request.af != AF_INET6:
         raise XfrmError(errno.EPROTONOSUPPORT, "Requested type not found")
     if request.spi:
@@ -210,7 +212,7 @@ def _init_replay(kernel: Kernel, request: SaRequest, direction: int) -> None:
 
 
 def check_offload(request: SaRequest, direction: int) -> None:
-    """xfrm_dev_state_add, as far as the request alone decides. ESP alone has a type for it."""
+    """xfrm_dev_state_add, as far as the request alone decides. Only the type of ESP has offload."""
     offload = request.offload
     if offload is None:
         return
@@ -223,7 +225,7 @@ def check_offload(request: SaRequest, direction: int) -> None:
 
 
 def _with_iptfs(kernel: Kernel, request: SaRequest, sa: SecurityAssociation) -> SecurityAssociation:
-    """iptfs_user_init (net/xfrm/xfrm_iptfs.c): what is said, else the defaults. Nothing without the module."""
+    """iptfs_user_init (net/xfrm/xfrm_iptfs.c): the stated options, else defaults. Without the module: none."""
     if sa.mode is not Mode.IPTFS or not kernel.iptfs_module:
         return sa
     options = IptfsOptions(**{name: value for name, value in asdict(request.iptfs).items() if value is not None})

@@ -1,9 +1,11 @@
-"""XFRM_MSG_MIGRATE (xfrm_do_migrate, xfrm_migrate): a policy's templates and their SAs get other addresses.
+"""XFRM_MSG_MIGRATE (xfrm_do_migrate, xfrm_migrate): gives a policy's templates and their SAs other addresses.
 
-1. what the message alone is refused for       the number of entries, null addresses, two alike, the direction
-2. the policy                                  ENOENT: there is none for that selector
-3. for each entry the newest SA that fits      copied under its new addresses; ENODATA where the copy finds no room
-4. the templates                               ENODATA where none fits an entry
+1. Check the message: the number of entries, null addresses, two entries alike, the direction.
+2. Find the policy. ENOENT: there is none for that selector.
+3. For each entry copy the newest SA that fits, under its new addresses. ENODATA: the copy cannot be made, or its place
+   is
+   taken.
+4. Change the templates. ENODATA: no entry fits any.
 
 A failure in 3 or 4 undoes the copies: the SAs and the policy stay as they were.
 """
@@ -28,7 +30,7 @@ _NAMES = {number: name for name, number in DIRECTIONS.items()}
 
 
 def migrate(netns: Netns, request: MigrateRequest) -> None:
-    """Do it, and tell the group MIGRATE. XfrmError: the kernel refuses, and nothing moves."""
+    """Migrate, and send an event to the group MIGRATE. XfrmError: the kernel refuses, and nothing changes."""
     netns.check_alive()
     _verify(netns, request)
     policy = _policy(netns, request)
@@ -45,7 +47,7 @@ def migrate(netns: Netns, request: MigrateRequest) -> None:
 
 
 def _verify(netns: Netns, request: MigrateRequest) -> None:
-    """What the message alone is refused for (copy_from_user_migrate, xfrm_migrate_check)."""
+    """Checks of the message (copy_from_user_migrate, xfrm_migrate_check)."""
 
     def refused(text: str) -> XfrmError:
         return netns.kernel.error(errno.EINVAL, text)
@@ -69,7 +71,7 @@ def _old_part(entry: MigrateEntry) -> tuple[object, ...]:
 
 
 def _policy(netns: Netns, request: MigrateRequest) -> Policy:
-    """xfrm_migrate_policy_find: of several the one of the lowest priority number, then the oldest."""
+    """xfrm_migrate_policy_find: of several the one with the lowest priority number, then the oldest."""
     fits = _takes if netns.kernel.sa_dir else _alike
     named = (p for p in netns.spd if (p.dir, p.ptype) == (_NAMES[request.dir], request.ptype))
     found = [policy for policy in named if fits(policy, request)]
@@ -79,14 +81,14 @@ def _policy(netns: Netns, request: MigrateRequest) -> Policy:
 
 
 def _takes(policy: Policy, request: MigrateRequest) -> bool:
-    """Since 6.12: the policy that a packet between the selector's addresses would find, without a mark."""
+    """Since 6.12: whether the policy takes a packet between the selector's addresses, without a mark."""
     selector = request.selector
     flow = (selector.src, selector.dst, selector.proto, selector.sport, selector.dport)
     return policy.if_id == request.if_id and policy.takes(flow, 0)
 
 
 def _alike(policy: Policy, request: MigrateRequest) -> bool:
-    """Before: addresses and prefixes octet by octet, the rest too where a protocol is named; if_id 0 is any."""
+    """Before 6.12: addresses and prefixes octet by octet; with a protocol the whole selector. if_id 0 is any."""
     own, said = policy.selector, request.selector
     if request.if_id not in (0, policy.if_id):
         return False
@@ -96,7 +98,7 @@ def _alike(policy: Policy, request: MigrateRequest) -> bool:
 
 
 def _state(netns: Netns, entry: MigrateEntry, if_id: int) -> SadEntry | None:
-    """xfrm_migrate_state_find: the newest SA between the old addresses; a reqid of 0 is any."""
+    """xfrm_migrate_state_find: the newest SA between the old addresses. A reqid of 0 is any."""
     for state in reversed(list(netns.sad)):
         sa = state.sa
         alike = (sa.src, sa.dst, sa.proto, state.mode) == (entry.old_src, entry.old_dst, entry.proto, entry.mode)
@@ -106,7 +108,7 @@ def _state(netns: Netns, entry: MigrateEntry, if_id: int) -> SadEntry | None:
 
 
 def _moved(netns: Netns, state: SadEntry, entry: MigrateEntry, request: MigrateRequest) -> SecurityAssociation:
-    """xfrm_state_migrate: the SA under its new addresses. ENODATA: it cannot be made, or another one is there."""
+    """xfrm_state_migrate: the SA under its new addresses. ENODATA: it cannot be made, or its place is taken."""
     old, newest, af = state.sa, netns.kernel.newest, family(entry.new_dst)
     try:
         sa = replace(old, src=entry.new_src, dst=entry.new_dst, encap=request.encap or old.encap)
@@ -121,7 +123,7 @@ def _moved(netns: Netns, state: SadEntry, entry: MigrateEntry, request: MigrateR
 
 
 def _templates(policy: Policy, entries: tuple[MigrateEntry, ...]) -> tuple[Template, ...]:
-    """xfrm_policy_migrate: each template by the first entry that fits it. ENODATA: no entry fits any."""
+    """xfrm_policy_migrate: change each template by the first entry that fits it. ENODATA: no entry fits any."""
     templates, found = list(policy.templates), 0
     for n, template in enumerate(policy.templates):
         entry = next((entry for entry in entries if _fits(entry, template)), None)

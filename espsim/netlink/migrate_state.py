@@ -1,14 +1,14 @@
-"""XFRM_MSG_MIGRATE_STATE (7.2 and later): one SA moves, without a policy.
+"""XFRM_MSG_MIGRATE_STATE (Linux 7.2 and later): moves one SA, without a policy.
 
-The checks in the kernel's order; nothing that is refused changes anything. What the SA is afterwards:
+The checks come in the kernel's order. A request that is refused changes nothing. The SA afterwards:
 
-from the request, zeros and all   addresses, family, reqid, selector (or, with UPDATE_H2H_SEL, the two new addresses)
-mark                              the attribute, else the mark that the SA was looked up with
-where no attribute says more      encapsulation, output mark, mapping timer, keepalive, offload stay
-always kept                       SPI, keys, mode, direction, CPU, lifetimes, numbers, window
-not kept                          struct xfrm_stats, and that a soft limit was told of
+    from the request, even if 0    addresses, family, reqid, selector (with UPDATE_H2H_SEL: the two new addresses)
+    mark                           the attribute, else the mark that the SA was looked up with
+    an attribute, else as before   encapsulation, output mark, mapping timer, keepalive, offload
+    as before                      SPI, keys, mode, direction, CPU, lifetimes, numbers, window
+    lost                           struct xfrm_stats, and that a soft limit was reported
 
-Source: Documentation/networking/xfrm/xfrm_migrate_state.rst, and what 7.2.13 and 7.3.4 answered.
+Source: Documentation/networking/xfrm/xfrm_migrate_state.rst, and recorded answers of Linux 7.2.13 and 7.3.4.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CLEAR_OFFLOAD, UPDATE_H2H_SEL = 1, 2
 """XFRM_MIGRATE_STATE_*: bits of the request's flags."""
 
 NO_ENCAP = "0"
-"""The kind of an encapsulation that takes the SA's away."""
+"""The kind of an `encap` that removes the SA's encapsulation."""
 
 UNHEARD = "Failed to send migration notification"
-"""The text of a success of which no one was told."""
+"""The kernel's text where it moved the SA, but no one listens to the group MIGRATE."""
 
 _UNUSED = ("SA_DIR", "SA_PCPU")
 _LONGEST = {AF_INET: (32, "IPv4"), AF_INET6: (128, "IPv6")}
@@ -56,7 +56,7 @@ def migrate_state(netns: Netns, request: MigrateStateRequest) -> str | None:
 
 
 def _verify(netns: Netns, request: MigrateStateRequest) -> None:
-    """What the request alone is refused for."""
+    """Checks of the request alone."""
     if not netns.kernel.newest:
         raise XfrmError(errno.EINVAL)  # no such message
     for name in _UNUSED:
@@ -80,7 +80,7 @@ def _verify(netns: Netns, request: MigrateStateRequest) -> None:
 
 
 def _verify_with(entry: SadEntry, request: MigrateStateRequest) -> None:
-    """What it is refused for with this SA."""
+    """Checks of the request with its SA."""
     sa = entry.sa
     if request.flags & UPDATE_H2H_SEL and not _between_hosts(entry):
         raise XfrmError(errno.EINVAL, "SA selector is not a single-host match for SA addresses")
@@ -97,18 +97,18 @@ def _verify_with(entry: SadEntry, request: MigrateStateRequest) -> None:
 
 
 def _between_hosts(entry: SadEntry) -> bool:
-    """Whether the selector is the SA's own two addresses, whole."""
+    """Whether the selector is the SA's own two addresses, with full prefixes."""
     own, selector = own_selector(entry.sa.src, entry.sa.dst), entry.sa.selector
     ends = (own.src, own.src_prefix, own.dst, own.dst_prefix)
     said = (selector.src, selector.src_prefix, selector.dst, selector.dst_prefix)
     return entry.selector_family == entry.af and ends == said
 
 
-# -- what the SA is to be ---------------------------------------------------------------------------------------------
+# -- the new SA -------------------------------------------------------------------------------------------------------
 
 
 def _configured(netns: Netns, entry: SadEntry, request: MigrateStateRequest) -> SecurityAssociation:
-    """The SA as it is to be (xfrm_state_clone_and_setup). XfrmError: its place is taken, or it cannot be made."""
+    """The new SA (xfrm_state_clone_and_setup). XfrmError: its place is taken, or it cannot be made."""
     old, af = entry.sa, request.new_family
     encap = _encap(old, request)
     try:
@@ -132,14 +132,14 @@ def _configured(netns: Netns, entry: SadEntry, request: MigrateStateRequest) -> 
 
 
 def _encap(sa: SecurityAssociation, request: MigrateStateRequest) -> Encap | None:
-    """The encapsulation that results."""
+    """The encapsulation of the new SA."""
     if request.encap is None:
         return sa.encap
     return None if request.encap.kind == NO_ENCAP else request.encap
 
 
 def _kept(said: int | None, old: int, encap: Encap | None) -> int:
-    """What belongs to an encapsulation goes with it."""
+    """An option of the encapsulation: 0 without one, else the stated value, else the old one."""
     return 0 if encap is None else old if said is None else said
 
 

@@ -1,7 +1,13 @@
-"""One network namespace's xfrm: the SAD and the SPD behind netlink, on a model clock.
+"""The xfrm of one network namespace: SAD and SPD, netlink's requests, and a model clock.
 
-What a key manager says (request.py) is checked as the kernel checks it (verify.py), done by the SAD (sad/sad.py), and
-told of in events. Nothing here reads a clock: `advance` moves time, and the timers fire in order.
+1. A key manager sends a request (request.py).
+2. verify.py and construct.py check it as the kernel does.
+3. The SAD carries it out (sad/sad.py).
+4. Events report it to the key managers.
+
+`advance` moves the clock, and the timers fire in their order.
+
+What this does not do: it reads no real clock, and runs no packets (reference/host.py does).
 """
 
 from __future__ import annotations
@@ -32,15 +38,15 @@ from espsim.sad.spi import SpiRule
 _DIRECTIONS = {DIR_IN: Direction.IN, DIR_OUT: Direction.OUT}
 
 MOST_KEEPALIVES = 10_000
-"""So many NAT keepalives one `advance` may send."""
+"""The most NAT keepalives that one `advance` may send."""
 
 OffloadHook = Callable[[SecurityAssociation], str | None]
-"""A driver: the errno's name that it answers to an SA, None where it takes it."""
+"""A driver: the name of the errno with which it refuses an SA; None: it takes the SA."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A message to the key managers. `hard` is EXPIRE's; `extra` what ACQUIRE and policies say besides."""
+    """A message to the key managers. `hard`: of an EXPIRE. `extra`: other fields, of ACQUIRE and of policies."""
 
     kind: str
     time: float
@@ -50,14 +56,14 @@ class Event:
 
 
 class Netns:
-    """One namespace under one kernel's habits or one policy's rule; `seed` decides every draw.
+    """One namespace with the habits of a kernel, or of an SPI policy. `seed` decides every random choice.
 
-    `ivs` draws the IVs of packets that leave, and `masks` are those of counter-mode IVs by sa_index: they belong to the
-    namespace, because an IV must not be drawn twice under one key. `android_resources`: how many IpSecService made.
+    `ivs` draws the IVs of packets that leave; `masks`: masks of counter-mode IVs by sa_index. Both belong to the
+    namespace, because no IV may come twice under one key. `android_resources`: how many resources IpSecService made.
 
-    `options` are of linux.OPTIONS. `counters` has every counter of /proc/net/xfrm_stat that moved; `listening`: a key
-    manager listens for ACQUIRE. `keepalive` sends a NAT keepalive of an SA; None: they go nowhere. After a KernelHang
-    every request answers with one.
+    `options`: names of linux.OPTIONS. `counters`: the counters of /proc/net/xfrm_stat that moved. `listening`: a key
+    manager listens for ACQUIRE. `keepalive` sends a NAT keepalive of an SA; None: none is sent. After a KernelHang
+    every request raises it again.
     """
 
     def __init__(
@@ -101,7 +107,7 @@ class Netns:
     # -- SAs ----------------------------------------------------------------------------------------------------
 
     def allocspi(self, request: SpiRequest) -> StateView:
-        """XFRM_MSG_ALLOCSPI (xfrm_alloc_userspi). Raises XfrmError, or KernelHang where this kernel would hang."""
+        """XFRM_MSG_ALLOCSPI (xfrm_alloc_userspi). XfrmError: it is refused. KernelHang: this kernel would hang."""
         self.check_alive()
         direction = direction_of(self.kernel, request.dir)
         self.sad.verify_range(request.proto, request.low, request.high)
@@ -122,11 +128,11 @@ class Netns:
         return view_of(entry)
 
     def newsa(self, request: SaRequest) -> StateView:
-        """XFRM_MSG_NEWSA. Raises XfrmError with the kernel's errno and text."""
+        """XFRM_MSG_NEWSA. XfrmError: it is refused, with the kernel's errno and text."""
         return self._install(request, self.sad.newsa)
 
     def updsa(self, request: SaRequest) -> StateView:
-        """XFRM_MSG_UPDSA. Raises XfrmError with the kernel's errno and text."""
+        """XFRM_MSG_UPDSA. XfrmError: it is refused, with the kernel's errno and text."""
         return self._install(request, self.sad.updsa)
 
     def getsa(self, key: StateKey) -> StateView:
@@ -134,7 +140,7 @@ class Netns:
         return view_of(self._find(key))
 
     def delsa(self, key: StateKey) -> StateView:
-        """XFRM_MSG_DELSA: what the state was."""
+        """XFRM_MSG_DELSA. Returns the state as it was."""
         entry = self._find(key)
         if entry.tunnel_users:
             raise self.kernel.error(errno.EPERM, "SA is in use by tunnels")
@@ -144,7 +150,7 @@ class Netns:
         return view
 
     def flushsa(self, proto: int = IPSEC_PROTO_ANY) -> int:
-        """XFRM_MSG_FLUSHSA: how many states went. An empty table is success, and no event."""
+        """XFRM_MSG_FLUSHSA. Returns how many states were removed; none is success without an event."""
         self.check_alive()
         count = self.sad.flush(proto)
         if count:
@@ -152,7 +158,7 @@ class Netns:
         return count
 
     def dump(self, proto: int = 0) -> list[StateView]:
-        """Every state (or those of one protocol), newest first."""
+        """All states, or those of one protocol, newest first."""
         self.check_alive()
         return [view_of(e) for e in reversed(list(self.sad)) if of_protocol(e.sa.proto, proto)]
 
@@ -189,7 +195,7 @@ class Netns:
         return view_of(entry)
 
     def expire(self, key: StateKey, *, hard: bool) -> None:
-        """XFRM_MSG_EXPIRE from a user: a soft one is told of, a hard one ends the state. ENOENT: no such state."""
+        """XFRM_MSG_EXPIRE from a user: a soft one sends an event, a hard one ends the state. ENOENT: no such state."""
         self._no_direction(key)
         try:
             entry = self._with_spi(key)
@@ -209,7 +215,7 @@ class Netns:
         return view_of(self._acquire(request))
 
     def delete_acquire(self, request: SpiRequest) -> StateView:
-        """Delete such a state: what it was."""
+        """Delete such a state. Returns it as it was."""
         entry = self._acquire(request)
         view = view_of(entry)
         self.sad.kill(entry)
@@ -219,9 +225,9 @@ class Netns:
     # -- ACQUIRE ------------------------------------------------------------------------------------------------
 
     def start_acquire(self, wanted: SecurityAssociation) -> SadEntry:
-        """A larval state for an output template, and the ACQUIRE message (xfrm_state_find, km_query).
+        """Make a larval state for an output template, and send the ACQUIRE message (xfrm_state_find, km_query).
 
-        It takes the template's SPI without asking the allocator; `dir` is out where the kernel knows it.
+        It gets the template's SPI, past the SPI policy. `dir` is out, if the kernel knows directions.
         """
         self.acquire_seq += 1
         direction = Direction.OUT if self.kernel.sa_dir else None
@@ -234,7 +240,10 @@ class Netns:
     # -- time and messages --------------------------------------------------------------------------------------
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; timers fire in order, each at its own time. InputError: no saved state could hold the time."""
+        """Let time pass; timers fire in order, each at its own time.
+
+        InputError: the clock would pass END_OF_TIME, or more than MOST_KEEPALIVES keepalives would leave.
+        """
         self.check_alive()
         end = self.now + seconds
         if not end < END_OF_TIME:
@@ -251,7 +260,7 @@ class Netns:
             for entry in mapped:
                 self._keep_alive(entry, due)
         self.timers.run(end, self._fire)
-        for entry in mapped:  # where no one hears them, they are not sent one by one
+        for entry in mapped:  # without `keepalive` they are not sent one by one
             self._keep_alive(entry, end - (end - entry.mapped) % entry.sa.nat_keepalive)
         self.now = end
 
@@ -261,27 +270,27 @@ class Netns:
         return events
 
     def set_sysctl(self, name: str, value: int) -> None:
-        """net.core.xfrm_*, and how long fragments wait. ENOENT: there is no such sysctl."""
+        """Set net.core.xfrm_*, or how long fragments wait. ENOENT: there is no such sysctl."""
         if name not in self.sysctl:
             raise XfrmError(errno.ENOENT)
         self.sysctl[name] = value
         self.sad.acq_expires = self.sysctl["net.core.xfrm_acq_expires"]
 
     def note_policy(self, kind: str, **extra: Any) -> None:
-        """A message about the SPD."""
+        """Send an event about the SPD."""
         self._note(kind, None, extra=extra)
 
     def set_default(self, said: Mapping[str, str]) -> None:
-        """XFRM_MSG_SETDEFAULT: what holds in a direction (in, fwd, out) where no policy matches: accept or block.
+        """XFRM_MSG_SETDEFAULT: accept or block, by direction (in, fwd, out), where no policy matches.
 
-        Told of even where nothing changes.
+        It sends an event even if nothing changes.
         """
         self.check_alive()
         self.spd.defaults.update(said)
         self._note("GETDEFAULT", None, extra=dict(self.spd.defaults))
 
     def move(self, entry: SadEntry, sa: SecurityAssociation, *, af: int, selector_family: int) -> SadEntry:
-        """A state goes on as another one; so does the mask of its IVs, for the key is the same.
+        """Replace a state by another one with the same key, which keeps the mask of its IVs.
 
         At a new address it answers an ACQUIRE, as any new state does (xfrm_state_add).
         """
@@ -294,7 +303,7 @@ class Netns:
         return moved
 
     def note_migration(self, kind: str, **extra: Any) -> None:
-        """A message to the group MIGRATE, and to no other."""
+        """Send an event to the group MIGRATE, and to no other."""
         self._note(kind, None, extra=extra)
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -303,7 +312,7 @@ class Netns:
         self.check_alive()
         sa = accept(self.kernel, request)
         if sa.offload is not None:
-            # What a policy adds to the triple is asked before the driver; the triple itself after it (xfrm_state_add).
+            # The SPI policy is checked before the driver is asked; the triple itself after it (xfrm_state_add).
             if sa.spi and self.sad.policy.refuses(self.sad.index, sa, self.sad.index.locate(sa, sa.spi, request.af)):
                 raise XfrmError(errno.EEXIST)
             self.offer(sa)
@@ -313,7 +322,7 @@ class Netns:
         return view_of(entry)
 
     def offer(self, sa: SecurityAssociation) -> None:
-        """xfrm_dev_state_add: EOPNOTSUPP leaves a crypto-offloaded SA in software, any other errno refuses it."""
+        """xfrm_dev_state_add: EOPNOTSUPP leaves a crypto-offloaded SA in software; any other errno refuses it."""
         if sa.offload is None:
             return
         packet = sa.offload.packet
@@ -341,11 +350,11 @@ class Netns:
         return found
 
     def _with_spi(self, key: StateKey) -> SadEntry:
-        """xfrm_state_lookup, of any protocol."""
+        """xfrm_state_lookup, for any protocol."""
         return self.sad.getsa(key.dst, key.spi, key.proto, key.mark, key.af)
 
     def _no_direction(self, key: StateKey) -> None:
-        """xfrm_reject_unused_attr, before anything else: XFRMA_SA_DIR belongs to NEWSA, UPDSA and ALLOCSPI alone."""
+        """xfrm_reject_unused_attr, the first check: only NEWSA, UPDSA and ALLOCSPI may have XFRMA_SA_DIR."""
         self.check_alive()
         if direction_of(self.kernel, key.dir):
             raise XfrmError(errno.EINVAL, "Invalid attribute SA_DIR")
@@ -376,7 +385,7 @@ class Netns:
                 del timed[entry.sa_index]
 
     def _next_keepalive(self, mapped: list[SadEntry]) -> float:
-        """When the next keepalive is due (net/xfrm/xfrm_nat_keepalive.c): an SA has sent nothing for its interval."""
+        """When the next keepalive is due: an SA has sent nothing for its interval (net/xfrm/xfrm_nat_keepalive.c)."""
         heard = mapped if self.keepalive is not None else []
         return min((e.mapped + e.sa.nat_keepalive for e in heard if e.state is State.VALID), default=math.inf)
 
@@ -388,7 +397,7 @@ class Netns:
             self.keepalive(entry)
 
     def _fire(self, entry: SadEntry, when: float, hard: int) -> None:
-        self.now = max(self.now, when)  # a renewal may have put the limit into the past
+        self.now = max(self.now, when)  # a renewed state's limit may lie in the past
         if hard:
             self.sad.expire(entry)
         else:
@@ -406,11 +415,11 @@ class Netns:
         self._events.append(Event(kind, self.now, view, hard, extra or {}))
 
     def check_alive(self) -> None:
-        """KernelHang: nothing is answered any more."""
+        """KernelHang: this kernel hangs, and answers nothing more."""
         if self.hung is not None:
             raise self.hung
 
 
 def _odd(mode: int) -> int | None:
-    """A mode's number where it is no mode's."""
+    """The number of a mode that does not exist; None: it exists."""
     return None if mode in MODE_BY_NUMBER else mode

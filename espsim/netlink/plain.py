@@ -6,8 +6,8 @@
     {"class": "Mark", "fields": {...}}       a dataclass, each field that its constructor takes
     [...], numbers, text, true, null         themselves
 
-`value_of` reads by the type that a field has, so nothing but that type comes out. Numbers are 0 to 2^64-1 unless
-`_BITS` says fewer. What several fields must be together (a window and its SA, say) is in `saved.py`.
+`value_of` reads by the type of a field, so it returns nothing but that type. Numbers are 0 to 2^64-1, or fewer bits
+where `_BITS` says so. saved.py checks fields that must agree, such as a window and its SA.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _BITS: dict[type, dict[str, int]] = {
     Policy: {"af": 16, "priority": 32, "index": 32, "if_id": 32, "flags": 8},
     Template: {"proto": 8, "spi": 32, "reqid": 32},
 }  # fmt: skip
-"""How many bits a number has, where it is not 64."""
+"""The bits of a number, where they are not 64."""
 
 _WORDS: dict[type, dict[str, str]] = {
     Algorithm: {"kind": "aead|enc|auth|auth-trunc|comp"},
@@ -52,7 +52,7 @@ _WORDS: dict[type, dict[str, str]] = {
     Policy: {"dir": "|".join(DIRECTIONS), "action": "allow|block", "ptype": "main|sub"},
     Template: {"level": "required|use"},
 }
-"""What a text may be, where it may not be any text."""
+"""Patterns of fields that may not be any text."""
 
 _ADDRESSES: dict[type, tuple[str, ...]] = {
     SecurityAssociation: ("src", "dst", "coa"),
@@ -64,14 +64,14 @@ _ADDRESSES: dict[type, tuple[str, ...]] = {
 _NEWER: dict[type, tuple[str, ...]] = {
     SecurityAssociation: ("mtimer", "nat_keepalive", "iptfs"),
 }
-"""Fields that a file of an earlier espsim lacks; they are then what the constructor has."""
+"""Fields that a file of an earlier espsim lacks. They get the constructor's default then."""
 
 _NOT_KEPT: dict[type, tuple[str, ...]] = {ReplayState: ("context",)}
-"""Fields that say how a text was read, which no namespace asks again."""
+"""Fields that only say how a text was read. No answer depends on them."""
 
 
 def wrong(at: str, what: str) -> InputError:
-    """An InputError that names the field. It never shows a value: that may be a key."""
+    """An InputError that names the field. It never shows the value, which may be a key."""
     return InputError(f"{at or 'the whole'}: {what}")
 
 
@@ -98,9 +98,9 @@ def plain_of(value: Any) -> Any:
 
 
 def value_of(plain: Any, kind: Any, at: str) -> Any:
-    """The value of type `kind` that was written so. InputError, with the place `at`, where it is no such value."""
+    """The value of type `kind` that was written as `plain`. InputError, with the place `at`: it is not such a value."""
     arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is types.UnionType:  # X | None, the only kind there is
+    if typing.get_origin(kind) is types.UnionType:  # X | None, the only union here
         return None if plain is None else value_of(plain, arguments[0], at)
     if typing.get_origin(kind) is tuple:
         items = a_list(plain, at)
@@ -128,14 +128,14 @@ def fields_of(plain: Any, names: Sequence[str], at: str) -> Mapping[str, Any]:
 
 
 def number(plain: Any, at: str, bits: int = 64) -> int:
-    """A whole number of so many bits."""
+    """A whole number of up to `bits` bits."""
     if type(plain) is not int or plain < 0 or plain >> bits:
         raise wrong(at, f"not a number of 0 to 2^{bits}-1")
     return plain
 
 
 def seconds(plain: Any, at: str) -> float:
-    """A time: not negative, and so small that seconds are told apart."""
+    """A time in seconds: not negative, and below END_OF_TIME."""
     if type(plain) not in (int, float) or not 0 <= plain < END_OF_TIME:
         raise wrong(at, "not a time in seconds")
     return float(plain)
@@ -210,18 +210,18 @@ def _dataclass(plain: Any, kind: type, at: str) -> Any:
     _within(kind, values, at)
     try:
         return kind(**values)
-    except ValueError as error:  # what the constructor refuses: it names no key
+    except ValueError as error:  # the constructor's message shows no key
         raise wrong(at, str(error)) from None
 
 
 def _within(kind: type, values: Mapping[str, Any], at: str) -> None:
-    """Numbers in their range, words of their lists, addresses of a family."""
+    """Check numbers against their range, words against their patterns, and the lengths of addresses."""
     for name, bits in _BITS.get(kind, {}).items():
         if values.get(name) is not None:
             number(values[name], f"{at}.{name}", bits)
     for name, pattern in _WORDS.get(kind, {}).items():
         if not re.fullmatch(pattern, values[name]):
-            raise wrong(f"{at}.{name}", "not a word that is known there")
+            raise wrong(f"{at}.{name}", "not a known word")
     for name in _ADDRESSES.get(kind, ()):
         address = values[name]
         if address is not None and len(address) not in ((0, 4, 16) if kind is Selector else (4, 16)):

@@ -1,7 +1,7 @@
-"""Requests as netlink carries them: what a user says, before anything is checked (include/uapi/linux/xfrm.h).
+"""Requests as netlink carries them, before anything is checked (include/uapi/linux/xfrm.h).
 
-A `SecurityAssociation` is what became of a NEWSA that was accepted; an `SaRequest` may be nonsense, because refusing it
-with the kernel's own errno and text is the point (verify.py).
+An `SaRequest` may be nonsense: verify.py refuses it then, with the kernel's errno and text. A `SecurityAssociation` is
+made from a NEWSA that was accepted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from espsim.sad.association import ANY, NO_LIMITS, NO_MARK, Encap, Limits, Mark,
 
 
 class _Addressed:
-    """A request with a destination, and perhaps a family of its own, which netlink lets be any number."""
+    """A request with a destination, and perhaps a stated family, which may be any number in netlink."""
 
     __slots__ = ()
     dst: Address
@@ -22,13 +22,13 @@ class _Addressed:
 
     @property
     def af(self) -> int:
-        """The address family of the request: the one stated, or its address's."""
+        """The address family of the request: the stated one, else that of its address."""
         return self.family if self.family is not None else family(self.dst)
 
 
 @dataclass(frozen=True, slots=True)
 class EsnState:
-    """XFRMA_REPLAY_ESN_VAL (struct xfrm_replay_state_esn); `bitmap` as `ReplayState.bitmap`, bit i is seq-i."""
+    """XFRMA_REPLAY_ESN_VAL (struct xfrm_replay_state_esn). `bitmap`: bit i is seq-i, as in `ReplayState.bitmap`."""
 
     bmp_len: int = 0
     replay_window: int = 0
@@ -50,7 +50,7 @@ class ReplayVal:
 
 @dataclass(frozen=True, slots=True)
 class IptfsRequest:
-    """XFRMA_IPTFS_* that a request states; None, and `dont_frag` False: it does not. Microseconds and octets."""
+    """XFRMA_IPTFS_* of a request, in microseconds and octets. None, or `dont_frag` False: not stated."""
 
     drop_time: int | None = None
     reorder_window: int | None = None
@@ -65,9 +65,9 @@ NO_IPTFS = IptfsRequest()
 
 @dataclass(frozen=True, slots=True)
 class SaRequest(_Addressed):
-    """XFRM_MSG_NEWSA or UPDSA. `mode` and `dir` are the raw numbers; None: the attribute is not there.
+    """XFRM_MSG_NEWSA or UPDSA. `mode`, `dir`: raw numbers. None: the attribute is absent.
 
-    `unknown` are attributes by number that no kernel knows: none looks at them.
+    `unknown`: numbers of attributes that no kernel knows, and that every kernel ignores.
     """
 
     src: Address
@@ -104,7 +104,7 @@ class SaRequest(_Addressed):
 
 @dataclass(frozen=True, slots=True)
 class SpiRequest(_Addressed):
-    """XFRM_MSG_ALLOCSPI: a range, and what the larval state will be. `seq` names an acquire."""
+    """XFRM_MSG_ALLOCSPI: a range of SPIs, and the fields of the larval state. `seq`: of the ACQUIRE that it answers."""
 
     src: Address
     dst: Address
@@ -123,7 +123,7 @@ class SpiRequest(_Addressed):
 
 @dataclass(frozen=True, slots=True)
 class StateKey(_Addressed):
-    """XFRM_MSG_GETSA and DELSA: which state. `srcaddr` counts for protocols that have no SPI; `dir` is refused."""
+    """XFRM_MSG_GETSA and DELSA: which state. `srcaddr` is for protocols without SPIs. `dir` is refused if present."""
 
     dst: Address
     proto: int
@@ -136,10 +136,10 @@ class StateKey(_Addressed):
 
 @dataclass(frozen=True, slots=True)
 class MigrateStateRequest(_Addressed):
-    """XFRM_MSG_MIGRATE_STATE: which SA (`old_mark` is what it is looked up with), and what it is to be from now on.
+    """XFRM_MSG_MIGRATE_STATE: which SA (looked up with `old_mark`), and what it will be.
 
-    What follows `new_selector` are attributes, None: not there. An `encap` of kind "0" takes the encapsulation away.
-    `selector_family` is the new selector's own, 0: it has none. `others` are attributes that the message may not have.
+    The fields after `selector_family` are attributes; None: absent. An `encap` of kind "0" removes the encapsulation.
+    `selector_family`: of the new selector; 0: it has none. `others`: attributes that this message may not have.
     """
 
     dst: Address
@@ -166,7 +166,7 @@ class MigrateStateRequest(_Addressed):
 
 @dataclass(frozen=True, slots=True)
 class MigrateEntry:
-    """struct xfrm_user_migrate: the SAs and templates between two addresses, and the addresses that they get."""
+    """struct xfrm_user_migrate: SAs and templates between two addresses, and the addresses that they get."""
 
     old_src: Address
     old_dst: Address
@@ -179,7 +179,7 @@ class MigrateEntry:
 
 @dataclass(frozen=True, slots=True)
 class MigrateRequest:
-    """XFRM_MSG_MIGRATE: a policy by its selector, `dir` as XFRM_POLICY_* (0 in, 1 out, 2 fwd) and what moves."""
+    """XFRM_MSG_MIGRATE: a policy, by its selector and `dir` (XFRM_POLICY_*: 0 in, 1 out, 2 fwd), and what moves."""
 
     dir: int
     selector: Selector

@@ -1,10 +1,11 @@
-"""A namespace as plain values (what JSON can hold) and back: everything that decides what it answers next.
+"""A namespace as plain values (what JSON can hold) and back: everything that its next answers depend on.
 
-Messages that no one has read yet, and packets that wait (fragments, IP-TFS), are not kept. Keys are, so the values have
-to be guarded as keys are.
+The values have keys in them, so guard them as keys.
 
-`unpack` takes nothing on trust: every field has its type and range (plain.py), and what belongs together must agree. A
-namespace that it gives answers as the one that was packed.
+`unpack` trusts nothing: every field has its type and range (plain.py), and fields that belong together must agree. The
+namespace that it makes answers as the one that was packed.
+
+What this does not do: messages that no one has read yet, and packets that wait (fragments, IP-TFS), are not kept.
 """
 
 from __future__ import annotations
@@ -38,14 +39,15 @@ _KEPT: dict[str, Any] = {
     "odd_mode": int | None, "bmp_len": int, "dying": bool, "hard_add": int, "renewed": float, "tunnel_users": int,
     "selector_family": int, "mapped": float,
 }  # fmt: skip
-"""The fields of a state that are kept as they are. Its window is written apart; so are its keys set up, when used."""
+"""The fields of a state that are kept as they are. Its window is written apart. Set-up keys are not kept: they are made
+again on first use."""
 
 _WINDOW = ("size", "esn", "top", "seen", "resume")
-"""`seen` has bit i for top-i, whether the window is a ring or not."""
+"""Fields of a window. Bit i of `seen` is top-i, for a ring too."""
 
 
 def kernel_name(netns: Netns) -> str:
-    """What `Netns` was made with: a kernel's name where its policy is that kernel's own, else the policy's."""
+    """What `Netns` was made with: the kernel's name if the SPI policy is that kernel's own, else the SPI policy's."""
     kernel = netns.kernel
     return kernel.name if kernel.rule == netns.sad.policy.name else netns.sad.policy.name
 
@@ -101,9 +103,9 @@ def _entry(entry: SadEntry) -> dict[str, Any]:
 def unpack(
     values: Any, *, kernel: str | None = None, options: Collection[str] | None = None, seed: int | None = None
 ) -> Netns:
-    """The namespace of such values; `kernel`, `options` and `seed` put others in the place of its own.
+    """The namespace of such values. `kernel`, `options` and `seed` replace its own.
 
-    Raises InputError, with the name of the field, where the values are no namespace's.
+    InputError, with the name of the field: the values are not those of a namespace.
     """
     said = fields_of(values, _WHOLE, "")
     own_kernel, own_options = _habits(said)
@@ -114,7 +116,7 @@ def unpack(
         sad.rng = drawn
     _plain_facts(netns, said)
     sad.index.next_index = number(said["next_index"], "next_index")
-    sad.index.buckets = None  # the states came in another order than that of their chains
+    sad.index.buckets = None  # built below, in the order of the chains, not in that of the states
     for n, state in enumerate(a_list(said["states"], "states")):
         entry = _restored(netns, state, f"states.{n}")
         if entry.sa_index in sad.index.entries or entry.sa_index >= sad.index.next_index:
@@ -149,7 +151,8 @@ def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
     netns.android_resources = number(said["android_resources"], "android_resources", 32)
     sysctl = said["sysctl"]
     if isinstance(sysctl, dict):
-        newer = {name: value for name, value in netns.sysctl.items() if "frag" in name}  # an old file has none
+        # An earlier espsim did not write these.
+        newer = {name: value for name, value in netns.sysctl.items() if "frag" in name}
         sysctl = newer | sysctl
     for name, value in fields_of(sysctl, [*netns.sysctl], "sysctl").items():
         netns.set_sysctl(name, number(value, f"sysctl.{name}", 32))
@@ -164,7 +167,7 @@ def _plain_facts(netns: Netns, said: Mapping[str, Any]) -> None:
 
 
 def _random(plain: Any, at: str) -> random.Random:
-    """A random.Random in such a state."""
+    """A random.Random in this state."""
     parts = a_list(plain, at)
     if len(parts) != 3 or parts[0] != random.Random.VERSION or parts[2] is not None:
         raise wrong(at, "not a state of Python's random numbers")
@@ -177,7 +180,7 @@ def _random(plain: Any, at: str) -> random.Random:
 
 
 _WORDS_OF_RANDOM = 625
-"""The words of the Mersenne Twister, and where in them it is."""
+"""Words in the state of Python's Mersenne Twister: 624, and its position in them."""
 
 
 def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
@@ -202,12 +205,12 @@ def _restored(netns: Netns, plain: Any, at: str) -> SadEntry:
 
 
 def _selector_family_of_old(plain: Mapping[str, Any]) -> Any:
-    """A file of an earlier espsim does not say it: the state's family, but for a larval state."""
+    """`selector_family` for a file of an earlier espsim, which has none: the state's family; 0 for a larval state."""
     return 0 if plain.get("state") == plain_of(State.LARVAL) else plain.get("af", 0)
 
 
 def _bitmap_words(sa: SecurityAssociation, words: int, at: str) -> None:
-    """XFRMA_REPLAY_ESN_VAL holds the window, else the legacy bitmap of 32 bits does; ESN needs the attribute."""
+    """XFRMA_REPLAY_ESN_VAL, of `words`, or the legacy bitmap of 32 bits must hold the window. ESN needs the first."""
     if words > MAX_ESN_WORDS or sa.window > 32 * (words or (0 if sa.esn else 1)):
         raise wrong(at, "it does not go with the window")
 
@@ -224,7 +227,7 @@ def _window(netns: Netns, sa: SecurityAssociation, bmp_len: int, plain: Any, at:
 
 
 def _zeros(netns: Netns, said: Mapping[str, Any]) -> None:
-    """Which states were linked under SPI 0, and whether one was twice."""
+    """Which states were linked under SPI 0, and whether one was linked twice."""
     zeros = [number(index, "zeros_linked") for index in a_list(said["zeros_linked"], "zeros_linked")]
     if zeros != sorted(set(zeros)) or (zeros and zeros[-1] >= netns.sad.index.next_index):
         raise wrong("zeros_linked", "not states in order")
@@ -246,7 +249,7 @@ def _policies(netns: Netns, said: Mapping[str, Any]) -> None:
     for n, plain in enumerate(a_list(said["policies"], "policies")):
         policy: Policy = value_of(plain, Policy, f"policies.{n}")
         if not policy.index:
-            raise wrong(f"policies.{n}.index", "0 is no index")
+            raise wrong(f"policies.{n}.index", "0 is not an index")
         spd.policies.append(policy)
     spd.generator = number(said["generator"], "generator")
     if spd.generator % 8:
@@ -254,7 +257,7 @@ def _policies(netns: Netns, said: Mapping[str, Any]) -> None:
 
 
 def _without_policies(netns: Netns, said: Mapping[str, Any]) -> None:
-    """What holds where no policy matches, and the sizes and limits of the SPD's tables."""
+    """The defaults of the SPD, and the sizes and limits of its tables."""
     spd = netns.spd
     for direction, what in fields_of(said["defaults"], [*spd.defaults], "defaults").items():
         if what not in ("accept", "block"):

@@ -1,10 +1,13 @@
 """The security policy database, as far as `ip xfrm policy` and the datapath need it (net/xfrm/xfrm_policy.c).
 
-A policy says for in, out or forwarded packets that a selector takes: allow (through these templates, or in clear where
-there are none) or block. Of several that match, the lowest priority number wins, then the oldest. Where none matches,
-the direction's default says accept or block.
+A policy has a direction (in, out, fwd), a selector, and an action for packets that the selector takes: allow (through
+its templates, or in clear if it has none) or block. Of several policies that match, the lowest priority number wins,
+then the oldest. Where none matches, the direction's default is accept or block.
 
-A policy's selector is its key, octet by octet: addresses of prefix length 0 are in it too, and stay as they were said.
+A policy's selector is its key, octet by octet. Addresses of prefix length 0 are part of it, and are kept as they were
+given.
+
+What this does not do: it has no policies of sockets, no hash tables (only their sizes), and no statistics.
 """
 
 from __future__ import annotations
@@ -24,17 +27,17 @@ Flow = tuple[Address, Address, int, int, int]
 
 DIRECTIONS = {"in": 0, "out": 1, "fwd": 2}
 LOCALOK, ICMP, CPU_ACQUIRE = 1, 2, 4
-"""XFRM_POLICY_LOCALOK, _ICMP, _CPU_ACQUIRE: bits of a policy's flags. iproute2 7.3 has no word for the last."""
+"""XFRM_POLICY_LOCALOK, _ICMP and _CPU_ACQUIRE: bits of a policy's flags. iproute2 7.3 has no word for the last one."""
 
 
 _SMALLEST, _LARGEST = 8, 1 << 20
 _U32 = 0xFFFFFFFF
-_KM_TIMEOUT = 30  # XFRM_KM_TIMEOUT: seconds until a key manager is told of a soft limit again
+_KM_TIMEOUT = 30  # XFRM_KM_TIMEOUT: seconds until a soft limit is reported again
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What an SA must be to serve a policy (struct xfrm_user_tmpl). `level` "use" means: where there is one."""
+    """What an SA must be to serve a policy (struct xfrm_user_tmpl). With `level` "use" no such SA need exist."""
 
     src: Address
     dst: Address
@@ -47,7 +50,7 @@ class Template:
     def accepts(self, sa: SecurityAssociation) -> bool:
         """xfrm_state_ok: whether a packet that came under `sa` satisfies this template.
 
-        Of the addresses the source alone is compared, and not in transport mode; zeros in the template take any.
+        Of the addresses only the source is compared, and none in transport mode. Zeros in the template take any.
         """
         if (sa.proto, sa.mode) != (self.proto, self.mode):
             return False
@@ -58,9 +61,9 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy. `index` is the kernel's number for it (0: not given yet); `af` the selector's family.
+    """One policy. `index`: the kernel's number for it; 0: it has none yet. `af`: the selector's family.
 
-    `flags` are bits, named ones and others; `added` is in seconds on the namespace's clock.
+    `flags`: bits, the named ones and others. `added`: in seconds on the namespace's clock.
     """
 
     dir: str
@@ -78,18 +81,18 @@ class Policy:
     added: float = 0.0
 
     def takes(self, flow: Flow, mark: int | None, if_id: int | None = None) -> bool:
-        """xfrm_policy_match: interface, family, mark and selector; None of mark or if_id: it is not asked."""
+        """xfrm_policy_match: interface, family, mark and selector. `mark` or `if_id` None: it is not compared."""
         if if_id is not None and if_id != self.if_id:
             return False
         return len(flow[0]) == (4 if self.af == 2 else 16) and self.mark.matches(mark) and self.selector.matches(*flow)
 
 
 class Spd:
-    """Policies by direction, in the order in which they were added, and what holds where there is none.
+    """Policies in the order in which they were added, and the defaults.
 
-    `defaults` has "accept" or "block" for in, fwd and out. `thresholds` has, by family, the prefix lengths (local,
-    remote) from which on a policy is found by hash; they decide nothing but speed. `buckets` is the size of the hash
-    table by index.
+    `defaults`: "accept" or "block" for in, fwd and out. `thresholds`: by family, the prefix lengths (local, remote)
+    from which on the kernel finds a policy by hash; they change speed only. `buckets`: the size of the hash table by
+    index; `by_dst`: of the tables by address, for each direction.
     """
 
     def __init__(self) -> None:
@@ -99,7 +102,7 @@ class Spd:
         self.thresholds = {AF_INET: (32, 32), AF_INET6: (128, 128)}
         self.buckets = _SMALLEST
         self.by_dst = dict.fromkeys(DIRECTIONS, _SMALLEST)
-        self.timers: dict[int, float] = {}  # by index: when a policy with lifetimes in seconds is looked at next
+        self.timers: dict[int, float] = {}  # by index: when a policy with lifetimes in seconds is checked next
 
     def __len__(self) -> int:
         return len(self.policies)
@@ -108,14 +111,14 @@ class Spd:
         return iter(list(self.policies))
 
     def add(self, policy: Policy) -> Policy:
-        """XFRM_MSG_NEWPOLICY. EEXIST where one of this selector, mark and if_id is there."""
+        """XFRM_MSG_NEWPOLICY. EEXIST: there is one with this selector, mark and if_id."""
         policy = _masked(policy)
         if self._find(policy) is not None:
             raise XfrmError(errno.EEXIST)
         return self._insert(policy)
 
     def update(self, policy: Policy) -> Policy:
-        """XFRM_MSG_UPDPOLICY: takes the place and the index of the one of this selector, or is added."""
+        """XFRM_MSG_UPDPOLICY: it replaces the one with this selector and gets its index, or is added."""
         policy = _masked(policy)
         old = self._find(policy)
         if old is None:
@@ -124,7 +127,7 @@ class Spd:
         return self._append(replace(policy, index=old.index))
 
     def get(self, wanted: Policy) -> Policy:
-        """XFRM_MSG_GETPOLICY, by index where one is given, else by selector. ENOENT: there is none."""
+        """XFRM_MSG_GETPOLICY, by index if one is given, else by selector. ENOENT: there is none."""
         found = self._by_index(wanted) if wanted.index else self._find(wanted)
         if found is None:
             raise XfrmError(errno.ENOENT)
@@ -139,9 +142,9 @@ class Spd:
     def lookup(
         self, direction: str, flow: Flow, mark: int | None = 0, if_id: int | None = None, ptype: str | None = None
     ) -> Policy | None:  # fmt: skip
-        """xfrm_policy_lookup: the policy of a packet, None where no one has one for it.
+        """xfrm_policy_lookup: the policy of a packet; None: no policy takes it.
 
-        Those of type sub come first; `ptype` asks for one type. None of mark or if_id: it is not asked.
+        Policies of type sub come first; `ptype` limits the search to one type. `mark` or `if_id` None: not compared.
         """
         found = (p for p in self.policies if p.dir == direction and p.takes(flow, mark, if_id))
         if ptype is not None:
@@ -157,22 +160,22 @@ class Spd:
         return next((p for p in self.policies if (p.dir, p.index, p.mark, p.if_id, p.ptype) == key), None)
 
     def remove(self, policy: Policy) -> None:
-        """Take out a policy that is here."""
+        """Remove a policy of this SPD."""
         self.policies.remove(policy)
         self.timers.pop(policy.index, None)
 
     def put_templates(self, policy: Policy, templates: tuple[Template, ...]) -> None:
-        """A policy that is here gets other templates, in its place."""
+        """Give a policy of this SPD other templates; it keeps its place."""
         self.policies[self.policies.index(policy)] = replace(policy, templates=templates)
 
     def next_timer(self) -> float:
-        """When the next policy is to be looked at for its lifetimes (`look`), in seconds; never: infinity."""
+        """When the next policy's lifetimes must be checked (`look`), in seconds; infinity: never."""
         return min(self.timers.values(), default=math.inf)
 
     def look(self, now: float) -> list[tuple[Policy, int]]:
-        """xfrm_policy_timer of those whose time it is: (policy, hard) for each that has met a limit.
+        """xfrm_policy_timer of the policies that are due: (policy, hard) for each that has reached a limit.
 
-        At a hard limit a policy goes. A soft one is told of every 30 seconds from then on.
+        At a hard limit a policy is removed. A soft one is reported every 30 seconds from then on.
         """
         found = []
         for policy in [p for p in self.policies if self.timers.get(p.index, math.inf) <= now]:
@@ -201,9 +204,9 @@ class Spd:
         return policy
 
     def _index_for(self, policy: Policy) -> int:
-        """xfrm_gen_index: the index that was asked for if it is free, else the generator's next that is.
+        """xfrm_gen_index: the requested index if it is free, else the generator's next free one.
 
-        An index has its direction in the low three bits; the generator counts in steps of eight, and 0 is no index.
+        The low three bits of an index are its direction; the generator counts in steps of eight. 0 is not an index.
         """
         taken = {policy.index for policy in self.policies}
         index = policy.index
@@ -213,7 +216,7 @@ class Spd:
         return index
 
     def _grow(self, direction: str) -> None:
-        """xfrm_bydst_should_resize, asked of a new policy's direction, and then of all (xfrm_hash_resize)."""
+        """xfrm_bydst_should_resize for a new policy's direction, and then for all (xfrm_hash_resize)."""
         counts = {d: sum(policy.dir == d for policy in self.policies) for d in DIRECTIONS}
         if not self._is_full(counts[direction], self.by_dst[direction]):
             return
@@ -229,6 +232,6 @@ class Spd:
 
 
 def _masked(policy: Policy) -> Policy:
-    """A mark is stored without the bits that its mask leaves out (xfrm_policy_insert)."""
+    """The policy with its mark under the mark's mask, as xfrm_policy_insert stores it."""
     mark = policy.mark
     return replace(policy, mark=Mark(mark.value & mark.mask, mark.mask)) if mark.value & ~mark.mask else policy

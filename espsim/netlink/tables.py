@@ -1,7 +1,7 @@
-"""The order of the SAD's hash chains as plain values and back: which of several states is found first.
+"""The SAD's hash chains as plain values and back: their order decides which of several states is found first.
 
-It depends on when a state got its SPI, and on when the kernel's tables were resized (buckets.py). A state that IPComp
-keeps beside its own belongs here too: which states use it (ipcomp.py).
+The order depends on when a state got its SPI, and on when the kernel resized its tables (sad/buckets.py). The states
+that IPComp keeps beside its own are here too: which states use them (sad/ipcomp.py).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
 NAMES = ("linked", "chains", "buckets", "tunnels", "tunnel_spi")
-"""The keys of what `pack_tables` gives."""
+"""The keys of `pack_tables`."""
 
 SIZES = [1 << n for n in range(SMALLEST.bit_length() - 1, LARGEST.bit_length())]
-"""How many buckets a table of the kernel can have."""
+"""The numbers of buckets that a table of the kernel can have."""
 
 
 def pack_tables(sad: Sad) -> dict[str, Any]:
-    """The chains with more than one state, each from its head, the kernel's buckets, and IPComp's tunnels."""
+    """The chains with more than one state, each from its head on; the kernel's buckets; IPComp's tunnels."""
     chains = {f"_{name}": [_indices(chain) for chain in chains] for name, chains in sad.index.chains().items()}
     buckets = None
     if sad.index.buckets is not None:
         buckets = {"size": sad.index.buckets.size, "walk": _indices(sad.index.buckets.walk())}
-    # A tunnel that a hard EXPIRE took out of the SAD answers nothing any more.
+    # A tunnel that a hard EXPIRE removed from the SAD changes no answer.
     tunnels = [[entry.sa_index, entry.tunnel.sa_index] for entry in sad if entry.tunnel in sad and entry.tunnel]
     return {
         "linked": [list(entries) for entries in sad.index.by_spi.shared().values()],
@@ -41,7 +41,7 @@ def pack_tables(sad: Sad) -> dict[str, Any]:
 
 
 def unpack_tables(sad: Sad, said: Mapping[str, Any]) -> None:
-    """Put the chains of a SAD that has its states into their order. InputError: the values are not this SAD's."""
+    """Put the chains of a SAD with all its states into their order. InputError: the values do not fit this SAD."""
     _relink(sad, said["linked"])
     kept = sad.index.chains()
     chains = fields_of(said["chains"], [f"_{name}" for name in kept], "chains")
@@ -63,7 +63,7 @@ def _indices(entries: Iterable[SadEntry]) -> list[int]:
 
 
 def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int]:
-    """Where in its chain each state is. The chains that were written must be those that the SAD has."""
+    """The place of each state in its chain. The chains in the file must be those of the SAD."""
     orders = [[number(index, at) for index in a_list(chain, at)] for chain in a_list(plain, at)]
     if sorted(map(sorted, orders)) != sorted(map(sorted, kept)):
         raise wrong(at, "not the states that share a chain")
@@ -71,7 +71,7 @@ def _places(plain: Any, kept: Iterable[Iterable[int]], at: str) -> dict[int, int
 
 
 def _relink(sad: Sad, plain: Any) -> None:
-    """Which state of an SPI is found first by the SPI alone depends on when it got it, not on when it came."""
+    """Order the states of one SPI by when they got it, which may differ from when they were made."""
     shared = sad.index.by_spi.shared()
     place = _places(plain, shared.values(), "linked")
     for spi, entries in shared.items():
@@ -92,7 +92,7 @@ def _fill_buckets(sad: Sad, plain: Any) -> None:
 
 
 def _join_tunnels(sad: Sad, plain: Any) -> None:
-    """Which state each tunnel SA of IPComp keeps beside itself; such a state counts itself and who keep it."""
+    """Join each tunnel SA of IPComp with the state beside it, which counts itself and its users."""
     users = {entry.sa_index: entry.tunnel_users for entry in sad if entry.tunnel_users}
     for pair in a_list(plain, "tunnels"):
         index, beside = a_pair(pair, "tunnels")

@@ -1,7 +1,7 @@
-"""What NEWSA and UPDSA are refused for before their state is made: errno and extack text as the kernel has them.
+"""The checks of NEWSA and UPDSA before their state is made, with the kernel's errno and extack text.
 
-`verify_newsa_info` and `verify_replay` (net/xfrm/xfrm_user.c), in their order; what comes after them is construct.py's.
-Kernels before 6.10 ignore XFRMA_SA_DIR, and what only it makes an error passes there.
+They are those of `verify_newsa_info` and `verify_replay` (net/xfrm/xfrm_user.c), in the kernel's order. construct.py
+has the checks after them. Kernels before 6.10 ignore XFRMA_SA_DIR: errors that need it do not occur there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IPTFS_OF_OUTPUT = (
 
 
 def direction_of(kernel: Kernel, number: int | None) -> int:
-    """XFRMA_SA_DIR as this kernel sees it: 0 where it isn't there or isn't known. ERANGE: neither in nor out."""
+    """XFRMA_SA_DIR as this kernel reads it; 0: it is absent, or the kernel ignores it. ERANGE: neither in nor out."""
     if number is None or not kernel.sa_dir:
         return 0
     if number not in (DIR_IN, DIR_OUT):
@@ -40,7 +40,7 @@ def direction_of(kernel: Kernel, number: int | None) -> int:
 
 
 def verify_newsa_info(kernel: Kernel, request: SaRequest, direction: int) -> None:
-    """Raises XfrmError, EINVAL, with the first of the reasons that there are."""
+    """XfrmError, EINVAL: the first reason to refuse the request."""
     for text in _refusals(kernel, request, direction):
         raise XfrmError(errno.EINVAL, text)
 
@@ -74,7 +74,7 @@ def _refusals(kernel: Kernel, request: SaRequest, direction: int) -> Iterator[st
 
 
 def _selector(request: SaRequest) -> Iterator[str]:
-    """Prefix lengths against the selector's own family, which is the state's where the selector says none."""
+    """Prefix lengths, for the selector's own family; for the state's where the selector has none."""
     selector = request.selector
     longest = max(selector.src_prefix, selector.dst_prefix)
     length = len(selector.src or selector.dst)
@@ -195,7 +195,8 @@ def _directed(request: SaRequest, direction: int) -> Iterator[str]:
 
 
 def _iptfs(request: SaRequest, direction: int) -> Iterator[str]:
-    """Options of IPTFS that belong to the other direction; an attribute that is there counts, whatever it says."""
+    """Options of IPTFS that belong to the other direction. An attribute counts when it is present, whatever its
+    value."""
     wrong, of = (_IPTFS_OF_INPUT, "output") if direction == DIR_OUT else (_IPTFS_OF_OUTPUT, "input")
     for name, words in wrong if direction else ():
         value = getattr(request.iptfs, name)

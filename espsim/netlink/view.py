@@ -1,4 +1,4 @@
-"""A state as a reply, a dump or an event shows it: a copy, so that it stays as it was when the message was made."""
+"""A state as a reply, a dump or an event shows it. It is a copy, so that a message does not change later."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from espsim.sad.entry import SadEntry, SaStats, State
 
 @dataclass(frozen=True, slots=True)
 class StateView:
-    """What struct xfrm_usersa_info and its attributes say of a state.
+    """A state as struct xfrm_usersa_info and its attributes show it. Times in seconds.
 
-    `af` and `mode` are the family and the mode as numbers, as the request gave them; `seq` is km.seq; `window_bitmap`
-    has bit i for window_top-i; `bmp_len` is 0 in legacy mode (XFRMA_REPLAY_VAL) and the length in words of
-    XFRMA_REPLAY_ESN_VAL else; `hard_add` is the hard_add_expires_seconds that is shown: net.core.xfrm_acq_expires for a
-    larval state; `selector_family` the family that its selector says, 0: none. Times in seconds.
+    `af`, `mode`: the numbers that the request gave. `seq`: km.seq. `window_bitmap`: bit i is window_top-i. `bmp_len`: 0
+    in legacy mode (XFRMA_REPLAY_VAL), else the words of XFRMA_REPLAY_ESN_VAL. `hard_add`: hard_add_expires_seconds as
+    shown; net.core.xfrm_acq_expires for a larval state. `selector_family`: the selector's family; 0: none.
     """
 
     sa_index: int
@@ -45,7 +44,7 @@ class StateView:
 
 
 def view_of(entry: SadEntry) -> StateView:
-    """A copy of what an entry is now."""
+    """A copy of an entry as it is now."""
     window, stats = entry.window, entry.stats
     return StateView(
         entry.sa_index, entry.sa, entry.state, entry.af, entry.mode, entry.seq, entry.bytes, entry.packets,

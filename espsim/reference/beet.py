@@ -1,22 +1,22 @@
-"""BEET mode (bound end-to-end tunnel): the outer addresses on the wire, the pair of the SA's selector inside.
+"""BEET mode (bound end-to-end tunnel): the SA's addresses on the wire, the addresses of its selector inside.
 
-Only the payload is encrypted, as in transport mode. The headers are made of each other:
+Only the payload is encrypted, as in transport mode. Each header is made from the other one:
 
-| field               | outer, of the inner one               | inner, of the outer one                |
+| field               | outer, from the inner one             | inner, from the outer one              |
 |---|---|---|
-| addresses           | the SA's                              | the selector's, as they stand there    |
-| TOS, TTL            | carried                               | carried                                |
-| IPv4 id, flags      | carried; of an IPv6 packet 0 and DF   | carried; of an IPv6 packet 0 and DF    |
-| IPv6 flow label     | carried; of an IPv4 packet 0          | carried; of an IPv4 packet 0           |
+| addresses           | the SA's                              | the selector's, host bits included     |
+| TOS, TTL            | copied                                | copied                                 |
+| IPv4 id, flags      | copied; from an IPv6 packet 0 and DF  | copied; from an IPv6 packet 0 and DF   |
+| IPv6 flow label     | copied; from an IPv4 packet 0         | copied; from an IPv4 packet 0          |
 | IPv4 options        | none: in a pseudo header inside ESP   | those of the pseudo header             |
 | extension headers   | none: inside ESP                      | those inside ESP                       |
 
-ECN flags of the SA change nothing here. An SA without a selector has the outer family and addresses of zeros inside,
-which is what Linux makes of it; one with flag af-unspec and without a selector has no inside, and every packet is MODE.
+As in Linux, an SA without a selector has the outer family and addresses of zeros inside. With the flag af-unspec and
+without a selector it has no inner addresses, and every packet is MODE.
 
-Does not put fragments inside: Linux refuses them ("BEET mode doesn't support inner IPv4 fragments"). Where the pseudo
-header states more options than an IPv4 header or the packet has, Linux makes a header that its IP layer then drops
-without a counter; here the packet is MODE.
+What this does not do: it takes no fragments (Linux: "BEET mode doesn't support inner IPv4 fragments"), and ignores the
+ECN flags of the SA. Where the pseudo header states more options than an IPv4 header or the packet has, the packet is
+MODE; Linux makes a header that its IP layer drops without a counter.
 
 Sources: draft-nikander-esp-beet-mode-09; Linux net/xfrm/xfrm_input.c, xfrm4_remove_beet_encap and
 xfrm6_remove_beet_encap; net/xfrm/xfrm_output.c, xfrm{4,6}_beet_encap_add and xfrm{4,6}_extract_output.
@@ -66,8 +66,8 @@ def rebuilt(
 def inside(packet: bytes) -> tuple[bytes, int] | None:
     """(what goes inside ESP, its next header). None: a fragment, or a broken header.
 
-    The reserved byte of a pseudo header is what Linux leaves there, a byte of the inner header that it lies over: the
-    last one of the source, or of the destination where no padding is needed.
+    Linux does not write the reserved byte of the pseudo header, so that a byte of the inner header shows there: the
+    last byte of its source, or of its destination where the options need no padding. This writes the same byte.
     """
     if packet[0] >> 4 == 6:
         if len(packet) < ipv6.HEADER_LENGTH or ipv6.has_fragment_header(packet):
@@ -84,7 +84,7 @@ def inside(packet: bytes) -> tuple[bytes, int] | None:
 
 
 def outer_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int) -> bytes:
-    """The outer header of an inner packet, around `length` bytes of protocol `proto`."""
+    """The outer header for an inner packet, before `length` bytes of protocol `proto`."""
     tos = packet[ipv4.TOS] if packet[0] >> 4 == 4 else ipv6.traffic_class(packet)
     if len(sa.dst) == 4:
         ident, flags = _ident_and_flags(packet)
@@ -100,7 +100,7 @@ def outer_header(sa: SecurityAssociation, packet: bytes, proto: int, length: int
 
 
 def _ident_and_flags(packet: bytes) -> tuple[int, int]:
-    """Identification, and the 16-bit flags and offset field; of IPv6 0 and DF."""
+    """(identification, 16-bit flags and offset field); for IPv6 0 and DF."""
     if packet[0] >> 4 != 4:
         return 0, ipv4.DF
     return packet[ipv4.IDENT] << 8 | packet[ipv4.IDENT + 1], ipv4.flags(packet)

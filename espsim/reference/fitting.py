@@ -1,17 +1,19 @@
-"""What fits a path's MTU, and what becomes of a packet that doesn't: as Linux's xfrm output decides, before sealing.
+"""Path MTU: whether a packet fits, and what Linux's xfrm output does with one that doesn't, decided before sealing.
 
     IPv4 with DF, tunnel or BEET     PMTU: EMSGSIZE, XfrmOutStateModeError (xfrm4_tunnel_check_size)
     IPv4 with DF, transport          PMTU_SENDER: the sender gets the error, xfrm never sees the packet
     IPv4 without DF                  sealed whole, then the outer packet is fragmented
     IPv6, tunnel                     cut inside, and each fragment is sealed by itself (__xfrm6_output);
-                                     PMTU_SENDER for TCP, and for what is a fragment already
+                                     PMTU_SENDER for TCP, and for a packet that is a fragment already
     IPv6, transport or BEET          sealed whole, then fragmented outside; PMTU_SENDER for TCP
 
-The host that seals is taken for the sender. Fragments outside are as long as the MTU lets them be, as of a packet in
-one piece. A local sender's IPv4 datagram comes to Linux in parts of what fits inside, and leaves in those.
+The host that seals is assumed to be the sender. Outer fragments are as long as the MTU allows.
 
-What fits inside is __xfrm_state_mtu (net/xfrm/xfrm_state.c), and under an IPv6 header never less than 1280, the least
-that a link has (RFC 8200 5). Outside, IPv6 is not cut below that either.
+What fits inside is __xfrm_state_mtu (net/xfrm/xfrm_state.c). With an outer IPv6 header it is at least 1280, the least
+MTU of a link (RFC 8200 5); outer fragments are not made for a smaller MTU either.
+
+What this does not do: it learns no MTU from ICMP. A local sender's IPv4 datagram reaches Linux in parts that fit
+inside, and leaves in those parts; here it is cut as any other packet.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ _LOW = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a packet leaves: `verdict` where it may not (else None); `inside`, what is sealed one by one in its place."""
+    """How a packet leaves. `verdict`: why it may not; None: it may. `inside`: the parts that are sealed instead of
+    it."""
 
     verdict: OutboundVerdict | None = None
     inside: tuple[bytes, ...] = ()
@@ -43,7 +46,7 @@ FITS = Fit()
 
 
 def state_mtu(sa: SecurityAssociation, mtu: int) -> int:
-    """__xfrm_state_mtu: the largest inner packet whose sealed packet is no longer than `mtu`; below 1: none."""
+    """__xfrm_state_mtu: the largest inner packet whose sealed packet is not longer than `mtu`; below 1: none fits."""
     if sa.keys is None:
         return mtu
     outer = 20 if len(sa.dst) == 4 else 40
@@ -56,12 +59,12 @@ def state_mtu(sa: SecurityAssociation, mtu: int) -> int:
 
 
 def outer_mtu(sa: SecurityAssociation, mtu: int) -> int:
-    """The longest packet that leaves."""
+    """The longest packet that leaves in one piece."""
     return mtu if len(sa.dst) == 4 else max(mtu, LEAST6)
 
 
 def inner_mtu(sa: SecurityAssociation, mtu: int) -> int:
-    """The largest inner packet that fits, as a sender is told (xfrm_state_mtu, xfrm_init_pmtu); 0: none fits."""
+    """The largest inner packet that fits, as a sender sees it (xfrm_state_mtu, xfrm_init_pmtu); 0: none fits."""
     found = state_mtu(sa, outer_mtu(sa, mtu))
     if len(sa.dst) == 16:
         found = max(found, LEAST6)
@@ -69,7 +72,8 @@ def inner_mtu(sa: SecurityAssociation, mtu: int) -> int:
 
 
 def fit(sa: SecurityAssociation, packet: bytes, total: int, mtu: int, ident: int) -> Fit:
-    """How a clear packet leaves where `total` bytes would go out and `mtu` fit; `ident` is its fragments'."""
+    """How a clear packet leaves. `total`: the bytes of its sealed packet. `ident`: the identification of its
+    fragments."""
     around = sa.mode in (Mode.TUNNEL, Mode.BEET)
     if packet[0] >> 4 == 4:
         too_long = len(packet) > inner_mtu(sa, mtu) if around else total > mtu
@@ -96,12 +100,12 @@ def pieces(sa: SecurityAssociation, wire: bytes, mtu: int, ident: int) -> tuple[
 
 
 def ident_of(sa: SecurityAssociation, number: int) -> int:
-    """The identification of fragments that begin with this sequence number: another one for each packet."""
+    """The identification of fragments: another one for each sequence number."""
     return number + sa.spi & _LOW
 
 
 def _can_be_cut(packet: bytes, most: int) -> bool:
-    """Whether the headers that every IPv6 fragment has leave room for 8 bytes after a fragment header."""
+    """Whether each IPv6 fragment has room for 8 bytes, after the headers that all have and the fragment header."""
     place = ipv6.transport_insertion(packet)
     return place is not None and place[0] + ipv6_fragment.HEADER_LENGTH + 8 <= most
 

@@ -1,8 +1,13 @@
-"""A host with policies around the two directions: what Linux does before xfrm_output and after xfrm_input.
+"""A host with policies around both directions: what Linux does before xfrm_output and after xfrm_input.
 
-Inbound: `Inbound`, then the policy check (__xfrm_policy_check). Outbound: the policy, a state for
-each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), an ACQUIRE where there is none, then
-`Outbound`. Counters are added to the namespace's.
+    inbound     `Inbound`, then the policy check (__xfrm_policy_check)
+    outbound    the policy; a state for each of its templates (xfrm_tmpl_resolve_one, xfrm_state_find), or an ACQUIRE;
+                then `Outbound`
+
+Counters are added to the namespace's.
+
+What this does not do: it forwards nothing (no `fwd` policies), and queues no packet while an ACQUIRE is pending.
+Sources: Linux net/xfrm/xfrm_policy.c, net/xfrm/xfrm_state.c.
 """
 
 from __future__ import annotations
@@ -25,18 +30,20 @@ from espsim.reference.policies import judge
 from espsim.sad.association import Direction, Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry, State
 
-_OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)  # whose templates name the outer addresses (xfrm_tmpl_resolve_one)
+_OWN_ENDS = (Mode.TUNNEL, Mode.BEET, Mode.IPTFS)
+"""Modes whose templates name the outer addresses (xfrm_tmpl_resolve_one)."""
 _SENDER_SEES = {
     OutboundVerdict.SEQ_OVERFLOW: errno.EOVERFLOW, OutboundVerdict.TOO_BIG: errno.EMSGSIZE,
     OutboundVerdict.IPTFS_TOO_BIG: 0, OutboundVerdict.IPTFS_QUEUE: 0,
 }  # fmt: skip
-"""The errno of a packet that does not leave, else EINVAL; iptfs_output_collect drops its own without one."""
+"""The errno that the sender of a packet sees; EINVAL for other verdicts. iptfs_output_collect drops without one."""
 
 
 @dataclass(slots=True)
 class HostReceived:
-    """`delivered` to a socket or not; `counter` that moved; `received` what ESP said, None for a clear packet; `mark`
-    the packet's in the end; `packets`: how many were delivered, if any.
+    """What became of a packet from the wire. `delivered`: a socket got it. `counter`: the one that moved, if any.
+    `received`: the answer of ESP; None: a clear packet. `mark`: the packet's last mark. `packets`: how many were
+    delivered.
     """
 
     delivered: bool
@@ -48,8 +55,8 @@ class HostReceived:
 
 @dataclass(slots=True)
 class HostSent:
-    """`errno` that the sender sees (0: sent, which a dropped packet may be too); `packet` that left, if one did, and
-    its mark; `also` left with it.
+    """What became of a packet of a local sender. `errno`: what the sender sees; 0: success, though it may be dropped.
+    `packet`: the packet that left, if one did, and its `mark`. `also`: packets that left with it.
     """
 
     errno: int = 0
@@ -61,7 +68,7 @@ class HostSent:
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
-    """What is asked of a packet that leaves: its flow, its mark, the CPU of its sender."""
+    """What the lookup of a leaving packet uses: its flow, its mark, the CPU of its sender."""
 
     facts: Flow
     mark: int
@@ -69,7 +76,7 @@ class _Leaving:
 
 
 class _Refused(Exception):  # noqa: N818 - an outcome
-    """An output that ends before a packet is made: errno for the sender, counters that move."""
+    """Output ends before a packet is made: the errno for the sender, and the counters that move."""
 
     def __init__(self, number: int, *counters: str) -> None:
         self.number = number
@@ -78,7 +85,7 @@ class _Refused(Exception):  # noqa: N818 - an outcome
 
 
 class Host:
-    """One namespace with its traffic. IVs are drawn by the namespace."""
+    """The traffic of one namespace, which also draws the IVs."""
 
     def __init__(self, netns: Netns) -> None:
         self.netns = netns
@@ -86,10 +93,10 @@ class Host:
         self._outbound = Outbound(netns.sad, netns.ivs.randbytes)
         self._outbound.masks = netns.masks
         self.reassemble: Callable[[bytes], bytes | None] = lambda packet: packet
-        """What puts fragments that come out of a tunnel together: the datagram, None while some are missing."""
+        """Joins fragments that come out of a tunnel: the datagram, or None while some are missing."""
 
     def receive(self, packet: bytes, mark: int = 0) -> HostReceived:
-        """One IP packet from the wire."""
+        """Receive one IP packet from the wire."""
         self._inbound.mark = mark
         self._inbound.refresh_ports()
         received = self._inbound.receive(packet, self.netns.now)
@@ -114,7 +121,7 @@ class Host:
         return result
 
     def send(self, packet: bytes, mark: int = 0, cpu: int = 0) -> HostSent:
-        """One IP packet of a local sender on this CPU, which counts where the kernel knows SAs of one CPU."""
+        """Send one IP packet of a local sender. `cpu`: the sender's; it matters for SAs of one CPU."""
         facts = flow(packet)
         if facts is None:
             return HostSent(errno.EINVAL)
@@ -128,7 +135,7 @@ class Host:
     # -- inbound ------------------------------------------------------------------------------------------------
 
     def elapse(self) -> tuple[int, list[bytes]]:
-        """What the namespace's clock brought of IP-TFS: how many inner packets were delivered, and what left."""
+        """IP-TFS up to the namespace's clock: (how many inner packets were delivered, the packets that left)."""
         now, late, tunnels, senders = self.netns.now, 0, self._inbound.tunnels, self._outbound.senders
         for came in tunnels.elapse(now):
             sa = came.entry.sa
@@ -144,9 +151,9 @@ class Host:
         return late, left
 
     def _aggregated(self, received: Received[SadEntry], sa: SecurityAssociation, mark: int) -> HostReceived:
-        """A packet of IP-TFS: delivered where one that came out with it is. Each of these is asked about.
+        """A packet of IP-TFS: delivered where an inner packet that came out with it is. Policies judge each of them.
 
-        A kernel without the mode (`no-iptfs`) has no way into the packet.
+        A kernel without the mode (`no-iptfs`) cannot open the packet.
         """
         refused = [self._policy_refuses(packet, (sa,), mark) for packet in received.packets]
         moved = [received.counter, *refused, *self._inbound.tunnels.counters.elements()]
@@ -158,7 +165,8 @@ class Host:
         return HostReceived(None in refused, first, received, mark, refused.count(None))
 
     def _policy_refuses(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int) -> str | None:
-        """The counter that moves where the in policy refuses a packet that came under these SAs; None: it may pass."""
+        """The counter that moves where the `in` policy refuses a packet that came under these SAs; None: it may
+        pass."""
         facts = flow(packet)
         if facts is None:
             return "XfrmInHdrError"
@@ -178,7 +186,7 @@ class Host:
             raise _Refused(errno.EPERM, "XfrmOutPolBlock")
         for entry in self._resolve(policy, leaving):
             mark = marked(mark, entry.sa)
-            if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # no one has the mode: `no-iptfs`
+            if entry.sa.mode is Mode.IPTFS and entry.sa.iptfs is None:  # a kernel without the mode: `no-iptfs`
                 raise _Refused(errno.EOPNOTSUPP, "XfrmOutStateModeError")
             sent = self._outbound.send_with(entry, packet, self.netns.now)
             if sent.outers is not None and sent.verdict is OutboundVerdict.SEALED:
@@ -190,12 +198,13 @@ class Host:
         return HostSent(packet=packet, mark=mark)
 
     def _resolve(self, policy: Policy, leaving: _Leaving) -> list[SadEntry]:
-        """A valid SA for every template; else the packet is dropped, and an ACQUIRE may be under way."""
+        """A valid SA for every template. _Refused: one is missing; an ACQUIRE may be pending."""
         entries = []
         for template in policy.templates[:MAX_DEPTH]:
             entry = self._find_state(template, policy, leaving)
             if entry is None and template.level != "use":
-                # EAGAIN: dropped (or queued, with xfrm_larval_drop 0), and the sender sees success.
+                # EAGAIN inside the kernel: the packet is dropped (queued, with xfrm_larval_drop 0), and the sender sees
+                # success.
                 dropped = self.netns.sysctl["net.core.xfrm_larval_drop"]
                 raise _Refused(0, *(["XfrmOutNoStates"] if dropped else []))
             if entry is not None:
@@ -203,8 +212,10 @@ class Host:
         return entries
 
     def _find_state(self, template: Template, policy: Policy, leaving: _Leaving) -> SadEntry | None:
-        """xfrm_state_find: of the states that serve, `_better` says which. With CPU_ACQUIRE only one of the sender's
-        own CPU ends the search: another one serves while that CPU's is asked for, once.
+        """xfrm_state_find: the best of the states that serve, by `_better`; else an ACQUIRE.
+
+        With CPU_ACQUIRE only a state of the sender's own CPU is enough. Another one serves meanwhile, and one ACQUIRE
+        asks for that CPU's.
         """
         src, dst = (template.src, template.dst) if template.mode in _OWN_ENDS else leaving.facts[:2]
         per_cpu = self.netns.kernel.sa_dir and bool(policy.flags & CPU_ACQUIRE)
@@ -233,7 +244,7 @@ class Host:
         return best if asked else None
 
     def _acquire(self, template: Template, policy: Policy, ends: tuple[bytes, bytes], cpu: int | None) -> bool:
-        """A larval state, of one CPU where `cpu` names it, and a message; False: no one listens."""
+        """Make a larval state (of one CPU, if `cpu` names it) and send an ACQUIRE. False: no one listens."""
         src, dst = ends
         mark = policy.mark.value & policy.mark.mask
         if template.spi and self.netns.sad.lookup(dst, template.spi, template.proto, mark) is not None:
@@ -249,20 +260,20 @@ class Host:
 
 
 def _selects(entry: SadEntry, facts: Flow) -> bool:
-    """xfrm_state_look_at: a selector that says its family takes that one alone, also where it takes any address."""
+    """xfrm_state_look_at: a selector with a family takes that family only, even if it takes any address."""
     return not entry.selector_family or (
         entry.selector_family == family(facts[0]) and entry.sa.selector.matches(*facts)
     )  # fmt: skip
 
 
 def _better(entry: SadEntry, best: SadEntry) -> bool:
-    """xfrm_state_look_at: the CPU's own before any CPU's, not dying before dying, then the newest second."""
+    """xfrm_state_look_at: first a state of the CPU itself, then one that is not dying, then the newest (in seconds)."""
     ranks = [(e.sa.pcpu is None, e.dying, -int(e.added)) for e in (entry, best)]
     return ranks[0] < ranks[1]
 
 
 def _serves(sa: SecurityAssociation, template: Template, policy: Policy, ends: tuple[bytes, bytes]) -> bool:
-    """What xfrm_state_find compares before it looks at a state. The mark is the policy's, not the packet's."""
+    """What xfrm_state_find compares first. The mark is the policy's, not the packet's."""
     return (
         (sa.src, sa.dst) == ends
         and (sa.reqid, sa.mode, sa.proto, sa.if_id) == (template.reqid, template.mode, template.proto, policy.if_id)

@@ -1,23 +1,27 @@
 """Inbound ESP, one packet at a time, from its bytes to its verdict, in Linux's order of checks.
 
 1. 3.4.1  reassembly               a packet that is still a fragment is refused
-2. 3.4.2  SA lookup                by (destination, SPI, protocol), or by what a modelled device finds
-3.        direction, state, encapsulation of the SA
-4. 3.4.3  sequence number          ESN's high half is inferred; the window is asked, never moved
-5.        lifetime
-6. 3.4.4  integrity, decryption    nothing of a packet whose ICV is wrong leaves `open`
-7.        trailer, window advance; decapsulation (inner.py, beet.py, iptfs_in.py)
-8.        ESP in ESP               what is inside is received again, from 2 on, where it is ESP for this host
-9.        selectors                those of all SAs that it came through are asked about the innermost packet
-10.       policies, where there are some (policies.py)
+2. 3.4.2  SA lookup                by (destination, SPI, protocol); with a modelled device, the SA that the device found
+3.        the SA                   its direction, state and encapsulation
+4. 3.4.3  sequence number          the ESN high half is inferred from the window (sad/window.py); the window may refuse
+                                   the number, but does not move yet
+5.        lifetime                 an SA whose hard limit is reached opens nothing
+6. 3.4.4  integrity, decryption    the ICV covers the inferred high half too (2.2.1): where the inference was wrong, as
+                                   for a packet that comes after the window has left it, the ICV fails
+7. 2.4    trailer                  padding and next header
+8. 3.4.3  window                   it moves now, because the number is authentic
+9.        decapsulation            inner.py, beet.py, iptfs_in.py
+10.       ESP in ESP               an inner packet that is ESP for this host is received again, from 2 on (nested.py)
+11.       selectors                of all SAs that the packet came through, about the innermost packet
+12.       policies                 the SPD, where there is one (policies.py)
 
-Every packet gets a verdict; nothing raises. What this host sent (`own_traffic`: a capture shows it too) is opened under
-its outbound SA and is SENT; neither window nor lifetime is asked.
+Every packet gets a verdict; nothing raises. With ESP in ESP the answer is that of the last layer; windows and counters
+of the outer SAs have moved. A packet that this host sent (`own_traffic`: a capture shows it too) is opened under its
+outbound SA and is SENT; window and lifetime are not asked (own.py).
 
-ESP in ESP (nested.py) goes six SAs deep. The answer is the last layer's; windows and counters of the others have moved.
-
-Does not put fragments together (whoever reads does: io/fragments.py), or ask the window again after decryption as Linux
-does: with one packet at a time the second answer is the first.
+What this does not do: it joins no fragments (io/fragments.py does), checks no checksum of outer or inner headers, and
+does not ask the window a second time after decryption, as Linux does: with one packet at a time both answers are equal.
+Nothing of a packet whose ICV is wrong leaves `open`.
 
 Sources: RFC 4303 3.4, RFC 4301 5.2; Linux net/xfrm/xfrm_input.c, net/ipv4/esp4.c.
 """
@@ -46,17 +50,17 @@ from espsim.wire import esp
 
 
 class Inbound:
-    """The software path. `mark` is the packets' mark (None: marks are not asked); `trace` hears every step.
-    `engine` opens them (None: cryptography's).
+    """The software path. `mark`: the packets' mark; None: marks are not compared. `trace` is called at every step.
+    `engine` opens packets; None: `cryptography`.
 
-    `own_traffic`: packets that this host sent, which a capture has too, are SENT. Without it they are what they would
-    be to xfrm_input: DIRECTION. An SA with dir out does not end here then: how long it lives is its sender's.
-    `rfc6040`: ECN of tunnels is that RFC's, and not Linux's.
-    `policies`: what they say of a packet is the last word of it (None: they are not asked).
+    `own_traffic`: packets that this host sent are SENT, and SAs with dir out do not expire here, because their sender
+    decides that. Without it such packets are DIRECTION, as in xfrm_input.
+    `rfc6040`: ECN of tunnels as that RFC states it, not as Linux does it.
+    `policies`: the SPD, which judges last; None: there is none.
     """
 
     modelled = False
-    """Whether a modelled device looks first (offloaded.py)."""
+    """Whether a modelled device finds the SA (offloaded.py)."""
 
     def __init__(
         self, sad: Sad, *, mark: int | None = 0, trace: InboundTrace = SILENT, own_traffic: bool = False,
@@ -74,7 +78,7 @@ class Inbound:
         self.nested = Nested(self)
 
     def refresh_ports(self) -> None:
-        """Look again which UDP ports and destinations the SAs name, after the SAD has changed."""
+        """Read again which UDP ports and destinations the SAs name. Call it after the SAD has changed."""
         self.ports = encap_ports(self.sad)
         self.nested.refresh()
 
@@ -84,7 +88,7 @@ class Inbound:
         """Process one IP packet that arrived at `now` (seconds), by port `port`. None: it is not ESP.
 
         `outgoing`: the capture says that this host sent it (PACKET_OUTGOING of Linux cooked headers). `in_tcp`: it came
-        in a TCP stream, and is ESP behind that stream's IP headers here. Of ESP in ESP the answer is the last layer's.
+        in a TCP stream; `packet` is ESP after that stream's IP headers. Of ESP in ESP the answer is the last layer's.
         """
         outer = parse_outer(packet, self.ports)
         if outer is None:
@@ -106,18 +110,18 @@ class Inbound:
         return answer if arrival.inside is None else self.nested.receive(arrival.inside, answer)
 
     def receive_inside(self, arrival: Arrival) -> Received[SadEntry]:
-        """One that was inside another packet (nested.py), from its SA lookup on. No modelled device sees it."""
+        """A packet from inside another one (nested.py), from its SA lookup on. A modelled device does not see it."""
         entry = self.find(arrival)
         if arrival.own and self.sent is not None:
             return receive_own(self, entry, arrival, self.sent)
         return Inbound.receive_for(self, entry, arrival)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received[SadEntry]:
-        """From the SA lookup's answer on; a path with a device in it (`offloaded.py`) starts here too."""
+        """All steps after the SA lookup. A path with a device overrides this (offloaded.py)."""
         if entry is None:
             return Received(Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq)
         verdict, seq64, inner = self.accept(entry, arrival)
-        # A capture that was cut short would never have reached xfrm: no counter of it moves.
+        # The host received the whole packet, so none of its counters moved for what the capture cut.
         counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
         return Received(
             verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding,
@@ -125,9 +129,9 @@ class Inbound:
         )  # fmt: skip
 
     def find(self, arrival: Arrival) -> SadEntry | None:
-        """3.4.2: the SA of (destination, SPI, ESP), newest first. One whose time is over is gone.
+        """3.4.2: the SA of (destination, SPI, ESP), newest first. An SA whose hard time limit has passed is removed.
 
-        An SA under which this host sent is found by all three, whatever the policy looks at.
+        An SA under which this host sent is found by all three, even where the SPI policy has a lookup of its own.
         """
         daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None
@@ -147,7 +151,7 @@ class Inbound:
         return self.sent is not None and sent_under(entry.sa, outer.src, outer.dst, outgoing=arrival.outgoing)
 
     def _over(self, entry: SadEntry, arrival: Arrival) -> bool:
-        """Whether the SA's time is over, by the hard limits."""
+        """Whether a hard time limit of the SA has passed."""
         sa = entry.sa
         if not sa.limited or (self.sent is not None and sa.dir is Direction.OUT) or self.sent_under(entry, arrival):
             return False
@@ -156,10 +160,10 @@ class Inbound:
     def accept(
         self, entry: SadEntry, arrival: Arrival, *, check_replay: bool = True, icv_first: bool = False
     ) -> tuple[Verdict, int | None, bytes | None]:
-        """Everything after the lookup: (verdict, seq64, delivered packet).
+        """Steps 3 to 12: (verdict, seq64, delivered packet).
 
-        Software asks the window before it decrypts. A device has decrypted before anyone asks (`icv_first`), and
-        where nobody asks (`check_replay` False) the window stays as it is.
+        Software asks the window before it decrypts. A device decrypts first (`icv_first`). Where no one checks replays
+        (`check_replay` False) the window does not move.
         """
         verdict = self._usable(entry, arrival.outer)
         self.trace.usable(entry, arrival, verdict)
@@ -199,7 +203,7 @@ class Inbound:
         return verdict, seq64, inner
 
     def _clear(self, packet: bytes) -> Received[SadEntry] | None:
-        """A packet that is not ESP: the policies may want it to be. None: it is none of ours."""
+        """A packet that is not ESP: a policy may demand that it were. None: it is not judged."""
         judged = None if self.policies is None else self.policies.judge_clear(packet, self.ports, self.mark)
         if judged is not None:
             self.trace.judged((), judged)
@@ -220,7 +224,7 @@ class Inbound:
         return Verdict.DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
 
     def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
-        """3.4.3: may this number pass? Only looked at; a forged packet must not move the window."""
+        """3.4.3: may this number pass? The window does not move, because the packet may be forged."""
         verdict = entry.window.check(seq64, seq)
         if verdict is not Verdict.DELIVERED:
             entry.refused(verdict)
@@ -228,7 +232,7 @@ class Inbound:
         return verdict
 
     def open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
-        """3.4.4: verify the ICV, decrypt. None in place of the plaintext where that failed."""
+        """3.4.4: verify the ICV, then decrypt. The plaintext is None where the packet is refused."""
         keys = entry.sa.keys
         if keys is None:
             return Verdict.SA_INVALID, None
@@ -249,7 +253,7 @@ class Inbound:
         return (Verdict.INTEGRITY, None) if plaintext is None else (Verdict.DELIVERED, plaintext)
 
     def trailer(self, plaintext: bytes) -> tuple[int, int] | None:
-        """2.4 to 2.6: (length of the payload, next header). None: damaged, or a dummy packet."""
+        """2.4 to 2.6: (length of the payload, next header). None: the trailer is damaged, or it is a dummy packet."""
         split = esp.parse_trailer(plaintext)
         self.trace.trailer(plaintext, split)
         return None if split is None or split[1] == PROTO_NONE else split
@@ -257,7 +261,7 @@ class Inbound:
     def decap(
         self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int, number: int, *, own: bool = False
     ) -> tuple[Verdict, bytes | None]:
-        """RFC 4301 5.2: out of the tunnel or back under the IP header; then another layer, or the SAs' selectors."""
+        """RFC 4301 5.2: the inner packet; then the next layer of ESP, or the SAs' selectors."""
         sa = entry.sa
         if sa.mode is Mode.IPTFS:
             return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None

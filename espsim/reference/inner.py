@@ -1,14 +1,16 @@
 """The packet inside: what mode and next header make of an opened payload, and what selectors see of it.
 
-1. Tunnel mode: next header 4 or 41 says what lies inside; its own length cuts TFC padding off.
-2. Congestion (ECN) and, where the SA says so, the outer DSCP are carried over to the inner packet: as Linux does, or
-   as RFC 6040 4.2 says.
+1. Tunnel mode: next header 4 or 41 says which IP packet lies inside; its own length cuts TFC padding off.
+2. ECN, and the outer DSCP where the SA says so, are written into the inner packet, as Linux does or as RFC 6040 4.2
+   states.
 3. Transport mode: the outer IP headers get the payload; length, protocol and checksum are set. BEET mode: beet.py.
-4. Addresses, protocol and ports of the result are what the SA's selector is asked about.
+4. The SA's selector judges addresses, protocol and ports of the result.
 
-Does not judge policies (policies.py), open IP-TFS (iptfs_in.py), put inner fragments together, or check inner
-checksums. Where Linux and RFC 6040 differ, Linux is followed: an inner packet without ECN stays so when the outer one
-was marked CE, and is not dropped.
+Where Linux and RFC 6040 differ, this follows Linux, unless `rfc6040` is set: an inner packet without ECN stays without
+it, and is not dropped, when the outer one was marked CE.
+
+What this does not do: it judges no policies (policies.py), opens no IP-TFS (iptfs_in.py), joins no inner fragments, and
+checks no inner checksums.
 
 Sources: RFC 4303 3.1 and 3.4.4, RFC 4301 5.1.2 (header construction); Linux xfrm_inner_mode_input and
 xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce, xfrm_decode_session.
@@ -17,19 +19,29 @@ xfrm{4,6}_remove_tunnel_encap (net/xfrm/xfrm_input.c), INET_ECN_set_ce, xfrm_dec
 from __future__ import annotations
 
 from espsim.core.address import Address
-from espsim.core.numbers import PROTO_FRAGMENT, PROTO_IPIP, PROTO_IPV6
+from espsim.core.numbers import (
+    PROTO_DCCP,
+    PROTO_FRAGMENT,
+    PROTO_ICMP,
+    PROTO_ICMPV6,
+    PROTO_IPIP,
+    PROTO_IPV6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    PROTO_UDPLITE,
+)
 from espsim.reference import beet
 from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6, ipv6_fragment
 
 _ECT_1, _ECT_0, _ECN_CE = 1, 2, 3
-_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
-_ICMP, _ICMPV6 = 1, 58
+_WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_DCCP, PROTO_SCTP, PROTO_UDPLITE)
 
 
 def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
-    """The mode of a packet: its SA's, or what its next header says where no one said the SA's (Mode.ANY)."""
+    """The mode of a packet: its SA's mode; for Mode.ANY, the mode that the next header shows."""
     if sa.mode is not Mode.ANY:
         return sa.mode
     return Mode.TUNNEL if next_header in (PROTO_IPIP, PROTO_IPV6) else Mode.TRANSPORT
@@ -41,7 +53,7 @@ def decapsulated(
 ) -> bytes | None:  # fmt: skip
     """The inner packet of an SA's packet, by its mode. None: it does not fit the mode, or the mode is IP-TFS.
 
-    `rfc6040`: ECN is carried over as that RFC says; `drops_congested` says what must be dropped then.
+    `rfc6040`: ECN as that RFC states it; `drops_congested` says which packets must be dropped then.
     """
     mode = mode_of(sa, next_header)
     if mode is Mode.TUNNEL:
@@ -56,10 +68,7 @@ def decapsulated(
 def from_tunnel(
     sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int, *, rfc6040: bool = False
 ) -> bytes | None:
-    """The inner packet of a tunnel, TFC padding cut off, ECN and DSCP carried over. None: it does not fit the mode.
-
-    `rfc6040`: ECN is carried over as that RFC says; `drops_congested` says what must be dropped then.
-    """
+    """The inner packet of a tunnel, without TFC padding, with ECN and DSCP. None: the payload is not an IP packet."""
     if next_header == PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
         length = ipv4.total_length(payload)
     elif next_header == PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
@@ -71,7 +80,7 @@ def from_tunnel(
 
 
 def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_header: int) -> bool:
-    """RFC 6040 4.2, figure 4: congestion outside of a tunnel, and inside a packet whose sender would not hear of it."""
+    """RFC 6040 4.2, figure 4: CE outside, and inside a packet that is not ECN-capable."""
     if mode_of(sa, next_header) is not Mode.TUNNEL or "noecn" in sa.flags or outer_tos & 3 != _ECN_CE:
         return False
     if next_header == PROTO_IPIP:
@@ -80,9 +89,9 @@ def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_
 
 
 def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool, rfc6040: bool) -> bytes:
-    """Congestion (unless `noecn`), and with `decap-dscp` the outer DSCP."""
+    """Write into the inner packet CE (unless `noecn`) and, with `decap-dscp`, the outer DSCP."""
     if v4 and not ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner):
-        return inner  # no IPv4 header: for the stack behind us to refuse
+        return inner  # no IPv4 header: the IP layer that gets it refuses it
     tos = inner[ipv4.TOS] if v4 else ipv6.traffic_class(inner)
     new = tos
     if "decap-dscp" in sa.flags:
@@ -97,7 +106,7 @@ def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bo
 
 
 def from_transport(packet: bytes, outer: Outer, payload: bytes, next_header: int) -> bytes:
-    """The IP packet with ESP (and UDP) taken out; its length, protocol and checksum are set."""
+    """The IP packet without ESP (and UDP); its length, protocol and checksum are set."""
     headers = packet[: outer.headers]
     if len(outer.dst) == 4:
         return ipv4.with_payload(headers, next_header, payload)
@@ -105,9 +114,9 @@ def from_transport(packet: bytes, outer: Outer, payload: bytes, next_header: int
 
 
 def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
-    """(src, dst, protocol, sport, dport) as a selector sees a packet; for ICMP type and code; None: no IP header.
+    """(src, dst, protocol, sport, dport) as a selector sees a packet; for ICMP type and code. None: no IP header.
 
-    A fragment that is not the first has no ports (xfrm_decode_session leaves them 0).
+    The ports of a later fragment are 0, as xfrm_decode_session leaves them.
     """
     version = packet[0] >> 4 if packet else 0
     if version == 4 and len(packet) >= ipv4.HEADER_LENGTH:
@@ -133,7 +142,7 @@ def flow(packet: bytes) -> tuple[Address, Address, int, int, int] | None:
 def _ports(packet: bytes, at: int, proto: int) -> tuple[int, int]:
     if proto in _WITH_PORTS and len(packet) >= at + 4:
         return packet[at] << 8 | packet[at + 1], packet[at + 2] << 8 | packet[at + 3]
-    if proto in (_ICMP, _ICMPV6) and len(packet) >= at + 2:
+    if proto in (PROTO_ICMP, PROTO_ICMPV6) and len(packet) >= at + 2:
         return packet[at], packet[at + 1]
     return 0, 0
 

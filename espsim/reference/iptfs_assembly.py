@@ -1,17 +1,18 @@
-"""Inner packets out of IP-TFS payloads that come in their order.
+"""Inner packets from IP-TFS payloads, which come in their order.
 
-1. The header: cut short, of a sub-type above 1, or with flags: nothing of the payload is used.
-2. The rest of an inner packet that began before: it is waited for in the next number and in no other one. A payload
-   of padding alone may come between (RFC 9347 2.2.3).
-3. The data blocks that begin here, from Block Offset on. One that does not end here is waited for; one that is so short
-   that its length is not there, too.
-4. Padding ends the payload; so does a block of another kind, and then the packets of this payload are lost with it.
+1. The header. If it is cut short, has a sub-type above 1, or has flags, nothing of the payload is used.
+2. The rest of an inner packet that began in an earlier payload. It must come in the next number; only payloads of
+   nothing but padding may come between (RFC 9347 2.2.3).
+3. The data blocks that begin here, from Block Offset on. The rest of the last one may come later, even the part with
+   its length.
+4. Padding ends the payload. A block of an unknown kind ends it too, and then all packets of this payload are lost.
 
 At most one inner packet, of up to 65575 bytes, is kept for an SA.
 
-What 7.3.4 loses here is not lost: while a rest is awaited, a payload with block offset 0 whose first block is no
-padding begins new packets; and the first six bytes of an inner packet may lie in any number of payloads. Nothing of the
-outer header goes to the inner ones (RFC 9347 2.2.5).
+Linux 7.3.4 loses two things that this does not lose. While a rest is awaited, a payload with block offset 0 whose first
+block is not padding begins new packets. And the first six bytes of an inner packet may lie in any number of payloads.
+
+What this does not do: nothing of the outer header, ECN or DSCP, is written into inner packets (RFC 9347 2.2.5).
 
 Sources: RFC 9347 2.2 and 6.1; Linux's iptfs_input_ordered and iptfs_reassem_cont (net/xfrm/xfrm_iptfs.c).
 """
@@ -28,12 +29,13 @@ from espsim.wire import iptfs
 WHOLE, BEGINS, GOES_ON, ENDS, PADDING, SKIPPED, BAD = (
     "whole", "begins", "goes on", "ends", "padding", "skipped", "bad",
 )  # fmt: skip
-"""What a piece of a payload is: an inner packet; its first, a middle, its last part; padding; bytes that are used for
-nothing; a block that cannot be read."""
+"""What a piece of a payload is: a whole inner packet; its first, a middle, its last part; padding; unused bytes; a
+block that cannot be read."""
 
 
 class PayloadPiece(NamedTuple):
-    """A piece of a payload: `size` bytes at an offset. `inner`: the length of its inner packet, 0 where it has none."""
+    """A piece of a payload: `size` bytes at offset `at`. `inner`: the length of its inner packet; 0: none, or
+    unknown."""
 
     what: str
     at: int
@@ -42,7 +44,7 @@ class PayloadPiece(NamedTuple):
 
 
 class Inner(NamedTuple):
-    """An inner packet, and when the packet came in which it begins. `parts`: how many it lay in."""
+    """An inner packet. `begun`: when the packet in which it begins came (seconds). `parts`: in how many it lay."""
 
     packet: bytes
     begun: float
@@ -51,7 +53,8 @@ class Inner(NamedTuple):
 
 @dataclass(slots=True)
 class TakenPayload:
-    """What a payload came to: inner packets that are complete now, and what Linux counts, in its order."""
+    """What a payload held: the inner packets that are complete now, and the verdicts that Linux counts, in its
+    order."""
 
     header: iptfs.IptfsHeader | None
     inners: list[Inner] = field(default_factory=list)
@@ -61,7 +64,7 @@ class TakenPayload:
 
 @dataclass(slots=True)
 class _Begun:
-    """An inner packet whose rest is awaited in `wanted`. `size` is 0 as long as its length is not there."""
+    """An inner packet whose rest must come in number `wanted`. `size` is 0 until its length has come."""
 
     data: bytearray
     size: int
@@ -73,7 +76,7 @@ class _Begun:
 
 @dataclass(slots=True)
 class Assembly:
-    """One SA's. `incomplete`: inner packets that began and were never completed; `padding`: bytes."""
+    """The inner packets of one SA. `incomplete`: how many were never completed. `padding`: bytes of padding."""
 
     incomplete: int = 0
     padding: int = 0
@@ -81,16 +84,16 @@ class Assembly:
 
     @property
     def since(self) -> float | None:
-        """When the inner packet was begun whose rest is awaited; None: none is."""
+        """When the inner packet whose rest is awaited began; None: no rest is awaited."""
         return self._begun.since if self._begun is not None else None
 
     def drop(self) -> None:
-        """The rest is waited for no more."""
+        """Give up the rest."""
         self.incomplete += self._begun is not None
         self._begun = None
 
     def take(self, held: Held, now: float) -> TakenPayload:
-        """The payload of a packet whose turn it is at `now`."""
+        """Read the payload of a packet whose turn it is at `now` (seconds)."""
         header = iptfs.parse(held.payload)
         taken = TakenPayload(header)
         if header is None:
@@ -106,10 +109,10 @@ class Assembly:
     # -- what began before --------------------------------------------------------------------------------------
 
     def _continue(self, header: iptfs.IptfsHeader, number: int, payload: bytes, taken: TakenPayload) -> int:
-        """The rest of what began before; where the first block of this payload begins."""
+        """Step 2: the rest of what began before. Returns where the first block of this payload begins."""
         at, begun = header.length, self._begun
         after = min(at + header.block_offset, len(payload))
-        if begun is not None and number < begun.wanted:  # where no order is kept
+        if begun is not None and number < begun.wanted:  # only without a reorder window
             taken.pieces.append(PayloadPiece(SKIPPED, at, len(payload) - at))
             return len(payload)
         if begun is not None and number == begun.wanted:
@@ -126,7 +129,8 @@ class Assembly:
         return after
 
     def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: TakenPayload) -> bool:
-        """Add a part, of which `offset` says the length with what comes later. False: this cannot be the rest."""
+        """Add a part. `offset` (Block Offset): bytes of the rest, here and in later payloads. False: it is not the
+        rest."""
         if not begun.size:
             head = bytes(begun.data) + part[: iptfs.BLOCK_LENGTH_END - len(begun.data)]
             size = iptfs.block_length(head, 0)

@@ -1,4 +1,4 @@
-"""What the clock brings where a packet's coming brings nothing: IP-TFS gives up a gap, or ends a delay."""
+"""Packets of IP-TFS that come out by the clock, without another packet: a gap was given up, or a delay has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from espsim.sad.entry import SadEntry
 
 
 class Late(NamedTuple):
-    """At `time` (seconds) these packets of an SA came out, inner ones on the way in, outer ones on the way out."""
+    """These packets of an SA came out at `time` (seconds): inner packets inbound, outer packets outbound."""
 
     time: float
     entry: SadEntry
@@ -16,5 +16,5 @@ class Late(NamedTuple):
 
     @property
     def time_ns(self) -> int:
-        """The time in nanoseconds, as exact as the microseconds in which options are."""
+        """The time in nanoseconds, rounded to microseconds, the unit of the SA's options."""
         return round(self.time * 1e6) * 1000

@@ -1,14 +1,19 @@
-"""The receiver of IP-TFS: what opened packets of an SA hold, in their order and put together, on the packets' clock.
+"""The receiver of IP-TFS: puts opened packets of an SA into their order, and inner packets together.
 
-    receive    an opened packet: the inner packets that are complete with it, and what Linux counts
-    elapse     the clock goes on: what was waited for long enough is given up, and what comes out of that
+    receive    an opened packet: the inner packets that come out with it, and what Linux counts
+    elapse     the clock moves on: what has waited too long is given up; what comes out then
 
-Two things wait, each for the SA's drop time: packets for a missing one before them (iptfs_order.py), and the first part
-of an inner packet for the rest (iptfs_assembly.py). Whoever has a clock calls `elapse` before each packet, and at a
-capture's end with infinity: then everything that is held comes out, and what is not whole is `incomplete`. Without that
-an SA's own packets move its clock.
+Two things wait, each for the SA's drop time: a packet, for a missing one before it (iptfs_order.py), and the first part
+of an inner packet, for the rest (iptfs_assembly.py).
 
-What goes wrong in a packet that was held is counted when its turn comes, in `Tunnels.counters`: its verdict was given.
+The clock is the packets' time. The caller calls `elapse` before each packet, and with infinity at a capture's end:
+everything that is held comes out then, and what is not whole is `incomplete`. Without `elapse` an SA's own packets move
+its clock.
+
+An error in a packet that was held is counted when its turn comes, in `Tunnels.counters`, because its verdict has been
+given already.
+
+What this does not do: inner packets are not opened further, even if they are ESP.
 
 Sources: RFC 9347; Linux's iptfs_input and iptfs_drop_timer (net/xfrm/xfrm_iptfs.c).
 """
@@ -37,7 +42,7 @@ _US = 1e-6
 
 
 class Opened(NamedTuple):
-    """What one ESP packet came to. `held`: it waits for others. `taken`: what its own payload was; None: it waits."""
+    """The result of one ESP packet. `held`: it waits for others. `taken`: what its payload held; None: it waits."""
 
     verdict: Verdict
     packets: tuple[bytes, ...]
@@ -49,9 +54,9 @@ class Opened(NamedTuple):
 class Carried:
     """What an SA's packets carried.
 
-    `outer` are ESP packets, `outer_bytes` those of whole IP packets; `refused` inner packets are what the SA's selector
-    or the policies do not take; `wait`, `longest`: seconds that inner packets waited here, all together
-    and at most.
+    `outer`: ESP packets; `outer_bytes`: bytes of their whole IP packets. `refused`: inner packets that the SA's
+    selector or the policies refuse. `wait`, `longest`: seconds that inner packets waited here, all together and at
+    most.
     """
 
     outer: int = 0
@@ -68,8 +73,8 @@ class Carried:
 
 @dataclass(slots=True)
 class Receiver:
-    """One SA's. `refuses` says which counter moves where an inner packet may not pass; None: it may. `own`: this host
-    sent the packets, and no counter moves."""
+    """The receiver of one SA. `refuses` gives the counter that moves where an inner packet may not pass; None: it may
+    pass. `own`: this host sent the packets, and no counter moves."""
 
     sa: SecurityAssociation
     refuses: Callable[[bytes], str | None]
@@ -83,12 +88,12 @@ class Receiver:
 
     @property
     def deadline(self) -> float:
-        """When something is given up; infinity: nothing waits."""
+        """The time, in seconds, at which something is given up; infinity: nothing waits."""
         since = [time for time in (self.order.oldest, self.assembly.since) if time is not None]
         return min(since) + self.sa.aggregation.drop_time * _US if since else math.inf
 
     def receive(self, came: Held, outer: int, counted: Counter[str]) -> Opened:
-        """An opened packet of `outer` bytes. What Linux counts beside its verdict is added to `counted`."""
+        """Receive an opened packet of `outer` bytes. Counters that are not in its verdict are added to `counted`."""
         self.carried.outer += 1
         self.carried.outer_bytes += outer
         ready = self.order.put(came)
@@ -102,7 +107,8 @@ class Receiver:
         return Opened(own.errors[0] if own.errors else Verdict.DELIVERED, packets, False, own)
 
     def give_up(self, now: float, counted: Counter[str]) -> tuple[bytes, ...]:
-        """A deadline has come. An inner packet that is not whole is dropped: its rest would precede what is held."""
+        """A deadline has come. A part of an inner packet is dropped, because its rest would come before what is
+        held."""
         gap = self.order.oldest is not None and self.order.oldest + self.sa.aggregation.drop_time * _US <= now
         self.assembly.drop()
         return self._take(self.order.give_up(), None, now, counted)[1] if gap else ()
@@ -110,7 +116,7 @@ class Receiver:
     def _take(
         self, ready: list[Held], number: int | None, now: float, counted: Counter[str]
     ) -> tuple[TakenPayload | None, tuple[bytes, ...]]:
-        """Payloads in their order: what the one with this number was, and the inner packets."""
+        """Read payloads in their order: (what the one with this number held, the inner packets)."""
         own, packets = None, []
         for one in ready:
             taken = self.assembly.take(one, now)
@@ -139,7 +145,7 @@ class Receiver:
 
 
 class _Judge(Protocol):
-    """`espsim.reference.inbound.Inbound`: whom inner packets are handed to."""
+    """`espsim.reference.inbound.Inbound`, as far as inner packets need it."""
 
     mark: int | None
     trace: InboundTrace
@@ -150,21 +156,21 @@ class _Judge(Protocol):
 
 
 class Tunnels:
-    """The receivers of all SAs in mode IPTFS. `counters`: what Linux counted that is in no packet's verdict.
+    """The receivers of all SAs in mode IPTFS. `counters`: Linux's counters that are in no packet's verdict.
 
-    `judge` has the policies that inner packets are asked about.
+    `judge` has the policies that judge inner packets.
     """
 
     def __init__(self, judge: _Judge) -> None:
         self._judge = judge
         self.counters: Counter[str] = Counter()
         self._of: dict[SadEntry, Receiver] = {}
-        self._due = math.inf  # nothing is given up before
+        self._due = math.inf
 
     def receive(
         self, entry: SadEntry, arrival: Arrival, payload: bytes, next_header: int, number: int, *, own: bool
     ) -> Verdict:
-        """An opened packet of an SA. `arrival` gets the inner packets. `own`: this host sent it."""
+        """Receive an opened packet of an SA; `arrival.inners` gets the inner packets. `own`: this host sent it."""
         if next_header != PROTO_AGGFRAG:
             self._judge.trace.decapsulated(entry, arrival, None)
             return Verdict.MODE
@@ -190,11 +196,11 @@ class Tunnels:
 
     @property
     def due(self) -> float:
-        """Before this time (seconds) nothing is given up; infinity: nothing waits."""
+        """The time, in seconds, before which nothing is given up; infinity: nothing waits."""
         return self._due
 
     def elapse(self, now: float) -> list[Late]:
-        """What comes out up to `now`, in the order of its times."""
+        """What comes out up to `now` (seconds), in the order of time."""
         if now < self._due:
             return []
         late: list[Late] = []

@@ -1,17 +1,19 @@
-"""The order of IP-TFS packets: each is handed on in its turn, and what is missing is waited for, but not for ever.
+"""The order of IP-TFS packets: each is passed on in its turn. A missing packet is waited for, up to a limit.
 
-    put        a packet came: which are in turn now
-    give_up    the missing one is waited for no more: which are in turn now
+    put        a packet came: returns those that are in turn now
+    give_up    the missing packet is given up: returns those that are in turn now
 
-The first packet that comes sets the number that is wanted. A packet with a higher number is held until the missing ones
-have come, until one comes that is more than the window ahead, or until its time is over (`give_up`; whose clock that is
-is `iptfs_in.py`'s). A number below the wanted one is too late. Numbers are 64-bit ones; the replay window has taken out
-duplicates.
+1. The first packet sets the number that is wanted.
+2. A packet with a higher number is held until the missing ones have come, until a packet comes that is more than the
+   window ahead, or until its time is over (iptfs_in.py has the clock and calls `give_up`).
+3. A number below the wanted one is too late.
+4. At most HELD bytes are held; beyond that the missing packet is given up.
 
-Not more than HELD bytes are held: where a window is that large, the missing one is given up.
+Numbers are 64-bit sequence numbers; the replay window has removed duplicates.
 
-Sources: RFC 9347 2.2.3 and 3; Linux's iptfs_input_reorder (net/xfrm/xfrm_iptfs.c). Its timer's walk over a second gap
-leaves the window one slot off; here it does not.
+What this does not do: Linux's timer leaves the window one slot off after a second gap; here it does not.
+
+Sources: RFC 9347 2.2.3 and 3; Linux's iptfs_input_reorder (net/xfrm/xfrm_iptfs.c).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ HELD = 4 << 20
 
 
 class Held(NamedTuple):
-    """A packet that waits, or is in turn: its number, payload, and when it came (seconds)."""
+    """A packet that waits, or is in turn: its number, its payload, and when it came (seconds)."""
 
     number: int
     payload: bytes
@@ -33,7 +35,8 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Order:
-    """One SA's. `window`: how many may wait; 0: each is in turn when it comes. `lost`: numbers that were given up."""
+    """The order of one SA. `window`: how many packets may wait; 0: none waits. `lost`: how many numbers were given
+    up."""
 
     window: int
     wanted: int | None = None
@@ -42,16 +45,16 @@ class Order:
     _bytes: int = 0
 
     def __len__(self) -> int:
-        """How many are held."""
+        """How many packets are held."""
         return len(self._held)
 
     @property
     def oldest(self) -> float | None:
-        """When the packet came that waits longest; None: none waits."""
+        """When the packet that waits longest came; None: no packet waits."""
         return next(iter(self._held.values())).arrived if self._held else None
 
     def put(self, came: Held) -> list[Held] | None:
-        """What is in turn now, in its order. None: it is too late for this one."""
+        """The packets in turn now, in their order. None: this one is too late."""
         if not self.window:
             return [came]
         if self.wanted is None:
@@ -72,11 +75,11 @@ class Order:
         return ready
 
     def give_up(self) -> list[Held]:
-        """The wanted number, and those missing up to the first that is held, are lost."""
+        """Give up all numbers that are missing before the first packet that is held."""
         return self._move_to(min(self._held)) + self._in_turn() if self._held else []
 
     def _move_to(self, wanted: int) -> list[Held]:
-        """What is held below a number, in its order; that number is wanted then."""
+        """Take the packets held below a number, in their order; that number is wanted from now on."""
         ready = [self._take(number) for number in sorted(n for n in self._held if n < wanted)]
         self.lost += wanted - (self.wanted or 0) - len(ready)
         self.wanted = wanted

@@ -1,17 +1,18 @@
-"""The sender of IP-TFS: clear packets of an SA are joined and cut into AGGFRAG payloads, on the packets' clock.
+"""The sender of IP-TFS: joins and cuts clear packets of an SA into AGGFRAG payloads.
 
-    payloads   what a queue of packets becomes: whole packets joined, one that is too large cut
-    send       a clear packet: into the queue, and where nothing delays it out of it at once
-    elapse     the clock goes on: queues whose delay is over go out
+    payloads   the payloads of a queue of packets: whole packets are joined, one that is too large is cut
+    send       puts a clear packet into the queue; without a delay it leaves at once
+    elapse     the clock moves on: queues whose delay is over leave
 
-1. An SA with `dont-frag` refuses what is larger than a payload; a queue that would exceed `max-queue-size` refuses too.
-2. The first packet of a queue begins the delay; all that come before its end are joined (`init-delay` 0: none are).
-3. A packet that does not fit the rest of a payload begins the next one. Only one larger than a whole payload is cut,
-   and its last part travels alone.
-4. Each payload is sealed as an outer packet of its own, without ECN or DSCP, and with DF (RFC 9347 2.2.5, 3.1).
+1. An SA with `dont-frag` refuses a packet larger than a payload. So does a queue that would exceed `max-queue-size`.
+2. The first packet of a queue begins the delay. All that come before its end are joined (none with `init-delay` 0).
+3. A packet that does not fit the rest of a payload begins the next one. Only a packet larger than a whole payload is
+   cut; no other packet follows in the payload of its last part.
+4. Each payload is sealed as an outer packet of its own, without ECN and DSCP, and with DF (RFC 9347 2.2.5, 3.1).
 
-No padding blocks, no constant rate, no congestion control: Linux has none of these. Whoever has a clock calls `elapse`
-before each packet, and at a capture's end with infinity.
+The clock is the packets' time. The caller calls `elapse` before each packet, and with infinity at a capture's end.
+
+What this does not do: no padding blocks, no constant rate, no congestion control. Linux has none of these either.
 
 Sources: RFC 9347 2 and 6.1; Linux's iptfs_output_collect and iptfs_output_queued (net/xfrm/xfrm_iptfs.c).
 """
@@ -36,7 +37,7 @@ _ECT, _CE = (1, 2), 3
 
 
 def room(sa: SecurityAssociation, mtu: int) -> int:
-    """Bytes of data blocks that a payload takes: what `pkt-size` leaves, and never more than the path's MTU does."""
+    """How many bytes of data blocks fit a payload, by `pkt-size` and the path's MTU."""
     if sa.keys is None:
         return 0
     path = (mtu - sa.iptfs_header_length - sa.keys.icv_length & ~(sa.aligned - 1)) - 2
@@ -45,7 +46,7 @@ def room(sa: SecurityAssociation, mtu: int) -> int:
 
 
 def payloads(packets: Sequence[bytes], most: int) -> list[bytes]:
-    """The payloads of packets that leave together, each with up to `most` (1 and more) bytes of blocks."""
+    """The payloads of packets that leave together, each with up to `most` bytes of blocks; `most` is at least 1."""
     found: list[bytes] = []
     left = 0
     for packet in packets:
@@ -64,7 +65,7 @@ def payloads(packets: Sequence[bytes], most: int) -> list[bytes]:
 
 @dataclass(slots=True)
 class _Queue:
-    """Packets of one SA that wait, when each came, and their bytes (`held`)."""
+    """The packets of one SA that wait, when each came (seconds), and their bytes (`held`)."""
 
     packets: list[bytes] = field(default_factory=list)
     came: list[float] = field(default_factory=list)
@@ -73,7 +74,7 @@ class _Queue:
 
 @dataclass(slots=True)
 class _Totals:
-    """What went out. `dropped`: inner packets that were lost after they had been queued."""
+    """What left. `dropped`: packets that were lost after they had been queued."""
 
     outer: int = 0
     outer_bytes: int = 0
@@ -92,8 +93,8 @@ Seal = Callable[[SadEntry, bytes, float], Sent[SadEntry]]
 class Senders:
     """The queues of all SAs in mode IPTFS; `seal` seals their payloads.
 
-    `counters`: what Linux counted that is in no packet's verdict, because the packet was queued before. `epochs`: the
-    high halves of each SA's numbers, in their order.
+    `counters`: Linux's counters that are in no packet's verdict, because a packet gets its verdict when it is queued.
+    `epochs`: the high halves of each SA's numbers, in their order.
     """
 
     def __init__(self, seal: Seal) -> None:
@@ -106,7 +107,7 @@ class Senders:
         self._due = math.inf
 
     def send(self, entry: SadEntry, packet: bytes, now: float, mtu: int) -> Sent[SadEntry]:
-        """A clear packet that leaves under an SA by a path of this MTU."""
+        """Send a clear packet under an SA, by a path of this MTU."""
         options, most = entry.sa.aggregation, room(entry.sa, mtu)
         if most < 1 or (options.dont_frag and len(packet) > most):
             return Sent(OutboundVerdict.IPTFS_TOO_BIG, entry)
@@ -129,11 +130,11 @@ class Senders:
 
     @property
     def due(self) -> float:
-        """Before this time (seconds) nothing leaves; infinity: nothing waits."""
+        """The time, in seconds, before which nothing leaves; infinity: nothing waits."""
         return self._due
 
     def elapse(self, now: float) -> list[Late]:
-        """What leaves up to `now`, in the order of its times."""
+        """What leaves up to `now` (seconds), in the order of time."""
         if now < self._due:
             return []
         due = sorted(((self._deadline(e), e) for e in self._queues), key=lambda one: one[0])
@@ -151,7 +152,7 @@ class Senders:
         return queue.came[0] + entry.sa.aggregation.init_delay * _US if queue is not None else math.inf
 
     def _out(self, entry: SadEntry, now: float, *, late: bool = False) -> list[Sent[SadEntry]]:
-        """Seal all of a queue. Where that ends, what is left of it is lost."""
+        """Seal the whole queue of an SA. After the first payload that cannot be sealed the rest is lost."""
         queue, totals = self._queues.pop(entry), self._totals
         found: list[Sent[SadEntry]] = []
         if entry.state is not State.VALID:
@@ -205,7 +206,7 @@ class Senders:
 
 
 def _congested(packet: bytes) -> bytes:
-    """A packet that finds the queue nearly full: with CE, where it takes part in ECN."""
+    """A packet that finds the queue nearly full: it gets CE, if it is ECN-capable."""
     if packet[0] >> 4 == 4:
         return ipv4.set_tos(packet, packet[ipv4.TOS] | _CE) if packet[ipv4.TOS] & _CE in _ECT else packet
     tos = ipv6.traffic_class(packet)

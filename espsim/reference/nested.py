@@ -1,17 +1,17 @@
 """ESP in ESP: whether a packet that was inside is ESP for this host, which receives it again.
 
     transport in transport    the payload is ESP again (an SA bundle); Linux goes on in the same loop of xfrm_input
-    tunnel in tunnel          the inner packet is ESP to an address of this host, and its stack receives it on its own
+    tunnel in tunnel          the inner packet is ESP to an address of this host, and its IP stack receives it
 
-An address is this host's where an SA that is not outbound has it as its destination. So an inner ESP packet to this
-host whose SPI no SA has is NO_SA, as in Linux, and one to anyone else is delivered as it is: it is forwarded. UDP to a
-port of ESP counts too. Of what this host sent, a layer is opened where an SA under which the host sends is found.
+An address belongs to this host where it is the destination of an SA that is not outbound. So an inner ESP packet to
+this host whose SPI no SA has is NO_SA, as in Linux. One to another host is delivered as it is: the host forwards it.
+ESP in UDP counts too. Of a packet that this host sent, a layer is opened where the host sends under its SA.
 
-What comes out of IP-TFS is delivered as it is. So is an inner packet that is a fragment, or whose header states more
-bytes than there are: nothing is put together here, and Linux's IP layer judges it. The inner packet's mark is the outer
-one's, or what the outer SA's output mark makes of it.
+The mark of the inner packet is that of the outer one, changed by the outer SA's output mark.
 
-Does not open anything: each layer is `Inbound`'s again.
+What this does not do: packets out of IP-TFS are delivered as they are. So is an inner packet that is a fragment, or
+whose header states more bytes than there are: nothing is joined here, and Linux's IP layer judges such packets. Nothing
+is opened here; `Inbound` opens each layer.
 Sources: Linux net/xfrm/xfrm_input.c, xfrm_input and xfrm_parse_spi; net/ipv4/esp4.c, no_policy.
 """
 
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 
 class Nested:
-    """What comes of packets inside others, for one `Inbound`."""
+    """The inner layers of ESP in ESP, for one `Inbound`."""
 
     def __init__(self, path: Inbound) -> None:
         self._path = path
         self._receiving = receiving(path.sad)
 
     def refresh(self) -> None:
-        """Look again which destinations the SAs have, after the SAD has changed."""
+        """Read again which destinations the SAs have. Call it after the SAD has changed."""
         self._receiving = receiving(self._path.sad)
 
     def receive(self, arrival: Arrival, around: Received[SadEntry]) -> Received[SadEntry]:
-        """Receive the packet that was inside another one, whose answer is `around`, and what is inside that."""
+        """Receive an inner packet, and the packets inside it. `around`: the answer to the outer packet."""
         while True:
             answer = self._layer(arrival)
             answer.around = around
@@ -54,9 +54,9 @@ class Nested:
             arrival, around = arrival.inside, answer
 
     def inside(self, around: Arrival, sa: SecurityAssociation, inner: bytes, next_header: int) -> Arrival | None:
-        """The arrival of a packet that was inside, under `sa`; None: it goes no deeper here.
+        """The arrival of an inner packet, which was opened under `sa`; None: it is not ESP for this host.
 
-        `next_header` is ESP's: in tunnel mode it says of which family the inner packet is.
+        `next_header`: of the ESP trailer; in tunnel mode it names the inner packet's family.
         """
         if mode_of(sa, next_header) is Mode.TUNNEL and inner[0] >> 4 != (4 if next_header == PROTO_IPIP else 6):
             return None
@@ -72,12 +72,15 @@ class Nested:
             path=(*around.path, sa),
         )  # fmt: skip
 
-    # -- for the batch path, which has to know before it settles a packet; nothing moves ------------------------
+    # -- for the batch path, which must know before it settles a packet; these change nothing -------------------
 
     def holds_another(  # noqa: PLR0917
         self, sa: SecurityAssociation, packet: bytes, payload: bytes, next_header: int, own: bool, outgoing: bool
     ) -> bool:
-        """Whether what was opened under an SA is ESP for this host. `packet`: its headers; `own`: this host sent it."""
+        """Whether a payload that was opened under `sa` is ESP for this host.
+
+        `packet`: the outer packet, for its headers. `own`: this host sent it.
+        """
         outer = parse_outer(packet, self._path.ports)
         inner = None if outer is None else decapsulated(sa, packet, outer, payload, next_header)
         if outer is None or inner is None:
@@ -86,9 +89,10 @@ class Nested:
         return self.inside(around, sa, inner, next_header) is not None
 
     def may_hold_another(self, packet: bytes, outgoing: bool) -> bool:
-        """Whether a packet may hold ESP for this host, whatever SA of its SPI is found for it when its turn comes.
+        """Whether a packet may hold ESP for this host, under any SA of its SPI.
 
-        True too where that is known only then: its SA has ESN, and it does not open under the number that fits now.
+        Also True where that is not known yet: the SA has ESN, and the packet does not open under the number inferred
+        now.
         """
         outer = parse_outer(packet, self._path.ports)
         if outer is None or outer.fragment or outer.end - outer.esp < esp.HEADER_LENGTH:

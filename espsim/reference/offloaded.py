@@ -1,21 +1,22 @@
-"""The inbound path with a modelled device before it: the device looks first, the software lookup says who was right.
+"""The inbound path after a modelled device: the device finds the SA, and the software lookup says which was right.
 
-The device's answer takes the place of the SA lookup and nothing else differs (RFC 4303 3.4.2): whichever SA the device
-found, its keys open the packet, its window is asked, its counters move. Then the model says how a failure comes
-to light: counted by the host, flagged with the packet, dropped in the device, or not at all.
+1. The device's answer replaces the SA lookup (RFC 4303 3.4.2). The keys of the SA that it found open the packet, that
+   SA's window is asked, and its counters move. All other steps are those of inbound.py.
+2. The ICV is judged before the window, because a device decrypts first: xfrm_input finds CRYPTO_DONE and its status;
+   mlx5's replay object and the CPT's completion codes come after the ICV. So a wrong key is an ICV failure, even where
+   the other SA's window would have refused the number.
+3. The model says how a failure surfaces: the host counts it, the packet is flagged, the device drops it, or no one
+   notices.
 
-A device decrypts before anyone asks the window: xfrm_input finds CRYPTO_DONE and its status first, and mlx5's replay
-object and the CPT's completion codes come after the ICV. So a wrong key is an ICV failure even where the other SA's
-window would have refused the number.
+A window that the device or its driver checks is never Linux's ring: it becomes an even window when the device takes the
+SA. Where the host checks, the host's window stays.
 
-A window that the device (or its driver) checks is the model's, which is never Linux's ring: it becomes even when the
-device takes the SA. Where the host checks, the window stays the host's.
+An SA that the device refuses stays in the software SAD, so that every packet's own SA is known: so it is after
+EOPNOTSUPP, or in an application that falls back. It leaves the SAD where the kernel would have no such state: in packet
+mode after any refusal, in crypto mode after any errno but EOPNOTSUPP. Its packets count XfrmInNoStates then.
 
-An SA that the device refuses stays in the software SAD, as after EOPNOTSUPP or in an application that falls back, so
-that every packet's own SA is known. Where its offload line says otherwise it leaves the SAD: in packet mode after any
-refusal, in crypto mode after any but EOPNOTSUPP, the kernel has no such state, and its packets count XfrmInNoStates.
-Unverified plaintext is never delivered, not even where a driver would mark it good: the verdict stays INTEGRITY, and
-`surfacing` says SILENT.
+What this does not do: it never delivers plaintext that was not verified, even where a driver would mark it as good. The
+verdict stays INTEGRITY, and `surfacing` says SILENT.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from espsim.sad.sad import Sad
 
 
 class OffloadedInbound(Inbound):
-    """An `Inbound` whose lookup goes through a device. Give it SAs with `offload`, take them away with `withdraw`.
+    """An `Inbound` whose lookup goes through a device. `offload` gives the device SAs, `withdraw` takes them away.
 
-    What this host sent (`own_traffic`) never came to the device's inbound table: software judges it.
+    A packet that this host sent (`own_traffic`) never came to the device's inbound table: software judges it.
     """
 
     modelled = True
@@ -56,12 +57,12 @@ class OffloadedInbound(Inbound):
     ) -> None:
         super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic, policies=policies, rfc6040=rfc6040)
         self.device = device
-        # Kept after `withdraw`: a driver that deletes the wrong row leaves a dead SA's context to be found.
+        # Kept after `withdraw`: after a driver deleted the wrong row, packets still find the context of a dead SA.
         self._contexts: dict[int, SadEntry] = {}
         self._held: set[int] = set()
 
     def offload(self, entry: SadEntry, port: int = 0) -> Installed:
-        """Offer one SA to the driver; its answer is an errno's name or None. A refusal may end the SA."""
+        """Offer one SA to the driver, which may refuse it (`errno`). A refusal may end the SA."""
         installed = self.device.add(entry.sa_index, entry.sa, port)
         if installed.errno is None:
             self.keep(entry)
@@ -70,24 +71,24 @@ class OffloadedInbound(Inbound):
         return installed
 
     def keep(self, entry: SadEntry) -> None:
-        """The device has this SA: the driver took it when it was not in the SAD yet (xfrm_dev_state_add)."""
+        """Note that the device has this SA. The driver took it before it was in the SAD (xfrm_dev_state_add)."""
         self._contexts[entry.sa_index] = entry
         self._held.add(entry.sa_index)
         if entry.window.size and self.device.replay_checked_by == "device":
             entry.even_window()
 
     def context(self, sa_index: int) -> SadEntry:
-        """The SA of a context that the device has or had; it may have left the SAD."""
+        """The SA of a context that the device has, or had; it may have left the SAD."""
         return self._contexts[sa_index]
 
     def withdraw(self, entry: SadEntry) -> None:
-        """Delete one SA from the device; what that does to others is the driver's doing."""
+        """Delete one SA from the device. The driver may harm other SAs with that, as its model says."""
         if entry.sa_index in self._held:
             self._held.remove(entry.sa_index)
             self.device.delete(entry.sa_index)
 
     def receive_for(self, entry: SadEntry | None, arrival: Arrival) -> Received[SadEntry]:
-        """As `Inbound.receive_for`, with the device's answer first and its outcome beside the verdict."""
+        """As `Inbound.receive_for`, after the device's lookup, and with its outcome beside the verdict."""
         outer = arrival.outer
         key = PacketKey(
             outer.src, outer.dst, arrival.spi, mark=self.mark or 0, port=arrival.port, udp_ports=outer.ports

@@ -1,14 +1,18 @@
 """Outbound ESP, one packet at a time: RFC 4303 section 3.3, with Linux's choices (net/xfrm/xfrm_output.c).
 
-    3.3.1  SA lookup                by selector; without policies the most specific wins, then the newest
-    3.3.3  sequence number          one more than the last, refused at overflow; it is never used twice
-    3.3.2  padding, encryption      TFC padding to `tfcpad` or the SA's MTU, then 1, 2, 3 ... to 4 bytes or a block
-    3.3.2.2 ICV
-           headers                  tunnel header (RFC 4301 5.1.2, RFC 6040 but for CE), UDP (RFC 3948)
-    3.3.4  fragmentation            whole datagrams in, one packet out; where an MTU is kept: fitting.py
+1. 3.3.1  SA lookup                by selector; the most specific wins, then the newest
+2. 3.3.2  padding                  TFC padding to `tfcpad` or the SA's MTU, then 1, 2, 3 ... up to the alignment
+3.        length                   an outer length field has 16 bits; where an MTU is kept: fitting.py
+4. 3.3.3  sequence number          one more than the last; refused at overflow; no number is used twice
+5. 3.3.2  encryption, ICV
+6.        headers                  UDP (RFC 3948), then the outer header (RFC 4301 5.1.2; RFC 6040 except for CE)
+7. 3.3.4  fragmentation            only where an MTU is kept: fitting.py
 
-An IV is never used twice with one key: counters of GCM-like suites are the sequence number under a random mask drawn
-once an SA (seqiv), CBC's are random for each packet (RFC 3602 3).
+An IV is never used twice with one key. The IVs of GCM-like suites are the sequence number XOR a random mask that is
+drawn once an SA (seqiv). CBC's are random for each packet (RFC 3602 3).
+
+What this does not do: it asks no policies and makes no bundle of SAs (host.py does both), makes no ESP in TCP and no
+non-IKE encapsulation (STATE_INVALID), sends no NAT keepalives, and takes no fragment in transport mode.
 """
 
 from __future__ import annotations
@@ -40,14 +44,13 @@ DEFAULT_MTU = 1500
 
 class Outbound:
     """Seals packets under a SAD's outbound SAs. `random_bytes` draws masks and IVs; `mtu` bounds TFC padding.
-    `engine` seals them (None: cryptography's).
+    `engine` seals packets; None: `cryptography`.
 
-    `rfc6040`: congestion inside is marked outside too, as that RFC says, and not as ECT(0), as Linux does.
-    `keeps_mtu`: what does not fit `mtu` is refused, cut or fragmented, as Linux does (fitting.py).
-
-    `mark` is the packets' (None: marks are not asked). Without policies it is what a policy's mark would be.
-
-    `masks` are those of counter-mode IVs by sa_index, drawn once an SA; whoever else seals for these SAs must use them.
+    `rfc6040`: CE inside is CE outside, as that RFC states; Linux writes ECT(0).
+    `keeps_mtu`: a packet that does not fit `mtu` is refused, cut or fragmented, as in Linux (fitting.py).
+    `mark`: the packets' mark; None: marks are not compared. Without policies it stands for a policy's mark.
+    `masks`: masks of counter-mode IVs by sa_index, drawn once an SA. Anything else that seals for these SAs must use
+    them.
     """
 
     def __init__(
@@ -86,16 +89,16 @@ class Outbound:
     def send_with(
         self, entry: SadEntry, packet: bytes, now: float = 0.0, iv: bytes | None = None, *, part: bool = False
     ) -> Sent[SadEntry]:
-        """Seal one IP packet under one SA. `iv` is for known answers: two packets must never share one.
+        """Seal one IP packet under one SA. `iv` is for known answers; two packets must never share one.
 
-        `part`: it was cut so that it fits.
+        `part`: the packet is a part of one that was cut, and fits.
         """
         packet = trimmed(packet)
         sa = entry.sa
         if entry.state is not State.VALID or sa.keys is None:
             return Sent(OutboundVerdict.STATE_INVALID, entry)
         if sa.mode is Mode.ANY or (sa.encap is not None and sa.encap.kind != ESPINUDP):
-            # No one said the mode; ESP in TCP and non-IKE markers are not made here.
+            # Mode.ANY states no mode; ESP in TCP and non-IKE encapsulation are not made here.
             return Sent(OutboundVerdict.STATE_INVALID, entry)
         if hard_time_passed(sa.limits, now, entry.added, entry.used):
             self.sad.expire(entry)
@@ -111,7 +114,7 @@ class Outbound:
         self, entry: SadEntry, keys: SuiteKeys, packet: bytes, split: tuple[bytes, int], now: float, *,
         iv: bytes | None = None, part: bool = False,
     ) -> Sent[SadEntry]:  # fmt: skip
-        """Number, seal and wrap what goes inside ESP, `split`; the clear packet's headers say the outer ones."""
+        """Steps 2 to 7. `split`: (what goes inside ESP, next header); `packet`: the clear packet, for its headers."""
         sa = entry.sa
         payload, next_header = split
         padded = payload + bytes(self._tfc_length(sa, len(payload)))
@@ -147,7 +150,7 @@ class Outbound:
         return Sent(OutboundVerdict.SEALED, entry, seq64, wire, cut)
 
     def _send_cut(self, entry: SadEntry, inside: tuple[bytes, ...], now: float) -> Sent[SadEntry]:
-        """Fragments of one datagram, each sealed by itself; where one fails none follows. The trace hears the first."""
+        """Seal the fragments of one datagram, each by itself, up to one that fails. Only the first one is traced."""
         self.trace.cut_inside(entry, inside)
         trace, sent = self.trace, []
         try:
@@ -161,7 +164,7 @@ class Outbound:
         return replace(sent[0], also=tuple(sent[1:]))
 
     def _aggregate(self, entry: SadEntry, payload: bytes, now: float) -> Sent[SadEntry]:
-        """One AGGFRAG payload of IP-TFS."""
+        """Seal one AGGFRAG payload of IP-TFS."""
         if entry.sa.keys is None:
             return Sent(OutboundVerdict.STATE_INVALID, entry)
         return self._emit(entry, entry.sa.keys, b"", (payload, PROTO_AGGFRAG), now, part=True)
@@ -169,7 +172,7 @@ class Outbound:
     # -- the steps ----------------------------------------------------------------------------------------------
 
     def _choose(self, facts: tuple[bytes, bytes, int, int, int]) -> SadEntry | None:
-        """3.3.1: the SA whose selector takes the packet. Transport mode wants the packet's own addresses besides."""
+        """3.3.1: the SA whose selector takes the packet. A transport SA must have the packet's own addresses, too."""
         best: SadEntry | None = None
         best_rank = -1
         tied = False
@@ -197,7 +200,7 @@ class Outbound:
         return best
 
     def _tfc_length(self, sa: SecurityAssociation, length: int) -> int:
-        """esp_output (net/ipv4/esp4.c): pad to min(tfcpad, the SA's MTU); a larger packet stays as it is."""
+        """Bytes of TFC padding, up to min(tfcpad, the SA's MTU); none for a longer packet (esp_output, esp4.c)."""
         if not sa.tfcpad:
             return 0
         return max(min(sa.tfcpad, state_mtu(sa, self.mtu)) - length, 0)
@@ -215,7 +218,7 @@ class Outbound:
 
 
 def trimmed(packet: bytes) -> bytes:
-    """The IP packet without what a link layer padded it with."""
+    """The IP packet without a link layer's padding, by the length in its header. A length too small is ignored."""
     if packet[0] >> 4 == 4:
         length = ipv4.total_length(packet)
         return packet[:length] if length >= ipv4.HEADER_LENGTH else packet
@@ -224,7 +227,7 @@ def trimmed(packet: bytes) -> bytes:
 
 
 def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
-    """(what goes inside ESP, its next header), or None for a fragment, or a broken header, but in tunnel mode."""
+    """(what goes inside ESP, its next header). None: a fragment or a broken header; tunnel mode takes both."""
     v4 = packet[0] >> 4 == 4
     if sa.mode is Mode.BEET:
         return beet.inside(packet)
@@ -241,7 +244,7 @@ def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | N
 
 
 def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
-    """What the outer header's length field would have to say, for `length` bytes of plaintext."""
+    """The length that the outer header must state, for `length` bytes of plaintext."""
     if sa.keys is None:
         return length
     udp_length = udp.HEADER_LENGTH if sa.encap is not None else 0
@@ -255,7 +258,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
 
 
 def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int, *, rfc6040: bool = False) -> bytes:
-    """UDP where the SA says so, then the outer IP header."""
+    """Add UDP, where the SA says so, and the outer IP header."""
     proto = PROTO_ESP
     if sa.encap is not None and sa.encap.kind == ESPINUDP:
         addresses = (sa.src, sa.dst) if len(sa.dst) == 16 else None
@@ -301,7 +304,10 @@ def _tunnel_header(
 
 
 def _iptfs_header(sa: SecurityAssociation, proto: int, length: int) -> bytes:
-    """Nothing of the inner packets, of which there are several, or parts (iptfs_encap_add_ipv4, _ipv6)."""
+    """The outer header of IP-TFS. It copies nothing from inner packets, which may be several, or parts.
+
+    Sources: Linux iptfs_encap_add_ipv4, iptfs_encap_add_ipv6.
+    """
     if len(sa.dst) == 4:
         return ipv4.emit(
             tos=0, payload_length=length, ident=0, flags=ipv4.DF, ttl=_TTL, proto=proto, src=sa.src, dst=sa.dst

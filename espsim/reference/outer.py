@@ -1,13 +1,15 @@
-"""The headers around ESP: find it in an IP packet, plain or UDP-encapsulated, or say that it isn't there.
+"""The outer headers: where ESP begins in an IP packet, plain or in UDP, or that it isn't there.
 
 1. The version: IPv4 or IPv6. A packet that is too short for its header is not ESP.
 2. The end of the IP headers: IPv4 options, IPv6 extension headers. A fragment is marked as one.
 3. The end of the IP packet. Where it lies past the captured bytes, the packet is `cut`.
-4. Protocol 50: ESP begins here.
-5. Protocol 17 to a port of `encap_ports`: ESP begins after the UDP header, but for keepalives and IKE.
+4. Protocol 50 (ESP): ESP begins here.
+5. Protocol 17 (UDP) to a port of `encap_ports`: ESP begins after the UDP header, unless the datagram is a keepalive or
+   IKE.
 
-Does not put fragments or TCP streams together (io/), read SPI or sequence number (wire/esp.py), or check the checksums
-of the outer headers: captures taken on the sending host carry unfinished ones.
+What this does not do: it joins no fragments and no TCP streams (io/), reads no SPI or sequence number (wire/esp.py),
+and checks no checksum of the outer headers, because the sending host captures packets before their checksums are
+complete.
 
 Sources: RFC 4303 3.1, RFC 3948 2, RFC 8200 4; Linux udp.c encap_rcv, and what its IPv4 and IPv6 layers do before
 xfrm_input sees a packet.
@@ -30,9 +32,9 @@ from espsim.wire.udp import PORT_NAT_T
 class Outer:
     """Where ESP is in an IP packet. Offsets in bytes from the start of the IP header.
 
-    `headers` is the end of the IP headers (UDP or ESP starts there), `esp` the ESP header, `end` the end of the IP
-    packet, `next_header_at` the byte that names what follows the IP headers. `cut`: the packet goes on past what
-    was captured. `ports`: the UDP ports where it is UDP-encapsulated. `in_tcp`: it came in a TCP stream.
+    `headers`: the end of the IP headers, where UDP or ESP begins. `esp`: the ESP header. `end`: the end of ESP.
+    `next_header_at`: the byte that names what follows the IP headers. `cut`: the packet goes on past the captured
+    bytes. `ports`: the UDP ports, if it is in UDP. `in_tcp`: it came in a TCP stream.
     """
 
     src: Address
@@ -49,7 +51,7 @@ class Outer:
 
     @property
     def encap(self) -> str | None:
-        """In what it came, in the word that an SA has for it (`Encap.kind`)."""
+        """The encapsulation in which it came, as `Encap.kind` names it; None: none."""
         return ESPINUDP if self.ports is not None else ESPINTCP if self.in_tcp else None
 
 
@@ -133,11 +135,11 @@ def _find_esp(
 
 @dataclass(slots=True)
 class Arrival:
-    """One ESP packet on its way in: the IP packet, where ESP is in it, and when and where it came.
+    """One ESP packet on its way in: the IP packet, where ESP is in it, and when (seconds) and by which port it came.
 
-    `outgoing`: the capture says that this host sent it; `own`: it did, as far as is known. `path`: the SAs that it has
-    come through. `inside` is set where another ESP packet was inside, which this host receives again. `inners`: of
-    IP-TFS, the packets that are complete with it.
+    `outgoing`: the capture says that this host sent it. `own`: this host sent it, as far as the path knows. `path`: the
+    SAs that it has come through, the outermost first. `inside`: the ESP packet inside, which this host receives again.
+    `inners`: the inner packets of IP-TFS that came out with it.
     """
 
     packet: bytes

@@ -1,7 +1,10 @@
 """Packets that this host sent, which a capture taken on it shows too: opened under its outbound SA, and SENT.
 
-They never came to xfrm_input, so no window and no lifetime is asked, and no counter moves. The high half of an ESN goes
-by what was sent before (sad/sent.py). Otherwise the steps are those of `inbound.py`, in their order.
+The steps are those of inbound.py, in their order. The ESN high half is inferred from what was sent before
+(sad/sent.py).
+
+What this does not do: window, lifetime and policies are not asked, and no counter moves, because these packets never
+came to xfrm_input.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 def receive_own(
     path: Inbound, entry: SadEntry | None, arrival: Arrival, sent: SentNumbers
 ) -> Received[SadEntry]:  # fmt: skip
-    """From the SA lookup's answer on. NO_SA where it found none."""
+    """All steps after the SA lookup. NO_SA where it found none."""
     arrival.own = True
     path.trace.own(arrival, entry)
     verdict, seq64, inner = Verdict.NO_SA, None, None
@@ -37,7 +40,7 @@ def receive_own(
 def _accept(
     path: Inbound, entry: SadEntry, arrival: Arrival, sent: SentNumbers
 ) -> tuple[Verdict, int | None, bytes | None]:
-    """As `Inbound.accept`, without what belongs to the receiver."""
+    """As `Inbound.accept`, without window, lifetime and counters."""
     verdict = path.ready(entry, arrival.outer)
     path.trace.usable(entry, arrival, verdict)
     if verdict is not Verdict.DELIVERED:

@@ -1,17 +1,19 @@
-"""The policies after decapsulation: may a packet that came under these SAs, or under none, pass? NO_POLICY, TEMPLATE,
-BLOCKED, TEMPLATES.
+"""The policies after decapsulation: whether a packet that came under these SAs, or under none, may pass.
+
+They give NO_POLICY, TEMPLATE, BLOCKED and TEMPLATES.
 
 1. lookup      the policy whose selector, mark and if_id take the inner packet (netlink/spd.py)
-2. default     where there is none: a packet out of a tunnel does not pass; another one does, if the default accepts
-3. action      block
-4. templates   the last one first, because the SA that was opened first is the outermost; each has to find its SA
+2. default     without a policy: a packet out of a tunnel does not pass; another one does, if the default accepts
+3. action      a policy that blocks refuses the packet
+4. templates   each must find its SA, the last template first, because the SA that was opened first is the outermost
 
-`Policies` is a capture's: which addresses are the host's own it says only where someone told it. Else a packet's `in`
-policy is asked, and where none takes it its `fwd` policy. With `local` a packet to those addresses is asked for `in`,
-any other for `fwd`. The if_id is that of the last SA that has one: its xfrm interface is taken to be there.
+`Policies` judges the packets of a capture, which does not say which addresses are the host's own. Without `local` a
+packet is judged by an `in` policy, and where no `in` policy takes it by a `fwd` policy. With `local` a packet to those
+addresses is judged by `in` policies, any other by `fwd` policies. The if_id is that of the last SA that has one: the
+SA's xfrm interface is assumed to exist.
 
-Does not ask the policies of sockets, follow ICMP errors (flag icmp), or look at policies' lifetimes. Where several
-tunnels lie in each other the packet in the middle is not judged, only the innermost.
+What this does not do: it knows no policies of sockets, follows no ICMP errors (flag icmp), and ignores lifetimes of
+policies. Of tunnels in tunnels it judges only the innermost packet.
 Sources: RFC 4301 5.2; Linux __xfrm_policy_check, xfrm_policy_ok and xfrm_state_ok (net/xfrm/xfrm_policy.c).
 """
 
@@ -32,12 +34,12 @@ from espsim.reference.layers import layer_of
 from espsim.sad.association import Mode, SecurityAssociation
 
 _CACHED = 65536
-"""Flows whose answers are kept."""
+"""The most flows whose answers are kept."""
 _AGAIN = 4096
-"""Opened packets that are remembered, so that they are known where the capture has them again in clear."""
+"""The most opened packets that are remembered, to know them again where the capture has them in clear, too."""
 _NOT_JUDGED = frozenset({Layer.IKE, Layer.KEEPALIVE, Layer.AH})
-"""In clear, but not judged: a key manager's socket has policies of its own, a keepalive ends before, AH is no clear
-text."""
+"""Clear packets that are not judged: a key manager's socket has policies of its own, a keepalive is consumed earlier,
+and AH is not clear text."""
 
 Path = Sequence[SecurityAssociation]
 """The SAs that opened a packet, the outermost first."""
@@ -45,7 +47,7 @@ Path = Sequence[SecurityAssociation]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the policies say. DELIVERED: it may pass. `policy` is the one that took the packet, if one did."""
+    """The answer of the policies. DELIVERED: the packet may pass. `policy`: the one that takes it; None: none does."""
 
     verdict: Verdict
     direction: str = "in"
@@ -58,9 +60,9 @@ class Judged:
 
 
 def judge(spd: Spd, direction: str, policy: Policy | None, path: Path, sub: Policy | None = None) -> Judged:
-    """What becomes of a packet of `direction` that `policy` takes (None: no policy) and that came under `path`.
+    """Judge a packet of `direction` that `policy` takes (None: no policy does) and that came under `path`.
 
-    `sub`: a policy of type sub that takes it too, whose templates come first (CONFIG_XFRM_SUB_POLICY).
+    `sub`: a policy of type sub that takes it too; its templates come first (CONFIG_XFRM_SUB_POLICY).
     """
     if policy is None and sub is None:
         passes = spd.defaults[direction] != "block" and not _tunnelled(path)
@@ -76,7 +78,7 @@ def judge(spd: Spd, direction: str, policy: Policy | None, path: Path, sub: Poli
 
 
 def _hold(templates: Sequence[Template], path: Path) -> bool:
-    """Every template finds its SA, and no tunnel is left that none names."""
+    """Whether every template finds its SA, and every tunnel is named by a template."""
     at = 0
     for template in reversed(templates):
         after = _after(template, path, at)
@@ -87,7 +89,7 @@ def _hold(templates: Sequence[Template], path: Path) -> bool:
 
 
 def _after(template: Template, path: Path, start: int) -> int | None:
-    """Where the next template looks on; None: this one wants an SA and has none. Transport SAs may be passed over."""
+    """Where the next template's search begins; None: this one finds no SA. Transport SAs may be skipped."""
     optional = template.level == "use"
     if optional and template.mode is Mode.TRANSPORT:
         return start
@@ -106,8 +108,8 @@ def _tunnelled(path: Path) -> bool:
 class Policies:
     """The policies of a host whose traffic a capture has. `local`: its own addresses, as (network, prefix length).
 
-    `clear`: packets that came in clear are judged too. Off by default, because a capture on a Linux host has each
-    packet twice: as ESP, and as it is handed on. Copies of packets that were opened are known and passed over then.
+    `clear`: packets that came in clear are judged too. It is off by default, because a capture on a Linux host has each
+    packet twice: as ESP, and as the inner packet. With `clear` copies of opened packets are recognised and skipped.
     """
 
     def __init__(self, spd: Spd, local: Sequence[tuple[Address, int]] = (), *, clear: bool = False) -> None:
@@ -119,9 +121,9 @@ class Policies:
         self._opened: OrderedDict[bytes, None] = OrderedDict()
 
     def judge(self, packet: bytes, path: Path, mark: int | None) -> Judged:
-        """A packet that was opened under `path`. `mark` is the mark it came with; None: marks are not asked.
+        """Judge a packet that was opened under `path` and came with `mark`; None: marks are not compared.
 
-        What is not an IP packet has no policy.
+        What is not an IP packet is NO_POLICY.
         """
         facts = flow(packet)
         if facts is None:
@@ -131,13 +133,14 @@ class Policies:
         if known is None:
             if len(self._answers) == _CACHED:
                 self._answers.clear()
-            known = self._answers[key] = self._ask(facts, path, mark), tuple(path)  # the SAs, lest an id come again
+            # The SAs are kept too, so that no other object gets their ids.
+            known = self._answers[key] = self._ask(facts, path, mark), tuple(path)
         if self.clear and known[0].verdict is Verdict.DELIVERED:
             self._remember(packet)
         return known[0]
 
     def judge_clear(self, packet: bytes, ports: Collection[int], mark: int | None) -> Judged | None:
-        """A packet that is not ESP; `ports` as `layer_of`. None: it is not judged, or it may pass."""
+        """Judge a packet that is not ESP; `ports` as in `layer_of`. None: it is not judged, or it may pass."""
         facts = flow(packet) if self.clear and layer_of(packet, ports) not in _NOT_JUDGED else None
         if facts is None or self._opened.pop(packet, self) is None:
             return None
@@ -145,13 +148,13 @@ class Policies:
         return None if judged.verdict is Verdict.DELIVERED else judged
 
     def as_opened(self, sa: SecurityAssociation, next_header: int) -> SecurityAssociation:
-        """An SA with the mode in which it opened a packet: where no one said its mode, the next header does."""
+        """The SA with the mode in which it opened a packet: for Mode.ANY the one that the next header shows."""
         if sa.mode is not Mode.ANY:
             return sa
         mode = mode_of(sa, next_header)
         known = self._modes.get((id(sa), mode))
         if known is None:
-            opened = copy.copy(sa)  # not `replace`: what a window may be depends on the mode, and this SA is there
+            opened = copy.copy(sa)  # not `replace`, which would check the window against the mode again
             object.__setattr__(opened, "mode", mode)
             known = self._modes[id(sa), mode] = sa, opened
         return known[1]
@@ -170,7 +173,7 @@ class Policies:
             policy = self.spd.lookup(direction, facts, mark, if_id)
             if policy is None:
                 continue
-            if policy.ptype == "sub":  # the main one is asked for `in`, whatever the direction
+            if policy.ptype == "sub":  # Linux looks the main one up as `in`, whatever the direction
                 return judge(self.spd, direction, self.spd.lookup("in", facts, mark, if_id, "main"), path, policy)
             return judge(self.spd, direction, policy, path)
         return judge(self.spd, directions[0], None, path)

@@ -1,4 +1,4 @@
-"""The keys of SAs as the reference path uses them: set up by its engine when the first packet needs them."""
+"""Transforms of SAs for the reference path: keys set up by an engine, when the first packet needs them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from espsim.aead.suites import SuiteKeys
 from espsim.sad.entry import SadEntry, State
 
 _FEW = 64
-"""So many are kept without asking which SAs are gone."""
+"""Up to so many are kept before those of SAs that have left are dropped."""
 
 
 class Transforms:
-    """A transform an SA, by `engine` (None: cryptography's). Most SAs of a large SAD never see a packet here.
+    """One transform an SA, of `engine` (None: cryptography's), made on first use: most SAs of a large SAD have no
+    packet.
 
-    A transform stays as long as its SA: what an update changes of a state in place are not its keys.
+    A transform is valid as long as its SA, because no update changes an SA's keys in place.
     """
 
     def __init__(self, engine: Engine | None = None) -> None:
