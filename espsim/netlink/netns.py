@@ -56,7 +56,7 @@ class Event:
 
 
 class Netns:
-    """One namespace with the habits of a kernel, or of an SPI policy. `seed` decides every random choice.
+    """One namespace with the habits of a kernel, or of an SPI rule. `seed` decides every random choice.
 
     `ivs` draws the IVs of packets that leave; `masks`: masks of counter-mode IVs by sa_index. Both belong to the
     namespace, because no IV may come twice under one key. `android_resources`: how many resources IpSecService made.
@@ -227,7 +227,7 @@ class Netns:
     def start_acquire(self, wanted: SecurityAssociation) -> SadEntry:
         """Make a larval state for an output template, and send the ACQUIRE message (xfrm_state_find, km_query).
 
-        It gets the template's SPI, past the SPI policy. `dir` is out, if the kernel knows directions.
+        It gets the template's SPI, past the SPI rule. `dir` is out, if the kernel knows directions.
         """
         self.acquire_seq += 1
         direction = Direction.OUT if self.kernel.sa_dir else None
@@ -312,7 +312,7 @@ class Netns:
         self.check_alive()
         sa = accept(self.kernel, request)
         if sa.offload is not None:
-            # The SPI policy is checked before the driver is asked; the triple itself after it (xfrm_state_add).
+            # The SPI rule is checked before the driver is asked; the triple itself after it (xfrm_state_add).
             if sa.spi and self.sad.policy.refuses(self.sad.index, sa, self.sad.index.locate(sa, sa.spi, request.af)):
                 raise XfrmError(errno.EEXIST)
             self.offer(sa)

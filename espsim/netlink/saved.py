@@ -47,7 +47,7 @@ _WINDOW = ("size", "esn", "top", "seen", "resume")
 
 
 def kernel_name(netns: Netns) -> str:
-    """What `Netns` was made with: the kernel's name if the SPI policy is that kernel's own, else the SPI policy's."""
+    """What `Netns` was made with: the kernel's name if the SPI rule is that kernel's own, else the SPI rule's."""
     kernel = netns.kernel
     return kernel.name if kernel.rule == netns.sad.policy.name else netns.sad.policy.name
 

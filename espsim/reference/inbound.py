@@ -131,7 +131,7 @@ class Inbound:
     def find(self, arrival: Arrival) -> SadEntry | None:
         """3.4.2: the SA of (destination, SPI, ESP), newest first. An SA whose hard time limit has passed is removed.
 
-        An SA under which this host sent is found by all three, even where the SPI policy has a lookup of its own.
+        An SA under which this host sent is found by all three, even where the SPI rule has a lookup of its own.
         """
         daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
         port = arrival.outer.ports[1] if arrival.outer.ports else None

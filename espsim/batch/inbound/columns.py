@@ -61,7 +61,7 @@ class InboundColumns:
     A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. Layouts
     are in the steps of inbound/: `standing` lookup.py; `form` decap.py; `extent` open.py; `table4`, `table6` and
     `chain` triple.py; `shape` and `bits` window.py; `counts` count.py; `selectors` admit.py; `alone` nested.py. `ports`
-    (65,536): not 0 at the UDP ports that carry ESP. `rows`: row by sa_index. `asked`: the Sad whose SPI policy has a
+    (65,536): not 0 at the UDP ports that carry ESP. `rows`: row by sa_index. `asked`: the Sad whose SPI rule has a
     lookup of its own; None: the tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP.
     """
 

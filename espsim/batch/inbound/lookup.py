@@ -10,7 +10,7 @@ the SAD, or -1.
 3. The chain is followed, newest first, to the first SA whose protocol, mark and port fit.
 4. `usable` judges the SA found: direction, state, encapsulation.
 
-What this does not do: RFC 4301's longest match, and any other lookup of an SPI policy (the SAD finds the SA then, row
+What this does not do: RFC 4301's longest match, and any other lookup of an SPI rule (the SAD finds the SA then, row
 by row); a device's tables (batch/device/).
 Sources: RFC 4303 3.4.2; Linux __xfrm_state_lookup (net/xfrm/xfrm_state.c), xfrm_input.
 """
@@ -205,7 +205,7 @@ STAGE = Stage("lookup", lookup, frozenset({"sa_index"}))
 
 
 def _by_rule(batch: InboundBatch, columns: InboundColumns, sad: Sad) -> None:
-    """An SPI policy with a lookup of its own finds the SA of each row."""
+    """An SPI rule with a lookup of its own finds the SA of each row."""
     batch.sa_index[:] = -1
     for row in np.flatnonzero(batch.verdict == 0).tolist():
         daddr, saddr = (_address(column[row].tolist(), int(batch.family[row])) for column in (batch.daddr, batch.saddr))
