@@ -89,7 +89,7 @@ def aliases() -> Iterator[Case]:
     yield make_case(
         "alias-of-none",
         "Alias of an SPI that no SA has",
-        "A packet whose SPI no SA has, but whose lowest 8 bits are an SA's, is no one's.",
+        "No SA has the packet's SPI, but one has its lowest 8 bits: the packet has no SA.",
         three,
         frames,
         devices=EVERY,

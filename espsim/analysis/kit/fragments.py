@@ -56,7 +56,7 @@ def outer_fragments() -> Iterator[Case]:
     yield _pieces(
         "ipv4-out-of-order",
         "IPv4 Reassembly with out of order fragments",
-        "The last comes first.",
+        "The last fragment comes first.",
         4,
         4,
         order=(3, 1, 0, 2),
@@ -64,18 +64,23 @@ def outer_fragments() -> Iterator[Case]:
     yield _pieces(
         "ipv6-out-of-order",
         "IPv6 Reassembly with out of order fragments",
-        "The last comes first.",
+        "The last fragment comes first.",
         6,
         4,
         order=(3, 1, 0, 2),
     )
     yield _pieces(
-        "ipv4-incomplete", "IPv4 Reassembly with incomplete fragments", "One never comes.", 4, 4, order=(0, 1, 3)
+        "ipv4-incomplete",
+        "IPv4 Reassembly with incomplete fragments",
+        "One fragment never comes.",
+        4,
+        4,
+        order=(0, 1, 3),
     )
     yield _pieces(
         "ipv4-first-of-8-bytes",
         "IPv4 Reassembly, first fragment of 8 bytes",
-        "The first has the ESP header alone.",
+        "The first fragment has only the ESP header.",
         4,
         3,
         order=range(3),
@@ -124,7 +129,7 @@ def _burst() -> Case:
     return make_case(
         "ipv4-burst",
         "IPv4 Reassembly with burst of 4 fragments",
-        "Three packets, the fragments of all in turn.",
+        "Three packets; their fragments come in turn.",
         sa,
         [*frames, seal.packet(4, clear("burst 4"))],
     )
@@ -153,7 +158,7 @@ def inner_fragments() -> Iterator[Case]:
         yield make_case(
             f"inner-ipv{version}",
             f"Fragmented packet (IPv{version})",
-            "A fragment inside a tunnel is a packet as any other.",
+            "A fragment inside a tunnel is a packet like any other.",
             sa,
             frames,
         )

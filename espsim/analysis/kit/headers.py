@@ -67,7 +67,7 @@ def _transport(version: int) -> Case:
     return make_case(
         f"transport-ipv{version}",
         f"Transport IPv{version}",
-        "ESP goes out; the length, the protocol and the header checksum are set.",
+        "ESP is removed; length, protocol and checksum of the IP header are set.",
         sa,
         frames,
     )
@@ -120,7 +120,7 @@ def _padding() -> Case:
     return make_case(
         "padding",
         "Tunnel, odd padding",
-        "Padding that is not 1, 2, 3, of 255 bytes, and not aligned: Linux looks at its length alone.",
+        "Padding that is not 1, 2, 3, has 255 bytes, or is not aligned: Linux checks only its length.",
         sa,
         frames,
     )
@@ -239,7 +239,7 @@ def encapsulation() -> Iterator[Case]:
         yield make_case(
             f"udp-ipv{version}",
             f"UDP encapsulation (IPv{version})",
-            "Port 4500; a peer whose source port moved is still let in.",
+            "Port 4500. A peer with a new source port is still accepted.",
             sa,
             frames,
         )
@@ -248,7 +248,7 @@ def encapsulation() -> Iterator[Case]:
     yield make_case(
         "udp-custom-ports",
         "UDP encapsulation with custom ports",
-        "Ports 4650 and 4660, as the SA says.",
+        "Ports 4650 and 4660, as the SA states.",
         sa,
         [seal.packet(n, clear(f"custom {n}")) for n in (1, 2)],
     )
@@ -257,7 +257,7 @@ def encapsulation() -> Iterator[Case]:
     yield make_case(
         "udp-transport",
         "UDP encapsulation, transport mode",
-        "UDP and ESP go out.",
+        "UDP and ESP are removed.",
         sa,
         [seal.packet(n, datagram(f"{n}", ends=ENDS[4]), PROTO_UDP) for n in (1, 2)],
     )
@@ -321,7 +321,7 @@ def tunnel_addresses() -> Iterator[Case]:
     yield make_case(
         "source",
         "Tunnel src and dst addr verification",
-        "Another source is let in: the ICV says who sealed it (RFC 4301 4.1 asks no source of unicast).",
+        "Another source is accepted: the ICV shows who sealed it (RFC 4301 4.1: unicast needs no source).",
         sa,
         frames,
     )

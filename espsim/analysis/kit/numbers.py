@@ -46,7 +46,7 @@ def windows() -> Iterator[Case]:
     yield _case(
         "even-then-all",
         "Antireplay, even numbers and then all",
-        "The odd ones pass, the even ones do not.",
+        "Even numbers, then all: the odd ones still pass, the even ones do not.",
         64,
         [*range(2, 62, 2), *range(1, 62)],
     )
@@ -87,7 +87,7 @@ def _edges(size: int) -> list[int | tuple[int, str]]:
 def extended() -> Iterator[Case]:
     """The same with ESN, and across 2^32."""
     for size in SIZES:
-        about = "As the window of this size, with extended sequence numbers that begin in the sixth 2^32."
+        about = "The numbers of the window of this size, with ESN and in the sixth 2^32."
         start = 5 * WRAP
         moved = [(n[0] + start, n[1]) if isinstance(n, tuple) else n + start for n in _edges(size)]
         yield _case(f"esn-window-{size}", f"ESN and Antireplay with window size {size}", about, size, moved, esn=True)
@@ -134,7 +134,7 @@ def _across(size: int) -> Case:
         (2 * WRAP - 5, FORGED),
         WRAP + 10 * size + 1,
     ]
-    about = "Over 2^32: late packets of the old half inside the window pass, outside it they do not."
+    about = "Across 2^32: late packets of the old half inside the window pass, outside it they do not."
     return _case(
         f"esn-wrap-{size}", f"ESN and Antireplay with window size {size}, across 2^32", about, size, numbers, esn=True
     )

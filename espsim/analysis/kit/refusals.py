@@ -74,7 +74,7 @@ def _block_lengths() -> Case:
     inner = clear("blocks")
     whole = seal.esp(101, inner + esp.emit_trailer(len(inner), 4, sa.aligned))
     harmed = [seal.around(whole[:-n]) for n in (1, 16)]
-    about = "AES-CBC: a byte, and a block, cut off the end."
+    about = "AES-CBC packets that are cut by a byte, and by a block."
     return make_case("block-lengths", "Negative test: truncated AES-CBC", about, sa, _between(seal, "blocks", harmed))
 
 
@@ -146,7 +146,7 @@ def _limited(
         else:
             frames.append(beside.packet(2 * n + 1, clear(f"{ident} {n}")))
         frames.append(beside.packet(2 * n + 2, clear(f"{ident} other {n}")))
-    sentence = "An SA with a limit beside one without; the second goes on."
+    sentence = "An SA with a limit and one without; the second is not affected."
     return make_case(ident, name, f"{sentence} {about}".strip(), (limited, other), frames, waits=waits)
 
 
