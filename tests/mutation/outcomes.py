@@ -46,9 +46,27 @@ class Outcome:
     what: str
     test: str = ""
     seconds: float = 0.0
+    cpu: float = 0.0
+
+    @property
+    def limit(self) -> Limit:
+        """Of the unchanged code's: how long a mutant may run."""
+        return Limit(30 + 10 * self.seconds, int(3 + 3 * self.cpu))
 
 
-def _forked(run: Callable[[int], None], limit: float) -> Outcome:
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """How long a process may run, in seconds: by the clock, and of processor time, whatever else the machine does."""
+
+    clock: float
+    cpu: int
+
+
+LONG = Limit(600, 300)
+"""For the unchanged code."""
+
+
+def _forked(run: Callable[[int], None], limit: Limit) -> Outcome:
     """What a forked process says, which `run` gets a pipe for."""
     reader, writer = os.pipe()
     began = time.monotonic()
@@ -57,22 +75,23 @@ def _forked(run: Callable[[int], None], limit: float) -> Outcome:
         try:
             os.setsid()
             os.close(reader)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit.cpu, limit.cpu + 5))
             run(writer)
         finally:
             os._exit(70)
     os.close(writer)
-    ready, _, _ = select.select([reader], [], [], limit)
+    ready, _, _ = select.select([reader], [], [], limit.clock)
     said = os.read(reader, 4096).decode() if ready else ""
     os.close(reader)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    seconds = time.monotonic() - began
-    if not ready:
-        return Outcome(HANGS, "", seconds)
+    _, status, used = os.wait4(child, 0)
+    seconds, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
+    if not ready or (not said and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return Outcome(HANGS, "", seconds, cpu)
     if said == PASSES:
-        return Outcome(PASSES, "", seconds)
-    return Outcome(KILLED, said or "a crash", seconds)
+        return Outcome(PASSES, "", seconds, cpu)
+    return Outcome(KILLED, said or "a crash", seconds, cpu)
 
 
 class _FirstFailure:
@@ -104,8 +123,8 @@ class _FirstFailure:
             self.says(_COLLECTION)
 
 
-def outcome(copy: Path, tests: tuple[str, ...], limit: float, *, keeps_bytecode: bool = False) -> Outcome:
-    """Run tests in the copy, for at most so many seconds.
+def outcome(copy: Path, tests: tuple[str, ...], limit: Limit, *, keeps_bytecode: bool = False) -> Outcome:
+    """Run tests in the copy, for at most so long.
 
     The run of the unchanged code keeps its bytecode for those that follow. A mutant's is not kept: two mutants of one
     size in one second would be one to Python.
@@ -143,7 +162,7 @@ def _pytest(copy: Path, tests: tuple[str, ...], plugin: _FirstFailure) -> int:
 
 
 def quick_outcomes(
-    copy: Path, target: Target, source: str, mutants: Sequence[Mutant], limit: float
+    copy: Path, target: Target, source: str, mutants: Sequence[Mutant], limit: Limit
 ) -> Iterator[tuple[Mutant, Outcome]]:
     """The mutants that are killed, or hang, as they are seen; the others have to go the whole way."""
     reader, writer = os.pipe()
@@ -167,7 +186,7 @@ def quick_outcomes(
 class _Collected(_FirstFailure):
     """In place of running what was collected: run it for each mutant."""
 
-    def __init__(self, writer: int, file: str, source: str, mutants: Sequence[Mutant], limit: float) -> None:
+    def __init__(self, writer: int, file: str, source: str, mutants: Sequence[Mutant], limit: Limit) -> None:
         super().__init__(writer)
         self._module = file.removesuffix(".py").replace("/", ".")
         self._source, self._mutants, self._limit = source, mutants, limit

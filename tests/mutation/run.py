@@ -43,7 +43,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of
-from tests.mutation.outcomes import CHECKOUT, HANGS, PASSES, Outcome, outcome, quick_outcomes
+from tests.mutation.outcomes import CHECKOUT, HANGS, LONG, PASSES, Outcome, outcome, quick_outcomes
 from tests.mutation.targets import TARGETS, Target
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -134,22 +134,21 @@ def examine(target: Target, copy: Path, killed: Killed, *, sample: int | None = 
     chosen = everything
     if sample is not None and sample < len(everything):
         chosen = random.Random(f"{seed} {target.file} {target.names}").sample(everything, sample)
-    unchanged = outcome(copy, target.tests, 300, keeps_bytecode=True)
+    unchanged = outcome(copy, target.tests, LONG, keeps_bytecode=True)
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
         compiled.unlink()
     if unchanged.what != PASSES:
         raise RuntimeError(f"{target.title}: the tests fail without a mutant: {unchanged.test}")
-    limit = 10 + 5 * unchanged.seconds
     reasons = declared()
     try:
         left = [mutant for _, mutant in chosen if killed.get(mutant) is None]
-        for mutant, seen in quick_outcomes(copy, target, source, left, limit):
+        for mutant, seen in quick_outcomes(copy, target, source, left, unchanged.limit):
             killed.add(mutant, seen)
         for name, mutant in chosen:
             seen = killed.get(mutant)
             if seen is None:
                 path.write_text(mutant.source, encoding="utf-8")
-                seen = outcome(copy, target.tests, limit)
+                seen = outcome(copy, target.tests, unchanged.limit)
                 killed.add(mutant, seen)
             known = len(row.survivors)
             _note(row, name, mutant, seen, reasons.get((target.file, name), {}))

@@ -171,4 +171,22 @@ TARGETS = (
         "BEET: pseudo header", "espsim/wire/beet.py", ("parse", "emit", "length"),
         ("tests/unit/wire/test_beet_header.py",),
     ),
+    Target(
+        "IP-TFS: put together", "espsim/reference/iptfs_assembly.py", ("Assembly",),
+        (_REFERENCE + "test_iptfs_assembly.py",),
+    ),
+    Target(
+        "nested ESP", "espsim/reference/nested.py",
+        ("Nested.receive", "Nested.inside", "Nested._layer", "Nested._sent", "marked"),
+        (_REFERENCE + "test_nested.py",),
+    ),
+    Target(
+        "netlink: MIGRATE", "espsim/netlink/migrate.py",
+        ("migrate", "_verify", "_old_part", "_policy", "_takes", "_alike", "_state", "_moved", "_templates", "_fits"),
+        ("tests/unit/xfrm/test_migrate.py",),
+    ),
+    Target(
+        "device: hashes of keys", "espsim/offload/hashing.py", ("mix64", "vendor_hash", "_start", "crc32c"),
+        ("tests/unit/offload/test_hashing.py",),
+    ),
 )  # fmt: skip
