@@ -71,7 +71,7 @@ def _v6(packet: bytes, encap_ports: Collection[int]) -> Layer:
 
 
 def _after_ip(packet: bytes, proto: int, at: int, encap_ports: Collection[int], *, later: bool) -> Layer:
-    """By protocol; `later`: not the first fragment, so what follows is no header."""
+    """By protocol. `later`: a later fragment, so what follows is not a header."""
     layer = _BY_PROTOCOL.get(proto, Layer.IP)
     if layer is not Layer.UDP or later or at + udp.HEADER_LENGTH > len(packet):
         return layer

@@ -5,7 +5,8 @@
 
 `order` says of each row when its window is asked: WINDOW_FIRST, ICV_FIRST or NOBODY.
 
-What this does not do: a window that a device checks is the same window here; only the order differs.
+What this does not do: it has no windows of its own. A device that checks replays uses the SA's window (window.py); only
+the order differs.
 """
 
 from __future__ import annotations

@@ -175,16 +175,16 @@ def usable(sa_index: I32, dport: U32, flags: U8, standing: U8, sending: U8, verd
         if sa_index[i] < 0:
             verdict[i] = NO_SA
             continue
-        stands = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
-        if stands == EITHER:
+        judged = sending[sa_index[i]] if flags[i] & OWN else standing[sa_index[i]]
+        if judged == EITHER:
             continue
-        if stands not in (PLAIN, ENCAPSULATED, ENCAPSULATED_TCP):
-            verdict[i] = stands
+        if judged not in (PLAIN, ENCAPSULATED, ENCAPSULATED_TCP):
+            verdict[i] = judged
             continue
         came = PLAIN
         if dport[i] != NO_PORT:
             came = ENCAPSULATED_TCP if dport[i] == TCP_PORT else ENCAPSULATED
-        if stands != came:
+        if judged != came:
             verdict[i] = ENCAP_MISMATCH
 
 
