@@ -1,6 +1,6 @@
-"""Kernels by name: a policy of SPIs with that kernel's other habits, as these kernels were observed.
+"""Kernels by name: an SPI rule with that kernel's other habits, as these kernels were observed.
 
-A policy's own name comes with the habits of `linux-6.12`, the default.
+An SPI rule's own name comes with the habits of `linux-6.12`, the default.
 """
 
 from __future__ import annotations

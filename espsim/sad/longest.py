@@ -61,27 +61,27 @@ def is_group(address: Address) -> bool:
 
 
 class LongestLookup(SpiRule):
-    """A policy whose inbound packets are looked up by longest match. It gives and refuses SPIs as before."""
+    """An SPI rule whose inbound packets are looked up by longest match. It gives and refuses SPIs as before."""
 
-    def __init__(self, policy: SpiRule) -> None:
-        self._policy = policy
-        self.name = policy.name
-        self.summary, self.effect, self.by, self.where = policy.summary, policy.effect, policy.by, policy.where
-        self.hands_out_zero = policy.hands_out_zero
-        self.drawn_zero_ends = policy.drawn_zero_ends
-        self.names_the_taken = policy.names_the_taken
+    def __init__(self, rule: SpiRule) -> None:
+        self._rule = rule
+        self.name = rule.name
+        self.summary, self.effect, self.by, self.where = rule.summary, rule.effect, rule.by, rule.where
+        self.hands_out_zero = rule.hands_out_zero
+        self.drawn_zero_ends = rule.drawn_zero_ends
+        self.names_the_taken = rule.names_the_taken
 
     def taken(self, index: StateIndex, spi: int, entry: SadEntry, direction: Direction | None) -> bool:
-        """As the policy has it."""
-        return self._policy.taken(index, spi, entry, direction)
+        """As the rule has it."""
+        return self._rule.taken(index, spi, entry, direction)
 
     def refuses(self, index: StateIndex, sa: SecurityAssociation, replaced: SadEntry | None) -> bool:
-        """As the policy has it."""
-        return self._policy.refuses(index, sa, replaced)
+        """As the rule has it."""
+        return self._rule.refuses(index, sa, replaced)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
-        """As the policy has it."""
-        return self._policy.draw(rng, low, high, free)
+        """As the rule has it."""
+        return self._rule.draw(rng, low, high, free)
 
     def input(
         self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""

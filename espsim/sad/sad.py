@@ -2,7 +2,7 @@
 
 Rules that this file keeps (net/xfrm/xfrm_state.c):
 
-1. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the policy says.
+1. NEWSA refuses (EEXIST) a triple where an existing state's mark matches; ALLOCSPI refuses what the SPI rule says.
 2. A failed ALLOCSPI leaves its larval state there, with SPI 0; a later one of the same tuple adopts it, as it is.
 3. UPDSA replaces a larval state and renews a valid one; it does not check whether the SPI is free.
 4. A hard limit expires a state: the packet that met it is dropped, and the next packet finds no state.
@@ -42,7 +42,7 @@ Listener = Callable[[str, SadEntry, int], None]
 
 
 class Sad:
-    """SAs and their states. `rng` draws SPIs; `policy` says which may repeat.
+    """SAs and their states. `rng` draws SPIs; `policy` (an SPI rule) says which may repeat.
 
     `strict_windows`: no window is Linux's ring (window.RingWindow), so that every duplicate is refused.
     """
@@ -113,7 +113,7 @@ class Sad:
         port: int | None = None,
         saddr: Address = b"",
     ) -> SadEntry | None:
-        """The SA of an inbound packet, as the policy finds it (xfrm_input_state_lookup)."""
+        """The SA of an inbound packet, as the SPI rule finds it (xfrm_input_state_lookup)."""
         return self.policy.input(self.index, (daddr, spi, proto), mark, port, saddr)
 
     def check_expire(self, entry: SadEntry) -> bool:
@@ -152,7 +152,7 @@ class Sad:
         af: int | None = None,
         bmp_len: int = 0,
     ) -> SadEntry:
-        """Install an SA (XFRM_MSG_NEWSA). EEXIST: the triple is there under a matching mark, or the policy says so.
+        """Install an SA (XFRM_MSG_NEWSA). EEXIST: the triple is there under a matching mark, or the SPI rule says so.
 
         The window starts empty; with `keep_window` it, and the byte and packet counters, start as the SA's text states.
         """
@@ -298,7 +298,7 @@ class Sad:
         af: int | None = None,
         now: float = 0.0,
     ) -> SadEntry:
-        """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the policy does not forbid.
+        """XFRM_MSG_ALLOCSPI: a larval state with an SPI of low..high that the SPI rule does not forbid.
 
         Order of checks and errnos as xfrm_alloc_userspi: EINVAL for the protocol and the range, ENOENT where no draw is
         free, which does not mean that no SPI is. A state that has its SPI already is the answer, whatever the range.

@@ -1,8 +1,9 @@
-"""Which SPIs may be allocated twice: the policies of the netdev thread and of other stacks, one small class each.
+"""Which SPIs may be allocated twice: the SPI rules of the netdev thread and of other stacks, one small class each.
 
-A policy answers four questions: does a state that exists forbid this SPI to ALLOCSPI (`taken`), does one forbid a NEWSA
-beyond the kernel's own rule (`refuses`), which SA an inbound packet belongs to (`input`), and how SPIs are drawn
-(`draw`). It is chosen when the SAD is made, because policies are what people come to compare.
+Users know them as policies (`--policy`). A rule answers four questions: does a state that exists forbid this SPI to
+ALLOCSPI (`taken`), does one forbid a NEWSA beyond the kernel's own checks (`refuses`), which SA an inbound packet
+belongs to (`input`), and how SPIs are drawn (`draw`). It is chosen when the SAD is made, because rules are what people
+come to compare.
 
 What the thread leaves open is a parameter, with the choice and its reason at the class that has it.
 """
@@ -26,7 +27,7 @@ Triple = tuple[Address, int, int]
 
 
 class SpiRule(abc.ABC):
-    """What every policy does unless it says otherwise: Linux's NEWSA, input lookup and draws.
+    """What every rule does unless it says otherwise: Linux's NEWSA, input lookup and draws.
 
     `name` is what `--policy` takes, `summary` one line for people, `effect` a second one with what follows from it;
     `by` says who proposed or built it, `where`. `hands_out_zero`: SPI 0 is an SPI like any other;
