@@ -6,8 +6,10 @@
 4. States of protocols without an SPI are in `by_pair` under their two addresses, newest first.
 5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
 
-Does not decide whether a state may be used (sad.py), or which SPIs may be in twice (spi.py).
-RFC 4301's longest match is longest.py; a device's tables are offload/tables.py.
+Packets use `lookup`, by the triple of 1. The other tables serve the control plane.
+
+What this does not do: it does not decide whether a state may be used (reference/inbound.py) or which SPIs may be there
+twice (spi.py). RFC 4301's longest match is in longest.py, a device's tables are in offload/tables.py.
 
 Sources: RFC 4301 4.1, RFC 4303 3.4.2; Linux net/xfrm/xfrm_state.c, the functions named below.
 """

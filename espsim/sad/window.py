@@ -4,10 +4,15 @@
 2. check(seq64, seq)  may this packet pass?                                     RFC 4303 3.4.3, xfrm_replay_check_*
 3. advance(seq64)     an authenticated packet moves the window                  xfrm_replay_advance_*
 
-A window of size W whose last (highest) accepted number is `top` takes top-W+1 .. top once each and everything to the
-right. W = 0 switches the check off. Rules that are Linux's and not the RFC's:
+A window of size W whose highest accepted number is `top` takes each of top-W+1 .. top once, and everything to the
+right. W = 0 switches the check off.
 
-* with ESN a number left of the window is taken for one of the next 2^32, passes the check and fails its ICV;
+Why a late ESN packet fails its ICV: only the low half of its number is on the wire, so `infer` must guess the high
+half. A number left of the window is taken for one of the next 2^32 (A2.2, case A), so the check lets it pass. But its
+sender computed the ICV over the high half before that (RFC 4303 2.2.1): the ICV does not fit the guess.
+
+Rules that are Linux's and not the RFC's:
+
 * sequence number 0 is refused (with ESN only in the first 2^32), and moves no counter of the SA;
 * with ESN numbers are modulo 2^64. The high half that follows 2^32-1 is 0, and the window goes on from there. A guess
   below the first 2^32 has the high half 2^32-1;
@@ -21,8 +26,9 @@ puts the packet nearest to it.
 With ESN and no window (an SA that says its numbers' high half and no window) there is no top: the number
 is the one nearest to the last authenticated one, which is kept in `resume`.
 
-Does not count (the caller does), know keys, or tell a forged packet from a real one: whoever calls `advance` has
-verified the ICV. Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
+What this does not do: it counts nothing (the caller does), knows no keys, and cannot tell a forged packet from a real
+one. Call `advance` only after the ICV was verified.
+Sources: RFC 4303 3.4.3 and appendix A2; Linux net/xfrm/xfrm_replay.c.
 """
 
 from __future__ import annotations
