@@ -5,8 +5,8 @@
     printable    a text that moves no cursor, changes no colour and no direction, and stays on its line
     nearest      "did you mean", and where all names are listed
 
-Every message that repeats input goes through these. `InputError` does it by itself. An address is no key: it has dots
-or colons, and no long run of digits. What prints keys on purpose (`ip xfrm state list`) does not come here.
+Every message that repeats input goes through these. `InputError` does it by itself. An address is not a key: it has
+dots or colons, and no long run of digits. What prints keys on purpose (`ip xfrm state list`) does not come here.
 """
 
 from __future__ import annotations

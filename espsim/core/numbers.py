@@ -47,7 +47,7 @@ TOO_BIG = int(OutboundVerdict.TOO_BIG)
 
 PART = 253
 """Sentinel, not a Verdict: an outer fragment that completes no datagram in this frame. No one counts the row; what
-becomes of the datagram is counted once, by whoever puts datagrams together (io.fragments)."""
+becomes of the datagram is counted once, by the joiner (io.fragments)."""
 ONE_BY_ONE = 254
 """Sentinel, while a batch runs: the reference path judges this packet's SA."""
 NOT_ESP = 255

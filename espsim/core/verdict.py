@@ -46,7 +46,7 @@ class Verdict(_Answer):
     TRAILER = 14, "pad length too long, nothing inside, or a dummy packet", "XfrmInStateProtoError"
     MODE = 15, "the inner packet does not fit the SA's mode", "XfrmInStateModeError"
     POLICY = 16, "the SA's selector refuses the inner packet", "XfrmInStateMismatch"
-    SENT = 17, "this host sent it (a capture shows both directions): opened, no window asked"
+    SENT = 17, "this host sent it (a capture shows both directions): opened, no window checked"
     NO_POLICY = 18, "no policy takes the inner packet, and it needs one", "XfrmInNoPols"
     TEMPLATE = 19, "the policy wants other SAs than those the packet came under", "XfrmInTmplMismatch"
     BLOCKED = 20, "a policy blocks the inner packet", "XfrmInPolBlock"

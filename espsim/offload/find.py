@@ -2,7 +2,7 @@
 
     ConnectX-7, x520, OCTEON 10, "Intel X540-T2", ixgbe
 
-Names are compared without case, spaces and signs. Models that fit can be told apart by `differences`.
+Names are compared without case, spaces and signs. `differences` says how models that fit differ.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class SadEntry:
 
     def set_replay(self, top: int, seen: int, oseq: int) -> None:
         """Put other replay state in its place (xfrm_replay_state of NEWAE): bit i of `seen` is top-i."""
-        self.window.stand(top, seen)
+        self.window.set_numbers(top, seen)
         self.oseq = oseq
 
     def keep_beside(self, tunnel: SadEntry) -> None:

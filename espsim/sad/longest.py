@@ -2,7 +2,7 @@
 
     SPI, destination, source      a multicast group with one sender
     SPI, destination              a multicast group
-    SPI                           a unicast SA: the receiver chose its SPI, so nothing else is asked
+    SPI                           a unicast SA: the receiver chose its SPI, so nothing else is compared
 
 One implementation for everything that looks so: the SAD under `--lookup longest`, and devices and libraries whose table
 is of that kind (DPDK's librte_ipsec). Linux looks a unicast SA up by the triple instead (index.py), and has no groups.

@@ -102,7 +102,7 @@ class Sad:
         copied.index.next_index = self.index.next_index
         return copied
 
-    # -- what the datapath asks ---------------------------------------------------------------------------------
+    # -- for the datapath ---------------------------------------------------------------------------------------
 
     def input(  # noqa: PLR0917 - a packet's facts in the order of a lookup
         self,

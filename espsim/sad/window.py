@@ -70,9 +70,9 @@ class Window:
         self.size = size
         self.esn = esn
         self._mask = _mask(size)
-        self.stand(top, bitmap, resume)
+        self.set_numbers(top, bitmap, resume)
 
-    def stand(self, top: int, seen: int, resume: int | None = None) -> None:
+    def set_numbers(self, top: int, seen: int, resume: int | None = None) -> None:
         """Set top and bitmap, whatever they were: bit i of `seen` is top-i."""
         self.top = top & _ALL
         self.bitmap = seen & self._mask
@@ -104,12 +104,12 @@ class Window:
             return Verdict.REPLAY_ZERO
         if self.resume is not None:
             return Verdict.DELIVERED
-        behind = -self._ahead(seq64)
-        if behind < 0:
+        back = -self._ahead(seq64)
+        if back < 0:
             return Verdict.DELIVERED
-        if behind >= self.size:
+        if back >= self.size:
             return Verdict.REPLAY_TOO_OLD
-        return Verdict.REPLAY_DUPLICATE if self._seen(behind) else Verdict.DELIVERED
+        return Verdict.REPLAY_DUPLICATE if self._seen(back) else Verdict.DELIVERED
 
     def advance(self, seq64: int) -> None:
         """Mark an authenticated packet's number as seen, and move the window right where it is the highest."""
@@ -137,9 +137,9 @@ class Window:
         """How far a number lies to the right of the top, modulo 2^64; negative to the left."""
         return (seq64 - self.top + _HALF & _ALL) - _HALF
 
-    def _seen(self, behind: int) -> bool:
+    def _seen(self, back: int) -> bool:
         """Whether the bitmap has the number that lies so far to the left of the top."""
-        return bool(self.bitmap >> behind & 1)
+        return bool(self.bitmap >> back & 1)
 
     def _zero_refused(self, seq64: int) -> bool:
         if not self.esn:
@@ -164,9 +164,9 @@ class RingWindow(Window):
 
     __slots__ = ()
 
-    def stand(self, top: int, seen: int, resume: int | None = None) -> None:
-        """As Window.stand, with each number's bit at its place of the ring."""
-        super().stand(top, 0, resume)
+    def set_numbers(self, top: int, seen: int, resume: int | None = None) -> None:
+        """As Window.set_numbers, with each number's bit at its place of the ring."""
+        super().set_numbers(top, 0, resume)
         place = self._place()
         self.bitmap = sum(1 << (place - i) % self.size for i in range(self.size) if seen >> i & 1)
 
@@ -195,8 +195,8 @@ class RingWindow(Window):
         """A `Window` with the numbers that this ring reports as seen."""
         return Window(self.size, esn=self.esn, top=self.top, bitmap=self.bitmap_from_top(), resume=self.resume)
 
-    def _seen(self, behind: int) -> bool:
-        return bool(self.bitmap >> (self._place() - behind) % self.size & 1)
+    def _seen(self, back: int) -> bool:
+        return bool(self.bitmap >> (self._place() - back) % self.size & 1)
 
     def _place(self) -> int:
         return (self.top - 1 & _LOW) % self.size

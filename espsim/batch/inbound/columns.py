@@ -193,14 +193,14 @@ class InboundColumns:
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
             if window.resume is not None:
-                window.stand(window.top, 0, int(self.bits[(int(shape) >> windows.WHERE) + windows.HINT]))
+                window.set_numbers(window.top, 0, int(self.bits[(int(shape) >> windows.WHERE) + windows.HINT]))
             return
         seen = np.zeros(window.size, np.uint8)
         windows.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
         top = int(self.bits[int(shape) >> windows.WHERE])
         # A device may check no replays: then packets are counted, and RESUMED is still set.
-        window.stand(top, bitmap, window.resume if int(shape) & int(windows.RESUMED) else None)
+        window.set_numbers(top, bitmap, window.resume if int(shape) & int(windows.RESUMED) else None)
 
 
 def _linked(sad: Sad) -> list[SadEntry]:

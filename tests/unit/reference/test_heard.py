@@ -128,7 +128,7 @@ def test_a_device_opens_before_the_window_is_asked():
 def test_where_no_one_asks_the_window_it_stays_as_it_is(icv_first):
     bench = Bench(gcm_sa())
     arrivals = [bench.arrival(bench.peer.packet(seq, V4)) for seq in (5, 6)]
-    bench.entry.window.stand(5, 1)
+    bench.entry.window.set_numbers(5, 1)
     before = bench.entry.packets
     for arrival in arrivals:
         got = bench.inbound.accept(bench.entry, arrival, check_replay=False, icv_first=icv_first)
@@ -139,7 +139,7 @@ def test_where_no_one_asks_the_window_it_stays_as_it_is(icv_first):
 def test_a_device_lets_a_new_number_pass_after_the_icv():
     bench = Bench(gcm_sa())
     arrival = bench.arrival(bench.peer.packet(9, V4))
-    bench.entry.window.stand(5, 1)
+    bench.entry.window.set_numbers(5, 1)
     assert bench.inbound.accept(bench.entry, arrival, icv_first=True) == (GOOD, 9, V4)
     assert (bench.entry.window.top, bench.entry.window.bitmap) == (9, 0b10001)
 

@@ -218,7 +218,7 @@ def test_after_the_wrap_of_an_esn_nothing_is_lost():
     bench = Bench(flags=frozenset({"esn"}), window=3)
     inbound = bench.inbound
     (entry,) = inbound.sad
-    entry.window.stand((1 << 32) - 3, 1)
+    entry.window.set_numbers((1 << 32) - 3, 1)
     numbers = [(1 << 32) + n for n in (-2, -1, 1, 0, 2)]
     found = [bench.send(number, payload(A))[1] for number in numbers]
     assert found == [[A], [A], [], [A, A], [A]]
