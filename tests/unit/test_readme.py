@@ -80,7 +80,7 @@ def test_the_readers_hour():
         head = ast.get_docstring(ast.parse(text)) or ""
         assert len(text.splitlines()) < 300, path
         assert re.search(r"^1\. .*^2\. ", head, re.DOTALL | re.MULTILINE), path
-        assert re.search(r"^Does not ", head, re.MULTILINE), path
+        assert re.search(r"^What this does not do: ", head, re.MULTILINE), path
         assert "Sources: " in head, path
 
 
