@@ -101,7 +101,7 @@ def test_the_slot_of_a_rules_base_and_a_slice():
 
 
 @pytest.mark.parametrize("near", [True, False])
-@pytest.mark.parametrize("capacity", [0, 3, 4, 8])
+@pytest.mark.parametrize("capacity", [0, 1, 3, 4, 8])
 def test_what_is_in_a_slot(capacity, near):
     cells = np.array([10, -1, 12, 0], np.int32)
     slot = np.array([0, 1, 2, 3, 4, 5, -1, 0, 2, 1 << 40], np.int64)
@@ -172,6 +172,27 @@ def test_every_end_of_a_lookup(changes):
         assert int(sa_index[n]) == (int(sa[at]) if at >= 0 else -1), n
         assert (int(reached[n]), int(action[n])) == tuple(SAID[end].tolist()), n
         assert int(shadowed[n]) == (many[n] if first in (HIT, MISMATCH) and not hidden else 0), n
+
+
+def test_a_table_without_an_sa():
+    none, words = np.zeros(0, np.int32), np.zeros((2, 1), np.uint64)
+    step, shadowed, reached, action = np.full(2, PENDING, np.uint8), *(np.zeros(2, np.uint8) for _ in range(3))
+    sa_index = np.full(2, 99, np.int32)
+    steps.conclude(
+        np.full(2, -1, np.int32),
+        none,
+        none,
+        words,
+        words[:0],
+        ends({}),
+        SAID,
+        step,
+        shadowed,
+        sa_index,
+        reached,
+        action,
+    )
+    assert (step.tolist(), sa_index.tolist()) == ([MISSED] * 2, [-1] * 2)
 
 
 @pytest.mark.parametrize("missing", [EMPTY, MISSED])
@@ -410,5 +431,11 @@ def test_each_spi_is_asked_for_before_it_is_read(asked):
     assert asked == [hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
     asked.clear()
     words = spis.astype(np.uint64).reshape(-1, 1)
-    plain(tables.exact)(words, np.zeros((100, 8), np.uint64), found)
-    assert asked == [int(tables._exact_first(words, n, 100)) for n in range(ROWS)]
+    cells = np.zeros((100, 8), np.uint64)
+    for n in range(ROWS):
+        plain(tables.exact)(words[n : n + 1], cells, found)
+    alone = asked.copy()
+    asked.clear()
+    plain(tables.exact)(words, cells, found)
+    assert asked == alone
+    assert len(set(asked)) > ROWS // 2

@@ -187,19 +187,19 @@ def conclude(
         sa_index[i] = -1
         end = step[i]
         if end == PENDING:
-            at = context[found[i]] if found[i] >= 0 else -1
             if found[i] < 0:
                 end = MISSED
-            elif at < 0:
+            elif context[found[i]] < 0:
                 end = EMPTY
             else:
+                at = context[found[i]]
                 end = HIT if _equal(words, i, held, at) else MISMATCH
                 sa_index[i] = sa[at]
             if shadowed[i] and ends[PENDING] == ASK:
                 end = ASK
         if end not in (HIT, MISMATCH):
             shadowed[i] = 0
-        end = ends[end] if end < ASK else end
+        end = ends[end]
         step[i] = end
         reached[i], action[i] = said[end, REACHED], said[end, ACTION]
         if end == ASK:
