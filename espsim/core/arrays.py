@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,3 +21,9 @@ Int = int | np.int64
 """A number inside a kernel: to numba the two are one type."""
 Array = Any
 """An array, or one of its elements, where what numba makes of it has no name that a type checker knows."""
+
+
+def address_words(addresses: Iterable[bytes]) -> U64:
+    """uint64 (n, 2): packed addresses as numbers, high and low words; IPv4 lies in the low one."""
+    whole = b"".join([address.rjust(16, b"\0") for address in addresses])
+    return np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)

@@ -61,6 +61,7 @@ class NativeEngine(ABC):
 
     def __init__(self) -> None:
         self._fallback: Callable[[], BatchEngine] = CryptographyBatch
+        self._served: dict[str, bool] = {}
 
     def with_fallback(self, fallback: Callable[[], BatchEngine]) -> Self:
         """The same engine with another one for the suites that this one lacks."""
@@ -96,8 +97,15 @@ class NativeEngine(ABC):
 
     def _lacking(self, slots: Slots) -> Slots | None:
         """The slots whose suites the engine lacks, in their places; None where there are none."""
-        rest = [slot if slot and not self.supports(slot.keys) else None for slot in slots]
+        rest = [None if slot is None or self.serves(slot.keys) else slot for slot in slots]
         return rest if any(rest) else None
+
+    def serves(self, keys: SuiteKeys) -> bool:
+        """As `supports`, which is asked once for each suite: of a hundred thousand slots most have the same."""
+        answer = self._served.get(keys.suite.name)
+        if answer is None:
+            answer = self._served[keys.suite.name] = self.supports(keys)
+        return answer
 
 
 def _wipe(*memory: I64 | U8) -> None:

@@ -145,19 +145,19 @@ class IpsecMbEngine(NativeEngine):
         return keys.suite.cipher in _SUITES
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
-        lines = make_lines(slots, self.supports)
+        lines = make_lines(slots, self.serves)
         stride = self._key_size
         keys = Secret(stride * len(slots))
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
-            if slot is None or not self.supports(slot.keys):
+            if slot is None or not self.serves(slot.keys):
                 continue
-            place = keys.memory[stride * number : stride * (number + 1)]
-            line[KEY // 8] = keys.at + stride * number
+            at = line[KEY // 8] = keys.at + stride * number
+            key = slot.keys.key
             if slot.keys.suite.cipher == "rfc7539esp(chacha20,poly1305)":
-                place[:32] = np.frombuffer(slot.keys.key, dtype=np.uint8)
+                keys.memory[stride * number : stride * number + 32] = np.frombuffer(key, dtype=np.uint8)
                 continue
-            size = line[ROUTINE // 8] = len(slot.keys.key) // 8 - 2
-            self._set_key[size](slot.keys.key, int(line[KEY // 8]))
+            size = line[ROUTINE // 8] = len(key) // 8 - 2
+            self._set_key[size](key, at)
         work = zeros((places.WORK,), np.uint8)
         return NativeRows(partial(places.run_ipsec_mb, opening), self._functions, lines, work, (self._manager, keys))
 

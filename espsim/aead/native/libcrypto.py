@@ -76,13 +76,13 @@ class LibcryptoEngine(NativeEngine):
         return suite.cipher in (*_CIPHERS, "ecb(cipher_null)") and suite.auth in _MACS
 
     def _rows(self, slots: Slots, *, opening: bool) -> NativeRows:
-        lines = make_lines(slots, self.supports)
+        lines = make_lines(slots, self.serves)
         contexts = _Contexts(self._lib)
         macs = Secret(
             _MAC_STRIDE * len(slots) if any(s and s.keys.suite.kind is SuiteKind.AUTHENC for s in slots) else 0
         )
         for number, (line, slot) in enumerate(zip(lines, slots, strict=True)):
-            if slot is None or not self.supports(slot.keys):
+            if slot is None or not self.serves(slot.keys):
                 continue
             line[KEY // 8] = self._context(contexts, slot, opening)
             if HASHES[slot.keys.suite.auth or "digest_null"].digest:

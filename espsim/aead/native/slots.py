@@ -39,11 +39,14 @@ class Secret:
 def make_lines(slots: Slots, supports: Callable[[SuiteKeys], bool]) -> I64:
     """int64[slots, 8]: kind, lengths, ESN and salt filled in; the engine adds the keys."""
     lines: I64 = zeros((len(slots), LINE // 8), np.int64)
+    kinds: dict[str, int] = {}
     for line, slot in zip(lines, slots, strict=True):
         if slot is None:
             continue
         keys = slot.keys
-        kind = KINDS.get(keys.suite.cipher, AUTHENC) if supports(keys) else ELSEWHERE
+        kind = kinds.get(keys.suite.name)
+        if kind is None:
+            kind = kinds[keys.suite.name] = KINDS.get(keys.suite.cipher, AUTHENC) if supports(keys) else ELSEWHERE
         salt = int.from_bytes(keys.salt.ljust(4, b"\0"), sys.byteorder)
         line[:5] = kind, keys.suite.iv_length, keys.icv_length, slot.esn, salt
     return lines

@@ -15,12 +15,14 @@ Sources: RFC 4301 5.2 step 4; Linux __xfrm_policy_check (net/xfrm/xfrm_policy.c)
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espsim.batch.outbound.policy import ports_of, upper
 from espsim.batch.stages import Stage
+from espsim.core.address import Address
 from espsim.core.arrays import I32, I64, U8, U64, Int
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, POLICY
@@ -82,6 +84,7 @@ _M64 = 0xFFFFFFFFFFFFFFFF
 _FAMILIES = {4: int(FAMILY_4), 16: int(FAMILY_6)}
 
 
+@functools.cache
 def mask_of(length: int, bits: int) -> int:
     """The mask of a prefix of `bits` bits in an address of `length` bytes; IPv4's in the low 32 bits."""
     width = 8 * length
@@ -90,16 +93,20 @@ def mask_of(length: int, bits: int) -> int:
 
 def selector_words(selector: Selector) -> tuple[int, ...]:
     """A row of `selectors`, as above."""
-    families = _FAMILIES[4] | _FAMILIES[16]
-    masks, values = [], []
-    for address, bits in ((selector.src, selector.src_prefix), (selector.dst, selector.dst_prefix)):
-        families &= _FAMILIES[len(address)] if bits else families
-        mask = mask_of(len(address), min(bits, 8 * len(address)))
-        masks += [mask >> 64, mask & _M64]
-        values += [(int.from_bytes(address) & mask) >> 64, int.from_bytes(address) & mask & _M64]
+    src, src_values, src_families = _side(selector.src, selector.src_prefix)
+    dst, dst_values, dst_families = _side(selector.dst, selector.dst_prefix)
     ports = (0xFF if selector.proto else 0) << 32 | selector.sport_mask << 16 | selector.dport_mask
     wanted = (selector.proto << 32 | selector.sport << 16 | selector.dport) & ports
-    return (*masks, ports, *values, wanted, families, 0)
+    return (*src, *dst, ports, *src_values, *dst_values, wanted, src_families & dst_families, 0)
+
+
+def _side(address: Address, bits: int) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """A prefix: its mask and value, high and low word each, and the families that it takes."""
+    if not bits:
+        return (0, 0), (0, 0), _FAMILIES[4] | _FAMILIES[16]
+    mask = mask_of(len(address), min(bits, 8 * len(address)))
+    value = int.from_bytes(address) & mask
+    return (mask >> 64, mask & _M64), (value >> 64, value & _M64), _FAMILIES[len(address)]
 
 
 def admit(batch: InboundBatch, columns: InboundColumns) -> None:

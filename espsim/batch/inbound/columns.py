@@ -18,6 +18,8 @@ It takes over later:
 
 from __future__ import annotations
 
+import functools
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,9 +35,9 @@ from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, 
 from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
 from espsim.batch.inbound.policies import PolicyJudge
-from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, OLDER, triple_insert, triple_tables
+from espsim.batch.inbound.triple import ANY_PORT, MARK, NO_PORT, PORT, PROTO, triple_insert, triple_tables
 from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
-from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.arrays import I32, I64, U8, U32, U64, address_words
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
 from espsim.core.verdict import Verdict
@@ -52,6 +54,7 @@ from espsim.wire.udp import PORT_NAT_T
 _M64 = 0xFFFFFFFFFFFFFFFF
 
 _ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), ANY_ENCAP: int(EITHER)}
+_USABLE = frozenset({int(PLAIN), *_ENCAPSULATED.values()})
 
 
 @dataclass(slots=True)
@@ -105,8 +108,9 @@ class InboundColumns:
         """
         entries = _linked(sad)
         alone = _by_reference(entries)
-        standing = np.array([_standing(e) for e in entries], np.uint8)
         ready = np.array([_ready(e) for e in entries], np.uint8)
+        outward = [e.sa.dir is Direction.OUT for e in entries]
+        standing = np.where(outward, np.uint8(Verdict.DIRECTION), ready)
         standing[alone] = ready[alone] = ONE_BY_ONE
         own = OwnColumns() if sent is None else OwnColumns.of(entries, ready.tolist(), sent)
         used = standing if sent is None else ready
@@ -215,13 +219,8 @@ def _by_reference(entries: list[SadEntry]) -> list[bool]:
     return [entry.sa.spi in spis for entry in entries]
 
 
-def _standing(entry: SadEntry) -> int:
-    """The standing of an SA: what xfrm_input checks, in its order: direction, state, encapsulation."""
-    return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else _ready(entry)
-
-
 def _ready(entry: SadEntry) -> int:
-    """The same without the direction."""
+    """What xfrm_input checks after the direction, in its order: state, encapsulation."""
     encap = entry.sa.encap
     if entry.state is not State.VALID or entry.sa.keys is None:
         return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
@@ -246,7 +245,7 @@ def _extent(entry: SadEntry) -> tuple[int, int]:
 
 
 def _slot(entry: SadEntry, standing: int) -> SlotKeys | None:
-    if standing not in (PLAIN, *_ENCAPSULATED.values()) or entry.sa.keys is None:
+    if standing not in _USABLE or entry.sa.keys is None:
         return None
     return SlotKeys(entry.sa.keys, entry.sa.esn)
 
@@ -256,21 +255,26 @@ def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
     rows = [row for row, entry in enumerate(entries) if entry.sa.selective]
     selector_of: I32 = np.full(len(entries), -1, np.int32)
     selector_of[rows] = range(len(rows))
-    words = [selector_words(entries[row].sa.selector) for row in rows]
+    words = array("Q")  # of 100,000 SAs a list of tuples would be 50 MB
+    for row in rows:
+        words.extend(selector_words(entries[row].sa.selector))
     return selector_of, np.array(words, np.uint64).reshape(len(rows), 12)
 
 
 def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
     """`shape` and `bits` of the windows."""
+    shape_of = functools.cache(windows.shape_of)
     forms = [
-        windows.shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
+        shape_of(w.size, esn=w.esn, resumed=w.resume is not None, ring=isinstance(w, RingWindow))
         for w in (e.window for e in entries)
     ]
     starts = np.cumsum([0] + [words for _, words in forms])
     bits: U64 = zeros((int(starts[-1]),), np.uint64)
     shape = np.array([form | int(at) << windows.WHERE for (form, _), at in zip(forms, starts, strict=False)], np.uint64)
-    for row, entry in enumerate(entries):
-        window, at = entry.window, int(starts[row])
+    for row, window in enumerate(entry.window for entry in entries):
+        if not (window.top or window.resume or window.bitmap):  # a fresh one, as nearly all are
+            continue
+        at = int(starts[row])
         bits[at], bits[at + windows.HINT] = window.top & _M64, (window.resume or 0) & _M64
         seen = window.bitmap_from_top() if window.bitmap else 0
         if seen:
@@ -285,14 +289,15 @@ def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple
     count = len(entries)
     family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
     spi = np.array([e.sa.spi for e in entries], np.uint32)
-    daddr = np.zeros((count, 2), np.uint64)
+    daddr = address_words(e.sa.dst for e in entries)
     chain = np.zeros((count, 5), np.uint32)
-    for row, entry in enumerate(entries):
-        sa, number = entry.sa, int.from_bytes(entry.sa.dst)
-        daddr[row] = number >> 64, number & _M64
-        port = (int(NO_PORT) if sa.encap is None else sa.encap.dport) if port_key else int(ANY_PORT)
-        mark = NO_MARK if any_mark else sa.mark
-        chain[row, :OLDER] = sa.proto, mark.value, mark.mask, port
+    chain[:, PORT] = ANY_PORT
+    for row, sa in enumerate(entry.sa for entry in entries):
+        chain[row, PROTO] = sa.proto
+        if sa.mark is not NO_MARK and not any_mark:
+            chain[row, MARK:PORT] = sa.mark.value, sa.mark.mask
+        if port_key:
+            chain[row, PORT] = NO_PORT if sa.encap is None else sa.encap.dport
     v4 = int(np.count_nonzero(family == 4))
     tables = triple_tables(v4, count - v4)
     found = [row for row, e in enumerate(entries) if daddr_key(e.sa.dst, e.af) == e.sa.dst]

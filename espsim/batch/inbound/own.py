@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espsim.batch.stages import Stage
-from espsim.core.arrays import I32, I64, U8, U64
+from espsim.core.arrays import I32, I64, U8, U64, address_words
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import DELIVERED, NOT_ESP, ONE_BY_ONE, OUTGOING, OWN, SENT
 from espsim.jit.compiling import kernel
@@ -95,11 +95,14 @@ class OwnColumns:
         sent = np.zeros((len(entries), 2), np.uint64)
         for row, entry in enumerate(entries):
             highest = numbers.highest.get(entry.sa_index)
-            sent[row] = (before(entry) & _M64, 0) if highest is None else (highest, 1)
+            if highest is not None:
+                sent[row] = highest, 1
+            elif start := before(entry):
+                sent[row, HIGHEST] = start & _M64
         return cls(
             np.array(standing, np.uint8),
             np.array([_DIRECTIONS[entry.sa.direction] for entry in entries], np.uint8),
-            np.array([_words(e.sa.src) + _words(e.sa.dst) for e in entries], np.uint64).reshape(len(entries), 4),
+            np.hstack([address_words(e.sa.src for e in entries), address_words(e.sa.dst for e in entries)]),
             sent,
             numbers,
         )
@@ -124,11 +127,6 @@ def tell(batch: InboundBatch, own: OwnColumns) -> None:
     """SENT for rows of this host that have no verdict."""
     if own.numbers is not None:
         tell_sent(batch.flags, batch.verdict)
-
-
-def _words(address: bytes) -> tuple[int, int]:
-    number = int.from_bytes(address)
-    return number >> 64, number & _M64
 
 
 def sent(batch: InboundBatch, columns: InboundColumns) -> None:
