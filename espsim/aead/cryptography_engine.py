@@ -1,6 +1,6 @@
 """The `cryptography` engine: every suite, one object an SA. The reference path's, and the reference for other engines.
 
-Does not pad, number packets or draw IVs (reference/outbound.py). A new suite begins in suites.py.
+What this does not do: pad, number packets or draw IVs (reference/outbound.py). A new suite begins in suites.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Every failure of the system is an InputError that names the path as the user gave it.
 
-Does not decode or interpret the bytes.
+What this does not do: decode or interpret the bytes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Each frame draws the same numbers whatever becomes of it, so more loss never cha
 arrives is written into a temporary capture. The next `open_input` of the path reads that one (`core.inputs.hand_on`);
 its frames are numbered as they arrived.
 
-Does not change a byte of a frame, and does not copy blocks of secrets.
+What this does not do: change a byte of a frame or copy blocks of secrets.
 """
 
 from __future__ import annotations

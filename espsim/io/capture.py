@@ -6,7 +6,8 @@
 
 Memory is bounded: one frame at a time, in and out.
 
-Does not know a link layer (linktype.py) or ESP (reference/outer.py), or put fragments together (fragments.py).
+What this does not do: know a link layer (linktype.py) or ESP (reference/outer.py), or put fragments together
+(fragments.py).
 """
 
 from __future__ import annotations

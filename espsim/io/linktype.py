@@ -15,7 +15,7 @@ raw 101, 12, 14, IPv4 228, IPv6 229             nothing
 The packet type of SLL and SLL2 is 4 where this host sent the frame (PACKET_OUTGOING, linux/if_packet.h).
 
 By type: VLAN tags 2, type 2; MPLS labels 4 up to the one with the bottom bit (RFC 3032 2.1); PPPoE; IP.
-Does not open a type that leads to no IP; of these ARP alone has a name.
+What this does not do: open a type that leads to no IP; of these ARP alone has a name.
 """
 
 from __future__ import annotations

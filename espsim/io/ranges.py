@@ -9,7 +9,7 @@ Finding reads the sizes of records alone, about 5 ns each; all other work runs b
 ends the ranges: damage, a record longer than the room after a range, secrets, the capture's end. The plain code goes on
 from `ranges.at` (`BatchReader.resume`).
 
-Does not join fragments or streams: the caller of `fill` sees the rows that are marked MAY_JOIN.
+What this does not do: join fragments or streams: the caller of `fill` sees the rows that are marked MAY_JOIN.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 4. After a gap that was given up, in a capture that begins in the middle, and after an impossible length, the beginning
    of a message is searched: in a segment whose messages end where it ends, or by the SPI of an SA.
 
-Does not deliver what still waits at the end of a capture, read TCP after IPv6 extension headers, or check TCP's
-checksum.
+What this does not do: deliver what still waits at the end of a capture, read TCP after IPv6 extension headers, or check
+TCP's checksum.
 """
 
 from __future__ import annotations

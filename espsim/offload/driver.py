@@ -11,7 +11,7 @@ An SA is added:
 An SA is deleted by what the driver remembers (handle, slot, key) or looks for (SPI). Where the place holds another SA's
 entry, `duplicate_delete` says what becomes of that one.
 
-Does not change keys or lifetimes of an SA in the device, or move entries.
+What this does not do: change keys or lifetimes of an SA in the device, or move entries.
 """
 
 from __future__ import annotations

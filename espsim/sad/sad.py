@@ -8,8 +8,8 @@ Rules that this file keeps (net/xfrm/xfrm_state.c):
 4. A hard limit expires a state: the packet that met it is dropped, and the next packet finds no state.
 5. Listeners hear every event, in order.
 
-Does not check a message's attributes (netlink/verify.py), or keep the clock, the counters and the policies
-(netlink/netns.py).
+What this does not do: check a message's attributes (netlink/verify.py), or keep the clock, the counters and the
+policies (netlink/netns.py).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ together fill multiples of 8 bytes. Linux: struct ip_beet_phdr, include/uapi/lin
 >>> parse(bytes.fromhex("11000000 94040000"))
 (17, 4, 4)
 
-Does not look at the options themselves.
+What this does not do: look at the options themselves.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@
 >>> emit_trailer(5, next_header=4, aligned=4).hex()
 '010104'
 
-Does not seal or open (aead/), infer the high half of a sequence number (sad/window.py), or know which IV and ICV an SA
-has (aead/suites.py).
+What this does not do: seal or open (aead/), infer the high half of a sequence number (sad/window.py), or know which IV
+and ICV an SA has (aead/suites.py).
 """
 
 from __future__ import annotations

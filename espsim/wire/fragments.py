@@ -6,7 +6,7 @@ IPv6 (RFC 8200 4.5)   they are in an extension header (ipv6_fragment.py), after 
 The rules are those of Linux (net/ipv4/ip_fragment.c, net/ipv6/reassembly.c). They differ: an IPv4 fragment with more
 to come loses what goes past a multiple of eight bytes; an IPv6 one is refused.
 
-Does not keep fragments until all are there, or time them out (io/fragments.py), and does not cut packets (split.py).
+What this does not do: keep fragments until all are there, or time them out (io/fragments.py) or cut packets (split.py).
 """
 
 from __future__ import annotations

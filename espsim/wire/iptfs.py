@@ -18,7 +18,8 @@ than the payload where an inner packet that began before goes on past its end.
 >>> parse(bytes.fromhex("000001d4"))
 IptfsHeader(sub_type=0, flags=0, block_offset=468, length=4)
 
-Does not put inner packets together (reference/iptfs_assembly.py) or read the fields of congestion control.
+What this does not do: put inner packets together (reference/iptfs_assembly.py) or read the fields of congestion
+control.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@
 >>> emit(tos=0, payload_length=95, ident=0, flags=DF, ttl=64, proto=17, src=header[SRC], dst=header[DST]) == header
 True
 
-Does not judge a header's checksum, or say what an option means.
+What this does not do: judge a header's checksum, or say what an option means.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Extension headers follow (hop-by-hop, routing, destination options; the fragment
 >>> parse(header)[:5]
 (2, 0, 8, 50, 64)
 
-Does not know jumbograms (RFC 2675): a payload length of 0 means 0 bytes.
+What this does not do: know jumbograms (RFC 2675): a payload length of 0 means 0 bytes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ The length counts its own two bytes.
 >>> parse(bytes.fromhex("1194791a 00000001 00000002 50100040 00000000"))
 TcpHeader(sport=4500, dport=31002, seq=1, ack=2, flags=16, length=20)
 
-Does not put segments in order (io/tcp.py), check TCP's checksum, or read options.
+What this does not do: put segments in order (io/tcp.py), check TCP's checksum, or read options.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ A section is a column of three: BIG (1: big-endian), COUNT (of its interfaces), 
 walked over so far). An interface is a row of four: LINKTYPE (`~linktype` where the plain code has to read its packets),
 UNITS of a second, OFFSET in seconds, SNAPLEN.
 
-Does not read options of packets (direction flags, comments), statistics or name resolution.
+What this does not do: read options of packets (direction flags, comments), statistics or name resolution.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ A record, in the byte order that the file's magic says (offsets on the right):
 (row, at, why): the next row, the first byte that was not used, and why they stopped. What they can't read they leave to
 the plain code, which also words the errors. Whatever the bytes are, a row lies between `at` and `end`.
 
-Does not open tunnels (GRE, VXLAN), put fragments or TCP streams together (a row is marked MAY_JOIN), or check lengths
-and checksums of IP.
+What this does not do: open tunnels (GRE, VXLAN), put fragments or TCP streams together (a row is marked MAY_JOIN), or
+check lengths and checksums of IP.
 """
 
 from __future__ import annotations
