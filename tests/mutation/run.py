@@ -27,6 +27,7 @@ import argparse
 import ast
 import contextlib
 import dataclasses
+import functools
 import gc
 import hashlib
 import importlib
@@ -113,6 +114,7 @@ class Killed:
                     file.write(json.dumps([key, seen.what, seen.test]) + "\n")
 
 
+@functools.cache
 def _without_text(source: str) -> str:
     """A hash of a module's code; docstrings and comments are no part of it."""
     tree = ast.parse(source)
