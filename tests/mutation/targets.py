@@ -29,7 +29,8 @@ TARGETS = (
     ),
     Target(
         "window: check, advance", "espsim/sad/window.py",
-        ("Window.set_numbers", "Window.check", "Window.advance", "Window._ahead", "Window._seen", "Window._zero_refused"),
+        ("Window.set_numbers", "Window.check", "Window.advance", "Window._ahead", "Window._seen",
+         "Window._zero_refused"),
         (_SAD + "test_window.py", _SAD + "test_window_twin.py"),
     ),
     Target(
