@@ -121,7 +121,7 @@ class InboundSteps(InboundTrace):
         longest = isinstance(sad.policy, LongestLookup)
         if longest:
             fields.insert(1, self._wire.field("source", *_source(outer), format_address(outer.src)))
-        how = "longest match of destination and source" if longest else "of equals the newest"
+        how = "longest match of destination and source" if longest else "the newest of equals"
         says = f"{key}, {how} -> {entry.sa.name if entry else 'no SA'}"
         self._tell(Step("lookup", "RFC 4303 3.4.2" if not longest else "RFC 4301 4.1", says, tuple(fields)))
 

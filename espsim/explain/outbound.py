@@ -56,7 +56,7 @@ class OutboundSteps(OutboundTrace):
             says = "no SA that may send has a selector (and in transport mode the addresses) for it"
         else:
             fields.append(fact("selector", shown_selector(entry.sa.selector)))
-            says = f"{entry.sa.name}: the most specific selector that takes it, of equals the newest"
+            says = f"{entry.sa.name}: the most specific selector that takes it, the newest of equals"
         self.steps.append(Step("policy", "RFC 4301 5.1, RFC 4303 3.3.1", says, tuple(fields)))
         if entry is not None:
             fields = sa_fields(entry, show_keys=self._show)

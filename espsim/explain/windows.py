@@ -21,7 +21,7 @@ def esn_step(window: Window, seq: int, seq64: int) -> Step:
     got = f"so Seqh = {seq64 >> 32} and seq64 = {seq64}"
     if not size:
         near = f"the one nearest to the last, {window.resume}, " if window.resume else ""
-        return Step("ESN", "RFC 4303 A2.2", f"no window, which A2.2 goes by: {near}{got}", tuple(facts))
+        return Step("ESN", "RFC 4303 A2.2", f"there is no window for A2.2: {near}{got}", tuple(facts))
     if window.resume is not None:
         return Step(
             "ESN", "RFC 4303 A2.2",
