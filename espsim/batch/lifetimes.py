@@ -1,5 +1,4 @@
-"""SAs with lifetimes: kernels run one until a limit could be reached in the next batch, the reference path from then
-on.
+"""SAs with lifetimes: kernels run one until a limit could be reached in the next batch, then the reference path does.
 
 Before a batch `Lifetimes.due` names the SAs that would reach a limit if every packet and byte of the batch were theirs
 and came at its latest time. That names too many SAs rather than too few. An SA that the reference path has taken over
@@ -24,8 +23,7 @@ _T = TypeVar("_T", bound=np.generic)
 
 
 class Coming(NamedTuple):
-    """Packets that are not counted yet: number, bytes, earliest and latest time in seconds, bytes of the longest
-    one."""
+    """Packets that are not counted yet: number, bytes, first and last time in seconds, bytes of the longest."""
 
     packets: int
     bytes: int

@@ -71,8 +71,7 @@ class LookupTable:
         return [] if self._device is None else self._offer(self._device, first, spis, family, words)
 
     def find(self, spi: npt.ArrayLike, daddr: Addresses) -> I32:
-        """The row of each packet's SA (int32); -1: none, or left to software. UnknownReached: the model does not
-        say."""
+        """The row of each packet's SA (int32); -1: none, or left to software. UnknownReached: not public."""
         spis, family, words = _columns_of(spi, daddr)
         rows = len(spis)
         found: I32 = np.full(rows, -1, np.int32)

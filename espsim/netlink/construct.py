@@ -1,9 +1,8 @@
 """Makes the SA of a NEWSA or UPDSA, with the kernel's checks on the way, in its order. verify.py comes first.
 
     xfrm_state_construct    the algorithms by name (ENOSYS), the CPU
-    __xfrm_init_state       the mode, for the families of selector and state; the protocol's type; the conditions of
-    that
-                            type (esp_init_state, ah_init_state, ipcomp4_init_state, mip6_*_init_state); NAT keepalives
+    __xfrm_init_state       the mode, for the families of selector and state; the protocol's type and its conditions
+                            (esp_init_state, ah_init_state, ipcomp4_init_state, mip6_*_init_state); NAT keepalives
     xfrm_init_replay        the window
     xfrm_dev_state_add      an offload, as far as the request alone decides
     iptfs_user_init         the options of IPTFS

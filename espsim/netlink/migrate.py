@@ -3,8 +3,7 @@
 1. Check the message: the number of entries, null addresses, two entries alike, the direction.
 2. Find the policy. ENOENT: there is none for that selector.
 3. For each entry copy the newest SA that fits, under its new addresses. ENODATA: the copy cannot be made, or its place
-   is
-   taken.
+   is taken.
 4. Change the templates. ENODATA: no entry fits any.
 
 A failure in 3 or 4 undoes the copies: the SAs and the policy stay as they were.

@@ -195,8 +195,7 @@ def _directed(request: SaRequest, direction: int) -> Iterator[str]:
 
 
 def _iptfs(request: SaRequest, direction: int) -> Iterator[str]:
-    """Options of IPTFS that belong to the other direction. An attribute counts when it is present, whatever its
-    value."""
+    """Options of IPTFS that belong to the other direction. An attribute counts whatever its value."""
     wrong, of = (_IPTFS_OF_INPUT, "output") if direction == DIR_OUT else (_IPTFS_OF_OUTPUT, "input")
     for name, words in wrong if direction else ():
         value = getattr(request.iptfs, name)

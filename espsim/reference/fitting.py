@@ -35,8 +35,7 @@ _LOW = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a packet leaves. `verdict`: why it may not; None: it may. `inside`: the parts that are sealed instead of
-    it."""
+    """How a packet leaves. `verdict`: why it may not; None: it may. `inside`: parts that are sealed instead."""
 
     verdict: OutboundVerdict | None = None
     inside: tuple[bytes, ...] = ()

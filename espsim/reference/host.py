@@ -165,8 +165,7 @@ class Host:
         return HostReceived(None in refused, first, received, mark, refused.count(None))
 
     def _policy_refuses(self, packet: bytes, path: Sequence[SecurityAssociation], mark: int) -> str | None:
-        """The counter that moves where the `in` policy refuses a packet that came under these SAs; None: it may
-        pass."""
+        """The counter that moves where the `in` policy refuses a packet from these SAs; None: it may pass."""
         facts = flow(packet)
         if facts is None:
             return "XfrmInHdrError"

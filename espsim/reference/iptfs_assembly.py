@@ -34,8 +34,7 @@ block that cannot be read."""
 
 
 class PayloadPiece(NamedTuple):
-    """A piece of a payload: `size` bytes at offset `at`. `inner`: the length of its inner packet; 0: none, or
-    unknown."""
+    """A piece of a payload: `size` bytes at offset `at`. `inner`: its inner packet's length; 0: none, or unknown."""
 
     what: str
     at: int
@@ -53,8 +52,7 @@ class Inner(NamedTuple):
 
 @dataclass(slots=True)
 class TakenPayload:
-    """What a payload held: the inner packets that are complete now, and the verdicts that Linux counts, in its
-    order."""
+    """What a payload held: inner packets that are complete now, and verdicts that Linux counts, in its order."""
 
     header: iptfs.IptfsHeader | None
     inners: list[Inner] = field(default_factory=list)
@@ -129,8 +127,7 @@ class Assembly:
         return after
 
     def _append(self, begun: _Begun, part: bytes, offset: int, at: int, taken: TakenPayload) -> bool:
-        """Add a part. `offset` (Block Offset): bytes of the rest, here and in later payloads. False: it is not the
-        rest."""
+        """Add a part. `offset` (Block Offset): bytes of the rest, later ones included. False: it is not the rest."""
         if not begun.size:
             head = bytes(begun.data) + part[: iptfs.BLOCK_LENGTH_END - len(begun.data)]
             size = iptfs.block_length(head, 0)

@@ -107,8 +107,7 @@ class Receiver:
         return Opened(own.errors[0] if own.errors else Verdict.DELIVERED, packets, False, own)
 
     def give_up(self, now: float, counted: Counter[str]) -> tuple[bytes, ...]:
-        """A deadline has come. A part of an inner packet is dropped, because its rest would come before what is
-        held."""
+        """A deadline has come. A part of an inner packet is dropped: its rest would come before what is held."""
         gap = self.order.oldest is not None and self.order.oldest + self.sa.aggregation.drop_time * _US <= now
         self.assembly.drop()
         return self._take(self.order.give_up(), None, now, counted)[1] if gap else ()

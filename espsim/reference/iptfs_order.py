@@ -11,7 +11,7 @@
 
 Numbers are 64-bit sequence numbers; the replay window has removed duplicates.
 
-What this does not do: Linux's timer leaves the window one slot off after a second gap; here it does not.
+What differs from Linux: its timer leaves the window one slot off after a second gap; this does not.
 
 Sources: RFC 9347 2.2.3 and 3; Linux's iptfs_input_reorder (net/xfrm/xfrm_iptfs.c).
 """
@@ -35,8 +35,7 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Order:
-    """The order of one SA. `window`: how many packets may wait; 0: none waits. `lost`: how many numbers were given
-    up."""
+    """The order of one SA. `window`: how many packets may wait; 0: none waits. `lost`: numbers given up."""
 
     window: int
     wanted: int | None = None

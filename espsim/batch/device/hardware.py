@@ -28,7 +28,7 @@ USE, SOFTWARE, DROP, FAIL_FLAG = range(4)
 
 
 class Packets(Protocol):
-    """The columns of packets that a device can see (`core.batch.InboundBatch` has them)."""
+    """The columns of packets that a device can see (`core.inbound_batch.InboundBatch` has them)."""
 
     spi: U32
     family: U8
@@ -128,8 +128,7 @@ def exact_table(words: U64, numbers: I64) -> U64:
 
 @dataclass(slots=True)
 class DirectSlots:
-    """A direct table. `cells`: the entry in each slot. `sparse`: instead a table of the slots, where they lie far
-    apart.
+    """A direct table. `cells`: the entry in each slot. `sparse`: a hash table of slots that lie far apart instead.
 
     The slot is the SPI less an offset, under a mask (`masked`); with `rules` it is the base of the packet's rule, in
     `bases`, and bits of the SPI (`sliced`). `capacity` 0: the table has no end.
@@ -196,8 +195,7 @@ class Ways:
 
 @dataclass(slots=True)
 class SignatureRows:
-    """An exact table: the keys of each signature (a list of fields). `longest`: the first signature that finds one
-    wins.
+    """An exact table: the keys of each signature (a list of fields). `longest`: the first signature to find one wins.
 
     `rank`: of several entries that a packet finds, the one of the lowest rank wins.
     """

@@ -284,8 +284,7 @@ def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:
 
 
 def _tables(entries: list[SadEntry], *, port_key: bool, any_mark: bool) -> tuple[U64, U64, U32]:
-    """The tables and chains of triple.py. No packet finds a state of another family than its address's: it is in
-    none."""
+    """The tables and chains of triple.py. A state of another family than its address's is in none of them."""
     count = len(entries)
     family = np.array([4 if len(e.sa.dst) == 4 else 6 for e in entries], np.uint8)
     spi = np.array([e.sa.spi for e in entries], np.uint32)

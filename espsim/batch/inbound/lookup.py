@@ -61,8 +61,7 @@ _V4 = np.uint8(4)
 
 @inlined
 def _says4(table: U64, first: np.uint64, spi: np.uint32, address: np.uint64) -> np.uint64:
-    """What the slot of an IPv4 key says; 0: there is none. All slots are compared, so that no branch is guessed
-    wrong."""
+    """What the slot of an IPv4 key says; 0: there is none. All slots are compared: no branch to guess wrong."""
     key = np.uint64(spi) << _32 | address
     at, buckets = first, np.uint64(len(table))
     while True:

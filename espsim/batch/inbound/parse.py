@@ -18,8 +18,8 @@ The bytes that are read:
     UDP     0 source port    2 destination port    4 length
     ESP     0 SPI    4 sequence number
 
-Offsets in columns count from the start of the packet. A row with a verdict has 0 in every other column, except that
-HEADER and FRAGMENT keep the flag CUT.
+Offsets in columns count from the start of the packet. A row with a verdict has 0 in every other column (NO_PORT in
+`sport` and `dport`), except that HEADER and FRAGMENT keep the flag CUT.
 
 What this does not do: it joins no fragments, checks no checksum of the outer headers, and reads no byte outside a
 packet's own row.

@@ -101,8 +101,7 @@ def advance(
     first: int, sa_index: I32, seq: U32, flags: U8, opened: U8, shape: U64, bits: U64, sent: U64,
     seq64: U64, replay: U8, verdict: U8,
 ) -> int:  # fmt: skip
-    """Settle rows without a verdict in arrival order, from `first` on. The row that must be opened, or -1: all are
-    done.
+    """Settle rows without a verdict in arrival order, from `first` on. The row that must be opened; -1: none.
 
     1. A packet that this host sent: `settle_sent`.
     2. Infer the number again, and ask the window again.

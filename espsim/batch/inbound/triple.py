@@ -85,8 +85,7 @@ def bucket6(table: U64, spi: np.uint32, high: np.uint64, low: np.uint64) -> np.u
 def _place(
     table: U64, at: np.uint64, v4: bool, key: np.uint64, high: np.uint64, low: np.uint64
 ) -> tuple[int, int, int]:
-    """(bucket, word of the slot's key, word of what it says) of a key, or of the free slot for it; -1: the table is
-    full."""
+    """(bucket, word of the slot's key, word of what it says) of a key, or of a free slot; -1: the table is full."""
     for _step in range(len(table)):
         line = table[at]
         if v4:

@@ -4,7 +4,7 @@ A row of `facts` (int64, 8 words; an unsigned value keeps its 64-bit pattern):
 
     SRC_HIGH, SRC_LOW    source of the outer header; IPv4 in the low word
     DST_HIGH, DST_LOW    its destination
-    SPI
+    SPI                  in the low 32 bits
     PORTS                UDP source port << 48 | destination port << 32 | shortest payload (TFC padding)
     MASK                 an IV from a counter is the sequence number XOR this mask
     FORM                 the bits below | IV length << 16 | ICV length << 24 | alignment << 32

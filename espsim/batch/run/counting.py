@@ -39,8 +39,7 @@ def _of_sa(sa: int, found: np.uint8, by_sa: I64, order: I64) -> None:
 def received(
     verdict: U8, flags: U8, kind: U8, sa_index: I32, verdicts: I64, ignored: I64, by_sa: I64, order: I64
 ) -> None:  # fmt: skip
-    """Count rows in `verdicts` (256, 4), by verdict and the flags CUT and OWN; what is not ESP in `ignored`, by
-    kind."""
+    """Count rows in `verdicts` (256, 4), by verdict and flags (CUT, OWN); what is not ESP in `ignored`, by kind."""
     rows = len(verdict)
     for i in range(rows):
         if i + AHEAD < rows:

@@ -153,8 +153,7 @@ class InboundStats:
         self.ignored_by.update(joined.ignored)
 
     def add_iptfs(self, carried: dict[str, Any] | None, counters: Mapping[str, int]) -> None:
-        """What packets of SAs in mode IPTFS carried, at the end, and Linux's counters that are not in their
-        verdicts."""
+        """What SAs in mode IPTFS carried, at the end, and Linux's counters that are in no verdict."""
         self.iptfs = carried
         self.counters.update(counters)
 
