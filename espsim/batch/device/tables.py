@@ -5,8 +5,8 @@
     spi_skewed         an SPI may be in four cells, each in a row of its own hash      HashTable, skewed
     exact              whole keys of up to seven words                                 ExactTable, one list of fields
 
-A cell of an SPI table (uint64) is SPI << 32 | sa_index + 1; 0: it is empty. A row of `exact` (uint64, 8 words) is a key
-in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
+A cell of an SPI table (uint64) is SPI << 32 | sa_index + 1; 0: it is empty, for no SA has SPI 0. A row of `exact`
+(uint64, 8 words) is a key in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
 
 A row of an SPI table is offload/hashing.py's hash of the SPI and of the constants `after` it. `starts`: for each way,
 the hash of no words with the table's seed and the way (`vendor_hash((), seed, way)`); a table that is not skewed has
@@ -105,9 +105,9 @@ def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32
             continue
         at, key = np.uint64(sa_index[i]), np.uint64(spi[i])
         way = _3
-        way = _2 if table[at, 2] >> _32 == key and table[at, 2] != _0 else way
-        way = _1 if table[at, 1] >> _32 == key and table[at, 1] != _0 else way
-        way = _0 if table[at, 0] >> _32 == key and table[at, 0] != _0 else way
+        way = _2 if table[at, 2] >> _32 == key else way
+        way = _1 if table[at, 1] >> _32 == key else way
+        way = _0 if table[at, 0] >> _32 == key else way
         cell = table[at, way]
         sa_index[i] = np.int64(cell & _LOW) - 1 if cell >> _32 == key else -1
 
@@ -153,11 +153,11 @@ def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
     cell = table[3, scratch[slot, 3]]
     cell = cell if cell >> _32 == key else _0
     other = table[2, scratch[slot, 2]]
-    cell = other if other >> _32 == key and other != _0 else cell
+    cell = other if other >> _32 == key else cell
     other = table[1, scratch[slot, 1]]
-    cell = other if other >> _32 == key and other != _0 else cell
+    cell = other if other >> _32 == key else cell
     other = table[0, scratch[slot, 0]]
-    cell = other if other >> _32 == key and other != _0 else cell
+    cell = other if other >> _32 == key else cell
     return np.int64(cell & _LOW) - 1
 
 
