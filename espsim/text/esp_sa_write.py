@@ -5,8 +5,8 @@ more: the length of sequence numbers and ESN's high half. It gives rows without 
 of rows with them. So a row here has eight columns. Rows with ten are written as comments; a user of 4.4 can take off
 the #.
 
-What this does not do: give Wireshark a window, a mode or an encapsulation. A comment above the row states them, for
-`esp_sa_read`.
+What this does not do: give Wireshark a mode, an encapsulation or a window. A comment above the row states mode and
+encapsulation, for `esp_sa_read`.
 """
 
 from __future__ import annotations
