@@ -8,7 +8,7 @@
 Each step names what becomes of the packet. Everything comes from the model; no device is named here. A hash that is not
 public is a seeded mixer (hashing.py), so runs repeat.
 
-What this does not do: open packets or judge ICV and window. It says only how their failures come to light (`surfacing`).
+What this does not do: open packets or judge ICV and window. It says how their failures surface.
 """
 
 from __future__ import annotations
