@@ -1,9 +1,9 @@
 """Reads rows of Wireshark's `esp_sa` table: what `text.esp_sa_write` writes, and what people have in their profiles.
 
-A row states no mode, no encapsulation and no window. `encap --esp-sa` writes mode and encapsulation into a comment above
-the row, in the words of `ip xfrm state`. A row without such a comment is taken for tunnel mode. A row of Wireshark 4.4
-may state 64-bit numbers and their high half. Then the widest window is taken, because the numbers of a capture may start
-anywhere.
+A row states no mode, no encapsulation and no window. `encap --esp-sa` writes mode and encapsulation into a comment
+above the row, in the words of `ip xfrm state`. A row without such a comment is taken for tunnel mode. A row of
+Wireshark 4.4 may state 64-bit numbers and their high half. Then the widest window is taken, because the numbers of a
+capture may start anywhere.
 
 For a row in a capture's secrets block nothing is assumed: each packet shows its mode and encapsulation, and there is no
 window.

@@ -32,7 +32,7 @@ class Style(Enum):
     SETKEY_DUMP = "setkey -D"  # A B, then rows
     SETKEY_ADD = "setkey -c"  # add A B esp X ... ;
     ESP_SA = "esp_sa"  # a row of Wireshark's table
-    SECRETS = "secrets"  # the same in a capture's secrets block
+    SECRETS = "secrets"  # a row in a capture's secrets block
 
     @property
     def printed(self) -> bool:

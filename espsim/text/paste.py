@@ -1,4 +1,4 @@
-r"""What people paste, line by line: which lines make SAs, which remove SAs, and which are passed over with a note.
+r"""What people paste, line by line: lines that make SAs, lines that remove SAs, and lines passed over with a note.
 
     src A dst B ...                      a state of a dump, or the words of one; a network instead of A: a policy
     [PROMPT] [sudo] [ip ...] xfrm ...    a command: add, update make SAs, flush, delete remove them, others do nothing

@@ -60,7 +60,7 @@ class _Scan:
                 break
             self._block(text[at:end])
             at = end
-        if len(text) - at > MAX_BLOCK:  # junk without end
+        if len(text) - at > MAX_BLOCK:  # no next start within MAX_BLOCK: cut at a line
             cut = text.rfind("\n", at) + 1
             self._block(text[at:cut])
             at = cut

@@ -57,7 +57,7 @@ class Cuts:
         number, parts = self.part
         size = -(-(len(packet) - _header_length(packet)) // parts // 8) * 8
         pieces = cut(packet, [size * n for n in range(1, parts)], _INNER_IDENT)
-        return pieces[min(number, len(pieces)) - 1]  # a small datagram has fewer
+        return pieces[min(number, len(pieces)) - 1]  # a small datagram has fewer parts
 
 
 def cuts(words: RequestWords) -> Cuts:
