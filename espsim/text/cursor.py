@@ -191,12 +191,12 @@ class Cursor:
         dotted = "." in (self.next_word() or "")
         value = int.from_bytes(self.address("sel key")) if dotted else self.number("sel key")
         if value >> 32:
-            raise self.error("sel key is not of 32 bits")
+            raise self.error("sel key has more than 32 bits")
         return value
 
     def misplaced(self, words: Sequence[str], said: set[str], proto: int) -> InputError:
         """The error for a word that means nothing with this protocol."""
-        return self.error(f"sel {min(said.intersection(words))} makes no sense with protocol {proto}")
+        return self.error(f"sel {min(said.intersection(words))} does not go with protocol {proto}")
 
     def families_differ(self) -> InputError:
         """The error for src and dst of two families."""

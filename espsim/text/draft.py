@@ -217,7 +217,7 @@ class Draft(SaWords):
             return "the SPI of proto comp has 16 bits"
         for kind in self.kinds:
             if kind not in _KINDS[proto]:
-                return f"{kind} has no place in an SA of proto {name}"
+                return f"{kind} does not go with proto {name}"
         if not self.algorithms and not self.hidden and not style.printed:
             return f"an SA of proto {name} needs {' or '.join(_KINDS[proto])}"
         return self._selector_complaint()

@@ -124,7 +124,7 @@ class Paste:
         """End the SA above: no later line is a row of it."""
         entry, self._entry, self._policy = self._entry, None, False
         if self._setkey is not None:
-            self.notes.add("a setkey command that no ; ends, passed over", self._setkey[1])
+            self.notes.add("a setkey command without a ; at its end, passed over", self._setkey[1])
             self._setkey = None
         if entry is not None:
             yield entry

@@ -154,7 +154,7 @@ def _seq(cursor: Cursor, draft: Draft) -> None:
     cursor.skip()
     value = int(match[1])
     if value >> 32:
-        raise cursor.error("seq is not of 32 bits")
+        raise cursor.error("seq has more than 32 bits")
     draft.seq = swapped(value)
 
 
@@ -176,7 +176,7 @@ def _value_and_mask(cursor: Cursor, what: str) -> Mark:
         except ValueError:
             raise cursor.error(f"{what} is not a number") from None
         if value >> 32 or mask >> 32:
-            raise cursor.error(f"{what} is not of 32 bits")
+            raise cursor.error(f"{what} has more than 32 bits")
         return Mark((-value if match[1] else value) & FULL_MASK, mask)  # iproute2 printed %d before 2018
     return Mark(cursor.number(what), cursor.number(f"the mask of {what}") if cursor.accept("mask") else FULL_MASK)
 
