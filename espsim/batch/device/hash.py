@@ -93,6 +93,9 @@ def in_ways(
 ) -> None:
     """The entry of the lowest rank among those with a packet's key, -1 for none; `shadowed`: whether there are several.
 
+    1. Prefetch the ways of row i + AHEAD.
+    2. Compare the key in every way of row i, and keep the entry of the lowest rank.
+
     Way n of row r is cells[r * row_step + n * way_step]; `cells` is (places, w + 1). `hashes` has one column for all
     ways, or one for each. `words` (rows, w): the packets' keys.
     """

@@ -113,6 +113,9 @@ def sliced(
 def in_slots(slot: I64, capacity: int, cells: I32, near: I32, step: U8, found: I32) -> None:
     """Fill `found` with the entry in each pending packet's slot; -1 for none.
 
+    1. No slot: the lookup ends with CLASSIFY. A slot past the table's end: OVER_MAX.
+    2. Take the entry in the slot. An empty slot: EMPTY.
+
     It is cells[slot]; slots past the end of `cells` are empty. Where `near` is not empty, it has the entries instead.
     `capacity` 0: the table has no end.
     """

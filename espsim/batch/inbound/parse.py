@@ -126,7 +126,13 @@ def _in_udp(arena: U8, at: Int, length: Int, headers: int, end: int, cut: bool, 
 
 @inlined
 def _locate(arena: U8, at: Int, length: Int, ports: U8) -> tuple[np.uint8, int, int, int, int, bool, bool]:
-    """(verdict, end of the IP headers, ESP header, end of ESP, next-header byte, in UDP, cut) of one packet."""
+    """(verdict, end of the IP headers, ESP header, end of ESP, next-header byte, in UDP, cut) of one packet.
+
+    1. IPv4 or IPv6: the protocol, the end of the headers and of the packet, whether it is a fragment.
+    2. Cut the packet's end to the captured bytes.
+    3. In UDP, ESP begins after its header and may end earlier. A later fragment has no UDP header.
+    4. FRAGMENT, or HEADER where SPI and sequence number are not whole.
+    """
     none = (NOT_ESP, 0, 0, 0, 0, False, False)
     if length < _HEADER4:
         return none

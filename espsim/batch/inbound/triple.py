@@ -107,6 +107,10 @@ def triple_insert(
 ) -> int:  # fmt: skip
     """Put SAs in, oldest first, and return how many found room.
 
+    1. Find the slot with the SPI and address, or a free one.
+    2. The SA that the slot named becomes OLDER in the new SA's row of `chain`.
+    3. The slot names the new SA: under its protocol, or under _CHAIN where it has a mark or a port.
+
     `sa`: rows of `chain`, whose columns up to PORT are filled. `family`, `spi`, `daddr`: columns of all SAs.
     """
     for n in range(len(sa)):

@@ -138,6 +138,10 @@ def flow(
 ) -> None:  # fmt: skip
     """Fill every column after `length`. A row without IP header, or past the arena, gets NOT_IP and zeros.
 
+    1. The IP headers: family, protocol, and where the transport header begins.
+    2. Ports, or ICMP's type and code.
+    3. The addresses.
+
     A later fragment has ports 0: its transport header is in the first one.
     """
     rows = len(offset)
