@@ -12,6 +12,7 @@ batch. A batch is one arena and one column a fact, all columns of one length, in
                          TRUNCATED (no room for IV and ICV, or not whole blocks), INTEGRITY (the ICV is wrong), BROKEN
 
 Sealing takes header and IV as they are in the arena, encrypts what is between IV and ICV, and writes the ICV.
+The plaintext of a row may lie in another arena (`Clear`); then nothing is copied before it is encrypted.
 A row that does not open is as it was before: engines which decrypt before they have checked the ICV put the ciphertext
 back, so no unverified plaintext stays behind and a row can be tried again with another guess of the ESN's high half.
 An opener or sealer serves one thread at a time; make one for each thread.
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -44,6 +45,16 @@ Slots = Sequence[SlotKeys | None]
 """Key slots by number; None: nothing may be opened or sealed with it."""
 
 
+class Clear(NamedTuple):
+    """Where plaintexts lie: `arena` (uint8, contiguous), and each row's place in it (int64).
+
+    -1: in the batch's own arena, where the ciphertext goes. A plaintext is as long as its ciphertext.
+    """
+
+    arena: U8
+    at: I64
+
+
 class Opener(Protocol):
     """Opens batches with the keys of its slots."""
 
@@ -54,8 +65,13 @@ class Opener(Protocol):
 class Sealer(Protocol):
     """Seals batches with the keys of its slots."""
 
-    def seal(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
-        """Seal the waiting rows in place (see above). Raises IndexError where a row's slot has no keys."""
+    def seal(
+        self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None
+    ) -> None:  # fmt: skip
+        """Seal the waiting rows (see above). Raises IndexError where a row's slot has no keys.
+
+        A row whose plaintext would leave `clear.arena` becomes TRUNCATED.
+        """
 
 
 class BatchEngine(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.backends.openssl import backend
 
-from espsim.aead.batch import BatchEngine, SlotKeys, Slots
+from espsim.aead.batch import BatchEngine, Clear, SlotKeys, Slots
 from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
 from espsim.aead.engine import BlockError
 from espsim.aead.isa import openssl_isa, package_cpu_info
@@ -64,7 +64,7 @@ class _Slot:
         # The package is most of a row's time; where its object can be called at once, nothing is copied on the way.
         self._cipher = aead_cipher(slot.keys) if not slot.keys.suite.implicit_iv else None
 
-    def open(self, memory: memoryview, start: int, stop: int, seq64: int) -> int:
+    def open(self, memory: memoryview, start: int, stop: int, seq64: int, _clear: memoryview | None) -> int:
         """What became of the row; its plaintext is written where the ICV is right."""
         body = start + 8 + self.iv_length
         try:
@@ -83,17 +83,18 @@ class _Slot:
         memory[body : body + len(plaintext)] = plaintext
         return DONE
 
-    def seal(self, memory: memoryview, start: int, stop: int, seq64: int) -> int:
+    def seal(self, memory: memoryview, start: int, stop: int, seq64: int, clear: memoryview | None) -> int:
         """What became of the row; ciphertext and ICV are written."""
         body, icv = start + 8 + self.iv_length, stop - self.icv_length
-        if (icv - body) % self._block:
+        text = memory[body:icv] if clear is None else clear[: icv - body]
+        if (icv - body) % self._block or len(text) < icv - body:
             return TRUNCATED
         if self._cipher is not None:
             nonce = self._salt + memory[start + 8 : body]
-            sealed = self._cipher.encrypt(nonce, memory[body:icv], self._aad(memory, start, seq64))
+            sealed = self._cipher.encrypt(nonce, text, self._aad(memory, start, seq64))
         else:
             header, iv = bytes(memory[start : start + 8]), bytes(memory[start + 8 : body])
-            sealed = self._transform.seal(header, self._seq_hi(seq64), iv, bytes(memory[body:icv]))
+            sealed = self._transform.seal(header, self._seq_hi(seq64), iv, bytes(text))
         memory[body:stop] = sealed
         return DONE
 
@@ -115,13 +116,15 @@ class _Rows:
         """See batch.py."""
         self._run(_Slot.open, arena, esp, end, slot, seq64, result)
 
-    def seal(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
+    def seal(
+        self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None
+    ) -> None:  # fmt: skip
         """See batch.py."""
-        self._run(_Slot.seal, arena, esp, end, slot, seq64, result)
+        self._run(_Slot.seal, arena, esp, end, slot, seq64, result, clear)
 
     def _run(
-        self, work: Callable[[_Slot, memoryview, int, int, int], int],
-        arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8,
+        self, work: Callable[[_Slot, memoryview, int, int, int, memoryview | None], int],
+        arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None,
     ) -> None:  # fmt: skip
         memory, slots = memoryview(arena), self._slots  # type: ignore[arg-type]
         room, count = len(memory), len(slots)
@@ -134,4 +137,6 @@ class _Rows:
             if not 0 <= start <= stop <= room or stop - start < 8 + keys.iv_length + keys.icv_length:
                 result[row] = TRUNCATED
             else:
-                result[row] = work(keys, memory, start, stop, seq)
+                at = -1 if clear is None or not len(clear.at) else int(clear.at[row])
+                text = None if clear is None or at < 0 else memoryview(clear.arena)[at:]  # type: ignore[arg-type]
+                result[row] = work(keys, memory, start, stop, seq, text)

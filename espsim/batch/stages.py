@@ -32,6 +32,8 @@ REDO: dict[str, frozenset[str]] = {
     "settle": frozenset({"seq64", "replay", "arena", "opened", "payload", "pad", "next_header", "odd_padding"}),
     # transport mode: the IP headers move up to the payload
     "decap": frozenset({"arena"}),
+    # the trailer of a packet that is sealed where it was read
+    "encap": frozenset({"arena"}),
     # ciphertext and ICV, then UDP's checksum, in packets that encap wrote
     "seal": frozenset({"out"}),
     "checksum": frozenset({"out"}),

@@ -55,15 +55,18 @@ _WHOLE = ("arena", "_free")
 """Attributes of a batch that are not columns."""
 
 
-def packed(packets: Sequence[bytes], times: Sequence[float] | float) -> tuple[U8, I64, I32, F64]:
-    """Packets in an arena of their own: arena, offset, length, time. `times`: one for each, or one for all."""
+def packed(packets: Sequence[bytes], times: Sequence[float] | float, room: int = 0) -> tuple[U8, I64, I32, F64]:
+    """Packets in an arena of their own, `room` zeros after each: arena, offset, length, time.
+
+    `times`: one for each, or one for all.
+    """
     rows = len(packets)
     length = np.fromiter(map(len, packets), np.int32, rows)
     offset = np.zeros(rows, np.int64)
-    np.cumsum(length[:-1], out=offset[1:])
+    np.cumsum(length[:-1] + np.int32(room), out=offset[1:])
     time = np.empty(rows, np.float64)
     time[:] = times
-    return np.frombuffer(bytearray().join(packets), np.uint8), offset, length, time
+    return np.frombuffer(bytearray(room).join([*packets, b""]), np.uint8), offset, length, time
 
 
 class InboundBatch:

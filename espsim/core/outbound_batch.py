@@ -43,6 +43,7 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "out_at": (np.int64, 1),
     "esp_at": (np.int64, 1),
     "end_at": (np.int64, 1),
+    "clear_at": (np.int64, 1),  # where in `arena` what is sealed lies; -1: in `out`, where the ciphertext goes
     # seal
     "sealed": (np.uint8, 1),  # what the engine says of the row (aead/batch.py)
     # the first stage that objects, once
@@ -50,7 +51,10 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 }
 """Name, dtype and values a row of every column that stages write."""
 
-_WHOLE = frozenset({"arena", "_out", "out_end", "several"})
+ROOM = 16
+"""Bytes that a batch may need after each packet. No record format has fewer between two frames."""
+
+_WHOLE = frozenset({"arena", "room", "_out", "out_end", "several"})
 """Attributes of a batch that are not columns."""
 
 
@@ -64,10 +68,12 @@ class Several(NamedTuple):
 class OutboundBatch:
     """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
-    `time` is when each is sent, in seconds. Sealed packets are in `out` (uint8), which the encap stage makes, also
-    where it is given but too small. Give the last batch's `out` to the next batch once it has been read. Bytes of `out`
-    past `out_end` mean nothing. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run
-    again with other packets: stages write every row of their columns.
+    `time` is when each is sent, in seconds. `room`: bytes after each packet that this batch may write. With ROOM bytes
+    the trailer goes there, and what is sealed is read where it lies instead of being copied first. Sealed packets are
+    in `out` (uint8), which the encap stage makes, also where it is given but too small. Give the last batch's `out` to
+    the next batch once it has been read. Bytes of `out` past `out_end` mean nothing. `memory(shape, dtype)` makes the
+    columns that stages write, zeroed. A batch may run again with other packets: stages write every row of their
+    columns.
     """
 
     family: U8
@@ -89,12 +95,13 @@ class OutboundBatch:
     out_at: I64
     esp_at: I64
     end_at: I64
+    clear_at: I64
     sealed: U8
     verdict: U8
 
     def __init__(  # noqa: PLR0917 - arrays in one fixed order, as InboundBatch takes them
         self, arena: U8, offset: I64, length: I32, time: F64, out: U8 | None = None,
-        memory: Callable[..., Any] = np.zeros,
+        memory: Callable[..., Any] = np.zeros, room: int = 0,
     ) -> None:  # fmt: skip
         rows = len(offset)
         if not len(length) == len(time) == rows:
@@ -102,6 +109,7 @@ class OutboundBatch:
         self.arena, self.offset, self.length, self.time = arena, offset, length, time
         self._out = [np.empty(0, np.uint8) if out is None else out]  # one place for the batch and all its heads
         self.out_end = 0
+        self.room = room
         self.several: dict[int, Several] = {}
         for name, (kind, width) in OUT_COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))
@@ -111,7 +119,7 @@ class OutboundBatch:
         cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, out: U8 | None = None
     ) -> OutboundBatch:  # fmt: skip
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
-        return cls(*packed(packets, times), out)
+        return cls(*packed(packets, times, ROOM), out, room=ROOM)
 
     def __len__(self) -> int:
         return len(self.offset)

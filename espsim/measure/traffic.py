@@ -12,7 +12,7 @@ from espsim.aead.batch import BatchEngine, SlotKeys
 from espsim.core.arrays import U8
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import PROTO_IPIP
-from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.outbound_batch import ROOM, OutboundBatch
 from espsim.measure.keys import Keys
 from espsim.measure.tunnels import GCM, ICV, SOURCE
 from espsim.wire import esp, ipv4
@@ -109,9 +109,10 @@ def _numbered(pick: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
 
 
 def _laid_out(length: npt.NDArray[np.int64], daddr: npt.NDArray[np.uint32], *, proto: int) -> Chunk:
-    """IPv4 packets of `length` bytes: correct headers, then zeros."""
-    offset = np.cumsum(length) - length
-    arena = np.zeros(int(length.sum()), np.uint8)
+    """IPv4 packets of `length` bytes: correct headers, then zeros. Between them lies as much as in a capture."""
+    each = length + ROOM
+    offset = np.cumsum(each) - each
+    arena = np.zeros(int(each.sum()), np.uint8)
     header = np.frombuffer(
         ipv4.emit(tos=0, payload_length=0, ident=0, flags=ipv4.DF, ttl=64, proto=proto,
                   src=SOURCE, dst=bytes(4)), np.uint8

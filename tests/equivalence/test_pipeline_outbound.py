@@ -416,13 +416,33 @@ def test_a_batch_may_run_again_with_other_packets():
     batch = OutboundBatch.of([V4, bytes(len(V4)), V4])
     path.run(batch)
     first = path.answers(batch)
-    batch.arena[:] = np.frombuffer(bytes(len(V4)) + V4 + V4, np.uint8)
+    batch.arena[:] = OutboundBatch.of([bytes(len(V4)), V4, V4]).arena
     path.run(batch)
     second = path.answers(batch)
     fresh = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant), "cryptography")
     fresh.send([V4, bytes(len(V4)), V4])
     assert [shown(s) for s in second] == [shown(s) for s in fresh.send([bytes(len(V4)), V4, V4])]
     assert [s and s.seq64 for s in first] == [1, None, 2]
+
+
+@pytest.mark.parametrize("room", range(18))
+def test_only_the_room_after_a_packet_is_written(room):
+    """Trailers go into it where they fit; the next packet, and what is after the room, stay as they came."""
+    sizes = range(40, 60)
+    packets = [V4[:2] + size.to_bytes(2) + V4[4:20] + bytes([7] * (size - 20)) for size in sizes]
+    whole = bytes([0xEE] * room).join([*packets, b""])
+    offset = np.array([40 * n + sum(range(n)) + room * n for n in range(20)], np.int64)
+    arena = np.frombuffer(bytearray(whole), np.uint8)
+    batch = OutboundBatch(arena, offset, np.array(sizes, np.int32), np.zeros(20), room=room)
+    path = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant), "cryptography")
+    path.run(batch)
+    assert [batch.packet(row) for row in range(20)] == packets
+    assert (batch.clear_at >= 0).tolist() == [-(size + 2) % 4 + 2 <= room for size in sizes]
+    fresh = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant), "cryptography")
+    assert [shown(s) for s in path.answers(batch)] == [shown(s) for s in fresh.send(packets)]
+    gaps = [arena[at + size : at + size + room] for at, size in zip(offset.tolist(), sizes, strict=True)]
+    after = [gap[-(size + 2) % 4 + 2 :] for gap, size in zip(gaps, sizes, strict=True)]
+    assert all((rest == 0xEE).all() for rest in after)
 
 
 def test_an_engine_that_is_not_there():
@@ -434,7 +454,7 @@ def test_an_engine_that_breaks_down():
     path = OutboundPipeline(Outbound(new_sad(gcm_sa()), constant))
 
     class Broken:
-        def seal(self, arena, esp, end, slot, seq64, result):
+        def seal(self, arena, esp, end, slot, seq64, result, clear=None):
             result[result == 255] = 254
 
     path.columns.sealer = Broken()

@@ -13,11 +13,12 @@ from typing import Self
 
 import numpy as np
 
-from espsim.aead.batch import BatchEngine, Opener, Sealer, Slots
+from espsim.aead.batch import BatchEngine, Clear, Opener, Sealer, Slots
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I32, I64, U8, U64
 
+_IN_PLACE = Clear(np.zeros(1, np.uint8), np.zeros(0, np.int64))
 _KINDS = tuple(map(np.dtype, (np.uint8, np.int64, np.int64, np.int32, np.uint64, np.uint8)))
 
 
@@ -40,14 +41,18 @@ class NativeRows:
         """What to call with the batch when rows are still waiting."""
         self._rest = rest
 
-    def run(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
+    def run(
+        self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None
+    ) -> None:  # fmt: skip
         """Open or seal the waiting rows of a batch; batch.py says what the columns are."""
         _check_columns(arena, esp, end, slot, seq64, result)
-        left = self._kernel(self._functions, self._lines, self._work, arena, esp, end, slot, seq64, result)
+        text = _IN_PLACE if clear is None else clear
+        _check_clear(text, len(esp))
+        left = self._kernel(self._functions, self._lines, self._work, arena, esp, end, slot, seq64, result, *text)
         if left < 0:
             raise IndexError(f"row {-1 - left}: there are no keys in slot {slot[-1 - left]}")
         if left and self._rest is not None:
-            self._rest(arena, esp, end, slot, seq64, result)
+            self._rest(arena, esp, end, slot, seq64, result, *(() if clear is None else (clear,)))
 
     open = seal = run
 
@@ -111,6 +116,14 @@ class NativeEngine(ABC):
 def _wipe(*memory: I64 | U8) -> None:
     for array in memory:
         array.fill(0)
+
+
+def _check_clear(clear: Clear, rows: int) -> None:
+    """ValueError as `_check_columns`."""
+    if (clear.arena.dtype, clear.at.dtype) != _KINDS[:2] or not clear.arena.flags.c_contiguous:
+        raise ValueError("plaintexts lie in a contiguous arena of uint8, their places are int64")
+    if len(clear.at) not in (0, rows):
+        raise ValueError("the columns of a batch must have one length")
 
 
 def _check_columns(arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:

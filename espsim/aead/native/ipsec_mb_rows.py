@@ -14,7 +14,7 @@ from espsim.aead.native.row import aad, nonce
 from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import DONE, INTEGRITY
-from espsim.jit.addresses import call, differ, load64
+from espsim.jit.addresses import call, differ, load64, move
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.memory import LINE
 from espsim.jit.prefetch import prefetch_at
@@ -32,12 +32,12 @@ NONCE, AAD, TAG, CONTEXT, WORK = 0, 16, 64, 128, 1024
 
 
 @helper
-def _gcm(routine: int, line: int, work: int, header: int, body: int, icv: int, hi: int, tag: int) -> None:
-    """Run body through GCM in place; the tag goes to the address `tag`."""
+def _gcm(routine: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int, tag: int) -> None:
+    """Run `text` through GCM into `body`; the tag goes to the address `tag`."""
     number = nonce(line, work + NONCE, header, hi)
     extra, extra_size = aad(line, work + AAD, header, hi)
     key, tag_size = load64(line + KEY), load64(line + ICV)
-    call(routine, (key, work + CONTEXT, body, body, icv - body, number, extra, extra_size, tag, tag_size))
+    call(routine, (key, work + CONTEXT, body, text, icv - body, number, extra, extra_size, tag, tag_size))
 
 
 @helper
@@ -52,12 +52,14 @@ def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int, tag: int
 
 
 @helper
-def _chacha(f: int, update: int, line: int, work: int, header: int, body: int, icv: int, hi: int, tag: int) -> None:
-    """Run body through ChaCha20-Poly1305 in place; the tag goes to the address `tag`."""
+def _chacha(
+    f: int, update: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int, tag: int
+) -> None:  # fmt: skip
+    """Run `text` through ChaCha20-Poly1305 into `body`; the tag goes to the address `tag`."""
     key, context = load64(line + KEY), work + CONTEXT
     extra, extra_size = aad(line, work + AAD, header, hi)
     call(load64(f + CHACHA_INIT), (key, context, nonce(line, work + NONCE, header, hi), extra, extra_size))
-    call(update, (key, context, body, body, icv - body))
+    call(update, (key, context, body, text, icv - body))
     call(load64(f + CHACHA_FINAL), (context, tag, load64(line + ICV)))
 
 
@@ -67,30 +69,31 @@ def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
     kind, tag = load64(line + KIND), work + TAG
     if kind == GCM:
         routine = load64(f + OPEN_GCM + 8 * load64(line + ROUTINE))
-        _gcm(routine, line, work, header, body, icv, hi, tag)
+        _gcm(routine, line, work, header, body, body, icv, hi, tag)
         if differ(tag, icv, load64(line + ICV)) == 0:
             return DONE
-        _gcm(routine, line, work, header, body, icv, hi, tag)
+        _gcm(routine, line, work, header, body, body, icv, hi, tag)
         return INTEGRITY
     if kind == CHACHA:
-        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi, tag)
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, body, icv, hi, tag)
         if differ(tag, icv, load64(line + ICV)) == 0:
             return DONE
-        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, icv, hi, tag)
+        _chacha(f, load64(f + OPEN_CHACHA), line, work, header, body, body, icv, hi, tag)
         return INTEGRITY
     _gmac(f, line, work, header, icv, hi, tag)
     return DONE if differ(tag, icv, load64(line + ICV)) == 0 else INTEGRITY
 
 
 @helper
-def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
-    """The library writes the tag where the ICV lies."""
+def _seal_row(f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int) -> int:
+    """The library writes the tag where the ICV lies. GMAC encrypts nothing, so its text is copied."""
     kind = load64(line + KIND)
     if kind == GCM:
-        _gcm(load64(f + SEAL_GCM + 8 * load64(line + ROUTINE)), line, work, header, body, icv, hi, icv)
+        _gcm(load64(f + SEAL_GCM + 8 * load64(line + ROUTINE)), line, work, header, text, body, icv, hi, icv)
     elif kind == CHACHA:
-        _chacha(f, load64(f + SEAL_CHACHA), line, work, header, body, icv, hi, icv)
+        _chacha(f, load64(f + SEAL_CHACHA), line, work, header, text, body, icv, hi, icv)
     else:
+        move(body, text, icv - body)
         _gmac(f, line, work, header, icv, hi, icv)
     return DONE
 
@@ -106,16 +109,21 @@ def _prefetch_key(f: int, key: int, size: int) -> None:
 
 
 @inlined
-def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+def _run_row(
+    opening: bool, f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int
+) -> int:  # fmt: skip
     if opening:
         return _open_row(f, line, work, header, body, icv, hi)
-    return _seal_row(f, line, work, header, body, icv, hi)
+    return _seal_row(f, line, work, header, text, body, icv, hi)
 
 
 @kernel
 def run_ipsec_mb(
     opening: bool, functions: Array, lines: Array, scratch: Array,
-    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array, clear: Array, clear_at: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); answers as over_rows."""
-    return over_rows(_run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)
+    return over_rows(
+        _run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result, clear,
+        clear_at,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from espsim.aead.native.row import aad, nonce
 from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, IV, KEY, KIND, MAC, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
-from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, store32_be, store64
+from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, move, store32_be, store64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.memory import LINE
 from espsim.jit.prefetch import prefetch_at
@@ -112,16 +112,17 @@ def _open_gmac(f: int, line: int, work: int, header: int, body: int, icv: int, h
 
 
 @helper
-def _seal_aead(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+def _seal_aead(f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int) -> int:
     """GCM and ChaCha20-Poly1305 encrypt the body; GMAC takes IV and body as more AAD."""
     context, length, params = load64(line + KEY), work + LENGTH, work + TAG_PARAM
     good = call(load64(f + SEAL_INIT), (context, 0, 0, 0, nonce(line, work + NONCE, header, hi)))
     extra, extra_size = aad(line, work + AAD, header, hi)
     good &= call(load64(f + SEAL_UPDATE), (context, 0, length, extra, extra_size))
     if load64(line + KIND) == GMAC:
+        move(body, text, icv - body)
         good &= call(load64(f + SEAL_UPDATE), (context, 0, length, header + 8, icv - header - 8))
     else:
-        good &= call(load64(f + SEAL_UPDATE), (context, body, length, body, icv - body))
+        good &= call(load64(f + SEAL_UPDATE), (context, body, length, text, icv - body))
     good &= call(load64(f + SEAL_FINAL), (context, work + SPARE, length))
     store64(params + PARAM_DATA, icv)
     store64(params + PARAM_SIZE, load64(line + ICV))
@@ -174,15 +175,17 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
 
 
 @helper
-def _seal_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+def _seal_authenc(f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int) -> int:
     context, length, size = load64(line + KEY), work + LENGTH, icv - body
     if context != 0 and size != 0:
         if size % 16 != 0 and load64(line + IV) == CBC_IV:
             return TRUNCATED
         if call(load64(f + SEAL_INIT), (context, 0, 0, 0, _start(line, work, header, hi))) != 1:
             return BROKEN
-        if call(load64(f + SEAL_UPDATE), (context, body, length, body, size)) != 1:
+        if call(load64(f + SEAL_UPDATE), (context, body, length, text, size)) != 1:
             return BROKEN
+    else:
+        move(body, text, size)
     if load64(line + MAC) != 0:
         _mac(f, line, work, header, icv, hi)
         copy_bytes(icv, work + DIGEST, load64(line + ICV))
@@ -202,11 +205,11 @@ def _open_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi
 
 
 @helper
-def _seal_row(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+def _seal_row(f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int) -> int:
     kind = load64(line + KIND)
     if kind == AUTHENC:
-        return _seal_authenc(f, line, work, header, body, icv, hi)
-    return _seal_aead(f, line, work, header, body, icv, hi)
+        return _seal_authenc(f, line, work, header, text, body, icv, hi)
+    return _seal_aead(f, line, work, header, text, body, icv, hi)
 
 
 @inlined
@@ -217,16 +220,21 @@ def _prefetch_key(f: int, key: int, size: int) -> None:
 
 
 @inlined
-def _run_row(opening: bool, f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+def _run_row(
+    opening: bool, f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int
+) -> int:  # fmt: skip
     if opening:
         return _open_row(f, line, work, header, body, icv, hi)
-    return _seal_row(f, line, work, header, body, icv, hi)
+    return _seal_row(f, line, work, header, text, body, icv, hi)
 
 
 @kernel
 def run_libcrypto(
     opening: bool, functions: Array, lines: Array, scratch: Array,
-    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array, clear: Array, clear_at: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); answers as over_rows."""
-    return over_rows(_run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result)
+    return over_rows(
+        _run_row, _prefetch_key, opening, functions, lines, scratch, arena, esp, end, slot, seq64, result, clear,
+        clear_at,
+    )  # fmt: skip

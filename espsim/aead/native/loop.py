@@ -35,11 +35,12 @@ _32 = np.uint64(32)
 def over_rows(
     run_row: Callable[..., int], prefetch_key: Callable[..., None], opening: bool,
     functions: Array, lines: Array, scratch: Array,
-    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array,
+    arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array, clear: Array, clear_at: Array,
 ) -> int:  # fmt: skip
     """Open or seal the waiting rows (batch.py); how many are left to another engine, or -1 - row without keys."""
     f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
     slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
+    elsewhere, clear_base, clear_room = clear_at.shape[0] > 0, address(clear), clear.shape[0]
     for i in range(rows):
         if slots > _MANY:
             if i + _FAR < rows:
@@ -56,10 +57,14 @@ def over_rows(
             left += 1
             continue
         body, icv = _place(line, room, esp[i], end[i])
+        text = base + body
+        if elsewhere and clear_at[i] >= 0:
+            text = clear_base + clear_at[i]
+            body = body if clear_at[i] <= clear_room - (icv - body) else -1
         if body < 0:
             result[i] = TRUNCATED
         else:
-            result[i] = run_row(opening, f, line, work, base + esp[i], base + body, base + icv, _high(seq64[i]))
+            result[i] = run_row(opening, f, line, work, base + esp[i], text, base + body, base + icv, _high(seq64[i]))
     return left
 
 

@@ -54,7 +54,7 @@ from espsim.core.numbers import (
     SEALED,
 )
 from espsim.core.outbound_batch import OutboundBatch
-from espsim.jit.bytes import be16, fold, put16, put32, put64
+from espsim.jit.bytes import be16, copy, fold, put16, put32, put64
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
@@ -70,14 +70,6 @@ _TTL = 64
 _DF = 0x4000
 _CE, _ECT0 = 3, 2
 _NO_IDENT = -1
-
-
-@inlined
-def _copy(source: U8, start: Int, out: U8, at: Int, size: Int) -> None:
-    """Copy `size` bytes. Unsigned, because LLVM copies in large steps only where no index can be negative."""
-    here, there = np.uint64(start), np.uint64(at)
-    for n in range(np.uint64(size)):
-        out[there + n] = source[here + n]
 
 
 @kernel
@@ -156,7 +148,7 @@ def _transport(
     arena: U8, at: Int, v4: bool, out: U8, to: Int, length: int, proto: int, headers: Int, pointer: Int
 ) -> int:
     """Copy the packet's own headers with another length, next header and checksum; where they end."""
-    _copy(arena, at, out, to, headers)
+    copy(out, to, arena, at, headers)
     out[to + pointer] = proto
     if not v4:
         put16(out, to + 4, length - 40)
@@ -171,25 +163,39 @@ def _transport(
 
 
 @inlined
-def _inside(
-    arena: U8, at: Int, size: int, plain: int, least: int, next_header: Int, out: U8, to: Int
-) -> None:  # fmt: skip
-    """Payload, zeros (TFC padding) up to `least` bytes, padding 1, 2, 3 ..., pad length, next header."""
-    _copy(arena, at, out, to, size)
-    padded = max(size, least)
-    for n in range(size, padded):
-        out[to + n] = 0
+def _end(out: U8, end: int, plain: int, padded: int, next_header: Int) -> None:
+    """Padding 1, 2, 3 ..., pad length, next header: the last bytes of `plain` that end at `end`."""
     pad = plain - 2 - padded
     for n in range(pad):
-        out[to + padded + n] = n + 1
-    out[to + plain - 2], out[to + plain - 1] = pad, next_header
+        out[end - 2 - pad + n] = n + 1
+    out[end - 2], out[end - 1] = pad, next_header
+
+
+@inlined
+def _inside(
+    arena: U8, at: Int, size: int, plain: int, least: int, next_header: Int, room: int, out: U8, to: Int
+) -> int:  # fmt: skip
+    """Payload, zeros (TFC padding) up to `least` bytes, padding 1, 2, 3 ..., pad length, next header.
+
+    Where all that follows the payload fits into the `room` after it, it goes there and nothing is copied: the place in
+    `arena`. Else all goes to `to` in `out`: -1.
+    """
+    padded = max(size, least)
+    if padded == size and plain - size <= room and at + plain <= len(arena):
+        _end(arena, at + plain, plain, padded, next_header)
+        return at
+    copy(out, to, arena, at, size)
+    for n in range(size, padded):
+        out[to + n] = 0
+    _end(out, to + plain, plain, padded, next_header)
+    return -1
 
 
 @kernel
 def write(
     arena: U8, offset: I64, family: U8, sa_index: I32, headers: I32, pointer: I32, next_header: U8, payload: I32,
-    plain_length: I32, out_at: I64, out_length: I32, seq64: I64, verdict: U8, facts: I64, ivs: U8,
-    out: U8, esp_at: I64, end_at: I64,
+    plain_length: I32, out_at: I64, out_length: I32, seq64: I64, verdict: U8, facts: I64, ivs: U8, room: int,
+    out: U8, esp_at: I64, end_at: I64, clear_at: I64,
 ) -> None:  # fmt: skip
     """Write every row without a verdict into `out`, all but ciphertext and ICV.
 
@@ -197,7 +203,8 @@ def write(
     2. UDP with checksum 0 (RFC 3948 2.1), where the SA says so.
     3. SPI and the low half of the sequence number. ESP begins here (`esp_at`) and ends with the packet (`end_at`).
     4. The IV: random, or the number under the SA's mask, or none.
-    5. What `seal` will encrypt: payload, padding, trailer.
+    5. What `seal` will encrypt: payload, padding, trailer; the last two after the payload in `arena`, where there is
+       `room`, and `clear_at` says where.
 
     `seq64` is a signed view of that column; `ivs` has IV_ROOM random bytes for each row that needs them, in order.
     """
@@ -206,6 +213,7 @@ def write(
         if i + AHEAD < rows:
             prefetch(facts, max(sa_index[i + AHEAD], 0))
         esp_at[i] = end_at[i] = 0
+        clear_at[i] = -1
         if verdict[i] != SEALED:
             continue
         sa, at, to, length = sa_index[i], offset[i], out_at[i], np.int64(out_length[i])
@@ -226,15 +234,15 @@ def write(
         put32(row, 4, seq64[i])
         here += 8
         if form & RANDOM_IV:
-            _copy(ivs, drawn * IV_ROOM, out, here, iv_length(form))
+            copy(out, here, ivs, drawn * IV_ROOM, iv_length(form))
             drawn += 1
             here += iv_length(form)
         elif iv_length(form):
             put64(row, 8, facts[sa, MASK] ^ seq64[i])
             here += 8
-        _inside(
+        clear_at[i] = _inside(
             arena, at + stay, np.int64(payload[i]), np.int64(plain_length[i]), shortest_payload(facts, sa),
-            next_header[i], out, here,
+            next_header[i], room, out, here,
         )  # fmt: skip
 
 
@@ -248,8 +256,8 @@ def encap(batch: OutboundBatch, columns: OutboundColumns) -> None:
     write(
         batch.arena, batch.offset, batch.family, batch.sa_index, batch.headers, batch.pointer, batch.next_header,
         batch.payload, batch.plain_length, batch.out_at, batch.out_length, batch.seq64.view(np.int64), batch.verdict,
-        columns.facts, ivs, batch.out, batch.esp_at, batch.end_at,
+        columns.facts, ivs, batch.room, batch.out, batch.esp_at, batch.end_at, batch.clear_at,
     )  # fmt: skip
 
 
-STAGE = Stage("encap", encap, frozenset({"out", "out_at", "esp_at", "end_at"}), objects=False)
+STAGE = Stage("encap", encap, frozenset({"out", "out_at", "esp_at", "end_at", "clear_at"}), objects=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espsim.aead.batch import Clear
 from espsim.aead.engine import EngineError
 from espsim.batch.outbound.facts import DST_LOW, FORM, OUTER4, SRC_HIGH, UDP, halves
 from espsim.batch.stages import Stage
@@ -72,7 +73,10 @@ def seal(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """RFC 4303 3.3.2. EngineError: the engine's library failed; no packet can cause that."""
     batch.sealed[:] = batch.verdict == SEALED
     np.multiply(batch.sealed, np.uint8(WAITING), out=batch.sealed)
-    columns.sealer.seal(batch.out, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.sealed)
+    columns.sealer.seal(
+        batch.out, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.sealed,
+        Clear(batch.arena, batch.clear_at),
+    )  # fmt: skip
     if batch.sealed.tobytes() != bytes(len(batch)):  # DONE is 0; ten times as fast as numpy's any
         raise EngineError(f"the engine gave up on {np.count_nonzero(batch.sealed)} packets of a batch")
 

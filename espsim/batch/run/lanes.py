@@ -24,7 +24,7 @@ from espsim.batch.outbound import policy
 from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.arrays import F64, I32, U8, U32
 from espsim.core.inbound_batch import InboundBatch
-from espsim.core.outbound_batch import OutboundBatch
+from espsim.core.outbound_batch import ROOM, OutboundBatch
 from espsim.io.slots import FrameSlot
 from espsim.sad.association import Mode
 from espsim.sad.entry import SadEntry
@@ -232,7 +232,7 @@ class OutboundLane:
 
     def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutboundBatch:
         """A batch over a slot's memory. Sealed packets lie in memory of each worker."""
-        return OutboundBatch(slot.arena, slot.offset, slot.length, time, memory=memory)
+        return OutboundBatch(slot.arena, slot.offset, slot.length, time, memory=memory, room=ROOM)
 
     def share(self, memory: Memory) -> None:
         """As Lane, like the next ones."""

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from espsim.aead.batch import SlotKeys, lengths
+from espsim.aead.batch import Clear, SlotKeys, lengths
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name
@@ -74,6 +74,32 @@ def test_seals_and_opens_as_cryptography_does_at_any_size(engine, seed):
     for esp, end, slot in zip(ours.esp, ours.end, ours.slot, strict=True):
         plain = slice(esp, end - icv[slot])
         assert np.array_equal(ours.arena[plain], clear.arena[plain])
+
+
+def test_a_plaintext_elsewhere_gives_the_same_packet_and_stays_as_it_is(engine):
+    rows = random_rows(ALL, range(0, 2048, 7), 11)
+    twin, rng = copy(rows), np.random.default_rng(12)
+    iv, icv = lengths(ALL)
+    body, end = rows.esp + 8 + iv[rows.slot], rows.end - icv[rows.slot]
+    clear = Clear(rows.arena.copy(), np.where(rng.random(len(body)) < 0.8, body, -1))
+    for at, stop, place in zip(body, end, clear.at, strict=True):
+        if place >= 0:
+            rows.arena[at:stop] = 0xAA  # nothing of it may be in what is sealed
+    before = clear.arena.copy()
+    engine.sealer(ALL).seal(*rows.columns(), clear)
+    engine.sealer(ALL).seal(*twin.columns())
+    assert (rows.result == DONE).all()
+    assert np.array_equal(rows.arena, twin.arena)
+    assert np.array_equal(clear.arena, before)
+
+
+def test_a_plaintext_that_would_leave_its_arena_is_not_read(engine):
+    rows = random_rows(ALL, [64] * len(ALL), 13)
+    before = rows.arena.copy()
+    short = Clear(np.zeros(40, np.uint8), np.zeros(len(rows.esp), np.int64))
+    engine.sealer(ALL).seal(*rows.columns(), short)
+    assert (rows.result == TRUNCATED).all()
+    assert np.array_equal(rows.arena, before)
 
 
 def test_the_batch_twin_does_what_one_packet_transforms_do():
@@ -226,6 +252,14 @@ def test_columns_that_are_not_what_they_should_be(engine):
     ):
         with pytest.raises(ValueError, match=r"column|arena"):
             opener.open(*wrong)
+    for clear in (
+        Clear(arena.view(np.int8), esp),  # type: ignore[arg-type]
+        Clear(arena, esp.astype(np.int32)),
+        Clear(arena[::2], esp),
+        Clear(arena, esp[:2]),
+    ):
+        with pytest.raises(ValueError, match=r"plaintexts|columns"):
+            engine.sealer(slots_of(GCM)).seal(*rows.columns(), clear)
 
 
 def test_two_threads_with_openers_of_their_own(engine):
