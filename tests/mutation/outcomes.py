@@ -5,9 +5,9 @@ outcome         the whole way: a fork of a process with the libraries loaded and
 quick_outcomes  of many: pytest collects once, with the code unchanged. For each mutant a fork gives the functions of
                 the module their new code (`__code__`), and runs the tests that were collected
 
-The quick way takes a tenth of the time. It says only what is killed: a mutant that passes may be one that it cannot
-make (a constant, a class without functions, a test that starts another process), and goes the whole way. So do all
-where the unchanged code, put in as a mutant is, does not pass.
+The quick way takes a tenth of the time. What passes may be a mutant that it cannot make (a constant, a class without
+functions, a test that starts another process), and goes the whole way; so do all where the unchanged code, put in as a
+mutant is, does not pass. A mutant that is declared equivalent need not, where a function did get another code.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from tests.mutation.mutants import Mutant
 from tests.mutation.targets import Target
 
 CHECKOUT = Path(__file__).parents[2]
-PASSES, KILLED, HANGS = "passes", "killed", "hangs"
+PASSES, PUT_IN, KILLED, HANGS = "passes", "passes with another code", "killed", "hangs"
 _COLLECTION = "import or collection"
 _MEMORY = 8 << 30
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the tests said: "passes", "killed" by a test, "hangs"."""
+    """What the tests said: "passes", "killed" by a test, "hangs"; of the quick way, that another code passes."""
 
     what: str
     test: str = ""
@@ -89,8 +89,8 @@ def _forked(run: Callable[[int], None], limit: Limit) -> Outcome:
     seconds, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
     if not ready or (not said and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
         return Outcome(HANGS, "", seconds, cpu)
-    if said == PASSES:
-        return Outcome(PASSES, "", seconds, cpu)
+    if said in (PASSES, PUT_IN):
+        return Outcome(said, "", seconds, cpu)
     return Outcome(KILLED, said or "a crash", seconds, cpu)
 
 
@@ -164,7 +164,7 @@ def _pytest(copy: Path, tests: tuple[str, ...], plugin: _FirstFailure) -> int:
 def quick_outcomes(
     copy: Path, target: Target, source: str, mutants: Sequence[Mutant], limit: Limit
 ) -> Iterator[tuple[Mutant, Outcome]]:
-    """The mutants that are killed, or hang, as they are seen; the others have to go the whole way."""
+    """The mutants that are killed, hang, or pass with another code; the others have to go the whole way."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -203,10 +203,9 @@ class _Collected(_FirstFailure):
         def run(source: str, writer: int) -> None:
             plugin = _FirstFailure(writer)
             self.writer, self.says = writer, plugin.says  # type: ignore[method-assign]
-            if module is not None:
-                _put_in(module, source)
+            other = module is not None and _put_in(module, source)
             _pytest.main.pytest_runtestloop(session)
-            plugin.says(PASSES)
+            plugin.says(PUT_IN if other else PASSES)
 
         gc.freeze()
         if module is None or _forked(functools.partial(run, self._source), self._limit).what != PASSES:
@@ -218,20 +217,29 @@ class _Collected(_FirstFailure):
         return True
 
 
-def _put_in(module: types.ModuleType, source: str) -> None:
-    """Give the module's functions the code that they have in `source`."""
+def _put_in(module: types.ModuleType, source: str) -> bool:
+    """Give the module's functions the code that they have in `source`; whether any did another thing before."""
     assert module.__file__ is not None
     fresh: defaultdict[str, list[types.CodeType]] = defaultdict(list)
     _gather(compile(source, module.__file__, "exec", dont_inherit=True), fresh)
     held: defaultdict[str, list[types.FunctionType]] = defaultdict(list)
     for function in _functions(vars(module), module.__name__):
         held[function.__code__.co_qualname].append(function)
+    other = False
     for name, functions in held.items():
         functions.sort(key=lambda function: function.__code__.co_firstlineno)
         if len(functions) == len(fresh[name]):
             for function, code in zip(functions, fresh[name], strict=True):
                 if code.co_freevars == function.__code__.co_freevars:
+                    other = other or _does(code) != _does(function.__code__)
                     function.__code__ = code
+    return other
+
+
+def _does(code: types.CodeType) -> tuple[Any, ...]:
+    """What a code does, wherever it stands in its file."""
+    constants = tuple(_does(part) if isinstance(part, types.CodeType) else repr(part) for part in code.co_consts)
+    return code.co_code, constants, code.co_names, code.co_varnames
 
 
 def _gather(code: types.CodeType, found: defaultdict[str, list[types.CodeType]]) -> None:

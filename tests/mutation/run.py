@@ -44,7 +44,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, mutants_of
-from tests.mutation.outcomes import CHECKOUT, HANGS, LONG, PASSES, Outcome, outcome, quick_outcomes
+from tests.mutation.outcomes import CHECKOUT, HANGS, LONG, PASSES, PUT_IN, Outcome, outcome, quick_outcomes
 from tests.mutation.targets import TARGETS, Target
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -144,10 +144,16 @@ def examine(target: Target, copy: Path, killed: Killed, *, sample: int | None = 
     reasons = declared()
     try:
         left = [mutant for _, mutant in chosen if killed.get(mutant) is None]
-        for mutant, seen in quick_outcomes(copy, target, source, left, unchanged.limit):
-            killed.add(mutant, seen)
+        passed: dict[str, Outcome] = {}
+        for mutant, quick in quick_outcomes(copy, target, source, left, unchanged.limit):
+            if quick.what == PUT_IN:
+                passed[mutant.source] = Outcome(PASSES)
+            else:
+                killed.add(mutant, quick)
         for name, mutant in chosen:
             seen = killed.get(mutant)
+            if seen is None and mutant.name in reasons.get((target.file, name), {}):
+                seen = passed.get(mutant.source)
             if seen is None:
                 path.write_text(mutant.source, encoding="utf-8")
                 seen = outcome(copy, target.tests, unchanged.limit)
