@@ -154,6 +154,7 @@ def _of_file(path: str, chosen: Lesson) -> Iterator[str]:
 
     lines = read_whole(path, most=_MOST).splitlines()
     if len(lines) != chosen.questions:
-        raise InputError(f"has {len(lines)} lines, and lesson {chosen.number} has {chosen.questions} questions: give"
+        given = "1 line" if len(lines) == 1 else f"{len(lines):,} lines"
+        raise InputError(f"has {given}, and lesson {chosen.number} has {chosen.questions} questions: give"
                          " one answer a line; an empty line: none", where=path)  # fmt: skip
     return iter([checked(line, path, number) for number, line in enumerate(lines, 1)])

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from espsim.core.echo import printable_values
 from espsim.core.verdict import DeviceOutcome, Surfacing
-from espsim.report.terminal import console, table
+from espsim.report.terminal import console, counted, table
 
 MEANING = {
     "installed": "no other SA is in its way",
@@ -56,7 +56,7 @@ def answers(result: Mapping[str, Any]) -> Iterator[str]:
 def answer(model: Mapping[str, Any]) -> str:
     """`of 60 inbound SAs 12 work in hardware, 40 in software, 8 are lost, 0 meet a wrong SA, 0 are unknown`."""
     lost, wrong, unknown = model["lost"], model["wrong_sa"], model["unknown"]
-    inbound, hardware = _count(model["inbound"], "inbound SA"), model["hardware"]
+    inbound, hardware = counted(model["inbound"], "inbound SA"), model["hardware"]
     return (
         f"of {inbound} {hardware} {'works' if hardware == 1 else 'work'} in hardware, {model['software']} in software,"
         f" {lost} {_be(lost)} lost, {wrong} {'meets' if wrong == 1 else 'meet'} a wrong SA,"
@@ -68,15 +68,11 @@ def _be(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
 def heading(result: Mapping[str, Any]) -> Iterator[str]:
     """What the dump holds: how many SAs there are, which count, and what decided their direction."""
     others = [f"{n} {what}" for what, n in result["left_out"].items()]
     more = f", not offered: {', '.join(others)}" if others else ""
-    sas = _count(result["sas"], "ESP SA")
+    sas = counted(result["sas"], "ESP SA")
     dump = "standard input" if result["dump"] == "-" else result["dump"]
     yield f"{dump}: {sas}, {result['inbound']} inbound, {result['outbound']} outbound{more}"
     for own in result["local"]:
@@ -84,24 +80,24 @@ def heading(result: Mapping[str, Any]) -> Iterator[str]:
     if result["local_count"] > len(result["local"]):
         yield f"and {result['local_count'] - len(result['local'])} more of this host's own addresses"
     if result["inbound_undirected"]:
-        yield (
-            f"{_count(result['inbound_undirected'], 'SA')} {'states' if result['inbound_undirected'] == 1 else 'state'}"
-            " no direction, and neither --local nor a pair decides it: counted as inbound"
-        )
+        mute = result["inbound_undirected"]
+        states = f"{counted(mute, 'SA')} {'states' if mute == 1 else 'state'} no direction"
+        yield f"{states}, and neither --local nor pairs decide it: counted as inbound"
     span = result["spi_range"]
     if span is None:
         yield "no SA is inbound: there is nothing to offer"
     else:
         yield (
             f"SPIs 0x{span['low']:x}-0x{span['high']:x} ({span['size']}),"
-            f" {_count(result['destinations'], 'destination')},"
-            f" {_count(result['shared_spis'], 'SPI')} in more than one inbound SA"
+            f" {counted(result['destinations'], 'destination')},"
+            f" {counted(result['shared_spis'], 'SPI')} in more than one inbound SA"
         )
 
 
 def _print_model(out: Console, model: Mapping[str, Any]) -> None:
     about = model["table"]
-    facts = f"{about['used']} entries written, table {about['kind']}, capacity {about['capacity']}"
+    entries = "1 entry" if about["used"] == 1 else f"{about['used']:,} entries"
+    facts = f"{entries} written, table {about['kind']}, capacity {about['capacity']}"
     out.print(
         f"\n[bold]{escape(model['model'])}[/bold]: {facts}",
         markup=True,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from espsim.report.terminal import console, table
+from espsim.report.terminal import console, counted, table
 
 
 def print_live(result: Mapping[str, Any]) -> None:
@@ -22,7 +22,8 @@ def print_live(result: Mapping[str, Any]) -> None:
     if left_out:
         reasons = [(c["line"], c["command"], c["why"]) for c in left_out]
         out.print(table(("line", "command", "not comparable"), reasons))
-    out.print(f"{counts['same']} lines agree, {counts['differs']} differ, {counts['not comparable']} not comparable")
+    same = f"{counted(counts['same'], 'line')} {'agrees' if counts['same'] == 1 else 'agree'}"
+    out.print(f"{same}, {counts['differs']} differ, {counts['not comparable']} not comparable")
 
 
 def _apart(live: str, model: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from espsim.core.echo import printable_values
-from espsim.report.terminal import Terminal, console, table, wire_line
+from espsim.report.terminal import Terminal, console, counted, table, wire_line
 
 Cell = Mapping[str, Any]
 _GOOD, _BAD = "green", "red"
@@ -93,7 +93,7 @@ def verdict(cells: Sequence[Cell]) -> tuple[str, bool | None]:
     """How many cells ran, and whether their answers are as expected; None: no answer is fixed for any of them."""
     compared = [cell for cell in cells if cell["as_expected"] is not None]
     bad = sum(not cell["ok"] for cell in cells)
-    ran = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'} run"
+    ran = f"{counted(len(cells), 'cell')} run"
     if any("wire" in cell for cell in cells):
         return f"{ran} over a wire with faults: {NOT_JUDGED}", None
     if not compared:

@@ -101,20 +101,25 @@ def table(
     return Grid(headers, rows, title=title, notes=notes, fewer=fewer)
 
 
+def counted(count: int, what: str) -> str:
+    """`1 frame`, `1,000 frames`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def print_inbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim decap`."""
     out, result = console(), printable_values(result)
-    sent = f", {result['sent']} sent by this host" if result["sent"] else ""
+    sent = f", {result['sent']:,} sent by this host" if result["sent"] else ""
     out.print(
-        f"{result['packets']} ESP packets, {result['delivered']} delivered{sent};"
-        f" {result['ignored']} frames ignored (not ESP{_kinds(result['ignored_by'])})"
+        f"{counted(result['packets'], 'ESP packet')}, {result['delivered']:,} delivered{sent};"
+        f" {counted(result['ignored'], 'frame')} ignored (not ESP{_kinds(result['ignored_by'])})"
     )
     if "wire" in result:
         out.print(wire_line(result["wire"]))
     if result["fragments"]["seen"]:
-        out.print(
-            "{seen} outer fragments: {datagrams} datagrams, {incomplete} incomplete".format(**result["fragments"])
-        )
+        seen, datagrams, incomplete = (result["fragments"][name] for name in ("seen", "datagrams", "incomplete"))
+        what = f"{counted(seen, 'outer fragment')}: {counted(datagrams, 'datagram')}"
+        out.print(f"{what}, {incomplete:,} incomplete")
     if "nested" in result:
         depths = ", ".join(f"{packets} with {depth} layers" for depth, packets in result["nested"].items())
         out.print(f"ESP in ESP: {depths}")
@@ -167,8 +172,8 @@ def print_outbound(result: Mapping[str, Any]) -> None:
     """The summary of `espsim encap`."""
     out, result = console(), printable_values(result)
     out.print(
-        f"{result['packets']} packets, {result['sealed']} sealed, {result['no_sa']} without an SA;"
-        f" {result['ignored']} frames ignored (not IP)"
+        f"{counted(result['packets'], 'packet')}, {result['sealed']:,} sealed, {result['no_sa']:,} without an SA;"
+        f" {counted(result['ignored'], 'frame')} ignored (not IP)"
     )
     if result["verdicts"]:
         out.print(table(("verdict", "packets", "why"), _with_sentences(result["verdicts"], OutboundVerdict)))
@@ -182,7 +187,8 @@ def print_outbound(result: Mapping[str, Any]) -> None:
 
 def _print_mtu(out: Console, mtu: Mapping[str, Any]) -> None:
     """What the path's MTU did, and what would have fitted."""
-    out.print("MTU {mtu}: {cut_inside} datagrams cut inside, {fragmented} ESP packets in fragments".format(**mtu))
+    cut, fragmented = counted(mtu["cut_inside"], "datagram"), counted(mtu["fragmented"], "ESP packet")
+    out.print(f"MTU {mtu['mtu']}: {cut} cut inside, {fragmented} in fragments")
     for one in mtu["fits"][:_MOST_SHOWN]:
         most = f"the largest inner packet that fits is {one['inner']} bytes" if one["inner"] else "no packet fits"
         out.print(f"{one['sa']}: {one['refused']} refused; {most}")
@@ -194,9 +200,9 @@ def _print_iptfs(out: Console, carried: Mapping[str, Any] | None) -> None:
         return
     waiting = carried["waiting_ms"]
     out.print(
-        f"IP-TFS: {carried['packets']} ESP packets, {carried['inner']} inner packets, {carried['fragments']} parts of"
-        f" cut ones; {carried['overhead']} bytes of overhead; inner packets waited {waiting['mean']:.3f} ms on average,"
-        f" {waiting['max']:.3f} ms at most"
+        f"IP-TFS: {counted(carried['packets'], 'ESP packet')}, {counted(carried['inner'], 'inner packet')},"
+        f" {counted(carried['fragments'], 'part')} of cut ones; {counted(carried['overhead'], 'byte')} of overhead;"
+        f" inner packets waited {waiting['mean']:.3f} ms on average, {waiting['max']:.3f} ms at most"
     )
     wrong = ("reordered", "lost", "late", "incomplete", "refused", "dropped")
     said = ", ".join(f"{carried[name]} {name}" for name in wrong if carried.get(name))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espsim.report.plots import image_of, new_figure
-from espsim.report.terminal import Terminal, console, table
+from espsim.report.terminal import Terminal, console, counted, table
 
 _MOST_DRAWN = 8
 Rows = tuple[Sequence[str], list[tuple[Any, ...]]]
@@ -42,8 +42,8 @@ def verdict(result: Mapping[str, Any]) -> str:
     streams = result["streams"]
     if not streams:
         return "no ESP in it"
-    spis = "1 SPI" if len(streams) == 1 else f"{len(streams):,} SPIs"
-    return f"{result['packets']:,} ESP packets of {spis}: a window of {result['smallest']} loses none of them"
+    what = f"{counted(result['packets'], 'ESP packet')} of {counted(len(streams), 'SPI')}"
+    return f"{what}: a window of {result['smallest']} loses none of them"
 
 
 def unfollowed(result: Mapping[str, Any]) -> str:

@@ -101,7 +101,7 @@ def test_a_cut_capture_ends_what_is_not_complete(folder, way):
 
 def test_the_summary(folder):
     said = run("decap", folder / "in", "--sad", folder / "sad").stdout
-    assert "4 outer fragments: 1 datagrams, 1 incomplete" in said
+    assert "4 outer fragments: 1 datagram, 1 incomplete" in said
 
 
 def test_window_sees_the_datagrams(folder):

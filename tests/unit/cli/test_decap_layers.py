@@ -37,4 +37,4 @@ def test_opened_or_named(tmp_path, way, capture, delivered, ignored):
 
 def test_the_summary_names_what_was_ignored(tmp_path):
     result = run("decap", CASES / "l14-gre.pcap", "--sad", CASES / "link.sad", "-o", tmp_path / "out.pcap")
-    assert "1 frames ignored (not ESP: gre 1)" in result.stdout
+    assert "1 frame ignored (not ESP: gre 1)" in result.stdout

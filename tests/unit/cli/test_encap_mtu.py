@@ -72,7 +72,7 @@ def test_an_mtu_of_68(files):
 def test_the_terminal_says_what_fits(files):
     words = ("encap", files / "in.pcap", "-o", files / "out.pcap", "--sad", files / "sad", "--mtu", 1400)
     out = espsim_text(*words)[1]
-    assert "MTU 1400: 1 datagrams cut inside, 1 ESP packets in fragments" in out
+    assert "MTU 1400: 1 datagram cut inside, 1 ESP packet in fragments" in out
     assert "0x00001001@192.0.2.2: 1 refused; the largest inner packet that fits is 1346 bytes" in out
 
 

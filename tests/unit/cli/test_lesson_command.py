@@ -71,7 +71,7 @@ def test_an_answer_that_would_write_on_the_terminal():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"yes\n", "has 1 lines, and lesson 2 has 4 questions"),
+        (b"yes\n", "has 1 line, and lesson 2 has 4 questions"),
         (RIGHT + b"\n", "has 5 lines"),
         (b"a" * 10**6, "is longer than 65,536 bytes"),
         (b"yes\n" + b"a" * 300 + b"\n\n\n", ":2: an answer of more than 200 bytes"),
