@@ -70,6 +70,12 @@ def facts_of(cell: Cell) -> Iterator[str]:
         yield f"first refused: {first['time']:.3f} s, node {first['node']}, {first['request']}{note}"
 
 
+def span_of(each: Mapping[str, Any]) -> str:
+    """`0.125 to 0.250`: an interval in seconds."""
+    start, end = (round(each[name], 3) + 0.0 for name in ("from", "to"))  # 0, not -0
+    return f"{start:.3f} to {end:.3f}"
+
+
 def _print_timeline(out: Terminal, bins: Sequence[Mapping[str, Any]]) -> None:
     """Print a row for each interval in which packets were lost or the number of SAs in the device changed."""
     most = max((sum(each["drops"].values()) for each in bins), default=0)
@@ -79,9 +85,7 @@ def _print_timeline(out: Terminal, bins: Sequence[Mapping[str, Any]]) -> None:
         if lost or each["device"] != before:
             drops = ", ".join(f"{name} {count:,}" for name, count in each["drops"].items())
             bar = "#" * -(-lost * _BAR // most) if most else ""
-            rows.append(
-                (f"{each['from']:.3f} to {each['to']:.3f}", f"{each['device']:,}", f"{bar} {drops}".strip() or "-")
-            )
+            rows.append((span_of(each), f"{each['device']:,}", f"{bar} {drops}".strip() or "-"))
         before = each["device"]
     out.print(table(("seconds", "SAs in the device", "lost"), rows))
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, ClassVar
 
-from espsim.core.echo import printable
 from espsim.report.html.charts import Drawing
-from espsim.report.look import asset
+from espsim.report.look import page
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +93,4 @@ class Report:
 
 def render(report: Report) -> str:
     """The page."""
-    style = asset("page.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return str(_template().render(report=report, style=style, policy=policy))
-
-
-@cache
-def _template() -> Any:
-    """The template. Every text is made printable, then escaped. Only the style sheet goes in unescaped."""
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - only a report needs it
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_shown
-    )
-    return environment.from_string(asset("report.html.j2"))
-
-
-def _shown(value: Any) -> Any:
-    return printable(value) if type(value) is str else value
+    return page("report.html.j2", report=report)

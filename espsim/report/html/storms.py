@@ -58,7 +58,7 @@ def _timeline(cell: Cell) -> Iterator[Part]:
         title, says, drops, ("SAs in the device", [each["device"] for each in bins]), ("seconds", "packets lost")
     )
     rows = [
-        (f"{each['from']:.3f} to {each['to']:.3f}", f"{each['sent']:,}",
+        (words.span_of(each), f"{each['sent']:,}",
          *(f"{each['drops'].get(name, 0):,}" for name in causes), f"{each['device']:,}")
         for each in bins
     ]  # fmt: skip
