@@ -3,9 +3,9 @@
     load(arena, at)            `width` bytes as a number, in network or in little-endian order
     store(arena, at, value)    the low bytes of a number
 
-numba compiles `arena[at]` with a look at the sign of `at`, which keeps LLVM from making one load of four neighbours.
-None of these looks at a sign or at a length: `at` and all bytes after it that are meant lie in the array, which is
-contiguous. With NUMBA_DISABLE_JIT=1 the plain functions in jit/bytes.py run, which say what each of these does.
+numba's `arena[at]` tests the sign of `at`, and that keeps LLVM from merging four neighbouring loads into one. These
+functions test nothing: the caller makes sure that `at` is not negative, that all bytes lie in the array, and that the
+array is contiguous. With NUMBA_DISABLE_JIT=1 the plain functions in jit/bytes.py run; they say what each one does.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _intrinsic = cast(Any, intrinsic)
 ir: Any = codegen.ir  # llvmlite's, by way of numba, so that there is one version of it
 
 SIGNED, UNSIGNED = types.int64, types.uint64
-"""What a loaded word is."""
+"""Types of a loaded word."""
 
 _HOST_IS_BIG = sys.byteorder == "big"
 
 
 def _is_contiguous(*arrays: Any) -> bool:
-    """Whether these are arrays of bytes that a word may be taken of."""
+    """Whether these are contiguous arrays of bytes."""
     return all(array.dtype == types.uint8 and array.ndim == 1 and array.layout == "C" for array in arrays)
 
 

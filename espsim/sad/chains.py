@@ -1,7 +1,8 @@
-"""Tables of states by a key. Nearly every key has one state, and that one is kept without a list around it.
+"""Tables of states by a key. Nearly every key has one state, which is kept without a list around it.
 
-Of a hundred thousand SAs the lists and dictionaries would be 30 MB. What this does not do: say which state of a key is
-the right one (index.py), and keep the kernel's buckets (buckets.py).
+For a hundred thousand SAs the lists and dictionaries would take 30 MB.
+
+What this does not do: say which state of a key is the right one (index.py), or keep the kernel's buckets (buckets.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Chains(Generic[_K]):
         self._table: dict[_K, SadEntry | list[SadEntry]] = {}
 
     def of(self, key: _K) -> Collection[SadEntry]:
-        """The states of a key. Not to be kept: it may be the table's own list."""
+        """The states of a key. Don't keep the result: it may be the table's own list."""
         found = self._table.get(key, ())
         return (found,) if isinstance(found, SadEntry) else found
 
@@ -54,7 +55,7 @@ class Chains(Generic[_K]):
 
 
 class BySpi:
-    """The states of each SPI, in the order in which they got it. Taking one out of many costs what it costs of few."""
+    """The states of each SPI, in the order in which they got it. Taking one out costs the same of many as of few."""
 
     __slots__ = ("_table",)
 
@@ -90,11 +91,11 @@ class BySpi:
             (self._table[spi],) = found.values()
 
     def shared(self) -> dict[int, Mapping[int, SadEntry]]:
-        """By SPI, the states of SPIs that more than one has, by their `sa_index`."""
+        """By SPI, the states by `sa_index`, of each SPI that several states have."""
         return {spi: found for spi, found in self._table.items() if isinstance(found, dict)}
 
     def reorder(self, spi: int, indices: Collection[int]) -> None:
-        """Put the states of an SPI that several have into this order of their `sa_index`."""
+        """Put the states of a shared SPI into this order of their `sa_index`."""
         found = self._table[spi]
         assert isinstance(found, dict)  # noqa: S101 - several have it
         self._table[spi] = {index: found[index] for index in indices}

@@ -34,9 +34,9 @@ class StateIndex:
 
     `port_key`: the UDP destination port belongs to the triple (`encap-port-key`). `hashed`: keep the kernel's buckets.
 
-    Of a namespace, so that no step of its clock looks at all states: `timed` has those with limits whose timers are to
-    be started still, because they are new or renewed, or no packet has used them yet; whoever starts them takes them
-    out. `mapped` has those that send NAT keepalives. Both are in the order in which the states came.
+    Two more tables keep a namespace's clock from looking at all states. `timed` has states with limits whose timers
+    have not started: they are new or renewed, or no packet has used them. The clock starts a timer and takes the state
+    out. `mapped` has the states that send NAT keepalives. Both are in the order in which the states came.
     """
 
     def __init__(self, *, port_key: bool = False, hashed: bool = False) -> None:

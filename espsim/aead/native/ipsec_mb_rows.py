@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from espsim.aead.native.loop import over_rows
 from espsim.aead.native.row import aad, nonce
-from espsim.aead.native.slots import CHACHA, GCM, ICV, KEY, KIND, ROUTINE
+from espsim.aead.native.slots import CHACHA, GCM, HEADER, ICV, KEY, KIND, NONCE_SIZE, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import DONE, INTEGRITY
 from espsim.jit.addresses import call, differ, load64, move
@@ -45,9 +45,9 @@ def _gmac(f: int, line: int, work: int, header: int, icv: int, hi: int, tag: int
     """RFC 4543: the tag over SPI, [seq_hi,] seq, IV, payload goes to the address `tag`."""
     key, context, size = load64(line + KEY), work + CONTEXT, load64(line + ROUTINE)
     extra, extra_size = aad(line, work + AAD, header, hi)
-    call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header, hi), 12))
+    call(load64(f + GMAC_INIT + 8 * size), (key, context, nonce(line, work + NONCE, header, hi), NONCE_SIZE))
     call(load64(f + GMAC_UPDATE + 8 * size), (key, context, extra, extra_size))
-    call(load64(f + GMAC_UPDATE + 8 * size), (key, context, header + 8, icv - header - 8))
+    call(load64(f + GMAC_UPDATE + 8 * size), (key, context, header + HEADER, icv - header - HEADER))
     call(load64(f + GMAC_FINAL + 8 * size), (key, context, tag, load64(line + ICV)))
 
 

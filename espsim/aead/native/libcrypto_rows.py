@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from espsim.aead.native.loop import over_rows
 from espsim.aead.native.row import aad, nonce
-from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, ICV, IV, KEY, KIND, MAC, ROUTINE
+from espsim.aead.native.slots import AUTHENC, CHACHA, ESN, GCM, GMAC, HEADER, ICV, IV, KEY, KIND, MAC, ROUTINE
 from espsim.core.arrays import Array
 from espsim.core.numbers import BROKEN, DONE, INTEGRITY, TRUNCATED
 from espsim.jit.addresses import call, copy_bytes, copy_words, differ, load64, move, store32_be, store64
@@ -51,18 +51,24 @@ PARAM, PARAM_DATA, PARAM_SIZE = 40, 16, 24
 HASH_STATE = 224
 _CONTEXT = 192
 """Bytes of an EVP_CIPHER_CTX, whole cache lines."""
-CBC_IV = 16
+BLOCK = CBC_IV = 16
 """Bytes of a CBC suite's IV. CTR's IV has 8: the length tells the two apart, because only CBC needs whole blocks."""
 
 
 @helper
 def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """AES-GCM.
+
+    1. Set IV and ICV by one call: the IV in the packet, or the implicit one after the salt in the nonce.
+    2. AAD, then decrypt in place.
+    3. Compare the ICV. Where it is wrong, run the key stream again: that puts the ciphertext back.
+    """
     context, length = load64(line + KEY), work + LENGTH
     params = work + GCM_PARAMS
     store64(params + PARAM_DATA, icv)
     store64(params + PARAM_SIZE, load64(line + ICV))
     implicit = load64(line + IV) == 0
-    store64(params + PARAM + PARAM_DATA, nonce(line, work + NONCE, header, hi) + 4 if implicit else header + 8)
+    store64(params + PARAM + PARAM_DATA, nonce(line, work + NONCE, header, hi) + 4 if implicit else header + HEADER)
     if call(load64(f + SET_PARAMS), (context, params)) != 1:
         return BROKEN
     extra, extra_size = aad(line, work + AAD, header, hi)
@@ -70,7 +76,6 @@ def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi
     call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
     if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1:
         return DONE
-    # Counter mode is its own inverse: the same again puts the ciphertext back.
     call(load64(f + SET_PARAMS), (context, params))
     call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
     return INTEGRITY
@@ -78,6 +83,7 @@ def _open_gcm(f: int, line: int, work: int, header: int, body: int, icv: int, hi
 
 @helper
 def _open_chacha(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """ChaCha20-Poly1305: nonce, ICV, AAD, decrypt, compare; where the ICV is wrong, the ciphertext is put back."""
     context, length = load64(line + KEY), work + LENGTH
     number, params = nonce(line, work + NONCE, header, hi), work + TAG_PARAM
     store64(params + PARAM_DATA, icv)
@@ -92,22 +98,23 @@ def _open_chacha(f: int, line: int, work: int, header: int, body: int, icv: int,
     call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
     if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1:
         return DONE
-    call(load64(f + OPEN_INIT), (context, 0, 0, 0, number))  # as in _open_gcm: a stream cipher is its own inverse
+    call(load64(f + OPEN_INIT), (context, 0, 0, 0, number))
     call(load64(f + OPEN_UPDATE), (context, body, length, body, icv - body))
     return INTEGRITY
 
 
 @helper
 def _open_gmac(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """AES-GMAC (RFC 4543): nothing is decrypted; AAD, then IV and payload as more AAD, and the ICV is compared."""
     context, length, params = load64(line + KEY), work + LENGTH, work + GCM_PARAMS
     store64(params + PARAM_DATA, icv)
     store64(params + PARAM_SIZE, load64(line + ICV))
-    store64(params + PARAM + PARAM_DATA, header + 8)
+    store64(params + PARAM + PARAM_DATA, header + HEADER)
     if call(load64(f + SET_PARAMS), (context, params)) != 1:
         return BROKEN
     extra, extra_size = aad(line, work + AAD, header, hi)
     call(load64(f + OPEN_UPDATE), (context, 0, length, extra, extra_size))
-    call(load64(f + OPEN_UPDATE), (context, 0, length, header + 8, icv - header - 8))
+    call(load64(f + OPEN_UPDATE), (context, 0, length, header + HEADER, icv - header - HEADER))
     return DONE if call(load64(f + OPEN_FINAL), (context, work + SPARE, length)) == 1 else INTEGRITY
 
 
@@ -120,7 +127,7 @@ def _seal_aead(f: int, line: int, work: int, header: int, text: int, body: int, 
     good &= call(load64(f + SEAL_UPDATE), (context, 0, length, extra, extra_size))
     if load64(line + KIND) == GMAC:
         move(body, text, icv - body)
-        good &= call(load64(f + SEAL_UPDATE), (context, 0, length, header + 8, icv - header - 8))
+        good &= call(load64(f + SEAL_UPDATE), (context, 0, length, header + HEADER, icv - header - HEADER))
     else:
         good &= call(load64(f + SEAL_UPDATE), (context, body, length, text, icv - body))
     good &= call(load64(f + SEAL_FINAL), (context, work + SPARE, length))
@@ -152,7 +159,7 @@ def _mac(f: int, line: int, work: int, header: int, icv: int, hi: int) -> None:
 def _start(line: int, work: int, header: int, hi: int) -> int:
     """Address of a cipher's start: CBC's IV in the packet, CTR's first counter block (RFC 3686 4) in scratch memory."""
     if load64(line + IV) == CBC_IV:
-        return header + 8
+        return header + HEADER
     block = nonce(line, work + NONCE, header, hi)
     store32_be(block + 12, 1)
     return block
@@ -160,6 +167,13 @@ def _start(line: int, work: int, header: int, hi: int) -> int:
 
 @helper
 def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int, hi: int) -> int:
+    """A cipher and a MAC (RFC 4303 3.4.4).
+
+    1. The ICV, before anything is decrypted.
+    2. The NULL cipher, or an empty body: nothing to decrypt.
+    3. CBC decrypts whole blocks only.
+    4. Decrypt in place.
+    """
     context, length, size = load64(line + KEY), work + LENGTH, icv - body
     if load64(line + MAC) != 0:
         _mac(f, line, work, header, icv, hi)
@@ -167,7 +181,7 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
             return INTEGRITY
     if context == 0 or size == 0:
         return DONE
-    if size % 16 != 0 and load64(line + IV) == CBC_IV:
+    if size % BLOCK != 0 and load64(line + IV) == CBC_IV:
         return TRUNCATED
     if call(load64(f + OPEN_INIT), (context, 0, 0, 0, _start(line, work, header, hi))) != 1:
         return BROKEN
@@ -176,9 +190,10 @@ def _open_authenc(f: int, line: int, work: int, header: int, body: int, icv: int
 
 @helper
 def _seal_authenc(f: int, line: int, work: int, header: int, text: int, body: int, icv: int, hi: int) -> int:
+    """A cipher and a MAC (RFC 4303 3.3.2): encrypt in place, then the ICV over header, IV and ciphertext."""
     context, length, size = load64(line + KEY), work + LENGTH, icv - body
     if context != 0 and size != 0:
-        if size % 16 != 0 and load64(line + IV) == CBC_IV:
+        if size % BLOCK != 0 and load64(line + IV) == CBC_IV:
             return TRUNCATED
         if call(load64(f + SEAL_INIT), (context, 0, 0, 0, _start(line, work, header, hi))) != 1:
             return BROKEN

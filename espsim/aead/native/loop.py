@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from espsim.aead.native.slots import ELSEWHERE, ICV, IV, KEY, KIND, NOTHING
+from espsim.aead.native.slots import ELSEWHERE, HEADER, ICV, IV, KEY, KIND, NOTHING
 from espsim.core.arrays import Array
 from espsim.core.numbers import TRUNCATED, WAITING
 from espsim.jit.addresses import address, load64
@@ -37,7 +37,16 @@ def over_rows(
     functions: Array, lines: Array, scratch: Array,
     arena: Array, esp: Array, end: Array, slot: Array, seq64: Array, result: Array, clear: Array, clear_at: Array,
 ) -> int:  # fmt: skip
-    """Open or seal the waiting rows (batch.py); how many are left to another engine, or -1 - row without keys."""
+    """Open or seal the waiting rows (batch.py).
+
+    1. With many slots, prefetch what a later row needs: its slot's line and packet, then its key schedule.
+    2. Find the row's slot. A slot without keys ends the loop; a slot of another engine leaves the row to that one.
+    3. Find ciphertext and ICV, and where a row is sealed from other memory (`clear_at`), its plaintext. A row without
+       room for them is TRUNCATED.
+    4. Open or seal the row.
+
+    Returns how many rows are left to another engine, or -1 - row where a row's slot holds no keys.
+    """
     f, table, work, base = address(functions), address(lines), address(scratch), address(arena)
     slots, room, rows, left = lines.shape[0], arena.shape[0], esp.shape[0], 0
     elsewhere, clear_base, clear_room = clear_at.shape[0] > 0, address(clear), clear.shape[0]
@@ -92,7 +101,7 @@ def _find(table: int, slots: int, number: int) -> int:
 @helper
 def _place(line: int, room: int, start: int, stop: int) -> tuple[int, int]:
     """Where a row's ciphertext and ICV begin in an arena of `room` bytes; -1, -1 where there is no room for them."""
-    body, icv = start + 8 + load64(line + IV), stop - load64(line + ICV)
+    body, icv = start + HEADER + load64(line + IV), stop - load64(line + ICV)
     if start < 0 or start > room or stop < 0 or stop > room or icv < body:
         return -1, -1
     return body, icv

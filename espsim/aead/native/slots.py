@@ -16,6 +16,11 @@ from espsim.jit.memory import LINE, zeros
 # A slot's line, offsets in bytes; one int64 each.
 KIND, IV, ICV, ESN, SALT, KEY, MAC, ROUTINE = 0, 8, 16, 24, 32, 40, 48, 56
 
+HEADER = 8
+"""Bytes of an ESP header."""
+NONCE_SIZE = 12
+"""Bytes of a nonce: salt 4, IV 8."""
+
 # Values of KIND.
 NOTHING, ELSEWHERE, GCM, CHACHA, GMAC, AUTHENC, CCM = range(7)
 
