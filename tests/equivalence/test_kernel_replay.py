@@ -213,14 +213,3 @@ def test_check_writes_no_window_and_leaves_rows_with_a_verdict():
 def test_memory_of_a_window(size, most):
     _, words = windows.shape_of(size, esn=True)
     assert 8 * words <= most
-
-
-def test_the_bits_that_are_prefetched_are_those_of_the_row(monkeypatch):
-    """A prefetch of a wrong place changes no answer, only the speed."""
-    fetched = []
-    monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table, int(row))))
-    twins = Windows([Window(64), Window(1024), Window(64)])
-    rows = np.array([2] * 99, np.int32)
-    ahead = getattr(replay._prefetch_ahead, "py_func", replay._prefetch_ahead)
-    ahead(0, len(rows), rows, twins.shape, twins.bits)
-    assert [(table is twins.bits, row) for table, row in fetched] == [(False, 2), (True, twins.at[2])]

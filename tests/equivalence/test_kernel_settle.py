@@ -98,10 +98,12 @@ class Columns:
         opened = np.array(
             [UNOPENED if passed[n] else self.opens(p, int(seq64[n])) for n, p in enumerate(batch)], np.uint8
         )
-        row, go_on = 0, self.advance(order)
+        row, before, go_on = 0, -1, self.advance(order)
         while (
             row := go_on(row, sa, seq, flags, opened, held.shape, held.bits, self.sent, seq64, passed, verdict)
         ) >= 0:
+            assert row > before  # a row is opened once
+            before = row
             assert passed[row] == DELIVERED
             opened[row] = self.opens(batch[row], int(seq64[row]))
         return verdict.tolist(), seq64.tolist(), opened.tolist()
@@ -143,6 +145,20 @@ def traffic(orders: list[int]) -> list[Arrival]:
         if drawn.random() < 0.3:
             made.append(drawn.choice(made[-20:]))
     return made
+
+
+def test_the_bits_that_are_prefetched_are_those_of_the_rows_to_come(monkeypatch):
+    """A prefetch of a wrong place changes no answer, only the speed. A row without an SA has the first one's."""
+    fetched = []
+    monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table is held.bits, int(row))))
+    held = Windows([Window(64), Window(1024), Window(64)])
+    sas, want = [n % 4 - 1 for n in range(70)], []
+    ahead = getattr(replay._prefetch_ahead, "py_func", replay._prefetch_ahead)
+    for row in range(70):
+        ahead(row, 70, np.array(sas, np.int32), held.shape, held.bits)
+        want += [(False, max(sa, 0)) for sa in sas[row + replay.FAR :][:1]]
+        want += [(True, int(held.at[max(sa, 0)])) for sa in sas[row + replay.NEAR :][:1]]
+    assert fetched == want
 
 
 @pytest.mark.parametrize("cut", [1000, 40, 1])
