@@ -26,7 +26,7 @@ _STUDIES = ("default", "android-and-marvell")
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
 @click.option("--list", "list_only", is_flag=True, help="List the built-in scenarios.")
-@click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every policy.")
+@click.option("--thread", is_flag=True, help="Run every scenario of the netdev thread under every SPI rule.")
 @click.option("--live", is_flag=True, help="Ask this machine's kernel too, in a namespace of its own (root).")
 @click.option("--trace", is_flag=True, help="Show each packet: its number, the window before and after, the verdict.")
 @click.option("--pcap", metavar="FILE", help="Write the packets that the scenario's host received (pcap, raw IP).")
@@ -72,14 +72,14 @@ def run(
 ) -> None:
     """Run scenarios: built-in ones by name, TOML files by path; `-` is standard input.
 
-    A scenario runs once for every policy and model, each time with a fresh namespace. Without --model only the software
-    lookup is used. Without --policy the scenario's own policies are run. A kernel (linux-6.1, linux-6.1.192,
-    linux-6.12, linux-6.18, linux-7.2, linux-7.3) is its policy and its other behaviour. Requests, states and packets
+    A scenario runs once for every SPI rule (--policy) and model, each time with a fresh namespace. Without --model only
+    the software lookup is used. Without --policy the scenario's own rules are run. A kernel (linux-6.1, linux-6.1.192,
+    linux-6.12, linux-6.18, linux-7.2, linux-7.3) is its SPI rule and its other behaviour. Requests, states and packets
     have columns of their own, and below each row a sentence says what they mean. Exit status 1: an expectation was not
     met.
 
     S01 to S27 are the questions of the netdev thread, S28 and S29 are about migrations. --thread runs them all, each
-    under its own policies and on linux-7.3. --width 72 fits a mail.
+    under its own rules and on linux-7.3. --width 72 fits a mail.
 
     --loss, --duplicate and --reorder are faults of the wire, for teaching: each is the chance that a packet of a `send`
     step or an RX line is lost, comes twice, or is overtaken by up to 16 others of its burst. --seed changes the draw,
