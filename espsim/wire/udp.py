@@ -9,6 +9,8 @@
 '1194791a 000f0000 7061796c 6f6164'
 >>> parse(bytes.fromhex("1194791a 000f0000"))
 (4500, 31002, 15)
+
+What this does not do: say which ports carry ESP (reference/outer.py).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class NativeRows:
         weakref.finalize(self, _wipe, lines, work)
 
     def otherwise(self, rest: Callable[..., None]) -> None:
-        """What to call with the batch when rows are still waiting."""
+        """Set what is called with the batch when rows are still waiting."""
         self._rest = rest
 
     def run(
@@ -58,7 +58,7 @@ class NativeRows:
 
 
 class NativeEngine(ABC):
-    """The base of both: `supports` and `_rows` are the engine's own."""
+    """The base of both: each engine defines `supports` and `_rows`."""
 
     name: str
     version: str
@@ -106,7 +106,7 @@ class NativeEngine(ABC):
         return rest if any(rest) else None
 
     def serves(self, keys: SuiteKeys) -> bool:
-        """As `supports`, which is asked once for each suite: of a hundred thousand slots most have the same."""
+        """As `supports`, called once for each suite, because most of a hundred thousand slots have the same."""
         answer = self._served.get(keys.suite.name)
         if answer is None:
             answer = self._served[keys.suite.name] = self.supports(keys)

@@ -2,7 +2,7 @@
 
 AES-GCM, AES-GMAC and ChaCha20-Poly1305, also with implicit IVs; other engines do the other suites.
 The newest version that is there and known is used. A library that is not in the system's path is found by
-LD_LIBRARY_PATH, which is the dynamic linker's, so it must be set before espsim starts.
+LD_LIBRARY_PATH. The dynamic linker reads that at the start, so set it before espsim starts.
 The library's public API is a table of function pointers, struct IMB_MGR, that macros of its header reach into. Where a
 function lies in the table depends on the version: LAYOUTS has those that are known. Before anything is called, the
 linker must know each pointer by the name that belongs there, and a key set-up must stay within its memory.
@@ -133,7 +133,7 @@ class IpsecMbEngine(NativeEngine):
         self.isa: str | None = self._manager.architecture
 
     def _check_key_size(self, library: str) -> None:
-        """WrongEngineError where setting a key up writes past its memory: another key's would be spoilt."""
+        """WrongEngineError where setting a key up writes past its memory, and so would damage another key."""
         for number, set_key in enumerate(self._set_key):
             memory = Secret(4 * self._key_size)
             set_key(bytes(16 + 8 * number), memory.at)

@@ -2,7 +2,7 @@
 
 AES-GCM, AES-GMAC, ChaCha20-Poly1305, also with implicit IVs; AES-CBC, AES-CTR, Camellia-CBC (where the library has it)
 and NULL, with HMAC-SHA or without a MAC. The others are left to `cryptography`.
-HMAC uses the SHAx_Update and SHAx_Final functions on states that the key has gone into once an SA.
+HMAC uses the SHAx_Update and SHAx_Final functions on copies of states that hold the key, made once for each SA.
 """
 
 from __future__ import annotations
