@@ -108,7 +108,8 @@ class CauseFinder:
             return Explanation(
                 "rekeyed",
                 f"the window refused number {fate.seq}, and the ICV is wrong under this SA's key: another SA with the"
-                " same SPI and destination sent it, after a rekey or a restart. Give the SAs of that time",
+                " same SPI and destination sent it, after a rekey or a restart (give the SAs of that time), or it is a"
+                " copy that was damaged on the way",
             )
         if fate.verdict is Verdict.REPLAY_ZERO:
             return Explanation(TOO_OLD, "number 0 is never sent: a sender starts at 1 (RFC 4303 3.3.3)")
