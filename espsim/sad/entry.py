@@ -35,7 +35,8 @@ class SaStats:
     integrity_failed: int = 0
 
 
-_NONE = SaStats()
+NO_STATS = SaStats()
+"""Nothing was refused. Not to be counted in."""
 _M32, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
@@ -136,7 +137,13 @@ class SadEntry:
     # -- many packets -------------------------------------------------------------------------------------------
 
     def ran(
-        self, packets: int, length: int, used: float | None = None, *, oseq: int | None = None, refused: SaStats = _NONE
+        self,
+        packets: int,
+        length: int,
+        used: float | None = None,
+        *,
+        oseq: int | None = None,
+        refused: SaStats = NO_STATS,
     ) -> None:
         """Count what the batch path did since the last call: packets, bytes inside, and what was refused.
 

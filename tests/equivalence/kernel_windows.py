@@ -33,12 +33,16 @@ class Windows:
             windows.mark(self.shape[n], self.bits, np.array([i for i in range(twin.size) if seen >> i & 1], np.uint32))
 
     def same(self) -> None:
+        tops, bitmaps = np.zeros((2, len(self.twins)), np.uint64)
+        windows.small(self.shape, self.bits, tops, bitmaps)
         for n, twin in enumerate(self.twins):
             if not twin.size:
                 assert int(self.bits[self.at[n] + 1]) == (twin.resume or 0)
                 continue
             assert int(self.bits[self.at[n]]) == twin.top
             assert bool(self.shape[n] & windows.RESUMED) == (twin.resume is not None)
+            if twin.resume is None and twin.size <= 64:
+                assert (int(tops[n]), int(bitmaps[n])) == (twin.top, twin.bitmap_from_top())
             if twin.resume is None:
                 answer = np.zeros(twin.size, np.uint8)
                 windows.seen(self.shape[n], self.bits, np.arange(twin.size, dtype=np.uint32), answer)

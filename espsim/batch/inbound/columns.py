@@ -29,21 +29,21 @@ import numpy as np
 from espsim.aead.batch import BatchEngine, Opener, SlotKeys
 from espsim.batch.inbound import window as windows
 from espsim.batch.inbound.admit import selector_words
-from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, IN_RUN, PACKETS, SINCE, TOO_OLD, USED
+from espsim.batch.inbound.count import BEFORE, BYTES, DUPLICATES, FORGED, IN_RUN, PACKETS, SINCE, TOO_OLD, USED
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, DSCP, NO_ECN, RFC_6040, TUNNEL
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN
 from espsim.batch.inbound.nested import NestedLike
 from espsim.batch.inbound.own import OwnColumns
 from espsim.batch.inbound.policies import PolicyJudge
 from espsim.batch.inbound.triple import ANY_PORT, MARK, NO_PORT, PORT, PROTO, triple_insert, triple_tables
-from espsim.batch.lifetimes import Coming, Lifetimes, shared, take_first_use
+from espsim.batch.lifetimes import Coming, Lifetimes, shared
 from espsim.core.arrays import I32, I64, U8, U32, U64, address_words
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import ONE_BY_ONE, PROTO_ESP
 from espsim.core.verdict import Verdict
 from espsim.jit.memory import zeros
 from espsim.sad.association import ANY_ENCAP, ESPINTCP, ESPINUDP, NO_MARK, Direction, Mode, SecurityAssociation
-from espsim.sad.entry import SadEntry, SaStats, State
+from espsim.sad.entry import NO_STATS, SadEntry, SaStats, State
 from espsim.sad.index import daddr_key
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers
@@ -52,6 +52,10 @@ from espsim.sad.window import RingWindow, Window
 from espsim.wire.udp import PORT_NAT_T
 
 _M64 = 0xFFFFFFFFFFFFFFFF
+_AT_ONCE = 4096
+"""SAs that are written back at a time: what is made of their rows meanwhile stays small."""
+_SMALL = 64
+"""Numbers of a window whose bitmap is one word."""
 
 _ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), ANY_ENCAP: int(EITHER)}
 _USABLE = frozenset({int(PLAIN), *_ENCAPSULATED.values()})
@@ -184,15 +188,37 @@ class InboundColumns:
 
     def _write_back(self, rows: I64) -> None:
         self.own.write_back(self.entries, rows)
-        counted = self.counts[rows]
-        moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == IN_RUN)
-        for row in rows[moved].tolist():
-            entry, counts = self.entries[row], self.counts[row]
-            if counts[PACKETS]:
-                self._write_window(entry.window, self.shape[row])
-            refused = SaStats(int(counts[DUPLICATES]), int(counts[TOO_OLD]), int(counts[FORGED]))
-            entry.ran(int(counts[PACKETS]), int(counts[BYTES]), take_first_use(counts, USED, SINCE), refused=refused)
-            counts[:USED] = 0
+        for at in range(0, len(rows), _AT_ONCE):
+            some = rows[at : at + _AT_ONCE]
+            counted = self.counts[some]
+            moved = (counted[:, :USED] != 0).any(axis=1) | (counted[:, USED] == IN_RUN)
+            self._write_some(some[moved], counted[moved])
+
+    def _write_some(self, rows: I64, counted: I64) -> None:
+        """Rows that have moved, and their counts."""
+        self._write_windows(rows[counted[:, PACKETS] != 0])
+        used = counted[:, USED] == IN_RUN
+        since = np.where(used, counted[:, SINCE].view(np.float64), np.nan).tolist()
+        for row, numbers, first, when in zip(rows.tolist(), counted.tolist(), used.tolist(), since, strict=True):
+            refusals = numbers[DUPLICATES], numbers[TOO_OLD], numbers[FORGED]
+            refused = SaStats(*refusals) if any(refusals) else NO_STATS
+            self.entries[row].ran(numbers[PACKETS], numbers[BYTES], when if first else None, refused=refused)
+        self.counts[rows, :USED] = 0
+        self.counts[rows[used], USED] = BEFORE
+
+    def _write_windows(self, rows: I64) -> None:
+        shapes = self.shape[rows]
+        tops, bitmaps = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64)
+        windows.small(shapes, self.bits, tops, bitmaps)
+        resumed = (shapes & windows.RESUMED) != 0
+        facts = zip(rows.tolist(), tops.tolist(), bitmaps.tolist(), resumed.tolist(), strict=True)
+        for row, top, bitmap, waits in facts:
+            window = self.entries[row].window
+            if 0 < window.size <= _SMALL:
+                # A device may check no replays: then packets are counted, and RESUMED is still set.
+                window.set_numbers(top, bitmap, window.resume if waits else None)
+            else:
+                self._write_window(window, self.shape[row])
 
     def _write_window(self, window: Window, shape: np.uint64) -> None:
         if not window.size:
@@ -203,7 +229,6 @@ class InboundColumns:
         windows.seen(shape, self.bits, np.arange(window.size, dtype=np.uint32), seen)
         bitmap = int.from_bytes(np.packbits(seen, bitorder="little").tobytes(), "little")
         top = int(self.bits[int(shape) >> windows.WHERE])
-        # A device may check no replays: then packets are counted, and RESUMED is still set.
         window.set_numbers(top, bitmap, window.resume if int(shape) & int(windows.RESUMED) else None)
 
 

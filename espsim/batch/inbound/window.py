@@ -227,6 +227,20 @@ def seen(shape: np.uint64, bits: U64, below: U32, answer: U8) -> None:
 
 
 @kernel
+def small(shapes: U64, bits: U64, tops: U64, bitmaps: U64) -> None:
+    """Of many windows: the top, and of one of up to 64 numbers the bitmap, in which bit n is top-n; of others 0."""
+    for i in range(len(shapes)):
+        shape = shapes[i]
+        tops[i] = bits[shape >> _WHERE]
+        bitmaps[i] = _0
+        if shape & _SIZE <= _64:
+            for n in range(shape & _SIZE):
+                place = _below(shape, bits, np.uint32(n))
+                word = bits[(shape >> _WHERE) + _RING_AT + (place >> _6)]
+                bitmaps[i] |= (word >> (place & _63) & _1) << np.uint64(n)
+
+
+@kernel
 def mark(shape: np.uint64, bits: U64, below: U32) -> None:
     """Of one window: mark the numbers that are `below` less than its top as seen, when a dump is loaded."""
     for n in range(len(below)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -53,9 +54,10 @@ class SaTally:
         for row in self._rows:
             counts = self.counts[row].tolist()
             count = SaCount(self._entries[row], counts[0])
-            dropped = {verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]}
-            count.sent = dropped.pop(Verdict.SENT.name, 0)  # no outbound verdict has this name
-            count.dropped.update(dropped)
+            if counts[0] != counts[-1]:
+                dropped = {verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]}
+                count.sent = dropped.pop(Verdict.SENT.name, 0)  # no outbound verdict has this name
+                count.dropped.update(dropped)
             result[count.entry.sa_index] = count
         return result
 
@@ -63,7 +65,8 @@ class SaTally:
         """sa_index -> inbound packets that an engine opened or refused by their ICV; only SAs that had some."""
         numbers = self.counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
         rows = [row for row in self._rows if numbers[row]]
-        return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row])) for row in rows}
+        nothing: Counter[str] = Counter()  # one for all: an engine's packets are counted as passed alone
+        return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row]), nothing) for row in rows}
 
 
 class InboundCounts:
