@@ -12,6 +12,9 @@ The bytes of a packet:
     payload, TFC padding, padding 1, 2, 3 ..., pad length, next header; `plain_length` bytes, which `seal` encrypts
     ICV                     up to `end_at`; `seal` writes it
 
+The payload is copied only where it must be. If padding and trailer fit into the room after it in `arena`, they are
+written there, and `seal` reads the plaintext from there (`clear_at`).
+
 What this does not do: it makes no fragments and keeps no path MTU, and writes no BEET or IP-TFS headers. The reference
 path seals packets that need any of these (batch/outbound/columns.py).
 
@@ -164,7 +167,7 @@ def _transport(
 
 @inlined
 def _end(out: U8, end: int, plain: int, padded: int, next_header: Int) -> None:
-    """Padding 1, 2, 3 ..., pad length, next header: the last bytes of `plain` that end at `end`."""
+    """Write padding 1, 2, 3 ..., pad length and next header, up to `end`, after `padded` of `plain` bytes."""
     pad = plain - 2 - padded
     for n in range(pad):
         out[end - 2 - pad + n] = n + 1
@@ -175,10 +178,10 @@ def _end(out: U8, end: int, plain: int, padded: int, next_header: Int) -> None:
 def _inside(
     arena: U8, at: Int, size: int, plain: int, least: int, next_header: Int, room: int, out: U8, to: Int
 ) -> int:  # fmt: skip
-    """Payload, zeros (TFC padding) up to `least` bytes, padding 1, 2, 3 ..., pad length, next header.
+    """Write what follows the payload, and return where the plaintext lies: its offset in `arena`, or -1 for `out`.
 
-    Where all that follows the payload fits into the `room` after it, it goes there and nothing is copied: the place in
-    `arena`. Else all goes to `to` in `out`: -1.
+    1. Padding and trailer fit into `room` bytes after the payload: they are written there, and nothing is copied.
+    2. Else payload, zeros (TFC padding) up to `least` bytes, padding and trailer are written to `to` in `out`.
     """
     padded = max(size, least)
     if padded == size and plain - size <= room and at + plain <= len(arena):
@@ -203,9 +206,10 @@ def write(
     2. UDP with checksum 0 (RFC 3948 2.1), where the SA says so.
     3. SPI and the low half of the sequence number. ESP begins here (`esp_at`) and ends with the packet (`end_at`).
     4. The IV: random, or the number under the SA's mask, or none.
-    5. What `seal` will encrypt: payload, padding, trailer; the last two after the payload in `arena`, where there is
-       `room`, and `clear_at` says where.
+    5. The plaintext that `seal` encrypts: payload, padding, trailer. `clear_at`: its offset in `arena`; -1: it is in
+       `out`, after the IV.
 
+    `room`: how many bytes after each packet in `arena` may be written.
     `seq64` is a signed view of that column; `ivs` has IV_ROOM random bytes for each row that needs them, in order.
     """
     rows, drawn = len(verdict), 0

@@ -1,4 +1,6 @@
-"""Seal: the engine encrypts every packet in place and writes its ICV. Then UDP over IPv6 gets its checksum.
+"""Seal: the engine writes ciphertext and ICV of every packet. Then UDP over IPv6 gets its checksum.
+
+The plaintext is where `encap` left it: in the clear packets' arena, or in `out` itself (`clear_at`).
 
 What this does not do: UDP over IPv4 keeps checksum 0 (RFC 3948 2.1).
 """
