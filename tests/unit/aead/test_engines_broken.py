@@ -9,13 +9,16 @@ from __future__ import annotations
 import copy
 import ctypes
 import json
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from espsim.aead import engines
+from espsim.aead.batch import SlotKeys
 from espsim.aead.engine import EngineError, WrongEngineError
 from espsim.aead.proof import prove
+from espsim.aead.suites import Algorithm, resolve
 from espsim.cli.main import main
 from tests.support import CAPTURES, usable
 
@@ -33,61 +36,81 @@ def with_function(engine, place, arguments, make):
     return broken
 
 
+def with_functions(engine, makers):
+    """A copy of `libcrypto` with other functions: by offset in a suite's table, what makes one and how many arguments.
+
+    Where the slots are for opening; a suite without the function keeps none.
+    """
+    broken = copy.copy(engine)
+    tables, kept = engine._tables, []
+
+    def patched(slots, opening):
+        found = tables(slots, opening)
+        for table in found.values() if opening else ():
+            for offset, (make, arguments) in makers.items():
+                if table[offset // 8]:
+                    kind = ctypes.CFUNCTYPE(ctypes.c_int, *[INT64] * arguments)
+                    kept.append(kind(make(kind(int(table[offset // 8])))))
+                    table[offset // 8] = ctypes.cast(kept[-1], ctypes.c_void_p).value
+        return found
+
+    broken._tables, broken.kept = patched, kept
+    return broken
+
+
 def libcrypto_that_accepts_all():
-    """EVP_DecryptFinal_ex, which compares the tags, always succeeds."""
-    from espsim.aead.native.libcrypto_rows import OPEN_FINAL
+    """A cipher's `final`, which compares the tags, always succeeds."""
+    from espsim.aead.native.libcrypto_rows import FINAL
 
     def make(real):
-        def final(context, out, length):
-            real(context, out, length)
+        def final(context, out, length, size):
+            real(context, out, length, size)
             return 1
 
         return final
 
-    return with_function(usable("libcrypto"), OPEN_FINAL // 8, 3, make)
+    return with_functions(usable("libcrypto"), {FINAL: (make, 4)})
 
 
 def libcrypto_that_leaves_plaintext():
     """What is decrypted a second time after a wrong tag, to put the ciphertext back, is left as it is."""
-    from espsim.aead.native.libcrypto_rows import OPEN_FINAL, OPEN_UPDATE
+    from espsim.aead.native.libcrypto_rows import FINAL, UPDATE
 
     refused: list[int] = []
 
     def make_final(real):
-        def final(context, out, length):
-            answer = real(context, out, length)
+        def final(context, out, length, size):
+            answer = real(context, out, length, size)
             refused[:] = [context] if answer != 1 else []
             return answer
 
         return final
 
     def make_update(real):
-        def update(context, out, length, data, size):
+        def update(context, out, length, room, data, size):
             if out and refused == [context]:
                 refused.clear()
                 return 1
-            return real(context, out, length, data, size)
+            return real(context, out, length, room, data, size)
 
         return update
 
-    once = with_function(usable("libcrypto"), OPEN_FINAL // 8, 3, make_final)
-    twice = with_function(once, OPEN_UPDATE // 8, 5, make_update)
-    twice.first = once  # keeps its callback
-    return twice
+    return with_functions(usable("libcrypto"), {FINAL: (make_final, 4), UPDATE: (make_update, 6)})
 
 
 def libcrypto_with_a_broken_hash():
     """SHA256_Final writes zeros: every HMAC-SHA-256 is the same."""
-    from espsim.aead.native.libcrypto_rows import FUNCTIONS
+    from espsim.aead.native.libcrypto import _DIGESTS
 
-    def make(real):
-        def final(digest, state):
-            ctypes.memset(digest, 0, 32)
-            return 1
+    def final(digest, state):
+        ctypes.memset(digest, 0, 32)
+        return 1
 
-        return final
-
-    return with_function(usable("libcrypto"), FUNCTIONS.index("SHA256_Final"), 2, make)
+    broken: Any = copy.copy(usable("libcrypto"))
+    broken.kept = ctypes.CFUNCTYPE(ctypes.c_int, INT64, INT64)(final)
+    broken._hashes = broken._hashes.copy()
+    broken._hashes[_DIGESTS.index("sha256"), 1] = ctypes.cast(broken.kept, ctypes.c_void_p).value
+    return broken
 
 
 def ipsec_mb_that_accepts_all():
@@ -187,6 +210,25 @@ def test_the_real_library_passes_with_a_function_that_only_passes_on(name):
 
     from espsim.aead.native import ipsec_mb_rows, libcrypto_rows
 
-    place, arguments = (ipsec_mb_rows.OPEN_GCM, 10) if name == "ipsec-mb" else (libcrypto_rows.OPEN_FINAL, 3)
-    assert prove(with_function(engine, place // 8, arguments, make)) == engines.find(name).proved
+    if name == "ipsec-mb":
+        same = with_function(engine, ipsec_mb_rows.OPEN_GCM // 8, 10, make)
+    else:
+        same = with_functions(engine, {libcrypto_rows.FINAL: (make, 4)})
+    assert prove(same) == engines.find(name).proved
     assert calls
+
+
+def test_a_provider_without_the_cipher_or_with_half_of_it_is_no_engine(monkeypatch):
+    from espsim.aead.native import libcrypto
+    from espsim.aead.native.libcrypto import LibcryptoEngine
+
+    keys = resolve((Algorithm("aead", "rfc4106(gcm(aes))", bytes(20), 128),))
+    engine, real = LibcryptoEngine(), libcrypto._functions
+    monkeypatch.setattr(libcrypto, "_functions", lambda lib, provider, name: real(lib, provider, name + "-X"))
+    with pytest.raises(EngineError, match=r"lacks functions \[1, 2, 3, 4, 5, 7, 10\] of AES-128-GCM"):
+        engine.opener([SlotKeys(keys)])
+    monkeypatch.setattr(
+        libcrypto, "_functions", lambda *of: {n: at for n, at in real(*of).items() if n != libcrypto._FINAL}
+    )
+    with pytest.raises(EngineError, match=r"lacks functions \[5\] of AES-128-GCM"):
+        engine.opener([SlotKeys(keys)])
