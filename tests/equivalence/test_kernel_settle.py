@@ -16,7 +16,7 @@ from espsim.batch.device import replay as device_replay
 from espsim.batch.device.replay import ICV_FIRST, NOBODY, WINDOW_FIRST
 from espsim.batch.inbound import replay
 from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE, TOO_OLD, USED
-from espsim.core.numbers import OTHERWISE, OWN, UNOPENED
+from espsim.core.numbers import CUT, OTHERWISE, OWN, UNOPENED
 from espsim.core.verdict import Verdict
 from espsim.sad.window import Window, make_window, nearest
 from tests.equivalence.kernel_windows import M32, M64, Windows
@@ -89,7 +89,10 @@ class Columns:
         """Verdict, number and the final `opened` of each."""
         rows = len(batch)
         sa, seq = np.array([p.sa for p in batch], np.int32), np.array([p.seq for p in batch], np.uint32)
-        flags, order = np.array([OWN * p.own for p in batch], np.uint8), np.array([p.order for p in batch], np.uint8)
+        flags, order = (
+            np.array([OWN if p.own else CUT * (n % 2) for n, p in enumerate(batch)], np.uint8),
+            np.array([p.order for p in batch], np.uint8),
+        )
         verdict, passed = np.zeros(rows, np.uint8), np.zeros(rows, np.uint8)
         seq64 = np.zeros(rows, np.uint64)
         held = self.windows
@@ -161,6 +164,39 @@ def test_the_bits_that_are_prefetched_are_those_of_the_rows_to_come(monkeypatch)
     assert fetched == want
 
 
+def test_both_prefetch_for_each_row(monkeypatch):
+    called = []
+    monkeypatch.setattr(replay, "_prefetch_ahead", lambda *columns: called.append(columns))
+    held, zeros, sent = Windows([Window(64)]), np.zeros(3, np.uint8), np.zeros((1, 2), np.uint64)
+    sa, seq, seq64 = np.array([0, -1, 0], np.int32), np.zeros(3, np.uint32), np.zeros(3, np.uint64)
+    verdict = np.array([0, 0, INTEGRITY], np.uint8)
+    check, advance = (getattr(kernel, "py_func", kernel) for kernel in (replay.check_rows, replay.advance))
+    check(sa, seq, zeros, verdict, held.shape, held.bits, sent, seq64, zeros.copy())
+    advance(1, sa, seq, zeros, zeros, held.shape, held.bits, sent, seq64, zeros, verdict)
+    assert [columns[:2] for columns in called] == [(0, 3), (1, 3), (2, 3), (1, 3), (2, 3)]
+    for columns in called:
+        assert [column is known for column, known in zip(columns[2:], (sa, held.shape, held.bits), strict=True)] == [
+            True
+        ] * 3
+
+
+def test_a_packet_of_this_host_has_a_number_and_asks_no_window():
+    """Its number is nearest to what was sent. The window would refuse it. Other flags change nothing."""
+    window, hint = Window(64, esn=True, top=(9 << 32) + 70, bitmap=M64 >> 1), (3 << 32) + 9
+    held, sent = Windows([Window(64, top=70, bitmap=M64 >> 1), window]), np.array([(5, 0), (hint, 1)], np.uint64)
+    rows = [(sa, seq, flag) for sa in (0, 1) for seq in (8, 60, 70, 71, M32) for flag in (0, OWN, CUT, OWN | CUT)]
+    sa, seq = np.array([row[0] for row in rows], np.int32), np.array([row[1] for row in rows], np.uint32)
+    flags, verdict = np.array([row[2] for row in rows], np.uint8), np.zeros(len(rows), np.uint8)
+    seq64, passed = np.full(len(rows), 7, np.uint64), np.full(len(rows), 7, np.uint8)
+    replay.check_rows(sa, seq, flags, verdict, held.shape, held.bits, sent, seq64, passed)
+    for n, (at, low, flag) in enumerate(rows):
+        twin = held.twins[at]
+        number = (nearest(hint, low) if at else low) if flag & OWN else twin.infer(low)
+        assert seq64[n] == number
+        assert passed[n] == (DELIVERED if flag & OWN else twin.check(number, low))
+    assert passed.any()
+
+
 @pytest.mark.parametrize("cut", [1000, 40, 1])
 @pytest.mark.parametrize("orders", [None, [0], [1], [2], [0, 1, 2]])
 def test_both_say_what_one_packet_after_another_gets(orders, cut):
@@ -180,21 +216,40 @@ def test_both_say_what_one_packet_after_another_gets(orders, cut):
 @pytest.mark.parametrize("device", [False, True])
 @pytest.mark.parametrize("fate", [DELIVERED, TRAILER, INTEGRITY])
 def test_what_was_opened_under_another_number_than_the_one_refused_is_marked(fate, device):
-    """The resumed window gives the others' high half; they were opened with the dump's."""
-    late, early = (4 << 32) + M32 - 70, (5 << 32) + 20
-    windows = [Window(64, esn=True, resume=late - HALF + 80)]
-    batch = [Arrival(0, early), Arrival(0, late, fate), Arrival(0, early), Arrival(0, early + 1, fate)]
-    columns = Columns(Host(windows, [0]), device=device)
-    before = [windows[0].infer(packet.seq) for packet in batch]
+    """The window reaches below 5 * 2^32 at first. Once it has left that, the low half is one of the next 2^32."""
+    early, low = (5 << 32) + 100, M32 - 5
+    batch = [Arrival(0, number) for number in (early, early, 5 << 32 | low)] + [Arrival(0, 4 << 32 | low, fate)]
+    columns = Columns(Host([Window(64, esn=True, top=(5 << 32) + 10, bitmap=1)], [0]), device=device)
     verdicts, numbers, opened = columns.run(batch)
-    for row, packet in enumerate(batch):
-        was = packet.opens(before[row], True)
-        refused = verdicts[row] in (Verdict.REPLAY_DUPLICATE, Verdict.REPLAY_TOO_OLD)
-        other = numbers[row] != before[row]
-        if refused and other and was in (DELIVERED, TRAILER):
-            assert opened[row] == OTHERWISE
-        elif refused:
-            assert opened[row] == was
+    assert verdicts == [DELIVERED, Verdict.REPLAY_DUPLICATE] * 2
+    assert numbers == [early, early, 5 << 32 | low, 5 << 32 | low]
+    assert opened == [DELIVERED, DELIVERED, DELIVERED, INTEGRITY if fate is INTEGRITY else OTHERWISE]
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_what_a_rings_jump_lets_pass_is_opened_although_it_was_refused_at_first(device):
+    """Its number stays the same. Linux's ring clears other places than those that it looks at, past 2^32."""
+    ring = make_window(33, esn=True, ring=True, top=M32 - 2, bitmap=1)
+    batch = [Arrival(0, (1 << 32) + 0x15), Arrival(0, M32 - 2)]
+    one_by_one = Host([make_window(33, esn=True, ring=True, top=M32 - 2, bitmap=1)], [0])
+    assert ring.check(M32 - 2, M32 - 2) is Verdict.REPLAY_DUPLICATE
+    assert [one_by_one.receive(packet)[0] for packet in batch] == [DELIVERED, DELIVERED]
+    assert Columns(Host([ring], [0]), device=device).run(batch)[0] == [DELIVERED, DELIVERED]
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_the_first_number_that_this_host_was_seen_to_send_takes_the_hints_place(device):
+    """It may be lower than the hint; of those after it the highest stays."""
+    hint = (3 << 32) + 9
+    columns = Columns(Host([Window(64, esn=True)], [hint]), device=device)
+    for number, highest in ((5, 5), (3, 5), (7, 7), (8, 7)):
+        packet = Arrival(0, (3 << 32) + number, INTEGRITY if number == 8 else DELIVERED, own=True)
+        verdicts, numbers, _ = columns.run([packet])
+        assert (verdicts, numbers) == ([packet.fate], [(3 << 32) + number])
+        assert columns.sent.tolist() == [[(3 << 32) + highest, 1]]
+    plain = Columns(Host([Window(64)], [hint]), device=device)
+    plain.run([Arrival(0, 5, own=True)])
+    assert plain.sent.tolist() == [[hint, 0]]
 
 
 @pytest.mark.parametrize("device", [False, True])
