@@ -27,8 +27,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I32, I64, U8, U64
 
@@ -98,10 +96,3 @@ class BatchEngine(Protocol):
 
     def sealer(self, slots: Slots) -> Sealer:
         """A sealer for these slots; the cost of key set-up is paid here."""
-
-
-def lengths(slots: Slots) -> tuple[I64, I64]:
-    """The IV's and the ICV's length of each slot in bytes, 0 where a slot is empty: where a row's plaintext lies."""
-    iv = np.array([s.keys.suite.iv_length if s else 0 for s in slots], dtype=np.int64)
-    icv = np.array([s.keys.icv_length if s else 0 for s in slots], dtype=np.int64)
-    return iv, icv

@@ -16,6 +16,8 @@ Floats = npt.NDArray[np.float64]
 LARGEST = 1 << 16
 """The recurrences run for at most so many balls: their cost grows with the square."""
 _NEVER = 745.0  # exp(-745) is the smallest double
+_Z = 1.96
+"""Standard deviations to each side of a mean, between which 95 % of a normal distribution lie."""
 
 
 def log_all_differ(balls: int, bins: int) -> float:
@@ -161,16 +163,16 @@ def _one_draw(balls: int, ways: int, sets: int, rng: np.random.Generator, skewed
     return left
 
 
-def wilson(hits: int, draws: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(hits: int, draws: int) -> tuple[float, float]:
     """The 95 % interval of a chance that was seen `hits` times in `draws` (Wilson 1927)."""
-    share, scale = hits / draws, 1 + z * z / draws
-    centre = (share + z * z / (2 * draws)) / scale
-    half = z * math.sqrt(share * (1 - share) / draws + z * z / (4 * draws * draws)) / scale
+    share, scale = hits / draws, 1 + _Z * _Z / draws
+    centre = (share + _Z * _Z / (2 * draws)) / scale
+    half = _Z * math.sqrt(share * (1 - share) / draws + _Z * _Z / (4 * draws * draws)) / scale
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def mean_interval(values: npt.NDArray[np.int64], z: float = 1.96) -> tuple[float, float, float]:
+def mean_interval(values: npt.NDArray[np.int64]) -> tuple[float, float, float]:
     """A mean and its 95 % interval (normal)."""
     mean = float(values.mean())
-    half = z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    half = _Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
     return mean, max(0.0, mean - half), mean + half

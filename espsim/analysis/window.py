@@ -178,16 +178,14 @@ def _largest(replay: Replay) -> int:
     return max([*sizes, *(replay.windows if isinstance(replay.windows, list) else ())], default=0)
 
 
-def summary(
-    streams: EspStreams, configured: Mapping[Key, Configured], devices: Mapping[str, int], most: int | None = None
-) -> dict[str, Any]:
+def summary(streams: EspStreams, configured: Mapping[Key, Configured], devices: Mapping[str, int]) -> dict[str, Any]:
     """For JSON and for people: totals, and a row for each stream, first those that lose most at a window of 32."""
     rows = sorted(streams.by_key.values(), key=lambda s: (-s.lost(WINDOWS[0]), -s.packets))
     sizes = sorted(set(devices.values()))
     return {
         "packets": sum(stream.packets for stream in rows) + streams.unfollowed,
         "unfollowed": streams.unfollowed,
-        "streams": [_row(stream, configured.get((stream.spi, stream.dst)), devices, sizes) for stream in rows[:most]],
+        "streams": [_row(stream, configured.get((stream.spi, stream.dst)), devices, sizes) for stream in rows],
         "smallest": max((stream.smallest for stream in rows), default=None),
     }
 

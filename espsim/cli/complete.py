@@ -7,7 +7,6 @@ defined when a shell asks for them; no kernel is loaded for that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -152,15 +151,6 @@ def teach(command: click.Command, path: str = "") -> None:
             param.type = found
     for name, below in getattr(command, "commands", {}).items():
         teach(below, f"{path} {name}".strip())
-
-
-def untaught(command: click.Command, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, parameter) of every text parameter that is not completed, for a test."""
-    for param in command.params:
-        if type(param.type) is click.types.StringParamType:
-            yield path, param
-    for name, below in getattr(command, "commands", {}).items():
-        yield from untaught(below, f"{path} {name}".strip())
 
 
 SHELLS = ("bash", "zsh", "fish")

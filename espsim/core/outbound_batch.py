@@ -15,10 +15,6 @@ from espsim.core.answers import Sent
 from espsim.core.arrays import F64, I32, I64, U8, U16, U64, Bools
 from espsim.core.inbound_batch import packed
 
-OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
-"""The most bytes of `out` that sealing adds to a packet (or to what TFC padding makes of it): tunnel header, UDP, ESP,
-IV, padding, trailer, ICV, and what is left free before the next one."""
-
 OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     # policy: what selectors see of the packet, and the SA whose selector takes it
     "family": (np.uint8, 1),  # 4, 6

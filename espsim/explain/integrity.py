@@ -24,7 +24,7 @@ from espsim.explain.known import Known
 from espsim.explain.trials import Trials
 from espsim.sad.entry import SadEntry
 
-_LOW, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_LOW = 0xFFFFFFFF
 _FLAG_HIGHS = 64
 """How many high halves are tried for an SA without ESN."""
 _HIGHS, _NEAR = 1024, 1024

@@ -52,17 +52,12 @@ class Trials:
         """Charge a trial whose outcome is known already."""
         self.spent += _ALONE * _weight(esp)
 
-    def opens(self, entry: SadEntry, esp: bytes, seq64: int, *, esn: bool | None = None) -> bool | None:
-        """Whether a packet, from the SPI on, opens with an SA's keys. None: no room for IV, ICV, or not whole blocks.
-
-        `esn`: with the number's high half, or without. None: as the SA states.
-        """
+    def opens(self, entry: SadEntry, esp: bytes, seq64: int) -> bool | None:
+        """Whether a packet, from the SPI on, opens with an SA's keys. None: no room for IV, ICV, or no whole blocks."""
         keys = entry.sa.keys
         if keys is None:
             return None
-        return self._opens(
-            *self._keyed(entry, keys), esp, pack_seq_hi(seq64) if (entry.sa.esn if esn is None else esn) else b""
-        )
+        return self._opens(*self._keyed(entry, keys), esp, pack_seq_hi(seq64) if entry.sa.esn else b"")
 
     def icv_of(self, entry: SadEntry, esp: bytes, seq64: int, lengths: Iterable[int]) -> int | None:
         """The first of some ICV lengths (bytes) with which a packet opens under an SA's keys. None: none does."""

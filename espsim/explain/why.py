@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from espsim.aead.engines import engine_by_name
@@ -15,7 +14,6 @@ from espsim.explain.known import Known, top_of
 from espsim.explain.trials import Trials
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
-from espsim.text.found import Unused
 
 
 class Path(Protocol):
@@ -26,18 +24,16 @@ class Path(Protocol):
     ports: frozenset[int]
 
 
-def why_one(
-    path: Path, fate: Received[SadEntry], seen: CapturedPacket, unused: Iterable[Unused] = ()
-) -> Explanation | None:  # fmt: skip
+def why_one(path: Path, fate: Received[SadEntry], seen: CapturedPacket) -> Explanation | None:
     """Why one packet failed. None: it did not.
 
-    `path` ran it and answered `fate`. `seen`: its bytes and what the capture says of them. `unused`: SAs that were
-    passed over. Call this before another packet moves the windows. Only two packets show a `restart`, so here such a
-    packet is `too-old`. It is `damaged` if the SA has opened others.
+    `path` ran it and answered `fate`. `seen`: its bytes and what the capture says of them. Call this before
+    another packet moves the windows. Only two packets show a `restart`, so here such a packet is `too-old`. It is
+    `damaged` if the SA has opened others.
     """
     if fate.verdict in PASSED:
         return None
-    judge = CauseFinder(Known(path.sad, unused, path.mark), Trials(engine_by_name("cryptography")), top_of)
+    judge = CauseFinder(Known(path.sad, (), path.mark), Trials(engine_by_name("cryptography")), top_of)
     answer = judge.cause(Failure.of(fate, seen, path.ports), Habit())
     if answer.cause == KEY and fate.entry is not None and fate.entry.packets:
         return Explanation(DAMAGED, damaged_detail(fate.entry))

@@ -328,13 +328,11 @@ class Outputs(Closing):
 
 
 @contextlib.contextmanager
-def atomic_output(path: str, mode: str = "w", *, private: bool = False) -> Iterator[IO[str]]:
-    """A text file (UTF-8, `mode` "w") that is put into its place on a clean exit and forgotten on an exception.
+def atomic_output(path: str, *, private: bool = False) -> Iterator[IO[str]]:
+    """A text file (UTF-8) that is put into its place on a clean exit and forgotten on an exception.
 
     Raises InputError before anything is done where the path can't be written, and where the disk fills up.
     """
-    if mode != "w":
-        raise ValueError(f"mode {mode!r}: only 'w' is known here")
     with Outputs() as outputs:
         yield outputs.text(path, private=private)
         outputs.commit()

@@ -49,11 +49,6 @@ def inlined(function: _F) -> _F:
     return cast(_F, compiler.njit(inline="always", **OPTIONS)(function))
 
 
-def compiled(*kernels: Callable[..., Any]) -> bool:
-    """Whether each of these has run, and so has machine code; a benchmark checks it before it starts its clock."""
-    return not JIT or all(cast(Any, function).signatures for function in kernels)
-
-
 def is_kept(function: Callable[..., Any]) -> bool:
     """Whether a kernel need not be compiled: its machine code is on disk (for some types), or it is plain Python."""
     cache = getattr(function, "_cache", None)

@@ -107,13 +107,13 @@ class SequenceStream:
     bits: npt.NDArray[np.uint64]
 
 
-def stream(sas: int, *, window: int = 64, esn: bool = False, packets: int = PACKETS, seed: int = 1) -> SequenceStream:
-    """`packets` numbered from 1 in each of `sas` SAs."""
+def stream(sas: int, *, window: int = 64, esn: bool = False, seed: int = 1) -> SequenceStream:
+    """`PACKETS` numbered from 1 in each of `sas` SAs."""
     rng = np.random.default_rng(seed)
-    sa = rng.integers(0, sas, packets, np.int32)
+    sa = rng.integers(0, sas, PACKETS, np.int32)
     order, counts = np.argsort(sa, kind="stable"), np.bincount(sa, minlength=sas)
-    seq = np.empty(packets, np.uint32)
-    seq[order] = np.arange(1, packets + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    seq = np.empty(PACKETS, np.uint32)
+    seq[order] = np.arange(1, PACKETS + 1) - np.repeat(np.cumsum(counts) - counts, counts)
     form, words = windows.shape_of(window, esn=esn)
     shape, bits = zeros((sas,), np.uint64), zeros((sas * words,), np.uint64)
     shape[:] = form | np.arange(sas, dtype=np.uint64) * np.uint64(words) << np.uint64(windows.WHERE)

@@ -87,7 +87,7 @@ def _run_test_sad(megabytes: int, eal: list[str], options: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: int = 1 << 20) -> BenchPeer:
+def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool) -> BenchPeer:
     """DPDK's own benchmark of its SAD library, with the same number of SAs and share of hits, in bursts of 64.
 
     It makes its own keys, and looks SAs up in the order in which it added them. It counts only the cycles of lookup
@@ -96,7 +96,7 @@ def dpdk_test_sad(sas: int, *, hit: float, v6: bool, spi_only: bool, lookups: in
     version = _dpdk_version(_TEST_SAD)
     if -(-sas // max(sas // 10, 1)) > 11:
         raise Unavailable(f"{_TEST_SAD} overruns its array of timings when it adds {sas} SAs in tenths")
-    options = ["-n", str(sas), "-l", str(lookups), "-d", "100/0/0" if spi_only else "0/100/0", "-b", "64"]
+    options = ["-n", str(sas), "-l", str(1 << 20), "-d", "100/0/0" if spi_only else "0/100/0", "-b", "64"]
     options += ["-6"] if v6 else []
     options += ["-r", str(min(max(round(100 * (1 - hit)), 1), 99))] if hit < 1 else []
     megabytes = max(512, 2048 * -(-sas // 1_000_000)) if sas > 50_000 else 512

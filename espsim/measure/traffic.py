@@ -37,10 +37,10 @@ def mean_size(size: Size) -> float:
     return float(size) if size != "imix" else sum(s * n for s, n in IMIX.items()) / sum(IMIX.values())
 
 
-def packets_for(sas: int, size: Size, batch: int = BATCH) -> int:
+def packets_for(sas: int, size: Size) -> int:
     """As many packets as SAs, so that many SAs cause many cache misses; at least four batches, within limits."""
     most = int(ARENA / (mean_size(size) + _AROUND))
-    return max(min(-(-sas // batch) * batch, MOST_PACKETS, most // batch * batch), 4 * batch)
+    return max(min(-(-sas // BATCH) * BATCH, MOST_PACKETS, most // BATCH * BATCH), 4 * BATCH)
 
 
 def sizes_of(size: Size, rows: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -65,10 +65,10 @@ class Chunk:
         batch.offset[:], batch.length[:] = self.offset, self.length
 
 
-def clear_chunks(daddr: npt.NDArray[np.uint32], size: npt.NDArray[np.int64], batch: int = BATCH) -> Iterator[Chunk]:
+def clear_chunks(daddr: npt.NDArray[np.uint32], size: npt.NDArray[np.int64]) -> Iterator[Chunk]:
     """IPv4 packets of `size` bytes to `daddr`, one chunk for each batch."""
-    for at in range(0, len(size), batch):
-        rows = slice(at, at + batch)
+    for at in range(0, len(size), BATCH):
+        rows = slice(at, at + BATCH)
         yield _laid_out(size[rows], daddr[rows], proto=17)
 
 

@@ -80,11 +80,11 @@ def _value(model: Model, key: str) -> Any:
         return None
 
 
-def told_apart(models: Sequence[Model], most: int = 4) -> Iterator[str]:
+def told_apart(models: Sequence[Model]) -> Iterator[str]:
     """A phrase a model: its id, its driver, and the first few facts in which it differs from the others."""
     differ = differences(models)
     driver = differ.pop("device.driver", None)
-    keys = list(differ)[:most]
+    keys = list(differ)[:4]
     for n, model in enumerate(models):
         facts = [model.spec.device.driver] if driver else []
         facts += [f"{COMPARED[key]} {words(differ[key][n])}" for key in keys]

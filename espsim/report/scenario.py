@@ -111,11 +111,6 @@ def notes_for(choice: str, policies: Collection[str]) -> Iterator[str]:
             yield sentence
 
 
-def counts(table_of_counts: Mapping[str, int]) -> str:
-    """`OK` for one, `OK x5, ENOENT` for more."""
-    return ", ".join(name if n == 1 else f"{name} x{n}" for name, n in table_of_counts.items()) or "-"
-
-
 # -- one variant ------------------------------------------------------------------------------------------------------
 
 

@@ -80,11 +80,6 @@ class SadEntry:
         """The mode's number (XFRM_MODE_*), or whatever number the request for a larval state had; -1: it has none."""
         return MODE_NUMBERS.get(self.sa.mode, -1) if self.odd_mode is None else self.odd_mode
 
-    @property
-    def touched(self) -> bool:
-        """Whether packets have changed anything since the entry was made or loaded."""
-        return self.used is not None or self.state is State.EXPIRED or self.dying or self.stats != SaStats()
-
     # -- one packet ---------------------------------------------------------------------------------------------
 
     def first_used(self, now: float) -> None:

@@ -28,7 +28,7 @@ NAME = "android-and-marvell"
 Chance = Callable[[list[int], int], float]
 """The chance that two SAs have one SPI: SAs on each address, and how many SPIs there are to draw from."""
 
-_IN, _OUT, _SECOND, _UPDATE, _UPDATE_SECOND = 0, 1, 2, 3, 5
+_IN, _OUT, _SECOND, _UPDATE_SECOND = 0, 1, 2, 5
 """The scenario's requests, by index."""
 
 RANGES = (

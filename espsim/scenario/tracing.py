@@ -6,7 +6,6 @@ before and after the packet, and the verdict. A window is drawn with its highest
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,8 +95,3 @@ def draw(entry: SadEntry) -> TracedWindow:
     bitmap = entry.window.bitmap_from_top()
     drawn = "".join("#" if bitmap >> place & 1 else "." for place in reversed(range(min(size, _DRAWN))))
     return TracedWindow(size, entry.window.top, drawn)
-
-
-def lost(packets: Iterable[Traced]) -> list[Traced]:
-    """Those that were not delivered."""
-    return [packet for packet in packets if packet.verdict not in ("DELIVERED", "SENT")]

@@ -61,13 +61,6 @@ class Cursor:
         self._at += 1
         return word
 
-    def left_in_row(self, row: int) -> int:
-        """How many of the next words are on one printed line of a dump."""
-        count = 0
-        while (word := self.peek(count)) is not None and word.row == row:
-            count += 1
-        return count
-
     def leave_row(self, row: int, known: Container[str]) -> None:
         """Go to the next known word, or to the end of the row."""
         while (word := self.peek()) is not None and word.row == row and word.text not in known:

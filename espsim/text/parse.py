@@ -35,7 +35,7 @@ from espsim.text.pieces import blocks, file_pieces, text_pieces
 from espsim.text.reader import Reader
 
 __all__ = [
-    "Ignored", "ParsedSa", "SadText", "Unmodelled", "Unused", "Verb", "parse_entries", "parse_sa_line", "parse_sad",
+    "Ignored", "ParsedSa", "SadText", "Unmodelled", "Unused", "Verb", "parse_sa_line", "parse_sad",
     "parse_sad_text", "parse_secrets", "read_sad", "read_sad_file",
 ]  # fmt: skip
 
@@ -45,9 +45,9 @@ def read_sad_file(path: str) -> list[ParsedSa]:
     return read_sad(path).sas
 
 
-def parse_sad_text(text: str, where: str | None = None) -> list[ParsedSa]:
-    """The usable SAs of a text. `where` is its name in errors. Raises as `parse_sad`."""
-    return parse_sad(text, where).sas
+def parse_sad_text(text: str) -> list[ParsedSa]:
+    """The usable SAs of a text. Raises as `parse_sad`."""
+    return parse_sad(text).sas
 
 
 def parse_sa_line(text: str, where: str | None = None, line: int | None = None) -> SecurityAssociation:
@@ -82,15 +82,6 @@ def parse_secrets(text: str, where: str | None = None) -> SadText:
     ANY_ENCAP), and there is no window.
     """
     return _settled(text_pieces(text, where), where, Notes(), rows=Style.SECRETS)
-
-
-def parse_entries(
-    text: str, where: str | None = None, notes: Notes | None = None
-) -> Iterator[ParsedSa | Unmodelled | Ignored]:
-    """The states of a text one by one, none compared with another. InputError: a damaged key."""
-    reader = Reader(where, notes if notes is not None else Notes())
-    for block in blocks(text_pieces(text, where)):
-        yield from reader.read(block)
 
 
 def _settled(

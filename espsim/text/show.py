@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import replace
 
 from espsim.aead.linux_names import linux_hash, linux_name
 from espsim.aead.suites import Algorithm
@@ -27,7 +26,7 @@ from espsim.sad.association import (
     SecurityAssociation,
     Selector,
 )
-from espsim.sad.entry import SadEntry, SaStats
+from espsim.sad.entry import SaStats
 from espsim.text.bitmap import to_circular
 from espsim.text.iptfs_options import option_words
 from espsim.text.names import EXTRA_FLAGS, FLAGS, GRE, LIMIT_WORDS, PROTOCOL_NAMES, TYPED, bits_of, proto_name, swapped
@@ -70,21 +69,6 @@ def format_dump(
     if sa.label:
         rows.append(f"\tsecurity context {sa.label} ")
     return "".join(row + "\n" for row in rows)
-
-
-def format_entry(entry: SadEntry, *, stats: bool = False, nokeys: bool = False) -> str:
-    """An SAD entry as `ip xfrm state` prints it now: window, sequence numbers, bytes, packets and counts."""
-    return format_dump(as_running(entry), stats=stats, nokeys=nokeys, refused=entry.stats)
-
-
-def as_running(entry: SadEntry) -> SecurityAssociation:
-    """An SAD entry's configuration, with its present window and counters in `replay` and `current`."""
-    window = entry.window
-    top = window.top if window.resume is None else window.resume
-    replay = ReplayState(
-        top & 0xFFFFFFFF, top >> 32, entry.oseq & 0xFFFFFFFF, entry.oseq >> 32, window.bitmap_from_top(), stated=True
-    )
-    return replace(entry.sa, replay=replay, current=Lifetime(entry.bytes, entry.packets))
 
 
 # -- the line ---------------------------------------------------------------------------------------------------------

@@ -152,8 +152,8 @@ class RequestWords:
 
     # -- names --------------------------------------------------------------------------------------------------------
 
-    def choice(self, key: str, names: Mapping[str, int], default: int | None = None, bits: int = 8) -> int:
-        """A name of a list, or a number."""
+    def choice(self, key: str, names: Mapping[str, int], default: int | None = None) -> int:
+        """A name of a list, or a number of 8 bits."""
         if default is not None and key not in self.values:
             return default
         text = self.text(key)
@@ -161,7 +161,7 @@ class RequestWords:
             return names[text]
         if not _NUMBER.fullmatch(text):
             raise self.error(f"unknown {key} {shown(text)}; known: {', '.join(names)}, or a number")
-        return self.parse_number(key, text, bits)
+        return self.parse_number(key, text, 8)
 
     def protocol(self, default: int | None = None) -> int:
         """`proto=`: esp, ah, comp, route2, hao, any (255), or a number."""

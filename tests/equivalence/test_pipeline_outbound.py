@@ -19,7 +19,7 @@ from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.address import parse_address
 from espsim.core.errors import InputError
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE
-from espsim.core.outbound_batch import OVERHEAD, OutboundBatch
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.core.verdict import OutboundVerdict, Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
@@ -43,6 +43,9 @@ from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv
 
 ENGINES = engines_there()
 CUTS = (1, 2, 3, 7, 1000)
+OVERHEAD = 40 + 8 + 8 + 16 + 15 + 2 + 64 + 15
+"""The most bytes of `out` that sealing adds to a packet (or to what TFC padding makes of it): tunnel header, UDP, ESP,
+IV, padding, trailer, ICV, and what is left free before the next one."""
 V4, V6 = ipv4(udp(b"hello")), ipv6(udp(b"hello"))
 
 

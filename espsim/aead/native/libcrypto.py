@@ -50,13 +50,13 @@ class LibcryptoEngine(NativeEngine):
 
     name = "libcrypto"
 
-    def __init__(self, library: str = LIBRARY) -> None:
+    def __init__(self) -> None:
         super().__init__()
         try:
-            self._lib = ctypes.CDLL(library)
+            self._lib = ctypes.CDLL(LIBRARY)
             number = self._lib.OpenSSL_version_num
         except (OSError, AttributeError) as error:
-            raise EngineError(f"{library} cannot be loaded: {error}") from None
+            raise EngineError(f"{LIBRARY} cannot be loaded: {error}") from None
         number.restype = ctypes.c_ulong
         words = self._lib.OpenSSL_version
         words.restype = ctypes.c_char_p

@@ -25,12 +25,12 @@ def malformed() -> Iterator[Case]:
     yield _selector()
 
 
-def _between(seal: CaseSealer, name: str, harmed: list[bytes], first: int = 100) -> list[bytes]:
+def _between(seal: CaseSealer, name: str, harmed: list[bytes]) -> list[bytes]:
     """The harmed packets, with a right one before each and after the last."""
     frames: list[bytes] = []
     for n, packet in enumerate(harmed):
-        frames += [seal.packet(first + 2 * n, clear(f"{name} {n}")), packet]
-    return [*frames, seal.packet(first + 2 * len(harmed), clear(f"{name} end"))]
+        frames += [seal.packet(100 + 2 * n, clear(f"{name} {n}")), packet]
+    return [*frames, seal.packet(100 + 2 * len(harmed), clear(f"{name} end"))]
 
 
 def _trailers() -> Case:

@@ -45,8 +45,6 @@ from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.prefetch import prefetch
 
 GROUPS, SLOTS = 1024, 4096
-LOOKS = 32
-"""Rows of a group that may be looked at."""
 FIRST, HIGH, LOW = range(3)
 """Columns of `keys`."""
 PACKETS, ROOM = 0, 1

@@ -73,7 +73,7 @@ GROUP, SA = 5, 6
 
 _FEW = 1024
 """Up to so many keys a table has four rows for each."""
-_0, _1, _8, _16, _24, _29, _32 = (np.uint64(n) for n in (0, 1, 8, 16, 24, 29, 32))
+_0, _1, _16, _29, _32 = (np.uint64(n) for n in (0, 1, 16, 29, 32))
 _LOW = np.uint64(0xFFFFFFFF)
 _TIED = np.uint64(1 << 32)
 _RING = np.uint64(AHEAD - 1)

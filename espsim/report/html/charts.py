@@ -14,7 +14,7 @@ COLOURS = 8
 _WIDE, _HIGH = 760, 320
 _LEFT, _RIGHT, _TOP, _BELOW = 66, 34, 26, 46
 _MOST_LABELS = 10
-_BAR, _GAP, _NAMES = 18, 8, 250
+_BAR, _GAP, _NAMES, _LONGEST = 18, 8, 250, 38
 _SIDE, _SLOTS_WIDE = 8, 96
 
 
@@ -184,9 +184,9 @@ def bars(title: str, says: str, rows: Sequence[tuple[str, Mapping[str, float]]],
     return Drawing(title, says, shapes, height=height, key=[(colour(n), part) for n, part in enumerate(parts)])
 
 
-def _shortened(name: str, most: int = 38) -> str:
+def _shortened(name: str) -> str:
     """A name cut to fit beside its bar; the table beside the drawing has the whole name."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
 
 def columns(

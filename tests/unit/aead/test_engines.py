@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from espsim.aead.batch import Clear, SlotKeys, lengths
+from espsim.aead.batch import Clear, SlotKeys
 from espsim.aead.cryptography_batch import CryptographyBatch
 from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import AUTO, ENGINES, engine_by_name
@@ -16,6 +16,14 @@ from espsim.aead.known_answers import PacketRows, suites
 from espsim.aead.suites import Algorithm, pack_seq_hi, resolve
 from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 from tests.support import usable
+
+
+def lengths(slots):
+    """The IV's and the ICV's length of each slot in bytes, 0 where a slot is empty: where a row's plaintext lies."""
+    iv = np.array([s.keys.suite.iv_length if s else 0 for s in slots], dtype=np.int64)
+    icv = np.array([s.keys.icv_length if s else 0 for s in slots], dtype=np.int64)
+    return iv, icv
+
 
 GCM = (Algorithm("aead", "rfc4106(gcm(aes))", bytes(range(20)), 128),)
 CHACHA = (Algorithm("aead", "rfc7539esp(chacha20,poly1305)", bytes(range(36)), 128),)

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.shell_completion import ShellComplete
 
-from espsim.cli.complete import SHELLS, untaught
+from espsim.cli.complete import SHELLS
 from espsim.cli.main import main
 from espsim.offload.model import shipped_models
 from espsim.scenario.schema import builtin_names
@@ -21,6 +21,15 @@ from tests.command import espsim_text
 REQUESTS = (".TH", ".ad", ".nh", ".SH", ".PP", ".TP", ".nf", ".fi")
 FREE = {"KEY=VALUE", "PREFIX", "MIN-MAX", "ADDRESS", "'PROGRAM {in} {sad} {out}'", None}
 """What nothing can complete: a value, a network, a range, an address, a program, words of a product."""
+
+
+def untaught(command, path=""):
+    """(path, parameter) of every text parameter that is not completed."""
+    for param in command.params:
+        if type(param.type) is click.types.StringParamType:
+            yield path, param
+    for name, below in getattr(command, "commands", {}).items():
+        yield from untaught(below, f"{path} {name}".strip())
 
 
 def offered(*words):

@@ -23,7 +23,7 @@ from espsim.explain.known import Known
 from espsim.explain.lines import VerdictLines
 from espsim.explain.parts import Parts
 from espsim.explain.trials import Trials
-from espsim.explain.watch import GROUPS, LOOKS, FailureGroup, Sample, Watch
+from espsim.explain.watch import GROUPS, FailureGroup, Sample, Watch
 from espsim.io.fragments import Settled
 from espsim.io.spool import LineSpool
 from espsim.text.load import load
@@ -50,8 +50,8 @@ def spi_only(spi: int) -> bytes:
     return around(struct.pack("!II", spi, 1) + bytes(32))
 
 
-def test_the_kernels_limits_are_the_collectors():
-    assert (sift.GROUPS, sift.LOOKS) == (GROUPS, LOOKS) == (1024, 32)
+def test_the_kernel_makes_as_many_groups_as_the_collector():
+    assert sift.GROUPS == GROUPS
 
 
 @WAYS

@@ -37,7 +37,9 @@ def receive(sa, packet, *, now=0.0, own_traffic=True, outgoing=False, others=())
 
 
 def untouched(entry):
-    return not entry.touched and not entry.packets and not any(asdict(entry.stats).values()) and entry.window.top == 0
+    assert entry.used is None
+    assert not entry.dying
+    return not entry.packets and not any(asdict(entry.stats).values()) and entry.window.top == 0
 
 
 @pytest.mark.parametrize("sa", SHAPES)

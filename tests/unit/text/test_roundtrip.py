@@ -8,11 +8,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from espsim.core.errors import InputError
-from espsim.sad.association import ReplayState, SecurityAssociation
+from espsim.netlink.view import view_of
+from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
 from espsim.sad.sad import Sad
 from espsim.text.bitmap import from_circular, to_circular
 from espsim.text.parse import parse_sa_line, parse_sad, parse_sad_text
-from espsim.text.show import as_running, format_dump, format_entry, format_sa_line
+from espsim.text.show import format_dump, format_sa_line
+from espsim.xfrm.state_text import format_view
 from tests.examples import examples
 from tests.unit.text.sa_strategies import associations
 
@@ -74,13 +76,13 @@ def test_a_running_entry_prints_its_window():
     for seq in (1, 2, 5):
         entry.window.advance(seq)
     entry.bytes, entry.packets, entry.stats.replay = 300, 3, 2
-    text = format_entry(entry, stats=True)
+    text = format_view(view_of(entry), stats=True)
     assert "\t seq-hi 0x0, seq 0x5, oseq-hi 0x0, oseq 0x0\n\t replay_window 64, bitmap-length 2\n" in text
     assert "\t 00000000 00000013 \n" in text
     assert "\t  300(bytes), 3(packets)\n" in text
     assert "\t  replay-window 0 replay 2 failed 0\n" in text
-    assert parse_sa_line(text) == as_running(entry)
-    assert parse_sa_line(text).replay == ReplayState(5, bitmap=0b11001, stated=True)
+    running = replace(entry.sa, replay=ReplayState(5, bitmap=0b11001, stated=True), current=Lifetime(300, 3))
+    assert parse_sa_line(text) == running
 
 
 def test_nokeys_hides_every_key():

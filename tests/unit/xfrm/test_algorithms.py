@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from espsim.netlink.netns import Netns
-from espsim.text.show import format_entry
+from espsim.netlink.view import view_of
 from espsim.xfrm.requests import run_requests
+from espsim.xfrm.state_text import format_view
 
 ESP = "NEWSA src=10.0.0.1 dst=10.0.0.2 proto=esp spi=0x1000"
 AH = "NEWSA src=10.0.0.1 dst=10.0.0.2 proto=ah spi=0x1000"
@@ -52,7 +53,7 @@ def test_auth_is_listed_with_the_length_that_the_kernel_cuts_to():
         netns = Netns("linux-6.12")
         answers = list(run_requests(netns, [f"{ESP} crypt=cbc(aes) auth={name}"]))
         assert answers[0]["result"] == "OK"
-        return [row for entry in netns.sad for row in format_entry(entry).splitlines() if "auth-trunc" in row]
+        return [row for entry in netns.sad for row in format_view(view_of(entry)).splitlines() if "auth-trunc" in row]
 
     assert [row.split()[1::2] for row in listed("rmd160")] == [["hmac(rmd160)", "96"]]
     assert [row.split()[1::2] for row in listed("xcbc(aes)")] == [["xcbc(aes)", "96"]]
