@@ -126,23 +126,24 @@ def host() -> Host:
         Window(64, top=100, bitmap=0b1011), Window(64, esn=True, top=(5 << 32) - 40, bitmap=1),
         make_window(33, esn=True, ring=True, top=(1 << 32) - 9, bitmap=5), Window(0, esn=True, resume=7 << 32),
         Window(128, esn=True, resume=(7 << 32) + HALF), Window(32, top=M32 - 5),
+        Window(64, esn=True, top=M64 - 70, bitmap=3),
     ]  # fmt: skip
-    return Host(windows, [0, 5 << 32 | 9, 0, (3 << 32) - 3, HALF, 1])
+    return Host(windows, [0, 5 << 32 | 9, 0, (3 << 32) - 3, HALF, 1, M64 - 80])
 
 
-STARTS = [60, (5 << 32) - 100, (1 << 32) - 50, (7 << 32) - 60, 7 << 32 | 3, M32 - 60]
+STARTS = [60, (5 << 32) - 100, (1 << 32) - 50, (7 << 32) - 60, 7 << 32 | 3, M32 - 60, M64 - 100]
 FATES = [DELIVERED] * 6 + [INTEGRITY, TRAILER, TRUNCATED]
 
 
 def traffic(orders: list[int]) -> list[Arrival]:
     """Displaced and doubled packets of all SAs, some sent from here, over the edges of their windows."""
     drawn = random.Random(7)
-    places, made = [0] * 6, []
+    places, made = [0] * 7, []
     for _ in range(500):
-        sa = drawn.randrange(6)
+        sa = drawn.randrange(7)
         places[sa] += drawn.choice((0, 1, 1, 2, 3, 20))
         number = max(STARTS[sa] + places[sa] + drawn.choice((0, 0, -1, -40, -70, 1 - 64, 5)), 0)
-        number = number if sa in (1, 2, 3, 4) else min(number, M32)
+        number = number if sa in (1, 2, 3, 4, 6) else min(number, M32)
         order = drawn.choice(orders)
         made.append(Arrival(sa, number, drawn.choice(FATES), drawn.random() < 0.1, order))
         if drawn.random() < 0.3:
@@ -288,7 +289,7 @@ def test_what_a_device_leaves_to_count(order, used):
     counts[:, USED], counts[:, SINCE] = used, 7
     verdict, sa = np.array([*Verdict], np.uint8), np.arange(rows, dtype=np.int32)
     payload, time = np.arange(100, 100 + rows, dtype=np.int32), np.arange(500, 500 + rows)
-    orders, flags = np.full(rows, order, np.uint8), np.zeros(rows, np.uint8)
+    orders, flags = np.full(rows, order, np.uint8), np.full(rows, CUT, np.uint8)
     for _ in range(2):
         device_replay.tally(verdict, orders, flags, sa, payload, time, counts)
     for row, found in enumerate(Verdict):
