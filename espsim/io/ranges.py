@@ -1,15 +1,15 @@
-"""A capture in ranges of bytes: found one after the other, then read and filled into rows by any worker in any order.
+"""A capture in ranges of bytes. Their records are found in order; any worker reads and fills them, in any order.
 
     ranges = reader.ranges(memory)           before workers are forked; `begin` sets where the first range begins
     ranges.load(n)                           the bytes of range n, at any time
     ranges.find()                            in order: the records that begin in it, and where the next range begins
     ranges.fill(first, last)                 rows of them, at any time, each once and in order
 
-Finding reads the sizes of records alone, about 5 ns each; all other work runs beside other ranges. Anything unusual
-ends the ranges: damage, a record longer than the room after a range, secrets, the capture's end. The plain code goes on
-from `ranges.at` (`BatchReader.resume`).
+Finding reads only the sizes of records, about 5 ns each; all other work on a range runs beside other ranges. Anything
+unusual ends the ranges: damage, a record longer than the room after a range, secrets, the capture's end. The plain code
+goes on from `ranges.at` (`BatchReader.resume`).
 
-What this does not do: join fragments or streams: the caller of `fill` sees the rows that are marked MAY_JOIN.
+What this does not do: it joins no fragments or streams. Their rows are marked MAY_JOIN, for the caller of `fill`.
 """
 
 from __future__ import annotations

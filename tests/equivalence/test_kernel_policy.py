@@ -166,7 +166,7 @@ def test_a_table_has_room(keys, rows):
 
 def test_keys_begin_their_search_all_over_the_table():
     """One bit of any word moves a key, and a thousand keys are spread like random ones."""
-    bucket = getattr(policy._bucket, "py_func", policy._bucket)
+    bucket = policy._bucket
     table = np.zeros((1000, 8), np.uint64)
     for word in range(6):
         begun = []
@@ -192,7 +192,7 @@ def test_each_keys_row_and_the_one_after_are_asked_for(monkeypatch):
     monkeypatch.setattr(policy, "prefetch", lambda _table, row: asked.append(int(row)))
     for name in ("_try_group", "choose"):
         monkeypatch.setattr(policy, name, getattr(getattr(policy, name), "py_func", getattr(policy, name)))
-    bucket = getattr(policy._bucket, "py_func", policy._bucket)
+    bucket = policy._bucket
     groups, table = GROUPS[5:6], np.zeros((50, 8), np.uint64)
     packets = [Packet(4, n, n, sport=n) for n in range(70)]
     chosen(packets, group_words(groups), table)

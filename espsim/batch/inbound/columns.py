@@ -53,9 +53,9 @@ from espsim.wire.udp import PORT_NAT_T
 
 _M64 = 0xFFFFFFFFFFFFFFFF
 _AT_ONCE = 4096
-"""SAs that are written back at a time: what is made of their rows meanwhile stays small."""
+"""SAs that are written back at a time, so that copies of their rows stay small."""
 _SMALL = 64
-"""Numbers of a window whose bitmap is one word."""
+"""The largest window whose bitmap is one word."""
 
 _ENCAPSULATED = {ESPINUDP: int(ENCAPSULATED), ESPINTCP: int(ENCAPSULATED_TCP), ANY_ENCAP: int(EITHER)}
 _USABLE = frozenset({int(PLAIN), *_ENCAPSULATED.values()})
@@ -195,7 +195,7 @@ class InboundColumns:
             self._write_some(some[moved], counted[moved])
 
     def _write_some(self, rows: I64, counted: I64) -> None:
-        """Rows that have moved, and their counts."""
+        """Write back rows that packets have changed; `counted`: their rows of `counts`."""
         self._write_windows(rows[counted[:, PACKETS] != 0])
         used = counted[:, USED] == IN_RUN
         since = np.where(used, counted[:, SINCE].view(np.float64), np.nan).tolist()

@@ -228,7 +228,7 @@ def seen(shape: np.uint64, bits: U64, below: U32, answer: U8) -> None:
 
 @kernel
 def small(shapes: U64, bits: U64, tops: U64, bitmaps: U64) -> None:
-    """Of many windows: the top, and of one of up to 64 numbers the bitmap, in which bit n is top-n; of others 0."""
+    """Of many windows: the top; and the bitmap of those of size 1 to 64 (bit n is top-n), 0 of others."""
     for i in range(len(shapes)):
         shape = shapes[i]
         tops[i] = bits[shape >> _WHERE]

@@ -1,9 +1,12 @@
-"""A capture through the batch path in bounded memory, by one worker or several (ring.py).
+"""Takes a capture through the batch path in bounded memory, by one worker or by several (ring.py).
 
-    reader -> batch -> lane -> taker
+    reader    fills batches with frames (io/batches.py)
+    lane      runs the steps of one direction over a batch (lanes.py)
+    taker     counts and explains what came of a batch, in order of arrival; then the packets that go out are written
 
-What comes of a batch is the taker's: in order of arrival it counts and looks, then the packets that go out are written.
-With several workers `order`, `records` and `room` run in them; `answer` and `heard` run in the first process.
+With several workers the taker's `order`, `records` and `room` run in them, `answer` and `heard` in the first process.
+
+What this does not do: it knows no step of a packet, and no output format.
 """
 
 from __future__ import annotations
@@ -26,24 +29,24 @@ from espsim.io.ranges import Ranges
 from espsim.io.slots import FrameSlot
 
 ROWS = 4096
-"""Frames of a batch: enough that a stage's call costs little, few enough that a batch stays in a core's cache."""
+"""Frames of a batch: enough that the calls of stages cost little, few enough to stay in a core's cache."""
 ARENA = 4 << 20
 """Bytes of a batch."""
 PART = 2048
-"""Rows of a range that are filled and go through the first stages together."""
+"""Rows of a range that are filled, and then go through the first stages together."""
 MOST_FED = 1024
-"""Batches that are read by the reader, at most, before ranges are tried again."""
+"""The most batches that the reader reads before ranges are tried again."""
 ENOUGH = 64
-"""Ranges in a row after which what stopped them counts as rare."""
+"""After so many ranges in a row, what stopped them counts as rare."""
 SPARE = 2
-"""Batches that are read beside those that workers have."""
+"""Batches that are read ahead, beyond one for each worker."""
 
 _B = TypeVar("_B", bound=LaneBatch)
 
 
 @dataclass(slots=True)
 class Piece(Generic[_B]):
-    """A batch that has run. `frames` are the numbers of the rows' frames, from 1; `time_ns` the frames' times."""
+    """A batch, and of each row the number of its frame (`frames`, from 1) and the frame's time (`time_ns`)."""
 
     batch: _B
     frames: I64
@@ -51,44 +54,44 @@ class Piece(Generic[_B]):
 
 
 class Taker(Protocol[_B]):
-    """Who takes what comes of a capture, piece by piece."""
+    """Gets what comes of a capture, piece by piece."""
 
     def order(self, piece: Piece[_B], ask: Ask) -> Any:
-        """In order of arrival: the note of a piece, which `heard` gets. `ask` has what `answer` says."""
+        """In order of arrival: look at a piece. Returns its note, which `heard` gets. `ask(x)` is `answer(x)`."""
 
     def place(self) -> OutputPlace | None:
-        """Where the first packet that goes out is to be put; None: only `write` can."""
+        """Where the first packet that goes out will lie; None: the output has no places (a pipe), use `write`."""
 
     def room(self, piece: Piece[_B]) -> int:
-        """The bytes that go out."""
+        """How many bytes of a piece go out."""
 
     def records(self, piece: Piece[_B]) -> Iterator[memoryview]:
-        """Those bytes; each part must be used before the next one is asked for."""
+        """Those bytes in parts. Each part is valid until the next one is taken."""
 
     def write(self, data: memoryview) -> None:
-        """Write such a part after those before."""
+        """Write a part, after those before it."""
 
     def answer(self, request: Any) -> Any:
-        """What `order` asked."""
+        """Answer what `order` asked."""
 
     def heard(self, note: Any, at: int) -> None:
-        """A piece's note, in order of arrival. `at`: bytes of the capture that have been read."""
+        """Get a piece's note, in order of arrival. `at`: bytes of the capture that have been read."""
 
 
 class Share(Protocol):
-    """How many workers there are. `insists`: an error where so many can't be had; else one does it then."""
+    """How many workers to use."""
 
     @property
     def workers(self) -> int:
-        """From 1 on."""
+        """1 or more."""
 
     @property
     def insists(self) -> bool:
-        """See above."""
+        """Too few workers are an error; otherwise one worker does it then."""
 
 
 Begin = Callable[[float], None]
-"""Hears the first frame's time in seconds, before anything runs."""
+"""Called with the first frame's time in seconds, before anything runs."""
 
 
 def run(
@@ -96,9 +99,8 @@ def run(
 ) -> None:  # fmt: skip
     """Run a capture; the SAD is up to date at the end.
 
-    Reader errors are raised after the last complete piece, with the SAD up to date. Raises InputError where so many
-    workers can't be had, WorkerLost where one was killed, WorkerFailedError where one failed, and what the taker
-    raises.
+    Reader errors are raised after the last complete piece, with the SAD up to date. InputError: there cannot be so many
+    workers. WorkerLost: one was killed. WorkerFailedError: one failed. Errors of the taker pass through.
     """
     several = share.workers > 1 and lane.shares
     slots = BatchSlots(reader, lane, share.workers + SPARE if several else 1, shared_zeros if several else np.zeros)
@@ -116,7 +118,7 @@ def run(
 
 
 class BatchSlots(Generic[_B]):
-    """Batches over memory of their own, and filling them from the reader."""
+    """Batches with memory of their own, which the reader fills."""
 
     def __init__(self, reader: BatchReader, lane: Lane[_B], count: int, memory: Memory) -> None:
         self._reader = reader
@@ -126,7 +128,7 @@ class BatchSlots(Generic[_B]):
         self._batches = [lane.batch(slot, time, memory) for slot, time in zip(self._slots, self._times, strict=True)]
 
     def fill(self, number: int) -> Piece[_B] | None:
-        """The next frames in one of the slots; None at the end, or where reading failed: `failure` says how."""
+        """Read the next frames into a slot. None: the capture ended, or reading failed (`failure`)."""
         if self.failure is not None:
             return None
         slot = self._slots[number]
@@ -141,18 +143,18 @@ class BatchSlots(Generic[_B]):
         return self.piece(number, rows)
 
     def piece(self, number: int, rows: int) -> Piece[_B]:
-        """The first rows of a slot that was filled."""
+        """The first rows of a slot, which was filled."""
         slot = self._slots[number]
         return Piece(self._batches[number].head(rows), slot.frame[:rows], slot.time_ns[:rows])
 
     def check(self) -> None:
-        """Raise what reading raised."""
+        """Raise the error of reading, if there was one."""
         if self.failure is not None:
             raise self.failure
 
 
 class Ranged(Generic[_B]):
-    """Batches of a file's ranges, in memory that each overwrites."""
+    """Batches of a file's ranges. Each overwrites the memory of the one before."""
 
     def __init__(self, ranges: Ranges, lane: Lane[_B]) -> None:
         self.ranges = ranges
@@ -161,14 +163,14 @@ class Ranged(Generic[_B]):
         self._parts: dict[int, _B] = {}
 
     def piece(self, rows: int) -> Piece[_B]:
-        """So many rows of the range that was found, which are still to be filled."""
+        """The rows of the range that was found; they are not filled yet."""
         slot = self.ranges.slot
         if self._batch is None:
             self._batch = self._lane.batch(slot, np.zeros(len(slot.offset)), np.zeros)
         return Piece(self._batch.head(rows), slot.frame[:rows], slot.time_ns[:rows])
 
     def ahead(self, piece: Piece[_B]) -> bool:
-        """Fill the rows, and `Lane.ahead`. False: the range is not to be run, but to be read by the reader."""
+        """Fill the rows and run `Lane.ahead`. False: the reader has to read this range instead."""
         rows = len(piece.time_ns)
         step = PART if self._lane.parts else max(rows, 1)
         for first in range(0, rows, step):
@@ -181,7 +183,7 @@ class Ranged(Generic[_B]):
         return True
 
     def _part(self, piece: Piece[_B], rows: slice) -> _B:
-        """Rows of a piece. Parts of PART rows are kept: making one takes as long as some hundred rows."""
+        """Rows of a piece. Parts of PART rows are kept, because making one takes as long as a hundred rows."""
         if rows.stop - rows.start != PART:
             return cast(_B, piece.batch.part(rows))
         if rows.start not in self._parts:
@@ -190,14 +192,14 @@ class Ranged(Generic[_B]):
 
 
 def _some_may_join(link: U8) -> bool:
-    """Whether a row of a column `link` has the bit MAY_JOIN; where no number is that large none has."""
+    """Whether a row of a column `link` has the bit MAY_JOIN. A column whose numbers are all smaller has none."""
     return bool(link.max() >= MAY_JOIN and np.bitwise_or.reduce(link) & MAY_JOIN)
 
 
 def _alone(
     reader: BatchReader, lane: Lane[_B], taker: Taker[_B], slots: BatchSlots[_B], piece: Piece[_B] | None
 ) -> None:  # fmt: skip
-    """The rest of a capture in this process, from a piece on. Where SAs may end, each batch is asked whether in it."""
+    """Run the rest of a capture in this process, from a piece on."""
     while piece is not None:
         lane.begin(piece.batch)
         lane.ahead(piece.batch)
@@ -206,7 +208,7 @@ def _alone(
 
 
 def _after(lane: Lane[_B], taker: Taker[_B], piece: Piece[_B], at: int) -> None:
-    """All of a piece for which `ahead` has run."""
+    """Run the rest of the steps over a piece, after `ahead`."""
     lane.settle(piece.batch)
     lane.after(piece.batch)
     lane.end(piece.batch)
@@ -217,5 +219,7 @@ def _after(lane: Lane[_B], taker: Taker[_B], piece: Piece[_B], at: int) -> None:
 
 
 def more_fed(most: int, passed: int) -> int:
-    """How many batches are read before ranges are tried again, after so many in a row."""
+    """How many batches the reader reads before ranges are tried again. `most`: the last answer; `passed`: ranges that
+    ran in a row since.
+    """
     return 1 if passed > ENOUGH else min(2 * most, MOST_FED)

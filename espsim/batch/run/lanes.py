@@ -1,10 +1,12 @@
-"""The two directions as a run of a capture needs them: what may run in any order, and what in order of arrival.
+"""Lanes: the two directions as a run of a capture needs them, in five parts.
 
-begin     SAs near their end become the reference path's        in the first process, before the batch is handed out
-ahead     what moves no SA: to the opened packet, or to the length of the sealed one     any worker, any time
-settle    windows and numbers                                   in order of arrival
-after     the packet that goes out                              any worker
-end       what goes one by one, what SAs count                  in order of arrival
+    begin     the reference path takes over SAs that could reach a limit    first process, before the batch is sent out
+    ahead     all steps that change no SA                                   any worker, at any time
+    settle    windows, or sequence numbers                                  in order of arrival
+    after     the packets that go out                                       any worker, after settle
+    end       rows of the reference path; counts of SAs                     in order of arrival
+
+Inbound, `ahead` goes from parse to trailer; outbound it is policy and measure.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ from espsim.sad.entry import SadEntry
 Memory = Callable[..., Any]
 """`memory(shape, dtype)` makes an array of zeros."""
 Ask = Callable[[Any], Any]
-"""Asks the first process, which has the SAD."""
+"""Asks the first process, which owns the SAD."""
 
 
 class LaneBatch(Protocol):
-    """What both directions' batches have."""
+    """What the batches of both directions have."""
 
     verdict: U8
     sa_index: I32
@@ -54,13 +56,13 @@ _B = TypeVar("_B", bound=LaneBatch)
 
 
 class Lane(Protocol[_B]):
-    """One direction, as a run of a capture needs it; see above."""
+    """One direction, as a run of a capture needs it."""
 
     entries: list[SadEntry]
 
     @property
     def kernel(self) -> Callable[..., Any]:
-        """One of the compiled steps: where it is on disk all are, most likely."""
+        """One of the compiled steps. If it is on disk, the others most likely are too."""
 
     @property
     def shares(self) -> bool:
@@ -68,23 +70,23 @@ class Lane(Protocol[_B]):
 
     @property
     def parts(self) -> bool:
-        """Whether `ahead` may have a batch in parts."""
+        """Whether `ahead` may run a batch in parts."""
 
     @property
     def limited(self) -> bool:
-        """Whether some SA may meet a limit; else `due` says no."""
+        """Whether some SA may reach a limit. If not, `due` is always False."""
 
     def share(self, memory: Memory) -> None:
-        """What packets move lies in memory of `memory` from now on, which processes forked then share."""
+        """Move what packets change into memory of `memory`, which processes forked after this share."""
 
     def due(self, coming: Coming) -> bool:
-        """Whether an SA may meet a limit while these packets run."""
+        """Whether an SA could reach a limit with these packets."""
 
     def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> _B:
         """A batch over a slot's memory."""
 
     def begin(self, batch: _B) -> None:
-        """In the first process, where no batch is on the way."""
+        """In the first process, while no worker has a batch."""
 
     def ahead(self, batch: _B) -> None:
         """At any time."""
@@ -93,29 +95,29 @@ class Lane(Protocol[_B]):
         """In order of arrival."""
 
     def after(self, batch: _B) -> None:
-        """At any time after it."""
+        """At any time after `settle`."""
 
     def end(self, batch: _B) -> None:
         """In order of arrival."""
 
     def forked(self, ask: Ask) -> None:
-        """This is a worker now: what the reference path has to do, the first process does."""
+        """This process is a worker now. The first process runs the reference path, through `ask`."""
 
     def answer(self, request: Any) -> Any:
-        """In the first process: what a worker asked."""
+        """In the first process: answer what a worker asked."""
 
     def close(self) -> None:
         """Write back into the SAD."""
 
     def notes(self) -> Any:
-        """What a worker has to say at the end."""
+        """What a worker sends to the first process at the end."""
 
     def take(self, notes: Any) -> None:
-        """What a worker said."""
+        """Add what a worker sent."""
 
 
 class InboundLane:
-    """Packets of a capture through a `InboundPipeline`."""
+    """Packets of a capture through an `InboundPipeline`."""
 
     kernel = staticmethod(parse.parse_rows)
     """As Lane."""
@@ -129,14 +131,17 @@ class InboundLane:
 
     @property
     def alone(self) -> Counter[int]:
-        """After the last piece: what the reference path opened (`InboundPipeline.alone`)."""
+        """After the last piece: how many packets the reference path opened (`InboundPipeline.alone`)."""
         return self.path.alone
 
     @property
     def shares(self) -> bool:
-        """Where a policy of its own finds SAs that may end or are the reference path's, or a device opens packets with
-        keys of such SAs, one worker does all: these look at the SAD itself, which moves then. So it does where IP-TFS
-        puts packets together."""
+        """Whether several workers may run it.
+
+        One worker does all with IP-TFS, which carries state from packet to packet. It also does all where an SPI rule
+        with a lookup of its own, or a device, reads the SAD itself, and the SAD changes in the run, because SAs may end
+        or belong to the reference path.
+        """
         if self.path.aggregated is not None:
             return False
         own_ways = self.path.columns.asked is not None or not self.path.parts
@@ -163,19 +168,19 @@ class InboundLane:
         self.path.columns.begin(batch)
 
     def ahead(self, batch: InboundBatch) -> None:
-        """Parse, look up, check, open, look at the trailer."""
+        """Parse, look up, check, open, judge the trailer."""
         self.path.run_some(batch, inbound.AHEAD)
 
     def settle(self, batch: InboundBatch) -> None:
-        """Check again, move the windows."""
+        """Check again, and move the windows."""
         self.path.run_some(batch, inbound.SETTLE)
 
     def after(self, batch: InboundBatch) -> None:
-        """Take the packets out."""
+        """Make the inner packets, and judge them."""
         self.path.run_some(batch, inbound.AFTER)
 
     def end(self, batch: InboundBatch) -> None:
-        """Count."""
+        """Count; then the rows of the reference path."""
         self.path.run_some(batch, inbound.COUNT)
         self.path.run_by_clock(batch)
 
@@ -193,7 +198,7 @@ class InboundLane:
         self.path.close()
 
     def notes(self) -> Counter[int]:
-        """What the reference path did for this worker."""
+        """How many packets the reference path opened for this worker."""
         return self.path.alone
 
     def take(self, notes: Counter[int]) -> None:
@@ -202,7 +207,7 @@ class InboundLane:
 
 
 class OutboundLane:
-    """Clear packets of a capture through a `OutboundPipeline`."""
+    """Clear packets of a capture through an `OutboundPipeline`."""
 
     parts = True
     """As Lane."""
@@ -217,12 +222,12 @@ class OutboundLane:
 
     @property
     def shares(self) -> bool:
-        """Any number of workers may run it, but one where IP-TFS joins packets."""
+        """Whether several workers may run it: not with IP-TFS, which joins packets."""
         return self.path.aggregated is None
 
     @property
     def alone(self) -> Counter[int]:
-        """After the last piece: what the reference path sealed (`OutboundPipeline.alone`)."""
+        """After the last piece: how many packets the reference path sealed (`OutboundPipeline.alone`)."""
         return self.path.alone
 
     @property
@@ -251,15 +256,15 @@ class OutboundLane:
         self.path.run_some(batch, outbound.AHEAD)
 
     def settle(self, batch: OutboundBatch) -> None:
-        """Number."""
+        """Give sequence numbers."""
         self.path.run_some(batch, outbound.SETTLE)
 
     def after(self, batch: OutboundBatch) -> None:
-        """Put headers around, seal."""
+        """Write headers, and seal."""
         self.path.run_some(batch, outbound.AFTER)
 
     def end(self, batch: OutboundBatch) -> None:
-        """What goes one by one."""
+        """Rows of the reference path."""
         self.path.run_by_clock(batch)
 
     def forked(self, ask: Ask) -> None:
@@ -275,7 +280,7 @@ class OutboundLane:
         self.path.close()
 
     def notes(self) -> tuple[bool, Counter[int]]:
-        """Whether anything was ambiguous, and what the reference path did for this worker."""
+        """(whether anything was ambiguous, how many packets the reference path sealed for this worker)."""
         return self.path.ambiguous, self.path.alone
 
     def take(self, notes: tuple[bool, Counter[int]]) -> None:
@@ -286,7 +291,7 @@ class OutboundLane:
 
 
 class _Elsewhere:
-    """In a worker, in the place of the reference path: the first process runs the packets, in their order."""
+    """Replaces the reference path in a worker: the first process runs the packets, in their order."""
 
     def __init__(self, one: Any, ask: Ask) -> None:
         self._one, self._ask = one, ask

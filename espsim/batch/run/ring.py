@@ -1,28 +1,29 @@
-"""A capture by several workers: the same answers as one gives, for any number of them and any cut.
+"""A capture by several workers. The answers are those of one worker, for any number of workers and any cut.
 
-Workers are processes in a ring, forked when the first frames have been read. Piece n is worker n's, modulo their
-number. A worker does what it can at any time (parse, look up, ask the window as it stands, open) and waits for its turn
-where order counts (turns.py):
+Workers are processes in a ring, forked when the first frames have been read. Worker n modulo their number has piece n.
+A worker does at any time what needs no order: parse, look up, ask the window as it is, open. It waits for its turn
+where order matters (turns.py):
 
-    FIND     the records of a range of the capture           about 5 ns a frame
-    SETTLE   windows are asked again, and move; numbers      about 10 ns a packet
-    TELL     what SAs and results count, what is explained, and where the packets that go out will lie
+    FIND     find the records of a range of the capture           about 5 ns a frame
+    SETTLE   ask the windows again and move them; give numbers    about 10 ns a packet
+    TELL     count, explain, and reserve places in the output
 
-Everything that packets move lies in shared memory. Between turns packets are taken out or sealed, and written at their
-places. The first process has all that is Python's: the SAD, who joins fragments and streams, who explains, and an
-output that has no places (a pipe). Workers ask it in their turns.
+Everything that packets change lies in shared memory. After SETTLE a worker makes the packets that go out; after TELL it
+writes them at their places.
 
-Pieces come in two ways. A regular file is handed out in ranges (io/ranges.py). What else there is (a pipe; frames that
-belong together across pieces; records that are not as usual; the packets after which an SA may end) the first process
-reads, and hands out batch by batch.
+The first process has what is plain Python: the SAD, the joining of fragments and streams, the explaining, and an output
+without places (a pipe). Workers ask it in their turns.
 
-Processes, not threads: between two kernels a thread waits for the interpreter. Two threads, each running the steps on
-SAs of its own, made 1.2 to 1.3 times one thread's packets with batches of 512 rows, 1.1 to 1.6 with 2,048, 1.6 to 1.9
-with 16,384 (64 bytes, two cores); and what is Python (lines of verdicts, failures) would never run beside anything.
-Forking two workers and ending them takes about 0.1 s.
+Pieces come in two ways. A regular file is cut into ranges (io/ranges.py), which workers read. The first process reads
+the rest and sends it out batch by batch: a pipe, frames that belong together across pieces, unusual records, and
+packets after which an SA may end.
 
-One worker alone does all where a policy of its own finds SAs, or a device is modelled, and an SA may end: these look at
-the SAD itself, which moves then.
+Why processes and not threads: between two kernels a thread waits for the interpreter. Two threads, each running the
+steps on SAs of its own, ran 1.2 to 1.3 times the packets of one thread with batches of 512 rows, 1.1 to 1.6 times with
+2,048 rows, 1.6 to 1.9 times with 16,384 rows (64 bytes, two cores). Python code (lines of verdicts, failures) would
+never run beside anything. Forking two workers and ending them takes about 0.1 s.
+
+What this does not do: some captures need one worker (lanes.py, `shares`).
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from espsim.io.batches import BatchReader
 from espsim.io.ranges import Ranges
 
 QUIET = 32
-"""Pieces of which there is nothing to say, at most, before that is said."""
+"""The most pieces without a note before a worker reports them."""
 
 _SLOT, _RANGES = range(2)
 _OUT, _STOPPED, _SETTLED, _SETTLED_BYTES, _TOLD, _TOLD_BYTES = range(6)
@@ -58,7 +59,7 @@ _B = TypeVar("_B", bound=LaneBatch)
 
 
 class _Done(NamedTuple):
-    """What came of a piece. `data`: the packets that go out, where the first process writes them."""
+    """A piece that has run. `data`: the packets that go out, if the first process has to write them."""
 
     number: int
     note: Any
@@ -66,7 +67,7 @@ class _Done(NamedTuple):
 
 
 class _Raised(NamedTuple):
-    """What a worker raised that the first process raises for it."""
+    """An exception of a worker, which the first process raises again."""
 
     kind: type[BaseException]
     args: tuple[Any, ...]
@@ -74,7 +75,7 @@ class _Raised(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> _Raised:
-        """Of an error whose class may want other arguments than it keeps."""
+        """Of any error, even if its class takes other arguments than it keeps."""
         return cls(type(error), error.args, vars(error))
 
     def again(self) -> BaseException:
@@ -88,7 +89,7 @@ class _Raised(NamedTuple):
 def in_ring(
     reader: BatchReader, lane: Lane[_B], taker: Taker[_B], share: Share, slots: BatchSlots[_B], piece: Piece[_B]
 ) -> Piece[_B] | None:  # fmt: skip
-    """As capture.run, from the first piece on; that piece where there are no workers, and need not be."""
+    """As capture.run, from the first piece on. Returns that piece if there can be no workers, and need not be."""
     lane.share(shared_zeros)
     lane.begin(piece.batch)
     try:
@@ -107,7 +108,7 @@ def in_ring(
 
 
 class _Ring(Generic[_B]):
-    """What all processes have, and what a worker does."""
+    """What all processes share, and the work of a worker."""
 
     def __init__(
         self, reader: BatchReader, lane: Lane[_B], taker: Taker[_B], workers: int, slots: BatchSlots[_B],
@@ -126,11 +127,11 @@ class _Ring(Generic[_B]):
 
     @property
     def out(self) -> int:
-        """Where the next packet that goes out would lie."""
+        """The offset in the output of the next packet."""
         return int(self._now[_OUT])
 
     def begin(self) -> None:
-        """In the first process: pieces are counted from 0 again."""
+        """In the first process: count pieces from 0 again."""
         self.turns.begin()
         self._now[_STOPPED:] = 0
         self._earliest[0] = np.inf
@@ -138,7 +139,7 @@ class _Ring(Generic[_B]):
     # -- a worker ---------------------------------------------------------------------------------------------------
 
     def work(self, worker: int, kind: int, *facts: int) -> Any:
-        """A job: one batch, or ranges until there are no more."""
+        """Run a job: one batch, or ranges until there are no more."""
         if self._worker < 0:
             self._worker = worker
             self._lane.forked(lambda request: self._ask(True, request))
@@ -150,7 +151,7 @@ class _Ring(Generic[_B]):
             return _Raised.of(error)
 
     def finish(self, _worker: int) -> Any:
-        """The end of a worker."""
+        """The last answer of a worker."""
         return self._lane.notes()
 
     def _all_ranges(self, ranged: Ranged[_B]) -> None:
@@ -163,7 +164,7 @@ class _Ring(Generic[_B]):
             done = None if rows is None else self._range(number, rows, ranged)
             if done is not None:
                 said.append(done)
-            # Whoever says something wakes the first process.
+            # Each message wakes the first process, so pieces without a note are collected.
             if said and (done is None or done.note is not None or done.data or len(said) == QUIET):
                 forked.tell(said)
                 said = []
@@ -172,7 +173,7 @@ class _Ring(Generic[_B]):
             number += self._workers
 
     def _range(self, number: int, rows: int, ranged: Ranged[_B]) -> _Done | None:
-        """Run a range; None: the first process has to read it."""
+        """Run a range. None: the first process has to read it."""
         piece = ranged.piece(rows)
         try:
             good = ranged.ahead(piece)
@@ -192,13 +193,13 @@ class _Ring(Generic[_B]):
     def _through(
         self, number: int, piece: Piece[_B] | None, ranges: Ranges | None = None, error: EspsimError | None = None
     ) -> _Done | None:  # fmt: skip
-        """Run a piece for which `ahead` has run, or raised; None: it is not to be run here, nor is any after it."""
+        """Run the rest of a piece after `ahead`, which may have raised. None: neither it nor a later one runs here."""
         lane, worker = self._lane, self._worker
         self.turns.wait(SETTLE, worker)
         if ranges is not None and self._stops(piece, ranges):
             self.turns.on(SETTLE, worker)
             return None
-        if error is not None:  # in turn, so that of two the first is told
+        if error is not None:  # in turn, so that the first of several errors is raised
             raise error
         if piece is None or not len(piece.time_ns):
             self.turns.on(SETTLE, worker)
@@ -214,7 +215,7 @@ class _Ring(Generic[_B]):
         return _Done(number, note, self._put(piece, at))
 
     def _stops(self, piece: Piece[_B] | None, ranges: Ranges) -> bool:
-        """In turn to settle: whether ranges end here, because the first process has to read this piece."""
+        """In the turn SETTLE: whether ranges end here, because the first process has to read this piece."""
         now = self._now
         if now[_STOPPED]:
             return True
@@ -225,7 +226,7 @@ class _Ring(Generic[_B]):
         return True
 
     def _ends(self, piece: Piece[_B]) -> bool:
-        """Whether an SA may meet a limit in this piece, or in those that are settled and not told of."""
+        """Whether an SA could reach a limit in this piece, or in those that are settled and not yet counted."""
         now, coming = self._now, Coming.of(piece.batch.time, piece.batch.length)
         now[_SETTLED] += coming.packets
         now[_SETTLED_BYTES] += coming.bytes
@@ -235,7 +236,7 @@ class _Ring(Generic[_B]):
         return self._lane.due(Coming(int(packets), int(size), earliest, coming.latest, coming.longest))
 
     def _tell(self, piece: Piece[_B]) -> tuple[Any, int]:
-        """In turn: the note, and where the packets that go out lie."""
+        """In the turn TELL: (the note, the offset of the packets that go out)."""
         now = self._now
         self._lane.end(piece.batch)
         note = self._taker.order(piece, lambda request: self._ask(False, request))
@@ -248,7 +249,7 @@ class _Ring(Generic[_B]):
         return note, at
 
     def _put(self, piece: Piece[_B], at: int) -> list[bytes]:
-        """The packets that go out, at their place; where there is none they are for the first process."""
+        """Write the packets that go out at their place. If there is no place, they go to the first process."""
         if self._place is None:
             return [bytes(part) for part in self._taker.records(piece)]
         for part in self._taker.records(piece):
@@ -261,7 +262,7 @@ class _Ring(Generic[_B]):
 
 
 class _First(Generic[_B]):
-    """What the first process does."""
+    """The work of the first process."""
 
     def __init__(
         self,
@@ -281,7 +282,7 @@ class _First(Generic[_B]):
         self._at: Callable[[], int] = lambda: reader.at
 
     def run(self, piece: Piece[_B]) -> None:
-        """The whole capture, from its first piece on."""
+        """Run the whole capture, from its first piece on."""
         most, more = 1, self._feed(piece, 1)
         while more:
             found = self._in_ranges()
@@ -292,7 +293,7 @@ class _First(Generic[_B]):
             self._lane.take(notes)
 
     def _feed(self, first: Piece[_B], most: int) -> bool:
-        """Hand out so many batches; False: that was the end of the capture."""
+        """Send out at most `most` batches, unless little of the capture is left. False: the capture has ended."""
         self._begin()
         piece: Piece[_B] | None = first
         number, slots = 0, self._workers + SPARE
@@ -311,7 +312,7 @@ class _First(Generic[_B]):
         return piece is not None
 
     def _look_for_ends(self, batch: _B) -> None:
-        """SAs that may end in this batch, or in those that are on the way, become the reference path's before it."""
+        """Before a batch: give the reference path SAs that could reach a limit in it, or in batches under way."""
         coming = Coming.of(batch.time, batch.length)
         if self._lane.due(coming.with_(self._on_the_way)):
             while self._on_the_way:
@@ -320,7 +321,7 @@ class _First(Generic[_B]):
         self._on_the_way.append(coming)
 
     def _in_ranges(self) -> int:
-        """Hand out ranges as long as that goes: how many there were."""
+        """Let workers run ranges as long as possible. Returns how many ran."""
         here = self._ring.ranges
         if here is None or not self._reader.begin(here):
             return 0
@@ -339,13 +340,13 @@ class _First(Generic[_B]):
         self._at = lambda: self._reader.at
 
     def _listen_until_readable(self) -> None:
-        """Where the capture is a pipe, workers are heard while nothing comes."""
+        """If the capture is a pipe, read messages of workers while no bytes come."""
         descriptor = self._reader.waits_on
         while descriptor is not None and self._on_the_way and not select.select([descriptor], [], [], 0)[0]:
             self._listen(descriptor)
 
     def _listen(self, *also: int) -> None:
-        """What workers say; nothing where another descriptor is ready."""
+        """Read and handle messages of workers; none if a descriptor of `also` is ready first."""
         for one in self._pool.hear(_SECONDS, also):
             if one.asks:
                 lane, request = self._ring.words.loads(one.what)
@@ -362,7 +363,7 @@ class _First(Generic[_B]):
             self._take(self._early.pop(self._next))
 
     def _take(self, done: _Done) -> None:
-        """A piece that is done, in order of arrival."""
+        """Pass a finished piece on, in order of arrival."""
         self._next += 1
         if self._on_the_way:
             self._on_the_way.popleft()
