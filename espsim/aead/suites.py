@@ -205,7 +205,7 @@ def _sort(algorithms: Sequence[Algorithm]) -> _Parts:
     for algorithm in algorithms:
         slot = {"aead": "aead", "enc": "enc", "auth": "auth", "auth-trunc": "auth"}.get(algorithm.kind)
         if slot is None:
-            raise ValueError(f"{algorithm.kind} is no algorithm of ESP")
+            raise ValueError(f"{algorithm.kind} is not an algorithm of ESP")
         if getattr(parts, slot) is not None:
             raise ValueError(f"{slot} given twice")
         setattr(parts, slot, algorithm)

@@ -23,7 +23,7 @@ _LONG_NUMBER = re.compile(r"[0-9_]{4300,}")  # of digits that int() refuses (sys
 def read_text(path: str | Path, where: str) -> str:
     """The text of a file, or of standard input for `-`.
 
-    InputError: it can't be read, is too long (`/dev/zero` has no end), or is no UTF-8.
+    InputError: it can't be read, is too long (`/dev/zero` has no end), or is not UTF-8.
     """
     try:
         data = read_start(str(path), MOST + 1)
@@ -33,7 +33,7 @@ def read_text(path: str | Path, where: str) -> str:
     if nul >= 0:
         raise InputError("a NUL byte: this is not text", where=where, line=data.count(b"\n", 0, nul) + 1)
     if len(data) > MOST:
-        raise InputError(f"longer than {MOST:,} bytes: this is no file of this kind", where=where)
+        raise InputError(f"longer than {MOST:,} bytes: this is not a file of this kind", where=where)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -374,7 +374,7 @@ _END = Record(-1, None, 0, b"", 0)
 def open_batches(path: str, joiner: Joiner | None = None) -> BatchReader:
     """Open a classic pcap or a pcapng, or standard input for `-`. Without `joiner` fragments come as they are.
 
-    InputError: it can't be read, is empty, or is no capture that is known here.
+    InputError: it can't be read, is empty, or is not a capture of a known format.
     """
     file = cast(io.FileIO, open_input(path, buffering=0))
     try:

@@ -106,7 +106,7 @@ class CaptureReader:
 def open_capture(path: str, joiner: Joiner | None = None) -> CaptureReader:
     """Open a classic pcap or a pcapng, or standard input for `-`. Without `joiner` fragments come as they are.
 
-    InputError: it can't be read, is empty, or is no capture that is known here.
+    InputError: it can't be read, is empty, or is not a capture of a known format.
     """
     file = open_input(path, buffering=1 << 18)
     try:

@@ -18,7 +18,7 @@ _OTHER_MAGICS = {
 def read_format(source: ByteSource, skim: Skim | None = None) -> ClassicPcap | Pcapng:
     """The format of a source, after its file header was read; `skim` as in Pcapng.
 
-    InputError: it is empty, no capture that is known here, or a broken one.
+    InputError: it is empty, not a capture of a known format, or a broken one.
     """
     magic = source.read(4)
     if not magic:

@@ -8,7 +8,7 @@
 |           Checksum            |         Urgent Pointer        |  16
 |                    Options, if Offset > 5                     |  20
 
-The stream in the direction of who connected begins with "IKETCP". Messages follow, each with its length before it:
+The stream of the side that connected begins with "IKETCP". Messages follow, each with its length before it:
 |            Length             |   ESP, or four zero bytes and IKE, or one byte 0xff (a keepalive) ...
 The length counts its own two bytes.
 

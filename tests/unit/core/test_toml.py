@@ -42,7 +42,7 @@ def test_taken():
     [
         (b"a = 1\n\0", "a NUL byte: this is not text"),
         (b"a = 1\n\xff", "not UTF-8 text"),
-        (b"#" * (5 << 20), "longer than 4,194,304 bytes: this is no file of this kind"),
+        (b"#" * (5 << 20), "longer than 4,194,304 bytes: this is not a file of this kind"),
     ],
 )
 def test_what_is_no_text(tmp_path, data, error):
