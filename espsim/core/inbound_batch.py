@@ -7,11 +7,12 @@ has a verdict, and no stage after that looks at it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from espsim.core.arrays import F64, I32, I64, U8, U32, U64
+from espsim.core.batch_rows import BatchRows
 
 COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     # parse: what the outer headers say; offsets in `where` count from the packet's start
@@ -51,10 +52,6 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 """Name, dtype and values a row of every column that stages write."""
 
 
-_WHOLE = ("arena", "_free")
-"""Attributes of a batch that are not columns."""
-
-
 def packed(packets: Sequence[bytes], times: Sequence[float] | float, room: int = 0) -> tuple[U8, I64, I32, F64]:
     """Packets in an arena of their own, `room` zeros after each: arena, offset, length, time.
 
@@ -69,7 +66,7 @@ def packed(packets: Sequence[bytes], times: Sequence[float] | float, room: int =
     return np.frombuffer(bytearray(room).join([*packets, b""]), np.uint8), offset, length, time
 
 
-class InboundBatch:
+class InboundBatch(BatchRows):
     """Packets in `arena` (uint8, writable, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each arrived, in seconds; `mark` its mark; `link` a core.layers.Layer where it is not IP, else bits
@@ -82,6 +79,7 @@ class InboundBatch:
     columns.
     """
 
+    WHOLE = frozenset({"arena", "_free"})
     family: U8
     flags: U8
     kind: U8
@@ -131,29 +129,6 @@ class InboundBatch:
     def of(cls, packets: Sequence[bytes], times: Sequence[float] | float = 0.0, mark: int = 0) -> InboundBatch:
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
         return cls(*packed(packets, times), np.full(len(packets), mark, np.uint32))
-
-    def __len__(self) -> int:
-        return len(self.offset)
-
-    def head(self, rows: int) -> Self:
-        """The first rows as a batch of the same memory."""
-        if rows < len(self):
-            return self.part(slice(rows))
-        whole = object.__new__(type(self))  # copy.copy takes as long as a part
-        vars(whole).update(vars(self))
-        return whole
-
-    def part(self, rows: slice) -> Self:
-        """Some rows as a batch of the same memory."""
-        part = object.__new__(type(self))
-        for name, column in vars(self).items():
-            setattr(part, name, column if name in _WHOLE else column[rows])
-        return part
-
-    def packet(self, row: int) -> bytes:
-        """A packet's bytes as they are now."""
-        at = int(self.offset[row])
-        return self.arena[at : at + int(self.length[row])].tobytes()
 
     def put_inner(self, row: int, inner: bytes) -> None:
         """Put the inner packet of a row that was opened elsewhere where its packet lay.

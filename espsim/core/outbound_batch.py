@@ -7,12 +7,13 @@ it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from espsim.core.answers import Sent
 from espsim.core.arrays import F64, I32, I64, U8, U16, U64, Bools
+from espsim.core.batch_rows import BatchRows
 from espsim.core.inbound_batch import packed
 
 OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
@@ -50,9 +51,6 @@ OUT_COLUMNS: dict[str, tuple[type[np.generic], int]] = {
 ROOM = 16
 """Bytes that a batch may need after each packet. No record format has fewer between two frames."""
 
-_WHOLE = frozenset({"arena", "room", "_out", "out_end", "several"})
-"""Attributes of a batch that are not columns."""
-
 
 class Several(NamedTuple):
     """A row that leaves in several packets: the answer, and where they lie in `out`, as (offset, length)."""
@@ -61,7 +59,7 @@ class Several(NamedTuple):
     places: list[tuple[int, int]]
 
 
-class OutboundBatch:
+class OutboundBatch(BatchRows):
     """Clear IP packets in `arena` (uint8, contiguous) at `offset` (int64), `length` (int32) bytes long.
 
     `time` is when each is sent, in seconds. `room`: bytes after each packet that this batch may write. With ROOM bytes
@@ -72,6 +70,7 @@ class OutboundBatch:
     columns.
     """
 
+    WHOLE = frozenset({"arena", "room", "_out", "out_end", "several"})
     family: U8
     proto: U8
     sport: U16
@@ -117,9 +116,6 @@ class OutboundBatch:
         """IP packets, copied into an arena of their own. `times`: one for each, or one for all."""
         return cls(*packed(packets, times, ROOM), out, room=ROOM)
 
-    def __len__(self) -> int:
-        return len(self.offset)
-
     @property
     def out(self) -> U8:
         """The arena of sealed packets."""
@@ -128,26 +124,6 @@ class OutboundBatch:
     @out.setter
     def out(self, arena: U8) -> None:
         self._out[0] = arena
-
-    def head(self, rows: int) -> Self:
-        """The first rows as a batch of the same memory, `out` as well."""
-        if rows < len(self):
-            return self.part(slice(rows))
-        whole = object.__new__(type(self))  # copy.copy takes as long as a part
-        vars(whole).update(vars(self))
-        return whole
-
-    def part(self, rows: slice) -> Self:
-        """Some rows as a batch of the same memory."""
-        part = object.__new__(type(self))
-        for name, held in vars(self).items():
-            setattr(part, name, held if name in _WHOLE else held[rows])
-        return part
-
-    def packet(self, row: int) -> bytes:
-        """A clear packet."""
-        at = int(self.offset[row])
-        return self.arena[at : at + int(self.length[row])].tobytes()
 
     def sealed_packet(self, row: int) -> bytes:
         """The sealed packet of a row with verdict SEALED."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError
 from espsim.core.inputs import read_start
 
@@ -58,6 +60,29 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise InputError("not TOML: a number of too many digits", where=where, line=line) from None
     _check(values, where)
     return values
+
+
+def fault(whole: str, path: tuple[str | int, ...], detail: Any, keys: Callable[[Any], list[str]]) -> str:
+    """What is wrong with a value, in plain words: its key, what it says, what is legal there.
+
+    `detail` is one of pydantic's errors, `path` where it is, `whole` what the file is called. `keys` lists the legal
+    keys of the table at a path.
+    """
+    key = ".".join(map(str, path)) or whole
+    kind, context = detail["type"], detail.get("ctx") or {}
+    if kind == "extra_forbidden":
+        known = keys(path[:-1])
+        like = did_you_mean(str(path[-1]), known, f"legal: {', '.join(known)}")
+        return f"{key}: no such key; {like}"
+    if kind == "missing":
+        return f"{key} is missing"
+    value = shortened(str(detail["input"]))
+    if kind == "literal_error":
+        return f"{key}: {value!r} is not legal; legal: {str(context.get('expected', '')).replace(' or ', ', ')}"
+    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    if kind == "value_error":
+        return f"{key}: {message}"
+    return f"{key}: {value!r} is not legal: it {message[:1].lower()}{message[1:]}"
 
 
 def _check(values: dict[str, Any], where: str) -> None:

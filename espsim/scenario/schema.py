@@ -78,7 +78,7 @@ from espsim.core.address import parse_address
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError, InputErrors
 from espsim.core.inputs import STANDARD
-from espsim.core.toml import parse_toml, read_text
+from espsim.core.toml import fault, parse_toml, read_text
 from espsim.offload.locate import clean_path, locate, nearest
 from espsim.scenario.check import faults
 from espsim.scenario.storm.spec import Storm, StormExpect
@@ -319,28 +319,9 @@ def _wrong(error: ValidationError, text: str, data: Any, where: str) -> Iterator
     for detail in error.errors(include_url=False, include_context=True):
         path = clean_path(detail["loc"], data)
         place = nearest(places, path)
-        found.append((place.line if place else 0, _sentence(path, detail)))
+        found.append((place.line if place else 0, fault("the scenario", path, detail, _keys_at)))
     for line, what in sorted(dict.fromkeys(found)):
         yield InputError(what, where=where, line=line or None)
-
-
-def _sentence(path: tuple[str | int, ...], detail: Any) -> str:
-    """What is wrong, in plain words: the key, what it says, what is legal there."""
-    key = ".".join(map(str, path)) or "the scenario"
-    kind, context = detail["type"], detail.get("ctx") or {}
-    if kind == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        like = did_you_mean(str(path[-1]), known, f"legal: {', '.join(known)}")
-        return f"{key}: no such key; {like}"
-    if kind == "missing":
-        return f"{key} is missing"
-    value = shortened(str(detail["input"]))
-    if kind == "literal_error":
-        return f"{key}: {value!r} is not legal; legal: {str(context.get('expected', '')).replace(' or ', ', ')}"
-    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "value_error":
-        return f"{key}: {message}"
-    return f"{key}: {value!r} is not legal: it {message[:1].lower()}{message[1:]}"
 
 
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:

@@ -26,7 +26,6 @@ Axes of each kind, with what they mean and their defaults: `espsim sweep run --k
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -39,7 +38,7 @@ from espsim.analysis.sweep.questions.kind import Axis, Value
 from espsim.core.echo import did_you_mean, shortened
 from espsim.core.errors import InputError, InputErrors
 from espsim.core.inputs import STANDARD
-from espsim.core.toml import parse_toml, read_text
+from espsim.core.toml import fault, parse_toml, read_text
 from espsim.offload.locate import KeyPlace, Path, clean_path, locate, nearest
 from espsim.offload.model import shipped_models
 from espsim.sad.spi import SPI_RULES
@@ -284,25 +283,13 @@ def _wrong(error: ValidationError, data: Any, places: dict[Path, KeyPlace]) -> l
 
 
 def _sentence(path: Path, detail: Any) -> str:
-    key = ".".join(map(str, path)) or "the study"
-    kind, context = detail["type"], detail.get("ctx") or {}
-    if kind == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        like = did_you_mean(str(path[-1]), known, f"legal: {', '.join(known)}")
-        return f"{key}: no such key; {like}"
-    if kind == "missing":
-        return f"{key} is missing"
+    told = detail["type"] in ("extra_forbidden", "missing", "value_error")
     value = shortened(str(detail["input"]))
-    message = str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    if kind == "value_error":
-        return f"{key}: {message}"
-    if len(path) > 1 and "axes" in path:
-        return f"{key}: {value!r} is not a value, a list of values, or {{ from, to, points }}"
-    if kind == "literal_error":
-        return f"{key}: {value!r} is not legal; legal: {str(context.get('expected', '')).replace(' or ', ', ')}"
-    if re.search("match pattern", message):
-        return f"{key}: {value!r} is not legal: small letters, digits and dashes, 64 at most"
-    return f"{key}: {value!r} is not legal: it {message[:1].lower()}{message[1:]}"
+    if not told and len(path) > 1 and "axes" in path:
+        return f"{'.'.join(map(str, path))}: {value!r} is not a value, a list of values, or {{ from, to, points }}"
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{'.'.join(map(str, path))}: {value!r} is not legal: small letters, digits and dashes, 64 at most"
+    return fault("the study", path, detail, _keys_at)
 
 
 def _keys_at(path: Path) -> list[str]:
