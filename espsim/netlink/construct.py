@@ -149,7 +149,7 @@ def _check_keys(request: SaRequest) -> None:
         if algorithm.kind == "aead" and size not in AEADS[name].key_sizes:
             raise XfrmError(errno.EINVAL, _UNABLE)
         if algorithm.kind == "enc" and size not in (linux_key_sizes(name) or ()):
-            raise XfrmError(errno.EINVAL)  # crypto_authenc_setkey has no words
+            raise XfrmError(errno.EINVAL)  # crypto_authenc_setkey sets no extack text
         if algorithm.kind == "auth-trunc" and algorithm.bits and mac is not None and mac.full_bits:
             length = algorithm.bits // 8
             if not length or ("esn" in request.flags and length < _LEAST_ESN_ICV):
