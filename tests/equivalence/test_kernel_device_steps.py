@@ -314,8 +314,8 @@ def test_spis_in_four_ways(sets, after):
         if not skewed[way, rows[spi][way]]:
             skewed[way, rows[spi][way]] = cell(spi, n)
             each[spi] = min(each.get(spi, (9, 0)), (way, n))
-    scratch, more = np.zeros((tables.AHEAD, 4), np.uint32), np.array(after, np.uint64)
-    for count in (0, 1, 31, 32, 33, 80):
+    scratch, more = np.zeros((2, 4, tables.BLOCK), np.uint32), np.array(after, np.uint64)
+    for count in (0, 1, 31, 32, 33, 63, 64, 65, 80, 128, 200):
         spis = [n % 40 for n in range(3, 3 + count)]
         spi, found = np.array(spis, np.uint32), np.full(count, 77, np.int32)
         tables.spi_shared(spi, np.uint64(starts[0]), more, shared, found)
@@ -369,7 +369,6 @@ def asked(monkeypatch):
 
     for module in (steps, device_hash, tables):
         monkeypatch.setattr(module, "prefetch", prefetch)
-    monkeypatch.setattr(tables, "_prefetched", plain(tables._prefetched))
     return rows
 
 
@@ -426,7 +425,12 @@ def test_each_spi_is_asked_for_before_it_is_read(asked):
     assert asked == [hashing.vendor_hash((n,), 3, 0) % 8 for n in range(ROWS)]
     asked.clear()
     plain(tables.spi_skewed)(
-        spis, np.array(starts, np.uint64), none, np.zeros((4, 8), np.uint64), np.zeros((32, 4), np.uint32), found
+        spis,
+        np.array(starts, np.uint64),
+        none,
+        np.zeros((4, 8), np.uint64),
+        np.zeros((2, 4, tables.BLOCK), np.uint32),
+        found,
     )
     assert asked == [hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
     asked.clear()

@@ -122,7 +122,7 @@ def test_spi_hash(sas, packets, skewed, sets, seed, constants):
     starts = np.array([hashing.vendor_hash((), seed, way) for way in range(4)], np.uint64)
     spi = np.array(asked, np.uint32)
     if skewed:
-        tables.spi_skewed(spi, starts, after, cells, np.zeros((tables.AHEAD, 4), np.uint32), found)
+        tables.spi_skewed(spi, starts, after, cells, np.zeros((2, 4, tables.BLOCK), np.uint32), found)
     else:
         shared = zeros((sets, 4), np.uint64)
         shared[:] = cells.T

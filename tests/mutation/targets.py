@@ -123,7 +123,7 @@ TARGETS = (
     ),
     Target(
         "device: tables", "espsim/batch/device/tables.py",
-        ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_prefetched", "_first", "crc_word",
+        ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_hash_rows", "_first", "crc_word",
          "_exact_slot", "exact_insert", "exact"),  # any _exact_first is right
         (_EQUIVALENCE + "test_kernel_device_steps.py",),
     ),

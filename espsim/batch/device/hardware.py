@@ -241,7 +241,7 @@ class SpiTable:
     masked: tuple[int, int] | None = None
     starts: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
     after: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
-    _scratch: U32 = field(default_factory=lambda: np.zeros((tables.AHEAD, 4), np.uint32))
+    _scratch: U32 = field(default_factory=lambda: np.zeros((2, _WAYS, tables.BLOCK), np.uint32))
 
     @classmethod
     def of(cls, columns: DeviceColumns) -> SpiTable | None:

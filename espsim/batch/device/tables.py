@@ -26,6 +26,8 @@ from espsim.jit.prefetch import prefetch
 
 AHEAD = 32
 """Rows between the prefetch of a cache line and its use."""
+BLOCK = 64
+"""Rows that `spi_skewed` hashes at once."""
 SA = 7
 """In a row of `exact`: sa_index + 1."""
 
@@ -116,47 +118,50 @@ def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32
 def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_index: I32) -> None:
     """The first way with this SPI, each way in a row of its own hash. `table` (4, sets) holds cells.
 
-    1. Row i: compare the four ways, whose rows are in `scratch`.
-    2. Row i + AHEAD: prefetch its four rows, and keep their numbers in the place that row i has left.
+    1. Hash the next BLOCK rows: way after way, so that LLVM makes vector code of it.
+    2. For each row of this block prefetch the four rows of the row BLOCK later, and compare the four ways of this one.
 
-    `scratch` (AHEAD, 4): the prefetched rows.
+    `scratch` (2, 4, BLOCK): the table's rows for this block and for the next one.
     """
-    rows, sets = len(spi), np.uint64(table.shape[1])
-    s0, s1, s2, s3 = starts[0], starts[1], starts[2], starts[3]
-    for i in range(-AHEAD if rows else 0, rows):
-        j = i + AHEAD
-        key = np.uint64(spi[max(i, 0)])
-        slot = np.uint64(j & (AHEAD - 1))
-        found = -1
-        if i >= 0:
-            found = _first(table, key, scratch, slot)
-        if j < rows:
-            ahead = np.uint64(spi[j])
-            scratch[slot, 0] = _prefetched(table, 0, _spi_row(s0, ahead, after, sets))
-            scratch[slot, 1] = _prefetched(table, 1, _spi_row(s1, ahead, after, sets))
-            scratch[slot, 2] = _prefetched(table, 2, _spi_row(s2, ahead, after, sets))
-            scratch[slot, 3] = _prefetched(table, 3, _spi_row(s3, ahead, after, sets))
-        if i >= 0:
-            sa_index[i] = found
+    rows, sets, now = len(spi), np.uint64(table.shape[1]), 0
+    way0, way1, way2, way3 = table[0], table[1], table[2], table[3]
+    for base in range(-BLOCK if rows else 0, rows, BLOCK):
+        later = 1 - now
+        ahead = max(min(BLOCK, rows - base - BLOCK), 0)
+        for way in range(4):
+            _hash_rows(spi, base + BLOCK, ahead, starts[way], after, sets, scratch[later, way])
+        for n in range(min(BLOCK, rows - base)):
+            if n < ahead:
+                prefetch(way0, scratch[later, 0, n])
+                prefetch(way1, scratch[later, 1, n])
+                prefetch(way2, scratch[later, 2, n])
+                prefetch(way3, scratch[later, 3, n])
+            if base >= 0:
+                sa_index[base + n] = _first(table, np.uint64(spi[base + n]), scratch[now], n)
+        now = later
 
 
 @inlined
-def _prefetched(table: U64, way: int, row: np.uint64) -> np.uint64:
-    """The row, whose cell of this way is prefetched."""
-    prefetch(table[way], row)
-    return row
+def _hash_rows(spi: U32, first: int, count: int, start: np.uint64, after: U64, sets: np.uint64, out: U32) -> None:
+    """The rows of the table that the hashes of `count` SPIs from `first` on name; the usual table has vector code."""
+    if len(after) == 0 and sets & (sets - _1) == _0:
+        for n in range(count):
+            out[n] = mix64(start ^ np.uint64(spi[first + n])) & (sets - _1)
+        return
+    for n in range(count):
+        out[n] = _spi_row(start, np.uint64(spi[first + n]), after, sets)
 
 
 @inlined
-def _first(table: U64, key: np.uint64, scratch: U32, slot: np.uint64) -> int:
+def _first(table: U64, key: np.uint64, rows: U32, n: int) -> int:
     """The SA in the first way that holds the key; all ways are compared, so that no branch is guessed wrong."""
-    cell = table[3, scratch[slot, 3]]
+    cell = table[3, rows[3, n]]
     cell = cell if cell >> _32 == key else _0
-    other = table[2, scratch[slot, 2]]
+    other = table[2, rows[2, n]]
     cell = other if other >> _32 == key else cell
-    other = table[1, scratch[slot, 1]]
+    other = table[1, rows[1, n]]
     cell = other if other >> _32 == key else cell
-    other = table[0, scratch[slot, 0]]
+    other = table[0, rows[0, n]]
     cell = other if other >> _32 == key else cell
     return np.int64(cell & _LOW) - 1
 
