@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -39,7 +41,7 @@ PACKETS = [
 ]
 
 
-def columns(packets=PACKETS):
+def columns(packets: Any = PACKETS) -> Any:
     """The columns that every kernel takes, in their order."""
 
     def halves(addresses):
@@ -306,7 +308,8 @@ def test_spis_in_four_ways(sets, after):
     starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
     rows = {spi: [hashing.vendor_hash((spi, *after), 3, way) % sets for way in range(4)] for spi in range(40)}
     shared, skewed = np.zeros((sets, 4), np.uint64), np.zeros((4, sets), np.uint64)
-    first, each = {}, {}
+    first: dict[int, tuple[int, int]] = {}
+    each: dict[int, tuple[int, int]] = {}
     for n, (way, spi) in enumerate((way, spi) for way in (0, 2, 1, 3) for spi in (3, 3, 4, 0x11, 0x1F, 5, 6, 3, 12)):
         if not shared[rows[spi][0], way]:
             shared[rows[spi][0], way] = cell(spi, n)
@@ -317,10 +320,10 @@ def test_spis_in_four_ways(sets, after):
     scratch, more = np.zeros((2, 4, tables.BLOCK), np.uint32), np.array(after, np.uint64)
     for count in (0, 1, 31, 32, 33, 63, 64, 65, 80, 128, 200):
         spis = [n % 40 for n in range(3, 3 + count)]
-        spi, found = np.array(spis, np.uint32), np.full(count, 77, np.int32)
-        tables.spi_shared(spi, np.uint64(starts[0]), more, shared, found)
+        asked, found = np.array(spis, np.uint32), np.full(count, 77, np.int32)
+        tables.spi_shared(asked, np.uint64(starts[0]), more, shared, found)
         assert found.tolist() == [first.get(spi, (0, -1))[1] for spi in spis]
-        tables.spi_skewed(spi, np.array(starts, np.uint64), more, skewed, scratch, found)
+        tables.spi_skewed(asked, np.array(starts, np.uint64), more, skewed, scratch, found)
         assert found.tolist() == [each.get(spi, (0, -1))[1] for spi in spis]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,9 +112,10 @@ def chosen(packets: list[Packet], groups: U64, table: U64):
     rank, tied, sa = np.full(rows, 99, np.int32), np.full(rows, 99, np.uint8), np.full(rows, 99, np.int32)
     columns = zip(*((p.verdict, p.family, p.proto, p.sport, p.dport) for p in packets), strict=True)
     kinds = (np.uint8, np.uint8, np.uint8, np.uint16, np.uint16)
-    facts = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    facts: list[Any] = [np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    facts += [halves([p.src for p in packets]), halves([p.dst for p in packets])]
     policy.choose(
-        *facts, halves([p.src for p in packets]), halves([p.dst for p in packets]), groups, table,
+        facts[0], facts[1], facts[2], facts[3], facts[4], facts[5], facts[6], groups, table,
         np.full(policy.AHEAD, 7, np.int64), rank, tied, sa,
     )  # fmt: skip
     return list(zip(sa.tolist(), rank.tolist(), tied.tolist(), strict=True))

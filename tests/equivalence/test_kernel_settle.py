@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,10 +154,11 @@ def traffic(orders: list[int]) -> list[Arrival]:
 
 def test_the_bits_that_are_prefetched_are_those_of_the_rows_to_come(monkeypatch):
     """A prefetch of a wrong place changes no answer, only the speed. A row without an SA has the first one's."""
-    fetched = []
-    monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table is held.bits, int(row))))
+    fetched: list[tuple[bool, int]] = []
     held = Windows([Window(64), Window(1024), Window(64)])
-    sas, want = [n % 4 - 1 for n in range(70)], []
+    monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table is held.bits, int(row))))
+    sas = [n % 4 - 1 for n in range(70)]
+    want: list[tuple[bool, int]] = []
     ahead = getattr(replay._prefetch_ahead, "py_func", replay._prefetch_ahead)
     for row in range(70):
         ahead(row, 70, np.array(sas, np.int32), held.shape, held.bits)
@@ -166,19 +168,18 @@ def test_the_bits_that_are_prefetched_are_those_of_the_rows_to_come(monkeypatch)
 
 
 def test_both_prefetch_for_each_row(monkeypatch):
-    called = []
+    called: list[Any] = []
     monkeypatch.setattr(replay, "_prefetch_ahead", lambda *columns: called.append(columns))
     held, zeros, sent = Windows([Window(64)]), np.zeros(3, np.uint8), np.zeros((1, 2), np.uint64)
     sa, seq, seq64 = np.array([0, -1, 0], np.int32), np.zeros(3, np.uint32), np.zeros(3, np.uint64)
     verdict = np.array([0, 0, INTEGRITY], np.uint8)
-    check, advance = (getattr(kernel, "py_func", kernel) for kernel in (replay.check_rows, replay.advance))
+    kernels: list[Any] = [replay.check_rows, replay.advance]
+    check, advance = (getattr(kernel, "py_func", kernel) for kernel in kernels)
     check(sa, seq, zeros, verdict, held.shape, held.bits, sent, seq64, zeros.copy())
     advance(1, sa, seq, zeros, zeros, held.shape, held.bits, sent, seq64, zeros, verdict)
     assert [columns[:2] for columns in called] == [(0, 3), (1, 3), (2, 3), (1, 3), (2, 3)]
     for columns in called:
-        assert [column is known for column, known in zip(columns[2:], (sa, held.shape, held.bits), strict=True)] == [
-            True
-        ] * 3
+        assert all(column is known for column, known in zip(columns[2:], (sa, held.shape, held.bits), strict=True))
 
 
 def test_a_packet_of_this_host_has_a_number_and_asks_no_window():

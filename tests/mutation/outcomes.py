@@ -51,7 +51,7 @@ class Outcome:
     @property
     def limit(self) -> Limit:
         """Of the unchanged code's: how long a mutant may run."""
-        return Limit(30 + 10 * self.seconds, int(3 + 3 * self.cpu))
+        return Limit(30 + 10 * self.seconds, int(2 + 2 * self.cpu))
 
 
 @dataclasses.dataclass(frozen=True)

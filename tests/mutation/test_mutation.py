@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from tests.mutation.run import CHECKOUT, declared
+from tests.mutation.outcomes import CHECKOUT
+from tests.mutation.run import declared
 from tests.mutation.targets import TARGETS
 
 MUTANTS, SEED = os.environ.get("ESPSIM_MUTANTS", "4"), os.environ.get("ESPSIM_SEED", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,8 +51,8 @@ def test_a_device_is_offered_each_sa_and_asked_for_each_packet(model):
     loaded = load_model(model)
     device, table = Device(loaded, parse_assumptions(loaded, MODELS[model])), LookupTable(model, MODELS[model])
     base, refused = association(loaded, 1), []
-    batches = [([0x90, 0x190, 0x91], V4), ([0x92, 0x92, 0x93], V6), ([0x90, 0x94], V4[:2])]
-    sas = []
+    batches: list[tuple[list[int], Any]] = [([0x90, 0x190, 0x91], V4), ([0x92, 0x92, 0x93], V6), ([0x90, 0x94], V4[:2])]
+    sas: list[PacketKey] = []
     for spis, daddr in batches:
         said = table.insert(spis, daddr)
         before = len(sas)

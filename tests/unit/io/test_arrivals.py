@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 
@@ -81,18 +82,19 @@ def test_what_arrives_is_read_by_who_opens_the_path_next(tmp_path):
     assert read() == before
 
 
-class Chances:
+class Chances(random.Random):
     """In place of chance: of each frame what it draws, in hundredths, and how many frames may overtake it."""
 
     def __init__(self, drawn: Sequence[tuple[float, float, float, int]]) -> None:
+        super().__init__(1)
         self._parts = iter([part / 100 for *parts, _ in drawn for part in parts])
         self._late = iter([late for *_, late in drawn])
 
     def random(self) -> float:
         return next(self._parts)
 
-    def randint(self, low: int, high: int) -> int:
-        assert (low, high) == (1, LATEST)
+    def randint(self, a: int, b: int) -> int:
+        assert (a, b) == (1, LATEST)
         return next(self._late)
 
 
