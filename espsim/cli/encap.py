@@ -301,8 +301,8 @@ def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _
     from espsim.io.capture import CaptureCut
 
     path = OutboundPipeline(outbound, way.engine)
-    lane, epochs, cut = OutboundLane(path), Epochs(), None
     kind = SecretsBatchWriter if files.secrets else BatchWriter
+    lane, epochs, cut = OutboundLane(path, kind.before), Epochs(), None
     with (
         open_batches(files.capture) as reader,
         kind(files.output, nanosecond=reader.nanosecond, outputs=files.outputs) as writer,
@@ -362,7 +362,8 @@ class SealedTaker:
     def records(self, piece: Piece[OutboundBatch]) -> Iterator[memoryview]:
         """As Taker."""
         if self._aggregated is None:
-            yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns))
+            batch = piece.batch
+            yield from self._writer.records(batch.out, *batch.leaving(0, piece.time_ns), before=batch.before)
             return
         for rows, out in self._aggregated.pieces(len(piece.batch)):
             yield from self._writer.records(piece.batch.out, *piece.batch.leaving(0, piece.time_ns, rows))

@@ -65,12 +65,13 @@ class OutboundBatch(BatchRows):
     `time` is when each is sent, in seconds. `room`: bytes after each packet that this batch may write. With ROOM bytes
     the trailer goes there, and what is sealed is read where it lies instead of being copied first. Sealed packets are
     in `out` (uint8), which the encap stage makes, also where it is given but too small. Give the last batch's `out` to
-    the next batch once it has been read. Bytes of `out` past `out_end` mean nothing. `memory(shape, dtype)` makes the
-    columns that stages write, zeroed. A batch may run again with other packets: stages write every row of their
-    columns.
+    the next batch once it has been read. `before`: bytes that stay free before each sealed packet, for a writer's
+    headers; the packets then lie end to end. With 0 they begin at multiples of 16. Bytes of `out` past `out_end` mean
+    nothing. `memory(shape, dtype)` makes the columns that stages write, zeroed. A batch may run again with other
+    packets: stages write every row of their columns.
     """
 
-    WHOLE = frozenset({"arena", "room", "_out", "out_end", "several"})
+    WHOLE = frozenset({"arena", "room", "before", "_out", "out_end", "several"})
     family: U8
     proto: U8
     sport: U16
@@ -96,7 +97,7 @@ class OutboundBatch(BatchRows):
 
     def __init__(  # noqa: PLR0917 - arrays in one fixed order, as InboundBatch takes them
         self, arena: U8, offset: I64, length: I32, time: F64, out: U8 | None = None,
-        memory: Callable[..., Any] = np.zeros, room: int = 0,
+        memory: Callable[..., Any] = np.zeros, room: int = 0, before: int = 0,
     ) -> None:  # fmt: skip
         rows = len(offset)
         if not len(length) == len(time) == rows:
@@ -104,7 +105,7 @@ class OutboundBatch(BatchRows):
         self.arena, self.offset, self.length, self.time = arena, offset, length, time
         self._out = [np.empty(0, np.uint8) if out is None else out]  # one place for the batch and all its heads
         self.out_end = 0
-        self.room = room
+        self.room, self.before = room, before
         self.several: dict[int, Several] = {}
         for name, (kind, width) in OUT_COLUMNS.items():
             setattr(self, name, memory((rows,) if width == 1 else (rows, width), kind))

@@ -50,7 +50,8 @@ from espsim.io.rows.blocks import (
     hop_ng,
     skim,
 )
-from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, gather, hop, room
+from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, hop
+from espsim.io.rows.records import gather, head, room
 from espsim.io.secrets_writer import SecretsWriter
 from espsim.io.slots import FrameSlot, WaitingRow, give, join
 from espsim.io.source import Record
@@ -414,6 +415,8 @@ class BatchWriter(CaptureWriter):
     _gather = staticmethod(gather)
     _around = 16, 1
     """Bytes around a frame, and the multiple that its own are padded to."""
+    before = 16
+    """Bytes that have to be free before each packet for `records` to make records where they lie; 0: it can't."""
 
     def write_rows(self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]) -> None:
         """Frames of the rows whose `keep` is not 0: `length` bytes from `at` in `arena`, at `time_ns`, in their order.
@@ -426,12 +429,21 @@ class BatchWriter(CaptureWriter):
             self._frames.write(piece)
 
     def records(
-        self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_]
+        self, arena: U8, at: I64, length: I32, time_ns: I64, keep: U8 | npt.NDArray[np.bool_], *, before: int = 0
     ) -> Iterator[memoryview]:
-        """The bytes that `write_rows` writes, in pieces; use each before taking the next one."""
+        """The bytes that `write_rows` writes, in pieces; use each before taking the next one.
+
+        With `before` bytes free before each packet, as many as this writer needs, and packets that lie end to end from
+        the arena's first byte on, nothing is copied: the piece is the arena, with headers written into it.
+        """
         if not len(at) == len(length) == len(time_ns) == len(keep):
             raise ValueError("columns must have one length")
         row, kept = 0, keep.view(np.uint8)
+        if before and before == self.before:
+            size = head(arena, at, length, time_ns, kept, self.nanosecond)
+            if size >= 0:
+                yield arena[:size].data
+                return
         while row < len(at):
             row, size = self._gather(arena, at, length, time_ns, kept, self.nanosecond, row, self._buffer)
             if size:
@@ -455,3 +467,4 @@ class SecretsBatchWriter(SecretsWriter, BatchWriter):
 
     _gather = staticmethod(gather_ng)
     _around = 32, 4
+    before = 0

@@ -173,7 +173,7 @@ class NoWriter:
         """Nothing is written."""
         return 0
 
-    def records(self, *_columns: object) -> Iterator[memoryview]:
+    def records(self, *_columns: object, **_options: object) -> Iterator[memoryview]:
         """There are none."""
         return iter(())
 

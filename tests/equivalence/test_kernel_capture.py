@@ -19,7 +19,8 @@ from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng, packet_block
 from espsim.io.rows import classic as capture
 from espsim.io.rows.blocks import FINER, MOST_SECONDS, MOST_UNITS, SECRETS, blocks, gather_ng, skim
-from espsim.io.rows.classic import FULL, LONGEST, MORE, ODD, classic, gather, number
+from espsim.io.rows.classic import FULL, LONGEST, MORE, ODD, classic, number
+from espsim.io.rows.records import gather, head
 from espsim.io.secrets import ESP_SA
 from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
 from tests.equivalence.kernel_settings import quick
@@ -460,3 +461,34 @@ def test_gather_stops_at_a_row_outside(at, length):
     columns_ = (np.array([0, at], np.int64), np.array([4, length], np.int32), np.zeros(2, np.int64))
     assert gather(array(range(64)), *columns_, np.ones(2, np.uint8), True, 0, out) == (1, 20)
     assert gather_ng(array(range(64)), *columns_, np.ones(2, np.uint8), True, 0, out) == (1, 36)
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.binary(max_size=40), TIMES, st.booleans()), max_size=8),
+    st.booleans(), st.sampled_from([None, "gap", "order", "end"]),
+)  # fmt: skip
+def test_head_makes_the_records_that_gather_makes(rows, nanosecond, fault):
+    """Of packets that lie end to end, with 16 bytes before each; where one does not, it says so."""
+    room, at, whole = 16, [], bytearray()
+    for data, _, kept in rows:
+        at.append(len(whole) + room if kept else 0)
+        whole += bytes(room) + data if kept else b""
+    keep = array([kept for *_, kept in rows])
+    columns_ = (
+        np.array(at, np.int64), np.array([len(data) for data, *_ in rows], np.int32),
+        np.array([time for _, time, _ in rows], np.int64),
+    )  # fmt: skip
+    kept_rows = np.flatnonzero(keep)
+    if fault and len(kept_rows):
+        last = kept_rows[-1]
+        if fault == "end":
+            columns_[1][last] += 1
+        else:
+            columns_[0][last] += 1 if fault == "gap" else -1
+        assert head(array(whole), *columns_, keep, nanosecond) == -1
+        return
+    arena, out = array(whole), np.zeros(len(whole), np.uint8)
+    assert gather(arena, *columns_, keep, nanosecond, 0, out) == (len(rows), len(whole))
+    assert head(arena, *columns_, keep, nanosecond) == len(whole)
+    assert arena.tobytes() == out.tobytes()

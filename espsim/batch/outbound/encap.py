@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from espsim.batch.outbound.columns import OutboundColumns
 
 ALIGN = 16
-"""Sealed packets begin at multiples of this."""
+"""Sealed packets begin at multiples of this, where a writer needs no room before them."""
 IV_ROOM = 16
 """Bytes of the longest CBC IV, AES's; 3DES's has 8."""
 
@@ -76,15 +76,18 @@ _NO_IDENT = -1
 
 
 @kernel
-def lay_out(verdict: U8, out_length: I32, sa_index: I32, facts: I64, out_at: I64) -> tuple[int, int]:
+def lay_out(
+    verdict: U8, out_length: I32, sa_index: I32, facts: I64, before: int, out_at: I64
+) -> tuple[int, int]:  # fmt: skip
     """Fill `out_at`: where each packet begins in `out`, one after the other. (bytes of all, how many random IVs.)"""
+    align = 1 if before > 0 else ALIGN
     end = random = 0
     for i in range(len(verdict)):
         out_at[i] = 0
         if verdict[i] != SEALED:
             continue
-        out_at[i] = end
-        end += (np.int64(out_length[i]) + ALIGN - 1) // ALIGN * ALIGN
+        out_at[i] = end + before
+        end += before + (np.int64(out_length[i]) + align - 1 & -align)
         random += facts[sa_index[i], FORM] & RANDOM_IV != 0
     return end, random
 
@@ -252,7 +255,9 @@ def write(
 
 def encap(batch: OutboundBatch, columns: OutboundColumns) -> None:
     """Write headers, IV, payload and trailer into `out`, which grows where it is too small."""
-    end, random = lay_out(batch.verdict, batch.out_length, batch.sa_index, columns.facts, batch.out_at)
+    end, random = lay_out(
+        batch.verdict, batch.out_length, batch.sa_index, columns.facts, batch.before, batch.out_at
+    )  # fmt: skip
     batch.out_end = 0
     batch.make_room(end)
     batch.out_end = end

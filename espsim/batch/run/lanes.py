@@ -207,15 +207,16 @@ class InboundLane:
 
 
 class OutboundLane:
-    """Clear packets of a capture through an `OutboundPipeline`."""
+    """Clear packets of a capture through an `OutboundPipeline`. `before`: as OutboundBatch has it."""
 
     parts = True
     """As Lane."""
     kernel = staticmethod(policy.choose)
     """As Lane."""
 
-    def __init__(self, path: OutboundPipeline) -> None:
+    def __init__(self, path: OutboundPipeline, before: int = 0) -> None:
         self.path = path
+        self._before = before
         self.entries = path.columns.entries
         self.limited = any(entry.sa.limited for entry in self.entries) or path.columns.longest is not None
         self._tied = False
@@ -237,7 +238,7 @@ class OutboundLane:
 
     def batch(self, slot: FrameSlot, time: F64, memory: Memory) -> OutboundBatch:
         """A batch over a slot's memory. Sealed packets lie in memory of each worker."""
-        return OutboundBatch(slot.arena, slot.offset, slot.length, time, memory=memory, room=ROOM)
+        return OutboundBatch(slot.arena, slot.offset, slot.length, time, memory=memory, room=ROOM, before=self._before)
 
     def share(self, memory: Memory) -> None:
         """As Lane, like the next ones."""

@@ -348,7 +348,7 @@ def skim(data: U8, size: Int, big: bool, interface: I64) -> tuple[int, bool, int
 def gather_ng(
     arena: U8, at: I64, length: I32, time_ns: I64, keep: U8, nanosecond: bool, row: Int, out: U8
 ) -> tuple[int, int]:  # fmt: skip
-    """As classic.gather: little-endian packet blocks of interface 0. A time before the epoch becomes the epoch."""
+    """As records.gather: little-endian packet blocks of interface 0. A time before the epoch becomes the epoch."""
     rows, done, row = len(at), 0, np.int64(row)
     while row < rows:
         if keep[row] == 0:

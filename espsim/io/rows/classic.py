@@ -1,9 +1,7 @@
-"""Captures: frames that lie in an arena become rows, rows become the records of a pcap.
+"""Captures: frames that lie in an arena become rows. The way back is records.py.
 
     classic   records of a classic pcap           io/pcap.py, and io/linktype.py for where the IP packet starts
     hop       where records begin, and no more    to give a capture out in ranges (io/ranges.py)
-    gather    records of kept rows, to write      io/pcap.py, frame_header
-    room      the bytes that `gather` makes of rows
 
 A record, in the byte order that the file's magic says (offsets on the right):
 
@@ -67,7 +65,7 @@ from espsim.core.numbers import (
     PROTO_TCP,
     PROTO_UDP,
 )
-from espsim.jit.bytes import be32, copy, le32, put32_le
+from espsim.jit.bytes import be32, le32
 from espsim.jit.compiling import helper, inlined, kernel
 
 FULL, MORE, ODD = 0, 1, 2
@@ -88,11 +86,10 @@ MOST_ON_WIRE = (1 << 31) - 1
 MAX_RECORD = 16 << 20
 """Bytes of a record, as io/source.py has it."""
 
-_SECOND = 1_000_000_000
-_LAST_SECOND = 0xFFFFFFFF
+SECOND = 1_000_000_000
 
 # Offsets in a record.
-_SECONDS, _FRACTION, _CAPTURED, _ON_WIRE, _RECORD = 0, 4, 8, 12, 16
+SECONDS, FRACTION, CAPTURED, ON_WIRE, RECORD = 0, 4, 8, 12, 16
 
 # Offsets in the headers of IPv4, IPv6, IPv6's fragment header and TCP (wire/ has their layouts).
 _FLAGS4, _PROTOCOL4, _HEADER4 = 6, 9, 20
@@ -395,17 +392,17 @@ def classic(
     """
     rows, at, row = len(offset), np.int64(at), np.int64(row)
     while row < rows:
-        if at + _RECORD > end:
+        if at + RECORD > end:
             return row, at, MORE
-        size = number(arena, at + _CAPTURED, big)
+        size = number(arena, at + CAPTURED, big)
         if size > MAX_RECORD:
             return row, at, ODD
-        if at + _RECORD + size > end:
+        if at + RECORD + size > end:
             return row, at, MORE
-        time_ns[row] = number(arena, at + _SECONDS, big) * _SECOND + number(arena, at + _FRACTION, big) * unit
-        on_wire = number(arena, at + _ON_WIRE, big)
-        put_row(arena, at + _RECORD, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
-        at += _RECORD + size
+        time_ns[row] = number(arena, at + SECONDS, big) * SECOND + number(arena, at + FRACTION, big) * unit
+        on_wire = number(arena, at + ON_WIRE, big)
+        put_row(arena, at + RECORD, size, on_wire, linktype, joins, offset, length, link, captured, wire, row)
+        at += RECORD + size
         row += 1
     return row, at, FULL
 
@@ -415,62 +412,16 @@ def hop(arena: U8, at: Int, end: Int, limit: Int, big: bool) -> tuple[int, int, 
     """(records, at, why): over the records of a classic pcap that begin before `limit`; FULL where all were whole."""
     rows, at = 0, np.int64(at)
     while at < limit:
-        if at + _RECORD > end:
+        if at + RECORD > end:
             return rows, at, MORE
-        size = number(arena, at + _CAPTURED, big)
+        size = number(arena, at + CAPTURED, big)
         if size > MAX_RECORD:
             return rows, at, ODD
-        if at + _RECORD + size > end:
+        if at + RECORD + size > end:
             return rows, at, MORE
-        at += _RECORD + size
+        at += RECORD + size
         rows += 1
     return rows, at, FULL
 
 
 # -- records of rows --------------------------------------------------------------------------------------------------
-
-
-@kernel
-def room(length: I32, keep: U8, around: Int, multiple: Int) -> int:
-    """Bytes of the rows whose `keep` is not 0, each padded to `multiple` (a power of 2), with `around` more."""
-    total = 0
-    for row in range(len(length)):
-        if keep[row] != 0:
-            total += (np.int64(length[row]) + multiple - 1 & -multiple) + around
-    return total
-
-
-@kernel
-def gather(
-    arena: U8, at: I64, length: I32, time_ns: I64, keep: U8, nanosecond: bool, row: Int, out: U8
-) -> tuple[int, int]:  # fmt: skip
-    """Records of a little-endian pcap for rows from `row` on whose `keep` is not 0, into `out` while it has room.
-
-    1. Stop before a row that has no room in `out`, or that does not lie in the arena.
-    2. The time: seconds are 32 bits without sign; a time outside becomes the nearest inside.
-    3. The header, then the packet.
-
-    Returns the next row and the bytes written.
-    """
-    rows, done, row = len(at), 0, np.int64(row)
-    while row < rows:
-        if keep[row] == 0:
-            row += 1
-            continue
-        start, size = at[row], np.int64(length[row])
-        if start < 0 or size < 0 or start > len(arena) - size or size + _RECORD > len(out) - done:
-            break
-        seconds, fraction = 0, 0
-        if time_ns[row] > 0:
-            seconds = time_ns[row] // _SECOND
-            fraction = time_ns[row] - seconds * _SECOND
-        if seconds > _LAST_SECOND:
-            seconds, fraction = _LAST_SECOND, _SECOND - 1
-        put32_le(out, done + _SECONDS, seconds)
-        put32_le(out, done + _FRACTION, fraction if nanosecond else fraction // 1000)
-        put32_le(out, done + _CAPTURED, size)
-        put32_le(out, done + _ON_WIRE, size)
-        copy(out, done + _RECORD, arena, start, size)
-        done += _RECORD + size
-        row += 1
-    return row, done
