@@ -75,7 +75,8 @@ def test_a_key_has_the_words_of_its_parts_and_no_other(spi_mask, mark_mask):
         want = [key_of(packet, parts, spi_mask, mark_mask) for packet in PACKETS]
         assert steps.width(parts) == len(want[0])
         words = np.full((len(PACKETS), steps.width(parts)), 77, np.uint64)
-        steps.key_words(parts, np.uint32(spi_mask), np.uint32(mark_mask), *columns(), words)
+        facts: Any = [parts, np.uint32(spi_mask), np.uint32(mark_mask), *columns(), words]
+        steps.key_words(*facts)
         assert words.tolist() == want
 
 
@@ -240,10 +241,11 @@ def test_a_row_of_a_hash_is_the_hash_of_the_words(stream, crc, sets):
     for ways in (1, 3):
         starts = np.array([fn((), 9, way) ^ (NO_PORT if crc else 0) for way in range(ways)], np.uint64)
         hashes = np.full((len(PACKETS), ways), -5, np.int32)
-        device_hash.row_hashes(
+        facts: Any = [
             np.array(codes, np.uint8), np.full(len(codes), 50, np.uint64), starts, np.uint64(sets), crc, *columns(),
             np.full(ways, 3, np.uint64), hashes,
-        )  # fmt: skip
+        ]  # fmt: skip
+        device_hash.row_hashes(*facts)
         assert hashes.tolist() == [[fn(words(p), 9, way) % sets for way in range(ways)] for p in PACKETS]
 
 
