@@ -55,8 +55,9 @@ class _Slot:
     """One slot's keys. Offsets are those of a row in the arena: ESP header at `start`, ICV up to `stop`."""
 
     def __init__(self, slot: SlotKeys) -> None:
-        self.iv_length = slot.keys.suite.iv_length
-        self.icv_length = slot.keys.icv_length
+        self._head = 8 + slot.keys.suite.iv_length
+        self._icv_length = slot.keys.icv_length
+        self.least = self._head + self._icv_length
         self._block = slot.keys.suite.block
         self._esn = slot.esn
         self._salt = slot.keys.salt
@@ -66,7 +67,7 @@ class _Slot:
 
     def open(self, memory: memoryview, start: int, stop: int, seq64: int, _clear: memoryview | None) -> int:
         """What became of the row; its plaintext is written where the ICV is right."""
-        body = start + 8 + self.iv_length
+        body = start + self._head
         try:
             if self._cipher is not None:
                 nonce = self._salt + memory[start + 8 : body]
@@ -85,7 +86,7 @@ class _Slot:
 
     def seal(self, memory: memoryview, start: int, stop: int, seq64: int, clear: memoryview | None) -> int:
         """What became of the row; ciphertext and ICV are written."""
-        body, icv = start + 8 + self.iv_length, stop - self.icv_length
+        body, icv = start + self._head, stop - self._icv_length
         text = memory[body:icv] if clear is None else clear[: icv - body]
         if (icv - body) % self._block or len(text) < icv - body:
             return TRUNCATED
@@ -130,13 +131,23 @@ class _Rows:
         room, count = len(memory), len(slots)
         waiting = np.flatnonzero(result == WAITING)
         columns = (column[waiting].tolist() for column in (esp, end, slot, seq64))
-        for row, start, stop, number, seq in zip(waiting.tolist(), *columns, strict=True):
-            keys = slots[number] if 0 <= number < count else None
-            if keys is None:
-                raise IndexError(f"row {row}: there are no keys in slot {number}")
-            if not 0 <= start <= stop <= room or stop - start < 8 + keys.iv_length + keys.icv_length:
-                result[row] = TRUNCATED
-            else:
-                at = -1 if clear is None or not len(clear.at) else int(clear.at[row])
-                text = None if clear is None or at < 0 else memoryview(clear.arena)[at:]  # type: ignore[arg-type]
-                result[row] = work(keys, memory, start, stop, seq, text)
+        elsewhere = clear is not None and len(clear.at) > 0
+        became: list[int] = []
+        try:
+            for row, start, stop, number, seq in zip(waiting.tolist(), *columns, strict=True):
+                keys = slots[number] if 0 <= number < count else None
+                if keys is None:
+                    raise IndexError(f"row {row}: there are no keys in slot {number}")
+                if not 0 <= start <= stop <= room or stop - start < keys.least:
+                    became.append(TRUNCATED)
+                else:
+                    text = _text(clear, row) if elsewhere else None
+                    became.append(work(keys, memory, start, stop, seq, text))
+        finally:
+            result[waiting[: len(became)]] = became
+
+
+def _text(clear: Clear | None, row: int) -> memoryview | None:
+    """Where the plaintext of a row begins in another arena; None where it lies in its place."""
+    at = -1 if clear is None else int(clear.at[row])
+    return None if clear is None or at < 0 else memoryview(clear.arena)[at:]  # type: ignore[arg-type]
