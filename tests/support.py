@@ -19,6 +19,7 @@ from espsim.aead.cryptography_engine import CryptographyEngine
 from espsim.aead.engines import NOT_THERE, engine_by_name, find, survey
 from espsim.aead.suites import AEADS, CIPHERS, HASHES, Algorithm
 from espsim.core.address import format_address, parse_address
+from espsim.core.outbound_batch import OutboundBatch
 from espsim.sad.association import Encap, Mode, ReplayState, SecurityAssociation
 from espsim.sad.sad import Sad
 
@@ -231,3 +232,9 @@ def read_raw_capture(path: Path) -> list[tuple[int, bytes]]:
         frames.append((seconds * 10**9 + fraction * unit, data[at + 16 : at + 16 + length]))
         at += 16 + length
     return frames
+
+
+def sealed_packet(batch: OutboundBatch, row: int) -> bytes:
+    """The sealed packet of a row of an OutboundBatch with verdict SEALED."""
+    at = int(batch.out_at[row])
+    return batch.out[at : at + int(batch.out_length[row])].tobytes()

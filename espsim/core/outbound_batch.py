@@ -126,11 +126,6 @@ class OutboundBatch(BatchRows):
     def out(self, arena: U8) -> None:
         self._out[0] = arena
 
-    def sealed_packet(self, row: int) -> bytes:
-        """The sealed packet of a row with verdict SEALED."""
-        at = int(self.out_at[row])
-        return self.out[at : at + int(self.out_length[row])].tobytes()
-
     def make_room(self, end: int) -> None:
         """`out` has at least `end` bytes afterwards, those before `out_end` as they were."""
         if end > len(self.out):

@@ -31,7 +31,6 @@ from espsim.offload.device import Device, Installed, PacketKey
 from espsim.reference.inbound import Inbound
 from espsim.reference.outer import Arrival
 from espsim.reference.policies import Policies
-from espsim.reference.trace import SILENT, InboundTrace
 from espsim.sad.entry import SadEntry
 from espsim.sad.sad import Sad
 
@@ -50,12 +49,10 @@ class OffloadedInbound(Inbound):
         device: Device,
         *,
         mark: int = 0,
-        trace: InboundTrace = SILENT,
         own_traffic: bool = False,
         policies: Policies | None = None,
-        rfc6040: bool = False,
     ) -> None:
-        super().__init__(sad, mark=mark, trace=trace, own_traffic=own_traffic, policies=policies, rfc6040=rfc6040)
+        super().__init__(sad, mark=mark, own_traffic=own_traffic, policies=policies)
         self.device = device
         # Kept after `withdraw`: after a driver deleted the wrong row, packets still find the context of a dead SA.
         self._contexts: dict[int, SadEntry] = {}

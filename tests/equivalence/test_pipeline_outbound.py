@@ -39,7 +39,7 @@ from tests.equivalence.outbound_traffic import (
     timed,
 )
 from tests.examples import examples
-from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
+from tests.support import engines_there, extension, fragment_header, gcm_sa, ipv4, ipv6, new_sad, sealed_packet, udp
 
 ENGINES = engines_there()
 CUTS = (1, 2, 3, 7, 1000)
@@ -337,7 +337,7 @@ def test_sealed_packets_of_both_paths_are_in_one_arena():
     path = OutboundPipeline(Outbound(sad, constant))
     batch = OutboundBatch.of([V4, ipv4(bytes(8), proto=1), ipv4(bytes(900))])
     path.run(batch)
-    sealed = [batch.sealed_packet(row) for row in range(3)]
+    sealed = [sealed_packet(batch, row) for row in range(3)]
     assert [s.packet for s in path.answers(batch) if s is not None] == sealed
     assert [int.from_bytes(packet[20:24]) for packet in sealed] == [0x1001, 9, 0x1001]
 
@@ -392,7 +392,7 @@ def test_an_arena_that_is_given_is_used_while_it_is_large_enough():
     batch = OutboundBatch.of([V4], out=room)
     path.run(batch)
     assert batch.out is room
-    assert len(batch.sealed_packet(0)) <= batch.out_end <= len(room)
+    assert len(sealed_packet(batch, 0)) <= batch.out_end <= len(room)
     larger = OutboundBatch.of([V4, V4, V4], out=room)
     path.run(larger)
     assert len(larger.out) > len(room)
