@@ -60,7 +60,7 @@ def test_spi_counts_in_thousands(capsys):
     [
         (["spi", "--range", "1-2", "--sas", "1x"], "--sas: '1x' is not a number of SAs from 1 to 10,000,000"),
         (["spi", "--range", "1-2", "--sas", "11M"], "--sas: '11M' is not a number of SAs from 1 to 10,000,000"),
-        (["spi", "--range", "1k-x", "--sas", "1", "--model", "sw-linux-xfrm"], "--range: say MIN-MAX"),
+        (["spi", "--range", "1k-x", "--sas", "1", "--model", "sw-linux-xfrm"], "--range: give MIN-MAX"),
         (["audit", "-", "--list", "-1"], "--list: '-1' is not a whole number from 0 to 1,000,000,000"),
         (["decap", "x", "-o", "y", "--sad", "z", "--workers", "1k"], "--workers: '1k' is not a number of workers"),
         (["bench", "--sas", "1,1q"], "--sas: '1q' is not a number of SAs from 1 to 20,000,000"),

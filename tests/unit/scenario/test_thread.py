@@ -170,7 +170,7 @@ class TestTheTable:
         (["s01", "--option", "nope"], "no option 'nope'"),
         (["s01", "--policy", ","], "--policy names no policy"),
         (["s01", "--policy", "rfc2401", "--policy", ""], "--policy names no policy"),
-        (["--show", "default"], "default: no file"),
+        (["--show", "default"], "default: has no file"),
     ],
 )
 def test_a_wrong_word_is_one_line(args, words):
