@@ -99,6 +99,8 @@ class StateIndex:
     def acquire_like(self, sa: SecurityAssociation, af: int | None = None, mode: int | None = None) -> SadEntry | None:
         """The SPI-0 larval state of the same tuple (__find_acq_core): the mark is a wildcard, if_id is not compared."""
         mark = sa.mark.value & sa.mark.mask
+        if not self.acquires:  # as while a hundred thousand SAs are read
+            return None
         for entry in self.acquires.get(_tuple_of(sa, af, mode), ()):
             if entry.sa.mark.matches(mark):
                 return entry
