@@ -1,4 +1,4 @@
-"""Rows of plain cells are written without tables of rich, which take half a minute for 100,000 rows: as rich has them."""
+"""Rows of plain cells are written without tables of rich, which take half a minute for 100,000 rows."""
 
 from __future__ import annotations
 
