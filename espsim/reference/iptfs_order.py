@@ -60,9 +60,6 @@ class Order:
             self.wanted = came.number
         if came.number < self.wanted or came.number in self._held:
             return None
-        if came.number == self.wanted:
-            self.wanted += 1
-            return [came, *self._in_turn()]
         ready: list[Held] = []
         if came.number - self.wanted > self.window:
             ready = self._move_to(came.number - self.window)

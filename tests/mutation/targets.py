@@ -137,7 +137,8 @@ TARGETS = (
         (_EQUIVALENCE + "test_kernel_settle.py",),
     ),
     Target(
-        "captures: what arrives", "espsim/io/arrivals.py", ("Arrivals", "_write"),
+        "captures: what arrives", "espsim/io/arrivals.py",
+        ("Arrivals.anew", "Arrivals.arrived", "Arrivals.as_dict", "Arrivals.of", "Arrivals._whole", "_write"),
         (_IO + "test_arrivals.py",),
     ),
     Target(

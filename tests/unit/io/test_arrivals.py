@@ -121,7 +121,7 @@ def fates(*bursts):
     [
         ([ON_TIME, LOST, TWICE, ON_TIME], [(1, 1), (3, 3), (3, 3), (4, 4)], 0),
         # A chance is less than its limit.
-        ([(25, 99, 99, 1), (99, 50, 99, 1), (99, 99, 75, 1)], [(1, 1), (2, 2), (3, 3)], 0),
+        ([(25, 99, 99, 1), (99, 50, 99, 1), (99, 99, 75, 1), ON_TIME], [(1, 1), (2, 2), (3, 3), (4, 4)], 0),
         # Late by two: it arrives after the second frame that follows, and at its time.
         ([late(2), ON_TIME, ON_TIME, ON_TIME], [(2, 2), (3, 3), (1, 3), (4, 4)], 1),
         # One that comes twice is late twice.
@@ -135,6 +135,7 @@ def fates(*bursts):
         # What is late at the end arrives then, in the order in which it would have.
         ([ON_TIME, late(16), late(9), late(15)], [(1, 1), (3, 4), (2, 4), (4, 4)], 1),
         ([late(16), ON_TIME], [(2, 2), (1, 2)], 1),
+        ([late(16, twice=True)], [(1, 1), (1, 1)], 0),
     ],
 )
 def test_each_fate(fates_of, want, reordered):
