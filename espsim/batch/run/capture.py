@@ -179,7 +179,8 @@ class Ranged(Generic[_B]):
             if not self.ranges.fill(some.start, some.stop) or _some_may_join(link):
                 return False
             np.divide(piece.time_ns[some], 1e9, out=piece.batch.time[some])
-            self._lane.ahead(self._part(piece, some))
+            # A batch in one piece stays that object: what a device did is kept beside it.
+            self._lane.ahead(piece.batch if step >= rows else self._part(piece, some))
         return True
 
     def _part(self, piece: Piece[_B], rows: slice) -> _B:
