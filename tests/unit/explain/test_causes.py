@@ -36,7 +36,7 @@ from espsim.sad.longest import LongestLookup
 from espsim.sad.sad import Sad
 from espsim.text.found import Unused
 from tests.foreign import A, B, Sealer, around
-from tests.support import gcm_sa, new_sad
+from tests.support import gcm_sa, new_sad, suites
 
 KEY = bytes([7]) * 20
 PEER, STRANGER = Sealer(KEY), Sealer(bytes(20))
@@ -360,15 +360,18 @@ def test_sas_by_spi_and_by_ends():
     assert known.of_spi(first, 0x1001) == [second]
     assert known.of_spi(first, 6) == [third]
     assert known.of_spi(first, 77) == []
-    assert known.some == [first, second, back, third]
+    assert known.some == run.entries
+    second.sa = replace(second.sa, algorithms=())  # without keys it judges nothing
+    assert known.of_spi(first, 0x1001) == []
+    assert Known(run.sad).some == [first, back, third]
     assert known.between(first, frozenset((first.sa.src, first.sa.dst))) == []
 
 
 def test_an_sa_that_judges_has_keys_and_an_icv():
-    judges, larval = Run(gcm_sa(), gcm_sa(spi=5)).entries
+    judges, larval, without = Run(gcm_sa(), gcm_sa(spi=5), gcm_sa(spi=6)).entries
     larval.sa = replace(larval.sa, algorithms=())
-    assert can_judge(judges)
-    assert not can_judge(larval)
+    without.sa = replace(without.sa, algorithms=suites()["cbc(aes)-digest_null-0"])
+    assert [can_judge(entry) for entry in (judges, larval, without)] == [True, False, False]
 
 
 def test_no_more_than_some_are_tried_and_then_those_between_the_same_ends():
@@ -418,6 +421,7 @@ def test_the_number_that_an_sa_would_infer():
     ]  # fmt: skip
     run = Run(*sas)
     plain, high, sends, sends_high = run.entries
+    sends.oseq = 3 << 32 | 5
     under = run.known.number_under
     assert under(plain, Top(9 << 32), 7) == 7
     assert under(high, Top((9 << 32) + 100), 101) == 9 << 32 | 101
