@@ -9,6 +9,7 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from espsim.report import grid
@@ -39,6 +40,6 @@ def test_a_line_is_what_rich_writes(columns: int, data: Any, width: int) -> None
 def test_long_tables_of_plain_rows_make_one_of_richs() -> None:
     """Its header."""
     rows = [(f"0x{n:08x}@10.0.0.1", n, "-") for n in range(1000)]
-    with mock.patch.object(grid, "Table", wraps=grid.Table) as made:
+    with mock.patch("espsim.report.grid.Table", wraps=Table) as made:
         lines = printed(Grid(("SA", "delivered", "dropped"), rows), 80).splitlines()
     assert (made.call_count, len(lines)) == (1, 1001)
