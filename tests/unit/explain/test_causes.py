@@ -69,7 +69,7 @@ class Run:
     ) -> Explanation:  # fmt: skip
         """Of a packet whose SA is entry `own`; `cut` bytes of it were not captured, `padded` ones around it."""
         entry = None if own is None else self.entries[own]
-        context = entry if used is None else self.entries[used]
+        context = entry if used is None else self.entries[used] if used >= 0 else None
         kept = packet[: len(packet) - cut]
         fate = Received(verdict, None, spi, (seq64 or 0) & 0xFFFFFFFF, seq64, entry, context, device=device)
         outermost = fate
@@ -100,7 +100,7 @@ def test_another_sas_context_comes_before_all():
 
 def test_a_device_that_drops_has_its_own_sentence():
     run = Run(gcm_sa())
-    answer = run.says(Verdict.NO_SA, PEER.packet(1), own=0, cut=9, device=DeviceOutcome.EMPTY_SLOT)
+    answer = run.says(Verdict.NO_SA, PEER.packet(1), own=0, used=-1, cut=9, device=DeviceOutcome.EMPTY_SLOT)
     said(answer, None, DeviceOutcome.EMPTY_SLOT.sentence, f"software finds 0x00001001@{B}")
     said(run.says(Verdict.NO_SA, PEER.packet(1), own=0), None, "the device dropped the packet; software finds")
 
@@ -178,6 +178,7 @@ def with_ports(*sas: SecurityAssociation) -> Sad:
 
 def test_an_sa_that_wants_another_port_where_ports_are_part_of_the_key():
     in_udp = PEER.packet(1, port=4501)
+    in_udp = in_udp[:20] + b"\x11\x94" + in_udp[22:]  # from port 4500
     said(no_sa(sad=with_ports(gcm_sa(encap=udp(4500)))), "encap", "wants UDP port 4500", "came without UDP")
     said(no_sa(sad=with_ports(gcm_sa(encap=udp(4500))), packet=in_udp), "encap", "came to UDP port 4501")
     said(no_sa(sad=with_ports(gcm_sa()), packet=in_udp), "encap", "wants no UDP", "to UDP port 4501")
@@ -198,6 +199,7 @@ def test_another_destination():
     said(no_sa(*others[:3]), "other-destination", "192.0.2.77, 192.0.2.78, 192.0.2.79 ", f"went to {B}")
     said(no_sa(*others), "other-destination", "192.0.2.77, 192.0.2.78, 192.0.2.79 and others")
     said(no_sa(others[0]), "other-destination", "SPI 0x00001001", "192.0.2.77")
+    assert "others" not in no_sa(*others[:3]).detail
 
 
 def test_an_spi_that_no_one_has():
@@ -239,6 +241,9 @@ def test_with_esn_a_packet_may_be_of_the_high_half_below():
     below, same, above = (Sealer(KEY, hi=high).packet(9) for high in (3, 4, 5))
     for packet, cause in ((below, "duplicate"), (same, "duplicate"), (above, "rekeyed")):
         said(run.says(Verdict.REPLAY_DUPLICATE, packet, own=0, seq64=4 << 32 | 9), cause)
+    half = (1 << 31) + 9  # of a low half that is large
+    said(run.says(Verdict.REPLAY_DUPLICATE, Sealer(KEY, hi=3).packet(half), own=0, seq64=4 << 32 | half), "duplicate")
+    said(run.says(Verdict.REPLAY_DUPLICATE, Sealer(KEY, hi=0xFFFFFFFF).packet(half), own=0, seq64=half), "rekeyed")
     first = Sealer(KEY, hi=0xFFFFFFFF).packet(9)
     said(run.says(Verdict.REPLAY_DUPLICATE, first, own=0, seq64=9), "rekeyed")  # there is none below
     said(run.says(Verdict.REPLAY_DUPLICATE, Sealer(KEY, hi=0).packet(9), own=0, seq64=1 << 32 | 9), "duplicate")
