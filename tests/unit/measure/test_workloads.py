@@ -144,7 +144,8 @@ def test_a_pass_can_be_repeated(work):
 
 def test_work_that_goes_wrong_is_noticed():
     path = InboundWork(5, 64, 1.0, CryptographyBatch(), 1)
-    path._made[0].arena[-1] ^= 1
+    chunk = path._made[0]
+    chunk.arena[chunk.offset[-1] + chunk.length[-1] - 1] ^= 1
     with pytest.raises(AssertionError, match="other verdicts"):
         path.prove(np.zeros(path.rows, np.int64))
 
