@@ -79,7 +79,11 @@ _NO_IDENT = -1
 def lay_out(
     verdict: U8, out_length: I32, sa_index: I32, facts: I64, before: int, out_at: I64
 ) -> tuple[int, int]:  # fmt: skip
-    """Fill `out_at`: where each packet begins in `out`, one after the other. (bytes of all, how many random IVs.)"""
+    """Fill `out_at`: where each packet begins in `out`, one after the other. (bytes of all, how many random IVs.)
+
+    `before`: bytes left free before each packet, for the header of its record in a capture. Records follow each other
+    without room; packets without records begin at multiples of ALIGN.
+    """
     align = 1 if before > 0 else ALIGN
     end = random = 0
     for i in range(len(verdict)):
