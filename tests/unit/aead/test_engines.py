@@ -261,7 +261,7 @@ def test_columns_that_are_not_what_they_should_be(engine):
         with pytest.raises(ValueError, match=r"column|arena"):
             opener.open(*wrong)
     for clear in (
-        Clear(arena.view(np.int8), esp),  # type: ignore[arg-type]
+        Clear(arena.view(np.int8), esp),
         Clear(arena, esp.astype(np.int32)),
         Clear(arena[::2], esp),
         Clear(arena, esp[:2]),
