@@ -13,6 +13,7 @@ from espsim.core.errors import InputError, UnknownReached
 from espsim.offload.compare import association
 from espsim.offload.device import Device, PacketKey
 from espsim.offload.model import load_model, parse_assumptions
+from tests.equivalence.device_models import TWIN
 
 V4 = np.array([1, 2, 3], np.uint32)
 V6 = np.array([[0, 1], [0x20010DB8 << 32, 1], [0x20010DB8 << 32, 1 << 63]], np.uint64)
@@ -31,16 +32,15 @@ def test_software_finds_the_newest_of_every_insert_of_both_families():
     assert repr(table) == "LookupTable(software, 8 SAs)"
 
 
-def test_many_of_each_family():
+@pytest.mark.parametrize(("four", "six"), [(200, 9), (9, 200), (0, 50), (50, 0)])
+def test_many_of_one_family_and_few_of_the_other(four, six):
     """Tables are as large as they must be for the SAs of their family."""
-    table, count = LookupTable(), 50
-    spis, low = np.arange(1, count + 1), np.arange(count)
-    table.insert(spis, low.astype(np.uint32))
-    table.insert(spis, np.stack([low + 1, low], axis=1).astype(np.uint64))
-    assert table.find(spis, low.astype(np.uint32)).tolist() == list(range(count))
-    assert table.find(spis, np.stack([low + 1, low], axis=1).astype(np.uint64)).tolist() == list(
-        range(count, 2 * count)
-    )
+    table, v4 = LookupTable(), np.arange(four, dtype=np.uint32)
+    v6 = np.array([(n + 1, n) for n in range(six)], np.uint64).reshape(-1, 2)
+    table.insert(v4 + 1, v4)
+    table.insert(np.arange(1, six + 1), v6)
+    assert table.find(v4 + 1, v4).tolist() == list(range(four))
+    assert table.find(np.arange(1, six + 1), v6).tolist() == list(range(four, four + six))
 
 
 MODELS = {"sw-linux-xfrm": [], "marvell-cn10k-dpdk": [], "intel-82599-dpdk": ["model"], "marvell-cn10k-vpp": []}
@@ -78,6 +78,19 @@ def addresses(keys: list[PacketKey]):
     if all(len(key.dst) == 4 for key in keys):
         return np.array([int.from_bytes(key.dst) for key in keys], np.uint32)
     return np.array([divmod(int.from_bytes(key.dst), 1 << 64) for key in keys], np.uint64).reshape(-1, 2)
+
+
+@pytest.mark.parametrize("field", ["mark", "udp_ports"])
+def test_a_packet_has_no_mark_and_no_ports(field, tmp_path):
+    path = tmp_path / "twin.toml"
+    lookup = f'kind = "exact"\nkey = ["dst", "spi", "{field}"]'
+    path.write_text(TWIN.format(
+        lookup=lookup, base="sw-linux-xfrm", capacity='"memory"', scope="device", multi_match="last",
+        classify='["esp"]', rule="any", verify="[]", on_mismatch="drop", duplicate="coexist", more="",
+    ))  # fmt: skip
+    table = LookupTable(str(path))
+    assert table.insert([7], V4[:1]) == []
+    assert table.find([7, 8], V4[:2]).tolist() == [0, -1]
 
 
 def test_what_is_not_public_is_asked_of_the_device_itself():

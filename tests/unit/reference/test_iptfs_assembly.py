@@ -238,6 +238,12 @@ def test_the_largest_offset_says_no_more_than_that_it_is_large():
     assert receiver.take(4, payload(huge[30:40], 0xFFFE)).errors == [LOST]
 
 
+def test_before_the_first_payload():
+    new = Assembly()
+    assert (new.padding, new.incomplete) == (0, 0)
+    assert new.since is None
+
+
 def test_what_is_waited_for_no_more():
     receiver = begun()
     receiver.assembly.drop()
