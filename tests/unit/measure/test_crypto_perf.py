@@ -63,6 +63,7 @@ def program(tmp_path, monkeypatch):
 def test_a_newer_program_decrypts_what_is_authentic(program, suite, cipher, key, size, largest):
     log, copy = program(strict=True)
     peer = aead_peers.crypto_perf(aead_peers.GCM, "open", size, 2000, suite)
+    assert peer.run is not None
     assert peer.run() == 4.339
     assert peer.note.startswith("DPDK 24.11.8, intel-ipsec-mb 2.0.0, --no-huge")
     assert peer.note.endswith("2,000 operations, one key, out of place")
@@ -82,6 +83,7 @@ def test_a_newer_program_decrypts_what_is_authentic(program, suite, cipher, key,
 def test_the_others_run_in_place(program, strict, verb):
     log, copy = program(strict=strict)
     peer = aead_peers.crypto_perf(aead_peers.GCM, verb, 64, 2000)
+    assert peer.run is not None
     assert peer.run() == 4.339
     assert peer.note.endswith("one key")
     assert not copy.exists()
