@@ -189,11 +189,17 @@ def test_what_an_sas_standing_says():
     assert tied.tolist() == [1, 0, 1, 1, 1, 1]
 
 
-def test_each_keys_row_and_the_one_after_are_asked_for(monkeypatch):
-    asked = []
-    monkeypatch.setattr(policy, "prefetch", lambda _table, row: asked.append(int(row)))
+@pytest.fixture
+def asked(monkeypatch):
+    """The table's rows that are prefetched."""
+    rows: list[int] = []
+    monkeypatch.setattr(policy, "prefetch", lambda _table, row: rows.append(int(row)))
     for name in ("_try_group", "choose"):
         monkeypatch.setattr(policy, name, getattr(getattr(policy, name), "py_func", getattr(policy, name)))
+    return rows
+
+
+def test_each_keys_row_and_the_one_after_are_asked_for(asked):
     bucket = policy._bucket
     groups, table = GROUPS[5:6], np.zeros((50, 8), np.uint64)
     packets = [Packet(4, n, n, sport=n) for n in range(70)]
@@ -201,3 +207,28 @@ def test_each_keys_row_and_the_one_after_are_asked_for(monkeypatch):
     words = [packet.under(groups[0])[2] for packet in packets]
     first = [int(bucket(table, *(np.uint64(part) for part in (0, 0, 0, 0, word, 1)))) for word in words]
     assert asked == [row for at in first for row in (at, at + 1)]
+
+
+def test_no_group_is_tried_that_can_change_nothing(asked):
+    """Groups of the rank that was found are tried for all, because their SA may be newer; lower ones for the others."""
+    groups = [Group(0, bits(32, 32), 0, 4, 5), Group(bits(32, 32), 0, 0, 4, 5), Group(0, 0, 0, 0, 1)]
+    table = table_of([(0, Packet(4, A, B)), (1, Packet(4, A, B))], groups, 9)
+    found, other = Packet(4, A, B), Packet(4, 7, 7)
+    for packets, tried in (([found], 2), ([found, found], 4), ([other], 3), ([found, other], 5)):
+        asked.clear()
+        chosen(packets, group_words(groups), table)
+        assert len(asked) == 2 * tried
+    asked.clear()
+    chosen([found], group_words(groups[:1] * 3), table)
+    assert len(asked) == 2 * 3
+
+
+def test_a_row_that_a_group_does_not_take_is_not_looked_up_at_all():
+    """Its key would be found: the search would begin at the table's first row, where it is."""
+    groups = [Group(bits(128), bits(128), 0, 4, 5)]
+    for n in range(50):
+        table = table_of([(0, Packet(4, n, n))], groups, 2)
+        if table[0, policy.GROUP]:
+            assert chosen([Packet(4, n, n)], group_words(groups), table) == [(0, 5, 0)]
+            assert chosen([Packet(6, n, n)], group_words(groups), table) == [(-1, -1, 0)]
+            assert chosen([Packet(4, n, n, verdict=ONE_BY_ONE)], group_words(groups), table) == [(-1, -1, 0)]
