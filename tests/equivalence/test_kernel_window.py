@@ -101,6 +101,26 @@ def some_bits(size: int) -> int:
     return drawn.getrandbits(size or 1) | drawn.getrandbits(size or 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "words"), [(0, 4), (1, 4), (64, 4), (65, 4), (128, 4), (129, 8), (256, 8), (257, 12), (4096, 68)]
+)
+def test_a_windows_shape(size, words):
+    """Its size, ESN, whether it is resumed, whether it is an odd ring, and how many places there are."""
+    places = max(64, 1 << (size - 1).bit_length()) if size else 64
+    assert windows.shape_of(size, esn=False) == (size | places << 16, words)
+    assert windows.shape_of(size, esn=True)[0] == size | 1 << 13 | places << 16
+    assert windows.shape_of(size, esn=False, resumed=True)[0] == size | 1 << 14 | places << 16
+    assert windows.shape_of(size, esn=False, ring=True)[0] == size | 1 << 15 | size << 16
+
+
+def test_an_odd_ring_has_room_for_its_places():
+    """Two words, then the ring's; a multiple of four in all, and no more than needed."""
+    for size in range(1, 600):
+        _, words = windows.shape_of(size, esn=True, ring=True)
+        assert words % 4 == 0
+        assert words - 4 < 2 + (size + 63) // 64 <= words
+
+
 @pytest.mark.parametrize(("size", "esn", "ring"), KINDS)
 def test_number_and_verdict_at_every_edge(size, esn, ring):
     for top in tops(size, esn):
@@ -184,23 +204,3 @@ def test_what_this_host_sent_is_nearest_to_the_highest(hint):
         want = [nearest(hint, seq) if esn else seq for seq in seqs]
         assert window.size == 0
         assert [int(number(form, np.uint64(hint), np.uint64(seq))) for seq in seqs] == want
-
-
-@pytest.mark.parametrize(
-    ("size", "words"), [(0, 4), (1, 4), (64, 4), (65, 4), (128, 4), (129, 8), (256, 8), (257, 12), (4096, 68)]
-)
-def test_a_windows_shape(size, words):
-    """Its size, ESN, whether it is resumed, whether it is an odd ring, and how many places there are."""
-    places = max(64, 1 << (size - 1).bit_length()) if size else 64
-    assert windows.shape_of(size, esn=False) == (size | places << 16, words)
-    assert windows.shape_of(size, esn=True)[0] == size | 1 << 13 | places << 16
-    assert windows.shape_of(size, esn=False, resumed=True)[0] == size | 1 << 14 | places << 16
-    assert windows.shape_of(size, esn=False, ring=True)[0] == size | 1 << 15 | size << 16
-
-
-def test_an_odd_ring_has_room_for_its_places():
-    """Two words, then the ring's; a multiple of four in all, and no more than needed."""
-    for size in range(1, 600):
-        _, words = windows.shape_of(size, esn=True, ring=True)
-        assert words % 4 == 0
-        assert words - 4 < 2 + (size + 63) // 64 <= words
