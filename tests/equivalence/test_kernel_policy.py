@@ -226,7 +226,7 @@ def test_no_group_is_tried_that_can_change_nothing(monkeypatch):
     groups = [Group(0, bits(32, 32), 0, 4, 5), Group(bits(32, 32), 0, 0, 4, 5), Group(0, 0, 0, 0, 1)]
     table = table_of([(0, Packet(4, A, B)), (1, Packet(4, A, B))], groups, 9)
     found, other = Packet(4, A, B), Packet(4, 7, 7)
-    for packets, want in (([found], 2), ([found, found], 2), ([other], 3), ([found, other], 3)):
+    for packets, want in (([found], 2), ([Packet(4, 9, B)], 2), ([found, found], 2), ([other], 3), ([found, other], 3)):
         tried.clear()
         chosen(packets, group_words(groups), table)
         assert tried == list(range(want))
