@@ -47,7 +47,7 @@ _KINDS = {
 
 @dataclass(slots=True, repr=False)
 class SaWords:
-    """What an SA's words say beside addresses, SPI and protocol, whoever wrote them. It has no repr: it holds keys."""
+    """What an SA's words say beside addresses, SPI and protocol, in any of the formats. No repr: it holds keys."""
 
     mode: str = "transport"
     algorithms: list[Algorithm] = field(default_factory=list)

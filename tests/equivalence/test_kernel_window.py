@@ -83,9 +83,9 @@ def accept(held: Windows, seq: int, seq64: int) -> None:
     assert (row, int(answer[0])) == (-1, Verdict.DELIVERED)
 
 
-def seen(held: Windows, behind: list[int]) -> list[bool]:
-    answer = np.zeros(len(behind), np.uint8)
-    windows.seen(held.shape[1], held.bits, np.array(behind, np.uint32), answer)
+def seen(held: Windows, below: list[int]) -> list[bool]:
+    answer = np.zeros(len(below), np.uint8)
+    windows.seen(held.shape[1], held.bits, np.array(below, np.uint32), answer)
     return answer.astype(bool).tolist()
 
 

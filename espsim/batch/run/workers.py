@@ -88,7 +88,7 @@ class Workers(Closing):
         self._processes: list[Any] = []
         try:
             for number in range(count):
-                with uncut():  # a signal between fork and note would leave a process behind
+                with uncut():  # a signal between fork and note would leave a process running
                     self._fork(context, number, work, finish)
             _check_room()
         except BaseException as error:

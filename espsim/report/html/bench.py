@@ -43,9 +43,9 @@ def _verdict(rows: Sequence[Row]) -> tuple[str, bool | None]:
     """How our rates compare with the peers'; without peers the highest rate of each bench."""
     judged = [row for row in rows if row["ratio_median"] is not None and not row["peer_note"].startswith("ours,")]
     if judged:
-        behind = [row for row in judged if row["ratio_median"] < 1]
-        ahead = f"faster than other programs in {len(judged) - len(behind)} of {len(judged)} rows"
-        return ahead + (f", slower in {len(behind)}" if behind else ""), not behind
+        slower = [row for row in judged if row["ratio_median"] < 1]
+        faster = f"faster than other programs in {len(judged) - len(slower)} of {len(judged)} rows"
+        return faster + (f", slower in {len(slower)}" if slower else ""), not slower
     best = [
         max((row for row in rows if row["bench"] == name), key=lambda row: row["rate_mps"] or 0)
         for name in dict.fromkeys(row["bench"] for row in rows)
