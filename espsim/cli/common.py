@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -108,10 +109,8 @@ def warn(text: str) -> None:
 
 def print_json(result: Any) -> None:
     """Print one JSON document on standard output, piece by piece: that of 100,000 SAs has 50 MB."""
-    from espsim.core.json_text import pieces
-
-    text = pieces(result)
-    while some := "".join(itertools.islice(text, 1 << 10)):
+    pieces = json.JSONEncoder(indent=2).iterencode(result)
+    while some := "".join(itertools.islice(pieces, 1 << 14)):
         click.echo(some, nl=False)
     click.echo()
 
