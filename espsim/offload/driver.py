@@ -28,6 +28,7 @@ from espsim.offload.tables import Entry, Row, Table
 from espsim.sad.association import SecurityAssociation
 
 _PROGRAM = "inbound.program"
+_RANGE = f"{_PROGRAM}.spi_range"
 
 
 class Installed(NamedTuple):
@@ -68,7 +69,7 @@ class Driver:
         entry = Entry(sa_index, sa, port, self._order)
         entry.identity = self._identity(entry)
         self._order += 1
-        twin = self._same_identity(entry) if entry.identity is not None else None
+        twin = self._same_identity(entry)
         installed = self._install(entry) if twin is None else self._meets(entry, twin, "duplicate")
         if installed.errno is None:
             self.held[sa_index] = entry
@@ -86,22 +87,14 @@ class Driver:
         return self._refusals[shape]
 
     def _out_of_range(self, sa: SecurityAssociation) -> Refusal | None:
-        if self._span is None or self._span[0] <= sa.spi <= self._span[1]:
-            return None
-        span, at = self._program.spi_range, f"{_PROGRAM}.spi_range"
-        if span is None or need(self._model, f"{at}.outside", span.outside) == "ignore":
-            return None
-        errno = need(self._model, f"{at}.errno", span.errno)
-        low, high = self._span
-        return Refusal(errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}")
-
-    @functools.cached_property
-    def _span(self) -> tuple[int, int] | None:
-        """The SPIs that the driver was configured for; None: any."""
-        span, at = self._program.spi_range, f"{_PROGRAM}.spi_range"
+        span = self._program.spi_range
         if span is None:
             return None
-        return need(self._model, f"{at}.min", span.min), need(self._model, f"{at}.max", span.max)
+        low, high = need(self._model, f"{_RANGE}.min", span.min), need(self._model, f"{_RANGE}.max", span.max)
+        if low <= sa.spi <= high or need(self._model, f"{_RANGE}.outside", span.outside) == "ignore":
+            return None
+        errno = need(self._model, f"{_RANGE}.errno", span.errno)
+        return Refusal(errno, f"SPI 0x{sa.spi:x} is outside the driver's range 0x{low:x} to 0x{high:x}")
 
     def _rule_of(self, sa: SecurityAssociation, port: int) -> FieldValues:
         return of_sa(sa, port, self._rule_fields)
@@ -122,9 +115,9 @@ class Driver:
 
     def _same_identity(self, entry: Entry) -> Entry | None:
         """The oldest entry in the table that the driver takes for the same SA."""
-        others = self._by_identity.get(entry.identity or ())
-        if not others:
+        if entry.identity is None:
             return None
+        others = self._by_identity.get(entry.identity, ())
         mark = entry.sa.mark.value & entry.sa.mark.mask
         by_mark = "mark" in self._program.identity
         return next((other for other in others if not by_mark or other.sa.mark.matches(mark)), None)
@@ -174,8 +167,7 @@ class Driver:
         return Installed(None, True, number, f"written to slot {number}")
 
     def _put(self, entry: Entry, table: Table, place: int, slot: int | None) -> None:
-        if place in table.rows:
-            self._clear(table, place)
+        self._clear(table, place)
         table.write(place, Row(entry, slot))
         entry.place = place
         for aux in self._hardware.aux(entry.port):
@@ -257,9 +249,9 @@ class Driver:
 
     def _overwrite(self, entry: Entry, other: Entry) -> Installed:
         table, place = self._table(entry), other.place
-        same_place = place in table.twins(entry.sa, entry.port) or place == table.place_for(entry.sa, entry.port)
-        if place is None or not same_place:  # equal for the driver but not for the table: the old row goes
-            self._clear(table, place)
+        assert place is not None  # noqa: S101 - the driver met it in the table
+        if place not in table.twins(entry.sa, entry.port) and place != table.place_for(entry.sa, entry.port):
+            self._clear(table, place)  # equal for the driver but not for the table: the old row goes
             return self._install(entry)
         installed = self._write(entry, table, place)
         if installed.errno is not None:
@@ -313,7 +305,7 @@ class Driver:
                 del rules[rule]
         self._remove(entry)
         self._release_slot(entry)
-        if entry.first is not None and entry in entry.first.heirs:
+        if entry.first is not None:
             entry.first.heirs.remove(entry)
 
     def _remove(self, entry: Entry) -> None:
@@ -326,9 +318,11 @@ class Driver:
         if place is None:
             self._remove_unwritten(entry, table)
             return
-        if by == "key":
+        if by == "key" and self._inbound.lookup[0].kind != "direct":  # a direct table's key is its slot
             twins = table.twins(entry.sa, entry.port)
-            place = place if place in twins else next(iter(twins), place)
+            if not twins:
+                return
+            place = place if place in twins else twins[0]
         row = table.rows.get(place)
         if row is not None and row.entry is entry:
             self._remove_own(entry, table, place, row)
@@ -380,14 +374,13 @@ class Driver:
         if entry.slot is None:
             return
         array = self._hardware.array(entry.port)
-        other = array.slots.get(entry.slot)
-        if other is not None and other is not entry and other.slot == entry.slot:
+        holder = array.slots.get(entry.slot, entry)
+        if holder is not entry:
             delete = self._program.delete
             policy = need(self._model, f"{_PROGRAM}.delete.duplicate_delete", delete.duplicate_delete)
-            if policy == "kills_survivor":
-                array.release(entry.slot, other)
-            return
-        array.release(entry.slot, entry)
+            if policy != "kills_survivor":
+                return
+        array.release(entry.slot, holder)
 
     def _table(self, entry: Entry) -> Table:
         return self._hardware.table(entry.port, entry.sa.dst)

@@ -19,6 +19,7 @@ _EQUIVALENCE = "tests/equivalence/"
 _AEAD = "tests/unit/aead/"
 _EXPLAIN = "tests/unit/explain/"
 _IO = "tests/unit/io/"
+_OFFLOAD = "tests/unit/offload/"
 _SAD = "tests/unit/sad/"
 _REFERENCE = "tests/unit/reference/"
 
@@ -121,6 +122,12 @@ TARGETS = (
         (_EQUIVALENCE + "test_kernel_device_steps.py",),
     ),
     Target(
+        "device: tables", "espsim/batch/device/tables.py",
+        ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_hash_rows", "_first", "crc_word",
+         "_exact_first", "_exact_slot", "exact_insert", "exact"),
+        (_EQUIVALENCE + "test_kernel_device_steps.py",),
+    ),
+    Target(
         "kernel: replay check, settle", "espsim/batch/inbound/replay.py",
         ("_prefetch_ahead", "check_rows", "settle_sent", "advance"),
         (_EQUIVALENCE + "test_kernel_settle.py", _EQUIVALENCE + "test_kernel_replay.py"),
@@ -167,7 +174,12 @@ TARGETS = (
         (_REFERENCE + "test_iptfs_assembly.py",),
     ),
     Target(
+        "device: driver", "espsim/offload/driver.py", ("Driver", "_refused"),
+        (_OFFLOAD + "test_driver_collisions.py", _OFFLOAD + "test_driver_room.py",
+         _OFFLOAD + "test_driver_delete.py"),
+    ),
+    Target(
         "device: hashes of keys", "espsim/offload/hashing.py", ("mix64", "vendor_hash", "_start", "crc32c"),
-        ("tests/unit/offload/test_hashing.py",),
+        (_OFFLOAD + "test_hashing.py",),
     ),
 )  # fmt: skip
