@@ -179,6 +179,10 @@ TARGETS = (
          _OFFLOAD + "test_driver_delete.py"),
     ),
     Target(
+        "device: what arrives", "espsim/offload/device.py", ("Device",),
+        (_OFFLOAD + "test_what_arrives.py",),
+    ),
+    Target(
         "device: hashes of keys", "espsim/offload/hashing.py", ("mix64", "vendor_hash", "_start", "crc32c"),
         (_OFFLOAD + "test_hashing.py",),
     ),
