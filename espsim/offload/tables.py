@@ -76,9 +76,7 @@ class Table(abc.ABC):
         """The occupied places whose key is equal to the SA's, oldest first."""
 
     def write(self, place: int, row: Row) -> None:
-        """Fill a place; what was there is gone."""
-        if place in self.rows:
-            self.clear(place)
+        """Fill a free place."""
         self.rows[place] = row
         self._spis[place] = row.entry.sa.spi
 
@@ -199,8 +197,6 @@ class HashTable(Table):
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The first free way; None: all are taken."""
-        if self.limit is not None and len(self.rows) == self.limit * self.sets:
-            return None
         places = self._places(of_sa(sa, port, self.fields))
         return next((place for place in places if place not in self.rows), None)
 
@@ -213,7 +209,7 @@ class HashTable(Table):
         return list(self._by_key.get(of_sa(sa, port, self.fields), ()))
 
     def write(self, place: int, row: Row) -> None:
-        """Fill a place."""
+        """Fill a free place."""
         super().write(place, row)
         bisect.insort(self._by_key.setdefault(self._key_of(row), []), place)
 
@@ -240,6 +236,32 @@ class HashTable(Table):
             yield way * self.sets + row
 
 
+class FreeNumbers:
+    """The numbers below a limit that `taken` does not have."""
+
+    def __init__(self, taken: Mapping[int, object], limit: int | None) -> None:
+        self._taken = taken
+        self._limit = limit
+        self._next = 0
+        self._back: list[int] = []
+        """A heap. Every free number below `_next` is in it, and perhaps some that were taken again."""
+
+    def lowest(self) -> int | None:
+        """The lowest; None: there is none."""
+        while self._back and self._back[0] in self._taken:
+            heapq.heappop(self._back)
+        if self._back:
+            return self._back[0]
+        while self._next in self._taken:
+            self._next += 1
+        return None if self._limit is not None and self._next >= self._limit else self._next
+
+    def give_back(self, number: int) -> None:
+        """Remember a number that was taken and no longer is."""
+        if number < self._next:
+            heapq.heappush(self._back, number)
+
+
 class ExactTable(Table):
     """Rows that compare whole keys. A rule may leave fields out and look at a mark under a mask, as flow rules do.
 
@@ -249,7 +271,6 @@ class ExactTable(Table):
     def __init__(self, model: Model, limit: int | None) -> None:
         super().__init__()
         lookup = model.spec.inbound.lookup[0]
-        self._limit = limit
         self.longest = lookup.kind == "longest"
         self._answers = lookup.kind != "none"
         key: list[Any] = need(model, f"{_FIRST}.key", lookup.key)
@@ -258,16 +279,13 @@ class ExactTable(Table):
         self._omit: Sequence[str] = ("src", "dst") if self.longest else omit
         yes_no = (False, True)
         self._fields = {(src, dst): self._fields_without(src, dst) for src in yes_no for dst in yes_no}
-        self._free: list[int] = []
-        self._next = 0
+        self._free = FreeNumbers(self.rows, limit)
         self._by_key: dict[Signature, dict[FieldValues, list[int]]] = {}
         self._by_spi: dict[int, dict[int, AddressMatch]] = {}
 
     def place_for(self, sa: SecurityAssociation, port: int) -> int | None:
         """The lowest free row; None: the table is full."""
-        if self._limit is not None and len(self.rows) >= self._limit:
-            return None
-        return self._free[0] if self._free else self._next
+        return self._free.lowest()
 
     def find(self, key: PacketKey) -> list[int]:
         """The rows that match, lowest first."""
@@ -296,12 +314,8 @@ class ExactTable(Table):
         return list(self._by_key.get(signature, {}).get(values, ())) if self._answers else []
 
     def write(self, place: int, row: Row) -> None:
-        """Fill a row: a free one, or in place of what it held."""
+        """Fill a free row."""
         super().write(place, row)
-        if self._free and self._free[0] == place:
-            heapq.heappop(self._free)
-        elif place == self._next:
-            self._next += 1
         signature, values = self._rule(row.entry.sa, row.entry.port)
         self._by_key.setdefault(signature, {}).setdefault(values, []).append(place)
         if self.longest:
@@ -321,7 +335,7 @@ class ExactTable(Table):
                 del self._by_key[signature]
             if self.longest:
                 self._by_spi[row.entry.sa.spi].pop(place)
-            heapq.heappush(self._free, place)
+            self._free.give_back(place)
         return row
 
     def _rule(self, sa: SecurityAssociation, port: int) -> tuple[Signature, FieldValues]:
@@ -342,28 +356,21 @@ class SlotArray:
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self.slots: dict[int, Entry] = {}
-        self._free: list[int] = []
-        self._next = 0
+        self._free = FreeNumbers(self.slots, limit)
 
     def first_free(self) -> int | None:
         """The lowest free slot; None: all are taken."""
-        if self._free:
-            return self._free[0]
-        return None if self.limit is not None and self._next >= self.limit else self._next
+        return self._free.lowest()
 
     def take(self, slot: int, entry: Entry) -> None:
         """Put an entry in a slot."""
-        if self._free and self._free[0] == slot:
-            heapq.heappop(self._free)
-        elif slot == self._next:
-            self._next += 1
         self.slots[slot] = entry
 
     def release(self, slot: int, entry: Entry) -> None:
         """Free a slot, if it still is this entry's."""
         if self.slots.get(slot) is entry:
             del self.slots[slot]
-            heapq.heappush(self._free, slot)
+            self._free.give_back(slot)
 
 
 class AuxTable:

@@ -241,3 +241,13 @@ def test_a_kept_duplicate_takes_an_array_slot_that_no_packet_reaches():
     assert kept.note.endswith("reports success, and no packet reaches its own slot 1")
     assert device.add(3, sa(7)).slot == 2
     assert device.add(4, sa(7)) == refused("ENOSPC", "all 3 slots of the SA array are taken")
+
+
+def test_a_row_that_was_overwritten_is_not_free():
+    """Row 0 is free meanwhile."""
+    device = device_of({**EXACT, "capacity": 9}, program={"identity": BY_SPI, "duplicate": OVERWRITE})
+    for n in range(3):
+        device.add(n, sa(n))
+    device.delete(0)
+    assert device.add(3, sa(2)).slot == 2
+    assert [device.add(4, sa(4)), device.add(5, sa(5))] == [written(0), written(3)]
