@@ -53,7 +53,7 @@ class Driver:
         self._inbound = model.spec.inbound
         self._program = model.spec.inbound.program
         self.held: dict[int, Entry] = {}
-        self._by_identity: dict[FieldValues, list[Entry]] = {}
+        self._by_identity: dict[FieldValues | None, list[Entry]] = {}  # under None: nothing
         self._refusals: dict[object, Refusal | None] = {}
         self._order = 0
 
@@ -115,8 +115,6 @@ class Driver:
 
     def _same_identity(self, entry: Entry) -> Entry | None:
         """The oldest entry in the table that the driver takes for the same SA."""
-        if entry.identity is None:
-            return None
         others = self._by_identity.get(entry.identity, ())
         mark = entry.sa.mark.value & entry.sa.mark.mask
         by_mark = "mark" in self._program.identity
@@ -137,8 +135,6 @@ class Driver:
     def _install(self, entry: Entry) -> Installed:
         """No equal identity: write the entry, if its slot is free and there is room."""
         first = self._inbound.lookup[0]
-        if self._program.full.hash == "silent" and self._array_full(entry):
-            return self._no_slot(entry)  # even if the hash had a place for it
         table = self._table(entry)
         place = table.place_for(entry.sa, entry.port)
         if place is None:
@@ -147,8 +143,7 @@ class Driver:
         if occupant is not None:
             same = occupant.entry.sa.spi == entry.sa.spi
             return self._meets(entry, occupant.entry, "duplicate" if same else "alias")
-        # A direct table has no other place for the key than this free one.
-        if first.multi_match == "impossible" and first.kind != "direct" and table.twins(entry.sa, entry.port):
+        if first.multi_match == "impossible" and table.twins(entry.sa, entry.port):
             return self._full("the table can't hold one key twice")
         return self._write(entry, table, place)
 
@@ -190,12 +185,6 @@ class Driver:
         array.take(slot, entry)
         entry.slot = slot
         return slot
-
-    def _array_full(self, entry: Entry) -> bool:
-        """Whether there is an array whose slots are given out in turn, and it has none left."""
-        if not self._hardware.has_array or self._slot_by_spi:
-            return False
-        return self._hardware.array(entry.port).first_free() is None
 
     def _no_slot(self, entry: Entry) -> Installed:
         return self._full(f"all {self._hardware.array(entry.port).limit} slots of the SA array are taken")

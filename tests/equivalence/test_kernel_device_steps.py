@@ -25,7 +25,6 @@ from espsim.batch.device.steps import (
     SPI,
     SRC,
 )  # fmt: skip
-from espsim.core.arrays import I64, U64
 from espsim.offload import hashing
 
 NO_PORT, M64 = 0xFFFFFFFF, (1 << 64) - 1
@@ -274,87 +273,6 @@ def test_of_a_keys_ways_the_lowest_rank_wins(skewed, ways, ranks):
         assert shadowed[n] == (len(entries) > 1)
 
 
-# -- tables of SPIs, and of whole keys --------------------------------------------------------------------------------
-
-
-def cell(spi: int, sa_index: int) -> int:
-    return spi << 32 | sa_index + 1
-
-
-def test_mixing_and_one_word_of_a_crc():
-    for number in (0, 1, 1 << 30, 0x123456789ABCDEF0, M64):
-        assert int(tables.mix64(np.uint64(number))) == hashing.mix64(number)
-        for way in (0, 3):
-            register = np.uint64(hashing.crc32c((), 9, way) ^ NO_PORT)
-            assert int(tables.crc_word(register, np.uint64(number))) ^ NO_PORT == hashing.crc32c((number,), 9, way)
-
-
-def test_an_array_of_spis():
-    """More rows than are prefetched; a slot beyond the end, an empty one, SPI 0, another SPI's SA (also SA 0)."""
-    other = int(tables.OTHER)
-    array = np.array([cell(0x10, 0), 0, cell(7 + 2, 5), cell(0x1000A, 0), 0, cell(7, 1)], np.uint64)
-    want = {0x10: other, 7: 0, 8: -1, 9: 5, 10: other, 0x1000A: 0, 12: other - 1, 0: -1, 13: -1, 0xFFFFFFFF: -1}
-    array[0] = cell(7, 0)
-    want[0x10] = -1  # slot 9: beyond the end
-    for times in (1, 5):
-        spis = [*want] * times
-        found = np.full(len(spis), 77, np.int32)
-        tables.direct(np.array(spis, np.uint32), np.uint64(7), np.uint64(0xF), array, found)
-        assert found.tolist() == [*want.values()] * times
-
-
-@pytest.mark.parametrize("after", [[], [0], [50, 3]])
-@pytest.mark.parametrize("sets", [1, 5, 8])
-def test_spis_in_four_ways(sets, after):
-    """Of equal SPIs the first way's wins; SPI 0 is not found in an empty place. Any number of rows."""
-    starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
-    rows = {spi: [hashing.vendor_hash((spi, *after), 3, way) % sets for way in range(4)] for spi in range(40)}
-    shared, skewed = np.zeros((sets, 4), np.uint64), np.zeros((4, sets), np.uint64)
-    first: dict[int, tuple[int, int]] = {}
-    each: dict[int, tuple[int, int]] = {}
-    for n, (way, spi) in enumerate((way, spi) for way in (0, 2, 1, 3) for spi in (3, 3, 4, 0x11, 0x1F, 5, 6, 3, 12)):
-        if not shared[rows[spi][0], way]:
-            shared[rows[spi][0], way] = cell(spi, n)
-            first[spi] = min(first.get(spi, (9, 0)), (way, n))
-        if not skewed[way, rows[spi][way]]:
-            skewed[way, rows[spi][way]] = cell(spi, n)
-            each[spi] = min(each.get(spi, (9, 0)), (way, n))
-    scratch, more = np.zeros((2, 4, tables.BLOCK), np.uint32), np.array(after, np.uint64)
-    for count in (0, 1, 31, 32, 33, 63, 64, 65, 80, 128, 200):
-        spis = [n % 40 for n in range(3, 3 + count)]
-        asked, found = np.array(spis, np.uint32), np.full(count, 77, np.int32)
-        tables.spi_shared(asked, np.uint64(starts[0]), more, shared, found)
-        assert found.tolist() == [first.get(spi, (0, -1))[1] for spi in spis]
-        tables.spi_skewed(asked, np.array(starts, np.uint64), more, skewed, scratch, found)
-        assert found.tolist() == [each.get(spi, (0, -1))[1] for spi in spis]
-
-
-def exact_answers(table: U64, words: U64) -> list[int]:
-    found = np.full(len(words), 77, np.int32)
-    tables.exact(words, table, found)
-    return found.tolist()
-
-
-@pytest.mark.parametrize("width", [1, 2, 7])
-@pytest.mark.parametrize("spare", [1, 20])
-def test_whole_keys(width, spare):
-    """Of equal keys the first stays. Keys that differ in one bit are different. A table may have one free row."""
-    keys = [[0] * width, [1] * width]
-    for n in range(width):
-        for bit in (0, 31, 63):
-            keys.append([1 ^ (1 << bit) * (m == n) for m in range(width)])
-    distinct = [list(key) for key in dict.fromkeys(map(tuple, keys))]
-    words: U64 = np.array([*distinct, *distinct], np.uint64)
-    sas: I64 = np.arange(len(words))
-    table = np.zeros((len(distinct) + spare, 8), np.uint64)
-    assert exact_answers(table, words) == [-1] * len(words)
-    tables.exact_insert(words, sas, table)
-    assert exact_answers(table, words) == [*range(len(distinct))] * 2
-    absent = words ^ np.uint64(1 << 40)
-    assert exact_answers(table, absent) == [-1] * len(absent)
-    assert np.count_nonzero(table[:, 7]) == len(distinct)
-
-
 # -- what is prefetched: no answer depends on it, but time does --------------------------------------------------------
 
 
@@ -372,7 +290,7 @@ def asked(monkeypatch):
         assert 0 <= row < len(table)
         rows.append(int(row))
 
-    for module in (steps, device_hash, tables):
+    for module in (steps, device_hash):
         monkeypatch.setattr(module, "prefetch", prefetch)
     return rows
 
@@ -417,34 +335,3 @@ def test_each_way_is_asked_for_before_it_is_read(asked, skewed):
     )
     ahead = hashes[device_hash.AHEAD :].tolist()
     assert asked == [r * row_step + way * way_step for row in ahead for way, r in enumerate(row)]
-
-
-def test_each_spi_is_asked_for_before_it_is_read(asked):
-    spis = np.arange(ROWS, dtype=np.uint32)
-    found, none = np.zeros(ROWS, np.int32), np.zeros(0, np.uint64)
-    plain(tables.direct)(spis, np.uint64(7), np.uint64(63), np.zeros(64, np.uint64), found)
-    assert asked == [(n - 7) & 63 for n in range(tables.AHEAD, ROWS)]
-    asked.clear()
-    starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
-    plain(tables.spi_shared)(spis, np.uint64(starts[0]), none, np.zeros((8, 4), np.uint64), found)
-    assert asked == [hashing.vendor_hash((n,), 3, 0) % 8 for n in range(ROWS)]
-    asked.clear()
-    plain(tables.spi_skewed)(
-        spis,
-        np.array(starts, np.uint64),
-        none,
-        np.zeros((4, 8), np.uint64),
-        np.zeros((2, 4, tables.BLOCK), np.uint32),
-        found,
-    )
-    assert asked == [hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
-    asked.clear()
-    words = spis.astype(np.uint64).reshape(-1, 1)
-    cells = np.zeros((100, 8), np.uint64)
-    for n in range(ROWS):
-        plain(tables.exact)(words[n : n + 1], cells, found)
-    alone = asked.copy()
-    asked.clear()
-    plain(tables.exact)(words, cells, found)
-    assert asked == alone
-    assert len(set(asked)) > ROWS // 2

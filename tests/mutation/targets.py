@@ -125,7 +125,7 @@ TARGETS = (
         "device: tables", "espsim/batch/device/tables.py",
         ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_hash_rows", "_first", "crc_word",
          "_exact_first", "_exact_slot", "exact_insert", "exact"),
-        (_EQUIVALENCE + "test_kernel_device_steps.py",),
+        (_EQUIVALENCE + "test_kernel_device_tables.py",),
     ),
     Target(
         "kernel: replay check, settle", "espsim/batch/inbound/replay.py",

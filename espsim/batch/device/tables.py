@@ -77,7 +77,7 @@ def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I
         slot = (np.uint64(spi[i]) + lift) & mask
         cell = table[slot] if slot < slots else _0
         found = np.int64(cell & _LOW) - 1
-        sa_index[i] = found if cell >> _32 == np.uint64(spi[i]) or found < 0 else OTHER - found
+        sa_index[i] = found if cell >> _32 == np.uint64(spi[i]) else OTHER - found  # of an empty slot -1, either way
 
 
 @inlined
@@ -97,7 +97,7 @@ def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32
     2. Row i: compare all four ways, so that no branch is guessed wrong.
     """
     rows, sets = len(spi), np.uint64(len(table))
-    for i in range(-AHEAD if rows else 0, rows):
+    for i in range(-AHEAD, rows):
         j = i + AHEAD
         if j < rows:
             row = _spi_row(start, np.uint64(spi[j]), after, sets)
@@ -125,7 +125,7 @@ def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_i
     """
     rows, sets, now = len(spi), np.uint64(table.shape[1]), 0
     way0, way1, way2, way3 = table[0], table[1], table[2], table[3]
-    for base in range(-BLOCK if rows else 0, rows, BLOCK):
+    for base in range(-BLOCK, rows, BLOCK):
         later = 1 - now
         ahead = max(min(BLOCK, rows - base - BLOCK), 0)
         for way in range(4):
@@ -213,7 +213,7 @@ def exact_insert(words: U64, sa: I64, table: U64) -> None:
 def exact(words: U64, table: U64, sa_index: I32) -> None:
     """The SA of each key; -1: the table does not have it. `words` (keys, up to 7); `table` has below 2^31 rows."""
     rows = len(words)
-    for i in range(-AHEAD if rows else 0, rows):
+    for i in range(-AHEAD, rows):
         j = i + AHEAD
         if j < rows:
             first = _exact_first(words, j, len(table))

@@ -46,6 +46,11 @@ def test_a_driver_that_compares_nothing_writes_both():
     assert [device.add(1, sa(7)), device.add(2, sa(7, dst=2))] == [written(0), written(1)]
 
 
+def test_what_the_driver_compares_may_not_be_public():
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.identity"):
+        device_of(EXACT, program={"identity": "unknown"}).add(1, sa(1))
+
+
 @pytest.mark.parametrize(("other", "errno"), [(0, "EEXIST"), (1, "EBUSY")])
 def test_a_duplicate_of_another_port_may_have_an_errno_of_its_own(other, errno):
     duplicate = {**REJECT, "errno_other_port": "EBUSY"}

@@ -150,6 +150,15 @@ def test_a_classifier_whose_size_is_not_stated_is_large_enough(capacity):
     assert all(device.add(n, sa(n)).errno is None for n in range(1, 9))
 
 
+def test_what_is_not_public_of_rules():
+    device = device_of(EXACT, classify={**RULES, "capacity": 1})
+    device.add(1, sa(1))
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.full\.errno"):
+        device.add(2, sa(2))
+    with pytest.raises(UnknownReached, match=r"inbound\.classify\.key"):
+        device_of(EXACT, classify={**RULES, "key": "unknown"}).add(1, sa(1))
+
+
 def test_one_rule_for_all_is_not_counted():
     device = device_of(EXACT, classify={"capacity": 1})
     assert [device.add(n, sa(n)).errno for n in (1, 2, 3)] == [None] * 3
@@ -236,8 +245,7 @@ def test_an_sa_without_a_bucket_takes_an_array_slot_all_the_same():
     assert device.add(8, sa(8)) == full
 
 
-def test_a_driver_that_misses_a_full_bucket_looks_at_its_array_first():
-    """Even where the bucket has a place."""
+def test_an_sa_with_a_bucket_and_without_an_array_slot_is_refused():
     device = device_of(HASH, {**ARRAY, "capacity": 1}, program={"full": {**FULL, "hash": "silent"}})
     device.add(1, sa(1))
     assert device.add(2, sa(2)) == refused("ENOSPC", "all 1 slots of the SA array are taken")
@@ -326,6 +334,12 @@ def test_what_sharing_an_array_slot_does_may_not_be_public():
     device.add(1, sa(1))
     with pytest.raises(UnknownReached, match=r"inbound\.program\.alias\.policy"):
         device.add(2, sa(0x01000001))
+    device = device_of(EXACT, ARRAY, program={**LOW24, "alias": {"policy": "reject"}})
+    device.add(1, sa(1))
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.alias\.errno"):
+        device.add(2, sa(0x01000001))
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.slot"):
+        device_of(EXACT, ARRAY, program={**LOW24, "slot": "unknown"}).add(1, sa(1))
 
 
 # -- auxiliary tables --------------------------------------------------------------------------------------------------
