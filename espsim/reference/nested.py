@@ -82,11 +82,11 @@ class Nested:
         `packet`: the outer packet, for its headers. `own`: this host sent it.
         """
         outer = parse_outer(packet, self._path.ports)
-        inner = None if outer is None else decapsulated(sa, packet, outer, payload, next_header)
-        if outer is None or inner is None:
+        if outer is None:
             return False
+        inner = decapsulated(sa, packet, outer, payload, next_header)
         around = Arrival(packet, outer, 0, 0, 0.0, outgoing=outgoing, mark=self._path.mark, own=own)
-        return self.inside(around, sa, inner, next_header) is not None
+        return inner is not None and self.inside(around, sa, inner, next_header) is not None
 
     def may_hold_another(self, packet: bytes, outgoing: bool) -> bool:
         """Whether a packet may hold ESP for this host, under any SA of its SPI.
@@ -100,18 +100,15 @@ class Nested:
         spi, seq = esp.parse(packet, outer.esp)
         arrival = Arrival(packet, outer, spi, seq, 0.0)
         for entry in self._path.sad.with_spi(spi):
-            if entry.sa.proto != PROTO_ESP or entry.sa.keys is None or entry.sa.mode is Mode.IPTFS:
+            if entry.sa.mode is Mode.IPTFS:
                 continue
-            verdict, plaintext = self._path.open(entry, arrival, entry.window.infer(seq))
-            if plaintext is None and entry.sa.esn and verdict is Verdict.INTEGRITY:
+            verdict, plaintext = self._path.open(entry, arrival, entry.window.infer(seq))  # an AH state opens nothing
+            if verdict is Verdict.INTEGRITY and entry.sa.esn:
                 return True
-            split = None if plaintext is None else esp.parse_trailer(plaintext)
-            if plaintext is None or split is None:
+            if plaintext is None or (split := esp.parse_trailer(plaintext)) is None:
                 continue
             payload, following = plaintext[: split[0]], split[1]
-            if any(
-                self.holds_another(entry.sa, packet, payload, following, own, outgoing) for own in (False, True)
-            ):  # fmt: skip
+            if any(self.holds_another(entry.sa, packet, payload, following, own, outgoing) for own in (False, True)):
                 return True
         return False
 

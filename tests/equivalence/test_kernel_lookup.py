@@ -189,6 +189,17 @@ def test_ipv6_keys_of_few_parts_in_few_buckets(keys):
         assert find_v6(held, every + held) == want
 
 
+@pytest.mark.parametrize(("sas", "rows4", "rows6"), [(0, 2, 2), (1, 2, 2), (2, 2, 3), (3, 2, 4), (4, 3, 5),
+                                                     (1000, 501, 1001)])  # fmt: skip
+def test_tables_have_twice_the_slots_that_the_sas_need(sas, rows4, rows6):
+    """A row has four slots of IPv4 or two of IPv6. A table has at least two rows."""
+    four, six = triple_tables(sas, 2 * sas)[0], triple_tables(2 * sas, sas)[1]
+    assert (four.shape, six.shape) == ((rows4, 8), (rows6, 8))
+    assert four.dtype == six.dtype == np.uint64
+    assert not four.any()
+    assert not six.any()
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_table_that_is_full_says_so(family):
     tables = triple_tables(0, 0)

@@ -71,6 +71,10 @@ TARGETS = (
          _REFERENCE + "test_tunnel_fields.py"),
     ),
     Target(
+        "nested ESP", "espsim/reference/nested.py", ("Nested", "marked"),
+        (_REFERENCE + "test_nested.py", _REFERENCE + "test_heard.py"),
+    ),
+    Target(
         "kernel: lookup", "espsim/batch/inbound/lookup.py", ("_says4", "_says6", "_follow", "_aim", "triple", "usable"),
         (_EQUIVALENCE + "test_kernel_lookup.py",),
     ),
@@ -111,6 +115,15 @@ TARGETS = (
         "kernel: window, numbers and verdicts", "espsim/batch/inbound/window.py",
         ("shape_of", "_nearest", "_resumed", "infer", "_place", "judge", "_clear"),
         (_EQUIVALENCE + "test_kernel_window.py", _EQUIVALENCE + "test_kernel_replay.py"),
+    ),
+    Target(
+        "window: moves", "espsim/batch/inbound/window.py",
+        ("_move", "sent_number", "accepted", "_below", "seen", "small", "mark"),
+        (_EQUIVALENCE + "test_kernel_window.py",),
+    ),
+    Target(
+        "kernel: lookup's inserts", "espsim/batch/inbound/triple.py", ("triple_tables", "_place", "triple_insert"),
+        (_EQUIVALENCE + "test_kernel_lookup.py",),
     ),
     Target(
         "device: hashes and ways", "espsim/batch/device/hash.py", ("_word", "row_hashes", "in_ways"),

@@ -85,6 +85,17 @@ def test_the_trace_hears_each_step_with_what_the_path_goes_on_with():
     assert received.entry is received.used is entry
 
 
+@pytest.mark.parametrize(("size", "more"), [(7, []), (8, ["parsed", "looked_up"])])
+def test_the_trace_hears_that_esp_was_inside(size, more):
+    """And its SPI, where there is one to read."""
+    bench, inner = Bench(gcm_sa()), ipv4(bytes(size), dst="192.0.2.2", proto=50)
+    bench.inbound.receive(bench.peer.packet(1, inner))
+    names = [name for name, *_ in bench.heard.calls]
+    layer = names.index("decapsulated") + 1
+    assert names[layer:] == ["again", *more]
+    assert all(call[1].packet == inner for call in bench.heard.calls[layer:])
+
+
 @pytest.mark.parametrize(("tail", "odd"), [(b"\1\2\2\4", False), (b"\7\7\2\4", True)])
 def test_odd_padding_is_said(tail, odd):
     bench = Bench(gcm_sa())

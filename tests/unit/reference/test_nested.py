@@ -15,8 +15,10 @@ from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.offloaded import OffloadedInbound
 from espsim.reference.outbound import Outbound
+from espsim.reference.outer import Arrival, parse_outer
 from espsim.sad.association import Direction, Encap, Mark, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import SadEntry
+from espsim.sad.sad import Sad
 from tests.support import Peer, fragment_header, gcm_sa, ipv4, ipv6, new_sad, udp
 
 OUTER = ("192.0.2.1", "192.0.2.2")
@@ -49,6 +51,10 @@ def receive(sas: Sequence[SecurityAssociation], *packets: bytes, **options: Any)
     inbound = Inbound(new_sad(*sas), **options)
     found = [inbound.receive(packet) for packet in packets]
     return [answer for answer in found if answer is not None]
+
+
+def outbound(*sas: SecurityAssociation) -> list[SecurityAssociation]:
+    return [replace(each, dir=Direction.OUT) for each in sas]
 
 
 TUNNELS = [sa(0x1000 + n) for n in range(7)]
@@ -138,6 +144,9 @@ def test_a_payload_too_short_for_a_header():
     packet = Peer(BUNDLE[0]).packet(1, b"1234567", 50)
     (answer,) = receive(BUNDLE, packet)
     assert (answer.verdict, answer.counter, answer.depth) == (Verdict.HEADER, "XfrmInHdrError", 2)
+    packet = Peer(BUNDLE[0]).packet(1, Peer(BUNDLE[1]).esp(9, b"")[:8], 50)
+    (answer,) = receive(BUNDLE, packet)
+    assert (answer.verdict, answer.spi, answer.seq) == (Verdict.TRUNCATED, BUNDLE[1].spi, 9)
 
 
 def test_inner_fragments_and_cut_packets_are_delivered_as_they_are():
@@ -153,9 +162,14 @@ def test_inner_fragments_and_cut_packets_are_delivered_as_they_are():
 
 
 def test_next_header_and_version_must_agree():
-    packet = Peer(TUNNELS[0]).packet(1, CLEAR)
+    """`ident` lies where IPv6 has its length: read as IPv6, the IPv4 packet is whole."""
+    packet = Peer(TUNNELS[0]).packet(1, CLEAR, ident=1000)
     (answer,) = receive(TUNNELS, Peer(TUNNELS[1]).packet(1, packet, 41))
-    assert answer.depth == 1
+    assert (answer.depth, answer.inner) == (1, packet)
+    v6 = sa(0x3000, "2001:db8::1", "2001:db8::2")
+    packet = Peer(v6).packet(1, CLEAR)
+    (answer,) = receive([v6, TUNNELS[1]], Peer(TUNNELS[1]).packet(1, packet, 4))
+    assert (answer.depth, answer.inner) == (1, packet)
 
 
 @pytest.mark.parametrize("around", [TUNNELS[1], BUNDLE[1]], ids=["tunnel", "transport"])
@@ -205,6 +219,17 @@ def test_what_this_host_sent_is_opened_through():
     assert (answer.verdict, answer.depth) == (Verdict.SENT, 1)
 
 
+def test_what_this_host_sent_moves_no_counter():
+    """Seven layers deep, or too short for a header."""
+    sent = outbound(*TUNNELS)
+    (answer,) = receive(sent, sealed(sent, CLEAR), own_traffic=True)
+    assert (answer.verdict, answer.depth, answer.counter, answer.own) == (Verdict.DEPTH, 7, None, True)
+    outer = parse_outer(ipv4(bytes(7), proto=50), ())
+    assert outer is not None
+    short = Inbound(new_sad(*sent)).nested.receive(Arrival(b"", outer, 0, 0, 0.0, own=True), answer)
+    assert (short.verdict, short.counter, short.own) == (Verdict.HEADER, None, True)
+
+
 def test_two_encaps_and_one_decap_go_round():
     """A bundle is what running encap twice makes: transport inside a tunnel between gateways."""
     transport = sa(0x1000, "10.1.0.1", "10.2.0.1", mode=Mode.TRANSPORT)
@@ -241,3 +266,143 @@ def test_null_encryption_nests_too():
     chain = [replace(each, algorithms=algorithms) for each in BUNDLE[:3]]
     (answer,) = receive(chain, sealed(chain, ipv4(DATA, src=OUTER[0], dst=OUTER[1])))
     assert (answer.verdict, answer.depth) == (Verdict.DELIVERED, 3)
+
+
+# -- the parts by themselves ------------------------------------------------------------------------------------------
+
+INNER, AROUND = TUNNELS[:2]
+ELSEWHERE = "10.2.0.9"
+
+
+def test_what_is_inside_came_when_and_as_the_packet_around_it():
+    nested = Inbound(new_sad(INNER, AROUND)).nested
+    clear = Peer(INNER).packet(9, CLEAR)
+    outer = parse_outer(clear, ())
+    assert outer is not None
+    around = Arrival(b"", outer, 1, 2, 7.5, 3, True, mark=0x2A, path=(BUNDLE[0],))
+    marking = replace(AROUND, output_mark=Mark(0x15, 0xF))
+    want = Arrival(clear, outer, INNER.spi, 9, 7.5, 3, True, mark=0x25, path=(BUNDLE[0], marking))
+    assert nested.inside(around, marking, clear, 4) == want
+    unmarked = nested.inside(replace(around, mark=None), marking, clear, 4)
+    assert unmarked == replace(want, mark=None)
+
+
+@pytest.mark.parametrize(("size", "numbers"), [(7, (0, 0)), (8, (INNER.spi, 9)), (9, (INNER.spi, 9))])
+def test_spi_and_number_of_a_short_inner_packet(size, numbers):
+    """0 where they cannot be read."""
+    short = ipv4(Peer(INNER).esp(9, b"")[:size], src=OUTER[0], dst=OUTER[1], proto=50)
+    outer = parse_outer(short, ())
+    assert outer is not None
+    found = Inbound(new_sad(AROUND)).nested.inside(Arrival(b"", outer, 1, 2, 0.0), AROUND, short, 4)
+    assert found is not None
+    assert (found.spi, found.seq) == numbers
+
+
+def test_an_sa_that_came_later_counts_once_the_path_has_read_the_sad_again():
+    sad = new_sad(AROUND)
+    inbound = Inbound(sad)
+    elsewhere = sa(INNER.spi, dst=ELSEWHERE)
+    once = Peer(elsewhere).packet(1, CLEAR)
+    before = inbound.receive(Peer(AROUND).packet(1, once))
+    sad.newsa(elsewhere)
+    inbound.refresh_ports()
+    after = inbound.receive(Peer(AROUND).packet(2, once))
+    assert before is not None
+    assert after is not None
+    assert (before.depth, after.depth, after.inner) == (1, 2, CLEAR)
+
+
+def holds(
+    sas: Sequence[SecurityAssociation], clear: bytes, own: bool = False, outgoing: bool = False, following: int = 4,
+    **options: Any,
+) -> bool:  # fmt: skip
+    """Of a payload that was opened under the last SA."""
+    nested = Inbound(new_sad(*sas), **options).nested
+    return nested.holds_another(sas[-1], Peer(sas[-1]).packet(1, clear), clear, following, own, outgoing)
+
+
+def test_whether_a_payload_is_esp_for_this_host():
+    once = Peer(INNER).packet(1, CLEAR)
+    assert holds([INNER, AROUND], once) is True
+    assert holds([AROUND], Peer(sa(1, dst=ELSEWHERE)).packet(1, CLEAR)) is False
+    assert holds([INNER, AROUND], CLEAR) is False
+    assert holds([INNER, AROUND], once, following=17) is False  # no tunnel's payload
+    assert holds([BUNDLE[0]], once[20:], following=50) is True
+    assert Inbound(new_sad(INNER)).nested.holds_another(INNER, b"", once, 4, False, False) is False
+
+
+def test_whether_a_payload_is_esp_of_this_host():
+    once = Peer(INNER).packet(1, CLEAR)
+    for sas in ([INNER, AROUND], outbound(INNER, AROUND)):
+        goes_out = sas[0].dir is Direction.OUT
+        assert holds(sas, once, own=False) is not goes_out
+        assert holds(sas, once, own=False, outgoing=True) is not goes_out
+        assert holds(sas, once, own=True) is goes_out
+        assert holds(sas, once, own=True, outgoing=True) is True
+
+
+@pytest.mark.parametrize(("mark", "found"), [(0, False), (5, True), (None, True)])
+def test_the_mark_of_what_this_host_sent(mark, found):
+    sas = outbound(replace(INNER, mark=Mark(5, 15)), AROUND)
+    assert holds(sas, Peer(INNER).packet(1, CLEAR), own=True, mark=mark) is found
+
+
+def test_the_udp_port_of_what_this_host_sent():
+    """Where it is part of the key."""
+    sad = Sad(port_key=True)
+    inner, outer = outbound(sa(1, encap=Encap("espinudp", 4502, 4501, bytes(4))), AROUND)
+    for each in (inner, outer):
+        sad.newsa(each)
+    nested, packet = Inbound(sad).nested, Peer(inner).packet(1, CLEAR)
+    assert nested.holds_another(outer, Peer(outer).packet(1, packet), packet, 4, True, False) is True
+
+
+# -- what may hold another, before it is opened -----------------------------------------------------------------------
+
+
+def may_hold(sas: Sequence[SecurityAssociation], packet: bytes, outgoing: bool = False) -> bool:
+    return Inbound(new_sad(*sas)).nested.may_hold_another(packet, outgoing)
+
+
+def test_whether_a_packet_may_hold_another_one():
+    twice = sealed([INNER, AROUND], CLEAR)
+    assert may_hold([INNER, AROUND], twice) is True
+    assert may_hold([INNER, AROUND], sealed([INNER], CLEAR)) is False
+    assert may_hold([AROUND], sealed([sa(1, dst=ELSEWHERE), AROUND], CLEAR)) is False
+    assert may_hold(BUNDLE, sealed(BUNDLE[:2], ipv4(DATA))) is True
+    sent = outbound(INNER, AROUND)
+    assert may_hold(sent, twice) is True
+    assert may_hold([INNER, sent[1]], twice, outgoing=True) is True
+
+
+def test_what_holds_no_other_one_as_it_is():
+    """No ESP, a fragment, too short for a header."""
+    esp = Peer(AROUND).packet(1, sealed([INNER], CLEAR))[20:]
+    fields: dict[str, Any] = {"src": OUTER[0], "dst": OUTER[1]}
+    assert may_hold([INNER, AROUND], ipv4(esp, proto=50, **fields)) is True
+    assert may_hold([INNER, AROUND], ipv4(esp, proto=51, **fields)) is False
+    assert may_hold([INNER, AROUND], ipv4(esp, proto=50, flags=0x2000, **fields)) is False
+    assert may_hold([INNER, AROUND], ipv4(esp[:7], proto=50, **fields)) is False
+
+
+def test_with_esn_what_does_not_open_now_may_hold_another_one():
+    """Its high half may be inferred otherwise later. That is no help where it is cut short, or without ESN."""
+    esn = replace(AROUND, flags=frozenset({"esn"}))
+    for outer, unknown in ((AROUND, False), (esn, True)):
+        forged = Peer(outer).packet(1, CLEAR)[:-1] + b"\0"
+        assert may_hold([INNER, outer], forged) is unknown
+        assert may_hold([INNER, outer], Peer(outer).around(Peer(outer).esp(1, b"")[:20])) is False
+        assert may_hold([INNER, outer], Peer(outer).packet(1, CLEAR)) is False
+        assert may_hold([INNER, outer], sealed([INNER, outer], CLEAR)) is True
+    tunnels = replace(esn, mode=Mode.IPTFS)
+    assert may_hold([INNER, tunnels], Peer(esn).packet(1, CLEAR)[:-1] + b"\0") is False
+
+
+def test_every_sa_of_the_spi_is_tried():
+    """One without keys, one of another key, and one under which the trailer is damaged come first."""
+    ah = replace(AROUND, proto=51, algorithms=(Algorithm("auth-trunc", "hmac(sha256)", bytes(32), 128),))
+    other = gcm_sa(OUTER[0], ELSEWHERE, AROUND.spi, key_byte=99)
+    assert ah.keys is None
+    assert may_hold([ah, other, INNER, AROUND], sealed([INNER, AROUND], CLEAR)) is True
+    damaged = Peer(other).packet(1, b"", 4, plaintext=b"\1\1\xff\4")
+    assert may_hold([ah, other, INNER, AROUND], damaged) is False
