@@ -48,20 +48,20 @@ def width_options(function: _F) -> _F:
     """`--width` and `--wide`."""
 
     def narrow(context: click.Context, _parameter: click.Parameter, columns: int | None) -> None:
+        if columns is None:
+            return
         from espsim.core.errors import InputError
         from espsim.report.terminal import use_width
 
-        if columns is None:
-            return
         if columns < LEAST_WIDTH:
             raise InputError(f"--width {columns}: a table needs at least {LEAST_WIDTH} columns")
         use_width(columns)
         context.call_on_close(lambda: use_width(None))
 
     def wide(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-        from espsim.report.terminal import use_any_width, use_width
-
         if wanted:
+            from espsim.report.terminal import use_any_width, use_width
+
             use_any_width()
             context.call_on_close(lambda: use_width(None))
 

@@ -43,6 +43,7 @@ COLUMNS: dict[str, tuple[type[np.generic], int]] = {
     "pad": (np.uint8, 1),
     "next_header": (np.uint8, 1),
     "odd_padding": (np.uint8, 1),  # 1: the padding is not 1, 2, 3
+    "holder": (np.uint8, 1),  # 1: the first row that holds ESP for this host (nested)
     # decap: the inner packet in the arena
     "inner_at": (np.int64, 1),
     "inner_length": (np.int32, 1),
@@ -104,6 +105,7 @@ class InboundBatch(BatchRows):
     pad: U8
     next_header: U8
     odd_padding: U8
+    holder: U8
     inner_at: I64
     inner_length: I32
     verdict: U8

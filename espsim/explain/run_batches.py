@@ -6,16 +6,14 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from espsim.batch.device.order import OffloadedPipeline
 from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.capture import Piece, Share, run
 from espsim.batch.run.counts import InboundCounts
-from espsim.batch.run.device_counts import CountedKind, count, kinds_of
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
 from espsim.batch.run.workers import shared_zeros
@@ -35,8 +33,11 @@ from espsim.io.batches import BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, NoWriter
 from espsim.io.fragments import Fragments, Joiner
 from espsim.reference.inbound import Inbound
-from espsim.reference.offloaded import OffloadedInbound
 from espsim.sad.entry import SadEntry
+
+if TYPE_CHECKING:
+    from espsim.batch.device.order import OffloadedPipeline
+    from espsim.batch.run.device_counts import CountedKind
 
 Advance = Callable[[int], None]
 
@@ -47,11 +48,8 @@ def in_batches(
     files: Files, inbound: Inbound, known: Known, begin: Begin, way: _Way, *, advance: Advance = lambda at: None
 ) -> RanCapture:  # fmt: skip
     """Run a capture through the batch path. `advance` is called with how many bytes of the capture are done."""
-    lane = InboundLane(
-        OffloadedPipeline(inbound, way.engine)
-        if isinstance(inbound, OffloadedInbound)
-        else InboundPipeline(inbound, way.engine)
-    )
+    device = _device_for(inbound, way.engine)
+    lane = InboundLane(device or InboundPipeline(inbound, way.engine))
     with (
         open_batches(files.capture, files.joiner(inbound)) as reader,
         files.writer(BatchWriter, nanosecond=reader.nanosecond) as writer,
@@ -59,7 +57,7 @@ def in_batches(
     ):
         several = way.workers > 1 and lane.shares
         memory = shared_zeros if several else np.zeros
-        taker = _Taker(lane.path, known, lines, writer, reader.joiner, advance, files.audit, memory)
+        taker = _Taker(lane.path, device, known, lines, writer, reader.joiner, advance, files.audit, memory)
         try:
             run(reader, lane, taker, way, begin)
         except CaptureCut as error:
@@ -70,6 +68,17 @@ def in_batches(
         ran.secrets, ran.late_secrets = reader.secrets, reader.late_secrets
         writer.commit()
     return ran
+
+
+def _device_for(inbound: Inbound, engine: str) -> OffloadedPipeline | None:
+    """The path after a modelled device, if there is one. Only then its room is imported, which takes a while."""
+    if not inbound.modelled:
+        return None
+    from espsim.batch.device.order import OffloadedPipeline  # noqa: PLC0415
+    from espsim.reference.offloaded import OffloadedInbound  # noqa: PLC0415
+
+    assert isinstance(inbound, OffloadedInbound)  # noqa: S101 - `modelled` says so
+    return OffloadedPipeline(inbound, engine)
 
 
 class _Way(Share, Protocol):
@@ -108,11 +117,13 @@ class _Taker:
     """Takes pieces in order: counts and explains their packets, writes lines and inner packets."""
 
     def __init__(  # noqa: PLR0917
-        self, path: InboundPipeline, known: Known, lines: VerdictLines | None, writer: BatchWriter | NoWriter,
-        joiner: Joiner | None, advance: Advance, audit: AuditLog | None, memory: Callable[..., Any],
+        self, path: InboundPipeline, device: OffloadedPipeline | None, known: Known, lines: VerdictLines | None,
+        writer: BatchWriter | NoWriter, joiner: Joiner | None, advance: Advance, audit: AuditLog | None,
+        memory: Callable[..., Any],
     ) -> None:  # fmt: skip
+        """`device`: the path once more, if a modelled device comes first."""
         self.ran = RanCapture()
-        self._audit = audit
+        self._audit, self._device = audit, device
         self._path, self._lines, self._writer, self._joiner, self._advance = path, lines, writer, joiner, advance
         self._counts = InboundCounts(path.columns.entries, memory)
         self._sift = Sift(known, path, memory)
@@ -123,8 +134,10 @@ class _Taker:
         batch, path = piece.batch, self._path
         looked = self._sift.take(batch, ask)
         events = self._events(piece) if self._audit is not None else []
-        if isinstance(path, OffloadedPipeline):
-            return _Note(self._lines_of(piece, looked), kinds_of(path, batch), events)
+        if self._device is not None:
+            from espsim.batch.run.device_counts import kinds_of  # noqa: PLC0415
+
+            return _Note(self._lines_of(piece, looked), kinds_of(self._device, batch), events)
         self._counts.count(batch, path.nested_in(batch))
         lines = self._lines_of(piece, looked)
         return _Note(lines, [], events) if lines or events else None
@@ -199,8 +212,10 @@ class _Taker:
                 self._lines.put(one.text, self._sift.token(one.code))
         if note is not None and self._audit is not None:
             self._audit.take(note.events)
-        if note is not None and isinstance(self._path, OffloadedPipeline):
-            count(note.kinds, self._path, self.ran.stats)
+        if note is not None and self._device is not None:
+            from espsim.batch.run.device_counts import count  # noqa: PLC0415
+
+            count(note.kinds, self._device, self.ran.stats)
         settle(self._joiner, self.parts)
         self._advance(at)
 
@@ -208,7 +223,7 @@ class _Taker:
         self, piece: Piece[InboundBatch], answers: list[Received[SadEntry] | None], codes: list[int]
     ) -> list[_Line | _Part]:
         """A line for each row; a waiting one for a fragment."""
-        batch, modelled = piece.batch, isinstance(self._path, OffloadedPipeline)
+        batch, modelled = piece.batch, self._device is not None
         columns = (piece.frames, piece.time_ns, batch.captured, batch.wire, batch.kind, batch.verdict == PART)
         facts = zip(*(column.tolist() for column in columns), _ends(batch), answers, codes, strict=True)
         found: list[_Line | _Part] = []
@@ -222,7 +237,7 @@ class _Taker:
 
     def end(self, lane: InboundLane, fragments: Fragments | None, inbound: Inbound) -> RanCapture:
         """The results at the end of the capture."""
-        if not isinstance(self._path, OffloadedPipeline):
+        if self._device is None:
             self.ran.stats = self._counts.stats()
         self.ran.stats.add_fragments(fragments)
         self.ran.stats.add_iptfs(inbound.tunnels.as_dict(), inbound.tunnels.counters)

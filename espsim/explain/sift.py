@@ -90,7 +90,7 @@ class Sift(Collector):
         nested = self._path.nested_in(batch)
         row = -1
         for end in [*sorted(nested), rows]:
-            before = [column[:end] for column in facts]
+            before = facts if end == rows else [column[:end] for column in facts]
             while (row := self._sift(row + 1, before, self._group_of)) >= 0:
                 (fate,) = self._path.answers(batch, slice(row, row + 1))
                 if fate is None:

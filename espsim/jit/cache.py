@@ -88,7 +88,6 @@ class KernelCache:
             return None
         path, identity = place
         try:
-            target.refresh()
             kept = _read(path, identity)
             # A signal that ends the run between a call into LLVM and the note of what it made leaves two owners of one
             # module; both free it when the process ends.

@@ -28,7 +28,7 @@ from espsim.batch.device import replay as device_replay
 from espsim.batch.device.hardware import DROP, GONE, SOFTWARE, USE, DeviceColumns, DeviceRows, ask_device, hardware
 from espsim.batch.device.snapshot import device_columns
 from espsim.batch.device.steps import ASK
-from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
+from espsim.batch.inbound import admit, count, decap, lookup, nested, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.inbound.columns import InboundColumns
@@ -209,6 +209,7 @@ class _Beside:
             replace(replay.CHECK, run=self.check),
             opening.STAGE,
             trailer.STAGE,
+            nested.STAGE,
             replace(replay.SETTLE, run=self.settle),
             decap.STAGE,
             admit.STAGE,

@@ -142,25 +142,31 @@ class InboundColumns:
 
     def begin(self, batch: InboundBatch) -> None:
         """Before a batch: give the reference path the SAs that could reach a limit in it, and all SAs of their SPIs."""
-        due = self.due(Coming.of(batch.time, batch.length))
-        if self.lifetimes is None or not len(due):
+        if not len(self._limited().rows):
             return
-        mates = np.flatnonzero(np.isin(self.lifetimes.spis, self.lifetimes.spis[due]))
-        self.lend(mates)
-        self.lifetimes.without(mates)
+        due = self.due(Coming.of(batch.time, batch.length))
+        if len(due):
+            mates = np.flatnonzero(np.isin(self._limited().spis, self._limited().spis[due]))
+            self.lend(mates)
+            self._limited().without(mates)
 
     def due(self, coming: Coming) -> I64:
         """Rows of the kernels' SAs that could reach a limit with these packets."""
-        if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
-        if not len(self.lifetimes.rows):
-            return self.lifetimes.rows
-        counts = self.counts[self.lifetimes.rows]
+        limited = self._limited()
+        if not len(limited.rows):
+            return limited.rows
+        counts = self.counts[limited.rows]
         since = np.where(counts[:, USED] == IN_RUN, counts[:, SINCE].view(np.float64), np.nan)
-        due = self.lifetimes.due(coming, counts[:, PACKETS : BYTES + 1], since)
+        due = limited.due(coming, counts[:, PACKETS : BYTES + 1], since)
         # With workers, another process may have given some to the reference path.
         ours: I64 = due[self.standing[due] != ONE_BY_ONE]
         return ours
+
+    def _limited(self) -> Lifetimes:
+        """The kernels' SAs that have limits, with what is left of them."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE, outbound=self.own.numbers is None)
+        return self.lifetimes
 
     def share(self, memory: Callable[..., Any]) -> None:
         """Move the columns that packets change into memory of `memory(shape, dtype)`, which forked processes share."""

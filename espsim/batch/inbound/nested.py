@@ -1,11 +1,13 @@
 """Nested ESP: from the first packet that holds ESP for this host, the reference path runs all rows.
 
 Why: the inner packet is received again, and the window of its SA must move in the order of arrival, among packets that
-come to that SA by themselves (reference/nested.py). Kernels settle rows before the inner SAs are known. So `settle`:
+come to that SA by themselves (reference/nested.py). Kernels settle rows before the inner SAs are known. So:
 
-1. finds the first row that was opened and holds ESP for this host, or belongs to the reference path and may hold some;
-2. settles the rows before it, in kernels as usual;
-3. hands over: that row and all rows after it become ONE_BY_ONE, in this batch and in every later one. The ciphertext
+1. `look_inside`, a stage of its own that any worker runs at any time, marks the first row that was opened and holds ESP
+   for this host, in `holder`;
+2. `settle` ends at that row, or before it at a row that belongs to the reference path and may hold some;
+3. it settles the rows before, in kernels as usual;
+4. it hands over: that row and all rows after it become ONE_BY_ONE, in this batch and in every later one. The ciphertext
    of those that were opened is put back.
 
 `alone` (uint8, 2; a column of the SAs) tells all workers. HANDED_OVER is set by `settle`. COUNTED is set when all that
@@ -26,6 +28,7 @@ import numpy as np
 
 from espsim.batch.inbound.decap import BY_NEXT_HEADER, TUNNEL
 from espsim.batch.inbound.open import close_row
+from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.numbers import (
@@ -106,6 +109,21 @@ def find_esp(
     return -1
 
 
+def look_inside(batch: InboundBatch, columns: InboundColumns) -> None:
+    """`holder` is 1 at the first row that was opened and holds ESP for this host, 0 at all others."""
+    batch.holder[:] = 0
+    if columns.nested is None or columns.alone[HANDED_OVER]:
+        return
+    row = -1
+    while (row := _find(batch, columns, row + 1)) >= 0:
+        if holds(batch, columns, row):
+            batch.holder[row] = 1
+            return
+
+
+STAGE = Stage("nested", look_inside, frozenset({"holder"}), objects=False)
+
+
 def first_of(batch: InboundBatch, columns: InboundColumns, *, wary: bool = False) -> int:
     """The first row that the reference path runs with all after it; the batch's length: there is none.
 
@@ -116,11 +134,9 @@ def first_of(batch: InboundBatch, columns: InboundColumns, *, wary: bool = False
         return len(batch)
     if columns.alone[HANDED_OVER]:
         return 0
-    end, row = len(batch), -1
-    while (row := _find(batch, columns, row + 1)) >= 0:
-        if holds(batch, columns, row):
-            end = row
-            break
+    end = batch.holder.tobytes().find(1)
+    if end < 0:
+        end = len(batch)
     if ONE_BY_ONE in batch.verdict.tobytes() and (columns.standing != ONE_BY_ONE).any():
         for row in np.flatnonzero(batch.verdict[:end] == ONE_BY_ONE).tolist():
             if wary or nested.may_hold_another(batch.packet(row), bool(batch.link[row] & OUTGOING)):

@@ -5,13 +5,14 @@
 3. check     the window as the batch finds it; not moved        3.4.3
 4. open      ICV and decryption, in place, by the engine        3.4.4
 5. trailer   pad length, next header                            2.4 to 2.6
-6. settle    the window again, in arrival order, and it moves   Linux xfrm_replay_recheck, _advance
-7. decap     the packet inside                                  RFC 4301 5.2
-8. admit     the SA's selector                                  RFC 4301 5.2
-9. policies  the SPD, where there is one                        Linux __xfrm_policy_check
-10. sent     SENT for what this host sent
-11. count    what the SAs count
-12. then, one by one, the rows that the reference path judges
+6. nested    the first packet that holds ESP for this host
+7. settle    the window again, in arrival order, and it moves   Linux xfrm_replay_recheck, _advance
+8. decap     the packet inside                                  RFC 4301 5.2
+9. admit     the SA's selector                                  RFC 4301 5.2
+10. policies the SPD, where there is one                        Linux __xfrm_policy_check
+11. sent     SENT for what this host sent
+12. count    what the SAs count
+13. then, one by one, the rows that the reference path judges
 
 The window is asked twice. `check` asks before the engine opens a packet, with the window as the batch finds it, and
 infers the ESN high half from that. `settle` asks again in arrival order. A packet whose high half differs by then is
@@ -43,7 +44,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.aggregated import Aggregated, TunnelsLike
-from espsim.batch.inbound import admit, count, decap, lookup, parse, policies, replay, trailer
+from espsim.batch.inbound import admit, count, decap, lookup, nested, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.inbound.columns import InboundColumns
@@ -64,11 +65,11 @@ from espsim.sad.sent import SentNumbers
 Stages = tuple[Stage[InboundBatch, InboundColumns], ...]
 
 STAGES: Stages = in_order(
-    parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, replay.SETTLE, decap.STAGE, admit.STAGE,
-    policies.STAGE, sent.STAGE, count.STAGE,
+    parse.STAGE, lookup.STAGE, replay.CHECK, opening.STAGE, trailer.STAGE, nested.STAGE, replay.SETTLE, decap.STAGE,
+    admit.STAGE, policies.STAGE, sent.STAGE, count.STAGE,
 )  # fmt: skip
 """The stages in their order, each with the columns that it writes."""
-AHEAD, SETTLE, AFTER, COUNT = slice(5), slice(5, 6), slice(6, 10), slice(10, 11)
+AHEAD, SETTLE, AFTER, COUNT = slice(6), slice(6, 7), slice(7, 11), slice(11, 12)
 """The stages in four parts, for workers: any worker runs AHEAD at any time; SETTLE runs in order of arrival; any worker
 runs AFTER, once its batch is settled; COUNT runs in order of arrival."""
 

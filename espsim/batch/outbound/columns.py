@@ -111,30 +111,36 @@ class OutboundColumns:
 
     def begin(self, batch: OutboundBatch) -> None:
         """Before a batch: give the reference path the SAs that it must take over (1 to 3 above)."""
+        if self.longest is None and not len(self._limited().rows):
+            return
         due = self.due(Coming.of(batch.time, batch.length))
-        if self.lifetimes is None or not len(due):
+        if not len(due):
             return
         alone = np.flatnonzero(stand_ins(self.entries, [self.entries[row] for row in due.tolist()]))
         self._write_back(alone)
         self.standing[alone] = ONE_BY_ONE
-        self.lifetimes.without(alone)
+        self._limited().without(alone)
 
     def due(self, coming: Coming) -> I64:
         """Rows of the kernels' SAs that could reach a limit with these packets; all where one may not fit the MTU."""
         if self.longest is not None and coming.longest > self.longest:
-            self.lifetimes = self.lifetimes or Lifetimes(self.entries, self.standing != ONE_BY_ONE)
             return np.flatnonzero(self.standing != ONE_BY_ONE)
-        if self.lifetimes is None:
-            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
-        if not len(self.lifetimes.rows):
-            return self.lifetimes.rows
-        counts = self.counts[self.lifetimes.rows]
+        limited = self._limited()
+        if not len(limited.rows):
+            return limited.rows
+        counts = self.counts[limited.rows]
         since = np.where(counts[:, layout.USED] == IN_RUN, counts[:, layout.SINCE].view(np.float64), np.nan)
         counted = counts[:, layout.PACKETS : layout.BYTES + 1].astype(np.int64)
-        due = self.lifetimes.due(coming, counted, since)
+        due = limited.due(coming, counted, since)
         # With workers, another process may have given some to the reference path.
         ours: I64 = due[self.standing[due] != ONE_BY_ONE]
         return ours
+
+    def _limited(self) -> Lifetimes:
+        """The kernels' SAs that have limits, with what is left of them."""
+        if self.lifetimes is None:
+            self.lifetimes = Lifetimes(self.entries, self.standing != ONE_BY_ONE)
+        return self.lifetimes
 
     def share(self, memory: Callable[..., Any]) -> None:
         """Move the columns that packets change into memory of `memory(shape, dtype)`, which forked processes share."""

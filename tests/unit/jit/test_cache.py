@@ -167,6 +167,14 @@ print(test_cache.run())
 """
 
 
+def test_code_is_loaded_without_numbas_compiler(tmp_path):
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    script = SCRIPT.format(here=os.path.dirname(__file__)) + 'print("numba.np.linalg" in sys.modules)\n'
+    command = [sys.executable, "-c", script]
+    done = [subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert done == ["0\nTrue\n", "1\nFalse\n"]
+
+
 @pytest.mark.long
 def test_two_processes_compile_at_once(tmp_path):
     env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
