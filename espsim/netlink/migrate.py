@@ -7,6 +7,9 @@
 4. Change the templates. ENODATA: no entry fits any.
 
 A failure in 3 or 4 undoes the copies: the SAs and the policy stay as they were.
+
+What this does not do: it moves an SA or a template once, by the first entry that fits. The kernel goes on to the next
+entry, which may move what the first one moved, or make a second copy of an SA.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def migrate(netns: Netns, request: MigrateRequest) -> None:
     for old, sa, af in moves:
         netns.move(old, sa, af=af, selector_family=old.selector_family)
     netns.spd.put_templates(policy, templates)
-    netns.note_migration("MIGRATE", request=request, policy=policy)
+    netns.note_migration("MIGRATE", request=request)
 
 
 def _verify(netns: Netns, request: MigrateRequest) -> None:
@@ -83,17 +86,12 @@ def _takes(policy: Policy, request: MigrateRequest) -> bool:
     """Since 6.12: whether the policy takes a packet between the selector's addresses, without a mark."""
     selector = request.selector
     flow = (selector.src, selector.dst, selector.proto, selector.sport, selector.dport)
-    return policy.if_id == request.if_id and policy.takes(flow, 0)
+    return policy.takes(flow, 0, request.if_id)
 
 
 def _alike(policy: Policy, request: MigrateRequest) -> bool:
-    """Before 6.12: addresses and prefixes octet by octet; with a protocol the whole selector. if_id 0 is any."""
-    own, said = policy.selector, request.selector
-    if request.if_id not in (0, policy.if_id):
-        return False
-    if said.proto:
-        return own == said
-    return (own.src, own.src_prefix, own.dst, own.dst_prefix) == (said.src, said.src_prefix, said.dst, said.dst_prefix)
+    """Before 6.12 (xfrm_migrate_selector_match): the selector octet by octet. if_id 0 is any."""
+    return request.if_id in (0, policy.if_id) and policy.selector == request.selector
 
 
 def _state(netns: Netns, entry: MigrateEntry, if_id: int) -> SadEntry | None:
@@ -136,9 +134,6 @@ def _templates(policy: Policy, entries: tuple[MigrateEntry, ...]) -> tuple[Templ
 
 def _fits(entry: MigrateEntry, template: Template) -> bool:
     """migrate_tmpl_match: in transport mode a template has no addresses of its own."""
-    if (MODE_NUMBERS[template.mode], template.proto) != (entry.mode, entry.proto):
-        return False
-    if entry.reqid not in (0, template.reqid):
-        return False
-    ends = (template.src, template.dst) == (entry.old_src, entry.old_dst)
-    return template.mode is Mode.TRANSPORT or (template.mode in _OWN_ENDS and ends)
+    alike = (MODE_NUMBERS[template.mode], template.proto) == (entry.mode, entry.proto)
+    ends = template.mode in _OWN_ENDS and (template.src, template.dst) == (entry.old_src, entry.old_dst)
+    return alike and entry.reqid in (0, template.reqid) and (template.mode is Mode.TRANSPORT or ends)

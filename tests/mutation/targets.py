@@ -22,6 +22,7 @@ _IO = "tests/unit/io/"
 _OFFLOAD = "tests/unit/offload/"
 _SAD = "tests/unit/sad/"
 _REFERENCE = "tests/unit/reference/"
+_XFRM = "tests/unit/xfrm/"
 
 TARGETS = (
     Target(
@@ -56,6 +57,12 @@ TARGETS = (
         "lookup: the SAD's tables", "espsim/sad/index.py",
         ("StateIndex.lookup", "StateIndex.locate", "StateIndex.by_addresses", "daddr_key", "_port"),
         (_SAD + "test_index.py", _SAD + "test_spi_scenarios.py", _SAD + "test_requests.py"),
+    ),
+    Target(
+        "netlink: MIGRATE", "espsim/netlink/migrate.py",
+        ("_OWN_ENDS", "migrate", "_verify", "_old_part", "_policy", "_takes", "_alike", "_state", "_moved",
+         "_templates", "_fits"),
+        (_XFRM + "test_migrate.py", _XFRM + "test_requests_conformance.py"),
     ),
     Target(
         "kernel: trailer", "espsim/batch/inbound/trailer.py", ("judge_trailers",),
