@@ -4,6 +4,9 @@ numba's own cache looks at a kernel's own file alone: where a constant changes t
 code. And two processes that compile one kernel for different types may leave the code of the one under the name of the
 other. Here a file's name is the hash of all that its code depends on, and a file holds that text and a digest.
 
+numba's cache also imports its whole compiler (`refresh`) before it loads anything, which takes longer than loading all
+kernels of a command. Only code that numba's runtime takes part in needs that; kernels allocate nothing (compiling.py).
+
     "espsim kernel 1\\n", SHA-256 of the rest (32 bytes), the pickle of (identity, what numba makes of a compile result)
 
 A file is written under another name first and then renamed. A file that is cut, empty or damaged is compiled again, and
