@@ -297,6 +297,8 @@ class BatchReader(Closing):
         try:
             if self._failure is not None:
                 raise self._failure
+            if not to.row:
+                self._more(to)
             while not self._held and self._step(to):
                 pass
         except InputError as error:
@@ -337,6 +339,8 @@ class BatchReader(Closing):
         want = max(size + size // 32 - (to.end - to.at), _LEAST_READ)
         memory = to.memory[to.end : to.end + want]
         got = self._source.fill(memory) if memory else 0
+        if 0 < got < len(memory) and not self._waits:  # it was what had been put back
+            got += self._source.fill(memory[got:])
         to.end += got
         return got > 0
 
