@@ -65,6 +65,12 @@ TARGETS = (
         (_XFRM + "test_migrate.py", _XFRM + "test_requests_conformance.py"),
     ),
     Target(
+        "netlink: MIGRATE_STATE", "espsim/netlink/migrate_state.py",
+        ("_LONGEST", "migrate_state", "_verify", "_verify_with", "_between_hosts", "_configured", "_encap", "_kept",
+         "_offload", "_selector", "_selector_family"),
+        (_XFRM + "test_migrate.py", _XFRM + "test_requests_conformance.py"),
+    ),
+    Target(
         "kernel: trailer", "espsim/batch/inbound/trailer.py", ("judge_trailers",),
         (_EQUIVALENCE + "test_kernel_trailer.py",),
     ),

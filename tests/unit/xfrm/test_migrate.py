@@ -185,7 +185,7 @@ def test_of_two_policies_the_lowest_priority_is_moved_and_of_its_templates_those
     assert [[str(template.dst[-1]) for template in policy.templates] for policy in netns.spd] == [["1"], ["2", "9"]]
 
 
-def moved(policy: str, *entries: str, kernel: str = "linux-7.3", words: str = "") -> tuple[str, str | None, list[str]]:
+def moved(policy: str, *entries: str, kernel: str = "linux-7.3", words: str = "") -> tuple[Any, Any, list[str]]:
     """(result, text, the policy's templates as SRC>DST) of a MIGRATE of TO_HOST's policy."""
     netns = Netns(kernel)
     line = f"MIGRATE dir=out sel={{src:10.7.1.1/32,dst:10.8.0.1/32}} {' '.join(entries)} {words}"
@@ -311,6 +311,9 @@ def test_a_copy_is_checked_for_the_family_of_its_selector() -> None:
     entry = "{2001:db8::1,2001:db8::2,10.7.1.1,10.7.0.2,hao,ro,0}"
     asked = f"MIGRATE dir=out sel={{src:2001:db8::1/128,dst:2001:db8::9/128}} {entry}"
     assert last(sa, policy, asked) == {"errno": 61, "result": "ENODATA", "extack": NO_CHANGE}
+    esp = f"NEWSA src=2001:db8::1 dst=2001:db8::2 proto=esp spi=0x1000 mode=ro {NULL}"
+    move = "MIGRATE_STATE dst=2001:db8::2 proto=esp spi=0x1000 new_dst=10.7.1.2 new_src=10.7.0.1 new_reqid=0"
+    assert last(esp, f"{move} new_sel={{src:2001:db8::/64,dst:}}")["extack"] == NO_CHANGE
 
 
 def test_the_new_selector_is_checked_against_its_own_family_unless_it_is_not_looked_at() -> None:
@@ -323,6 +326,14 @@ def test_the_new_selector_is_checked_against_its_own_family_unless_it_is_not_loo
             for flags in (0, 1):
                 assert last(whole, f"{MOVE} {selector} migrate_flags={flags}")["extack"] == refused
             assert last(whole, f"{MOVE} {selector} migrate_flags=2")["result"] == "OK"
+    for flags, src in ((0, "10.0.0.0/8"), (1, "10.0.0.0/8"), (2, "10.7.0.1/32")):
+        asked = f"{MOVE} new_sel={{src:10.0.0.0/8,dst:10.7.1.2/32}} migrate_flags={flags}"
+        assert last(whole, asked, "DUMP")["states"][0]["sel"] == f"{src} 10.7.1.2/32"
+
+
+def test_a_selector_without_a_family_takes_every_packet() -> None:
+    given = last(SA, f"{MOVE} new_sel={{dst:0.0.0.0/33,family:0}}", "RX dst=10.7.1.2 spi=0x1000 seq=1")
+    assert given["result"] == "delivered"
 
 
 def test_the_options_of_an_encapsulation_need_the_one_that_the_sa_will_have() -> None:
@@ -340,14 +351,14 @@ def test_the_options_of_an_encapsulation_need_the_one_that_the_sa_will_have() ->
 
 
 def test_an_offload_goes_along_unless_the_request_clears_it_or_has_one() -> None:
-    for words, device in (
-        ("", "if3"),
-        ("migrate_flags=1", None),
-        ("offload=4,0", "if4"),
+    whole = f"{SA} sel={{src:10.7.0.1/32,dst:10.7.1.1/32}} offload=3,0"
+    cases = [
+        ("", "if3"), ("migrate_flags=2", "if3"), ("migrate_flags=1", None), ("offload=4,0", "if4"),
         ("offload=4,0 migrate_flags=1", "if4"),
-    ):
+    ]  # fmt: skip
+    for words, device in cases:
         netns = Netns("linux-7.3")
-        assert list(run_requests(netns, [f"{SA} offload=3,0", f"{MOVE} {words}"]))[-1]["result"] == "OK"
+        assert list(run_requests(netns, [whole, f"{MOVE} {words}"]))[-1]["result"] == "OK"
         (state,) = netns.dump()
         assert (state.sa.offload and state.sa.offload.dev) == device
 
