@@ -326,9 +326,9 @@ def test_the_new_selector_is_checked_against_its_own_family_unless_it_is_not_loo
             for flags in (0, 1):
                 assert last(whole, f"{MOVE} {selector} migrate_flags={flags}")["extack"] == refused
             assert last(whole, f"{MOVE} {selector} migrate_flags=2")["result"] == "OK"
-    for flags, src in ((0, "10.0.0.0/8"), (1, "10.0.0.0/8"), (2, "10.7.0.1/32")):
+    for flags, side in ((0, "10.0.0.0/8"), (1, "10.0.0.0/8"), (2, "10.7.0.1/32")):
         asked = f"{MOVE} new_sel={{src:10.0.0.0/8,dst:10.7.1.2/32}} migrate_flags={flags}"
-        assert last(whole, asked, "DUMP")["states"][0]["sel"] == f"{src} 10.7.1.2/32"
+        assert last(whole, asked, "DUMP")["states"][0]["sel"] == f"{side} 10.7.1.2/32"
 
 
 def test_a_selector_without_a_family_takes_every_packet() -> None:
