@@ -56,8 +56,8 @@ def in_family(address: Address, number: int) -> Address:
 
 
 def prefix_match(address: Address, network: Address, prefixlen: int) -> bool:
-    """Whether the first `prefixlen` bits of both are equal; addresses of different families never match."""
+    """Whether the first `prefixlen` bits of both are equal, all of them where it is longer; of two families never."""
     if len(address) != len(network):
         return False
-    shift = 8 * len(address) - prefixlen
+    shift = max(8 * len(address) - prefixlen, 0)  # netlink takes any length with a selector of another family
     return int.from_bytes(address) >> shift == int.from_bytes(network) >> shift

@@ -178,10 +178,10 @@ def _note(row: Row, name: str, mutant: Mutant, seen: Outcome, reasons: dict[str,
         row.equivalent += 1
     elif seen.what == PASSES:
         row.survivors.append(f"{row.target.file}:{mutant.line} {name}: {mutant.name}")
+    elif seen.what == HANGS:  # one that is equivalent may be slow: a search that does not stop early
+        row.hung += 1
     elif mutant.name in reasons:
         row.stale.append(f"{name}: {seen.test} kills what is declared equivalent: {mutant.name}")
-    elif seen.what == HANGS:
-        row.hung += 1
     else:
         row.killed[seen.test] += 1
 

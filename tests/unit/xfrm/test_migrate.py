@@ -336,6 +336,13 @@ def test_a_selector_without_a_family_takes_every_packet() -> None:
     assert given["result"] == "delivered"
 
 
+def test_a_prefix_longer_than_the_address_is_the_whole_address() -> None:
+    for side, counter in (("dst:10.7.1.2/33", "XfrmInNoPols"), ("dst:10.7.1.3/128", "XfrmInStateMismatch")):
+        asked = f"{MOVE} new_sel={{{side},family:10}}"
+        given = last(f"{SA} mode=tunnel", asked, "RX dst=10.7.1.2 spi=0x1000 seq=1")
+        assert given["counters"] == {counter: 1}, side
+
+
 def test_the_options_of_an_encapsulation_need_the_one_that_the_sa_will_have() -> None:
     mapped = SA + " encap=2,4500,4500"
     timer, keepalive = "MTIMER_THRESH requires encapsulation", "NAT_KEEPALIVE_INTERVAL requires encapsulation"
