@@ -53,10 +53,13 @@ class Nested:
                 return answer
             arrival, around = arrival.inside, answer
 
-    def inside(self, around: Arrival, sa: SecurityAssociation, inner: bytes, next_header: int) -> Arrival | None:
+    def inside(
+        self, around: Arrival, sa: SecurityAssociation, inner: bytes, next_header: int, *, ahead: bool = False
+    ) -> Arrival | None:
         """The arrival of an inner packet, which was opened under `sa`; None: it is not ESP for this host.
 
-        `next_header`: of the ESP trailer; in tunnel mode it names the inner packet's family.
+        `next_header`: of the ESP trailer; in tunnel mode it names the inner packet's family. `ahead`: packets before
+        this one may still remove SAs, so of a packet that this host sent any SA is taken that may be found then.
         """
         if mode_of(sa, next_header) is Mode.TUNNEL and inner[0] >> 4 != (4 if next_header == PROTO_IPIP else 6):
             return None
@@ -65,7 +68,11 @@ class Nested:
             return None
         mark = None if around.mark is None else marked(around.mark, sa)
         spi, seq = esp.parse(inner, outer.esp) if outer.end - outer.esp >= esp.HEADER_LENGTH else (0, 0)
-        if not (self._sent(outer, spi, mark, around) if around.own else outer.dst in self._receiving):
+        if around.own:
+            ours = self._may_send(outer, spi, around) if ahead else self._sent(outer, spi, mark, around)
+        else:
+            ours = outer.dst in self._receiving
+        if not ours:
             return None
         return Arrival(
             inner, outer, spi, seq, around.now, around.port, around.outgoing, mark=mark, own=around.own,
@@ -77,7 +84,7 @@ class Nested:
     def holds_another(  # noqa: PLR0917
         self, sa: SecurityAssociation, packet: bytes, payload: bytes, next_header: int, own: bool, outgoing: bool
     ) -> bool:
-        """Whether a payload that was opened under `sa` is ESP for this host.
+        """Whether a payload that was opened under `sa` is ESP for this host, or may be when its turn comes.
 
         `packet`: the outer packet, for its headers. `own`: this host sent it.
         """
@@ -86,7 +93,7 @@ class Nested:
             return False
         inner = decapsulated(sa, packet, outer, payload, next_header)
         around = Arrival(packet, outer, 0, 0, 0.0, outgoing=outgoing, mark=self._path.mark, own=own)
-        return inner is not None and self.inside(around, sa, inner, next_header) is not None
+        return inner is not None and self.inside(around, sa, inner, next_header, ahead=True) is not None
 
     def may_hold_another(self, packet: bytes, outgoing: bool) -> bool:
         """Whether a packet may hold ESP for this host, under any SA of its SPI.
@@ -129,6 +136,13 @@ class Nested:
         port = outer.ports[1] if outer.ports else None
         entry = self._path.sad.lookup(outer.dst, spi, PROTO_ESP, mark, port)
         return entry is not None and sent_under(entry.sa, outer.src, outer.dst, outgoing=around.outgoing)
+
+    def _may_send(self, outer: Outer, spi: int, around: Arrival) -> bool:
+        """Whether this host sends under some SA of a packet, which `_sent` finds once newer ones are gone."""
+        return any(
+            entry.sa.dst == outer.dst and sent_under(entry.sa, outer.src, outer.dst, outgoing=around.outgoing)
+            for entry in self._path.sad.with_spi(spi)
+        )
 
 
 def marked(mark: int, sa: SecurityAssociation) -> int:

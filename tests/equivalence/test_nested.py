@@ -17,7 +17,7 @@ from espsim.core.address import parse_address
 from espsim.core.inbound_batch import InboundBatch
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
-from espsim.sad.association import Mode, ReplayState, SecurityAssociation, Selector
+from espsim.sad.association import Direction, Limits, Mark, Mode, ReplayState, SecurityAssociation, Selector
 from tests.equivalence.collecting import cut
 from tests.equivalence.device_models import load
 from tests.equivalence.inbound_traffic import DATA, WRAP, make, shown, state_of
@@ -120,6 +120,21 @@ def test_a_row_that_opens_only_when_its_turn_comes():
         (Verdict.DELIVERED, 1), (Verdict.DELIVERED, 1), (Verdict.DELIVERED, 2), (Verdict.REPLAY_DUPLICATE, 1),
         (Verdict.DELIVERED, 1),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_an_outbound_sa_inside_that_is_found_once_a_newer_one_is_gone(size):
+    """A packet before removes the newer SA. Whether the outer packet holds one of this host is asked before that."""
+    outer = gcm_sa(spi=1, key_byte=1, dir=Direction.OUT)
+    inner = gcm_sa(spi=2, key_byte=2, dir=Direction.OUT, mark=Mark(5, 7))
+    newer = gcm_sa("192.0.2.9", spi=2, key_byte=3, limits=Limits(hard_add=10))
+    packets = [
+        chain(outer, numbers=(1,)), chain(newer, numbers=(1,)), chain(inner, outer, numbers=(1, 2)),
+        chain(outer, numbers=(3,)), chain(inner, outer, numbers=(2, 4)),
+    ]  # fmt: skip
+    sas = [(sa, False) for sa in (outer, inner, newer)]
+    answers = both(lambda: make(sas), packets, [0.0, 20.0, 21.0, 22.0, 23.0], mark=5, cut=size, outgoing=[False] * 5)
+    assert [answer.depth for answer in answers] == [1, 1, 2, 1, 2]
 
 
 @pytest.mark.parametrize("order", ["ssseee", "sseese", "sesese"])
