@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from espsim.batch.inbound.lookup import EITHER, ENCAPSULATED, ENCAPSULATED_TCP, PLAIN, usable
 from espsim.batch.inbound.lookup import triple as find
-from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, TCP_PORT, triple_insert, triple_tables
+from espsim.batch.inbound.triple import ANY_PORT, NO_PORT, OLDER, PORT, PROTO, TCP_PORT, triple_insert, triple_tables
 from espsim.core.address import AF_INET, AF_INET6
 from espsim.core.numbers import CUT, OWN
 from espsim.core.verdict import Verdict
@@ -200,18 +200,38 @@ def test_tables_have_twice_the_slots_that_the_sas_need(sas, rows4, rows6):
     assert not six.any()
 
 
+@pytest.mark.parametrize("sas", [0, 2, 4, 9])
 @pytest.mark.parametrize("family", [4, 6])
-def test_a_table_that_is_full_says_so(family):
-    tables = triple_tables(0, 0)
-    room = 8 if family == 4 else 4
-    spi, daddr = np.arange(1, 12, dtype=np.uint32), np.zeros((11, 2), np.uint64)
-    chain = np.zeros((11, 5), np.uint32)
-    chain[:, 0], chain[:, 3] = 50, ANY_PORT
-    kind = np.full(11, family, np.uint8)
-    assert triple_insert(np.arange(11), kind, spi, daddr, *tables, chain) == room
-    found, none, words = np.zeros(11, np.int32), np.zeros(11, np.uint8), np.zeros(11, np.uint32)
-    find(none, kind, np.full(11, 50, np.uint8), spi, daddr, words, words, *tables, chain, found)
-    assert found.tolist() == [n if n < room else -1 for n in range(11)]
+def test_a_table_takes_as_many_keys_as_it_has_slots(family, sas):
+    tables = triple_tables(2 * sas, sas)
+    room = 4 * len(tables[0]) if family == 4 else 2 * len(tables[1])
+    many = room + 30
+    spi, daddr = np.arange(1, many + 1, dtype=np.uint32), np.zeros((many, 2), np.uint64)
+    chain = np.zeros((many, 5), np.uint32)
+    chain[:, PROTO], chain[:, PORT] = 50, ANY_PORT
+    kind = np.full(many, family, np.uint8)
+    assert triple_insert(np.arange(many), kind, spi, daddr, *tables, chain) == room
+    found, none, words = np.zeros(many, np.int32), np.zeros(many, np.uint8), np.zeros(many, np.uint32)
+    find(none, kind, np.full(many, 50, np.uint8), spi, daddr, words, words, *tables, chain, found)
+    assert found.tolist() == [n if n < room else -1 for n in range(many)]
+
+
+@pytest.mark.parametrize("address", V4 + V6)
+@pytest.mark.parametrize("facts", [(0, 0, ANY_PORT), (0, 1, ANY_PORT), (1, 0, ANY_PORT), (0, 0, 0), (0, 0, NO_PORT)])
+def test_sas_of_one_key_have_one_slot_which_names_the_newest(address, facts):
+    """It says the SA's protocol. Of an SA with a mark or a port it says 0x100: look at its row of the chain."""
+    for count in (1, 2, 3):
+        of, tables = columns([(address, 7, 51)] * count), triple_tables(5, 5)
+        chain = np.zeros((count, 5), np.uint32)
+        chain[:, PROTO], chain[:, PORT], chain[-1, 1:4] = 51, ANY_PORT, facts
+        assert triple_insert(np.arange(count), of.family, of.spi, of.daddr, *tables, chain) == count
+        high, low = pair(address)
+        says = (51 if facts == (0, 0, ANY_PORT) else 0x100) << 32 | count
+        want = [7 << 32 | low, says] if len(address) == 4 else [n for n in (high, low, 7, says) if n]
+        held, empty = tables if len(address) == 4 else tables[::-1]
+        assert held[held != 0].tolist() == want
+        assert not empty.any()
+        assert chain[:, OLDER].tolist() == list(range(count))
 
 
 def test_usable_in_the_order_of_xfrm_input():

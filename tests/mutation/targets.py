@@ -127,12 +127,13 @@ TARGETS = (
     Target(
         "kernel: window, numbers and verdicts", "espsim/batch/inbound/window.py",
         ("shape_of", "_nearest", "_resumed", "infer", "_place", "judge", "_clear"),
-        (_EQUIVALENCE + "test_kernel_window.py", _EQUIVALENCE + "test_kernel_replay.py"),
+        (_EQUIVALENCE + "test_kernel_window.py", _EQUIVALENCE + "test_kernel_window_moves.py",
+         _EQUIVALENCE + "test_kernel_replay.py"),
     ),
     Target(
         "window: moves", "espsim/batch/inbound/window.py",
         ("_move", "sent_number", "accepted", "_below", "seen", "small", "mark"),
-        (_EQUIVALENCE + "test_kernel_window.py",),
+        (_EQUIVALENCE + "test_kernel_window_moves.py",),
     ),
     Target(
         "kernel: lookup's inserts", "espsim/batch/inbound/triple.py", ("triple_tables", "_place", "triple_insert"),

@@ -93,7 +93,7 @@ def _place(
                 if line[SAYS4 + slot] == _0 or line[slot] == key:
                     return np.int64(at), slot, SAYS4 + slot
         else:
-            for word in range(0, 8, SLOT6):
+            for word in (0, SLOT6):
                 found = line[word] == high and line[word + 1] == low and line[word + 2] == key
                 if line[word + SAYS6] == _0 or found:
                     return np.int64(at), word, word + SAYS6

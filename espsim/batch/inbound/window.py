@@ -177,17 +177,16 @@ def _move(shape: np.uint64, bits: U64, seq: np.uint64, seq64: np.uint64, ahead: 
     2. A number ahead of the top becomes the top; the places between the two are cleared, all where it is far ahead.
     3. The number's place is set.
     """
-    size, where, places = shape & _SIZE, shape >> _WHERE, shape >> _PLACES & _SIZE
+    where, places = shape >> _WHERE, shape >> _PLACES & _SIZE
     ring, top = where + _RING_AT, bits[where]
     if shape & RESUMED != _0:
         top, ahead = seq64, 0
         bits[where] = seq64
         _clear(bits, ring, places, _0, places)
     elif ahead > 0:
-        if ahead >= np.int64(size):
-            _clear(bits, ring, places, _0, places)
-        elif ahead > 1:
-            _clear(bits, ring, places, _place(shape, top, (top & _LOW) + _1, 1), np.uint64(ahead - 1))
+        if ahead > 1:
+            between = np.uint64(ahead - 1)
+            _clear(bits, ring, places, _place(shape, top, (top & _LOW) + _1, 1), min(between, places))
         bits[where] = seq64
     place = _place(shape, top, seq, ahead)
     bits[ring + (place >> _6)] |= _1 << (place & _63)
