@@ -1,11 +1,20 @@
-"""The `cryptography` engine for batches: row after row through the one-packet transforms. The twin of all others."""
+"""The `cryptography` engine for batches. The twin of all others.
+
+1. Rows without room for IV and ICV become TRUNCATED.
+2. Nonces and AADs are made for many rows at once.
+3. The package's object is called row by row. That is most of the time, so nothing is copied on the way to it.
+
+Suites that the package has no AEAD for go through the one-packet transforms (cryptography_engine.py).
+"""
 
 # ruff: noqa: PLR0917
 # A batch is six columns, always in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import cryptography
 import numpy as np
@@ -14,9 +23,9 @@ from cryptography.hazmat.backends.openssl import backend
 
 from espsim.aead.batch import BatchEngine, Clear, SlotKeys, Slots
 from espsim.aead.cryptography_engine import CryptographyEngine, aead_cipher
-from espsim.aead.engine import BlockError
+from espsim.aead.engine import BlockError, Transform
 from espsim.aead.isa import openssl_isa, package_cpu_info
-from espsim.aead.suites import SuiteKeys, aad, pack_seq_hi
+from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I32, I64, U8, U64
 from espsim.core.numbers import DONE, INTEGRITY, TRUNCATED, WAITING
 
@@ -51,103 +60,171 @@ class CryptographyBatch:
         return _Rows(slots)
 
 
-class _Slot:
-    """One slot's keys. Offsets are those of a row in the arena: ESP header at `start`, ICV up to `stop`."""
+_HEADER_LENGTH = 8
+"""SPI and sequence number."""
+_HEAD, _ICV, _BLOCK = range(3)
+"""A slot's lengths in bytes: header and IV; the ICV; a block of the cipher."""
+_SALT = 4
+"""Bytes of the longest salt."""
 
-    def __init__(self, slot: SlotKeys) -> None:
-        self._head = 8 + slot.keys.suite.iv_length
-        self._icv_length = slot.keys.icv_length
-        self.least = self._head + self._icv_length
-        self._block = slot.keys.suite.block
-        self._esn = slot.esn
-        self._salt = slot.keys.salt
-        self._transform = CryptographyEngine().transform(slot.keys)
-        # The package is most of a row's time; where its object can be called at once, nothing is copied on the way.
-        self._cipher = aead_cipher(slot.keys) if not slot.keys.suite.implicit_iv else None
 
-    def open(self, memory: memoryview, start: int, stop: int, seq64: int, _clear: memoryview | None) -> int:
-        """What became of the row; its plaintext is written where the ICV is right."""
-        body = start + self._head
-        try:
-            if self._cipher is not None:
-                nonce = self._salt + memory[start + 8 : body]
-                plaintext = self._cipher.decrypt(nonce, memory[body:stop], self._aad(memory, start, seq64))
-            else:
-                header, iv = bytes(memory[start : start + 8]), bytes(memory[start + 8 : body])
-                plaintext = self._transform.open(header, self._seq_hi(seq64), iv, bytes(memory[body:stop]))
-        except InvalidTag:
-            return INTEGRITY
-        except BlockError:
-            return TRUNCATED
+class _ByTransform:
+    """A one-packet transform, called as the package's AEADs are: the nonce is its IV, the AAD is as `suites.aad`."""
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform = transform
+
+    def encrypt(self, iv: bytes, plaintext: memoryview, aad: bytes) -> bytes:
+        """Ciphertext and ICV."""
+        return self._transform.seal(aad[:4] + aad[-4:], aad[4:-4], iv, bytes(plaintext))
+
+    def decrypt(self, iv: bytes, body: memoryview, aad: bytes) -> bytes:
+        """The plaintext. Raises InvalidTag, and BlockError as `Transform.open`."""
+        plaintext = self._transform.open(aad[:4] + aad[-4:], aad[4:-4], iv, bytes(body))
         if plaintext is None:
-            return INTEGRITY
-        memory[body : body + len(plaintext)] = plaintext
-        return DONE
+            raise InvalidTag
+        return plaintext
 
-    def seal(self, memory: memoryview, start: int, stop: int, seq64: int, clear: memoryview | None) -> int:
-        """What became of the row; ciphertext and ICV are written."""
-        body, icv = start + self._head, stop - self._icv_length
-        text = memory[body:icv] if clear is None else clear[: icv - body]
-        if (icv - body) % self._block or len(text) < icv - body:
-            return TRUNCATED
-        if self._cipher is not None:
-            nonce = self._salt + memory[start + 8 : body]
-            sealed = self._cipher.encrypt(nonce, text, self._aad(memory, start, seq64))
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How nonces and AADs are made. All nonces of one form are equally long, and so are its AADs."""
+
+    salt_length: int
+    iv_length: int
+    implicit_iv: bool
+    esn: bool
+
+    def nonces(self, salts: U8, arena: U8, start: I64, seq64: U64) -> list[bytes]:
+        """As `suites.nonce` makes them. `salts` (rows, 4): a shorter one is at the beginning."""
+        if self.implicit_iv:
+            iv = _beside(self._seq_hi(seq64), _bytes_at(arena, start + 4, 4))
         else:
-            header, iv = bytes(memory[start : start + 8]), bytes(memory[start + 8 : body])
-            sealed = self._transform.seal(header, self._seq_hi(seq64), iv, bytes(text))
-        memory[body:stop] = sealed
-        return DONE
+            iv = _bytes_at(arena, start + _HEADER_LENGTH, self.iv_length)
+        return _as_list(_beside(salts[:, : self.salt_length], iv))
 
-    def _seq_hi(self, seq64: int) -> bytes:
-        return pack_seq_hi(seq64) if self._esn else b""
+    def aads(self, arena: U8, start: I64, seq64: U64) -> list[bytes]:
+        """As `suites.aad` makes them."""
+        header = _bytes_at(arena, start, _HEADER_LENGTH)
+        return _as_list(_beside(header[:, :4], self._seq_hi(seq64), header[:, 4:]) if self.esn else header)
 
-    def _aad(self, memory: memoryview, start: int, seq64: int) -> bytes | memoryview:
-        header = memory[start : start + 8]
-        return aad(bytes(header), pack_seq_hi(seq64)) if self._esn else header
+    def _seq_hi(self, seq64: U64) -> U8:
+        """The high halves (rows, 4), zeros without ESN."""
+        high = seq64 >> np.uint64(32) if self.esn else np.zeros_like(seq64)
+        return high.astype(">u4").view(np.uint8).reshape(-1, 4)
+
+
+def _bytes_at(arena: U8, at: I64, length: int) -> U8:
+    """`length` bytes at each of these places (places, length)."""
+    found: U8 = arena[at[:, None] + np.arange(length)]
+    return found
+
+
+def _beside(*columns: U8) -> U8:
+    """Arrays of as many rows beside one another."""
+    return np.concatenate(columns, axis=1)
+
+
+def _as_list(rows: U8) -> list[bytes]:
+    """Each row of a contiguous array."""
+    count, width = rows.shape
+    made: list[bytes] = rows.view(f"V{width}").ravel().tolist() if width else [b""] * count
+    return made
 
 
 class _Rows:
     """Opens and seals; the package's objects have no direction."""
 
     def __init__(self, slots: Slots) -> None:
-        self._slots = [_Slot(slot) if slot else None for slot in slots]
+        self._forms: dict[_Form, int] = {}
+        self._count = len(slots)
+        # One slot more, without keys: for numbers that are out of range.
+        lengths, salts, forms, ciphers = zip(*map(self._set_up, (*slots, None)), strict=True)
+        self._lengths = np.array(lengths, np.int64)
+        self._salts = np.frombuffer(b"".join(salts), np.uint8).reshape(-1, _SALT)
+        self._form = np.array(forms, np.uint8)
+        self._ciphers: tuple[Any, ...] = ciphers
+
+    def _set_up(self, slot: SlotKeys | None) -> tuple[tuple[int, int, int], bytes, int, Any]:
+        """A slot's lengths, its salt with zeros after it, the number of its form, and what is called for its rows."""
+        if slot is None:
+            return (0, 0, 1), bytes(_SALT), 0, None
+        keys, suite = slot.keys, slot.keys.suite
+        cipher = aead_cipher(keys)
+        salt = b"" if cipher is None else keys.salt
+        form = _Form(len(salt), suite.iv_length, suite.implicit_iv, slot.esn)
+        return (
+            (_HEADER_LENGTH + suite.iv_length, keys.icv_length, suite.block),
+            salt.ljust(_SALT, b"\0"),
+            self._forms.setdefault(form, len(self._forms)),
+            _ByTransform(CryptographyEngine().transform(keys)) if cipher is None else cipher,
+        )
 
     def open(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
         """See batch.py."""
-        self._run(_Slot.open, arena, esp, end, slot, seq64, result)
+        memory = memoryview(arena)  # type: ignore[arg-type]
+        waiting = self._with_room(arena, esp, end, slot, result)
+        for rows, columns in self._by_form(arena, esp, slot, seq64, waiting):
+            each = zip(*columns, end[rows].tolist(), rows.tolist(), strict=True)
+            for cipher, nonce, aad, body, stop, row in each:
+                try:
+                    plaintext = cipher.decrypt(nonce, memory[body:stop], aad)
+                except InvalidTag:
+                    result[row] = INTEGRITY
+                except BlockError:
+                    result[row] = TRUNCATED
+                else:
+                    memory[body : body + len(plaintext)] = plaintext
+            result[rows[result[rows] == WAITING]] = DONE
 
     def seal(
         self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None
     ) -> None:  # fmt: skip
         """See batch.py."""
-        self._run(_Slot.seal, arena, esp, end, slot, seq64, result, clear)
+        memory = memoryview(arena)  # type: ignore[arg-type]
+        waiting = self._with_room(arena, esp, end, slot, result)
+        at, size = self._texts(waiting, esp, end, slot, clear)
+        other = memory if clear is None else memoryview(clear.arena)  # type: ignore[arg-type]
+        fits = (size % self._lengths[slot[waiting], _BLOCK] == 0) & (at <= len(other) - size)
+        result[waiting[~fits]] = TRUNCATED
+        for rows, columns in self._by_form(arena, esp, slot, seq64, waiting[fits]):
+            at, size = self._texts(rows, esp, end, slot, clear)
+            each = zip(*columns, end[rows].tolist(), at.tolist(), size.tolist(), strict=True)
+            for cipher, nonce, aad, body, stop, place, length in each:
+                source, begin = (memory, body) if place < 0 else (other, place)
+                memory[body:stop] = cipher.encrypt(nonce, source[begin : begin + length], aad)
+            result[rows] = DONE
 
-    def _run(
-        self, work: Callable[[_Slot, memoryview, int, int, int, memoryview | None], int],
-        arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None,
-    ) -> None:  # fmt: skip
-        memory, slots = memoryview(arena), self._slots  # type: ignore[arg-type]
-        room, count = len(memory), len(slots)
-        waiting = np.flatnonzero(result == WAITING)
-        columns = (column[waiting].tolist() for column in (esp, end, slot, seq64))
-        elsewhere = clear is not None and len(clear.at) > 0
-        became: list[int] = []
-        try:
-            for row, start, stop, number, seq in zip(waiting.tolist(), *columns, strict=True):
-                keys = slots[number] if 0 <= number < count else None
-                if keys is None:
-                    raise IndexError(f"row {row}: there are no keys in slot {number}")
-                if not 0 <= start <= stop <= room or stop - start < keys.least:
-                    became.append(TRUNCATED)
-                else:
-                    text = _text(clear, row) if elsewhere else None
-                    became.append(work(keys, memory, start, stop, seq, text))
-        finally:
-            result[waiting[: len(became)]] = became
+    def _with_room(self, arena: U8, esp: I64, end: I64, slot: I32, result: U8) -> I64:
+        """The waiting rows that have room for IV and ICV; the others become TRUNCATED."""
+        rows = np.flatnonzero(result == WAITING)
+        start, stop, number = esp[rows], end[rows], slot[rows]
+        lengths = self._lengths[np.where((number >= 0) & (number < self._count), number, self._count)]
+        for row in rows[lengths[:, _HEAD] == 0]:
+            raise IndexError(f"row {row}: there are no keys in slot {slot[row]}")
+        inside = (start >= 0) & (start <= stop) & (stop <= len(arena))
+        room = inside & (stop - start >= lengths[:, _HEAD] + lengths[:, _ICV])
+        result[rows[~room]] = TRUNCATED
+        return rows[room]
 
+    def _texts(self, rows: I64, esp: I64, end: I64, slot: I32, clear: Clear | None) -> tuple[I64, I64]:
+        """Where the plaintexts of rows begin in `clear.arena`, -1: between IV and ICV; and their lengths."""
+        lengths = self._lengths[slot[rows]]
+        size = end[rows] - esp[rows] - lengths[:, _HEAD] - lengths[:, _ICV]
+        at = np.full(len(rows), -1) if clear is None or not len(clear.at) else clear.at[rows]
+        return at, size
 
-def _text(clear: Clear | None, row: int) -> memoryview | None:
-    """Where the plaintext of a row begins in another arena; None where it lies in its place."""
-    at = -1 if clear is None else int(clear.at[row])
-    return None if clear is None or at < 0 else memoryview(clear.arena)[at:]  # type: ignore[arg-type]
+    def _by_form(
+        self, arena: U8, esp: I64, slot: I32, seq64: U64, rows: I64
+    ) -> Iterator[tuple[I64, tuple[list[Any], list[bytes], list[bytes], list[int]]]]:
+        """By form, the rows that have it; and four columns: their ciphers, nonces, AADs, and where their IVs end."""
+        for form, which in self._forms.items():
+            mine = rows[self._form[slot[rows]] == which]
+            if not len(mine):
+                continue
+            start, number = esp[mine], slot[mine]
+            ciphers = [self._ciphers[one] for one in number.tolist()]
+            nonces = form.nonces(self._salts[number], arena, start, seq64[mine])
+            aads = form.aads(arena, start, seq64[mine])
+            bodies = (start + self._lengths[number, _HEAD]).tolist()
+            yield mine, (ciphers, nonces, aads, bodies)
