@@ -25,7 +25,7 @@ except ImportError:  # before 47
 
 from espsim.aead.engine import BlockError, Transform
 from espsim.aead.mac import keyed_mac
-from espsim.aead.suites import SuiteKeys, SuiteKind, aad, nonce
+from espsim.aead.suites import SuiteKeys, SuiteKind, aad, implicit_iv
 
 _BLOCK_CIPHERS: dict[str, Any] = {"cbc(aes)": AES, "cbc(camellia)": Camellia, "cbc(des3_ede)": TripleDES}
 
@@ -60,18 +60,21 @@ class _Aead:
     """GCM with a full ICV, CCM, ChaCha20-Poly1305; the IV in the packet, or implicit."""
 
     def __init__(self, keys: SuiteKeys) -> None:
-        self._keys = keys
+        self._salt = keys.salt
+        self._implicit_iv = keys.suite.implicit_iv
         self._cipher = aead_cipher(keys)
 
     def seal(self, header: bytes, seq_hi: bytes, iv: bytes, plaintext: bytes) -> bytes:
-        number = nonce(self._keys, header, seq_hi, iv)
-        sealed: bytes = self._cipher.encrypt(number, plaintext, aad(header, seq_hi))
+        if self._implicit_iv:
+            iv = implicit_iv(header, seq_hi)
+        sealed: bytes = self._cipher.encrypt(self._salt + iv, plaintext, aad(header, seq_hi))
         return sealed
 
     def open(self, header: bytes, seq_hi: bytes, iv: bytes, body: bytes) -> bytes | None:
-        number = nonce(self._keys, header, seq_hi, iv)
+        if self._implicit_iv:
+            iv = implicit_iv(header, seq_hi)
         try:
-            plaintext: bytes = self._cipher.decrypt(number, body, aad(header, seq_hi))
+            plaintext: bytes = self._cipher.decrypt(self._salt + iv, body, aad(header, seq_hi))
         except InvalidTag:
             return None
         return plaintext

@@ -284,10 +284,13 @@ def unprotected(keys: SuiteKeys) -> str | None:
 def nonce(keys: SuiteKeys, header: bytes, seq_hi: bytes, iv: bytes) -> bytes:
     """What an AEAD's cipher, or CTR, takes beside the key: the SA's salt, then the packet's IV (RFC 4106 4, RFC 7634 2,
     RFC 3686 4).
-
-    An implicit IV is the sequence number in 64 bits, its high half zero without ESN (RFC 8750 4).
     """
-    return keys.salt + ((seq_hi or bytes(4)) + header[4:8] if keys.suite.implicit_iv else iv)
+    return keys.salt + (implicit_iv(header, seq_hi) if keys.suite.implicit_iv else iv)
+
+
+def implicit_iv(header: bytes, seq_hi: bytes) -> bytes:
+    """The IV where none is sent: the sequence number in 64 bits, its high half zero without ESN (RFC 8750 4)."""
+    return (seq_hi or bytes(4)) + header[4:8]
 
 
 def aad(header: bytes, seq_hi: bytes) -> bytes:

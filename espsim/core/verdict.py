@@ -62,6 +62,8 @@ class Verdict(_Answer):
     )
 
 
+DELIVERED = Verdict.DELIVERED
+"""Steps that every packet takes use this name: Python 3.11 needs 0.1 us to look `Verdict.DELIVERED` up."""
 PASSED = frozenset({Verdict.DELIVERED, Verdict.SENT})
 """Verdicts of packets whose inner packet is handed on."""
 POLICED = frozenset({Verdict.NO_POLICY, Verdict.TEMPLATE, Verdict.BLOCKED, Verdict.TEMPLATES})

@@ -32,7 +32,7 @@ from espsim.aead.engine import BlockError, Engine
 from espsim.aead.suites import pack_seq_hi
 from espsim.core.answers import Received
 from espsim.core.numbers import PROTO_ESP, PROTO_NONE
-from espsim.core.verdict import Verdict
+from espsim.core.verdict import DELIVERED, Verdict
 from espsim.reference.inner import decapsulated, drops_congested, selector_refuses
 from espsim.reference.iptfs_in import Tunnels
 from espsim.reference.nested import Nested
@@ -47,6 +47,8 @@ from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.sad.sent import SentNumbers, sent_under
 from espsim.wire import esp
+
+_VALID, _OUT, _IPTFS = State.VALID, Direction.OUT, Mode.IPTFS  # looked up once: see core.verdict.DELIVERED
 
 
 class Inbound:
@@ -122,7 +124,7 @@ class Inbound:
             return Received(Verdict.NO_SA, Verdict.NO_SA.counter, arrival.spi, arrival.seq)
         verdict, seq64, inner = self.accept(entry, arrival)
         # The host received the whole packet, so none of its counters moved for what the capture cut.
-        counter = None if verdict is Verdict.TRUNCATED and arrival.outer.cut else verdict.counter
+        counter = None if arrival.outer.cut and verdict is Verdict.TRUNCATED else verdict.counter
         return Received(
             verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding,
             inners=arrival.inners,
@@ -153,7 +155,7 @@ class Inbound:
     def _over(self, entry: SadEntry, arrival: Arrival) -> bool:
         """Whether a hard time limit of the SA has passed."""
         sa = entry.sa
-        if not sa.limited or (self.sent is not None and sa.dir is Direction.OUT) or self.sent_under(entry, arrival):
+        if not sa.limited or (self.sent is not None and sa.dir is _OUT) or self.sent_under(entry, arrival):
             return False
         return hard_time_passed(sa.limits, arrival.now, entry.added, entry.used)
 
@@ -167,13 +169,13 @@ class Inbound:
         """
         verdict = self._usable(entry, arrival.outer)
         self.trace.usable(entry, arrival, verdict)
-        if verdict is not Verdict.DELIVERED:
+        if verdict is not DELIVERED:
             return verdict, None, None
         seq64 = entry.window.infer(arrival.seq)
         self.trace.inferred(entry, arrival, seq64)
         if check_replay and not icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
-            if verdict is not Verdict.DELIVERED:
+            if verdict is not DELIVERED:
                 return verdict, seq64, None
         if entry.sa.limited and self.sad.check_expire(entry):
             return Verdict.EXPIRED, seq64, None
@@ -184,7 +186,7 @@ class Inbound:
             return verdict, seq64, None
         if check_replay and icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
-            if verdict is not Verdict.DELIVERED:
+            if verdict is not DELIVERED:
                 return verdict, seq64, None
         split = self.trailer(plaintext)
         if split is None:
@@ -198,7 +200,7 @@ class Inbound:
             path = (*arrival.path, self.policies.as_opened(entry.sa, next_header))
             judged = self.policies.judge(inner, path, self.mark)
             self.trace.judged(path, judged)
-            if judged.verdict is not Verdict.DELIVERED:
+            if judged.verdict is not DELIVERED:
                 return judged.verdict, seq64, None
         return verdict, seq64, inner
 
@@ -213,20 +215,20 @@ class Inbound:
 
     def _usable(self, entry: SadEntry, outer: Outer) -> Verdict:
         """xfrm_input: direction, state, encapsulation, in this order."""
-        return Verdict.DIRECTION if entry.sa.dir is Direction.OUT else self.ready(entry, outer)
+        return Verdict.DIRECTION if entry.sa.dir is _OUT else self.ready(entry, outer)
 
     def ready(self, entry: SadEntry, outer: Outer) -> Verdict:
         """State and encapsulation."""
         sa = entry.sa
-        if entry.state is not State.VALID or sa.keys is None:
+        if entry.state is not _VALID or sa.keys is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
         kind = None if sa.encap is None else sa.encap.kind
-        return Verdict.DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
+        return DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
 
     def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
         """3.4.3: may this number pass? The window does not move, because the packet may be forged."""
         verdict = entry.window.check(seq64, seq)
-        if verdict is not Verdict.DELIVERED:
+        if verdict is not DELIVERED:
             entry.refused(verdict)
         self.trace.checked(entry, seq64, verdict)
         return verdict
@@ -250,7 +252,7 @@ class Inbound:
         except BlockError:
             return Verdict.TRUNCATED, None
         self.trace.opened(entry, plaintext)
-        return (Verdict.INTEGRITY, None) if plaintext is None else (Verdict.DELIVERED, plaintext)
+        return (Verdict.INTEGRITY, None) if plaintext is None else (DELIVERED, plaintext)
 
     def trailer(self, plaintext: bytes) -> tuple[int, int] | None:
         """2.4 to 2.6: (length of the payload, next header). None: the trailer is damaged, or it is a dummy packet."""
@@ -263,7 +265,7 @@ class Inbound:
     ) -> tuple[Verdict, bytes | None]:
         """RFC 4301 5.2: the inner packet; then the next layer of ESP, or the SAs' selectors."""
         sa = entry.sa
-        if sa.mode is Mode.IPTFS:
+        if sa.mode is _IPTFS:
             return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None
         inner = decapsulated(sa, arrival.packet, arrival.outer, payload, next_header, rfc6040=self.rfc6040)
         self.trace.decapsulated(entry, arrival, inner)
@@ -274,7 +276,8 @@ class Inbound:
         opened_as = sa if self.policies is None else self.policies.as_opened(sa, next_header)
         arrival.inside = self.nested.inside(arrival, opened_as, inner, next_header)
         if arrival.inside is not None:
-            return Verdict.DELIVERED, inner
-        if any(each.selective and selector_refuses(each.selector, inner) for each in (*arrival.path, sa)):
-            return Verdict.POLICY, None
-        return Verdict.DELIVERED, inner
+            return DELIVERED, inner
+        for each in (*arrival.path, sa):
+            if each.selective and selector_refuses(each.selector, inner):
+                return Verdict.POLICY, None
+        return DELIVERED, inner

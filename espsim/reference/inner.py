@@ -36,15 +36,16 @@ from espsim.reference.outer import Outer
 from espsim.sad.association import Mode, SecurityAssociation, Selector
 from espsim.wire import ipv4, ipv6, ipv6_fragment
 
+_TUNNEL, _ANY = Mode.TUNNEL, Mode.ANY  # looked up once: see core.verdict.DELIVERED
 _ECT_1, _ECT_0, _ECN_CE = 1, 2, 3
 _WITH_PORTS = (PROTO_TCP, PROTO_UDP, PROTO_DCCP, PROTO_SCTP, PROTO_UDPLITE)
 
 
 def mode_of(sa: SecurityAssociation, next_header: int) -> Mode:
     """The mode of a packet: its SA's mode; for Mode.ANY, the mode that the next header shows."""
-    if sa.mode is not Mode.ANY:
+    if sa.mode is not _ANY:
         return sa.mode
-    return Mode.TUNNEL if next_header in (PROTO_IPIP, PROTO_IPV6) else Mode.TRANSPORT
+    return _TUNNEL if next_header in (PROTO_IPIP, PROTO_IPV6) else Mode.TRANSPORT
 
 
 def decapsulated(
@@ -56,7 +57,7 @@ def decapsulated(
     `rfc6040`: ECN as that RFC states it; `drops_congested` says which packets must be dropped then.
     """
     mode = mode_of(sa, next_header)
-    if mode is Mode.TUNNEL:
+    if mode is _TUNNEL:
         return from_tunnel(sa, outer, payload, next_header, rfc6040=rfc6040)
     if mode is Mode.IPTFS:
         return None  # one payload may hold several, or none (iptfs_in.py)
@@ -81,7 +82,7 @@ def from_tunnel(
 
 def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_header: int) -> bool:
     """RFC 6040 4.2, figure 4: CE outside, and inside a packet that is not ECN-capable."""
-    if mode_of(sa, next_header) is not Mode.TUNNEL or "noecn" in sa.flags or outer_tos & 3 != _ECN_CE:
+    if mode_of(sa, next_header) is not _TUNNEL or "noecn" in sa.flags or outer_tos & 3 != _ECN_CE:
         return False
     if next_header == PROTO_IPIP:
         return ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner) and not inner[ipv4.TOS] & 3
@@ -90,6 +91,8 @@ def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_
 
 def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool, rfc6040: bool) -> bytes:
     """Write into the inner packet CE (unless `noecn`) and, with `decap-dscp`, the outer DSCP."""
+    if outer_tos & 3 != _ECN_CE and not rfc6040 and "decap-dscp" not in sa.flags:
+        return inner  # nothing to carry over
     if v4 and not ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner):
         return inner  # no IPv4 header: the IP layer that gets it refuses it
     tos = inner[ipv4.TOS] if v4 else ipv6.traffic_class(inner)

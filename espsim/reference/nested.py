@@ -23,7 +23,7 @@ from espsim.core.answers import Received
 from espsim.core.numbers import MAX_DEPTH, PROTO_ESP, PROTO_IPIP
 from espsim.core.verdict import Verdict
 from espsim.reference.inner import decapsulated, mode_of
-from espsim.reference.outer import Arrival, Outer, parse_outer, receiving
+from espsim.reference.outer import Arrival, Outer, destination, parse_outer, receiving
 from espsim.sad.association import Mode, SecurityAssociation
 from espsim.sad.entry import SadEntry
 from espsim.sad.sent import sent_under
@@ -61,6 +61,8 @@ class Nested:
         `next_header`: of the ESP trailer; in tunnel mode it names the inner packet's family. `ahead`: packets before
         this one may still remove SAs, so of a packet that this host sent any SA is taken that may be found then.
         """
+        if not around.own and destination(inner) not in self._receiving:
+            return None
         if mode_of(sa, next_header) is Mode.TUNNEL and inner[0] >> 4 != (4 if next_header == PROTO_IPIP else 6):
             return None
         outer = parse_outer(inner, self._path.ports)
@@ -70,10 +72,8 @@ class Nested:
         spi, seq = esp.parse(inner, outer.esp) if outer.end - outer.esp >= esp.HEADER_LENGTH else (0, 0)
         if around.own:
             ours = self._may_send(outer, spi, around) if ahead else self._sent(outer, spi, mark, around)
-        else:
-            ours = outer.dst in self._receiving
-        if not ours:
-            return None
+            if not ours:
+                return None
         return Arrival(
             inner, outer, spi, seq, around.now, around.port, around.outgoing, mark=mark, own=around.own,
             path=(*around.path, sa),

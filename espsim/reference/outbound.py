@@ -37,6 +37,10 @@ from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, udp
 
+# Looked up once: see core.verdict.DELIVERED.
+_SEALED, _VALID = OutboundVerdict.SEALED, State.VALID
+_ANY, _BEET, _IPTFS, _TUNNEL = Mode.ANY, Mode.BEET, Mode.IPTFS, Mode.TUNNEL
+_WITH_OUTER_HEADER = (_TUNNEL, _BEET, _IPTFS)
 _LOW = 0xFFFFFFFF
 _TTL = 64
 DEFAULT_MTU = 1500
@@ -95,15 +99,15 @@ class Outbound:
         """
         packet = trimmed(packet)
         sa = entry.sa
-        if entry.state is not State.VALID or sa.keys is None:
+        if entry.state is not _VALID or sa.keys is None:
             return Sent(OutboundVerdict.STATE_INVALID, entry)
-        if sa.mode is Mode.ANY or (sa.encap is not None and sa.encap.kind != ESPINUDP):
+        if sa.mode is _ANY or (sa.encap is not None and sa.encap.kind != ESPINUDP):
             # Mode.ANY states no mode; ESP in TCP and non-IKE encapsulation are not made here.
             return Sent(OutboundVerdict.STATE_INVALID, entry)
-        if hard_time_passed(sa.limits, now, entry.added, entry.used):
+        if sa.limited and hard_time_passed(sa.limits, now, entry.added, entry.used):
             self.sad.expire(entry)
             return Sent(OutboundVerdict.NO_SA)
-        if sa.mode is Mode.IPTFS:
+        if sa.mode is _IPTFS:
             return self.senders.send(entry, packet, now, self.mtu)
         split = _payload_of(sa, packet)
         if split is None:
@@ -147,7 +151,7 @@ class Outbound:
         cut = pieces(sa, wire, self.mtu, ident_of(sa, seq64)) if self.keeps_mtu else ()
         if cut:
             self.trace.fragmented(entry, cut)
-        return Sent(OutboundVerdict.SEALED, entry, seq64, wire, cut)
+        return Sent(_SEALED, entry, seq64, wire, cut)
 
     def _send_cut(self, entry: SadEntry, inside: tuple[bytes, ...], now: float) -> Sent[SadEntry]:
         """Seal the fragments of one datagram, each by itself, up to one that fails. Only the first one is traced."""
@@ -229,9 +233,9 @@ def trimmed(packet: bytes) -> bytes:
 def _payload_of(sa: SecurityAssociation, packet: bytes) -> tuple[bytes, int] | None:
     """(what goes inside ESP, its next header). None: a fragment or a broken header; tunnel mode takes both."""
     v4 = packet[0] >> 4 == 4
-    if sa.mode is Mode.BEET:
+    if sa.mode is _BEET:
         return beet.inside(packet)
-    if sa.mode is Mode.TUNNEL:
+    if sa.mode is _TUNNEL:
         return packet, PROTO_IPIP if v4 else PROTO_IPV6
     if v4:
         if ipv4.flags(packet) & ipv4.FRAGMENT_MASK:
@@ -249,7 +253,7 @@ def _wrapped_length(sa: SecurityAssociation, packet: bytes, length: int) -> int:
         return length
     udp_length = udp.HEADER_LENGTH if sa.encap is not None else 0
     length += esp.HEADER_LENGTH + sa.keys.suite.iv_length + sa.keys.icv_length + udp_length
-    if sa.mode in (Mode.TUNNEL, Mode.BEET, Mode.IPTFS):
+    if sa.mode in _WITH_OUTER_HEADER:
         return length + (ipv4.HEADER_LENGTH if len(sa.dst) == 4 else 0)
     if packet[0] >> 4 == 4:
         return length + ipv4.length(packet)
@@ -264,7 +268,7 @@ def _wrap(sa: SecurityAssociation, packet: bytes, sealed: bytes, seq64: int, *, 
         addresses = (sa.src, sa.dst) if len(sa.dst) == 16 else None
         sealed = udp.emit(sa.encap.sport, sa.encap.dport, sealed, addresses)
         proto = PROTO_UDP
-    if sa.mode is Mode.TUNNEL:
+    if sa.mode is _TUNNEL:
         return _tunnel_header(sa, packet, proto, len(sealed), seq64, rfc6040=rfc6040) + sealed
     if sa.mode is Mode.IPTFS:
         return _iptfs_header(sa, proto, len(sealed)) + sealed

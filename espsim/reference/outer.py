@@ -27,6 +27,8 @@ from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, ipv6_fragment, udp
 from espsim.wire.udp import PORT_NAT_T
 
+_CARRY_ESP = (PROTO_ESP, PROTO_UDP)
+
 
 @dataclass(slots=True)
 class Outer:
@@ -70,26 +72,30 @@ def parse_outer(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     return None
 
 
+def destination(packet: bytes) -> Address:
+    """The destination of an IP packet that has at least one byte; shorter where the header is cut."""
+    return packet[ipv4.DST] if packet[0] >> 4 == 4 else packet[ipv6.DST]
+
+
 def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
-    proto = packet[ipv4.PROTOCOL]
-    if proto not in (PROTO_ESP, PROTO_UDP):
+    _, tos, total, _, flags, _, proto, _, src, dst = ipv4.HEADER.unpack_from(packet)
+    if proto not in _CARRY_ESP:
         return None
-    headers, total = ipv4.length(packet), ipv4.total_length(packet)
+    headers = ipv4.length(packet)
     if headers < ipv4.HEADER_LENGTH or total < headers:
         return None
-    fragment = ipv4.flags(packet) & ipv4.FRAGMENT_MASK
-    src, dst, tos = packet[ipv4.SRC], packet[ipv4.DST], packet[ipv4.TOS]
-    outer = Outer(src, dst, headers, headers, total, ipv4.PROTOCOL, tos, None, fragment != 0)
+    fragment = flags & ipv4.FRAGMENT_MASK != 0
+    outer = Outer(src, dst, headers, headers, total, ipv4.PROTOCOL, tos, None, fragment)
     if proto == PROTO_ESP and total <= len(packet):
         return outer
-    return _find_esp(packet, outer, proto, encap_ports, later_fragment=fragment & ipv4.OFFSET_MASK != 0)
+    return _find_esp(packet, outer, proto, encap_ports, later_fragment=flags & ipv4.OFFSET_MASK != 0)
 
 
 def _parse_v6(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
     end = ipv6.total_length(packet)
     at, pointer = ipv6.HEADER_LENGTH, ipv6.NEXT_HEADER
     fragment = later = False
-    while (kind := packet[pointer]) not in (PROTO_ESP, PROTO_UDP):
+    while (kind := packet[pointer]) not in _CARRY_ESP:
         if at + ipv6.EXTENSION_LEAST > min(end, len(packet)) or later:
             return None
         if kind == PROTO_FRAGMENT:

@@ -68,10 +68,10 @@ class StateIndex:
         return isinstance(entry, SadEntry) and self.entries.get(entry.sa_index) is entry
 
     def lookup(
-        self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
+        self, triple: tuple[Address, int, int], mark: int | None = 0, port: int | None = None
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
-        for entry in self.by_triple.of((daddr, spi, proto)):
+        for entry in self.by_triple.of(triple):
             if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
@@ -81,7 +81,7 @@ class StateIndex:
         mark = sa.mark.value & sa.mark.mask
         if sa.proto not in PROTO_NAMES:
             return self.by_addresses(sa.src, sa.dst, sa.proto, mark, af)
-        return self.lookup(daddr_key(sa.dst, af), spi, sa.proto, mark, _port(sa)) if spi else None
+        return self.lookup((daddr_key(sa.dst, af), spi, sa.proto), mark, _port(sa)) if spi else None
 
     def by_addresses(
         self, src: Address, dst: Address, proto: int, mark: int = 0, af: int | None = None

@@ -82,7 +82,7 @@ class Sad:
         self, daddr: Address, spi: int, proto: int, mark: int | None = 0, port: int | None = None
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (None: any): newest first, first match wins."""
-        return self.index.lookup(daddr, spi, proto, mark, port)
+        return self.index.lookup((daddr, spi, proto), mark, port)
 
     def with_spi(self, spi: int) -> Collection[SadEntry]:
         """Every state that has an SPI, oldest first, whatever its protocol."""

@@ -55,7 +55,7 @@ class SpiRule(abc.ABC):
         self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """The SA of an inbound packet; `port` is its UDP destination port, None where it is plain ESP."""
-        return index.lookup(*triple, mark, port)
+        return index.lookup(triple, mark, port)
 
     def draw(self, rng: random.Random, low: int, high: int, free: Free) -> int | None:
         """An SPI of low..high that is free, or None (xfrm_alloc_spi).
@@ -179,7 +179,7 @@ class Split(SpiRule):
         self, index: StateIndex, triple: Triple, mark: int | None, port: int | None, saddr: Address = b""
     ) -> SadEntry | None:
         """Outbound states are in the other table: they are not found."""
-        entry = index.lookup(*triple, mark, port)
+        entry = index.lookup(triple, mark, port)
         return None if entry is None or entry.sa.dir is Direction.OUT else entry
 
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import functools
 
-from espsim.core.verdict import Verdict
+from espsim.core.verdict import DELIVERED, Verdict
 
 _LOW = 0xFFFFFFFF
 _ALL = 0xFFFFFFFFFFFFFFFF
@@ -99,17 +99,17 @@ class Window:
     def check(self, seq64: int, seq: int) -> Verdict:
         """DELIVERED where the window lets the packet pass, else which REPLAY verdict refuses it. Writes nothing."""
         if self.size == 0:
-            return Verdict.DELIVERED
+            return DELIVERED
         if seq == 0 and self._zero_refused(seq64):
             return Verdict.REPLAY_ZERO
         if self.resume is not None:
-            return Verdict.DELIVERED
+            return DELIVERED
         back = -self._ahead(seq64)
         if back < 0:
-            return Verdict.DELIVERED
+            return DELIVERED
         if back >= self.size:
             return Verdict.REPLAY_TOO_OLD
-        return Verdict.REPLAY_DUPLICATE if self._seen(back) else Verdict.DELIVERED
+        return Verdict.REPLAY_DUPLICATE if self._seen(back) else DELIVERED
 
     def advance(self, seq64: int) -> None:
         """Mark an authenticated packet's number as seen, and move the window right where it is the highest."""

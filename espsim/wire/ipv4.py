@@ -39,7 +39,8 @@ OFFSET_MASK = 0x1FFF
 FRAGMENT_MASK = MF | OFFSET_MASK
 """Non-zero in every fragment."""
 
-_HEADER = struct.Struct("!BBHHHBBH4s4s")
+HEADER = struct.Struct("!BBHHHBBH4s4s")
+"""The fields of the first 20 bytes, in their order: version and IHL are one, and flags and fragment offset."""
 
 
 class Ipv4Header(NamedTuple):
@@ -60,7 +61,7 @@ def parse(packet: bytes) -> Ipv4Header | None:
     """The header of a packet; None: it is cut short, or it states fewer than 20 bytes for itself."""
     if len(packet) < HEADER_LENGTH or length(packet) < HEADER_LENGTH:
         return None
-    _, tos, total, ident, flags, ttl, proto, _, src, dst = _HEADER.unpack_from(packet)
+    _, tos, total, ident, flags, ttl, proto, _, src, dst = HEADER.unpack_from(packet)
     return Ipv4Header(tos, total, ident, flags, ttl, proto, src, dst, length(packet))
 
 
@@ -70,7 +71,7 @@ def emit(
 ) -> bytes:  # fmt: skip
     """A header with its checksum. `flags` is the 16-bit flags and offset field, `options` 0 to 40 bytes, by fours."""
     size = HEADER_LENGTH + len(options)
-    header = _HEADER.pack(0x40 | size // 4, tos, size + payload_length, ident, flags, ttl, proto, 0, src, dst)
+    header = HEADER.pack(0x40 | size // 4, tos, size + payload_length, ident, flags, ttl, proto, 0, src, dst)
     return with_checksum(header + options)
 
 

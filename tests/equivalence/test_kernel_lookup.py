@@ -107,7 +107,7 @@ def test_triple_is_the_sads_own_lookup(sas, packets, port_key, room):
     found = np.full(len(asked), 77, np.int32)
     find(verdict, rows.family, rows.proto, rows.spi, rows.daddr, mark, dport, *tables, chain, found)
     for n, ((daddr, spi, proto), m, port, done) in enumerate(asked):
-        right = None if done else index.lookup(daddr, spi, proto, m, port)
+        right = None if done else index.lookup((daddr, spi, proto), m, port)
         assert found[n] == (-1 if right is None else right.sa_index)
 
 

@@ -39,7 +39,7 @@ def number(entry: SadEntry | None) -> int | None:
 def test_the_port_counts_only_where_it_is_part_of_the_key():
     states = sa(), sa(port=4500), sa(port=4501)
     by_port, newest = index_of(*states, port_key=True), index_of(*states)
-    asked = [(DST, SPI, PROTO_ESP, 0, port) for port in (None, 4500, 4501, 7)]
+    asked = [((DST, SPI, PROTO_ESP), 0, port) for port in (None, 4500, 4501, 7)]
     assert [number(by_port.lookup(*one)) for one in asked] == [0, 1, 2, None]
     assert [number(newest.lookup(*one)) for one in asked] == [2, 2, 2, 2]
     assert [number(by_port.locate(one, SPI)) for one in (*states, sa(port=7))] == [0, 1, 2, None]
