@@ -332,7 +332,7 @@ class Driver:
             heir.first, heir.heirs = None, others
             for other in others:
                 other.first = heir
-            self._put(heir, table, place, heir.slot if row.target is not None else None)
+            self._put(heir, table, place, heir.slot)
         else:
             self._clear(table, place)
 

@@ -210,6 +210,12 @@ TARGETS = (
         (_OFFLOAD + "test_what_arrives.py",),
     ),
     Target(
+        "device: tables of a model", "espsim/offload/tables.py",
+        ("Table", "DirectTable", "HashTable", "FreeNumbers", "ExactTable", "SlotArray", "AuxTable", "make_table",
+         "key_fields", "capacity_of", "limit_of"),
+        (_OFFLOAD + "test_tables.py",),
+    ),
+    Target(
         "device: hashes of keys", "espsim/offload/hashing.py", ("mix64", "vendor_hash", "_start", "crc32c"),
         (_OFFLOAD + "test_hashing.py",),
     ),

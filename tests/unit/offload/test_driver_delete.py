@@ -152,6 +152,7 @@ def test_an_heir_keeps_its_own_array_slot():
     device.add(2, sa(7))
     device.delete(1)
     assert found(device, sa(7)) == 2
+    assert device.hardware.table(0, sa(7).dst).rows[0].target == 1
     assert device.add(3, sa(8)) == Installed(None, True, 0, "written to slot 0")
     assert [found(device, sa(7)), found(device, sa(8))] == [2, 3]
 
@@ -170,6 +171,14 @@ def test_an_sa_that_was_not_noticed_missing_may_kill_row_0():
         device.delete(3)  # row 0 is empty: nothing to kill
         device.delete(1)
         assert device.occupancy() == []
+
+
+def test_what_deleting_a_missing_sa_does_may_not_be_public():
+    device = device_of(ONE_ROW, program={"full": {"policy": "silent"}})
+    device.add(1, sa(1))
+    device.add(2, sa(2))
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.delete\.silent_delete"):
+        device.delete(2)
 
 
 BY_LF = {**HASH, "key": ["spi", "lf"]}

@@ -105,6 +105,11 @@ def test_a_packet_needs_the_rule_of_its_port_and_spi():
     assert seen == {**dict.fromkeys(seen, "MISS"), (1, 1): 1, (2, 0): 2}
 
 
+def test_the_key_of_the_rules_may_not_be_public():
+    with pytest.raises(UnknownReached, match=r"inbound\.classify\.key"):
+        device_of(EXACT, classify={**RULES, "key": "unknown"}).lookup(packet(sa(1)))
+
+
 def test_a_rule_may_be_anothers_and_the_key_table_decides():
     device = device_of(TO_DST, classify={**RULES, "miss": "drop"})
     device.add(1, sa(1))
@@ -321,14 +326,15 @@ def test_a_classifier_whose_size_is_not_public_is_told(rule, capacity, told):
 def test_what_is_in_the_device():
     """Tables of ports one after another, each by place; a kept duplicate is accepted and not written."""
     program = {"identity": BY_SPI, "duplicate": KEEP_FIRST}
-    device = device_of({**EXACT, "scope": "port"}, classify=RULES, program=program)
+    device = device_of({**EXACT, "scope": "port"}, classify={**RULES, "key": ["port"]}, program=program)
     for index, spi, port in ((1, 1, 1), (2, 2, 0), (3, 3, 1), (4, 3, 1), (5, 4, 0)):
         device.add(index, sa(spi), port)
     device.delete(1)
     device.add(6, sa(5), 1)
     assert device.occupancy() == [(0, 2), (1, 5), (0, 6), (1, 3)]
     assert sorted(entry.sa_index for entry in device.held()) == [2, 3, 4, 5, 6]
-    assert device.counts() == Counts(accepted=5, written=4, rules=4)
+    assert device.counts() == Counts(accepted=5, written=4, rules=2)
+    assert [found(device, sa(3), port=port) for port in (0, 1, 2)] == ["MISS", 3, "MISS"]
 
 
 def test_a_seed_is_another_hash():
