@@ -108,6 +108,14 @@ def test_whole_keys(width, spare):
     assert np.count_nonzero(table[:, 7]) == len(distinct)
 
 
+def test_the_last_row_is_followed_by_the_first():
+    """Two rows, one of them taken: a search that begins there ends in the other one."""
+    for n in range(8):
+        table = np.zeros((2, 8), np.uint64)
+        tables.exact_insert(np.array([[n]], np.uint64), np.array([5], np.int64), table)
+        assert exact_answers(table, np.arange(8, dtype=np.uint64).reshape(-1, 1)) == [-1] * n + [5] + [-1] * (7 - n)
+
+
 # -- what is prefetched: no answer depends on it, but time does --------------------------------------------------------
 
 ROWS = 70
@@ -120,12 +128,12 @@ def plain(function):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The rows that are prefetched, in order."""
+    """What is prefetched, in order: the number of a row, or of a cell what is in it."""
     rows = []
 
     def prefetch(table, row):
         assert 0 <= row < len(table)
-        rows.append(int(row))
+        rows.append(int(row) if table.ndim > 1 else int(table[row]))
 
     monkeypatch.setattr(tables, "prefetch", prefetch)
     return rows
@@ -134,7 +142,7 @@ def asked(monkeypatch):
 def test_each_spi_is_asked_for_before_it_is_read(asked):
     spis = np.arange(ROWS, dtype=np.uint32)
     found, none = np.zeros(ROWS, np.int32), np.zeros(0, np.uint64)
-    plain(tables.direct)(spis, np.uint64(7), np.uint64(63), np.zeros(64, np.uint64), found)
+    plain(tables.direct)(spis, np.uint64(7), np.uint64(63), np.arange(64, dtype=np.uint64), found)
     assert asked == [(n - 7) & 63 for n in range(tables.AHEAD, ROWS)]
     asked.clear()
     starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
@@ -145,11 +153,11 @@ def test_each_spi_is_asked_for_before_it_is_read(asked):
         spis,
         np.array(starts, np.uint64),
         none,
-        np.zeros((4, 8), np.uint64),
+        np.arange(32, dtype=np.uint64).reshape(4, 8),
         np.zeros((2, 4, tables.BLOCK), np.uint32),
         found,
     )
-    assert asked == [hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
+    assert asked == [8 * way + hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
     asked.clear()
     words = spis.astype(np.uint64).reshape(-1, 1)
     cells = np.zeros((100, 8), np.uint64)
