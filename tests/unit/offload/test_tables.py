@@ -99,6 +99,7 @@ def test_the_low_bits_of_the_spi_are_the_slot():
     assert [table.place_for(sa(spi), 0) for spi in (0x10, 0x1B, 0xFFFFFFF5)] == [0, 11, 5]
     assert table.place_for(sa(0x1C), 0) is None
     assert [table.slot_of(packet(sa(spi))) for spi in (0x1B, 0x1C)] == [11, 12]
+    assert table.bases == {}  # they are for rules
 
 
 def test_the_lowest_spi_of_the_range_may_be_subtracted():
@@ -126,6 +127,13 @@ def test_what_is_not_public_of_a_mask(what):
     index = {"fn": "mask", "bits": 4, "subtract_min": False, what: "unknown"}
     with pytest.raises(UnknownReached, match=rf"inbound\.lookup\.0\.index\.{what}"):
         table_of({**DIRECT, "index": index}).place_for(sa(1), 0)
+
+
+def test_the_lowest_spi_may_not_be_public():
+    lookup = {**DIRECT, "index": {"fn": "mask", "bits": 4, "subtract_min": True}}
+    program = {"spi_range": {"min": "unknown", "max": 18, "outside": "ignore"}}
+    with pytest.raises(UnknownReached, match=r"inbound\.program\.spi_range\.min"):
+        table_of(lookup, program=program).place_for(sa(1), 0)
 
 
 def test_an_index_whose_function_is_not_public():
@@ -171,7 +179,7 @@ def test_a_slice_of_the_spi_is_added_to_the_base_of_its_rule():
 
 def test_a_rule_without_the_spi_has_all_slices():
     table = table_of(SLICED, classify={"key": ["port", "dst"]})
-    assert [table.place_for(sa(spi), 0) for spi in (0b0000001, 0b1100010)] == [0, 3]
+    assert [table.place_for(sa(spi), 0) for spi in (0b0000001, 0b1100010, 0b10100000)] == [0, 3, 1]
     assert table.place_for(sa(0b0100000, dst=2), 0) == 5
     assert table.bases == {(0, sa(1).dst): 0, (0, sa(1, dst=2).dst): 4}
     assert (table.rule_fields, table.slice_in_rule) == (("port", "dst"), False)
@@ -291,6 +299,7 @@ def test_a_zero_address_may_be_left_out_of_the_key():
         assert put(table, n, one) == n
         assert table.twins(one, 0) == [n]
     assert [table.find(packet(one)) for one in (sa(7), sa(7, src=2), sa(7, dst=2))] == [[0, 1, 2], [1, 2], [2]]
+    put(table, 3, gcm_sa("0.0.0.1", "0.0.0.1", 7))  # no zero address
     assert table.signatures == [(("spi", "src", "dst"), 0), (("spi", "dst"), 0), (("spi",), 0)]
     table = table_of({**key, "omit_zero": ["src"]})
     put(table, 0, everyone)
@@ -347,6 +356,12 @@ def test_of_a_longest_match_the_most_fields_win():
         table.clear(place)
     assert table.find(packet(sa(7))) == [1]
     assert table.signatures == [(("spi", "dst"), 0), (("spi",), 0)]
+
+
+def test_the_longest_list_has_the_most_fields():
+    table = table_of({**LONGEST, "key": [["spi", "src"], ["dst", "spi", "src"]]})
+    put(table, 0, sa(7))
+    assert table.signatures == [(("dst", "spi", "src"), 0)]
 
 
 def test_a_longest_match_without_a_list_for_the_spi_alone():
