@@ -92,7 +92,7 @@ class Nested:
         if outer is None:
             return False
         inner = decapsulated(sa, packet, outer, payload, next_header)
-        around = Arrival(packet, outer, 0, 0, 0.0, outgoing=outgoing, mark=self._path.mark, own=own)
+        around = Arrival(packet, outer, 0, 0, 0.0, outgoing=outgoing, own=own)
         return inner is not None and self.inside(around, sa, inner, next_header, ahead=True) is not None
 
     def may_hold_another(self, packet: bytes, outgoing: bool) -> bool:

@@ -341,20 +341,39 @@ def test_whether_a_payload_is_esp_of_this_host():
         assert holds(sas, once, own=True, outgoing=True) is True
 
 
+def sent_inside(sad: Sad, clear: bytes, *, outgoing: bool = False, mark: int | None = 0, ahead: bool = False) -> bool:
+    """Of a packet that was inside one of AROUND, which this host sent."""
+    outer = parse_outer(clear, (4501,))
+    assert outer is not None
+    around = Arrival(b"", outer, 0, 0, 0.0, outgoing=outgoing, mark=mark, own=True)
+    return Inbound(sad).nested.inside(around, AROUND, clear, 4, ahead=ahead) is not None
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_was_inside_is_of_this_host_where_it_sends_under_that_sa(ahead):
+    once = Peer(INNER).packet(1, CLEAR)
+    assert sent_inside(new_sad(*outbound(INNER)), once, ahead=ahead) is True
+    assert sent_inside(new_sad(INNER), once, ahead=ahead) is False
+    assert sent_inside(new_sad(INNER), once, ahead=ahead, outgoing=True) is True
+    elsewhere = outbound(sa(INNER.spi, dst=ELSEWHERE))
+    assert sent_inside(new_sad(*elsewhere), once, ahead=ahead, outgoing=True) is False
+    assert sent_inside(new_sad(*elsewhere, *outbound(INNER)), once, ahead=ahead) is True
+
+
 @pytest.mark.parametrize(("mark", "found"), [(0, False), (5, True), (None, True)])
 def test_the_mark_of_what_this_host_sent(mark, found):
-    sas = outbound(replace(INNER, mark=Mark(5, 15)), AROUND)
-    assert holds(sas, Peer(INNER).packet(1, CLEAR), own=True, mark=mark) is found
+    """Ahead it does not count: the SA that would be found by it may be gone then."""
+    sad, once = new_sad(*outbound(replace(INNER, mark=Mark(5, 15)))), Peer(INNER).packet(1, CLEAR)
+    assert sent_inside(sad, once, mark=mark) is found
+    assert sent_inside(sad, once, mark=mark, ahead=True) is True
 
 
 def test_the_udp_port_of_what_this_host_sent():
     """Where it is part of the key."""
     sad = Sad(port_key=True)
-    inner, outer = outbound(sa(1, encap=Encap("espinudp", 4502, 4501, bytes(4))), AROUND)
-    for each in (inner, outer):
-        sad.newsa(each)
-    nested, packet = Inbound(sad).nested, Peer(inner).packet(1, CLEAR)
-    assert nested.holds_another(outer, Peer(outer).packet(1, packet), packet, 4, True, False) is True
+    (inner,) = outbound(sa(1, encap=Encap("espinudp", 4502, 4501, bytes(4))))
+    sad.newsa(inner)
+    assert sent_inside(sad, Peer(inner).packet(1, CLEAR)) is True
 
 
 # -- what may hold another, before it is opened -----------------------------------------------------------------------
