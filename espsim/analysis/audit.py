@@ -31,6 +31,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from espsim.analysis.doubts import Doubts
 from espsim.analysis.inventory import Inventory
 from espsim.analysis.odds import out_of_range
@@ -143,6 +145,7 @@ class _Run:
 
     def __init__(self, inventory: Inventory, device: Device, most: int) -> None:
         self.survey, self.offered, self.device, self.most = inventory.survey, inventory.offered, device, most
+        self._inventory = inventory
         self.result = Audit(device)
         self._offers = Offers(self.survey, device.model)
         self._doubts = Doubts(device.model, self.survey.spi)
@@ -231,12 +234,9 @@ class _Run:
     # -- packets ------------------------------------------------------------------------------------------------------
 
     def _repeated_spis(self) -> set[int]:
-        seen: set[int] = set()
-        repeated: set[int] = set()
-        for index in self.offered:
-            spi = self.survey.spi[index]
-            (repeated if spi in seen else seen).add(spi)
-        return repeated
+        """The SPIs that several of the offered SAs have."""
+        spis = np.sort(self._inventory.spis())
+        return set(spis[1:][spis[1:] == spis[:-1]].tolist())
 
     def _judge_all(self, places: dict[int, int]) -> None:
         spis, written, repeated = self.survey.spi, self._written, self._repeated

@@ -25,5 +25,12 @@ Array = Any
 
 def address_words(addresses: Iterable[bytes]) -> U64:
     """uint64 (n, 2): packed addresses as numbers, high and low words; IPv4 lies in the low one."""
-    whole = b"".join([address.rjust(16, b"\0") for address in addresses])
+    packed = list(addresses)
+    whole = b"".join(packed)
+    if len(whole) == 4 * len(packed):  # all are IPv4
+        words = np.zeros((len(packed), 2), np.uint64)
+        words[:, 1] = np.frombuffer(whole, ">u4")
+        return words
+    if len(whole) < 16 * len(packed):
+        whole = b"".join([address.rjust(16, b"\0") for address in packed])
     return np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)

@@ -34,7 +34,7 @@ class Known:
         self._longest = isinstance(sad.policy, LongestLookup)
         self.entries = [entry for entry in sad if entry.sa.proto == PROTO_ESP and entry.sa.spi]
         self._unused = tuple(unused)
-        self._resumes = {entry.sa_index: entry.window.resume for entry in self.entries}
+        self._resumes = {e.sa_index: e.window.resume for e in self.entries if e.window.resume is not None}
 
     def tops(self) -> dict[int, Top]:
         """The top of every window, by sa_index."""

@@ -62,6 +62,7 @@ def in_batches(
             run(reader, lane, taker, way, begin)
         except CaptureCut as error:
             taker.ran.cut = error
+        lane.path.columns.forget_keys()
         settle(reader.joiner, taker.parts)
         write_late(inbound, writer, math.inf)
         ran = taker.end(lane, fragments_of(reader.joiner), inbound)

@@ -45,11 +45,10 @@ class StateView:
 
 def view_of(entry: SadEntry) -> StateView:
     """A copy of an entry as it is now."""
-    window, stats = entry.window, entry.stats
+    window = entry.window
     return StateView(
         entry.sa_index, entry.sa, entry.state, entry.af, entry.mode, entry.seq, entry.bytes, entry.packets,
-        entry.added, entry.used,
-        SaStats(stats.replay, stats.replay_window, stats.integrity_failed),
+        entry.added, entry.used, entry.stats,
         window.top, window.bitmap_from_top(), window.size, entry.bmp_len, entry.oseq, entry.dying, entry.hard_add,
         entry.selector_family,
     )  # fmt: skip

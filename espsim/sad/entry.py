@@ -26,17 +26,33 @@ class State(Enum):
     DEAD = "dead"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class SaStats:
-    """struct xfrm_stats: what the SA refused. `replay` counts duplicates, `replay_window` numbers that were too old."""
+    """struct xfrm_stats: what the SA refused. `replay` counts duplicates, `replay_window` numbers that were too old.
+
+    Frozen, because all SAs that refused nothing share one.
+    """
 
     replay: int = 0
     replay_window: int = 0
     integrity_failed: int = 0
 
+    def plus(self, more: SaStats) -> SaStats:
+        """The sums."""
+        return SaStats(
+            self.replay + more.replay,
+            self.replay_window + more.replay_window,
+            self.integrity_failed + more.integrity_failed,
+        )
+
 
 NO_STATS = SaStats()
-"""Nothing was refused. Not to be counted in."""
+"""Nothing was refused."""
+_COUNTED = {
+    Verdict.INTEGRITY: SaStats(integrity_failed=1),
+    Verdict.REPLAY_DUPLICATE: SaStats(replay=1),
+    Verdict.REPLAY_TOO_OLD: SaStats(replay_window=1),
+}
 _M32, _M64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
 
@@ -62,7 +78,7 @@ class SadEntry:
     packets: int = 0
     added: float = 0.0
     used: float | None = None
-    stats: SaStats = field(default_factory=SaStats)
+    stats: SaStats = NO_STATS
     seq: int = 0
     af: int = 0
     odd_mode: int | None = None
@@ -89,12 +105,9 @@ class SadEntry:
 
     def refused(self, verdict: Verdict) -> None:
         """An inbound packet had this verdict: count it where struct xfrm_stats does."""
-        if verdict is Verdict.INTEGRITY:
-            self.stats.integrity_failed += 1
-        elif verdict is Verdict.REPLAY_DUPLICATE:
-            self.stats.replay += 1
-        elif verdict is Verdict.REPLAY_TOO_OLD:
-            self.stats.replay_window += 1
+        counted = _COUNTED.get(verdict)
+        if counted is not None:
+            self.stats = self.stats.plus(counted)
 
     def accepted(self, length: int, seq64: int | None) -> None:
         """An authentic packet with `length` bytes inside. Its number moves the window; None: the window stays."""
@@ -146,9 +159,8 @@ class SadEntry:
         """
         self.packets += packets
         self.bytes += length
-        self.stats.replay += refused.replay
-        self.stats.replay_window += refused.replay_window
-        self.stats.integrity_failed += refused.integrity_failed
+        if refused is not NO_STATS:
+            self.stats = self.stats.plus(refused)
         if used is not None:
             self.first_used(used)
         if oseq is not None:

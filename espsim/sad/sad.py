@@ -97,7 +97,7 @@ class Sad:
         copied = Sad(self.policy, kernel=self.kernel, port_key=self.index.port_key, strict_windows=self.strict_windows)
         for entry in entries:
             made = copy.copy(entry)
-            made.window, made.stats = copy.copy(entry.window), copy.copy(entry.stats)
+            made.window = copy.copy(entry.window)
             copied.index.insert(made)
         copied.index.next_index = self.index.next_index
         return copied

@@ -16,7 +16,7 @@ import re
 import socket
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from espsim.core.address import Address, packed
@@ -106,28 +106,30 @@ class Form:
     keys: tuple[str, ...]
     plain: bool
 
-    def columns(self, found: list[re.Match[str]]) -> Columns | None:
-        """The numbers of matches of this form. None: one is out of range; the parser reads it and says so."""
-        groups: tuple[int | str, ...] = (1, 2, 3, 4, *self.keys)
-        source, destination, spi, reqid, *keys = zip(*[match.group(*groups) for match in found], strict=True)
+    def columns(self, found: Sequence[tuple[str, ...]]) -> Columns | None:
+        """The numbers of texts of this form, of each its `groups()`. None: one is out of range; the parser says so."""
+        texts = list(zip(*found, strict=True))
+        names = {name: texts[number - 1] for name, number in self.pattern.groupindex.items()}
         try:
-            src, dst = _packed_all(source, self.size), _packed_all(destination, self.size)
-            numbers = array("I", map(int, reqid))
+            src, dst = _packed_all(texts[0], self.size), _packed_all(texts[1], self.size)
+            numbers = array("I", map(int, texts[3]))
             if self.inner:
                 for side in ("src", "dst"):
-                    _packed_all([match[side] for match in found], self.inner)
-                    if max(int(match[f"{side}_len"]) for match in found) > 8 * self.inner:
+                    _packed_all(names[side], self.inner)
+                    if max(map(int, names[f"{side}_len"])) > 8 * self.inner:
                         return None
         except (OSError, OverflowError):
             return None
-        names = self.pattern.groupindex
-        marks = [_mark(match["value"], match["mask"]) for match in found] if "value" in names else None
-        ports = [(int(match["sport"]), int(match["dport"])) for match in found] if "sport" in names else None
-        if ports is not None and max(map(max, ports)) > 0xFFFF:
-            return None
-        spis = array("I", bytes.fromhex("".join(spi)))
+        marks = list(map(_mark, names["value"], names["mask"])) if "value" in names else None
+        ports = None
+        if "sport" in names:
+            ports = list(zip(map(int, names["sport"]), map(int, names["dport"]), strict=True))
+            if max(map(max, ports)) > 0xFFFF:
+                return None
+        spis = array("I", bytes.fromhex("".join(texts[2])))
         if sys.byteorder == "little":
             spis.byteswap()
+        keys = [names[key] for key in self.keys]
         prints = list(map(hash, keys[0])) if keys else [NO_PRINT] * len(found)
         for column in keys[1:]:
             prints = list(map(operator.xor, prints, map(hash, column)))
@@ -136,7 +138,7 @@ class Form:
     def read(self, text: str) -> Columns | None:
         """The numbers of a text of this form. None: it has another form."""
         found = self.pattern.fullmatch(text)
-        return self.columns([found]) if found is not None else None
+        return self.columns([found.groups()]) if found is not None else None
 
 
 class Forms:

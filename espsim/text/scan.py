@@ -1,6 +1,6 @@
 """The reader for a million SAs that are counted and compared: a dump of any size into a `Survey`.
 
-1. Consecutive SAs of known forms (forms.py) are read directly from the text.
+1. Consecutive SAs of known forms (forms.py) are read from the text, all at once where they are alike (runs.py).
 2. Everything else goes block by block through `reader.Reader`, which also settles what all of it means together.
 
 What this does not do: keep keys, or give SAs that packets can run through (parse.py does).
@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from espsim.text.forms import Form, Forms
 from espsim.text.found import Ignored
 from espsim.text.parse import no_sa
 from espsim.text.pieces import MAX_BLOCK, ONELINE, START, Block, file_pieces, is_joined
 from espsim.text.reader import Ending, Reader, ending_of
-from espsim.text.survey import Survey
+from espsim.text.runs import Runs
+from espsim.text.survey import Columns, Survey
 
 
 def survey_file(path: str) -> Survey:
@@ -44,6 +45,7 @@ class _Scan:
         self._where = where
         self._reader = Reader(where, self.survey.notes)
         self._forms = Forms()
+        self._runs = Runs()
         self._next: dict[Form, Form] = {}
         self._places: dict[Form, tuple[int, Ending]] = {}
         self._held = ""
@@ -52,7 +54,7 @@ class _Scan:
     def feed(self, piece: str) -> None:
         """Read more lines. The last block is held: it may continue in the next piece."""
         text = self._held + piece
-        at = 0
+        at = self._in_runs(text)
         while True:
             at = self._run(text, at)
             end = _next_start(text, at + 1)
@@ -77,6 +79,16 @@ class _Scan:
             raise no_sa(self._where, survey.ignored.total(), len(gone), survey.notes)
         return survey
 
+    def _in_runs(self, text: str) -> int:
+        """Read the SAs that a text begins with, if they go on as those before. Returns where the others start."""
+        forms, found, end = self._runs.find(text, 0)
+        columns = [form.columns(groups) for form, groups in zip(forms, found, strict=True)]
+        if not found or None in columns:
+            return 0
+        rows = {form: range(n, len(forms) * len(found[0]), len(forms)) for n, form in enumerate(forms)}
+        self._add(rows, columns, [form.lines for form in forms] * len(found[0]), forms[-1])
+        return end
+
     def _run(self, text: str, at: int) -> int:
         """Read consecutive SAs of the last forms met. Returns where the next block starts."""
         found: list[re.Match[str]] = []
@@ -94,30 +106,36 @@ class _Scan:
             self._next[before] = before = form
             form = self._next.get(form, form)  # the form that followed last time: SAs in and out alternate
         if found:
-            kept = self._add_rows(forms, found)
+            kept = self._add_rows(forms, [match.groups() for match in found])
             at = found[kept].start() if kept < len(found) else at
+            self._runs.seen(forms)
         return at
 
-    def _add_rows(self, forms: list[Form], found: list[re.Match[str]]) -> int:
-        """Add matches to the survey, up to the first with a number out of range. Returns how many it added."""
-        rows: dict[Form, list[int]] = {}
+    def _add_rows(self, forms: list[Form], found: list[tuple[str, ...]]) -> int:
+        """Add SAs to the survey, up to the first with a number out of range. Returns how many it added."""
+        numbers: dict[Form, list[int]] = {}
         for row, form in enumerate(forms):
-            rows.setdefault(form, []).append(row)
-        columns = {form: form.columns([found[row] for row in of]) for form, of in rows.items()}
-        if None in columns.values():
-            kept = next(n for n, match in enumerate(found) if forms[n].columns([match]) is None)
+            numbers.setdefault(form, []).append(row)
+        rows: dict[Form, Sequence[int]] = {**numbers}
+        columns = [form.columns([found[row] for row in of]) for form, of in rows.items()]
+        if None in columns:
+            kept = next(n for n, groups in enumerate(found) if forms[n].columns([groups]) is None)
             return self._add_rows(forms[:kept], found[:kept]) if kept else 0
-        lines = list(itertools.accumulate((form.lines for form in forms), initial=self._line))
-        self.survey.extend(
-            [self._place(form)[0] for form in rows], list(rows.values()), lines[:-1],
-            [c for c in columns.values() if c is not None],
-        )  # fmt: skip
-        for form in sorted(rows, key=lambda form: form is forms[-1]):
+        self._add(rows, columns, [form.lines for form in forms], forms[-1])
+        return len(found)
+
+    def _add(
+        self, rows: Mapping[Form, Sequence[int]], columns: Sequence[Columns | None], counts: list[int], last: Form
+    ) -> None:
+        """Add SAs to the survey: of each form its rows and columns. `counts`: lines of each SA; `last`: its form."""
+        lines = list(itertools.accumulate(counts, initial=self._line))
+        places = [self._place(form)[0] for form in rows]
+        self.survey.extend(places, list(rows.values()), lines[:-1], [c for c in columns if c is not None])
+        for form in sorted(rows, key=lambda form: form is last):
             of = rows[form]
             self._note(form, lines[of[0]], lines[of[-1]], len(of))
             self._reader.ended(self._place(form)[1], count=len(of))
         self._line = lines[-1]
-        return len(found)
 
     def _block(self, text: str) -> None:
         """Read one block. Most blocks are one SA."""

@@ -8,7 +8,6 @@ What this does not do: keep keys (only their lengths), selectors, lifetimes or r
 
 from __future__ import annotations
 
-import itertools
 import operator
 from array import array
 from collections import Counter
@@ -27,6 +26,9 @@ from espsim.text.notes import Notes
 _FIELDS = [field.name for field in fields(SecurityAssociation)]
 NO_PRINT = -1 << 63
 """In the column of key prints: the text does not show the keys."""
+
+_MOST_SHARED = 4096
+"""Destinations that are looked for. With many different ones the table would be larger than what sharing saves."""
 
 _VARYING = ("src", "dst", "spi", "reqid", "mark", "encap")
 
@@ -82,6 +84,13 @@ class Columns(NamedTuple):
     print: list[int]
     marks: list[Mark] | None
     ports: list[tuple[int, int]] | None
+
+
+def _places(start: int, rows: Sequence[int], more: int) -> slice | list[int]:
+    """Where rows of the `more` SAs from `start` on lie."""
+    if isinstance(rows, range) or len(rows) == more:
+        return slice(start + rows[0], None, rows[1] - rows[0] if len(rows) > 1 else None)
+    return [start + row for row in rows]
 
 
 def _place(column: Any, places: slice | list[int], values: Any) -> None:
@@ -144,17 +153,19 @@ class Survey:
         self.key_print.append(key_print)
 
     def extend(
-        self, templates: list[int], rows: list[list[int]], lines: list[int], columns: Sequence[Columns]
+        self, templates: list[int], rows: list[Sequence[int]], lines: list[int], columns: Sequence[Columns]
     ) -> None:  # fmt: skip
         """Add one SA for each of `lines`. Those of `templates[n]` are at `rows[n]`, their values in `columns[n]`."""
         start, more = len(self), len(lines)
         self.line.extend(lines)
         for column in (self.spi, self.reqid, self.template, self.key_print):
-            column.extend(itertools.repeat(0, more))
+            column.frombytes(bytes(column.itemsize * more))
         self.src += [b""] * more
         self.dst += [b""] * more
         for template, at, of in zip(templates, rows, columns, strict=True):
-            places = slice(start, None) if len(at) == more else [start + row for row in at]
+            places = _places(start, at, more)
+            if len(self._destinations) > _MOST_SHARED:
+                self._destinations.clear()
             dst = list(map(self._destinations.setdefault, of.dst, of.dst))  # equal destinations share one object
             put = (
                 (self.src, of.src), (self.dst, dst), (self.spi, of.spi), (self.reqid, of.reqid),

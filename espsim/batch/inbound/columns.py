@@ -51,6 +51,16 @@ from espsim.sad.spi import SpiRule
 from espsim.sad.window import RingWindow, Window
 from espsim.wire.udp import PORT_NAT_T
 
+
+class _NoKeys:
+    """An opener without slots."""
+
+    def open(self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8) -> None:
+        """As Opener."""
+        raise IndexError("the keys are forgotten")
+
+
+_NO_KEYS = _NoKeys()
 _M64 = 0xFFFFFFFFFFFFFFFF
 _AT_ONCE = 4096
 """SAs that are written back at a time, so that copies of their rows stay small."""
@@ -68,8 +78,8 @@ class InboundColumns:
     A benchmark may fill it with arrays of its own; `entries` is empty then, and nothing can be written back. Layouts
     are in the steps of inbound/: `standing` lookup.py; `form` decap.py; `extent` open.py; `table4`, `table6` and
     `chain` triple.py; `shape` and `bits` window.py; `counts` count.py; `selectors` admit.py; `alone` nested.py. `ports`
-    (65,536): not 0 at the UDP ports that carry ESP. `rows`: row by sa_index. `asked`: the Sad whose SPI rule has a
-    lookup of its own; None: the tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP.
+    (65,536): not 0 at the UDP ports that carry ESP. `asked`: the Sad whose SPI rule has a lookup of its own; None: the
+    tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP.
     """
 
     standing: U8
@@ -86,7 +96,6 @@ class InboundColumns:
     selector_of: I32 = field(default_factory=lambda: np.zeros(0, np.int32))
     selectors: U64 = field(default_factory=lambda: np.zeros((0, 12), np.uint64))
     entries: list[SadEntry] = field(default_factory=list)
-    rows: dict[int, int] = field(default_factory=dict)
     asked: Sad | None = None
     any_mark: bool = False
     lifetimes: Lifetimes | None = None
@@ -94,6 +103,14 @@ class InboundColumns:
     policies: PolicyJudge | None = None
     nested: NestedLike | None = None
     alone: U8 = field(default_factory=lambda: np.zeros(2, np.uint8))
+    _rows: dict[int, int] | None = None
+
+    @property
+    def rows(self) -> dict[int, int]:
+        """Row by sa_index. It is made when it is asked for the first time: most runs need it not."""
+        if self._rows is None:
+            self._rows = {entry.sa_index: row for row, entry in enumerate(self.entries)}
+        return self._rows
 
     @classmethod
     def of(
@@ -134,7 +151,6 @@ class InboundColumns:
             engine.opener([_slot(e, int(s)) for e, s in zip(entries, used, strict=True)]),
             *_selectors(entries),
             entries,
-            {e.sa_index: row for row, e in enumerate(entries)},
             None if type(sad.policy).input is SpiRule.input else sad,
             any_mark,
             own=own,
@@ -186,6 +202,10 @@ class InboundColumns:
         """Write windows, counters, statistics and first use into the `Sad`. Between batches, as often as needed."""
         self._write_back(np.arange(len(self.entries)))
         self.lifetimes = None
+
+    def forget_keys(self) -> None:
+        """Free the engine's key schedules, a kilobyte an SA and more. No packet can be opened after this."""
+        self.opener = _NO_KEYS
 
     def renew_windows(self) -> None:
         """Write back, and lay the windows out again, because a device that takes an SA replaces its ring window."""
@@ -289,7 +309,8 @@ def _selectors(entries: list[SadEntry]) -> tuple[I32, U64]:
     words = array("Q")  # of 100,000 SAs a list of tuples would be 50 MB
     for row in rows:
         words.extend(selector_words(entries[row].sa.selector))
-    return selector_of, np.array(words, np.uint64).reshape(len(rows), 12)
+    found: U64 = np.frombuffer(words, np.uint64) if rows else np.zeros(0, np.uint64)
+    return selector_of, found.reshape(len(rows), 12)
 
 
 def _windows(entries: list[SadEntry]) -> tuple[U64, U64]:

@@ -3,7 +3,10 @@
 received    an inbound batch           batch/run/stats.py, InboundStats.count
 sent        an outbound batch          OutboundStats.count
 
-by_sa    (SAs, verdicts + 1) int64    packets of each verdict; the last column: of all verdicts
+by_sa    (SAs, 3) int64               PASSED and ALL: packets that passed (verdict 0), and of all verdicts; DROPS: the
+                                      SA's row in `drops`, 0 where all of them passed
+drops    (SAs + 1, verdicts) int64    packets of each other verdict; [0, 0]: how many SAs have a row. Rows are given out
+                                      in turn: of 100,000 SAs whose packets pass no row takes memory
 order    (SAs + 1) int64              [0] how many SAs had a packet; then their rows, in the order in which their
                                       first packets came
 """
@@ -21,23 +24,30 @@ AHEAD = 16
 """Rows between the prefetch of a cache line and its use."""
 HOW_MANY = 0
 """The place in `order` of the number of SAs that had a packet."""
+PASSED, ALL, DROPS = range(3)
+"""Columns of `by_sa`."""
 _FLAGS = CUT | OWN
 
 
 @inlined
-def _of_sa(sa: int, found: np.uint8, by_sa: I64, order: I64) -> None:
+def _of_sa(sa: int, found: np.uint8, by_sa: I64, drops: I64, order: I64) -> None:
     """Count one packet of an SA."""
-    last = by_sa.shape[1] - 1
-    if by_sa[sa, last] == 0:
+    if by_sa[sa, ALL] == 0:
         order[HOW_MANY] += 1
         order[order[HOW_MANY]] = sa
-    by_sa[sa, last] += 1
-    by_sa[sa, found] += 1
+    by_sa[sa, ALL] += 1
+    if found == 0:
+        by_sa[sa, PASSED] += 1
+        return
+    if by_sa[sa, DROPS] == 0:
+        drops[0, 0] += 1
+        by_sa[sa, DROPS] = drops[0, 0]
+    drops[by_sa[sa, DROPS], found] += 1
 
 
 @kernel
 def received(
-    verdict: U8, flags: U8, kind: U8, sa_index: I32, verdicts: I64, ignored: I64, by_sa: I64, order: I64
+    verdict: U8, flags: U8, kind: U8, sa_index: I32, verdicts: I64, ignored: I64, by_sa: I64, drops: I64, order: I64
 ) -> None:  # fmt: skip
     """Count rows in `verdicts` (256, 4), by verdict and flags (CUT, OWN); what is not ESP in `ignored`, by kind."""
     rows = len(verdict)
@@ -49,11 +59,11 @@ def received(
         if found == NOT_ESP:
             ignored[kind[i]] += 1
         elif sa >= 0:
-            _of_sa(sa, found, by_sa, order)
+            _of_sa(sa, found, by_sa, drops, order)
 
 
 @kernel
-def sent(verdict: U8, sa_index: I32, verdicts: I64, by_sa: I64, order: I64) -> None:
+def sent(verdict: U8, sa_index: I32, verdicts: I64, by_sa: I64, drops: I64, order: I64) -> None:
     """Count rows in `verdicts` (256), by verdict."""
     rows = len(verdict)
     for i in range(rows):
@@ -62,4 +72,4 @@ def sent(verdict: U8, sa_index: I32, verdicts: I64, by_sa: I64, order: I64) -> N
         found, sa = verdict[i], np.int64(sa_index[i])
         verdicts[found] += 1
         if sa >= 0:
-            _of_sa(sa, found, by_sa, order)
+            _of_sa(sa, found, by_sa, drops, order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -30,17 +31,26 @@ class SaTally:
 
     def __init__(self, entries: Sequence[SadEntry], kinds: int, memory: Callable[..., Any]) -> None:
         self._entries = entries
-        self.counts: I64 = memory((len(entries), kinds + 1), np.int64)
+        self.counts: I64 = memory((len(entries), 3), np.int64)
+        self.drops: I64 = memory((len(entries) + 1, kinds), np.int64)
         self.order: I64 = memory((len(entries) + 1,), np.int64)
 
     def add(self, row: int, verdict: int) -> None:
         """Count one packet of an SA, a row of the entries; -1: of no SA."""
         if row < 0:
             return
-        if not self.counts[row, -1]:
+        counts, drops = self.counts[row], self.drops
+        if not counts[kernel.ALL]:
             self.order[kernel.HOW_MANY] += 1
             self.order[self.order[kernel.HOW_MANY]] = row
-        self.counts[row, [verdict, -1]] += 1
+        counts[kernel.ALL] += 1
+        if not verdict:
+            counts[kernel.PASSED] += 1
+            return
+        if not counts[kernel.DROPS]:
+            drops[0, 0] += 1
+            counts[kernel.DROPS] = drops[0, 0]
+        drops[counts[kernel.DROPS], verdict] += 1
 
     @property
     def _rows(self) -> list[int]:
@@ -50,23 +60,32 @@ class SaTally:
 
     def by_sa(self, verdicts: Sequence[Verdict] | Sequence[OutboundVerdict]) -> dict[int, SaCount[SadEntry]]:
         """sa_index -> counts, in the order in which the SAs' first packets came. Verdict 0 is the one that passes."""
-        result = {}
-        for row in self._rows:
-            counts = self.counts[row].tolist()
-            count = SaCount(self._entries[row], counts[0])
-            if counts[0] != counts[-1]:
-                dropped = {verdict.name: counts[verdict] for verdict in verdicts[1:] if counts[verdict]}
+        result, rows = {}, self._rows
+        nothing: Counter[str] = Counter()  # one for all SAs whose packets all passed
+        for row, (passed, _, place) in zip(rows, self.counts[rows].tolist(), strict=True):
+            count = SaCount(self._entries[row], passed, nothing)
+            if place:
+                numbers = self.drops[place].tolist()
+                dropped = Counter({verdict.name: numbers[verdict] for verdict in verdicts[1:] if numbers[verdict]})
                 count.sent = dropped.pop(Verdict.SENT.name, 0)  # no outbound verdict has this name
-                count.dropped.update(dropped)
+                count.dropped = dropped
             result[count.entry.sa_index] = count
         return result
 
-    def opened(self) -> dict[int, SaCount[SadEntry]]:
-        """sa_index -> inbound packets that an engine opened or refused by their ICV; only SAs that had some."""
-        numbers = self.counts[:, sorted(ENGINE_VERDICTS)].sum(axis=1)
-        rows = [row for row in self._rows if numbers[row]]
+    def opened(self, by_sa: dict[int, SaCount[SadEntry]]) -> dict[int, SaCount[SadEntry]]:
+        """sa_index -> inbound packets that an engine opened or refused by their ICV; only SAs that had some.
+
+        `by_sa`: the answer of `by_sa`. An SA whose packets all passed has the same count here.
+        """
+        engine = sorted(ENGINE_VERDICTS - {Verdict.DELIVERED})
+        result = {}
         nothing: Counter[str] = Counter()  # one for all: an engine's packets are counted as passed alone
-        return {self._entries[row].sa_index: SaCount(self._entries[row], int(numbers[row]), nothing) for row in rows}
+        for (index, count), place in zip(by_sa.items(), self.counts[self._rows, kernel.DROPS].tolist(), strict=True):
+            if not place:
+                result[index] = count
+            elif number := count.passed + int(self.drops[place, engine].sum()):
+                result[index] = SaCount(count.entry, number, nothing)
+        return result
 
 
 class InboundCounts:
@@ -80,7 +99,12 @@ class InboundCounts:
         self._ignored: I64 = memory((len(Layer),), np.int64)
         self._nested: I64 = memory((MAX_DEPTH + 2,), np.int64)
         self._sas = SaTally(entries, len(Verdict), memory)
-        self._places = {entry.sa_index: row for row, entry in enumerate(entries)}
+        self._entries = entries
+
+    @functools.cached_property
+    def _places(self) -> dict[int, int]:
+        """The rows by sa_index, made when ESP in ESP comes."""
+        return {entry.sa_index: row for row, entry in enumerate(self._entries)}
 
     def count(self, batch: InboundBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
         """Count every row of a batch. `nested`: the answers to ESP in ESP, by row."""
@@ -98,7 +122,7 @@ class InboundCounts:
         sas = self._sas
         kernel.received(
             batch.verdict[rows], batch.flags[rows], batch.kind[rows], batch.sa_index[rows],
-            self._verdicts, self._ignored, sas.counts, sas.order,
+            self._verdicts, self._ignored, sas.counts, sas.drops, sas.order,
         )  # fmt: skip
 
     def stats(self) -> InboundStats:
@@ -111,7 +135,8 @@ class InboundCounts:
             stats.verdicts[verdict.name] += whole + cut + sum(own)
             if verdict.counter is not None:
                 stats.counters[verdict.counter] += whole + (0 if verdict in _CUT_COUNTS_NOT else cut)
-        stats.by_sa, stats.opened = self._sas.by_sa(list(Verdict)), self._sas.opened()
+        stats.by_sa = self._sas.by_sa(list(Verdict))
+        stats.opened = self._sas.opened(stats.by_sa)
         stats.nested.update({depth: int(self._nested[depth]) for depth in np.flatnonzero(self._nested).tolist()})
         return stats
 
@@ -126,7 +151,8 @@ class OutboundCounts:
 
     def count(self, batch: OutboundBatch) -> None:
         """Count every row of a batch."""
-        kernel.sent(batch.verdict, batch.sa_index, self._verdicts, self._sas.counts, self._sas.order)
+        sas = self._sas
+        kernel.sent(batch.verdict, batch.sa_index, self._verdicts, sas.counts, sas.drops, sas.order)
         for sent, _places in batch.several.values():
             self._several += (bool(sent.also), sent.fragmented)
 

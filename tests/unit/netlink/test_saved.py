@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from espsim.core.errors import InputError
 from espsim.netlink.netns import Netns
 from espsim.netlink.saved import pack, unpack
-from espsim.sad.entry import SadEntry
+from espsim.sad.entry import SadEntry, SaStats
 from espsim.xfrm.batch import Batch
 from espsim.xfrm.batch_lines import read_batch
 from tests.examples import examples
@@ -134,7 +134,7 @@ def test_a_loaded_namespace_is_the_same_in_every_field():
     """
     netns = whole()
     state = next(iter(netns.sad))
-    state.renewed, state.dying, state.stats.replay, state.stats.replay_window = 3.0, True, 2, 1
+    state.renewed, state.dying, state.stats = 3.0, True, SaStats(2, 1)
     for name in SadEntry.__dataclass_fields__:
         assert len({repr(getattr(one, name)) for one in netns.sad}) > 1, f"no state of `whole` sets {name}"
     assert set(differences(netns, reloaded(netns), "", set())) == {".keepalive", ".sad.index.timed"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from espsim.core.errors import InputError
 from espsim.netlink.view import view_of
 from espsim.sad.association import Lifetime, ReplayState, SecurityAssociation
+from espsim.sad.entry import SaStats
 from espsim.sad.sad import Sad
 from espsim.text.bitmap import from_circular, to_circular
 from espsim.text.parse import parse_sa_line, parse_sad, parse_sad_text
@@ -75,7 +76,7 @@ def test_a_running_entry_prints_its_window():
     entry = sad.newsa(parse_sa_line(line + "0x" + "ab" * 20 + " 128"))
     for seq in (1, 2, 5):
         entry.window.advance(seq)
-    entry.bytes, entry.packets, entry.stats.replay = 300, 3, 2
+    entry.bytes, entry.packets, entry.stats = 300, 3, SaStats(replay=2)
     text = format_view(view_of(entry), stats=True)
     assert "\t seq-hi 0x0, seq 0x5, oseq-hi 0x0, oseq 0x0\n\t replay_window 64, bitmap-length 2\n" in text
     assert "\t 00000000 00000013 \n" in text
