@@ -213,7 +213,8 @@ def sad_of_text(
     sad = Sad(strict_windows=strict_windows)
     if lookup == LONGEST:
         sad.policy = LongestLookup(sad.policy)
-    load(sad, text.sas, path, keep_window=keep_window)
+    sas, text.sas = iter(text.sas), []
+    load(sad, sas, path, keep_window=keep_window)
     if not any(entry.sa.proto == PROTO_ESP for entry in sad):
         warn(f"note: {path}: no usable ESP SA in it, so no packet finds one")
     _note_obsolete(sad)

@@ -18,8 +18,10 @@ def load(sad: Sad, parsed: Iterable[ParsedSa], where: str | None = None, *, keep
     because the larval state came from ALLOCSPI.
     """
     items = list(parsed)
-    dumped = [item for item in items if item.verb == "dump"]
-    for item in [*reversed(dumped), *(item for item in items if item.verb != "dump")]:
+    # The last one comes first: each is taken out, so that what is not needed any more takes no memory.
+    items = [*(item for item in reversed(items) if item.verb != "dump"), *(i for i in items if i.verb == "dump")]
+    while items:
+        item = items.pop()
         try:
             _install(sad, item, keep_window)
         except XfrmError as error:

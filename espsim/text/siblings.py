@@ -30,6 +30,9 @@ _MOST = 8
 _MOST_MADE = 64
 """How many kinds, and how many forms, are made for one text. If no two lines are alike, they do not pay."""
 
+_MOST_KNOWN = 256
+"""How many addresses of the last SAs are known."""
+
 _NUMBERS = ("reqid", "if_id")
 """Words whose value is a number, a field of the SA."""
 _KEYED = frozenset({"aead", "auth-trunc", "auth", "enc"})
@@ -164,8 +167,8 @@ class _Maker:
             Mould(first, "src", "dst", "spi", "algorithms", "selector", "keys", *numbers),
             Mould(first.selector, *sides),
         )
-        # Most SAs share an address with the first one, and then share its object.
-        self._known = (
+        # Many SAs share an address with the first one, or with one shortly before, and then share its object.
+        self._known: tuple[dict[str, Address], dict[str, Address]] = (
             {words[places[0].word]: first.src, words[places[1].word]: first.dst},
             {words[at.word][: -len(at.tail)]: getattr(first.selector, n) for at, n in zip(inner, sides, strict=True)},
         )
@@ -174,8 +177,8 @@ class _Maker:
         """The SA of these values, which fit their patterns. None: one is not an address of the first SA's family."""
         count, first, (outer, inner), (known, seen) = len(self._keys), self._first, self._families, self._known
         try:
-            src = known.get(texts[0]) or socket.inet_pton(outer, texts[0])
-            dst = known.get(texts[1]) or socket.inet_pton(outer, texts[1])
+            src = known.get(texts[0]) or _packed(known, outer, texts[0])
+            dst = known.get(texts[1]) or _packed(known, outer, texts[1])
             ends = [
                 seen.get(end := text[:cut]) or socket.inet_pton(inner, end)
                 for text, cut in zip(texts[3 + count :], self._cuts, strict=False)
@@ -199,6 +202,14 @@ class _Maker:
             else:
                 auth_key = algorithm.key
         return mould.make(secret, auth_key)
+
+
+def _packed(known: dict[str, Address], kind: int, text: str) -> Address:
+    """An address that is not known yet. OSError: the text is none of this kind."""
+    if len(known) >= _MOST_KNOWN:
+        known.clear()
+    address = known[text] = socket.inet_pton(kind, text)
+    return address
 
 
 def _socket_family(address: Address) -> int:

@@ -260,6 +260,8 @@ class InboundColumns:
 
 def _linked(sad: Sad) -> list[SadEntry]:
     """The ESP states that a packet can find, SPI by SPI; those of one SPI in the order in which they got it."""
+    if not sad.index.by_spi.shared():
+        return [e for e in sad if e.sa.spi and e.sa.proto == PROTO_ESP]
     spis = dict.fromkeys(e.sa.spi for e in sad if e.sa.spi)
     return [e for spi in spis for e in sad.with_spi(spi) if e.sa.proto == PROTO_ESP]
 

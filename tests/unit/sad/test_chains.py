@@ -92,4 +92,4 @@ def test_what_an_sa_takes_of_memory() -> None:
     kept = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert len(sad) == count
-    assert kept / count < 1500
+    assert kept / count < 1400
