@@ -148,8 +148,6 @@ def encap(
         audit = packets.audit_log_of(outputs, audit_log)
         files = _Files(capture, output, rows, secrets, outputs, audit)
         stats, cut, ambiguous = _one_by_one(files, outbound) if way.reference else _in_batches(files, outbound, way)
-        if audit is not None:
-            audit.finish()
     if ambiguous:
         common.warn("several SAs fit the same packet equally well; the newest was used: give selectors or dir")
     result = stats.as_dict() | {"unused": common.unused_json(unused), "path": way.path}
@@ -247,6 +245,16 @@ def _leave(outbound: Outbound, writer: CaptureWriter, now: float) -> None:
             writer.write(packet, leaves.time_ns)
 
 
+def _finish(files: _Files, outbound: Outbound, writer: CaptureWriter, epochs: Epochs) -> None:
+    """Write what is still to be written into all outputs, and give them their names."""
+    _leave(outbound, writer, math.inf)
+    epochs.of_iptfs(outbound)
+    epochs.write(files.rows, writer, outbound.sad)
+    if files.audit is not None:
+        files.audit.finish()
+    writer.commit()
+
+
 _Note = tuple[list[tuple[int, int]], "list[AuditEvent]"]
 """What a worker reports of a piece: SAs and numbers that begin another epoch, and events for the audit log."""
 _Done = tuple["OutboundStats", "CaptureCut | None", bool]
@@ -283,11 +291,8 @@ def _one_by_one(files: _Files, outbound: Outbound) -> _Done:
                         epochs.note(entry, seq64)
         except CaptureCut as error:
             cut = error
-        _leave(outbound, writer, math.inf)
-        stats.add_iptfs(outbound.senders.as_dict(), outbound.senders.counters)
-        epochs.of_iptfs(outbound)
-        epochs.write(files.rows, writer, outbound.sad)
-        writer.commit()
+        _finish(files, outbound, writer, epochs)
+    stats.add_iptfs(outbound.senders.as_dict(), outbound.senders.counters)
     stats.ran_on(engine, {})
     return stats, cut, outbound.ambiguous
 
@@ -314,10 +319,7 @@ def _in_batches(files: _Files, outbound: Outbound, way: packets.PathChoice) -> _
             run(reader, lane, taker, way, lambda now: packets.begin(outbound.sad, now))
         except CaptureCut as error:
             cut = error
-        _leave(outbound, writer, math.inf)
-        epochs.of_iptfs(outbound)
-        epochs.write(files.rows, writer, outbound.sad)
-        writer.commit()
+        _finish(files, outbound, writer, epochs)
     stats = taker.counts.stats()
     stats.add_iptfs(outbound.senders.as_dict(), outbound.senders.counters)
     stats.ran_on(path.engine, lane.alone)

@@ -98,6 +98,15 @@ def test_overflow_on_the_way_out(tmp_path, way):
     assert lines[0]["source"] == "RFC 4303 3.3.3"
 
 
+@pytest.mark.parametrize("way", [("--reference",), ("--batch",), ("--workers", 2)])
+def test_a_flood_of_overflows_in_the_last_second_is_counted(tmp_path, way):
+    last = WORDS.format("192.0.2.1", "192.0.2.2", "0x1001", "replay-oseq 0xffffffff ")
+    counts, lines = log_of(tmp_path, [INNER] * 20, "-o", tmp_path / "out.pcap", *way, sad=last, command="encap")
+    assert counts == {"events": {"overflow": 20}, "left_out": 20 - LIMIT}
+    assert [line["event"] for line in lines] == [*["overflow"] * LIMIT, "left-out"]
+    assert lines[-1]["count"] == 20 - LIMIT
+
+
 def test_a_flood_is_ten_lines_a_second_and_a_count(tmp_path):
     packets = [forged(Peer(V4).packet(n, INNER)) for n in range(1, 1501)]
     counts, lines = log_of(tmp_path, packets, "--batch")
