@@ -50,7 +50,7 @@ from espsim.io.rows.blocks import (
     hop_ng,
     skim,
 )
-from espsim.io.rows.classic import FULL, LONGEST, MORE, MOST_ON_WIRE, ODD, classic, hop
+from espsim.io.rows.classic import FULL, LONGEST, MORE, ODD, classic, hop
 from espsim.io.rows.records import gather, head, room
 from espsim.io.secrets_writer import SecretsWriter
 from espsim.io.slots import FrameSlot, WaitingRow, give, join
@@ -60,7 +60,6 @@ _LEAST_READ = 1 << 16
 _BUFFER = 1 << 17  # fits a core's cache together with its source
 _AROUND = 64  # bytes; at least what a format puts around a frame
 _FIRST_LOOK, _LOOK = 1 << 12, 1 << 20
-_MOST_NS = (1 << 63) - 1
 
 
 class _Filling:
@@ -367,8 +366,8 @@ class BatchReader(Closing):
             slot.link[row] = (OUTGOING if outgoing(record.linktype, record.data) else 0) | (
                 MAY_JOIN if self.joiner is not None else 0
             )
-        slot.time_ns[row] = max(-_MOST_NS - 1, min(record.time_ns, _MOST_NS))
-        slot.captured[row], slot.wire[row] = len(record.data), min(record.wire, MOST_ON_WIRE)
+        slot.time_ns[row] = record.time_ns
+        slot.captured[row], slot.wire[row] = len(record.data), record.wire
         to.number(row + 1)
         return True
 

@@ -62,7 +62,7 @@ class ClassicPcap:
                 raise source.damaged(f"a frame of {captured} bytes")
             data = source.exactly(captured, "the frame")
             source.passed(1)
-            yield Record(linktype, None, seconds * 1_000_000_000 + fraction * unit, data, length)
+            yield Record.bounded(linktype, None, seconds * 1_000_000_000 + fraction * unit, data, length)
 
 
 def file_header(linktype: int, nanosecond: bool) -> bytes:

@@ -199,7 +199,7 @@ class Pcapng:
         if captured > len(body) - 20:
             raise self._source.damaged(f"a frame of {captured} bytes in a block with room for {len(body) - 20}")
         data = body[20 : 20 + captured]
-        return Record(interface.linktype, index, interface.time_ns(high, low), data, length)
+        return Record.bounded(interface.linktype, index, interface.time_ns(high, low), data, length)
 
     def _simple(self, body: bytes) -> Record:
         """It does not say how much was captured: the whole packet, or the interface's snaplen (4.4)."""
@@ -210,7 +210,7 @@ class Pcapng:
         captured = min(length, interface.snaplen or length)
         if captured > len(body) - 4:
             raise self._source.damaged(f"a frame of {captured} bytes in a block with room for {len(body) - 4}")
-        return Record(interface.linktype, 0, 0, body[4 : 4 + captured], length)
+        return Record.bounded(interface.linktype, 0, 0, body[4 : 4 + captured], length)
 
     def _of(self, index: int) -> Interface:
         if index >= len(self.interfaces):

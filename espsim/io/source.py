@@ -14,6 +14,8 @@ SNAPLEN = 262144
 """The snaplen in captures written here: libpcap's most."""
 
 _CHUNK = 1 << 16
+_LATEST_NS = (1 << 63) - 1
+_MOST_ON_WIRE = (1 << 31) - 1  # as io/rows/classic.py has it
 
 
 class CaptureCut(InputError):  # noqa: N818 - a state of the capture; what came before it was good
@@ -31,6 +33,12 @@ class Record(NamedTuple):
     time_ns: int
     data: bytes
     wire: int
+
+    @classmethod
+    def bounded(cls, linktype: int, interface: int | None, time_ns: int, data: bytes, wire: int) -> Record:
+        """A record whose time and `wire` fit the columns of a batch: a number beyond becomes the nearest that fits."""
+        time_ns = max(-_LATEST_NS - 1, min(time_ns, _LATEST_NS))
+        return cls(linktype, interface, time_ns, data, min(wire, _MOST_ON_WIRE))
 
 
 class Format(Protocol):

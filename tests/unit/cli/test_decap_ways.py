@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -40,6 +41,13 @@ def sad_file(tmp_path):
     path = tmp_path / "sad.txt"
     path.write_text("".join(SA.format(spi=0x1000 + n, key=bytes([n]).hex() * 20) for n in range(4)))
     return path
+
+
+def block(kind, body):
+    """A block of a little-endian pcapng."""
+    body += bytes(-len(body) % 4)
+    size = struct.pack("<I", len(body) + 12)
+    return struct.pack("<I", kind) + size + body + size
 
 
 def frames(count, first=1):
@@ -89,6 +97,26 @@ def test_every_way_gives_the_same_files_and_report(tmp_path, way):
     assert outputs[0] == outputs[1]
     assert outputs[0][0]["delivered"] > 300
     assert outputs[0][0]["verdicts"]["INTEGRITY"] == 86
+
+
+@pytest.mark.parametrize("way", [["--batch"], ["--workers", 2]])
+def test_times_and_lengths_on_the_wire_that_no_column_holds(tmp_path, way):
+    """A clock of whole seconds ends after 2^64 of them, a column's after 2^63 ns; 2^32 bytes are more than 2^31."""
+    packet, cut = (Peer(gcm_sa(spi=0x1000, key_byte=0)).packet(n, ipv4(bytes(20))) for n in (1, 2))
+    cut = cut[:60]
+    interface = block(1, struct.pack("<HHI", 101, 0, 0) + struct.pack("<HHB3x", 9, 1, 0))
+    rows = [struct.pack("<IIIII", 0, 1 << 30, 7, len(data), wire) for data, wire in ((packet, 0), (cut, 0xFFFFFFFF))]
+    section = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    packets = block(6, rows[0] + packet) + block(6, rows[1] + cut)
+    (tmp_path / "in.pcapng").write_bytes(section + interface + packets)
+    outputs = []
+    for options in (["--reference"], way):
+        lines = tmp_path / "lines"
+        args = ["decap", tmp_path / "in.pcapng", "--sad", sad_file(tmp_path), "--verdicts", lines, "--json", *options]
+        outputs.append((without_engine(run(*args).stdout), lines.read_text()))
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0]["verdicts"] == {"DELIVERED": 1, "TRUNCATED": 1}
+    assert '"time": "9223372036.854775807"' in outputs[0][1]
 
 
 @pytest.mark.parametrize("option", [["--engine", "cryptography"], ["--workers", 2]])

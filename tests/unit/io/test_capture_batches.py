@@ -18,7 +18,7 @@ from espsim.io.batches import BatchReader, BatchWriter, open_batches
 from espsim.io.capture import CaptureCut, CaptureWriter, open_capture
 from espsim.io.formats import read_format
 from espsim.io.intake import Intake
-from espsim.io.rows.classic import LONGEST, MOST_ON_WIRE
+from espsim.io.rows.classic import LONGEST
 from espsim.io.slots import COLUMNS, FrameSlot
 from tests.examples import examples
 from tests.support import CAPTURES
@@ -26,20 +26,18 @@ from tests.support import CAPTURES
 V4 = bytes.fromhex("45000014000000004032000ac0000201c0000202")
 ETHERNET = bytes(12) + b"\x08\x00"
 VLAN = bytes(12) + b"\x81\0\0\7\x88\xa8\0\5\x86\xdd"
-NS = (1 << 63) - 1
 
 
 def plain(path):
-    """What `open_capture` says: (nanosecond, frames, error or None); times within a column, packets within a row."""
+    """What `open_capture` says: (nanosecond, frames, error or None); packets within a row."""
     frames, error, nanosecond = [], None, None
     try:
         with open_capture(path) as reader:
             nanosecond = reader.nanosecond
             for frame in reader:
                 ip = None if frame.ip is None else frame.ip[:LONGEST]
-                time, wire = max(-NS - 1, min(frame.time_ns, NS)), min(frame.wire, MOST_ON_WIRE)
                 link = frame.link | (OUTGOING if frame.outgoing else 0)
-                frames.append((frame.number, time, ip, link, frame.captured, wire))
+                frames.append((frame.number, frame.time_ns, ip, link, frame.captured, frame.wire))
     except InputError as caught:
         error = (type(caught), str(caught))
     return nanosecond, frames, error

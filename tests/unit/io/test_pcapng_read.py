@@ -145,8 +145,8 @@ def test_sections_start_anew_in_their_own_byte_order(tmp_path):
         ({"tsresol": 127}, (1 << 64) - 1, 0, True),
         ({"tsoffset": 1_700_000_000}, 5, 1_700_000_000_000_005_000, False),
         ({"tsoffset": -10}, 5, -9_999_995_000, False),
-        ({"tsresol": 9, "tsoffset": -(1 << 63)}, 5, -(1 << 63) * 10**9 + 5, True),
-        ({"tsresol": 0}, (1 << 64) - 1, ((1 << 64) - 1) * 10**9, False),
+        ({"tsresol": 9, "tsoffset": -(1 << 63)}, 5, -(1 << 63), True),
+        ({"tsresol": 0}, (1 << 64) - 1, (1 << 63) - 1, False),
     ],
 )
 def test_clocks(tmp_path, options, ticks, time_ns, finer):
