@@ -185,7 +185,8 @@ class _Rows:
         waiting = self._with_room(arena, esp, end, slot, result)
         at, size = self._texts(waiting, esp, end, slot, clear)
         other = memory if clear is None else memoryview(clear.arena)  # type: ignore[arg-type]
-        fits = (size % self._lengths[slot[waiting], _BLOCK] == 0) & (at <= len(other) - size)
+        whole = size % self._lengths[slot[waiting], _BLOCK] == 0
+        fits = whole & ((at < 0) | (at <= len(other) - size))
         result[waiting[~fits]] = TRUNCATED
         for rows, columns in self._by_form(arena, esp, slot, seq64, waiting[fits]):
             at, size = self._texts(rows, esp, end, slot, clear)

@@ -112,6 +112,15 @@ def test_a_plaintext_that_would_leave_its_arena_is_not_read(engine):
     assert np.array_equal(rows.arena, before)
 
 
+def test_a_plaintext_in_its_place_may_be_longer_than_the_other_arena(engine):
+    rows = random_rows(ALL, [64] * len(ALL), 14)
+    twin = copy(rows)
+    engine.sealer(ALL).seal(*rows.columns(), Clear(np.zeros(3, np.uint8), np.full(len(rows.esp), -1)))
+    engine.sealer(ALL).seal(*twin.columns())
+    assert (rows.result == DONE).all()
+    assert np.array_equal(rows.arena, twin.arena)
+
+
 def test_the_batch_twin_does_what_one_packet_transforms_do():
     """`cryptography` in batches, the standard for all engines, against the transforms of the reference path."""
     rows = random_rows(ALL, range(0, 2048, 5), 10)
