@@ -92,7 +92,7 @@ class Workers(Closing):
                     self._fork(context, number, work, finish)
             _check_room()
         except BaseException as error:
-            started = len(self._processes)
+            started = min(len(self._processes), count - 1)  # where all run, the last one left no room for files
             self.close()
             if not isinstance(error, OSError):
                 raise
