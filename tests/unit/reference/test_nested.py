@@ -368,6 +368,15 @@ def test_the_mark_of_what_this_host_sent(mark, found):
     assert sent_inside(sad, once, mark=mark, ahead=True) is True
 
 
+def test_an_sa_of_this_host_that_a_newer_one_hides():
+    """Ahead it counts, because the newer one may be gone then."""
+    hidden, newer = outbound(replace(INNER, mark=Mark(5, 7)))[0], sa(INNER.spi, "192.0.2.9")
+    sad, once = new_sad(hidden, newer), Peer(INNER).packet(1, CLEAR)
+    assert sent_inside(sad, once, mark=5) is False
+    assert sent_inside(sad, once, mark=5, ahead=True) is True
+    assert holds([hidden, newer, *outbound(AROUND)], once, own=True, mark=5) is True
+
+
 def test_the_udp_port_of_what_this_host_sent():
     """Where it is part of the key."""
     sad = Sad(port_key=True)
