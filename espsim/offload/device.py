@@ -170,9 +170,12 @@ class Device:
         return told(self, key, answer)
 
     def _classified(self, key: PacketKey) -> bool:
-        """Whether there is a classifier, and it has a rule for the packet, or one for all."""
-        kind, hardware = need(self.model, "inbound.classify.kind", self._inbound.classify.kind), self.hardware
-        return kind != "none" and (not hardware.has_rules or of_packet(key, self._rule_fields) in hardware.rules)
+        classify = self._inbound.classify
+        if need(self.model, "inbound.classify.kind", classify.kind) == "none":
+            return False
+        if not self.hardware.has_rules:
+            return True
+        return of_packet(key, self._rule_fields) in self.hardware.rules
 
     def _winner(self, table: Table, places: list[int]) -> Row:
         rows = [table.rows[place] for place in places]

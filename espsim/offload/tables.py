@@ -290,7 +290,7 @@ class ExactTable(Table):
     def find(self, key: PacketKey) -> list[int]:
         """The rows that match, lowest first."""
         if self.longest:
-            rules = self._by_spi.get(key.spi, {})
+            rules = self._by_spi.get(key.spi, {}) if self._answers else {}
             return sorted(longest_match(((rule, place) for place, rule in rules.items()), key.src, key.dst))
         found: list[int] = []
         for fields, mask in self.signatures:
@@ -300,7 +300,9 @@ class ExactTable(Table):
     @property
     def signatures(self) -> Sequence[Signature]:
         """The signatures that a packet is looked up by, in order; of `longest` the first that finds something wins."""
-        return sorted(self._by_key, key=lambda s: -len(s[0])) if self._answers else ()
+        if not self._answers:
+            return ()
+        return sorted(self._by_key, key=lambda s: -len(s[0])) if self.longest else [*self._by_key]
 
     def keyed(self, signature: Signature) -> Mapping[FieldValues, Sequence[int]]:
         """The rows under a signature, by their values."""
