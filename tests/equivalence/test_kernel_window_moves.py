@@ -25,6 +25,22 @@ from tests.equivalence.kernel_windows import (
 )
 
 
+@pytest.mark.parametrize(("size", "esn", "ring"), [*KINDS, (63, True, True), (3, False, True)])
+def test_a_window_is_loaded_and_read_back_bit_by_bit(size, esn, ring):
+    """`mark` and `seen` of any size; `small` of up to 64, and of larger ones the top alone."""
+    for top in tops(size, esn)[:: 1 if size <= 128 else 12]:
+        for bitmap in (0, 1, some_bits(size), (1 << size) - 1):
+            window = make_window(size, esn=esn, ring=ring, top=top, bitmap=bitmap)
+            want, held = window.bitmap_from_top(), alone(window)
+            assert sum(bit << n for n, bit in enumerate(seen(held, list(range(size))))) == want, top
+            highest, bitmaps = np.full((2, 3), 77, np.uint64)
+            windows.small(held.shape, held.bits, highest, bitmaps)
+            assert highest.tolist() == [9, top, 7]
+            assert bitmaps.tolist() == [0x155, want if size <= 64 else 0, 0]
+            assert held.bits[: held.at[1]].tolist() == [9, 0, 0x155, 0]
+            assert held.bits[held.at[2] :].tolist() == [7, 0, 0x2A, 0]
+
+
 @pytest.mark.parametrize(("size", "esn", "ring"), KINDS)
 def test_the_window_after_an_authentic_packet(size, esn, ring):
     for top in tops(size, esn):
@@ -48,22 +64,6 @@ def test_the_window_after_an_authentic_packet(size, esn, ring):
             assert (held.shape == shape).all()
             others = np.r_[0 : held.at[1], held.at[2] : held.at[3]]
             assert (held.bits[others] == bits[others]).all()
-
-
-@pytest.mark.parametrize(("size", "esn", "ring"), [*KINDS, (63, True, True), (3, False, True)])
-def test_a_window_is_loaded_and_read_back_bit_by_bit(size, esn, ring):
-    """`mark` and `seen` of any size; `small` of up to 64, and of larger ones the top alone."""
-    for top in tops(size, esn)[:: 1 if size <= 128 else 12]:
-        for bitmap in (0, 1, some_bits(size), (1 << size) - 1):
-            window = make_window(size, esn=esn, ring=ring, top=top, bitmap=bitmap)
-            want, held = window.bitmap_from_top(), alone(window)
-            assert sum(bit << n for n, bit in enumerate(seen(held, list(range(size))))) == want, top
-            highest, bitmaps = np.full((2, 3), 77, np.uint64)
-            windows.small(held.shape, held.bits, highest, bitmaps)
-            assert highest.tolist() == [9, top, 7]
-            assert bitmaps.tolist() == [0x155, want if size <= 64 else 0, 0]
-            assert held.bits[: held.at[1]].tolist() == [9, 0, 0x155, 0]
-            assert held.bits[held.at[2] :].tolist() == [7, 0, 0x2A, 0]
 
 
 @pytest.mark.parametrize("hint", HINTS)

@@ -232,11 +232,10 @@ def small(shapes: U64, bits: U64, tops: U64, bitmaps: U64) -> None:
         shape = shapes[i]
         tops[i] = bits[shape >> _WHERE]
         bitmaps[i] = _0
-        if shape & _SIZE <= _64:
+        if shape & _SIZE <= _64:  # its ring is one word
+            word = bits[(shape >> _WHERE) + _RING_AT]
             for n in range(shape & _SIZE):
-                place = _below(shape, bits, np.uint32(n))
-                word = bits[(shape >> _WHERE) + _RING_AT + (place >> _6)]
-                bitmaps[i] |= (word >> (place & _63) & _1) << np.uint64(n)
+                bitmaps[i] |= (word >> _below(shape, bits, np.uint32(n)) & _1) << np.uint64(n)
 
 
 @kernel
