@@ -52,7 +52,7 @@ def stage_table(rows: Sequence[Row]) -> tuple[Sequence[str], list[tuple[Any, ...
         total = sum(stage["ns"] for stage in row["stages"].values())
         engine = " ".join((row["engine"], *numbering(row)))
         lines.append((row["size"], f"{row['sas']:,}", engine, *cells, f"{total:.0f}"))
-    return ("bytes", "SAs", "engine", *names, "all"), lines
+    return ("bytes", "SAs", "engine", *(name.removesuffix("_rows") for name in names), "all"), lines
 
 
 def versions_of(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:
@@ -73,7 +73,7 @@ def _stage(stage: Mapping[str, float | None] | None) -> str:
     if stage is None:
         return "-"
     ns, cycles = stage["ns"] or 0.0, stage["cycles"]
-    shown = f"{ns:.1f}" if ns < 100 else f"{ns:.0f}"
+    shown = f"{ns:.1f}" if ns < 10 else f"{ns:.0f}"
     return shown if cycles is None else f"{shown}/{cycles:.0f}"
 
 

@@ -71,7 +71,7 @@ def in_batches(path, sad, workers):
     counts = InboundCounts(path_.columns.entries, shared_zeros)
 
     def facts(piece):
-        counts.count(piece.batch)
+        counts.count(piece.batch, path_.nested_in(piece.batch))
         rows = zip(piece.frames.tolist(), path_.answers(piece.batch), piece.batch.verdict, strict=True)
         return [(frame, shown(answer)) for frame, answer, verdict in rows if verdict != PART]
 

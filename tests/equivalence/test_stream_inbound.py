@@ -55,7 +55,7 @@ def in_batches(path, sad, workers, own_traffic=False):
     counts = InboundCounts(batches.columns.entries, shared_zeros)
 
     def facts(piece):
-        counts.count(piece.batch)
+        counts.count(piece.batch, batches.nested_in(piece.batch))
         answers = zip(map(shown, batches.answers(piece.batch)), piece.batch.kind.tolist(), strict=True)
         return piece.frames.tolist(), list(answers)
 

@@ -65,7 +65,7 @@ def in_batches(path, sad, workers):
     counts = InboundCounts(path_.columns.entries, shared_zeros)
 
     def facts(piece):
-        counts.count(piece.batch)
+        counts.count(piece.batch, path_.nested_in(piece.batch))
         batch = piece.batch
         rows = zip(piece.frames.tolist(), path_.answers(batch), batch.kind.tolist(), batch.verdict, strict=True)
         return [

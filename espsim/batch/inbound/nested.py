@@ -3,7 +3,7 @@
 Why: the inner packet is received again, and the window of its SA must move in the order of arrival, among packets that
 come to that SA by themselves (reference/nested.py). Kernels settle rows before the inner SAs are known. So:
 
-1. `look_inside`, a stage of its own that any worker runs at any time, marks the first row that was opened and holds ESP
+1. `inside`, a stage of its own that any worker runs at any time, marks the first row that was opened and holds ESP
    for this host, in `holder`;
 2. `settle` ends at that row, or before it at a row that belongs to the reference path and may hold some;
 3. it settles the rows before, in kernels as usual;
@@ -109,7 +109,7 @@ def find_esp(
     return -1
 
 
-def look_inside(batch: InboundBatch, columns: InboundColumns) -> None:
+def inside(batch: InboundBatch, columns: InboundColumns) -> None:
     """`holder` is 1 at the first row that was opened and holds ESP for this host, 0 at all others."""
     batch.holder[:] = 0
     if columns.nested is None or columns.alone[HANDED_OVER]:
@@ -121,7 +121,7 @@ def look_inside(batch: InboundBatch, columns: InboundColumns) -> None:
             return
 
 
-STAGE = Stage("nested", look_inside, frozenset({"holder"}), objects=False)
+STAGE = Stage("nested", inside, frozenset({"holder"}), objects=False)
 
 
 def first_of(batch: InboundBatch, columns: InboundColumns, *, wary: bool = False) -> int:
