@@ -36,7 +36,7 @@ PAYS = 128 << 20
 _MOST = 64
 
 SMALL = 10_000
-"""A capture with fewer frames takes the reference path: it is done before kernels are loaded, which takes a second."""
+"""A capture with fewer frames takes the reference path: it is about done before kernels are loaded."""
 _FRAME = 1600  # bytes: a file with more than SMALL times as many is not small, whatever its frames
 
 
