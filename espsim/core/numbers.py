@@ -172,6 +172,13 @@ NFULA_PACKET_HDR = 1
 NFULA_PAYLOAD = 9
 NFPROTO_ARP = 3
 
+# -- captures: what the plain readers and the kernels bound alike -----------------------------------------------------
+
+MAX_RECORD = 16 << 20
+"""Bytes of one frame. libpcap's own bound is 256 KiB; captures of USB and of offloads go beyond it."""
+MOST_ON_WIRE = (1 << 31) - 1
+"""The most bytes on the wire that a column of a batch holds; a larger number becomes this one."""
+
 # -- UDP ports, by IANA's numbers -------------------------------------------------------------------------------------
 
 PORT_IKE = 500

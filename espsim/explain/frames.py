@@ -14,13 +14,13 @@ from typing import BinaryIO, cast
 
 from espsim.core.errors import InputError
 from espsim.core.inputs import STANDARD, open_input
-from espsim.core.numbers import PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
+from espsim.core.numbers import MAX_RECORD, PROTO_DSTOPTS, PROTO_FRAGMENT, PROTO_HOP_BY_HOP, PROTO_ROUTING
 from espsim.explain.steps import Places
 from espsim.io.capture import CaptureReader, Frame
 from espsim.io.formats import read_format
 from espsim.io.fragments import Joiner, Settled
 from espsim.io.linktype import ETHERNET, RAW, ip_packet, ip_start
-from espsim.io.source import MAX_RECORD, ByteSource, Format, Record
+from espsim.io.source import ByteSource, Format, Record
 from espsim.wire import ipv4, ipv6
 
 DIGITS = "the digits"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from espsim.batch.inbound.order import InboundPipeline
 from espsim.batch.run.capture import Piece, Share, run
 from espsim.batch.run.counts import InboundCounts
+from espsim.batch.run.device_counts import CountedKind, count, kinds_of
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.stats import FrameFacts, ends_of, verdict_line
 from espsim.batch.run.workers import shared_zeros
@@ -37,7 +38,6 @@ from espsim.sad.entry import SadEntry
 
 if TYPE_CHECKING:
     from espsim.batch.device.order import OffloadedPipeline
-    from espsim.batch.run.device_counts import CountedKind
 
 Advance = Callable[[int], None]
 
@@ -136,8 +136,6 @@ class _Taker:
         looked = self._sift.take(batch, ask)
         events = self._events(piece) if self._audit is not None else []
         if self._device is not None:
-            from espsim.batch.run.device_counts import kinds_of  # noqa: PLC0415
-
             return _Note(self._lines_of(piece, looked), kinds_of(self._device, batch), events)
         self._counts.count(batch, path.nested_in(batch))
         lines = self._lines_of(piece, looked)
@@ -214,8 +212,6 @@ class _Taker:
         if note is not None and self._audit is not None:
             self._audit.take(note.events)
         if note is not None and self._device is not None:
-            from espsim.batch.run.device_counts import count  # noqa: PLC0415
-
             count(note.kinds, self._device, self.ran.stats)
         settle(self._joiner, self.parts)
         self._advance(at)

@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator
 from typing import Literal
 
+from espsim.core.numbers import MAX_RECORD
 from espsim.io.linktype import check_linktype
-from espsim.io.source import MAX_RECORD, SNAPLEN, ByteSource, Record
+from espsim.io.source import SNAPLEN, ByteSource, Record
 
 MICROSECONDS = 0xA1B2C3D4
 NANOSECONDS = 0xA1B23C4D

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from espsim.core.errors import InputError
+from espsim.core.numbers import MAX_RECORD
 from espsim.io.linktype import check_linktype
 from espsim.io.secrets import SECRETS, SecretsBlock, block, read_body
-from espsim.io.source import MAX_RECORD, SNAPLEN, ByteSource, Record
+from espsim.io.source import SNAPLEN, ByteSource, Record
 
 SECTION_MAGIC: Final = b"\x0a\x0d\x0d\x0a"
 _SECTION = 0x0A0D0D0A

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple, Protocol
 
 from espsim.core.errors import InputError
-
-MAX_RECORD = 16 << 20
-"""Bytes of one frame. libpcap's own bound is 256 KiB; captures of USB and of offloads go beyond it."""
+from espsim.core.numbers import MOST_ON_WIRE
 
 SNAPLEN = 262144
 """The snaplen in captures written here: libpcap's most."""
 
 _CHUNK = 1 << 16
 _LATEST_NS = (1 << 63) - 1
-_MOST_ON_WIRE = (1 << 31) - 1  # as io/rows/classic.py has it
 
 
 class CaptureCut(InputError):  # noqa: N818 - a state of the capture; what came before it was good
@@ -38,7 +35,7 @@ class Record(NamedTuple):
     def bounded(cls, linktype: int, interface: int | None, time_ns: int, data: bytes, wire: int) -> Record:
         """A record whose time and `wire` fit the columns of a batch: a number beyond becomes the nearest that fits."""
         time_ns = max(-_LATEST_NS - 1, min(time_ns, _LATEST_NS))
-        return cls(linktype, interface, time_ns, data, min(wire, _MOST_ON_WIRE))
+        return cls(linktype, interface, time_ns, data, min(wire, MOST_ON_WIRE))
 
 
 class Format(Protocol):

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.errors import InputError
-from espsim.core.numbers import OUTGOING
+from espsim.core.numbers import MAX_RECORD, OUTGOING
 from espsim.io.linktype import ip_packet, link_layer, outgoing, supported
 from espsim.io.pcap import ClassicPcap, frame_header
 from espsim.io.pcapng import Interface, Pcapng, packet_block
-from espsim.io.rows import classic as capture
 from espsim.io.rows.blocks import FINER, MOST_SECONDS, MOST_UNITS, SECRETS, blocks, gather_ng, skim
 from espsim.io.rows.classic import FULL, LONGEST, MORE, ODD, classic, number
 from espsim.io.rows.records import gather, head
 from espsim.io.secrets import ESP_SA
-from espsim.io.source import MAX_RECORD, ByteSource, CaptureCut
+from espsim.io.source import ByteSource, CaptureCut
 from tests.equivalence.kernel_settings import quick
 
 ALONE = np.zeros(0, np.uint8)  # nothing is joined
@@ -84,7 +83,6 @@ def array(data):
 
 
 def test_the_numbers_of_other_rooms():
-    assert capture.MAX_RECORD == MAX_RECORD
     assert LONGEST >= 40 + 65535
     assert (MOST_UNITS - 1) * 10**9 < 2**64
     assert 2 * MOST_SECONDS * 10**9 + 10**9 < 2**63

@@ -26,6 +26,7 @@ from espsim.batch.device.steps import (
     SRC,
 )  # fmt: skip
 from espsim.offload import hashing
+from tests.equivalence.kernel_settings import plain
 
 NO_PORT, M64 = 0xFFFFFFFF, (1 << 64) - 1
 LOW24 = 0xFFFFFF
@@ -274,11 +275,6 @@ def test_of_a_keys_ways_the_lowest_rank_wins(skewed, ways, ranks):
 
 
 # -- what is prefetched: no answer depends on it, but time does --------------------------------------------------------
-
-
-def plain(function):
-    """The Python function under a kernel."""
-    return getattr(function, "py_func", function)
 
 
 @pytest.fixture

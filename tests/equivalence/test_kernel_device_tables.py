@@ -10,6 +10,7 @@ import pytest
 from espsim.batch.device import tables
 from espsim.core.arrays import I64, U64
 from espsim.offload import hashing
+from tests.equivalence.kernel_settings import plain
 
 NO_PORT, M64 = 0xFFFFFFFF, (1 << 64) - 1
 
@@ -119,11 +120,6 @@ def test_the_last_row_is_followed_by_the_first():
 # -- what is prefetched: no answer depends on it, but time does --------------------------------------------------------
 
 ROWS = 70
-
-
-def plain(function):
-    """The Python function under a kernel."""
-    return getattr(function, "py_func", function)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from espsim.batch.outbound import policy
 from espsim.core.arrays import U64
 from espsim.core.numbers import NOT_IP, ONE_BY_ONE, OUT_NO_SA, SEALED
+from tests.equivalence.kernel_settings import plain
 
 M64 = (1 << 64) - 1
 V6 = 0x20010DB8_00000001_80000000_00000009
@@ -195,7 +196,7 @@ def asked(monkeypatch):
     rows: list[int] = []
     monkeypatch.setattr(policy, "prefetch", lambda _table, row: rows.append(int(row)))
     for name in ("_try_group", "choose"):
-        monkeypatch.setattr(policy, name, getattr(getattr(policy, name), "py_func", getattr(policy, name)))
+        monkeypatch.setattr(policy, name, plain(getattr(policy, name)))
     return rows
 
 
@@ -213,7 +214,7 @@ def test_no_group_is_tried_that_can_change_nothing(monkeypatch):
     """Groups of the rank that was found are tried for all, because their SA may be newer; lower ones for the others."""
     tried: list[int] = []
     kernels: list[Any] = [policy._try_group, policy.choose]
-    try_group, choose = (getattr(kernel, "py_func", kernel) for kernel in kernels)
+    try_group, choose = map(plain, kernels)
 
     def recorded(*columns: Any) -> int:
         tried.append(int(columns[8]))

@@ -20,6 +20,7 @@ from espsim.batch.inbound.count import BYTES, DUPLICATES, FORGED, PACKETS, SINCE
 from espsim.core.numbers import CUT, OTHERWISE, OWN, UNOPENED
 from espsim.core.verdict import Verdict
 from espsim.sad.window import Window, make_window, nearest
+from tests.equivalence.kernel_settings import plain
 from tests.equivalence.kernel_windows import M32, M64, Windows
 
 DELIVERED, INTEGRITY, TRAILER, TRUNCATED = Verdict.DELIVERED, Verdict.INTEGRITY, Verdict.TRAILER, Verdict.TRUNCATED
@@ -159,7 +160,7 @@ def test_the_bits_that_are_prefetched_are_those_of_the_rows_to_come(monkeypatch)
     monkeypatch.setattr(replay, "prefetch", lambda table, row: fetched.append((table is held.bits, int(row))))
     sas = [n % 4 - 1 for n in range(70)]
     want: list[tuple[bool, int]] = []
-    ahead = getattr(replay._prefetch_ahead, "py_func", replay._prefetch_ahead)
+    ahead = plain(replay._prefetch_ahead)
     for row in range(70):
         ahead(row, 70, np.array(sas, np.int32), held.shape, held.bits)
         want += [(False, max(sa, 0)) for sa in sas[row + replay.FAR :][:1]]
@@ -174,7 +175,7 @@ def test_both_prefetch_for_each_row(monkeypatch):
     sa, seq, seq64 = np.array([0, -1, 0], np.int32), np.zeros(3, np.uint32), np.zeros(3, np.uint64)
     verdict = np.array([0, 0, INTEGRITY], np.uint8)
     kernels: list[Any] = [replay.check_rows, replay.advance]
-    check, advance = (getattr(kernel, "py_func", kernel) for kernel in kernels)
+    check, advance = map(plain, kernels)
     check(sa, seq, zeros, verdict, held.shape, held.bits, sent, seq64, zeros.copy())
     advance(1, sa, seq, zeros, zeros, held.shape, held.bits, sent, seq64, zeros, verdict)
     assert [columns[:2] for columns in called] == [(0, 3), (1, 3), (2, 3), (1, 3), (2, 3)]

@@ -8,6 +8,7 @@ import pytest
 from espsim.batch.inbound import window as windows
 from espsim.core.verdict import Verdict
 from espsim.sad.window import Window, make_window, nearest
+from tests.equivalence.kernel_settings import plain
 from tests.equivalence.kernel_windows import (
     HALF,
     HINTS,
@@ -72,7 +73,7 @@ def test_what_this_host_sent_is_nearest_to_the_highest(hint):
     for esn in (True, False):
         window = Window(0, esn=True, resume=hint)
         form = np.uint64(windows.shape_of(64, esn=esn)[0])
-        number = getattr(windows.sent_number, "py_func", windows.sent_number)
+        number = plain(windows.sent_number)
         want = [nearest(hint, seq) if esn else seq for seq in seqs]
         assert window.size == 0
         assert [int(number(form, np.uint64(hint), np.uint64(seq))) for seq in seqs] == want

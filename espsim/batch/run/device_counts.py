@@ -6,11 +6,10 @@ finds its kinds (`kinds_of`); the first process counts them (`count`), in the or
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from espsim.batch.device.order import OffloadedPipeline
 from espsim.batch.run.stats import InboundStats
 from espsim.core.answers import Received
 from espsim.core.inbound_batch import InboundBatch
@@ -18,6 +17,9 @@ from espsim.core.layers import Layer
 from espsim.core.numbers import CUT, NOT_ESP, OWN, PART
 from espsim.core.verdict import DeviceOutcome, Surfacing, Verdict
 from espsim.sad.entry import SadEntry
+
+if TYPE_CHECKING:
+    from espsim.batch.device.order import OffloadedPipeline
 
 _FLAGS = int(CUT | OWN)
 

@@ -6,7 +6,7 @@
     after     the packets that go out                                       any worker, after settle
     end       rows of the reference path; counts of SAs                     in order of arrival
 
-Inbound, `ahead` goes from parse to trailer; outbound it is policy and measure.
+Inbound, `ahead` goes from parse to nested; outbound it is policy and measure.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class InboundLane:
         self.path.columns.begin(batch)
 
     def ahead(self, batch: InboundBatch) -> None:
-        """Parse, look up, check, open, judge the trailer."""
+        """Parse, look up, check, open, judge the trailer, look for ESP inside."""
         self.path.run_some(batch, inbound.AHEAD)
 
     def settle(self, batch: InboundBatch) -> None:

@@ -27,7 +27,8 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.core.arrays import I32, I64, U8, Int
-from espsim.io.rows.classic import FULL, MAX_RECORD, MORE, ODD, number, put_row
+from espsim.core.numbers import MAX_RECORD
+from espsim.io.rows.classic import FULL, MORE, ODD, number, put_row
 from espsim.jit.bytes import be16, copy, le16, put32_le
 from espsim.jit.compiling import inlined, kernel
 

@@ -47,7 +47,9 @@ from espsim.core.numbers import (
     LINKTYPE_RAW_OPENBSD,
     LINKTYPE_SLL,
     LINKTYPE_SLL2,
+    MAX_RECORD,
     MAY_JOIN,
+    MOST_ON_WIRE,
     NFPROTO_ARP,
     NFULA_PACKET_HDR,
     NFULA_PAYLOAD,
@@ -79,12 +81,6 @@ _JOINS = np.uint8(MAY_JOIN)
 
 LONGEST = 65_600
 """Bytes of a row. No IP packet is longer than 65,575; the rest of a longer frame means nothing."""
-
-MOST_ON_WIRE = (1 << 31) - 1
-"""The most bytes on the wire that a column holds; a larger number becomes this one."""
-
-MAX_RECORD = 16 << 20
-"""Bytes of a record, as io/source.py has it."""
 
 SECOND = 1_000_000_000
 

@@ -209,7 +209,7 @@ def test_a_duplicates_remembered_place_is_cleared_by_its_own_function_only(port,
 
 
 def test_a_delete_by_key_finds_the_entry_that_has_the_key_now():
-    """By handle the remembered row is cleared, whoever is in it."""
+    """By handle the remembered row is cleared, even if another SA has it now."""
     for by, left in (("key", [(0, 8)]), ("handle", [(1, 9)])):
         device = kept(7, 7, by=by, first_delete="kills_survivor", duplicate_delete="kills_survivor")
         device.delete(0)

@@ -393,7 +393,7 @@ def test_free_numbers():
         del taken[number]
         free.give_back(number)
     assert free.lowest() == 1
-    taken[1] = None  # whoever took it did not ask
+    taken[1] = None  # taken without asking for the lowest
     assert free.lowest() == 3
     del taken[0]
     free.give_back(0)
