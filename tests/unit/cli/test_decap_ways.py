@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from espsim.aead.engines import ENGINES, NOT_THERE, find
 from espsim.cli.main import main
 from espsim.io.pcap import file_header, frame_header
-from tests.command import espsim_text
+from tests.command import espsim, espsim_text
 from tests.support import CAPTURES, Peer, gcm_sa, ipv4
 
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
@@ -172,9 +172,13 @@ def children(pid):
 
 
 @pytest.mark.parametrize("command", ["decap", "encap"])
-def test_a_worker_killed_in_mid_run(tmp_path, command):
+def test_a_worker_killed_in_mid_run(tmp_path, tmp_path_factory, command):
     """The command says so in one line, and neither output is there, nor anything beside it."""
     sad = sad_file(tmp_path)
+    # Kernels that are not on disk yet would be compiled by processes that are no workers, and one of those be killed.
+    before = tmp_path_factory.mktemp("before")
+    (before / "in").write_bytes(file_header(101, False) + frames(50))
+    assert espsim(command, before / "in", "-o", before / "out", "--sad", sad, "--batch").returncode == 0
     os.mkfifo(tmp_path / "in")
     out, extra = tmp_path / "out", tmp_path / "extra"
     extras = ["--verdicts" if command == "decap" else "--esp-sa", extra]
