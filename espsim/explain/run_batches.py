@@ -57,7 +57,7 @@ def in_batches(
     ):
         several = way.workers > 1 and lane.shares
         memory = shared_zeros if several else np.zeros
-        taker = _Taker(lane.path, device, known, lines, writer, reader.joiner, advance, files.audit, memory)
+        taker = _Taker(lane, device, known, lines, writer, reader.joiner, advance, files.audit, memory)
         try:
             run(reader, lane, taker, way, begin)
         except CaptureCut as error:
@@ -118,13 +118,14 @@ class _Taker:
     """Takes pieces in order: counts and explains their packets, writes lines and inner packets."""
 
     def __init__(  # noqa: PLR0917
-        self, path: InboundPipeline, device: OffloadedPipeline | None, known: Known, lines: VerdictLines | None,
+        self, lane: InboundLane, device: OffloadedPipeline | None, known: Known, lines: VerdictLines | None,
         writer: BatchWriter | NoWriter, joiner: Joiner | None, advance: Advance, audit: AuditLog | None,
         memory: Callable[..., Any],
     ) -> None:  # fmt: skip
         """`device`: the path once more, if a modelled device comes first."""
         self.ran = RanCapture()
         self._audit, self._device = audit, device
+        self._lane, path = lane, lane.path
         self._path, self._lines, self._writer, self._joiner, self._advance = path, lines, writer, joiner, advance
         self._counts = InboundCounts(path.columns.entries, memory)
         self._sift = Sift(known, path, memory)
@@ -133,11 +134,12 @@ class _Taker:
     def order(self, piece: Piece[InboundBatch], ask: Callable[[Any], Any]) -> _Note | None:
         """As batch.run.capture.Taker, and so are the other methods."""
         batch, path = piece.batch, self._path
-        looked = self._sift.take(batch, ask)
+        sums = self._lane.sums
+        looked = self._sift.take(batch, ask, sums if self._lines is None else None)
         events = self._events(piece) if self._audit is not None else []
         if self._device is not None:
             return _Note(self._lines_of(piece, looked), kinds_of(self._device, batch), events)
-        self._counts.count(batch, path.nested_in(batch))
+        self._counts.count(batch, path.nested_in(batch), sums)
         lines = self._lines_of(piece, looked)
         return _Note(lines, [], events) if lines or events else None
 

@@ -75,6 +75,21 @@ TARGETS = (
         (_EQUIVALENCE + "test_kernel_trailer.py",),
     ),
     Target(
+        "kernel: sums", "espsim/batch/inbound/sums.py", ("is_ahead", "_row_of", "_took", "_other", "add_up", "Sums.of"),
+        (_EQUIVALENCE + "test_kernel_sums.py",),
+    ),
+    Target(
+        "sums added: SAs", "espsim/batch/inbound/count.py", ("tally_sums",), (_EQUIVALENCE + "test_kernel_sums.py",),
+    ),
+    Target(
+        "sums added: verdicts", "espsim/batch/run/counting.py", ("received_sums", "_add", "_drop"),
+        (_EQUIVALENCE + "test_kernel_sums.py",),
+    ),
+    Target(
+        "sums added: groups", "espsim/batch/inbound/sift.py", ("pass_sums", "_find"),
+        (_EQUIVALENCE + "test_kernel_sums.py",),
+    ),
+    Target(
         "inbound: order of the steps", "espsim/reference/inbound.py",
         ("Inbound.receive_for", "Inbound.accept", "Inbound._usable", "Inbound._check_sequence",
          "Inbound.ready", "Inbound.open", "Inbound.trailer", "Inbound.decap"),

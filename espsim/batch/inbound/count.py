@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espsim.batch.inbound import sums as batch_sums
 from espsim.batch.stages import Stage
 from espsim.core.arrays import I32, I64, U8
 from espsim.core.inbound_batch import InboundBatch
@@ -73,6 +74,23 @@ def tally(verdict: U8, flags: U8, sa_index: I32, payload: I32, time: I64, counts
             continue
         if counts[sa, USED] == NEVER and found not in (REPLAY_DUPLICATE, REPLAY_TOO_OLD):
             counts[sa, USED], counts[sa, SINCE] = IN_RUN, time[i]
+
+
+@kernel
+def tally_sums(sums: I64, used: I64, counts: I64) -> None:
+    """As `tally`, of a batch whose sums are made (sums.py)."""
+    many = used[batch_sums.SAS]
+    for i in range(many):
+        if i + AHEAD < many:
+            prefetch(counts, sums[i + AHEAD, batch_sums.SA])
+        sa = sums[i, batch_sums.SA]
+        counts[sa, PACKETS] += sums[i, batch_sums.GOOD] + sums[i, batch_sums.OTHER]
+        counts[sa, BYTES] += sums[i, batch_sums.BYTES]
+        counts[sa, DUPLICATES] += sums[i, batch_sums.DUPLICATES]
+        counts[sa, TOO_OLD] += sums[i, batch_sums.TOO_OLD]
+        counts[sa, FORGED] += sums[i, batch_sums.FORGED]
+        if counts[sa, USED] == NEVER and sums[i, batch_sums.BITS] & batch_sums.USED:
+            counts[sa, USED], counts[sa, SINCE] = IN_RUN, sums[i, batch_sums.SINCE]
 
 
 def count(batch: InboundBatch, columns: InboundColumns) -> None:

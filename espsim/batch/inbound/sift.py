@@ -20,26 +20,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from espsim.batch.inbound import sums as batch_sums
+from espsim.batch.inbound.sums import LAST, WAS_AUTHENTIC, is_ahead
 from espsim.batch.inbound.triple import TCP_PORT
 from espsim.core.arrays import I32, I64, U8, U32, U64
-from espsim.core.numbers import (
-    BLOCKED,
-    DELIVERED,
-    ECN,
-    IPTFS_BUFFER,
-    IPTFS_HEADER,
-    IPTFS_LATE,
-    IPTFS_LOST,
-    MODE,
-    NO_POLICY,
-    NO_SA,
-    OWN,
-    POLICY,
-    SENT,
-    TEMPLATE,
-    TEMPLATES,
-    TRAILER,
-)
+from espsim.core.numbers import DELIVERED, NO_SA, OWN, SENT, TRAILER
 from espsim.jit.bytes import mul64
 from espsim.jit.compiling import helper, inlined, kernel
 from espsim.jit.prefetch import prefetch
@@ -54,20 +39,11 @@ TOP, FLAGS, ODD = 0, 1, 2
 AUTHENTIC, RESUMED = np.uint64(1), np.uint64(2)
 """Bits of FLAGS: some packet was authentic; the window does not know its top until its first packet."""
 
-_AUTHENTIC = (
-    DELIVERED, TRAILER, MODE, POLICY, SENT, NO_POLICY, TEMPLATE, BLOCKED, TEMPLATES, ECN,
-    IPTFS_BUFFER, IPTFS_HEADER, IPTFS_LOST, IPTFS_LATE,
-)  # fmt: skip
-"""Verdicts of packets whose ICV was right."""
-_LAST = np.uint8(32)
-"""Above all verdicts, below NOT_ESP and PART: such rows are not packets of their own."""
-
 AHEAD = 16
 """Rows between the prefetch of a cache line and its use."""
 _OF_SA = np.uint64(1 << 55)
 """In FIRST: the group has an SA."""
 _0, _1, _29, _32, _40, _56 = (np.uint64(n) for n in (0, 1, 29, 32, 40, 56))
-_HALF = np.uint64(1 << 63)
 _SLOT_MASK = np.uint64(SLOTS - 1)
 _MIX_A, _MIX_B = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _MIX_C, _MIX_D = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
@@ -84,26 +60,47 @@ def _passed(state: U64, sa: int, found: np.uint8, own: bool, seq64: np.uint64, o
     state[sa, FLAGS] |= AUTHENTIC
     if own or found == TRAILER:
         return
-    top = state[sa, TOP]
-    ahead = seq64 - top < _HALF if seq64 > top else top - seq64 > _HALF
-    if ahead or state[sa, FLAGS] & RESUMED != _0:
+    if is_ahead(seq64, state[sa, TOP]) or state[sa, FLAGS] & RESUMED != _0:
         state[sa, TOP] = seq64
         state[sa, FLAGS] &= ~RESUMED
     if found == DELIVERED and odd != 0:
         state[sa, ODD] += _1
 
 
+@inlined
+def _key(
+    found: np.uint8, own: int, family: np.uint8, spi: np.uint32, high: np.uint64, low: np.uint64, port: np.uint32
+) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """The key of a row's group."""
+    first = np.uint64(found) << _56
+    if own >= 0:
+        return first | _OF_SA | np.uint64(own), _0, _0
+    if found == NO_SA:
+        first |= np.uint64(family) << _40 | np.uint64(port < TCP_PORT) << _32 | np.uint64(spi)
+        return first, high, low
+    return first, _0, _0
+
+
 @helper
-def _group(keys: U64, slots: I32, used: I64, first: np.uint64, high: np.uint64, low: np.uint64) -> int:
-    """The group of a key, made where it is new; -1: it is new, and there are GROUPS already."""
+def _find(keys: U64, slots: I32, first: np.uint64, high: np.uint64, low: np.uint64) -> tuple[int, np.uint64]:
+    """(the group of a key, or -1, its slot or the free one where it belongs)."""
     x = first ^ mul64(high, _MIX_C) ^ mul64(low, _MIX_D)
     x = mul64(x ^ (x >> _32), _MIX_A)
     at = (mul64(x ^ (x >> _29), _MIX_B) >> _32) & _SLOT_MASK
     while slots[at] != 0:
         group = np.int64(slots[at]) - 1
         if keys[group, FIRST] == first and keys[group, HIGH] == high and keys[group, LOW] == low:
-            return group
+            return group, at
         at = (at + _1) & _SLOT_MASK
+    return -1, at
+
+
+@helper
+def _group(keys: U64, slots: I32, used: I64, first: np.uint64, high: np.uint64, low: np.uint64) -> int:
+    """The group of a key, made where it is new; -1: it is new, and there are GROUPS already."""
+    group, at = _find(keys, slots, first, high, low)
+    if group >= 0:
+        return group
     if used[0] == GROUPS:
         return -1
     group = np.int64(used[0])
@@ -134,18 +131,13 @@ def sift(
             prefetch(state, max(sa_index[i + AHEAD], 0))
         found, sa = verdict[i], sa_index[i]
         group_of[i] = -1
-        if found >= _LAST:
+        if found >= LAST:
             continue
-        if sa >= 0 and found in _AUTHENTIC:
+        if sa >= 0 and found in WAS_AUTHENTIC:
             _passed(state, sa, found, flags[i] & OWN != 0, seq64[i], odd_padding[i])
         if found in (DELIVERED, SENT):
             continue
-        first, high, low, own = np.uint64(found) << _56, _0, _0, own_index[i]
-        if own >= 0:
-            first |= _OF_SA | np.uint64(own)
-        elif found == NO_SA:
-            first |= np.uint64(family[i]) << _40 | np.uint64(dport[i] < TCP_PORT) << _32 | np.uint64(spi[i])
-            high, low = daddr[i, 0], daddr[i, 1]
+        first, high, low = _key(found, own_index[i], family[i], spi[i], daddr[i, 0], daddr[i, 1], dport[i])
         group = _group(keys, slots, used, first, high, low)
         if group < 0:
             continue
@@ -155,3 +147,39 @@ def sift(
             groups[group, ROOM] -= 1
             return i
     return -1
+
+
+@kernel
+def pass_sums(
+    sums: I64, others: I32, used_sums: I64, verdict: U8, sa_index: I32,
+    family: U8, spi: U32, daddr: U64, dport: U32, state: U64, keys: U64, slots: I32, groups: I64, used: I64,
+) -> bool:  # fmt: skip
+    """As `sift`, of a batch whose sums are made (sums.py) and in which no row needs a look. False: nothing was done.
+
+    1. Is there a group, without ROOM, of each row that failed, or no more place for one?
+    2. Count the rows in their groups.
+    3. Note the authentic rows of each SA.
+    """
+    for step in range(2):
+        for n in range(used_sums[batch_sums.OTHERS]):
+            i = others[n]
+            if verdict[i] in (DELIVERED, SENT):
+                continue
+            first, high, low = _key(verdict[i], sa_index[i], family[i], spi[i], daddr[i, 0], daddr[i, 1], dport[i])
+            group, _ = _find(keys, slots, first, high, low)
+            if step == 0 and (used[0] < GROUPS if group < 0 else groups[group, ROOM] > 0):
+                return False
+            if step == 1 and group >= 0:
+                groups[group, PACKETS] += 1
+    many = used_sums[batch_sums.SAS]
+    for i in range(many):
+        if i + AHEAD < many:
+            prefetch(state, sums[i + AHEAD, batch_sums.SA])
+        sa, bits, top = sums[i, batch_sums.SA], sums[i, batch_sums.BITS], np.uint64(sums[i, batch_sums.TOP])
+        if bits & batch_sums.AUTHENTIC:
+            state[sa, FLAGS] |= AUTHENTIC
+        if bits & batch_sums.TOOK and (is_ahead(top, state[sa, TOP]) or state[sa, FLAGS] & RESUMED != _0):
+            state[sa, TOP] = top
+            state[sa, FLAGS] &= ~RESUMED
+        state[sa, ODD] += np.uint64(sums[i, batch_sums.ODD])
+    return True

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from espsim.batch.inbound.sums import Sums
 from espsim.batch.run import counting as kernel
 from espsim.batch.run.stats import ENGINE_VERDICTS, InboundStats, OutboundStats
 from espsim.core.answers import Received, SaCount
@@ -106,8 +107,13 @@ class InboundCounts:
         """The rows by sa_index, made when ESP in ESP comes."""
         return {entry.sa_index: row for row, entry in enumerate(self._entries)}
 
-    def count(self, batch: InboundBatch, nested: Mapping[int, Received[SadEntry]] = _NONE) -> None:
-        """Count every row of a batch. `nested`: the answers to ESP in ESP, by row."""
+    def count(
+        self, batch: InboundBatch, nested: Mapping[int, Received[SadEntry]] = _NONE, sums: Sums | None = None
+    ) -> None:  # fmt: skip
+        """Count every row of a batch. `nested`: the answers to ESP in ESP, by row. `sums`: the batch's, if any."""
+        if sums is not None:
+            self._count_sums(batch, sums)
+            return
         first = 0
         for row in sorted(nested):
             self._count(batch, slice(first, row))
@@ -122,6 +128,13 @@ class InboundCounts:
         sas = self._sas
         kernel.received(
             batch.verdict[rows], batch.flags[rows], batch.kind[rows], batch.sa_index[rows],
+            self._verdicts, self._ignored, sas.counts, sas.drops, sas.order,
+        )  # fmt: skip
+
+    def _count_sums(self, batch: InboundBatch, sums: Sums) -> None:
+        sas = self._sas
+        kernel.received_sums(
+            sums.sums, sums.others, sums.verdicts, sums.ignored, sums.used, batch.verdict, batch.sa_index,
             self._verdicts, self._ignored, sas.counts, sas.drops, sas.order,
         )  # fmt: skip
 

@@ -3,10 +3,11 @@
     begin     the reference path takes over SAs that could reach a limit    first process, before the batch is sent out
     ahead     all steps that change no SA                                   any worker, at any time
     settle    windows, or sequence numbers                                  in order of arrival
-    after     the packets that go out                                       any worker, after settle
+    after     the packets that go out; inbound, the batch's sums            any worker, after settle
     end       rows of the reference path; counts of SAs                     in order of arrival
 
-Inbound, `ahead` goes from parse to nested; outbound it is policy and measure.
+Inbound, `ahead` goes from parse to nested; outbound it is policy and measure. The sums of a batch (inbound/sums.py)
+make the counting in order of arrival short. A batch with rows of the reference path has none.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import numpy as np
 
 from espsim.batch.inbound import order as inbound
 from espsim.batch.inbound import parse
+from espsim.batch.inbound.count import tally_sums
 from espsim.batch.inbound.order import InboundPipeline
+from espsim.batch.inbound.sums import Sums
 from espsim.batch.lifetimes import Coming
 from espsim.batch.outbound import order as outbound
 from espsim.batch.outbound import policy
 from espsim.batch.outbound.order import OutboundPipeline
 from espsim.core.arrays import F64, I32, U8, U32
 from espsim.core.inbound_batch import InboundBatch
+from espsim.core.numbers import ONE_BY_ONE
 from espsim.core.outbound_batch import ROOM, OutboundBatch
 from espsim.io.slots import FrameSlot
 from espsim.sad.association import Mode
@@ -100,6 +104,9 @@ class Lane(Protocol[_B]):
     def end(self, batch: _B) -> None:
         """In order of arrival."""
 
+    def ended(self, batch: _B) -> bool:
+        """After `after`: whether `end` will change no column of the batch."""
+
     def forked(self, ask: Ask) -> None:
         """This process is a worker now. The first process runs the reference path, through `ask`."""
 
@@ -128,6 +135,9 @@ class InboundLane:
         self.parts = path.parts
         self.limited = any(entry.sa.limited for entry in self.entries)
         self._beet = any(entry.sa.mode is Mode.BEET for entry in self.entries)
+        self.sums: Sums | None = None
+        """The sums of the batch between `after` and the next one. None: it is counted row by row."""
+        self._sums = Sums(len(self.entries)) if path.parts and not path.debug else None
 
     @property
     def alone(self) -> Counter[int]:
@@ -176,13 +186,21 @@ class InboundLane:
         self.path.run_some(batch, inbound.SETTLE)
 
     def after(self, batch: InboundBatch) -> None:
-        """Make the inner packets, and judge them."""
+        """Make the inner packets, judge them, and add up."""
         self.path.run_some(batch, inbound.AFTER)
+        self.sums = self._sums.of(batch) if self._sums is not None else None
 
     def end(self, batch: InboundBatch) -> None:
         """Count; then the rows of the reference path."""
-        self.path.run_some(batch, inbound.COUNT)
+        if self.sums is not None:
+            tally_sums(self.sums.sums, self.sums.used, self.path.columns.counts)
+        else:
+            self.path.run_some(batch, inbound.COUNT)
         self.path.run_by_clock(batch)
+
+    def ended(self, batch: InboundBatch) -> bool:
+        """As Lane."""
+        return self.sums is not None
 
     def forked(self, ask: Ask) -> None:
         """As Lane."""
@@ -267,6 +285,10 @@ class OutboundLane:
     def end(self, batch: OutboundBatch) -> None:
         """Rows of the reference path."""
         self.path.run_by_clock(batch)
+
+    def ended(self, batch: OutboundBatch) -> bool:
+        """As Lane."""
+        return self.path.aggregated is None and ONE_BY_ONE not in batch.verdict.tobytes()
 
     def forked(self, ask: Ask) -> None:
         """As Lane."""

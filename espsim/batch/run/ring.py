@@ -209,8 +209,9 @@ class _Ring(Generic[_B]):
         lane.settle(piece.batch)
         self.turns.on(SETTLE, worker)
         lane.after(piece.batch)
+        room = self._room(piece) if lane.ended(piece.batch) else None
         self.turns.wait(TELL, worker)
-        note, at = self._tell(piece)
+        note, at = self._tell(piece, room)
         self.turns.on(TELL, worker)
         return _Done(number, note, self._put(piece, at))
 
@@ -235,8 +236,12 @@ class _Ring(Generic[_B]):
         earliest = float(self._earliest[0])
         return self._lane.due(Coming(int(packets), int(size), earliest, coming.latest, coming.longest))
 
-    def _tell(self, piece: Piece[_B]) -> tuple[Any, int]:
-        """In the turn TELL: (the note, the offset of the packets that go out)."""
+    def _room(self, piece: Piece[_B]) -> int:
+        """How many bytes of a piece go out to their place."""
+        return 0 if self._place is None else self._taker.room(piece)
+
+    def _tell(self, piece: Piece[_B], room: int | None) -> tuple[Any, int]:
+        """In the turn TELL: (the note, the offset of the packets that go out). `room`: None: not known yet."""
         now = self._now
         self._lane.end(piece.batch)
         note = self._taker.order(piece, lambda request: self._ask(False, request))
@@ -244,8 +249,7 @@ class _Ring(Generic[_B]):
             now[_TOLD] += len(piece.time_ns)
             now[_TOLD_BYTES] += int(piece.batch.length.sum(dtype=np.int64))
         at = int(now[_OUT])
-        if self._place is not None:
-            now[_OUT] += self._taker.room(piece)
+        now[_OUT] += self._room(piece) if room is None else room
         return note, at
 
     def _put(self, piece: Piece[_B], at: int) -> list[bytes]:
