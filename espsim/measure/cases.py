@@ -38,7 +38,8 @@ class BenchCase:
     """One row of a result, or one row for each peer.
 
     `size`: bytes, or "imix". `sas`: None where there are none. `stages`: returns nanoseconds a packet of each stage.
-    `rate`: another way to measure a round, in millions a second. `extra`: fields for the row, unchanged.
+    `rate`: another way to measure a round, in millions a second. `warms`: it runs untimed after another program
+    (it works in this process). `extra`: fields for the row, unchanged.
     """
 
     bench: str
@@ -53,6 +54,7 @@ class BenchCase:
     stages: Callable[[], dict[str, float]] | None = None
     rate: Callable[[], float] | None = None
     close: Callable[[], object] = nothing
+    warms: bool = True
     extra: dict[str, object] = field(default_factory=dict)
     setup_s: float = 0.0
     compile_s: float = 0.0
@@ -135,7 +137,8 @@ class BenchGroup:
             programs = any(peer.run is not None for case in self.cases for peer in case.peers)
             for number in range(rounds):
                 for case in self.cases:
-                    if programs and number:  # after waiting for a process, ours is slow for some tenths of a second
+                    # After waiting for another process, this one is slow for some tenths of a second.
+                    if programs and number and case.warms:
                         counted(case.once, WARM if rounds > FEW else 1)
                     case.round()
                 for peer in {id(peer): peer for case in self.cases for peer in case.peers}.values():

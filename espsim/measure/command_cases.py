@@ -2,13 +2,16 @@
 
 The time is that of a process, less the time of the same command line on a capture of a few packets in the same round.
 So it has reading, parsing, opening or sealing, counting and writing, but not the start of Python, the loading of
-kernels and the forking of workers.
+kernels and the forking of workers. `cpu_ns` is the CPU time a packet of all its processes, measured in the same way; it
+says what workers cost where other programs take the cores away.
 """
 
 from __future__ import annotations
 
 import functools
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -49,13 +52,13 @@ class Captures:
         """A file of the folder."""
         return self.folder / name
 
-    def seconds(self, command: str, which: str, *options: str) -> float:
-        """How long the command takes on one of the captures. Its output is deleted."""
+    def seconds(self, command: str, which: str, *options: str) -> tuple[float, float]:
+        """How long the command takes on one of the captures, and its CPU time. Its output is deleted."""
         source = {"decap": f"sealed-{which}", "encap": f"clear-{which}"}[command]
         out = self.path("out")
-        start = time.perf_counter()
+        start, used = time.perf_counter(), _used()
         _espsim(command, self.path(source), "--sad", self.path("sad"), "-o", out, "--json", "--batch", *options)
-        spent = time.perf_counter() - start
+        spent = time.perf_counter() - start, _used() - used
         out.unlink(missing_ok=True)
         return spent
 
@@ -72,6 +75,12 @@ def make(folder: Path, size: int, packets: int, seed: int) -> Captures:
             "encap", of.path(f"clear-{which}"), "--sad", of.path("sad"), "-o", of.path(f"sealed-{which}"), "--batch"
         )
     return of
+
+
+def _used() -> float:
+    """Seconds of CPU that ended processes of this one have used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _espsim(command: str, *words: str | Path) -> None:
@@ -128,8 +137,10 @@ def command_groups(
 def _group(of: Captures, command: str, workers: list[int], engine: BatchEngine, *, peers: bool) -> BenchGroup:
     cases = []
     for count in workers:
-        case = BenchCase("command", command, SAS, functools.partial(_once, of, command, count), of.size, engine.name)
-        case.workers = count
+        cpu: list[float] = []
+        once = functools.partial(_once, of, command, count, cpu)
+        case = BenchCase("command", command, SAS, once, of.size, engine.name, workers=count, warms=False)
+        case.close = functools.partial(_note_cpu, case, cpu)
         case.extra |= {"packets": of.packets, **engine_facts(engine)}
         cases.append(ready(functools.partial(_same, case)))
     for case in cases[1:]:
@@ -145,10 +156,17 @@ def _same(case: BenchCase) -> BenchCase:
     return case
 
 
-def _once(of: Captures, command: str, workers: int) -> tuple[int, float]:
-    """Packets, and the seconds that they took, less those of a few packets."""
-    few = of.seconds(command, "few", "--workers", str(workers))
-    return of.packets - _TINY, max(of.seconds(command, "many", "--workers", str(workers)) - few, 1e-3)
+def _once(of: Captures, command: str, workers: int, cpu: list[float]) -> tuple[int, float]:
+    """Packets, and the seconds that they took, less those of a few packets. `cpu` gets the CPU time a packet, in ns."""
+    packets = of.packets - _TINY
+    few, little = of.seconds(command, "few", "--workers", str(workers))
+    many, much = of.seconds(command, "many", "--workers", str(workers))
+    cpu.append((much - little) / packets * 1e9)
+    return packets, max(many - few, 1e-3)
+
+
+def _note_cpu(case: BenchCase, cpu: list[float]) -> None:
+    case.extra["cpu_ns"] = round(statistics.median(cpu), 1)
 
 
 def _copy(of: Captures, command: str) -> BenchPeer:

@@ -128,6 +128,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], Any]], ...] = (
     ("hit", lambda row: "-" if row["hit"] in (None, 1) else f"{row['hit']:.2f}"),
     ("M/s", _rate("rate_mps")),
     ("ns", lambda row: f"{1e3 / row['rate_mps']:.1f}" if row["rate_mps"] else "-"),
+    ("CPU ns", lambda row: f"{row['cpu_ns']:.0f}" if "cpu_ns" in row else "-"),
     ("longest ms", _longest),
     ("Gbit/s", _gbits),
     ("peer", _peer),

@@ -39,7 +39,7 @@ class Row(NamedTuple):
     kind: int = 0
     spi: int = 0x100
     family: int = 4
-    port: int = NO_PORT
+    port: int = int(NO_PORT)
 
 
 @st.composite
@@ -51,7 +51,7 @@ def rows(draw: st.DrawFn) -> Row:
     return Row(
         verdict, sa, draw(st.sampled_from([0, 0, 1, OWN, 3])), number, draw(st.integers(0, 1)), draw(st.integers(0, 9)),
         draw(st.sampled_from([0.0, 1.5, -2.0])), draw(st.integers(0, len(Layer) - 1)), draw(st.integers(0, 2)),
-        draw(st.sampled_from([4, 6])), draw(st.sampled_from([NO_PORT, TCP_PORT, 4500])),
+        draw(st.sampled_from([4, 6])), draw(st.sampled_from([int(NO_PORT), int(TCP_PORT), 4500])),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_every_packet_is_sealed_and_opened_again(inside, tmp_path, size):
     result = json.loads(espsim(*words).stdout)
     assert (result["packets"], result["delivered"], len(result["by_sa"])) == (250, 250, command_cases.SAS)
     assert out.read_bytes()[24:] == of.path("clear-many").read_bytes()[24:]
-    assert of.seconds("encap", "few") > 0
+    assert of.seconds("encap", "few")[0] > 0
     assert not of.path("out").exists()
 
 
@@ -43,6 +43,17 @@ def test_the_groups(inside, monkeypatch):
     assert [[case.what for case in group.cases] for group in groups] == [["decap"], ["encap"]]
     assert [peer.name for peer in groups[0].cases[0].peers] == ["cp"]
     assert groups[0].cases[0].extra["packets"] == 4_000
+
+
+def test_cpu_time_is_that_of_many_packets_less_that_of_few(monkeypatch, tmp_path):
+    used = iter([1.0, 1.25, 1.5, 2.0] * 2)  # before and after the command on a few packets, and on many
+    monkeypatch.setattr(command_cases, "_used", lambda: next(used))
+    monkeypatch.setattr(command_cases, "_espsim", lambda *_words: None)
+    of = command_cases.Captures(tmp_path, 64, 1200)
+    (case,) = command_cases._group(of, "decap", [1], engine_by_name("cryptography"), peers=False).cases
+    case.once()
+    case.close()
+    assert case.extra["cpu_ns"] == 0.25 / 1000 * 1e9
 
 
 def test_no_room_in_memory(monkeypatch):
