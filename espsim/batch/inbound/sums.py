@@ -1,6 +1,6 @@
 """Sums: what the rows of a batch count, added up by SA, so that little is left to do in order of arrival.
 
-With several workers, counting has a turn (batch/run/turns.py). Row by row it takes about 20 ns a packet there. So:
+With several workers, counting has a turn (batch/run/turns.py). Row by row it takes about 25 ns a packet there. So:
 
 1. `add_up` makes the sums of a batch at any time after `settle` and `decap`. No state of an SA is read or written.
 2. In order of arrival the sums are added to what SAs have: `tally_sums` (count.py), `received_sums`
