@@ -11,12 +11,17 @@ Before the signal handlers are set only Python's own modules are imported, so th
 
 The garbage collector looks at new objects less often than usual: what is imported stays, and looking through it again
 and again is a tenth of the start.
+
+numpy's OpenBLAS starts a thread for each core when it is imported, and each of them waits busily for a while, which
+nearly doubles the CPU time of that import. Nothing here multiplies matrices, so it gets one thread. Workers are forked
+from a process with one thread then, too.
 """
 
 from __future__ import annotations
 
 import gc
 import itertools
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +40,7 @@ _NEW_OBJECTS = 200_000
 def run() -> None:
     """Entry point of the console script `espsim`."""
     gc.set_threshold(_NEW_OBJECTS, 20, 20)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         with signals():
             status = _status()

@@ -48,6 +48,22 @@ start.run()
     assert "espsim" in done.stdout
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_numpy_starts_no_threads():
+    """Each would wait busily, and workers are forked from a process with one thread."""
+    code = """
+import os, sys
+from espsim.cli import start
+sys.argv = ["espsim", "engines", "--json"]
+try:
+    start.run()
+finally:
+    print("numpy" in sys.modules, len(os.listdir("/proc/self/task")), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "True 1\n"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [("espsim --help >/dev/full", FULL), ("espsim models --json >&-", CLOSED), ("espsim --version >&-", CLOSED)],
