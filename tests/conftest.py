@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import inspect
 import os
+import shutil
 import signal
+import tempfile
 from typing import Any, cast
 
 from click.testing import CliRunner
@@ -27,6 +30,12 @@ packets.SMALL = 0
 # pytest-xdist sets these in its workers: tables would be narrower there than in a run without it.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+# With PYTHONDONTWRITEBYTECODE (containers often have it) every process that a test starts would compile the package,
+# which takes longer than most of them run. So they keep bytecode in a folder of this run, not beside the sources.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="espsim-bytecode-")
+    atexit.register(shutil.rmtree, os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 # A shell may have made these ignored (nohup a hangup, `&` in a script an interrupt): so they would be in every process
 # that a test starts and then sends one.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import stat
 import struct
 import subprocess
@@ -189,6 +188,13 @@ def pcapng(packets):
 
 
 CHILD = "from espsim.cli.start import run; run()"
+FEEDER = """
+import random, sys
+data, rng, at = open(sys.argv[1], "rb").read(), random.Random(1), 0
+with open(sys.argv[2], "wb", buffering=0) as pipe:
+    while at < len(data):
+        at += pipe.write(data[at : at + rng.choice([1, 3, 16, 17, 400, 3000])])
+"""
 
 
 def in_a_file(path, form):
@@ -205,17 +211,17 @@ def in_a_file(path, form):
 @pytest.mark.parametrize("form", ["pcap", "pcapng"])
 def test_a_capture_through_real_pipes(here, form):
     """`cat in | espsim decap - -o - | cat`, cut anywhere: the same packets as from the file."""
-    data = in_a_file(here / "in", form)
+    in_a_file(here / "in", form)
     assert espsim("decap", "in", "-o", "out", "--sad", "sad", "--reference").returncode == 0
+    feeder = subprocess.Popen([sys.executable, "-c", FEEDER, "in", "/dev/stdout"], stdout=subprocess.PIPE)
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, "decap", "-", "-o", "-", "--sad", "sad", "--reference"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+        stdin=feeder.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    feeder = threading.Thread(target=trickle, args=(data, process.stdin))
-    process.stdin = None  # the feeder closes it
-    feeder.start()
+    assert feeder.stdout is not None
+    feeder.stdout.close()  # the command alone reads it
     stdout, stderr = process.communicate(timeout=120)
-    feeder.join()
+    assert feeder.wait() == 0
     assert process.returncode == 0, stderr
     assert packets_of(stdout) == packets_of((here / "out").read_bytes())
     assert len(packets_of(stdout)) == 59
@@ -224,23 +230,15 @@ def test_a_capture_through_real_pipes(here, form):
 @pytest.mark.parametrize("way", [["--reference"], [], ["--workers", "2"]], ids=["reference", "batch", "workers"])
 @pytest.mark.parametrize("form", ["pcap", "pcapng"])
 def test_a_capture_in_odd_pieces(here, form, way):
-    data = in_a_file(here / "in", form)
+    """The feeder is a process: workers are forked from this one, and would keep its end of the pipe open."""
+    in_a_file(here / "in", form)
     assert espsim("decap", "in", "-o", "out", "--sad", "sad", "--reference").returncode == 0
     os.mkfifo("pipe")
-    feeder = threading.Thread(target=lambda: trickle(data, open("pipe", "wb", buffering=0)))  # noqa: SIM115
-    feeder.start()
+    feeder = subprocess.Popen([sys.executable, "-c", FEEDER, "in", "pipe"])
     ended = espsim("decap", "pipe", "-o", "again", "--sad", "sad", *way)
-    feeder.join()
+    assert feeder.wait() == 0
     assert ended.returncode == 0, ended.stderr
     assert packets_of((here / "again").read_bytes()) == packets_of((here / "out").read_bytes())
-
-
-def trickle(data, pipe):
-    rng, at = random.Random(1), 0
-    with pipe:
-        while at < len(data):
-            size = rng.choice([1, 3, 16, 17, 400, 3000])
-            at += pipe.write(data[at : at + size])
 
 
 def packets_of(data):

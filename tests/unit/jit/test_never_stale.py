@@ -48,6 +48,8 @@ class Copy:
         shutil.copytree(PACKAGE.parent / "hwmodels", folder / "hwmodels", ignore=skip)
         (folder / "espsim/aead/probe.py").write_text(PROBE)
         self.env = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": "", "XDG_CACHE_HOME": str(folder / "c")}
+        # Python compares bytecode with the size of its source and the second in which it was written.
+        self.env["PYTHONDONTWRITEBYTECODE"] = "1"
 
     def edit(self, path, old, new):
         file = self.folder / "espsim" / path
