@@ -83,7 +83,7 @@ TARGETS = (
     ),
     Target(
         "sums added: verdicts", "espsim/batch/run/counting.py", ("received_sums", "_add", "_drop"),
-        (_EQUIVALENCE + "test_kernel_sums.py",),
+        (_EQUIVALENCE + "test_kernel_sums.py", "tests/unit/batch/test_counts.py"),
     ),
     Target(
         "sums added: groups", "espsim/batch/inbound/sift.py", ("pass_sums", "_find"),
