@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
@@ -110,12 +111,13 @@ def checked(stage: Stage[_B, _C], batch: _B, columns: _C) -> None:
         raise AssertionError(f"{stage.name} gave a verdict, and may not object")
 
 
-def _copies(holder: object, left_out: frozenset[str]) -> dict[str, Any]:
-    return {name: column.copy() for name, column in _columns(holder) if name not in left_out}
+def _copies(holder: object, left_out: frozenset[str]) -> dict[str, tuple[tuple[int, ...], bytes]]:
+    """The shape and the bytes of each column. Bytes are copied and compared much faster than small arrays are."""
+    return {name: (column.shape, column.tobytes()) for name, column in _columns(holder) if name not in left_out}
 
 
-def _changed(holder: object, before: dict[str, Any]) -> list[str]:
-    return [name for name, now in _columns(holder) if name in before and not np.array_equal(before[name], now)]
+def _changed(holder: object, before: dict[str, tuple[tuple[int, ...], bytes]]) -> list[str]:
+    return [name for name, now in _columns(holder) if name in before and (now.shape, now.tobytes()) != before[name]]
 
 
 def _columns(holder: object, nested: str = "") -> Iterable[tuple[str, Any]]:
@@ -123,14 +125,18 @@ def _columns(holder: object, nested: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in _attributes(holder):
         if isinstance(value, np.ndarray):
             yield nested + name, value
-        elif is_dataclass(value) and not isinstance(value, type):
+        elif _field_names(type(value)) is not None:
             yield from _columns(value, f"{nested}{name}.")
     if not nested and hasattr(holder, "out"):
         yield "out", holder.out
 
 
-def _attributes(holder: object) -> Iterator[tuple[str, Any]]:
-    if is_dataclass(holder) and not isinstance(holder, type):
-        yield from ((field.name, getattr(holder, field.name)) for field in fields(holder))
-    else:
-        yield from vars(holder).items()
+def _attributes(holder: object) -> Iterable[tuple[str, Any]]:
+    names = _field_names(type(holder))
+    return vars(holder).items() if names is None else [(name, getattr(holder, name)) for name in names]
+
+
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...] | None:
+    """The fields of a dataclass; None for another class."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None

@@ -107,7 +107,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
     """Limits beyond the first batches: kernels run an SA first, then the reference path, with the same state."""
     handed: list[int] = []
 
-    @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
+    @settings(deadline=None, max_examples=8 if UNJITTED else examples(50))
     @given(st.lists(LASTING, min_size=1, max_size=3), LONG_RUNS, st.sampled_from([2, 3, 5, 7]),
            st.sampled_from([False, False, True]), st.sampled_from(["rfc4301", "full-4301"]))  # fmt: skip
     def check(chosen, arrivals, cut, write_back, policy):

@@ -153,7 +153,7 @@ def test_equal_where_sas_are_handed_over_in_mid_run():
     """Limits beyond the first batches: kernels run an SA first, then the reference path, with the same counter."""
     handed: list[int] = []
 
-    @settings(deadline=None, max_examples=8 if UNJITTED else examples(25))
+    @settings(deadline=None, max_examples=8 if UNJITTED else examples(50))
     @given(sads(most=4, late=True), LONG_TRAFFIC, st.sampled_from([2, 3, 5, 7]), st.sampled_from([False, False, True]))
     def check(chosen, traffic, cut, write_back):
         packets, times = timed(traffic)

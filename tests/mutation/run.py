@@ -223,6 +223,7 @@ def main() -> int:
     parser.add_argument("--killed", type=Path, metavar="FILE", help="what is killed is kept here, and not run again")
     parser.add_argument("--exact", action="store_true", help="the words are whole titles")
     options = parser.parse_args()
+    os.environ.setdefault("ESPSIM_EXAMPLES", "2")  # tests/examples.py: the suite's own number is for speed
     targets = [target for target in TARGETS if _is_meant(target, options.words, options.exact)]
     prepare()
     rows, killed = [], Killed(options.killed)

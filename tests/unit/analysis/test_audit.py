@@ -266,7 +266,7 @@ def test_hidden_keys_are_taken_for_the_shortest_that_the_driver_takes(tmp_path):
 
 
 @pytest.mark.parametrize("model", shipped_models())
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_every_answer_is_the_devices_own(tmp_path, model, seed):
     """No short cut changes an answer: each SA's packet is sent again, to a device of our own."""
     rng = random.Random(seed)

@@ -133,7 +133,7 @@ def audited(inventory: Inventory, model: Model) -> list[str]:
 
 
 @pytest.mark.parametrize("ident", shipped_models())
-@pytest.mark.parametrize("seed", [14, 21])
+@pytest.mark.parametrize("seed", [pytest.param(14, marks=pytest.mark.long), 21])
 def test_audit_and_decap_agree(tmp_path, ident, seed):
     sas = some_sas(seed)
     model = load_model(ident)

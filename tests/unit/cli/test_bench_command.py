@@ -191,7 +191,7 @@ def test_the_tables_for_people():
     assert max(map(len, tables)) <= 120
 
 
-@pytest.mark.parametrize(("name", "magic"), [("plot.png", PNG), ("plot.svg", SVG)])
+@pytest.mark.parametrize(("name", "magic"), [pytest.param("plot.png", PNG, marks=pytest.mark.long), ("plot.svg", SVG)])
 def test_a_plot(tmp_path, name, magic):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (the `plot` extra)")
     path = tmp_path / name

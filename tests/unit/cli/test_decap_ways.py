@@ -171,7 +171,7 @@ def children(pid):
     return found
 
 
-@pytest.mark.parametrize("command", ["decap", "encap"])
+@pytest.mark.parametrize("command", ["decap", pytest.param("encap", marks=pytest.mark.long)])
 def test_a_worker_killed_in_mid_run(tmp_path, tmp_path_factory, command):
     """The command says so in one line, and neither output is there, nor anything beside it."""
     sad = sad_file(tmp_path)

@@ -112,7 +112,7 @@ def test_no_output_gets_the_number_of_a_closed_stream(tmp_path):
 INT, TERM, HUP = (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)
 REFERENCE, WORKERS = ["--reference"], ["--workers", "2"]
 ONE: list[str] = []
-SOME = [(REFERENCE, INT, True), (ONE, HUP, False), (WORKERS, INT, False), (WORKERS, TERM, True)]
+SOME = [(ONE, HUP, True), (WORKERS, INT, False)]
 OTHERS = [
     pytest.param(way, ends, named, marks=pytest.mark.long)
     for way in (REFERENCE, ONE, WORKERS) for ends in (INT, TERM, HUP) for named in (False, True)

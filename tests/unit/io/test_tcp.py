@@ -188,7 +188,9 @@ def test_streams_are_bounded(monkeypatch):
         ):
             found.take(part, 0)
             assert len(found._streams) <= 300
-            assert found._memory == sum(one.memory for one in found._streams.values()) <= 1 << 18
+            assert found._memory <= 1 << 18
+        if n % 10 == 0:
+            assert found._memory == sum(one.memory for one in found._streams.values())
     for n in range(2000):
         found.take(segment(5 + 2 * n, b"x", ports=(9, 4500)), 0)
         assert found._memory <= 1 << 18

@@ -43,7 +43,7 @@ def successes(netns: Netns, low: int, high: int, tries: int) -> int:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("size", [2, 3, 4, 16, 64])
+@pytest.mark.parametrize("size", [2, 3, 4, 16, pytest.param(64, marks=pytest.mark.long)])
 def test_one_free_spi_of_many_is_found_as_draws_with_replacement_find_it(kernel: str, size: int) -> None:
     netns = Netns(kernel, seed=size)
     ask(netns, *(f"ALLOCSPI {PAIR} min={0x101 + i} max={0x101 + i}" for i in range(size - 1)))
