@@ -62,14 +62,14 @@ def batch_of(of: list[Row]) -> InboundBatch:
         batch.verdict[at], batch.sa_index[at], batch.flags[at] = row.verdict, row.sa, row.flags
         batch.seq64[at], batch.odd_padding[at], batch.payload[at] = row.seq64, row.odd, row.payload
         batch.kind[at], batch.spi[at], batch.family[at], batch.dport[at] = row.kind, row.spi, row.family, row.port
-        batch.daddr[at] = row.kind, row.spi
+        batch.daddr[at] = row.kind, row.payload
     return batch
 
 
 class Told:
     """What the turn TELL changes."""
 
-    def __init__(self, used: list[int], flags: list[int], tops: list[int], full: bool) -> None:
+    def __init__(self, used: list[int], flags: list[int], tops: list[int], full: bool, looks: int = 1) -> None:
         self.counts = np.zeros((STATES, 8), np.int64)
         self.counts[:, USED] = used
         self.verdicts, self.ignored = np.zeros((256, 4), np.int64), np.zeros(len(Layer), np.int64)
@@ -79,7 +79,7 @@ class Told:
         self.state[:, sift.TOP], self.state[:, sift.FLAGS] = tops, flags
         self.keys, self.slots = np.zeros((sift.GROUPS, 3), np.uint64), np.zeros(sift.SLOTS, np.int32)
         self.groups, self.used = np.zeros((sift.GROUPS, 2), np.int64), np.zeros(1, np.int64)
-        self.groups[:, sift.ROOM] = 1
+        self.groups[:, sift.ROOM] = looks
         self.used[0] = sift.GROUPS if full else 0
         self.looks: list[int] = []
 
@@ -194,3 +194,60 @@ def test_the_highest_number_is_counted_around(tops, highest):
     row = sums.sums[0]
     assert row[BITS] & TOOK
     assert int(row.view(np.uint64)[TOP]) == highest
+
+
+@pytest.mark.parametrize(
+    ("rows", "highest"),
+    [
+        ([(Verdict.POLICY, 7), (Verdict.DELIVERED, 5)], 7),
+        ([(Verdict.DELIVERED, 5), (Verdict.POLICY, 7)], 7),
+        ([(Verdict.DELIVERED, 7), (Verdict.POLICY, 5)], 7),
+        ([(Verdict.POLICY, 5), (Verdict.POLICY, 3)], 5),
+        ([(Verdict.TRAILER, 9), (Verdict.DELIVERED, 5)], 5),
+        ([(Verdict.SENT, 9), (Verdict.POLICY, M64)], M64),
+        ([(Verdict.SENT, 9), (Verdict.DELIVERED, M64)], M64),
+    ],
+)
+def test_a_window_takes_the_number_of_what_is_refused_inside_and_of_no_other(rows, highest):
+    sums = Sums(STATES)
+    sums.of(batch_of([Row(verdict, 0, OWN * (verdict is Verdict.SENT), number) for verdict, number in rows]))
+    row = sums.sums[0]
+    assert row[BITS] & TOOK
+    assert int(row.view(np.uint64)[TOP]) == highest
+
+
+FAILED = [
+    Row(Verdict.INTEGRITY, 0), Row(Verdict.INTEGRITY, 1), Row(Verdict.REPLAY_DUPLICATE, 1), Row(Verdict.HEADER, -1),
+    Row(Verdict.NO_SA, -1, spi=1), Row(Verdict.NO_SA, -1, spi=2), Row(Verdict.NO_SA, -1, spi=1, family=6),
+    Row(Verdict.NO_SA, -1, spi=1, port=4500), Row(Verdict.NO_SA, -1, spi=1, kind=1),
+    Row(Verdict.NO_SA, -1, spi=1, payload=1),
+]  # fmt: skip
+OTHERS_TOO = [Row(Verdict.DELIVERED, 2), Row(Verdict.SENT, 3, OWN), Row(Verdict.DELIVERED, 3, OWN)]
+
+
+@pytest.mark.parametrize(("full", "looks"), [(False, 1), (False, 2), (True, 1)])
+def test_rows_of_known_groups_are_counted_without_a_look(full, looks):
+    """`full`: there is no room for their groups. Each group gets `looks`, and no more."""
+    start = [NEVER] * STATES, [0] * STATES, [0] * STATES
+    one, other = (Told(*start, full=full, looks=looks) for _ in range(2))
+    for time in range(4):
+        batch, sums = batch_of([*FAILED[time:], *OTHERS_TOO, *FAILED[: time + 1]]), Sums(STATES)
+        one.by_rows(batch)
+        sums.of(batch)
+        done = other.by_sums(batch, sums)
+        assert one == other
+        if time == 0:
+            assert done is full
+    assert done
+    assert full or one.groups[: len(FAILED), sift.PACKETS].tolist() == [5] * 4 + [4] * 6
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_a_group_with_room_gets_its_look(looks):
+    other, batch, sums = (
+        Told([0] * STATES, [0] * STATES, [0] * STATES, full=False, looks=looks),
+        batch_of(FAILED),
+        Sums(4),
+    )
+    sums.of(batch)
+    assert [other.by_sums(batch, sums) for _ in range(4)] == [False] * looks + [True] * (4 - looks)

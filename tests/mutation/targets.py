@@ -86,7 +86,7 @@ TARGETS = (
         (_EQUIVALENCE + "test_kernel_sums.py", "tests/unit/batch/test_counts.py"),
     ),
     Target(
-        "sums added: groups", "espsim/batch/inbound/sift.py", ("pass_sums", "_find"),
+        "sums added: groups", "espsim/batch/inbound/sift.py", ("pass_sums",),
         (_EQUIVALENCE + "test_kernel_sums.py",),
     ),
     Target(
