@@ -95,6 +95,7 @@ SHAPES: dict[str, Callable[[], Model]] = {
         "hash", hashed('["dst", "proto", "spi24"]', "crc32c", 2, 5, skewed=True), capacity=10,
         multi_match="lowest_index", verify='["spi"]',
     ),
+    "crc of the SPI": lambda: twin("hash", hashed('["spi"]', "crc32c", 3, 3, skewed=True), capacity=9),
     "crc, one way": lambda: twin("hash", hashed('["src"]', "crc32c", 1, 5, skewed=False), capacity=5),
     "chained": lambda: twin(
         "hash", 'key = ["spi", "match_id"]\nindex = { fn = "vendor_hash", chained = true }\nsets = 2', scope="port"

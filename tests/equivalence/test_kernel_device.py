@@ -167,6 +167,15 @@ def test_what_is_not_public_is_the_devices_to_say():
     ("marvell-cn10k-linux-v5", True), ("marvell-cn10k-dpdk-alg1", False), ("sw-vpp-tun-protect", False),
 ])  # fmt: skip
 def test_whose_tables_are_spis_alone(model, fast):
-    device = Device(load(model))
+    assert by_spi_alone(load(model)) == fast
+
+
+@pytest.mark.parametrize("shape", ["hash", "hash, first, rules", "crc of the SPI", "crc, one way"])
+def test_which_hashes_are_of_spis_alone(shape):
+    assert by_spi_alone(SHAPES[shape]()) == (shape in ("hash", "crc of the SPI"))
+
+
+def by_spi_alone(model: Model) -> bool:
+    device = Device(model)
     device.add(0, sa_of(5, "1.1.1.1", "9.9.9.1", Mark(), None, True))
-    assert (device_columns(device, {0: 0}).by_spi is not None) == fast
+    return device_columns(device, {0: 0}).by_spi is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -44,43 +42,44 @@ def test_an_array_of_spis():
     assert whole.tolist() == [5, -1, -1]
 
 
-@pytest.mark.parametrize("after", [[], [0], [50, 3]])
-@pytest.mark.parametrize("sets", [1, 3, 5, 8])
-def test_spis_in_four_ways(sets, after):
-    """Of equal SPIs the first way's wins; SPI 0 is not found in an empty place. Any number of rows."""
-    starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
-    rows = {spi: [hashing.vendor_hash((spi, *after), 3, way) % sets for way in range(4)] for spi in range(40)}
-    shared, skewed = np.zeros((sets, 4), np.uint64), np.zeros((4, sets), np.uint64)
-    first: dict[int, tuple[int, int]] = {}
-    each: dict[int, tuple[int, int]] = {}
-    for n, (way, spi) in enumerate((way, spi) for way in (0, 2, 1, 3) for spi in (3, 3, 4, 0x11, 0x1F, 5, 6, 3, 12)):
-        if not shared[rows[spi][0], way]:
-            shared[rows[spi][0], way] = cell(spi, n)
-            first[spi] = min(first.get(spi, (9, 0)), (way, n))
-        if not skewed[way, rows[spi][way]]:
-            skewed[way, rows[spi][way]] = cell(spi, n)
-            each[spi] = min(each.get(spi, (9, 0)), (way, n))
-    scratch, more = np.zeros((2, 4, tables.BLOCK), np.uint32), np.array(after, np.uint64)
-    for count in (0, 1, 31, 32, 33, 63, 64, 65, 80, 128, 200):
-        spis = [n % 40 for n in range(3, 3 + count)]
-        asked, found = np.array(spis, np.uint32), np.full(count, 77, np.int32)
-        tables.spi_shared(asked, np.uint64(starts[0]), more, shared, found)
-        assert found.tolist() == [first.get(spi, (0, -1))[1] for spi in spis]
-        tables.spi_skewed(asked, np.array(starts, np.uint64), more, skewed, scratch, found)
-        assert found.tolist() == [each.get(spi, (0, -1))[1] for spi in spis]
+def asked_of(table: U64, spis: list[int]) -> list[int]:
+    found = np.full(len(spis), 77, np.int32)
+    tables.by_spi(np.array(spis, np.uint32), table, found)
+    return found.tolist()
 
 
-def test_whatever_is_in_the_four_ways():
-    """An SPI, another and nothing, in every order."""
-    start, none, scratch = np.zeros(4, np.uint64), np.zeros(0, np.uint64), np.zeros((2, 4, tables.BLOCK), np.uint32)
-    asked, found = np.array([3, 4, 5, 0, 4, 3], np.uint32), np.zeros(6, np.int32)
-    for held in itertools.product((3, 4, 0), repeat=4):
-        cells = np.array([cell(spi, way) if spi else 0 for way, spi in enumerate(held)], np.uint64)
-        want = [held.index(spi) if spi and spi in held else -1 for spi in asked.tolist()]
-        tables.spi_shared(asked, start[0], none, cells.reshape(1, 4), found)
-        assert found.tolist() == want
-        tables.spi_skewed(asked, start, none, cells.reshape(4, 1), scratch, found)
-        assert found.tolist() == want
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 40, 500])
+def test_spis_that_are_in_one_place(count):
+    """Any number of SPIs and of rows; SPI 0, which fills free cells, is not found; SPIs that differ in one bit are."""
+    held = {spi: n for n, spi in enumerate([1, 2, 3, 0x80000001, 0xFFFFFFFF, *range(1000, 1495)][:count])}
+    table = tables.spi_table(np.array([*held], np.uint32), np.arange(count, dtype=np.int32))
+    assert table.shape == (count // 4 + 1, tables.CELLS)
+    assert sorted(table[table != 0].tolist()) == sorted(cell(spi, n) for spi, n in held.items())
+    for rows in (0, 1, 31, 32, 33, 64, 65, 1200):
+        spis = ([*held, 0, 4, 0x80000002, 0x7FFFFFFF] * 400)[:rows]
+        assert asked_of(table, spis) == [held.get(spi, -1) for spi in spis]
+
+
+@pytest.mark.parametrize("free", [1, 2, 8, 9])
+def test_a_full_bucket_is_followed_by_the_next(free):
+    """Of three buckets `free` cells are empty: most SPIs are in another bucket than the one where the search begins."""
+    count = 3 * tables.CELLS - free
+    table = np.zeros((3, tables.CELLS), np.uint64)
+    tables.by_spi_insert(np.arange(1, count + 1, dtype=np.uint32), np.arange(count, dtype=np.int32) + 5, table)
+    assert asked_of(table, [*range(100)]) == [-1, *range(5, 5 + count), *[-1] * (99 - count)]
+    assert np.count_nonzero(table) == count
+    for bucket in table.tolist():  # cells of a bucket fill in order
+        assert 0 not in bucket[: np.count_nonzero(bucket)]
+
+
+@pytest.mark.parametrize("others", [True, False])
+@pytest.mark.parametrize("n", range(tables.CELLS))
+def test_an_spi_in_each_cell_of_a_bucket(n, others):
+    """Among other SPIs, and alone. SPI 3 begins in the first of two buckets, SPI 4 in the second."""
+    table = np.zeros((2, tables.CELLS), np.uint64)
+    table[0] = [cell(9 + m, m) * others for m in range(tables.CELLS)]
+    table[0, n] = cell(3, 70)
+    assert asked_of(table, [3, 4]) == [70, -1]
 
 
 def exact_answers(table: U64, words: U64) -> list[int]:
@@ -137,23 +136,12 @@ def asked(monkeypatch):
 
 def test_each_spi_is_asked_for_before_it_is_read(asked):
     spis = np.arange(ROWS, dtype=np.uint32)
-    found, none = np.zeros(ROWS, np.int32), np.zeros(0, np.uint64)
+    found = np.zeros(ROWS, np.int32)
     plain(tables.direct)(spis, np.uint64(7), np.uint64(63), np.arange(64, dtype=np.uint64), found)
     assert asked == [(n - 7) & 63 for n in range(tables.AHEAD, ROWS)]
     asked.clear()
-    starts = [hashing.vendor_hash((), 3, way) for way in range(4)]
-    plain(tables.spi_shared)(spis, np.uint64(starts[0]), none, np.zeros((8, 4), np.uint64), found)
-    assert asked == [hashing.vendor_hash((n,), 3, 0) % 8 for n in range(ROWS)]
-    asked.clear()
-    plain(tables.spi_skewed)(
-        spis,
-        np.array(starts, np.uint64),
-        none,
-        np.arange(32, dtype=np.uint64).reshape(4, 8),
-        np.zeros((2, 4, tables.BLOCK), np.uint32),
-        found,
-    )
-    assert asked == [8 * way + hashing.vendor_hash((n,), 3, way) % 8 for n in range(ROWS) for way in range(4)]
+    plain(tables.by_spi)(spis, np.zeros((100, tables.CELLS), np.uint64), found)
+    assert asked == [(hashing.mix64(n) >> 32) * 100 >> 32 for n in range(ROWS)]
     asked.clear()
     words = spis.astype(np.uint64).reshape(-1, 1)
     cells = np.zeros((100, 8), np.uint64)

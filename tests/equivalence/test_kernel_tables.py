@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from espsim.batch.device import tables
 from espsim.jit.memory import zeros
-from espsim.offload import hashing
 from espsim.offload.keys import PacketKey, of_packet, of_sa, words
 from espsim.offload.model import load_model
 from espsim.offload.tables import Entry, Row, Table, make_table
@@ -97,7 +96,7 @@ def test_direct(sas, packets, shape, lift):
 
 @quick
 @given(
-    st.lists(SPIS, max_size=40),
+    st.lists(SPIS, max_size=40, unique=True),
     st.lists(SPIS, max_size=20),
     st.booleans(),
     st.sampled_from([4, 8, 5]),
@@ -107,26 +106,16 @@ def test_direct(sas, packets, shape, lift):
 def test_spi_hash(sas, packets, skewed, sets, seed, constants):
     """Four ways, shared and skewed, with sets that are a power of two and not; full rows leave SAs out."""
     fields = '["spi", "match_id", "lf"]' if constants else '["spi"]'
-    after = np.zeros(2 * constants, np.uint64)
     lookup = (
         f'kind = "hash"\nkey = {fields}\nindex = {{ fn = "vendor_hash" }}\nways = 4\nsets = {sets}\n'
         f"per_way_index = {str(skewed).lower()}"
     )
     table = make_table(model_of(lookup, 4 * sets), seed)
-    cells = zeros((4, sets), np.uint64)
-    for n, place in enumerate(fill(table, [sa_of(spi) for spi in sas])):
-        if place is not None:
-            cells[place // sets, place % sets] = cell(sas[n], n)
+    written = [n for n, place in enumerate(fill(table, [sa_of(spi) for spi in sas])) if place is not None]
+    cells = tables.spi_table(np.array([sas[n] for n in written], np.uint32), np.array(written, np.int32))
     asked = packets + sas + [0]
     found = np.full(len(asked), 77, np.int32)
-    starts = np.array([hashing.vendor_hash((), seed, way) for way in range(4)], np.uint64)
-    spi = np.array(asked, np.uint32)
-    if skewed:
-        tables.spi_skewed(spi, starts, after, cells, np.zeros((2, 4, tables.BLOCK), np.uint32), found)
-    else:
-        shared = zeros((sets, 4), np.uint64)
-        shared[:] = cells.T
-        tables.spi_shared(spi, starts[0], after, shared, found)
+    tables.by_spi(np.array(asked, np.uint32), cells, found)
     assert found.tolist() == answers(table, [PacketKey(b"", b"", n) for n in asked])
 
 

@@ -160,12 +160,13 @@ TARGETS = (
     ),
     Target(
         "device: steps of a lookup", "espsim/batch/device/steps.py",
-        ("width", "key_words", "masked", "sliced", "in_slots", "better", "_equal", "conclude", "conclude_spi"),
+        ("width", "key_words", "masked", "sliced", "in_slots", "better", "_equal", "conclude", "_of_end",
+         "conclude_spi"),
         (_EQUIVALENCE + "test_kernel_device_steps.py",),
     ),
     Target(
         "device: tables", "espsim/batch/device/tables.py",
-        ("mix64", "modulo", "direct", "_spi_row", "spi_shared", "spi_skewed", "_hash_rows", "_first", "crc_word",
+        ("mix64", "modulo", "direct", "_bucket", "_in_bucket", "_next_bucket", "by_spi_insert", "by_spi", "crc_word",
          "_exact_first", "_exact_slot", "exact_insert", "exact"),
         (_EQUIVALENCE + "test_kernel_device_tables.py",),
     ),

@@ -227,26 +227,25 @@ class KeyTable:
 
 
 _BY_SPI = Key(kernel.SPI)
-_WAYS = 4
+_HASHED = device_hash.CONSTANT, device_hash.SPI, device_hash.SPI24
 
 
 @dataclass(slots=True)
 class SpiTable:
     """The table of a device that looks up and compares nothing but SPIs: looked up and checked in one pass.
 
-    `cells` as in tables.py. `masked`: (offset, mask) of a direct table; None: a hash table of four ways.
+    `cells` as in tables.py. `masked`: (offset, mask) of a direct table; None: a hash table, in `by_spi`'s form.
     """
 
     cells: U64
     masked: tuple[int, int] | None = None
-    starts: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
-    after: U64 = field(default_factory=lambda: np.zeros(0, np.uint64))
-    _scratch: U32 = field(default_factory=lambda: np.zeros((2, _WAYS, tables.BLOCK), np.uint32))
 
     @classmethod
     def of(cls, columns: DeviceColumns) -> SpiTable | None:
         """The table of these columns; None: it is of another kind, or some answer would differ."""
-        if len(columns.tables) != 1 or columns.tables[0].family or columns.checked not in (None, _BY_SPI):
+        if columns.begin != kernel.PENDING or len(columns.tables) != 1 or columns.tables[0].family:
+            return None
+        if columns.checked not in (None, _BY_SPI):
             return None
         table, context = columns.tables[0].table, columns.tables[0].context
         if isinstance(table, DirectSlots) and columns.checked is not None:
@@ -266,9 +265,7 @@ class SpiTable:
 
     @classmethod
     def _of_ways(cls, table: Ways, context: I32, columns: DeviceColumns) -> SpiTable | None:
-        if table.key != _BY_SPI or table.crc or table.ways != _WAYS:
-            return None
-        if table.codes[0] != device_hash.SPI or (table.codes[1:] != device_hash.CONSTANT).any():
+        if table.key != _BY_SPI or not np.isin(table.codes, _HASHED).all():
             return None
         places = np.flatnonzero(table.cells[:, 1])
         spi, at = table.cells[places, 0], context[table.cells[places, 1].astype(np.int64) - 1]
@@ -276,19 +273,15 @@ class SpiTable:
             return None
         if columns.checked is not None and (columns.held[at, 0] != spi).any():
             return None
-        shape = (_WAYS, table.sets) if len(table.starts) > 1 else (table.sets, _WAYS)
-        cells = _cells(len(table.cells), places, spi, columns.sa[at])
-        return cls(cells.reshape(shape), None, table.starts, table.constants[1:].copy())
+        return cls(tables.spi_table(spi.astype(np.uint32), columns.sa[at]))
 
     def look_up(self, spi: U32, columns: DeviceColumns, rows: DeviceRows) -> None:
         """Fill `rows`. `rows.step` says on entry which lookups have not ended."""
         if self.masked is not None:
             offset, mask = self.masked
             tables.direct(spi, np.uint64(offset), np.uint64(mask), self.cells, rows.sa_index)
-        elif len(self.starts) == 1:
-            tables.spi_shared(spi, self.starts[0], self.after, self.cells, rows.sa_index)
         else:
-            tables.spi_skewed(spi, self.starts, self.after, self.cells, self._scratch, rows.sa_index)
+            tables.by_spi(spi, self.cells, rows.sa_index)
         missing = kernel.MISSED if self.masked is None else kernel.EMPTY
         kernel.conclude_spi(missing, columns.ends, columns.said, rows.step, rows.sa_index, rows.reached, rows.action)
 

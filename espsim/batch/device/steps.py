@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from espsim.batch.device.tables import OTHER
-from espsim.core.arrays import I32, I64, U8, U32, U64
+from espsim.core.arrays import I32, I64, U8, U32, U64, Int
 from espsim.jit.compiling import inlined, kernel
 from espsim.jit.prefetch import prefetch
 
@@ -209,17 +209,27 @@ def conclude(
             sa_index[i] = -1
 
 
+@inlined
+def _of_end(found: int, pending: bool, hit: Int, missing: Int, mismatch: Int, classify: Int) -> Int:
+    """The one of four values that belongs to a row's end. No branch and no table, so that LLVM makes vector code."""
+    value = hit if found >= 0 else missing if found == -1 else mismatch
+    return value if pending else classify
+
+
 @kernel
 def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reached: U8, action: U8) -> None:
-    """As `conclude`, after `tables.direct`, `spi_shared` or `spi_skewed` has filled `sa_index`.
+    """As `conclude`, after `tables.direct` or `by_spi` has filled `sa_index`. `step` has only PENDING and CLASSIFY.
 
     `missing`: the end where the table had nothing for the SPI: EMPTY or MISSED.
     """
+    hit, none, other, out = ends[HIT], ends[missing], ends[MISMATCH], ends[CLASSIFY]
+    far, far_none, far_other, far_out = said[hit, 0], said[none, 0], said[other, 0], said[out, 0]
+    does, does_none, does_other, does_out = said[hit, 1], said[none, 1], said[other, 1], said[out, 1]
     for i in range(len(step)):
-        found = sa_index[i]
-        pending = step[i] == PENDING
-        end = HIT if found >= 0 else missing if found == -1 else MISMATCH
-        end = ends[end if pending else step[i]]
+        found, pending = sa_index[i], step[i] == PENDING
+        end = _of_end(found, pending, hit, none, other, out)
+        step[i] = end
+        reached[i] = _of_end(found, pending, far, far_none, far_other, far_out)
+        action[i] = _of_end(found, pending, does, does_none, does_other, does_out)
         found = found if found >= -1 else OTHER - found
         sa_index[i] = found if pending and end != ASK else -1
-        step[i], reached[i], action[i] = end, said[end, REACHED], said[end, ACTION]

@@ -1,18 +1,18 @@
 """The key tables of hardware models over columns. Every kernel fills `sa_index` (int32): a row of the SAD, or -1.
 
-    direct             the index is the SPI, less an offset, under a mask              offload/tables.py DirectTable
-    spi_shared         an SPI may be in four cells (ways) of one row                   HashTable, not skewed
-    spi_skewed         an SPI may be in four cells, each in a row of its own hash      HashTable, skewed
-    exact              whole keys of up to seven words                                 ExactTable, one list of fields
+    direct    the index is the SPI, less an offset, under a mask    offload/tables.py DirectTable
+    by_spi    each SPI is in one place at most                      HashTable, of any hash and any number of ways
+    exact     whole keys of up to seven words                       ExactTable, one list of fields
 
-A cell of an SPI table (uint64) is SPI << 32 | sa_index + 1; 0: it is empty, for no SA has SPI 0. A row of `exact`
-(uint64, 8 words) is a key in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
+A cell (uint64) is SPI << 32 | sa_index + 1; 0: it is empty, for no SA has SPI 0. `direct` has the device's own cells.
 
-A row of an SPI table is offload/hashing.py's hash of the SPI and of the constants `after` it. `starts`: for each way,
-the hash of no words with the table's seed and the way (`vendor_hash((), seed, way)`); a table that is not skewed has
-one start.
+`by_spi` has a hash table of its own, not the device's. Where an SPI is in one place at most, the device's hash and ways
+decide whether an SA finds room, but not what a packet finds. So one cache line is read for each packet, not one for
+each way. A row (8 cells) is a bucket, one cache line: open addressing, and cells of a bucket fill in order.
 
-What this does not do: other keys, other hashes and other numbers of ways are in hash.py.
+A row of `exact` (uint64, 8 words) is a key in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
+
+What this does not do: hash tables where an SPI is in several places, or with other keys, are in hash.py.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ import numpy as np
 from espsim.core.arrays import I32, I64, U32, U64
 from espsim.jit.bytes import into_range, mul64
 from espsim.jit.compiling import helper, inlined, kernel
+from espsim.jit.memory import zeros
 from espsim.jit.prefetch import prefetch
 
 AHEAD = 32
 """Rows between the prefetch of a cache line and its use."""
-BLOCK = 64
-"""Rows that `spi_skewed` hashes at once."""
+CELLS = 8
+"""Cells of a bucket of `by_spi`."""
 SA = 7
 """In a row of `exact`: sa_index + 1."""
 
 OTHER = np.int32(-2)
 """`direct` answers OTHER - sa_index where the slot holds an SA of another SPI. The device's own check decides then."""
 
-_0, _1, _2, _3, _27, _30, _31, _32 = (np.uint64(n) for n in (0, 1, 2, 3, 27, 30, 31, 32))
+_0, _1, _27, _30, _31, _32 = (np.uint64(n) for n in (0, 1, 27, 30, 31, 32))
 _LOW = np.uint64(0xFFFFFFFF)
+_MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
 _MIX_A = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_B = np.uint64(0x94D049BB133111EB)
 _BYTE = np.uint64(0xFF)
@@ -81,89 +83,71 @@ def direct(spi: U32, offset: np.uint64, mask: np.uint64, table: U64, sa_index: I
 
 
 @inlined
-def _spi_row(start: np.uint64, spi: np.uint64, after: U64, sets: np.uint64) -> np.uint64:
-    """The row of the table that an SPI's hash names."""
-    h = mix64(start ^ spi)
-    for n in range(len(after)):
-        h = mix64(h ^ after[n])
-    return modulo(h, sets)
+def _bucket(spi: np.uint32, table: U64) -> np.uint64:
+    """The bucket where the search for an SPI begins."""
+    return into_range(mix64(np.uint64(spi)), np.uint64(len(table)))
+
+
+@inlined
+def _in_bucket(table: U64, at: np.uint64, spi: np.uint32) -> np.uint64:
+    """sa_index + 1 of the SPI; 0: this bucket does not have it.
+
+    The XOR clears the SPI in its own cell, which becomes the smallest. Comparing all cells leaves no branch to be
+    guessed wrong.
+    """
+    key, least = np.uint64(spi) << _32, _MOST
+    for n in range(CELLS):
+        least = min(least, table[at, n] ^ key)
+    return least if least >> _32 == _0 else _0
+
+
+@inlined
+def _next_bucket(at: np.uint64, table: U64) -> np.uint64:
+    return at + _1 if at + _1 < np.uint64(len(table)) else _0
+
+
+def spi_table(spi: U32, sa: I32) -> U64:
+    """A table of `by_spi` with these SPIs, each given once, and their SAs: half full, 16 bytes an SA."""
+    table = zeros((len(spi) // (CELLS // 2) + 1, CELLS), np.uint64)
+    by_spi_insert(spi, sa, table)
+    return table
 
 
 @kernel
-def spi_shared(spi: U32, start: np.uint64, after: U64, table: U64, sa_index: I32) -> None:
-    """The first way with this SPI in the row of its hash. `table` (sets, 4) holds cells.
+def by_spi_insert(spi: U32, sa: I32, table: U64) -> None:
+    """Put SPIs in, none of them twice. `table` (buckets, CELLS) keeps at least one empty cell."""
+    for i in range(len(spi)):
+        at, n = _bucket(spi[i], table), 0
+        while table[at, n] != _0:
+            n += 1
+            if n == CELLS:
+                at, n = _next_bucket(at, table), 0
+        table[at, n] = np.uint64(spi[i]) << _32 | np.uint64(sa[i] + 1)
 
-    1. Row i + AHEAD: prefetch the row of its hash; the row's number waits in `sa_index`.
-    2. Row i: compare all four ways, so that no branch is guessed wrong.
+
+@kernel
+def by_spi(spi: U32, table: U64, sa_index: I32) -> None:
+    """The SA of each SPI; -1: the table does not have it. `table` (buckets, CELLS) has below 2^31 buckets.
+
+    1. Row i + AHEAD: prefetch its bucket; the bucket's number waits in `sa_index`.
+    2. Row i: search its bucket. Only where that is full may the SPI be in the next one.
     """
-    rows, sets = len(spi), np.uint64(len(table))
+    rows = len(spi)
     for i in range(-AHEAD, rows):
         j = i + AHEAD
         if j < rows:
-            row = _spi_row(start, np.uint64(spi[j]), after, sets)
-            prefetch(table, row)
-            sa_index[j] = row
+            first = _bucket(spi[j], table)
+            prefetch(table, first)
+            sa_index[j] = first
         if i < 0:
             continue
-        at, key = np.uint64(sa_index[i]), np.uint64(spi[i])
-        way = _3
-        way = _2 if table[at, 2] >> _32 == key else way
-        way = _1 if table[at, 1] >> _32 == key else way
-        way = _0 if table[at, 0] >> _32 == key else way
-        cell = table[at, way]
-        sa_index[i] = np.int64(cell & _LOW) - 1 if cell >> _32 == key else -1
-
-
-@kernel
-def spi_skewed(spi: U32, starts: U64, after: U64, table: U64, scratch: U32, sa_index: I32) -> None:
-    """The first way with this SPI, each way in a row of its own hash. `table` (4, sets) holds cells.
-
-    1. Hash the next BLOCK rows: way after way, so that LLVM makes vector code of it.
-    2. For each row of this block prefetch the four rows of the row BLOCK later, and compare the four ways of this one.
-
-    `scratch` (2, 4, BLOCK): the table's rows for this block and for the next one.
-    """
-    rows, sets, now = len(spi), np.uint64(table.shape[1]), 0
-    way0, way1, way2, way3 = table[0], table[1], table[2], table[3]
-    for base in range(-BLOCK, rows, BLOCK):
-        later = 1 - now
-        ahead = max(min(BLOCK, rows - base - BLOCK), 0)
-        for way in range(4):
-            _hash_rows(spi, base + BLOCK, ahead, starts[way], after, sets, scratch[later, way])
-        for n in range(min(BLOCK, rows - base)):
-            if n < ahead:
-                prefetch(way0, scratch[later, 0, n])
-                prefetch(way1, scratch[later, 1, n])
-                prefetch(way2, scratch[later, 2, n])
-                prefetch(way3, scratch[later, 3, n])
-            if base >= 0:
-                sa_index[base + n] = _first(table, np.uint64(spi[base + n]), scratch[now], n)
-        now = later
-
-
-@inlined
-def _hash_rows(spi: U32, first: int, count: int, start: np.uint64, after: U64, sets: np.uint64, out: U32) -> None:
-    """The rows of the table that the hashes of `count` SPIs from `first` on name; the usual table has vector code."""
-    if len(after) == 0 and sets & (sets - _1) == _0:
-        for n in range(count):
-            out[n] = mix64(start ^ np.uint64(spi[first + n])) & (sets - _1)
-        return
-    for n in range(count):
-        out[n] = _spi_row(start, np.uint64(spi[first + n]), after, sets)
-
-
-@inlined
-def _first(table: U64, key: np.uint64, rows: U32, n: int) -> int:
-    """The SA in the first way that holds the key; all ways are compared, so that no branch is guessed wrong."""
-    cell = table[3, rows[3, n]]
-    cell = cell if cell >> _32 == key else _0
-    other = table[2, rows[2, n]]
-    cell = other if other >> _32 == key else cell
-    other = table[1, rows[1, n]]
-    cell = other if other >> _32 == key else cell
-    other = table[0, rows[0, n]]
-    cell = other if other >> _32 == key else cell
-    return np.int64(cell & _LOW) - 1
+        at = np.uint64(sa_index[i])
+        while True:
+            found = _in_bucket(table, at, spi[i])
+            if found != _0 or table[at, CELLS - 1] == _0:
+                break
+            at = _next_bucket(at, table)
+        sa_index[i] = np.int64(found) - 1
 
 
 @helper
