@@ -8,7 +8,7 @@ A cell (uint64) is SPI << 32 | sa_index + 1; 0: it is empty, for no SA has SPI 0
 
 `by_spi` has a hash table of its own, not the device's. Where an SPI is in one place at most, the device's hash and ways
 decide whether an SA finds room, but not what a packet finds. So one cache line is read for each packet, not one for
-each way. A row (8 cells) is a bucket, one cache line: open addressing, and cells of a bucket fill in order.
+each way. A row is a bucket, half a cache line: open addressing, and the cells of a bucket fill in order.
 
 A row of `exact` (uint64, 8 words) is a key in words 0 to 6 and sa_index + 1 in word SA; 0: it is empty.
 
@@ -27,7 +27,7 @@ from espsim.jit.prefetch import prefetch
 
 AHEAD = 32
 """Rows between the prefetch of a cache line and its use."""
-CELLS = 8
+CELLS = 4
 """Cells of a bucket of `by_spi`."""
 SA = 7
 """In a row of `exact`: sa_index + 1."""
@@ -107,8 +107,8 @@ def _next_bucket(at: np.uint64, table: U64) -> np.uint64:
 
 
 def spi_table(spi: U32, sa: I32) -> U64:
-    """A table of `by_spi` with these SPIs, each given once, and their SAs: half full, 16 bytes an SA."""
-    table = zeros((len(spi) // (CELLS // 2) + 1, CELLS), np.uint64)
+    """A table of `by_spi` with these SPIs, each given once, and their SAs. 24 bytes an SA: few buckets are full."""
+    table = zeros((3 * len(spi) // CELLS + 1, CELLS), np.uint64)
     by_spi_insert(spi, sa, table)
     return table
 
