@@ -125,7 +125,10 @@ def direct_case(count: int, hit: float, seed: int) -> BenchCase:
 
 
 def hash_case(count: int, hit: float, seed: int, *, skewed: bool) -> BenchCase:
-    """A device's hash table of SPIs with four ways. `skewed`: each way has a row of its own."""
+    """A device's hash table of SPIs with four ways. `skewed`: each way has a row of its own.
+
+    Both are looked up in the table of `tables.by_spi`: what a packet finds does not depend on the ways.
+    """
     filled, name = hash_table(count, skewed=skewed, hit=hit, seed=seed), "4-way skewed" if skewed else "4-way shared"
     return _device_case(filled, BenchCase("lookup", "spi-hash", count, hit=hit, model=name))
 
