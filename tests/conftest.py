@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import inspect
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Generator
 from typing import Any, cast
 
 import pytest
@@ -55,3 +57,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):  # this process runs tests
         del os.environ["PYTHONDONTWRITEBYTECODE"]
         os.environ["PYTHONPYCACHEPREFIX"] = os.environ[BYTECODE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, and later not among what was collected: it lasts to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()

@@ -202,7 +202,7 @@ def slow(tmp_path_factory):
     return folder, espsim("sweep", "report", folder / "whole.sqlite", "--json").stdout
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_killed_sweep_ends_with_the_same_rows(slow, number):
     folder, whole = slow
     assert kill_at_random(folder, number, whole) >= 12 * number
@@ -215,7 +215,7 @@ def test_a_sweep_killed_at_twenty_moments_ends_with_the_same_rows(slow, number):
     kill_at_random(folder, number, whole)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.long), "SIGTERM"])
 def test_a_stopped_sweep_keeps_its_rows_and_says_nothing(tmp_path, name):
     study, rows = tmp_path / "endless.toml", tmp_path / "a.sqlite"
     study.write_text(SLOW.replace("repeats = 8", "repeats = 800"))  # minutes: it cannot end before the signal
