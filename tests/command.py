@@ -5,8 +5,11 @@ What only a process has (signals, closed or full streams, the status seen by a s
 
 from __future__ import annotations
 
+import contextlib
 import io
+import subprocess
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from espsim.cli.start import answer
@@ -43,3 +46,17 @@ def espsim_text(*words: object) -> tuple[int, str, str]:
     """As above, with text: (exit status, standard output, standard error)."""
     ended = espsim(*words)
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+
+@contextlib.contextmanager
+def reaped(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> Iterator[None]:
+    """A process, killed at the end of the block if it still runs, and waited for; its pipes are closed.
+
+    Where a test fails and leaves them, Python warns of them some time later, and that fails another test.
+    """
+    with process:
+        try:
+            yield
+        finally:
+            if process.poll() is None:
+                process.kill()

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from espsim.aead.engines import ENGINES, NOT_THERE, find
 from espsim.cli.main import main
 from espsim.io.pcap import file_header, frame_header
-from tests.command import espsim, espsim_text
+from tests.command import espsim, espsim_text, reaped
 from tests.support import CAPTURES, Peer, gcm_sa, ipv4
 
 MANIFEST = json.loads((CAPTURES / "manifest.json").read_text())
@@ -186,7 +186,7 @@ def test_a_worker_killed_in_mid_run(tmp_path, tmp_path_factory, command):
         [sys.executable, "-m", "espsim", command, tmp_path / "in", "-o", out, "--sad", sad, "--workers", "2", *extras],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    with opened(tmp_path / "in", process) as pipe:
+    with reaped(process), opened(tmp_path / "in", process) as pipe:
         pipe.write(file_header(101, False) + frames(50))
         while not (workers := children(process.pid)):  # they are there when the first frames have been read
             assert process.poll() is None

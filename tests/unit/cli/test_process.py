@@ -13,6 +13,7 @@ import pytest
 
 from espsim.io.pcap import file_header
 from espsim.xfrm.live import unavailable
+from tests.command import reaped
 from tests.unit.cli.test_decap_ways import children, frames, opened, sad_file
 
 ESPSIM = [sys.executable, "-m", "espsim"]
@@ -124,7 +125,7 @@ OTHERS = [
 def test_a_signal_in_mid_run(tmp_path, way, ends, named):
     """Nothing is printed and nothing is left: no output, no temporary file (even one with a name), no process."""
     process, pipe, sad = started(tmp_path, way, named)
-    with pipe:
+    with reaped(process), pipe:
         assert bool(list(tmp_path.glob(".espsim-*"))) is named
         others = children(process.pid)
         process.send_signal(ends[0])
@@ -139,7 +140,7 @@ def test_a_signal_in_mid_run(tmp_path, way, ends, named):
 def test_a_signal_to_the_whole_group(tmp_path, number):
     """A worker that gets the signal first is not taken for a lost one."""
     process, pipe, sad = started(tmp_path, ["--workers", "2"], named=False)
-    with pipe:
+    with reaped(process), pipe:
         os.killpg(process.pid, number)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (128 + number, b"", b"")
@@ -148,7 +149,7 @@ def test_a_signal_to_the_whole_group(tmp_path, number):
 
 def test_sigkill_in_mid_run(tmp_path):
     process, pipe, sad = started(tmp_path, WORKERS, named=False)
-    with pipe:
+    with reaped(process), pipe:
         others = children(process.pid)
         process.kill()
         process.communicate(timeout=60)
