@@ -40,6 +40,7 @@ from tests.equivalence.inbound_traffic import (
 from tests.equivalence.kernel_settings import UNJITTED
 from tests.examples import examples
 from tests.support import Peer, engines_there, gcm_sa, ipv4, new_sad, udp
+from tests.unit.reference.test_tunnel_fields import ADDRESSES, ECN, FAMILIES, as_figure_4_says, packet_with_ecn
 
 ENGINES = engines_there()
 CUTS = (1, 2, 3, 7, 1000)
@@ -145,6 +146,15 @@ def test_equal_under_every_policy(policy, port_key, chosen, arrivals, cut):
 def test_equal_for_any_bytes(packets, cut):
     sa = gcm_sa()
     both(lambda: new_sad(sa), packets, [0.0] * len(packets), cut=cut)
+
+
+@pytest.mark.parametrize(("outer", "inner"), FAMILIES)
+def test_rfc_6040_figure_4(outer, inner):
+    sa = gcm_sa(*ADDRESSES[outer])
+    packets = [packet_with_ecn(sa, outer, inner, *ecn, number) for number, ecn in enumerate(ECN, 1)]
+    answers = both(lambda: new_sad(sa), packets, [0.0] * len(packets), rfc6040=True)
+    for (outside, inside), found in zip(ECN, answers, strict=True):
+        as_figure_4_says(found, inner, outside, inside)
 
 
 # -- both directions --------------------------------------------------------------------------------------------------

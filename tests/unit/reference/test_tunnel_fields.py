@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from espsim.batch.inbound.order import InboundPipeline
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
 from espsim.reference.outbound import Outbound
@@ -143,21 +142,25 @@ FIGURE_4: dict[int, dict[int, int | None]] = {
 """By the inner ECN, then the outer: what goes on. None: dropped."""
 
 
+def packet_with_ecn(sa, outer, inner, outside, inside, number=1):
+    fields: dict[str, Any] = {"tos": EF | outside} if outer == "v4" else {"traffic_class": EF | outside}
+    return Peer(sa).packet(number, packet_of(inner, AF11 | inside), **fields)
+
+
+def as_figure_4_says(found, inner, outside, inside):
+    want = FIGURE_4[inside][outside]
+    assert (found.verdict, found.counter) == (Verdict.ECN if want is None else Verdict.DELIVERED, None)
+    assert found.inner == (None if want is None else packet_of(inner, AF11 | want))
+
+
 @pytest.mark.parametrize(("outer", "inner"), FAMILIES)
 @pytest.mark.parametrize("outside", range(4))
 @pytest.mark.parametrize("inside", range(4))
 def test_rfc_6040_figure_4(outer, inner, outside, inside):
+    """Batches: tests/equivalence/test_pipeline_inbound.py."""
     sa = gcm_sa(*ADDRESSES[outer])
-    fields: dict[str, Any] = {"tos": EF | outside} if outer == "v4" else {"traffic_class": EF | outside}
-    packet = Peer(sa).packet(1, packet_of(inner, AF11 | inside), **fields)
     inbound = Inbound(new_sad(sa), rfc6040=True)
-    received = inbound.receive(packet)
-    (batched,) = InboundPipeline(Inbound(new_sad(sa), rfc6040=True), "cryptography").receive([packet])
-    want = FIGURE_4[inside][outside]
-    for found in (received, batched):
-        assert found is not None
-        assert (found.verdict, found.counter) == (Verdict.ECN if want is None else Verdict.DELIVERED, None)
-        assert found.inner == (None if want is None else packet_of(inner, AF11 | want))
+    as_figure_4_says(inbound.receive(packet_with_ecn(sa, outer, inner, outside, inside)), inner, outside, inside)
     assert next(iter(inbound.sad)).packets == 1
 
 

@@ -73,6 +73,7 @@ class TestAndroidAndMarvell:
         assert "sa-dir" not in after["Android"].split("Under")[0]
         assert before["what to change"] != after["what to change"]
 
+    @pytest.mark.long
     def test_runs_see_what_was_worked_out(self):
         odds = android_marvell.odds_of(shared_across)
         drawn = [line for line in odds if line.runs]
