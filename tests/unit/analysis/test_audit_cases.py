@@ -89,7 +89,7 @@ def test_a_refused_packet_mode_sa_is_lost_and_says_so():
 # -- four key managers ------------------------------------------------------------------------------------------------
 
 
-SLOW = {"android", "libreswan"}
+SLOW = {"android", "cilium", "libreswan"}
 
 
 @pytest.fixture(

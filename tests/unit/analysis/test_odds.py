@@ -132,7 +132,8 @@ def test_masked_aliasing_of_random_spis(bits, model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sas", "stated"), [(2048, 0.002), (3072, 0.34), (4096, 8), (5120, 57), (6144, 207), (8192, 1017)]
+    ("sas", "stated"),
+    [(2048, 0.002), (3072, 0.34), (4096, 8), (5120, 57), pytest.param(6144, 207, marks=pytest.mark.long), (8192, 1017)],
 )
 def test_losses_of_spi_to_sa(sas, stated):
     """The stated figures were drawn themselves: each is within a Monte Carlo of a few draws, ours within many."""

@@ -19,7 +19,7 @@ from espsim.scenario.schema import builtin_names, load_scenario, parse_scenario,
 IDS = [f"s{n:02}" for n in range(1, 30)] + ["s07m", "s10a", "s11a", "s11b"]
 OF_KERNELS = {"s28", "s29"}
 """The answers to these depend on the kernel, not on the SPI rule."""
-MOST_TRIALS = 100
+MOST_TRIALS = 50
 """Of a scenario in the suite: the odds of more of them are a matter of the long tests."""
 ROWS = Path(__file__).parents[2] / "vectors" / "xfrm_conformance.jsonl"
 VERSIONS = {"6.1.176": "linux-6.1", "6.1.192": "linux-6.1.192", "6.12.117": "linux-6.12"}
