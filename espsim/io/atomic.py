@@ -3,6 +3,8 @@
 Until then the file has no name where the system can do that (O_TMPFILE), so that not even a run that is killed leaves
 anything. Its bytes are on the disk before it gets its name. What was there before stays untouched when a run fails.
 What can't be replaced (a pipe, /dev/null, a terminal, `-`) is written directly; a symbolic link stays one.
+
+Forked processes may write one output together, each at offsets of its own (OutputPlace).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import errno
 import fcntl
 import io
+import mmap
 import os
 import secrets
 import stat
@@ -26,20 +29,23 @@ from espsim.core.inputs import STANDARD
 from espsim.core.stopping import uncut
 from espsim.io.places import descriptor
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NAMELESS = os.O_RDWR | getattr(os, "O_TMPFILE", 0) | os.O_CLOEXEC
 _FOLDER = os.O_DIRECTORY | os.O_CLOEXEC
 _LINKS = "/proc/self/fd"  # the path of a nameless file, for linkat
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS)  # file systems that have no fsync
 _PIECE = 1 << 20
+_MOUNTS = "/proc/self/mountinfo"  # proc(5)
+_POPULATE_WRITE = 23  # madvise(2), Linux 5.14; Python has no name for it
 
 
 class _Raw(io.FileIO):
-    """An output whose failures (a full disk) name the path that the user gave."""
+    """An output whose failures (a full disk) name the path that the user gave. `ours`: a new file, which we made."""
 
-    def __init__(self, fd: int, where: str) -> None:
+    def __init__(self, fd: int, where: str, *, ours: bool = False) -> None:
         super().__init__(fd, "wb")
         self._where = where
+        self.ours = ours
 
     def write(self, data: object) -> int:
         """As FileIO; InputError where the system refuses. BrokenPipeError where the reader has gone away."""
@@ -60,18 +66,63 @@ class _Raw(io.FileIO):
         except OSError as error:
             raise _unwritable(self._where, error) from None
 
+    def grow(self, size: int) -> None:
+        """Make the file `size` bytes long. Raises as `write`."""
+        try:
+            os.ftruncate(self.fileno(), size)
+        except OSError as error:
+            raise _unwritable(self._where, error) from None
+
 
 class OutputPlace:
     """Where the next byte of an output goes. Forked processes then write with `put`, each at offsets of its own.
 
     `end` sets where the output goes on after all of them.
+
+    Linux lets one process at a time write into a file (it holds the inode's lock). After `share` processes store into
+    mappings of the file instead, which they do side by side. Only a new file of ours in a tmpfs is mapped: a mapping
+    needs a file that is long enough, and a file of the user's may have bytes after ours, or be read meanwhile. On a
+    disk a store would be slower (ext4: 10 times), and could fail. Storing where there is no room would kill the process
+    (SIGBUS), so the system is asked for the pages first. What it refuses is written as before.
     """
 
     def __init__(self, file: io.BufferedWriter, raw: _Raw) -> None:
         self._file, self._raw = file, raw
+        self._maps = False
         self.at = file.tell()
         """Bytes from the file's start."""
-        self.put = raw.put
+
+    def share(self) -> None:
+        """Before processes are forked: let them map the file, if it can be mapped."""
+        self._maps = self._raw.ours and _in_memory(self._raw.fileno())
+
+    def reserve(self, end: int) -> None:
+        """Before bytes up to `end` are put: make a mapped file so long. One process at a time; `end` only grows.
+
+        Raises as `put`.
+        """
+        if self._maps:
+            self._raw.grow(end)
+
+    def put(self, data: memoryview, at: int) -> None:
+        """Write all of it at an offset. InputError where the system refuses."""
+        if not data:  # there is no mapping of no bytes
+            return
+        # What can't be mapped once (an older kernel, another system, no room) is not tried again.
+        self._maps = self._maps and self._store(data, at)
+        if not self._maps:
+            self._raw.put(data, at)
+
+    def _store(self, data: memoryview, at: int) -> bool:
+        """`put` through a mapping. False: the system refuses it; nothing was stored."""
+        start = at & -mmap.ALLOCATIONGRANULARITY
+        try:
+            with mmap.mmap(self._raw.fileno(), at - start + len(data), offset=start) as memory:
+                memory.madvise(_POPULATE_WRITE)
+                memory[at - start :] = data
+        except OSError:
+            return False
+        return True
 
     def end(self, at: int) -> None:
         """All bytes before `at` have been put."""
@@ -145,7 +196,7 @@ class OutputFile:
             fd = os.open(temporary, _CREATE, mode)
         self._temporary = temporary
         _unfinished.add(self)
-        return _Raw(fd, self.path)
+        return _Raw(fd, self.path, ours=True)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -252,7 +303,8 @@ class ByteSpool(Closing):
         folder = os.path.dirname(os.path.realpath(path)) if _is_plain(path) else None
         try:
             self._kept = tempfile.TemporaryFile(dir=folder, prefix=".espsim-", buffering=0)  # noqa: SIM115 - see close
-            self.file = io.BufferedWriter(_Raw(os.dup(self._kept.fileno()), path), buffer_size=1 << 16)
+            raw = _Raw(os.dup(self._kept.fileno()), path, ours=True)
+            self.file = io.BufferedWriter(raw, buffer_size=1 << 16)
         except OSError as error:
             raise _unwritable(path, error) from None
 
@@ -366,6 +418,18 @@ class _Borrowed(io.RawIOBase):
     def write(self, data: bytes) -> int:  # type: ignore[override]
         """Everything, at once."""
         return self._stream.write(data)
+
+
+def _in_memory(fd: int) -> bool:
+    """Whether a file lies in a tmpfs of Linux."""
+    device = os.fstat(fd).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    try:
+        with open(_MOUNTS, "rb") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return False
+    return any(mount[2] == number and mount[mount.index(b"-", 6) + 1] == b"tmpfs" for mount in mounts)
 
 
 def _become(fd: int, found: os.stat_result, mode: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import os
 import signal
 import struct
@@ -19,6 +21,8 @@ from espsim.batch.run.counts import InboundCounts
 from espsim.batch.run.lanes import InboundLane
 from espsim.batch.run.workers import WorkerLost, shared_zeros
 from espsim.cli.main import main
+from espsim.core.errors import InputError
+from espsim.io import atomic
 from espsim.io.batches import open_batches
 from espsim.io.capture import CaptureWriter
 from espsim.io.pcap import file_header, frame_header
@@ -188,6 +192,54 @@ def test_encap_writes_the_same(tmp_path, monkeypatch, options):
         lines = (tmp_path / "rows").read_text() if options[0] != "--secrets" else ""
         rows.append((done.stdout, (tmp_path / "out").stat().st_size, back, lines))
     assert rows[0] == rows[1] == rows[2]
+
+
+@pytest.fixture
+def mapped(monkeypatch):
+    """Any number of workers map the output, on any file system; a write at an offset fails."""
+
+    def pwrite(*_arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_ring, "MAPPING", 2)
+    monkeypatch.setattr(atomic, "_in_memory", lambda _fd: True)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+
+
+@pytest.mark.parametrize("options", [(), ("--secrets",)])
+def test_workers_that_map_the_output_write_the_same(tmp_path, monkeypatch, mapped, options):
+    cut(monkeypatch, 5)
+    clear = written(tmp_path / "clear.pcap", [ipv4(udp(bytes(n * 7 % 900), 5, 6)) for n in range(300)])
+    sad, outs = tmp_path / "sad", []
+    sad.write_text(_line(1))
+    for workers in (1, 2, 3):
+        esp, out = tmp_path / f"esp{workers}", tmp_path / f"out{workers}"
+        for command, path, to, more in (("encap", clear, esp, options), ("decap", esp, out, ())):
+            words = [command, str(path), "-o", str(to), "--sad", str(sad), "--workers", str(workers)]
+            done = CliRunner().invoke(main, [*words, *more])
+            assert done.exit_code == 0, done.exception
+        outs.append((esp.stat().st_size, out.read_bytes()))
+    assert outs[0] == outs[1] == outs[2]
+    assert len(outs[0][1]) > 100_000
+
+
+@pytest.mark.parametrize("command", ["decap", "encap"])
+def test_no_room_for_an_output_that_workers_map(tmp_path, monkeypatch, mapped, command):
+    class Full(mmap.mmap):
+        def madvise(self, *_advice):
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    cut(monkeypatch, 5)
+    sas = some_sas()
+    clear = ipv4(bytes(40))
+    packets = [clear if command == "encap" else Peer(sas[0]).packet(n + 1, clear) for n in range(99)]
+    path, sad, out = written(tmp_path / "in.pcap", packets), tmp_path / "sad", str(tmp_path / "out")
+    sad.write_text(_line(0))
+    monkeypatch.setattr(mmap, "mmap", Full)
+    done = CliRunner().invoke(main, [command, path, "-o", out, "--sad", str(sad), "--workers", "2"])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception) == f"{out}: cannot be written: No space left on device"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pcap", "sad"]
 
 
 @pytest.mark.parametrize("model", ["marvell-cn10k-dpdk", "nvidia-mlx5-linux-packet"])
