@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing_that_had_landed(tmp_path):
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384));"
         "from espsim.cli.start import run; sys.argv[0] = 'espsim'; run()"
     )
-    words = [sys.executable, "-c", limited, "sweep", "run", str(study), "-o", path, "--workers", "1"]
+    words = [sys.executable, "-B", "-c", limited, "sweep", "run", str(study), "-o", path, "--workers", "1"]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert ended.returncode == 2, ended.stderr
     assert "cannot be written" in ended.stderr

@@ -180,10 +180,10 @@ output.discard()
 
 
 def test_a_file_that_grows_too_large(tmp_path):
-    """RLIMIT_FSIZE: InputError as for a write, not a signal."""
+    """RLIMIT_FSIZE: InputError as for a write, not a signal. -B: bytecode would be cut at the limit as well."""
     path = tmp_path / "file"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, path], capture_output=True, text=True, check=True,
+        [sys.executable, "-B", "-c", PROGRAM, path], capture_output=True, text=True, check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     assert done.stdout == f"100000 {path}: cannot be written: File too large\n"

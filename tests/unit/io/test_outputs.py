@@ -165,7 +165,7 @@ def test_a_folder_that_may_be_written_and_not_read(tmp_path):
 
 
 def test_a_file_that_grows_too_large(tmp_path):
-    """RLIMIT_FSIZE: the write is refused (EFBIG), nothing is left."""
+    """RLIMIT_FSIZE: the write is refused (EFBIG), nothing is left. -B: bytecode would be cut at the limit as well."""
     program = (
         "import sys\nfrom espsim.io.atomic import OutputFile\nfrom espsim.core.errors import InputError\n"
         "output = OutputFile(sys.argv[1])\n"
@@ -173,7 +173,7 @@ def test_a_file_that_grows_too_large(tmp_path):
     )
     path = tmp_path / "file"
     done = subprocess.run(
-        [sys.executable, "-c", program, path], capture_output=True, text=True, check=True,
+        [sys.executable, "-B", "-c", program, path], capture_output=True, text=True, check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )  # fmt: skip
     assert done.stdout == f"{path}: cannot be written: File too large\n"
