@@ -1,12 +1,13 @@
 """The hash tables of the SAD (state_byspi, state_byseq, the search for an acquire): where states are found.
 
-1. Every state with an SPI is in `by_triple` under (daddr, SPI, protocol), newest first; the first match of mark wins.
-2. The same states are in `by_spi` under the SPI alone, oldest first.
+1. Every state with an SPI is in `by_spi` under it, oldest first.
+2. The states of an SPI that several have are in `by_triple` too, under (daddr, SPI, protocol), newest first. A lone one
+   is its triple's only state: of a hundred thousand SAs the second table would take 12 MB.
 3. Larval states with SPI 0 are found by their tuple (the newest first) or their sequence number, never by SPI 0.
 4. States of protocols without an SPI are in `by_pair` under their two addresses, newest first.
-5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 1, 3 and 4 into the order that it leaves.
+5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 2, 3 and 4 into the order that it leaves.
 
-Packets use `lookup`, by the triple of 1. The other tables serve the control plane.
+Packets use `lookup`, by the triple (`of_triple`); the first match of mark wins. The other tables serve the control plane.
 
 What this does not do: it does not decide whether a state may be used (reference/inbound.py) or which SPIs may be there
 twice (spi.py). RFC 4301's longest match is in longest.py, a device's tables are in offload/tables.py.
@@ -71,10 +72,17 @@ class StateIndex:
         self, triple: tuple[Address, int, int], mark: int | None = 0, port: int | None = None
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
-        for entry in self.by_triple.of(triple):
+        for entry in self.of_triple(triple):
             if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
+
+    def of_triple(self, triple: tuple[Address, int, int]) -> Collection[SadEntry]:
+        """The states of (daddr, SPI, protocol), newest first, where daddr is a `daddr_key`. Don't keep the result."""
+        found = self.by_spi.of(triple[1])
+        if len(found) > 1:
+            return self.by_triple.of(triple)
+        return [entry for entry in found if _triple_of(entry) == triple]
 
     def locate(self, sa: SecurityAssociation, spi: int, af: int | None = None) -> SadEntry | None:
         """The state that `sa` would meet (__xfrm_state_locate): under `spi`, or by its addresses without one."""
@@ -146,9 +154,14 @@ class StateIndex:
 
     def link_spi(self, entry: SadEntry) -> None:
         """A state has an SPI now: it can be found by it."""
-        sa = entry.sa
-        self.by_triple.push((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
-        self.by_spi.add(sa.spi, entry)
+        spi = entry.sa.spi
+        others = self.by_spi.of(spi)
+        if len(others) == 1:
+            for lone in others:
+                self.by_triple.push(_triple_of(lone), lone)
+        if others:
+            self.by_triple.push(_triple_of(entry), entry)
+        self.by_spi.add(spi, entry)
 
     def unlink_acquire(self, entry: SadEntry) -> None:
         """A larval state has got an SPI other than 0."""
@@ -186,9 +199,20 @@ class StateIndex:
         if not sa.spi:
             self.unlink_acquire(entry)
             return True
-        self.by_triple.take_out((daddr_key(sa.dst, entry.af), sa.spi, sa.proto), entry)
-        self.by_spi.remove(sa.spi, entry)
+        self._unlink_spi(entry)
         return True
+
+    def _unlink_spi(self, entry: SadEntry) -> None:
+        spi = entry.sa.spi
+        shared = len(self.by_spi.of(spi)) > 1
+        self.by_spi.remove(spi, entry)
+        if not shared:
+            return
+        self.by_triple.take_out(_triple_of(entry), entry)
+        others = self.by_spi.of(spi)
+        if len(others) == 1:
+            for lone in others:
+                self.by_triple.take_out(_triple_of(lone), lone)
 
 
 def daddr_key(daddr: Address, af: int | None) -> Address:
@@ -207,6 +231,11 @@ def _tuple_of(sa: SecurityAssociation, af: int | None, mode: int | None) -> tupl
     """What __find_acq_core compares, but for the mark; if_id is not among it."""
     number = MODE_NUMBERS.get(sa.mode, -1) if mode is None else mode
     return (sa.reqid, number, sa.proto, daddr_key(sa.dst, af), daddr_key(sa.src, af), sa.pcpu)
+
+
+def _triple_of(entry: SadEntry) -> tuple[Address, int, int]:
+    sa = entry.sa
+    return daddr_key(sa.dst, entry.af), sa.spi, sa.proto
 
 
 def _pair_of(entry: SadEntry) -> tuple[Address, Address, int]:

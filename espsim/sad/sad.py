@@ -239,7 +239,7 @@ class Sad:
     ) -> SadEntry:
         """XFRM_MSG_GETSA. ESRCH, with the text `why`: no such state. A port in the key is not compared: newest wins."""
         wanted = mark.value & mark.mask
-        for entry in self.index.by_triple.of((daddr_key(daddr, af), spi, proto)) if spi else ():
+        for entry in self.index.of_triple((daddr_key(daddr, af), spi, proto)) if spi else ():
             if entry.sa.mark.matches(wanted):
                 return entry
         raise XfrmError(errno.ESRCH, why)

@@ -54,29 +54,38 @@ def _infer_resumed(hint: int, seq: int) -> int:
 
 
 @functools.cache
-def _mask(size: int) -> int:
-    """Ones for the numbers of a window, one object for all windows of a size."""
-    return (1 << size) - 1
+def _form(size: int, esn: bool) -> tuple[int, bool, int]:
+    """(size, esn, ones for the numbers of the window): one object for all windows that are alike."""
+    return size, esn, (1 << size) - 1
 
 
 class Window:
     """One SA's receive window. `top` is the highest accepted number (64 bits with ESN); bit i of `bitmap` is top-i."""
 
-    __slots__ = ("_mask", "bitmap", "esn", "resume", "size", "top")
+    __slots__ = ("_form", "bitmap", "resume", "top")
 
     def __init__(
         self, size: int, *, esn: bool = False, top: int = 0, bitmap: int = 0, resume: int | None = None
     ) -> None:
-        self.size = size
-        self.esn = esn
-        self._mask = _mask(size)
+        self._form = _form(size, esn)
         self.set_numbers(top, bitmap, resume)
+
+    @property
+    def size(self) -> int:
+        """W: how many numbers it holds; 0: the check is off."""
+        return self._form[0]
+
+    @property
+    def esn(self) -> bool:
+        """Whether numbers have 64 bits."""
+        return self._form[1]
 
     def set_numbers(self, top: int, seen: int, resume: int | None = None) -> None:
         """Set top and bitmap, whatever they were: bit i of `seen` is top-i."""
+        _, esn, mask = self._form
         self.top = top & _ALL
-        self.bitmap = seen & self._mask
-        self.resume = resume if self.esn else None
+        self.bitmap = seen & mask
+        self.resume = resume if esn else None
 
     def bitmap_from_top(self) -> int:
         """Bit i is top-i."""
@@ -84,21 +93,23 @@ class Window:
 
     def infer(self, seq: int) -> int:
         """The 64-bit number of a 32-bit one; without ESN it is the number itself."""
-        if not self.esn:
+        size, esn, _ = self._form
+        if not esn:
             return seq
         if self.resume is not None:
             return _infer_resumed(self.resume, seq)
         base = self.top & ~_LOW
         low = self.top & _LOW
-        if low >= self.size - 1:  # case A of RFC 4303 A2.2: the window lies within one 2^32
-            return base + seq + (_LOW + 1 if seq < low - self.size + 1 else 0) & _ALL
-        if seq >= (low - self.size + 1) & _LOW:  # case B: it spans two
+        if low >= size - 1:  # case A of RFC 4303 A2.2: the window lies within one 2^32
+            return base + seq + (_LOW + 1 if seq < low - size + 1 else 0) & _ALL
+        if seq >= (low - size + 1) & _LOW:  # case B: it spans two
             return base + seq - (_LOW + 1) & _ALL
         return base + seq
 
     def check(self, seq64: int, seq: int) -> Verdict:
         """DELIVERED where the window lets the packet pass, else which REPLAY verdict refuses it. Writes nothing."""
-        if self.size == 0:
+        size, _, _ = self._form
+        if size == 0:
             return DELIVERED
         if seq == 0 and self._zero_refused(seq64):
             return Verdict.REPLAY_ZERO
@@ -107,13 +118,14 @@ class Window:
         back = -self._ahead(seq64)
         if back < 0:
             return DELIVERED
-        if back >= self.size:
+        if back >= size:
             return Verdict.REPLAY_TOO_OLD
         return Verdict.REPLAY_DUPLICATE if self._seen(back) else DELIVERED
 
     def advance(self, seq64: int) -> None:
         """Mark an authenticated packet's number as seen, and move the window right where it is the highest."""
-        if self.size == 0:
+        size, _, mask = self._form
+        if size == 0:
             # A low half of 0 says in `resume` that only the high half is known.
             if self.resume is not None and seq64 & _LOW:
                 self.resume = seq64
@@ -124,7 +136,7 @@ class Window:
             return
         ahead = self._ahead(seq64)
         if ahead > 0:
-            self.bitmap = (self.bitmap << ahead | 1) & self._mask if ahead < self.size else 1
+            self.bitmap = (self.bitmap << ahead | 1) & mask if ahead < size else 1
             self.top = seq64
         else:
             self.bitmap |= 1 << -ahead
