@@ -6,7 +6,6 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-
 MANY = 100_000
 """If more objects than this were made in `paused`, the collector leaves them alone afterwards too."""
 

@@ -2,12 +2,13 @@
 
 1. Every state with an SPI is in `by_spi` under it, oldest first.
 2. The states of an SPI that several have are in `by_triple` too, under (daddr, SPI, protocol), newest first. A lone one
-   is its triple's only state: of a hundred thousand SAs the second table would take 12 MB.
+   is its triple's only state: of a hundred thousand SAs the second table would take 11 MB.
 3. Larval states with SPI 0 are found by their tuple (the newest first) or their sequence number, never by SPI 0.
 4. States of protocols without an SPI are in `by_pair` under their two addresses, newest first.
 5. Where the kernel's buckets are kept (`hashed`), a resize of its tables puts 2, 3 and 4 into the order that it leaves.
 
-Packets use `lookup`, by the triple (`of_triple`); the first match of mark wins. The other tables serve the control plane.
+Packets use `lookup`, by the triple (`of_triple`); the first match of mark wins. The other tables serve the control
+plane.
 
 What this does not do: it does not decide whether a state may be used (reference/inbound.py) or which SPIs may be there
 twice (spi.py). RFC 4301's longest match is in longest.py, a device's tables are in offload/tables.py.
