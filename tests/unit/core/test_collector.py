@@ -24,7 +24,7 @@ def test_only_many_objects_are_left_alone_afterwards(frozen, made, times):
     with paused():
         assert not gc.isenabled()
         gc.collect()
-        kept = [[] for _ in range(made)]
+        kept: list[list[int]] = [[] for _ in range(made)]
     assert gc.isenabled()
     assert (len(kept), len(frozen)) == (made, times)
 
@@ -32,7 +32,7 @@ def test_only_many_objects_are_left_alone_afterwards(frozen, made, times):
 def test_inside_another_one_it_changes_nothing(frozen):
     with paused():
         with paused():
-            kept = [[] for _ in range(20_000)]
+            kept: list[list[int]] = [[] for _ in range(20_000)]
         assert not gc.isenabled()
         assert not frozen
         del kept
