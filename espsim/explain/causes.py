@@ -199,7 +199,7 @@ def _encap(entry: SadEntry, outer: Outer | None) -> Explanation:
         wants = f"{'TCP' if encap.kind == ESPINTCP else 'UDP'} port {encap.dport}"
     if outer is not None and outer.ports is not None:
         came = f"to UDP port {outer.ports[1]}"
-    elif outer is not None and outer.in_tcp:
+    elif outer is not None and outer.encap == ESPINTCP:
         came, wants = "in TCP", wants if encap is not None else "no TCP"
     return Explanation(
         "encap", f"{entry.sa.name} wants {wants}, and the packet came {came}: NAT changed since the SA was made"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from espsim.core.answers import Received
 from espsim.reference.outer import Outer, parse_outer
+from espsim.sad.association import ESPINTCP
 from espsim.sad.entry import SadEntry
 
 CAUSES = (
@@ -63,8 +64,8 @@ class Failure:
         if fate.around is not None:  # ESP in ESP: only the layer that failed is looked at
             seen = replace(seen, packet=fate.around.inner or b"", opened=None, in_tcp=False)
         outer = parse_outer(seen.packet, ports)
-        if outer is not None:
-            outer.in_tcp = seen.in_tcp
+        if outer is not None and seen.in_tcp and outer.encap is None:
+            outer.encap = ESPINTCP
         return cls(fate, seen, outer)
 
     @property

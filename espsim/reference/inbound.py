@@ -39,9 +39,9 @@ from espsim.reference.nested import Nested
 from espsim.reference.outer import Arrival, Outer, encap_ports, parse_outer
 from espsim.reference.own import receive_own
 from espsim.reference.policies import Policies
-from espsim.reference.trace import SILENT, InboundTrace
+from espsim.reference.trace import InboundTrace
 from espsim.reference.transforms import Transforms
-from espsim.sad.association import ANY_ENCAP, Direction, Mode
+from espsim.sad.association import ANY_ENCAP, ESPINTCP, Direction, Mode
 from espsim.sad.entry import SadEntry, State
 from espsim.sad.lifetime import hard_time_passed
 from espsim.sad.sad import Sad
@@ -52,7 +52,8 @@ _VALID, _OUT, _IPTFS = State.VALID, Direction.OUT, Mode.IPTFS  # looked up once:
 
 
 class Inbound:
-    """The software path. `mark`: the packets' mark; None: marks are not compared. `trace` is called at every step.
+    """The software path. `mark`: the packets' mark; None: marks are not compared. `trace` is called at every step;
+    None: no one listens.
     `engine` opens packets; None: `cryptography`.
 
     `own_traffic`: packets that this host sent are SENT, and SAs with dir out do not expire here, because their sender
@@ -65,7 +66,7 @@ class Inbound:
     """Whether a modelled device finds the SA (offloaded.py)."""
 
     def __init__(
-        self, sad: Sad, *, mark: int | None = 0, trace: InboundTrace = SILENT, own_traffic: bool = False,
+        self, sad: Sad, *, mark: int | None = 0, trace: InboundTrace | None = None, own_traffic: bool = False,
         engine: Engine | None = None, policies: Policies | None = None, rfc6040: bool = False,
     ) -> None:  # fmt: skip
         self.sad = sad
@@ -95,15 +96,17 @@ class Inbound:
         outer = parse_outer(packet, self.ports)
         if outer is None:
             return self._clear(packet) if self.policies is not None and not outgoing else None
-        outer.in_tcp = in_tcp
+        if in_tcp and outer.encap is None:
+            outer.encap = ESPINTCP
         own = outgoing and self.sent is not None
         if outer.fragment:  # 3.4.1
             return Received(Verdict.FRAGMENT, None, own=own)
         if outer.end - outer.esp < esp.HEADER_LENGTH:
             return Received(Verdict.HEADER, None if outer.cut or own else Verdict.HEADER.counter, own=own)
         spi, seq = esp.parse(packet, outer.esp)
-        arrival = Arrival(packet, outer, spi, seq, now, port, outgoing, mark=self.mark)
-        self.trace.parsed(arrival)
+        arrival = Arrival(packet, outer, spi, seq, now, port, outgoing, self.mark)
+        if self.trace is not None:
+            self.trace.parsed(arrival)
         entry = self.find(arrival)
         if self.sent is not None and (own if entry is None else self.sent_under(entry, arrival)):
             answer = receive_own(self, entry, arrival, self.sent)
@@ -141,10 +144,11 @@ class Inbound:
         entry = self.sad.lookup(daddr, spi, PROTO_ESP, mark, port) if self.sent is not None else None
         if entry is None or not self.sent_under(entry, arrival):
             while (entry := self.sad.input(daddr, spi, PROTO_ESP, mark, port, saddr)) is not None:
-                if not self._over(entry, arrival):
+                if not entry.sa.limited or not self._over(entry, arrival):
                     break
                 self.sad.expire(entry)
-        self.trace.looked_up(arrival, entry)
+        if self.trace is not None:
+            self.trace.looked_up(arrival, entry)
         return entry
 
     def sent_under(self, entry: SadEntry, arrival: Arrival) -> bool:
@@ -155,7 +159,7 @@ class Inbound:
     def _over(self, entry: SadEntry, arrival: Arrival) -> bool:
         """Whether a hard time limit of the SA has passed."""
         sa = entry.sa
-        if not sa.limited or (self.sent is not None and sa.dir is _OUT) or self.sent_under(entry, arrival):
+        if (self.sent is not None and sa.dir is _OUT) or self.sent_under(entry, arrival):
             return False
         return hard_time_passed(sa.limits, arrival.now, entry.added, entry.used)
 
@@ -168,11 +172,13 @@ class Inbound:
         (`check_replay` False) the window does not move.
         """
         verdict = self._usable(entry, arrival.outer)
-        self.trace.usable(entry, arrival, verdict)
+        if self.trace is not None:
+            self.trace.usable(entry, arrival, verdict)
         if verdict is not DELIVERED:
             return verdict, None, None
         seq64 = entry.window.infer(arrival.seq)
-        self.trace.inferred(entry, arrival, seq64)
+        if self.trace is not None:
+            self.trace.inferred(entry, arrival, seq64)
         if check_replay and not icv_first:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not DELIVERED:
@@ -188,26 +194,35 @@ class Inbound:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not DELIVERED:
                 return verdict, seq64, None
+        verdict, inner = self._deliver(entry, arrival, plaintext, seq64, moves=check_replay)
+        return verdict, seq64, inner
+
+    def _deliver(
+        self, entry: SadEntry, arrival: Arrival, plaintext: bytes, seq64: int, *, moves: bool
+    ) -> tuple[Verdict, bytes | None]:
+        """Steps 7 to 12, for an authentic packet: (verdict, delivered packet). `moves`: it moves the window."""
         split = self.trailer(plaintext)
         if split is None:
-            return Verdict.TRAILER, seq64, None
+            return Verdict.TRAILER, None
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
-        entry.accepted(length, seq64 if check_replay else None)  # 3.4.3: it is authentic
-        self.trace.advanced(entry, seq64)
+        entry.accepted(length, seq64 if moves else None)  # 3.4.3: it is authentic
+        if self.trace is not None:
+            self.trace.advanced(entry, seq64)
         verdict, inner = self.decap(entry, arrival, plaintext[:length], next_header, seq64)
         if inner is not None and self.policies is not None and arrival.inside is None:
             path = (*arrival.path, self.policies.as_opened(entry.sa, next_header))
             judged = self.policies.judge(inner, path, self.mark)
-            self.trace.judged(path, judged)
+            if self.trace is not None:
+                self.trace.judged(path, judged)
             if judged.verdict is not DELIVERED:
-                return judged.verdict, seq64, None
-        return verdict, seq64, inner
+                return judged.verdict, None
+        return verdict, inner
 
     def _clear(self, packet: bytes) -> Received[SadEntry] | None:
         """A packet that is not ESP: a policy may demand that it were. None: it is not judged."""
         judged = None if self.policies is None else self.policies.judge_clear(packet, self.ports, self.mark)
-        if judged is not None:
+        if judged is not None and self.trace is not None:
             self.trace.judged((), judged)
         return None if judged is None else Received(judged.verdict, judged.counter)
 
@@ -223,14 +238,15 @@ class Inbound:
         if entry.state is not _VALID or sa.keys is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
         kind = None if sa.encap is None else sa.encap.kind
-        return DELIVERED if kind in (ANY_ENCAP, outer.encap) else Verdict.ENCAP_MISMATCH
+        return DELIVERED if kind == outer.encap or kind == ANY_ENCAP else Verdict.ENCAP_MISMATCH  # noqa: PLR1714
 
     def _check_sequence(self, entry: SadEntry, seq64: int, seq: int) -> Verdict:
         """3.4.3: may this number pass? The window does not move, because the packet may be forged."""
         verdict = entry.window.check(seq64, seq)
         if verdict is not DELIVERED:
             entry.refused(verdict)
-        self.trace.checked(entry, seq64, verdict)
+        if self.trace is not None:
+            self.trace.checked(entry, seq64, verdict)
         return verdict
 
     def open(self, entry: SadEntry, arrival: Arrival, seq64: int) -> tuple[Verdict, bytes | None]:
@@ -246,18 +262,21 @@ class Inbound:
         header, iv = packet[outer.esp : start], packet[start:body_at]
         seq_hi = pack_seq_hi(seq64) if entry.sa.esn else b""
         body = packet[body_at : outer.end]
-        self.trace.opening(entry, header, seq_hi, iv, body)
+        if self.trace is not None:
+            self.trace.opening(entry, header, seq_hi, iv, body)
         try:
             plaintext = self.transforms.of(entry, keys).open(header, seq_hi, iv, body)
         except BlockError:
             return Verdict.TRUNCATED, None
-        self.trace.opened(entry, plaintext)
+        if self.trace is not None:
+            self.trace.opened(entry, plaintext)
         return (Verdict.INTEGRITY, None) if plaintext is None else (DELIVERED, plaintext)
 
     def trailer(self, plaintext: bytes) -> tuple[int, int] | None:
         """2.4 to 2.6: (length of the payload, next header). None: the trailer is damaged, or it is a dummy packet."""
         split = esp.parse_trailer(plaintext)
-        self.trace.trailer(plaintext, split)
+        if self.trace is not None:
+            self.trace.trailer(plaintext, split)
         return None if split is None or split[1] == PROTO_NONE else split
 
     def decap(
@@ -268,7 +287,8 @@ class Inbound:
         if sa.mode is _IPTFS:
             return self.tunnels.receive(entry, arrival, payload, next_header, number, own=own), None
         inner = decapsulated(sa, arrival.packet, arrival.outer, payload, next_header, rfc6040=self.rfc6040)
-        self.trace.decapsulated(entry, arrival, inner)
+        if self.trace is not None:
+            self.trace.decapsulated(entry, arrival, inner)
         if inner is None:
             return Verdict.MODE, None
         if self.rfc6040 and drops_congested(sa, arrival.outer.tos, inner, next_header):

@@ -70,14 +70,17 @@ def from_tunnel(
     sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int, *, rfc6040: bool = False
 ) -> bytes | None:
     """The inner packet of a tunnel, without TFC padding, with ECN and DSCP. None: the payload is not an IP packet."""
-    if next_header == PROTO_IPIP and len(payload) >= ipv4.HEADER_LENGTH:
+    v4 = next_header == PROTO_IPIP
+    if v4 and len(payload) >= ipv4.HEADER_LENGTH:
         length = ipv4.total_length(payload)
     elif next_header == PROTO_IPV6 and len(payload) >= ipv6.HEADER_LENGTH:
         length = ipv6.total_length(payload)
     else:
         return None
     inner = payload[:length] if length >= ipv4.HEADER_LENGTH else payload
-    return _carry_over(sa, outer.tos, inner, v4=next_header == PROTO_IPIP, rfc6040=rfc6040)
+    if outer.tos & 3 == _ECN_CE or rfc6040 or "decap-dscp" in sa.flags:
+        return _carry_over(sa, outer.tos, inner, v4=v4, rfc6040=rfc6040)
+    return inner
 
 
 def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_header: int) -> bool:
@@ -91,8 +94,6 @@ def drops_congested(sa: SecurityAssociation, outer_tos: int, inner: bytes, next_
 
 def _carry_over(sa: SecurityAssociation, outer_tos: int, inner: bytes, *, v4: bool, rfc6040: bool) -> bytes:
     """Write into the inner packet CE (unless `noecn`) and, with `decap-dscp`, the outer DSCP."""
-    if outer_tos & 3 != _ECN_CE and not rfc6040 and "decap-dscp" not in sa.flags:
-        return inner  # nothing to carry over
     if v4 and not ipv4.HEADER_LENGTH <= ipv4.length(inner) <= len(inner):
         return inner  # no IPv4 header: the IP layer that gets it refuses it
     tos = inner[ipv4.TOS] if v4 else ipv6.traffic_class(inner)

@@ -147,7 +147,7 @@ class _Judge(Protocol):
     """`espsim.reference.inbound.Inbound`, as far as inner packets need it."""
 
     mark: int | None
-    trace: InboundTrace
+    trace: InboundTrace | None
 
     @property
     def policies(self) -> Policies | None:
@@ -171,7 +171,8 @@ class Tunnels:
     ) -> Verdict:
         """Receive an opened packet of an SA; `arrival.inners` gets the inner packets. `own`: this host sent it."""
         if next_header != PROTO_AGGFRAG:
-            self._judge.trace.decapsulated(entry, arrival, None)
+            if self._judge.trace is not None:
+                self._judge.trace.decapsulated(entry, arrival, None)
             return Verdict.MODE
         receiver = self._of.get(entry)
         if receiver is None:
@@ -181,7 +182,8 @@ class Tunnels:
         opened = receiver.receive(Held(number, payload, arrival.now), arrival.outer.end, self.counters)
         self._due = min(self._due, receiver.deadline)
         arrival.inners = before + opened.packets
-        self._judge.trace.aggregated(entry, arrival, payload, opened._replace(packets=arrival.inners))
+        if self._judge.trace is not None:
+            self._judge.trace.aggregated(entry, arrival, payload, opened._replace(packets=arrival.inners))
         return opened.verdict
 
     def _refuses(self, sa: SecurityAssociation, inner: bytes, own: bool) -> str | None:

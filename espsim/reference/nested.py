@@ -123,10 +123,12 @@ class Nested:
 
     def _layer(self, arrival: Arrival) -> Received[SadEntry]:
         path, own, spi, seq = self._path, arrival.own, arrival.spi, arrival.seq
-        path.trace.again(arrival)
+        if path.trace is not None:
+            path.trace.again(arrival)
         if arrival.outer.end - arrival.outer.esp < esp.HEADER_LENGTH:
             return Received(Verdict.HEADER, None if own else Verdict.HEADER.counter, own=own)
-        path.trace.parsed(arrival)
+        if path.trace is not None:
+            path.trace.parsed(arrival)
         if len(arrival.path) == MAX_DEPTH:
             return Received(Verdict.DEPTH, None if own else Verdict.DEPTH.counter, spi, seq, own=own)
         return path.receive_inside(arrival)

@@ -91,7 +91,8 @@ class OffloadedInbound(Inbound):
             outer.src, outer.dst, arrival.spi, mark=self.mark or 0, port=arrival.port, udp_ports=outer.ports
         )
         answer = self.device.lookup(key)
-        self.trace.steered(self.device, key, answer)
+        if self.trace is not None:
+            self.trace.steered(self.device, key, answer)
         if answer.action == "use":
             return self._with_context(self._contexts[answer.sa_index], answer.shadowed, entry, arrival)
         software = answer.action == "software"

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from espsim.core.address import Address
 from espsim.core.numbers import PROTO_ESP, PROTO_FRAGMENT, PROTO_UDP
-from espsim.sad.association import ESPINTCP, ESPINUDP, Direction, SecurityAssociation
+from espsim.sad.association import ESPINUDP, Direction, SecurityAssociation
 from espsim.sad.sad import Sad
 from espsim.wire import esp, ipv4, ipv6, ipv6_fragment, udp
 from espsim.wire.udp import PORT_NAT_T
@@ -36,7 +36,8 @@ class Outer:
 
     `headers`: the end of the IP headers, where UDP or ESP begins. `esp`: the ESP header. `end`: the end of ESP.
     `next_header_at`: the byte that names what follows the IP headers. `cut`: the packet goes on past the captured
-    bytes. `ports`: the UDP ports, if it is in UDP. `in_tcp`: it came in a TCP stream.
+    bytes. `ports`: the UDP ports, if it is in UDP. `encap`: the encapsulation in which it came, as `Encap.kind` names
+    it; None: none.
     """
 
     src: Address
@@ -49,12 +50,7 @@ class Outer:
     ports: tuple[int, int] | None = None
     fragment: bool = False
     cut: bool = False
-    in_tcp: bool = False
-
-    @property
-    def encap(self) -> str | None:
-        """The encapsulation in which it came, as `Encap.kind` names it; None: none."""
-        return ESPINUDP if self.ports is not None else ESPINTCP if self.in_tcp else None
+    encap: str | None = None
 
 
 def parse_outer(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
@@ -78,10 +74,10 @@ def destination(packet: bytes) -> Address:
 
 
 def _parse_v4(packet: bytes, encap_ports: Collection[int]) -> Outer | None:
-    _, tos, total, _, flags, _, proto, _, src, dst = ipv4.HEADER.unpack_from(packet)
+    first, tos, total, flags, proto, src, dst = ipv4.RECEIVED.unpack_from(packet)
     if proto not in _CARRY_ESP:
         return None
-    headers = ipv4.length(packet)
+    headers = (first & 15) * 4
     if headers < ipv4.HEADER_LENGTH or total < headers:
         return None
     fragment = flags & ipv4.FRAGMENT_MASK != 0
@@ -135,7 +131,7 @@ def _find_esp(
     start = at + udp.HEADER_LENGTH
     if length - udp.HEADER_LENGTH <= esp.HEADER_LENGTH or packet[start : start + 4] in (b"", udp.NON_ESP_MARKER):
         return None
-    outer.esp, outer.ports = start, (sport, dport)
+    outer.esp, outer.ports, outer.encap = start, (sport, dport), ESPINUDP
     return outer
 
 
@@ -155,9 +151,9 @@ class Arrival:
     now: float
     port: int = 0
     outgoing: bool = False
+    mark: int | None = 0
     odd_padding: bool = False
     inners: tuple[bytes, ...] | None = None
-    mark: int | None = 0
     own: bool = False
     path: tuple[SecurityAssociation, ...] = ()
     inside: Arrival | None = None

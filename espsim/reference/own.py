@@ -27,7 +27,8 @@ def receive_own(
 ) -> Received[SadEntry]:  # fmt: skip
     """All steps after the SA lookup. NO_SA where it found none."""
     arrival.own = True
-    path.trace.own(arrival, entry)
+    if path.trace is not None:
+        path.trace.own(arrival, entry)
     verdict, seq64, inner = Verdict.NO_SA, None, None
     if entry is not None:
         verdict, seq64, inner = _accept(path, entry, arrival, sent)
@@ -42,11 +43,13 @@ def _accept(
 ) -> tuple[Verdict, int | None, bytes | None]:
     """As `Inbound.accept`, without window, lifetime and counters."""
     verdict = path.ready(entry, arrival.outer)
-    path.trace.usable(entry, arrival, verdict)
+    if path.trace is not None:
+        path.trace.usable(entry, arrival, verdict)
     if verdict is not Verdict.DELIVERED:
         return verdict, None, None
     seq64 = sent.infer(entry, arrival.seq)
-    path.trace.inferred(entry, arrival, seq64)
+    if path.trace is not None:
+        path.trace.inferred(entry, arrival, seq64)
     verdict, plaintext = path.open(entry, arrival, seq64)
     if plaintext is None:
         return verdict, seq64, None

@@ -92,5 +92,4 @@ class OutboundTrace:
         """The datagram is cut before it is sealed. The parts are sealed one by one; only the first one is traced."""
 
 
-SILENT = InboundTrace()
 OUTBOUND_SILENT = OutboundTrace()

@@ -23,7 +23,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator
 from typing import TypeVar
 
 from espsim.core.address import AF_INET, AF_INET6, Address, family, in_family
-from espsim.sad.association import MODE_NUMBERS, PROTO_NAMES, SecurityAssociation
+from espsim.sad.association import MODE_NUMBERS, NO_MARK, PROTO_NAMES, SecurityAssociation
 from espsim.sad.buckets import Buckets
 from espsim.sad.chains import BySpi, Chains
 from espsim.sad.entry import SadEntry, State
@@ -74,7 +74,8 @@ class StateIndex:
     ) -> SadEntry | None:  # fmt: skip
         """The state of a triple under a mark (__xfrm_state_lookup; None: any): newest first, first match wins."""
         for entry in self.of_triple(triple):
-            if entry.sa.mark.matches(mark) and not (self.port_key and _port(entry.sa) != port):
+            of_sa = entry.sa.mark
+            if (of_sa is NO_MARK or of_sa.matches(mark)) and not (self.port_key and _port(entry.sa) != port):
                 return entry
         return None
 

@@ -147,7 +147,8 @@ class Window:
 
     def _ahead(self, seq64: int) -> int:
         """How far a number lies to the right of the top, modulo 2^64; negative to the left."""
-        return (seq64 - self.top + _HALF & _ALL) - _HALF
+        ahead = seq64 - self.top
+        return ahead if abs(ahead) < _HALF else (ahead + _HALF & _ALL) - _HALF
 
     def _seen(self, back: int) -> bool:
         """Whether the bitmap has the number that lies so far to the left of the top."""

@@ -34,8 +34,8 @@ _MONOTONIC = bytes(range(1, 256))
 
 def parse(data: bytes, at: int = 0) -> tuple[int, int]:
     """(SPI, sequence number) of the header at an offset; at least 8 bytes must be there."""
-    spi, seq = _HEADER.unpack_from(data, at)
-    return spi, seq
+    found: tuple[int, int] = _HEADER.unpack_from(data, at)
+    return found
 
 
 def emit(spi: int, seq: int) -> bytes:
@@ -59,13 +59,13 @@ def parse_trailer(plaintext: bytes) -> tuple[int, int] | None:
 
     As esp_remove_trailer (net/ipv4/esp4.c): the padding's bytes are not looked at, an empty payload is refused.
     """
-    if len(plaintext) < TRAILER_LENGTH:
+    size = len(plaintext)
+    if size < TRAILER_LENGTH:
         return None
-    payload_length = len(plaintext) - TRAILER_LENGTH - plaintext[-2]
+    payload_length = size - TRAILER_LENGTH - plaintext[-2]
     return (payload_length, plaintext[-1]) if payload_length > 0 else None
 
 
 def odd_padding(plaintext: bytes, payload_length: int) -> bool:
     """Whether the padding of an opened packet is not 1, 2, 3 ..., as RFC 4303 2.4 says that it must be."""
-    padding = plaintext[payload_length:-TRAILER_LENGTH]
-    return padding != _MONOTONIC[: len(padding)]
+    return not _MONOTONIC.startswith(plaintext[payload_length:-TRAILER_LENGTH])

@@ -42,6 +42,9 @@ FRAGMENT_MASK = MF | OFFSET_MASK
 HEADER = struct.Struct("!BBHHHBBH4s4s")
 """The fields of the first 20 bytes, in their order: version and IHL are one, and flags and fragment offset."""
 
+RECEIVED = struct.Struct("!BBH2xHxB2x4s4s")
+"""Of the same bytes what a receiver needs: not identification, TTL and checksum."""
+
 
 class Ipv4Header(NamedTuple):
     """The header. `flags`: the 16 bits of flags and fragment offset; `length`: its bytes, options included."""
