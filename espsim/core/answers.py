@@ -59,11 +59,11 @@ class Received(Generic[EntryT]):
     entry: EntryT | None = None
     used: EntryT | None = None
     inner: bytes | None = None
+    inners: tuple[bytes, ...] | None = None
+    odd_padding: bool = False
     device: DeviceOutcome | None = None
     surfacing: Surfacing = Surfacing.NONE
-    odd_padding: bool = False
     own: bool = False
-    inners: tuple[bytes, ...] | None = None
     around: Received[EntryT] | None = None
 
     @property

@@ -129,8 +129,7 @@ class Inbound:
         # The host received the whole packet, so none of its counters moved for what the capture cut.
         counter = None if arrival.outer.cut and verdict is Verdict.TRUNCATED else verdict.counter
         return Received(
-            verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, odd_padding=arrival.odd_padding,
-            inners=arrival.inners,
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, entry, inner, arrival.inners, arrival.odd_padding
         )  # fmt: skip
 
     def find(self, arrival: Arrival) -> SadEntry | None:
@@ -138,15 +137,14 @@ class Inbound:
 
         An SA under which this host sent is found by all three, even where the SPI rule has a lookup of its own.
         """
-        daddr, saddr, spi = arrival.outer.dst, arrival.outer.src, arrival.spi
-        port = arrival.outer.ports[1] if arrival.outer.ports else None
-        mark = arrival.mark
-        entry = self.sad.lookup(daddr, spi, PROTO_ESP, mark, port) if self.sent is not None else None
+        sad, outer, spi, mark = self.sad, arrival.outer, arrival.spi, arrival.mark
+        port = outer.ports[1] if outer.ports else None
+        entry = sad.lookup(outer.dst, spi, PROTO_ESP, mark, port) if self.sent is not None else None
         if entry is None or not self.sent_under(entry, arrival):
-            while (entry := self.sad.input(daddr, spi, PROTO_ESP, mark, port, saddr)) is not None:
-                if not entry.sa.limited or not self._over(entry, arrival):
-                    break
-                self.sad.expire(entry)
+            entry = sad.input(outer.dst, spi, PROTO_ESP, mark, port, outer.src)
+            while entry is not None and entry.sa.limited and self._over(entry, arrival):
+                sad.expire(entry)
+                entry = sad.input(outer.dst, spi, PROTO_ESP, mark, port, outer.src)
         if self.trace is not None:
             self.trace.looked_up(arrival, entry)
         return entry
@@ -194,19 +192,19 @@ class Inbound:
             verdict = self._check_sequence(entry, seq64, arrival.seq)
             if verdict is not DELIVERED:
                 return verdict, seq64, None
-        verdict, inner = self._deliver(entry, arrival, plaintext, seq64, moves=check_replay)
+        verdict, inner = self._deliver(entry, arrival, plaintext, seq64, seq64 if check_replay else None)
         return verdict, seq64, inner
 
     def _deliver(
-        self, entry: SadEntry, arrival: Arrival, plaintext: bytes, seq64: int, *, moves: bool
+        self, entry: SadEntry, arrival: Arrival, plaintext: bytes, seq64: int, moves_to: int | None
     ) -> tuple[Verdict, bytes | None]:
-        """Steps 7 to 12, for an authentic packet: (verdict, delivered packet). `moves`: it moves the window."""
+        """Steps 7 to 12, for an authentic packet: (verdict, delivered packet). `moves_to`: as `SadEntry.accepted`."""
         split = self.trailer(plaintext)
         if split is None:
             return Verdict.TRAILER, None
         length, next_header = split
         arrival.odd_padding = esp.odd_padding(plaintext, length)
-        entry.accepted(length, seq64 if moves else None)  # 3.4.3: it is authentic
+        entry.accepted(length, moves_to)  # 3.4.3: it is authentic
         if self.trace is not None:
             self.trace.advanced(entry, seq64)
         verdict, inner = self.decap(entry, arrival, plaintext[:length], next_header, seq64)
@@ -297,7 +295,8 @@ class Inbound:
         arrival.inside = self.nested.inside(arrival, opened_as, inner, next_header)
         if arrival.inside is not None:
             return DELIVERED, inner
-        for each in (*arrival.path, sa):
-            if each.selective and selector_refuses(each.selector, inner):
-                return Verdict.POLICY, None
+        if (sa.selective or arrival.path) and any(
+            each.selective and selector_refuses(each.selector, inner) for each in (*arrival.path, sa)
+        ):
+            return Verdict.POLICY, None
         return DELIVERED, inner

@@ -61,7 +61,7 @@ class Nested:
         `next_header`: of the ESP trailer; in tunnel mode it names the inner packet's family. `ahead`: packets before
         this one may still remove SAs, so of a packet that this host sent any SA is taken that may be found then.
         """
-        if not around.own and destination(inner) not in self._receiving:
+        if destination(inner) not in self._receiving and not around.own:
             return None
         if mode_of(sa, next_header) is Mode.TUNNEL and inner[0] >> 4 != (4 if next_header == PROTO_IPIP else 6):
             return None

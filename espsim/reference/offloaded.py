@@ -116,6 +116,6 @@ class OffloadedInbound(Inbound):
         )
         surfacing, counter = outcome.opened(self.device, verdict)
         return Received(
-            verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, device, surfacing,
-            arrival.odd_padding, inners=arrival.inners,
+            verdict, counter, arrival.spi, arrival.seq, seq64, entry, used, inner, arrival.inners, arrival.odd_padding,
+            device, surfacing,
         )  # fmt: skip

@@ -29,6 +29,6 @@ def test_the_longest_ones_fit_a_line(entry):
     numbers = 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
     mismatch, drop = DeviceOutcome.SA_MISMATCH, Surfacing.DEVICE_DROP
     for verdict in Verdict:
-        whole = Received(verdict, None, *numbers, entry, entry, bytes(65535), mismatch)
-        failed = Received(verdict, None, *numbers, entry, entry, None, mismatch, drop)
+        whole = Received(verdict, None, *numbers, entry, entry, bytes(65535), device=mismatch)
+        failed = Received(verdict, None, *numbers, entry, entry, None, device=mismatch, surfacing=drop)
         assert max(len(repr(whole)), len(repr(failed))) <= 120
