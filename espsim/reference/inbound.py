@@ -169,7 +169,7 @@ class Inbound:
         Software asks the window before it decrypts. A device decrypts first (`icv_first`). Where no one checks replays
         (`check_replay` False) the window does not move.
         """
-        verdict = self._usable(entry, arrival.outer)
+        verdict = Verdict.DIRECTION if entry.sa.dir is _OUT else self.ready(entry, arrival.outer)
         if self.trace is not None:
             self.trace.usable(entry, arrival, verdict)
         if verdict is not DELIVERED:
@@ -183,7 +183,8 @@ class Inbound:
                 return verdict, seq64, None
         if entry.sa.limited and self.sad.check_expire(entry):
             return Verdict.EXPIRED, seq64, None
-        entry.first_used(arrival.now)  # before decryption
+        if entry.used is None:  # before decryption
+            entry.first_used(arrival.now)
         verdict, plaintext = self.open(entry, arrival, seq64)
         if plaintext is None:
             entry.refused(verdict)
@@ -226,12 +227,8 @@ class Inbound:
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
-    def _usable(self, entry: SadEntry, outer: Outer) -> Verdict:
-        """xfrm_input: direction, state, encapsulation, in this order."""
-        return Verdict.DIRECTION if entry.sa.dir is _OUT else self.ready(entry, outer)
-
     def ready(self, entry: SadEntry, outer: Outer) -> Verdict:
-        """State and encapsulation."""
+        """xfrm_input: state, then encapsulation."""
         sa = entry.sa
         if entry.state is not _VALID or sa.keys is None:
             return Verdict.SA_LARVAL if entry.state is State.LARVAL else Verdict.SA_INVALID
@@ -295,8 +292,7 @@ class Inbound:
         arrival.inside = self.nested.inside(arrival, opened_as, inner, next_header)
         if arrival.inside is not None:
             return DELIVERED, inner
-        if (sa.selective or arrival.path) and any(
-            each.selective and selector_refuses(each.selector, inner) for each in (*arrival.path, sa)
-        ):
-            return Verdict.POLICY, None
+        for each in (*arrival.path, sa) if arrival.path else (sa,):
+            if each.selective and selector_refuses(each.selector, inner):
+                return Verdict.POLICY, None
         return DELIVERED, inner

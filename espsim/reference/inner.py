@@ -56,9 +56,9 @@ def decapsulated(
 
     `rfc6040`: ECN as that RFC states it; `drops_congested` says which packets must be dropped then.
     """
-    mode = mode_of(sa, next_header)
+    mode = mode_of(sa, next_header) if sa.mode is _ANY else sa.mode
     if mode is _TUNNEL:
-        return from_tunnel(sa, outer, payload, next_header, rfc6040=rfc6040)
+        return from_tunnel(sa, outer, payload, next_header, rfc6040)
     if mode is Mode.IPTFS:
         return None  # one payload may hold several, or none (iptfs_in.py)
     if mode is Mode.BEET:
@@ -67,7 +67,7 @@ def decapsulated(
 
 
 def from_tunnel(
-    sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int, *, rfc6040: bool = False
+    sa: SecurityAssociation, outer: Outer, payload: bytes, next_header: int, rfc6040: bool = False
 ) -> bytes | None:
     """The inner packet of a tunnel, without TFC padding, with ECN and DSCP. None: the payload is not an IP packet."""
     v4 = next_header == PROTO_IPIP

@@ -91,7 +91,7 @@ TARGETS = (
     ),
     Target(
         "inbound: order of the steps", "espsim/reference/inbound.py",
-        ("Inbound.receive_for", "Inbound.accept", "Inbound._usable", "Inbound._check_sequence",
+        ("Inbound.receive_for", "Inbound.accept", "Inbound._deliver", "Inbound._check_sequence",
          "Inbound.ready", "Inbound.open", "Inbound.trailer", "Inbound.decap"),
         (_REFERENCE + "test_heard.py", _REFERENCE + "test_nested.py", _REFERENCE + "test_inbound_verdicts.py",
          _REFERENCE + "test_transport.py",

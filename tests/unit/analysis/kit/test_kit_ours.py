@@ -144,13 +144,13 @@ def lookup_by_spi_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def encapsulation_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    right = inbound.Inbound._usable
+    right = inbound.Inbound.ready
 
-    def usable(self: inbound.Inbound, entry: Any, outer: Any) -> Verdict:
+    def ready(self: inbound.Inbound, entry: Any, outer: Any) -> Verdict:
         verdict = right(self, entry, outer)
         return Verdict.DELIVERED if verdict is Verdict.ENCAP_MISMATCH else verdict
 
-    patch.setattr(inbound.Inbound, "_usable", usable)
+    patch.setattr(inbound.Inbound, "ready", ready)
 
 
 def congestion_forgotten(patch: pytest.MonkeyPatch) -> None:
