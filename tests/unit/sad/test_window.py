@@ -90,6 +90,12 @@ def test_a_jump_of_two_epochs_fails_its_icv():
     assert receive(window, (1 << 32) + 5) is GOOD
 
 
+def test_a_number_half_way_round_lies_left_of_the_top():
+    window = Window(32, esn=True, top=5)
+    assert window.check((1 << 63) + 5, 5) is TOO_OLD
+    assert window.check((1 << 63) + 4, 4) is GOOD
+
+
 @pytest.mark.parametrize("seq", [0, 1, 5, 0xFFFFFFFF])
 def test_window_0_checks_nothing_and_remembers_nothing(seq):
     window = Window(0)
