@@ -81,10 +81,14 @@ class StateIndex:
 
     def of_triple(self, triple: tuple[Address, int, int]) -> Collection[SadEntry]:
         """The states of (daddr, SPI, protocol), newest first, where daddr is a `daddr_key`. Don't keep the result."""
-        found = self.by_spi.of(triple[1])
+        daddr, spi, proto = triple
+        found = self.by_spi.of(spi)
         if len(found) > 1:
             return self.by_triple.of(triple)
-        return [entry for entry in found if _triple_of(entry) == triple]
+        for entry in found:
+            if entry.sa.proto == proto and daddr_key(entry.sa.dst, entry.af) == daddr:
+                return found
+        return ()
 
     def locate(self, sa: SecurityAssociation, spi: int, af: int | None = None) -> SadEntry | None:
         """The state that `sa` would meet (__xfrm_state_locate): under `spi`, or by its addresses without one."""
