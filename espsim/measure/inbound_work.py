@@ -67,7 +67,10 @@ class InboundWork(PathWork):
         self._made[chunk].put(self.batch)
 
     def run(self) -> None:
-        """Open the batch as `InboundPipeline` does, or with the model's lookup in place of software's."""
+        """Open the batch as `InboundPipeline` does, or with the model's lookup in place of software's.
+
+        With the engine ipsec-mb the pass is shorter than the sum of `stages`, because its first steps are one call.
+        """
         if not self._modelled:
             self.path.run(self.batch)
             return

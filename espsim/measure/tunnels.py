@@ -63,6 +63,7 @@ def columns_for(of: Keys, slots: list[SlotKeys], engine: BatchEngine, window: in
         engine.opener(slots),
         np.full(sas, -1, np.int32),
         np.zeros((0, 12), np.uint64),
+        esn=slots[0].esn,
     )
 
 

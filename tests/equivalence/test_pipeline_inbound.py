@@ -75,7 +75,8 @@ def both(
     arrivals = list(zip(packets, times, outgoing, strict=True))
     want = [reference.receive(packet, now, outgoing=sent) for packet, now, sent in arrivals]
     found = []
-    with InboundPipeline(one, engine, debug=True) as batches:
+    # With ipsec-mb the steps run in one call, as in a command; the others check the rule of columns.
+    with InboundPipeline(one, engine, debug=engine != "ipsec-mb") as batches:
         for at in range(0, len(packets), cut):
             found += batches.receive(packets[at : at + cut], times[at : at + cut], outgoing[at : at + cut])
             if write_back:

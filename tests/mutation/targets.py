@@ -111,7 +111,7 @@ TARGETS = (
         ("tests/unit/batch/test_stages.py",),
     ),
     Target(
-        "ciphertext's return", "espsim/batch/inbound/open.py", ("open_again", "close_row", "_refuse_broken"),
+        "ciphertext's return", "espsim/batch/inbound/open.py", ("open_again", "close_row", "refuse_broken"),
         ("tests/unit/batch/test_open_again.py",),
     ),
     Target(

@@ -9,7 +9,7 @@ import copy
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from espsim.aead.suites import SuiteKeys
 from espsim.core.arrays import I32, I64, U8, U64
 
 _IN_PLACE = Clear(np.zeros(1, np.uint8), np.zeros(0, np.int64))
+_SLOT = 3
+"""Place of `slot` among the arguments of `run`."""
 _KINDS = tuple(map(np.dtype, (np.uint8, np.int64, np.int64, np.int32, np.uint64, np.uint8)))
 
 
@@ -28,11 +30,13 @@ class NativeRows:
     Slot lines (salts) and scratch memory (nonces, tags, hash states) are zeroed when it goes, as all keys are.
     """
 
-    def __init__(self, kernel: Callable[..., int], functions: I64, lines: I64, work: U8, owner: object) -> None:
-        self._kernel = kernel
-        self._functions = functions
-        self._lines = lines
-        self._work = work
+    def __init__(
+        self, kernel: Callable[..., int], opening: bool, functions: I64, lines: I64, work: U8, owner: object
+    ) -> None:
+        self._kernel, self._opening = kernel, opening
+        self._tables = functions, lines, work
+        self.memory = *self._tables, *_IN_PLACE
+        """What the kernel takes beside a batch's columns, for rows in place: its first arrays, and its last two."""
         self._owner = owner  # keeps alive what the lines point to
         self._rest: Callable[..., None] | None = None
         weakref.finalize(self, _wipe, lines, work)
@@ -41,6 +45,10 @@ class NativeRows:
         """Set what is called with the batch when rows are still waiting."""
         self._rest = rest
 
+    def opens_by(self, kernel: Callable[..., int]) -> bool:
+        """Whether it opens by this kernel. Then compiled code may call it itself, and `finish` comes after it."""
+        return self._kernel is kernel and self._opening
+
     def run(
         self, arena: U8, esp: I64, end: I64, slot: I32, seq64: U64, result: U8, clear: Clear | None = None
     ) -> None:  # fmt: skip
@@ -48,13 +56,20 @@ class NativeRows:
         _check_columns(arena, esp, end, slot, seq64, result)
         text = _IN_PLACE if clear is None else clear
         _check_clear(text, len(esp))
-        left = self._kernel(self._functions, self._lines, self._work, arena, esp, end, slot, seq64, result, *text)
-        if left < 0:
-            raise IndexError(f"row {-1 - left}: there are no keys in slot {slot[-1 - left]}")
-        if left and self._rest is not None:
-            self._rest(arena, esp, end, slot, seq64, result, *(() if clear is None else (clear,)))
+        left = self._kernel(self._opening, *self._tables, arena, esp, end, slot, seq64, result, *text)
+        self.finish(left, arena, esp, end, slot, seq64, result, *(() if clear is None else (clear,)))
 
     open = seal = run
+
+    def finish(self, left: int, *batch: Any) -> None:
+        """After the kernel, with its answer and what `run` was called with: the rows of suites that the engine lacks.
+
+        IndexError: a row's slot holds no keys.
+        """
+        if left < 0:
+            raise IndexError(f"row {-1 - left}: there are no keys in slot {batch[_SLOT][-1 - left]}")
+        if left and self._rest is not None:
+            self._rest(*batch)
 
 
 class NativeEngine(ABC):

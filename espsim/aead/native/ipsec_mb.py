@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import re
 import weakref
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -159,7 +158,7 @@ class IpsecMbEngine(NativeEngine):
             size = line[ROUTINE // 8] = len(key) // 8 - 2
             self._set_key[size](key, at)
         work = zeros((places.WORK,), np.uint8)
-        return NativeRows(partial(places.run_ipsec_mb, opening), self._functions, lines, work, (self._manager, keys))
+        return NativeRows(places.run_ipsec_mb, opening, self._functions, lines, work, (self._manager, keys))
 
 
 class _Manager:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import weakref
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +96,7 @@ class LibcryptoEngine(NativeEngine):
                 line[MAC // 8] = mac.ctypes.data
         # The kernel finds all functions by the lines.
         nothing = np.zeros(1, np.int64)
-        return NativeRows(partial(places.run_libcrypto, opening), nothing, lines, _scratch(), (contexts, macs, tables))
+        return NativeRows(places.run_libcrypto, opening, nothing, lines, _scratch(), (contexts, macs, tables))
 
     def _tables(self, slots: Slots, opening: bool) -> dict[tuple[str, int], I64]:
         """The functions of each suite and key size among the slots, as libcrypto_rows.py has them."""

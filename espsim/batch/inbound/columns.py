@@ -79,7 +79,7 @@ class InboundColumns:
     are in the steps of inbound/: `standing` lookup.py; `form` decap.py; `extent` open.py; `table4`, `table6` and
     `chain` triple.py; `shape` and `bits` window.py; `counts` count.py; `selectors` admit.py; `alone` nested.py. `ports`
     (65,536): not 0 at the UDP ports that carry ESP. `asked`: the Sad whose SPI rule has a lookup of its own; None: the
-    tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP.
+    tables find SAs. `policies`: as Inbound's. `nested`: says which packets hold ESP. `esn`: some SA may have ESN.
     """
 
     standing: U8
@@ -103,6 +103,7 @@ class InboundColumns:
     policies: PolicyJudge | None = None
     nested: NestedLike | None = None
     alone: U8 = field(default_factory=lambda: np.zeros(2, np.uint8))
+    esn: bool = True
     _rows: dict[int, int] | None = None
 
     @property
@@ -154,6 +155,7 @@ class InboundColumns:
             None if type(sad.policy).input is SpiRule.input else sad,
             any_mark,
             own=own,
+            esn=bool((shape & windows.ESN).any()),
         )
 
     def begin(self, batch: InboundBatch) -> None:

@@ -78,7 +78,7 @@ def open_rows(batch: InboundBatch, columns: InboundColumns) -> None:
         batch.esp_at, batch.end_at, batch.plain_at, batch.plain_length, batch.opened,
     )  # fmt: skip
     columns.opener.open(batch.arena, batch.esp_at, batch.end_at, batch.sa_index, batch.seq64, batch.opened)
-    _refuse_broken(batch.opened)
+    refuse_broken(batch.opened)
 
 
 STAGE = Stage("open", open_rows, frozenset({"esp_at", "end_at", "plain_at", "plain_length", "opened"}), objects=False)
@@ -102,7 +102,7 @@ def open_again(batch: InboundBatch, columns: InboundColumns, row: int, number: i
     columns.opener.open(
         batch.arena, batch.esp_at[this], batch.end_at[this], batch.sa_index[this], batch.seq64[this], batch.opened[this]
     )  # fmt: skip
-    _refuse_broken(batch.opened[this])
+    refuse_broken(batch.opened[this])
 
 
 def close_row(batch: InboundBatch, columns: InboundColumns, row: int, number: int) -> None:
@@ -123,6 +123,7 @@ def close_row(batch: InboundBatch, columns: InboundColumns, row: int, number: in
     plaintext[:] = np.frombuffer(sealed, np.uint8)[:size]
 
 
-def _refuse_broken(opened: U8) -> None:
+def refuse_broken(opened: U8) -> None:
+    """EngineError where the engine gave up on a row."""
     if _BROKEN in opened.tobytes():  # ten times as fast as numpy's any
         raise EngineError(f"the engine gave up on {np.count_nonzero(opened == BROKEN)} packets of a batch")

@@ -14,6 +14,8 @@
 12. count    what the SAs count
 13. then, one by one, the rows that the reference path judges
 
+With the engine ipsec-mb, steps 1 to 5 run in one call of compiled code (one_call.py says when).
+
 The window is asked twice. `check` asks before the engine opens a packet, with the window as the batch finds it, and
 infers the ESN high half from that. `settle` asks again in arrival order. A packet whose high half differs by then is
 opened again, because its ICV covers that half (replay.py says when, window.py how it is inferred).
@@ -44,7 +46,7 @@ import numpy as np
 from espsim.aead.batch import BatchEngine
 from espsim.aead.engines import AUTO, engine_by_name
 from espsim.batch.aggregated import Aggregated, TunnelsLike
-from espsim.batch.inbound import admit, count, decap, lookup, nested, parse, policies, replay, trailer
+from espsim.batch.inbound import admit, count, decap, lookup, nested, one_call, parse, policies, replay, trailer
 from espsim.batch.inbound import open as opening
 from espsim.batch.inbound import own as sent
 from espsim.batch.inbound.columns import InboundColumns
@@ -169,8 +171,12 @@ class InboundPipeline(Closing):
         self.run_alone(batch)
 
     def run_some(self, batch: InboundBatch, which: slice) -> None:
-        """Run some of the stages: AHEAD, SETTLE, AFTER or COUNT."""
-        run_stages(self._stages(batch), batch, self.columns, debug=self.debug, which=which)
+        """Run some of the stages: AHEAD, SETTLE, AFTER or COUNT. Where it can, AHEAD is one call (one_call.py)."""
+        stages = self._stages(batch)
+        if which.start is None and not self.debug and stages is STAGES and one_call.suits(batch, self.columns):
+            one_call.run(batch, self.columns)
+            which = slice(one_call.STEPS, which.stop)
+        run_stages(stages, batch, self.columns, debug=self.debug, which=which)
 
     def run_alone(self, batch: InboundBatch) -> None:
         """After all stages: rows that the reference path judges, in order of arrival."""

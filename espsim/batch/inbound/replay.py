@@ -168,7 +168,7 @@ def settle_by(
     """
     end = nested.first_of(batch, columns, wary=wary)
     rows, row = batch if end == len(batch) else batch.head(end), 0
-    opened_as = rows.seq64.copy()
+    opened_as = rows.seq64.copy() if columns.esn else rows.seq64  # without ESN no number ever changes
     while (row := go_on(rows, row)) >= 0:
         open_again(rows, columns, row, int(opened_as[row]))
         trailer_again(rows, row)
