@@ -34,8 +34,8 @@ class NativeRows:
         self, kernel: Callable[..., int], opening: bool, functions: I64, lines: I64, work: U8, owner: object
     ) -> None:
         self._kernel, self._opening = kernel, opening
-        self._tables = functions, lines, work
-        self.memory = *self._tables, *_IN_PLACE
+        self._lines, self._work = lines, work
+        self.memory = functions, lines, work, *_IN_PLACE
         """What the kernel takes beside a batch's columns, for rows in place: its first arrays, and its last two."""
         self._owner = owner  # keeps alive what the lines point to
         self._rest: Callable[..., None] | None = None
@@ -56,7 +56,7 @@ class NativeRows:
         _check_columns(arena, esp, end, slot, seq64, result)
         text = _IN_PLACE if clear is None else clear
         _check_clear(text, len(esp))
-        left = self._kernel(self._opening, *self._tables, arena, esp, end, slot, seq64, result, *text)
+        left = self._kernel(self._opening, *self.memory[:3], arena, esp, end, slot, seq64, result, *text)
         self.finish(left, arena, esp, end, slot, seq64, result, *(() if clear is None else (clear,)))
 
     open = seal = run
