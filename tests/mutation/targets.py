@@ -96,7 +96,7 @@ TARGETS = (
         (_REFERENCE + "test_heard.py", _REFERENCE + "test_nested.py", _REFERENCE + "test_inbound_verdicts.py",
          _REFERENCE + "test_transport.py",
          _REFERENCE + "test_beet.py", _REFERENCE + "test_iptfs_receiver.py",
-         _REFERENCE + "test_tunnel_fields.py"),
+         _REFERENCE + "test_tunnel_fields.py", _REFERENCE + "test_policies.py"),
     ),
     Target(
         "nested ESP", "espsim/reference/nested.py", ("Nested", "marked"),

@@ -36,7 +36,7 @@ event.register("numba:compile", Names())
 from espsim.cli.main import main
 main()
 """
-STEPS = {"parse_rows", "check_rows", "advance", "decap_rows", "tally"}
+STEPS = {"parse_rows", "check_rows", "advance", "decap_rows", "tally_sums"}
 
 
 class Steps:

@@ -12,7 +12,7 @@ import pytest
 from espsim.core.address import parse_address
 from espsim.core.verdict import Verdict
 from espsim.reference.inbound import Inbound
-from espsim.sad.association import Direction, Encap, Limits, Mark, Mode, SecurityAssociation, Selector
+from espsim.sad.association import ANY_ENCAP, Direction, Encap, Limits, Mark, Mode, SecurityAssociation, Selector
 from espsim.sad.entry import State
 from tests.support import Peer, each_suite, gcm_sa, ipv4, ipv6, new_sad, suites, udp
 
@@ -167,6 +167,13 @@ class TestState:
         # looked at before the window: a replay is not noticed
         natted.deliver(natted.peer.packet(1, V4))
         natted.expect(plain.peer.packet(1, V4), Verdict.ENCAP_MISMATCH, MISMATCH)
+
+    def test_an_encapsulation_that_is_not_stated(self):
+        """Its packets may come in UDP or not."""
+        plain, natted = Peer(gcm_sa()), Peer(gcm_sa(encap=Encap("espinudp", 4500, 4500, bytes(16))))
+        bench = Bench(gcm_sa(encap=Encap(ANY_ENCAP, 4500, 4500, bytes(16))))
+        bench.deliver(plain.packet(1, V4))
+        bench.deliver(natted.packet(2, V4))
 
     @pytest.mark.parametrize("kind", ["espinudp-nonike", "espintcp"])
     def test_an_encapsulation_that_is_not_run(self, kind):
