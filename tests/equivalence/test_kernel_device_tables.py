@@ -25,6 +25,12 @@ def test_mixing_and_one_word_of_a_crc():
             assert int(tables.crc_word(register, np.uint64(number))) ^ NO_PORT == hashing.crc32c((number,), 9, way)
 
 
+@pytest.mark.parametrize("sets", [1, 2, 3, 64, 96, 1000, 1 << 20, (1 << 31) - 1])
+def test_a_row_of_so_many_sets(sets):
+    for h in (0, 1, sets - 1, sets, sets + 1, 3 * sets + 2, 0x123456789ABCDEF0, M64):
+        assert int(tables.modulo(np.uint64(h), np.uint64(sets))) == h % sets
+
+
 def test_an_array_of_spis():
     """More rows than are prefetched; a slot beyond the end, an empty one, SPI 0, another SPI's SA (also SA 0)."""
     other = int(tables.OTHER)
