@@ -223,8 +223,10 @@ def conclude_spi(missing: int, ends: U8, said: U8, step: U8, sa_index: I32, reac
     `missing`: the end where the table had nothing for the SPI: EMPTY or MISSED.
     """
     hit, none, other, out = ends[HIT], ends[missing], ends[MISMATCH], ends[CLASSIFY]
-    far, far_none, far_other, far_out = said[hit, 0], said[none, 0], said[other, 0], said[out, 0]
-    does, does_none, does_other, does_out = said[hit, 1], said[none, 1], said[other, 1], said[out, 1]
+    far, far_none = said[hit, REACHED], said[none, REACHED]
+    far_other, far_out = said[other, REACHED], said[out, REACHED]
+    does, does_none = said[hit, ACTION], said[none, ACTION]
+    does_other, does_out = said[other, ACTION], said[out, ACTION]
     for i in range(len(step)):
         found, pending = sa_index[i], step[i] == PENDING
         end = _of_end(found, pending, hit, none, other, out)

@@ -1,6 +1,8 @@
 """Count: packets, bytes, refusals and first use of every SA. Writes no column of the batch.
 
-What an SA counts: reference/inbound.py, _check_sequence and accept.
+What an SA counts: reference/inbound.py, _check_sequence and accept. The stage counts row by row (`tally`). A run of a
+capture counts by SA instead, where a batch has sums (`tally_sums`, batch/run/lanes.py). Both are here, so that `counts`
+has one writer.
 """
 
 from __future__ import annotations
